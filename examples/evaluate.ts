@@ -1,6 +1,6 @@
 // The bundled model on three hand-made questions. With `adapters` each of them is scored beside the base.
-import { evaluateModel } from "mixture-of-shards";
-import { benchmarks, resultTable } from "mixture-of-shards/evaluation";
+
+import { benchmarks, evaluateModel, resultTable } from "mixture-of-shards-lab";
 
 for await (const event of evaluateModel({
   model: "assets/tiny-english",

@@ -1,25 +1,40 @@
 export {
+  type Adapter,
   type AdapterConfig,
   type AdapterConfigInput,
+  type AdapterGeometry,
   type AdapterParams,
+  adapterInUse,
   adapterParams,
   type Budget,
+  budget,
+  createAdapter,
   type DescribedAdapter,
   FLEETS,
   type FleetBytes,
+  type FoundAdapter,
   type Inspection,
   type InspectOptions,
   inspectAdapter,
   type ListedAdapter,
   listAdapters,
+  loadAdapter,
   METHOD_NAMES,
+  methods,
   PAPER_ROWS,
   type PaperRow,
   type PaperTableRow,
   PRECISIONS,
   type Precision,
   paperTable,
+  parseAdapterConfig,
+  problemOf,
+  saveAdapter,
+  shardCounts,
+  type TrainedOn,
   type TypeParams,
+  trainedOnText,
+  unfinishedText,
 } from "#adapters";
 export {
   EXPORT_FORMATS,
@@ -42,10 +57,32 @@ export {
 } from "#convert";
 export { type ErrorCode, MosError } from "#core";
 export type { ExampleInput } from "#data";
-export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "#evaluation";
-export type { Device } from "#graph";
-export { type HubOptions, type HubSettings, hubSettings, type TransferEvent } from "#hub";
 export {
+  checkDataset,
+  type Example,
+  encodeExample,
+  encodeExamples,
+  IGNORED,
+  missingBos,
+  type PromptFormat,
+  readDataset,
+  splitValidation,
+} from "#data";
+export type { Device } from "#graph";
+export {
+  type ConnectionOptions,
+  fetchTextFile,
+  type HubOptions,
+  type HubSettings,
+  hubSettings,
+  type ListedFile,
+  type PulledDataset,
+  pullDataset,
+  type TransferEvent,
+} from "#hub";
+export {
+  baseSettings,
+  batchSettings,
   type Engine,
   type EngineEvent,
   type EngineRequest,
@@ -64,6 +101,7 @@ export {
 export {
   type BaseDtype,
   type BaseModel,
+  type ComputeDtype,
   type DownloadEvent,
   formText,
   geometryOf,
@@ -74,9 +112,11 @@ export {
   type LocateCalls,
   type LocateOptions,
   loadModel,
+  loadModelText,
   loadText,
   locateModel,
   type ModelInspection,
+  openModel,
   type PresetName,
   parameterCount,
   presetConfig,
@@ -101,6 +141,7 @@ export {
   checkpointSettings,
   type DataInput,
   dataSettings,
+  evaluateLoss,
   expectRunMemory,
   type FinetuneEvent,
   type FinetuneOptions,
@@ -109,6 +150,7 @@ export {
   finetune,
   finetuneSettings,
   frozenModel,
+  gradientSource,
   KEPT_VERSIONS,
   keptAs,
   type ModelSummary,

@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 newer=(npx --yes --package="node@${1:-24}" -- node)
 "${newer[@]}" --version
-"${newer[@]}" node_modules/vitest/vitest.mjs run src/evaluation/sandbox/checker.test.ts test/evaluation/score-command.test.ts \
+"${newer[@]}" node_modules/vitest/vitest.mjs run packages/lab/src/sandbox/checker.test.ts packages/lab/test/evaluation/score-command.test.ts \
   test/inference/lifecycle.test.ts src/cli/main.slow.test.ts test/server/serve-command.slow.test.ts

@@ -28,7 +28,7 @@ expect_no_warning() {
 
 cd "$repository"
 npm pack --silent --ignore-scripts --pack-destination "$work" \
-  --workspace packages/reproduce --workspace packages/service --include-workspace-root >/dev/null
+  --workspace packages/lab --workspace packages/service --include-workspace-root >/dev/null
 say "packed: $(cd "$work" && echo *.tgz)"
 
 for npm in "$@"; do
@@ -62,7 +62,7 @@ doors() {
     const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
     Object.keys(exports).filter((door) => !door.endsWith(".json")).map((door) => name + door.slice(1)).join("\n")' "$1"
 }
-doors=$(for package in mixture-of-shards mixture-of-shards-{reproduce,service}; do doors "$package"; done)
+doors=$(for package in mixture-of-shards mixture-of-shards-{lab,service}; do doors "$package"; done)
 n=0
 for door in $doors; do echo "export * as a$((++n)) from \"$door\";"; done >doors.ts
 for door in $doors; do echo "if (Object.keys(require(\"$door\")).length === 0) throw new Error(\"$door is empty\");"; done >doors.cjs

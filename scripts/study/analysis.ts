@@ -4,14 +4,14 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
-import { bestOf, stepsOf, type TriedRate } from "../../packages/reproduce/src/rate-search.ts";
+import { bestOf, stepsOf, type TriedRate } from "../../packages/lab/src/reproduce/rate-search.ts";
 import {
   halfWidth,
   holm,
   pairedTest,
   type Summary,
   summarize,
-} from "../../packages/reproduce/src/statistics.ts";
+} from "../../packages/lab/src/reproduce/statistics.ts";
 
 const score = z.looseObject({
   scores: z.record(z.string(), z.number()),

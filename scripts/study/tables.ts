@@ -1,6 +1,6 @@
 // The tables of the study: those of its page, by name, and the long list of every row with its rates, seeds and commands.
 import { join } from "node:path";
-import { summarize } from "../../packages/reproduce/src/statistics.ts";
+import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
 import {
   type Cell,
   f1Of,

@@ -2,8 +2,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { createProgramChecker, humanEvalProgram } from "mixture-of-shards-lab";
 import { z } from "zod";
-import { createProgramChecker, humanEvalProgram } from "#evaluation";
 import { fail, readArguments } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:humaneval -- --data FOLDER|HumanEval.jsonl.gz [--python PATH] [--completion TEXT]

@@ -12,7 +12,7 @@ import {
 import { note } from "./terminal.ts";
 
 /** A setting under a heading of the help. */
-type Grouped<S extends Settings> = { readonly [K in keyof S]: S[K] & { readonly group: string } };
+export type Grouped<S extends Settings> = { readonly [K in keyof S]: S[K] & { readonly group: string } };
 type Options = Grouped<Settings>;
 
 /** Options of every command. The program itself looks for them too, for errors of parsing. */

@@ -1,18 +1,94 @@
+export {
+  canonicalJson,
+  childOptions,
+  choice,
+  decodeText,
+  flag,
+  freeMemory,
+  integer,
+  limitConcurrency,
+  listOf,
+  moduleBeside,
+  names,
+  number,
+  parseJson,
+  parseSettings,
+  parseWith,
+  pause,
+  pick,
+  randomStream,
+  reasonOf,
+  type SettingInput,
+  type SettingValues,
+  steadyNow,
+  text,
+  texts,
+} from "#core";
+export {
+  expectNoFolder,
+  expectWritable,
+  fileNameOf,
+  isDiskFull,
+  type JsonLinesWriter,
+  lockChanges,
+  lockFolder,
+  makeFolder,
+  makeNamedFolder,
+  makePrivateFolder,
+  makePrivateTree,
+  makeTemporaryFolder,
+  nameOfFile,
+  openAtomicFile,
+  openForReading,
+  openJsonLinesWriter,
+  PRIVATE_FILE,
+  PRIVATE_FOLDER,
+  pathExists,
+  readBytes,
+  readJson,
+  readJsonLines,
+  readParquetRows,
+  repairFolder,
+  storageError,
+  storageProblem,
+  systemCode,
+  writeFileAtomic,
+  writeFolderAtomic,
+} from "#files";
+export {
+  chatTemplate,
+  loadTextFromFolder,
+  type TemplateVariables,
+  type Tokenizer,
+  templateSettings,
+} from "#text";
+export { type AddOn, defineServeAddOn, type OpenServeAddOn, type ServeContext } from "./add-ons.ts";
 export { paint } from "./colour.ts";
 export { type Command, defineCommand, group } from "./command.ts";
-export { given, JSON_EVENTS, model, quiet } from "./common-options.ts";
-export { benchmarksOfUser, findModel, hubOfUser, pullProgress, shownResult } from "./loading.ts";
-export { counted, formatDuration, formatInteger } from "./numbers.ts";
-export type { Service, ServiceOptions } from "./packages.ts";
-export { END_SECONDS, needDatabaseUrl, serviceOptions } from "./service-options.ts";
-export { textTable } from "./tables.ts";
+export { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
 export {
+  benchmarksOfUser,
+  cacheOfUser,
+  engineProgress,
+  findModel,
+  hubOfUser,
+  pullProgress,
+  shownResult,
+} from "./loading.ts";
+export { counted, formatBar, formatDuration, formatInteger } from "./numbers.ts";
+export { variableOf } from "./sources.ts";
+export { labelled, markdownTable, textTable } from "./tables.ts";
+export {
+  END_SECONDS,
   EXIT_INTERRUPTED,
   forceExit,
   type Interrupt,
   type LiveLine,
   listenForInterrupt,
   liveLine,
+  nearPath,
+  note,
+  say,
   sayJson,
   sayLine,
   thisRun,

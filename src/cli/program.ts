@@ -1,11 +1,12 @@
 // The command line: a row for each command, whose file is loaded only when it is needed, so that help is quick. Errors
 // become text and exit codes here and nowhere else.
-import { readFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
+import { MosError } from "#core";
+import { addOnCommands, manifest, packageOfServeOption } from "./add-ons.ts";
 import { breakColumns, columnsOf, paint } from "./colour.ts";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
-import { importPackage } from "./packages.ts";
 import { breakLines } from "./tables.ts";
 
 interface Entry {
@@ -36,28 +37,16 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   import: { summary: "import a LoRA saved by PEFT", load: () => import("./import.ts") },
   merge: { summary: "merge an adapter into its base model", load: () => import("./merge.ts") },
   params: { summary: "estimate an adapter's size and training memory", load: () => import("./params.ts") },
-  reproduce: {
-    summary: "reproduce the tables and figure of the MoS paper on any model and data",
-    load: () => importPackage("reproduce/command"),
-  },
-  eval: {
-    summary: "evaluate a model and its adapters on MMLU, BBH, GSM8K, TyDi QA and HumanEval",
-    load: () => import("./eval.ts"),
-  },
-  score: {
-    summary: "score existing predictions by a benchmark's rules",
-    load: () => import("./score.ts"),
-  },
-  serve: { summary: "serve a model and its adapters through OpenAI's API", load: () => import("./serve.ts") },
-  worker: {
-    summary: "run fine-tuning jobs of mos serve --database-url, on any machine",
-    load: () => importPackage("service/command"),
+  serve: {
+    summary: "serve a model and its adapters through OpenAI's API",
+    load: async () => ({ command: await (await import("./serve.ts")).loadCommand() }),
   },
   adapters: {
     summary: "list adapters, roll back to an earlier version, write metrics for TensorBoard",
     load: () => import("./adapters.ts"),
   },
   keys: { summary: "create, list and revoke API keys for mos serve", load: () => import("./keys.ts") },
+  ...addOnCommands,
 };
 
 /** Commands by name, as far as they were loaded. */
@@ -75,14 +64,6 @@ export async function loadCommands(
   return loaded;
 }
 
-/** The same place from src/cli and from dist/cli. */
-const PACKAGE = new URL("../../package.json", import.meta.url);
-
-function versionOf(): string {
-  const { version }: { version: string } = JSON.parse(readFileSync(PACKAGE, "utf8"));
-  return version;
-}
-
 /** The program. A command that was not loaded is only named in the help. */
 export function createProgram(commands: LoadedCommands): Commander {
   const program = new Commander("mos")
@@ -90,7 +71,7 @@ export function createProgram(commands: LoadedCommands): Commander {
       "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them; " +
         "and reproduces the tables and figure of the paper.",
     )
-    .version(versionOf(), "-v, --version", "show the version")
+    .version(manifest.version, "-v, --version", "show the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand("help [command]", "show the help of a command")
     .option("--verbose", "show stack traces")
@@ -157,6 +138,18 @@ function mistypedOption(args: readonly string[], commands: LoadedCommands): unkn
   }
 }
 
+/** An option of mos serve that comes with a package which is not installed. */
+function missingAddOn(error: unknown, args: readonly string[]): MosError | undefined {
+  if (!(error instanceof CommanderError) || error.code !== "commander.unknownOption") return undefined;
+  const [, flag] = /'(--[a-z-]+)/.exec(error.message) ?? [];
+  const name = flag === undefined || nameIn(args) !== "serve" ? undefined : packageOfServeOption(flag);
+  if (name === undefined) return undefined;
+  return new MosError(
+    "not_found",
+    `${flag} requires the package ${name}, which is not installed: npm install ${name}`,
+  );
+}
+
 /** Help for a command that does not exist would be the general help; `mos NAME` says that there is none. */
 function helpTopic(args: readonly string[], program: Commander): readonly string[] {
   const [first, name] = args;
@@ -203,7 +196,9 @@ export async function run(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0; // help or version was shown
-    const cause = isMissingOption(error) ? (mistypedOption(args, commands) ?? error) : error;
+    const cause = isMissingOption(error)
+      ? (mistypedOption(args, commands) ?? error)
+      : (missingAddOn(error, args) ?? error);
     const failure = describeFailure(cause, commandOf(program, args));
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
     process.stderr.write(failureText(failure, { error, ...flags }));

@@ -1,18 +1,18 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
-import { describeMemory, describePlan, integer, listOf, MosError, type SettingValues, text } from "#core";
+import { describeMemory, describePlan, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#server";
 import { templateSettings } from "#text";
-import { defineCommand, group } from "./command.ts";
+import { installedServeAddOns, type OpenServeAddOn, type ServeAddOn, type ServeContext } from "./add-ons.ts";
+import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted, formatBytes, formatInteger } from "./numbers.ts";
-import { importPackage, type Service } from "./packages.ts";
-import { END_SECONDS, serviceOptions } from "./service-options.ts";
 import { labelled } from "./tables.ts";
 import {
+  END_SECONDS,
   forceExit,
   type Interrupt,
   listenForInterrupt,
@@ -49,53 +49,24 @@ const options = {
   }),
   ...group("Machine", batchSettings),
   ...group("Network", networkSettings),
-  ...group("Fine-tuning", {
-    state: text({
-      placeholder: "folder",
-      help: "accept fine-tuning jobs and store their state in this folder",
-    }),
-    ...serviceOptions,
-    workers: integer({
-      min: 0,
-      defaultText: "1, or 0 with --database-url",
-      help: "jobs that this server trains in parallel; mos worker adds more",
-    }),
-    webhookPorts: listOf(integer({ min: 1, max: 65_535, help: "port" }), {
-      default: [443, 80],
-      defaultText: "443,80",
-      what: "a list of different ports",
-      help: "ports allowed in webhook URLs of non-admin keys",
-    }),
-    peftFolder: text({
-      placeholder: "folder",
-      help: "also export each trained model here as a PEFT LoRA, in the layout of vLLM's filesystem resolver",
-    }),
-    peftBaseName: text({
-      placeholder: "name",
-      defaultText: "--model",
-      help: "base_model_name_or_path of these exports: the --model of vLLM",
-    }),
-  }),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
-export const command = defineCommand({
-  description:
-    "Serves a base model and any number of adapters through OpenAI's API. Requests for different adapters run in one batch.",
-  usage: "--model <model> [--adapters <folder>] [options]",
-  options,
-  conflicts: [
-    ["keys", "apiKeys"],
-    ["state", "databaseUrl"],
-    // the models of jobs are in adapters of --storage, where others can be put as well
-    ["adapters", "state"],
-    ["adapters", "databaseUrl"],
-  ],
-  json: "print one JSON line on stdout when the server is ready",
-  isConfigurable: true,
-  guarded: ["host", "keys", "cors", "publicMetrics", "databaseUrl"],
-  examples: `
+/** The command, with what installed add-ons bring to it. */
+export async function loadCommand(): Promise<Command> {
+  const addOns = await installedServeAddOns();
+  return defineCommand({
+    description:
+      "Serves a base model and any number of adapters through OpenAI's API. Requests for different adapters run in one batch.",
+    usage: "--model <model> [--adapters <folder>] [options]",
+    // an add-on reads its own values only
+    options: Object.assign({ ...options }, ...addOns.map((addOn) => addOn.options)) as typeof options,
+    conflicts: [["keys", "apiKeys"], ...(addOns.flatMap(({ conflicts }) => conflicts) as [])],
+    json: "print one JSON line on stdout when the server is ready",
+    isConfigurable: true,
+    guarded: ["host", "keys", "cors", "publicMetrics", ...(addOns.flatMap(({ guarded }) => guarded) as [])],
+    examples: `
 Examples:
   mos serve --model org/name --adapters adapters
   mos serve --model org/name --adapters adapters --base-dtype int8 --adapter-memory 4GB --adapter-dtype bfloat16
@@ -110,8 +81,9 @@ Sampling options set the defaults of requests; without them, the model's generat
 On SIGTERM or Ctrl-C, running requests finish and the server exits within --drain-delay + --drain-seconds + ${END_SECONDS} s.
 A second signal exits at once.
 ${SIZES}`,
-  run,
-});
+    run: (values) => run(values, addOns),
+  });
+}
 
 /**
  * Serves until SIGTERM or Ctrl-C, and returns the exit code.
@@ -119,27 +91,27 @@ ${SIZES}`,
  * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one; and that it had
  * to be killed in the end.
  */
-async function run(options: Values): Promise<number> {
+async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<number> {
   const silent = options.quiet || options.json;
-  const { peftBaseName = options.model } = options;
   using interrupt = listenForInterrupt(() => {
     if (!silent) note("shutting down after running requests; Ctrl-C again exits at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
-  const { drainDelay, drainSeconds, stopSeconds } = options;
-  const seconds = Math.max(drainDelay + drainSeconds, stopSeconds) + END_SECONDS;
+  const { drainDelay, drainSeconds } = options;
+  const stopSeconds = addOns.map((addOn) => addOn.stopSeconds(options));
+  const seconds = Math.max(drainDelay + drainSeconds, ...stopSeconds) + END_SECONDS;
   using _exit = forceExit(interrupt.signal, {
     seconds,
     onForced: () => log.error({}, `the server did not exit within ${seconds} s and is terminated`),
   });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
-  await using service = await openServiceOf({ ...options, peftBaseName, model }, log);
-  await using server = await openServer({ ...options, model }, { log, interrupt, silent, service });
+  await using addOn = await openAddOn(options, { addOns, model, log });
+  await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn });
   sayStart(server, options);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
-  await Promise.all([server.stop(), service?.stopWorkers()]);
+  await Promise.all([server.stop(), addOn?.stop()]);
   await server[Symbol.asyncDispose]();
   const failure = broken ?? (await engine.closed);
   if (failure !== undefined) throw failure;
@@ -151,12 +123,12 @@ interface Opening {
   readonly log: pino.Logger;
   readonly interrupt: Interrupt;
   readonly silent: boolean;
-  readonly service: Service | undefined;
+  readonly addOn: OpenServeAddOn | undefined;
 }
 
 async function openServer(
   options: Values,
-  { log, interrupt, silent, service }: Opening,
+  { log, interrupt, silent, addOn }: Opening,
 ): Promise<RunningServer> {
   using line = liveLine({ silent });
   return await serve({
@@ -165,43 +137,21 @@ async function openServer(
     onProgress: engineProgress(line),
     signal: interrupt.signal,
     cacheFolder: cacheOfUser(),
-    ...(service === undefined
-      ? {}
-      : { adapters: service.adapters, extension: (model) => service.start(model) }),
+    ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });
 }
 
-/** The service that trains, where there is a place for its state. */
-async function openServiceOf(
-  { peftBaseName, ...options }: Values & { readonly peftBaseName: string },
-  log: pino.Logger,
-): Promise<Service | undefined> {
-  const { state, storage, sliceSeconds, leaseSeconds, stopSeconds, stallSeconds } = options;
-  const { databaseUrl, model, threads, peftFolder, webhookPorts } = options;
-  if (state === undefined && databaseUrl === undefined) {
-    if ((storage ?? options.workers ?? peftFolder) === undefined) return undefined;
-    throw new MosError(
-      "bad_option",
-      "--storage, --workers and --peft-folder require --state or --database-url",
-    );
+/** The add-on that the options ask for; a server has room for one. */
+async function openAddOn(
+  options: Values,
+  { addOns, ...server }: { readonly addOns: readonly ServeAddOn[] } & Pick<ServeContext, "model" | "log">,
+): Promise<OpenServeAddOn | undefined> {
+  const { model: requestedModel, threads } = options;
+  for (const addOn of addOns) {
+    const opened = await addOn.open(options, { ...server, requestedModel, threads });
+    if (opened !== undefined) return opened;
   }
-  const { openService } = await importPackage("service");
-  const workers = options.workers ?? (state === undefined ? 0 : 1);
-  return openService({
-    state,
-    databaseUrl,
-    storage,
-    workers,
-    model,
-    threads,
-    log,
-    webhookPorts,
-    sliceSeconds,
-    leaseSeconds,
-    stopSeconds,
-    stallSeconds,
-    peft: peftFolder === undefined ? undefined : { folder: peftFolder, baseName: peftBaseName },
-  });
+  return undefined;
 }
 
 const aborted = (signal: AbortSignal): Promise<undefined> =>

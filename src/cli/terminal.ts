@@ -185,6 +185,9 @@ interface ForcedExit {
   readonly onForced: () => void;
 }
 
+/** How long a process may take to end after its own time to stop; then it is terminated. */
+export const END_SECONDS = 15;
+
 /** Ends the process some seconds after a signal, with exit code 1, unless it is disposed of before: what it waits for may hang. */
 export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit): Disposable {
   let timer: NodeJS.Timeout | undefined;

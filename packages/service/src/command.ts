@@ -5,16 +5,17 @@ import {
   findModel,
   forceExit,
   group,
+  integer,
   listenForInterrupt,
   model,
-  needDatabaseUrl,
   quiet,
+  type SettingValues,
   sayLine,
-  serviceOptions,
+  text,
 } from "mixture-of-shards/cli";
-import { integer, type SettingValues, text } from "mixture-of-shards/core";
 import { watchStorage } from "mixture-of-shards/server";
 import { listenForProbes } from "#signals";
+import { needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openParts } from "./parts.ts";
 import { work, workerName } from "./work.ts";
 

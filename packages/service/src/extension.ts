@@ -1,7 +1,6 @@
 // What a server gets of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
-import { type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
-import { MosError } from "mixture-of-shards/core";
+import { MosError, type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
 import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
 import { type Jobs, MAX_ALIASES, type TrainingPlan, tenantOfModel } from "#jobs";

@@ -1,13 +1,13 @@
 // What every process of a service opens: the database with its queue, and the storage.
 import { join } from "node:path";
-import type { ServiceOptions } from "mixture-of-shards/cli";
-import { MosError } from "mixture-of-shards/core";
-import { makeNamedFolder } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import { makeNamedFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { openQueue, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics, type ServiceMetrics } from "#signals";
+import type { ServiceOptions } from "./options.ts";
 
 /** Where a service's state is. */
 export type ServicePlace = Pick<ServiceOptions, "state" | "databaseUrl" | "storage">;

@@ -3,8 +3,14 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { MosError, moduleBeside } from "mixture-of-shards/core";
-import { fileNameOf, makeFolder, makeTemporaryFolder, repairFolder } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import {
+  fileNameOf,
+  makeFolder,
+  makeTemporaryFolder,
+  moduleBeside,
+  repairFolder,
+} from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { isModelOf, type Jobs } from "#jobs";
 import type { ObjectStore } from "#objects";

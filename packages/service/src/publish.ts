@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { MosError } from "mixture-of-shards/core";
-import { expectWritable, fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import { expectWritable, fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/cli";
 import { type Jobs, tenantOfModel } from "#jobs";
 import type { Files } from "#objects";
 

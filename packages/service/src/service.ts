@@ -3,8 +3,12 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
-import type { Service, ServiceOptions } from "mixture-of-shards/cli";
-import { makePrivateFolder, PRIVATE_FOLDER, writeFolderAtomic } from "mixture-of-shards/files";
+import {
+  makePrivateFolder,
+  type OpenServeAddOn,
+  PRIVATE_FOLDER,
+  writeFolderAtomic,
+} from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
 import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
@@ -12,6 +16,7 @@ import { deliverWebhooks } from "#signals";
 import { createFileChecker, createPreviewer } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
 import { extensionOf } from "./extension.ts";
+import type { ServiceOptions } from "./options.ts";
 import { openParts, type ServiceParts } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
@@ -34,7 +39,7 @@ const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
  * await using service = await openService({ state: "state", workers: 1, model: "assets/tiny-english", ...rest });
  * const server = await serve({ model, adapters: service.adapters, extension: (served) => service.start(served), log });
  */
-export async function openService(options: ServiceOptions): Promise<Service> {
+export async function openService(options: ServiceOptions): Promise<OpenServeAddOn> {
   const parts = await openParts(options, options);
   const { database, queue, objects, storage, metrics } = parts;
   const { log } = options;
@@ -91,7 +96,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
         metrics: () => metrics.render(state),
       };
     },
-    stopWorkers,
+    stop: stopWorkers,
     [Symbol.asyncDispose]: async () => {
       if (isOver) return;
       isOver = true;

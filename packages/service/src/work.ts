@@ -2,11 +2,11 @@
 import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ServiceOptions } from "mixture-of-shards/cli";
-import { makeTemporaryFolder } from "mixture-of-shards/files";
+import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { defaultSliceOptions, openSlices, openWatch, type Slices } from "#jobs";
 import { startHeart } from "#signals";
 import { runWorker } from "#worker";
+import type { ServiceOptions } from "./options.ts";
 import type { ServiceParts } from "./parts.ts";
 
 /** The slices of a service whose leases last as its options say. */

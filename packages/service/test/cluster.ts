@@ -7,7 +7,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import { openPostgres } from "#database";
 
 const run = promisify(execFile);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { makeFolder } from "mixture-of-shards/files";
+import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { finetune } from "mixture-of-shards";
-import { randomStream } from "mixture-of-shards/core";
+import { randomStream } from "mixture-of-shards/cli";
 import OpenAI, { toFile } from "openai";
 import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";

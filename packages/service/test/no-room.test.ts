@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { makeFolder } from "mixture-of-shards/files";
+import { makeFolder } from "mixture-of-shards/cli";
 import { expect, test, vi } from "vitest";
 import { jobRequestSchema, openSlices, planOf } from "#jobs";
 import { openObjects } from "#objects";

@@ -2,8 +2,13 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { geometryOf, readModelConfig } from "mixture-of-shards";
-import { createAdapter, parseAdapterConfig, saveAdapter } from "mixture-of-shards/adapters";
+import {
+  createAdapter,
+  geometryOf,
+  parseAdapterConfig,
+  readModelConfig,
+  saveAdapter,
+} from "mixture-of-shards";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Files, type ObjectStore, openObjects } from "#objects";
 import { openPeftFolder } from "../src/peft-folder.ts";

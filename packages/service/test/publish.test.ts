@@ -2,7 +2,7 @@
 import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFolderAtomic } from "mixture-of-shards/files";
+import { writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Files } from "#objects";
 import { openPublisher } from "../src/publish.ts";

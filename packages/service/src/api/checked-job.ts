@@ -1,5 +1,5 @@
 // What a request for a job means, where it can be made: for jobs and for previews of them.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import { ApiError } from "mixture-of-shards/server";
 import {
   type FileRow,

@@ -2,8 +2,8 @@
 import { open } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError } from "mixture-of-shards/core";
-import { storageError } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import { storageError } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv, wholeNumber } from "./service-env.ts";
 import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";

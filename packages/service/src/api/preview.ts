@@ -1,9 +1,8 @@
 // POST /v1/fine_tuning/preview: what a job would be, before it is made.
 import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import type { PreviewedLine, RunPreview } from "mixture-of-shards";
-import { MosError } from "mixture-of-shards/core";
-import { makeTemporaryFolder } from "mixture-of-shards/files";
+import { MosError, type PreviewedLine, type RunPreview } from "mixture-of-shards";
+import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import {
   ApiError,
   type ApiKey,

@@ -1,8 +1,7 @@
 // What the routes of the service work with.
 import { z } from "@hono/zod-openapi";
-import type { FinetuneOptions, RunPreview } from "mixture-of-shards";
-import { MosError } from "mixture-of-shards/core";
-import { isDiskFull, storageProblem } from "mixture-of-shards/files";
+import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
+import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
 import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";

@@ -2,7 +2,7 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { Busboy, type BusboyInstance } from "@fastify/busboy";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import { ApiError, bodyChunks } from "mixture-of-shards/server";
 import { storable } from "#database";
 import type { Arrival } from "#jobs";

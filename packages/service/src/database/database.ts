@@ -1,5 +1,5 @@
 // SQL of PostgreSQL's dialect behind two functions, by either of two drivers. Times come from the database alone.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 
 /** A row by column. Parse it before use. */
 export type Row = Readonly<Record<string, unknown>>;

@@ -5,8 +5,8 @@ import { chmod, rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { MosError } from "mixture-of-shards/core";
-import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/cli";
 
 /** Sockets' paths are at most 107 bytes long. */
 const LONGEST = 100;

@@ -1,6 +1,6 @@
 // The tables, in numbered steps. A step that was released is never changed; what comes later is a new one. Processes of the
 // version before still run while a step is made, and end the slices that they have: it must leave them what they read and write.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "./database.ts";
 
 const STEPS: readonly string[] = [

@@ -2,8 +2,8 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
-import { MosError, reasonOf } from "mixture-of-shards/core";
-import { expectWritable, makePrivateTree } from "mixture-of-shards/files";
+import { MosError } from "mixture-of-shards";
+import { expectWritable, makePrivateTree, reasonOf } from "mixture-of-shards/cli";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 

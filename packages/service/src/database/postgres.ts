@@ -1,4 +1,4 @@
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import pg from "pg";
 import { type Database, type Queryable, type Row, storableValues } from "./database.ts";
 

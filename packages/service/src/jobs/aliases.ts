@@ -1,6 +1,6 @@
 // Aliases: names of a tenant's own for models. What one stands for changes for all servers with one row, and all that it has
 // stood for is kept, so that it can go back.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
 import { tenantOfModel } from "./ids.ts";
 import {

@@ -3,7 +3,7 @@
 // down as released, and it is removed once no row names it. Both happen under a lock of the content, so that nobody begins to
 // rely on one that is being removed. It costs one connection of the database while a file is removed.
 import { randomUUID } from "node:crypto";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
 import { lockTenant } from "./limits.ts";
 

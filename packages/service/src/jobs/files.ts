@@ -1,5 +1,5 @@
 // Rows of files: what clients upload, and what jobs leave.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
 import { expectRoom, keeps } from "./contents.ts";
 import { randomId } from "./ids.ts";

@@ -36,10 +36,4 @@ export {
 } from "./slices.ts";
 export { openWatch, type ServiceState, type ServiceWatch, type WorkerSign } from "./state.ts";
 export type { UsageRow } from "./usage.ts";
-export {
-  type AttemptEnd,
-  type ClaimedDelivery,
-  type Outbox,
-  openOutbox,
-  webhookEvents,
-} from "./webhooks.ts";
+export { type AttemptEnd, type ClaimedDelivery, type Outbox, openOutbox, webhookEvents } from "./webhooks.ts";

@@ -1,6 +1,7 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { createHash } from "node:crypto";
-import { canonicalJson, MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
+import { canonicalJson } from "mixture-of-shards/cli";
 import type { FineTuningLimits } from "mixture-of-shards/server";
 import { type Database, type Queryable, storable } from "#database";
 import type { Files } from "#objects";

@@ -1,5 +1,5 @@
 // Limits of a tenant's jobs. Who counts its jobs to decide on one holds the tenant's lock, after the row of the job itself.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { FineTuningLimits } from "mixture-of-shards/server";
 import type { Database, Queryable } from "#database";
 import type { Queue, SliceMessage } from "./queue.ts";

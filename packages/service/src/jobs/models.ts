@@ -1,5 +1,5 @@
 // Rows of models: what was published.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import type { Database } from "#database";
 import type { Files } from "#objects";
 import { isOwned, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";

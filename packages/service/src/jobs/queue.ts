@@ -2,7 +2,7 @@
 // stands in the table of jobs, so that a message that comes twice does nothing.
 
 import { createHash } from "node:crypto";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import PgBoss from "pg-boss";
 import { type Database, oneAtATime, type Queryable } from "#database";
 

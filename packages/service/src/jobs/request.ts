@@ -5,9 +5,10 @@ import {
   type FinetuneSettingsInput,
   finetuneSettings,
   METHOD_NAMES,
+  MosError,
+  parseAdapterConfig,
 } from "mixture-of-shards";
-import { parseAdapterConfig } from "mixture-of-shards/adapters";
-import { MosError, parseSettings, reasonOf } from "mixture-of-shards/core";
+import { parseSettings, reasonOf } from "mixture-of-shards/cli";
 import type { JobRow } from "./rows.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);

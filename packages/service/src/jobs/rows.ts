@@ -1,5 +1,6 @@
 // Rows as values, and pages of them.
-import { MosError, parseWith } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
+import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { Queryable } from "#database";
 

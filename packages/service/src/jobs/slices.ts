@@ -1,6 +1,6 @@
 // A job is a chain of slices. A worker claims the slice that is due and holds a lease on it; every change that it makes names
 // the slice and the lease, so that a worker which was believed dead changes nothing any more. Time is the database's.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import { type Database, expectKnownTables, type Queryable, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import {

@@ -1,6 +1,6 @@
 // What operators ask of the whole service: how much waits, and who works.
 
-import { parseWith } from "mixture-of-shards/core";
+import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { Database } from "#database";
 

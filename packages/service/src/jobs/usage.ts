@@ -1,6 +1,6 @@
 // What tenants have used, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
 // requests are added up in memory and written together.
-import { parseWith } from "mixture-of-shards/core";
+import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { Database, Queryable } from "#database";
 import { isOwned, type JobRow, type Owner, valuesOf } from "./rows.ts";

@@ -1,7 +1,7 @@
 // Webhooks: where tenants are told of their jobs, and what they are to be told. A delivery is written in the transaction that
 // ends the job, and sent by any server later: neither waits for the other.
 import { randomBytes } from "node:crypto";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import { z } from "zod";
 import { type Database, type Queryable, storable } from "#database";
 import { randomId } from "./ids.ts";

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { access, copyFile, link, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 import {
   expectWritable,
   makeFolder,
@@ -12,7 +12,7 @@ import {
   pathExists,
   storageError,
   systemCode,
-} from "mixture-of-shards/files";
+} from "mixture-of-shards/cli";
 
 /** A content: its SHA-256 in hexadecimal digits, and its size. */
 export interface StoredObject {

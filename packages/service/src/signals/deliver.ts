@@ -1,5 +1,5 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
-import { pause, reasonOf } from "mixture-of-shards/core";
+import { pause, reasonOf } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
 import { sendDelivery } from "./send.ts";

@@ -1,7 +1,7 @@
 // The port of mos worker, for probes and Prometheus.
 import { once } from "node:events";
 import { createServer } from "node:http";
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 
 /** Where to listen, and what /metrics says. */
 export interface ProbeOptions {

@@ -1,8 +1,8 @@
 // The process that checks uploaded files, one after the other. What they hold may take seconds and hundreds of megabytes.
 import { createReadStream } from "node:fs";
 import { setPriority } from "node:os";
-import { MosError, reasonOf } from "mixture-of-shards/core";
-import { checkDataset } from "mixture-of-shards/data";
+import { checkDataset, MosError } from "mixture-of-shards";
+import { reasonOf } from "mixture-of-shards/cli";
 import type { CheckReport } from "./orders.ts";
 
 async function check(path: string): Promise<CheckReport> {

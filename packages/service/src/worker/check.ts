@@ -1,6 +1,6 @@
 // Checks of uploaded files, in processes of their own: a line of megabytes takes seconds to parse, and would hold all requests.
 import type { ChildProcess } from "node:child_process";
-import { moduleBeside } from "mixture-of-shards/core";
+import { moduleBeside } from "mixture-of-shards/cli";
 import { startChild } from "./child.ts";
 import type { CheckReport } from "./orders.ts";
 import { createTurns, type TurnClient } from "./turns.ts";

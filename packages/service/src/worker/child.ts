@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { pathToFileURL } from "node:url";
-import { childOptions, moduleBeside } from "mixture-of-shards/core";
+import { childOptions, moduleBeside } from "mixture-of-shards/cli";
 
 interface ChildOptions {
   /** More options of Node. */

@@ -1,6 +1,6 @@
 // What a run measures, as OpenAI's events, checkpoints and result files show it.
 import type { FinetuneEvent } from "mixture-of-shards";
-import { readJsonLines } from "mixture-of-shards/files";
+import { readJsonLines } from "mixture-of-shards/cli";
 import type { NewEvent } from "#jobs";
 
 const shown = (loss: number): string => loss.toFixed(4);

@@ -2,7 +2,7 @@
 
 import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
-import { freeMemory, reasonOf } from "mixture-of-shards/core";
+import { freeMemory, reasonOf } from "mixture-of-shards/cli";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 
 async function preview({ threads, validationData, ...order }: PreviewOrder): Promise<PreviewReport> {

@@ -1,6 +1,6 @@
 // Previews of jobs, each in a process of its own that is ended when it takes too long or its client has left.
-import type { RunPreview } from "mixture-of-shards";
-import { type ErrorCode, MosError, moduleBeside } from "mixture-of-shards/core";
+import { type ErrorCode, MosError, type RunPreview } from "mixture-of-shards";
+import { moduleBeside } from "mixture-of-shards/cli";
 import { startChild } from "./child.ts";
 import type { PreviewOrder, PreviewReport } from "./orders.ts";
 import { createTurns, type TurnClient, type TurnLimits } from "./turns.ts";

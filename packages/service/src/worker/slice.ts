@@ -4,8 +4,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
-import { reasonOf } from "mixture-of-shards/core";
-import { makeFolder, pathExists, readJsonLines } from "mixture-of-shards/files";
+import { makeFolder, pathExists, readJsonLines, reasonOf } from "mixture-of-shards/cli";
 import {
   type Arrival,
   failureOf,

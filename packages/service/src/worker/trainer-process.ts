@@ -2,7 +2,7 @@
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
 import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
-import { freeMemory, reasonOf } from "mixture-of-shards/core";
+import { freeMemory, reasonOf } from "mixture-of-shards/cli";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 
 /** What was free before a base was loaded: the base in memory is a part of what a run takes. */

@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { moduleBeside } from "mixture-of-shards/core";
+import { moduleBeside } from "mixture-of-shards/cli";
 import { onComputing, startChild } from "./child.ts";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 

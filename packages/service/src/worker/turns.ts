@@ -1,5 +1,5 @@
 // Places that tenants share: each has its turn, however much the others ask for.
-import { MosError } from "mixture-of-shards/core";
+import { MosError } from "mixture-of-shards";
 
 /** How many tasks there may be. */
 export interface TurnLimits {

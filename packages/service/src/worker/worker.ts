@@ -1,6 +1,6 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
 import { MosError } from "mixture-of-shards";
-import { pause } from "mixture-of-shards/core";
+import { pause } from "mixture-of-shards/cli";
 import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";

@@ -1,0 +1,216 @@
+import { resolve } from "node:path";
+import { baseSettings, batchSettings, trainedOnText, unfinishedText } from "mixture-of-shards";
+import {
+  benchmarksOfUser,
+  cacheOfUser,
+  counted,
+  defineCommand,
+  engineProgress,
+  findModel,
+  flag,
+  formatBar,
+  formatDuration,
+  formatInteger,
+  given,
+  group,
+  hubOfUser,
+  JSON_EVENTS,
+  type LiveLine,
+  labelled,
+  listenForInterrupt,
+  liveLine,
+  markdownTable,
+  model,
+  nearPath,
+  note,
+  paint,
+  pullProgress,
+  python,
+  quiet,
+  type SettingValues,
+  sayJson,
+  sayLine,
+  steadyNow,
+  templateSettings,
+  text,
+  texts,
+  textTable,
+  thisRun,
+} from "mixture-of-shards/cli";
+import {
+  type EvaluateEvent,
+  evaluateModel,
+  evaluationSettings,
+  inPercent,
+  percentageOf,
+  percentDecimals,
+  percentText,
+  resultTable,
+  type TaskScore,
+} from "#evaluation";
+
+const options = {
+  ...group("Model", {
+    model,
+    adapter: texts({ placeholder: "folder", help: "adapter to evaluate; repeatable" }),
+    base: flag({ help: "with --adapter, also evaluate the base" }),
+    ...baseSettings,
+  }),
+  ...group("Benchmarks", { ...evaluationSettings, ...templateSettings }),
+  ...group("Data", {
+    data: text({
+      placeholder: "folder",
+      defaultText: "downloaded from the Hub once",
+      help: "gsm8k/test.jsonl and so on, as docs/reference/files.md lists them",
+    }),
+  }),
+  ...group("Output", {
+    out: text({ required: true, placeholder: "file", help: "output file for the result, in JSON" }),
+    markdown: flag({ help: "print the final table as Markdown" }),
+    quiet,
+  }),
+  ...group("Machine", {
+    python,
+    maxBatch: { ...batchSettings.maxBatch, default: 32, help: "questions answered concurrently" },
+    maxLength: batchSettings.maxLength,
+    threads: batchSettings.threads,
+  }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Evaluates a model and its adapters on five benchmarks, scored by the rules of the " +
+    "Mixture-of-Shards paper or of lm-evaluation-harness.",
+  usage: "--model <model> --out <file> [options]",
+  options,
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos eval --model org/name --tasks gsm8k --limit 200 --out results.json
+  mos eval --model model.gguf --adapter adapters/mos --adapter adapters/lora --base --out results.json
+  mos eval --model org/name --tasks mmlu,bbh --rules lm-eval --data benchmarks --out results.json
+  mos eval --model org/name --tasks humaneval --samples 5 --chat-format model --out results.json
+
+Without --data the benchmarks are downloaded from the Hugging Face Hub once. Answers are logged in a folder beside the
+result (results.answers) as JSON lines. Ctrl-C stops; the same command resumes, and a larger --limit reuses existing
+answers. HumanEval runs the model's programs in a sandbox without files or network; --python runs them with a local
+Python instead, without a sandbox.`,
+  run,
+});
+
+type End = Extract<EvaluateEvent, { readonly type: "finish" }>;
+
+/** Evaluates, and shows how it goes. */
+async function run(options: Values, program: { readonly version: string }): Promise<void> {
+  const silent = options.quiet || options.json;
+  const end = await watchEvaluation(options, { ...program, silent });
+  if (end !== undefined && !silent) sayLine(endText(end, options));
+}
+
+async function watchEvaluation(
+  options: Values,
+  { version, silent }: { readonly version: string; readonly silent: boolean },
+): Promise<End | undefined> {
+  using line = liveLine({ silent });
+  using interrupt = listenForInterrupt(() =>
+    line.print("stopping; the same command resumes. Ctrl-C again exits at once"),
+  );
+  const { signal } = interrupt;
+  const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat, chatTemplateKwargs } =
+    options;
+  const {
+    adapter: adapters,
+    base,
+    baseDtype,
+    computeDtype,
+    weightCache,
+    maxBatch,
+    maxLength,
+    threads,
+    python,
+  } = options;
+  const events = evaluateModel({
+    model: await findModel(options.model, { signal, silent }),
+    data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
+    rules,
+    seed,
+    tasks,
+    shots,
+    limit,
+    samples,
+    temperature,
+    direct,
+    python,
+    weightCache,
+    cacheFolder: cacheOfUser(),
+    base,
+    baseDtype,
+    computeDtype,
+    maxBatch,
+    out: resolve(options.out),
+    version,
+    signal,
+    ...given({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
+    onProgress: engineProgress(line),
+    ...thisRun(),
+    now: steadyNow,
+  });
+  const showTransfer = pullProgress(line, () => performance.now());
+  for await (const event of events) {
+    if (options.json) sayJson(event);
+    if (event.type === "download") {
+      showTransfer(event.transfer);
+      continue;
+    }
+    if (event.type === "unfinished") {
+      const said = unfinishedText(event.adapter, event);
+      if (said !== undefined) note(said);
+      continue;
+    }
+    show(event, line);
+    if (event.type === "finish") return event;
+  }
+  return undefined;
+}
+
+function show(event: EvaluateEvent, line: LiveLine): void {
+  if (event.type === "trainedOn") line.print(`${event.subject}: ${trainedOnText(event.base)}`);
+  else if (event.type === "task") {
+    const { task, done, total } = { ...event, task: event.task.task };
+    for (const text of event.task.notes) line.print(`${task}: ${text}`);
+    if (done > 0) line.print(`${task}: ${formatInteger(done)} of ${formatInteger(total)} answers reused`);
+  } else if (event.type === "progress") {
+    const { task, subject, done, total, score, secondsLeft } = event;
+    line.update([
+      `${task} ${subject} ${formatBar(done / total, 10)} ${done} of ${total}`,
+      `${inPercent(task, score).toFixed(percentDecimals(done))} %`,
+      ...(secondsLeft === undefined ? [] : [`${formatDuration(secondsLeft)} left`]),
+    ]);
+  } else if (event.type === "score") {
+    const { task, subject, scores, seconds, tooLong } = event.score;
+    const [metric = ""] = Object.keys(scores);
+    line.print(`${task} ${subject}: ${metric} ${scoreText(event.score, metric)}, ${formatDuration(seconds)}`);
+    if (tooLong > 0)
+      line.print(
+        `${task} ${subject}: ${formatInteger(tooLong)} prompts left no room for an answer and count as wrong`,
+      );
+  }
+}
+
+/** "26.28 ± 1.21 % of 1,319 questions", and of few "20 of 50 (40 ± 7)". */
+function scoreText(score: TaskScore, metric: string): string {
+  const figure = percentageOf(score.task, metric, score);
+  if (figure === undefined) return "not measured";
+  const text = percentText(figure);
+  return text.includes(" of ") ? text : `${text} % of ${counted(figure.questions, "question")}`;
+}
+
+const HOW_TO_READ =
+  "Percent ± one standard error over questions, or correct answers for up to 100 questions. Differences are paired by question.";
+
+function endText({ result, out }: End, { markdown }: Values): string {
+  const rows = resultTable(result);
+  if (markdown) return `${markdownTable(rows)}\n\n${HOW_TO_READ}`;
+  return [textTable(rows), paint("dim", HOW_TO_READ), labelled([["result", nearPath(out)]])].join("\n\n");
+}

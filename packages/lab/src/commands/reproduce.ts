@@ -1,0 +1,285 @@
+import { geometryOf, MosError, readModelConfig } from "mixture-of-shards";
+import {
+  benchmarksOfUser,
+  choice,
+  defineCommand,
+  EXIT_INTERRUPTED,
+  findModel,
+  flag,
+  formatInteger,
+  given,
+  group,
+  hubOfUser,
+  type Interrupt,
+  JSON_EVENTS,
+  type LiveLine,
+  listenForInterrupt,
+  liveLine,
+  model,
+  pick,
+  pullProgress,
+  quiet,
+  type SettingValues,
+  sayJson,
+  sayLine,
+  shownResult,
+  text,
+  texts,
+  textTable,
+  thisRun,
+} from "mixture-of-shards/cli";
+import { type BenchmarkName, fetchBenchmark } from "#evaluation";
+import {
+  adapterSettings,
+  type BenchmarkOptions,
+  baseSettings,
+  benchmarkSettings,
+  EXPERIMENTS,
+  experimentOf,
+  gridSettings,
+  machineSettings,
+  measuringSettings,
+  type ReproduceEvent,
+  type ReproduceOptions,
+  type Row,
+  redraw,
+  reproduce,
+  reproduceProgress,
+  trainingSettings,
+  withPlainBase,
+} from "#reproduce";
+
+const file = { placeholder: "file" };
+const { seeds, steps, privateRanks, shards, ...tuning } = gridSettings;
+const { evaluationExamples: evalExamples, answers, answerTokens } = measuringSettings;
+
+const options = {
+  ...group("Model", { model: text({ placeholder: "model", help: model.help }), ...baseSettings }),
+  ...group("Data", {
+    train: text({ ...file, help: "training data in JSON Lines, as for mos train" }),
+    eval: text({ ...file, help: "test data in JSON Lines; never trained on" }),
+  }),
+  ...group("Grid", {
+    seeds,
+    steps,
+    only: texts({ placeholder: "row...", help: "run only these rows, by key or label (see --list)" }),
+    list: flag({ help: "list the rows of the experiment on this model without running it" }),
+    privateRanks,
+    shards,
+    ...tuning,
+    tuneEval: text({ ...file, help: "choose learning rates on this file, without a split of --train" }),
+    tuneTrain: text({ ...file, help: "with --tune-eval, train on this file while choosing" }),
+  }),
+  ...group("Training", { ...adapterSettings, ...trainingSettings }),
+  ...group("Evaluation", { evalExamples, answers, answerTokens }),
+  ...group("Benchmarks", {
+    ...benchmarkSettings,
+    benchmarkData: text({
+      placeholder: "folder",
+      defaultText: "fetched from the Hub",
+      help: "benchmark data, as for mos eval",
+    }),
+  }),
+  ...group("Output", {
+    out: text({
+      placeholder: "folder",
+      help: "output folder for tables, pictures and cells; finished cells are not rerun",
+    }),
+    redraw: flag({ help: "redraw the pictures from the results in --out without running anything" }),
+    keepAdapters: flag({ help: "keep the adapter of every cell" }),
+    quiet,
+  }),
+  ...group("Machine", machineSettings),
+};
+const experiment = choice(EXPERIMENTS, { required: true, help: "table1, table2, budget or figure1" });
+type Values = SettingValues<typeof options> &
+  SettingValues<{ readonly experiment: typeof experiment }> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description:
+    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at one budget, or the grid of its figure 1,\n" +
+    "on your model and data, with the same training for every method, several seeds and paired tests.",
+  usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
+  arguments: { experiment },
+  options,
+  json: JSON_EVENTS,
+  examples: `
+Examples:
+  mos reproduce table2 --list --model model.gguf
+      rows on this model: keys, ranks and trainable parameters
+
+  mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl \\
+      --learning-rates 1e-3,3e-3,1e-2 --steps 200 --seeds 5 --jobs 2 --out reproduction
+      a learning rate per row: the search extends beyond the ends and refines to a factor of 1.5
+
+  mos reproduce table2 --model model.gguf --train train.jsonl --eval test.jsonl --out reproduction \\
+      --benchmarks mmlu,bbh,gsm8k,tydiqa,humaneval --benchmark-limit 100
+      the paper's seven columns beside the validation loss
+
+  mos reproduce table2 --model models/llama2-7b --base-dtype nf4 --train train.jsonl --eval test.jsonl --out reproduction
+      an NF4 base, as in the paper
+
+  mos reproduce figure1 --model model.gguf --train train.jsonl --eval test.jsonl --answers 0 --out reproduction
+
+  mos reproduce table2 --redraw --out reproduction
+      redraw the pictures from reproduction/table2.json
+
+Ctrl-C stops with a checkpoint; the same command resumes. Seeds run one after another over all rows, and tables are
+rewritten after each cell, so partial results are comparable early. The exit code is 1 while a
+result is missing.`,
+  run,
+});
+
+const EXIT_MISSING = 1;
+/** Runs an experiment, shows how it goes, and returns the exit code. */
+async function run(options: Values, { version }: { readonly version: string }): Promise<number> {
+  const silent = options.quiet || options.json;
+  if (options.redraw) {
+    const files = await redraw(options.experiment, required("--out", options.out));
+    if (options.json) sayJson({ files });
+    else if (!silent) sayLine(files.join("\n"));
+    return 0;
+  }
+  let line: LiveLine | undefined;
+  using interrupt = listenForInterrupt(() =>
+    line?.print("stopping the cells after their update; the same command resumes. Ctrl-C again ends at once"),
+  );
+  const wanted = required("--model", options.model);
+  // what is missing is reported before a model is fetched
+  const asked = options.list ? undefined : gridOptions(options);
+  const model = await findModel(wanted, { signal: interrupt.signal, silent });
+  if (asked === undefined) return await list(model, options);
+  using live = liveLine({ silent });
+  line = live;
+  const benchmarks = await benchmarksOf(options, { line: live, interrupt });
+  const grid = { ...asked, ...given({ benchmarks }), model, version, signal: interrupt.signal };
+  return await watch(reproduce(grid), { line: live, options });
+}
+
+/** Data that are not given are fetched before anything is trained. */
+async function benchmarksOf(
+  options: Values,
+  at: { readonly line: LiveLine; readonly interrupt: Interrupt },
+): Promise<BenchmarkOptions | undefined> {
+  const { benchmarks: tasks, benchmarkData: data } = options;
+  if (tasks === undefined) return undefined;
+  const folders: ReadonlyMap<BenchmarkName, string> = await findBenchmarks({ data, tasks }, at);
+  return {
+    tasks,
+    dataFolder: (task) => folders.get(task) ?? "",
+    rules: options.benchmarkRules,
+    limit: options.benchmarkLimit,
+    samples: options.benchmarkSamples,
+    shots: options.benchmarkShots,
+    format: options.benchmarkFormat,
+  };
+}
+
+function required(flag: string, value: string | undefined): string {
+  if (value !== undefined) return value;
+  throw new MosError("bad_option", `required option '${flag}' not given; see mos reproduce --help`);
+}
+
+/** What the options of the command line are to the experiment. */
+function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> {
+  const { experiment, evalExamples, jobs, threads, tuneTrain, tuneEval } = options;
+  const { privateRanks, shards, ...grid } = pick(gridSettings, options);
+  const { seeds, steps, alpha, dropout, targets, answers, answerTokens } = options;
+  return {
+    experiment,
+    train: required("--train", options.train),
+    evaluation: required("--eval", options.eval),
+    out: required("--out", options.out),
+    ...given(grid),
+    seeds,
+    steps,
+    alpha,
+    dropout,
+    targets,
+    answers,
+    answerTokens,
+    jobs,
+    training: pick(trainingSettings, options),
+    ...pick(baseSettings, options),
+    axes: given({ privateRanks, shards }),
+    ...given({
+      only: options.only?.flatMap((words) => words.split(",")),
+      tuneTrain,
+      tuneEvaluation: tuneEval,
+      evaluationExamples: evalExamples,
+      threads,
+    }),
+    keepAdapters: options.keepAdapters,
+    ...thisRun(),
+  };
+}
+
+/** The rows of an experiment on a model, without running anything. */
+async function list(model: string, options: Values): Promise<number> {
+  const geometry = geometryOf(await readModelConfig(model));
+  const { experiment, alpha, dropout, targets, privateRanks, shards } = options;
+  const axes = { privateRanks, shards };
+  const plain = experimentOf(experiment, { geometry, alpha, dropout, targets }, axes);
+  const isAsked = options.benchmarks !== undefined && options.benchmarkFormat !== "none";
+  const { rows, title } = isAsked ? withPlainBase(plain) : plain;
+  if (options.json) sayJson({ experiment, title, rows });
+  else sayLine(`${title}\n\n${listText(rows)}`);
+  return 0;
+}
+
+function listText(rows: readonly Row[]): string {
+  const cells = rows.map(({ key, label, rank, trainable, notes, adapter }) => [
+    key,
+    label,
+    rank,
+    adapter === undefined ? "does not fit" : trainable === 0 ? "–" : formatInteger(trainable),
+    notes.join("; "),
+  ]);
+  return textTable([["key", "row", "rank", "trainable", ""], ...cells], { left: [0, 1, 4] });
+}
+
+interface Watching {
+  readonly line: LiveLine;
+  readonly options: Values;
+}
+
+/** Shows how the cells go, and gives the exit code. */
+async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: Watching): Promise<number> {
+  const { json } = options;
+  const progress = reproduceProgress({ jobs: options.jobs, now: () => performance.now() });
+  let code = 0;
+  for await (const event of events) {
+    if (json) sayJson(event);
+    if (event.type === "finish") {
+      code = exitCodeOf(event);
+      line.clear();
+      if (!json && !options.quiet) sayLine(progress.summary(event));
+      continue;
+    }
+    const said = progress.take(event);
+    if (said !== undefined) line.print(said);
+    line.update(progress.text().split("  ·  "));
+  }
+  return code;
+}
+
+function exitCodeOf({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
+  if (stopped) return EXIT_INTERRUPTED;
+  return missing > 0 ? EXIT_MISSING : 0;
+}
+
+/** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
+async function findBenchmarks(
+  { data, tasks }: { readonly data?: string | undefined; readonly tasks: readonly BenchmarkName[] },
+  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
+): Promise<ReadonlyMap<BenchmarkName, string>> {
+  if (data !== undefined) return new Map(tasks.map((task) => [task, data]));
+  const hub = await hubOfUser();
+  const folders = new Map<BenchmarkName, string>();
+  const show = pullProgress(line, () => performance.now());
+  for (const task of tasks) {
+    const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
+    folders.set(task, await shownResult(events, show));
+  }
+  return folders;
+}

@@ -1,0 +1,173 @@
+import { dirname, resolve } from "node:path";
+import { MosError } from "mixture-of-shards";
+import {
+  choice,
+  counted,
+  defineCommand,
+  expectNoFolder,
+  given,
+  group,
+  listenForInterrupt,
+  liveLine,
+  makeFolder,
+  note,
+  parseWith,
+  python,
+  readJsonLines,
+  type SettingValues,
+  say,
+  text,
+  writeFileAtomic,
+} from "mixture-of-shards/cli";
+import { z } from "zod";
+import {
+  BENCHMARK_NAMES,
+  benchmarkOf,
+  createProgramChecker,
+  meanWithError,
+  rulesSetting,
+  type ScoringTools,
+  scorePrediction,
+  type Verdict,
+} from "#evaluation";
+
+const options = {
+  ...group("Data", {
+    task: choice(BENCHMARK_NAMES, { required: true, help: "benchmark whose rules apply" }),
+    rules: rulesSetting,
+    file: text({
+      required: true,
+      placeholder: "file",
+      help: "JSON Lines file of predictions and references",
+    }),
+  }),
+  ...group("Output", {
+    out: text({ placeholder: "file", help: "output file for the scores (default: stdout)" }),
+  }),
+  ...group("Machine", { python }),
+};
+type Values = SettingValues<typeof options> & { readonly json: boolean };
+
+export const command = defineCommand({
+  description: "Scores predictions from any program by the rules of one of the five benchmarks.",
+  usage: "--task <name> --file <file> [options]",
+  options,
+  json: "also print the mean as JSON; scores are always JSON Lines",
+  examples: `
+Examples:
+  mos score --task gsm8k --file cases.jsonl
+  mos score --task bbh --rules lm-eval --file cases.jsonl --out scores.jsonl
+  mos score --task humaneval --file completions.jsonl
+  mos score --task humaneval --file completions.jsonl --python /usr/bin/python3
+
+Each line is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best match
+counts: a letter for mmlu, a number or a worked answer with #### for gsm8k, and for humaneval the list
+["<prompt>", "<test>", "<entry point>"]. HumanEval programs run in a sandbox without files or network; --python runs them
+with a local Python instead, without a sandbox.
+Each result is a line {"extracted": "18", "score": 1}: 0 to 1, or 0 to 100 for tydiqa, whose score is F1. Tasks with
+several metrics have a field for each. The mean is printed on stderr.`,
+  run,
+});
+
+const anyReferences = z.union([z.string(), z.array(z.string()).min(1)]);
+
+interface Case {
+  readonly prediction: string;
+  readonly references: readonly string[];
+}
+
+/** All of the file, so that a broken line is reported before anything is scored. */
+async function readCases({ file, task }: Values): Promise<readonly Case[]> {
+  const schema = z.object({
+    prediction: z.string(),
+    references: benchmarkOf(task).references ?? anyReferences,
+  });
+  const cases: Case[] = [];
+  for await (const { line, value } of readJsonLines(file)) {
+    const place = { code: "bad_data", where: `${file}:${line}` } as const;
+    const { prediction, references } = parseWith(schema, value, place);
+    cases.push({ prediction, references: typeof references === "string" ? [references] : references });
+  }
+  if (cases.length === 0)
+    throw new MosError(
+      "bad_data",
+      `${file}: no cases; write one line {"prediction": "…", "references": "…"} per case`,
+    );
+  return cases;
+}
+
+/** A line of the result: the first metric as the score, and all of several by their names. */
+function lineOf({ extracted, scores, reason }: Verdict): {
+  readonly score: number;
+  readonly [member: string]: unknown;
+} {
+  const metrics = Object.entries(scores);
+  const score = metrics[0]?.[1] ?? 0;
+  return { extracted, score, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
+}
+
+/** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
+const AT_A_TIME = 8;
+
+/** The scores of all cases, each of which is written as a line. */
+async function scoreCases(
+  cases: readonly Case[],
+  { task, rules, python }: Values,
+  write: (line: string) => void,
+): Promise<readonly number[]> {
+  const benchmark = benchmarkOf(task);
+  const runsPrograms = "program" in benchmark;
+  using interrupt = runsPrograms ? listenForInterrupt() : undefined;
+  const signal = interrupt?.signal;
+  await using checker = runsPrograms
+    ? await createProgramChecker({ ...given({ python }), signal })
+    : undefined;
+  const tools: ScoringTools = { rules, checker, signal };
+  const scores: number[] = [];
+  for (let begin = 0; begin < cases.length; begin += AT_A_TIME) {
+    const some = cases.slice(begin, begin + AT_A_TIME);
+    for (const verdict of await Promise.all(some.map((one) => scorePrediction(benchmark, one, tools)))) {
+      const line = lineOf(verdict);
+      scores.push(line.score);
+      write(JSON.stringify(line));
+    }
+  }
+  return scores;
+}
+
+/** What cannot be written is reported before anything is scored, and the cases are not written over. */
+async function prepareOut(out: string, { file }: Values): Promise<void> {
+  await expectNoFolder(out);
+  if (resolve(out) === resolve(file))
+    throw new MosError("bad_option", `--out ${out} would overwrite the cases; choose another file`);
+  await makeFolder(dirname(resolve(out)));
+}
+
+async function scoreInto(out: string, cases: readonly Case[], options: Values): Promise<readonly number[]> {
+  using progress = liveLine({ silent: options.json });
+  const lines: string[] = [];
+  const scores = await scoreCases(cases, options, (line) =>
+    progress.update(`${lines.push(line)} of ${counted(cases.length, "case")} scored`),
+  );
+  await writeFileAtomic(out, `${lines.join("\n")}\n`);
+  return scores;
+}
+
+/** Scores the predictions of a file, one line each in the file's order. */
+async function run(options: Values): Promise<void> {
+  const { task, rules, out, json } = options;
+  if (out !== undefined) await prepareOut(out, options);
+  const cases = await readCases(options);
+  const scores =
+    out === undefined
+      ? await scoreCases(cases, options, (line) => say(`${line}\n`))
+      : await scoreInto(out, cases, options);
+  const { mean, error = null } = meanWithError(scores);
+  if (json) note(JSON.stringify({ task, rules, cases: cases.length, mean, error }));
+  else {
+    const about = error === null ? "" : ` ± ${Number(error.toPrecision(2))}`;
+    note(
+      `${task} by the rules of ${rules}: mean ${Number(mean.toFixed(4))}${about} of ${counted(cases.length, "case")}`,
+    );
+  }
+}

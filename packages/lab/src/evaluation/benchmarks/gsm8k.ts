@@ -1,0 +1,254 @@
+// GSM8K: arithmetic in words, with eight worked examples before each problem. open-instruct's `eval/gsm` with chains of
+// thought, and lm-evaluation-harness's `gsm8k_cot`.
+
+import { MosError } from "mixture-of-shards";
+import { z } from "zod";
+import type {
+  OutputSpec,
+  QuestionOptions,
+  QuestionSet,
+  Rules,
+  TextBenchmark,
+  Verdict,
+} from "../benchmark.ts";
+import { type BenchmarkData, digestOfRows, readRows } from "../data.ts";
+import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
+import { DIGIT, pythonRandom, strip } from "../python.ts";
+import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
+import { exactMatch, foldAnswer, NO_ANSWER, summariesOf, summaryOf } from "../scoring.ts";
+
+export const gsm8k: TextBenchmark<"gsm8k"> = {
+  name: "gsm8k",
+  metric: { "open-instruct": "exact_match", "lm-eval": "strict-match" },
+  scale: 1,
+  source: {
+    repository: "openai/gsm8k",
+    wants: tablesNamed("main/test"),
+    async write(tables, folder) {
+      const rows = await tableRows(tables, "main/test", tableRow);
+      await writeBelow(folder, "gsm8k/test.jsonl", jsonLines(rows));
+    },
+  },
+  read: readGsm8k,
+  questions: questionsOf,
+  scorers: { "open-instruct": scoreLastNumber, "lm-eval": scoreHarness },
+  summarise: (scored) => ({ overall: summaryOf(scored), groups: summariesOf(scored) }),
+};
+
+// --- data
+
+const tableRow = z.object({ question: z.string(), answer: z.string() });
+const row = z.object({
+  question: z.string().min(1),
+  answer: z.string().regex(/####\s*\S/, "a worked answer that ends in #### and the result"),
+});
+
+/** A problem with its worked answer, whose result follows `####`. */
+export type Gsm8kRow = Readonly<z.output<typeof row>>;
+
+export interface Gsm8kData extends BenchmarkData {
+  readonly test: readonly Gsm8kRow[];
+}
+
+/** Reads `gsm8k/test.jsonl`. Throws `not_found`, `bad_data`, `storage`. */
+export async function readGsm8k(folder: string): Promise<Gsm8kData> {
+  const test = await readRows({ folder, parts: ["gsm8k", "test.jsonl"] }, row);
+  return {
+    test,
+    counts: [{ what: "questions of GSM8K", found: test.length, expected: 1_319 }],
+    digest: digestOfRows({ test }),
+  };
+}
+
+// --- prompts
+
+async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+  const max = WORKED_EXAMPLES.length;
+  const reason = "there are eight worked examples";
+  const shots = shotsOf(options, { benchmark: "gsm8k", default: max, min: 0, max, reason });
+  const data = await readGsm8k(folder);
+  const drafts = draftsOf(data.test, shots, options);
+  return finishQuestions({ benchmark: "gsm8k", data, drafts, output: outputOf(options), shots }, options);
+}
+
+function draftsOf(rows: readonly Gsm8kRow[], shots: number, { rules }: QuestionOptions): readonly Draft[] {
+  const examples = examplesOf(shots, rules);
+  const prompt = rules === "open-instruct" ? openInstructPrompt : harnessPrompt;
+  return rows.map(({ question, answer }, index) => {
+    const id = `gsm8k/${index}`;
+    return {
+      id,
+      group: "gsm8k",
+      references: [rules === "open-instruct" ? checkedGold(answer, id) : harnessGold(answer)],
+      prompt: () => prompt(question, examples),
+    };
+  });
+}
+
+function checkedGold(answer: string, id: string): string {
+  const gold = goldNumber(answer);
+  if (Number.isFinite(Number(gold)) && Number(gold) !== 0) return gold;
+  throw new MosError("bad_data", `${id}: the result ${JSON.stringify(gold)} is not a number other than 0`);
+}
+
+function outputOf({ rules, format }: QuestionOptions): OutputSpec {
+  const greedy = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
+  if (rules === "lm-eval") return { ...greedy, maxTokens: 256, stop: ["Q:", "</s>", "<|im_end|>"] };
+  return { ...greedy, maxTokens: 512, stop: format === "none" ? ["\n"] : [] };
+}
+
+/** A problem that is shown solved. */
+interface WorkedExample {
+  readonly question: string;
+  readonly thought: string;
+  readonly result: string;
+}
+
+/** The examples that are shown: open-instruct draws them where it shows fewer than all. */
+function examplesOf(shots: number, rules: Rules): readonly WorkedExample[] {
+  if (rules === "lm-eval" || shots === WORKED_EXAMPLES.length) return WORKED_EXAMPLES.slice(0, shots);
+  return pythonRandom(42)
+    .sample(WORKED_EXAMPLES.length, shots)
+    .flatMap((index) => WORKED_EXAMPLES[index] ?? []);
+}
+
+function openInstructPrompt(question: string, examples: readonly WorkedExample[]): ChatPrompt {
+  const header = `Answer the following question${examples.length === 0 ? "" : "s"}.\n\n`;
+  const shown = examples.map(
+    (example) =>
+      `Question: ${example.question}\nAnswer: ${example.thought} So the answer is ${example.result}.\n\n`,
+  );
+  const content = `${header}${shown.join("")}Question: ${strip(question)}`;
+  return { messages: [{ role: "user", content }], leadIn: "Answer:", plain: `${content}\nAnswer:` };
+}
+
+function harnessPrompt(question: string, examples: readonly WorkedExample[]): ChatPrompt {
+  const shown = examples.map(
+    (example) => `Q: ${example.question}\nA: ${example.thought} The answer is ${example.result}.\n\n`,
+  );
+  const content = `${shown.join("")}Q: ${question}\nA:`;
+  return { messages: [{ role: "user", content }], leadIn: "", plain: content };
+}
+
+/** The eight examples of table 20 in "Chain-of-Thought Prompting Elicits Reasoning in Large Language Models". */
+const WORKED_EXAMPLES: readonly WorkedExample[] = [
+  {
+    question:
+      "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, there will be 21 trees. How many trees did the grove workers plant today?",
+    thought:
+      "There are 15 trees originally. Then there were 21 trees after some more were planted. So there must have been 21 - 15 = 6.",
+    result: "6",
+  },
+  {
+    question:
+      "If there are 3 cars in the parking lot and 2 more cars arrive, how many cars are in the parking lot?",
+    thought: "There are originally 3 cars. 2 more cars arrive. 3 + 2 = 5.",
+    result: "5",
+  },
+  {
+    question:
+      "Leah had 32 chocolates and her sister had 42. If they ate 35, how many pieces do they have left in total?",
+    thought:
+      "Originally, Leah had 32 chocolates. Her sister had 42. So in total they had 32 + 42 = 74. After eating 35, they had 74 - 35 = 39.",
+    result: "39",
+  },
+  {
+    question:
+      "Jason had 20 lollipops. He gave Denny some lollipops. Now Jason has 12 lollipops. How many lollipops did Jason give to Denny?",
+    thought:
+      "Jason started with 20 lollipops. Then he had 12 after giving some to Denny. So he gave Denny 20 - 12 = 8.",
+    result: "8",
+  },
+  {
+    question:
+      "Shawn has five toys. For Christmas, he got two toys each from his mom and dad. How many toys does he have now?",
+    thought:
+      "Shawn started with 5 toys. If he got 2 toys each from his mom and dad, then that is 4 more toys. 5 + 4 = 9.",
+    result: "9",
+  },
+  {
+    question:
+      "There were nine computers in the server room. Five more computers were installed each day, from monday to thursday. How many computers are now in the server room?",
+    thought:
+      "There were originally 9 computers. For each of 4 days, 5 more computers were added. So 5 * 4 = 20 computers were added. 9 + 20 is 29.",
+    result: "29",
+  },
+  {
+    question:
+      "Michael had 58 golf balls. On tuesday, he lost 23 golf balls. On wednesday, he lost 2 more. How many golf balls did he have at the end of wednesday?",
+    thought:
+      "Michael started with 58 golf balls. After losing 23 on tuesday, he had 58 - 23 = 35. After losing 2 more, he had 35 - 2 = 33 golf balls.",
+    result: "33",
+  },
+  {
+    question: "Olivia has $23. She bought five bagels for $3 each. How much money does she have left?",
+    thought:
+      "Olivia had 23 dollars. 5 bagels for 3 dollars each will be 5 x 3 = 15 dollars. So she has 23 - 15 dollars left. 23 - 15 is 8.",
+    result: "8",
+  },
+];
+
+// --- scoring
+
+const GROUPED = new RegExp(`(${DIGIT}),(${DIGIT})`, "gu");
+/** A sign counts only before decimals, as in the original. */
+const NUMBER = new RegExp(`[-+]?${DIGIT}*\\.${DIGIT}+|${DIGIT}+`, "gu");
+
+/** Takes commas out of numbers in one pass: `1,234,567` is `1234567`, but `1,2,3` is `12,3`. */
+const withoutGrouping = (text: string): string => text.replace(GROUPED, "$1$2");
+
+/** open-instruct's answer to GSM8K: the last number, or all of the text where it holds none. */
+function lastNumber(text: string): string {
+  const plain = withoutGrouping(text);
+  return plain.match(NUMBER)?.at(-1) ?? plain;
+}
+
+/** open-instruct's right answer out of a worked one of GSM8K: what follows its first `####`. A bare one stays. */
+export function goldNumber(answer: string): string {
+  const [, found] = answer.split("####");
+  return found === undefined ? answer : withoutGrouping(strip(found));
+}
+
+/** lm-evaluation-harness's: what follows the last `####`. */
+function harnessGold(answer: string): string {
+  const [, ...found] = answer.split("####");
+  const last = found.at(-1);
+  return last === undefined ? answer : strip(last);
+}
+
+/**
+ * lm-evaluation-harness's strict-match: the number after "The answer is ", which some character has to follow; of
+ * one that ends the text the last digit is lost, as in the original.
+ */
+const strictNumber = (text: string): string => /The answer is (-?[0-9.,]+)[^\n]/.exec(text)?.[1] ?? NO_ANSWER;
+
+/** lm-evaluation-harness's flexible-extract: the last that looks like a number, with what punctuation it has. */
+const flexibleNumber = (text: string): string => text.match(/-?[$0-9.,]{2,}|-?[0-9]+/g)?.at(-1) ?? NO_ANSWER;
+
+/** What lm-evaluation-harness leaves out of both sides: commas, dollars, all before the last `#### `, a final period. */
+function plainNumber(text: string): string {
+  const bare = text.replace(/[,$]/g, "");
+  const at = bare.lastIndexOf("#### ");
+  const answer = at < 0 ? bare : bare.slice(at + 5);
+  return answer.replace(/\.(?=\n?$)/, "").toLowerCase();
+}
+
+function scoreLastNumber(prediction: string, references: readonly string[]): Verdict {
+  const extracted = lastNumber(prediction);
+  return {
+    extracted,
+    scores: { exact_match: exactMatch(extracted, references.map(goldNumber), foldAnswer) },
+  };
+}
+
+function scoreHarness(prediction: string, references: readonly string[]): Verdict {
+  const extracted = strictNumber(prediction);
+  const golds = references.map(harnessGold);
+  return {
+    extracted,
+    scores: {
+      "strict-match": exactMatch(extracted, golds, plainNumber),
+      "flexible-extract": exactMatch(flexibleNumber(prediction), golds, plainNumber),
+    },
+  };
+}

@@ -1,0 +1,208 @@
+// HumanEval: bodies of Python functions, which are run against their tests. open-instruct's `eval/codex_humaneval`, and
+// lm-evaluation-harness's `humaneval`.
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
+import { MosError } from "mixture-of-shards";
+import { z } from "zod";
+import type {
+  OutputSpec,
+  ProgramBenchmark,
+  QuestionOptions,
+  QuestionSet,
+  ScoredQuestion,
+  ScoreSummary,
+} from "../benchmark.ts";
+import {
+  type BenchmarkData,
+  type BenchmarkFile,
+  benchmarkFileExists,
+  digestOfRows,
+  expectUnique,
+  readPackedRows,
+  readRows,
+} from "../data.ts";
+import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
+import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
+import { summariesOf, summaryOf } from "../scoring.ts";
+
+export const humaneval: ProgramBenchmark<"humaneval"> = {
+  name: "humaneval",
+  metric: { "open-instruct": "pass@1", "lm-eval": "pass@1" },
+  scale: 1,
+  source: {
+    repository: "openai/openai_humaneval",
+    wants: tablesNamed("openai_humaneval/test"),
+    async write(tables, folder) {
+      const rows = await tableRows(tables, "openai_humaneval/test", tableRow);
+      await writeBelow(folder, "humaneval/HumanEval.jsonl.gz", await promisify(gzip)(jsonLines(rows)));
+    },
+  },
+  read: readHumanEval,
+  questions: questionsOf,
+  references: z.tuple([z.string(), z.string(), z.string()]),
+  program: (completion, [prompt, test, entryPoint]) => {
+    if (prompt === undefined || test === undefined || entryPoint === undefined)
+      throw new MosError("bad_data", "humaneval: references are a prompt, a test and an entry point");
+    return humanEvalProgram({ prompt, completion, test, entryPoint });
+  },
+  summarise: (scored) => ({ overall: passRates(scored), groups: summariesOf(scored, passRates) }),
+};
+
+// --- data
+
+const tableRow = z.object({
+  task_id: z.string(),
+  prompt: z.string(),
+  entry_point: z.string(),
+  canonical_solution: z.string(),
+  test: z.string(),
+});
+const row = z.object({
+  task_id: z.string().min(1).max(100),
+  prompt: z.string().min(1),
+  entry_point: z.string().regex(/^[A-Za-z_]\w*$/, "the name of a Python function"),
+  canonical_solution: z.string(),
+  test: z.string().min(1),
+});
+
+/** A function to be written: its head, its name, a right body, and Python that defines `check`. */
+export type HumanEvalRow = Readonly<z.output<typeof row>>;
+
+export interface HumanEvalData extends BenchmarkData {
+  readonly test: readonly HumanEvalRow[];
+}
+
+/** Reads `humaneval/HumanEval.jsonl.gz`, or the same unpacked. Throws `not_found`, `bad_data`, `storage`. */
+export async function readHumanEval(folder: string): Promise<HumanEvalData> {
+  const packed: BenchmarkFile = { folder, parts: ["humaneval", "HumanEval.jsonl.gz"] };
+  const plain: BenchmarkFile = { folder, parts: ["humaneval", "HumanEval.jsonl"] };
+  const usePlain = !(await benchmarkFileExists(packed)) && (await benchmarkFileExists(plain));
+  const test = usePlain ? await readRows(plain, row) : await readPackedRows(packed, row);
+  expectUnique(
+    test.map(({ task_id }) => task_id),
+    "humaneval",
+  );
+  return {
+    test,
+    counts: [{ what: "problems of HumanEval", found: test.length, expected: 164 }],
+    digest: digestOfRows({ test }),
+  };
+}
+
+// --- prompts
+
+const STOP = ["\nclass", "\ndef", "\n#", "\nif", "\nprint"];
+
+async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+  const reason = "HumanEval has no examples";
+  const shots = shotsOf(options, { benchmark: "humaneval", default: 0, min: 0, max: 0, reason });
+  const output = outputOf(options);
+  const data = await readHumanEval(folder);
+  const drafts = draftsOf(data.test, options);
+  return finishQuestions({ benchmark: "humaneval", data, drafts, output, shots }, options);
+}
+
+const draftsOf = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): readonly Draft[] =>
+  rows.map(({ task_id, prompt, test, entry_point }) => ({
+    id: `humaneval/${task_id.replace(/^HumanEval\//, "")}`,
+    group: "humaneval",
+    references: [prompt, test, entry_point],
+    prompt: () => (rules === "open-instruct" ? openInstructPrompt(prompt) : harnessPrompt(prompt)),
+  }));
+
+function outputOf({ rules, samples, temperature }: QuestionOptions): OutputSpec {
+  if (samples !== undefined && !(Number.isSafeInteger(samples) && samples > 0))
+    throw new MosError(
+      "bad_option",
+      `humaneval: ${samples} samples cannot be drawn; give a whole number from 1`,
+    );
+  if (temperature !== undefined && !(Number.isFinite(temperature) && temperature >= 0))
+    throw new MosError("bad_option", `humaneval: temperature ${temperature} is invalid; give 0 or more`);
+  const text = { kind: "text", stop: STOP } as const;
+  const own =
+    rules === "open-instruct"
+      ? ({ ...text, maxTokens: 512, temperature: 0.1, topP: 0.95, samples: 20 } as const)
+      : ({ ...text, maxTokens: 1024, temperature: 0, topP: 1, samples: 1 } as const);
+  return { ...own, temperature: temperature ?? own.temperature, samples: samples ?? own.samples };
+}
+
+/** The function's head is repeated in the lead-in, so that its body follows. */
+const openInstructPrompt = (prompt: string): ChatPrompt => ({
+  messages: [{ role: "user", content: `Complete the following python function.\n\n\n${prompt}` }],
+  leadIn: `Here is the completed function:\n\n\n${prompt}`,
+  plain: prompt,
+});
+
+const harnessPrompt = (prompt: string): ChatPrompt => ({
+  messages: [{ role: "user", content: prompt }],
+  leadIn: "",
+  plain: prompt,
+});
+
+// --- scoring
+
+/** A problem of HumanEval with a completion of it. */
+export interface HumanEvalCompletion {
+  /** The head of the function. */
+  readonly prompt: string;
+  /** Its body, leading blanks included. */
+  readonly completion: string;
+  /** Python that defines `check`. */
+  readonly test: string;
+  /** The function's name. */
+  readonly entryPoint: string;
+}
+
+/** The Python program that runs to its end where the completion passes its tests. */
+export const humanEvalProgram = ({ prompt, completion, test, entryPoint }: HumanEvalCompletion): string =>
+  `${prompt}${completion}\n${test}\ncheck(${entryPoint})`;
+
+/** Completions that were drawn for one problem, and how many of them passed. */
+export interface PassCount {
+  readonly samples: number;
+  readonly passed: number;
+}
+
+/**
+ * The chance that one of `k` completions passes, drawn from `n` of which `c` passed: the unbiased estimate, 0 to 1. Where
+ * fewer than `k` failed it is 1, also for a `k` above `n`, of which {@link estimatePassAtK} says nothing.
+ *
+ * @example
+ * passAtK(20, 3, 1); // 0.15
+ */
+export function passAtK(n: number, c: number, k: number): number {
+  if (n - c < k) return 1;
+  let allFail = 1;
+  for (let i = n - c + 1; i <= n; i++) allFail *= 1 - k / i;
+  return 1 - allFail;
+}
+
+/** The mean over problems, or undefined where one has fewer than `k` completions, or there is none. */
+export function estimatePassAtK(problems: readonly PassCount[], k: number): number | undefined {
+  if (problems.length === 0 || problems.some(({ samples }) => samples < k)) return undefined;
+  return (
+    problems.reduce((sum, { samples, passed }) => sum + passAtK(samples, passed, k), 0) / problems.length
+  );
+}
+
+/** Of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
+function ratesOf({ verdicts }: ScoredQuestion, ks: readonly number[]): Readonly<Record<string, number>> {
+  const passed = verdicts.reduce((sum, { scores }) => sum + (scores["passed"] ?? 0), 0);
+  const rate = (k: number): number =>
+    k === 1 ? passed / verdicts.length : passAtK(verdicts.length, passed, k);
+  return Object.fromEntries(ks.map((k) => [`pass@${k}`, rate(k)]));
+}
+
+/** Only those that there are enough completions for, of every problem. */
+function passRates(scored: readonly ScoredQuestion[]): ScoreSummary {
+  const counts = scored.map(({ verdicts }) => ({
+    samples: verdicts.length,
+    passed: verdicts.filter(({ scores }) => scores["passed"] === 1).length,
+  }));
+  const usable = [1, 5, 10, 20].filter((k) => estimatePassAtK(counts, k) !== undefined);
+  const problems = scored.map((problem) => ({
+    ...problem,
+    verdicts: [{ scores: ratesOf(problem, usable) }],
+  }));
+  return summaryOf(problems);
+}

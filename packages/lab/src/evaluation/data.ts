@@ -1,0 +1,157 @@
+// Files of benchmarks: their sizes are checked before they are read, and every row before it is used.
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { MosError } from "mixture-of-shards";
+import {
+  decodeText,
+  parseJson,
+  parseWith,
+  pathExists,
+  readBytes,
+  readJsonLines,
+  reasonOf,
+} from "mixture-of-shards/cli";
+import type { z } from "zod";
+
+/** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */
+const MAX_BYTES = 256 << 20;
+const MAX_ROWS = 500_000;
+
+/** What every benchmark's data say of themselves. */
+export interface BenchmarkData {
+  readonly counts: readonly Count[];
+  /** Of everything that was read. */
+  readonly digest: string;
+}
+
+/** How much there is of something, and how much the whole benchmark has. */
+export interface Count {
+  /** What is counted: `questions of MMLU`. */
+  readonly what: string;
+  readonly found: number;
+  readonly expected: number;
+}
+
+/** A note for each count that is not the whole benchmark's: a folder may hold a part on purpose. */
+export const notesOfCounts = (counts: readonly Count[]): readonly string[] =>
+  counts
+    .filter(({ found, expected }) => found !== expected)
+    .map(({ what, found, expected }) => `${found} ${what} instead of ${expected}`);
+
+/** @throws MosError `bad_data` where what was fetched is not the whole benchmark. */
+export function expectCounts(counts: readonly Count[], source: string): void {
+  const notes = notesOfCounts(counts);
+  if (notes.length === 0) return;
+  throw new MosError(
+    "bad_data",
+    `${source}: ${notes.join("; ")}: the data set has changed since these rules were written; give a folder with the right one (--data)`,
+  );
+}
+
+/**
+ * SHA-256 over rows as JSON, one a line: the same for the same questions, whether they come from a folder or from the hub's
+ * Parquet files. `parts` tell the kinds of rows apart.
+ */
+export function digestOfRows(parts: Readonly<Record<string, readonly unknown[]>>): string {
+  const hash = createHash("sha256");
+  for (const name of Object.keys(parts).sort()) {
+    hash.update(`${name}\n`);
+    for (const row of parts[name] ?? []) hash.update(`${JSON.stringify(row)}\n`);
+  }
+  return hash.digest("hex");
+}
+
+/** @throws MosError `bad_data` where two questions have one id, which would count one of them twice. */
+export function expectUnique(ids: readonly string[], where: string): void {
+  const seen = new Set<string>();
+  for (const id of ids) {
+    if (seen.has(id)) throw new MosError("bad_data", `${where}: two questions have the id ${id}`);
+    seen.add(id);
+  }
+}
+
+/** A file of a benchmark's folder; `parts` are names of folders and of the file. */
+export interface BenchmarkFile {
+  readonly folder: string;
+  readonly parts: readonly string[];
+}
+
+const pathOf = ({ folder, parts }: BenchmarkFile): string => join(folder, ...parts);
+
+export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pathExists(pathOf(file));
+
+/** What was found in place of a benchmark's data, with what would do. */
+export const missingData = (found: string, holds: string): MosError =>
+  new MosError(
+    "not_found",
+    `${found}; give the folder that holds ${holds} (--data), or leave it out to fetch the data`,
+  );
+
+async function expectFile(file: BenchmarkFile): Promise<string> {
+  const path = pathOf(file);
+  if (await pathExists(path)) return path;
+  throw missingData(`${path}: there is no such file`, file.parts.join("/"));
+}
+
+/** All rows of a JSON Lines file. Throws `not_found`, `bad_data`, as all readers here do. */
+export async function readRows<S extends z.ZodType>(
+  file: BenchmarkFile,
+  schema: S,
+): Promise<readonly z.output<S>[]> {
+  const path = await expectFile(file);
+  const rows: z.output<S>[] = [];
+  for await (const { line, value } of readJsonLines(path)) {
+    rows.push(parseWith(schema, value, { code: "bad_data", where: `${path}:${line}` }));
+    if (rows.length > MAX_ROWS)
+      throw new MosError("bad_data", `${path}: more than ${MAX_ROWS} rows; this is not the benchmark's file`);
+  }
+  return expectRows(rows, path);
+}
+
+/** All rows of a JSON Lines file that is packed by gzip. */
+export async function readPackedRows<S extends z.ZodType>(
+  file: BenchmarkFile,
+  schema: S,
+): Promise<readonly z.output<S>[]> {
+  const path = await expectFile(file);
+  const packed = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
+  const text = decodeText(unpack(packed, path), { code: "bad_data", where: path });
+  const rows = text.split("\n").flatMap((line, index) => {
+    if (line.trim() === "") return [];
+    const place = { code: "bad_data", where: `${path}:${index + 1}` } as const;
+    return [parseWith(schema, parseJson(line, place), place)];
+  });
+  return expectRows(rows, path);
+}
+
+function unpack(packed: Uint8Array, path: string): Uint8Array {
+  try {
+    return gunzipSync(packed, { maxOutputLength: MAX_BYTES });
+  } catch (cause) {
+    const reason = reasonOf(cause);
+    throw new MosError("bad_data", `${path}: this is not a gzip file of at most 256 MiB (${reason})`, {
+      cause,
+    });
+  }
+}
+
+/** The text of a file. */
+export async function readText(file: BenchmarkFile): Promise<string> {
+  const path = await expectFile(file);
+  const bytes = await readBytes(path, { code: "bad_data" });
+  return decodeText(bytes, { code: "bad_data", where: path });
+}
+
+/** A file that is one JSON value. */
+export async function readValue<S extends z.ZodType>(file: BenchmarkFile, schema: S): Promise<z.output<S>> {
+  const path = await expectFile(file);
+  const place = { code: "bad_data", where: path } as const;
+  const bytes = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
+  return parseWith(schema, parseJson(decodeText(bytes, place), place), place);
+}
+
+function expectRows<T>(rows: readonly T[], path: string): readonly T[] {
+  if (rows.length > 0) return rows;
+  throw new MosError("bad_data", `${path}: the file holds no questions`);
+}

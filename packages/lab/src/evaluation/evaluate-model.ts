@@ -1,0 +1,202 @@
+// A whole evaluation: the model's text, adapters from anywhere, the benchmarks' data, the engine, the result.
+import { basename, resolve } from "node:path";
+import {
+  type AdapterGeometry,
+  adapterInUse,
+  type DownloadEvent,
+  type Engine,
+  type FoundAdapter,
+  geometryOf,
+  loadAdapter,
+  loadModelText,
+  locateModel,
+  MosError,
+  type OpenEngineOptions,
+  openEngine,
+  openModel,
+} from "mixture-of-shards";
+import { createProgramChecker } from "#sandbox";
+import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
+import { BENCHMARK_NAMES, type BenchmarkName } from "./benchmarks/index.ts";
+import { checkTasks, evaluate } from "./evaluate.ts";
+import { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
+import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
+
+/** What is evaluated, on what, and where the result goes. */
+export interface EvaluateModelOptions
+  extends Partial<PromptSettings>,
+    Pick<
+      OpenEngineOptions,
+      | "baseDtype"
+      | "computeDtype"
+      | "weightCache"
+      | "cacheFolder"
+      | "maxBatch"
+      | "maxLength"
+      | "threads"
+      | "hub"
+      | "onProgress"
+      | "signal"
+    >,
+    Pick<EvaluateOptions, "out" | "version" | "command" | "environment" | "now"> {
+  /** A model folder, a .gguf file or org/name of the hub. */
+  readonly model: string;
+  /**
+   * Folders of adapters on it; of a run that has not finished, what it has so far. Default: none, so that the base is
+   * evaluated.
+   */
+  readonly adapters?: readonly string[];
+  /** The base is evaluated beside its adapters. Default: only where there are none. */
+  readonly base?: boolean;
+  /** Default: all benchmarks. */
+  readonly tasks?: readonly BenchmarkName[];
+  /** A folder laid out as `docs/reference/files.md` says, or how to fetch the data and where to keep them. */
+  readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
+  /** Runs HumanEval's programs with this Python of the machine, which is not a sandbox. Default: in the sandbox. */
+  readonly python?: string | undefined;
+}
+
+/** What happens in an evaluation: downloads, then the events of `evaluate`. */
+export type EvaluateModelEvent =
+  /** The model is downloaded, or the data of a benchmark. */
+  | (DownloadEvent & { readonly task?: BenchmarkName })
+  /** The adapter of a run that has not finished: `path` is what it has so far. */
+  | ({ readonly type: "unfinished"; readonly adapter: string } & FoundAdapter)
+  | EvaluateEvent;
+
+/** What results call the model without an adapter. */
+const BASE_NAME = "base";
+
+/** Questions that are answered side by side. */
+const MAX_BATCH = 32;
+
+/**
+ * Asks a model, and adapters on it, the questions of benchmarks, and scores the predictions. After a break the same call
+ * resumes with what is missing. Adapters, data and settings are checked before the model is loaded.
+ *
+ * @throws MosError `bad_option`, `not_found`, `bad_data`, `bad_model`, `bad_adapter`, `cancelled`, and what a download throws.
+ * @example
+ * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: steadyNow };
+ * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
+ */
+export async function* evaluateModel({
+  model: given,
+  hub,
+  adapters = [],
+  base = false,
+  tasks = BENCHMARK_NAMES,
+  data,
+  python,
+  baseDtype,
+  computeDtype,
+  weightCache,
+  cacheFolder,
+  maxBatch = MAX_BATCH,
+  maxLength,
+  threads,
+  onProgress,
+  rules = "open-instruct",
+  format = defaultChatFormat(rules),
+  seed = 0,
+  ...options
+}: EvaluateModelOptions): AsyncGenerator<EvaluateModelEvent, void> {
+  const { signal } = options;
+  const model = yield* locateModel(given, { hub, signal });
+  const { name, text, geometry } = await readModel(model);
+  const named = await nameAdapters(adapters, geometry);
+  const names = [...named.keys()];
+  for (const [i, found] of [...named.values()].entries())
+    if (found.what !== "adapter") yield { type: "unfinished", adapter: adapters[i] ?? "", ...found };
+  const folders = yield* findData(tasks, data, signal);
+  const dataFolder = (task: BenchmarkName): string => folders.get(task) ?? "";
+  const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
+  await checkTasks(asked);
+  await using engine = await openEngine({
+    weightCache,
+    cacheFolder,
+    model,
+    baseDtype,
+    computeDtype,
+    maxBatch,
+    maxWaiting: Number.MAX_SAFE_INTEGER,
+    signal,
+    maxAdapterRank: Number.MAX_SAFE_INTEGER,
+    defaults: { generationConfig: "none" }, // the rules say how answers are sampled
+    ...(names.length === 0
+      ? {}
+      : { adapters: Object.fromEntries([...named].map(([adapter, { path }]) => [adapter, path])) }),
+    ...(maxLength === undefined ? {} : { maxLength }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(onProgress === undefined ? {} : { onProgress }),
+  });
+  const subjects: readonly Subject[] = [
+    ...(base || names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
+    ...names.map((adapter) => ({ name: adapter, adapter })),
+  ];
+  yield* evaluate({
+    ...asked,
+    engine,
+    subjects,
+    model: { name, ...recorded(engine) },
+    openChecker: () => createProgramChecker({ python, signal }),
+    // the engine is never without the next question
+    concurrency: 2 * maxBatch,
+  });
+}
+
+/** What a result says of a model. */
+const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) => ({
+  fingerprint,
+  baseDtype,
+  computeDtype,
+});
+
+async function readModel(path: string) {
+  await using files = await openModel(path);
+  const { name, config, source } = files;
+  return { name, text: await loadModelText(source), geometry: geometryOf(config) };
+}
+
+/** The folder of each benchmark's data; what is not given is fetched, before anything is asked. */
+async function* findData(
+  tasks: readonly BenchmarkName[],
+  data: EvaluateModelOptions["data"],
+  signal: AbortSignal | undefined,
+): AsyncGenerator<EvaluateModelEvent, ReadonlyMap<BenchmarkName, string>> {
+  const folders = new Map<BenchmarkName, string>();
+  for (const task of tasks) {
+    if (typeof data === "string") {
+      folders.set(task, data);
+      continue;
+    }
+    const transfers = fetchBenchmark(task, { ...data, ...(signal === undefined ? {} : { signal }) });
+    let step = await transfers.next();
+    for (; step.done !== true; step = await transfers.next())
+      yield { type: "download", task, transfer: step.value };
+    folders.set(task, step.value);
+  }
+  return folders;
+}
+
+/**
+ * Adapter folders by the names that results give them, in the order given, after a look at all of them. Whether they were trained on these very
+ * weights is for the engine to say.
+ *
+ * @throws MosError `not_found` for a folder without an adapter, `bad_adapter`, `unsupported`, `bad_option` for one that is
+ * given twice.
+ */
+export async function nameAdapters(
+  folders: readonly string[],
+  geometry: AdapterGeometry,
+): Promise<ReadonlyMap<string, FoundAdapter>> {
+  const paths = folders.map((folder) => resolve(folder));
+  const twice = paths.find((path, i) => paths.indexOf(path) < i);
+  if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
+  // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
+  const found = await Promise.all(paths.map(adapterInUse));
+  for (const { path } of found) await loadAdapter(path, { geometry, fingerprint: undefined });
+  const short = paths.map((path) => basename(path));
+  const isPlain =
+    new Set([...short, BASE_NAME]).size > short.length && !short.some((name) => name.startsWith("."));
+  return new Map(found.map((one, i) => [isPlain ? (short[i] ?? "") : `${i + 1}-${short[i]}`, one]));
+}

@@ -1,0 +1,139 @@
+// From a benchmark's rows to questions that a model can be asked. All of them are drafted cheaply; only those that are
+// asked get a prompt and tokens.
+import { setImmediate } from "node:timers/promises";
+import { type ChatMessage, type LoadedText, MosError, missingBos } from "mixture-of-shards";
+import { randomStream, type Tokenizer } from "mixture-of-shards/cli";
+import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
+import { type BenchmarkData, notesOfCounts } from "./data.ts";
+
+/** What a question says, before it is known which chat format the model expects. */
+export interface ChatPrompt {
+  readonly messages: readonly ChatMessage[];
+  /** The beginning of the prediction, written for the model. */
+  readonly leadIn: string;
+  /** The whole prompt for a model that is not a chat model. */
+  readonly plain: string;
+}
+
+/** A question whose prompt is not made yet. */
+export interface Draft {
+  readonly id: string;
+  readonly group: string;
+  readonly references: readonly string[];
+  readonly prompt: () => ChatPrompt;
+}
+
+/** How a prompt is laid out, and with what. */
+type RenderPromptOptions = Pick<PromptSettings, "format" | "chatTemplateKwargs"> & {
+  readonly text: Pick<LoadedText, "template">;
+};
+
+/** The text that the model sees. */
+export function renderPrompt(
+  { messages, leadIn, plain }: ChatPrompt,
+  { format, text, chatTemplateKwargs: variables = {} }: RenderPromptOptions,
+): string {
+  switch (format) {
+    case "none":
+      return plain;
+    case "tulu":
+      return withLeadIn(tulu(messages), leadIn);
+    case "model":
+      return withLeadIn(text.template.render(messages, { addGenerationPrompt: true, variables }), leadIn);
+  }
+}
+
+/** Role tags are plain text and contents stay as they are: only training strips them. */
+const tulu = (messages: readonly ChatMessage[]): string =>
+  `${messages.map(({ role, content }) => `<|${role}|>\n${content}\n`).join("")}<|assistant|>\n`;
+
+function withLeadIn(prompt: string, leadIn: string): string {
+  if (leadIn === "") return prompt;
+  return /[\n ]$/.test(prompt) ? prompt + leadIn : `${prompt} ${leadIn}`;
+}
+
+/** Token ids of a prompt. A BOS comes first where the tokenizer begins texts with one, but only once. */
+function encodePrompt(prompt: string, tokenizer: Tokenizer): readonly number[] {
+  const ids = tokenizer.encode(prompt, { addSpecialTokens: false });
+  const bos = missingBos(ids, tokenizer);
+  return bos === undefined ? ids : [bos, ...ids];
+}
+
+/** How many examples the rules show, and how many one may choose. */
+export interface ShotRange {
+  readonly benchmark: string;
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  /** Why no other number will do. */
+  readonly reason: string;
+}
+
+/** @throws MosError `bad_option` for a number that the benchmark does not have. */
+export function shotsOf({ shots }: Pick<QuestionOptions, "shots">, range: ShotRange): number {
+  const { benchmark, default: own, min, max, reason } = range;
+  if (shots === undefined) return own;
+  if (Number.isSafeInteger(shots) && shots >= min && shots <= max) return shots;
+  const usable = min === max ? `leave it out, or give ${own}` : `give ${min} to ${max}`;
+  throw new MosError(
+    "bad_option",
+    `${benchmark}: ${shots} shots cannot be given, since ${reason}; ${usable}`,
+  );
+}
+
+/** What a benchmark knows of its questions. */
+export interface DraftedQuestions {
+  readonly benchmark: string;
+  readonly data: BenchmarkData;
+  readonly drafts: readonly Draft[];
+  /** What every question asks for; MMLU's depends on how the prompts end. */
+  readonly output: OutputSpec | ((first: Draft | undefined) => OutputSpec);
+  readonly shots: number;
+  readonly direct?: boolean;
+  readonly notes?: readonly string[];
+}
+
+/** Chooses the questions that are asked, and makes their prompts. Throws `bad_option`, `cancelled`. */
+export async function finishQuestions(
+  { benchmark, data, drafts, output, shots, direct, notes = [] }: DraftedQuestions,
+  options: QuestionOptions,
+): Promise<QuestionSet> {
+  const chosen = chooseDrafts(drafts, options, benchmark);
+  return {
+    questions: await renderDrafts(chosen, options, typeof output === "function" ? output(chosen[0]) : output),
+    shots,
+    ...(direct === undefined ? {} : { direct }),
+    dataDigest: data.digest,
+    notes: [...notesOfCounts(data.counts), ...notes],
+  };
+}
+
+/** Those of the drafts that are asked, in the order of the data. */
+function chooseDrafts(
+  drafts: readonly Draft[],
+  { limit, seed }: QuestionOptions,
+  benchmark: string,
+): readonly Draft[] {
+  if (limit === undefined || limit >= drafts.length) return drafts;
+  if (!Number.isSafeInteger(limit) || limit < 1)
+    throw new MosError("bad_option", `limit ${limit} is invalid; give the number of questions of each task`);
+  const order = randomStream(seed, `questions of ${benchmark}`).permutation(drafts.length);
+  const chosen = new Set(order.subarray(0, limit));
+  return drafts.filter((_, index) => chosen.has(index));
+}
+
+async function renderDrafts(
+  drafts: readonly Draft[],
+  { format, text, chatTemplateKwargs, signal }: QuestionOptions,
+  output: OutputSpec,
+): Promise<readonly Question[]> {
+  const questions: Question[] = [];
+  for (const { id, group, references, prompt: make } of drafts) {
+    const prompt = renderPrompt(make(), { format, text, chatTemplateKwargs });
+    questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), output, references });
+    // thousands of long prompts take half a minute, in which a signal has to be heard
+    if (questions.length % 64 === 0) await setImmediate();
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+  }
+  return questions;
+}

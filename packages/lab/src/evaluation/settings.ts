@@ -1,0 +1,37 @@
+import { choice, flag, integer, names, number } from "mixture-of-shards/cli";
+import { CHAT_FORMATS, RULES } from "./benchmark.ts";
+import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
+
+/** Whose rules score a prediction. */
+export const rulesSetting = choice(RULES, {
+  default: "open-instruct",
+  help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
+});
+
+/** What is asked, and how. Each is an option of `mos eval`. */
+export const evaluationSettings = {
+  tasks: names(BENCHMARK_NAMES, {
+    default: BENCHMARK_NAMES,
+    defaultText: "all",
+    help: `comma-separated benchmarks: ${BENCHMARK_NAMES.join(", ")}`,
+  }),
+  rules: rulesSetting,
+  chatFormat: choice(CHAT_FORMATS, {
+    defaultText: "by --rules",
+    help: "chat format of prompts: Tulu's tags, the model's own template, or none",
+  }),
+  shots: integer({ min: 0, defaultText: "by --rules", help: "few-shot examples per question" }),
+  limit: integer({ min: 1, defaultText: "all", help: "questions per benchmark, sampled with --seed" }),
+  samples: integer({
+    min: 1,
+    defaultText: "by --rules",
+    help: "HumanEval: samples per problem",
+  }),
+  temperature: number({
+    min: 0,
+    defaultText: "by --rules",
+    help: "HumanEval: sampling temperature",
+  }),
+  direct: flag({ help: "BBH: direct answers without chain of thought" }),
+  seed: integer({ min: 0, default: 0, help: "random seed of question and prediction sampling" }),
+};

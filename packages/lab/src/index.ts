@@ -1,0 +1,2 @@
+export * from "#evaluation";
+export { type ReproduceEvent, type ReproduceOptions, reproduce } from "#reproduce";

@@ -1,0 +1,131 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type BaseModel,
+  createAdapter,
+  type Engine,
+  type Example,
+  generate,
+  geometryOf,
+  loadModel,
+  openEngine,
+  parseAdapterConfig,
+  saveAdapter,
+} from "mixture-of-shards";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type AnswerSettings, countCorrect, type Question, questionOf } from "./answers.ts";
+
+let base: BaseModel;
+let folder: string;
+let engine: Engine;
+beforeAll(async () => {
+  base = await loadModel("assets/tiny-english");
+  folder = await mkdtemp(join(tmpdir(), "mos-answers-"));
+  const geometry = geometryOf(base.model.config);
+  const adapter = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), geometry);
+  const { name: model, fingerprint } = base.model;
+  const of = { base: { name: model, fingerprint } };
+  await saveAdapter(join(folder, "fresh"), adapter, of);
+  for (const [name, { data }] of adapter.tensors) if (name.includes("B")) data.fill(0.3);
+  await saveAdapter(join(folder, "loud"), adapter, of);
+  engine = await openEngine({ model: "assets/tiny-english", adapters: folder, threads: 1 });
+});
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const settingsOf = (engine: Engine, adapter: string | null = null): AnswerSettings => ({
+  engine,
+  adapter,
+  maxTokens: 6,
+  signal: undefined,
+});
+const questionsOf = (examples: readonly Example[]): readonly Question[] =>
+  examples.map((example) =>
+    questionOf(example, { text: base.text, promptFormat: "template", system: undefined, maxLength: 512 }),
+  );
+
+const asked = (question: string, answer: string): Example => ({
+  kind: "chat",
+  line: 1,
+  turns: [
+    { role: "user", content: question, isTarget: false },
+    { role: "assistant", content: answer, isTarget: true },
+  ],
+});
+const QUESTIONS = [
+  "Hello",
+  "Do you have a cat?",
+  "Where is it, and how much is it for two?",
+  "Who are you",
+  "Why?",
+];
+
+/** The base's answers to each prompt alone. */
+async function answersAlone(): Promise<readonly string[]> {
+  const answers: string[] = [];
+  for (const content of QUESTIONS) {
+    let answer = "";
+    for await (const event of generate(base, [{ role: "user", content }], { maxTokens: 6 }))
+      if (event.type === "token" || event.type === "finish") answer += event.text;
+    answers.push(answer);
+  }
+  return answers;
+}
+
+test("answers in one batch equal those that each prompt gets alone", async () => {
+  const answers = await answersAlone();
+  const examples = QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x"));
+  const expected = answers.filter((answer) => answer.trim() !== "").length;
+  expect(expected).toBeGreaterThan(2);
+  expect(await countCorrect(questionsOf(examples), settingsOf(engine))).toEqual({
+    correct: expected,
+    total: 5,
+  });
+  const wrong = [asked(QUESTIONS[0]!, "Something else."), ...examples.slice(1)];
+  const found = await countCorrect(questionsOf(wrong), settingsOf(engine));
+  expect(found.correct).toBeLessThan(expected);
+});
+
+test("an adapter changes the answer, an untrained one does not", async () => {
+  const answers = await answersAlone();
+  const questions = questionsOf(QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x")));
+  const before = await countCorrect(questions, settingsOf(engine));
+  expect(await countCorrect(questions, settingsOf(engine, "fresh"))).toEqual(before);
+  expect((await countCorrect(questions, settingsOf(engine, "loud"))).correct).toBe(0);
+});
+
+test("a question is everything before the last answer, in the prompt format of training", () => {
+  const example: Example = {
+    kind: "chat",
+    line: 1,
+    turns: [
+      { role: "user", content: "One?", isTarget: false },
+      { role: "assistant", content: "Two.", isTarget: true },
+      { role: "user", content: "Three?", isTarget: false },
+      { role: "assistant", content: "Four.", isTarget: true },
+    ],
+  };
+  const [{ ids, reference } = { ids: [], reference: "" }] = questionsOf([example]);
+  const text = base.text.template.render(
+    example.turns.slice(0, 3).map(({ role, content }) => ({ role, content })),
+    { addGenerationPrompt: true },
+  );
+  expect(ids.slice(-5)).toEqual(base.text.tokenizer.encode(text, { addSpecialTokens: false }).slice(-5));
+  expect(reference).toBe("Four.");
+  const plain = questionOf(
+    { kind: "completion", line: 1, prompt: "The cat", completion: " sat." },
+    { text: base.text, promptFormat: "plain", system: undefined, maxLength: 512 },
+  );
+  expect(plain.reference).toBe(" sat.");
+  const bare = base.text.tokenizer.encode("The cat", { addSpecialTokens: false });
+  expect(plain.ids.slice(-bare.length)).toEqual(bare);
+});
+
+test("a prompt that leaves no room for an answer is not answered", async () => {
+  const long = asked("cat ".repeat(200), "x");
+  const settings = { ...settingsOf(engine), maxTokens: base.model.config.maxPositions - 1 };
+  expect(await countCorrect(questionsOf([long]), settings)).toEqual({ correct: 0, total: 1 });
+});

@@ -1,0 +1,140 @@
+// The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
+import { loadText } from "mixture-of-shards";
+import { choice, integer, listOf, parseSettings } from "mixture-of-shards/cli";
+import {
+  BENCHMARK_NAMES,
+  type BenchmarkName,
+  CHAT_FORMATS,
+  type ChatFormat,
+  defaultChatFormat,
+  previewTasks,
+  type Rules,
+  rulesSetting,
+} from "#evaluation";
+import { identityOf } from "./digest.ts";
+
+/** Benchmarks whose scores are columns. Named and valued as `evaluate` has it. */
+export interface BenchmarkOptions {
+  readonly tasks: readonly BenchmarkName[];
+  /** Where a task's data are, laid out as `mos eval --data` has them. */
+  readonly dataFolder: (task: BenchmarkName) => string;
+  /** Questions of each task, the same ones for every cell; all without. */
+  readonly limit?: number | undefined;
+  /** Answers to each question of HumanEval; what the rules draw without. */
+  readonly samples?: number | undefined;
+  /** Examples before each question, where the benchmark leaves the choice. Default: the rules' own number. */
+  readonly shots?: number | undefined;
+  /** open-instruct's without, as in the paper. */
+  readonly rules?: Rules | undefined;
+  /** Tulu's tags with open-instruct's rules, none with the others, without. */
+  readonly format?: ChatFormat | undefined;
+}
+
+/** The same, filled in and checked. */
+export interface BenchmarkSettings {
+  readonly tasks: readonly BenchmarkName[];
+  readonly limit?: number | undefined;
+  readonly samples?: number | undefined;
+  readonly shots?: number | undefined;
+  readonly rules: Rules;
+  readonly format: ChatFormat;
+}
+
+/** A benchmark as a cell is asked it. */
+export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
+  readonly task: BenchmarkName;
+  readonly folder: string;
+  /** Of everything that decides the score, but for the adapter. */
+  readonly identity: string;
+}
+
+/** What its data hold, read once for all cells. */
+export interface BenchmarkPlan {
+  readonly task: BenchmarkName;
+  readonly folder: string;
+  readonly dataDigest: string;
+  readonly shots: number;
+  readonly notes: readonly string[];
+}
+
+/** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
+export const BENCHMARK_SEED = 0;
+
+/** Each is an option of `mos reproduce`. */
+export const benchmarkSettings = {
+  benchmarks: listOf(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
+    what: `one or more different ones of ${BENCHMARK_NAMES.join(", ")}`,
+    placeholder: "names",
+    help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
+  }),
+  benchmarkLimit: integer({
+    min: 1,
+    defaultText: "all",
+    help: "questions per benchmark, the same for all cells",
+  }),
+  benchmarkSamples: integer({
+    min: 1,
+    defaultText: "by --rules",
+    help: "HumanEval: samples per problem",
+  }),
+  benchmarkShots: integer({
+    min: 0,
+    defaultText: "by --rules",
+    help: "few-shot examples per question",
+  }),
+  benchmarkRules: rulesSetting,
+  benchmarkFormat: choice(CHAT_FORMATS, {
+    defaultText: "by --rules",
+    help: "chat format of prompts: Tulu's tags, the model's own template, or none",
+  }),
+};
+
+/** Throws `bad_option` with the name of the setting. */
+export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
+  const { limit, samples, shots, rules = "open-instruct" } = options;
+  const format = options.format ?? defaultChatFormat(rules);
+  parseSettings(benchmarkSettings, {
+    benchmarks: options.tasks,
+    benchmarkLimit: limit,
+    benchmarkSamples: samples,
+    benchmarkShots: shots,
+    benchmarkRules: rules,
+    benchmarkFormat: format,
+  });
+  // in the order of the paper's columns
+  const tasks = BENCHMARK_NAMES.filter((name) => options.tasks.includes(name));
+  return { tasks, limit, samples, shots, rules, format };
+}
+
+/** Reads the data of all tasks, so that what is wrong with them is said before anything is trained. */
+export async function planBenchmarks(
+  settings: BenchmarkSettings,
+  { model, dataFolder }: { readonly model: string; readonly dataFolder: BenchmarkOptions["dataFolder"] },
+): Promise<readonly BenchmarkPlan[]> {
+  const text = await loadText(model);
+  // making all prompts is for the cells
+  const previews = await previewTasks({ ...settings, dataFolder, seed: BENCHMARK_SEED, text });
+  return [...previews].map(([task, { dataDigest, shots, notes }]) => ({
+    task,
+    folder: dataFolder(task),
+    dataDigest,
+    shots,
+    notes,
+  }));
+}
+
+/** What a cell is asked; in another format than the others, if it has to be. */
+export function benchmarkSpecs(
+  plans: readonly BenchmarkPlan[],
+  { tasks: _, ...settings }: BenchmarkSettings,
+  {
+    version,
+    format = settings.format,
+  }: { readonly version: string; readonly format?: ChatFormat | undefined },
+): readonly BenchmarkSpec[] {
+  return plans.map(({ task, folder, dataDigest }) => {
+    const asked = { ...settings, format, samples: task === "humaneval" ? settings.samples : undefined };
+    const identity = identityOf({ version, task, ...asked, data: dataDigest, seed: BENCHMARK_SEED });
+    return { task, folder, identity, ...asked };
+  });
+}

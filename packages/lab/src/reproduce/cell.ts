@@ -1,0 +1,213 @@
+// A cell is one row of a table at one learning rate with one seed. It is run in a process of its own, and its result is
+// one file; everything that decides the result is in the cell's identity.
+import { join } from "node:path";
+import type { AdapterConfig, FinetuneSettingsInput } from "mixture-of-shards";
+import { pathExists, readJson } from "mixture-of-shards/cli";
+import { z } from "zod";
+import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
+import type { BenchmarkSpec } from "./benchmarks.ts";
+import type { BaseSettings } from "./settings.ts";
+
+/** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */
+export type Purpose = "tune" | "measure";
+
+/** What names a cell among those of its experiment. */
+export interface CellName {
+  /** Of the row. */
+  readonly key: string;
+  readonly purpose: Purpose;
+  readonly learningRate: number;
+  readonly seed: number;
+}
+
+export const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
+  key,
+  purpose,
+  learningRate,
+  seed,
+});
+
+/** How a trained adapter is measured. */
+export interface Evaluation {
+  readonly file: string;
+  /** How many, from the first; all where left out. */
+  readonly examples?: number | undefined;
+  /** Greedy answers to how many, from the first; 0 for none. */
+  readonly answers: number;
+  /** The most tokens that an answer may have. */
+  readonly answerTokens: number;
+}
+
+/** All that a process needs to run a cell. */
+export interface CellSpec extends CellName {
+  readonly identity: string;
+  readonly folder: string;
+  readonly model: string;
+  /** How the model is kept and computed. */
+  readonly base: BaseSettings;
+  readonly train: string;
+  readonly evaluation: Evaluation;
+  /** Asked after the result is written, each score being added to it. */
+  readonly benchmarks: readonly BenchmarkSpec[];
+  /** Of the program. */
+  readonly version: string;
+  /** Null for the base model as it is. */
+  readonly adapter: AdapterConfig | null;
+  readonly settings: FinetuneSettingsInput;
+  readonly threads: number | undefined;
+  /** Cells that run at the same time: nothing but the times depends on it. */
+  readonly jobs: number;
+  readonly keepAdapter: boolean;
+  /** Start again, ignoring what an earlier attempt has left. */
+  readonly fresh: boolean;
+}
+
+/** Seconds of the parts of a cell. */
+const seconds = z.object({
+  /** From the start of the process to the result, loading and compiling included; of the last process if there were several. */
+  total: z.number(),
+  /** Loading the model. */
+  load: z.number(),
+  /** All updates, with the first of all and of the last process at the median: these compile the program. */
+  training: z.number(),
+  /** Median of the updates. */
+  step: z.number(),
+  evaluation: z.number(),
+  answers: z.number(),
+});
+
+const benchmarkScore = z.object({
+  task: z.enum(BENCHMARK_NAMES),
+  /** As its BenchmarkSpec has it. */
+  identity: z.string(),
+  /** The one that tables show, of the scores below. */
+  metric: z.string(),
+  /** 0 to 1, but 0 to 100 for TyDi QA's. */
+  scores: z.record(z.string(), z.number()),
+  /** The same of its parts, such as languages. */
+  groups: z
+    .record(z.string(), z.object({ scores: z.record(z.string(), z.number()), questions: z.int() }))
+    .optional(),
+  questions: z.int(),
+  /** Questions that left no room for an answer. */
+  tooLong: z.int(),
+  rules: z.string(),
+  format: z.string(),
+  shots: z.int(),
+  /** Of the last process that asked. */
+  seconds: z.number(),
+});
+
+/** What an adapter scored in a benchmark. */
+export type BenchmarkScore = Readonly<z.output<typeof benchmarkScore>>;
+
+const resultSchema = z.object({
+  format: z.literal(1),
+  identity: z.string(),
+  key: z.string(),
+  purpose: z.enum(["tune", "measure"]),
+  learningRate: z.number(),
+  seed: z.int(),
+  trainable: z.int(),
+  /** Of each update, in nats. */
+  losses: z.array(z.number()),
+  /** Mean over the trained tokens of the validation examples, in nats. */
+  validationLoss: z.number(),
+  validationExamples: z.int(),
+  answers: z.object({ correct: z.int(), total: z.int() }).optional(),
+  benchmarks: z.array(benchmarkScore).optional(),
+  /** Of all updates, padding not counted. */
+  tokens: z.int(),
+  seconds,
+  /** Of the process, with the validation loss and without the answers. */
+  peakMemoryBytes: z.number(),
+  jobs: z.int(),
+  threads: z.int().optional(),
+  /** The update after which the last process resumed. */
+  resumedAt: z.int().optional(),
+});
+const failureSchema = z.object({
+  format: z.literal(1),
+  identity: z.string(),
+  failure: z.object({ code: z.string(), message: z.string() }),
+});
+const storedSchema = z.union([resultSchema, failureSchema]);
+
+/** The result of a cell. */
+export type CellResult = Readonly<z.output<typeof resultSchema>>;
+/** A result, or a failure that would happen again, such as a loss that diverged. */
+export type StoredResult = CellResult | Readonly<z.output<typeof failureSchema>>;
+
+/** Events of a process that runs a cell. */
+export type CellEvent =
+  | {
+      readonly type: "phase";
+      readonly phase: "loading" | "training" | "evaluating" | "answering" | "scoring";
+    }
+  | { readonly type: "step"; readonly step: number; readonly steps: number; readonly loss: number }
+  | {
+      readonly type: "benchmark";
+      readonly task: BenchmarkName;
+      readonly done: number;
+      readonly total: number;
+    }
+  | { readonly type: "finished" }
+  | { readonly type: "stopped" }
+  | { readonly type: "failed"; readonly code: string; readonly message: string };
+
+/** The folder of a cell in that of the experiment. */
+export const cellFolder = (out: string, { key, purpose, learningRate, seed }: CellName): string =>
+  join(out, "cells", key, `${purpose === "tune" ? "tuning-" : ""}seed-${seed}-rate-${learningRate}`);
+
+export const RESULT = "result.json";
+
+/** The stored result of a cell of this identity; undefined where there is none, or one of other settings. */
+export async function readResult(folder: string, identity: string): Promise<StoredResult | undefined> {
+  const path = join(folder, RESULT);
+  if (!(await pathExists(path))) return undefined;
+  const stored = await readJson(path, z.looseObject({ identity: z.unknown() }), { code: "bad_data" }).catch(
+    () => undefined, // a broken file is not a result; the cell is run again
+  );
+  if (stored?.identity !== identity) return undefined;
+  const parsed = storedSchema.safeParse(stored);
+  return parsed.success ? parsed.data : undefined;
+}
+
+export const isResult = (stored: StoredResult | undefined): stored is CellResult =>
+  stored !== undefined && "validationLoss" in stored;
+
+/** The benchmarks that a result has no score of. */
+export const unscored = (
+  { benchmarks }: Pick<CellSpec, "benchmarks">,
+  result: CellResult,
+): readonly BenchmarkSpec[] =>
+  benchmarks.filter(({ identity }) => !result.benchmarks?.some((score) => score.identity === identity));
+
+/** Whether a cell needs no more work. */
+export const isFinished = (spec: CellSpec, stored: StoredResult | undefined): boolean =>
+  stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
+
+/** A result with only those scores that were asked for. */
+export function withScoresOf(
+  { benchmarks }: CellSpec,
+  { benchmarks: all, ...result }: CellResult,
+): CellResult {
+  const asked = (all ?? []).filter(({ identity }) => benchmarks.some((one) => one.identity === identity));
+  return asked.length === 0 ? result : { ...result, benchmarks: asked };
+}
+
+/** Where a cell trains, and keeps its adapter: the one sub-folder of its folder that an engine can serve. */
+export const RUN = "run";
+export const runOf = ({ folder }: Pick<CellSpec, "folder">): string => join(folder, RUN);
+/** Logs of the answers to benchmarks. */
+export const BENCHMARKS = "benchmarks";
+
+/** Whether a cell's adapter exists, so that it can be evaluated without being trained again. */
+export const hasAdapter = (spec: CellSpec): Promise<boolean> =>
+  spec.adapter === null ? Promise.resolve(true) : pathExists(join(runOf(spec), "adapter_config.json"));
+
+/** Where and with how many threads a cell computes. */
+export const compileOf = ({ threads }: CellSpec) => ({
+  device: "cpu" as const,
+  ...(threads === undefined ? {} : { threads }),
+});

@@ -1,0 +1,54 @@
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { canonicalJson, openForReading, storageError } from "mixture-of-shards/cli";
+
+/** Files up to this size are read whole; of larger ones, evenly spread blocks. */
+const WHOLE = 16 << 20;
+const BLOCKS = 256;
+const BLOCK = 16_384;
+
+async function addFile(hash: Hash, path: string): Promise<void> {
+  await using file = await openForReading(path, "bad_model");
+  hash.update(`${basename(path)} ${file.size}\n`);
+  const count = file.size <= WHOLE ? 1 : BLOCKS;
+  const length = file.size <= WHOLE ? file.size : BLOCK;
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < count; i++) {
+    await file.read(bytes, count === 1 ? 0 : Math.floor((i * (file.size - length)) / (count - 1)));
+    hash.update(bytes);
+  }
+}
+
+/**
+ * A digest of a model file or folder by names, sizes and a sample of the content, so that a model of many gigabytes is
+ * told apart from another in a moment. Its place and the times of its files do not count.
+ */
+export async function modelDigest(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  const found = await stat(path).catch((error: unknown) => {
+    throw storageError(error, path);
+  });
+  const files = found.isDirectory()
+    ? (await readdir(path)).filter((name) => /\.(json|safetensors|jinja|model)$/.test(name)).sort()
+    : [];
+  for (const name of files) await addFile(hash, join(path, name));
+  if (!found.isDirectory()) await addFile(hash, path);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** sha256 of a whole file. */
+export async function fileDigest(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
+  } catch (error) {
+    throw storageError(error, path);
+  }
+  return `sha256:${hash.digest("hex")}`;
+}
+
+/** sha256 over everything that decides a cell's result. */
+export const identityOf = (parts: Readonly<Record<string, unknown>>): string =>
+  `sha256:${createHash("sha256").update(canonicalJson(parts)).digest("hex")}`;

@@ -1,0 +1,217 @@
+// The plan of an experiment: its rows on this model, the files it reads, and every cell with all that decides it.
+import { availableParallelism } from "node:os";
+import {
+  type AdapterConfig,
+  type Example,
+  type FinetuneSettingsInput,
+  finetuneSettings,
+  geometryOf,
+  MosError,
+  readDataset,
+  readModelConfig,
+} from "mixture-of-shards";
+import { parseSettings } from "mixture-of-shards/cli";
+import type { ChatFormat } from "#evaluation";
+import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
+import { type CellName, type CellSpec, cellFolder, type Evaluation, type Purpose } from "./cell.ts";
+import { fileDigest, identityOf, modelDigest } from "./digest.ts";
+import type { Row } from "./fit-row.ts";
+import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
+import { type Experiment, experimentOf, selectRows, withPlainBase } from "./tables.ts";
+import { planTuning, type TuningPlan } from "./tuning-files.ts";
+
+/** What the files hold, so that results of other files never count. */
+export interface Digests {
+  readonly model: string;
+  readonly train: string;
+  readonly evaluation: string;
+}
+
+/** Everything known before the first cell. */
+export interface Grid {
+  readonly options: ReproduceOptions;
+  readonly settings: Settings;
+  readonly experiment: Experiment;
+  /** The rows to be run, those that do not fit the model too. */
+  readonly selected: readonly Row[];
+  readonly digests: Digests;
+  readonly tuning: TuningPlan;
+  /** Examples measured on that are trained on, too. */
+  readonly repeatedExamples: number;
+  readonly seeds: readonly number[];
+  /** What measured cells are asked, in the order of columns. */
+  readonly benchmarks: readonly BenchmarkPlan[];
+}
+
+/** Updates between checkpoints: what a killed cell does again. */
+const SAVE_EVERY = 20;
+
+/** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
+export async function planGrid(options: ReproduceOptions): Promise<Grid> {
+  const settings = settingsOf(options);
+  const { model, train, evaluation } = options;
+  const config = await readModelConfig(model);
+  const { maxLength } = settings.training;
+  if (maxLength > config.maxPositions)
+    throw new MosError(
+      "bad_option",
+      `maxLength ${maxLength} is more than the ${config.maxPositions} positions of ${model}; use at most ${config.maxPositions}`,
+    );
+  checkTraining(settings);
+  const { alpha, dropout, targets, axes, experiment: name } = settings;
+  const context = { geometry: geometryOf(config), alpha, dropout, targets };
+  const asked = settings.benchmarks;
+  // a base that knows no chat is asked without one, too, as the paper does
+  const isChat = asked !== undefined && asked.format !== "none";
+  const plain = experimentOf(name, context, axes);
+  const experiment = isChat ? withPlainBase(plain) : plain;
+  const selected = selectRows(experiment.rows, options.only);
+  const trainSet = await readDataset(train);
+  const evaluationSet = await readDataset(evaluation);
+  const digests = {
+    model: await modelDigest(model),
+    train: await fileDigest(train),
+    evaluation: await fileDigest(evaluation),
+  };
+  if (digests.train === digests.evaluation)
+    throw new MosError(
+      "bad_option",
+      `${evaluation} holds the same as ${train}; measure on examples that are not trained on`,
+    );
+  return {
+    options,
+    settings,
+    experiment,
+    selected,
+    digests,
+    tuning: await planTuning(options, settings, { train: trainSet.examples.length, digests }),
+    repeatedExamples: countRepeated(
+      evaluationSet.examples.slice(0, settings.evaluationExamples),
+      trainSet.examples.slice(0, settings.training.maxExamples),
+    ),
+    seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
+    benchmarks: await benchmarksOf(options, settings),
+  };
+}
+
+async function benchmarksOf(
+  { benchmarks, model }: ReproduceOptions,
+  settings: Settings,
+): Promise<readonly BenchmarkPlan[]> {
+  if (benchmarks === undefined || settings.benchmarks === undefined) return [];
+  return planBenchmarks(settings.benchmarks, { model, dataFolder: benchmarks.dataFolder });
+}
+
+function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {
+  const contentOf = ({ line: _, ...content }: Example): string => JSON.stringify(content);
+  const known = new Set(trained.map(contentOf));
+  return measured.filter((example) => known.has(contentOf(example))).length;
+}
+
+/** The settings that `finetune` checks, before any cell is started. */
+function checkTraining({ training, steps, tuneSteps }: Settings): void {
+  parseSettings(finetuneSettings, { ...training, steps });
+  const fewest = Math.min(steps, tuneSteps);
+  if (training.warmup >= 1 && training.warmup > fewest)
+    throw new MosError(
+      "bad_option",
+      `warmup of ${training.warmup} updates is more than the ${fewest} updates of a cell`,
+    );
+}
+
+/** A cell that tries a rate for a row. */
+export const tuningCell = (
+  grid: Grid,
+  { key, adapter }: { readonly key: string; readonly adapter: AdapterConfig },
+  { learningRate, seed }: Pick<CellName, "learningRate" | "seed">,
+): CellSpec => specOf(grid, { key, purpose: "tune", learningRate, seed }, adapter);
+
+/** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
+export function measuringCells(
+  grid: Grid,
+  { adapter, key, chatFormat }: Row,
+  learningRate: number | undefined,
+): readonly CellSpec[] {
+  if (adapter === null) {
+    const spec = specOf(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null);
+    return [chatFormat === undefined ? spec : { ...spec, benchmarks: askedOf(grid, chatFormat) }];
+  }
+  if (adapter === undefined || learningRate === undefined) return [];
+  return grid.seeds.map((seed) => specOf(grid, { key, purpose: "measure", learningRate, seed }, adapter));
+}
+
+const askedOf = (
+  { benchmarks, settings, options: { version } }: Grid,
+  format?: ChatFormat,
+): readonly BenchmarkSpec[] =>
+  settings.benchmarks === undefined
+    ? []
+    : benchmarkSpecs(benchmarks, settings.benchmarks, { version, format });
+
+/** What a cell reads, and that as it counts for its identity. */
+function inputsOf(grid: Grid, purpose: Purpose) {
+  const { options, digests, settings, tuning } = grid;
+  const { answerTokens } = settings;
+  if (purpose === "tune") {
+    const { files, examples, identity } = tuning;
+    const evaluation: Evaluation = { file: files.validation, examples, answers: 0, answerTokens };
+    return {
+      train: files.train,
+      evaluation,
+      identity: { train: identity.train, evaluation: identity.validation },
+    };
+  }
+  const { answers, evaluationExamples: examples } = settings;
+  const evaluation: Evaluation = { file: options.evaluation, examples, answers, answerTokens };
+  const identity = { train: digests.train, evaluation: { ...evaluation, file: digests.evaluation } };
+  return { train: options.train, evaluation, identity };
+}
+
+function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellSpec {
+  const { options, digests, settings } = grid;
+  const { learningRate, seed, purpose } = name;
+  const inputs = inputsOf(grid, purpose);
+  const adapter = config === null ? null : { ...config, seed };
+  const training: FinetuneSettingsInput = {
+    ...settings.training,
+    steps: purpose === "tune" ? settings.tuneSteps : settings.steps,
+    validationSplit: 0, // what is measured on is in a file of its own
+    saveEvery: SAVE_EVERY,
+    seed,
+    ...(learningRate > 0 ? { learningRate } : {}),
+  };
+  const { version } = options;
+  const { base } = settings;
+  // results from before there was a choice are of float32
+  const isPlain = base.baseDtype === "float32" && base.computeDtype === "float32";
+  return {
+    ...name,
+    identity: identityOf({
+      version,
+      model: digests.model,
+      train: adapter === null ? null : inputs.identity.train,
+      evaluation: inputs.identity.evaluation,
+      adapter,
+      // without an adapter nothing is trained, and only what measuring needs counts
+      training: adapter === null ? { ...settings.training, maxExamples: undefined } : training,
+      ...(isPlain ? {} : { base }),
+    }),
+    folder: cellFolder(options.out, name),
+    model: options.model,
+    base,
+    train: inputs.train,
+    evaluation: inputs.evaluation,
+    benchmarks: purpose === "tune" ? [] : askedOf(grid),
+    version,
+    adapter,
+    settings: { ...training, ...base },
+    threads: options.threads ?? threadsFor(options.jobs ?? 1),
+    jobs: options.jobs ?? 1,
+    keepAdapter: options.keepAdapters === true,
+    fresh: false,
+  };
+}
+
+/** Several cells at a time share the cores; one alone leaves the choice to the runtime. */
+const threadsFor = (jobs: number): number | undefined =>
+  jobs === 1 ? undefined : Math.max(1, Math.floor(availableParallelism() / jobs));

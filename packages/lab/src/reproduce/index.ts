@@ -1,0 +1,18 @@
+// Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts,
+// run-cell.ts and measure-cell.ts.
+export { type BenchmarkOptions, benchmarkSettings } from "./benchmarks.ts";
+export type { Row } from "./fit-row.ts";
+export { reproduceProgress } from "./progress.ts";
+export { redraw } from "./report.ts";
+export { reproduce } from "./reproduce.ts";
+export type { ReproduceEvent } from "./reproduce-event.ts";
+export {
+  adapterSettings,
+  baseSettings,
+  gridSettings,
+  machineSettings,
+  measuringSettings,
+  type ReproduceOptions,
+  trainingSettings,
+} from "./settings.ts";
+export { EXPERIMENTS, type ExperimentName, experimentOf, withPlainBase } from "./tables.ts";

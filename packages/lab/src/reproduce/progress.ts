@@ -1,0 +1,156 @@
+import { counted, formatDuration, paint, textTable } from "mixture-of-shards/cli";
+import { percentDecimals } from "#evaluation";
+import type { ReproduceEvent } from "./index.ts";
+
+type EndEvent = Extract<ReproduceEvent, { readonly type: "finish" }>;
+type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
+type Cell = Extract<ReproduceEvent, { readonly type: "started" }>["cell"];
+
+/** What the terminal shows of an experiment. */
+export interface ReproduceProgress {
+  /** Takes an event in; gives a line that stays, of those that are worth one. */
+  take(event: ReproduceEvent): string | undefined;
+  /** The live line. */
+  text(): string;
+  summary(end: EndEvent): string;
+}
+
+const nameOf = ({ key, purpose, learningRate, seed }: Cell): string =>
+  purpose === "tune" ? `${key} tuning at ${learningRate} seed ${seed}` : `${key} seed ${seed}`;
+
+const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: number): string =>
+  [
+    `${title}: ${counted(rows.length, "row")}`,
+    counted(cells, "cell"),
+    ...(finished > 0 ? [`${finished} of them finished before`] : []),
+    ...(jobs > 1 ? [`${jobs} at a time`] : []),
+    ...(retrained > 0
+      ? [`${counted(retrained, "finished cell")} trained again for the benchmarks, without a kept adapter`]
+      : []),
+  ].join(", ");
+
+const resultText = ({
+  cell,
+  validationLoss,
+  answers,
+  scores = {},
+  questions = {},
+  seconds,
+}: Extract<ReproduceEvent, { readonly type: "result" }>): string => {
+  const exact = answers === undefined ? "" : `, ${answers.correct} of ${answers.total} answers right`;
+  const marks = Object.entries(scores).map(
+    ([title, score]) => `, ${title} ${score.toFixed(percentDecimals(questions[title] ?? 0))} %`,
+  );
+  const loss = cell.purpose === "tune" ? "tuning loss" : "validation loss";
+  return `${nameOf(cell)}: ${loss} ${validationLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
+};
+
+interface Clock {
+  /** More updates are to be made than was planned. */
+  add(updates: number): void;
+  /** Made so far by a cell that runs. */
+  run(cell: Cell, made: number): void;
+  end(cell: Cell, isDone: boolean): void;
+  /** `  3 min left`; nothing before the first guess. */
+  text(): string;
+}
+
+/** Guesses by the updates that are left. Cells that are made in parts count as such, so that the guess comes early. */
+function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () => number): Clock {
+  const startedAt = now();
+  let left = planned;
+  const parts = new Map<string, number>();
+  let done = 0;
+  return {
+    add(updates) {
+      left += updates;
+    },
+    // a tenth for loading and measuring
+    run: (cell, made) => parts.set(nameOf(cell), 0.9 * made),
+    end: (cell, isDone) => {
+      parts.delete(nameOf(cell));
+      // the base model has nothing to train, and the rate 0
+      if (isDone && cell.learningRate > 0) done += { tune, measure }[cell.purpose];
+    },
+    text: () => {
+      const made = [...parts.values()].reduce((sum, part) => sum + part, done);
+      if (made === 0 || made < 0.05 * measure) return "";
+      return `  ${formatDuration(((now() - startedAt) / 1000 / made) * (left - made))} left`;
+    },
+  };
+}
+
+/** Follows an experiment. `now` is in milliseconds. */
+export function reproduceProgress({
+  jobs,
+  now,
+}: {
+  readonly jobs: number;
+  readonly now: () => number;
+}): ReproduceProgress {
+  let [cells, done] = [0, 0];
+  let left: Clock | undefined;
+  const running = new Map<string, string>();
+  const end = (cell: Cell, isDone: boolean): void => {
+    running.delete(nameOf(cell));
+    left?.end(cell, isDone);
+    done += Number(isDone);
+  };
+  return {
+    take(event) {
+      switch (event.type) {
+        case "plan":
+          [cells, done, left] = [event.cells, event.finished, clock(event.updates, now)];
+          return planText(event, jobs);
+        case "started":
+          running.set(nameOf(event.cell), "starting");
+          return undefined;
+        case "phase":
+          running.set(nameOf(event.cell), event.phase);
+          return undefined;
+        case "progress":
+          running.set(nameOf(event.cell), `${event.step}/${event.steps} loss ${event.loss.toFixed(3)}`);
+          left?.run(event.cell, event.step);
+          return undefined;
+        case "benchmark":
+          running.set(nameOf(event.cell), `${event.task} ${event.done}/${event.total}`);
+          return undefined;
+        case "result":
+          end(event.cell, true);
+          return resultText(event);
+        case "failed":
+          end(event.cell, !event.retried);
+          return `${nameOf(event.cell)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
+        case "refine":
+          cells += event.cells;
+          left?.add(event.updates);
+          return `${event.key}: next rates ${event.learningRates.join(", ")}`;
+        case "tuned":
+          return event.learningRate === undefined
+            ? `${event.key}: no rate could be chosen, and it is not measured`
+            : `${event.key}: learning rate ${event.learningRate}`;
+        case "finish":
+          return undefined;
+      }
+    },
+    text: () => {
+      const states = [...running].map(([name, state]) => `${name} ${state}`);
+      return [`${done}/${cells}${left?.text() ?? ""}`, ...states].join("  ·  ");
+    },
+    summary: summaryText,
+  };
+}
+
+/** The table, how its rates were found, what is doubtful, and where all of it is. */
+function summaryText({ table, rates, warnings, files, missing, stopped }: EndEvent): string {
+  const why = stopped ? "; the same command resumes" : "; see the table's list of failed cells";
+  return [
+    textTable(table),
+    ...(rates.length === 0 ? [] : [textTable(rates)]),
+    ...(warnings.length === 0
+      ? []
+      : [warnings.map((text) => paint("yellow", `warning: ${text}`)).join("\n")]),
+    files.join("\n"),
+    ...(missing > 0 ? [`${counted(missing, "result")} missing${why}`] : []),
+  ].join("\n\n");
+}

@@ -1,0 +1,182 @@
+// Runs one cell: fine-tunes the adapter with the `finetune` recipe, measures it, and writes the result. cell-process.ts
+// calls it in a process of its own.
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { budget, finetune, finetuneSettings, geometryOf, loadModel } from "mixture-of-shards";
+import { parseSettings, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
+import { z } from "zod";
+import { countCorrect, type Question } from "./answers.ts";
+import {
+  BENCHMARKS,
+  type CellEvent,
+  type CellResult,
+  type CellSpec,
+  compileOf,
+  hasAdapter,
+  isResult,
+  RESULT,
+  readResult,
+  runOf,
+  unscored,
+} from "./cell.ts";
+import { measure, type RunningCell, trainedPart } from "./measure-cell.ts";
+import { adapterName, openCellEngine, scoreCell, writeResult } from "./score-cell.ts";
+
+export interface RunCellOptions extends Pick<RunningCell, "signal" | "now" | "peakMemory"> {
+  /** Milliseconds since 1970. */
+  readonly date: () => number;
+}
+
+const RECORD = "cell.json";
+const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
+
+async function ownRecord({ folder, identity }: CellSpec): Promise<z.output<typeof recordSchema> | undefined> {
+  const path = join(folder, RECORD);
+  if (!(await pathExists(path))) return undefined;
+  const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
+  return record?.identity === identity ? record : undefined;
+}
+
+/** What earlier attempts have left. */
+interface Left {
+  /** The cell's result, where nothing but scores of benchmarks is missing. */
+  readonly result: CellResult | undefined;
+  /** Whether training can resume. */
+  readonly resume: boolean;
+  /** Whether the adapter was to be kept. */
+  readonly wasKept: boolean;
+}
+
+/** Checks the files of earlier attempts, and removes those that cannot be used. */
+async function prepareFolder(spec: CellSpec): Promise<Left> {
+  const run = runOf(spec);
+  await mkdir(spec.folder, { recursive: true });
+  const record = spec.fresh ? undefined : await ownRecord(spec);
+  const wasKept = record?.keepAdapter === true;
+  const stored = record === undefined ? undefined : await readResult(spec.folder, spec.identity);
+  if (isResult(stored) && (await hasAdapter(spec))) return { result: stored, resume: false, wasKept };
+  await rm(join(spec.folder, RESULT), { force: true });
+  // answers of an adapter that is trained again
+  await rm(join(spec.folder, BENCHMARKS), { recursive: true, force: true });
+  if (record === undefined) {
+    await rm(run, { recursive: true, force: true });
+    await writeFileAtomic(join(spec.folder, RECORD), `${JSON.stringify(spec, null, 2)}\n`);
+  }
+  const resume = record !== undefined && (await pathExists(join(run, "run.json")));
+  return { result: undefined, resume, wasKept };
+}
+
+/**
+ * Runs a cell to its result, or to a checkpoint when the signal is aborted; then asks its adapter the benchmarks. Throws
+ * what `finetune`, `openEngine` and `evaluate` throw.
+ */
+export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGenerator<CellEvent, void> {
+  const { result, resume, wasKept } = await prepareFolder(spec);
+  const measured =
+    result === undefined ? yield* trainAndMeasure(spec, options, resume) : { result, questions: [] };
+  if (measured === "stopped") return;
+  yield* askAdapter(spec, measured, options);
+  const isKept = spec.keepAdapter || wasKept;
+  await rm(isKept ? join(runOf(spec), "checkpoints") : runOf(spec), { recursive: true, force: true });
+  yield { type: "finished" };
+}
+
+/** A result without what is asked, and questions to be answered before it is written. */
+interface Measured {
+  readonly result: CellResult;
+  readonly questions: readonly Question[];
+}
+
+/** Everything that needs the model in this process; the model can be freed when this returns. */
+async function* trainAndMeasure(
+  spec: CellSpec,
+  options: RunCellOptions,
+  resume: boolean,
+): AsyncGenerator<CellEvent, Measured | "stopped"> {
+  const { signal, now } = options;
+  yield { type: "phase", phase: "loading" };
+  const loading = now();
+  const base = await loadModel(spec.model, { signal, ...spec.base });
+  const load = (now() - loading) / 1000;
+  const settings = parseSettings(finetuneSettings, spec.settings);
+  const running = { ...options, spec, base, settings };
+  const resumedAt = spec.adapter === null ? undefined : yield* trainCell(running, resume);
+  if (resumedAt === "stopped") return "stopped";
+  const trained = await trainedPart(spec, resumedAt);
+  yield { type: "phase", phase: "evaluating" };
+  const measured = await measure(running);
+  const result: CellResult = {
+    format: 1,
+    identity: spec.identity,
+    key: spec.key,
+    purpose: spec.purpose,
+    learningRate: spec.learningRate,
+    seed: spec.seed,
+    trainable: spec.adapter === null ? 0 : budget(spec.adapter, geometryOf(base.model.config)).trainable,
+    losses: [...trained.losses],
+    ...measured.result,
+    tokens: trained.tokens,
+    seconds: { total: now() / 1000, load, ...trained.seconds, evaluation: measured.seconds, answers: 0 },
+    jobs: spec.jobs,
+    ...(spec.threads === undefined ? {} : { threads: spec.threads }),
+    ...(typeof resumedAt === "number" && resumedAt > 0 ? { resumedAt } : {}),
+  };
+  return { result, questions: measured.questions };
+}
+
+/** Counts the answers, writes the result, and adds the scores of benchmarks to it. */
+async function* askAdapter(
+  spec: CellSpec,
+  { result, questions }: Measured,
+  { signal, now, date }: RunCellOptions,
+): AsyncGenerator<CellEvent, void> {
+  const isScored = unscored(spec, result).length === 0;
+  if (questions.length === 0 && isScored) return writeResult(spec, result);
+  const started = now();
+  yield { type: "phase", phase: questions.length > 0 ? "answering" : "scoring" };
+  await using engine = await openCellEngine(spec, signal);
+  let answered = result;
+  if (questions.length > 0) {
+    const { answerTokens: maxTokens } = spec.evaluation;
+    const answers = await countCorrect(questions, { engine, adapter: adapterName(spec), maxTokens, signal });
+    const seconds = { ...result.seconds, total: now() / 1000, answers: (now() - started) / 1000 };
+    answered = { ...result, answers, seconds };
+  }
+  await writeResult(spec, answered);
+  if (isScored) return;
+  yield { type: "phase", phase: "scoring" };
+  yield* scoreCell(spec, answered, { engine, signal, date });
+}
+
+/** Trains in the cell's folder; returns the update from which it resumed, or that it was stopped. */
+async function* trainCell(
+  { spec, base, signal, now }: RunningCell,
+  resume: boolean,
+): AsyncGenerator<CellEvent, number | "stopped"> {
+  if (spec.adapter === null) return 0;
+  yield { type: "phase", phase: "training" };
+  const events = finetune({
+    model: base,
+    data: spec.train,
+    out: runOf(spec),
+    adapter: spec.adapter,
+    settings: spec.settings,
+    resume,
+    overwrite: !resume,
+    keepVersions: 0,
+    session: compileOf(spec),
+    signal,
+    now,
+  });
+  let steps = 0;
+  let from = 0;
+  for await (const event of events) {
+    if (event.type === "ready") [steps, from] = [event.steps, event.step];
+    if (event.type === "step") yield { type: "step", step: event.step, steps, loss: event.loss };
+    if (event.type === "stopped") {
+      yield { type: "stopped" };
+      return "stopped";
+    }
+  }
+  return from;
+}

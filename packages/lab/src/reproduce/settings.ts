@@ -1,0 +1,251 @@
+import { finetuneSettings } from "mixture-of-shards";
+import {
+  integer,
+  listOf,
+  names,
+  number,
+  parseSettings,
+  pick,
+  type SettingInput,
+  type SettingValues,
+} from "mixture-of-shards/cli";
+import { LINEAR_NAMES, type LinearName } from "mixture-of-shards/graph";
+import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
+import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
+
+const MAX = 100_000_000;
+const AXIS = "one or more different numbers";
+
+/** Which cells there are, and how the rates of rows are chosen. Each is an option of `mos reproduce`. */
+export const gridSettings = {
+  seeds: integer({
+    min: 1,
+    max: 1000,
+    default: 3,
+    help: "runs per row, with seeds 0 to n − 1",
+  }),
+  steps: integer({ min: 1, max: MAX, default: 200, help: "updates per cell" }),
+  privateRanks: listOf(integer({ min: 0, max: 4096, help: "private rank" }), {
+    what: AXIS,
+    default: FIGURE_AXES.privateRanks,
+    defaultText: FIGURE_AXES.privateRanks.join(","),
+    help: "figure1: private ranks on one axis",
+  }),
+  shards: listOf(integer({ min: 1, max: 65_536, help: "shards" }), {
+    what: AXIS,
+    default: FIGURE_AXES.shards,
+    defaultText: FIGURE_AXES.shards.join(","),
+    help: "figure1: shards per vector on the other axis",
+  }),
+  learningRates: listOf(number({ above: 0, max: 10, help: "rate" }), {
+    what: "one or more different rates",
+    default: [1e-3],
+    defaultText: "1e-3",
+    help: "peak learning rate of all rows; several start a search per row",
+  }),
+  tuneSteps: integer({
+    min: 1,
+    max: MAX,
+    defaultText: "as many as --steps",
+    help: "updates per run while choosing learning rates",
+  }),
+  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds per learning rate while choosing" }),
+  tuneExamples: integer({
+    min: 1,
+    max: MAX,
+    defaultText: "64, or a tenth of a small file",
+    help: "examples of --train to hold out for choosing learning rates",
+  }),
+};
+
+const { batchSize, gradientAccumulationSteps, maxLength, packing, schedule, warmup, weightDecay } =
+  finetuneSettings;
+const { maxGradientNorm, promptFormat, system, maxExamples } = finetuneSettings;
+
+/** How the base of all cells is kept and computed, in training and in answers. */
+export const baseSettings = {
+  baseDtype: {
+    ...finetuneSettings.baseDtype,
+    help: "data type of the base weights in memory; the paper uses nf4",
+  },
+  computeDtype: finetuneSettings.computeDtype,
+};
+export type BaseSettings = SettingValues<typeof baseSettings>;
+
+/** What every method's adapter has. */
+export const adapterSettings = {
+  alpha: number({
+    above: 0,
+    max: 1e6,
+    default: 16,
+    placeholder: "a",
+    help: "scale the update by alpha / rank, for every method but VeRA",
+  }),
+  dropout: number({
+    min: 0,
+    below: 1,
+    default: 0.1,
+    what: "a probability",
+    placeholder: "p",
+    help: "dropout probability of the adapter's inputs in training",
+  }),
+  targets: names(LINEAR_NAMES, {
+    defaultText: "all that the method supports",
+    help: "linear layers to adapt with every method",
+  }),
+};
+
+/** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
+export const trainingSettings = {
+  batchSize,
+  gradientAccumulationSteps,
+  maxLength,
+  packing,
+  schedule,
+  warmup,
+  weightDecay,
+  maxGradientNorm: number({ min: 0, default: 0.3, help: maxGradientNorm.help }),
+  promptFormat,
+  system,
+  maxExamples,
+};
+export type TrainingSettings = SettingValues<typeof trainingSettings>;
+
+/** What is measured of a cell. */
+export const measuringSettings = {
+  evaluationExamples: integer({
+    min: 1,
+    max: MAX,
+    defaultText: "all",
+    help: "evaluate only the first n examples",
+  }),
+  answers: integer({
+    min: 0,
+    max: MAX,
+    default: 32,
+    help: "greedy answers to compare exactly with the first n examples",
+  }),
+  answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "maximum number of output tokens" }),
+};
+
+/** What the cells may take of the machine. */
+export const machineSettings = {
+  jobs: integer({
+    min: 1,
+    max: 1024,
+    default: 1,
+    help: "cells to run in parallel, each in its own process",
+  }),
+  threads: integer({
+    min: 1,
+    max: 1024,
+    defaultText: "the cores, shared by the jobs",
+    help: "threads per cell",
+  }),
+};
+
+/** A grid of cells: what is trained on what, how often, and where it goes. */
+export interface ReproduceOptions {
+  readonly experiment: ExperimentName;
+  /** A model folder or a .gguf file. */
+  readonly model: string;
+  /** JSONL files. The second one is measured on, and never trained on. */
+  readonly train: string;
+  readonly evaluation: string;
+  /** Seeds 0 … n − 1. */
+  readonly seeds: number;
+  /** Updates of a cell. */
+  readonly steps: number;
+  readonly out: string;
+  /** Labels or keys of rows; all without. */
+  readonly only?: readonly string[];
+  /** One: all rows have it. Several: each row's search for its own begins with them. */
+  readonly learningRates?: readonly number[];
+  /** Seeds that each rate is tried with, none of which is measured; 2 without. */
+  readonly tuneSeeds?: number | undefined;
+  /** Updates of a tuning cell; as many as of the others without. */
+  readonly tuneSteps?: number | undefined;
+  /** Examples to choose rates on; 64, or a tenth of a small training file, or all of a file of their own, without. */
+  readonly tuneExamples?: number | undefined;
+  /** A file of examples to choose rates on; a part of the training file, held out while tuning, without. */
+  readonly tuneEvaluation?: string | undefined;
+  /** With a file to choose rates on, what is trained on meanwhile; the training file without. */
+  readonly tuneTrain?: string | undefined;
+  readonly alpha?: number;
+  readonly dropout?: number;
+  /** Linear layers that every method adapts; all that it can without. */
+  readonly targets?: readonly LinearName[] | undefined;
+  readonly training?: SettingInput<typeof trainingSettings>;
+  /** How the base's weights are kept ("stored"), and what its products are computed in ("float32"). */
+  readonly baseDtype?: BaseSettings["baseDtype"] | undefined;
+  readonly computeDtype?: BaseSettings["computeDtype"] | undefined;
+  readonly axes?: Partial<FigureAxes>;
+  /** Validation examples to measure on; all without. */
+  readonly evaluationExamples?: number | undefined;
+  /** Greedy answers of a cell; 0 for none. */
+  readonly answers?: number;
+  readonly answerTokens?: number;
+  /** Scores of the paper's benchmarks as columns; none without. */
+  readonly benchmarks?: BenchmarkOptions | undefined;
+  /** Cells at a time. */
+  readonly jobs?: number;
+  /** Threads of a cell; the runtime's choice without. */
+  readonly threads?: number | undefined;
+  readonly keepAdapters?: boolean;
+  /** Of the program: results of another version do not count. */
+  readonly version: string;
+  /** As it was given, for the record. */
+  readonly command?: string | undefined;
+  /** Of the machine, for the record. */
+  readonly environment?: Readonly<Record<string, string | number>>;
+  /** Stops the cells at their next update, with a checkpoint. */
+  readonly signal?: AbortSignal | undefined;
+  /** A module in place of cell-process.ts, for tests. */
+  readonly entry?: string;
+}
+
+/** The same, filled in and checked. */
+export interface Settings {
+  readonly experiment: ExperimentName;
+  readonly seeds: number;
+  readonly steps: number;
+  readonly learningRates: readonly number[];
+  readonly tuneSteps: number;
+  readonly tuneSeeds: number;
+  readonly tuneExamples?: number | undefined;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targets?: readonly LinearName[] | undefined;
+  readonly training: TrainingSettings;
+  readonly base: BaseSettings;
+  readonly axes: FigureAxes;
+  readonly evaluationExamples?: number | undefined;
+  readonly answers: number;
+  readonly answerTokens: number;
+  readonly benchmarks?: BenchmarkSettings;
+}
+
+/**
+ * Fills in and checks, training's own settings too.
+ *
+ * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
+ */
+export function settingsOf(options: ReproduceOptions): Settings {
+  const { experiment, axes = {}, training = {}, benchmarks } = options;
+  const { privateRanks, shards, tuneSteps, ...grid } = parseSettings(gridSettings, {
+    ...pick(gridSettings, options),
+    ...axes,
+  });
+  parseSettings(machineSettings, pick(machineSettings, options));
+  return {
+    experiment,
+    ...grid,
+    tuneSteps: tuneSteps ?? grid.steps,
+    ...parseSettings(adapterSettings, pick(adapterSettings, options)),
+    ...parseSettings(measuringSettings, pick(measuringSettings, options)),
+    axes: { privateRanks, shards },
+    base: parseSettings(baseSettings, pick(baseSettings, options)),
+    training: parseSettings(trainingSettings, training),
+    ...(benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(benchmarks) }),
+  };
+}

@@ -1,0 +1,106 @@
+// What learning rates are chosen on: a part of the training file that is held out while tuning, or files of its own. It is
+// never what a row is measured on.
+import { join } from "node:path";
+import { MosError, readDataset, splitValidation } from "mixture-of-shards";
+import { makeFolder, readJsonLines, writeFileAtomic } from "mixture-of-shards/cli";
+import { fileDigest } from "./digest.ts";
+import type { ReproduceOptions, Settings } from "./settings.ts";
+
+/** The files of tuning cells, the same for all rows. */
+export interface TuningPlan {
+  readonly seeds: readonly number[];
+  readonly files: { readonly train: string; readonly validation: string };
+  /** How many examples to evaluate on, from the first of the file. */
+  readonly examples: number;
+  /** Whether the files are written from the training file. */
+  readonly isSplit: boolean;
+  /** What the files hold. */
+  readonly identity: { readonly train: string; readonly validation: Readonly<Record<string, unknown>> };
+}
+
+/** No grid has as many seeds, so no row is measured with a seed that its rate was chosen with. */
+const FIRST_SEED = 1_000_003;
+const SHARE = 0.1;
+const MOST_EXAMPLES = 64;
+
+interface Known {
+  /** Examples of the training file. */
+  readonly train: number;
+  readonly digests: { readonly train: string; readonly evaluation: string };
+}
+
+/** Throws `bad_option` where too few examples are left, or where rates would be chosen on what is measured on. */
+export async function planTuning(
+  options: ReproduceOptions,
+  settings: Settings,
+  known: Known,
+): Promise<TuningPlan> {
+  const seeds = Array.from({ length: settings.tuneSeeds }, (_, i) => FIRST_SEED + i);
+  const { tuneTrain, tuneEvaluation } = options;
+  if (tuneEvaluation !== undefined) return { seeds, ...(await ownFiles(options, settings, known)) };
+  if (tuneTrain !== undefined)
+    throw new MosError("bad_option", "tuneTrain is of use with tuneEvaluation only; give both");
+  const examples = examplesOf(settings, known.train);
+  const folder = join(options.out, "tuning");
+  return {
+    seeds,
+    files: { train: join(folder, "train.jsonl"), validation: join(folder, "validation.jsonl") },
+    examples,
+    isSplit: settings.learningRates.length > 1,
+    identity: { train: known.digests.train, validation: { validation: examples, seed: FIRST_SEED } },
+  };
+}
+
+async function ownFiles(
+  { train, tuneTrain = train, tuneEvaluation: validation = "" }: ReproduceOptions,
+  { tuneExamples }: Settings,
+  { digests }: Known,
+): Promise<Omit<TuningPlan, "seeds">> {
+  if (tuneTrain !== train) await readDataset(tuneTrain);
+  const all = (await readDataset(validation)).examples.length;
+  const digest = { train: await fileDigest(tuneTrain), validation: await fileDigest(validation) };
+  if (digest.validation === digests.evaluation)
+    throw new MosError(
+      "bad_option",
+      `${validation} holds what is measured on; choose learning rates on other examples`,
+    );
+  if (digest.validation === digest.train)
+    throw new MosError("bad_option", `${validation} holds the same as ${tuneTrain}; tune on other examples`);
+  const examples = Math.min(all, tuneExamples ?? all);
+  return {
+    files: { train: tuneTrain, validation },
+    examples,
+    isSplit: false,
+    identity: { train: digest.train, validation: { file: digest.validation, examples } },
+  };
+}
+
+/** Something has to be left to train on, where there is a rate to choose. */
+function examplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
+  const examples = Math.min(count, training.maxExamples ?? count);
+  const held = tuneExamples ?? Math.max(1, Math.min(MOST_EXAMPLES, Math.floor(examples * SHARE)));
+  if (learningRates.length > 1 && held >= examples)
+    throw new MosError(
+      "bad_option",
+      `tuneExamples: ${held} of ${examples} examples to train on leave none to tune with; use fewer, or one learning rate`,
+    );
+  return held;
+}
+
+/** Writes the two parts of the training file, where rates are chosen on a part of it. */
+export async function writeTuningFiles(
+  { train: source, out }: Pick<ReproduceOptions, "train" | "out">,
+  { training }: Settings,
+  { files, examples, isSplit }: TuningPlan,
+): Promise<void> {
+  if (!isSplit) return;
+  const lines: string[] = [];
+  for await (const { value } of readJsonLines(source)) lines.push(JSON.stringify(value));
+  const { train, validation } = splitValidation(lines.slice(0, training.maxExamples), {
+    seed: FIRST_SEED,
+    count: examples,
+  });
+  await makeFolder(join(out, "tuning"));
+  await writeFileAtomic(files.train, `${train.join("\n")}\n`);
+  await writeFileAtomic(files.validation, `${validation.join("\n")}\n`);
+}

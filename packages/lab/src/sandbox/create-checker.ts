@@ -1,0 +1,61 @@
+import { MosError } from "mixture-of-shards";
+import { limitConcurrency } from "mixture-of-shards/cli";
+import { z } from "zod";
+import { PyodideChecker } from "./pyodide-checker.ts";
+import { SystemPythonChecker } from "./system-python.ts";
+import { type CheckerOptions, cancelled, type ProgramChecker } from "./types.ts";
+
+const MIB = 2 ** 20;
+/** Longer programs are refused: HumanEval's have some kilobytes. */
+const MAX_PROGRAM_BYTES = MIB;
+
+const schema = z.object({
+  workers: z.int().min(1).max(64).default(2),
+  seconds: z.number().positive().max(3600).default(3),
+  memory: z
+    .int()
+    .min(64 * MIB)
+    .max(2048 * MIB)
+    .default(512 * MIB),
+  python: z.string().min(1).optional(),
+});
+
+/**
+ * Opens what runs Python programs. Without `python` they run in Pyodide, in processes that can reach neither files nor network
+ * nor other processes; it takes some seconds until the first can run.
+ *
+ * @throws MosError `bad_option`, `not_found` for a Python that is not there, `device`, `cancelled`.
+ * @example
+ * await using checker = await createProgramChecker();
+ * const { passed, reason } = await checker.check("assert sorted([2, 1]) == [1, 2]");
+ */
+export async function createProgramChecker({
+  signal,
+  ...options
+}: CheckerOptions = {}): Promise<ProgramChecker> {
+  const parsed = schema.safeParse(options);
+  if (!parsed.success) throw new MosError("bad_option", `program checker: ${z.prettifyError(parsed.error)}`);
+  const { python, ...settings } = parsed.data;
+  const checker =
+    python === undefined
+      ? await PyodideChecker.open(settings, signal)
+      : await SystemPythonChecker.open(python, settings);
+  const limited = limitConcurrency(settings.workers, cancelled);
+  return {
+    async check(program, signal) {
+      const reason = unreadable(program);
+      if (reason !== undefined) return { passed: false, reason: `failed: ${reason}` };
+      return limited(() => checker.check(program, signal), signal);
+    },
+    [Symbol.asyncDispose]: () => checker[Symbol.asyncDispose](),
+  };
+}
+
+/** Why a text is not a program at all, in Python's words; undefined if it may be one. */
+function unreadable(program: string): string | undefined {
+  if (Buffer.byteLength(program) > MAX_PROGRAM_BYTES) return `longer than ${MAX_PROGRAM_BYTES} bytes`;
+  // C would end the program there, before its tests
+  if (program.includes("\0")) return "SyntaxError: source code string cannot contain null bytes";
+  if (/\p{Surrogate}/u.test(program)) return "UnicodeEncodeError: surrogates not allowed";
+  return undefined;
+}

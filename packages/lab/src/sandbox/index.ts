@@ -1,0 +1,2 @@
+export { createProgramChecker } from "./create-checker.ts";
+export type { CheckerOptions, CheckReason, ProgramChecker } from "./types.ts";

@@ -1,0 +1,49 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
+import type { MosError } from "mixture-of-shards";
+import { expect, test, vi } from "vitest";
+import { JailedWorker } from "./jailed-worker.ts";
+
+vi.mock("node:child_process", { spy: true });
+const actual = await vi.importActual<typeof import("node:child_process")>("node:child_process");
+const settings = { folder: tmpdir(), seconds: 1, memory: 64 << 20 };
+
+test("a process that cannot load says so in one line, and its stack is the cause's", async () => {
+  const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
+  vi.mocked(fork).mockImplementationOnce(() => actual.fork(main, ["/no/pyodide", "1"], { silent: true }));
+  const worker = new JailedWorker(settings);
+  const error: MosError = await worker.ready().then(
+    () => expect.unreachable(),
+    (refusal: MosError) => refusal,
+  );
+  expect(error.code).toBe("device");
+  expect(error.message).toMatch(/^the process .* does not start: Cannot find module .*pyodide.*$/);
+  // not where this end of it was
+  expect((error.cause as Error).stack).toMatch(/Cannot find module .*\n {4}at (?!.*jailed-worker)/);
+  await worker.exited;
+});
+
+test("a run leaves no listeners on the process, and the end of the process ends the run", async () => {
+  const worker = new JailedWorker({ ...settings, seconds: 60 });
+  const child = vi.mocked(fork).mock.results.at(-1)?.value as ChildProcess;
+  await worker.ready();
+  const held = vi.spyOn(worker.exited, "then");
+  const listeners = () => child.eventNames().map((name) => [name, child.listenerCount(name)]);
+  const before = listeners();
+  for (const program of ["assert True", "assert False"])
+    expect(await worker.run(program, undefined)).toMatchObject({ passed: program === "assert True" });
+  expect(listeners()).toEqual(before);
+  expect(held).not.toHaveBeenCalled();
+  held.mockRestore();
+
+  const endless = worker.run("while True: pass", undefined);
+  child.kill("SIGKILL");
+  expect(await endless).toMatchObject({ passed: false, reason: "failed: the program ended its process" });
+  await worker.exited;
+  expect(await worker.run("assert True", undefined)).toEqual({
+    passed: false,
+    reason: "failed: the process is gone",
+    reusable: false,
+  });
+});

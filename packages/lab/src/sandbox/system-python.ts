@@ -1,0 +1,204 @@
+// Programs in the system's Python, only on request: limits, but no sandbox.
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { access, constants, rm } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { MosError } from "mixture-of-shards";
+import { makeTemporaryFolder } from "mixture-of-shards/cli";
+import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
+
+/** Seconds after the alarm until the process is killed. */
+const GRACE = 1;
+const MAX_RESULT = 1000;
+
+interface PythonSettings extends Settings {
+  readonly python: string;
+}
+
+export class SystemPythonChecker implements ProgramChecker {
+  readonly #settings: PythonSettings;
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+
+  private constructor(settings: PythonSettings) {
+    this.#settings = settings;
+  }
+
+  /** @throws MosError `not_found`, `bad_option` for what is not Python. */
+  static async open(python: string, settings: Settings): Promise<SystemPythonChecker> {
+    await access(python, constants.X_OK).catch((cause: unknown) => {
+      const found = `${python} is not a program that can be run; give the whole path of a Python`;
+      throw new MosError("not_found", found, { cause });
+    });
+    const checker = new SystemPythonChecker({ ...settings, python });
+    const { passed, reason } = await checker.check("assert 1 + 1 == 2");
+    if (passed) return checker;
+    throw new MosError("bad_option", `${python} does not run Python programs: ${reason}`);
+  }
+
+  async check(program: string, signal?: AbortSignal): Promise<CheckResult> {
+    const either = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
+    if (either.aborted) throw cancelled(either);
+    const run = this.#check(program, either);
+    const settled = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.add(settled);
+    void settled.then(() => this.#running.delete(settled));
+    return run;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new MosError("cancelled", "the program checker was closed"));
+    await Promise.all(this.#running);
+  }
+
+  async #check(program: string, signal: AbortSignal): Promise<CheckResult> {
+    const folder = await makeTemporaryFolder("mos-python-");
+    try {
+      const token = randomUUID();
+      const result = await runHarness({ ...this.#settings, folder, program, token, signal });
+      if (signal.aborted) throw cancelled(signal);
+      if (result === token) return { passed: true, reason: "passed" };
+      // as in the original, a process that exits without a result counts as timed out
+      return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+interface Run extends PythonSettings {
+  readonly folder: string;
+  readonly program: string;
+  readonly token: string;
+  readonly signal: AbortSignal;
+}
+
+/** What the process wrote to descriptor 3 until it ended. */
+function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
+  const { program, token, seconds, memory } = job;
+  return new Promise((resolve, reject) => {
+    // a group of its own, which can be killed with all that it started
+    const child = spawn(python, ["-I", "-c", HARNESS], {
+      cwd: folder,
+      env: {},
+      detached: true,
+      stdio: ["pipe", "ignore", "ignore", "pipe"],
+    });
+    const kill = (): void => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      } catch {
+        // the group is gone
+      }
+    };
+    const timer = setTimeout(kill, (seconds + GRACE) * 1000);
+    signal.addEventListener("abort", kill, { once: true });
+    let result = "";
+    const results = child.stdio[3] as Readable;
+    results.setEncoding("utf8").on("data", (text: string) => {
+      result = (result + text).slice(0, MAX_RESULT);
+    });
+    const end = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", kill);
+      kill();
+      results.destroy();
+    };
+    child.once("error", (cause) => {
+      end();
+      reject(new MosError("device", `${python} does not start: ${cause.message}`, { cause }));
+    });
+    child.once("exit", () => {
+      kill();
+      // a process that left the group may hold the pipe open: all output has arrived by then
+      setTimeout(() => results.destroy(), 500).unref();
+    });
+    child.once("close", () => {
+      end();
+      resolve(result);
+    });
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(JSON.stringify({ program, token, seconds, memory }));
+  });
+}
+
+/**
+ * Runs one program in the system's Python, as HumanEval's own harness does: an alarm, limits of the system, functions that
+ * could do harm by accident set to None. Standard input is one JSON object; descriptor 3 gets its token if the program ran to
+ * its end without an error, the error if there was one, and nothing if it was late.
+ */
+const HARNESS = `
+import sys, os, json
+
+def limits(job):
+    try:
+        import resource
+    except ImportError:
+        return
+    seconds = int(job["seconds"]) + 2
+    for name, value in (
+        ("RLIMIT_AS", job["memory"]), ("RLIMIT_DATA", job["memory"]), ("RLIMIT_CPU", seconds),
+        ("RLIMIT_FSIZE", 1 << 20), ("RLIMIT_CORE", 0), ("RLIMIT_NPROC", 64),
+    ):
+        try:
+            resource.setrlimit(getattr(resource, name), (value, value))
+        except (AttributeError, ValueError, OSError):
+            pass
+
+def guard():
+    import builtins, faulthandler, shutil, subprocess
+    faulthandler.disable()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for module, names in (
+        (builtins, "exit quit help"),
+        (os, "kill system putenv remove removedirs rmdir fchdir setuid fork forkpty killpg rename renames truncate replace"
+             " unlink fchmod fchown chmod chown chroot lchflags lchmod lchown getcwd chdir"),
+        (shutil, "rmtree move chown"),
+        (subprocess, "Popen"),
+    ):
+        for name in names.split():
+            setattr(module, name, None)
+    for name in ("ipdb", "joblib", "resource", "psutil", "tkinter"):
+        sys.modules[name] = None
+
+def main():
+    import io, signal
+    job = json.load(sys.stdin)
+
+    class Closed(io.StringIO):
+        def read(self, *_): raise OSError("no input")
+        readline = readlines = read
+        def readable(self): return False
+
+    class TimedOut(BaseException):
+        pass
+
+    def alarm(*_):
+        raise TimedOut
+
+    sys.stdin, sys.stdout, sys.stderr = Closed(), open(os.devnull, "w"), open(os.devnull, "w")
+    sys.argv = [""]
+    limits(job)
+    guard()
+    write, leave, encode = os.write, os._exit, str.encode
+    program, token, seconds = job.pop("program"), job.pop("token"), job["seconds"]
+    signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        exec(program, {})
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        result = token
+    except TimedOut:
+        result = ""
+    except BaseException as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        message = str(error)[:200]
+        result = type(error).__name__ + (f": {message}" if message else "")
+    write(3, encode(result, "utf-8", "replace"))
+    leave(0)
+
+main()
+`;

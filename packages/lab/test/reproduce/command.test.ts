@@ -1,0 +1,44 @@
+import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { withStudy } from "../../../../scripts/study/archive.ts";
+import { mos } from "../../../../test/bad-input/run-mos.ts";
+
+const model = ["--model", "assets/tiny-english"];
+
+test("lists the rows on a model, and runs nothing", async () => {
+  const { code, stdout } = await mos(["reproduce", "table2", "--list", ...model]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^mos-2 +MoS +6 +23,360 +rank 6, the most that fits, in place of 8$/m);
+  expect(stdout).toMatch(/^lora-64 +LoRA +64 +747,520$/m);
+  const json = await mos(["reproduce", "figure1", "--list", "--json", "--shards", "1,3", ...model]);
+  const { rows } = JSON.parse(json.stdout);
+  expect(rows.map(({ key }: { key: string }) => key)).toContain("mos-p0-l3");
+});
+
+test("draws pictures again from their numbers, without model and data", async () => {
+  const out = await mkdtemp(join(tmpdir(), "mos-redraw-"));
+  try {
+    const redraw = (...more: readonly string[]) => mos(["reproduce", "table1", "--redraw", ...more]);
+    await withStudy((study) => copyFile(join(study, "tables/bundled/table1.json"), join(out, "table1.json")));
+    await writeFile(join(out, "table1-benchmarks.svg"), "of other settings");
+    const names = ["table1-loss.svg", "table1-answers.svg"];
+    expect(await redraw("--out", out)).toEqual({
+      code: 0,
+      stderr: "",
+      stdout: `${names.map((name) => join(out, name)).join("\n")}\n`,
+    });
+    expect((await readdir(out)).sort()).toEqual([...names, "table1.json"].sort());
+    for (const name of names)
+      expect(await readFile(join(out, name), "utf8")).toContain("tiny-english, trained");
+    expect((await redraw()).stderr).toMatch(/required option '--out' not given/);
+    expect((await redraw("--out", join(out, "absent"))).stderr).toMatch(/table1\.json: no such file/);
+    await writeFile(join(out, "table1.json"), '{"format":1}');
+    const broken = await redraw("--out", out);
+    expect(broken.stderr).toMatch(/table1\.json: field "experiment" is missing/);
+    expect(broken.code).toBe(1);
+  } finally {
+    await rm(out, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,105 @@
+// The options of a service: of mos worker, and those that mos serve has besides.
+import { MosError } from "mixture-of-shards";
+import { group, integer, listOf, text, variableOf } from "mixture-of-shards/cli";
+import type { ServerLog } from "mixture-of-shards/server";
+
+/** Where a service keeps its state, and who works for it. */
+export interface ServiceOptions {
+  readonly state: string | undefined;
+  readonly databaseUrl: string | undefined;
+  readonly storage: string | undefined;
+  readonly workers: number;
+  readonly sliceSeconds: number;
+  readonly leaseSeconds: number;
+  readonly stopSeconds: number;
+  readonly stallSeconds: number;
+  /** That webhooks of tenants may have. */
+  readonly webhookPorts: readonly number[];
+  /** Where models are also written for other servers, and what these call the base. */
+  readonly peft: { readonly folder: string; readonly baseName: string } | undefined;
+  /** The folder or file of the base. */
+  readonly model: string;
+  readonly threads: number;
+  readonly log: ServerLog;
+}
+
+/** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
+const DATABASE_URL = variableOf("databaseUrl");
+
+/** @throws MosError `bad_option` where there is none. */
+export function needDatabaseUrl(given: string | undefined): string {
+  if (given === undefined)
+    throw new MosError("bad_option", `--database-url is required; pass it or set ${DATABASE_URL}`);
+  return given;
+}
+
+/** Of every process of a service. */
+export const serviceOptions = {
+  databaseUrl: text({
+    placeholder: "url",
+    defaultText: DATABASE_URL,
+    help: "PostgreSQL database, for several machines: postgres://user:password@host/database",
+  }),
+  storage: text({
+    placeholder: "folder",
+    defaultText: "storage/ inside --state",
+    help: "folder of files, checkpoints and models; with several machines, one that all of them mount",
+  }),
+  sliceSeconds: integer({
+    min: 1,
+    max: 3600,
+    default: 120,
+    placeholder: "n",
+    help: "how long a job trains before the next one runs",
+  }),
+  leaseSeconds: integer({
+    min: 2,
+    max: 3600,
+    default: 60,
+    placeholder: "n",
+    help: "time without a heartbeat after which another worker takes over the job",
+  }),
+  stopSeconds: integer({
+    min: 0,
+    max: 3600,
+    default: 60,
+    placeholder: "n",
+    help: "time for a job to reach a checkpoint after SIGTERM before its trainer is killed",
+  }),
+  stallSeconds: integer({
+    min: 10,
+    max: 86_400,
+    default: 120,
+    placeholder: "n",
+    help: "time without progress after which a trainer is killed and its job requeued",
+  }),
+};
+
+/** Of `mos serve`. */
+export const serveOptions = group("Fine-tuning", {
+  state: text({
+    placeholder: "folder",
+    help: "accept fine-tuning jobs and store their state in this folder",
+  }),
+  ...serviceOptions,
+  workers: integer({
+    min: 0,
+    defaultText: "1, or 0 with --database-url",
+    help: "jobs that this server trains in parallel; mos worker adds more",
+  }),
+  webhookPorts: listOf(integer({ min: 1, max: 65_535, help: "port" }), {
+    default: [443, 80],
+    defaultText: "443,80",
+    what: "a list of different ports",
+    help: "ports allowed in webhook URLs of non-admin keys",
+  }),
+  peftFolder: text({
+    placeholder: "folder",
+    help: "also export each trained model here as a PEFT LoRA, in the layout of vLLM's filesystem resolver",
+  }),
+  peftBaseName: text({
+    placeholder: "name",
+    defaultText: "--model",
+    help: "base_model_name_or_path of these exports: the --model of vLLM",
+  }),
+});

@@ -1,0 +1,142 @@
+// Add-ons: packages that bring commands, and options of mos serve. "addOns" of package.json lists the known ones, so that
+// help names their commands without loading them, and a missing package is named in one message.
+import { readFileSync } from "node:fs";
+import { MosError, type Settings, type SettingValues } from "#core";
+import type { ServedModel, ServerExtension, ServerLog } from "#server";
+import type { Command, Grouped } from "./command.ts";
+
+/** The default export of an add-on's entry point `./add-on`. */
+export interface AddOn {
+  /** By name. Each is loaded only when it runs. */
+  readonly commands: Readonly<Record<string, () => Promise<{ readonly command: Command }>>>;
+  /** The part of `mos serve` that the package adds. */
+  readonly serve?: () => Promise<ServeAddOn>;
+}
+
+/** Options of `mos serve`, and the work that they ask for. Made by `defineServeAddOn`. */
+export interface ServeAddOn {
+  readonly options: Grouped<Settings>;
+  /** Options that exclude each other, those of `mos serve` included. */
+  readonly conflicts: readonly (readonly string[])[];
+  /** Options that a configuration file may set only where the user named that file. */
+  readonly guarded: readonly string[];
+  /** Seconds that it needs at most to end after SIGTERM. */
+  readonly stopSeconds: (values: Readonly<Record<string, unknown>>) => number;
+  /** Undefined where no option asks for it. */
+  readonly open: (
+    values: Readonly<Record<string, unknown>>,
+    server: ServeContext,
+  ) => Promise<OpenServeAddOn | undefined>;
+}
+
+/** The server that an add-on extends. */
+export interface ServeContext {
+  /** The folder or file of the base. */
+  readonly model: string;
+  /** The value of --model. */
+  readonly requestedModel: string;
+  readonly threads: number;
+  readonly log: ServerLog;
+}
+
+/** An add-on at work. Disposing it ends it for good. */
+export interface OpenServeAddOn extends AsyncDisposable {
+  /** The folder of adapters to serve. */
+  readonly adapters: string;
+  /** Called once the model is open. */
+  start(model: ServedModel): Promise<ServerExtension>;
+  /** Ends background work; the API goes on. */
+  stop(): Promise<void>;
+}
+
+interface ServeAddOnSpec<S extends Settings> {
+  readonly options: Grouped<S>;
+  readonly conflicts?: readonly (readonly string[])[];
+  readonly guarded?: readonly (keyof S & string)[];
+  readonly stopSeconds: (values: SettingValues<S>) => number;
+  readonly open: (values: SettingValues<S>, server: ServeContext) => Promise<OpenServeAddOn | undefined>;
+}
+
+/** Declares an add-on's part of `mos serve`. */
+export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): ServeAddOn => ({
+  options: spec.options,
+  conflicts: spec.conflicts ?? [],
+  guarded: spec.guarded ?? [],
+  // each value was read by the setting of its name
+  stopSeconds: (values) => spec.stopSeconds(values as SettingValues<S>),
+  open: (values, server) => spec.open(values as SettingValues<S>, server),
+});
+
+interface KnownAddOn {
+  /** Summaries by command. */
+  readonly commands: Readonly<Record<string, string>>;
+  /** Options that it adds to `mos serve`. */
+  readonly serve?: readonly string[];
+}
+
+interface Manifest {
+  readonly version: string;
+  readonly addOns: Readonly<Record<string, KnownAddOn>>;
+}
+
+/** package.json, at the same place from src/cli and from dist/cli. */
+export const manifest: Manifest = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+);
+
+/** @throws MosError `not_found` where the package is not installed. */
+async function importAddOn(name: string): Promise<AddOn> {
+  try {
+    return ((await import(`${name}/add-on`)) as { readonly addOn: AddOn }).addOn;
+  } catch (cause) {
+    const isMissing = cause instanceof Error && "code" in cause && cause.code === "ERR_MODULE_NOT_FOUND";
+    // what the package itself imports has to be there
+    if (!isMissing || !cause.message.includes(`'${name}'`)) throw cause;
+    throw new MosError(
+      "not_found",
+      `this requires the package ${name}, which is not installed: npm install ${name}`,
+      { cause },
+    );
+  }
+}
+
+/** The commands of add-ons, in the order of package.json. */
+export const addOnCommands: Readonly<
+  Record<string, { readonly summary: string; readonly load: () => Promise<{ readonly command: Command }> }>
+> = Object.fromEntries(
+  Object.entries(manifest.addOns).flatMap(([name, { commands }]) =>
+    Object.entries(commands).map(([command, summary]) => {
+      const load = async (): Promise<{ readonly command: Command }> => {
+        const found = (await importAddOn(name)).commands[command];
+        if (found === undefined)
+          throw new MosError(
+            "unsupported",
+            `${name} has no command ${command}; update it: npm install ${name}`,
+          );
+        return found();
+      };
+      return [command, { summary, load }];
+    }),
+  ),
+);
+
+/** The parts of `mos serve` of the add-ons that are installed. */
+export async function installedServeAddOns(): Promise<readonly ServeAddOn[]> {
+  const names = Object.entries(manifest.addOns).flatMap(([name, { serve }]) =>
+    serve === undefined ? [] : [name],
+  );
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const addOn = await importAddOn(name).catch((error: unknown) => {
+        if (error instanceof MosError && error.code === "not_found") return undefined;
+        throw error;
+      });
+      return addOn?.serve?.();
+    }),
+  );
+  return found.filter((one) => one !== undefined);
+}
+
+/** The package that an option of `mos serve` comes with. */
+export const packageOfServeOption = (option: string): string | undefined =>
+  Object.entries(manifest.addOns).find(([, { serve }]) => serve?.includes(option))?.[0];
