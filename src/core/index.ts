@@ -2,15 +2,13 @@ export { childOptions, moduleBeside } from "./child-options.ts";
 export { pause, steadyNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, MosError, oneLine, reasonOf } from "./error.ts";
-export { type FreeMemory, freeMemory, limitedMemory, type MemorySources } from "./free-memory.ts";
+export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export {
   describeMemory,
   describePlan,
-  type ExpectMemoryOptions,
   expectMemory,
   fitsMemory,
-  type MemoryPart,
   type MemoryPlan,
   memoryPlan,
 } from "./memory-plan.ts";
@@ -34,7 +32,6 @@ export {
   show,
   text,
   texts,
-  type ValueOf,
 } from "./settings.ts";
 export { type Dim, DTYPE_BYTES, type DType, type Shape, sizeOf } from "./tensor-type.ts";
 export { describeBytes } from "./units.ts";

@@ -1,6 +1,6 @@
 export { type Batch, batches, makeBatch, plannedBatch } from "./batch.ts";
-export { type Columns, columnsOf, dataColumns } from "./columns.ts";
-export { checkDataset, type DataSource, pathsOf, type ReadDatasetOptions, readDataset } from "./dataset.ts";
+export { columnsOf, dataColumns } from "./columns.ts";
+export { checkDataset, type DataSource, pathsOf, readDataset } from "./dataset.ts";
 export {
   type EncodedDataset,
   type EncodedExample,
@@ -10,7 +10,7 @@ export {
   encodeExamples,
   IGNORED,
 } from "./encode.ts";
-export { type Example, type ExampleInput, type Place, placeText } from "./forms.ts";
+export { type Example, type ExampleInput, placeText } from "./forms.ts";
 export { type LocateDataOptions, locateData } from "./locate.ts";
 export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
 export { PROMPT_FORMATS, type PromptFormat } from "./prompt-formats.ts";

@@ -59,8 +59,6 @@ export {
   type Int8RowsForm,
   LARGEST_ROW_CODE,
   type Nf4Form,
-  type PartType,
-  type PlainForm,
   type WeightForm,
   type WeightPart,
   weightBytes,

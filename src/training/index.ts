@@ -1,21 +1,19 @@
 export {
-  type BestEvaluation,
   initialState,
   loadCheckpoint,
   saveCheckpoint,
   type TrainingState,
 } from "./checkpoint.ts";
-export { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
+
 export { finetune } from "./finetune.ts";
 export {
   type BatchGradients,
-  type GradientSource,
   type GradientSourceOptions,
   gradientSource,
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
-export { baseBytes, type PlannedModel, type TrainingMemoryOptions, trainingMemory } from "./memory.ts";
+
 export {
   baseOfConfig,
   baseOfFiles,
@@ -26,25 +24,8 @@ export {
   type RunMemory,
   type RunSize,
 } from "./memory-plan.ts";
-export {
-  type BatchSettings,
-  type PaddedBatches,
-  paddedTokens,
-  rowsAtOnce,
-  runTokens,
-  stepsOfEpochs,
-} from "./micro-batches.ts";
-export {
-  type AdamWOptions,
-  adamW,
-  clipFactor,
-  emptyMoments,
-  globalNorm,
-  learningRateFactor,
-  type Moments,
-  SCHEDULES,
-  type ScheduleName,
-} from "./optimizer.ts";
+export { stepsOfEpochs } from "./micro-batches.ts";
+export type { ScheduleName } from "./optimizer.ts";
 export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./prepare-run.ts";
 export {
   type PreviewedLine,
@@ -65,18 +46,14 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
-export { type TrainingSpeed, trainingSpeed } from "./speed.ts";
+
 export {
-  type BatchGraphOptions,
   hiddenStates,
-  type LossGraphOptions,
   lossGraph,
   type Rematerialise,
-  type StepShape,
-  stepOutputs,
 } from "./step.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
-export { evaluateLoss, type ValidationLoss } from "./validation.ts";
+export { evaluateLoss } from "./validation.ts";

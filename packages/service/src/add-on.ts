@@ -19,7 +19,7 @@ const serve = defineServeAddOn({
       if ((storage ?? workers ?? peftFolder) === undefined) return undefined;
       throw new MosError(
         "bad_option",
-        "--storage, --workers and --peft-folder are for fine-tuning jobs; give --state or --database-url",
+        "--storage, --workers and --peft-folder require --state or --database-url",
       );
     }
     const { openService } = await import("./service.ts");
