@@ -1,7 +1,5 @@
 export {
   type Adapter,
-  type AdapterHookOptions,
-  type AdapterLeaves,
   adapterHook,
   adapterLeaves,
   blankAdapter,
@@ -22,12 +20,8 @@ export { type Budget, budget } from "./budget.ts";
 export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
 export {
   type AdapterFolder,
-  type CheckedAdapter,
-  type DrawTensor,
-  type LoadAdapterOptions,
   loadAdapter,
   openAdapterFolder,
-  readGeometry,
   saveAdapter,
   writeAdapterFiles,
 } from "./folder.ts";
@@ -44,22 +38,18 @@ export {
 export {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
-  type FolderVersion,
   folderVersion,
   LARGEST_CONFIG,
   readAdapterBase,
   writeFolderFiles,
 } from "./folder-files.ts";
-export { type RoutingUse, routingUse, type SiteNorms, siteNorms } from "./inspect.ts";
+
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect-folder.ts";
 export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./list.ts";
 export type {
   AdapterGeometry,
-  AdapterMethod,
   AdapterTensor,
-  AdapterTensors,
   Factors,
-  RoutingTable,
   TensorSpec,
   Widths,
 } from "./method.ts";
@@ -96,7 +86,6 @@ export {
   type FoundAdapter,
   findAdapter,
   forgetVersions,
-  type KeptVersion,
   keptVersions,
   RETRAINING,
   type RolledBack,
