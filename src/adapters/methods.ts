@@ -99,24 +99,8 @@ function bind<C extends CommonConfig>(
 
 /** The method of these settings, bound to them. */
 export function methodOf(config: AdapterConfig): BoundMethod {
-  switch (config.method) {
-    case "lora":
-      return bind(methods.lora, config);
-    case "mos":
-      return bind(methods.mos, config);
-    case "pure-sharing":
-      return bind(methods["pure-sharing"], config);
-    case "random-scaling":
-      return bind(methods["random-scaling"], config);
-    case "subset-selection":
-      return bind(methods["subset-selection"], config);
-    case "vera":
-      return bind(methods.vera, config);
-    case "tied-lora":
-      return bind(methods["tied-lora"], config);
-    case "prolora":
-      return bind(methods.prolora, config);
-  }
+  const method: AdapterMethod<AdapterConfig> = methods[config.method];
+  return bind(method, config);
 }
 
 /** Why settings do not fit a model; undefined where they do. */
