@@ -535,15 +535,15 @@ describe("a run that is complete", () => {
     const before = await snapshot(out);
     const resumed = (change: object) => run({ resume: true, settings: { ...settings, ...change } });
     await expect(resumed({ steps: 5 })).rejects.toThrowError(
-      refusal("bad_option", /has made 6 steps already, and 5 are fewer; give --steps above 6/),
+      refusal("bad_option", /has already made 6 steps, more than 5; raise --steps above 6/),
     );
     await expect(resumed({ steps: 9, learningRate: 1e-3 })).rejects.toThrowError(
-      refusal("bad_option", /other settings: settings\.learningRate was 0\.005, now 0\.001\. Give/),
+      refusal("bad_option", /other settings: settings\.learningRate was 0\.005, now 0\.001\. Resume/),
     );
     expect(await snapshot(out)).toEqual(before);
     await rm(join(out, "checkpoints"), { recursive: true });
     await expect(resumed({ steps: 9 })).rejects.toThrowError(
-      refusal("not_found", /no checkpoint to go on from/),
+      refusal("not_found", /no checkpoint to resume from/),
     );
     expect(await pathExists(hidden("retraining"))).toBe(false);
   });
@@ -760,7 +760,7 @@ describe("early stopping", () => {
   });
 
   test.each([
-    ["nothing is held out", { validationSplit: 0 }],
+    ["there are no validation examples", { validationSplit: 0 }],
     ["the loss is not measured on the way", { evaluateEvery: 0 }],
   ])("is refused where %s", async (_, change) => {
     await expect(run({ settings: { ...rising, ...change } })).rejects.toThrowError(

@@ -317,7 +317,7 @@ test("what takes the folder's name meanwhile is kept", async () => {
   };
   await expect(run()).rejects.toMatchObject({
     code: "storage",
-    message: expect.stringMatching(/appeared while the model was being merged, and is kept/),
+    message: expect.stringMatching(/was created by another program during the merge and is kept/),
   });
   expect(await readdir(out)).toEqual(["mine"]);
   await rm(out, { recursive: true });

@@ -219,9 +219,7 @@ const refuse = (message: string): never => {
 /** Refuses a place that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
 export function checkName(path: string): void {
   if (["", ".", ".."].includes(basename(path)))
-    refuse(
-      `${JSON.stringify(path)} is not a name for a result; name the file or folder that is to be written`,
-    );
+    refuse(`${JSON.stringify(path)} cannot be an output; name a file or folder`);
 }
 
 /** Refuses a place without a name, and what is read. Throws `bad_option`. */
@@ -229,8 +227,7 @@ async function checkPlace(path: string, sources: readonly string[]): Promise<voi
   checkName(path);
   const own = await realPath(path);
   for (const source of sources)
-    if ((await realPath(source)) === own)
-      refuse(`${path} is what is read, and would be replaced; choose another place for the result`);
+    if ((await realPath(source)) === own) refuse(`${path} is the input; choose another output`);
 }
 
 const kindOf = async (path: string): Promise<"folder" | "file" | undefined> => {
@@ -253,11 +250,11 @@ async function isGgufLora(path: string): Promise<boolean> {
 async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
   const kind = await kindOf(path);
-  if (kind === "folder") refuse(`${path} is a folder; name the file that is to be written`);
+  if (kind === "folder") refuse(`${path} is a folder; name a file`);
   if (kind !== "file") return;
   if (!(await isGgufLora(path)))
     refuse(`${path} is not an adapter in GGUF and would be lost; choose another name`);
-  if (!overwrite) refuse(`${path} exists already; add --overwrite to replace it`);
+  if (!overwrite) refuse(`${path} already exists; add --overwrite to replace it`);
 }
 
 const ADAPTER_FILES: ReadonlySet<string> = new Set([ADAPTER_CONFIG, ADAPTER_TENSORS]);
@@ -267,7 +264,7 @@ async function checkFolderTarget(path: string, { overwrite, sources }: TargetOpt
   await checkPlace(path, sources);
   const kind = await kindOf(path);
   if (kind === undefined) return;
-  if (kind === "file") refuse(`${path} is a file; name the folder that is to be written`);
+  if (kind === "file") refuse(`${path} is a file; name a folder`);
   const names = await readdir(path).catch((cause: unknown) => {
     throw storageError(cause, path);
   });
@@ -277,5 +274,5 @@ async function checkFolderTarget(path: string, { overwrite, sources }: TargetOpt
       `${path} holds ${foreign}, which is not part of an adapter and would be lost; choose another folder`,
     );
   if (names.length > 0 && !overwrite)
-    refuse(`${path} holds an adapter already; add --overwrite to replace it`);
+    refuse(`${path} already holds an adapter; add --overwrite to replace it`);
 }

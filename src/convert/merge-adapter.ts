@@ -76,7 +76,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const { model: given, adapter: folder, out, dtype, shardSize, signal } = options;
   checkName(out);
   if (await pathExists(out))
-    throw new MosError("bad_option", `${out} exists; give a folder that does not, or remove this one`);
+    throw new MosError("bad_option", `${out} already exists; choose another folder, or remove it`);
   await using model = await openModel(yield* locateModel(given, options));
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {

@@ -166,7 +166,9 @@ async function* writeShard(
   for (const tensor of tensors) {
     const { name, dtype } = tensor;
     if (signal?.aborted)
-      throw new MosError("cancelled", "merging was stopped; nothing was written", { cause: signal.reason });
+      throw new MosError("cancelled", "merging was interrupted; nothing was written", {
+        cause: signal.reason,
+      });
     let numbers = 0;
     for (const weight of weights.get(name) ?? [])
       for await (const part of mergedParts(weight, { model, adapter, site: sites.get(weight) })) {
@@ -208,7 +210,7 @@ export async function* writeMerged(
   if (await pathExists(folder))
     throw new MosError(
       "storage",
-      `${folder} appeared while the model was being merged, and is kept; merge again into another folder`,
+      `${folder} was created by another program during the merge and is kept; merge into another folder`,
     );
   await target.commit();
 }

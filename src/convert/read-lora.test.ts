@@ -371,7 +371,7 @@ describe("what is refused, by name", () => {
   const places = sites(["q_proj", "v_proj"]);
   test.each<[Readonly<Record<string, unknown>>, string]>([
     [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
-    [{ lora_alpha: 0 }, "lora_alpha 0 switches the adapter off"],
+    [{ lora_alpha: 0 }, "lora_alpha is 0, so the adapter has no effect"],
     [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; a number is expected'],
     [{ alpha_pattern: { "(a+)+": 3 } }, 'alpha_pattern: the pattern "(a+)+" is too intricate'],
     [{ rank_pattern: { v_proj: 3 } }, "layers.0.self_attn.v_proj has rank 2, adapter_config.json says 3"],

@@ -53,10 +53,7 @@ function loraFields(fields: SavedFields, where: string): LoraFields {
   if (alpha === undefined)
     throw new MosError("bad_adapter", `${where}: field "lora_alpha" is missing; a number is expected`);
   if (alpha === 0)
-    throw new MosError(
-      "bad_adapter",
-      `${where}: lora_alpha 0 switches the adapter off; there is nothing to import`,
-    );
+    throw new MosError("bad_adapter", `${where}: lora_alpha is 0, so the adapter has no effect`);
   return { ...fields, lora_alpha: alpha };
 }
 

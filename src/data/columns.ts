@@ -31,10 +31,7 @@ export function columnsOf(pairs: readonly string[] | undefined): Columns | undef
   if (pairs === undefined) return undefined;
   const columns = Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
   if (Object.keys(columns).length < pairs.length)
-    throw new MosError(
-      "bad_option",
-      `${pairs.join(",")}: two columns are named for one field; leave one out`,
-    );
+    throw new MosError("bad_option", `${pairs.join(",")}: two columns for one field; omit one`);
   return columns;
 }
 

@@ -421,7 +421,7 @@ describe("tables and lists", () => {
       /data: example 1: there is no "response" \(found: "task"\), which --data-columns names as output/,
     );
     await expect(readDataset(["a"].map(String).values(), { columns })).rejects.toThrow(/there is no "task"/);
-    expect(() => columnsOf(["prompt=a", "prompt=b"])).toThrow(/named for one field/);
+    expect(() => columnsOf(["prompt=a", "prompt=b"])).toThrow(/two columns for one field/);
   });
 
   test("uploads of the fine-tuning service keep their forms", async () => {

@@ -401,7 +401,7 @@ describe("truncation", () => {
   test("nothing left is an error", async () => {
     const options = { ...base, promptFormat: "plain", maxLength: 2 } as const;
     await expect(encodeExamples([completion("xxx", "y")], options)).rejects.toThrowError(
-      "all 1 examples have nothing left to learn after the cut to 2 tokens; use a longer --max-length",
+      "none of the 1 examples has target tokens left after truncation to 2 tokens; raise --max-length",
     );
     await expect(encodeExamples([], options)).rejects.toThrowError("there are no examples to encode");
   });

@@ -145,7 +145,7 @@ export async function encodeExamples(
       "bad_data",
       examples.length === 0
         ? "there are no examples to encode"
-        : `all ${examples.length} examples have nothing left to learn after the cut to ${options.maxLength} tokens; use a longer --max-length`,
+        : `none of the ${examples.length} examples has target tokens left after truncation to ${options.maxLength} tokens; raise --max-length`,
     );
   const sum = (of: (one: EncodedExample) => number): number =>
     encoded.reduce((total, one) => total + of(one), 0);

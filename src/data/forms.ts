@@ -153,7 +153,7 @@ function problemOf(turns: readonly Turn[], name: (i: number) => string, content:
   }
   if (turns.some(({ isTarget }) => isTarget)) return undefined;
   return turns.some(({ role }) => role === "assistant")
-    ? "every assistant message has weight 0, so there is nothing to learn"
+    ? "every assistant message has weight 0, so there are no target tokens"
     : "there is no assistant message, so there is nothing to learn";
 }
 

@@ -66,11 +66,11 @@ describe("files", () => {
     expect(await locate([b, a])).toEqual([b, a]);
   });
 
-  test("a file that is named twice is refused, also by a pattern or a link", async () => {
+  test("a file that is given twice is refused, also by a pattern or a link", async () => {
     await make("a.jsonl");
     const path = join(folder, "a.jsonl");
     await symlink(path, join(folder, "b.jsonl"));
-    const refused = { code: "bad_option", message: expect.stringMatching(/named twice/) };
+    const refused = { code: "bad_option", message: expect.stringMatching(/given twice/) };
     await expect(locate([path, path])).rejects.toMatchObject(refused);
     await expect(locate([path, join(folder, "a.*")])).rejects.toMatchObject(refused);
     await expect(locate(join(folder, "*.jsonl"))).rejects.toMatchObject(refused);
@@ -78,7 +78,7 @@ describe("files", () => {
 
   test.each<readonly [string, string, string, RegExp]>([
     ["a folder", ".", "bad_data", /this is a folder; name its files/],
-    ["a pattern of nothing", "*.csv", "not_found", /\*\.csv: no file has such a name/],
+    ["a pattern of nothing", "*.csv", "not_found", /\*\.csv: no file matches/],
     ["a file that is not there", "train.jsonl", "not_found", /train\.jsonl: no such file; give a file/],
   ])("%s", async (_, name, code, message) => {
     await expect(locate(join(folder, name))).rejects.toMatchObject({

@@ -65,7 +65,7 @@ async function matching(pattern: string): Promise<readonly string[]> {
     absolute: isAbsolute(pattern),
   });
   if (found.length > 0) return await entriesOf(found.sort((a, b) => (a < b ? -1 : 1)));
-  throw new MosError("not_found", `${pattern}: no file has such a name; patterns are read from this folder`);
+  throw new MosError("not_found", `${pattern}: no file matches; patterns are relative to this folder`);
 }
 
 /** Each entry of a folder once: a link to a folder may lead to one that was searched already. */
@@ -85,10 +85,7 @@ async function refuseTwice(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     const real = await realpath(path);
     if (seen.has(real))
-      throw new MosError(
-        "bad_option",
-        `${path} is named twice, so that its examples would count twice; name it once`,
-      );
+      throw new MosError("bad_option", `${path} is given twice, so its examples would count twice`);
     seen.add(real);
   }
 }

@@ -32,8 +32,8 @@ test("a fraction is rounded, to one at least; 0 holds out nothing", () => {
 });
 
 test.each([
-  [{ count: 3 }, "bad_data", /holding out 3 of 3 examples leaves none to train on/],
-  [{ fraction: 0.9 }, "bad_data", /holding out 3 of 3/],
+  [{ count: 3 }, "bad_data", /a validation split of 3 of 3 examples leaves none to train on/],
+  [{ fraction: 0.9 }, "bad_data", /a validation split of 3 of 3/],
   [{ count: 1.5 }, "bad_option", /cannot hold out 1.5 examples/],
   [{ count: -1 }, "bad_option", /cannot hold out -1 examples/],
   [{ fraction: 1 }, "bad_option", /cannot hold out a fraction of 1;/],

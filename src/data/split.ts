@@ -25,7 +25,7 @@ export function splitValidation<T>(examples: readonly T[], options: HoldOutOptio
   if (count >= examples.length)
     throw new MosError(
       "bad_data",
-      `holding out ${count} of ${examples.length} examples leaves none to train on; hold out fewer (--validation-split) or add examples`,
+      `a validation split of ${count} of ${examples.length} examples leaves none to train on; lower --validation-split or add examples`,
     );
   const chosen = new Set(
     randomStream(options.seed, "held-out split").permutation(examples.length).subarray(0, count),

@@ -59,6 +59,6 @@ test("a folder where a file should be is refused, anything else is not", async (
   for (const path of [".", "link"])
     await expect(expectNoFolder(at(path))).rejects.toMatchObject({
       code: "bad_option",
-      message: expect.stringMatching(/ is a folder; name the file/),
+      message: expect.stringMatching(/ is a folder; name a file/),
     });
 });

@@ -95,8 +95,7 @@ export async function listFolder(path: string): Promise<readonly string[]> {
  */
 export async function expectNoFolder(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined); // anything else that is wrong is reported when the file is written
-  if (found?.isDirectory() === true)
-    throw new MosError("bad_option", `${path} is a folder; name the file that is to be written`);
+  if (found?.isDirectory() === true) throw new MosError("bad_option", `${path} is a folder; name a file`);
 }
 
 /** The name of the old folder while the new one is renamed into place. */

@@ -220,7 +220,7 @@ async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
 function checkSizes({ path, metadata, compressors, read }: Table, { maximumRows }: ParquetLimits): void {
   const counts = metadata.row_groups.map(({ num_rows }) => num_rows);
   if (counts.some((count) => count < 0n))
-    throw new MosError("bad_data", `${path}: a part of the table has fewer than no rows`);
+    throw new MosError("bad_data", `${path}: a row group has a negative row count`);
   const rows = counts.reduce((sum, count) => sum + count, 0n);
   if (rows > maximumRows)
     throw new MosError("bad_data", `${path}: ${rows} rows are too many; at most ${maximumRows} are read`);

@@ -23,7 +23,7 @@ function modelDefaults({ where, sampling, maxTokens }: GenerationConfig, options
     if (!(cause instanceof MosError)) throw cause;
     throw new MosError(
       "bad_model",
-      `${where}: ${cause.message}; correct it, or pass over the file with --generation-config none`,
+      `${where}: ${cause.message}; correct it, or ignore the file with --generation-config none`,
       { cause },
     );
   }

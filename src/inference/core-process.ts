@@ -76,7 +76,7 @@ const receivedUpdate = ({ error, events, ...update }: SentUpdate): SequenceUpdat
 });
 
 const stopped = (signal: AbortSignal): MosError =>
-  new MosError("cancelled", "opening the engine was stopped", { cause: signal.reason });
+  new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
 const broken = (how: string): MosError => new MosError("device", `the engine's process broke: ${how}`);
 
 export interface OpenCoreProcessOptions {
@@ -183,7 +183,7 @@ function startProcess(temporary: string, silentSeconds: number): ChildProcess {
 /** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
 const END_WITHIN = { responding: 10, silent: 1 };
 
-const silent = (): MosError => new MosError("device", "the engine's process does not answer");
+const silent = (): MosError => new MosError("device", "the engine process does not respond");
 
 interface Call {
   readonly resolve: (value: never) => void;
@@ -258,7 +258,7 @@ class RemoteCore implements EngineCore {
     const kill = setTimeout(() => {
       this.#killed = new MosError(
         "device",
-        `the engine's process did not exit within ${seconds} s of being asked to, and was killed`,
+        `the engine process did not exit within ${seconds} s and was killed`,
       );
       this.#child.kill("SIGKILL");
     }, seconds * 1000);

@@ -130,7 +130,7 @@ class FrontEngine implements Engine {
     if (!isConversation(messages))
       throw new MosError(
         "bad_option",
-        "a conversation is a text, or an array of messages, each with a role and a content in text",
+        "a conversation must be a string, or an array of messages with a role and a text content",
       );
     return this.complete(this.text.template.render(messages, { addGenerationPrompt: true }), {
       continuesPrompt: false,
@@ -203,7 +203,7 @@ class FrontEngine implements Engine {
   #checkOpen(): void {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#isDraining)
-      throw new MosError("busy", "the engine is shutting down and accepts no more requests; ask another one");
+      throw new MosError("busy", "the engine is shutting down and accepts no more requests");
   }
 
   /** Requests that find a free slot do not wait, and one that was cancelled makes room at once. Throws `busy`. */
@@ -219,8 +219,8 @@ class FrontEngine implements Engine {
     throw new MosError(
       "busy",
       own >= maxWaiting
-        ? `${maxWaiting} requests of ${tenant} are waiting already; try again when some have ended`
-        : `${count} requests of ${tenant} at once are more than the ${room} that there is room for; try again when others have ended, or ask for fewer answers`,
+        ? `${maxWaiting} requests of ${tenant} are already queued; retry when some have finished`
+        : `${count} requests of ${tenant} exceed the ${room} free places in the queue; retry when others have finished, or ask for fewer answers`,
     );
   }
 

@@ -85,7 +85,7 @@ export async function createModelRunner(
   if (maxLength > config.maxPositions)
     throw new MosError(
       "bad_option",
-      `${maxLength} tokens are more than the ${config.maxPositions} that this model was made for`,
+      `${maxLength} tokens exceed the ${config.maxPositions} positions of this model`,
     );
   const { device = "cpu" } = given;
   const [cache, slots] = [new KVCache(config, cacheDtype), new AdapterSlots(base)];

@@ -96,7 +96,7 @@ export async function openEngine({
   const engine = createEngine({ ...(await opening), ...front });
   if (signal?.aborted !== true) return engine;
   await engine[Symbol.asyncDispose]();
-  throw new MosError("cancelled", "opening the engine was stopped", { cause: signal.reason });
+  throw new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
 }
 
 async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {

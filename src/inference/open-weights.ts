@@ -129,7 +129,7 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
   } catch (cause) {
     await store[Symbol.asyncDispose]();
     if (store.failure === undefined) throw cause;
-    onNote(`packed weights are not kept for the next start: ${store.failure.message}`);
+    onNote(`packed weights are not cached: ${store.failure.message}`);
     return readBase(files, options);
   }
 }

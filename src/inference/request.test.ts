@@ -36,7 +36,7 @@ describe("a request that cannot run to its end is refused:", () => {
     ["a seed that is not a number", { seed: Number.NaN }, "bad_option", /seed/],
     ["more alternatives than tokens", { logprobs: 49 }, "bad_option", /logprobs is 49/],
     ["more alternatives for prompt tokens", { promptLogprobs: 49 }, "bad_option", /promptLogprobs is 49/],
-    ["an empty stop", { stop: ["a", ""] }, "bad_option", /stop string is empty/],
+    ["an empty stop", { stop: ["a", ""] }, "bad_option", /stop sequence is empty/],
     ["a stop token beyond the vocabulary", { stopTokens: [48] }, "bad_data", /token 48 of the stop tokens/],
     [
       "a bias of no token",

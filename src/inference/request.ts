@@ -66,14 +66,15 @@ export function fullRequest(
   const request = { ...DEFAULTS, ...given, maxTokens, sampling };
   const { prompt, minTokens, seed, stop, stopTokens } = request;
   const { logprobs, promptLogprobs, candidates = [] } = request;
-  if (prompt.length === 0) throw new MosError("bad_data", "the prompt is empty; give at least one token");
+  if (prompt.length === 0)
+    throw new MosError("bad_data", "the prompt is empty; at least one token is required");
   checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
   checkCount("minTokens", minTokens, maxTokens);
   checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
   checkCount("logprobs", logprobs, vocabularySize);
   checkCount("promptLogprobs", promptLogprobs, vocabularySize);
   checkSampling(sampling);
-  if (stop.includes("")) throw wrong("a stop string is empty; leave it out");
+  if (stop.includes("")) throw wrong("a stop sequence is empty; omit it");
   const length = prompt.length + maxTokens;
   if (length > maxLength)
     throw wrong(

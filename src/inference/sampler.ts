@@ -43,10 +43,7 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 const notNumbers = (): MosError =>
-  new MosError(
-    "diverged",
-    "the model gave logits that are not numbers; its weights or the adapter are broken",
-  );
+  new MosError("diverged", "the model's logits are NaN; its weights or the adapter are corrupt");
 
 /** Throws `diverged` where a logit is not a number, or none is finite. A plain loop: it is passed at every token. */
 function checkNumbers(logits: Float32Array): void {

@@ -37,7 +37,7 @@ function asError(cause: unknown, adapter: string | null): MosError {
   if (cause.code !== "diverged" || adapter === null) return cause;
   return new MosError(
     "diverged",
-    `with the adapter ${JSON.stringify(adapter)} the model's numbers are not finite any more: those of the adapter are too large; train it again with a lower learning rate`,
+    `with the adapter ${JSON.stringify(adapter)} the model's activations overflow: the adapter's weights are too large; retrain it with a lower learning rate`,
     { cause },
   );
 }

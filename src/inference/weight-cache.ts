@@ -168,7 +168,7 @@ export async function weightCache(
           refused.push(messageOf(cause, path));
         }
       }
-      onNote(`packed weights are not kept for the next start: ${refused.join("; ")}`);
+      onNote(`packed weights are not cached: ${refused.join("; ")}`);
       return undefined;
     },
   };
@@ -176,7 +176,7 @@ export async function weightCache(
 
 /** The line that says why packed weights are not taken from where they are kept. */
 export const unusableNote = (why: string): string =>
-  `the kept weights cannot be used and are made anew: ${why}`;
+  `the cached weights cannot be used and are rebuilt: ${why}`;
 
 /** Group and others may read. */
 const FILE_MODE = 0o644;
@@ -196,9 +196,9 @@ async function expectOwn(paths: readonly string[], model: string): Promise<void>
   for (const path of paths) {
     const { uid, mode } = await stat(path);
     if (!owners.includes(uid))
-      throw new MosError("storage", `${path}: it belongs to another user, number ${uid}; remove it`);
+      throw new MosError("storage", `${path}: owned by another user (uid ${uid}); remove it`);
     if ((mode & SHARED) !== 0)
-      throw new MosError("storage", `${path}: other users may write it; remove it, or take that right away`);
+      throw new MosError("storage", `${path}: writable by other users; remove it, or revoke that permission`);
   }
 }
 
@@ -243,7 +243,7 @@ async function openKept(path: string, key: string): Promise<KeptWeights> {
   await using file = await openSafetensors(path, { code: "storage" });
   const { metadata, tensors } = file;
   if (metadata["mos_key"] !== key)
-    throw new MosError("storage", `${path}: it is of another model, or of another version of this program`);
+    throw new MosError("storage", `${path}: made for another model or by another version`);
   const ends = [...tensors.values()].map(({ end }) => end);
   const begin = [...tensors.values()].reduce((least, entry) => Math.min(least, entry.begin), Infinity);
   await using bytes = await openForReading(path, "storage");
@@ -254,7 +254,7 @@ async function openKept(path: string, key: string): Promise<KeptWeights> {
     digestOf(withSeal(header, seal, NO_SEAL)) !== seal ||
     (await pagesDigest(bytes.read, begin, Math.max(...ends))) !== pages
   )
-    throw new MosError("storage", `${path}: its bytes are not those that were written`);
+    throw new MosError("storage", `${path}: checksum mismatch`);
   const place = { code: "storage", where: `${path}: mos_facts` } as const;
   const facts = parseWith(factsSchema, parseJson(metadata["mos_facts"] ?? "", place), place);
   const { fingerprint, identity, matrices } = facts;
@@ -388,7 +388,7 @@ function keepingStore(file: AtomicFile, { path, prefix, key, tensors: most }: Ke
           },
           length: begin,
         });
-        if (header.length > begin) throw new MosError("storage", `${path}: its header has no room`);
+        if (header.length > begin) throw new MosError("storage", `${path}: the header does not fit`);
         await file.writeAt(withSeal(header, NO_SEAL, digestOf(header)), 0);
         await file.commit();
         await removeOthers(path, prefix);
@@ -421,4 +421,4 @@ function factsOf(matrix: PackedMatrix): MatrixFacts {
 
 /** The line that says what was kept. */
 export const keptNote = ({ folder, bytes }: KeepingStore): string =>
-  `packed weights are kept for the next start: ${describeBytes(bytes)} in ${folder}`;
+  `cached packed weights: ${describeBytes(bytes)} in ${folder}`;

@@ -58,6 +58,6 @@ test("text after the stop string is dropped", () => {
 
 test("an empty stop string is refused", () => {
   expect(() => createStopScanner(["a", ""])).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: "a stop string is empty; leave it out" }),
+    expect.objectContaining({ code: "bad_option", message: "a stop sequence is empty; omit it" }),
   );
 });

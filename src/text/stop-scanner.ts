@@ -26,7 +26,7 @@ export interface StopScanner {
  * scanner.push("er: ok"); // { text: "", stopped: true }
  */
 export function createStopScanner(stops: readonly string[]): StopScanner {
-  if (stops.includes("")) throw new MosError("bad_option", "a stop string is empty; leave it out");
+  if (stops.includes("")) throw new MosError("bad_option", "a stop sequence is empty; omit it");
   let held = "";
   let stopped = false;
   return {

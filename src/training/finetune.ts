@@ -122,7 +122,7 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
   if (found === undefined && (await pathExists(join(place, ADAPTER_CONFIG))))
     throw new MosError(
       "not_found",
-      `${place}: the run is complete, and has no checkpoint to go on from; train anew with --overwrite`,
+      `${place}: the run is complete and has no checkpoint to resume from; retrain with --overwrite`,
     );
   const state = found ?? initialState(parameters);
   const resumed = { state, isResumed: found !== undefined, extended };

@@ -228,7 +228,7 @@ function warningsOf({
       : [
           {
             reason: "dropped",
-            message: `${dropped} of ${train.report.examples + dropped} examples have no token to train within the first ${maxLength}, and are left out`,
+            message: `${dropped} of ${train.report.examples + dropped} examples have no target tokens within the first ${maxLength} and are dropped`,
           } as const,
         ]),
     ...(truncatedTargets === 0
@@ -236,7 +236,7 @@ function warningsOf({
       : [
           {
             reason: "truncated",
-            message: `${truncated} examples are cut off after ${maxLength} tokens, and ${truncatedTargets} tokens of their answers are not trained`,
+            message: `${truncated} examples are truncated to ${maxLength} tokens, which loses ${truncatedTargets} target tokens`,
           } as const,
         ]),
     ...(validation !== undefined
@@ -244,8 +244,7 @@ function warningsOf({
       : [
           {
             reason: "no_validation",
-            message:
-              "nothing is held out, so it will not be known how the adapter does on what it has not seen",
+            message: "there are no validation examples, so generalisation is not measured",
           } as const,
         ]),
   ];

@@ -60,7 +60,7 @@ async function refuseMount(out: string): Promise<void> {
   if (here.dev !== above.dev)
     throw new MosError(
       "bad_option",
-      `${out} is a mounted file system, whose adapter cannot be replaced in one move; train into a folder in it, or into another one`,
+      `${out} is a mount point, where an adapter cannot be replaced atomically; use a folder inside it, or another one`,
     );
 }
 
@@ -153,11 +153,11 @@ async function writableFolder(out: string): Promise<string | undefined> {
   } catch (cause) {
     const code = systemCode(cause instanceof MosError ? cause.cause : cause);
     if (code === "EEXIST" || code === "ENOTDIR")
-      throw new MosError("storage", `${out}: this path is, or leads through, a file; choose another --out`, {
+      throw new MosError("storage", `${out}: a file is in the way; choose another --out`, {
         cause,
       });
     const { message } = storageError(cause, out);
-    const why = code === "ENOENT" ? `${out}: no folder can be made there; choose another --out` : message;
+    const why = code === "ENOENT" ? `${out}: cannot create a folder there; choose another --out` : message;
     throw new MosError("storage", why, { cause });
   }
 }
@@ -177,7 +177,7 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
 /** A run's folder that is to be resumed, locked. Throws `not_found` without one, `bad_option` where another process has it. */
 export async function lockRun(out: string): Promise<AsyncDisposable> {
   if (!(await pathExists(join(out, RUN_RECORD))))
-    throw new MosError("not_found", `${out}: there is no run to resume; start it without --resume`);
+    throw new MosError("not_found", `${out}: no run to resume; start without --resume`);
   return await lockFolder(out);
 }
 
@@ -199,7 +199,7 @@ export async function checkResume(
   if (isExtended && steps < made)
     throw new MosError(
       "bad_option",
-      `the run in ${out} has made ${made} steps already, and ${steps} are fewer; give --steps above ${made} to go on, or another --out`,
+      `the run in ${out} has already made ${made} steps, more than ${steps}; raise --steps above ${made} to continue, or choose another --out`,
     );
   const settings = { ...Object(found["settings"]), steps, warmup }; // the warm-up follows from the steps
   expectSame(out, { before: isExtended ? { ...found, settings } : found, record });
@@ -224,7 +224,7 @@ function expectSame(
   );
   throw new MosError(
     "bad_option",
-    `the run in ${out} was started with other settings: ${said.join("; ")}. Give the same ones to resume`,
+    `the run in ${out} was started with other settings: ${said.join("; ")}. Resume with the same settings`,
   );
 }
 

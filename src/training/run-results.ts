@@ -275,7 +275,7 @@ export function watchForCollapse({
     const wasBetter = firstLoss < guessing - CLEARLY;
     return [
       ...(gradientNorm === 0
-        ? [["no_gradient", `step ${step}: the gradient is exactly 0, so nothing is learnt any more`] as const]
+        ? [["no_gradient", `step ${step}: the gradient is exactly 0, so training has stalled`] as const]
         : []),
       ...(wasBetter && loss > guessing - 1e-3
         ? [

@@ -142,14 +142,11 @@ async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
 export async function metricsToTensorboard(run: string, { now }: TensorboardOptions): Promise<string> {
   const metrics = join(run, "metrics.jsonl");
   if (!(await pathExists(metrics)))
-    throw new MosError(
-      "not_found",
-      `${metrics}: there is no such file; give the folder of a run of mos train`,
-    );
+    throw new MosError("not_found", `${metrics}: no such file; give the folder of a run of mos train`);
   const folder = join(run, RUN_TENSORBOARD);
   const names = (await pathExists(folder)) ? await listFolder(folder) : [];
   if (names.some((name) => NAME.test(name)))
-    throw new MosError("bad_option", `${folder} has event files already; remove them to write them again`);
+    throw new MosError("bad_option", `${folder} already has event files; remove them first`);
   await using _writer = await openTensorboard(run, { now });
   return folder;
 }

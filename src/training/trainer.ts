@@ -81,13 +81,13 @@ function checkState({ step, parameters, unfinished }: TrainingState): void {
   if (unfinished !== undefined && !Number.isFinite(unfinished.loss))
     throw new MosError(
       "diverged",
-      `step ${step + 1}: the loss is ${unfinished.loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+      `step ${step + 1}: the loss is ${unfinished.loss}; lower --learning-rate. Earlier checkpoints are kept`,
     );
   for (const [name, { data }] of parameters)
     if (!data.every(Number.isFinite))
       throw new MosError(
         "diverged",
-        `step ${step}: ${name} holds numbers that are not finite; use a lower --learning-rate. Checkpoints made before are kept`,
+        `step ${step}: ${name} has values that are NaN or infinite; lower --learning-rate. Earlier checkpoints are kept`,
       );
 }
 
@@ -231,7 +231,7 @@ function checkValidation(step: number, loss: number): void {
   if (Number.isFinite(loss)) return;
   throw new MosError(
     "diverged",
-    `step ${step}: the validation loss is ${loss}; use a lower --learning-rate. Checkpoints made before are kept`,
+    `step ${step}: the validation loss is ${loss}; lower --learning-rate. Earlier checkpoints are kept`,
   );
 }
 

@@ -133,7 +133,7 @@ function checkFinite(
   throw new MosError(
     "diverged",
     `step ${step}: the loss is ${loss} and the gradient norm ${norm} at learning rate ${learningRate}; ` +
-      "use a lower --learning-rate or a longer --warmup, and look at the examples of this step. Checkpoints made before are kept",
+      "lower --learning-rate, raise --warmup, and check the examples of this step. Earlier checkpoints are kept",
   );
 }
 

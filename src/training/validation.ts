@@ -80,7 +80,7 @@ export async function evaluateLoss(
 ): Promise<ValidationLoss> {
   let sums = NOTHING_EVALUATED;
   for await (const next of validationSums(source, examples, { ...settings, done: sums, now: () => 0 })) {
-    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was interrupted");
     sums = next;
   }
   return meansOf(sums);

@@ -282,7 +282,7 @@ test("finite numbers that overflow in use", async () => {
   for (const { data } of made.tensors.values()) data.fill(9e17);
   await saveAdapter(at, made, { base: { name: "model", fingerprint } });
   const generate = ["generate", "--model", model, "--adapter", at, "--prompt", "Hi"];
-  const message = /logits that are not numbers; its weights or the adapter are broken/;
+  const message = /logits are NaN; its weights or the adapter are corrupt/;
   await expectRefusal(generate, { code: 1, message, untouched: folder });
   await rm(at, { recursive: true });
 });

@@ -84,25 +84,25 @@ describe("mos export", () => {
       "a folder that is taken",
       () => exporting("peft", "--out", given),
       2,
-      /given-\d+ holds an adapter already; add --overwrite to replace it/,
+      /given-\d+ already holds an adapter; add --overwrite to replace it/,
     ],
     [
       "a folder with other files",
       () => exporting("peft", "--out", model, "--overwrite"),
       2,
-      /model is what is read, and would be replaced/,
+      /model is the input; choose another output/,
     ],
     [
       "the adapter itself",
       () => exporting("peft", "--out", join(adapter, "..", "adapter"), "--overwrite"),
       2,
-      /adapter is what is read, and would be replaced/,
+      /adapter is the input; choose another output/,
     ],
     [
       "a file in place of a folder",
       () => exporting("peft", "--out", join(model, "config.json"), "--overwrite"),
       2,
-      /config\.json is a file; name the folder/,
+      /config\.json is a file; name a folder/,
     ],
     [
       "a file that is taken",
@@ -126,15 +126,10 @@ describe("mos export", () => {
       "a folder in place of a file",
       () => exporting("gguf", "--out", given, "--overwrite"),
       2,
-      /given-\d+ is a folder; name the file/,
+      /given-\d+ is a folder; name a file/,
     ],
-    [
-      "no name",
-      () => exporting("peft", "--out", ""),
-      2,
-      /"" is not a name for a result; name the file or folder/,
-    ],
-    ["this folder", () => exporting("peft", "--out", "."), 2, /"\." is not a name for a result/],
+    ["no name", () => exporting("peft", "--out", ""), 2, /"" cannot be an output; name a file or folder/],
+    ["this folder", () => exporting("peft", "--out", "."), 2, /"\." cannot be an output/],
     [
       "a place below a file",
       () => exporting("gguf", "--out", join(model, "config.json", "x.gguf")),
@@ -166,7 +161,7 @@ describe("mos export", () => {
     expect(done).toMatchObject({ code: 0, stderr: "" });
     expect(done.stdout).toContain("llama-cli --model base.gguf --lora");
     expect((await readFile(out)).subarray(0, 4).toString()).toBe("GGUF");
-    const message = /lora\.gguf exists already; add --overwrite to replace it/;
+    const message = /lora\.gguf already exists; add --overwrite to replace it/;
     await expectRefusal(exporting("gguf", "--out", out), { code: 2, message, untouched: folder });
     expect(await mos(exporting("gguf", "--out", out, "--overwrite"))).toMatchObject({ code: 0 });
   });
@@ -253,8 +248,8 @@ describe("mos import", () => {
     const refuse = (args: readonly string[], message: RegExp) =>
       expectRefusal(args, { code: 2, message, untouched: folder });
     await refuse(importing("--from", "vllm"), /It must be one of peft, mos-official/);
-    await refuse(["import", given, "--model", model, "--out", adapter], /adapter holds an adapter already/);
-    await refuse(["import", given, "--model", model, "--out", given, "--overwrite"], /is what is read/);
+    await refuse(["import", given, "--model", model, "--out", adapter], /adapter already holds an adapter/);
+    await refuse(["import", given, "--model", model, "--out", given, "--overwrite"], /is the input/);
     await refuse(["import", "--model", model, "--out", "x"], /missing required argument 'folder'/);
   });
 

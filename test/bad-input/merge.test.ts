@@ -64,14 +64,14 @@ test("a place that is taken, by a folder or by a file", async () => {
   for (const name of ["taken", "file", "model"])
     await refusal(
       ["merge", adapter, "--model", model, "--out", at(name)],
-      /exists; give a folder that does not, or remove this one/,
+      /already exists; choose another folder, or remove it/,
       2,
     );
 });
 
 test("a place that has no name", async () => {
   for (const name of ["", "..", "/"])
-    await refusal(["merge", adapter, "--model", model, "--out", name], /is not a name for a result/, 2);
+    await refusal(["merge", adapter, "--model", model, "--out", name], /cannot be an output/, 2);
 });
 
 test("another base, of the same shape and of another", async () => {

@@ -90,7 +90,7 @@ const trainCases: readonly Case[] = [
   ["--resume --overwrite", 2, /--resume.*--overwrite/],
   ["--learnig-rate 1e-3", 2, /unknown option '--learnig-rate'; did you mean --learning-rate\?/],
   ["stray", 2, /stray|too many arguments/],
-  ["--resume", 1, /no run to resume; start it without --resume/],
+  ["--resume", 1, /no run to resume; start without --resume/],
 ];
 /** A run of another method than MoS, whose options the run above has. */
 const methodCases: readonly Case[] = [
@@ -135,7 +135,7 @@ describe("mos train", () => {
     [
       "--resume --learning-rate 1e-3",
       2,
-      /was started with other settings: --learning-rate was 0\.002, now 0\.001.*Give the same/,
+      /was started with other settings: --learning-rate was 0\.002, now 0\.001.*Resume with the same/,
     ],
     [
       "--resume --rank 2 --private-rank 0",
@@ -166,24 +166,24 @@ describe("mos train", () => {
   test("an out that is a file", async () => {
     await expectRefusal(train(["--out", tiny.data]), {
       code: 1,
-      message: /train\.jsonl: this path is, or leads through, a file; choose another --out/,
+      message: /train\.jsonl: a file is in the way; choose another --out/,
       untouched: folder,
     });
     await expectRefusal(train(["--out", join(tiny.data, "deep")]), {
       code: 1,
-      message: /leads through, a file/,
+      message: /a file is in the way/,
       untouched: folder,
     });
   });
   test("an --out that is not writable", async () => {
     await expectRefusal(train(["--out", "/proc/mos-out"]), {
       code: 1,
-      message: /\/proc\/mos-out: no folder can be made there; choose another --out/,
+      message: /\/proc\/mos-out: cannot create a folder there; choose another --out/,
       untouched: folder,
     });
     await expectRefusal(train(["--out", "/dev/null/out"]), {
       code: 1,
-      message: /leads through, a file/,
+      message: /a file is in the way/,
       untouched: folder,
     });
   });
@@ -196,7 +196,7 @@ describe("mos train", () => {
     await symlink(join(folder, "gone"), join(folder, "link"));
     await expectRefusal(train(["--out", join(folder, "link")]), {
       code: 1,
-      message: /link: no folder can be made there; choose another --out/,
+      message: /link: cannot create a folder there; choose another --out/,
       untouched: folder,
     });
     await rm(join(folder, "link"));

@@ -84,7 +84,7 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
   const stats = engine.stats();
   await expect(stats).rejects.toMatchObject({
     code: "device",
-    message: "the engine's process does not answer",
+    message: "the engine process does not respond",
   });
   expect(engine.isResponding).toBe(false);
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });

@@ -357,7 +357,7 @@ describe("a model runner", () => {
     await expect(openRunner(model, { maxLength: 401 })).rejects.toThrowError(
       expect.objectContaining({
         code: "bad_option",
-        message: "401 tokens are more than the 400 that this model was made for",
+        message: "401 tokens exceed the 400 positions of this model",
       }),
     );
   });

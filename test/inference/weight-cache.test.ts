@@ -1,4 +1,4 @@
-// Packed weights that are kept for the next start: the same numbers, and never those of another model or a broken file.
+// Packed weights that are kept for the next start: the same numbers, and never those for another model or a broken file.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -121,9 +121,7 @@ describe("the second start has the same bits, and says nothing", () => {
     const first = await start({ baseDtype, computeDtype });
     const second = await start({ baseDtype, computeDtype });
     expect(await filesOf(join(model, ".mos"))).toEqual([named(`${baseDtype}-${computeDtype}`)]);
-    expect(first.notes).toEqual([
-      expect.stringMatching(/^packed weights are kept for the next start: .* in .*\.mos$/),
-    ]);
+    expect(first.notes).toEqual([expect.stringMatching(/^cached packed weights: .* in .*\.mos$/)]);
     const { notes: _, ...expected } = without;
     expect(first).toMatchObject(expected);
     expect(second).toEqual({ ...expected, notes: [] });
@@ -141,9 +139,7 @@ test("the second start reads the file that the first one wrote, and no weights",
   changed.fill(0, changed.length - 200_000);
   await writeFile(path, changed);
   const again = await start();
-  expect(again.notes[0]).toMatch(
-    /cannot be used and are made anew: .*its bytes are not those that were written/,
-  );
+  expect(again.notes[0]).toMatch(/cannot be used and are rebuilt: .*checksum mismatch/);
   expect(again.logits).toEqual(logits);
   expect(before.equals(await readFile(path))).toBe(true);
 });
@@ -178,7 +174,7 @@ test("a header that was changed is noticed: the model's fingerprint, a type", as
   ] as const) {
     await changeHeader(await cacheFile(), from, to, false);
     const again = await start();
-    expect(again.notes[0]).toMatch(/its bytes are not those that were written/);
+    expect(again.notes[0]).toMatch(/checksum mismatch/);
     expect(again).toMatchObject({ fingerprint, identity, logits });
   }
 });
@@ -194,7 +190,7 @@ test("a cache whose matrices do not fit the model is made anew, however well it 
   ] as const) {
     await changeHeader(path, from, to, true);
     const again = await start();
-    expect(again.notes[0]).toMatch(/cannot be used and are made anew: .* is missing/);
+    expect(again.notes[0]).toMatch(/cannot be used and are rebuilt: .* is missing/);
     expect(again.logits).toEqual(logits);
     expect(before.equals(await readFile(path))).toBe(true);
     expect((await start()).notes).toEqual([]);
@@ -226,7 +222,7 @@ describe("a file is named in a line that is", () => {
   test.each(DAMAGES.slice(1))("%s", { tags: "thorough" }, nameDamage);
 });
 
-test("weights of another model in the same place are not used: size, time and pages of each tensor tell", async () => {
+test("weights for another model in the same place are not used: size, time and pages of each tensor tell", async () => {
   const path = join(model, "model.safetensors");
   await utimes(path, 1000, 1000);
   const first = await start();
@@ -237,13 +233,13 @@ test("weights of another model in the same place are not used: size, time and pa
   await utimes(path, 1000, 1000);
   const kept = await cacheFile();
   const other = await start();
-  expect(other.notes).toEqual([expect.stringMatching(/^packed weights are kept/)]);
+  expect(other.notes).toEqual([expect.stringMatching(/^cached packed weights/)]);
   expect(other.fingerprint).not.toBe(first.fingerprint);
   const second = await cacheFile();
   expect(second).not.toBe(kept);
   expect((await start()).notes).toEqual([]);
   await utimes(path, 1, 1);
-  expect((await start()).notes).toEqual([expect.stringMatching(/^packed weights are kept/)]);
+  expect((await start()).notes).toEqual([expect.stringMatching(/^cached packed weights/)]);
   expect(await cacheFile()).not.toBe(second);
 });
 
@@ -254,7 +250,7 @@ test("a file under the name of another is not used", async () => {
   await start();
   await writeFile(await cacheFile(), kept);
   const again = await start();
-  expect(again.notes[0]).toMatch(/of another model/);
+  expect(again.notes[0]).toMatch(/for another model/);
   expect(again.logits).toEqual(logits);
 });
 
@@ -264,15 +260,15 @@ test.skipIf(process.platform === "win32")(
     await start();
     const path = await cacheFile();
     await chmod(path, 0o664);
-    expect((await start()).notes[0]).toMatch(/other users may write it/);
+    expect((await start()).notes[0]).toMatch(/writable by other users/);
     expect((await stat(path)).mode & 0o777).toBe(0o644);
     await chmod(join(model, ".mos"), 0o777);
-    expect((await start()).notes[0]).toMatch(/other users may write it/);
+    expect((await start()).notes[0]).toMatch(/writable by other users/);
     expect((await stat(join(model, ".mos"))).mode & 0o777).toBe(0o755);
     expect((await start()).notes).toEqual([]);
     if (process.getuid?.() !== 0) return; // only root gives files away
     await chown(path, 12_345, 12_345);
-    expect((await start()).notes[0]).toMatch(/belongs to another user, number 12345/);
+    expect((await start()).notes[0]).toMatch(/owned by another user \(uid 12345\)/);
     await chown(path, 12_345, 12_345);
     await chown(model, 12_345, 12_345);
     expect((await start()).notes).toEqual([]);
@@ -310,9 +306,7 @@ test("where the model's folder cannot be written the other folder is used, else 
   expect((await start({ fallback })).notes).toEqual([]);
   expect(await filesOf(fallback)).toEqual([expect.stringMatching(/^model-\d+-[\da-f]{16}$/)]);
   const none = await start();
-  expect(none.notes).toEqual([
-    expect.stringMatching(/^packed weights are not kept for the next start: .*\.mos/),
-  ]);
+  expect(none.notes).toEqual([expect.stringMatching(/^packed weights are not cached: .*\.mos/)]);
   expect(none.logits).toEqual(first.logits);
 });
 
@@ -335,10 +329,10 @@ test.skipIf(!mountable)("on a full disk it serves without, and leaves nothing", 
   execFileSync("mount", ["-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], { stdio: "ignore" });
   try {
     const known = await start();
-    expect(known.notes).toEqual([expect.stringMatching(/not kept for the next start: .*has \d+ kB free/)]);
+    expect(known.notes).toEqual([expect.stringMatching(/not cached: .*has \d+ kB free/)]);
     disks.tellSize = false;
     const found = await start();
-    expect(found.notes).toEqual([expect.stringMatching(/not kept for the next start: .*the disk is full/)]);
+    expect(found.notes).toEqual([expect.stringMatching(/not cached: .*the disk is full/)]);
     for (const one of [known, found]) expect(one.logits).toEqual(logits);
     expect(await filesOf(disk)).toEqual([]);
   } finally {

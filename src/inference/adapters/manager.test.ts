@@ -272,9 +272,7 @@ describe("an adapter that cannot be used", () => {
     await using manager = await open({ limitBytes: own - 1 });
     await expect(manager.acquire("acme")).rejects.toMatchObject({
       code: "bad_adapter",
-      message: expect.stringContaining(
-        `${own} bytes of memory, and all adapters together may take ${own - 1}`,
-      ),
+      message: expect.stringContaining(`${own} bytes, more than the memory for all adapters, ${own - 1}`),
     });
   });
 
@@ -321,7 +319,7 @@ describe("memory", () => {
     d[Symbol.dispose]();
     d[Symbol.dispose](); // a second release does nothing
     await use("b");
-    expect(() => d.expand()).toThrow("was released already");
+    expect(() => d.expand()).toThrow("is already released");
   });
 
   test("nothing is evicted where the adapter would not fit even then", async () => {

@@ -28,7 +28,7 @@ function leaseOf(
     rank,
     expand(): ReadonlyMap<string, ExpandedFactors> {
       if (held === undefined)
-        throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} was released already`);
+        throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} is already released`);
       return expandOnHost(unpackAdapter(held.compact, geometry, held.shared));
     },
     [Symbol.dispose]() {
@@ -124,7 +124,7 @@ class Manager implements AdapterManager {
     }
     throw new MosError(
       "busy",
-      `adapter ${JSON.stringify(name)} changes whenever it is read; try again when it is complete`,
+      `adapter ${JSON.stringify(name)} keeps changing while being read; retry when it is complete`,
     );
   }
 

@@ -95,7 +95,7 @@ test("an adapter of a larger rank than is served is refused", async () => {
   const registry = new Registry({ ...options, source: folder, maxRank: 2 });
   await registry.look();
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
-  expect(() => registry.get("large")).toThrow("its rank is 3, and at most 2 are served");
+  expect(() => registry.get("large")).toThrow("its rank 3 exceeds the limit of 2");
 });
 
 test("folders that cannot be used are known by their reason, and hidden ones not at all", async () => {

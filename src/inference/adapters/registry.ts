@@ -145,7 +145,8 @@ export class Registry {
     const seen = await Promise.all(
       [...names].map((name) =>
         limited(async () => {
-          if (signal?.aborted === true) throw new MosError("cancelled", "stopped while looking for adapters");
+          if (signal?.aborted === true)
+            throw new MosError("cancelled", "interrupted while scanning adapters");
           return [name, await this.stateOf(name, before.get(name))] as const;
         }),
       ),
@@ -209,7 +210,7 @@ export class Registry {
     }
     // it may still be loaded, or be read at the next scan
     if (adapterOf(before) !== undefined) return before;
-    const cause = new MosError("storage", `${path}: this folder changes while it is read`);
+    const cause = new MosError("storage", `${path}: the folder changed while being read`);
     return this.failureOf(name, undefined, cause);
   }
 
@@ -259,13 +260,13 @@ export class Registry {
     if (config.rank > maxRank)
       throw new MosError(
         "bad_adapter",
-        `its rank is ${config.rank}, and at most ${maxRank} are served; allow more with --max-adapter-rank of mos serve`,
+        `its rank ${config.rank} exceeds the limit of ${maxRank}; raise --max-adapter-rank of mos serve`,
       );
     const { own, shared } = residentBytes(config, geometry, dtype);
     if (own + shared > limitBytes)
       throw new MosError(
         "bad_adapter",
-        `it takes ${own + shared} bytes of memory, and all adapters together may take ${limitBytes}; allow them more`,
+        `it takes ${own + shared} bytes, more than the memory for all adapters, ${limitBytes}; raise --adapter-memory of mos serve`,
       );
     const info: AdapterInfo = {
       name,

@@ -245,7 +245,7 @@ export class SharedTensors {
 /** The promise, or `cancelled` as soon as the signal says so. */
 async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
-  const cancelled = (): MosError => new MosError("cancelled", "stopped while an adapter was being loaded");
+  const cancelled = (): MosError => new MosError("cancelled", "interrupted while loading an adapter");
   if (signal.aborted) throw cancelled();
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

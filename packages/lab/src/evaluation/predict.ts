@@ -100,7 +100,7 @@ async function takeEvents(
 ): Promise<void> {
   for await (const event of engine.submit(request)) {
     if (event.type === "finish" && event.finishReason === "cancelled")
-      throw new MosError("cancelled", "the evaluation was stopped");
+      throw new MosError("cancelled", "the evaluation was interrupted");
     if (event.type === "scheduled" && event.digest !== digest)
       throw new MosError("bad_adapter", `adapter ${adapter} was replaced while it was asked; start again`);
     take(event);

@@ -133,7 +133,7 @@ async function renderDrafts(
     questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), output, references });
     // thousands of long prompts take half a minute, in which a signal has to be heard
     if (questions.length % 64 === 0) await setImmediate();
-    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was stopped");
+    if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was interrupted");
   }
   return questions;
 }

@@ -159,7 +159,7 @@ async function* askAll(pending: readonly Pending[], asking: Asking) {
     done < UNTIMED ? undefined : ((now() - startedAt) / 1000 / done) * (pending.length - done);
   let done = 0;
   const ask = async ({ run, question }: Pending, stopping: AbortSignal) => {
-    if (stopping.aborted) throw new MosError("cancelled", "the evaluation was stopped");
+    if (stopping.aborted) throw new MosError("cancelled", "the evaluation was interrupted");
     run.startedAt ??= now();
     return { run, sample: await sampleOf(question, { ...asking, subject: run.subject, signal: stopping }) };
   };

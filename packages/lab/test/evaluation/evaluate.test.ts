@@ -247,7 +247,7 @@ test("an --out that cannot be written is reported before anything is asked", asy
   const file = join(folder, "file");
   await writeFile(file, "");
   for (const [out, code, message] of [
-    [taken, "bad_option", /taken is a folder; name the file/],
+    [taken, "bad_option", /taken is a folder; name a file/],
     [join(file, "results.json"), "storage", /file\/results\.answers: a part of this path is a file/],
   ] as const) {
     const error = { code, message: expect.stringMatching(message) };

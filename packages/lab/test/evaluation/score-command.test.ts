@@ -131,7 +131,7 @@ test("options that cannot be used", async () => {
     [["--task", "bbh", "--rules", "mine", "--file", file], 2, /It must be one of open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
     // reported before the cases are read: these cannot be
-    [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name the file/],
+    [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name a file/],
   ] as const;
   for (const [args, code, message] of cases)
     await expectRefusal(["score", ...args], { code, message, untouched: folder });
