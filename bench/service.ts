@@ -52,7 +52,7 @@ const files = await Promise.all(Array.from({ length: TENANTS }, (_, i) => file(t
 async function create(i: number): Promise<string> {
   const training = files[i % TENANTS] as (typeof files)[number];
   const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id });
-  const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+  const plan = planOf(request, { seed: 1, learningRate: 0.002 });
   const { id } = await jobs.create({ tenant: tenantOf(i), request, plan, training, validation: undefined });
   return id;
 }

@@ -94,7 +94,7 @@ async function trainedTogether(): Promise<{
         training_file: training.id,
         mos: { ...mos, batch_size: 1 },
       });
-      const plan = planOf(request, { seed: i, layers: 30, learningRate: RATE });
+      const plan = planOf(request, { seed: i, learningRate: RATE });
       return jobs.create({ tenant, request, plan, training, validation: undefined });
     }),
   );

@@ -7,6 +7,7 @@ export {
   drawSeeded,
   drawTensor,
 } from "./adapter.ts";
+export { adapterSettings } from "./all-settings.ts";
 export {
   type BaseMarks,
   checkBase,
@@ -57,6 +58,7 @@ export { shardCounts } from "./method-parts.ts";
 export {
   type AdapterConfig,
   type AdapterConfigInput,
+  DEFAULT_METHOD,
   METHOD_NAMES,
   type MethodName,
   methodOf,
@@ -79,6 +81,7 @@ export {
   adapterParams,
   type TypeParams,
 } from "./params.ts";
+export { alphaSetting, commonSettings } from "./settings.ts";
 export {
   adapterInUse,
   BEST,

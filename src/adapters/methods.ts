@@ -54,6 +54,9 @@ export const methods = {
 /** All of them. */
 export const METHOD_NAMES = Object.keys(methods) as readonly MethodName[];
 
+/** The method of whoever names none. */
+export const DEFAULT_METHOD = "mos" satisfies MethodName;
+
 /** Settings before defaults are filled in. */
 export type AdapterConfigInput = {
   readonly [M in MethodName]: { readonly method: M } & {

@@ -1,4 +1,6 @@
+export { adapterSettings, alphaSetting, commonSettings, DEFAULT_METHOD } from "#adapters";
 export {
+  adjust,
   canonicalJson,
   childOptions,
   choice,
@@ -18,7 +20,9 @@ export {
   pick,
   randomStream,
   reasonOf,
+  type Setting,
   type SettingInput,
+  type Settings,
   type SettingValues,
   steadyNow,
   text,

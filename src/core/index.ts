@@ -14,6 +14,7 @@ export {
 } from "./memory-plan.ts";
 export { type Random, randomStream } from "./random.ts";
 export {
+  adjust,
   bytes,
   choice,
   flag,

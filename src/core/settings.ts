@@ -317,6 +317,20 @@ export function listOf<Value, const Options extends About<readonly Value[]> & { 
   });
 }
 
+/** The same setting with another default or another help. */
+export function adjust<Value>(
+  setting: Setting<Value>,
+  change: {
+    readonly default?: Exclude<Value, undefined>;
+    readonly help?: string;
+    readonly defaultText?: string;
+  },
+): Setting<Value> {
+  const { default: standard } = change;
+  const schema = standard === undefined ? setting.schema : setting.check.default(() => standard as never);
+  return { ...setting, ...change, schema: schema as z.ZodType<Value> };
+}
+
 /** Those of the given values that belong to these settings, without what was left out. */
 export function pick<S extends Settings>(settings: S, values: SettingInput<S>): SettingInput<S> {
   return Object.fromEntries(

@@ -42,7 +42,7 @@ export const trainingSettings = {
     placeholder: "n",
     help: "passes over the data; may be fractional",
   }),
-  steps: integer({ min: 1, help: "number of updates, instead of --epochs" }),
+  steps: integer({ min: 1, max: 10_000_000, help: "number of updates, instead of --epochs" }),
   batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "sequences per batch" }),
   gradientAccumulationSteps: integer({
     min: 1,

@@ -48,7 +48,6 @@ export function extensionOf({
       addServiceRoutes(app, {
         ...service,
         modelName: model.name,
-        layers: model.geometry.layers,
         learningRate: usualLearningRate(model.hiddenSize),
         checkPlan: refusing(checkRun),
         unpublish,

@@ -445,7 +445,7 @@ describe.each(databases)("%s", (_, open) => {
     });
     const made = async (mos: object) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
-      const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+      const plan = planOf(request, { seed: 1, learningRate: 0.002 });
       await jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
       const slices = openSlices(opened.database, queue);
       const message = await queue.take("base");

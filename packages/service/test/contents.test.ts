@@ -65,7 +65,7 @@ describe.each(databases)("%s", (_, open) => {
   test("what a job trains on stays until it ends, and counts as its tenant's", async () => {
     const training = await upload("x".repeat(60));
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined };
     const { id } = await opened.jobs.create(made);
     await remove(training);
@@ -81,7 +81,7 @@ describe.each(databases)("%s", (_, open) => {
   test("what a slice leaves behind goes, and what it stores is kept before its rows are there", async () => {
     const training = await upload("data");
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
     await opened.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
     const slices = openSlices(opened.database, opened.queue);
     const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };

@@ -67,7 +67,7 @@ describe.each(databases)("%s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model, training_file: training.id });
-    const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 5, learningRate: 0.002 });
     return jobs.create({ tenant, request, plan, training, validation: undefined });
   }
 

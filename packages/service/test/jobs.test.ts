@@ -58,7 +58,7 @@ describe.each(databases)("%s", (_, open) => {
       ...(more.suffix === undefined ? {} : { suffix: more.suffix }),
       metadata: { team: tenant },
     });
-    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({ tenant, request, plan, training, validation: undefined, idempotencyKey: more.key });
   }
 
@@ -294,7 +294,7 @@ describe.each(databases)("%s", (_, open) => {
   test("the same request with the same key is one job", async () => {
     const training = await fileOf("acme");
     const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id, seed: 3 });
-    const plan = planOf(request, { seed: 3, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 3, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined, idempotencyKey: "k" };
     const [one, two] = await Promise.all([jobs.create(made), jobs.create(made)]);
     expect(two.id).toBe(one.id);

@@ -60,7 +60,7 @@ describe.each(databases)("%s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 

@@ -53,7 +53,7 @@ test.each(databases)(
         status_details: null,
       });
       const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-      const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+      const plan = planOf(request, { seed: 5, learningRate: 0.002 });
       return (await jobs.create({ tenant: "acme", request, plan, training, validation: undefined })).id;
     };
     const [large, next] = [await create(), await create()];

@@ -1,5 +1,7 @@
 // What the hyperparameters of a job mean.
-import { expect, test } from "vitest";
+import { finetuneSettings } from "mixture-of-shards";
+import { adapterSettings, type Setting } from "mixture-of-shards/cli";
+import { describe, expect, test } from "vitest";
 import { jobRequestSchema, planOf } from "#jobs";
 
 test("a step has at most 1,048,576 tokens, however it is made of them", () => {
@@ -17,7 +19,7 @@ test("a step has at most 1,048,576 tokens, however it is made of them", () => {
 
 const rateOf = (asked: object): number | undefined => {
   const request = jobRequestSchema.parse({ model: "base", training_file: "file-1", ...asked });
-  return planOf(request, { seed: 1, layers: 30, learningRate: 0.002 }).settings.learningRate;
+  return planOf(request, { seed: 1, learningRate: 0.002 }).settings.learningRate;
 };
 
 test("a multiplier is of the learning rate that is usual for the base", () => {
@@ -26,6 +28,67 @@ test("a multiplier is of the learning rate that is usual for the base", () => {
   expect(rateOf({ hyperparameters: { learning_rate_multiplier: 0.5 } })).toBe(0.001);
   const supervised = { hyperparameters: { learning_rate_multiplier: 2 } };
   expect(rateOf({ method: { type: "supervised", supervised } })).toBe(0.004);
+});
+
+describe("settings under mos", () => {
+  const fieldOf = (name: string): string =>
+    name === "targets" ? "target_modules" : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const isTaken = (mos: object): boolean =>
+    jobRequestSchema.safeParse({ model: "base", training_file: "file-1", mos }).success;
+  const withheld = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"];
+  const values = [
+    -1,
+    0,
+    0.5,
+    1,
+    7,
+    1e5,
+    1e9,
+    true,
+    "int8",
+    "linear",
+    "plain",
+    ["q_proj"],
+    ["c_attn"],
+    { a: 1 },
+  ];
+
+  test.each(Object.entries<Setting>({ ...finetuneSettings, ...adapterSettings }))(
+    "%s is taken as mos train takes it, or not offered",
+    (name, { check }) => {
+      const expected = values.map((value) => !withheld.includes(name) && check.safeParse(value).success);
+      if (name === "saveEvery") expected[values.indexOf(0)] = false; // a job needs its checkpoints
+      expect(values.map((value) => isTaken({ [fieldOf(name)]: value }))).toEqual(expected);
+    },
+  );
+
+  test("are those of the run and of the adapter", () => {
+    const mos = {
+      method: "prolora",
+      unshared_rank: 1,
+      target_modules: ["q_proj"],
+      beta1: 0.8,
+      packing: false,
+    };
+    const request = jobRequestSchema.parse({ model: "base", training_file: "file-1", mos });
+    expect(planOf(request, { seed: 1, learningRate: 0.002 })).toEqual({
+      adapter: { method: "prolora", unsharedRank: 1, targets: ["q_proj"] },
+      settings: {
+        beta1: 0.8,
+        packing: false,
+        epochs: 3,
+        learningRate: 0.002,
+        seed: 1,
+        validationSplit: 0,
+      },
+    });
+  });
+
+  test("a text has at most 10,000 characters", () => {
+    expect(isTaken({ system: "x".repeat(9_000) })).toBe(true);
+    expect(isTaken({ system: "x".repeat(10_001) })).toBe(false);
+    expect(isTaken({ chat_template_kwargs: { a: "x".repeat(10_001) } })).toBe(false);
+  });
 });
 
 test("our own field has the last word", () => {

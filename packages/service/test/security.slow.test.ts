@@ -599,7 +599,7 @@ describe("whatever is asked of a job", () => {
       if (answer?.status === 400) return void counts.refused++;
       counts.made++;
       await acme.fineTuning.jobs.cancel(JSON.parse(answer?.text ?? "{}").id);
-      const plan = planOf(jobRequestSchema.parse(body), { seed: 7, layers: 5, learningRate: 0.002 });
+      const plan = planOf(jobRequestSchema.parse(body), { seed: 7, learningRate: 0.002 });
       const error = await begins(plan).catch((thrown: unknown) => thrown);
       // which this machine may not have; how many updates epochs are, and whether 2 tokens suffice, the data say
       const later = plan.settings.steps === undefined ? /warmup of|after the cut to 2/ : /after the cut to 2/;

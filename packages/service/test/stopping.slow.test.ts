@@ -65,7 +65,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
-    const plan = planOf(request, { seed: 5, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 5, learningRate: 0.002 });
     return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 

@@ -60,7 +60,7 @@ describe.each(databases)("%s", (_, open) => {
   async function create(tenant: string, limits: Limits = {}, { key, mos = {} }: Asked = {}): Promise<JobRow> {
     const training = await fileOf(tenant);
     const request = jobRequestSchema.parse({ model: MODEL, training_file: "file-1", mos });
-    const plan = planOf(request, { seed: 1, layers: 5, learningRate: 0.002 });
+    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({
       tenant,
       request,

@@ -129,7 +129,6 @@ describe.each(databases)("%s", (_, open) => {
           addServiceRoutes(app, {
             jobs,
             modelName: "tiny",
-            layers: 5,
             learningRate: 0.002,
             maxFileBytes: 1000,
             objects: {} as never,
@@ -187,7 +186,7 @@ describe.each(databases)("%s", (_, open) => {
     return jobs.create({
       tenant,
       request,
-      plan: planOf(request, { seed: 1, layers: 5, learningRate: 0.002 }),
+      plan: planOf(request, { seed: 1, learningRate: 0.002 }),
       training,
       validation: undefined,
     });

@@ -60,7 +60,7 @@ describe.each(databases)("%s", (_, open) => {
     return jobs.create({
       tenant,
       request,
-      plan: planOf(request, { seed: 5, layers: 5, learningRate: 0.002 }),
+      plan: planOf(request, { seed: 5, learningRate: 0.002 }),
       training,
       validation,
       limits,

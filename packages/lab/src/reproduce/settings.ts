@@ -1,5 +1,8 @@
 import { finetuneSettings } from "mixture-of-shards";
 import {
+  adjust,
+  alphaSetting,
+  commonSettings,
   integer,
   listOf,
   names,
@@ -9,7 +12,7 @@ import {
   type SettingInput,
   type SettingValues,
 } from "mixture-of-shards/cli";
-import { LINEAR_NAMES, type LinearName } from "mixture-of-shards/graph";
+import { LINEAR_NAMES } from "mixture-of-shards/graph";
 import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 
@@ -64,31 +67,17 @@ const { maxGradientNorm, promptFormat, system, maxExamples } = finetuneSettings;
 
 /** How the base of all cells is kept and computed, in training and in answers. */
 export const baseSettings = {
-  baseDtype: {
-    ...finetuneSettings.baseDtype,
+  baseDtype: adjust(finetuneSettings.baseDtype, {
     help: "data type of the base weights in memory; the paper uses nf4",
-  },
+  }),
   computeDtype: finetuneSettings.computeDtype,
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
 
 /** What every method's adapter has. */
 export const adapterSettings = {
-  alpha: number({
-    above: 0,
-    max: 1e6,
-    default: 16,
-    placeholder: "a",
-    help: "scale the update by alpha / rank, for every method but VeRA",
-  }),
-  dropout: number({
-    min: 0,
-    below: 1,
-    default: 0.1,
-    what: "a probability",
-    placeholder: "p",
-    help: "dropout probability of the adapter's inputs in training",
-  }),
+  alpha: adjust(alphaSetting.alpha, { help: "scale the update by alpha / rank, for every method but VeRA" }),
+  dropout: adjust(commonSettings.dropout, { default: 0.1 }),
   targets: names(LINEAR_NAMES, {
     defaultText: "all that the method supports",
     help: "linear layers to adapt with every method",
@@ -104,7 +93,7 @@ export const trainingSettings = {
   schedule,
   warmup,
   weightDecay,
-  maxGradientNorm: number({ min: 0, default: 0.3, help: maxGradientNorm.help }),
+  maxGradientNorm: adjust(maxGradientNorm, { default: 0.3 }),
   promptFormat,
   system,
   maxExamples,
@@ -145,52 +134,29 @@ export const machineSettings = {
 };
 
 /** A grid of cells: what is trained on what, how often, and where it goes. */
-export interface ReproduceOptions {
+export interface ReproduceOptions
+  extends SettingInput<typeof adapterSettings>,
+    SettingInput<typeof baseSettings>,
+    SettingInput<typeof measuringSettings>,
+    SettingInput<typeof machineSettings>,
+    SettingInput<Omit<typeof gridSettings, "privateRanks" | "shards">> {
   readonly experiment: ExperimentName;
   /** A model folder or a .gguf file. */
   readonly model: string;
   /** JSONL files. The second one is measured on, and never trained on. */
   readonly train: string;
   readonly evaluation: string;
-  /** Seeds 0 … n − 1. */
-  readonly seeds: number;
-  /** Updates of a cell. */
-  readonly steps: number;
   readonly out: string;
   /** Labels or keys of rows; all without. */
   readonly only?: readonly string[];
-  /** One: all rows have it. Several: each row's search for its own begins with them. */
-  readonly learningRates?: readonly number[];
-  /** Seeds that each rate is tried with, none of which is measured; 2 without. */
-  readonly tuneSeeds?: number | undefined;
-  /** Updates of a tuning cell; as many as of the others without. */
-  readonly tuneSteps?: number | undefined;
-  /** Examples to choose rates on; 64, or a tenth of a small training file, or all of a file of their own, without. */
-  readonly tuneExamples?: number | undefined;
   /** A file of examples to choose rates on; a part of the training file, held out while tuning, without. */
   readonly tuneEvaluation?: string | undefined;
   /** With a file to choose rates on, what is trained on meanwhile; the training file without. */
   readonly tuneTrain?: string | undefined;
-  readonly alpha?: number;
-  readonly dropout?: number;
-  /** Linear layers that every method adapts; all that it can without. */
-  readonly targets?: readonly LinearName[] | undefined;
   readonly training?: SettingInput<typeof trainingSettings>;
-  /** How the base's weights are kept ("stored"), and what its products are computed in ("float32"). */
-  readonly baseDtype?: BaseSettings["baseDtype"] | undefined;
-  readonly computeDtype?: BaseSettings["computeDtype"] | undefined;
   readonly axes?: Partial<FigureAxes>;
-  /** Validation examples to measure on; all without. */
-  readonly evaluationExamples?: number | undefined;
-  /** Greedy answers of a cell; 0 for none. */
-  readonly answers?: number;
-  readonly answerTokens?: number;
   /** Scores of the paper's benchmarks as columns; none without. */
   readonly benchmarks?: BenchmarkOptions | undefined;
-  /** Cells at a time. */
-  readonly jobs?: number;
-  /** Threads of a cell; the runtime's choice without. */
-  readonly threads?: number | undefined;
   readonly keepAdapters?: boolean;
   /** Of the program: results of another version do not count. */
   readonly version: string;
@@ -205,23 +171,15 @@ export interface ReproduceOptions {
 }
 
 /** The same, filled in and checked. */
-export interface Settings {
+export interface Settings
+  extends SettingValues<typeof adapterSettings>,
+    SettingValues<typeof measuringSettings>,
+    SettingValues<Omit<typeof gridSettings, "privateRanks" | "shards" | "tuneSteps">> {
   readonly experiment: ExperimentName;
-  readonly seeds: number;
-  readonly steps: number;
-  readonly learningRates: readonly number[];
   readonly tuneSteps: number;
-  readonly tuneSeeds: number;
-  readonly tuneExamples?: number | undefined;
-  readonly alpha: number;
-  readonly dropout: number;
-  readonly targets?: readonly LinearName[] | undefined;
   readonly training: TrainingSettings;
   readonly base: BaseSettings;
   readonly axes: FigureAxes;
-  readonly evaluationExamples?: number | undefined;
-  readonly answers: number;
-  readonly answerTokens: number;
   readonly benchmarks?: BenchmarkSettings;
 }
 

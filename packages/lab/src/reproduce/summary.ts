@@ -84,7 +84,7 @@ export function summariesOf(
 ): readonly RowSummary[] {
   const stepOf = ({ row, cells }: RowOutcome): Summary | undefined =>
     row.adapter ? summarize(timed(cells).map(({ seconds }) => seconds.step)) : undefined;
-  const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
+  const lora = outcomes.find(({ row }) => row.key.startsWith("lora-"));
   const unit = lora === undefined ? undefined : stepOf(lora)?.mean;
   return outcomes.map((outcome) => {
     const { cells, row } = outcome;

@@ -1,7 +1,8 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank. The rows of the paper's two tables, of its
 // methods at one budget, and the grid of its figure 1, as data. What the paper has is decided by PAPER_ROWS; here its rows
 // are fitted to a model.
-import { type AdapterConfigInput, MosError, PAPER_ROWS } from "mixture-of-shards";
+import { type AdapterConfigInput, MosError, methods, PAPER_ROWS } from "mixture-of-shards";
+import { pick } from "mixture-of-shards/cli";
 import {
   type AskedRow,
   fitRow,
@@ -52,15 +53,17 @@ const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
  * A row of the paper with the training's alpha and dropout. Where the paper has two ranks, MoS gets the larger one, which
  * its ablations are compared at, and PRoLoRA the smaller.
  */
-function ofPaper(key: string, context: RowContext): Pick<AskedRow, "key" | "label" | "adapter"> {
+function ofPaper(
+  key: string,
+  context: RowContext,
+  rank: "first" | "last" = "first",
+): Pick<AskedRow, "key" | "label" | "adapter"> {
   const row = PAPER_ROWS.find((known) => known.key === key);
-  const settings = row?.settings(context.geometry) ?? [];
-  const own = settings[0]?.method === "mos" ? settings.at(-1) : settings[0];
+  const own = row?.settings(context.geometry).at(rank === "first" ? 0 : -1);
   if (row === undefined || own === undefined)
     throw new MosError("not_found", `the paper's tables have no row ${key}`);
-  const { dropout } = context;
-  // VeRA has no alpha
-  const adapter = own.method === "vera" ? { ...own, dropout } : { ...own, ...scaled(context) };
+  // a method without alpha, such as VeRA, is not given one
+  const adapter = { ...own, ...pick(methods[own.method].settings, scaled(context)) };
   return { key, label: row.method, adapter };
 }
 
@@ -86,9 +89,9 @@ function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: Ro
 
 /** A row of MoS in the paper; an ablation of another row names that row. */
 function paperMos(key: string, context: RowContext, ablates?: string): Row {
-  const { label, adapter } = ofPaper(key, context);
-  if (adapter.method !== "mos") throw new MosError("bad_option", `the paper's row ${key} is not of MoS`);
-  return mosRow({ key, label, ...(ablates === undefined ? {} : { ablates }) }, adapter, context);
+  const { label, adapter } = ofPaper(key, context, "last");
+  const own = adapter as Mos; // as the row of that key has it
+  return mosRow({ key, label, ...(ablates === undefined ? {} : { ablates }) }, own, context);
 }
 
 /** What the first table compares: the ways to share. */

@@ -76,10 +76,10 @@ export interface CheckedJob {
  * @throws ApiError 400, MosError `bad_option`.
  */
 export async function checkedJob(
-  service: Pick<ServiceEnv, "jobs" | "modelName" | "layers" | "learningRate" | "checkPlan" | "nextSeed">,
+  service: Pick<ServiceEnv, "jobs" | "modelName" | "learningRate" | "checkPlan" | "nextSeed">,
   { request: given, owner }: { readonly request: JobRequest; readonly owner: Owner },
 ): Promise<CheckedJob> {
-  const { jobs, layers, learningRate, checkPlan, nextSeed } = service;
+  const { jobs, learningRate, checkPlan, nextSeed } = service;
   const request = await withoutAlias(service, given, owner);
   const initial = await initialOf(service, request, owner);
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
@@ -88,7 +88,7 @@ export async function checkedJob(
       ? undefined
       : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
   const isContinued = initial !== undefined;
-  const plan = planOf(request, { seed: request.seed ?? nextSeed(), layers, learningRate, isContinued });
+  const plan = planOf(request, { seed: request.seed ?? nextSeed(), learningRate, isContinued });
   checkPlan(plan);
   return { request, plan, training, validation, initial };
 }

@@ -23,8 +23,6 @@ export interface ServiceEnv {
   readonly objects: ObjectStore;
   /** The model that can be trained, as clients call it. */
   readonly modelName: string;
-  /** Layers of that model. */
-  readonly layers: number;
   /** What a multiplier of 1 stands for. */
   readonly learningRate: number;
   /** Checks a plan against the model. Throws a MosError. */

@@ -5,6 +5,7 @@ import type { Database, Queryable } from "#database";
 import type { Queue, SliceMessage } from "./queue.ts";
 import type { JobRequest } from "./request.ts";
 import type { JobRow } from "./rows.ts";
+import { settingsOf } from "./setting-fields.ts";
 
 /** Any number; the lock's other half is the tenant's. */
 const LOCK = 7_205_420;
@@ -19,7 +20,8 @@ export function expectAllowed(
   { mos }: JobRequest,
   { max_steps_per_job, priority: most = 0 }: FineTuningLimits,
 ): void {
-  const { steps = 0, priority = most } = mos ?? {};
+  const { priority = most } = mos ?? {};
+  const { steps = 0 } = settingsOf(mos ?? {}).run;
   if (max_steps_per_job !== undefined && steps > max_steps_per_job)
     throw new MosError(
       "bad_option",
