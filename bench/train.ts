@@ -45,7 +45,7 @@ const data = given.text("data");
 const batch = given.number("batch", data === undefined ? 4 : 8);
 const seq = given.number("seq", 256);
 const labelled = given.number("labelled", 1);
-const packed = !given.flag("no-packing");
+const packing = !given.flag("no-packing");
 
 function adapterConfig(): AdapterConfigInput {
   const method = given.text("method") ?? "lora";
@@ -59,7 +59,7 @@ function adapterConfig(): AdapterConfigInput {
 interface Work {
   readonly examples: readonly EncodedExample[];
   readonly rows: number;
-  readonly rowLength: number;
+  readonly maxLength: number;
 }
 
 function randomWork(vocabulary: number): Work {
@@ -71,7 +71,7 @@ function randomWork(vocabulary: number): Work {
     const targetTokens = seq - Math.max(1, masked);
     return { line, ids, labels, targetTokens, truncated: false, truncatedTargets: 0 };
   });
-  return { examples, rows: batch, rowLength: seq };
+  return { examples, rows: batch, maxLength: seq };
 }
 
 async function fileWork(file: string, { model, text }: BaseModel): Promise<Work> {
@@ -82,12 +82,12 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
     maxLength: model.config.maxPositions,
     promptFormat: "chatml",
   });
-  if (!packed) return { examples: encoded, rows: batch, rowLength: model.config.maxPositions };
+  if (!packing) return { examples: encoded, rows: batch, maxLength: model.config.maxPositions };
   const tokens = (batch * report.tokens) / report.examples;
   // rows of about 512 tokens, with room for the 4 % that packing leaves empty
   const even = tokens / Math.max(1, Math.floor(tokens / Math.max(512, report.longest)));
-  const rowLength = given.number("row-length", Math.max(report.longest, Math.ceil((1.04 * even) / 16) * 16));
-  return { examples: encoded, rows: Math.max(1, Math.round(tokens / rowLength)), rowLength };
+  const maxLength = given.number("row-length", Math.max(report.longest, Math.ceil((1.04 * even) / 16) * 16));
+  return { examples: encoded, rows: Math.max(1, Math.round(tokens / maxLength)), maxLength };
 }
 
 const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
@@ -102,12 +102,11 @@ const layout: Omit<TrainSettings, "steps"> = {
   learningRate: 1e-4,
   schedule: "constant",
   warmup: 0,
-  optimizer: {},
   maxGradientNorm: 0,
   gradientAccumulationSteps: 1,
-  batchRows: work.rows,
-  rowLength: work.rowLength,
-  packed,
+  batchSize: work.rows,
+  maxLength: work.maxLength,
+  packing,
   dropout: 0,
   seed: 0,
   padToken: config.padToken ?? 0,
@@ -143,7 +142,7 @@ printResult(
     seq: data === undefined ? seq : null,
     labelled: data === undefined ? labelled : null,
     rows: work.rows,
-    row_length: work.rowLength,
+    row_length: work.maxLength,
     updates: steps.length,
     median_step_s: rounded(median_step_s, 3),
     tokens_per_s: rounded(

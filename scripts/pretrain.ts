@@ -59,20 +59,22 @@ const examplesOf = (stream: "train" | "heldout", tokens: number): readonly Encod
 
 const weights = initialWeights();
 const examples = examplesOf("train", Number(values.tokens));
-const batchRows = Number(values.rows);
-const steps = Math.floor(examples.reduce((sum, { ids }) => sum + ids.length, 0) / (batchRows * LENGTH));
-console.error(`${examples.length} documents, ${steps} steps of ${batchRows * LENGTH} tokens`);
+const batchSize = Number(values.rows);
+const steps = Math.floor(examples.reduce((sum, { ids }) => sum + ids.length, 0) / (batchSize * LENGTH));
+console.error(`${examples.length} documents, ${steps} steps of ${batchSize * LENGTH} tokens`);
 const settings: TrainSettings = {
   steps,
   learningRate: Number(values.rate),
   schedule: "cosine",
   warmup: 50,
-  optimizer: { beta1: 0.9, beta2: 0.95, weightDecay: 0.01 },
+  beta1: 0.9,
+  beta2: 0.95,
+  weightDecay: 0.01,
   maxGradientNorm: 1,
   gradientAccumulationSteps: 1,
-  batchRows,
-  rowLength: LENGTH,
-  packed: true,
+  batchSize,
+  maxLength: LENGTH,
+  packing: true,
   dropout: 0,
   seed,
   padToken: config.padToken ?? 0,

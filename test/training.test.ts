@@ -95,7 +95,7 @@ describe("a run", () => {
   });
 
   test("counts what it read", async () => {
-    const { events } = await run({ packed: false, batchRows: 12, steps: 2 });
+    const { events } = await run({ packing: false, batchSize: 12, steps: 2 });
     const [step] = stepsIn(events);
     expect(step).toMatchObject({ epoch: 0, examples: 12, tokens: 129 });
     expect(step!.targetTokens).toBe(examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0));
@@ -134,11 +134,12 @@ test("an update is AdamW on the mean gradient of the target tokens, clipped", as
     {
       steps: 1,
       warmup: 0,
-      packed: false,
-      batchRows: 12,
+      packing: false,
+      batchSize: 12,
       learningRate: 0.1,
       maxGradientNorm: 0.5,
-      optimizer: { epsilon: 0.05, weightDecay: 0.1 },
+      epsilon: 0.05,
+      weightDecay: 0.1,
     },
     { model },
   );
@@ -156,7 +157,7 @@ test("an update is AdamW on the mean gradient of the target tokens, clipped", as
 });
 
 test("every micro-batch has a dropout of its own", async () => {
-  const still = { learningRate: 1e-30, steps: 4, batchRows: 1 };
+  const still = { learningRate: 1e-30, steps: 4, batchSize: 1 };
   const model = tinyTrainable();
   const losses = async (dropout: number): Promise<readonly number[]> => {
     const trainable = dropout === 0 ? model : tinyTrainable({ ...tinyMos, dropout });
@@ -179,9 +180,9 @@ test("every micro-batch has a dropout of its own", async () => {
 });
 
 test("two batches of two rows added up are one batch of four", async () => {
-  const settings = { packed: false, steps: 5, warmup: 0 };
-  const one = await run({ ...settings, batchRows: 4, gradientAccumulationSteps: 1 });
-  const two = await run({ ...settings, batchRows: 2, gradientAccumulationSteps: 2 });
+  const settings = { packing: false, steps: 5, warmup: 0 };
+  const one = await run({ ...settings, batchSize: 4, gradientAccumulationSteps: 1 });
+  const two = await run({ ...settings, batchSize: 2, gradientAccumulationSteps: 2 });
   expectNear(one.numbers, two.numbers, 1e-4);
   stepsIn(one.events).forEach((step, i) => {
     const other = stepsIn(two.events)[i]!;
@@ -193,9 +194,9 @@ test("two batches of two rows added up are one batch of four", async () => {
 
 test("a batch of more tokens than are computed at once is the sum of its parts", async () => {
   // two rows of 8,192 at once, of which the examples fill a little
-  const settings = { packed: false, rowLength: 8192, dropout: 0.2, steps: 3 };
-  const parts = await run({ ...settings, batchRows: 4 });
-  const two = await run({ ...settings, batchRows: 2, gradientAccumulationSteps: 2 });
+  const settings = { packing: false, maxLength: 8192, dropout: 0.2, steps: 3 };
+  const parts = await run({ ...settings, batchSize: 4 });
+  const two = await run({ ...settings, batchSize: 2, gradientAccumulationSteps: 2 });
   expect(parts).toEqual(two);
   expect(stepsIn(parts.events)[0]?.examples).toBe(4);
 });
@@ -205,17 +206,17 @@ test("the validation loss does not depend on how examples are laid out", async (
   const loss = async (settings: Partial<TrainSettings>) =>
     (await evaluateLoss(source, examples, { ...tinySettings, ...settings })).loss;
   const packed = await loss({});
-  expect(await loss({ packed: false })).toBeCloseTo(packed, 5);
-  expect(await loss({ packed: false, batchRows: 5, rowLength: 20 })).toBeCloseTo(packed, 5);
+  expect(await loss({ packing: false })).toBeCloseTo(packed, 5);
+  expect(await loss({ packing: false, batchSize: 5, maxLength: 20 })).toBeCloseTo(packed, 5);
   expect(
-    await loss({ batchRows: 1, rowLength: 64, seed: 5, dropout: 0.5, gradientAccumulationSteps: 3 }),
+    await loss({ batchSize: 1, maxLength: 64, seed: 5, dropout: 0.5, gradientAccumulationSteps: 3 }),
   ).toBeCloseTo(packed, 5);
 });
 
 describe("going on from a checkpoint on disk gives the same bits as an uninterrupted run", () => {
   test.each([
-    ["packed", { packed: true }],
-    ["one example to a row", { packed: false }],
+    ["packed", { packing: true }],
+    ["one example to a row", { packing: false }],
   ])("%s, with dropout and accumulation, from steps 1, 4 and 7", async (_, layout) => {
     const folder = await mkdtemp(join(tmpdir(), "mos-resume-"));
     try {
@@ -259,7 +260,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
   });
 
   test("wherever it stops within its evaluations", { timeout: 60_000 }, async () => {
-    const settings = { ...busy, steps: 2, evaluateEvery: 1, packed: false, batchRows: 1 };
+    const settings = { ...busy, steps: 2, evaluateEvery: 1, packing: false, batchSize: 1 };
     const whole = await run(settings, { validation });
     const resumed = await runInParts(settings, Array<number>(20).fill(0));
     expect(resumed.numbers).toEqual(whole.numbers);
@@ -434,7 +435,7 @@ describe("stopping", () => {
   test("an evaluation of many batches ends after the current one, and its sums are saved", async () => {
     const controller = new AbortController();
     setImmediate(() => controller.abort());
-    const settings = { packed: false, batchRows: 1 };
+    const settings = { packing: false, batchSize: 1 };
     const { events } = await run(settings, { validation, signal: controller.signal });
     expect(kinds(events)).toEqual(["checkpoint 0", "stopped 0"]);
     expect(events[0]).toMatchObject({ state: { evaluating: { batches: 1 } }, evaluationBatches: 1 });
@@ -447,7 +448,7 @@ describe("stopping", () => {
       seconds += 0.5;
       return 1000 * seconds;
     };
-    const settings = { steps: 1, packed: false, batchRows: 1 };
+    const settings = { steps: 1, packing: false, batchSize: 1 };
     const { events } = await run(settings, { validation: [...validation, ...validation], now });
     expect(events.slice(0, 5)).toMatchObject([
       ...[2, 4, 6, 8].map((batches) => ({ type: "evaluating", step: 0, batches })),
@@ -456,7 +457,7 @@ describe("stopping", () => {
   });
 
   test("a run ends before the update with which it would train more tokens than it may", async () => {
-    const settings = { gradientAccumulationSteps: 3, steps: 4, packed: false };
+    const settings = { gradientAccumulationSteps: 3, steps: 4, packing: false };
     const tokens = stepsIn((await run(settings)).events).map((event) => event.tokens);
     const three = tokens.slice(0, 3).reduce((a, b) => a + b, 0);
     expect(kinds((await run(settings, { maxTokens: three })).events)).toEqual([
@@ -489,14 +490,14 @@ describe("stopping", () => {
 
 describe("steps of epochs", () => {
   const lengths = examples.map(({ ids }) => ids.length);
-  const settings = { ...tinySettings, packed: false };
+  const settings = { ...tinySettings, packing: false };
   test("are whole batches, whose leftover is one more update", () => {
-    expect(stepsOfEpochs(lengths, 1, { ...settings, batchRows: 4 })).toBe(3);
-    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5 })).toBe(6);
-    expect(stepsOfEpochs(lengths, 2, { ...settings, batchRows: 5, gradientAccumulationSteps: 4 })).toBe(2);
+    expect(stepsOfEpochs(lengths, 1, { ...settings, batchSize: 4 })).toBe(3);
+    expect(stepsOfEpochs(lengths, 2, { ...settings, batchSize: 5 })).toBe(6);
+    expect(stepsOfEpochs(lengths, 2, { ...settings, batchSize: 5, gradientAccumulationSteps: 4 })).toBe(2);
   });
   test("of a part of an epoch are its share, and at least one", () => {
-    expect(stepsOfEpochs(lengths, 1.5, { ...settings, batchRows: 1 })).toBe(18);
+    expect(stepsOfEpochs(lengths, 1.5, { ...settings, batchSize: 1 })).toBe(18);
     expect(stepsOfEpochs(lengths, 0.001, settings)).toBe(1);
   });
 });

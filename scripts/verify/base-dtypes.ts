@@ -136,11 +136,11 @@ async function lossOf(
   encoded: readonly EncodedExample[],
   plan: Plan,
 ): Promise<number> {
-  const { batchSize: batchRows, maxLength: rowLength } = plan.settings;
+  const { batchSize, maxLength } = plan.settings;
   const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
   const { padToken, eosTokens } = model.config;
   await using source = gradientSource(model, { ...plan.session, maxSegment });
-  const batch = { batchRows, rowLength, packed: true, padToken: padToken ?? eosTokens[0] ?? 0 };
+  const batch = { batchSize, maxLength, packing: true, padToken: padToken ?? eosTokens[0] ?? 0 };
   return (await evaluateLoss(source, encoded, batch)).loss;
 }
 

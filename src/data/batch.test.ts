@@ -45,17 +45,17 @@ const encoded = fc.array(
 const options: BatchesOptions = {
   epoch: 0,
   seed: 5,
-  batchRows: 3,
-  rowLength: 50,
-  packed: true,
+  batchSize: 3,
+  maxLength: 50,
+  packing: true,
   padToken: 0,
 };
 
 describe("batches", () => {
   test("every label is predicted inside its own example, and none is lost", () => {
     fc.assert(
-      fc.property(encoded, fc.boolean(), (examples, packed) => {
-        const all = [...batches(examples, { ...options, packed })];
+      fc.property(encoded, fc.boolean(), (examples, packing) => {
+        const all = [...batches(examples, { ...options, packing })];
         for (const batch of all) {
           expect(batch.length).toBeLessThanOrEqual(50);
           expect(batch.tokens).toBe(batch.segments.filter((segment) => segment > 0).length);
@@ -113,9 +113,9 @@ describe("batches", () => {
       [
         ...batches([example(...Array(33).fill(1)), example(1, 2), example(3)], {
           ...options,
-          packed: false,
+          packing: false,
           shuffle: false,
-          batchRows: 1,
+          batchSize: 1,
           lengthMultiple,
         }),
       ].map(({ length }) => length);

@@ -100,7 +100,7 @@ export interface BatchesOptions extends PlanOptions {
   readonly padToken: number;
   /** Index of the first batch, to resume in the middle of an epoch; 0. */
   readonly start?: number;
-  /** A batch is as long as its longest row, rounded up to a multiple of this, at most `rowLength`; 32. */
+  /** A batch is as long as its longest row, rounded up to a multiple of this, at most `maxLength`; 32. */
   readonly lengthMultiple?: number;
 }
 
@@ -108,7 +108,7 @@ export interface BatchesOptions extends PlanOptions {
  * The batches of one epoch, made one at a time. The same options give the same batches, whatever `start` is.
  *
  * @example
- * for (const batch of batches(encoded, { epoch: 0, seed: 0, batchRows: 4, rowLength: 512, packed: true, padToken: 2 }))
+ * for (const batch of batches(encoded, { epoch: 0, seed: 0, batchSize: 4, maxLength: 512, packing: true, padToken: 2 }))
  *   await step(batch);
  */
 export function* batches(
@@ -122,10 +122,10 @@ export function* batches(
 function* batchesOf(
   plan: EpochPlan,
   encoded: readonly EncodedExample[],
-  { start = 0, lengthMultiple = 32, rowLength, padToken }: BatchesOptions,
+  { start = 0, lengthMultiple = 32, maxLength, padToken }: BatchesOptions,
 ): Generator<Batch, void, undefined> {
   for (const planned of plan.slice(start))
-    yield plannedBatch(planned, encoded, { lengthMultiple, rowLength, padToken });
+    yield plannedBatch(planned, encoded, { lengthMultiple, maxLength, padToken });
 }
 
 /** The batch of planned rows, which are lists of indices into `encoded`. */
@@ -134,12 +134,12 @@ export function plannedBatch(
   encoded: readonly EncodedExample[],
   {
     lengthMultiple,
-    rowLength,
+    maxLength,
     padToken,
-  }: Required<Pick<BatchesOptions, "lengthMultiple" | "rowLength" | "padToken">>,
+  }: Required<Pick<BatchesOptions, "lengthMultiple" | "maxLength" | "padToken">>,
 ): Batch {
   const rows = planned.map((row) => row.map((i) => encoded[i]).filter((example) => example !== undefined));
   const longest = Math.max(...rows.map(rowTokens));
-  const length = Math.min(rowLength, Math.ceil(longest / lengthMultiple) * lengthMultiple);
+  const length = Math.min(maxLength, Math.ceil(longest / lengthMultiple) * lengthMultiple);
   return makeBatch(rows, { length, padToken });
 }

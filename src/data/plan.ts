@@ -14,11 +14,11 @@ export interface PlanOptions {
   readonly epoch: number;
   readonly seed: number;
   /** Rows of a batch; the last batch of an epoch may have fewer. */
-  readonly batchRows: number;
+  readonly batchSize: number;
   /** The longest row, in tokens. */
-  readonly rowLength: number;
+  readonly maxLength: number;
   /** Whether a row may hold several examples. */
-  readonly packed: boolean;
+  readonly packing: boolean;
   /** `false` keeps the order of the examples, as evaluation and comparisons need it; true. */
   readonly shuffle?: boolean;
 }
@@ -33,21 +33,21 @@ export interface PlanOptions {
  * whole numbers above 0.
  */
 export function planEpoch(lengths: readonly number[], options: PlanOptions): EpochPlan {
-  const { epoch, seed, batchRows, rowLength, packed, shuffle = true } = options;
-  checkSize("batchRows", batchRows);
-  checkSize("rowLength", rowLength);
-  checkFits(lengths, rowLength);
+  const { epoch, seed, batchSize, maxLength, packing, shuffle = true } = options;
+  checkSize("batchSize", batchSize);
+  checkSize("maxLength", maxLength);
+  checkFits(lengths, maxLength);
   const order = shuffle
     ? Array.from(epochOrder(lengths.length, { seed, epoch }))
     : Array.from(lengths, (_, i) => i);
-  if (!packed)
+  if (!packing)
     return chunk(
       order.map((i) => [i]),
-      batchRows,
+      batchSize,
     );
   const ordered = order.map((i) => lengths[i] ?? 0);
-  const rows = packExamples(ordered, { rowLength }).map((row) => row.map((k) => order[k] ?? 0));
-  return chunk(shuffle ? shuffled(rows, { seed, epoch }) : rows, batchRows);
+  const rows = packExamples(ordered, { maxLength }).map((row) => row.map((k) => order[k] ?? 0));
+  return chunk(shuffle ? shuffled(rows, { seed, epoch }) : rows, batchSize);
 }
 
 function checkSize(name: string, size: number): void {
@@ -76,30 +76,30 @@ function shuffled<T>(items: readonly T[], { seed, epoch }: OrderOptions): T[] {
 
 interface PackOptions {
   /** Tokens that a row can hold. */
-  readonly rowLength: number;
+  readonly maxLength: number;
   /** Examples packed at a time: larger fills rows better, smaller stays closer to the random order. */
   readonly window?: number;
 }
 
 /**
- * Rows of indices into `lengths` (tokens), each index once, no row longer than `rowLength`. It is deterministic.
+ * Rows of indices into `lengths` (tokens), each index once, no row longer than `maxLength`. It is deterministic.
  *
  * @throws MosError `bad_config` when an example is longer than a row.
  */
 export function packExamples(
   lengths: ArrayLike<number>,
-  { rowLength, window = 1024 }: PackOptions,
+  { maxLength, window = 1024 }: PackOptions,
 ): number[][] {
-  checkFits(lengths, rowLength);
+  checkFits(lengths, maxLength);
   const rows: number[][] = [];
   for (let from = 0; from < lengths.length; from += window) {
     const indices = Array.from({ length: Math.min(window, lengths.length - from) }, (_, i) => from + i);
-    rows.push(...packWindow(indices, lengths, rowLength));
+    rows.push(...packWindow(indices, lengths, maxLength));
   }
   return rows;
 }
 
-function packWindow(indices: readonly number[], lengths: ArrayLike<number>, rowLength: number): number[][] {
+function packWindow(indices: readonly number[], lengths: ArrayLike<number>, maxLength: number): number[][] {
   const lengthOf = (i: number): number => lengths[i] ?? 0;
   const longestFirst = [...indices].sort((a, b) => lengthOf(b) - lengthOf(a) || a - b);
   const rows: number[][] = [];
@@ -108,12 +108,12 @@ function packWindow(indices: readonly number[], lengths: ArrayLike<number>, rowL
   for (const index of longestFirst) {
     const length = lengthOf(index);
     let room = length;
-    while (room < rowLength && (byRoom[room]?.length ?? 0) === 0) room++;
+    while (room < maxLength && (byRoom[room]?.length ?? 0) === 0) room++;
     let row = byRoom[room]?.pop();
     if (row === undefined) {
       row = [];
       rows.push(row);
-      room = rowLength;
+      room = maxLength;
     }
     row.push(index);
     byRoom[room - length] ??= [];
@@ -123,13 +123,13 @@ function packWindow(indices: readonly number[], lengths: ArrayLike<number>, rowL
 }
 
 /** Throws `bad_config` for an example longer than a row; `lengths` in tokens. */
-function checkFits(lengths: ArrayLike<number>, rowLength: number): void {
+function checkFits(lengths: ArrayLike<number>, maxLength: number): void {
   for (let i = 0; i < lengths.length; i++) {
     const length = lengths[i] ?? 0;
-    if (length > rowLength)
+    if (length > maxLength)
       throw new MosError(
         "bad_config",
-        `an example has ${length} tokens, but a row holds ${rowLength}; use longer rows or cut examples to ${rowLength}`,
+        `an example has ${length} tokens, but a row holds ${maxLength}; use longer rows or cut examples to ${maxLength}`,
       );
   }
 }

@@ -11,15 +11,13 @@ import {
   openAdapterFolder,
   retrainingFolder,
 } from "#adapters";
-import { MosError } from "#core";
+import { MosError, steadyNow } from "#core";
 import { lockFolder, pathExists } from "#files";
-import { type BaseModel, geometryOf, loadBase, loadText } from "#models";
-import { type LoadedText, tokenDigest } from "#text";
+import { type BaseModel, geometryOf, loadBase } from "#models";
+import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
-import { type EncodedRun, encodeRun, readRunData, runMemory, summaryOf } from "./encode-run.ts";
-import type { Parameter, TrainableModel } from "./gradients.ts";
+import type { TrainableModel } from "./gradients.ts";
 import { runTokens } from "./micro-batches.ts";
-import { type FinetuneOptions, type PreparedRun, prepareRun } from "./prepare-run.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -30,27 +28,43 @@ import {
   type RunRecord,
   refuseUsed,
 } from "./run-folder.ts";
+import { type FinetuneOptions, planRun, type RunPlan } from "./run-plan.ts";
 import {
-  type Completion,
   complete,
   type FinetuneEvent,
+  modelSummary,
   persist,
   runFiles,
   watchForCollapse,
 } from "./run-results.ts";
-import type { FinetuneSettings } from "./settings.ts";
-import type { Rematerialise } from "./step.ts";
 import { adapterModel } from "./trainable.ts";
 import { train } from "./trainer.ts";
 
-interface Plan extends EncodedRun {
+/** A run whose base and adapter are loaded, and whose folder is taken. */
+interface Run {
+  readonly plan: RunPlan;
   readonly base: BaseModel;
   readonly adapter: Adapter;
-  readonly settings: FinetuneSettings;
+  readonly model: TrainableModel;
+  /** What the adapter's folder says about its base. */
+  readonly named: AdapterBase;
   readonly record: RunRecord;
   /** Whether the adapter that is trained further has learnt other token ids than the base gives now. */
   readonly otherTokens: boolean;
+  /** Where the adapter goes. */
+  readonly out: string;
+  /** Where the run lives until then. */
+  readonly folder: string;
+  /** Undefined for a resumed run, whose folder is locked already. */
+  readonly claimed: ClaimedFolder | undefined;
+  readonly state: TrainingState;
+  /** Whether the state is that of a checkpoint. */
+  readonly isResumed: boolean;
+  /** Steps of the finished run that is extended. */
+  readonly extended: number | undefined;
 }
+
+type LoadedRun = Omit<Run, "folder" | "claimed" | "state" | "isResumed" | "extended">;
 
 /**
  * Fine-tunes an adapter and saves it in `out` in PEFT's folder shape, with metrics.jsonl, the best adapter by held-out
@@ -76,46 +90,28 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
   await using _adapter = place === out ? undefined : await lockFolder(out);
   await using _run = resume ? await lockRun(place) : undefined;
-  const prepared = yield* prepareRun(options);
-  const { free, model: given } = prepared;
-  const data = await readRunData(options, prepared.settings);
-  const text = typeof given === "string" ? await loadText(given) : given.text;
-  const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
-  const memory = runMemory(prepared, encoded);
-  const { plan: taken, rematerialise, transposedCodes } = memory;
-  yield { type: "memory", model: summaryOf(prepared, memory), plan: taken, free, rematerialise };
-  const plan = await planRun(options, { ...prepared, ...encoded, text, transposedCodes });
-  const model = adapterModel(plan.base.model, plan.adapter);
-  const { parameters } = model;
-  const started = await startRun(plan, { out, place, resume, overwrite, parameters });
-  yield* runPlan(plan, { ...options, out, model, rematerialise, ...started });
+  const plan = yield* planRun(options);
+  const { memory, free } = plan;
+  const { rematerialise } = memory;
+  yield { type: "memory", model: modelSummary(plan), plan: memory.plan, free, rematerialise };
+  const loaded = await loadRun(plan, { ...options, out });
+  yield* trainRun(await startRun(loaded, { place, resume, overwrite }), options);
 }
 
-/** Where a run stands, and the folder that is taken for it; that of a resumed one is locked already. */
-interface StartedRun {
-  readonly folder: string;
-  readonly claimed: ClaimedFolder | undefined;
-  readonly state: TrainingState;
-  /** Whether the state is that of a checkpoint. */
-  readonly isResumed: boolean;
-  /** Steps of the finished run that is extended. */
-  readonly extended: number | undefined;
-}
-
-interface StartOptions {
-  readonly out: string;
+interface Place {
   readonly place: string;
   readonly resume: boolean;
   readonly overwrite: boolean;
-  readonly parameters: ReadonlyMap<string, Parameter>;
 }
 
 /** Takes the folder, or goes on from the last checkpoint in it. Throws `bad_option`, `bad_data`, `storage`, `not_found`. */
-async function startRun({ record }: Plan, start: StartOptions): Promise<StartedRun> {
-  const { out, place, resume, overwrite, parameters } = start;
+async function startRun(run: LoadedRun, { place, resume, overwrite }: Place): Promise<Run> {
+  const { out, record } = run;
+  const { parameters } = run.model;
   if (!resume) {
     const claimed = await claimFolder(place, record, { overwrite });
-    return { folder: place, claimed, state: initialState(parameters), isResumed: false, extended: undefined };
+    const state = initialState(parameters);
+    return { ...run, folder: place, claimed, state, isResumed: false, extended: undefined };
   }
   const extended = await checkResume(place, record, { mayExtend: place === out });
   const found = await loadCheckpoint(join(place, CHECKPOINTS), parameters);
@@ -125,80 +121,81 @@ async function startRun({ record }: Plan, start: StartOptions): Promise<StartedR
       `${place}: the run is complete and has no checkpoint to resume from; retrain with --overwrite`,
     );
   const state = found ?? initialState(parameters);
-  const resumed = { state, isResumed: found !== undefined, extended };
-  if (extended === undefined) return { folder: place, claimed: undefined, ...resumed };
+  const resumed = { ...run, state, isResumed: found !== undefined, extended };
+  if (extended === undefined) return { ...resumed, folder: place, claimed: undefined };
   const folder = retrainingFolder(out);
   const claimed = await claimFolder(folder, record, { overwrite: true, from: out });
-  return { folder, claimed, ...resumed };
+  return { ...resumed, folder, claimed };
 }
 
-interface RunningPlan
-  extends StartedRun,
-    Pick<FinetuneOptions, "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"> {
-  readonly out: string;
-  readonly model: TrainableModel;
-  readonly rematerialise: Rematerialise;
-}
-
-/** Trains from where the run stands to its end. */
-async function* runPlan(
-  plan: Plan,
-  { out, folder, claimed, state, isResumed, extended, ...options }: RunningPlan,
-): AsyncGenerator<FinetuneEvent, void> {
-  const { base, adapter, run } = plan;
-  const { model, rematerialise, signal, session, maxTokens, now = () => performance.now() } = options;
-  const { best, baseLoss, step } = state;
-  const from = isResumed ? state : undefined;
-  await using files = runFiles(claimed, { folder, from, tensorboard: options.tensorboard ?? false });
-  yield {
+/** What is known when training starts. */
+function readyEvent({ plan, base, adapter, folder, state, extended }: Run): FinetuneEvent {
+  const { run, train, validation } = plan;
+  return {
     type: "ready",
     adapter: adapter.config,
     budget: budget(adapter.config, adapter.geometry),
-    train: plan.train.report,
-    validation: plan.validation?.report,
+    train: train.report,
+    validation: validation?.report,
     steps: run.steps,
     learningRate: run.learningRate,
-    step,
+    step: state.step,
     fingerprint: base.model.fingerprint,
     folder,
     extended,
-    baseLoss,
+    baseLoss: state.baseLoss,
   };
-  if (plan.otherTokens)
+}
+
+type TrainingOptions = Pick<
+  FinetuneOptions,
+  "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
+>;
+
+/** Trains from where the run stands to its end. */
+async function* trainRun(
+  started: Run,
+  { signal, session, keepVersions, maxTokens, now = steadyNow, tensorboard = false }: TrainingOptions,
+): AsyncGenerator<FinetuneEvent, void> {
+  const { plan, base, model, out, folder, state, isResumed } = started;
+  const { run, train: examples, validation } = plan;
+  const { best, baseLoss, step } = state;
+  await using files = runFiles(started.claimed, { folder, from: isResumed ? state : undefined, tensorboard });
+  yield readyEvent(started);
+  if (started.otherTokens)
     yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
-  const limited = limitOf(plan, { step, maxTokens });
+  const limited = limitedEvent(plan, { step, maxTokens });
   if (limited !== undefined) return yield limited;
   const events = train({
     model,
     settings: run,
-    train: plan.train.encoded,
-    validation: plan.validation?.encoded ?? [],
+    train: examples.encoded,
+    validation: validation?.encoded ?? [],
     state,
     now,
     signal,
-    rematerialise,
+    rematerialise: plan.memory.rematerialise,
     maxTokens,
     ...(session === undefined ? {} : { session }),
   });
-  const save = { folder, checkpoints: join(folder, CHECKPOINTS), adapter, base: nameOf(base) };
   const { vocabularySize } = base.model.config;
   const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
-  let ended: Completion = { out, step: run.steps, keepVersions: options.keepVersions, isBest: false };
+  let ended = { step: run.steps, isBest: false };
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
-    else yield* persist(event, { ...save, metrics: await files.begin() });
+    else yield* persist(event, { ...started, metrics: await files.begin() });
     yield* warningsOf(event);
     if (event.type === "stopped" || event.type === "limited") return;
     if (event.type === "earlyStop")
-      ended = { ...ended, step: event.best?.step ?? event.step, isBest: event.best !== undefined };
+      ended = { step: event.best?.step ?? event.step, isBest: event.best !== undefined };
   }
-  yield* complete(save, ended);
+  yield* complete(started, { ...ended, keepVersions });
   yield { type: "finish", out, step: ended.step, steps: run.steps };
 }
 
 /** A run by epochs whose tokens are more than it may train. How many a run by updates has is known before each of these. */
-function limitOf(
-  { settings, train: { encoded }, run }: Plan,
+function limitedEvent(
+  { settings, train: { encoded }, run }: RunPlan,
   { step, maxTokens }: { readonly step: number; readonly maxTokens: number | undefined },
 ): FinetuneEvent | undefined {
   if (maxTokens === undefined || settings.steps !== undefined) return undefined;
@@ -212,7 +209,7 @@ const isWithoutResult = (event: FinetuneEvent): boolean =>
   (event.type === "stopped" && event.step === 0 && event.microBatches === undefined);
 
 /** What the adapter's folder says about its base. */
-const nameOf = ({ model: { name, fingerprint, identity }, text }: BaseModel): AdapterBase => ({
+const namedBase = ({ model: { name, fingerprint, identity }, text }: BaseModel): AdapterBase => ({
   name,
   fingerprint,
   identity,
@@ -220,11 +217,11 @@ const nameOf = ({ model: { name, fingerprint, identity }, text }: BaseModel): Ad
 });
 
 /** The adapter before the first step, and the digest of the one that it is. */
-async function startOf(
+async function initialAdapter(
   { adapter: given }: FinetuneOptions,
   config: AdapterConfig,
   { model: { config: model, fingerprint, identity }, text }: BaseModel,
-): Promise<Pick<Plan, "adapter" | "otherTokens"> & { readonly digest: string | undefined }> {
+): Promise<Pick<Run, "adapter" | "otherTokens"> & { readonly digest: string | undefined }> {
   const geometry = geometryOf(model);
   if (!("from" in given))
     return { adapter: createAdapter(config, geometry), digest: undefined, otherTokens: false };
@@ -240,18 +237,13 @@ async function startOf(
   return { adapter, digest: await folder.digest(), otherTokens };
 }
 
-interface PlanOptions extends PreparedRun, EncodedRun {
-  readonly text: LoadedText;
-  readonly transposedCodes: boolean;
-}
-
 /** Loads the base, and checks everything else that a run needs before anything is written. */
-async function planRun(options: FinetuneOptions, prepared: PlanOptions): Promise<Plan> {
-  const { settings, config, model: given, text, transposedCodes, train, validation, run } = prepared;
+async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedRun> {
+  const { settings, config, model: given, text, memory, train, validation, run } = plan;
   const { baseDtype, computeDtype } = settings;
-  const how = { ...options, baseDtype, computeDtype, transposedCodes };
+  const how = { ...options, baseDtype, computeDtype, transposedCodes: memory.transposedCodes };
   const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
-  const { adapter, digest, otherTokens } = await startOf(options, config, base);
+  const { adapter, digest, otherTokens } = await initialAdapter(options, config, base);
   const record: RunRecord = {
     format: 1,
     fingerprint: base.model.fingerprint,
@@ -264,5 +256,6 @@ async function planRun(options: FinetuneOptions, prepared: PlanOptions): Promise
     train: dataDigest(train.encoded),
     validation: validation === undefined ? null : dataDigest(validation.encoded),
   };
-  return { base, adapter, settings, train, validation, run, record, otherTokens };
+  const model = adapterModel(base.model, adapter);
+  return { plan, base, adapter, model, named: namedBase(base), record, otherTokens, out: options.out };
 }

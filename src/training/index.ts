@@ -26,7 +26,6 @@ export {
 } from "./memory-plan.ts";
 export { stepsOfEpochs } from "./micro-batches.ts";
 export type { ScheduleName } from "./optimizer.ts";
-export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./prepare-run.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,
@@ -35,6 +34,7 @@ export {
   previewRun,
   type RunPreview,
 } from "./preview.ts";
+export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./run-plan.ts";
 export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
 export {
   checkpointSettings,

@@ -118,7 +118,7 @@ function waysOf(
 
 /** The rows that are computed at once, and how often, for one update. */
 function microBatchesOf({ batchSize, maxLength, gradientAccumulationSteps }: RunSize) {
-  const rows = rowsAtOnce({ batchRows: batchSize, rowLength: maxLength });
+  const rows = rowsAtOnce({ batchSize, maxLength });
   return { rows, gradientAccumulationSteps: Math.ceil((batchSize * gradientAccumulationSteps) / rows) };
 }
 

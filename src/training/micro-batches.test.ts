@@ -25,9 +25,9 @@ const example = (length: number, line: number): EncodedExample => ({
 const layout = { padToken: 0, seed: 3 } as const;
 /** Rows of 6,000 tokens, of which two are computed at once, or short rows, of which all are. */
 const settingsOf = fc.record({
-  batchRows: fc.integer({ min: 1, max: 7 }),
-  rowLength: fc.constantFrom(64, 6000),
-  packed: fc.boolean(),
+  batchSize: fc.integer({ min: 1, max: 7 }),
+  maxLength: fc.constantFrom(64, 6000),
+  packing: fc.boolean(),
   gradientAccumulationSteps: fc.integer({ min: 1, max: 4 }),
 });
 const examplesOf = fc
@@ -51,9 +51,9 @@ function take(
 }
 
 test("a batch of more than 16,384 tokens is computed in parts, and one row at least", () => {
-  expect(rowsAtOnce({ batchRows: 4096, rowLength: 512 })).toBe(32);
-  expect(rowsAtOnce({ batchRows: 32, rowLength: 512 })).toBe(32);
-  expect(rowsAtOnce({ batchRows: 8, rowLength: 100_000 })).toBe(1);
+  expect(rowsAtOnce({ batchSize: 4096, maxLength: 512 })).toBe(32);
+  expect(rowsAtOnce({ batchSize: 32, maxLength: 512 })).toBe(32);
+  expect(rowsAtOnce({ batchSize: 8, maxLength: 100_000 })).toBe(1);
 });
 
 describe("micro-batches", () => {
@@ -62,7 +62,7 @@ describe("micro-batches", () => {
       fc.property(examplesOf, settingsOf, (examples, given) => {
         const settings = { ...layout, ...given };
         const atOnce = rowsAtOnce(settings);
-        expect(atOnce).toBe(Math.min(settings.batchRows, settings.rowLength === 64 ? 7 : 2));
+        expect(atOnce).toBe(Math.min(settings.batchSize, settings.maxLength === 64 ? 7 : 2));
         const taken = take(examples, settings);
         expect(taken.map(({ index }) => index)).toEqual(taken.map((_, i) => i));
         const shape = { ...settings, lengthMultiple: lengthMultiple(settings) };
@@ -113,7 +113,7 @@ describe("micro-batches", () => {
   });
 
   test("are refused from a position that the update does not have", () => {
-    const settings = { ...layout, batchRows: 1, rowLength: 64, packed: false, gradientAccumulationSteps: 3 };
+    const settings = { ...layout, batchSize: 1, maxLength: 64, packing: false, gradientAccumulationSteps: 3 };
     const start = { updates: 1, microBatches: 3 };
     expect(() => take([example(5, 1)], settings, { start })).toThrowError(
       expect.objectContaining({

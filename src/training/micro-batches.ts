@@ -13,11 +13,11 @@ import {
 /** How examples are laid out in batches. */
 export interface BatchSettings {
   /** Rows of a batch. */
-  readonly batchRows: number;
+  readonly batchSize: number;
   /** The longest row, in tokens. */
-  readonly rowLength: number;
+  readonly maxLength: number;
   /** Whether a row may hold several examples. */
-  readonly packed: boolean;
+  readonly packing: boolean;
   /** Any id of the vocabulary. */
   readonly padToken: number;
 }
@@ -56,24 +56,24 @@ const TOKENS_AT_ONCE = 16_384;
 
 /** Rows that are computed at once. Larger batches are divided, and what comes of their parts is added up. */
 export const rowsAtOnce = ({
-  batchRows,
-  rowLength,
-}: Pick<BatchSettings, "batchRows" | "rowLength">): number =>
-  Math.min(batchRows, Math.max(1, Math.floor(TOKENS_AT_ONCE / rowLength)));
+  batchSize,
+  maxLength,
+}: Pick<BatchSettings, "batchSize" | "maxLength">): number =>
+  Math.min(batchSize, Math.max(1, Math.floor(TOKENS_AT_ONCE / maxLength)));
 
 const planOf = (settings: MicroBatchSettings, epoch: number): PlanOptions => ({
   epoch,
   seed: settings.seed,
-  batchRows: settings.batchRows,
-  rowLength: settings.rowLength,
-  packed: settings.packed,
+  batchSize: settings.batchSize,
+  maxLength: settings.maxLength,
+  packing: settings.packing,
 });
 
 /**
  * What batch lengths are rounded up to, in tokens. Packed rows are nearly full, so that one shape, and with it one
  * compiled program, serves them all.
  */
-export const lengthMultiple = ({ packed, rowLength }: BatchSettings): number => (packed ? rowLength : 64);
+export const lengthMultiple = ({ packing, maxLength }: BatchSettings): number => (packing ? maxLength : 64);
 
 /**
  * How many updates `epochs` passes over the data make, at least 1; `lengths` are the tokens of each example.
@@ -113,7 +113,7 @@ export function paddedTokens(lengths: readonly number[], settings: MicroBatchSet
       const longest = rows.reduce((most, row) => Math.max(most, tokensOf([row], lengths)), 0);
       return {
         rows: rows.length,
-        length: Math.min(settings.rowLength, Math.ceil(longest / multiple) * multiple),
+        length: Math.min(settings.maxLength, Math.ceil(longest / multiple) * multiple),
       };
     });
   return {

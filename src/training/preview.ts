@@ -10,21 +10,10 @@ import {
   encodeAnswers,
   IGNORED,
 } from "#data";
-import { geometryOf, type LocateCalls, loadText } from "#models";
-import type { LoadedText } from "#text";
-import {
-  type EncodedRun,
-  encodeRun,
-  encodingOf,
-  type RunData,
-  readRunData,
-  runMemory,
-  summaryOf,
-} from "./encode-run.ts";
-import type { RunMemory } from "./memory-plan.ts";
+import { geometryOf, type LocateCalls } from "#models";
 import { type PaddedBatches, paddedTokens } from "./micro-batches.ts";
-import { type PreparedRun, prepareRun, type RunOptions } from "./prepare-run.ts";
-import type { ModelSummary } from "./run-results.ts";
+import { encodingOf, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
+import { type ModelSummary, modelSummary } from "./run-results.ts";
 import { trainingSpeed } from "./speed.ts";
 import type { Rematerialise } from "./step.ts";
 import { plannedModel } from "./trainable.ts";
@@ -105,17 +94,11 @@ const SHOWN_LINES = 3;
  * const { steps, seconds, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
-  const prepared = await preparedRun(options);
-  const { settings, config, model, base, free } = prepared;
-  const data = await readRunData(options, settings);
-  const text = typeof model === "string" ? await loadText(model) : model.text;
-  const lines = previewLines(data, { ...options, text, settings });
-  const encoded = await encodeRun(data, { ...prepared, text, signal: options.signal });
-  const { train, validation, run } = encoded;
-  const memory = runMemory(prepared, encoded);
+  const plan = await plannedRun(options);
+  const { settings, config, base, free, train, validation, run, memory } = plan;
   const batches = paddedTokens(lengthsOf(train), run);
   return {
-    model: summaryOf(prepared, memory),
+    model: modelSummary(plan),
     adapter: config,
     budget: budget(config, geometryOf(base.config)),
     train: train.report,
@@ -127,32 +110,26 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     plan: memory.plan,
     free,
     rematerialise: memory.rematerialise,
-    seconds: await secondsOf({ ...encoded, batches, memory }, { ...options, prepared }),
-    lines,
+    seconds: await secondsOf(plan, { ...options, batches }),
+    lines: previewLines(plan, options),
     warnings: warningsOf({ train, validation, maxLength: settings.maxLength }),
   };
 }
 
-async function preparedRun(options: PreviewOptions): Promise<PreparedRun> {
-  const preparing = prepareRun(options);
-  let step = await preparing.next();
-  for (; step.done !== true; step = await preparing.next()) options.onDownload?.(step.value.transfer);
+async function plannedRun(options: PreviewOptions): Promise<RunPlan> {
+  const planning = planRun(options);
+  let step = await planning.next();
+  for (; step.done !== true; step = await planning.next()) options.onDownload?.(step.value.transfer);
   return step.value;
-}
-
-interface Timed extends EncodedRun {
-  readonly batches: PaddedBatches;
-  readonly memory: RunMemory;
 }
 
 const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.map(({ ids }) => ids.length);
 
 /** The tokens of all batches, by the time that one layer needs for a token. */
 async function secondsOf(
-  { train, validation, run, batches, memory }: Timed,
-  { prepared, session, now = steadyNow }: PreviewOptions & { readonly prepared: PreparedRun },
+  { base, config, settings, train, validation, run, memory }: RunPlan,
+  { batches, session, now = steadyNow }: PreviewOptions & { readonly batches: PaddedBatches },
 ): Promise<number> {
-  const { base, config, settings } = prepared;
   const forms = base.formsOf({ ...settings, ...memory });
   const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
   const { tokens, rows, longest } = batches;
@@ -178,16 +155,11 @@ async function secondsOf(
   );
 }
 
-interface LineOptions extends Pick<PreviewOptions, "lines" | "maxShown"> {
-  readonly text: LoadedText;
-  readonly settings: PreparedRun["settings"];
-}
-
 function previewLines(
-  { all, train, validation }: RunData,
-  { lines, maxShown, ...options }: LineOptions,
+  { data: { all, train, validation }, ...plan }: RunPlan,
+  { lines, maxShown }: Pick<PreviewOptions, "lines" | "maxShown">,
 ): readonly PreviewedLine[] {
-  const encoding = encodingOf(options);
+  const encoding = encodingOf(plan);
   const { tokenizer } = encoding;
   const wanted = lines === undefined ? all.slice(0, SHOWN_LINES) : lines.flatMap((line) => onLine(line, all));
   const shownOf =
@@ -220,7 +192,7 @@ function warningsOf({
   train,
   validation,
   maxLength,
-}: Omit<EncodedRun, "run"> & { readonly maxLength: number }): readonly PreviewWarning[] {
+}: Pick<RunPlan, "train" | "validation"> & { readonly maxLength: number }): readonly PreviewWarning[] {
   const { truncated, truncatedTargets, dropped } = train.report;
   return [
     ...(dropped === 0

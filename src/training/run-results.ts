@@ -8,6 +8,7 @@ import {
   type AdapterConfig,
   BEST,
   type Budget,
+  CHECKPOINTS,
   replaceAdapter,
   saveAdapter,
   writeAdapterFiles,
@@ -22,9 +23,11 @@ import {
   readJsonLines,
   writeFileAtomic,
 } from "#files";
-import type { DownloadEvent } from "#models";
+import { type DownloadEvent, parameterCount } from "#models";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
+import { keptAs } from "./memory-plan.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
+import type { RunPlan } from "./run-plan.ts";
 import type { Rematerialise } from "./step.ts";
 import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 import type { TrainEvent } from "./trainer.ts";
@@ -108,24 +111,36 @@ export interface ModelSummary {
   readonly kept: string;
 }
 
-/** Where the files of a run go, and what the adapters among them are. */
-export interface Persistence {
+/** The base of a planned run, in what is shown of it. */
+export function modelSummary({ base, settings, memory }: RunPlan): ModelSummary {
+  const { layers, hiddenSize } = base.config;
+  return {
+    name: base.name,
+    layers,
+    hiddenSize,
+    parameters: parameterCount(base.config),
+    kept: keptAs(base.formsOf({ ...settings, ...memory })),
+  };
+}
+
+/** What is saved of a run, and where. */
+export interface SavedRun {
   readonly folder: string;
-  readonly checkpoints: string;
   readonly adapter: Adapter;
-  readonly base: AdapterBase;
+  /** What the adapter's folder says about its base. */
+  readonly named: AdapterBase;
 }
 
 /** Writes the files of an event, and passes it on. */
 export async function* persist(
   event: TrainEvent,
-  { metrics, ...to }: Persistence & { readonly metrics: MetricsWriter },
+  { folder, adapter, named: base, metrics }: SavedRun & { readonly metrics: MetricsWriter },
 ): AsyncGenerator<FinetuneEvent> {
   if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
   if (event.type !== "checkpoint") yield event;
   if (event.type === "evaluation" && event.best) {
-    const path = join(to.folder, BEST);
-    await saveAdapter(path, to.adapter, { base: to.base });
+    const path = join(folder, BEST);
+    await saveAdapter(path, adapter, { base });
     yield { type: "saved", what: "best", path, step: event.step };
   }
   if (event.type === "checkpoint") {
@@ -133,9 +148,9 @@ export async function* persist(
       state: { step, unfinished },
       evaluationBatches,
     } = event;
-    const path = await saveCheckpoint(to.checkpoints, event.state, async (into) => {
+    const path = await saveCheckpoint(join(folder, CHECKPOINTS), event.state, async (into) => {
       // with its adapter, which can be used before the run is complete
-      if (step > 0) await writeAdapterFiles(into, to.adapter, { base: to.base });
+      if (step > 0) await writeAdapterFiles(into, adapter, { base });
     });
     yield {
       type: "saved",
@@ -151,19 +166,18 @@ export async function* persist(
 /** Versions of a replaced adapter that are kept where it is not said. */
 export const KEPT_VERSIONS = 3;
 
-export interface Completion {
-  readonly out: string;
+interface CompleteOptions {
   /** Of the adapter. */
   readonly step: number;
-  readonly keepVersions: number | undefined;
   /** The adapter is the best one so far, not that of the last step. */
   readonly isBest: boolean;
+  readonly keepVersions: number | undefined;
 }
 
 /** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
 export async function* complete(
-  { folder, adapter, base }: Persistence,
-  { out, step, isBest, keepVersions = KEPT_VERSIONS }: Completion,
+  { out, folder, adapter, named: base }: SavedRun & { readonly out: string },
+  { step, isBest, keepVersions = KEPT_VERSIONS }: CompleteOptions,
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
   // the config last, as without it the folder is no adapter

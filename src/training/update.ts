@@ -15,7 +15,7 @@ import {
 } from "./optimizer.ts";
 
 /** What decides an update, together with its micro-batches. */
-export interface UpdateSettings extends MicroBatchSettings {
+export interface UpdateSettings extends MicroBatchSettings, AdamWOptions {
   /** Updates of the whole run. */
   readonly steps: number;
   /** At the end of the warm-up. */
@@ -23,7 +23,6 @@ export interface UpdateSettings extends MicroBatchSettings {
   readonly schedule: ScheduleName;
   /** Updates of the warm-up, in which the learning rate grows linearly from 0. */
   readonly warmup: number;
-  readonly optimizer: AdamWOptions;
   /** Limit of the global gradient norm; 0 does not clip. */
   readonly maxGradientNorm: number;
   /** Dropout probability, on the input of the adapters. */
@@ -154,7 +153,7 @@ function applyGradients(
     const moments = state.moments.get(name) ?? emptyMoments(data.length);
     const gradient = gradients.get(name) ?? new Float32Array(data.length);
     adamW(data, gradient, {
-      ...settings.optimizer,
+      ...settings,
       moments,
       learningRate,
       step,

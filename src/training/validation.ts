@@ -43,7 +43,7 @@ export async function* validationSums(
     seed: 0,
     shuffle: false,
     lengthMultiple: lengthMultiple(settings),
-    batchRows: rowsAtOnce(settings),
+    batchSize: rowsAtOnce(settings),
     start: done.batches,
   });
   let sums = done;

@@ -117,9 +117,9 @@ async function validationLoss(
   await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
   const { loss: mean } = await evaluateLoss(source, encoded, {
-    batchRows: settings.batchSize,
-    rowLength: maxLength,
-    packed: settings.packing,
+    batchSize: settings.batchSize,
+    maxLength,
+    packing: settings.packing,
     padToken: padToken ?? eosTokens[0] ?? 0,
     signal,
   });

@@ -10,7 +10,6 @@ import {
 } from "mixture-of-shards";
 import { DEFAULT_METHOD, parseSettings, reasonOf } from "mixture-of-shards/cli";
 import type { JobRow } from "./rows.ts";
-import type { JobRow } from "./rows.ts";
 import { adapterFields, settingFields, settingsOf } from "./setting-fields.ts";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);

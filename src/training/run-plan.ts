@@ -1,4 +1,5 @@
-// What a run is to be, and whether it can be: settings against the header of the model, memory and disk. Nothing is loaded.
+// What a run is to be, and whether it can be: settings against the header of the model, data as tokens, memory and disk. The
+// base is not loaded, and nothing is written.
 import {
   type AdapterConfig,
   type AdapterConfigInput,
@@ -8,8 +9,22 @@ import {
   parseAdapterConfig,
   problemOf,
 } from "#adapters";
-import { type FreeMemory, freeMemory, limitedMemory, MosError, parseSettings } from "#core";
-import type { ExampleInput } from "#data";
+import { type FreeMemory, freeMemory, limitedMemory, MosError, parseSettings, pick } from "#core";
+import {
+  columnsOf,
+  type DataSource,
+  type EncodedDataset,
+  type EncodedExample,
+  type Example,
+  type ExampleInput,
+  encodeExamples,
+  type LocateDataOptions,
+  locateData,
+  pathsOf,
+  placeText,
+  readDataset,
+  splitValidation,
+} from "#data";
 import { expectSpace } from "#files";
 import type { SessionOptions } from "#graph";
 import {
@@ -18,16 +33,31 @@ import {
   formsOf,
   geometryOf,
   type LoadOptions,
+  loadText,
   locateModel,
   openModel,
 } from "#models";
-import { baseOfFiles, expectBaseMemory, type PlannedBase } from "./memory-plan.ts";
+import { type LoadedText, withVariables } from "#text";
 import {
+  type BatchSize,
+  baseOfFiles,
+  expectBaseMemory,
+  expectRunMemory,
+  type PlannedBase,
+  type RunMemory,
+  type RunShapes,
+} from "./memory-plan.ts";
+import { paddedTokens, stepsOfEpochs } from "./micro-batches.ts";
+import {
+  checkpointSettings,
+  dataSettings,
   type FinetuneSettings,
   type FinetuneSettingsInput,
   finetuneSettings,
+  trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
+import type { TrainSettings } from "./trainer.ts";
 
 /**
  * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
@@ -76,18 +106,62 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
 /** A run that may have no folder. */
 export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
 
-/** Settings with those that the base decides where they are not given. */
-export type RunSettings = FinetuneSettings & { readonly learningRate: number };
+/** The examples of a run. */
+export interface RunData {
+  readonly train: readonly Example[];
+  readonly validation: readonly Example[];
+  /** Those of the data that were read, whatever is done with them. */
+  readonly all: readonly Example[];
+}
 
-/** What is known before the data are read. */
-export interface PreparedRun {
-  readonly settings: RunSettings;
+/** All that is decided about a run before its base is loaded. */
+export interface RunPlan {
+  /** As given, with those that the base decides. */
+  readonly settings: FinetuneSettings & { readonly learningRate: number };
   readonly config: AdapterConfig;
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
+  readonly text: LoadedText;
+  /** Whether there are to be validation examples. */
   readonly evaluates: boolean;
   readonly free: FreeMemory;
+  readonly data: RunData;
+  readonly train: EncodedDataset;
+  readonly validation: EncodedDataset | undefined;
+  /** What the trainer is told. */
+  readonly run: TrainSettings;
+  readonly memory: RunMemory;
 }
+
+/** What is known before the data are read. */
+type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evaluates" | "free">;
+
+/**
+ * Plans a run: checks the settings against the model's header and that there is memory for its base, encodes the data, and
+ * finds the fastest way that has room. A model of the hub is downloaded. Throws what `finetune` throws.
+ */
+export async function* planRun(
+  options: RunOptions & Pick<DataOptions, "lines">,
+): AsyncGenerator<DownloadEvent, RunPlan> {
+  const prepared = yield* prepareRun(options);
+  const { settings, config, model, base } = prepared;
+  const data = await readRunData(options, settings);
+  const text = typeof model === "string" ? await loadText(model) : model.text;
+  const encoding = { ...encodingOf({ text, settings }), signal: options.signal };
+  const train = await encodeExamples(data.train, encoding);
+  const validation =
+    data.validation.length === 0 ? undefined : await encodeExamples(data.validation, encoding);
+  checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
+  const run = trainSettings(settings, {
+    lengths: train.encoded.map(({ ids }) => ids.length),
+    dropout: config.dropout,
+    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
+  });
+  const encoded = { train, validation, run };
+  return { ...prepared, ...encoded, data, text, memory: runMemory({ ...prepared, ...encoded }) };
+}
+
+// Settings and the header of the model
 
 function checkLengths(base: PlannedBase, { maxLength, warmup, steps }: FinetuneSettings): void {
   if (maxLength > base.config.maxPositions)
@@ -98,7 +172,7 @@ function checkLengths(base: PlannedBase, { maxLength, warmup, steps }: FinetuneS
   if (steps !== undefined && warmup >= 1) expectWarmup(warmup, steps);
 }
 
-export function expectWarmup(warmup: number, steps: number): void {
+function expectWarmup(warmup: number, steps: number): void {
   if (warmup > steps)
     throw new MosError(
       "bad_option",
@@ -131,11 +205,8 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   base.formsOf({ ...settings, transposedCodes: false });
 }
 
-/**
- * Checks the settings against the model's header, and that there is memory for its base. A model of the hub is downloaded;
- * nothing is loaded.
- */
-export async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, PreparedRun> {
+/** Checks the settings, and that there is memory for the base. */
+async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, Prepared> {
   const settings = parseSettings(finetuneSettings, options.settings ?? {});
   if (!("from" in options.adapter)) parseNew(options.adapter, settings); // before a model is downloaded
   const model =
@@ -211,3 +282,117 @@ const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBas
   config,
   formsOf: () => formsOf(weights),
 });
+
+// Data as tokens
+
+interface DataOptions extends Pick<FinetuneOptions, "data" | "validationData" | "hub" | "signal"> {
+  /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
+  readonly lines?: readonly number[];
+}
+
+/** Reads as much of the data as is used, and holds out a part of it. */
+async function readRunData(
+  { data, validationData, lines, ...options }: DataOptions,
+  { maxExamples, validationSplit, seed, dataColumns }: FinetuneSettings,
+): Promise<RunData> {
+  const columns = columnsOf(dataColumns);
+  const find = async (input: DataInput) => {
+    const names = pathsOf(input);
+    const paths = names === undefined ? undefined : await located(names, options);
+    return { source: paths ?? (input as DataSource), paths };
+  };
+  const { source, paths } = await find(data);
+  const apart = validationData === undefined ? undefined : await find(validationData);
+  const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
+  const { examples: all } = await readDataset(source, { columns, limit });
+  const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
+  if (apart !== undefined)
+    return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
+  return {
+    all,
+    ...splitValidation(
+      chosen,
+      validationSplit < 1 ? { seed, fraction: validationSplit } : { seed, count: validationSplit },
+    ),
+  };
+}
+
+/** The files of data; downloads go unseen. */
+async function located(names: readonly string[], options: LocateDataOptions): Promise<readonly string[]> {
+  const location = locateData(names, options);
+  let step = await location.next();
+  while (step.done !== true) step = await location.next();
+  return step.value;
+}
+
+/** How the examples of a run become tokens. */
+export const encodingOf = ({
+  text: { tokenizer, template },
+  settings: { maxLength, promptFormat, system, chatTemplateKwargs },
+}: Pick<RunPlan, "text" | "settings">) => ({
+  template: withVariables(template, chatTemplateKwargs),
+  tokenizer,
+  maxLength,
+  promptFormat,
+  system,
+});
+
+/** A tokenizer may know tokens that its model has no embedding for. */
+function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
+  const { vocabularySize } = config;
+  for (const { ids, ...place } of examples) {
+    const odd = ids.find((id) => id >= vocabularySize);
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
+      );
+  }
+}
+
+/** What the trainer takes of the settings; the length of the run is decided here. */
+const trainerSettings = {
+  ...trainingSettings,
+  ...checkpointSettings,
+  maxLength: dataSettings.maxLength,
+  packing: dataSettings.packing,
+};
+
+/** What the trainer is told, by the lengths of the examples. */
+function trainSettings(
+  settings: RunPlan["settings"],
+  {
+    lengths,
+    ...facts
+  }: { readonly lengths: readonly number[] } & Pick<TrainSettings, "dropout" | "padToken">,
+): TrainSettings {
+  const { epochs, ...chosen } = pick(trainerSettings, settings) as RunPlan["settings"];
+  const steps = chosen.steps ?? stepsOfEpochs(lengths, epochs, { ...chosen, ...facts });
+  const warmup = chosen.warmup < 1 ? Math.round(chosen.warmup * steps) : chosen.warmup;
+  expectWarmup(warmup, steps);
+  return { ...chosen, ...facts, steps, warmup };
+}
+
+/** The memory of a run, by the batches that its examples make. Throws `memory` where there is no room. */
+function runMemory({
+  base,
+  config,
+  settings,
+  evaluates,
+  free,
+  train,
+  validation,
+  run,
+}: Prepared & Pick<RunPlan, "train" | "validation" | "run">): RunMemory {
+  const shapeOf = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
+    const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
+    const { rows, longest } = paddedTokens(lengths, { ...run, batchSize, maxLength });
+    const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
+    return { rows, length: longest, maxSegment: Math.min(maxSegment, maxLength) };
+  };
+  const shapesOf = (size: BatchSize): RunShapes => ({
+    shape: shapeOf(train, size),
+    validationShape: validation === undefined ? undefined : shapeOf(validation, size),
+  });
+  return expectRunMemory(base, config, { ...settings, evaluates, free, shapesOf });
+}
