@@ -102,6 +102,8 @@ export {
   type BaseDtype,
   type BaseModel,
   type ComputeDtype,
+  baseOfConfig,
+  baseOfFiles,
   type DownloadEvent,
   formText,
   geometryOf,
@@ -117,6 +119,7 @@ export {
   locateModel,
   type ModelInspection,
   openModel,
+  type PlannedBase,
   type PresetName,
   parameterCount,
   presetConfig,
@@ -136,8 +139,6 @@ export {
 export type { ChatMessage, LoadedText } from "#text";
 export {
   adapterModel,
-  baseOfConfig,
-  baseOfFiles,
   checkpointSettings,
   type DataInput,
   dataSettings,
@@ -156,7 +157,6 @@ export {
   type ModelSummary,
   memorySettings,
   metricsToTensorboard,
-  type PlannedBase,
   type PlannedRun,
   type PreviewedLine,
   type PreviewedToken,

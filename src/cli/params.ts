@@ -20,23 +20,17 @@ import {
 } from "#core";
 import { listFolder } from "#files";
 import {
+  baseOfConfig,
+  baseOfFiles,
   type ModelConfig,
   openModel,
+  type PlannedBase,
   PRESET_NAMES,
   parameterCount,
   presetConfig,
   readModelConfig,
 } from "#models";
-import {
-  baseOfConfig,
-  baseOfFiles,
-  dataSettings,
-  keptAs,
-  memorySettings,
-  type PlannedBase,
-  planMemory,
-  trainingSettings,
-} from "#training";
+import { dataSettings, keptAs, memorySettings, planMemory, trainingSettings } from "#training";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";

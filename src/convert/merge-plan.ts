@@ -43,10 +43,10 @@ const total = (tensors: readonly Planned[]): number =>
   tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
 
 /** What a plan needs of an open model. */
-type PlannedModel = Pick<ModelFiles, "path" | "config" | "source" | "dtypeOf" | "storedRows">;
+type StoredModel = Pick<ModelFiles, "path" | "config" | "source" | "dtypeOf" | "storedRows">;
 
 /** The types of a GGUF file's matrices. */
-const matrixTypes = ({ config, storedRows }: PlannedModel): ReadonlySet<string> =>
+const matrixTypes = ({ config, storedRows }: StoredModel): ReadonlySet<string> =>
   new Set(
     [...weightShapes(config)].flatMap(([name, shape]) => (shape.length > 1 ? [storedRows(name).type] : [])),
   );
@@ -55,7 +55,7 @@ const matrixTypes = ({ config, storedRows }: PlannedModel): ReadonlySet<string> 
 const ggufDtype = (types: ReadonlySet<string>): StoredDtype =>
   types.size === 1 && types.has("BF16") ? "BF16" : "F16";
 
-function folderDtype({ path, dtypeOf }: PlannedModel, name: string): StoredDtype {
+function folderDtype({ path, dtypeOf }: StoredModel, name: string): StoredDtype {
   const found = dtypeOf(name);
   if (found === "F32" || found === "F16" || found === "BF16") return found;
   throw new MosError(
@@ -97,7 +97,7 @@ function mostUsed(tensors: readonly Planned[]): FileDtype {
  * that is not a size.
  */
 export function planMerge(
-  model: PlannedModel,
+  model: StoredModel,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: MergePlanOptions = {},
 ): MergePlan {
   if (!(shardSize >= 1)) throw new MosError("bad_option", `shardSize: ${shardSize} bytes hold nothing`);

@@ -11,6 +11,7 @@ export {
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
+  remedyText,
 } from "./memory-plan.ts";
 export { type Random, randomStream } from "./random.ts";
 export {

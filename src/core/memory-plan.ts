@@ -37,6 +37,10 @@ export const describeMemory = (bytes: number): string =>
 export const describePlan = ({ parts }: MemoryPlan): string =>
   parts.map(({ name, bytes }) => `${name} ${describeMemory(bytes)}`).join(", ");
 
+/** A remedy in words, where its plan has room: "--base-dtype int4 (3.9 GB)". */
+export const remedyText = (options: string, plan: MemoryPlan | undefined): readonly string[] =>
+  plan === undefined ? [] : [`${options} (${describeMemory(plan.bytes)})`];
+
 /** Share of what is free that a plan may take: the peak can be a little above the plan. */
 const USABLE = 0.97;
 

@@ -2,14 +2,14 @@ import { describe, expect, test } from "vitest";
 import type { FreeMemory } from "#core";
 import type { WeightForm } from "#files";
 import {
-  type BaseDtype,
-  chooseForm,
+  baseOfConfig,
+  type PlannedBase,
   PRESET_NAMES,
   type PresetName,
   presetConfig,
   weightShapes,
 } from "#models";
-import { type EngineSize, expectEngineMemory, type PlannedModel } from "./memory.ts";
+import { type EngineSize, expectEngineMemory } from "./memory.ts";
 
 const Q4_0: WeightForm = {
   kind: "blocks",
@@ -20,20 +20,8 @@ const Q4_0: WeightForm = {
   offsets: false,
 };
 
-function modelOf(preset: PresetName, stored: WeightForm): PlannedModel {
-  const config = presetConfig(preset);
-  const formsOf = (baseDtype: BaseDtype) =>
-    new Map(
-      [...weightShapes(config)].map(([name, shape]) => [
-        name,
-        chooseForm(
-          { name, shape, stored, where: preset },
-          { baseDtype, computeDtype: "float32", transposedCodes: false },
-        ),
-      ]),
-    );
-  return { name: preset, config, formsOf };
-}
+const modelOf = (preset: PresetName, stored: WeightForm): PlannedBase =>
+  baseOfConfig(preset, presetConfig(preset), stored);
 
 const size: EngineSize = {
   baseDtype: "stored",

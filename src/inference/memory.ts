@@ -1,17 +1,24 @@
 // What an engine will take of the memory, before anything is loaded.
 
 import {
-  describeMemory,
   expectMemory,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
+  remedyText,
   sizeOf,
 } from "#core";
 import { type BlockForm, type WeightForm, weightBytes } from "#files";
 import { GROUPS, groupSites } from "#graph";
-import { type BaseDtype, type ComputeDtype, geometryOf, type ModelConfig, weightShapes } from "#models";
+import {
+  type BaseDtype,
+  type ComputeDtype,
+  geometryOf,
+  type ModelConfig,
+  type PlannedBase,
+  weightShapes,
+} from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
 
@@ -26,14 +33,6 @@ export interface EngineSize {
   readonly maxBatch: number;
   readonly maxLength: number;
   readonly adapters: boolean;
-}
-
-/** What is known of a model before its weights are read. */
-export interface PlannedModel {
-  readonly name: string;
-  readonly config: ModelConfig;
-  /** How each weight will be kept. */
-  readonly formsOf: (baseDtype: BaseDtype) => ReadonlyMap<string, WeightForm>;
 }
 
 /** How an engine is made to fit. */
@@ -77,7 +76,7 @@ function packedBytes(form: WeightForm, shape: readonly number[], computeDtype: C
   return weightBytes(form, shape);
 }
 
-interface BaseBytesOptions {
+interface BaseOptions {
   readonly computeDtype: ComputeDtype;
   readonly expand: boolean;
 }
@@ -85,10 +84,10 @@ interface BaseBytesOptions {
 const isExpanded = ({ kind }: WeightForm): boolean => kind === "float16" || kind === "bfloat16";
 const isPlain = ({ kind }: WeightForm): boolean => kind !== "blocks" && kind !== "nf4";
 
-function baseBytes(
+function engineBaseBytes(
   config: ModelConfig,
   forms: ReadonlyMap<string, WeightForm>,
-  { computeDtype, expand }: BaseBytesOptions,
+  { computeDtype, expand }: BaseOptions,
 ): number {
   let [plain, packed] = [0, 0];
   const formOf = (name: string): WeightForm => {
@@ -106,6 +105,9 @@ function baseBytes(
   }
   return plain + packed * (packed <= SECOND_COPY ? 2 : 1);
 }
+
+/** An engine packs weights from what is kept; products in int8 are its own. */
+export const AS_KEPT = { computeDtype: "float32", transposedCodes: false } as const;
 
 const FLOAT32: WeightForm = { kind: "float32" };
 
@@ -137,12 +139,15 @@ function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): nu
 
 /** The memory of an engine whose cache takes `cacheMemory`. */
 function planEngine(
-  model: PlannedModel,
+  model: PlannedBase,
   size: EngineSize,
   { cacheMemory, expand }: Pick<EngineMemory, "cacheMemory" | "expand">,
 ): MemoryPlan {
   return memoryPlan({
-    base: baseBytes(model.config, model.formsOf(size.baseDtype), { computeDtype: size.computeDtype, expand }),
+    base: engineBaseBytes(model.config, model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype }), {
+      computeDtype: size.computeDtype,
+      expand,
+    }),
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
     steps: stepBytes(model.config, size),
@@ -151,13 +156,13 @@ function planEngine(
 }
 
 /** Cache of the longest sequence, and of as many as run side by side. */
-function cacheSizes({ config }: PlannedModel, { maxLength, maxBatch, cacheDtype }: EngineSize) {
+function cacheSizes({ config }: PlannedBase, { maxLength, maxBatch, cacheDtype }: EngineSize) {
   const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
   return { one, all: maxBatch * one };
 }
 
 /** An engine that has room: a cache without a size of its own gets what is left, one sequence at least. */
-function fitEngine(model: PlannedModel, size: EngineSize, free: FreeMemory): EngineMemory | undefined {
+function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory | undefined {
   const { one, all } = cacheSizes(model, size);
   const given = size.cacheMemory;
   const least = Math.min(all, given ?? one);
@@ -177,19 +182,19 @@ function fitEngine(model: PlannedModel, size: EngineSize, free: FreeMemory): Eng
  *
  * @throws MosError "memory" with the parts of the plan and the settings that would fit.
  */
-export function expectEngineMemory(model: PlannedModel, size: EngineSize, free: FreeMemory): EngineMemory {
+export function expectEngineMemory(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory {
   const found = fitEngine(model, size, free);
   if (found !== undefined) return found;
   const { one, all } = cacheSizes(model, size);
   const cacheMemory = Math.min(all, size.cacheMemory ?? one);
   const plan = planEngine(model, size, { cacheMemory, expand: false });
-  const remedies = (): readonly string[] => remediesOf(model, size, free);
+  const remedies = (): readonly string[] => engineRemedies(model, size, free);
   expectMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
   return { plan, cacheMemory, expand: false };
 }
 
 /** Settings that fit: a smaller base, a smaller cache, shorter sequences, or the first of these together. */
-function remediesOf(model: PlannedModel, size: EngineSize, free: FreeMemory): readonly string[] {
+function engineRemedies(model: PlannedBase, size: EngineSize, free: FreeMemory): readonly string[] {
   const lengths = [4, 16].map((share) => Math.floor(size.maxLength / share)).filter((length) => length >= 64);
   const changes: readonly (readonly [string, Partial<EngineSize>])[] = [
     ["--base-dtype int4", { baseDtype: "int4" }],
@@ -202,10 +207,7 @@ function remediesOf(model: PlannedModel, size: EngineSize, free: FreeMemory): re
     { baseDtype: "int4", cacheDtype: "float16", maxLength },
   ]);
   const fitting = (some: typeof changes): readonly string[] =>
-    some.flatMap(([text, change]) => {
-      const memory = fitEngine(model, { ...size, ...change }, free);
-      return memory === undefined ? [] : [`${text} (${describeMemory(memory.plan.bytes)})`];
-    });
+    some.flatMap(([text, change]) => remedyText(text, fitEngine(model, { ...size, ...change }, free)?.plan));
   const alone = fitting(changes);
   return (alone.length > 0 ? alone : fitting(together)).slice(0, 2);
 }

@@ -4,6 +4,7 @@ import { weightBytes } from "#files";
 import {
   type BaseDtype,
   baseForms,
+  baseOfFiles,
   type LoadedModel,
   loadModelText,
   type ModelConfig,
@@ -17,7 +18,7 @@ import {
 } from "#models";
 import type { LoadedText } from "#text";
 import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
-import { CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
+import { AS_KEPT, CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { FullSettings } from "./settings.ts";
 import { keptNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
@@ -75,10 +76,10 @@ export async function openWeights(
     return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
   }
   await using files = await openModel(given);
-  const { name, config } = files;
+  const { config } = files;
   const maxLength = longest(config);
   const { cacheMemory, expand, plan } = expectEngineMemory(
-    { name, config, formsOf: (baseDtype) => baseForms(files, { ...PLAIN, baseDtype }) },
+    baseOfFiles(files),
     { ...size, maxLength },
     free ?? (await freeMemory()),
   );
@@ -86,9 +87,6 @@ export async function openWeights(
   const { hashes, weights } = await baseOf(files, { ...options, expand });
   return { model: { config, ...hashes }, weights, tokenizer, maxLength, cacheMemory, plan };
 }
-
-/** How weights are read that are going to be packed. */
-const PLAIN = { computeDtype: "float32", transposedCodes: false } as const;
 
 interface BaseOptions extends OpenWeightsOptions {
   readonly expand: boolean;
@@ -140,7 +138,7 @@ async function readBase(
   store?: PackedStore,
 ): Promise<HashedBase> {
   const reading = readWeights(files, {
-    ...PLAIN,
+    ...AS_KEPT,
     baseDtype,
     signal,
     onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
@@ -157,7 +155,7 @@ async function readBase(
 /** Weights without their numbers. */
 function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
   const shapes = weightShapes(files.config);
-  return [...baseForms(files, { ...PLAIN, baseDtype })].map(([name, form]) => [
+  return [...baseForms(files, { ...AS_KEPT, baseDtype })].map(([name, form]) => [
     name,
     { shape: shapes.get(name) ?? [], form, parts: {} },
   ]);

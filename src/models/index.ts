@@ -34,6 +34,7 @@ export {
   locateModel,
 } from "./locate.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
+export { baseBytes, baseOfConfig, baseOfFiles, type PlannedBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
 export { parameterCount, readModelConfig } from "./read-config.ts";
 export { baseForms, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";

@@ -13,13 +13,9 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
-
 export {
-  baseOfConfig,
-  baseOfFiles,
   expectRunMemory,
   keptAs,
-  type PlannedBase,
   planMemory,
   type RunMemory,
   type RunSize,

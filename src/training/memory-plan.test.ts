@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { parseAdapterConfig } from "#adapters";
 import type { FreeMemory } from "#core";
-import { type PresetName, parameterCount, presetConfig } from "#models";
-import { baseOfConfig, expectRunMemory, planMemory, type RunSize } from "./memory-plan.ts";
+import { baseOfConfig, type PresetName, parameterCount, presetConfig } from "#models";
+import { expectRunMemory, planMemory, type RunSize } from "./memory-plan.ts";
 
 const GB = 1e9;
 const adapter = parseAdapterConfig({ method: "lora", rank: 4 });

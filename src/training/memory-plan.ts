@@ -1,66 +1,29 @@
 // What a training run will take of the memory, how it is made to fit, and what is said where it does not.
 import { type AdapterConfig, blankAdapter } from "#adapters";
 import {
-  describeMemory,
   expectMemory,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
   MosError,
   memoryPlan,
+  remedyText,
 } from "#core";
 import type { WeightForm } from "#files";
 import {
   type BaseDtype,
-  baseForms,
+  baseBytes,
   type ComputeDtype,
-  chooseForm,
   formText,
   geometryOf,
   type ModelConfig,
-  type ModelFiles,
+  type PlannedBase,
   parameterCount,
-  weightShapes,
 } from "#models";
-import { baseBytes, trainingMemory } from "./memory.ts";
+import { trainingMemory } from "./memory.ts";
 import { rowsAtOnce } from "./micro-batches.ts";
 import type { Rematerialise, StepShape } from "./step.ts";
 import { plannedModel } from "./trainable.ts";
-
-/** What is known of a base before its weights are read. */
-export interface PlannedBase {
-  readonly name: string;
-  readonly config: ModelConfig;
-  /** How each weight will be kept. */
-  readonly formsOf: (how: BaseHow) => ReadonlyMap<string, WeightForm>;
-}
-
-/** How a base is kept. */
-export interface BaseHow {
-  readonly baseDtype: BaseDtype;
-  readonly computeDtype: ComputeDtype;
-  readonly transposedCodes: boolean;
-}
-
-/** The base of an open file. */
-export const baseOfFiles = (files: ModelFiles): PlannedBase => ({
-  name: files.name,
-  config: files.config,
-  formsOf: (how) => baseForms(files, how),
-});
-
-/** A base without files; published models are stored in 16 bits. */
-export const baseOfConfig = (name: string, config: ModelConfig): PlannedBase => ({
-  name,
-  config,
-  formsOf: (how) =>
-    new Map(
-      [...weightShapes(config)].map(([weight, shape]) => [
-        weight,
-        chooseForm({ name: weight, shape, stored: { kind: "bfloat16" }, where: name }, how),
-      ]),
-    ),
-});
 
 /** How the layers are kept, in a few words: "4-bit blocks of 32 with offsets". */
 export function keptAs(forms: ReadonlyMap<string, WeightForm>): string {
@@ -201,7 +164,7 @@ export function expectRunMemory(
     what: `training ${base.name}`,
     free: size.free,
     remedies: () =>
-      remediesOf(size, {
+      runRemedies(size, {
         fits,
         smallerBase: smallerBaseOf(base, size),
         isBaseTooLarge: found.plan.isPartial === true,
@@ -231,10 +194,9 @@ interface Search {
 }
 
 /** Settings that fit: a smaller base, smaller batches, shorter rows, or all of them. */
-function remediesOf(size: RunSize, { fits, smallerBase, isBaseTooLarge }: Search): readonly string[] {
+function runRemedies(size: RunSize, { fits, smallerBase, isBaseTooLarge }: Search): readonly string[] {
   const said = (change: Partial<RunSize>): readonly string[] => {
-    const plan = fits(change);
-    return plan === undefined ? [] : [`${optionsText(change)} (${describeMemory(plan.bytes)})`];
+    return remedyText(optionsText(change), fits(change));
   };
   const found = [
     ...(smallerBase === undefined ? [] : said(smallerBase)),

@@ -2,9 +2,9 @@
 // what the runtime will hold for its programs, which are built here as they will be compiled.
 
 import { type MemoryPlan, memoryPlan } from "#core";
-import { type WeightForm, weightBytes } from "#files";
+import type { WeightForm } from "#files";
 import { leaf, type ProgramPeak, programPeak } from "#graph";
-import { weightShapes } from "#models";
+import { baseBytes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import type { TrainableModel } from "./gradients.ts";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
@@ -32,16 +32,6 @@ export interface TrainingMemoryOptions {
 const PROCESS = 170e6;
 /** A compiled program, for each of its nodes. */
 const NODE = 7500;
-
-/** Bytes of a base whose weights are kept so. */
-export function baseBytes(config: PlannedModel["config"], forms: ReadonlyMap<string, WeightForm>): number {
-  const formOf = (name: string, shape: readonly number[]): WeightForm =>
-    (shape.length === 1 ? undefined : forms.get(name)) ?? { kind: "float32" };
-  return [...weightShapes(config)].reduce(
-    (sum, [name, shape]) => sum + weightBytes(formOf(name, shape), shape),
-    0,
-  );
-}
 
 /**
  * The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled.

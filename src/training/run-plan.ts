@@ -29,6 +29,7 @@ import { expectSpace } from "#files";
 import type { SessionOptions } from "#graph";
 import {
   type BaseModel,
+  baseOfFiles,
   type DownloadEvent,
   formsOf,
   geometryOf,
@@ -36,14 +37,13 @@ import {
   loadText,
   locateModel,
   openModel,
+  type PlannedBase,
 } from "#models";
 import { type LoadedText, withVariables } from "#text";
 import {
   type BatchSize,
-  baseOfFiles,
   expectBaseMemory,
   expectRunMemory,
-  type PlannedBase,
   type RunMemory,
   type RunShapes,
 } from "./memory-plan.ts";
