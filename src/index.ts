@@ -101,9 +101,9 @@ export {
 export {
   type BaseDtype,
   type BaseModel,
-  type ComputeDtype,
   baseOfConfig,
   baseOfFiles,
+  type ComputeDtype,
   type DownloadEvent,
   formText,
   geometryOf,
