@@ -1,4 +1,4 @@
-export { type BaseDtype, chooseForm } from "./base-dtype.ts";
+export type { BaseDtype } from "./base-dtype.ts";
 export { type BaseModel, type LoadOptions, loadBase, loadModel, loadText } from "./base-model.ts";
 export { BASE_DTYPES, baseDtype, COMPUTE_DTYPES, type ComputeDtype, computeDtype } from "./base-settings.ts";
 export type { ModelConfig } from "./config.ts";
