@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { randomStream } from "#core";
+import { randomStream, sizeOf } from "#core";
 import type { EncodedExample } from "#data";
 import { readJson, writeSafetensors } from "#files";
 import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
@@ -34,7 +34,7 @@ function initialWeights(): ReadonlyMap<string, Parameter> {
     [...weightShapes(config)].map(([name, shape]) => {
       const random = randomStream(seed, `pretraining.${name}`);
       const deviation = /o_proj|down_proj/.test(name) ? 0.02 * depth : 0.02;
-      const length = shape.reduce((a, b) => a * b, 1);
+      const length = sizeOf(shape);
       const data = Float32Array.from({ length }, () =>
         name.includes("norm") ? 1 : deviation * random.normal(),
       );

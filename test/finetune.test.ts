@@ -553,7 +553,7 @@ test("a run without room on the disk is refused before it starts", async () => {
   const asked: string[] = [];
   const freeBytes = async (path: string) => asked.push(path) * 1000;
   await expect(run({ freeBytes })).rejects.toThrowError(
-    refusal("storage", /the run with its checkpoints takes \d+ kB, but its disk has 1\.0 kB free/),
+    refusal("storage", /the run with its checkpoints takes [\d.]+ kB, but its disk has 1\.00 kB free/),
   );
   expect(asked).toEqual([folder]);
   expect(await pathExists(out)).toBe(false);

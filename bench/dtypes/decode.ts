@@ -1,5 +1,6 @@
 // Decoding and prompt reading at the shape of Llama 3.2 1B beside llama.cpp on the same file, with the bytes that a token
 // reads and the bandwidth that this makes.
+import { sizeOf } from "#core";
 import { openGguf } from "#files";
 import { blockFormats } from "../../src/files/dequantize.ts";
 import { rounded } from "../arguments.ts";
@@ -44,7 +45,7 @@ async function bytesRead(path: string): Promise<number> {
   for (const [name, { type, shape }] of gguf.tensors) {
     const format = Object.entries(blockFormats).find(([known]) => known === type)?.[1];
     if (format === undefined || (untied && name === "token_embd.weight")) continue;
-    bytes += (shape.reduce((a, b) => a * b, 1) / format.blockSize) * format.bytes;
+    bytes += (sizeOf(shape) / format.blockSize) * format.bytes;
   }
   return bytes;
 }

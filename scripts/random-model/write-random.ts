@@ -1,6 +1,8 @@
 // A random model as a GGUF file that llama.cpp opens, or as a Hugging Face folder; tensor by tensor.
+
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { sizeOf } from "#core";
 import {
   decodeBfloat16,
   decodeFloat16,
@@ -40,9 +42,8 @@ interface Tensor {
   readonly type: GgufType;
 }
 
-const countOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const bytesOf = ({ type, shape }: Tensor): number =>
-  (countOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+  (sizeOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
 
 /** What a type becomes for rows that its blocks of 256 do not divide, as llama.cpp's quantiser chooses. */
 const SMALLER_BLOCKS: Partial<Readonly<Record<GgufType, GgufType>>> = {
@@ -76,7 +77,7 @@ interface Draw {
  * the same ones in every type, as a real model has them.
  */
 function* bytesOfWeight({ name, shape, type }: Tensor, { gain, ...draw }: Draw): Generator<Uint8Array> {
-  const parts = randomTensor(type, countOf(shape), { ...draw, label: name });
+  const parts = randomTensor(type, sizeOf(shape), { ...draw, label: name });
   if (!name.endsWith("norm.weight")) return yield* parts;
   for (const part of parts) {
     const gains = decodeBfloat16(encodeBfloat16(new Float32Array(part.buffer).map((value) => gain + value)));

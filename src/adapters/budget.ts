@@ -1,3 +1,4 @@
+import { sizeOf } from "#core";
 import type { AdapterGeometry, TensorSpec } from "./method.ts";
 import { widthsOf } from "./method-parts.ts";
 import { type AdapterConfig, methodOf } from "./methods.ts";
@@ -24,9 +25,7 @@ export interface Budget {
 }
 
 const count = (specs: readonly TensorSpec[], role: TensorSpec["role"]): number =>
-  specs
-    .filter((spec) => spec.role === role)
-    .reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  specs.filter((spec) => spec.role === role).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
 
 const bytesOf = (trainable: number, frozen: number) => ({
   float32: 4 * (trainable + frozen),

@@ -1,7 +1,7 @@
 // An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import {
   bytesInMemory,
   openSafetensors,
@@ -179,7 +179,7 @@ export async function openAdapterFolder(
         return {
           config: readFields(said, where),
           base: savedBase(said),
-          parameters: floats.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+          parameters: floats.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
         };
       },
       check: async (options) => checkAdapter({ folder, where, fields: fields() }, await open(), options),

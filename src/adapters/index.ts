@@ -18,7 +18,14 @@ export {
   UNKNOWN_TOKENS,
 } from "./base-match.ts";
 export { type Budget, budget } from "./budget.ts";
-export { deltaOf, type ExpandedFactors, expandFactors, expandOnHost, type FactorMap } from "./expand.ts";
+export {
+  deltaOf,
+  type ExpandedFactors,
+  expandFactors,
+  expandOnHost,
+  type FactorMap,
+  MERGE_LIMIT,
+} from "./expand.ts";
 export {
   type AdapterFolder,
   loadAdapter,
@@ -83,6 +90,7 @@ export {
 } from "./params.ts";
 export { alphaSetting, commonSettings } from "./settings.ts";
 export {
+  ADAPTER_FILES,
   adapterInUse,
   BEST,
   CHECKPOINTS,
@@ -93,6 +101,7 @@ export {
   RETRAINING,
   type RolledBack,
   RUN_FILES,
+  RUN_METRICS,
   RUN_RECORD,
   RUN_TENSORBOARD,
   replaceAdapter,

@@ -16,10 +16,13 @@ import {
 } from "#files";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder-files.ts";
 
-const ADAPTER_FILES = [ADAPTER_CONFIG, ADAPTER_TENSORS];
+/** The files of an adapter. */
+export const ADAPTER_FILES: readonly string[] = [ADAPTER_CONFIG, ADAPTER_TENSORS];
 
 /** The file of a run's folder that says what the run computes. */
 export const RUN_RECORD = "run.json";
+/** The file of a run's folder with what it measured at each step. */
+export const RUN_METRICS = "metrics.jsonl";
 /** The folder of a run's checkpoints. */
 export const CHECKPOINTS = "checkpoints";
 /** The folder of a run's best adapter. */
@@ -29,7 +32,7 @@ export const RUN_TENSORBOARD = "tensorboard";
 /** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
 export const RUN_FILES: readonly string[] = [
   ...ADAPTER_FILES,
-  "metrics.jsonl",
+  RUN_METRICS,
   RUN_TENSORBOARD,
   CHECKPOINTS,
   BEST,

@@ -1,6 +1,7 @@
 import { type AdapterConfig, type Budget, trainedOnText } from "#adapters";
 import type { LoraSummary } from "#convert";
-import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
+import { describeBytes, describeCount } from "#core";
+import { formatInteger } from "./numbers.ts";
 
 const LETTERS: Readonly<Record<string, string>> = {
   equivalentRank: "e",
@@ -46,9 +47,9 @@ export function budgetText(
   { trainable, bytes, lora, ratio }: Budget,
   { parameters }: { readonly parameters: number },
 ): string {
-  const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${formatBytes(bytes.float32)}`;
+  const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${describeBytes(bytes.float32)}`;
   if (trainable === lora.trainable) return cost;
-  return `${cost}; LoRA of the same rank: ${formatCount(lora.trainable)} in ${formatBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)}× as many`;
+  return `${cost}; LoRA of the same rank: ${describeCount(lora.trainable)} in ${describeBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)}× as many`;
 }
 
 /** "rank 8, alpha 16; on q, k, v". */

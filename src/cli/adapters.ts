@@ -1,9 +1,9 @@
 import { basename } from "node:path";
 import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#adapters";
-import { choice, integer, MosError, type SettingValues, steadyNow, text } from "#core";
+import { choice, describeCount, integer, MosError, type SettingValues, steadyNow, text } from "#core";
 import { metricsToTensorboard } from "#training";
 import { defineCommand, group } from "./command.ts";
-import { counted, formatCount } from "./numbers.ts";
+import { counted } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { note, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
 
@@ -104,7 +104,7 @@ function list(adapters: readonly ListedAdapter[]): void {
   const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
     shown(name),
     adapter === undefined ? "–" : `${adapter.config.method} ${adapter.config.rank}`,
-    adapter === undefined ? "–" : formatCount(adapter.parameters),
+    adapter === undefined ? "–" : describeCount(adapter.parameters),
     shown(adapter?.base.name ?? "–"),
     adapter === undefined ? "–" : dayOf(adapter.changedAt),
     versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),

@@ -1,6 +1,6 @@
 import { basename, join, resolve } from "node:path";
-import { type Inspection, inspectAdapter } from "#adapters";
-import { MosError, type SettingValues, text } from "#core";
+import { ADAPTER_CONFIG, type Inspection, inspectAdapter } from "#adapters";
+import { describeBytes, MosError, type SettingValues, text } from "#core";
 import { listFolder, pathExists } from "#files";
 import { looksLikeRepository, resolveCached } from "#hub";
 import { inspectModel, readModelConfig } from "#models";
@@ -9,7 +9,7 @@ import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
 import { configPath, hubOfUser, usableAdapter, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
-import { formatBytes, formatInteger } from "./numbers.ts";
+import { formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
 
@@ -59,7 +59,7 @@ async function modelAt(path: string): Promise<string | undefined> {
   if (path.toLowerCase().endsWith(".gguf")) return path;
   if (!(await pathExists(path)))
     return looksLikeRepository(path) ? (await resolveCached(path, await hubOfUser()))?.path : undefined;
-  if (await pathExists(join(path, "adapter_config.json"))) return undefined;
+  if (await pathExists(join(path, ADAPTER_CONFIG))) return undefined;
   const names = await listFolder(path).catch(() => []);
   return names.some((name) => name === "config.json" || name.endsWith(".gguf")) ? path : undefined;
 }
@@ -91,7 +91,7 @@ function inspectionText(folder: string, inspection: Inspection): string {
 
 function facts(folder: string, { adapter, base, budget, geometry }: Inspection): string {
   const { trainable, bytes, ratio } = budget;
-  const cost = `${formatInteger(trainable)} parameters, ${formatBytes(bytes.float32)} in float32`;
+  const cost = `${formatInteger(trainable)} parameters, ${describeBytes(bytes.float32)} in float32`;
   const fingerprint =
     base.fingerprint === undefined ? ", without a fingerprint" : ` (${base.fingerprint.slice(0, 19)}…)`;
   return labelled([

@@ -1,13 +1,15 @@
 // What has to be there before work begins: models and engines, with lines that show how far they are.
+
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { adapterInUse, unfinishedText } from "#adapters";
+import { describeBytes } from "#core";
 import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { given } from "./common-options.ts";
-import { counted, formatBar, formatBytes, formatDuration, formatRate } from "./numbers.ts";
+import { counted, formatBar, formatDuration, formatRate } from "./numbers.ts";
 import { type LiveLine, liveLine, note } from "./terminal.ts";
 
 /** The hub as the user's environment has it. */
@@ -38,8 +40,8 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
         startedAt = now();
         receivedBefore = event.doneBytes;
         line.print(
-          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${formatBytes(event.totalBytes)}` +
-            (event.doneBytes > 0 ? `, ${formatBytes(event.doneBytes)} already downloaded` : ""),
+          `${event.repository} at ${event.commit.slice(0, 12)}: ${counted(event.files.length, "file")}, ${describeBytes(event.totalBytes)}` +
+            (event.doneBytes > 0 ? `, ${describeBytes(event.doneBytes)} already downloaded` : ""),
         );
         return;
       case "progress": {
@@ -47,7 +49,7 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
         const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
         line.update([
           shareOf(doneBytes / totalBytes),
-          `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
+          `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)}`,
           formatRate(rate, "bytes"),
           `${formatDuration((totalBytes - doneBytes) / rate)} left`,
           event.path,
@@ -114,7 +116,7 @@ function readBytes(
 ): readonly [string, ...string[]] {
   const share = done / Math.max(1, total);
   const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
-  return [shareOf(share), `${left} left`, `${formatBytes(done)} of ${formatBytes(total)}`];
+  return [shareOf(share), `${left} left`, `${describeBytes(done)} of ${describeBytes(total)}`];
 }
 
 const named = (name: string, [first, ...others]: readonly [string, ...string[]]): readonly string[] => [

@@ -1,10 +1,10 @@
 import { trainedOnText } from "#adapters";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
-import { type SettingValues, text } from "#core";
+import { describeBytes, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
 import { findModel, usableAdapter } from "./loading.ts";
-import { counted, formatBar, formatBytes, formatDuration } from "./numbers.ts";
+import { counted, formatBar, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import {
   listenForInterrupt,
@@ -98,7 +98,7 @@ function progressText(now: () => number): (event: MergeEvent) => readonly string
         const share = event.doneBytes / event.totalBytes;
         const seconds = (now() - startedAt) / 1000;
         const left = seconds < 1 ? [] : [`${formatDuration(seconds * (1 / share - 1))} left`];
-        const written = `${formatBytes(event.doneBytes)} of ${formatBytes(event.totalBytes)}`;
+        const written = `${describeBytes(event.doneBytes)} of ${describeBytes(event.totalBytes)}`;
         return [`${formatBar(share, 10)} ${written}`, ...left, event.name];
       }
       default:
@@ -115,7 +115,7 @@ function mergedText(
   return [
     labelled([
       ["merged", `${adapter} into ${model}`],
-      ["weights", `${formatBytes(bytes)} of ${dtype} in ${counted(files.length, "file")}`],
+      ["weights", `${describeBytes(bytes)} of ${dtype} in ${counted(files.length, "file")}`],
       ...(replaced.length === 0
         ? []
         : [

@@ -1,9 +1,11 @@
 // What `mos inspect` shows of a model, and what others say of its answers.
+
 import { basename } from "node:path";
+import { describeBytes, describeCount } from "#core";
 import { type AnswerDefaults, samplingBy } from "#inference";
 import type { ModelInspection } from "#models";
 import { flagName } from "./command.ts";
-import { counted, formatBytes, formatCount, formatInteger } from "./numbers.ts";
+import { counted, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 
 /** Facts, types of the tensors, and bytes under each base dtype. */
@@ -22,7 +24,7 @@ function facts({ path, config, parameters, format, fingerprint, identity }: Mode
     ["format", format === "gguf" ? "GGUF" : "Hugging Face folder"],
     [
       "shape",
-      `${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${formatCount(parameters)} parameters`,
+      `${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${describeCount(parameters)} parameters`,
     ],
     [
       "",
@@ -40,8 +42,8 @@ function facts({ path, config, parameters, format, fingerprint, identity }: Mode
 
 function typeTable({ types }: ModelInspection): string {
   const rows = types.map(({ type, tensors, numbers, bytes, form, storedBytes }) => [
-    ...[type, formatInteger(tensors), formatInteger(numbers), formatBytes(bytes)],
-    ...[form, formatBytes(storedBytes)],
+    ...[type, formatInteger(tensors), formatInteger(numbers), describeBytes(bytes)],
+    ...[form, describeBytes(storedBytes)],
   ]);
   const head = ["type", "tensors", "numbers", "in the file", "as stored", "in memory"];
   return textTable([head, ...rows], { left: [0, 4] });
@@ -50,7 +52,7 @@ function typeTable({ types }: ModelInspection): string {
 function memoryTable({ memory }: ModelInspection): string {
   const rows = Object.entries(memory).map(([dtype, bytes]) => [
     dtype,
-    bytes === undefined ? "not possible" : formatBytes(bytes),
+    bytes === undefined ? "not possible" : describeBytes(bytes),
   ]);
   return textTable([["--base-dtype", "bytes"], ...rows], { left: [0] });
 }

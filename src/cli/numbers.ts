@@ -1,13 +1,5 @@
 // Numbers as people read them.
-
-const BYTE_UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
-const COUNT_UNITS = ["", " k", " M", " G", " T"] as const;
-
-/** Bytes in decimal units: 1536 is "1.54 kB", 270000000 is "270 MB". */
-export const formatBytes = (bytes: number): string => scale(bytes, BYTE_UNITS, " ");
-
-/** A count in three digits: 950 is "950", 4815162 is "4.82 M". */
-export const formatCount = (count: number): string => scale(count, COUNT_UNITS, "");
+import { describeBytes, describeCount } from "#core";
 
 /** All digits, in groups: 4815162 is "4,815,162". */
 export const formatInteger = (value: number): string => Math.round(value).toLocaleString("en-US");
@@ -27,7 +19,7 @@ export function formatDuration(seconds: number): string {
 /** A speed: `formatRate(1240, "tokens")` is "1.24 k tokens/s", `formatRate(3e6, "bytes")` is "3.00 MB/s". */
 export function formatRate(perSecond: number, unit: string): string {
   if (!Number.isFinite(perSecond)) return `? ${unit}/s`;
-  return unit === "bytes" ? `${formatBytes(perSecond)}/s` : `${formatCount(perSecond)} ${unit}/s`;
+  return unit === "bytes" ? `${describeBytes(perSecond)}/s` : `${describeCount(perSecond)} ${unit}/s`;
 }
 
 /** A bar of this many columns: `formatBar(0.5, 10)` is "#####-----". */
@@ -35,24 +27,6 @@ export function formatBar(fraction: number, width: number): string {
   const known = Number.isFinite(fraction) ? Math.min(1, Math.max(0, fraction)) : 0;
   const full = Math.floor(known * width);
   return "#".repeat(full) + "-".repeat(width - full);
-}
-
-/** Three significant digits and the unit of every third power of ten. */
-function scale(value: number, units: readonly string[], gap: string): string {
-  if (!Number.isFinite(value)) return "?";
-  let unit = 0;
-  let scaled = Math.abs(value);
-  while (scaled >= 999.5 && unit < units.length - 1) {
-    scaled /= 1000;
-    unit++;
-  }
-  const digits = unit === 0 && Number.isInteger(scaled) ? String(scaled) : threeDigits(scaled);
-  return `${value < 0 ? "-" : ""}${digits}${gap}${units[unit]}`;
-}
-
-function threeDigits(value: number): string {
-  if (value >= 99.95) return value.toFixed(0);
-  return value.toFixed(value >= 9.995 ? 1 : 2);
 }
 
 interface PairNames {

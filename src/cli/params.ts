@@ -9,7 +9,8 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import {
-  describeMemory,
+  describeBytes,
+  describeCount,
   fitsMemory,
   flag,
   freeMemory,
@@ -36,7 +37,7 @@ import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
 import { configPath } from "./loading.ts";
-import { formatBytes, formatCount, formatInteger } from "./numbers.ts";
+import { formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { sayJson, sayLine } from "./terminal.ts";
 
@@ -160,9 +161,9 @@ async function showMemory(options: Values): Promise<void> {
       `Training ${base.name}, ${batchSize} × ${formatInteger(maxLength)} tokens, base in ${kept}`,
       textTable([
         ["part", "memory"],
-        ...plan.parts.map(({ name, bytes }) => [name, describeMemory(bytes)]),
-        ["all", describeMemory(plan.bytes)],
-        ["free", describeMemory(free.bytes + free.resident)],
+        ...plan.parts.map(({ name, bytes }) => [name, describeBytes(bytes)]),
+        ["all", describeBytes(plan.bytes)],
+        ["free", describeBytes(free.bytes + free.resident)],
       ]),
       ...(rematerialise === "layers" ? ["Layers are recomputed in the backward pass."] : []),
       ...(fits ? [] : ["This machine does not have enough memory; mos train suggests settings that fit."]),
@@ -181,7 +182,7 @@ function paramsText(name: string, params: AdapterParams): string {
   const { trainable } = budget;
   return [
     labelled([
-      ["model", `${name}: ${formatCount(parameters)} parameters in ${layers} layers`],
+      ["model", `${name}: ${describeCount(parameters)} parameters in ${layers} layers`],
       ["adapter", adapterText(adapter)],
       [
         "trainable",
@@ -214,10 +215,10 @@ function sizeTable(params: AdapterParams): string {
   const beside = `LoRA r ${adapter.rank}`;
   const rows = PRECISIONS.map((precision) => {
     const bytes = budget.lora.bytes[precision];
-    const own = [precision, formatBytes(budget.bytes[precision]), formatInteger(fitting[precision])];
+    const own = [precision, describeBytes(budget.bytes[precision]), formatInteger(fitting[precision])];
     return budget.ratio === 1
       ? own
-      : [...own, formatBytes(bytes), formatInteger(Math.floor(BYTES_TO_FILL / bytes))];
+      : [...own, describeBytes(bytes), formatInteger(Math.floor(BYTES_TO_FILL / bytes))];
   });
   const head = ["one adapter", "file", "in 1 GB"];
   return textTable([budget.ratio === 1 ? head : [...head, `${beside}: file`, "in 1 GB"], ...rows]);
@@ -228,7 +229,7 @@ function presetTable(): string {
     const config = presetConfig(name);
     return [
       name,
-      formatCount(parameterCount(config)),
+      describeCount(parameterCount(config)),
       String(config.layers),
       formatInteger(config.hiddenSize),
       formatInteger(config.intermediateSize),
@@ -260,9 +261,9 @@ const memoryTable = (rows: readonly PaperTableRow[], precision: Precision): stri
     [`adapters in ${precision}`, "rank", ...counts, "LoRA", ...counts],
     ...rows.map((row) => [
       ...nameOf(row),
-      ...(row.bytes?.[precision].map(formatBytes) ?? counts.map(() => "–")),
+      ...(row.bytes?.[precision].map(describeBytes) ?? counts.map(() => "–")),
       `r ${row.lora.rank}`,
-      ...row.lora.bytes[precision].map(formatBytes),
+      ...row.lora.bytes[precision].map(describeBytes),
     ]),
   ]);
 };

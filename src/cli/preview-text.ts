@@ -1,7 +1,8 @@
 // What mos train --dry-run says beside the first lines of a run: how long it takes, and examples token by token.
+import { describeCount } from "#core";
 import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
-import { counted, formatCount, formatDuration } from "./numbers.ts";
+import { counted, formatDuration } from "./numbers.ts";
 import { displayWidth, wrapText } from "./tables.ts";
 
 /** Between tokens. */
@@ -16,7 +17,7 @@ export function timeRows({
 }: RunPreview): readonly (readonly [string, string])[] {
   const time = [
     `about ${formatDuration(seconds)} on this machine at its current load`,
-    `${formatCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data`,
+    `${describeCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data`,
     `${counted(warmup, "step")} of warm-up`,
   ].join(" · ");
   return [["time", time], ...warnings.map(({ message }) => ["", `note: ${message}`] as const)];

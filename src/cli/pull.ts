@@ -1,9 +1,9 @@
-import { type SettingValues, text, texts } from "#core";
+import { describeBytes, type SettingValues, text, texts } from "#core";
 import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
 import { given, JSON_EVENTS, quiet } from "./common-options.ts";
 import { hubOfUser, pullProgress } from "./loading.ts";
-import { counted, formatBytes } from "./numbers.ts";
+import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import { listenForInterrupt, liveLine, MOS, nextText, sayJson, sayLine, shellWord } from "./terminal.ts";
 
@@ -65,7 +65,7 @@ export function pulledText(
   return [
     labelled([
       ["model", `${model.repository} at ${model.commit.slice(0, 12)} (${model.revision})`],
-      ["files", `${counted(model.files.length, "file")}, ${formatBytes(model.bytes)}`],
+      ["files", `${counted(model.files.length, "file")}, ${describeBytes(model.bytes)}`],
       ["place", model.path],
     ]),
     "",

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type SettingValues, text } from "#core";
+import { describeCount, type SettingValues, text } from "#core";
 import { openEngine } from "#inference";
 import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { JSON_EVENTS } from "./common-options.ts";
-import { formatCount, formatDuration } from "./numbers.ts";
+import { formatDuration } from "./numbers.ts";
 import { hasTwoColumns, labelled, twoColumns } from "./tables.ts";
 import {
   columnsOf,
@@ -150,7 +150,7 @@ async function answersOf(
 
 function introduction({ base, questions }: Quickstart, before: readonly string[]): string {
   return [
-    `The base is ${base.model.name}, a toy model with ${formatCount(parameterCount(base.model.config))} parameters that speaks simple English.`,
+    `The base is ${base.model.name}, a toy model with ${describeCount(parameterCount(base.model.config))} parameters that speaks simple English.`,
     "It knows nothing about one tenant, a lighthouse that is open to visitors:",
     "",
     ...questions.flatMap((question, i) => [`  ${question}`, `    ${before[i]}`]),

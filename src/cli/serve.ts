@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { trainedOnText } from "#adapters";
-import { describeMemory, describePlan, type SettingValues, text } from "#core";
+import { describeBytes, describePlan, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#server";
 import { templateSettings } from "#text";
@@ -9,7 +9,7 @@ import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import { counted, formatBytes, formatInteger } from "./numbers.ts";
+import { counted, formatInteger } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import {
   END_SECONDS,
@@ -177,7 +177,7 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
       ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${computeDtype}`],
       ...(plan === undefined
         ? []
-        : [["memory", `about ${describeMemory(plan.bytes)}: ${describePlan(plan)}`] as const]),
+        : [["memory", `about ${describeBytes(plan.bytes)}: ${describePlan(plan)}`] as const]),
       ...(adapters.length === 0 ? [["adapters", "none"] as const] : adapterRows(adapters, adapterMemory)),
       ...movedRows(moved(adapters)),
       ["sampling", defaultsText(engine.defaults)],
@@ -209,9 +209,9 @@ function adapterRows(
     return [
       [
         "adapters",
-        `${counted(group.length, "adapter")}: ${method} of rank ${rank}, ${formatBytes(residentBytes)} each`,
+        `${counted(group.length, "adapter")}: ${method} of rank ${rank}, ${describeBytes(residentBytes)} each`,
       ],
-      ["", `${held} of these fit into ${formatBytes(memory)}`],
+      ["", `${held} of these fit into ${describeBytes(memory)}`],
     ];
   });
 }

@@ -2,7 +2,8 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, extname } from "node:path";
 import { findAdapter } from "#adapters";
 import {
-  describeMemory,
+  describeBytes,
+  describeCount,
   flag,
   integer,
   listOf,
@@ -30,7 +31,7 @@ import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
-import { counted, formatBytes, formatCount, formatDuration, formatInteger } from "./numbers.ts";
+import { counted, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, timeRows } from "./preview-text.ts";
 import { commandText, labelled } from "./tables.ts";
 import {
@@ -287,7 +288,7 @@ function startRows(event: Start, options: Options): readonly (readonly [string, 
   const rows: (readonly [string, string])[] = [
     [
       "model",
-      `${model.name}: ${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${formatCount(parameters)} parameters`,
+      `${model.name}: ${counted(layers, "layer")} of width ${formatInteger(hiddenSize)}, ${describeCount(parameters)} parameters`,
     ],
     ["data", dataText(event.train, namesText(options.data))],
   ];
@@ -314,9 +315,9 @@ function memoryText({ plan, free, model, rematerialise }: Start, options: Option
   return [
     ...plan.parts.map(
       ({ name, bytes }) =>
-        `${name} ${describeMemory(bytes)}${name === "base" ? ` (${model.kept}, ${dtype})` : ""}`,
+        `${name} ${describeBytes(bytes)}${name === "base" ? ` (${model.kept}, ${dtype})` : ""}`,
     ),
-    `${describeMemory(plan.bytes)} of ${describeMemory(free.bytes + free.resident)} free`,
+    `${describeBytes(plan.bytes)} of ${describeBytes(free.bytes + free.resident)} free`,
     ...(rematerialise === "layers" ? ["layers recomputed in the backward pass to save memory"] : []),
   ].join(" · ");
 }
@@ -371,7 +372,7 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
   if (seconds > 0)
     rows.push([
       "trained",
-      `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${formatBytes(peakMemory())} of memory`,
+      `${counted(tokens, "token")} in ${formatDuration(seconds)}, ${formatInteger(tokens / seconds)} tokens/s, at most ${describeBytes(peakMemory())} of memory`,
     ]);
   rows.push(["files", `${stoppedAt === undefined ? options.out : folder}/`]);
   if (options.tensorboard) rows.push(["", `tensorboard --logdir ${shellWord(dirname(options.out))}`]);

@@ -1,10 +1,13 @@
 // How a training run is shown: the live line while it runs, its losses afterwards.
+
 import { join } from "node:path";
+import { RUN_METRICS } from "#adapters";
+import { describeBytes } from "#core";
 import { pathExists, readJsonLines } from "#files";
 import type { FinetuneEvent } from "#training";
 import { isTerminal, paint } from "./colour.ts";
 import { type CurvePoint, drawCurve } from "./curve.ts";
-import { formatBytes, formatDuration, formatInteger, formatRate } from "./numbers.ts";
+import { formatDuration, formatInteger, formatRate } from "./numbers.ts";
 import { heading, type LiveLine, sayJson, warningText } from "./terminal.ts";
 
 type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
@@ -65,7 +68,7 @@ export function trainProgress(steps: number): TrainProgress {
         ...next,
         ...(validation === undefined ? [] : [`validation ${validation.toFixed(3)}`]),
         `lr ${last.learningRate.toExponential(1)}`,
-        formatBytes(residentBytes),
+        describeBytes(residentBytes),
       ];
     },
   };
@@ -240,7 +243,7 @@ function pointOf(value: unknown): (CurvePoint & { readonly type: unknown }) | un
 export async function readHistory(folder: string): Promise<TrainHistory> {
   const steps: CurvePoint[] = [];
   const validation: CurvePoint[] = [];
-  const path = join(folder, "metrics.jsonl");
+  const path = join(folder, RUN_METRICS);
   if (await pathExists(path))
     for await (const { value } of readJsonLines(path)) {
       const point = pointOf(value);

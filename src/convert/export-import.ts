@@ -2,8 +2,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import {
-  ADAPTER_CONFIG,
-  ADAPTER_TENSORS,
+  ADAPTER_FILES,
   type Adapter,
   type BaseMarks,
   checkBase,
@@ -257,8 +256,6 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
   if (!overwrite) refuse(`${path} already exists; add --overwrite to replace it`);
 }
 
-const ADAPTER_FILES: ReadonlySet<string> = new Set([ADAPTER_CONFIG, ADAPTER_TENSORS]);
-
 /** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
 async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
@@ -268,7 +265,7 @@ async function checkFolderTarget(path: string, { overwrite, sources }: TargetOpt
   const names = await readdir(path).catch((cause: unknown) => {
     throw storageError(cause, path);
   });
-  const foreign = names.find((name) => !ADAPTER_FILES.has(name));
+  const foreign = names.find((name) => !ADAPTER_FILES.includes(name));
   if (foreign !== undefined)
     refuse(
       `${path} holds ${foreign}, which is not part of an adapter and would be lost; choose another folder`,

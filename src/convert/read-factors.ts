@@ -1,7 +1,7 @@
 // The tensors of an adapter_model.safetensors by the module they belong to, and the factors of a module: plain ones, and
 // those that the authors of MoS leave as pools with masks.
 // L layers · e rank that the pools pay for · r rank · l chunks of a vector.
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import type { SafetensorsFile } from "#files";
 import { isForPictures } from "#models";
 import { type Factors, maxNumbers } from "./assemble-lora.ts";
@@ -199,8 +199,6 @@ async function readVector(
   return result;
 }
 
-const countOf = (shape: readonly number[] = []): number => shape.reduce((product, size) => product * size, 1);
-
 /**
  * Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are
  * read.
@@ -210,10 +208,10 @@ export function checkExpansion(sites: Iterable<ModuleTensors>, file: Safetensors
   for (const { parts } of sites) {
     const shapeOf = (part: ModulePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
     if (!parts.has("lora_pair_mask")) continue;
-    expanded += countOf(shapeOf("lora_pair_mask")) * (shapeOf("lora_A")?.[1] ?? 0);
-    expanded += countOf(shapeOf("lora_pair_mask_B")) * (shapeOf("lora_B")?.[0] ?? 0);
+    expanded += sizeOf(shapeOf("lora_pair_mask") ?? []) * (shapeOf("lora_A")?.[1] ?? 0);
+    expanded += sizeOf(shapeOf("lora_pair_mask_B") ?? []) * (shapeOf("lora_B")?.[0] ?? 0);
   }
-  const most = maxNumbers([...file.tensors.values()].reduce((sum, { shape }) => sum + countOf(shape), 0));
+  const most = maxNumbers([...file.tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0));
   if (expanded > most)
     throw wrong(
       file,

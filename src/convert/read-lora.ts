@@ -1,4 +1,5 @@
 // A LoRA of Hugging Face PEFT, or of the code of the authors of MoS, → a plain LoRA of this package.
+
 import { join } from "node:path";
 import {
   ADAPTER_CONFIG,

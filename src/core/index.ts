@@ -5,7 +5,6 @@ export { type ErrorCode, MosError, oneLine, reasonOf } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export {
-  describeMemory,
   describePlan,
   expectMemory,
   fitsMemory,
@@ -36,4 +35,4 @@ export {
   texts,
 } from "./settings.ts";
 export { type Dim, DTYPE_BYTES, type DType, type Shape, sizeOf } from "./tensor-type.ts";
-export { describeBytes } from "./units.ts";
+export { describeBytes, describeCount } from "./units.ts";

@@ -29,17 +29,13 @@ export function memoryPlan(parts: Readonly<Record<string, number>>): MemoryPlan 
   };
 }
 
-/** Bytes in GB with one digit, or in smaller units: "13.5 GB", "270 MB". */
-export const describeMemory = (bytes: number): string =>
-  bytes < 999.5e6 ? describeBytes(bytes) : `${(bytes / 1e9).toFixed(1)} GB`;
-
-/** "base 3.9 GB, activations 1.2 GB". */
+/** "base 3.90 GB, activations 1.20 GB". */
 export const describePlan = ({ parts }: MemoryPlan): string =>
-  parts.map(({ name, bytes }) => `${name} ${describeMemory(bytes)}`).join(", ");
+  parts.map(({ name, bytes }) => `${name} ${describeBytes(bytes)}`).join(", ");
 
 /** A remedy in words, where its plan has room: "--base-dtype int4 (3.9 GB)". */
 export const remedyText = (options: string, plan: MemoryPlan | undefined): readonly string[] =>
-  plan === undefined ? [] : [`${options} (${describeMemory(plan.bytes)})`];
+  plan === undefined ? [] : [`${options} (${describeBytes(plan.bytes)})`];
 
 /** Share of what is free that a plan may take: the peak can be a little above the plan. */
 const USABLE = 0.97;
@@ -59,7 +55,7 @@ export interface ExpectMemoryOptions {
   /** What needs it, as the start of a sentence: "training llama-7b". */
   readonly what: string;
   readonly free: FreeMemory;
-  /** What would fit, in words: "--base-dtype int4 (3.9 GB)". Asked for only where the plan does not. */
+  /** What would fit, in words: "--base-dtype int4 (3.90 GB)". Asked for only where the plan does not. */
   readonly remedies: () => readonly string[];
 }
 
@@ -75,8 +71,8 @@ export function expectMemory(plan: MemoryPlan, { what, free, remedies }: ExpectM
   const reserve = plan.bytes <= total ? `, ${Math.round(100 * (1 - USABLE))} % of which are kept back` : "";
   throw new MosError(
     "memory",
-    `${what} needs ${plan.isPartial === true ? "more than" : "about"} ${describeMemory(plan.bytes)} (${describePlan(plan)}), ` +
-      `and ${describeMemory(total)} are free${LIMITS[free.limit]}${reserve}; ` +
+    `${what} needs ${plan.isPartial === true ? "more than" : "about"} ${describeBytes(plan.bytes)} (${describePlan(plan)}), ` +
+      `and ${describeBytes(total)} are free${LIMITS[free.limit]}${reserve}; ` +
       (found.length === 0 ? "no setting of it would fit here" : `what would fit: ${found.join(", or ")}`),
   );
 }

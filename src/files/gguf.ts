@@ -2,7 +2,7 @@
 // (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Read by our own checked cursor: every length is compared
 // with the file before use, and a message names the key or tensor that does not fit.
 
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import { openForReading, type ReadableFile } from "./atomic-files.ts";
 import {
   type BlockFormat,
@@ -79,8 +79,6 @@ const LONGEST_NAME = 1 << 10;
 const MAX_WEIGHTS = 2 ** 40;
 const CHUNK = 1 << 22;
 
-const countOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
-
 function readCounts(cursor: GgufCursor, path: string): { version: number; tensors: number; keys: number } {
   if (cursor.remaining < 24 || cursor.uint32("the magic number") !== MAGIC)
     throw new MosError("bad_model", `${path}: this is not a GGUF file (it does not begin with "GGUF")`);
@@ -101,7 +99,7 @@ function readTensor(cursor: GgufCursor, path: string): readonly [string, GgufTen
   if (rank > 4) throw new MosError("bad_model", `${path}: ${where} has ${rank} dimensions; at most 4 exist`);
   const shape: number[] = [];
   for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MAX_WEIGHTS));
-  if (countOf(shape) > MAX_WEIGHTS)
+  if (sizeOf(shape) > MAX_WEIGHTS)
     throw new MosError("bad_model", `${path}: ${where} claims the impossible shape [${shape.join(", ")}]`);
   const type = cursor.uint32(`the type of ${where}`);
   const offset = cursor.count(`the offset of ${where}`, Number.MAX_SAFE_INTEGER);
@@ -133,7 +131,7 @@ function checkedSize(name: string, { type, shape }: GgufTensor, path: string): n
       "bad_model",
       `${path}: tensor "${name}" has rows of ${row}, but ${type} stores blocks of ${format.blockSize}`,
     );
-  return (countOf(shape) / format.blockSize) * format.bytes;
+  return (sizeOf(shape) / format.blockSize) * format.bytes;
 }
 
 function placeTensors(
@@ -174,9 +172,9 @@ async function dequantizeTensor(
   { shape, offset: start, range }: GgufTensor & { readonly range: NumberRange | undefined },
   format: BlockFormat,
 ): Promise<Float32Array> {
-  const { begin, end } = range ?? { begin: 0, end: countOf(shape) };
+  const { begin, end } = range ?? { begin: 0, end: sizeOf(shape) };
   const offset = start + (begin / format.blockSize) * format.bytes; // rows are whole blocks
-  const result = new Float32Array(Math.min(end, countOf(shape)) - begin);
+  const result = new Float32Array(Math.min(end, sizeOf(shape)) - begin);
   const blocks = result.length / format.blockSize;
   const step = Math.min(blocks, Math.ceil(CHUNK / format.bytes));
   const buffer = new Uint8Array(step * format.bytes);

@@ -9,7 +9,7 @@ import { MosError, steadyNow } from "#core";
 import { isDiskFull, storageError, systemCode } from "./system-error.ts";
 import { hasEnded, isTouched, keepAlive, thisWriter } from "./writer.ts";
 
-const RUN = "running.json";
+const RUN_LOCK = "running.json";
 const CHANGE = ".changing.json";
 /** Longer than it takes to know that a lock of another machine was left by a crash. */
 const PATIENCE = 45_000;
@@ -136,7 +136,7 @@ function inUse(folder: string, holder: Awaited<ReturnType<typeof holderOf>>): Mo
   return new MosError(
     "bad_option",
     `the folder ${folder} is in use${by}: ` +
-      `wait for it, or choose another --out. If nothing runs there any more, remove ${join(folder, RUN)}`,
+      `wait for it, or choose another --out. If nothing runs there any more, remove ${join(folder, RUN_LOCK)}`,
   );
 }
 
@@ -149,7 +149,7 @@ function inUse(folder: string, holder: Awaited<ReturnType<typeof holderOf>>): Mo
  * await using _lock = await lockFolder(out);
  */
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
-  const path = resolve(folder, RUN);
+  const path = resolve(folder, RUN_LOCK);
   const lock = await take(path, (isHeld) => isHeld);
   if (lock === undefined) throw inUse(folder, await holderOf(path));
   return lock;

@@ -1,7 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { describeBytes } from "#core";
 import { expectSpace } from "./space.ts";
 
 vi.mock("node:fs/promises", { spy: true });
@@ -31,13 +30,3 @@ test("a file system that reports no size counts as large enough; one that cannot
     message: expect.stringContaining(`${here}: permission denied`),
   });
 });
-
-test.each([
-  [0, "0 bytes"],
-  [999, "999 bytes"],
-  [27_800, "28 kB"],
-  [999_499, "999 kB"],
-  [999_500, "1.0 MB"],
-  [270e6, "270 MB"],
-  [5e15, "5000 TB"],
-])("%d bytes are shown as %s", (bytes, text) => expect(describeBytes(bytes)).toBe(text));

@@ -1,5 +1,5 @@
 // Storage formats of base weights, and the tensors that each consists of.
-import { DTYPE_BYTES, type DType } from "#core";
+import { DTYPE_BYTES, type DType, sizeOf } from "#core";
 
 /** One number for each weight: what files call F32, F16 and BF16. */
 export interface PlainForm {
@@ -93,7 +93,4 @@ export function weightParts(form: WeightForm, shape: readonly number[]): readonl
 
 /** Bytes of a weight of this form. */
 export const weightBytes = (form: WeightForm, shape: readonly number[]): number =>
-  weightParts(form, shape).reduce(
-    (sum, part) => sum + part.shape.reduce((a, b) => a * b, 1) * DTYPE_BYTES[part.dtype],
-    0,
-  );
+  weightParts(form, shape).reduce((sum, part) => sum + sizeOf(part.shape) * DTYPE_BYTES[part.dtype], 0);

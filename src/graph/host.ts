@@ -13,8 +13,6 @@ export interface HostArray {
 type HostOp = (inputs: readonly HostArray[], node: Node) => readonly TensorData[];
 
 const knownShape = (shape: Shape): readonly number[] => shape.map((dim) => sizeOf([dim]));
-const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
-
 const unsupported = (what: string): MosError =>
   new MosError("unsupported", `${what} cannot be computed on the host; compile a program for it`);
 
@@ -41,9 +39,9 @@ function blocksOf(
   axis: number,
 ): { readonly outer: number; readonly size: number; readonly inner: number } {
   return {
-    outer: product(shape.slice(0, axis)),
+    outer: sizeOf(shape.slice(0, axis)),
     size: shape[axis] ?? 1,
-    inner: product(shape.slice(axis + 1)),
+    inner: sizeOf(shape.slice(axis + 1)),
   };
 }
 
@@ -165,20 +163,20 @@ const OPS: ReadonlyMap<string, HostOp> = new Map<string, HostOp>([
 
 /** The results so far. An op that appears several times with the same inputs is computed once. */
 class HostEvaluation {
-  private readonly feeds: ReadonlyMap<string, HostArray>;
-  private readonly results = new Map<Node, readonly HostArray[]>();
-  private readonly known = new Map<string, readonly HostArray[]>();
-  private readonly identities = new Map<TensorData, number>();
+  readonly #feeds: ReadonlyMap<string, HostArray>;
+  readonly #results = new Map<Node, readonly HostArray[]>();
+  readonly #known = new Map<string, readonly HostArray[]>();
+  readonly #identities = new Map<TensorData, number>();
 
   constructor(feeds: ReadonlyMap<string, HostArray>) {
-    this.feeds = feeds;
+    this.#feeds = feeds;
   }
 
   valueOf({ source, shape }: Value): HostArray {
     if (source.kind === "constant") return { shape: knownShape(shape), data: source.data };
     if (source.kind === "file") throw unsupported("a constant in a file");
     const found =
-      source.kind === "leaf" ? this.feeds.get(source.name) : this.results.get(source.node)?.[source.index];
+      source.kind === "leaf" ? this.#feeds.get(source.name) : this.#results.get(source.node)?.[source.index];
     if (found !== undefined && found.shape.join() === shape.join()) return found;
     const name = source.kind === "leaf" ? `leaf ${source.name}` : source.node.op;
     throw new MosError(
@@ -192,17 +190,17 @@ class HostEvaluation {
     const run = domain === "" ? OPS.get(op) : undefined;
     if (run === undefined) throw unsupported(`the op ${op}`);
     const inputs = node.inputs.flatMap((input) => (input === undefined ? [] : [this.valueOf(input)]));
-    const key = `${op} ${JSON.stringify([attributes, outputs, inputs.map((input) => this.identify(input))])}`;
+    const key = `${op} ${JSON.stringify([attributes, outputs, inputs.map((input) => this.#identify(input))])}`;
     const found =
-      this.known.get(key) ??
+      this.#known.get(key) ??
       run(inputs, node).map((data, i) => ({ shape: knownShape(outputs[i]?.shape ?? []), data }));
-    this.known.set(key, found);
-    this.results.set(node, found);
+    this.#known.set(key, found);
+    this.#results.set(node, found);
   }
 
-  private identify({ data, shape }: HostArray): readonly number[] {
-    const identity = this.identities.get(data) ?? this.identities.size;
-    this.identities.set(data, identity);
+  #identify({ data, shape }: HostArray): readonly number[] {
+    const identity = this.#identities.get(data) ?? this.#identities.size;
+    this.#identities.set(data, identity);
     return [identity, ...shape];
   }
 }

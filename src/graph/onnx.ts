@@ -127,7 +127,7 @@ class NamedGraph {
   nameOf({ source, shape, dtype }: Value): string {
     if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
     if (source.kind === "constant" || source.kind === "file")
-      return this.constantName({ source, shape, dtype });
+      return this.#constantName({ source, shape, dtype });
     const known = this.inputs.get(source.name);
     if (known === undefined) this.inputs.set(source.name, { shape, dtype });
     else if (known.dtype !== dtype || known.shape.join() !== shape.join())
@@ -143,7 +143,7 @@ class NamedGraph {
     return [...folders][0];
   }
 
-  private constantName(value: Value): string {
+  #constantName(value: Value): string {
     const { source } = value;
     const known = this.names.get(source);
     if (known !== undefined) return known;

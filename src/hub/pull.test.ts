@@ -193,7 +193,7 @@ test("refuses a file with a wrong digest, and removes it", async () => {
 test("small files are checked against git's digest", async () => {
   hub.content.set("config.json", Buffer.from('{"model_type":"other"'));
   await expect(run()).rejects.toThrowError(
-    failure("network", /closed the connection after 21 bytes of 22 bytes of config/),
+    failure("network", /closed the connection after 21 B of 22 B of config/),
   );
   hub.content.set("config.json", Buffer.from('{"model_type":"lLama"}'));
   await expect(run()).rejects.toThrowError(failure("network", /config\.json: what came has the git-sha1/));
@@ -225,7 +225,7 @@ test("a partial file that is too long is discarded", async () => {
 
 test("stops a server that sends more than it announced", async () => {
   hub.content.set("model.safetensors", Buffer.concat([WEIGHTS, WEIGHTS]));
-  await expect(run()).rejects.toThrowError(failure("network", /more than the 5\.0 MB/));
+  await expect(run()).rejects.toThrowError(failure("network", /more than the 5\.00 MB/));
 });
 
 test("the token goes to the endpoint and not to where it redirects", async () => {
@@ -373,7 +373,7 @@ test("a silent server is timed out and retried", async () => {
 
 test("checks free space before it starts", async () => {
   await expect(run("org/name", { freeBytes: async () => 1_000_000 })).rejects.toThrowError(
-    failure("storage", /what is still to be downloaded takes 5\.0 MB, but its disk has 1\.0 MB free/),
+    failure("storage", /what is still to be downloaded takes 5\.00 MB, but its disk has 1\.00 MB free/),
   );
   expect(resolves()).toEqual([]);
 });

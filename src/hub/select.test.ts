@@ -46,7 +46,7 @@ test("takes all shards with their index", () => {
 test("takes the only GGUF, or asks for one", () => {
   expect(names(["README.md", "a.gguf"])).toEqual({ kind: "gguf", files: ["a.gguf"] });
   expect(() => names(["a.Q4_1.gguf", "b/a.Q8_0.gguf"])).toThrowError(
-    error("bad_option", /2 GGUF files.*\n {2}o\/n:a\.Q4_1\.gguf {2}\(1\.5 GB\)\n {2}o\/n:b\/a\.Q8_0\.gguf/),
+    error("bad_option", /2 GGUF files.*\n {2}o\/n:a\.Q4_1\.gguf {2}\(1\.50 GB\)\n {2}o\/n:b\/a\.Q8_0\.gguf/),
   );
   expect(names(["a.gguf", "b/c.gguf"], "b/c.gguf")).toEqual({ kind: "gguf", files: ["b/c.gguf"] });
   expect(names(["a.Q4.gguf", "a.Q8.gguf", "config.json"], undefined, ["*Q8*", "config.json"])).toEqual({

@@ -78,6 +78,9 @@ export interface PrepareOptions {
   readonly store?: PackedStore;
 }
 
+/** Bytes of matrices in a program up to which a second program holds them again. */
+export const SECOND_COPY_LIMIT = 1e9;
+
 /** The embedding, by Hugging Face's name. */
 export const EMBEDDING = "model.embed_tokens.weight";
 

@@ -20,6 +20,7 @@ import {
   weightShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
+import { EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
 
 /** What decides how much memory an engine takes. */
@@ -53,9 +54,6 @@ const RUNTIME = 200e6;
 const RANK = 8;
 /** Rows of the largest step. */
 const ROWS = 512;
-/** Packed bases up to this size are part of two programs. */
-const SECOND_COPY = 1e9;
-const EMBEDDING = "model.embed_tokens.weight";
 
 /** In int8 the kernels keep scales and sums of blocks beside the codes, and the scales are there once more. */
 const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
@@ -103,7 +101,7 @@ function engineBaseBytes(
       plain += weightBytes(form, shape);
     if (isProduct && !staysPlain) packed += packedBytes(form, shape, computeDtype);
   }
-  return plain + packed * (packed <= SECOND_COPY ? 2 : 1);
+  return plain + packed * (packed <= SECOND_COPY_LIMIT ? 2 : 1);
 }
 
 /** An engine packs weights from what is kept; products in int8 are its own. */

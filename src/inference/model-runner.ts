@@ -11,7 +11,7 @@ import {
 } from "#graph";
 import type { ModelConfig } from "#models";
 import { AdapterSlots } from "./adapter-slots.ts";
-import type { BaseWeights } from "./base-weights.ts";
+import { type BaseWeights, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
 import { type CacheDtype, KVCache, type SlotRange } from "./kv-cache.ts";
 
@@ -30,9 +30,6 @@ const FEW_SLOTS = 2;
 
 /** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
 const COPY_LIMIT = 600e3;
-
-/** Bytes of matrices in a program up to which a second program holds them again. */
-const SECOND_COPY_LIMIT = 1e9;
 
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
 function canFuse({ config, constantBytes }: BaseWeights, device: Device): boolean {

@@ -1,5 +1,5 @@
 // From a model to a core on this thread. engine-process.ts runs it in a process of its own.
-import { type Adapter, expandFactors, expandOnHost, loadAdapter } from "#adapters";
+import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
 import type { FreeMemory } from "#core";
 import type { Device } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
@@ -66,7 +66,6 @@ export interface OpenCoreOptions {
   readonly keepFrom?: number;
 }
 
-const MERGE_LIMIT = 300e6;
 const KEEP_FROM = 32e6;
 /** Prompt tokens between two tokens of the slots that decode. */
 const PREFILL_CHUNK = 128;

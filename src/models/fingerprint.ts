@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import { encodeBfloat16 } from "#files";
 import type { ModelConfig } from "./config.ts";
 import { floatData, type Weight } from "./weight.ts";
@@ -175,7 +175,7 @@ export async function* fingerprintSteps(
   for (const [i, [name, shape]] of shapes.entries()) {
     if (signal?.aborted)
       throw new MosError("cancelled", `${path}: reading was stopped`, { cause: signal.reason });
-    const samples = sampler(shape.reduce((product, size) => product * size, 1));
+    const samples = sampler(sizeOf(shape));
     let begin = 0;
     for await (const part of model.readWeightParts(name)) {
       checkFinite(name, part, { where: path, begin });

@@ -9,6 +9,7 @@ import {
   CHECKPOINTS,
   RETRAINING,
   RUN_FILES,
+  RUN_METRICS,
   RUN_RECORD,
   RUN_TENSORBOARD,
   retrainingFolder,
@@ -72,7 +73,7 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
 }
 
 /** What a run that extends another one takes from it. */
-const CONTINUED = [CHECKPOINTS, BEST, "metrics.jsonl", RUN_TENSORBOARD];
+const CONTINUED = [CHECKPOINTS, BEST, RUN_METRICS, RUN_TENSORBOARD];
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {
@@ -129,7 +130,7 @@ export async function claimFolder(
 export async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
   const found: string[] = [];
   for (const name of RUN_FILES) if (await pathExists(join(out, name))) found.push(name);
-  if (found.includes(RUN_RECORD) || found.includes("adapter_config.json")) {
+  if (found.includes(RUN_RECORD) || found.includes(ADAPTER_CONFIG)) {
     if (overwrite) return;
     throw new MosError(
       "bad_option",

@@ -9,6 +9,7 @@ import {
   BEST,
   type Budget,
   CHECKPOINTS,
+  RUN_METRICS,
   replaceAdapter,
   saveAdapter,
   writeAdapterFiles,
@@ -221,7 +222,7 @@ export function runFiles(
   return {
     begin: async () => {
       await claimed?.begin();
-      metrics ??= await openMetrics(join(folder, "metrics.jsonl"), from);
+      metrics ??= await openMetrics(join(folder, RUN_METRICS), from);
       if (tensorboard) board ??= await openTensorboard(folder, { now: steadyNow });
       return {
         write: async (metric) => {

@@ -1,5 +1,6 @@
 // How long a step takes on this machine, found without the model: a model that is one layer thick, with weights of zeros and
 // its share of the vocabulary, makes real steps. The number of layers times its time is that of the whole one.
+import { sizeOf } from "#core";
 import {
   compile,
   type DType,
@@ -138,5 +139,5 @@ const ARRAYS: Readonly<Record<DType, (length: number) => TensorData>> = {
 
 function zeros({ shape, dtype }: LeafType, labels: number): HostTensor {
   const sizes = shape.map((dim) => (typeof dim === "number" ? dim : labels));
-  return { shape: sizes, data: ARRAYS[dtype](sizes.reduce((a, b) => a * b, 1)) };
+  return { shape: sizes, data: ARRAYS[dtype](sizeOf(sizes)) };
 }

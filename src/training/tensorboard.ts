@@ -3,7 +3,7 @@
 import { type FileHandle, open, rm, rmdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { RUN_TENSORBOARD } from "#adapters";
+import { RUN_METRICS, RUN_TENSORBOARD } from "#adapters";
 import { MosError } from "#core";
 import {
   listFolder,
@@ -93,7 +93,7 @@ export async function openTensorboard(run: string, { now }: TensorboardOptions):
     await append(versionRecord(now() / 1000));
     // a part of the run between two of these files may have gone without one, so that nothing of them is kept
     if (latest > 0) await append(restartRecord(now() / 1000, 0));
-    for await (const record of pastRecords(join(run, "metrics.jsonl"))) await append(record);
+    for await (const record of pastRecords(join(run, RUN_METRICS))) await append(record);
   } catch (error) {
     await handle.close();
     await rm(path, { force: true });
@@ -140,7 +140,7 @@ async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
  * console.log(await metricsToTensorboard("adapters/tenant")); // then: tensorboard --logdir adapters
  */
 export async function metricsToTensorboard(run: string, { now }: TensorboardOptions): Promise<string> {
-  const metrics = join(run, "metrics.jsonl");
+  const metrics = join(run, RUN_METRICS);
   if (!(await pathExists(metrics)))
     throw new MosError("not_found", `${metrics}: no such file; give the folder of a run of mos train`);
   const folder = join(run, RUN_TENSORBOARD);

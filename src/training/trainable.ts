@@ -1,16 +1,10 @@
-import { type Adapter, adapterHook, adapterLeaves } from "#adapters";
+import { type Adapter, adapterHook, adapterLeaves, MERGE_LIMIT } from "#adapters";
 import type { WeightForm } from "#files";
 import { plainLinear, type Site } from "#graph";
 import { feedsOf, floatTensors, formsOf, type LoadedModel, type ModelConfig, weightLeaves } from "#models";
 import { dropoutMask, maskBufferLength } from "./dropout.ts";
 import type { TrainableModel } from "./gradients.ts";
 import type { PlannedModel } from "./memory.ts";
-
-/**
- * Adapted weights are merged once per step (W + scale · B A) where the second copy of the linear layers is small: about
- * a tenth faster. Above this many numbers the adapter stays a branch beside W, as it does for products in int8.
- */
-const MERGE_LIMIT = 300e6;
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
 export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {

@@ -166,7 +166,7 @@ test.skipIf(!mountable)(
       ]);
       expect(small).toMatchObject({ code: 1, stdout: "" });
       expect(small.stderr).toMatch(
-        /the merged model takes 28 kB, but its disk has .* free; make room, or choose another folder\n$/,
+        /the merged model takes 28\.0 kB, but its disk has .* free; make room, or choose another folder\n$/,
       );
       expect(await readdir(disk)).toEqual([]);
       mount("-o", "remount,size=32k", disk);

@@ -9,7 +9,7 @@ import {
   methodOf,
   type TensorSpec,
 } from "#adapters";
-import { MosError } from "#core";
+import { MosError, sizeOf } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
 import type { ResidentDtype } from "./types.ts";
 
@@ -35,7 +35,7 @@ export interface SharedTensor {
   readonly bytes: number;
 }
 
-const lengthOf = ({ shape }: TensorSpec): number => shape.reduce((a, b) => a * b, 1);
+const lengthOf = ({ shape }: TensorSpec): number => sizeOf(shape);
 
 /** Trained numbers as the engine keeps them, frozen ones exactly, tables as narrow as their entries allow. */
 function formOf({ dtype, role, below }: TensorSpec, trained: ResidentDtype): StoredTensor["form"] {

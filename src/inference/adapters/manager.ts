@@ -64,48 +64,48 @@ const mayBeStale = (error: unknown): boolean =>
   error instanceof MosError && (error.code === "not_found" || error.code === "storage");
 
 class Manager implements AdapterManager {
-  private readonly options: AdapterManagerOptions;
-  private readonly registry: Registry;
-  private readonly resident: ResidentCache;
-  private readonly look: () => Promise<void>;
-  private timer: NodeJS.Timeout | undefined;
-  private closed = false;
-  private reported: readonly AdapterInfo[] = [];
-  private reportedRefused: readonly RefusedAdapter[] = [];
-  private listener: AdaptersListener | undefined;
+  readonly #options: AdapterManagerOptions;
+  readonly #registry: Registry;
+  readonly #resident: ResidentCache;
+  readonly #look: () => Promise<void>;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+  #reported: readonly AdapterInfo[] = [];
+  #reportedRefused: readonly RefusedAdapter[] = [];
+  #listener: AdaptersListener | undefined;
 
   constructor(options: AdapterManagerOptions) {
-    this.options = options;
-    this.registry = new Registry(options);
-    this.resident = new ResidentCache({ ...options, isRegistered: (digest) => this.registry.has(digest) });
-    this.look = oneAtATime(async () => {
-      await this.registry.look();
-      this.report();
+    this.#options = options;
+    this.#registry = new Registry(options);
+    this.#resident = new ResidentCache({ ...options, isRegistered: (digest) => this.#registry.has(digest) });
+    this.#look = oneAtATime(async () => {
+      await this.#registry.look();
+      this.#report();
     });
   }
 
   async open(): Promise<void> {
-    await this.registry.restore();
-    await this.registry.look(this.options.signal);
-    this.reported = this.registry.list();
-    this.reportedRefused = this.registry.refused();
-    this.schedule();
+    await this.#registry.restore();
+    await this.#registry.look(this.#options.signal);
+    this.#reported = this.#registry.list();
+    this.#reportedRefused = this.#registry.refused();
+    this.#schedule();
   }
 
   list(): readonly AdapterInfo[] {
-    return this.registry.list();
+    return this.#registry.list();
   }
 
   refused(): readonly RefusedAdapter[] {
-    return this.registry.refused();
+    return this.#registry.refused();
   }
 
   onChange(listener: AdaptersListener): void {
-    this.listener = listener;
+    this.#listener = listener;
   }
 
   async refresh(): Promise<readonly AdapterInfo[]> {
-    await this.look();
+    await this.#look();
     return this.list();
   }
 
@@ -114,13 +114,13 @@ class Manager implements AdapterManager {
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<AdapterLease> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (this.closed || signal?.aborted === true)
+      if (this.#closed || signal?.aborted === true)
         throw new MosError("cancelled", `the request for adapter ${JSON.stringify(name)} was cancelled`);
-      const adapter = this.registry.get(name);
-      const pinned = await this.pin(adapter, signal);
-      if (pinned !== undefined) return leaseOf(adapter, pinned, this.options.geometry);
-      this.registry.doubt(name);
-      await this.look();
+      const adapter = this.#registry.get(name);
+      const pinned = await this.#pin(adapter, signal);
+      if (pinned !== undefined) return leaseOf(adapter, pinned, this.#options.geometry);
+      this.#registry.doubt(name);
+      await this.#look();
     }
     throw new MosError(
       "busy",
@@ -130,63 +130,60 @@ class Manager implements AdapterManager {
 
   stats(): ReturnType<AdapterManager["stats"]> {
     return {
-      registered: this.registry.list().length,
-      resident: this.resident.count,
-      residentBytes: this.resident.bytes,
-      residentLimit: this.options.limitBytes,
-      ...this.resident.counts,
-      failures: this.registry.failures,
+      registered: this.#registry.list().length,
+      resident: this.#resident.count,
+      residentBytes: this.#resident.bytes,
+      residentLimit: this.#options.limitBytes,
+      ...this.#resident.counts,
+      failures: this.#registry.failures,
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.closed = true;
-    clearTimeout(this.timer);
-    await this.resident.clear();
-    await this.registry.close();
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#resident.clear();
+    await this.#registry.close();
   }
 
   /** Undefined where the folder has changed since it was scanned. */
-  private async pin(
-    adapter: RegisteredAdapter,
-    signal: AbortSignal | undefined,
-  ): Promise<Pinned | undefined> {
+  async #pin(adapter: RegisteredAdapter, signal: AbortSignal | undefined): Promise<Pinned | undefined> {
     try {
-      return await this.resident.pin(adapter, signal);
+      return await this.#resident.pin(adapter, signal);
     } catch (error) {
       if (mayBeStale(error)) return undefined;
       if (!isBroken(error)) throw error;
       // it may be a mixture of two contents
       const now = await folderVersion(adapter.path).catch(() => undefined);
       if (now?.text !== adapter.version) return undefined;
-      throw this.strikeOut(adapter, error);
+      throw this.#strikeOut(adapter, error);
     }
   }
 
-  private strikeOut(adapter: RegisteredAdapter, cause: MosError): MosError {
-    const failure = this.registry.fail(adapter, cause);
-    this.report();
+  #strikeOut(adapter: RegisteredAdapter, cause: MosError): MosError {
+    const failure = this.#registry.fail(adapter, cause);
+    this.#report();
     return failure;
   }
 
-  private report(): void {
-    if (this.closed) return;
-    this.resident.dropUnregistered();
+  #report(): void {
+    if (this.#closed) return;
+    this.#resident.dropUnregistered();
     const [list, refused] = [this.list(), this.refused()];
-    if (sameList(list, this.reported) && sameRefused(refused, this.reportedRefused)) return;
-    this.reported = list;
-    this.reportedRefused = refused;
-    this.listener?.(list, refused);
+    if (sameList(list, this.#reported) && sameRefused(refused, this.#reportedRefused)) return;
+    this.#reported = list;
+    this.#reportedRefused = refused;
+    this.#listener?.(list, refused);
   }
 
-  private schedule(): void {
-    const seconds = this.options.pollSeconds ?? POLL_SECONDS;
-    if (seconds === 0 || this.closed) return;
-    this.timer = setTimeout(() => {
+  #schedule(): void {
+    const seconds = this.#options.pollSeconds ?? POLL_SECONDS;
+    if (seconds === 0 || this.#closed) return;
+    this.#timer = setTimeout(() => {
       // a folder that cannot be listed now is scanned again later; until then the list stays as it was
-      this.look()
+      this.#look()
         .catch(() => undefined)
-        .finally(() => this.schedule());
+        .finally(() => this.#schedule());
     }, seconds * 1000).unref();
   }
 }

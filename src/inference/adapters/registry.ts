@@ -63,83 +63,83 @@ type RegistryOptions = Pick<
 
 export class Registry {
   failures = 0;
-  private readonly options: RegistryOptions;
-  private states: ReadonlyMap<string, State> = new Map();
+  readonly #options: RegistryOptions;
+  #states: ReadonlyMap<string, State> = new Map();
   /** Adapters whose folders an operator named as `fileNameOf` does not. */
-  private oddlyNamed: ReadonlySet<string> = new Set();
-  private infos: readonly AdapterInfo[] = [];
+  #oddlyNamed: ReadonlySet<string> = new Set();
+  #infos: readonly AdapterInfo[] = [];
   /** Folders without an adapter, which requests do not know. */
-  private empty: readonly RefusedAdapter[] = [];
-  private digests: ReadonlySet<string> = new Set();
-  private repairing: Promise<void> | undefined;
+  #empty: readonly RefusedAdapter[] = [];
+  #digests: ReadonlySet<string> = new Set();
+  #repairing: Promise<void> | undefined;
 
   constructor(options: RegistryOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   list(): readonly AdapterInfo[] {
-    return this.infos;
+    return this.#infos;
   }
 
   /** Sub-folders that cannot be used, and why, by name. */
   refused(): readonly RefusedAdapter[] {
-    const broken = [...this.states].flatMap(([name, state]) =>
+    const broken = [...this.#states].flatMap(([name, state]) =>
       "reason" in state ? [{ name, reason: state.reason }] : [],
     );
-    return [...broken, ...this.empty].sort((a, b) => (a.name < b.name ? -1 : 1));
+    return [...broken, ...this.#empty].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   has(digest: string): boolean {
-    return this.digests.has(digest);
+    return this.#digests.has(digest);
   }
 
   /** Throws `not_found`, `bad_adapter`. */
   get(name: string): RegisteredAdapter {
-    const state = this.states.get(name);
+    const state = this.#states.get(name);
     const error = errorOf(state);
     if (error !== undefined) throw error;
     const adapter = adapterOf(state);
     if (adapter !== undefined) return adapter;
-    const { source } = this.options;
+    const { source } = this.#options;
     if (typeof source !== "string" && Object.hasOwn(source, name))
       throw new MosError("not_found", `${source[name]}: no adapter here (there is no ${ADAPTER_CONFIG})`);
     // without their names, which the caller may not be allowed to know
     throw new MosError(
       "not_found",
-      `there is no adapter ${JSON.stringify(name.slice(0, 100))}; ${this.infos.length} are registered`,
+      `there is no adapter ${JSON.stringify(name.slice(0, 100))}; ${this.#infos.length} are registered`,
     );
   }
 
   /** Makes the next scan read this folder even if nothing about it seems to have changed. */
   doubt(name: string): void {
-    const adapter = adapterOf(this.states.get(name));
-    if (adapter !== undefined) this.put(name, { adapter, version: "" });
+    const adapter = adapterOf(this.#states.get(name));
+    if (adapter !== undefined) this.#put(name, { adapter, version: "" });
   }
 
   /** Marks an adapter whose content turned out to be broken, and returns the error. */
   fail({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
     this.failures++;
-    const state = this.failureOf(name, version, cause);
-    if (adapterOf(this.states.get(name))?.version === version) this.put(name, state);
-    this.publish();
+    const state = this.#failureOf(name, version, cause);
+    if (adapterOf(this.#states.get(name))?.version === version) this.#put(name, state);
+    this.#publish();
     return state.error;
   }
 
   async close(): Promise<void> {
-    await this.repairing;
+    await this.#repairing;
   }
 
   /** Does away with what killed writers left. */
   async restore(): Promise<void> {
-    const { source } = this.options;
+    const { source } = this.#options;
     if (typeof source === "string") await repairFolder(source);
   }
 
   /** Scans the folder. Throws `not_found`, `storage`, `cancelled`. */
   async look(signal?: AbortSignal): Promise<void> {
     // known names are checked one by one: a listing may fall between the two renames of a replacement
-    const before = this.states;
-    const listed = await this.names();
+    const before = this.#states;
+    const listed = await this.#names();
     const names = new Set([...listed, ...before.keys()]);
     const limited = limitConcurrency(FILES_AT_ONCE);
     const seen = await Promise.all(
@@ -147,114 +147,114 @@ export class Registry {
         limited(async () => {
           if (signal?.aborted === true)
             throw new MosError("cancelled", "interrupted while scanning adapters");
-          return [name, await this.stateOf(name, before.get(name))] as const;
+          return [name, await this.#stateOf(name, before.get(name))] as const;
         }),
       ),
     );
     const states = new Map<string, State>();
     for (const [name, found] of seen) {
       // a load may have found an error meanwhile, which holds for this version only
-      const [known, now] = [before.get(name), this.states.get(name)];
+      const [known, now] = [before.get(name), this.#states.get(name)];
       const isNews = found !== known && found?.version !== now?.version;
       const state = now === known || isNews ? found : now;
       if (state !== undefined) states.set(name, state);
     }
-    this.states = states;
-    this.empty = await this.emptyAmong(listed.filter((name) => !states.has(name)));
-    this.publish();
+    this.#states = states;
+    this.#empty = await this.#emptyAmong(listed.filter((name) => !states.has(name)));
+    this.#publish();
   }
 
-  private async emptyAmong(names: readonly string[]): Promise<readonly RefusedAdapter[]> {
-    if (typeof this.options.source !== "string") return []; // `get` says it
+  async #emptyAmong(names: readonly string[]): Promise<readonly RefusedAdapter[]> {
+    if (typeof this.#options.source !== "string") return []; // `get` says it
     const found: RefusedAdapter[] = [];
     for (const name of names) {
-      const path = this.pathOf(name);
+      const path = this.#pathOf(name);
       if (await isFolder(path)) found.push({ name, reason: await whyNoAdapter(path) });
     }
     return found;
   }
 
-  private async names(): Promise<readonly string[]> {
-    const { source } = this.options;
+  async #names(): Promise<readonly string[]> {
+    const { source } = this.#options;
     if (typeof source !== "string") return Object.keys(source);
     const found = await foldersIn(source);
-    if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.repairBeside(source);
+    if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.#repairBeside(source);
     const folders = new Set(found);
     const names = new Set(found.map(nameOfFile).filter(canBeName));
     // one that is being replaced is not listed; of two folders for one name, the one of `fileNameOf` counts
-    const before = [...this.oddlyNamed].filter((name) => this.states.has(name));
-    this.oddlyNamed = new Set([...names, ...before].filter((name) => !folders.has(fileNameOf(name))));
+    const before = [...this.#oddlyNamed].filter((name) => this.#states.has(name));
+    this.#oddlyNamed = new Set([...names, ...before].filter((name) => !folders.has(fileNameOf(name))));
     return [...names];
   }
 
   /** Not waited for: it waits for a server that is changing the folder, which may be waiting for this scan. */
-  private repairBeside(source: string): void {
-    this.repairing ??= repairFolder(source)
+  #repairBeside(source: string): void {
+    this.#repairing ??= repairFolder(source)
       .catch(() => undefined) // the next scan tries again
       .finally(() => {
-        this.repairing = undefined;
+        this.#repairing = undefined;
       });
   }
 
-  private pathOf(name: string): string {
-    const { source } = this.options;
+  #pathOf(name: string): string {
+    const { source } = this.#options;
     if (typeof source !== "string") return source[name] ?? "";
-    return join(source, this.oddlyNamed.has(name) ? name : fileNameOf(name));
+    return join(source, this.#oddlyNamed.has(name) ? name : fileNameOf(name));
   }
 
-  private async stateOf(name: string, before: State | undefined): Promise<State | undefined> {
-    const path = this.pathOf(name);
+  async #stateOf(name: string, before: State | undefined): Promise<State | undefined> {
+    const path = this.#pathOf(name);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const found = await this.tryState(name, path, before);
+      const found = await this.#tryState(name, path, before);
       if (found !== "changing") return found;
     }
     // it may still be loaded, or be read at the next scan
     if (adapterOf(before) !== undefined) return before;
     const cause = new MosError("storage", `${path}: the folder changed while being read`);
-    return this.failureOf(name, undefined, cause);
+    return this.#failureOf(name, undefined, cause);
   }
 
-  private async tryState(
+  async #tryState(
     name: string,
     path: string,
     before: State | undefined,
   ): Promise<State | undefined | "changing"> {
     let version: string | undefined;
     try {
-      version = (await folderVersion(path))?.text ?? (await this.betweenRenames(path, before));
+      version = (await folderVersion(path))?.text ?? (await this.#betweenRenames(path, before));
       if (version === undefined) return undefined;
       if (version === before?.version) return before;
       await using folder = await openAdapterFolder(path);
-      const adapter = await this.register(name, path, folder);
+      const adapter = await this.#register(name, path, folder);
       return (await folder.isCurrent()) ? { version: adapter.version, adapter } : "changing";
     } catch (cause) {
       const now = await folderVersion(path).catch(() => undefined);
       if (now?.text !== version) return "changing"; // what failed was a mixture of two contents
-      const state = this.failureOf(name, version, storageError(cause, path));
+      const state = this.#failureOf(name, version, storageError(cause, path));
       if (errorOf(before)?.message !== state.error.message) this.failures++;
       return state;
     }
   }
 
   /** A known adapter that is not there: it is being replaced right now, or it is gone. */
-  private async betweenRenames(path: string, before: State | undefined): Promise<string | undefined> {
+  async #betweenRenames(path: string, before: State | undefined): Promise<string | undefined> {
     if (before === undefined) return undefined;
     if (await pathExists(replacedName(path))) return before.version ?? "";
     return (await folderVersion(path))?.text;
   }
 
-  private failureOf(name: string, version: string | undefined, cause: MosError) {
+  #failureOf(name: string, version: string | undefined, cause: MosError) {
     // a file that is missing changes the version when it appears
     const lasting = ["bad_adapter", "unsupported", "not_found"].includes(cause.code);
-    const isNamed = typeof this.options.source === "string";
-    const reason = isNamed ? cause.message.replaceAll(this.pathOf(name), name) : cause.message;
+    const isNamed = typeof this.#options.source === "string";
+    const reason = isNamed ? cause.message.replaceAll(this.#pathOf(name), name) : cause.message;
     const message = `adapter ${JSON.stringify(name)} cannot be used: ${reason}`;
     const error = new MosError("bad_adapter", message, { cause });
     return { version: lasting ? version : undefined, error, reason };
   }
 
-  private async register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
-    const { geometry, dtype, fingerprint, identity, tokens, limitBytes, maxRank = Infinity } = this.options;
+  async #register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
+    const { geometry, dtype, fingerprint, identity, tokens, limitBytes, maxRank = Infinity } = this.#options;
     const { version } = folder;
     const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity, tokens });
     if (config.rank > maxRank)
@@ -280,13 +280,13 @@ export class Registry {
     return { info, config, path, version: version.text };
   }
 
-  private put(name: string, state: State): void {
-    this.states = new Map(this.states).set(name, state);
+  #put(name: string, state: State): void {
+    this.#states = new Map(this.#states).set(name, state);
   }
 
-  private publish(): void {
-    const adapters = [...this.states.values()].flatMap((state) => adapterOf(state) ?? []);
-    this.infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
-    this.digests = new Set(this.infos.map(({ digest }) => digest));
+  #publish(): void {
+    const adapters = [...this.#states.values()].flatMap((state) => adapterOf(state) ?? []);
+    this.#infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.#digests = new Set(this.#infos.map(({ digest }) => digest));
   }
 }

@@ -42,23 +42,23 @@ interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limi
 
 export class ResidentCache {
   readonly counts = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0 };
-  private readonly options: ResidentOptions;
+  readonly #options: ResidentOptions;
   /** The least recently used comes first. */
-  private readonly entries = new Map<string, Entry>();
-  private readonly shared = new SharedTensors();
-  private readonly limited = limitConcurrency(LOADS_AT_ONCE);
-  private ownBytes = 0;
+  readonly #entries = new Map<string, Entry>();
+  readonly #shared = new SharedTensors();
+  readonly #limited = limitConcurrency(LOADS_AT_ONCE);
+  #ownBytes = 0;
 
   constructor(options: ResidentOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   get bytes(): number {
-    return this.ownBytes + this.shared.bytes;
+    return this.#ownBytes + this.#shared.bytes;
   }
 
   get count(): number {
-    return [...this.entries.values()].filter(({ compact }) => compact !== undefined).length;
+    return [...this.#entries.values()].filter(({ compact }) => compact !== undefined).length;
   }
 
   /**
@@ -66,66 +66,66 @@ export class ResidentCache {
    * Throws `busy`, `bad_adapter`, `cancelled`, and what reading throws.
    */
   async pin(adapter: RegisteredAdapter, signal: AbortSignal | undefined): Promise<Pinned | undefined> {
-    const entry = this.entries.get(adapter.info.digest) ?? this.admit(adapter);
+    const entry = this.#entries.get(adapter.info.digest) ?? this.#admit(adapter);
     if (entry.compact === undefined) this.counts.misses++;
     else this.counts.hits++;
-    this.entries.delete(entry.digest);
-    this.entries.set(entry.digest, entry);
+    this.#entries.delete(entry.digest);
+    this.#entries.set(entry.digest, entry);
     entry.pins++; // before waiting, or another could evict it in between
     try {
       const loaded = entry.compact !== undefined || (await untilAborted(entry.loading, signal));
-      if (loaded && entry.compact !== undefined) return this.pinned(entry, entry.compact);
+      if (loaded && entry.compact !== undefined) return this.#pinned(entry, entry.compact);
     } catch (error) {
-      this.unpin(entry);
+      this.#unpin(entry);
       throw error;
     }
-    this.unpin(entry);
+    this.#unpin(entry);
     return undefined;
   }
 
   /** Frees contents that are no longer registered. */
   dropUnregistered(): void {
-    for (const entry of this.entries.values()) this.dropIfUnregistered(entry);
+    for (const entry of this.#entries.values()) this.#dropIfUnregistered(entry);
   }
 
   /** Waits for loads and frees everything; pinned adapters stay until their leases end. */
   async clear(): Promise<void> {
-    await Promise.allSettled([...this.entries.values()].map(({ loading }) => loading));
-    for (const entry of this.entries.values()) this.remove(entry);
+    await Promise.allSettled([...this.#entries.values()].map(({ loading }) => loading));
+    for (const entry of this.#entries.values()) this.#remove(entry);
   }
 
-  private pinned(entry: Entry, compact: CompactAdapter): Pinned {
+  #pinned(entry: Entry, compact: CompactAdapter): Pinned {
     const { seed } = compact.config;
     return {
       compact,
-      shared: new Map(entry.shared.map((tensor) => [tensor.spec.name, this.shared.get(tensor, seed)])),
-      release: () => this.unpin(entry),
+      shared: new Map(entry.shared.map((tensor) => [tensor.spec.name, this.#shared.get(tensor, seed)])),
+      release: () => this.#unpin(entry),
     };
   }
 
-  private unpin(entry: Entry): void {
+  #unpin(entry: Entry): void {
     entry.pins--;
-    this.dropIfUnregistered(entry);
+    this.#dropIfUnregistered(entry);
   }
 
-  private dropIfUnregistered(entry: Entry): void {
-    if (isIdle(entry) && !this.options.isRegistered(entry.digest)) this.remove(entry);
+  #dropIfUnregistered(entry: Entry): void {
+    if (isIdle(entry) && !this.#options.isRegistered(entry.digest)) this.#remove(entry);
   }
 
-  private remove(entry: Entry): void {
-    if (this.entries.get(entry.digest) !== entry) return;
-    this.entries.delete(entry.digest);
-    this.ownBytes -= entry.bytes;
-    this.shared.release(entry.shared);
+  #remove(entry: Entry): void {
+    if (this.#entries.get(entry.digest) !== entry) return;
+    this.#entries.delete(entry.digest);
+    this.#ownBytes -= entry.bytes;
+    this.#shared.release(entry.shared);
   }
 
   /** Makes room and starts the load. Throws `busy`. */
-  private admit(adapter: RegisteredAdapter): Entry {
+  #admit(adapter: RegisteredAdapter): Entry {
     const { info, config } = adapter;
-    const shared = sharedTensorsOf(config, this.options.geometry);
-    this.makeRoom(info.name, info.residentBytes, shared);
-    this.ownBytes += info.residentBytes;
-    this.shared.hold(shared);
+    const shared = sharedTensorsOf(config, this.#options.geometry);
+    this.#makeRoom(info.name, info.residentBytes, shared);
+    this.#ownBytes += info.residentBytes;
+    this.#shared.hold(shared);
     const entry: Entry = {
       digest: info.digest,
       bytes: info.residentBytes,
@@ -134,50 +134,50 @@ export class ResidentCache {
       compact: undefined,
       loading: Promise.resolve(false),
     };
-    this.entries.set(entry.digest, entry);
-    entry.loading = this.limited(() => this.load(adapter, entry));
+    this.#entries.set(entry.digest, entry);
+    entry.loading = this.#limited(() => this.#load(adapter, entry));
     // waiting callers get the error; without any it must not be an unhandled rejection
     entry.loading.catch(() => undefined);
     return entry;
   }
 
   /** Evicts what is idle until an adapter fits, or nothing where it would not fit even then. */
-  private makeRoom(name: string, own: number, shared: readonly SharedTensor[]): void {
-    const { limitBytes } = this.options;
-    const kept = [...this.entries.values()].filter((entry) => !isIdle(entry));
+  #makeRoom(name: string, own: number, shared: readonly SharedTensor[]): void {
+    const { limitBytes } = this.#options;
+    const kept = [...this.#entries.values()].filter((entry) => !isIdle(entry));
     if (bytesOf([...kept, { bytes: own, shared }]) > limitBytes)
       throw new MosError(
         "busy",
         `adapters in use take ${bytesOf(kept)} of the ${limitBytes} bytes for adapters, and ${JSON.stringify(name)} takes ${own}; try again later`,
       );
-    for (const entry of this.entries.values()) {
-      if (this.bytes + own + this.shared.missingBytes(shared) <= limitBytes) return;
+    for (const entry of this.#entries.values()) {
+      if (this.bytes + own + this.#shared.missingBytes(shared) <= limitBytes) return;
       if (!isIdle(entry)) continue;
-      this.remove(entry);
+      this.#remove(entry);
       this.counts.evictions++;
     }
   }
 
-  private async load(adapter: RegisteredAdapter, entry: Entry): Promise<boolean> {
-    const { now } = this.options;
+  async #load(adapter: RegisteredAdapter, entry: Entry): Promise<boolean> {
+    const { now } = this.#options;
     const start = now();
     try {
-      entry.compact = await this.read(adapter, entry);
+      entry.compact = await this.#read(adapter, entry);
     } finally {
-      if (entry.compact === undefined) this.remove(entry);
+      if (entry.compact === undefined) this.#remove(entry);
     }
     if (entry.compact === undefined) return false;
     this.counts.loads++;
     this.counts.loadSeconds += (now() - start) / 1000;
-    this.dropIfUnregistered(entry);
+    this.#dropIfUnregistered(entry);
     return true;
   }
 
-  private async read(
+  async #read(
     { info: { digest }, path, version }: RegisteredAdapter,
     entry: Entry,
   ): Promise<CompactAdapter | undefined> {
-    const { geometry, dtype } = this.options;
+    const { geometry, dtype } = this.#options;
     // only a digest of what is in memory says what will be parsed
     await using folder = await openAdapterFolder(path, { inMemory: true });
     if (folder.version.text !== version || (await folder.digest()) !== digest) return undefined;
@@ -186,7 +186,7 @@ export class ResidentCache {
     const byName = new Map(entry.shared.map((tensor) => [tensor.spec.name, tensor]));
     const loaded = await opened.read((spec, seed) => {
       const shared = byName.get(spec.name);
-      return this.shared.draw(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
+      return this.#shared.draw(shared ?? { key: spec.name, spec, bytes: 0 }, seed);
     });
     return await packAdapter(loaded, dtype);
   }
@@ -196,37 +196,37 @@ export class ResidentCache {
 export class SharedTensors {
   /** Of all that are held. */
   bytes = 0;
-  private readonly held = new Map<
+  readonly #held = new Map<
     string,
     { holders: number; tensor?: AdapterTensor; drawing?: Promise<AdapterTensor> }
   >();
 
   /** Bytes that holding these would add. */
   missingBytes(tensors: readonly SharedTensor[]): number {
-    return tensors.reduce((sum, { key, bytes }) => sum + (this.held.has(key) ? 0 : bytes), 0);
+    return tensors.reduce((sum, { key, bytes }) => sum + (this.#held.has(key) ? 0 : bytes), 0);
   }
 
   hold(tensors: readonly SharedTensor[]): void {
     this.bytes += this.missingBytes(tensors);
     for (const { key } of tensors) {
-      const found = this.held.get(key);
-      if (found === undefined) this.held.set(key, { holders: 1 });
+      const found = this.#held.get(key);
+      if (found === undefined) this.#held.set(key, { holders: 1 });
       else found.holders++;
     }
   }
 
   release(tensors: readonly SharedTensor[]): void {
     for (const { key, bytes } of tensors) {
-      const found = this.held.get(key);
+      const found = this.#held.get(key);
       if (found === undefined || --found.holders > 0) continue;
-      this.held.delete(key);
+      this.#held.delete(key);
       this.bytes -= bytes;
     }
   }
 
   /** Draws the content before it is asked for, a part at a time; those who wait for it share the work. */
   async draw({ key, spec }: SharedTensor, seed: number): Promise<AdapterTensor> {
-    const found = this.held.get(key);
+    const found = this.#held.get(key);
     if (found === undefined) return await drawSeeded(spec, seed);
     found.drawing ??= drawSeeded(spec, seed);
     found.tensor ??= await found.drawing;
@@ -235,7 +235,7 @@ export class SharedTensors {
 
   /** The content, drawn now where it was not before. */
   get({ key, spec }: SharedTensor, seed: number): AdapterTensor {
-    const found = this.held.get(key);
+    const found = this.#held.get(key);
     const tensor = found?.tensor ?? drawTensor(spec, seed);
     if (found !== undefined) found.tensor = tensor;
     return tensor;
