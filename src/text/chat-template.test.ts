@@ -224,9 +224,10 @@ describe("turns", () => {
 
   test("eight thousand turns take seconds", () => {
     const messages = Array.from({ length: 8000 }, (_, i) => (i % 2 === 0 ? user("Why?") : assistant("So.")));
-    const started = performance.now();
+    const before = process.cpuUsage();
     const pieces = chatTemplate({ tokenizer: chatMl }).renderTurns(messages);
-    expect(performance.now() - started).toBeLessThan(3000);
+    const { user: own, system } = process.cpuUsage(before); // the machine may be busy with others
+    expect((own + system) / 1000).toBeLessThan(3000);
     expect(pieces.filter(({ isAnswer }) => isAnswer)).toHaveLength(4000);
   });
 
