@@ -75,9 +75,7 @@ export {
 } from "./methods.ts";
 export {
   FLEETS,
-  type FleetBytes,
   PAPER_ROWS,
-  type PaperRow,
   type PaperTableRow,
   PRECISIONS,
   type Precision,
@@ -86,7 +84,6 @@ export {
 export {
   type AdapterParams,
   adapterParams,
-  type TypeParams,
 } from "./params.ts";
 export { alphaSetting, commonSettings } from "./settings.ts";
 export {

@@ -28,6 +28,7 @@ export const device = choice(DEVICES, { default: "cpu", help: "device to compute
 
 export const threads = integer({ min: 1, defaultText: "one per core", help: "compute threads" });
 
+/** The interpreter of `mos eval` and `mos score`. */
 export const python = text({
   placeholder: "path",
   help: "run HumanEval programs with this Python interpreter, without a sandbox",

@@ -1,6 +1,5 @@
 export { toLora } from "./assemble-lora.ts";
 export {
-  EXPORT_FORMATS,
   type ExportFormat,
   type ExportOptions,
   type ExportSummary,

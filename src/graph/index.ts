@@ -15,10 +15,9 @@ export {
   siteKey,
   withBias,
 } from "./linear-layers.ts";
-export { type SerializedProgram, type SerializeOptions, serialize } from "./onnx.ts";
+export { serialize } from "./onnx.ts";
 export {
   type AttentionBlock,
-  type AttentionOptions,
   attention,
   type PackedBlocksOptions,
   packedBlocks,
@@ -27,7 +26,6 @@ export {
 export {
   type AddedNorm,
   addRmsNorm,
-  type CachedAttentionOptions,
   fromCache,
   groupedAttention,
   toCache,
@@ -53,14 +51,11 @@ export {
   sub,
   tanh,
 } from "./ops/elementwise.ts";
-export { embed, gatherRows, inverseIndex, scatterRows } from "./ops/gather.ts";
+export { embed, gatherRows, inverseIndex } from "./ops/gather.ts";
 export { hadamard, hadamardRows } from "./ops/hadamard.ts";
 export {
-  type LowRank,
-  type LowRankLinearOptions,
   linear,
   lowRankLinear,
-  type MatmulOptions,
   matmul,
 } from "./ops/linear.ts";
 export { crossEntropy, type TokenLoss } from "./ops/loss.ts";
@@ -68,7 +63,6 @@ export { type NormOptions, rmsNorm } from "./ops/norm.ts";
 export {
   type BlockMatrix,
   type Nf4Matrix,
-  type PackedLinearOptions,
   type PackedMatrix,
   packedLinear,
 } from "./ops/packed.ts";
@@ -77,17 +71,13 @@ export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
 export {
   after,
   concat,
-  type PadOptions,
   padAxis,
   reshape,
-  type SliceOptions,
-  type SplitOptions,
   slice,
   split,
   splitDynamic,
   splitEqual,
   transpose,
-  zeros,
 } from "./ops/shape.ts";
 export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
 export { DEVICES, type Device, supports } from "./runtime/device.ts";
@@ -99,17 +89,11 @@ export {
   checkpoint,
   constant,
   type DType,
-  type FileRange,
   fileConstant,
-  int64s,
   leaf,
-  type Node,
   nodesOf,
-  type StoredWeight,
   scalar,
-  showShape,
   type TensorData,
   type Value,
-  withGradient,
   withRematerialisation,
 } from "./value.ts";

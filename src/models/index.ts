@@ -23,7 +23,6 @@ export {
   type InspectModelOptions,
   inspectModel,
   type ModelInspection,
-  type TypeUse,
 } from "./inspect-model.ts";
 export { type LoadedModel, loadModelText, loadWeights, type ModelFiles, openModel } from "./load.ts";
 export {

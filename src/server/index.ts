@@ -3,8 +3,6 @@ export {
   type ApiKey,
   type FineTuningLimits,
   hashOfKey,
-  type KeyFile,
-  type KeyFileOptions,
   type KeyLine,
   type KeyRing,
   keyLines,
@@ -12,17 +10,11 @@ export {
 } from "./auth.ts";
 export { findAdapter } from "./choices.ts";
 export type { ModelNotes, RequestContext, ServerApp, ServerExtension, ServerOptions } from "./context.ts";
-export { ApiError, type ApiErrorDetails } from "./errors.ts";
-export { expectFreePort, type Listening, type ListenOptions, listen } from "./http.ts";
-export { defaultLimits, type ServerLimits } from "./limits.ts";
-export type { RequestRecord, ServerLog } from "./metrics.ts";
-export {
-  openQuotas,
-  type QuotaKey,
-  type Quotas,
-  type StoredQuotaOptions,
-  type StoredQuotas,
-} from "./quotas.ts";
+export { ApiError } from "./errors.ts";
+export { listen } from "./http.ts";
+
+export type { ServerLog } from "./metrics.ts";
+
 export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
 export {
@@ -35,5 +27,5 @@ export {
   type ServeOptions,
   serve,
 } from "./serve.ts";
-export { type StorageWatch, watchStorage } from "./storage-watch.ts";
-export { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
+export { watchStorage } from "./storage-watch.ts";
+export { openCertificate, type TlsOptions } from "./tls.ts";

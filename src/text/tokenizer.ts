@@ -23,7 +23,9 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
   /** A token as the vocabulary spells it. */
   tokenOf(id: number): string | undefined;
+  /** Undefined where the vocabulary has no such token. */
   idOf(token: string): number | undefined;
+  /** True for tokens of control, such as the end of a turn. */
   isSpecial(id: number): boolean;
   /** The UTF-8 bytes that this token stands for, not to be changed; empty for an id outside the vocabulary. */
   bytesOf(id: number): Uint8Array;

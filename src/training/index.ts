@@ -14,24 +14,21 @@ export {
   type TrainableModel,
 } from "./gradients.ts";
 export {
-  expectRunMemory,
   keptAs,
   planMemory,
   type RunMemory,
-  type RunSize,
 } from "./memory-plan.ts";
 export { stepsOfEpochs } from "./micro-batches.ts";
-export type { ScheduleName } from "./optimizer.ts";
+
 export {
   type PreviewedLine,
   type PreviewedToken,
   type PreviewOptions,
-  type PreviewWarning,
   previewRun,
   type RunPreview,
 } from "./preview.ts";
 export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./run-plan.ts";
-export { type FinetuneEvent, KEPT_VERSIONS, type ModelSummary, type WarningReason } from "./run-results.ts";
+export { type FinetuneEvent, KEPT_VERSIONS } from "./run-results.ts";
 export {
   checkpointSettings,
   dataSettings,

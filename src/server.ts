@@ -1,0 +1,22 @@
+// Entry point mixture-of-shards/server: what a package needs that adds routes to the server.
+export {
+  ApiError,
+  type ApiKey,
+  bodyChunks,
+  checkedBy,
+  createServer,
+  type FineTuningLimits,
+  failed,
+  findAdapter,
+  hashOfKey,
+  jsonBody,
+  type ModelNotes,
+  ok,
+  type RequestContext,
+  type ServerApp,
+  type ServerExtension,
+  type ServerLog,
+  type ServerOptions,
+  security,
+  watchStorage,
+} from "#server";
