@@ -85,6 +85,7 @@ export {
   type SamplingOptions,
   type TextRequest,
   textStream,
+  unpackLogprobs,
 } from "#inference";
 export {
   type BaseDtype,

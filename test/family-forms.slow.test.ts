@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { GgufType } from "#files";
-import { openEngine } from "#inference";
+import { openEngine, unpackLogprobs } from "#inference";
 import { type BaseDtype, type PresetName, presetConfig } from "#models";
 import { type PaddedTokenizer, paddedTokenizer, SPECIAL } from "../scripts/random-model/padded-tokenizer.ts";
 import { resizedConfig } from "../scripts/random-model/resized-config.ts";
@@ -62,7 +62,7 @@ async function servingDifference(model: string, baseDtype: BaseDtype): Promise<n
   await using engine = await openEngine({ model, ...options, weightCache: false });
   const found: number[] = [];
   for await (const event of engine.submit({ prompt: TOKENS, maxTokens: 1, promptLogprobs: 0 }))
-    if (event.type === "prompt") for (const { logprob } of event.logprobs) found.push(logprob ?? 0);
+    if (event.type === "prompt") for (const { logprob } of unpackLogprobs(event)) found.push(logprob ?? 0);
   expect(found).toHaveLength(TOKENS.length);
   return Math.max(...expected.map((x, i) => Math.abs(x - found[i + 1]!)));
 }

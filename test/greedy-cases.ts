@@ -1,5 +1,5 @@
 // Greedy continuations by another program, and this engine's beside them.
-import { type Engine, openEngine } from "../src/inference/index.ts";
+import { type Engine, openEngine, unpackLogprobs } from "../src/inference/index.ts";
 
 /** What a model goes on with, and how far apart the two largest logits were at each token. */
 export interface Continuation {
@@ -32,7 +32,7 @@ async function continuation(engine: Engine, prompt: readonly number[], maxTokens
   const gaps: number[] = [];
   for await (const event of engine.submit(request)) {
     if (event.type !== "token") continue;
-    const [first, second] = event.logprob?.top ?? [];
+    const [first, second] = unpackLogprobs(event)[0]?.top ?? [];
     tokens.push(event.id);
     gaps.push((first?.logprob ?? Number.NaN) - (second?.logprob ?? Number.NaN));
   }

@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Engine, type EngineRequest, openEngine, type TokenLogprob } from "#inference";
+import { type Engine, type EngineRequest, openEngine, type TokenLogprob, unpackLogprobs } from "#inference";
 import { loadModel } from "#models";
 import { makeAdapters } from "../../bench/adapter-folders.ts";
 import { fail, readArguments, rounded } from "../../bench/arguments.ts";
@@ -69,7 +69,7 @@ type Answer = readonly TokenLogprob[];
 async function answer(engine: Engine, request: EngineRequest): Promise<Answer> {
   const tokens: TokenLogprob[] = [];
   for await (const event of engine.submit(request))
-    if (event.type === "token" && event.logprob !== undefined) tokens.push(event.logprob);
+    if (event.type === "token") tokens.push(...unpackLogprobs(event));
   return tokens;
 }
 

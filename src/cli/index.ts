@@ -1,5 +1,6 @@
 export { adapterSettings, alphaSetting, commonSettings, DEFAULT_METHOD } from "#adapters";
 export {
+  AsyncQueue,
   adjust,
   canonicalJson,
   childOptions,

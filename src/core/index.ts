@@ -12,6 +12,7 @@ export {
   memoryPlan,
   remedyText,
 } from "./memory-plan.ts";
+export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";
 export {
   adjust,

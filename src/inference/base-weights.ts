@@ -85,7 +85,7 @@ export const SECOND_COPY_LIMIT = 1e9;
 export const EMBEDDING = "model.embed_tokens.weight";
 
 /** Weights that are let go of as they are taken, so that no more than one is held twice. */
-export function* drained(weights: Map<string, Weight>): Generator<readonly [string, Weight]> {
+export function* consume(weights: Map<string, Weight>): Generator<readonly [string, Weight]> {
   for (const entry of weights) {
     weights.delete(entry[0]);
     yield entry;

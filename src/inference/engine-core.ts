@@ -1,5 +1,5 @@
 // The engine's loop on one thread: schedule, run, update. It reports what happened, one output for each step, to the front
-// (engine.ts), which is in the same process or in another (engine-process.ts).
+// (engine-client.ts), which is in the same process or in another (engine-worker.ts).
 import type { MosError } from "#core";
 import type { Tokenizer } from "#text";
 import type { AdapterLease, AdapterManager, AdaptersListener } from "./adapters/index.ts";

@@ -1,11 +1,11 @@
-// From a model to a core on this thread. engine-process.ts runs it in a process of its own.
+// From a model to a core on this thread. engine-worker.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
 import type { FreeMemory } from "#core";
 import type { Device } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
 import { tokenDigest } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
-import type { FrontLimits } from "./engine.ts";
+import type { AdmissionLimits } from "./engine-client.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
@@ -31,7 +31,7 @@ export interface CoreSettings extends EngineSettings {
    * adapter without others beside it is not merged but used, from a slot, by every request.
    */
   readonly mergedAdapter?: string | Adapter | undefined;
-  /** A folder for packed weights of models whose own folder cannot be written; without it they are not kept then. */
+  /** A folder for packed weights of models whose own folder cannot be written; without it they are not cached then. */
   readonly cacheFolder?: string | undefined;
   /** Where steps are computed ("cpu"). */
   readonly device?: Device | undefined;
@@ -50,7 +50,7 @@ export type OpenProgress =
 export interface OpenedCore {
   readonly core: EngineCore;
   readonly model: EngineModel;
-  readonly limits: FrontLimits;
+  readonly limits: AdmissionLimits;
   readonly adapters: readonly AdapterInfo[];
   readonly refused: readonly RefusedAdapter[];
 }
@@ -62,11 +62,11 @@ export interface OpenCoreOptions {
   readonly free?: FreeMemory;
   /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
   readonly mergeLimit?: number;
-  /** Bytes of packed weights from which on they are kept (32 MB): fewer are made in a moment. */
-  readonly keepFrom?: number;
+  /** Bytes of packed weights from which on they are cached (32 MB): fewer are made in a moment. */
+  readonly minCacheBytes?: number;
 }
 
-const KEEP_FROM = 32e6;
+const MIN_CACHE_BYTES = 32e6;
 /** Prompt tokens between two tokens of the slots that decode. */
 const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes. */
@@ -89,7 +89,7 @@ export async function openCore(
     cacheFolder,
     ...rest
   }: Omit<CoreSettings, "model"> & { readonly model: string | ModelWithText },
-  { onProgress, signal, free, mergeLimit = MERGE_LIMIT, keepFrom = KEEP_FROM }: OpenCoreOptions,
+  { onProgress, signal, free, mergeLimit = MERGE_LIMIT, minCacheBytes = MIN_CACHE_BYTES }: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const settings = fullSettings(rest);
   const { baseDtype, computeDtype = defaultCompute(baseDtype) } = settings;
@@ -102,7 +102,7 @@ export async function openCore(
     report,
     signal,
     onNote: (text) => onProgress({ type: "note", text }),
-    keep: settings.weightCache ? { from: keepFrom, fallback: cacheFolder } : undefined,
+    cache: settings.weightCache ? { minBytes: minCacheBytes, fallback: cacheFolder } : undefined,
   });
   const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
   await using base = opened.weights;

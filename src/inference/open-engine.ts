@@ -2,11 +2,11 @@ import { MosError } from "#core";
 import { type LocateCalls, loadModelText, locatedPath, openModel } from "#models";
 import { type LoadedText, type TemplateVariables, withVariables } from "#text";
 import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
-import { openCoreProcess } from "./core-process.ts";
-import { createEngine } from "./engine.ts";
+import { createEngine } from "./engine-client.ts";
 import { type CoreSettings, type OpenProgress, openCore } from "./open-core.ts";
 import type { ModelWithText } from "./open-weights.ts";
 import type { AnswerDefaults, Engine } from "./types.ts";
+import { openWorkerCore } from "./worker-core.ts";
 
 /** What an engine runs and where, and how opening is watched and stopped. */
 export interface OpenEngineOptions extends Omit<CoreSettings, "model">, LocateCalls {
@@ -82,7 +82,7 @@ export async function openEngine({
   if (signal?.aborted === true) follow();
   signal?.addEventListener("abort", follow, { once: true });
   const calls = { onProgress, signal: stop.signal, silentSeconds };
-  const opening = openCoreProcess({ ...settings, model: path }, calls);
+  const opening = openWorkerCore({ ...settings, model: path }, calls);
   // it may fail before it is waited for
   void opening.catch(() => undefined).finally(() => signal?.removeEventListener("abort", follow));
   const front = await read().catch(async (cause: unknown) => {

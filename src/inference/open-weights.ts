@@ -21,7 +21,7 @@ import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
 import { AS_KEPT, CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { FullSettings } from "./settings.ts";
-import { keptNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
+import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
 const MAX_LENGTH = 4096;
 
@@ -41,8 +41,8 @@ export interface OpenWeightsOptions {
   readonly free: FreeMemory | undefined;
   readonly report: Report;
   readonly signal: AbortSignal | undefined;
-  /** Whether packed weights are kept: from how many bytes on, and where else than beside the model. */
-  readonly keep: { readonly from: number; readonly fallback: string | undefined } | undefined;
+  /** Whether packed weights are cached: from how many bytes on, and where if not beside the model. */
+  readonly cache: { readonly minBytes: number; readonly fallback: string | undefined } | undefined;
   readonly onNote: (text: string) => void;
 }
 
@@ -97,13 +97,13 @@ interface HashedBase {
   readonly weights: BaseWeights;
 }
 
-/** The weights as they were packed before; or else they are read, packed, and kept where they should be. */
+/** The weights from the cache; or else they are read, packed, and cached. */
 async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
   const { size, expand, onNote, report } = options;
   const cache = await cacheOf(files, options);
-  const kept = await cache?.open();
-  if (kept !== undefined) {
-    const { hashes, store } = kept;
+  const cached = await cache?.open();
+  if (cached !== undefined) {
+    const { hashes, store } = cached;
     try {
       const outlines = outlinesOf(files, size.baseDtype);
       const weights = await prepareWeights(files.config, outlines, {
@@ -121,8 +121,8 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
   if (store === undefined) return readBase(files, options);
   try {
     const base = await readBase(files, options, store);
-    await store.keep(base.hashes);
-    onNote(keptNote(store));
+    await store.commit(base.hashes);
+    onNote(cachedNote(store));
     return base;
   } catch (cause) {
     await store[Symbol.asyncDispose]();
@@ -143,7 +143,7 @@ async function readBase(
     signal,
     onProgress: ({ doneBytes, totalBytes }) => report("model", doneBytes, totalBytes),
   });
-  const stream = new Returning(reading);
+  const stream = new WithResult(reading);
   const weights = await prepareWeights(files.config, stream, {
     computeDtype,
     expand,
@@ -164,9 +164,9 @@ function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
 async function cacheOf(
   files: ModelFiles,
-  { size: { baseDtype, computeDtype }, keep, onNote }: BaseOptions,
+  { size: { baseDtype, computeDtype }, cache, onNote }: BaseOptions,
 ): Promise<WeightCache | undefined> {
-  if (keep === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
+  if (cache === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;
   let bytes = 0;
   const outlines = outlinesOf(files, baseDtype);
@@ -175,11 +175,11 @@ async function cacheOf(
     // a tied embedding is there as a table, too
     bytes += weightBytes(form, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
   }
-  if (bytes < keep.from) return undefined;
+  if (bytes < cache.minBytes) return undefined;
   return weightCache(files, {
     baseDtype,
     computeDtype,
-    fallback: keep.fallback,
+    fallback: cache.fallback,
     onNote,
     bytes: bytes * (baseDtype === "nf4" && computeDtype === "int8" ? 2 : GROWTH[baseDtype]),
     tensors: outlines.length * MOST_TENSORS,
@@ -192,7 +192,7 @@ const GROWTH = { int4: 1.25, int8: 1.1, nf4: 1.05 } as const;
 const MOST_TENSORS = 5;
 
 /** An iterable whose end says more. */
-class Returning<T, R> implements AsyncIterable<T> {
+class WithResult<T, R> implements AsyncIterable<T> {
   readonly #items: AsyncGenerator<T, R>;
   #result: R | undefined;
 

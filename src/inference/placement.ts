@@ -16,7 +16,7 @@ export interface PlacementLimits {
 }
 
 /** What a slot's cache and factors belong to, also while no sequence has the slot. */
-interface Held {
+interface SlotCache {
   /** Of the adapter that computed the keys and values; null for the base. */
   digest: string | null;
   tokens: readonly number[];
@@ -27,7 +27,7 @@ interface Held {
 }
 
 /** How many of a slot's tokens a sequence can reuse. */
-const reusable = ({ digest, tenant, tokens }: Held, sequence: Sequence): number =>
+const reusable = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): number =>
   digest === sequence.digest && tenant === sequence.request.tenant
     ? sharedLength(tokens, sequence.tokens)
     : 0;
@@ -56,7 +56,7 @@ export class Placement {
   readonly #limits: PlacementLimits;
   readonly #bytesPerPosition: number;
   readonly #taken: (Sequence | undefined)[] = [];
-  readonly #held: Held[] = [];
+  readonly #held: SlotCache[] = [];
 
   constructor(runner: ModelRunner, limits: PlacementLimits) {
     this.#runner = runner;
@@ -227,9 +227,9 @@ export class Placement {
     return Math.floor(this.#limits.slotMemory / (rank * this.#runner.slots.bytesPerRank));
   }
 
-  #heldAt(slot: number): Held {
+  #heldAt(slot: number): SlotCache {
     this.#held[slot] ??= { digest: null, tokens: [], tenant: "", factors: undefined };
-    return this.#held[slot] as Held;
+    return this.#held[slot] as SlotCache;
   }
 
   /** The free slot that saves most work: a shared prefix first, then factors in place, then the lowest. */

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
+import { unpackLogprobs } from "./packed-logprobs.ts";
 import { fullRequest } from "./request.ts";
-import { type CoreEvent, readEvent } from "./scores.ts";
 import { Sequence } from "./sequence.ts";
-import type { EngineRequest } from "./types.ts";
+import type { EngineEvent, EngineRequest } from "./types.ts";
 
 /** One byte for each id: "é" takes two tokens. */
 const tokenizer: Tokenizer = {
@@ -38,12 +38,12 @@ function sequenceOf(
 }
 
 /** The events of an answer whose tokens spell this text. */
-function write(sequence: Sequence, text: string): readonly CoreEvent[] {
+function write(sequence: Sequence, text: string): readonly EngineEvent[] {
   for (const id of tokenizer.encode(text)) if (!sequence.hasEnded) sequence.advance(towards(id));
   return sequence.takeUpdate()?.events ?? [];
 }
 
-const textOf = (events: readonly CoreEvent[]): readonly string[] =>
+const textOf = (events: readonly EngineEvent[]): readonly string[] =>
   events.flatMap((event) => ("text" in event ? [event.text] : []));
 
 describe("text is emitted once it is final:", () => {
@@ -95,7 +95,7 @@ function endOfFirst(stop: readonly string[], text: string): number | undefined {
 }
 
 describe("an answer ends", () => {
-  const reasonOf = (events: readonly CoreEvent[]) => {
+  const reasonOf = (events: readonly EngineEvent[]) => {
     const last = events.at(-1);
     return last?.type === "finish" ? [last.finishReason, textOf(events).join("")] : [undefined];
   };
@@ -189,8 +189,8 @@ describe("a prompt's scores", () => {
     again.score(logits.slice(1), 1);
     again.advance(towards(9));
     expect(again.takeUpdate()).toEqual(expected);
-    const [prompt] = (expected?.events ?? []).map(readEvent);
-    expect(prompt?.type === "prompt" ? prompt.logprobs.map(({ id, top }) => [id, top[0]?.id]) : []).toEqual([
+    const prompt = expected?.events.find((event) => event.type === "prompt");
+    expect(unpackLogprobs(prompt ?? {}).map(({ id, top }) => [id, top[0]?.id])).toEqual([
       [1, undefined],
       [2, 2],
       [3, 3],

@@ -8,10 +8,10 @@ import {
   type Tokenizer,
 } from "#text";
 import type { AdapterLease } from "./adapters/index.ts";
+import { emptyLogprobs, type PackedLogprobs, packLogprob, packLogprobs, rowAt } from "./packed-logprobs.ts";
 import type { FullRequest } from "./request.ts";
 import { logprobsOf, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
-import { type CoreEvent, emptyScores, type PackedScores, packScore, rowAt } from "./scores.ts";
-import type { FinishReason } from "./types.ts";
+import type { EngineEvent, FinishReason } from "./types.ts";
 
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
@@ -25,9 +25,9 @@ export interface SequenceOptions {
 /** What happened to a sequence since the last update. */
 export interface SequenceUpdate {
   readonly id: number;
-  readonly events: readonly CoreEvent[];
-  /** What it failed with: nothing follows, as after a `finish` event. */
-  readonly error?: MosError;
+  readonly events: readonly EngineEvent[];
+  /** What it failed with, of which code and message cross to another process: nothing follows, as after a `finish` event. */
+  readonly error?: Pick<MosError, "code" | "message">;
 }
 
 /** What a sequence ends with. Numbers that are not finite are mostly those of its adapter, which is named then. */
@@ -65,13 +65,13 @@ export class Sequence {
   readonly #random: Random;
   readonly #submitted: number;
   /** A row for each token of the prompt, the first `#scored` of which are filled. */
-  #promptScores: PackedScores | undefined;
+  #promptScores: PackedLogprobs | undefined;
   #scored = 0;
   /** Of the prompt, before the first token: what was computed for this sequence, and not copied. */
   #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
-  #events: CoreEvent[] = [];
+  #events: EngineEvent[] = [];
   #error: MosError | undefined;
 
   constructor(id: number, request: FullRequest, options: SequenceOptions) {
@@ -128,10 +128,10 @@ export class Sequence {
    */
   score(logits: readonly Float32Array[], from: number): void {
     const { prompt, promptLogprobs = 0 } = this.request;
-    this.#promptScores ??= emptyScores(prompt.length, promptLogprobs);
+    this.#promptScores ??= emptyLogprobs(prompt.length, promptLogprobs);
     const scores = this.#promptScores;
     const add = (entry: TokenLogprob): void =>
-      void packScore(rowAt(scores, this.#scored++, prompt.length), entry);
+      void packLogprob(rowAt(scores, this.#scored++, prompt.length), entry);
     if (this.#scored === 0) add({ id: prompt[0] as number, logprob: null, top: [] });
     logits.forEach((at, i) => {
       const next = prompt[from + i + 1];
@@ -143,7 +143,7 @@ export class Sequence {
   advance(logits: Float32Array): void {
     const { maxTokens, minTokens, logprobs, candidates } = this.request;
     if (this.generated === 0 && this.#promptScores !== undefined)
-      this.#events.push({ type: "prompt", tokens: this.#scored, scores: this.#promptScores });
+      this.#events.push({ type: "prompt", tokens: this.#scored, logprobs: this.#promptScores });
     this.#promptScores = undefined;
     if (this.generated === 0 && candidates !== undefined)
       this.#events.push({ type: "candidates", logprobs: logprobsOf(logits, candidates) });
@@ -164,7 +164,7 @@ export class Sequence {
     const scored =
       logprobs === undefined
         ? {}
-        : { scores: packScore(emptyScores(1, logprobs), tokenLogprob(logits, id, logprobs)) };
+        : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
     this.#events.push({ type: "token", id, text, ...scored });
     if (stopped) this.finish("stop");
     else if (this.generated >= maxTokens) this.finish("length");

@@ -3,7 +3,8 @@ import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
 import type { ChatMessage, LoadedText } from "#text";
-import type { SamplingOptions, TokenLogprob } from "./sampler.ts";
+import type { PackedLogprobs } from "./packed-logprobs.ts";
+import type { SamplingOptions } from "./sampler.ts";
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
 export interface EngineRequest {
@@ -46,7 +47,7 @@ export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /**
  * What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. The
- * answer is the `text` of `token` and `finish`, joined.
+ * answer is the `text` of `token` and `finish`, joined. `unpackLogprobs` reads the log-probabilities of `prompt` and `token`.
  */
 export type EngineEvent =
   /** It has a slot now. `digest` says which content of the adapter answers; null is the base. */
@@ -54,13 +55,13 @@ export type EngineEvent =
   /** Natural log-probabilities of the request's candidates after the prompt, in their order. */
   | { readonly type: "candidates"; readonly logprobs: readonly number[] }
   /** All of the prompt's tokens, where the request asks for them. */
-  | { readonly type: "prompt"; readonly logprobs: readonly TokenLogprob[] }
+  | { readonly type: "prompt"; readonly tokens: number; readonly logprobs: PackedLogprobs }
   /** A token, and the text that is final with it: never half a character, and never the possible start of a stop string. */
   | {
       readonly type: "token";
       readonly id: number;
       readonly text: string;
-      readonly logprob?: TokenLogprob;
+      readonly logprobs?: PackedLogprobs;
     }
   | {
       readonly type: "finish";

@@ -1,4 +1,4 @@
-// Packed weights that are kept for the next start: a safetensors file beside the model, whose tensors are the constants of
+// The cache of packed weights, for the next start: a safetensors file beside the model, whose tensors are the constants of
 // the programs, each at the begin of a page, so that the runtime maps them where they lie.
 import { createHash } from "node:crypto";
 import { chmod, mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
@@ -21,8 +21,7 @@ import {
 } from "#files";
 import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
 import { type BaseDtype, type ComputeDtype, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
-import type { PackedStore, StoredTensor } from "./packed-store.ts";
-import { type AddPart, writeMatrix } from "./write-matrix.ts";
+import { type AddPart, type PackedStore, type StoredTensor, writeMatrix } from "./packed-store.ts";
 
 /** Raise it when packing gives other bytes, or the file another shape: `test/inference/weight-cache.test.ts` says when. */
 const FORMAT = 1;
@@ -77,27 +76,27 @@ export interface WeightCacheOptions {
   readonly onNote: (text: string) => void;
 }
 
-/** Packed weights that were kept, and what is known of the model that they come from. */
-export interface KeptWeights {
+/** Cached weights, and the hashes of the model that they come from. */
+export interface CachedWeights {
   readonly store: PackedStore;
   readonly hashes: ModelHashes;
 }
 
-/** A store that becomes the cache. Disposed before it is kept, it leaves nothing. */
-export interface KeepingStore extends PackedStore {
+/** Writes the cache. Disposed before `commit`, it leaves nothing. */
+export interface CacheWriter extends PackedStore {
   readonly folder: string;
   /** What the disk refused. */
   readonly failure: MosError | undefined;
   /** Gives the file its name, once all tensors are there. */
-  keep(hashes: ModelHashes): Promise<void>;
+  commit(hashes: ModelHashes): Promise<void>;
 }
 
 /** The packed weights of a model in one form. */
 export interface WeightCache {
-  /** Those that were kept; undefined where there are none that can be used. */
-  open(): Promise<KeptWeights | undefined>;
+  /** The cached weights; undefined where there are none that can be used. */
+  open(): Promise<CachedWeights | undefined>;
   /** A place for new ones; undefined where there is none. */
-  create(): Promise<KeepingStore | undefined>;
+  create(): Promise<CacheWriter | undefined>;
 }
 
 /** Beside the model: in its folder, or in one that is named after its file. */
@@ -144,7 +143,7 @@ export async function weightCache(
         if (!(await pathExists(path).catch(() => false))) continue;
         try {
           await expectOwn([folder, path], files.path);
-          return await openKept(path, key);
+          return await openCached(path, key);
         } catch (cause) {
           refused.push(messageOf(cause, path));
         }
@@ -162,7 +161,7 @@ export async function weightCache(
           await expectSpace(folder, { what: "the cache of packed weights", bytes });
           await makeFolder(folder, files.path);
           const file = await openAtomicFile(path, { mode: FILE_MODE });
-          return keepingStore(file, { path, prefix, key, tensors });
+          return createCacheWriter(file, { path, prefix, key, tensors });
         } catch (cause) {
           await removeEmpty(folder);
           refused.push(messageOf(cause, path));
@@ -174,7 +173,7 @@ export async function weightCache(
   };
 }
 
-/** The line that says why packed weights are not taken from where they are kept. */
+/** The line that says why cached weights are not used. */
 export const unusableNote = (why: string): string =>
   `the cached weights cannot be used and are rebuilt: ${why}`;
 
@@ -239,7 +238,7 @@ function withSeal(header: Uint8Array, seal: string, other: string): Uint8Array {
 }
 
 /** @throws MosError `storage` for a file that is damaged, or of other weights. */
-async function openKept(path: string, key: string): Promise<KeptWeights> {
+async function openCached(path: string, key: string): Promise<CachedWeights> {
   await using file = await openSafetensors(path, { code: "storage" });
   const { metadata, tensors } = file;
   if (metadata["mos_key"] !== key)
@@ -260,12 +259,12 @@ async function openKept(path: string, key: string): Promise<KeptWeights> {
   const { fingerprint, identity, matrices } = facts;
   return {
     hashes: { fingerprint, identity },
-    store: keptStore(file, new Map(Object.entries(matrices))),
+    store: cachedStore(file, new Map(Object.entries(matrices))),
   };
 }
 
 /** Tensors where they lie; nothing is read, and data are not asked for. */
-function keptStore(
+function cachedStore(
   { path, tensors }: SafetensorsFile,
   matrices: ReadonlyMap<string, MatrixFacts>,
 ): PackedStore {
@@ -328,7 +327,7 @@ function partShapes(facts: MatrixFacts): PartShapes {
   };
 }
 
-interface KeepingOptions {
+interface CacheWriterOptions {
   readonly path: string;
   /** How the names of files begin that this one replaces. */
   readonly prefix: string;
@@ -337,7 +336,10 @@ interface KeepingOptions {
 }
 
 /** Tensors are written behind room for the header, which comes last. */
-function keepingStore(file: AtomicFile, { path, prefix, key, tensors: most }: KeepingOptions): KeepingStore {
+function createCacheWriter(
+  file: AtomicFile,
+  { path, prefix, key, tensors: most }: CacheWriterOptions,
+): CacheWriter {
   const begin = Math.ceil(((most + 16) * HEADER_SHARE) / PAGE) * PAGE;
   const written: PlacedTensor[] = [];
   const matrices: Record<string, MatrixFacts> = {};
@@ -376,7 +378,7 @@ function keepingStore(file: AtomicFile, { path, prefix, key, tensors: most }: Ke
       matrices[name] = factsOf(matrix);
       return matrix;
     },
-    async keep({ fingerprint, identity }) {
+    async commit({ fingerprint, identity }) {
       const facts = { fingerprint, ...(identity === undefined ? {} : { identity }), matrices };
       try {
         const header = safetensorsHeader(written, {
@@ -419,6 +421,6 @@ function factsOf(matrix: PackedMatrix): MatrixFacts {
   return { kind: "blocks", bits: matrix.bits, columns: matrix.columns, ...common };
 }
 
-/** The line that says what was kept. */
-export const keptNote = ({ folder, bytes }: KeepingStore): string =>
+/** The line that says what was cached. */
+export const cachedNote = ({ folder, bytes }: CacheWriter): string =>
   `cached packed weights: ${describeBytes(bytes)} in ${folder}`;

@@ -1,48 +1,11 @@
-// The choices of a request: their events merged in the order in which they arrive, and what they took counted.
-import { setMaxListeners } from "node:events";
-import type { AdapterInfo, EngineEvent, EngineRequest, FinishReason } from "#inference";
-import type { ApiKey } from "./auth.ts";
-import type { RequestContext, ServerContext } from "./context.ts";
+// The choices of a request: within which limits they start, and what they take.
+import type { EngineEvent, EngineRequest, FinishReason } from "#inference";
+import type { RequestContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
+import { type MergedEvents, mergeEvents, type SourceEvent } from "./merge-events.ts";
 import type { QuotaShare } from "./quotas.ts";
 import type { UsageFields } from "./schemas.ts";
-
-/** An adapter that a key may use, by name. */
-export async function findAdapter(
-  { engine, extension }: Pick<ServerContext, "engine" | "extension">,
-  { name, key }: { readonly name: string; readonly key: ApiKey },
-): Promise<AdapterInfo | undefined> {
-  // the key first, so that the time reveals nothing about other tenants' names
-  if (!key.mayUse(name)) return undefined;
-  const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
-  const found = find();
-  if (found !== undefined || !(await extension?.fetch(name))) return found;
-  await engine.refreshAdapters();
-  return find();
-}
-
-/**
- * The adapter that the model of a request means; null is the base. The record has the name by which the model is served.
- *
- * @throws ApiError 404 rather than answering with the base.
- */
-export async function adapterOf(context: RequestContext, model: string): Promise<string | null> {
-  const { server, key, record } = context.var;
-  const isServed = async (name: string): Promise<boolean> =>
-    name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
-  const isName = await isServed(model);
-  const name = isName ? model : await server.extension?.resolve(model, key);
-  if (name === undefined || !(isName || (await isServed(name))))
-    throw new ApiError(
-      name === undefined
-        ? `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`
-        : `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
-      { status: 404, code: "model_not_found", param: "model" },
-    );
-  record.model = name;
-  return name === server.modelName ? null : name;
-}
 
 /** @throws ApiError 400 if a request asks for too many choices. */
 export function checkChoices(count: number, limit: number): void {
@@ -79,153 +42,10 @@ function logprobsHeldBy(requests: readonly EngineRequest[], limits: ServerLimits
 const scoredTokens = ({ prompt, maxTokens = 0, logprobs, promptLogprobs }: EngineRequest): number =>
   (promptLogprobs === undefined ? 0 : prompt.length) + (logprobs === undefined ? 0 : maxTokens);
 
-/** An event and the number of the choice that it belongs to. */
-export interface ChoiceEvent<Event = EngineEvent> {
-  readonly choice: number;
-  readonly event: Event;
-}
-
-/** Sources of events that run side by side. */
-export interface MergedEvents<Event> {
-  /** Resolves when the first event is there. @throws what a source has failed with until then. */
-  ready(): Promise<void>;
-  /** All events as they come. If one source fails, or the caller leaves the loop, the others are cancelled. */
-  events(): AsyncGenerator<ChoiceEvent<Event>, void>;
-}
-
-export interface MergeOptions<Event> {
-  /** Sources that run at a time. The others follow as these end. */
-  readonly atOnce: number;
-  readonly signal: AbortSignal;
-  /** Called with each event before the reader has it. */
-  readonly onEvent?: (event: ChoiceEvent<Event>) => void;
-}
-
-/** Milliseconds that sources have to end in when they are cancelled. */
-const CANCEL_WITHIN = 1000;
-
-/** What arrives from several sides, in that order, and what they fail with. One reader. */
-class Arrivals<T> {
-  failure: { readonly error: unknown } | undefined;
-  readonly #items: (() => T)[] = [];
-  #wake: () => void = () => undefined;
-
-  push(item: T): void {
-    this.#items.push(() => item);
-    this.#wake();
-  }
-
-  /** @param error Is thrown to who takes it. */
-  fail(error: unknown): void {
-    this.failure ??= { error };
-    this.#items.push(() => {
-      throw error;
-    });
-    this.#wake();
-  }
-
-  /** Resolves when there is anything. */
-  async first(): Promise<void> {
-    if (this.#items.length > 0) return;
-    await new Promise<void>((resolve) => {
-      this.#wake = resolve;
-    });
-  }
-
-  async take(): Promise<T> {
-    for (;;) {
-      const item = this.#items.shift();
-      if (item !== undefined) return item();
-      await this.first();
-    }
-  }
-}
-
-interface Pulled<Event> {
-  readonly choice: number;
-  readonly iterator: AsyncIterator<Event>;
-  readonly result: IteratorResult<Event>;
-}
-
-/**
- * Opens the first sources, each with a signal that fires when the merged events end.
- *
- * @throws what a source throws when it is opened; those before it are cancelled.
- */
-export function mergeEvents<Event>(
-  sources: readonly ((signal: AbortSignal) => AsyncIterable<Event>)[],
-  { atOnce, signal, onEvent = () => undefined }: MergeOptions<Event>,
-): MergedEvents<Event> {
-  const own = new AbortController();
-  setMaxListeners(0, own.signal); // one for each source, which is not a leak
-  const open = new Set<AsyncIterator<Event>>();
-  const arrivals = new Arrivals<Pulled<Event>>();
-  let opened = 0;
-  let late: NodeJS.Timeout | undefined;
-  const stop = (): void => {
-    own.abort();
-    // an engine that does not answer does not end its requests
-    late = setTimeout(() => arrivals.fail(signal.reason), CANCEL_WITHIN);
-  };
-  if (signal.aborted) stop();
-  signal.addEventListener("abort", stop);
-  const openNext = (): void => {
-    const choice = opened++;
-    const iterator = sources[choice]?.(own.signal)[Symbol.asyncIterator]();
-    if (iterator === undefined) return;
-    open.add(iterator);
-    pull(choice, iterator);
-  };
-  const pull = (choice: number, iterator: AsyncIterator<Event>): void =>
-    void iterator.next().then(
-      (result) => arrivals.push({ choice, iterator, result }),
-      (error: unknown) => arrivals.fail(error),
-    );
-  const close = async (): Promise<void> => {
-    signal.removeEventListener("abort", stop);
-    clearTimeout(late);
-    own.abort();
-    await Promise.allSettled([...open].map((iterator) => iterator.return?.()));
-  };
-  async function* events(): AsyncGenerator<ChoiceEvent<Event>, void> {
-    try {
-      while (open.size > 0) {
-        const { choice, iterator, result } = await arrivals.take();
-        if (result.done === true) {
-          open.delete(iterator);
-          openNext();
-        } else {
-          pull(choice, iterator);
-          const event = { choice, event: result.value };
-          onEvent(event);
-          yield event;
-        }
-      }
-    } finally {
-      await close();
-    }
-  }
-  try {
-    while (opened < Math.min(atOnce, sources.length)) openNext();
-  } catch (error) {
-    void close();
-    throw error;
-  }
-  return {
-    events,
-    async ready() {
-      if (open.size > 0) await arrivals.first();
-      const { failure } = arrivals;
-      if (failure === undefined) return;
-      await close();
-      throw failure.error;
-    },
-  };
-}
-
 /** The choices of a request that the engine has accepted. */
 export interface RunningChoices {
-  readonly events: AsyncGenerator<ChoiceEvent, void>;
+  /** Each with the number of its choice. */
+  readonly events: AsyncGenerator<SourceEvent<EngineEvent>, void>;
   /** After the last event. */
   usage(): UsageFields;
   /** The model that answers, by its own name. */
@@ -300,11 +120,11 @@ function recorder(
   context: RequestContext,
   firsts: readonly number[],
   share: QuotaShare,
-): (event: ChoiceEvent) => void {
+): (choice: number, event: EngineEvent) => void {
   const { server, record, running } = context.var;
   const { metrics, now } = server;
   const lastTokenAt = new Map<number, number>();
-  return ({ choice, event }) => {
+  return (choice, event) => {
     const { reason } = running.signal;
     // it says more than that the answer was cancelled
     if (event.type === "finish" && event.finishReason === "cancelled" && reason instanceof ApiError)

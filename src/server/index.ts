@@ -8,14 +8,13 @@ export {
   keyLines,
   openKeyFile,
 } from "./auth.ts";
-export { findAdapter } from "./choices.ts";
 export type { ModelNotes, RequestContext, ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { ApiError } from "./errors.ts";
+export { findAdapter } from "./find-adapter.ts";
 export { listen } from "./http.ts";
-
 export type { ServerLog } from "./metrics.ts";
-
-export { bodyChunks, checkedBy, jsonBody } from "./request.ts";
+export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
+export { checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
 export {
   type AppOptions,
@@ -27,5 +26,6 @@ export {
   type ServeOptions,
   serve,
 } from "./serve.ts";
+export { streamEvents } from "./sse.ts";
 export { watchStorage } from "./storage-watch.ts";
 export { openCertificate, type TlsOptions } from "./tls.ts";

@@ -52,7 +52,7 @@ export function sendJson(context: RequestContext, answer: JsonPieces) {
   const parts = partsOf(answer());
   const [first, second] = [parts.next(), parts.next()];
   if (first.done === true || second.done === true) return context.body(first.value ?? "", 200, headers);
-  return streamBody(context, restOf([first.value, second.value], parts), headers);
+  return streamBody(context, restOf([first.value, second.value], parts), { headers });
 }
 
 async function* restOf(made: readonly string[], parts: Iterable<string>): AsyncGenerator<string, void> {

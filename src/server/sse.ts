@@ -2,7 +2,7 @@
 // [DONE] at the end.
 import { reasonOf } from "#core";
 import type { RequestContext } from "./context.ts";
-import { GRACE } from "./limits.ts";
+import { GRACE, type RunningRequest } from "./limits.ts";
 
 const HEADERS = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -10,19 +10,33 @@ const HEADERS = {
   "x-accel-buffering": "no",
 } as const;
 
-/** Streams chunks as the answer to a request. */
-export function streamChunks(context: RequestContext, chunks: AsyncGenerator<object, void>) {
-  return streamBody(context, eventsOf(context, chunks), HEADERS);
+/** An event without data: it shows whether the client is still there. */
+const EMPTY = ": \n\n";
+
+/** Milliseconds in which a client reads what was sent last, if nothing else limits the request. */
+const READ_WITHIN = 60_000;
+
+/**
+ * Streams objects as the answer to a request, each as an event, and [DONE]; `undefined` is an event without data.
+ *
+ * @param onEnd Called when the answer has ended, however it ends.
+ */
+export function streamEvents(
+  context: RequestContext,
+  objects: AsyncGenerator<object | undefined, void>,
+  onEnd?: () => void,
+) {
+  return streamBody(context, eventTexts(context, objects), { headers: HEADERS, onEnd });
 }
 
 /** An error in the middle becomes an event, too, since the status was sent long before. */
-async function* eventsOf(
+async function* eventTexts(
   { var: { server, record } }: RequestContext,
-  chunks: AsyncGenerator<object, void>,
+  objects: AsyncGenerator<object | undefined, void>,
 ): AsyncGenerator<string, void> {
   const event = (data: string): string => `data: ${data}\n\n`;
   try {
-    for await (const chunk of chunks) yield event(JSON.stringify(chunk));
+    for await (const one of objects) yield one === undefined ? EMPTY : event(JSON.stringify(one));
     yield event("[DONE]");
   } catch (thrown) {
     const error = server.engineWatch.explain(thrown);
@@ -31,25 +45,32 @@ async function* eventsOf(
   }
 }
 
+const TOO_SLOW = "the client reads too slowly";
+
 /**
  * Sends texts with the status 200, made as fast as they are read. The request and its record end with them, however they
- * end; when the request is cancelled, a reader that is slow has two seconds for the rest.
+ * end. When the request is cancelled, a reader that is slow has two seconds for the rest; a request that may run for ever,
+ * as only those with GET do, ends when its reader takes nothing for a minute.
  */
 export function streamBody(
   context: RequestContext,
   texts: AsyncGenerator<string, void>,
-  headers: Record<string, string>,
+  { headers, onEnd }: { readonly headers: Record<string, string>; readonly onEnd?: (() => void) | undefined },
 ) {
-  const { record, running } = context.var;
+  const { record } = context.var;
+  const running = context.get("running") as RunningRequest | undefined;
   record.isStream = true;
   const encoder = new TextEncoder();
   let isOver = false;
+  let idle: NodeJS.Timeout | undefined;
   const end = (): void => {
     if (isOver) return;
     isOver = true;
     record.isAborted = context.req.raw.signal.aborted;
-    running.stop();
-    running.end();
+    clearTimeout(idle);
+    running?.stop();
+    running?.end();
+    onEnd?.();
     record.end?.();
   };
   /** Closes the connection, or without one of its own fails the body, since an answer that only ends would look whole. */
@@ -66,14 +87,18 @@ export function streamBody(
   };
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      const cutOff = (): void => drop(controller, "the client reads too slowly");
-      running.signal.addEventListener("abort", () => void setTimeout(cutOff, GRACE).unref(), { once: true });
+      const cutOff = (): void => drop(controller, TOO_SLOW);
+      running?.signal.addEventListener("abort", () => void setTimeout(cutOff, GRACE).unref(), { once: true });
     },
     async pull(controller) {
+      clearTimeout(idle);
       try {
         const { done, value } = await texts.next();
         if (isOver) return;
-        if (done !== true) return controller.enqueue(encoder.encode(value));
+        if (done !== true) {
+          if (running === undefined) idle = setTimeout(() => drop(controller, TOO_SLOW), READ_WITHIN).unref();
+          return controller.enqueue(encoder.encode(value));
+        }
         end();
         controller.close();
       } catch (error) {

@@ -11,7 +11,7 @@ import {
   prepareWeights,
 } from "#inference";
 import { dequantizeWeight, floatWeight, geometryOf, type Weight } from "#models";
-import { drained } from "../../src/inference/base-weights.ts";
+import { consume } from "../../src/inference/base-weights.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
@@ -330,7 +330,7 @@ describe("a stored base", () => {
 
   test("lets go of stored weights as they are packed; a float32 base uses them as they are", async () => {
     const taken = storedWeights(FORMS["4 bits, zero point 8, halves (Q4_0)"]!);
-    await using base = await prepareWeights(config, drained(taken));
+    await using base = await prepareWeights(config, consume(taken));
     expect(taken.size).toBe(0);
     expect(base.feeds).toEqual({});
     const weights = floatWeights(wide.weights);

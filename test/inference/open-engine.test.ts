@@ -6,8 +6,8 @@ import { createEngine, type Engine, generate, openEngine } from "#inference";
 import { geometryOf, loadModel } from "#models";
 import { chatTemplate } from "#text";
 import { thisWriter } from "../../src/files/writer.ts";
-import { openCoreProcess } from "../../src/inference/core-process.ts";
 import { openCore } from "../../src/inference/open-core.ts";
+import { openWorkerCore } from "../../src/inference/worker-core.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { answerOf, refusalOf, request, thrownBy } from "./tiny-engine.ts";
 
@@ -183,7 +183,7 @@ test.skipIf(process.platform === "win32")(
         const left = `.int4-int8-0.safetensors.999999999-1-${thisWriter.place}-00000000.partial`;
         await writeFile(join(model, ".mos", left), "");
         const controller = new AbortController();
-        const opening = openCoreProcess(
+        const opening = openWorkerCore(
           { model, baseDtype: "int4" },
           {
             onProgress: ({ type }) => type === "model" && end !== "at once" && controller.abort(),

@@ -4,7 +4,7 @@ import { randomStream } from "#core";
 import { compile, leaf, openConstantsFile, packedLinear, type Value } from "#graph";
 import type { Weight } from "#models";
 import { packMatrix } from "../../src/inference/pack-matrix.ts";
-import { writeMatrix } from "../../src/inference/write-matrix.ts";
+import { writeMatrix } from "../../src/inference/packed-store.ts";
 import { expand, FORMS, randomWeight } from "../stored-weights.ts";
 
 const file = await openConstantsFile();

@@ -1,6 +1,6 @@
 // More tokens than the KV cache holds: the youngest requests are preempted, and no answer changes.
 import { describe, expect, test } from "vitest";
-import type { Engine, EngineRequest } from "#inference";
+import { type Engine, type EngineRequest, unpackLogprobs } from "#inference";
 import { memoryAdapters } from "./memory-adapters.ts";
 import { type Answer, answerOf, promptOf, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 
@@ -74,7 +74,7 @@ test("a prompt that is preempted while it is scored has every token's score once
   );
   expect(promptTokens, "it was not preempted").toBeGreaterThan(60 + 180 + 50);
   const scores = (answer: Answer | undefined) =>
-    answer?.events.flatMap((event) => (event.type === "prompt" ? event.logprobs : [])) ?? [];
+    answer?.events.flatMap((event) => (event.type === "prompt" ? unpackLogprobs(event) : [])) ?? [];
   const expected = scores(undisturbed.answers[0]);
   expect(expected).toHaveLength(180);
   expect(scores(answers[1]).map(({ id }) => id)).toEqual(scored.prompt);

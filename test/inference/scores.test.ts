@@ -1,6 +1,6 @@
 // Log-probabilities, stop texts and seeds of the engine's answers, against the forward pass of training and a plain log-softmax.
 import { beforeAll, describe, expect, test } from "vitest";
-import type { EngineRequest, TokenLogprob } from "#inference";
+import { type EngineRequest, type TokenLogprob, unpackLogprobs } from "#inference";
 import { trainingLogits } from "../training-logits.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
@@ -48,7 +48,7 @@ function expectScore(score: TokenLogprob | undefined, behind: Float64Array | und
 }
 
 const scoresOf = ({ events }: Answer): readonly TokenLogprob[] =>
-  events.flatMap((event) => (event.type === "prompt" ? event.logprobs : []));
+  events.flatMap((event) => (event.type === "prompt" ? unpackLogprobs(event) : []));
 
 describe("a prompt's scores are those of the forward pass of training", () => {
   const prompt = promptOf(1, 23);
@@ -151,8 +151,9 @@ describe("an answer's log-probabilities", () => {
       const expected = await logSoftmaxOf([...prompt, ...ids], lora);
       const tokens = answer?.events.filter((event) => event.type === "token") ?? [];
       expect(tokens).toHaveLength(8);
-      tokens.forEach(({ id, logprob }, i) => {
-        expect(logprob?.id).toBe(id);
+      tokens.forEach((token, i) => {
+        const [logprob] = unpackLogprobs(token);
+        expect(logprob?.id).toBe(token.id);
         expectScore(logprob, expected[prompt.length - 1 + i], 5);
       });
     }
@@ -160,7 +161,7 @@ describe("an answer's log-probabilities", () => {
 
   test("are left out where they are not requested", async () => {
     const [answer] = await answersOf([request()]);
-    for (const event of answer?.events ?? []) expect(event).not.toHaveProperty("logprob");
+    for (const event of answer?.events ?? []) expect(event).not.toHaveProperty("logprobs");
   });
 });
 

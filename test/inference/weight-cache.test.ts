@@ -90,7 +90,7 @@ async function start({
     free: undefined,
     signal: undefined,
     report: () => undefined,
-    keep: keep ? { from, fallback } : undefined,
+    cache: keep ? { minBytes: from, fallback } : undefined,
     onNote: (text) => notes.push(text),
   });
   await using weights = opened.weights;

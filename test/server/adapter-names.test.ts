@@ -38,7 +38,7 @@ beforeAll(async () => {
   server = await makeServer({
     engine: {
       look: async () => {
-        await registry.look();
+        await registry.scan();
         return registry.list().map(({ name }) => name);
       },
     },

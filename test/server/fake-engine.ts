@@ -13,6 +13,7 @@ import type {
   TokenLogprob,
 } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
+import { packLogprobs } from "../../src/inference/packed-logprobs.ts";
 
 export interface FakeEngineOptions {
   readonly text: LoadedText;
@@ -133,7 +134,11 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     if (promptLogprobs !== undefined)
       yield {
         type: "prompt",
-        logprobs: prompt.map((id, position) => logprobOf(id, position, promptLogprobs)),
+        tokens: prompt.length,
+        logprobs: packLogprobs(
+          prompt.map((id, position) => logprobOf(id, position, promptLogprobs)),
+          promptLogprobs,
+        ),
       };
     yield* speak(request);
   }
@@ -153,9 +158,12 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       if (!(await wait(request))) break;
       if (broken !== undefined) throw broken;
       count++;
-      const logprob =
-        logprobs === undefined ? {} : { logprob: logprobOf(id, prompt.length + count, logprobs) };
-      yield { type: "token", id, text: detokenizer.push(id), ...logprob };
+      const text = detokenizer.push(id);
+      if (logprobs === undefined) yield { type: "token", id, text };
+      else {
+        const packed = packLogprobs([logprobOf(id, prompt.length + count, logprobs)], logprobs);
+        yield { type: "token", id, text, logprobs: packed };
+      }
     }
     const isCancelled = request.signal?.aborted === true;
     cancelled += Number(isCancelled);

@@ -67,7 +67,7 @@ class Manager implements AdapterManager {
   readonly #options: AdapterManagerOptions;
   readonly #registry: Registry;
   readonly #resident: ResidentCache;
-  readonly #look: () => Promise<void>;
+  readonly #scan: () => Promise<void>;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   #reported: readonly AdapterInfo[] = [];
@@ -78,15 +78,15 @@ class Manager implements AdapterManager {
     this.#options = options;
     this.#registry = new Registry(options);
     this.#resident = new ResidentCache({ ...options, isRegistered: (digest) => this.#registry.has(digest) });
-    this.#look = oneAtATime(async () => {
-      await this.#registry.look();
+    this.#scan = oneAtATime(async () => {
+      await this.#registry.scan();
       this.#report();
     });
   }
 
   async open(): Promise<void> {
     await this.#registry.restore();
-    await this.#registry.look(this.#options.signal);
+    await this.#registry.scan(this.#options.signal);
     this.#reported = this.#registry.list();
     this.#reportedRefused = this.#registry.refused();
     this.#schedule();
@@ -105,7 +105,7 @@ class Manager implements AdapterManager {
   }
 
   async refresh(): Promise<readonly AdapterInfo[]> {
-    await this.#look();
+    await this.#scan();
     return this.list();
   }
 
@@ -119,8 +119,8 @@ class Manager implements AdapterManager {
       const adapter = this.#registry.get(name);
       const pinned = await this.#pin(adapter, signal);
       if (pinned !== undefined) return leaseOf(adapter, pinned, this.#options.geometry);
-      this.#registry.doubt(name);
-      await this.#look();
+      this.#registry.invalidate(name);
+      await this.#scan();
     }
     throw new MosError(
       "busy",
@@ -156,12 +156,12 @@ class Manager implements AdapterManager {
       // it may be a mixture of two contents
       const now = await folderVersion(adapter.path).catch(() => undefined);
       if (now?.text !== adapter.version) return undefined;
-      throw this.#strikeOut(adapter, error);
+      throw this.#markBroken(adapter, error);
     }
   }
 
-  #strikeOut(adapter: RegisteredAdapter, cause: MosError): MosError {
-    const failure = this.#registry.fail(adapter, cause);
+  #markBroken(adapter: RegisteredAdapter, cause: MosError): MosError {
+    const failure = this.#registry.markBroken(adapter, cause);
     this.#report();
     return failure;
   }
@@ -181,7 +181,7 @@ class Manager implements AdapterManager {
     if (seconds === 0 || this.#closed) return;
     this.#timer = setTimeout(() => {
       // a folder that cannot be listed now is scanned again later; until then the list stays as it was
-      this.#look()
+      this.#scan()
         .catch(() => undefined)
         .finally(() => this.#schedule());
     }, seconds * 1000).unref();

@@ -27,7 +27,7 @@ const save = (name: string, seed: number): Promise<void> => {
 
 async function registryOf(): Promise<Registry> {
   const registry = new Registry({ ...options, source: folder });
-  await registry.look();
+  await registry.scan();
   return registry;
 }
 
@@ -50,7 +50,7 @@ test("a folder is found by the name that it encodes, and by its own where it enc
   // of two folders for one name, the encoded one is the one that was published
   await save("ft:base:acme:x:1", 4);
   await save(fileNameOf("odd:name"), 2);
-  await registry.look();
+  await registry.scan();
   expect(
     registry
       .list()
@@ -63,11 +63,11 @@ test("a folder is found by the name that it encodes, and by its own where it enc
 
 test("a failure found by a load survives a scan that was already running", async () => {
   const registry = await registryOf();
-  const looking = registry.look();
-  registry.fail(registry.get("acme"), new MosError("bad_adapter", "number 3 is NaN"));
+  const looking = registry.scan();
+  registry.markBroken(registry.get("acme"), new MosError("bad_adapter", "number 3 is NaN"));
   await looking;
   expect(() => registry.get("acme")).toThrow("number 3 is NaN");
-  await registry.look();
+  await registry.scan();
   expect(() => registry.get("acme")).toThrow("number 3 is NaN");
 });
 
@@ -75,15 +75,15 @@ test("a scan finds the new version, though a load missed the old one meanwhile",
   const registry = await registryOf();
   const before = registry.get("acme").info.digest;
   await save("acme", 2);
-  const looking = registry.look();
-  registry.doubt("acme");
+  const looking = registry.scan();
+  registry.invalidate("acme");
   await looking;
   expect(registry.get("acme").info.digest).not.toBe(before);
 });
 
 test("of folders by name, one that is not there is named when it is asked for", async () => {
   const registry = new Registry({ ...options, source: { acme: join(folder, "acme"), gone: "no/such" } });
-  await registry.look();
+  await registry.scan();
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
   expect(() => registry.get("gone")).toThrow("no/such: no adapter here (there is no adapter_config.json)");
   expect(() => registry.get("toString")).toThrow('there is no adapter "toString"; 1 are registered');
@@ -93,7 +93,7 @@ test("an adapter of a larger rank than is served is refused", async () => {
   const config = parseAdapterConfig({ method: "lora", rank: 3, targets: ["q_proj"] });
   await saveAdapter(join(folder, "large"), createAdapter(config, geometry), { base });
   const registry = new Registry({ ...options, source: folder, maxRank: 2 });
-  await registry.look();
+  await registry.scan();
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
   expect(() => registry.get("large")).toThrow("its rank 3 exceeds the limit of 2");
 });
@@ -112,7 +112,7 @@ test("folders that cannot be used are known by their reason, and hidden ones not
     },
   );
   const registry = new Registry({ ...options, source: `${folder}/./` });
-  await registry.look();
+  await registry.scan();
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
   expect(registry.refused()).toEqual([
     { name: "broken", reason: expect.stringMatching(/^broken\/adapter_config\.json: /) },
@@ -125,16 +125,16 @@ test("folders that cannot be used are known by their reason, and hidden ones not
   expect(() => registry.get("run")).toThrow('there is no adapter "run"');
   await rm(join(folder, "run"), { recursive: true });
   await save("empty", 3);
-  await registry.look();
+  await registry.scan();
   expect(registry.refused().map(({ name }) => name)).toEqual(["broken", "other"]);
 });
 
 test("a folder in doubt is read again", async () => {
   const registry = await registryOf();
   const before = registry.get("acme");
-  registry.doubt("acme");
+  registry.invalidate("acme");
   expect(registry.get("acme")).toBe(before);
-  await registry.look();
+  await registry.scan();
   expect(registry.get("acme")).not.toBe(before);
   expect(registry.get("acme")).toEqual(before);
 });
@@ -173,12 +173,12 @@ test("every digest is that of a content that the folder had, however fast it is 
   const seen = new Set<string>();
   const look = async (): Promise<void> => {
     while (running) {
-      await registry.look();
+      await registry.scan();
       for (const { digest } of registry.list()) seen.add(digest);
     }
   };
   await Promise.all([write(), look()]);
-  await registry.look();
+  await registry.scan();
   expect(registry.list()).toHaveLength(1);
   expect([...seen].filter((digest) => !digests.has(digest))).toEqual([]);
 });

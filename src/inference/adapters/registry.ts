@@ -111,13 +111,13 @@ export class Registry {
   }
 
   /** Makes the next scan read this folder even if nothing about it seems to have changed. */
-  doubt(name: string): void {
+  invalidate(name: string): void {
     const adapter = adapterOf(this.#states.get(name));
     if (adapter !== undefined) this.#put(name, { adapter, version: "" });
   }
 
   /** Marks an adapter whose content turned out to be broken, and returns the error. */
-  fail({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
+  markBroken({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
     this.failures++;
     const state = this.#failureOf(name, version, cause);
     if (adapterOf(this.#states.get(name))?.version === version) this.#put(name, state);
@@ -136,7 +136,7 @@ export class Registry {
   }
 
   /** Scans the folder. Throws `not_found`, `storage`, `cancelled`. */
-  async look(signal?: AbortSignal): Promise<void> {
+  async scan(signal?: AbortSignal): Promise<void> {
     // known names are checked one by one: a listing may fall between the two renames of a replacement
     const before = this.#states;
     const listed = await this.#names();

@@ -1,9 +1,6 @@
 // /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
 
 import { isAbsolute } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import { Busboy, type BusboyInstance } from "@fastify/busboy";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "#core";
@@ -13,7 +10,8 @@ import type { ApiKey } from "../auth.ts";
 import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
-import { bodyChunks, checkedBy, jsonBody, mediaTypeOf } from "../request.ts";
+import { readMultipart } from "../multipart.ts";
+import { checkedBy, jsonBody, mediaTypeOf } from "../request.ts";
 import { failed, ok, security } from "../schemas.ts";
 
 const adapterSchema = z
@@ -213,40 +211,30 @@ export function adapterRoutes(app: ServerApp): void {
 /** Parts that a form may have. Three count, and a parser would work through millions. */
 const MAX_PARTS = 8;
 
-const invalidForm = (message: string, cause?: unknown): ApiError =>
-  new ApiError(message, { status: 400, code: "invalid_multipart", cause });
-
 /**
- * The fields of a form, part by part as it arrives. All but the tensors are texts of at most `bodyBytes` together.
+ * The fields of a form. All but the tensors are texts of at most `bodyBytes` together.
  *
  * @throws ApiError 400, 413 or 415.
  */
 async function readForm(request: Request, { uploadBytes, bodyBytes }: ServerLimits): Promise<FormData> {
-  const parser = createParser(request);
   const form = new FormData();
   let textBytes = 0;
-  parser.on("partsLimit", () =>
-    parser.destroy(invalidForm(`the form has more than ${MAX_PARTS} parts; send name and the two files`)),
-  );
-  parser.on("file", (field, part) => {
-    const isText = field !== "adapter_model";
-    const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
-    part.on("data", (chunk: Buffer) => {
-      if (isText) textBytes += chunk.length;
-      const wrongBegin = isText || chunks.length > 0 ? undefined : wrongTensorsBegin(chunk);
-      if (wrongBegin !== undefined) parser.destroy(wrongBegin);
-      else if (textBytes > bodyBytes) parser.destroy(tooLarge(bodyBytes));
-      else chunks.push(new Blob([chunk]));
-    });
-    part.on("error", (error) => parser.destroy(error));
-    part.on("end", () => form.append(field, new Blob(chunks)));
+  await readMultipart(request, {
+    maxBytes: uploadBytes,
+    maxParts: MAX_PARTS,
+    async onFile({ field, body }) {
+      const isText = field !== "adapter_model";
+      const chunks: Blob[] = []; // their bytes are outside of the JavaScript heap
+      for await (const chunk of body) {
+        if (isText) textBytes += chunk.length;
+        if (textBytes > bodyBytes) throw tooLarge(bodyBytes);
+        const wrongBegin = isText || chunks.length > 0 ? undefined : wrongTensorsBegin(chunk);
+        if (wrongBegin !== undefined) throw wrongBegin;
+        chunks.push(new Blob([chunk]));
+      }
+      form.append(field, new Blob(chunks));
+    },
   });
-  try {
-    await pipeline(Readable.from(bodyChunks(request, uploadBytes)), parser);
-  } catch (cause) {
-    if (cause instanceof ApiError) throw cause;
-    throw invalidForm("the request body is not valid multipart/form-data", cause);
-  }
   return withTexts(form);
 }
 
@@ -255,19 +243,6 @@ const tooLarge = (bodyBytes: number): ApiError =>
     status: 413,
     code: "request_too_large",
   });
-
-function createParser(request: Request): BusboyInstance {
-  try {
-    return new Busboy({
-      headers: { "content-type": request.headers.get("content-type") ?? "" },
-      limits: { parts: MAX_PARTS, headerPairs: 16, headerSize: 8192 },
-      // as bytes, so that a text that is not UTF-8 is noticed
-      isPartAFile: () => true,
-    });
-  } catch (cause) {
-    throw invalidForm("the content-type has no boundary", cause);
-  }
-}
 
 /** The form with all parts but the tensors as texts. */
 async function withTexts(form: FormData): Promise<FormData> {

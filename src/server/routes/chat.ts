@@ -1,13 +1,14 @@
 // POST /v1/chat/completions: answers a conversation.
-import { randomUUID } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, reasonOf } from "#core";
-import type { EngineEvent, TokenLogprob } from "#inference";
-import type { ChatMessage, LoadedText } from "#text";
-import { adapterOf, checkChoices, finishReasonOf, type RunningChoices, startChoices } from "../choices.ts";
-import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { type EngineEvent, type TokenLogprob, unpackLogprobs } from "#inference";
+import type { ChatMessage, LoadedText, Tokenizer } from "#text";
+import { Answer, type ChoiceWriter } from "../answer.ts";
+import { checkChoices, finishReasonOf, startChoices } from "../choices.ts";
+import type { RequestContext, ServerApp } from "../context.ts";
 import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
+import { adapterOf } from "../find-adapter.ts";
 import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
 import { HeldLogprobs, tokenText } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
@@ -22,10 +23,9 @@ import {
   okOrStream,
   samplingFields,
   security,
-  type UsageFields,
   unused,
 } from "../schemas.ts";
-import { streamChunks } from "../sse.ts";
+import { streamEvents } from "../sse.ts";
 
 const textPart = z.strictObject({
   type: z.literal("text"),
@@ -177,16 +177,21 @@ export function chatRoutes(app: ServerApp): void {
     chatRoute,
     async (context) => {
       const request = context.req.valid("json");
-      const choices = await startChat(context, request);
-      const answer = new Answer(context.var.server, request, choices);
-      if (request.stream === true) return streamChunks(context, answer.chunks());
-      return sendJson(context, await answer.whole());
+      const answer = await startChat(context, request);
+      if (request.stream === true) return streamEvents(context, answer.chunks());
+      return sendJson(context, await answer.toResponse());
     },
     checkedBy(chatRequest),
   );
 }
 
-async function startChat(context: RequestContext, request: ChatRequest): Promise<RunningChoices> {
+const CHAT_FORMAT = {
+  idPrefix: "chatcmpl",
+  object: "chat.completion",
+  chunkObject: "chat.completion.chunk",
+} as const;
+
+async function startChat(context: RequestContext, request: ChatRequest) {
   const { server, key } = context.var;
   const adapter = await adapterOf(context, request.model);
   checkChoices(request.n ?? 1, server.limits.choices);
@@ -209,7 +214,14 @@ async function startChat(context: RequestContext, request: ChatRequest): Promise
       continuesPrompt: request.continue_final_message === true,
     },
   });
-  return startChoices(context, { requests, isStream: request.stream === true });
+  const choices = await startChoices(context, { requests, isStream: request.stream === true });
+  return new Answer({
+    format: CHAT_FORMAT,
+    request,
+    choices,
+    writers: requests.map((_, index) => new ChatWriter(index, server.engine.text, request)),
+    now: server.now,
+  });
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */
@@ -248,110 +260,77 @@ function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined
   throw invalid("top_logprobs requires logprobs: true", "top_logprobs");
 }
 
-interface WholeChoice {
-  text: string;
-  readonly logprobs: HeldLogprobs;
-  finish: "stop" | "length";
-}
+type ChatChunkChoice = ChatChunk["choices"][number];
 
-interface ChunkParts {
-  readonly delta: ChatChunk["choices"][number]["delta"];
-  readonly logprobs?: ChatLogprobs;
-  readonly finish?: "stop" | "length";
-}
+/** Writes one choice of a chat. */
+class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
+  readonly #index: number;
+  readonly #tokenizer: Tokenizer;
+  readonly #withLogprobs: boolean;
+  readonly #logprobs = new HeldLogprobs();
+  #text = "";
+  #finish: "stop" | "length" = "stop";
 
-/** A chat's choices in OpenAI's form: as one object, or as chunks. */
-class Answer {
-  readonly #server: ServerContext;
-  readonly #request: ChatRequest;
-  readonly #choices: RunningChoices;
-  readonly #id = `chatcmpl-${randomUUID().replaceAll("-", "")}`;
-  readonly #created: number;
-
-  constructor(server: ServerContext, request: ChatRequest, choices: RunningChoices) {
-    this.#server = server;
-    this.#request = request;
-    this.#choices = choices;
-    this.#created = Math.floor(server.now() / 1000);
+  constructor(index: number, { tokenizer }: LoadedText, { logprobs }: ChatRequest) {
+    this.#index = index;
+    this.#tokenizer = tokenizer;
+    this.#withLogprobs = logprobs === true;
   }
 
-  /** The fields that every object begins with. The fingerprint says which content of an adapter answers. */
-  #head<T extends string>(object: T) {
-    const { model, digest: system_fingerprint } = this.#choices;
-    return { id: this.#id, object, created: this.#created, model, system_fingerprint };
+  add(event: EngineEvent): void {
+    if (event.type === "token" || event.type === "finish") this.#text += event.text;
+    if (event.type === "token") for (const entry of unpackLogprobs(event)) this.#logprobs.push(entry);
+    if (event.type === "finish") this.#finish = finishReasonOf(event.finishReason);
   }
 
-  /** As `chatAnswer` describes it. */
-  async whole(): Promise<JsonPieces> {
-    const choices = Array.from(
-      { length: this.#request.n ?? 1 },
-      (): WholeChoice => ({ text: "", logprobs: new HeldLogprobs(), finish: "stop" }),
-    );
-    for await (const { choice: index, event } of this.#choices.events) {
-      const choice = choices[index];
-      if (choice === undefined) continue;
-      if (event.type === "token" || event.type === "finish") choice.text += event.text;
-      if (event.type === "token" && event.logprob !== undefined) choice.logprobs.push(event.logprob);
-      if (event.type === "finish") choice.finish = finishReasonOf(event.finishReason);
-    }
-    const listed = choices.map(({ text, logprobs, finish }, index) => {
-      const content = jsonList(() => logprobs.map((entry) => this.#logprob(entry)));
-      return jsonObject({
-        index,
-        message: { role: "assistant", content: text, refusal: null },
-        logprobs: this.#request.logprobs === true ? jsonObject({ content, refusal: null }) : null,
-        finish_reason: finish,
-      });
+  toJson(): JsonPieces {
+    const content = jsonList(() => this.#logprobs.map((entry) => this.#logprob(entry)));
+    return jsonObject({
+      index: this.#index,
+      message: { role: "assistant", content: this.#text, refusal: null },
+      logprobs: this.#withLogprobs ? jsonObject({ content, refusal: null }) : null,
+      finish_reason: this.#finish,
     });
-    const usage = this.#choices.usage();
-    return jsonObject({ ...this.#head("chat.completion"), choices: jsonList(() => listed), usage });
   }
 
-  async *chunks(): AsyncGenerator<ChatChunk, void> {
-    const withUsage = this.#request.stream_options?.include_usage === true;
-    const chunk = (choices: ChatChunk["choices"], usage: UsageFields | null = null): ChatChunk => ({
-      ...this.#head("chat.completion.chunk"),
-      choices,
-      ...(withUsage ? { usage } : {}),
-    });
-    for await (const { choice: index, event } of this.#choices.events)
-      for (const { delta, logprobs, finish } of this.#partsOf(event)) {
-        const content = logprobs === undefined ? null : { content: logprobs, refusal: null };
-        yield chunk([{ index, delta, logprobs: content, finish_reason: finish ?? null }]);
-      }
-    if (withUsage) yield chunk([], this.#choices.usage());
-  }
-
-  /** What an event adds to a streamed answer. */
-  #partsOf(event: EngineEvent): readonly ChunkParts[] {
+  stream(event: EngineEvent): readonly ChatChunkChoice[] {
     switch (event.type) {
-      case "scheduled":
-        return [
-          {
-            delta: { role: "assistant", content: "", refusal: null },
-            ...(this.#request.logprobs === true ? { logprobs: [] } : {}),
-          },
-        ];
+      case "scheduled": {
+        const delta = { role: "assistant", content: "", refusal: null } as const;
+        return [this.#chunk(delta, { logprobs: this.#withLogprobs ? [] : undefined })];
+      }
       case "token": {
-        const { text, logprob } = event;
-        if (logprob !== undefined) return [{ delta: { content: text }, logprobs: [this.#logprob(logprob)] }];
-        return text === "" ? [] : [{ delta: { content: text } }];
+        const { text } = event;
+        const logprobs = unpackLogprobs(event).map((entry) => this.#logprob(entry));
+        if (logprobs.length > 0) return [this.#chunk({ content: text }, { logprobs })];
+        return text === "" ? [] : [this.#chunk({ content: text })];
       }
       case "finish": {
-        const last = { delta: {}, finish: finishReasonOf(event.finishReason) };
-        return event.text === "" ? [last] : [{ delta: { content: event.text } }, last];
+        const last = this.#chunk({}, { finish: finishReasonOf(event.finishReason) });
+        return event.text === "" ? [last] : [this.#chunk({ content: event.text }), last];
       }
       default:
         return [];
     }
   }
 
+  #chunk(
+    delta: ChatChunkChoice["delta"],
+    { logprobs, finish }: { logprobs?: ChatLogprobs | undefined; finish?: "stop" | "length" } = {},
+  ): ChatChunkChoice {
+    return {
+      index: this.#index,
+      delta,
+      logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null },
+      finish_reason: finish ?? null,
+    };
+  }
+
   #logprob({ id, logprob, top }: TokenLogprob): ChatLogprobs[number] {
-    const { tokenizer } = this.#server.engine.text;
     const entry = (token: number, value: number | null) => ({
-      token: tokenText(tokenizer, token),
+      token: tokenText(this.#tokenizer, token),
       logprob: value,
-      bytes: [...tokenizer.bytesOf(token)],
+      bytes: [...this.#tokenizer.bytesOf(token)],
     });
     return { ...entry(id, logprob), top_logprobs: top.map((other) => entry(other.id, other.logprob)) };
   }

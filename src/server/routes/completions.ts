@@ -1,14 +1,15 @@
 // POST /v1/completions: continues or scores texts.
-import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import type { EngineEvent, EngineRequest } from "#inference";
+import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
-import { adapterOf, checkChoices, finishReasonOf, type RunningChoices, startChoices } from "../choices.ts";
-import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { Answer, type ChoiceWriter } from "../answer.ts";
+import { checkChoices, finishReasonOf, startChoices } from "../choices.ts";
+import type { RequestContext, ServerApp } from "../context.ts";
 import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
+import { adapterOf } from "../find-adapter.ts";
+import { type JsonPieces, jsonObject, sendJson } from "../json.ts";
 import { characters, collectLogprobs, type LogprobsCollector, noLogprobs } from "../logprobs.ts";
 import type { EncodedPrompt, PromptReader } from "../prompts.ts";
 import { checkedBy, jsonBody } from "../request.ts";
@@ -23,9 +24,8 @@ import {
   okOrStream,
   samplingFields,
   security,
-  type UsageFields,
 } from "../schemas.ts";
-import { streamChunks } from "../sse.ts";
+import { streamEvents } from "../sse.ts";
 
 /** One text, the ids of one, or several of either. */
 type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
@@ -121,14 +121,20 @@ export function completionRoutes(app: ServerApp): void {
     async (context) => {
       const request = context.req.valid("json");
       const answer = await startCompletion(context, request);
-      if (request.stream === true) return streamChunks(context, answer.chunks());
-      return sendJson(context, await answer.whole());
+      if (request.stream === true) return streamEvents(context, answer.chunks());
+      return sendJson(context, await answer.toResponse());
     },
     checkedBy(completionRequest),
   );
 }
 
-async function startCompletion(context: RequestContext, request: CompletionRequest): Promise<Answer> {
+const COMPLETION_FORMAT = {
+  idPrefix: "cmpl",
+  object: "text_completion",
+  chunkObject: "text_completion",
+} as const;
+
+async function startCompletion(context: RequestContext, request: CompletionRequest) {
   const { server, key } = context.var;
   const adapter = await adapterOf(context, request.model);
   checkBestOf(request);
@@ -147,8 +153,11 @@ async function startCompletion(context: RequestContext, request: CompletionReque
     return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
   });
   const choices = await startChoices(context, { requests, isStream: request.stream === true });
-  const writers = requests.map((_, i) => createWriter(server, request, prompts[Math.floor(i / n)]));
-  return new Answer({ request, choices, writers, created: Math.floor(server.now() / 1000) });
+  const writers = requests.map((_, index) => {
+    const prompt = prompts[Math.floor(index / n)];
+    return new CompletionWriter({ index, engine: server.engine, request, prompt });
+  });
+  return new Answer({ format: COMPLETION_FORMAT, request, choices, writers, now: server.now });
 }
 
 const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);
@@ -203,40 +212,69 @@ function engineOptions(
   };
 }
 
-/** Turns the events of one choice into its text and lists. */
-interface ChoiceWriter {
-  /** What an event adds. */
-  write(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null };
-  readonly logprobs: LogprobsCollector;
+type CompletionChunkChoice = CompletionChunk["choices"][number];
+
+interface CompletionWriterOptions {
+  readonly index: number;
+  readonly engine: Engine;
+  readonly request: CompletionRequest;
+  readonly prompt: EncodedPrompt | undefined;
 }
 
-function createWriter(
-  { engine }: ServerContext,
-  request: CompletionRequest,
-  prompt: EncodedPrompt | undefined,
-): ChoiceWriter {
-  const { tokenizer } = engine.text;
-  const echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, tokenizer) : "";
-  const collector = collectLogprobs(tokenizer, characters(echoed));
-  let lastId: number | undefined;
-  const collect = (event: EngineEvent): void => {
-    if (event.type === "prompt") collector.prompt(event.logprobs, prompt?.added ?? 0);
-    if (event.type !== "token") return;
-    lastId = event.id;
-    if (event.logprob !== undefined) collector.token(event.logprob);
-  };
-  return {
-    write(event) {
-      collect(event);
-      if (event.type === "scheduled") return { text: echoed, finish: null };
-      if (event.type === "token") return { text: event.text, finish: null };
-      if (event.type !== "finish") return { text: "", finish: null };
-      const finish = finishReasonOf(event.finishReason);
-      const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(lastId ?? -1);
-      return { text: event.text, finish: endsAnyway ? "stop" : finish };
-    },
-    logprobs: collector,
-  };
+/** Writes one choice of a completion. */
+class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
+  readonly #options: CompletionWriterOptions;
+  /** The prompt's text, where the answer begins with it. */
+  readonly #echoed: string;
+  readonly #logprobs: LogprobsCollector;
+  #lastId = -1;
+  #text = "";
+  #finish: "stop" | "length" = "stop";
+
+  constructor(options: CompletionWriterOptions) {
+    const { tokenizer } = options.engine.text;
+    this.#options = options;
+    const { request, prompt } = options;
+    this.#echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, tokenizer) : "";
+    this.#logprobs = collectLogprobs(tokenizer, characters(this.#echoed));
+  }
+
+  add(event: EngineEvent): void {
+    const { text, finish } = this.#read(event);
+    this.#text += text;
+    this.#finish = finish ?? this.#finish;
+  }
+
+  toJson(): JsonPieces {
+    const { index, request } = this.#options;
+    const logprobs = request.logprobs === undefined ? null : this.#logprobs.json();
+    return jsonObject({ index, text: this.#text, logprobs, finish_reason: this.#finish });
+  }
+
+  stream(event: EngineEvent): readonly CompletionChunkChoice[] {
+    const { index, request } = this.#options;
+    const { text, finish } = this.#read(event);
+    const none = finish !== null && request.logprobs !== undefined ? noLogprobs : null;
+    const logprobs = this.#logprobs.take() ?? none;
+    if (text === "" && logprobs === null && finish === null) return [];
+    return [{ index, text, logprobs, finish_reason: finish }];
+  }
+
+  /** What an event adds to the text, and to the log-probabilities. */
+  #read(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null } {
+    const { engine, request, prompt } = this.#options;
+    if (event.type === "scheduled") return { text: this.#echoed, finish: null };
+    if (event.type === "prompt") this.#logprobs.prompt(unpackLogprobs(event), prompt?.added ?? 0);
+    if (event.type === "token") {
+      this.#lastId = event.id;
+      for (const entry of unpackLogprobs(event)) this.#logprobs.token(entry);
+      return { text: event.text, finish: null };
+    }
+    if (event.type !== "finish") return { text: "", finish: null };
+    const finish = finishReasonOf(event.finishReason);
+    const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(this.#lastId);
+    return { text: event.text, finish: endsAnyway ? "stop" : finish };
+  }
 }
 
 /** A prompt as text: as it was sent, or what its ids stand for. */
@@ -244,77 +282,4 @@ function echoOf({ text, ids }: EncodedPrompt, tokenizer: Tokenizer): string {
   if (text !== undefined) return text;
   const detokenizer = createDetokenizer(tokenizer);
   return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();
-}
-
-interface WholeChoice {
-  text: string;
-  finish: "stop" | "length";
-}
-
-interface AnswerParts {
-  readonly request: CompletionRequest;
-  readonly choices: RunningChoices;
-  /** One for each choice. */
-  readonly writers: readonly ChoiceWriter[];
-  readonly created: number;
-}
-
-/** A completion's choices in OpenAI's form: as one object, or as chunks. */
-class Answer {
-  readonly #parts: AnswerParts;
-  readonly #id = `cmpl-${randomUUID().replaceAll("-", "")}`;
-
-  constructor(parts: AnswerParts) {
-    this.#parts = parts;
-  }
-
-  /** The fields that every object begins with. The fingerprint says which content of an adapter answers. */
-  #head() {
-    const { choices, created } = this.#parts;
-    return {
-      id: this.#id,
-      object: "text_completion" as const,
-      created,
-      model: choices.model,
-      system_fingerprint: choices.digest,
-    };
-  }
-
-  /** As `completionAnswer` describes it. */
-  async whole(): Promise<JsonPieces> {
-    const { request, choices, writers } = this.#parts;
-    const written = writers.map((): WholeChoice => ({ text: "", finish: "stop" }));
-    for await (const { choice, event } of choices.events) {
-      const [writer, whole] = [writers[choice], written[choice]];
-      if (writer === undefined || whole === undefined) continue;
-      const { text, finish } = writer.write(event);
-      whole.text += text;
-      whole.finish = finish ?? whole.finish;
-    }
-    const listed = written.map(({ text, finish }, index) => {
-      const logprobs = request.logprobs === undefined ? null : writers[index]?.logprobs.json();
-      return jsonObject({ index, text, logprobs, finish_reason: finish });
-    });
-    return jsonObject({ ...this.#head(), choices: jsonList(() => listed), usage: choices.usage() });
-  }
-
-  async *chunks(): AsyncGenerator<CompletionChunk, void> {
-    const { choices, writers, request } = this.#parts;
-    const withUsage = request.stream_options?.include_usage === true;
-    const chunk = (parts: CompletionChunk["choices"], usage: UsageFields | null = null): CompletionChunk => ({
-      ...this.#head(),
-      choices: parts,
-      ...(withUsage ? { usage } : {}),
-    });
-    for await (const { choice: index, event } of choices.events) {
-      const writer = writers[index];
-      if (writer === undefined) continue;
-      const { text, finish } = writer.write(event);
-      const none = finish !== null && request.logprobs !== undefined ? noLogprobs : null;
-      const logprobs = writer.logprobs.take() ?? none;
-      if (text !== "" || logprobs !== null || finish !== null)
-        yield chunk([{ index, text, logprobs, finish_reason: finish }]);
-    }
-    if (withUsage) yield chunk([], choices.usage());
-  }
 }

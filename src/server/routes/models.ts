@@ -1,9 +1,9 @@
 // GET /v1/models: the base and the adapters that a key may use.
 import { createRoute, z } from "@hono/zod-openapi";
 import { type AdapterInfo, samplingBy } from "#inference";
-import { findAdapter } from "../choices.ts";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { ApiError } from "../errors.ts";
+import { findAdapter } from "../find-adapter.ts";
 import { failed, ok, security } from "../schemas.ts";
 
 const parametersSchema = z

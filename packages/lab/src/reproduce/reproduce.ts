@@ -1,7 +1,6 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables again after every cell.
-import { lockFolder, makeFolder } from "mixture-of-shards/cli";
+import { AsyncQueue, lockFolder, makeFolder } from "mixture-of-shards/cli";
 import { type CellSpec, isFinished } from "./cell.ts";
-import { channel } from "./channel.ts";
 import { type Grid, measuringCells, planGrid } from "./grid.ts";
 import { missingOf, outcomesOf, type Records, recall } from "./records.ts";
 import { writeReport } from "./report.ts";
@@ -38,7 +37,7 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   const records: Records = { results: new Map(), failures: new Map(), retrained: new Set() };
   for (const row of grid.experiment.rows) await recall(grid, row, records);
   yield planEvent(grid, records);
-  const events = channel<ReproduceEvent>();
+  const events = new AsyncQueue<ReproduceEvent>();
   const controller = new AbortController();
   const stop = (): void => controller.abort();
   options.signal?.addEventListener("abort", stop, { once: true });

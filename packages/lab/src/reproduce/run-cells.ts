@@ -1,4 +1,5 @@
 // Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
+import type { AsyncQueue } from "mixture-of-shards/cli";
 import {
   type CellResult,
   type CellSpec,
@@ -9,7 +10,6 @@ import {
   withScoresOf,
 } from "./cell.ts";
 import { type CellEnd, runInChild } from "./cell-child.ts";
-import type { Channel } from "./channel.ts";
 import { columnQuestions, columnsOf, columnValue } from "./columns.ts";
 import { type Grid, measuringCells } from "./grid.ts";
 import type { Records } from "./records.ts";
@@ -19,7 +19,7 @@ import { searchRate } from "./tuning.ts";
 export interface Work {
   readonly grid: Grid;
   readonly records: Records;
-  readonly events: Channel<ReproduceEvent>;
+  readonly events: AsyncQueue<ReproduceEvent>;
   readonly signal: AbortSignal;
 }
 
@@ -32,7 +32,7 @@ export async function runAll(work: Work): Promise<void> {
   if (signal.aborted) return;
   const byRow = rows.map((row) => {
     const { learningRate, cells } = searchRate(grid, row, records.results);
-    if (cells.length > 0) events.send({ type: "tuned", key: row.key, learningRate });
+    if (cells.length > 0) events.push({ type: "tuned", key: row.key, learningRate });
     return measuringCells(grid, row, learningRate);
   });
   const bySeed = grid.seeds.flatMap((seed) =>
@@ -55,7 +55,7 @@ async function tune(work: Work): Promise<void> {
     for (const { key, cells } of wanted) {
       for (const { folder } of cells) asked.add(folder);
       // the first round is in the plan
-      if (round > 0) events.send(refineEvent(key, cells, grid));
+      if (round > 0) events.push(refineEvent(key, cells, grid));
     }
     await runCells(
       wanted.flatMap(({ cells }) => cells),
@@ -96,12 +96,12 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
     const result = await readResult(spec.folder, spec.identity);
     if (result !== undefined) work.records.results.set(spec.folder, result);
     const isOver = isFinished(spec, result);
-    if (isOver && isResult(result)) return work.events.send(resultEvent(spec, result, work.grid));
+    if (isOver && isResult(result)) return work.events.push(resultEvent(spec, result, work.grid));
     const message = endText(end);
     work.records.failures.set(spec.folder, message);
     // a stored failure, such as a loss that diverged, would come again
     const retried = !isOver && attempt < ATTEMPTS;
-    work.events.send({ type: "failed", cell, message, retried });
+    work.events.push({ type: "failed", cell, message, retried });
     if (!retried) return;
     fresh = end.type === "failed" && end.code !== undefined && result === undefined;
   }
@@ -141,12 +141,12 @@ function runOnce(spec: CellSpec, attempt: number, { grid, events, signal }: Work
   return runInChild(spec, {
     entry: grid.options.entry,
     signal,
-    onStart: (pid) => events.send({ type: "started", cell, attempt, pid }),
+    onStart: (pid) => events.push({ type: "started", cell, attempt, pid }),
     onEvent: (event) => {
       if (event.type === "step")
-        events.send({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
-      if (event.type === "phase") events.send({ type: "phase", cell, phase: event.phase });
-      if (event.type === "benchmark") events.send({ ...event, cell });
+        events.push({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
+      if (event.type === "phase") events.push({ type: "phase", cell, phase: event.phase });
+      if (event.type === "benchmark") events.push({ ...event, cell });
     },
   });
 }

@@ -2,7 +2,15 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, type ApiKey, checkedBy, failed, ok, security } from "mixture-of-shards/server";
+import {
+  ApiError,
+  type ApiKey,
+  checkedBy,
+  failed,
+  ok,
+  security,
+  streamEvents,
+} from "mixture-of-shards/server";
 import { storable } from "#database";
 import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
@@ -132,72 +140,47 @@ function metadataFilter(
 }
 
 /** Events from the first one on, as they happen, until the job has ended or the client has left. */
-async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerator<string, void> {
+async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerator<object | undefined, void> {
   let number = 0;
   for (;;) {
     // before its events: none comes after the end
     const now = await jobs.job(owner, job.id);
     const events = await jobs.eventsSince(job, number);
-    for (const event of events) yield `data: ${JSON.stringify(shownEvent(event))}\n\n`;
+    for (const event of events) yield shownEvent(event);
     number = events.at(-1)?.number ?? number;
     if (events.length > 0) continue;
-    if (hasEnded(now)) return yield "data: [DONE]\n\n";
+    if (hasEnded(now)) return;
     await sleep(1000);
-    yield ": \n\n"; // shows a client that has left
+    yield undefined; // shows a client that has left
   }
 }
 
 /** Live streams that a tenant may have at a time: each asks the database every second. */
 const MAX_STREAMS = 20;
 
-/** Answers with what a generator gives as it comes; a tenant that has too many such answers gets 429. */
-function openStreams(): (tenant: string, texts: AsyncGenerator<string, void>) => Response {
+/** Counts the streams of each tenant. The function that it gives counts one until what that returns is called. */
+function countStreams(): (tenant: string) => () => void {
   const counts = new Map<string, number>();
-  const add = (tenant: string, change: number): number => {
-    const count = (counts.get(tenant) ?? 0) + change;
-    if (count > 0) counts.set(tenant, count);
-    else counts.delete(tenant);
-    return count;
-  };
-  return (tenant, texts) => {
-    if (add(tenant, 1) > MAX_STREAMS) {
-      add(tenant, -1);
+  return (tenant) => {
+    const count = counts.get(tenant) ?? 0;
+    if (count >= MAX_STREAMS)
       throw new ApiError(`too many event streams (${MAX_STREAMS}); close one first`, {
         status: 429,
         code: "rate_limit_exceeded",
         retryAfter: 30,
       });
-    }
-    const encoder = new TextEncoder();
-    let isOver = false;
-    const end = async (): Promise<void> => {
-      if (isOver) return;
-      isOver = true;
-      add(tenant, -1);
-      await texts.return();
+    counts.set(tenant, count + 1);
+    return () => {
+      const left = (counts.get(tenant) ?? 1) - 1;
+      if (left > 0) counts.set(tenant, left);
+      else counts.delete(tenant);
     };
-    const body = new ReadableStream<Uint8Array>({
-      pull: async (controller) => {
-        try {
-          const { done, value } = await texts.next();
-          if (done !== true) return controller.enqueue(encoder.encode(value));
-          await end();
-          controller.close();
-        } catch (error) {
-          await end();
-          throw error;
-        }
-      },
-      cancel: end,
-    });
-    const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" };
-    return new Response(body, { headers });
   };
 }
 
 export const jobRoutes: AddRoutes = (app, service) => {
   const { jobs } = service;
-  const streamTo = openStreams();
+  const enterStream = countStreams();
   app.openapi(
     createJobRoute,
     async (context) => {
@@ -240,7 +223,10 @@ export const jobRoutes: AddRoutes = (app, service) => {
     const owner = ownerOf(context.var.key);
     const job = await found(jobs.job(owner, context.req.valid("param").id));
     const { stream, ...page } = context.req.valid("query");
-    if (stream === "true") return streamTo(owner.tenant, liveEvents(jobs, job, owner)) as never;
+    if (stream === "true") {
+      const leaveStream = enterStream(owner.tenant);
+      return streamEvents(context, liveEvents(jobs, job, owner), leaveStream) as never;
+    }
     const { rows, hasMore } = await found(jobs.events(job, page), "after");
     return context.json(shownPage(rows.map(shownEvent), hasMore), 200);
   });

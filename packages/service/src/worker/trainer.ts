@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { moduleBeside } from "mixture-of-shards/cli";
+import { AsyncQueue, moduleBeside } from "mixture-of-shards/cli";
 import { onComputing, startChild } from "./child.ts";
 import type { Order, Report, TrainOrder } from "./orders.ts";
 
@@ -104,20 +104,15 @@ async function* reportsOf(
   child: ChildProcess,
   { stallSeconds }: TrainerOptions,
 ): AsyncGenerator<Report, void> {
-  const waiting: Report[] = [];
-  let failure = child.connected ? undefined : new Error("the trainer could not be started");
-  let wake: (() => void) | undefined;
+  const queue = new AsyncQueue<Report>();
   // counted, not timed: this process may have been stopped itself
   let quietSeconds = 0;
   const onMessage = (report: Report): void => {
     quietSeconds = 0;
-    waiting.push(report);
-    wake?.();
+    queue.push(report);
   };
-  const fail = (error: Error): void => {
-    failure = error;
-    wake?.();
-  };
+  const fail = (error: Error): void => queue.close(error);
+  if (!child.connected) fail(new Error("the trainer could not be started"));
   const onExit = (code: number | null, signal: string | null): void =>
     fail(
       new Error(
@@ -130,23 +125,16 @@ async function* reportsOf(
   child.on("message", onMessage).once("exit", onExit).once("error", fail);
   try {
     for (;;) {
-      const report = waiting.shift();
-      if (report !== undefined) {
-        yield report;
-        // a trainer that waits for its supervisor computes nothing
-        quietSeconds = 0;
-        if (report.type !== "event") return;
-      } else if (failure !== undefined) throw failure;
-      else {
-        const second = setInterval(() => {
-          quietSeconds++;
-          if (quietSeconds >= stallSeconds) fail(new TrainerStalled(stallSeconds));
-        }, 1000);
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        clearInterval(second);
-      }
+      const second = setInterval(() => {
+        quietSeconds++;
+        if (quietSeconds >= stallSeconds) fail(new TrainerStalled(stallSeconds));
+      }, 1000);
+      const { done, value: report } = await queue.next().finally(() => clearInterval(second));
+      if (done === true) return;
+      yield report;
+      // a trainer that waits for its supervisor computes nothing
+      quietSeconds = 0;
+      if (report.type !== "event") return;
     }
   } finally {
     stopListening();

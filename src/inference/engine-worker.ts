@@ -1,10 +1,12 @@
-// The main file of the engine's process, so that steps block only that process. core-process.ts is the other side, and
+// The main file of the engine's process, so that steps block only that process. worker-core.ts is the other side, and
 // when it is gone this process ends.
 
 import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename } from "node:path";
 import { Worker } from "node:worker_threads";
+import type { EngineCore } from "./engine-core.ts";
+import { type CoreSettings, openCore } from "./open-core.ts";
 import {
   type CoreCalls,
   type FromCore,
@@ -12,9 +14,7 @@ import {
   sentError,
   TEMPORARY,
   type ToCore,
-} from "./core-process.ts";
-import type { EngineCore } from "./engine-core.ts";
-import { type CoreSettings, openCore } from "./open-core.ts";
+} from "./worker-core.ts";
 
 const send = (message: FromCore): void => {
   // where the other side has just gone, "disconnect" is on its way

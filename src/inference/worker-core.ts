@@ -1,16 +1,16 @@
 // A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
-// caller's side; engine-process.ts is the other one.
+// caller's side; engine-worker.ts is the other one.
 import { type ChildProcess, fork } from "node:child_process";
 import { rmSync } from "node:fs";
 import { childOptions, type ErrorCode, MosError, moduleBeside } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
-import type { FrontLimits } from "./engine.ts";
+import type { AdmissionLimits } from "./engine-client.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";
 import type { FullRequest } from "./request.ts";
 import type { SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
+import type { AdapterInfo, EngineEvent, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
 import { removeUnfinished } from "./weight-cache.ts";
 
 /** An error on its way between processes. */
@@ -47,13 +47,13 @@ export type FromCore =
   | {
       readonly type: "open";
       readonly model: EngineModel;
-      readonly limits: FrontLimits;
+      readonly limits: AdmissionLimits;
       readonly adapters: readonly AdapterInfo[];
       readonly refused: readonly RefusedAdapter[];
     }
   | { readonly type: "notOpened"; readonly error: SentError }
   /** One for each step, with what happened to all requests. */
-  | { readonly type: "output"; readonly updates: readonly SentUpdate[] }
+  | { readonly type: "output"; readonly updates: readonly SequenceUpdate[] }
   | {
       readonly type: "adapters";
       readonly adapters: readonly AdapterInfo[];
@@ -62,24 +62,21 @@ export type FromCore =
   | { readonly type: "result"; readonly id: number; readonly value: CoreCalls[keyof CoreCalls] }
   | { readonly type: "failure"; readonly id: number; readonly error: SentError };
 
-export type SentUpdate = Omit<SequenceUpdate, "error"> & { readonly error?: SentError };
-
 const received = ({ code, message }: SentError): MosError => new MosError(code, message);
 
-/** With scores of their own: those that were received keep the whole message in memory. */
-const receivedUpdate = ({ error, events, ...update }: SentUpdate): SequenceUpdate => ({
-  ...update,
-  events: events.map((event) =>
-    "scores" in event && event.scores !== undefined ? { ...event, scores: event.scores.slice() } : event,
-  ),
-  ...(error === undefined ? {} : { error: received(error) }),
-});
+/** Arrays of their own: those that were received keep the whole message in memory. */
+const withOwnArrays = (events: readonly EngineEvent[]): readonly EngineEvent[] =>
+  events.map((event) =>
+    (event.type === "token" || event.type === "prompt") && event.logprobs !== undefined
+      ? { ...event, logprobs: event.logprobs.slice() }
+      : event,
+  );
 
 const stopped = (signal: AbortSignal): MosError =>
   new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
 const broken = (how: string): MosError => new MosError("device", `the engine's process broke: ${how}`);
 
-export interface OpenCoreProcessOptions {
+export interface OpenWorkerOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal: AbortSignal | undefined;
   /** See `OpenEngineOptions`. */
@@ -87,9 +84,9 @@ export interface OpenCoreProcessOptions {
 }
 
 /** Opens a core in a new process. Throws what opening throws, `device`, `cancelled`. */
-export async function openCoreProcess(
+export async function openWorkerCore(
   settings: CoreSettings,
-  { onProgress, signal, silentSeconds }: OpenCoreProcessOptions,
+  { onProgress, signal, silentSeconds }: OpenWorkerOptions,
 ): Promise<OpenedCore> {
   const isAborted = (): boolean => signal?.aborted === true;
   if (signal !== undefined && isAborted()) throw stopped(signal);
@@ -123,7 +120,7 @@ export async function openCoreProcess(
         else if (signal?.aborted === true) reject(stopped(signal));
         else if (message.type === "open") {
           const { model, limits, adapters, refused } = message;
-          resolve({ core: new RemoteCore(child, silentSeconds), model, limits, adapters, refused });
+          resolve({ core: new WorkerCore(child, silentSeconds), model, limits, adapters, refused });
         } else if (message.type === "notOpened") reject(received(message.error));
       });
       child.once("error", (cause) => reject(broken(cause.message)));
@@ -170,7 +167,7 @@ export const HEARTBEAT = 4;
 const beatEvery = (silentSeconds: number): number => Math.min(5, silentSeconds / 4);
 
 function startProcess(temporary: string, silentSeconds: number): ChildProcess {
-  const entry = moduleBeside(import.meta.url, "engine-process");
+  const entry = moduleBeside(import.meta.url, "engine-worker");
   return fork(entry, [`${beatEvery(silentSeconds)}`], {
     stdio: ["inherit", "inherit", "inherit", "ipc", "pipe"],
     execArgv: [...childOptions(entry)],
@@ -190,7 +187,7 @@ interface Call {
   readonly reject: (error: MosError) => void;
 }
 
-class RemoteCore implements EngineCore {
+class WorkerCore implements EngineCore {
   readonly closed: Promise<MosError | undefined>;
   readonly #child: ChildProcess;
   readonly #calls = new Map<number, Call>();
@@ -302,8 +299,10 @@ class RemoteCore implements EngineCore {
 
   #receive(message: FromCore): void {
     this.#hear();
-    if (message.type === "output") this.#listener?.onOutput(message.updates.map(receivedUpdate));
-    else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters, message.refused);
+    if (message.type === "output") {
+      const updates = message.updates.map((update) => ({ ...update, events: withOwnArrays(update.events) }));
+      this.#listener?.onOutput(updates);
+    } else if (message.type === "adapters") this.#listener?.onAdapters(message.adapters, message.refused);
     else if (message.type === "result") this.#take(message.id)?.resolve(message.value as never);
     else if (message.type === "failure") this.#take(message.id)?.reject(received(message.error));
   }

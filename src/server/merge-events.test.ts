@@ -1,33 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { mergeEvents } from "./choices.ts";
-import { requestsOf } from "./engine-requests.ts";
-
-const seedsOf = (seed: number, n: number): number[] =>
-  requestsOf({
-    prompt: { ids: [1] },
-    maxTokens: 1,
-    adapter: null,
-    fields: { model: "base", n },
-    seed,
-    tenant: "t",
-  }).map(({ seed: own = -1 }) => own);
-
-test("every whole number is a seed, and the choices of a request have different ones", () => {
-  expect(seedsOf(5, 3)[0]).toBe(5);
-  expect(seedsOf(-1, 1)).toEqual([Number.MAX_SAFE_INTEGER]);
-  // requests with seeds in a row share no stream
-  const seeds = Array.from({ length: 200 }, (_, seed) => seedsOf(seed - 100, 16)).flat();
-  expect(new Set(seeds).size).toBe(200 * 16);
-  fc.assert(
-    fc.property(fc.maxSafeInteger(), fc.integer({ min: 1, max: 128 }), (seed, n) => {
-      const seeds = seedsOf(seed, n);
-      expect(new Set(seeds).size).toBe(n);
-      expect(seeds.every((one) => Number.isSafeInteger(one) && one >= 0)).toBe(true);
-    }),
-  );
-});
+import { mergeEvents } from "./merge-events.ts";
 
 /** A source of numbers that ends early when its signal fires, and counts how many run. */
 function sourceOf(values: readonly number[], running: { now: number; max: number }) {
@@ -55,11 +29,11 @@ test("every event comes once, in its source's order, and never more sources run 
       const { signal } = new AbortController();
       const merged = mergeEvents(
         lists.map((list) => sourceOf(list, running)),
-        { atOnce, signal, onEvent: ({ choice, event }) => seen[choice]!.push(event) },
+        { atOnce, signal, onEvent: (source, event) => seen[source]!.push(event) },
       );
       const received: number[][] = lists.map(() => []);
       if (waits && lists.length > 0) await merged.ready();
-      for await (const { choice, event } of merged.events()) received[choice]!.push(event);
+      for await (const [source, event] of merged.events()) received[source]!.push(event);
       expect(received).toEqual(lists);
       expect(seen).toEqual(received);
       expect(running.now).toBe(0);

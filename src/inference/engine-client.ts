@@ -1,13 +1,11 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
-import { MosError } from "#core";
+import { AsyncQueue, MosError } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import { NO_DEFAULTS } from "./answer-defaults.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { EventQueue } from "./event-queue.ts";
 import { fullRequest, type RequestBounds } from "./request.ts";
-import { type CoreEvent, readEvent } from "./scores.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type {
   AdapterInfo,
@@ -22,7 +20,7 @@ import type {
 } from "./types.ts";
 
 /** What the front decides by; it goes from the engine's process to this one. */
-export interface FrontLimits extends Omit<RequestBounds, "model"> {
+export interface AdmissionLimits extends Omit<RequestBounds, "model"> {
   /** Requests that run side by side. */
   readonly maxBatch: number;
   /** Requests of one tenant that may wait. */
@@ -37,7 +35,7 @@ export interface EngineOptions {
   readonly text: LoadedText;
   /** How requests are answered that do not say it themselves; greedily, with 256 tokens at most. */
   readonly defaults?: AnswerDefaults;
-  readonly limits: FrontLimits;
+  readonly limits: AdmissionLimits;
   /** Those that are registered now. */
   readonly adapters: readonly AdapterInfo[];
   /** Folders beside them that cannot be used now; none. */
@@ -46,12 +44,12 @@ export interface EngineOptions {
 
 /** An engine over a core, which is started. */
 export function createEngine(options: EngineOptions): Engine {
-  return new FrontEngine(options);
+  return new EngineClient(options);
 }
 
 /** A request that was accepted and has not finished. */
-interface Live {
-  readonly queue: EventQueue<EngineEvent, CoreEvent>;
+interface ActiveRequest {
+  readonly queue: AsyncQueue<EngineEvent>;
   readonly tenant: string;
   state: "waiting" | "running" | "cancelled";
   /** Stops listening to the request's signal. */
@@ -64,14 +62,18 @@ const isConversation = (given: unknown): boolean =>
   given.length > 0 &&
   given.every((one) => typeof one?.role === "string" && typeof one.content === "string");
 
-class FrontEngine implements Engine {
+/** An error that may come from another process. */
+const received = (error: NonNullable<SequenceUpdate["error"]>): MosError =>
+  error instanceof MosError ? error : new MosError(error.code, error.message);
+
+class EngineClient implements Engine {
   readonly model: EngineModel;
   readonly text: LoadedText;
   readonly defaults: AnswerDefaults;
   readonly closed: Promise<MosError | undefined>;
   readonly #core: EngineCore;
-  readonly #limits: FrontLimits;
-  readonly #live = new Map<number, Live>();
+  readonly #limits: AdmissionLimits;
+  readonly #live = new Map<number, ActiveRequest>();
   #adapters: readonly AdapterInfo[];
   #refused: readonly RefusedAdapter[];
   #adaptersListener: (() => void) | undefined;
@@ -111,7 +113,7 @@ class FrontEngine implements Engine {
     this.#checkRoom(request.tenant, 1);
     const id = this.#nextId++;
     const cancel = (): void => this.#cancel(id);
-    const queue = new EventQueue(cancel, readEvent);
+    const queue = new AsyncQueue<EngineEvent>(cancel);
     const unlisten = (): void => given.signal?.removeEventListener("abort", cancel);
     this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", unlisten });
     this.#core.submit(id, request);
@@ -229,7 +231,7 @@ class FrontEngine implements Engine {
     if (live === undefined) return;
     live.queue.push(...events);
     if (live.state === "waiting" && events.some(({ type }) => type === "scheduled")) live.state = "running";
-    if (error !== undefined || events.at(-1)?.type === "finish") this.#end(id, error);
+    if (error !== undefined || events.at(-1)?.type === "finish") this.#end(id, error && received(error));
   }
 
   #end(id: number, error?: MosError): void {

@@ -1,0 +1,28 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { requestsOf } from "./engine-requests.ts";
+
+const seedsOf = (seed: number, n: number): number[] =>
+  requestsOf({
+    prompt: { ids: [1] },
+    maxTokens: 1,
+    adapter: null,
+    fields: { model: "base", n },
+    seed,
+    tenant: "t",
+  }).map(({ seed: own = -1 }) => own);
+
+test("every whole number is a seed, and the choices of a request have different ones", () => {
+  expect(seedsOf(5, 3)[0]).toBe(5);
+  expect(seedsOf(-1, 1)).toEqual([Number.MAX_SAFE_INTEGER]);
+  // requests with seeds in a row share no stream
+  const seeds = Array.from({ length: 200 }, (_, seed) => seedsOf(seed - 100, 16)).flat();
+  expect(new Set(seeds).size).toBe(200 * 16);
+  fc.assert(
+    fc.property(fc.maxSafeInteger(), fc.integer({ min: 1, max: 128 }), (seed, n) => {
+      const seeds = seedsOf(seed, n);
+      expect(new Set(seeds).size).toBe(n);
+      expect(seeds.every((one) => Number.isSafeInteger(one) && one >= 0)).toBe(true);
+    }),
+  );
+});
