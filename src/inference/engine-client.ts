@@ -28,7 +28,7 @@ export interface AdmissionLimits extends Omit<RequestBounds, "model"> {
 }
 
 /** What an engine is made of. */
-export interface EngineOptions {
+export interface EngineParts {
   /** Disposed with the engine. */
   readonly core: EngineCore;
   readonly model: EngineModel;
@@ -43,7 +43,7 @@ export interface EngineOptions {
 }
 
 /** An engine over a core, which is started. */
-export function createEngine(options: EngineOptions): Engine {
+export function createEngine(options: EngineParts): Engine {
   return new EngineClient(options);
 }
 
@@ -83,7 +83,7 @@ class EngineClient implements Engine {
   /** Called when no request is live any more. */
   #drains: (() => void)[] = [];
 
-  constructor({ core, model, text, defaults = NO_DEFAULTS, ...rest }: EngineOptions) {
+  constructor({ core, model, text, defaults = NO_DEFAULTS, ...rest }: EngineParts) {
     const { limits, adapters, refused = [] } = rest;
     this.model = model;
     this.text = text;

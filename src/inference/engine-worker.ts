@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { basename } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { EngineCore } from "./engine-core.ts";
-import { type CoreSettings, openCore } from "./open-core.ts";
+import type { CoreOptions } from "./engine-options.ts";
+import { openCore } from "./open-core.ts";
 import {
   type CoreCalls,
   type FromCore,
@@ -46,7 +47,7 @@ if (every > 0) new Worker(BEATS, { eval: true, execArgv: [], workerData: { fd: H
 let core: EngineCore | undefined;
 const opening = new AbortController();
 
-async function open(settings: CoreSettings): Promise<void> {
+async function open(settings: CoreOptions): Promise<void> {
   try {
     const opened = await openCore(settings, {
       onProgress: (progress) => send({ type: "progress", progress }),

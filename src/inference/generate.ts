@@ -1,7 +1,8 @@
 import type { Adapter } from "#adapters";
 import type { BaseModel } from "#models";
 import type { ChatMessage } from "#text";
-import { type OpenEngineOptions, openEngine } from "./open-engine.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import { openEngine } from "./open-engine.ts";
 import type { EngineEvent, TextRequest } from "./types.ts";
 
 /** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. */
@@ -10,7 +11,7 @@ export type Prompt = string | readonly ChatMessage[];
 /** A request's options, which adapter answers it, and how much of the machine it takes. */
 export interface GenerateOptions
   extends Omit<TextRequest, "adapter">,
-    Pick<OpenEngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
+    Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
   /** An adapter or its folder; the base answers without. */
   readonly adapter?: string | Adapter | undefined;
   /** Whether what the options leave out is as the model's files have it ("auto"), or as if they had nothing. */
@@ -18,7 +19,7 @@ export interface GenerateOptions
   /** The longest sequence, prompt and answer together (8,192 tokens, or fewer where the model has fewer). */
   readonly maxLength?: number | undefined;
   /** Where steps are computed ("cpu"). */
-  readonly device?: OpenEngineOptions["device"];
+  readonly device?: EngineOptions["device"];
   /** Threads to compute with (one for each core). */
   readonly threads?: number | undefined;
 }

@@ -11,30 +11,17 @@ import {
 } from "#core";
 import { type BlockForm, type WeightForm, weightBytes } from "#files";
 import { GROUPS, groupSites } from "#graph";
-import {
-  type BaseDtype,
-  type ComputeDtype,
-  geometryOf,
-  type ModelConfig,
-  type PlannedBase,
-  weightShapes,
-} from "#models";
+import { type ComputeDtype, geometryOf, type ModelConfig, type PlannedBase, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import { EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
-import { bytesPerPosition, type CacheDtype, capacityFor } from "./kv-cache.ts";
+import type { ResolvedOptions } from "./engine-options.ts";
+import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
 
 /** What decides how much memory an engine takes. */
-export interface EngineSize {
-  readonly baseDtype: BaseDtype;
-  readonly computeDtype: ComputeDtype;
-  readonly cacheDtype: CacheDtype;
-  /** The most that keys and values may take; left out, what is free decides, up to `CACHE_MEMORY`. */
-  readonly cacheMemory: number | undefined;
-  readonly slotMemory: number;
-  readonly maxBatch: number;
-  readonly maxLength: number;
-  readonly adapters: boolean;
-}
+export type EngineSize = Pick<
+  ResolvedOptions,
+  "baseDtype" | "computeDtype" | "cacheDtype" | "cacheMemory" | "slotMemory" | "maxBatch" | "adapters"
+> & { readonly maxLength: number };
 
 /** How an engine is made to fit. */
 export interface EngineMemory {

@@ -1,50 +1,22 @@
 // From a model to a core on this thread. engine-worker.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
 import type { FreeMemory } from "#core";
-import type { Device } from "#graph";
 import { geometryOf, type ModelConfig } from "#models";
 import { tokenDigest } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
 import { createCore, type EngineCore } from "./engine-core.ts";
+import {
+  type CoreOptions,
+  type ModelWithText,
+  type OpenProgress,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./engine-options.ts";
 import { mergeAdapter } from "./merge-adapter.ts";
 import { createModelRunner } from "./model-runner.ts";
-import {
-  type ModelFacts,
-  type ModelWithText,
-  type OpenedWeights,
-  openWeights,
-  type Report,
-} from "./open-weights.ts";
-import { defaultCompute, type EngineSettings, type FullSettings, fullSettings } from "./settings.ts";
+import { type ModelFacts, type OpenedWeights, openWeights, type Report } from "./open-weights.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
-
-/** What an engine runs, and how much of the machine it takes. */
-export interface CoreSettings extends EngineSettings {
-  /** A model folder or a .gguf file. */
-  readonly model: string;
-  /** A folder that is watched, with one sub-folder for each adapter, or folders by the name of their adapter. */
-  readonly adapters?: string | Readonly<Record<string, string>> | undefined;
-  /**
-   * An adapter, or its folder, that becomes part of the base: as fast as the base alone, which this engine lacks then.
-   * Merging takes a second copy of a loaded model's linear layers; where they have more than 300 million numbers, an
-   * adapter without others beside it is not merged but used, from a slot, by every request.
-   */
-  readonly mergedAdapter?: string | Adapter | undefined;
-  /** A folder for packed weights of models whose own folder cannot be written; without it they are not cached then. */
-  readonly cacheFolder?: string | undefined;
-  /** Where steps are computed ("cpu"). */
-  readonly device?: Device | undefined;
-}
-
-/** How far opening is: bytes of the model read, adapters found, the programs compiled. A note says what happens beside. */
-export type OpenProgress =
-  | {
-      readonly type: "model" | "adapters" | "compile";
-      readonly done: number;
-      readonly total: number;
-    }
-  | { readonly type: "note"; readonly text: string };
 
 /** A core that waits to be started, and what its front has to know. */
 export interface OpenedCore {
@@ -88,16 +60,14 @@ export async function openCore(
     device = "cpu",
     cacheFolder,
     ...rest
-  }: Omit<CoreSettings, "model"> & { readonly model: string | ModelWithText },
+  }: CoreOptions<string | ModelWithText>,
   { onProgress, signal, free, mergeLimit = MERGE_LIMIT, minCacheBytes = MIN_CACHE_BYTES }: OpenCoreOptions,
 ): Promise<OpenedCore> {
-  const settings = fullSettings(rest);
-  const { baseDtype, computeDtype = defaultCompute(baseDtype) } = settings;
+  const settings = resolveOptions(rest, source !== undefined || mergedAdapter !== undefined);
   const session = { device, threads: settings.threads };
   const report: Report = (type, done, total) => onProgress({ type, done, total });
-  const size = { ...settings, computeDtype, adapters: source !== undefined || mergedAdapter !== undefined };
   const opened = await openWeights(given, {
-    size,
+    settings,
     free,
     report,
     signal,
@@ -132,7 +102,7 @@ export async function openCore(
     const engineModel: EngineModel = {
       ...describeModel(opened, tokens),
       baseDtype: settings.baseDtype,
-      computeDtype,
+      computeDtype: settings.computeDtype,
       plan,
     };
     const { maxBatch, maxWaiting } = settings;
@@ -170,7 +140,7 @@ const describeModel = (
   tokens,
 });
 
-const coreLimits = ({ maxBatch, slotMemory }: FullSettings, vocabularySize: number) => ({
+const coreLimits = ({ maxBatch, slotMemory }: ResolvedOptions, vocabularySize: number) => ({
   maxBatch,
   slotMemory,
   prefillChunk: PREFILL_CHUNK,
@@ -200,13 +170,13 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
 
 function openManager(
   { config, fingerprint, identity }: ModelFacts,
-  { adapterMemory, maxAdapterRank, adapterDtype }: FullSettings,
+  { adapterMemory, maxAdapterRank, adapterDtype }: ResolvedOptions,
   {
     source,
     tokens,
     signal,
   }: {
-    readonly source: CoreSettings["adapters"];
+    readonly source: CoreOptions["adapters"];
     readonly tokens: string;
     readonly signal: AbortSignal | undefined;
   },

@@ -1,35 +1,12 @@
 import { MosError } from "#core";
-import { type LocateCalls, loadModelText, locatedPath, openModel } from "#models";
-import { type LoadedText, type TemplateVariables, withVariables } from "#text";
-import { answerDefaults, type DefaultsInput } from "./answer-defaults.ts";
+import { loadModelText, locatedPath, openModel } from "#models";
+import { type LoadedText, withVariables } from "#text";
+import { answerDefaults } from "./answer-defaults.ts";
 import { createEngine } from "./engine-client.ts";
-import { type CoreSettings, type OpenProgress, openCore } from "./open-core.ts";
-import type { ModelWithText } from "./open-weights.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import { openCore } from "./open-core.ts";
 import type { AnswerDefaults, Engine } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
-
-/** What an engine runs and where, and how opening is watched and stopped. */
-export interface OpenEngineOptions extends Omit<CoreSettings, "model">, LocateCalls {
-  /** A model folder, a .gguf file, org/name of the hub, or a model that is loaded already. */
-  readonly model: string | ModelWithText;
-  /**
-   * Whether steps are computed on the thread that calls this, which they block. A loaded model always is; a path is not
-   * unless this is set: its engine has a process of its own.
-   */
-  readonly inProcess?: boolean;
-  /** How requests are answered that do not say it themselves; what is left out is as the model's files have it. */
-  readonly defaults?: DefaultsInput | undefined;
-  /** Variables of the model's chat template, such as `enable_thinking`; those of a request come before them. */
-  readonly chatTemplateKwargs?: TemplateVariables | undefined;
-  /** How long the engine's process may be silent before `isResponding` is false (30); 0 is for ever. */
-  readonly silentSeconds?: number;
-  /** The time for chat templates that print the date; without it they print the date they carry, or none. */
-  readonly now?: Date | undefined;
-  /** Called while the model is loaded and prepared. */
-  readonly onProgress?: (progress: OpenProgress) => void;
-  /** Stops opening; an open engine is closed by disposing it. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /**
  * Opens a model, with adapters if there are any.
@@ -52,7 +29,7 @@ export async function openEngine({
   hub,
   onDownload,
   ...settings
-}: OpenEngineOptions): Promise<Engine> {
+}: EngineOptions): Promise<Engine> {
   const laidOut = (text: LoadedText): LoadedText => ({
     ...text,
     template: withVariables(text.template, chatTemplateKwargs),

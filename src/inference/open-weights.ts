@@ -18,18 +18,12 @@ import {
 } from "#models";
 import type { LoadedText } from "#text";
 import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
-import { AS_KEPT, CACHE_MEMORY, type EngineSize, expectEngineMemory } from "./memory.ts";
+import type { ModelWithText, ResolvedOptions } from "./engine-options.ts";
+import { AS_KEPT, CACHE_MEMORY, expectEngineMemory } from "./memory.ts";
 import type { PackedStore } from "./packed-store.ts";
-import type { FullSettings } from "./settings.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
 const MAX_LENGTH = 4096;
-
-/** A model that is loaded already. Its weights stay as they are. */
-export interface ModelWithText {
-  readonly model: LoadedModel;
-  readonly text: LoadedText;
-}
 
 export type Report = (type: "model" | "adapters" | "compile", done: number, total: number) => void;
 
@@ -37,7 +31,7 @@ export type Report = (type: "model" | "adapters" | "compile", done: number, tota
 export type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
 
 export interface OpenWeightsOptions {
-  readonly size: Omit<EngineSize, "maxLength"> & Pick<FullSettings, "maxLength">;
+  readonly settings: ResolvedOptions;
   readonly free: FreeMemory | undefined;
   readonly report: Report;
   readonly signal: AbortSignal | undefined;
@@ -64,14 +58,14 @@ export async function openWeights(
   given: string | ModelWithText,
   options: OpenWeightsOptions,
 ): Promise<OpenedWeights> {
-  const { size, free } = options;
-  const { computeDtype } = size;
+  const { settings, free } = options;
+  const { computeDtype } = settings;
   const longest = (config: ModelConfig): number =>
-    Math.min(size.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
+    Math.min(settings.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
   if (typeof given !== "string") {
     const { model, text } = given;
     const weights = await prepareWeights(model.config, model.weights, { computeDtype });
-    const { cacheMemory = CACHE_MEMORY } = size;
+    const { cacheMemory = CACHE_MEMORY } = settings;
     const { tokenizer } = text;
     return { model, weights, tokenizer, maxLength: longest(model.config), cacheMemory, plan: undefined };
   }
@@ -80,7 +74,7 @@ export async function openWeights(
   const maxLength = longest(config);
   const { cacheMemory, expand, plan } = expectEngineMemory(
     baseOfFiles(files),
-    { ...size, maxLength },
+    { ...settings, maxLength },
     free ?? (await freeMemory()),
   );
   const { tokenizer } = await loadModelText(files.source);
@@ -99,15 +93,15 @@ interface HashedBase {
 
 /** The weights from the cache; or else they are read, packed, and cached. */
 async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
-  const { size, expand, onNote, report } = options;
+  const { settings, expand, onNote, report } = options;
   const cache = await cacheOf(files, options);
   const cached = await cache?.open();
   if (cached !== undefined) {
     const { hashes, store } = cached;
     try {
-      const outlines = outlinesOf(files, size.baseDtype);
+      const outlines = outlinesOf(files, settings.baseDtype);
       const weights = await prepareWeights(files.config, outlines, {
-        computeDtype: size.computeDtype,
+        computeDtype: settings.computeDtype,
         expand,
         store,
       });
@@ -134,7 +128,7 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
 
 async function readBase(
   files: ModelFiles,
-  { size: { baseDtype, computeDtype }, expand, signal, report }: BaseOptions,
+  { settings: { baseDtype, computeDtype }, expand, signal, report }: BaseOptions,
   store?: PackedStore,
 ): Promise<HashedBase> {
   const reading = readWeights(files, {
@@ -164,7 +158,7 @@ function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
 async function cacheOf(
   files: ModelFiles,
-  { size: { baseDtype, computeDtype }, cache, onNote }: BaseOptions,
+  { settings: { baseDtype, computeDtype }, cache, onNote }: BaseOptions,
 ): Promise<WeightCache | undefined> {
   if (cache === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;

@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { type EngineSettings, fullSettings } from "./settings.ts";
+import { parseSettings, type SettingInput } from "#core";
+import { engineSettings } from "./settings.ts";
+
+type EngineSettings = SettingInput<typeof engineSettings>;
+const fullSettings = (given: EngineSettings) => parseSettings(engineSettings, given);
 
 test("missing settings get their defaults, given ones are kept", () => {
   expect(fullSettings({})).toEqual({

@@ -1,14 +1,4 @@
-import {
-  bytes,
-  choice,
-  flag,
-  integer,
-  number,
-  parseSettings,
-  type SettingInput,
-  type SettingValues,
-  texts,
-} from "#core";
+import { bytes, choice, flag, integer, number, texts } from "#core";
 import { type BaseDtype, baseDtype, COMPUTE_DTYPES, type ComputeDtype } from "#models";
 import type { CacheDtype } from "./kv-cache.ts";
 
@@ -85,20 +75,6 @@ export const batchSettings = {
 
 /** All settings of an engine but its model and adapters. */
 export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
-
-/** How an engine keeps its base, and how much of the machine it takes; `engineSettings` says what each setting means. */
-export interface EngineSettings extends SettingInput<typeof engineSettings> {}
-
-/** The settings with everything that was left out. */
-export interface FullSettings extends SettingValues<typeof engineSettings> {}
-
-/**
- * Fills in and checks.
- *
- * @throws MosError `bad_option` with the setting's name, what was given, and what would be accepted.
- */
-export const fullSettings = (settings: EngineSettings): FullSettings =>
-  parseSettings(engineSettings, settings);
 
 const modelsOr = (value: number): string => `the model's, else ${value}`;
 

@@ -7,7 +7,8 @@ import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
 import type { AdmissionLimits } from "./engine-client.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
-import type { CoreSettings, OpenedCore, OpenProgress } from "./open-core.ts";
+import type { CoreOptions, OpenProgress } from "./engine-options.ts";
+import type { OpenedCore } from "./open-core.ts";
 import type { FullRequest } from "./request.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import type { AdapterInfo, EngineEvent, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
@@ -35,7 +36,7 @@ export interface CoreCalls {
 }
 
 export type ToCore =
-  | { readonly type: "open"; readonly settings: CoreSettings }
+  | { readonly type: "open"; readonly settings: CoreOptions }
   /** Ends opening. */
   | { readonly type: "stop" }
   | { readonly type: "submit"; readonly id: number; readonly request: FullRequest }
@@ -79,13 +80,13 @@ const broken = (how: string): MosError => new MosError("device", `the engine's p
 export interface OpenWorkerOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal: AbortSignal | undefined;
-  /** See `OpenEngineOptions`. */
+  /** See `EngineOptions`. */
   readonly silentSeconds: number;
 }
 
 /** Opens a core in a new process. Throws what opening throws, `device`, `cancelled`. */
 export async function openWorkerCore(
-  settings: CoreSettings,
+  settings: CoreOptions,
   { onProgress, signal, silentSeconds }: OpenWorkerOptions,
 ): Promise<OpenedCore> {
   const isAborted = (): boolean => signal?.aborted === true;
@@ -150,7 +151,7 @@ async function ended(child: ChildProcess): Promise<void> {
 }
 
 /** A killed process leaves half of the packed weights that it was keeping. */
-async function removeUnfinishedOf({ model, cacheFolder }: CoreSettings): Promise<void> {
+async function removeUnfinishedOf({ model, cacheFolder }: CoreOptions): Promise<void> {
   try {
     await using files = await openModel(model);
     await removeUnfinished(files, cacheFolder);

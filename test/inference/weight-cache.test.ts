@@ -22,8 +22,8 @@ import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "../../src/files/writer.ts";
+import { resolveOptions } from "../../src/inference/engine-options.ts";
 import { openWeights } from "../../src/inference/open-weights.ts";
-import { fullSettings } from "../../src/inference/settings.ts";
 
 /** Whether disks tell their size. Where they do not, as some of a network, writing finds out. */
 const disks = vi.hoisted(() => ({ tellSize: true }));
@@ -86,7 +86,7 @@ async function start({
 }: StartOptions = {}): Promise<Started> {
   const notes: string[] = [];
   const opened = await openWeights(path, {
-    size: { ...fullSettings({ baseDtype, maxLength: 64 }), computeDtype, adapters: false },
+    settings: resolveOptions({ baseDtype, computeDtype, maxLength: 64 }, false),
     free: undefined,
     signal: undefined,
     report: () => undefined,

@@ -5,13 +5,13 @@ import {
   adapterInUse,
   type DownloadEvent,
   type Engine,
+  type EngineOptions,
   type FoundAdapter,
   geometryOf,
   loadAdapter,
   loadModelText,
   locateModel,
   MosError,
-  type OpenEngineOptions,
   openEngine,
   openModel,
 } from "mixture-of-shards";
@@ -26,7 +26,7 @@ import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
 export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
     Pick<
-      OpenEngineOptions,
+      EngineOptions,
       | "baseDtype"
       | "computeDtype"
       | "weightCache"
