@@ -1,5 +1,5 @@
 // What the hyperparameters of a job mean.
-import { finetuneSettings } from "mixture-of-shards";
+import { finetuneSettings, runCheck } from "mixture-of-shards";
 import { adapterSettings, type Setting } from "mixture-of-shards/cli";
 import { describe, expect, test } from "vitest";
 import { jobRequestSchema, planOf } from "#jobs";
@@ -94,4 +94,16 @@ describe("settings under mos", () => {
 test("our own field has the last word", () => {
   const hyperparameters = { learning_rate_multiplier: 2 };
   expect(rateOf({ hyperparameters, mos: { learning_rate: 0.01 } })).toBe(0.01);
+});
+
+test("a job that names no rank has what the layers of a small base can share; one that does is held to it", async () => {
+  const check = await runCheck("assets/tiny-english");
+  const planned = (mos: object) =>
+    planOf(jobRequestSchema.parse({ model: "base", training_file: "file-1", mos }), {
+      seed: 1,
+      learningRate: 0.002,
+    });
+  check(planned({}));
+  check(planned({ private_rank: 0 }));
+  expect(() => check(planned({ rank: 8 }))).toThrowError(/share only 5/);
 });
