@@ -3,15 +3,15 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type Adapter,
-  type AdapterGeometry,
+  bindMethod,
   createAdapter,
-  methodOf,
+  type LayerShapes,
   parseAdapterConfig,
   saveAdapter,
 } from "#adapters";
 import { randomStream } from "#core";
 import { makeFolder } from "#files";
-import { geometryOf, type LoadedModel } from "#models";
+import { type LoadedModel, toLayerShapes } from "#models";
 
 /** MoS at a quarter of the numbers of the LoRA beside it. */
 export const KINDS = {
@@ -21,10 +21,10 @@ export const KINDS = {
 export type Kind = keyof typeof KINDS;
 
 /** A new adapter whose B is not zero. Only speed matters: the numbers come from a linear congruence. */
-function randomAdapter({ geometry, kind, rank = 8, scale = 0.02 }: FolderOptions, seed: number): Adapter {
-  const adapter = createAdapter(parseAdapterConfig({ ...KINDS[kind], rank, seed }), geometry);
+function randomAdapter({ shapes, kind, rank = 8, scale = 0.02 }: FolderOptions, seed: number): Adapter {
+  const adapter = createAdapter(parseAdapterConfig({ ...KINDS[kind], rank, seed }), shapes);
   let state = randomStream(seed, "bench").uint32();
-  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
+  for (const { name, role } of bindMethod(adapter.config).tensors(shapes)) {
     const data = adapter.tensors.get(name)?.data;
     if (role !== "trainable" || data === undefined || data[0] !== 0) continue;
     for (let i = 0; i < data.length; i++) {
@@ -36,7 +36,7 @@ function randomAdapter({ geometry, kind, rank = 8, scale = 0.02 }: FolderOptions
 }
 
 export interface FolderOptions {
-  readonly geometry: AdapterGeometry;
+  readonly shapes: LayerShapes;
   readonly kind: Kind;
   readonly count: number;
   /** Of the base that the adapters say they were made for. */
@@ -69,13 +69,13 @@ export async function makeAdapters(
   { config, fingerprint }: Pick<LoadedModel, "config" | "fingerprint">,
   { count, scale }: { readonly count: number; readonly scale: number },
 ): Promise<readonly string[]> {
-  const geometry = geometryOf(config);
+  const shapes = toLayerShapes(config);
   // of equivalent rank 2, one rank is a layer's own, and the layers share the rest
-  const rank = Math.min(8, geometry.layers + 1);
+  const rank = Math.min(8, shapes.layers + 1);
   const kinds: readonly Kind[] = ["mos", "lora"];
   for (const [i, kind] of kinds.entries())
     await writeAdapters(folder, {
-      geometry,
+      shapes,
       kind,
       rank,
       fingerprint,

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { type AdapterGeometry, parseAdapterConfig } from "#adapters";
-import { geometryOf, readModelConfig } from "#models";
+import { type LayerShapes, parseAdapterConfig } from "#adapters";
+import { readModelConfig, toLayerShapes } from "#models";
 import { openAdapterManager, type ResidentDtype, residentBytes } from "../src/inference/adapters/index.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
@@ -33,7 +33,7 @@ const given = readArguments(HELP, {
   flags: ["json"],
 });
 const model = given.text("model") ?? fail(HELP);
-const geometry: AdapterGeometry = geometryOf(await readModelConfig(model));
+const shapes: LayerShapes = toLayerShapes(await readModelConfig(model));
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 
@@ -46,7 +46,7 @@ async function memory(): Promise<{ readonly process: number; readonly buffers: n
   return { process: rss, buffers: arrayBuffers };
 }
 
-const secondsOf = async <T>(work: () => Promise<T>): Promise<readonly [seconds: number, result: T]> => {
+const timed = async <T>(work: () => Promise<T>): Promise<readonly [seconds: number, result: T]> => {
   const start = performance.now();
   const result = await work();
   return [(performance.now() - start) / 1000, result];
@@ -56,15 +56,15 @@ async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<R
   const open = (path: string) =>
     openAdapterManager({
       source: path,
-      geometry,
+      shapes,
       fingerprint: FINGERPRINT,
       limitBytes: Number.MAX_SAFE_INTEGER,
       dtype,
       now: () => performance.now(),
       pollSeconds: 0,
     });
-  const [registerSeconds, manager] = await secondsOf(() => open(folder));
-  const [lookSeconds] = await secondsOf(() => manager.refresh());
+  const [registerSeconds, manager] = await timed(() => open(folder));
+  const [lookSeconds] = await timed(() => manager.refresh());
   const names = manager.list().map(({ name }) => name);
   const warm = Math.ceil(names.length * WARM_UP);
   for (const name of names.slice(0, warm)) (await manager.acquire(name))[Symbol.dispose]();
@@ -74,7 +74,7 @@ async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<R
   const expandSeconds: number[] = [];
   for (const name of names.slice(0, 50)) {
     using lease = await manager.acquire(name);
-    expandSeconds.push((await secondsOf(async () => lease.expand()))[0]);
+    expandSeconds.push((await timed(async () => lease.expand()))[0]);
   }
   const grown = (of: "process" | "buffers"): number => (after[of] - before[of]) / (names.length - warm);
   const { resident, residentBytes: bytes, loadSeconds } = manager.stats();
@@ -107,7 +107,7 @@ async function compare(folder: string): Promise<void> {
     const process: Partial<Record<Kind, number>> = {};
     for (const kind of ["mos", "lora"] as const) {
       await writeAdapters(join(folder, kind), {
-        geometry,
+        shapes,
         kind,
         count: counts[kind],
         fingerprint: FINGERPRINT,
@@ -117,7 +117,7 @@ async function compare(folder: string): Promise<void> {
       printResult({ kind, dtype, ...result }, given.flag("json"));
     }
     const bytes = (kind: Kind): number =>
-      residentBytes(parseAdapterConfig({ ...KINDS[kind], seed: 0 }), geometry, dtype).own;
+      residentBytes(parseAdapterConfig({ ...KINDS[kind], seed: 0 }), shapes, dtype).own;
     const ratios = {
       dtype,
       of_lora_arithmetic: rounded(bytes("mos") / bytes("lora"), 4),

@@ -57,13 +57,13 @@ const kept: Kept =
     ? JSON.parse(await readFile(out, "utf8"))
     : { flags: await processorFlags(), runs: {} };
 const runs = new Map(Object.entries(kept.runs).map(([name, results]) => [name, [...results]]));
-const runsOf = (name: string): readonly Result[] => runs.get(`${part} ${name}`) ?? [];
+const listRuns = (name: string): readonly Result[] => runs.get(`${part} ${name}`) ?? [];
 
 for (let round = 1; round <= rounds; round++)
   for (const { name, command } of variants) {
-    if (runsOf(name).length >= round) continue;
+    if (listRuns(name).length >= round) continue;
     const result = await runForJson(name, command);
-    runs.set(`${part} ${name}`, [...runsOf(name), result]);
+    runs.set(`${part} ${name}`, [...listRuns(name), result]);
     console.error(`${round}/${rounds} ${name}: ${JSON.stringify(result)}`);
     const record: Kept = { ...kept, runs: Object.fromEntries(runs) };
     if (out !== undefined) await writeFile(out, `${JSON.stringify(record, null, 2)}\n`);
@@ -71,7 +71,7 @@ for (let round = 1; round <= rounds; round++)
 
 /** Median, least and most of a number that runs report. */
 const measured = (name: string, field: string): Measured => {
-  const values = runsOf(name).map((result) => Number(result[field]));
+  const values = listRuns(name).map((result) => Number(result[field]));
   return {
     median: rounded(median(values), 2),
     least: Math.min(...values),

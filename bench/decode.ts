@@ -3,7 +3,7 @@ import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { LINEAR_NAMES } from "#graph";
 import { capacityFor, createModelRunner, prepareWeights } from "#inference";
-import { geometryOf, loadModel } from "#models";
+import { loadModel, toLayerShapes } from "#models";
 import { argmax } from "../src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
@@ -32,7 +32,7 @@ const { model } = await loadModel(path);
 const { config, weights } = model;
 
 function randomAdapter(random: Random): FactorMap {
-  const { layers, widths } = geometryOf(config);
+  const { layers, widths } = toLayerShapes(config);
   const normal = (length: number): Float32Array =>
     Float32Array.from({ length }, () => 0.02 * random.normal());
   const factors = new Map<string, ExpandedFactors>();

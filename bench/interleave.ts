@@ -49,15 +49,15 @@ for (let round = 1; round <= rounds; round++)
     console.error(`${round}/${rounds} ${one.name}: ${JSON.stringify(result)}`);
   }
 
-const numbersOf = ({ results }: Variant, name: string): readonly number[] =>
+const readNumbers = ({ results }: Variant, name: string): readonly number[] =>
   results.map((result) => result[name]).filter((value) => typeof value === "number");
 const summary = [ours, ...others].map((one) => ({
   name: one.name,
   numbers: Object.fromEntries(
     Object.keys(one.results[0] ?? {})
-      .filter((name) => numbersOf(one, name).length === rounds)
+      .filter((name) => readNumbers(one, name).length === rounds)
       .map((name) => {
-        const values = numbersOf(one, name);
+        const values = readNumbers(one, name);
         return [name, { median: median(values), least: Math.min(...values), most: Math.max(...values) }];
       }),
   ),
@@ -73,14 +73,14 @@ for (const { name, numbers } of summary)
   }
 /** Median over median, and the least and the most of the rounds. */
 function ratios(name: string, other: Variant): readonly number[] {
-  const [mine, against] = [numbersOf(ours, name), numbersOf(other, name)];
+  const [mine, against] = [readNumbers(ours, name), readNumbers(other, name)];
   const each = mine.map((value, i) => value / (against[i] ?? Number.NaN));
   return [median(mine) / median(against), Math.min(...each), Math.max(...each)].map((x) => rounded(x, 3));
 }
 for (const other of others)
   for (const name of new Set([field, "peak_rss_gb"])) {
     const [ratio, least, most] = ratios(name, other);
-    if (numbersOf(other, name).length > 0)
+    if (readNumbers(other, name).length > 0)
       console.log(`ours / ${other.name}: ${name} × ${ratio}  (rounds ${least}–${most})`);
   }
 

@@ -12,7 +12,7 @@ import { ChildServer } from "./load/child-server.ts";
 import { send } from "./load/http.ts";
 import { createMemoryLog, type MemoryLog } from "./load/memory-log.ts";
 import { quantiles, Tally } from "./load/tally.ts";
-import { digestOf, makeTenants, type Tenant } from "./load/tenants.ts";
+import { digestFolder, makeTenants, type Tenant } from "./load/tenants.ts";
 import { Busy, draw, KINDS, type Visitor } from "./load/visits.ts";
 
 const HELP = `usage: bench:load -- --model DIR|FILE.gguf [--adapters 16] [--minutes 10] [--connections 200] [--restart]
@@ -158,7 +158,7 @@ async function load(): Promise<Readonly<Record<string, unknown>>> {
   const adapters = await makeAdapters(folder, await loadWeights(model), { count: adapterCount, scale: 0.2 });
   // sorted, every tenant has some of both kinds
   const { tenants, admin } = await makeTenants(keyFile, adapters.toSorted());
-  const digest = await digestOf(folder);
+  const digest = await digestFolder(folder);
   await server.start();
   const memory = createMemoryLog();
   const stopped = new AbortController();
@@ -195,7 +195,7 @@ async function load(): Promise<Readonly<Record<string, unknown>>> {
     left_running: running,
     logged_errors: logged.length,
     exit_code: code,
-    adapters_unharmed: (await digestOf(folder)) === digest,
+    adapters_unharmed: (await digestFolder(folder)) === digest,
   };
 }
 

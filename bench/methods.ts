@@ -2,7 +2,7 @@
 import { createAdapter, METHOD_NAMES, type MethodName, methods, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import { geometryOf, loadModel } from "#models";
+import { loadModel, toLayerShapes } from "#models";
 import { adapterModel, initialState, type TrainEvent, train } from "#training";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 
@@ -35,7 +35,7 @@ const measured = (given.text("methods")?.split(",") ?? others).map(
 );
 
 /** Settings of a method at the rank asked for: those that it has. */
-const settingsOf = (method: MethodName): unknown => ({
+const chooseSettings = (method: MethodName): unknown => ({
   method,
   ...Object.fromEntries(
     Object.entries({ rank, dropout, equivalentRank }).filter(([name]) => name in methods[method].example),
@@ -50,8 +50,11 @@ const examples = Array.from({ length: batch * (steps + 1) }, (_, line): EncodedE
 });
 
 /** The steps of a method, one at a time. */
-function stepsOf(method: MethodName): AsyncIterator<TrainEvent> {
-  const adapter = createAdapter(parseAdapterConfig(settingsOf(method), "bench"), geometryOf(base.config));
+function trainSteps(method: MethodName): AsyncIterator<TrainEvent> {
+  const adapter = createAdapter(
+    parseAdapterConfig(chooseSettings(method), "bench"),
+    toLayerShapes(base.config),
+  );
   const model = adapterModel(base, adapter);
   const settings = {
     steps: steps + 1, // the first compiles the program
@@ -89,7 +92,7 @@ async function nextStep(events: AsyncIterator<TrainEvent>): Promise<number> {
 }
 
 for (const method of measured) {
-  const runs = [stepsOf("lora"), stepsOf(method)] as const;
+  const runs = [trainSteps("lora"), trainSteps(method)] as const;
   const seconds: (readonly [lora: number, other: number])[] = [];
   for (let step = 0; step <= steps; step++) {
     // the one that goes first changes, so that neither always follows the other

@@ -9,9 +9,9 @@ import {
   type BaseDtype,
   COMPUTE_DTYPES,
   type ComputeDtype,
-  fingerprintOf,
-  geometryOf,
+  computeFingerprint,
   openModel,
+  toLayerShapes,
 } from "#models";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
@@ -76,7 +76,7 @@ function zipf(random: Random, count: number): number {
   return count - 1;
 }
 
-function adapterOf(request: number, random: Random): string | null {
+function pickAdapter(request: number, random: Random): string | null {
   if (adapters === 0) return null;
   const index =
     draw === "round"
@@ -88,7 +88,7 @@ function adapterOf(request: number, random: Random): string | null {
 }
 
 let vocabularySize = 0;
-const idsOf = (length: number, random: Random): readonly number[] =>
+const randomIds = (length: number, random: Random): readonly number[] =>
   Array.from({ length }, () => 3 + random.below(vocabularySize - 3));
 
 interface Ask {
@@ -102,7 +102,7 @@ interface Ask {
 async function ask(engine: Engine, { prompt, answer, adapter, seed }: Ask): Promise<readonly number[]> {
   const times: number[] = [];
   const events: AsyncIterable<EngineEvent> = engine.submit({
-    prompt: idsOf(prompt, randomStream(seed, "bench.prompt")),
+    prompt: randomIds(prompt, randomStream(seed, "bench.prompt")),
     adapter,
     maxTokens: answer,
     ignoreEos: true,
@@ -126,7 +126,7 @@ async function throughput(engine: Engine, answers: number, length: number): Prom
   const stream = async (): Promise<void> => {
     for (let i = 0; i < answers; i++) {
       const seed = request++;
-      const adapter = adapterOf(seed, random);
+      const adapter = pickAdapter(seed, random);
       all.push(await ask(engine, { prompt: promptTokens, answer: length, adapter, seed }));
     }
   };
@@ -148,7 +148,7 @@ async function firstToken(engine: Engine, seed: number): Promise<number> {
   const [first = Number.NaN] = await ask(engine, {
     prompt: 500,
     answer: 1,
-    adapter: adapterOf(seed, randomStream(seed, "a")),
+    adapter: pickAdapter(seed, randomStream(seed, "a")),
     seed,
   });
   return (first - start) / 1000;
@@ -163,7 +163,7 @@ async function firstTokens(engine: Engine): Promise<Readonly<Record<string, numb
     ask(engine, {
       prompt: promptTokens,
       answer: 400,
-      adapter: adapterOf(seed, randomStream(seed, "a")),
+      adapter: pickAdapter(seed, randomStream(seed, "a")),
       seed,
     }),
   );
@@ -179,9 +179,14 @@ async function firstTokens(engine: Engine): Promise<Readonly<Record<string, numb
 async function prepare(folder: string): Promise<void> {
   await using files = await openModel(path);
   vocabularySize = files.config.vocabularySize;
-  const geometry = geometryOf(files.config);
+  const shapes = toLayerShapes(files.config);
   if (adapters > 0)
-    await writeAdapters(folder, { geometry, kind, count: adapters, fingerprint: await fingerprintOf(files) });
+    await writeAdapters(folder, {
+      shapes,
+      kind,
+      count: adapters,
+      fingerprint: await computeFingerprint(files),
+    });
 }
 
 const folder = given.text("folder") ?? (await mkdtemp(join(tmpdir(), "bench-serve-")));

@@ -12,7 +12,7 @@ import {
   openJobs,
   openQueue,
   openSlices,
-  planOf,
+  toTrainingPlan,
 } from "../packages/service/src/jobs/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
 import { fail, median, readArguments } from "./arguments.ts";
@@ -36,7 +36,7 @@ await migrate(database);
 await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
 const jobs = openJobs(database, queue);
 
-const tenantOf = (i: number): string => `tenant${i % TENANTS}`;
+const tenantName = (i: number): string => `tenant${i % TENANTS}`;
 const file = (tenant: string) =>
   jobs.addFile({
     tenant,
@@ -47,13 +47,13 @@ const file = (tenant: string) =>
     status: "processed",
     status_details: null,
   });
-const files = await Promise.all(Array.from({ length: TENANTS }, (_, i) => file(tenantOf(i))));
+const files = await Promise.all(Array.from({ length: TENANTS }, (_, i) => file(tenantName(i))));
 
 async function create(i: number): Promise<string> {
   const training = files[i % TENANTS] as (typeof files)[number];
   const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id });
-  const plan = planOf(request, { seed: 1, learningRate: 0.002 });
-  const { id } = await jobs.create({ tenant: tenantOf(i), request, plan, training, validation: undefined });
+  const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
+  const { id } = await jobs.create({ tenant: tenantName(i), request, plan, training, validation: undefined });
   return id;
 }
 

@@ -10,7 +10,7 @@ import {
   jobRequestSchema,
   openJobs,
   openQueue,
-  planOf,
+  toTrainingPlan,
 } from "../packages/service/src/jobs/index.ts";
 import { openObjects } from "../packages/service/src/objects/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
@@ -38,7 +38,7 @@ const programs =
 const folder = await mkdtemp(join(tmpdir(), "mos-sharing-"));
 
 /** Lines of the data for one tenant. */
-async function linesOf(tenant: number): Promise<string> {
+async function tenantLines(tenant: number): Promise<string> {
   await using file = await open(data);
   const lines: string[] = [];
   let i = 0;
@@ -51,7 +51,7 @@ async function trainedAlone(): Promise<{ readonly seconds: number; readonly peak
   for (let tenant = 0; tenant < TENANTS; tenant++) {
     const path = join(folder, `${tenant}.jsonl`);
     await using file = await open(path, "w");
-    await file.writeFile(await linesOf(tenant));
+    await file.writeFile(await tenantLines(tenant));
     const watched = await watch([
       ...["train", "--model", model, "--data", path, "--out", join(folder, `run-${tenant}`), "--quiet"],
       ...["--method", "mos", "--rank", "8", "--equivalent-rank", "2", "--validation-split", "0"],
@@ -79,7 +79,7 @@ async function trainedTogether(): Promise<{
   const owners = Array.from({ length: TENANTS }, (_, i) => ({ tenant: `tenant${i}`, isAdmin: false }));
   const made = await Promise.all(
     owners.map(async ({ tenant }, i) => {
-      const stored = await objects.put(Readable.from([Buffer.from(await linesOf(i))]));
+      const stored = await objects.put(Readable.from([Buffer.from(await tenantLines(i))]));
       const training = await jobs.addFile({
         tenant,
         purpose: "fine-tune",
@@ -94,7 +94,7 @@ async function trainedTogether(): Promise<{
         training_file: training.id,
         mos: { ...mos, batch_size: 1 },
       });
-      const plan = planOf(request, { seed: i, learningRate: RATE });
+      const plan = toTrainingPlan(request, { seed: i, learningRate: RATE });
       return jobs.create({ tenant, request, plan, training, validation: undefined });
     }),
   );

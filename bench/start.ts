@@ -24,7 +24,7 @@ function family(pid: number): readonly number[] {
 }
 
 /** Seconds in which a process has computed, by Linux's clock of 100 ticks a second; peak bytes of its memory. */
-function usageOf(pid: number): { readonly cpu: number; readonly peak: number } {
+function readUsage(pid: number): { readonly cpu: number; readonly peak: number } {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? [];
   const [, kilobytes = "0"] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, peak: Number(kilobytes) * 1024 };
@@ -44,7 +44,7 @@ async function start() {
   });
   await untilReady(server);
   const seconds = (performance.now() - begun) / 1000;
-  const usage = family(server.pid ?? 0).map(usageOf);
+  const usage = family(server.pid ?? 0).map(readUsage);
   const ended = new Promise((resolve) => server.once("exit", resolve));
   server.kill("SIGTERM");
   await ended;

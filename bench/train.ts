@@ -3,15 +3,8 @@ import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, type BaseModel, geometryOf, loadModelText, loadWeights } from "#models";
-import {
-  adapterModel,
-  initialState,
-  type StepEvent,
-  stepsOfEpochs,
-  type TrainSettings,
-  train,
-} from "#training";
+import { type BaseDtype, type BaseModel, loadModelText, loadWeights, toLayerShapes } from "#models";
+import { adapterModel, countSteps, initialState, type StepEvent, type TrainSettings, train } from "#training";
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
@@ -96,7 +89,7 @@ const loaded = await loadWeights(path, { baseDtype, computeDtype });
 const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);
-const adapter = createAdapter(parseAdapterConfig(adapterConfig(), "bench"), geometryOf(config));
+const adapter = createAdapter(parseAdapterConfig(adapterConfig(), "bench"), toLayerShapes(config));
 const model = adapterModel(base.model, adapter);
 const layout: Omit<TrainSettings, "steps"> = {
   learningRate: 1e-4,
@@ -118,7 +111,7 @@ const profile = given.text("profile");
 const steps: StepEvent[] = [];
 for await (const event of train({
   model,
-  settings: { ...layout, steps: stepsOfEpochs(lengths, 1, layout) },
+  settings: { ...layout, steps: countSteps(lengths, 1, layout) },
   train: work.examples,
   validation: [],
   state: initialState(model.parameters),

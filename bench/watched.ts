@@ -20,10 +20,10 @@ export interface WatchOptions {
 
 const read = (path: string): Promise<string> => readFile(path, "utf8").catch(() => "");
 
-async function childrenOf(pid: number): Promise<readonly number[]> {
+async function listChildren(pid: number): Promise<readonly number[]> {
   const text = await read(`/proc/${pid}/task/${pid}/children`);
   const children = text.trim().split(/\s+/).filter(Boolean).map(Number);
-  const further = await Promise.all(children.map(childrenOf));
+  const further = await Promise.all(children.map(listChildren));
   return [...children, ...further.flat()];
 }
 
@@ -41,7 +41,7 @@ export function watch(args: readonly string[], { onOutput, stop }: WatchOptions 
   stop?.(() => void child.kill("SIGTERM"));
   const peaks = new Map<number, number>();
   const poll = async (): Promise<void> => {
-    for (const one of [pid, ...(await childrenOf(pid))])
+    for (const one of [pid, ...(await listChildren(pid))])
       peaks.set(one, Math.max(peaks.get(one) ?? 0, await highWater(one)));
   };
   const timer = setInterval(() => void poll(), 50);

@@ -3,10 +3,10 @@
 // DIR is a folder with index.json, model folders, and one .safetensors for each case.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { reasonOf } from "#core";
+import { errorText } from "#core";
 import { DEVICES, type Device } from "#graph";
 import { readModelConfig } from "#models";
-import { configOf, type GoldenEntry, readIndex } from "./goldens/cases.ts";
+import { type GoldenEntry, readIndex, toAdapterConfig } from "./goldens/cases.ts";
 import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
 
 const { values, positionals } = parseArgs({
@@ -68,7 +68,7 @@ async function main(golden: string, on: Device): Promise<void> {
       if (result === undefined) skipped.push(name);
       else count(report(name, result));
     } catch (error) {
-      console.log(`FAIL  ${name}: ${reasonOf(error)}`);
+      console.log(`FAIL  ${name}: ${errorText(error)}`);
       count(false);
     }
   };
@@ -77,7 +77,7 @@ async function main(golden: string, on: Device): Promise<void> {
     await attempt(`${base}.base`, () => compareCase(golden, entry, { config: undefined, device: on }));
   for (const entry of entries)
     await attempt(`${entry.base}.${entry.method}`, async () => {
-      const config = configOf(entry, await readModelConfig(join(golden, entry.base)));
+      const config = toAdapterConfig(entry, await readModelConfig(join(golden, entry.base)));
       return config && compareCase(golden, entry, { config, device: on });
     });
   if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
@@ -86,6 +86,6 @@ async function main(golden: string, on: Device): Promise<void> {
 }
 
 await main(folder, device).catch((error: unknown) => {
-  console.error(`goldens: ${reasonOf(error)}`);
+  console.error(`goldens: ${errorText(error)}`);
   process.exitCode = 1;
 });

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { randomStream, sizeOf } from "#core";
+import { countElements, randomStream } from "#core";
 import type { EncodedExample } from "#data";
 import { readJson, writeSafetensors } from "#files";
 import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
@@ -34,7 +34,7 @@ function initialWeights(): ReadonlyMap<string, Parameter> {
     [...weightShapes(config)].map(([name, shape]) => {
       const random = randomStream(seed, `pretraining.${name}`);
       const deviation = /o_proj|down_proj/.test(name) ? 0.02 * depth : 0.02;
-      const length = sizeOf(shape);
+      const length = countElements(shape);
       const data = Float32Array.from({ length }, () =>
         name.includes("norm") ? 1 : deviation * random.normal(),
       );
@@ -44,7 +44,7 @@ function initialWeights(): ReadonlyMap<string, Parameter> {
 }
 
 /** Every token of a document but its first is predicted; documents share rows and do not see each other. */
-const examplesOf = (stream: "train" | "heldout", tokens: number): readonly EncodedExample[] =>
+const readExamples = (stream: "train" | "heldout", tokens: number): readonly EncodedExample[] =>
   [...pretrainingDocuments({ seed, tokens, encode, stream })].map((document, line) => {
     const ids = Int32Array.from(document.slice(0, LENGTH));
     return {
@@ -58,7 +58,7 @@ const examplesOf = (stream: "train" | "heldout", tokens: number): readonly Encod
   });
 
 const weights = initialWeights();
-const examples = examplesOf("train", Number(values.tokens));
+const examples = readExamples("train", Number(values.tokens));
 const batchSize = Number(values.rows);
 const steps = Math.floor(examples.reduce((sum, { ids }) => sum + ids.length, 0) / (batchSize * LENGTH));
 console.error(`${examples.length} documents, ${steps} steps of ${batchSize * LENGTH} tokens`);
@@ -90,7 +90,7 @@ for await (const event of train({
   model,
   settings,
   train: examples,
-  validation: examplesOf("heldout", 60_000),
+  validation: readExamples("heldout", 60_000),
   state: initialState(model.parameters),
   now: () => performance.now(),
 })) {

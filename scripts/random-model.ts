@@ -73,7 +73,7 @@ function typeAt(name: "type" | "head", fallback: GgufType): GgufType {
 }
 
 /** The preset, with the sizes that were given instead, and the special tokens of the tokenizer that is written. */
-function configOf(preset: string): ModelConfig {
+function buildConfig(preset: string): ModelConfig {
   const sizes = {
     ...sizeAt("layers", "layers"),
     ...sizeAt("hidden", "hiddenSize"),
@@ -113,7 +113,7 @@ async function main(): Promise<void> {
   if (values.preset === undefined || out === undefined) return fail(HELP);
   if (format !== "gguf" && format !== "folder") return fail(`--format ${format}: give gguf or folder`);
   if (await pathExists(out)) return fail(`${out} exists already; remove it or choose another name`);
-  const config = configOf(values.preset);
+  const config = buildConfig(values.preset);
   const type = typeAt("type", format === "gguf" ? "Q4_1" : "BF16");
   const { vocabularySize, maxPositions } = config;
   const tokenizer = await paddedTokenizer(vocabularySize, { maxPositions });

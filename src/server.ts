@@ -8,7 +8,7 @@ export {
   type FormFile,
   failed,
   findAdapter,
-  hashOfKey,
+  hashKey,
   invalidForm,
   jsonBody,
   type ModelNotes,

@@ -8,19 +8,19 @@ import {
   type Adapter,
   type AdapterConfig,
   type AdapterConfigInput,
-  type AdapterGeometry,
   adapterHook,
   adapterLeaves,
+  bindMethod,
   budget,
+  computeDelta,
   createAdapter,
-  deltaOf,
   expandFactors,
   expandOnHost,
   type Factors,
+  type LayerShapes,
   loadAdapter,
   METHOD_NAMES,
   type MethodName,
-  methodOf,
   methods,
   parseAdapterConfig,
   saveAdapter,
@@ -35,16 +35,16 @@ import {
   type LinearName,
   leaf,
   matmul,
+  moduleKey,
   mul,
-  type Site,
-  siteKey,
   sumAll,
+  type TargetModule,
   type Value,
 } from "../src/graph/index.ts";
 import { fillRandom } from "./random-adapter.ts";
 import { runs } from "./runs.ts";
 
-const geometry: AdapterGeometry = {
+const shapes: LayerShapes = {
   layers: 3,
   widths: {
     q_proj: { in: 16, out: 16 },
@@ -93,7 +93,7 @@ const configs = METHOD_NAMES.flatMap((name) =>
   }),
 );
 
-const trainedOf = (adapter: Adapter) => [...adapterLeaves(adapter).parameters.values()];
+const trainedTensors = (adapter: Adapter) => [...adapterLeaves(adapter).parameters.values()];
 
 /** Fills the trained tensors with random numbers, so that B is not zero. */
 const disturb = (adapter: Adapter): Adapter => fillRandom(adapter, { seed: 5, only: "trainable" });
@@ -101,7 +101,7 @@ const disturb = (adapter: Adapter): Adapter => fillRandom(adapter, { seed: 5, on
 /** A of the factors is drawn as LoRA's is. */
 const startsAsLora = ({ method }: AdapterConfig): boolean => method !== "vera" && method !== "random-scaling";
 
-const sitesOf = ({ config, geometry: { layers } }: Adapter): readonly Site[] =>
+const listSites = ({ config, shapes: { layers } }: Adapter): readonly TargetModule[] =>
   config.targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
 const numbers = (adapter: Adapter, name: string): ArrayLike<number> => adapter.tensors.get(name)!.data;
 
@@ -119,7 +119,7 @@ interface Plain {
 type Expand<M extends MethodName> = (
   adapter: Adapter,
   config: Extract<AdapterConfig, { readonly method: M }>,
-  site: Site,
+  target: TargetModule,
 ) => Plain;
 
 interface PoolUse {
@@ -130,8 +130,8 @@ interface PoolUse {
 }
 
 /** Pairs of a pool A [pairs, in], B [out, pairs] that a layer uses. */
-function pairsOf(adapter: Adapter, { linear, chosen, rank, pairs }: PoolUse): Pick<Plain, "a" | "b"> {
-  const { in: width, out } = adapter.geometry.widths[linear]!;
+function pickPairs(adapter: Adapter, { linear, chosen, rank, pairs }: PoolUse): Pick<Plain, "a" | "b"> {
+  const { in: width, out } = adapter.shapes.widths[linear]!;
   const [a, b] = [numbers(adapter, `${linear}.A`), numbers(adapter, `${linear}.B`)];
   return {
     a: build(rank, width, (j, i) => a[chosen(j) * width + i]!),
@@ -142,7 +142,7 @@ function pairsOf(adapter: Adapter, { linear, chosen, rank, pairs }: PoolUse): Pi
 /** The definitions of the methods, as plain loops that share no code with the program. */
 const definitions: { readonly [M in MethodName]: Expand<M> } = {
   lora(adapter, { rank, alpha }, { layer, linear }) {
-    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const { in: width, out } = adapter.shapes.widths[linear]!;
     const a = numbers(adapter, `${linear}.${layer}.A`);
     const b = numbers(adapter, `${linear}.${layer}.B`);
     return {
@@ -153,7 +153,7 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
     };
   },
   mos(adapter, { rank, alpha, shardsPerVector: l }, { layer, linear }) {
-    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const { in: width, out } = adapter.shapes.widths[linear]!;
     const side = (pool: ArrayLike<number>, indices: ArrayLike<number>, d: number) =>
       build(rank, d, (j, i) => {
         const shard = Math.floor(i / (d / l));
@@ -170,12 +170,12 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
   "pure-sharing": (adapter, { rank, alpha }, { linear }) => ({
     rank,
     scale: alpha / rank,
-    ...pairsOf(adapter, { linear, chosen: (j) => j, rank, pairs: rank }),
+    ...pickPairs(adapter, { linear, chosen: (j) => j, rank, pairs: rank }),
   }),
   "random-scaling"(adapter, { rank, alpha }, { layer, linear }) {
     const s = numbers(adapter, `${linear}.scale`);
-    const { a, b } = pairsOf(adapter, { linear, chosen: (j) => j, rank, pairs: rank });
-    const { in: width } = adapter.geometry.widths[linear]!;
+    const { a, b } = pickPairs(adapter, { linear, chosen: (j) => j, rank, pairs: rank });
+    const { in: width } = adapter.shapes.widths[linear]!;
     return {
       rank,
       scale: alpha / rank,
@@ -185,15 +185,15 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
   },
   "subset-selection"(adapter, { rank, alpha, equivalentRank: e }, { layer, linear }) {
     const chosen = numbers(adapter, `${linear}.I`);
-    const pairs = e * adapter.geometry.layers;
+    const pairs = e * adapter.shapes.layers;
     return {
       rank,
       scale: alpha / rank,
-      ...pairsOf(adapter, { linear, chosen: (j) => chosen[layer * rank + j]!, rank, pairs }),
+      ...pickPairs(adapter, { linear, chosen: (j) => chosen[layer * rank + j]!, rank, pairs }),
     };
   },
   vera(adapter, { rank }, { layer, linear }) {
-    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const { in: width, out } = adapter.shapes.widths[linear]!;
     const [a, b] = [numbers(adapter, `${linear}.A`), numbers(adapter, `${linear}.B`)];
     const [ranks, outputs] = [
       numbers(adapter, `${linear}.${layer}.d`),
@@ -207,11 +207,11 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
     };
   },
   "tied-lora"(adapter, { rank, alpha, targets }, { layer, linear }) {
-    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const { in: width, out } = adapter.shapes.widths[linear]!;
     let from = 0;
     for (const target of targets) {
       if (target === linear) break;
-      from += adapter.geometry.widths[target]!.out;
+      from += adapter.shapes.widths[target]!.out;
     }
     const [a, b] = [numbers(adapter, "A"), numbers(adapter, "B")];
     const [u, v] = [numbers(adapter, `${layer}.u`), numbers(adapter, `${layer}.v`)];
@@ -223,7 +223,7 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
     };
   },
   prolora(adapter, { rank, alpha, unsharedRank: u, chunks: m }, { layer, linear }) {
-    const { in: width, out } = adapter.geometry.widths[linear]!;
+    const { in: width, out } = adapter.shapes.widths[linear]!;
     const part = (name: string): ArrayLike<number> =>
       adapter.tensors.get(`${linear}.${layer}.${name}`)?.data ?? [];
     const [ownA, ownB, chunkA, chunkB] = ["A_unshared", "B_unshared", "A_chunk", "B_chunk"].map(part);
@@ -251,19 +251,21 @@ const definitions: { readonly [M in MethodName]: Expand<M> } = {
 };
 
 /** The row of `definitions` for a configuration, which the union's type cannot pair by itself. */
-const definitionOf = (adapter: Adapter, site: Site): Plain =>
-  (definitions[adapter.config.method] as (adapter: Adapter, config: AdapterConfig, site: Site) => Plain)(
-    adapter,
-    adapter.config,
-    site,
-  );
+const computeDefinition = (adapter: Adapter, target: TargetModule): Plain =>
+  (
+    definitions[adapter.config.method] as (
+      adapter: Adapter,
+      config: AdapterConfig,
+      target: TargetModule,
+    ) => Plain
+  )(adapter, adapter.config, target);
 
 describe.each(configs)("%s", (_, config) => {
   test("starts as the base model: every delta is zero, and A is not", async () => {
-    const adapter = createAdapter(config, geometry);
-    for (const site of sitesOf(adapter)) {
-      const { in: width, out } = geometry.widths[site.linear]!;
-      const delta = await deltaOf(adapter, site);
+    const adapter = createAdapter(config, shapes);
+    for (const target of listSites(adapter)) {
+      const { in: width, out } = shapes.widths[target.linear]!;
+      const delta = await computeDelta(adapter, target);
       expect(delta?.shape).toEqual([out, width]);
       expect(delta?.data.every((x) => x === 0)).toBe(true);
     }
@@ -288,12 +290,12 @@ describe.each(configs)("%s", (_, config) => {
   });
 
   test("trains as many numbers as its budget says", () => {
-    const adapter = createAdapter(config, geometry);
+    const adapter = createAdapter(config, shapes);
     const { parameters, trainable } = adapterLeaves(adapter);
     const counted = { trainable: 0, frozen: 0, seeded: 0 };
     const roles = new Map(
-      methodOf(config)
-        .tensors(geometry)
+      bindMethod(config)
+        .tensors(shapes)
         .map(({ name, role }) => [name, role]),
     );
     for (const [name, { shape, data }] of adapter.tensors) {
@@ -302,7 +304,7 @@ describe.each(configs)("%s", (_, config) => {
       expect(parameters.has(`adapter.${name}`)).toBe(role === "trainable");
       counted[role] += data.length;
     }
-    const { bytes, ...costs } = budget(config, geometry);
+    const { bytes, ...costs } = budget(config, shapes);
     expect(costs).toMatchObject(counted);
     expect(bytes.float32).toBe(4 * (counted.trainable + counted.frozen));
     expect([...trainable.keys()]).toEqual([...parameters.keys()]);
@@ -314,13 +316,13 @@ describe.each(configs)("%s", (_, config) => {
       const adapter = disturb(
         createAdapter(
           { ...config, seed: 2 ** 40, dropout: 0.1, ...("alpha" in config ? { alpha: 12.5 } : {}) },
-          geometry,
+          shapes,
         ),
       );
       // numbers that a detour through text or another precision would change
-      for (const { data } of trainedOf(adapter)) data.set([-0, 1e-45]);
+      for (const { data } of trainedTensors(adapter)) data.set([-0, 1e-45]);
       await saveAdapter(join(folder, "saved"), adapter, { base });
-      const loaded = await loadAdapter(join(folder, "saved"), { geometry, fingerprint: base.fingerprint });
+      const loaded = await loadAdapter(join(folder, "saved"), { shapes, fingerprint: base.fingerprint });
       expect(loaded.config).toEqual(adapter.config);
       expect([...loaded.tensors.keys()]).toEqual([...adapter.tensors.keys()]);
       for (const [name, { shape, data }] of adapter.tensors) {
@@ -336,7 +338,7 @@ describe.each(configs)("%s", (_, config) => {
   });
 
   test("the seed decides everything that is drawn", () => {
-    const at = (seed: number) => createAdapter({ ...config, seed }, geometry).tensors;
+    const at = (seed: number) => createAdapter({ ...config, seed }, shapes).tensors;
     expect(at(7)).toEqual(at(7));
     const [first, second] = [at(7), at(8)];
     // with a private rank as large as the budget there is nothing to draw for the tables
@@ -350,43 +352,43 @@ describe.each(configs)("%s", (_, config) => {
   });
 
   test("expands to what the definition says", async () => {
-    const adapter = disturb(createAdapter(config, geometry));
+    const adapter = disturb(createAdapter(config, shapes));
     const expanded = await expandFactors(adapter);
-    expect(expanded.size).toBe(sitesOf(adapter).length);
-    for (const site of sitesOf(adapter))
-      expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
+    expect(expanded.size).toBe(listSites(adapter).length);
+    for (const target of listSites(adapter))
+      expect(expanded.get(`${target.layer}.${target.linear}`)).toEqual(computeDefinition(adapter, target));
   });
 
   test("the host's factors are those of a compiled program, bit for bit", async () => {
-    const adapter = disturb(createAdapter(config, geometry));
+    const adapter = disturb(createAdapter(config, shapes));
     const leaves = adapterLeaves(adapter);
     const factors = leaves.factors();
     const values: Record<string, Value> = {};
-    for (const site of sitesOf(adapter)) {
-      values[`${siteKey(site)} a`] = factors(site)!.a;
-      values[`${siteKey(site)} b`] = factors(site)!.b;
+    for (const target of listSites(adapter)) {
+      values[`${moduleKey(target)} a`] = factors(target)!.a;
+      values[`${moduleKey(target)} b`] = factors(target)!.b;
     }
     await using program = await compile(values);
     const expected = await program.run(Object.fromEntries(leaves.parameters));
     const found = expandOnHost(adapter);
-    expect(found.size).toBe(sitesOf(adapter).length);
+    expect(found.size).toBe(listSites(adapter).length);
     for (const [key, { a, b }] of found)
       expect({ a, b }, key).toEqual({ a: expected[`${key} a`]!.data, b: expected[`${key} b`]!.data });
   });
 
   test("its delta is scale · B A", async () => {
-    const adapter = disturb(createAdapter(config, geometry));
+    const adapter = disturb(createAdapter(config, shapes));
     for (const linear of ["k_proj", "down_proj"] as const) {
       if (!config.targets.includes(linear)) continue;
-      const site = { layer: 2, linear };
-      const { in: width, out } = geometry.widths[linear]!;
-      const { rank, scale, a, b } = definitionOf(adapter, site);
+      const target = { layer: 2, linear };
+      const { in: width, out } = shapes.widths[linear]!;
+      const { rank, scale, a, b } = computeDefinition(adapter, target);
       const expected = build(out, width, (o, i) => {
         let sum = 0;
         for (let j = 0; j < rank; j++) sum += b[j * out + o]! * a[j * width + i]!;
         return scale * sum;
       });
-      const delta = await deltaOf(adapter, site);
+      const delta = await computeDelta(adapter, target);
       delta!.data.forEach((x, n) => {
         expect(x).toBeCloseTo(expected[n]!, 3);
       });
@@ -397,16 +399,16 @@ describe.each(configs)("%s", (_, config) => {
     const targets: readonly LinearName[] = config.targets.includes("up_proj")
       ? ["v_proj", "up_proj"]
       : ["v_proj"];
-    const adapter = disturb(createAdapter({ ...config, targets }, geometry));
-    expect(await deltaOf(adapter, { layer: 0, linear: "q_proj" })).toBeUndefined();
+    const adapter = disturb(createAdapter({ ...config, targets }, shapes));
+    expect(await computeDelta(adapter, { layer: 0, linear: "q_proj" })).toBeUndefined();
     const touched = [...(await expandFactors(adapter)).keys()].map((key) => key.split(".")[1]);
     expect(new Set(touched)).toEqual(new Set(targets));
   });
 });
 
 describe("dropout", () => {
-  const [rows, site] = [5, { layer: 1, linear: "k_proj" }] as const;
-  const { in: width, out } = geometry.widths.k_proj!;
+  const [rows, target] = [5, { layer: 1, linear: "k_proj" }] as const;
+  const { in: width, out } = shapes.widths.k_proj!;
   const draw = (label: string, rowCount: number, columns: number): Float32Array => {
     const random = randomStream(3, label);
     return build(rowCount, columns, () => random.normal());
@@ -425,7 +427,7 @@ describe("dropout", () => {
       for (const [name, mask] of Object.entries(masks)) {
         const dropoutMask = mask === undefined ? {} : { dropoutMask: () => constant(mask, [rows, width]) };
         const hook = adapterHook({ factors: leaves.factors(), merge, ...dropoutMask });
-        values[`${name} ${merge}`] = hook(x, site, { weight, bias });
+        values[`${name} ${merge}`] = hook(x, target, { weight, bias });
       }
     await using program = await compile(values);
     const used = [...leaves.parameters].filter(([name]) => program.inputs.has(name));
@@ -433,7 +435,7 @@ describe("dropout", () => {
   }
 
   test.each(configs)("%s: acts on the input of the branch only", async (_, config) => {
-    const adapter = disturb(createAdapter(config, geometry));
+    const adapter = disturb(createAdapter(config, shapes));
     const random = randomStream(4, "mask");
     const drawn = build(rows, width, () => (random.uniform() < 0.5 ? 0 : 2));
     const found = await outputs(adapter, {
@@ -441,7 +443,7 @@ describe("dropout", () => {
       drawn,
       all: new Float32Array(rows * width),
     });
-    const { rank, scale, a, b } = definitionOf(adapter, site);
+    const { rank, scale, a, b } = computeDefinition(adapter, target);
     const expected = (mask: (n: number) => number): Float32Array =>
       build(rows, out, (n, o) => {
         let y = data.bias.data[o]!;
@@ -513,7 +515,7 @@ const settings = fc
     const linear = methods[method].example.targets.includes(any) ? any : "v_proj";
     // one more than a multiple: only MoS has to divide it
     const odd = method === "prolora" ? 1 : 0;
-    const shape: AdapterGeometry = {
+    const shape: LayerShapes = {
       layers: draw.layers,
       widths: { [linear]: { in: draw.l * width + odd, out: draw.l * out + odd } },
     };
@@ -523,13 +525,13 @@ const settings = fc
 
 /** Σ over the layers of C ∘ (scale · B A) for random C: it has a gradient at every trained number. */
 function weighDeltas(
-  factorsOf: (site: Site) => Factors | undefined,
+  siteFactors: (target: TargetModule) => Factors | undefined,
   linear: LinearName,
   layers: number,
 ): Value {
   const random = randomStream(6, "weights");
   const parts = Array.from({ length: layers }, (_, layer) => {
-    const { a, b, scale } = factorsOf({ layer, linear })!;
+    const { a, b, scale } = siteFactors({ layer, linear })!;
     const delta = matmul(b, a, { transposeA: true, alpha: scale });
     const [rows, columns] = delta.shape as [number, number];
     return sumAll(
@@ -576,7 +578,7 @@ test("gradients through the factors agree with finite differences, on random set
 });
 
 /** The papers' formulas for one linear type. */
-function trainableOf(
+function expectedTrainable(
   config: AdapterConfig,
   layers: number,
   { in: width, out }: { readonly in: number; readonly out: number },
@@ -607,10 +609,12 @@ test("budgets, tables and expansion hold for random settings", async () => {
   await fc.assert(
     fc.asyncProperty(settings, async ({ shape, linear, config }) => {
       const adapter = disturb(createAdapter(config, shape));
-      expect(budget(config, shape).trainable).toBe(trainableOf(config, shape.layers, shape.widths[linear]!));
+      expect(budget(config, shape).trainable).toBe(
+        expectedTrainable(config, shape.layers, shape.widths[linear]!),
+      );
       const expanded = await expandFactors(adapter);
-      for (const site of sitesOf(adapter))
-        expect(expanded.get(`${site.layer}.${site.linear}`)).toEqual(definitionOf(adapter, site));
+      for (const target of listSites(adapter))
+        expect(expanded.get(`${target.layer}.${target.linear}`)).toEqual(computeDefinition(adapter, target));
     }),
     { numRuns: runs(80) },
   );

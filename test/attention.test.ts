@@ -28,7 +28,7 @@ interface Choices {
 /** Vectors of one kind, by head and token. */
 type Heads = (head: number, token: number) => readonly number[];
 
-const headsOf =
+const splitHeads =
   (data: Float32Array, S: number): Heads =>
   (head, token) => [...data.subarray((head * S + token) * D, (head * S + token + 1) * D)];
 
@@ -53,10 +53,10 @@ async function packedAttention(lengths: readonly number[], { softCap, ...options
     v: { shape: [1, K, S, D], data: data.v },
   });
   return {
-    q: headsOf(data.q, S),
-    k: headsOf(data.k, S),
-    v: headsOf(data.v, S),
-    y: headsOf(found["y"]!.data as Float32Array, S),
+    q: splitHeads(data.q, S),
+    k: splitHeads(data.k, S),
+    v: splitHeads(data.v, S),
+    y: splitHeads(found["y"]!.data as Float32Array, S),
   };
 }
 

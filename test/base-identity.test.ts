@@ -8,7 +8,7 @@ import { checkDecoder, loadAdapter, saveAdapter, type TrainedOn } from "#adapter
 import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
 import { writeSafetensors } from "#files";
 import { openEngine } from "#inference";
-import { geometryOf, identityOf, type LoadedModel, loadWeights, openModel } from "#models";
+import { computeIdentity, type LoadedModel, loadWeights, openModel, toLayerShapes } from "#models";
 import { type RopeConfig, ropeFrequencies } from "../src/models/geometry.ts";
 import { mos } from "./bad-input/run-mos.ts";
 import { randomAdapter } from "./random-adapter.ts";
@@ -41,7 +41,7 @@ beforeAll(async () => {
   await writeSafetensors(join(halved, "model.safetensors"), Object.fromEntries(half), { format: "pt" });
   const { weights } = await writeTinyModel(at("seeded"), { overrides: { vocab_size: 1024 }, seed: 1 });
   await writeSafetensors(join(other, "model.safetensors"), asTensors(weights), { format: "pt" });
-  const made = randomAdapter({ method: "lora", rank: 2, targets: ["q_proj"] }, geometryOf(base.config), {
+  const made = randomAdapter({ method: "lora", rank: 2, targets: ["q_proj"] }, toLayerShapes(base.config), {
     seed: 3,
   });
   adapter = at("acme");
@@ -57,7 +57,7 @@ const REFUSAL = /acme was trained on another base: model \(sha256:/;
 
 const identityAt = async (path: string): Promise<string | undefined> => {
   await using files = await openModel(path);
-  return await identityOf(files);
+  return await computeIdentity(files);
 };
 
 test("the identity is that of the model, the fingerprint that of its numbers", async () => {
@@ -85,7 +85,7 @@ test("loading takes an adapter of another quantisation, not of another model, an
   const saved = JSON.parse(await readFile(join(adapter, "adapter_config.json"), "utf8"));
   expect(saved).toMatchObject({ base_fingerprint: base.fingerprint, base_identity: base.identity });
   const load = ({ config, fingerprint, identity }: LoadedModel, from = adapter) =>
-    loadAdapter(from, { geometry: geometryOf(config), fingerprint, identity });
+    loadAdapter(from, { shapes: toLayerShapes(config), fingerprint, identity });
   const half = await loadWeights(halved);
   expect((await load(half)).tensors).toEqual((await load(base)).tensors);
   await expect(load(await loadWeights(other))).rejects.toThrow(REFUSAL);
@@ -139,7 +139,7 @@ test.each(OTHER_FUNCTIONS)("%s makes another base of the same weights", async (n
   expect(fingerprint).toBe(base.fingerprint);
   const refusal = { code: "bad_adapter", message: expect.stringMatching(message) };
   await expect(
-    loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity }),
+    loadAdapter(adapter, { shapes: toLayerShapes(config), fingerprint, identity }),
   ).rejects.toMatchObject(refusal);
 });
 
@@ -168,11 +168,11 @@ test("the rule of a rope and the list of its factors are one function, in float3
   const plain = of({ kind: "default", theta: 10000 });
   const factors = of(llama3).map((frequency, i) => Math.fround(plain[i]! / frequency));
   const [rule, list] = [llama3, { kind: "factors", theta: 10000, factor: 1, factors } as const].map((rope) =>
-    geometryOf({ ...base.config, rope, normEpsilon: 1e-5 }),
+    toLayerShapes({ ...base.config, rope, normEpsilon: 1e-5 }),
   );
   const saved = { name: "model", fingerprint: undefined, identity: undefined, decoder: rule!.decoder };
   expect(() => checkDecoder("acme", saved, list!.decoder)).not.toThrow();
-  expect(() => checkDecoder("acme", saved, geometryOf(base.config).decoder)).toThrow(/rope_frequencies/);
+  expect(() => checkDecoder("acme", saved, toLayerShapes(base.config).decoder)).toThrow(/rope_frequencies/);
 });
 
 test("an engine says for each of its adapters what it was trained on", async () => {
@@ -223,7 +223,7 @@ test("merge, export and import say it", async () => {
   expect(await importAdapter(imported)).toMatchObject({ trainedOn });
   // from now on it is an adapter of that file
   const { fingerprint, identity, config } = await loadWeights(halved);
-  await loadAdapter(at("imported"), { geometry: geometryOf(config), fingerprint });
+  await loadAdapter(at("imported"), { shapes: toLayerShapes(config), fingerprint });
   expect(await readFile(at("imported/adapter_config.json"), "utf8")).toContain(identity);
   await expect(exportAdapter({ adapter, model: other, format: "peft", out: at("x") })).rejects.toThrow(
     REFUSAL,

@@ -29,12 +29,12 @@ export async function startDatasetHub(other?: (path: string) => Answer | undefin
       /^\/(?:api\/)?datasets\/([^/]+\/[^/]+)\/(revision|tree|resolve)\/(.*)$/.exec(path) ?? [];
     const revisions = [...(repositories.get(name) ?? [])];
     if (kind === "revision") {
-      const commitOf = (index: number): string => COMMIT.slice(0, -1) + index;
-      const index = revisions.findIndex(([revision], i) => revision === rest || commitOf(i) === rest);
-      return index < 0 ? [404, "{}"] : [200, JSON.stringify({ id: name, sha: commitOf(index) })];
+      const makeCommit = (index: number): string => COMMIT.slice(0, -1) + index;
+      const index = revisions.findIndex(([revision], i) => revision === rest || makeCommit(i) === rest);
+      return index < 0 ? [404, "{}"] : [200, JSON.stringify({ id: name, sha: makeCommit(index) })];
     }
     const files = revisions[Number(rest[39])]?.[1] ?? new Map<string, Buffer>();
-    if (kind === "tree") return [200, JSON.stringify([...files].map(entryOf))];
+    if (kind === "tree") return [200, JSON.stringify([...files].map(makeEntry))];
     const bytes = files.get(rest.slice(41));
     return bytes === undefined ? [404, "{}"] : [200, bytes];
   };
@@ -59,7 +59,7 @@ export async function startDatasetHub(other?: (path: string) => Answer | undefin
   };
 }
 
-const entryOf = ([path, bytes]: readonly [string, Buffer]): object => ({
+const makeEntry = ([path, bytes]: readonly [string, Buffer]): object => ({
   type: "file",
   path,
   size: bytes.length,

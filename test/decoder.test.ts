@@ -61,14 +61,14 @@ const joinedAttention: AttentionHook = {
 /** The weights of a group under each other, which one product takes. */
 const joinedProjections: ProjectHook = (x, { layer, group }) => {
   const paths = GROUPS[group].map((name) => modulePath({ layer, linear: name }));
-  const valuesOf = (kind: "weight" | "bias") => paths.map((path) => leaves.get(`${path}.${kind}`) as Value);
-  const matrix = concat(valuesOf("weight"), 0);
-  const sizes = valuesOf("bias").map(({ shape }) => shape[0] as number);
-  return split(add(linear(x, matrix), concat(valuesOf("bias"), 0)), { axis: x.shape.length - 1, sizes });
+  const makeValues = (kind: "weight" | "bias") => paths.map((path) => leaves.get(`${path}.${kind}`) as Value);
+  const matrix = concat(makeValues("weight"), 0);
+  const sizes = makeValues("bias").map(({ shape }) => shape[0] as number);
+  return split(add(linear(x, matrix), concat(makeValues("bias"), 0)), { axis: x.shape.length - 1, sizes });
 };
 
 /** Logits of every token, or of those of `logitsIndices`: [T, V] */
-async function logitsOf(choices: Partial<DecoderOptions>): Promise<Float32Array> {
+async function computeLogits(choices: Partial<DecoderOptions>): Promise<Float32Array> {
   const hidden = decoder(config, {
     ids: leaf("ids", SHAPE, "int32"),
     positions: leaf("positions", SHAPE, "int64"),
@@ -97,7 +97,7 @@ function expectClose(found: Float32Array, expected: Float32Array): void {
   expect(worst).toBeLessThan(1e-5);
 }
 
-const plain = await logitsOf({});
+const plain = await computeLogits({});
 
 describe("gives the plain form's logits", () => {
   const choices: Readonly<Record<string, Partial<DecoderOptions>>> = {
@@ -107,12 +107,12 @@ describe("gives the plain form's logits", () => {
     "with tokens in one dimension": { layout: [14] },
   };
   test.each(Object.entries(choices))("%s", async (_, choice) => {
-    expectClose(await logitsOf(choice), plain);
+    expectClose(await computeLogits(choice), plain);
   });
 
   test("with all of these that go together", async () => {
     const { layout: _, ...all } = Object.assign({}, ...Object.values(choices));
-    expectClose(await logitsOf(all), plain);
+    expectClose(await computeLogits(all), plain);
   });
 
   test.each([
@@ -122,14 +122,14 @@ describe("gives the plain form's logits", () => {
   ])("at the positions that are asked for, of tokens %s", async (_, choice) => {
     const logitsIndices = leaf("logits_indices", [3], "int32");
     const picked = [13, 0, 8].flatMap((at) => [...plain.subarray(at * V, (at + 1) * V)]);
-    expectClose(await logitsOf({ logitsIndices, ...choice }), Float32Array.from(picked));
+    expectClose(await computeLogits({ logitsIndices, ...choice }), Float32Array.from(picked));
   });
 });
 
 test("a weight that is missing is named", async () => {
   const without = new Map(leaves);
   without.delete("model.layers.1.mlp.up_proj.weight");
-  await expect(logitsOf({ weights: without })).rejects.toThrowError(
+  await expect(computeLogits({ weights: without })).rejects.toThrowError(
     expect.objectContaining({
       code: "bad_model",
       message: "the model has no weight model.layers.1.mlp.up_proj.weight",

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
-import { flawOf } from "../scripts/ci/commands.ts";
+import { findFlaw } from "../scripts/ci/commands.ts";
 
 const read = (path: string): string => readFileSync(join("deploy", path), "utf8");
 const sources = (folder: string): string =>
@@ -20,9 +20,9 @@ const expanded = (text: string): string =>
     (_, name: string, standard?: string) => standard ?? name,
   );
 /** The value of `--name=value`. */
-const optionOf = (args: readonly string[], name: string): string | undefined =>
+const readOption = (args: readonly string[], name: string): string | undefined =>
   args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
-const secondsOf = (args: readonly string[], name: string): number => Number(optionOf(args, name));
+const readSeconds = (args: readonly string[], name: string): number => Number(readOption(args, name));
 
 const dockerfile = read("Dockerfile").replaceAll(/\\\n\s*/g, " ");
 const instructions = (name: string): readonly string[] =>
@@ -39,7 +39,7 @@ describe("Dockerfile", () => {
   test("asks a route and a port that the server has", () => {
     expect(instructions("HEALTHCHECK").join()).toContain("http://127.0.0.1:8080/health");
     expect(instructions("EXPOSE")).toEqual(["8080"]);
-    expect(flawOf("curl http://127.0.0.1:8080/health")).toBeUndefined();
+    expect(findFlaw("curl http://127.0.0.1:8080/health")).toBeUndefined();
   });
 
   test("gets the files that it copies past its .dockerignore, and no others' libraries", () => {
@@ -71,18 +71,18 @@ describe("compose.yaml", () => {
     .object({ services: z.record(z.string(), service), volumes: z.record(z.string(), z.null()) })
     .parse(parse(expanded(read("compose.yaml")), { merge: true }));
   const { server } = services;
-  const commandOf = (name: string): readonly string[] => services[name]?.command ?? [];
+  const findCommand = (name: string): readonly string[] => services[name]?.command ?? [];
 
   test("has commands that the program understands, on one database, model and storage", () => {
     for (const name of ["server", "worker"]) {
-      expect(flawOf(["mos", ...commandOf(name)].join(" "))).toBeUndefined();
+      expect(findFlaw(["mos", ...findCommand(name)].join(" "))).toBeUndefined();
       expect(services[name]?.environment["MOS_DATABASE_URL"]).toMatch(/^postgres:\/\/mos:.*@postgres\/mos$/);
       expect(services[name]?.read_only).toBe(true);
       for (const option of ["model", "model-name", "storage"])
-        expect(optionOf(commandOf(name), option), option).toBe(optionOf(commandOf("server"), option));
+        expect(readOption(findCommand(name), option), option).toBe(readOption(findCommand("server"), option));
     }
     expect(services["postgres"]?.environment).toMatchObject({ POSTGRES_USER: "mos", POSTGRES_DB: "mos" });
-    expect(commandOf("server").concat(commandOf("worker")).join()).not.toContain("database-url");
+    expect(findCommand("server").concat(findCommand("worker")).join()).not.toContain("database-url");
   });
 
   test("mounts what the commands name, and publishes the port that they open", () => {
@@ -92,21 +92,21 @@ describe("compose.yaml", () => {
       );
     expect(mounts("server")).toEqual(["/storage", "/keys", "/models", "/tmp"]);
     expect(mounts("worker")).toEqual(["/storage", "/models", "/tmp"]);
-    expect(optionOf(commandOf("server"), "api-keys")).toMatch(/^\/keys\//);
+    expect(readOption(findCommand("server"), "api-keys")).toMatch(/^\/keys\//);
     for (const volume of Object.values(services).flatMap((one) => one.volumes))
       if (typeof volume === "string" && !volume.startsWith("."))
         expect(Object.keys(volumes)).toContain(volume.split(":")[0]);
-    expect(server?.ports).toEqual([`127.0.0.1:8080:${optionOf(commandOf("server"), "port")}`]);
+    expect(server?.ports).toEqual([`127.0.0.1:8080:${readOption(findCommand("server"), "port")}`]);
     // the image's health check asks there
-    for (const name of ["server", "worker"]) expect(optionOf(commandOf(name), "port"), name).toBe("8080");
+    for (const name of ["server", "worker"]) expect(readOption(findCommand(name), "port"), name).toBe("8080");
   });
 
   test("gives running requests and slices the time that the programs give them", () => {
     expect(Number.parseInt(services["worker"]?.stop_grace_period ?? "", 10)).toBeGreaterThan(
-      secondsOf(commandOf("worker"), "stop-seconds") + 10,
+      readSeconds(findCommand("worker"), "stop-seconds") + 10,
     );
     expect(Number.parseInt(server?.stop_grace_period ?? "", 10)).toBeGreaterThan(
-      secondsOf(commandOf("server"), "drain-seconds") + 10,
+      readSeconds(findCommand("server"), "drain-seconds") + 10,
     );
   });
 });
@@ -177,10 +177,10 @@ describe("kubernetes", () => {
   const others = objectsIn("autoscaling");
   const named = (kind: string, name: string) =>
     objects.find((object) => object.kind === kind && object.metadata?.name === name);
-  const podOf = (name: string) =>
+  const findPod = (name: string) =>
     z.object({ template: z.object({ spec: podSchema }) }).parse(named("Deployment", name)?.spec).template
       .spec;
-  const [server, worker] = [podOf("server"), podOf("worker")];
+  const [server, worker] = [findPod("server"), findPod("worker")];
   const [serving] = server.containers;
   const [working] = worker.containers;
   const kustomization = z
@@ -192,15 +192,15 @@ describe("kubernetes", () => {
   const [secret] = kustomization.secretGenerator;
   const secretKeys = secret.files.map((file) => file.split("=")[0]);
 
-  const selectorOf = (name: string) =>
+  const findSelector = (name: string) =>
     z.object({ selector: z.unknown() }).parse(named("Deployment", name)?.spec).selector;
 
   test("has commands that the program understands, of one model and storage", () => {
     for (const { args, securityContext } of [serving, working]) {
-      expect(flawOf(["mos", ...args].join(" "))).toBeUndefined();
+      expect(findFlaw(["mos", ...args].join(" "))).toBeUndefined();
       expect(securityContext).toEqual(security);
       for (const option of ["model", "model-name", "storage"])
-        expect(optionOf(args, option), option).toBe(optionOf(serving.args, option));
+        expect(readOption(args, option), option).toBe(readOption(serving.args, option));
     }
   });
 
@@ -230,8 +230,8 @@ describe("kubernetes", () => {
   test("asks routes and ports that the server has, and waits as long as it drains", () => {
     for (const { ports, args, startupProbe, livenessProbe, readinessProbe } of [serving, working]) {
       const [port] = ports;
-      expect(String(port?.containerPort)).toBe(optionOf(args, "port"));
-      expect(optionOf(args, "host")).toBe("0.0.0.0");
+      expect(String(port?.containerPort)).toBe(readOption(args, "port"));
+      expect(readOption(args, "host")).toBe("0.0.0.0");
       expect(startupProbe?.httpGet).toEqual({ path: "/health", port: port?.name });
       expect(livenessProbe?.httpGet).toEqual({ path: "/health", port: port?.name });
       if (readinessProbe !== undefined)
@@ -239,12 +239,12 @@ describe("kubernetes", () => {
     }
     expect(serving.readinessProbe).toBeDefined();
     for (const path of ["/health", "/ready", "/metrics"])
-      expect(flawOf(`curl http://127.0.0.1:8080${path}`)).toBeUndefined();
+      expect(findFlaw(`curl http://127.0.0.1:8080${path}`)).toBeUndefined();
     const [port] = serving.ports;
     expect(named("Service", "mos")?.spec).toMatchObject({ ports: [{ targetPort: port?.name }] });
-    const drain = secondsOf(serving.args, "drain-delay") + secondsOf(serving.args, "drain-seconds");
+    const drain = readSeconds(serving.args, "drain-delay") + readSeconds(serving.args, "drain-seconds");
     expect(server.terminationGracePeriodSeconds).toBeGreaterThan(drain + 10);
-    const stop = secondsOf(working.args, "stop-seconds");
+    const stop = readSeconds(working.args, "stop-seconds");
     expect(worker.terminationGracePeriodSeconds).toBeGreaterThan(stop + 10);
   });
 
@@ -261,8 +261,8 @@ describe("kubernetes", () => {
       expect(names.filter((name) => !metrics.includes(`"${name}"`))).toEqual([]);
       expect(trigger.query).toContain(`namespace="${kustomization.namespace}"`);
       if (metadata?.name === "worker")
-        expect(trigger.query).toContain(`model="${optionOf(working.args, "model-name")}"`);
-      else expect(Number(trigger.threshold)).toBeLessThan(secondsOf(serving.args, "max-batch"));
+        expect(trigger.query).toContain(`model="${readOption(working.args, "model-name")}"`);
+      else expect(Number(trigger.threshold)).toBeLessThan(readSeconds(serving.args, "max-batch"));
     }
   });
 
@@ -271,8 +271,8 @@ describe("kubernetes", () => {
     const authorization = { credentials: { name: secret.name, key: "metrics-key" } };
     const monitors = others.filter(({ kind }) => kind === "PodMonitor");
     expect(monitors.map(({ spec }) => spec)).toEqual([
-      { selector: selectorOf("server"), podMetricsEndpoints: [{ ...endpoint, authorization }] },
-      { selector: selectorOf("worker"), podMetricsEndpoints: [endpoint] },
+      { selector: findSelector("server"), podMetricsEndpoints: [{ ...endpoint, authorization }] },
+      { selector: findSelector("worker"), podMetricsEndpoints: [endpoint] },
     ]);
     expect(secretKeys).toContain("metrics-key");
   });

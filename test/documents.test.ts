@@ -3,13 +3,13 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { sidebar } from "../docs/.vitepress/sidebar.ts";
 import {
-  blocksOf,
   commandsIn,
   documents,
-  flawOf,
+  findFlaw,
   isReport,
+  readBlocks,
+  splitWords,
   unmarkedCommands,
-  wordsOf,
 } from "../scripts/ci/commands.ts";
 import { CONFIG_SCHEMA } from "../scripts/ci/config-schema.ts";
 import { brokenLinks } from "../scripts/ci/links.ts";
@@ -34,7 +34,7 @@ describe("all documents", () => {
   });
 
   test("show only commands that the programs understand, marked as commands", () => {
-    expect(flaws((path) => commandsIn(path).filter(({ text }) => flawOf(text) !== undefined))).toEqual([]);
+    expect(flaws((path) => commandsIn(path).filter(({ text }) => findFlaw(text) !== undefined))).toEqual([]);
     expect(flaws(unmarkedCommands)).toEqual([]);
   });
 
@@ -49,7 +49,7 @@ describe("all documents", () => {
   test("show no TypeScript but that of the examples, which are run", () => {
     const examples = readdirSync("examples").map((name) => read(join("examples", name)));
     const foreign = (path: string) =>
-      blocksOf(read(path)).filter(
+      readBlocks(read(path)).filter(
         ({ language, content }) =>
           language === "ts" && !examples.some((example) => example.includes(content)),
       );
@@ -99,17 +99,17 @@ test("every public door has its documentation checked, and is named in README", 
 });
 
 test("a wrong command is noticed", () => {
-  expect(flawOf("npx mos train --model m --data d.jsonl --out o --ranks 8")).toMatch(
+  expect(findFlaw("npx mos train --model m --data d.jsonl --out o --ranks 8")).toMatch(
     /unknown option '--ranks'/,
   );
-  expect(flawOf("npx mos generate --prompt Hi")).toMatch(/--model/);
-  expect(flawOf("npx mixture-of-shards generate --prompt Hi")).toMatch(/--model/);
-  expect(flawOf("npx mos params --rank many")).toMatch(/rank/);
-  expect(flawOf("npm run goldns -- DIR")).toMatch(/no script goldns/);
-  expect(flawOf("npm run bench:decode -- --rowz 2")).toMatch(/no option --rowz/);
-  expect(flawOf("curl http://127.0.0.1:8080/v1/adaptors")).toMatch(/no route/);
-  expect(flawOf("curl example.org")).toMatch(/is not checked/);
-  expect(wordsOf(`echo "a b" | npx mos generate --stop '\\n'`)).toEqual([
+  expect(findFlaw("npx mos generate --prompt Hi")).toMatch(/--model/);
+  expect(findFlaw("npx mixture-of-shards generate --prompt Hi")).toMatch(/--model/);
+  expect(findFlaw("npx mos params --rank many")).toMatch(/rank/);
+  expect(findFlaw("npm run goldns -- DIR")).toMatch(/no script goldns/);
+  expect(findFlaw("npm run bench:decode -- --rowz 2")).toMatch(/no option --rowz/);
+  expect(findFlaw("curl http://127.0.0.1:8080/v1/adaptors")).toMatch(/no route/);
+  expect(findFlaw("curl example.org")).toMatch(/is not checked/);
+  expect(splitWords(`echo "a b" | npx mos generate --stop '\\n'`)).toEqual([
     "npx",
     "mos",
     "generate",

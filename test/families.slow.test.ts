@@ -41,7 +41,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
       await copyFile(join(tokenizerAt, file), join(at, file));
     model = await loadModel(at);
   });
-  const outOf = (method: string): string => join(folder, `${name}-adapters`, method);
+  const outFolder = (method: string): string => join(folder, `${name}-adapters`, method);
 
   /** Trains, or goes on with a run that ended at a step; the validation losses. */
   async function train(method: MethodName, out: string, stopAt?: number): Promise<readonly number[]> {
@@ -63,7 +63,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
   }
 
   test.each(METHOD_NAMES)("%s learns", async (method) => {
-    const losses = await train(method, outOf(method), 100);
+    const losses = await train(method, outFolder(method), 100);
     expect(losses.at(-1)).toBeLessThan(losses[0]!);
   });
 
@@ -72,7 +72,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (name, overrides) => {
     await train("mos", resumed, 3);
     await train("mos", resumed);
     for (const file of ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"])
-      expect(await readFile(join(resumed, file)), file).toEqual(await readFile(join(outOf("mos"), file)));
+      expect(await readFile(join(resumed, file)), file).toEqual(await readFile(join(outFolder("mos"), file)));
   });
 
   test("all of them are served side by side with the answers that each gives alone", async () => {

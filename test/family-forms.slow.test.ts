@@ -37,7 +37,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A model of rows that blocks of 256 divide. */
-function modelOf(name: PresetName, type: GgufType) {
+function makeModel(name: PresetName, type: GgufType) {
   const { headDim, window, ...preset } = presetConfig(name);
   const sizes = {
     layers: 3,
@@ -72,7 +72,7 @@ describe.each(PRESETS)("%s", (name) => {
     "a GGUF of %s, as it is stored, is its float32 expansion, and serves as it trains",
     async (type) => {
       const path = join(folder, `${name}.${type}.gguf`);
-      await writeRandomGguf(path, modelOf(name, type));
+      await writeRandomGguf(path, makeModel(name, type));
       const { differences } = await compareStored(path, TOKENS);
       for (const [what, share] of Object.entries(differences)) expect(share, what).toBeLessThan(1e-4);
       expect(await servingDifference(path, "stored")).toBeLessThan(1e-4);
@@ -81,7 +81,7 @@ describe.each(PRESETS)("%s", (name) => {
 
   test("a folder in BF16, rounded to int8, int4 and nf4, is near float32, and serves as it trains", async () => {
     const path = join(folder, name);
-    await writeRandomFolder(path, { ...modelOf(name, "BF16"), type: "BF16" });
+    await writeRandomFolder(path, { ...makeModel(name, "BF16"), type: "BF16" });
     for (const [baseDtype, limit] of ROUNDED) {
       const { differences } = await compareStored(path, TOKENS, baseDtype);
       expect(differences.logits, baseDtype).toBeLessThan(limit);

@@ -22,7 +22,7 @@ const copied = (found: BatchGradients): BatchGradients => ({
   gradients: new Map([...found.gradients].map(([name, g]) => [name, g.slice()])),
 });
 
-async function gradientsOf(
+async function computeGradients(
   model: TrainableModel,
   batches: readonly Batch[],
   options: GradientSourceOptions = {},
@@ -77,9 +77,9 @@ export async function expectGradients(
 ): Promise<void> {
   // small numbers, so that differences see little of higher derivatives
   const model = tinyTrainable({ ...methods[method].example, dropout: 0 }, { overrides, deviation: 0.05 });
-  const [together] = await gradientsOf(model, [packed]);
-  const alone = await gradientsOf(model, [rows([[a], [c]], 14), rows([[b]], 21), rows([[d]], 3)]);
+  const [together] = await computeGradients(model, [packed]);
+  const alone = await computeGradients(model, [rows([[a], [c]], 14), rows([[b]], 21), rows([[d]], 3)]);
   expectClose(together!, alone);
-  expect(await gradientsOf(model, [packed], { rematerialise: "layers" })).toEqual([together]);
+  expect(await computeGradients(model, [packed], { rematerialise: "layers" })).toEqual([together]);
   await expectDifferences(model, together!);
 }

@@ -53,7 +53,7 @@ function child(out: string, { resume, killAfter }: { resume: boolean; killAfter?
 }
 
 /** Every file of a run's folder that decides what comes of it. */
-async function filesOf(out: string): Promise<Record<string, string>> {
+async function readRunFiles(out: string): Promise<Record<string, string>> {
   const names = (await readdir(out, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
@@ -74,8 +74,8 @@ test("a run that is killed twice and resumed leaves the same bytes in every file
   }
   const last = await child(killed, { resume: true });
   expect(last.code, last.errors).toBe(0);
-  const expected = await filesOf(whole);
-  const found = await filesOf(killed);
+  const expected = await readRunFiles(whole);
+  const found = await readRunFiles(killed);
   expect(Object.keys(found)).toEqual(Object.keys(expected));
   for (const [name, content] of Object.entries(expected)) expect(found[name] === content, name).toBe(true);
 });

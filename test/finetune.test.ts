@@ -3,14 +3,14 @@ import { appendFile, cp, mkdtemp, readdir, readFile, rename, rm, writeFile } fro
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { findAdapter, keptVersions, rollBack } from "#adapters";
+import { findAdapter, listVersions, rollBack } from "#adapters";
 import type { ErrorCode } from "#core";
 import { openSafetensors, pathExists } from "#files";
 import { generate, openEngine } from "#inference";
 import { type BaseModel, loadModel } from "#models";
 import { type FinetuneEvent, type FinetuneOptions, finetune } from "#training";
 import { snapshot } from "./bad-input/run-mos.ts";
-import { answerOf } from "./inference/tiny-engine.ts";
+import { collectAnswer } from "./inference/tiny-engine.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 
@@ -42,7 +42,7 @@ const settings = {
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, dropout: 0.1 } as const;
 
-const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
+const makeOptions = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   model: base,
   data: tiny.data,
   out,
@@ -58,7 +58,7 @@ async function run(
   onEvent: (event: FinetuneEvent) => void = () => undefined,
 ): Promise<readonly FinetuneEvent[]> {
   const events: FinetuneEvent[] = [];
-  for await (const event of finetune(optionsOf(change))) {
+  for await (const event of finetune(makeOptions(change))) {
     events.push(event);
     onEvent(event);
   }
@@ -201,11 +201,13 @@ describe("a whole run", () => {
   test("the adapter changes what the model says, the same at every call", async () => {
     const prompt = [{ role: "user", content: "Do you have a cat?" }];
     const answer = async (adapter?: string) =>
-      (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
+      (await collectAnswer(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
     expect(await answer(whole)).not.toEqual(await answer());
     expect(await answer(whole)).toEqual(await answer(whole));
     await using engine = await openEngine({ model: base, adapters: { whole } });
-    const side = ["whole", null].map((adapter) => answerOf(engine.chat(prompt, { adapter, maxTokens: 12 })));
+    const side = ["whole", null].map((adapter) =>
+      collectAnswer(engine.chat(prompt, { adapter, maxTokens: 12 })),
+    );
     expect((await Promise.all(side)).map(({ ids }) => ids)).toEqual([await answer(whole), await answer()]);
   });
 
@@ -310,7 +312,7 @@ describe("a run that is stopped within an update", () => {
     );
     out = join(folder, `run-${runs++}`);
     const events: FinetuneEvent[] = [];
-    for await (const event of finetune(optionsOf({ settings: byEpochs, maxTokens: tokens - 1 })))
+    for await (const event of finetune(makeOptions({ settings: byEpochs, maxTokens: tokens - 1 })))
       events.push(event);
     expect(kinds(events)).toEqual(["memory", "ready 0", "limited 0"]);
     expect(events.at(-1)).toMatchObject({ tokens });
@@ -385,7 +387,7 @@ describe("an out folder in use", () => {
 
   test("is refused to other runs as long as one goes on", async () => {
     const refused: unknown[] = [];
-    for await (const event of finetune(optionsOf()))
+    for await (const event of finetune(makeOptions()))
       if (event.type === "step" && event.step === 4)
         for (const change of [{ overwrite: true }, { resume: true }])
           refused.push(await run(change).catch((error: unknown) => error));
@@ -474,7 +476,7 @@ describe("an adapter that is trained anew", () => {
     await copyWhole();
     const refused: unknown[] = [];
     await run(again, () => undefined);
-    for await (const event of finetune(optionsOf(again)))
+    for await (const event of finetune(makeOptions(again)))
       if (event.type === "step" && event.step === 2)
         for (const change of [{ overwrite: true }, { resume: true }])
           refused.push(await run(change).catch((error: unknown) => error));
@@ -488,7 +490,7 @@ describe("an adapter that is trained anew", () => {
       await run({ overwrite: true, keepVersions: 2, settings: { ...settings, steps: 1, seed } });
       versions.push(await adapterBytes());
     }
-    expect((await keptVersions(out)).map(({ version }) => version)).toEqual([3, 2]);
+    expect((await listVersions(out)).map(({ version }) => version)).toEqual([3, 2]);
     await expect(rollBack(out, 1)).rejects.toThrowError(
       refusal("not_found", /version 1 is not kept; .* 3, 2$/),
     );
@@ -502,7 +504,7 @@ describe("an adapter that is trained anew", () => {
     ]);
     expect(await rollBack(out, undefined)).toMatchObject({ restored: { version: 4 }, kept: 5 });
     expect(await adapterBytes()).toEqual(versions[3]);
-    expect((await keptVersions(out)).map(({ version }) => version)).toEqual([5, 3]);
+    expect((await listVersions(out)).map(({ version }) => version)).toEqual([5, 3]);
     await run({ overwrite: true, keepVersions: 0, settings: { ...settings, steps: 1 } });
     expect(await pathExists(hidden("versions"))).toBe(false);
     await expect(rollBack(out, undefined)).rejects.toThrowError(refusal("not_found", /no earlier version/));
@@ -564,7 +566,7 @@ test("a checkpoint holds the adapter of its step", async () => {
   const found = await findAdapter(out);
   expect(found).toEqual({ path: join(out, "checkpoints/step-00000003"), what: "checkpoint" });
   await using engine = await openEngine({ model: base, mergedAdapter: found!.path });
-  expect((await answerOf(engine.complete("The cat", { maxTokens: 3 }))).ids.length).toBeGreaterThan(0);
+  expect((await collectAnswer(engine.complete("The cat", { maxTokens: 3 }))).ids.length).toBeGreaterThan(0);
   expect(await findAdapter(folder)).toBeUndefined();
 });
 
@@ -709,7 +711,7 @@ test("a validation file of its own leaves the training data whole", async () => 
 });
 
 test("leaving the loop closes the files, and the run can be resumed", async () => {
-  for await (const event of finetune(optionsOf())) if (event.type === "step" && event.step === 5) break;
+  for await (const event of finetune(makeOptions())) if (event.type === "step" && event.step === 5) break;
   const resumed = await run({ resume: true });
   expect(resumed[1]).toMatchObject({ type: "ready", step: 3 });
   await using file = await openSafetensors(join(out, "adapter_model.safetensors"));
@@ -722,7 +724,7 @@ test("an adapter that is moved elsewhere still works", async () => {
   await rename(out, moved);
   await using engine = await openEngine({ model: base, adapters: { moved, best: join(moved, "best") } });
   const answers = ["moved", "best"].map((adapter) =>
-    answerOf(engine.complete("The cat", { adapter, maxTokens: 3 })),
+    collectAnswer(engine.complete("The cat", { adapter, maxTokens: 3 })),
   );
   for (const { digest, ids } of await Promise.all(answers)) {
     expect(digest).not.toBeNull();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { randomStream, sizeOf } from "../src/core/index.ts";
+import { countElements, randomStream } from "../src/core/index.ts";
 import { compile, constant, grad, leaf, mul, sumAll, type Value } from "../src/graph/index.ts";
 import { add } from "../src/graph/ops/index.ts";
 import { type Case, cases } from "./op-cases.ts";
@@ -13,11 +13,11 @@ async function compareGradients({ shapes, signed = false, build }: Case, label: 
   const built = build(...leaves);
   const outputs = Array.isArray(built) ? (built as Value[]) : [built as Value];
   const loss = outputs
-    .map((y) => sumAll(mul(y, constant(draw(sizeOf(y.shape)), y.shape))))
+    .map((y) => sumAll(mul(y, constant(draw(countElements(y.shape)), y.shape))))
     .reduce((a, b) => add(a, b));
   const gradients = grad(loss, leaves);
   await using program = await compile({ loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) });
-  const data = shapes.map((shape) => draw(sizeOf(shape)));
+  const data = shapes.map((shape) => draw(countElements(shape)));
   const feeds = () => Object.fromEntries(data.map((d, i) => [`x${i}`, { shape: shapes[i]!, data: d }]));
   const exact = await program.run(feeds());
   for (const [i, values] of data.entries()) {

@@ -27,13 +27,13 @@ export async function expectGoldens(path: string, goldens: string): Promise<void
   const base = await prepareWeights(model.config, model.weights);
   await using runner = await createModelRunner(base, { maxLength: 256, adapters: false });
   runner.cache.resize(1, capacityFor(256));
-  const logitsOf = async (tokens: readonly number[]): Promise<Float32Array> =>
+  const computeLogits = async (tokens: readonly number[]): Promise<Float32Array> =>
     (await runner.run({ from: 0, count: 1, tokens: [tokens] }))[0]![0]!;
   for (const [i, expected] of cases.entries()) {
     const { prompt, ids, tokens } = expected;
     expect(text.tokenizer.encode(prompt)).toEqual(ids);
     runner.cache.truncate(0, 0);
-    let logits = await logitsOf(ids);
+    let logits = await computeLogits(ids);
     if (i === 0)
       for (const [j, logit] of firstLogits.entries())
         expect(Math.abs(logits[j]! - logit), `logit ${j}`).toBeLessThan(2e-3);
@@ -41,7 +41,7 @@ export async function expectGoldens(path: string, goldens: string): Promise<void
     for (const token of tokens) {
       found.push(argmax(logits));
       if (found.at(-1) !== token) break; // what follows another token is not comparable
-      logits = await logitsOf([token]);
+      logits = await computeLogits([token]);
     }
     expect(departure(expected, found), `${prompt}: ${found}, transformers has ${tokens}`).toBeUndefined();
   }

@@ -62,17 +62,22 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   if (path.startsWith("/api/models/org/tiny/revision/")) json({ id: "org/tiny", sha: COMMIT });
   else if (path === `/api/models/org/tiny/tree/${COMMIT}`)
     json(
-      [...files].map(([name, { length }]) => ({ type: "file", path: name, size: length, oid: oidOf(name) })),
+      [...files].map(([name, { length }]) => ({
+        type: "file",
+        path: name,
+        size: length,
+        oid: computeOid(name),
+      })),
     );
   else if (file !== undefined)
     response
       .setHeader("x-repo-commit", COMMIT)
-      .setHeader("etag", `"${oidOf(basename(path))}"`)
+      .setHeader("etag", `"${computeOid(basename(path))}"`)
       .end(file);
   else response.writeHead(404, { "x-error-code": "RepoNotFound" }).end();
 }
 
-function oidOf(name: string): string {
+function computeOid(name: string): string {
   const bytes = files.get(name) ?? Buffer.alloc(0);
   return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 }
@@ -215,7 +220,7 @@ test("a signal stops a download", async () => {
 
 test("a text is continued, messages are answered, and a message alone is a conversation", async () => {
   const model = "assets/tiny-english";
-  const answerOf = async (stream: AsyncIterable<string>): Promise<string> => {
+  const collectAnswer = async (stream: AsyncIterable<string>): Promise<string> => {
     let text = "";
     for await (const part of stream) text += part;
     return text;
@@ -226,13 +231,13 @@ test("a text is continued, messages are answered, and a message alone is a conve
   const conversation = [{ role: "user", content: question }];
   const options = { maxTokens: 24 };
   const [chat, text] = await Promise.all([
-    answerOf(textStream(generate(base, conversation, options))),
-    answerOf(textStream(generate(base, question, options))),
+    collectAnswer(textStream(generate(base, conversation, options))),
+    collectAnswer(textStream(generate(base, question, options))),
   ]);
   expect(chat).not.toBe(text);
-  expect(await answerOf(textStream(engine.chat(question, options)))).toBe(chat);
+  expect(await collectAnswer(textStream(engine.chat(question, options)))).toBe(chat);
   for (const wrong of [[], [{ role: "user" }], { kind: "text", text: "Once" }, undefined, 3])
     expect(() => engine.chat(wrong as never)).toThrow(failure("bad_option", /an array of messages/));
-  expect(await answerOf(textStream(engine.complete(question, options)))).toBe(text);
-  expect(await answerOf(textStream(generate(model, question, options)))).toBe(text);
+  expect(await collectAnswer(textStream(engine.complete(question, options)))).toBe(text);
+  expect(await collectAnswer(textStream(generate(model, question, options)))).toBe(text);
 });

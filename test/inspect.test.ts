@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { budget, createAdapter, METHOD_NAMES, methods, parseAdapterConfig, saveAdapter } from "#adapters";
-import { geometryOf, type LoadedModel, loadWeights } from "#models";
+import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
 import { mos } from "./bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";
@@ -17,9 +17,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function adapterOf(name: string, settings: unknown): Promise<string> {
+async function writeAdapter(name: string, settings: unknown): Promise<string> {
   const { config, fingerprint } = base;
-  const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
+  const made = createAdapter(parseAdapterConfig(settings), toLayerShapes(config));
   for (const { data } of made.tensors.values())
     if (data instanceof Float32Array) data.set(data.map((x, i) => x + 0.01 * Math.sin(i + 1)));
   const path = join(folder, name);
@@ -28,7 +28,7 @@ async function adapterOf(name: string, settings: unknown): Promise<string> {
 }
 
 test("a MoS adapter: facts, norms, use of shards", async () => {
-  const path = await adapterOf("mos", { method: "mos", rank: 4, equivalentRank: 2 });
+  const path = await writeAdapter("mos", { method: "mos", rank: 4, equivalentRank: 2 });
   const { code, stdout, stderr } = await mos(["inspect", path]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toContain("method      mos: e 2, r 4, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down\n");
@@ -40,16 +40,16 @@ test("a MoS adapter: facts, norms, use of shards", async () => {
   expect(stdout.match(/^\w+_proj [AB] +20 .* 3\.00 +[45]× \(no\. \d+\) +50%$/gm)).toHaveLength(14);
 });
 
-test("--json has all of it, and the same geometry with and without the model", async () => {
-  const path = await adapterOf("lora", { method: "lora", rank: 2, targets: ["q_proj", "up_proj"] });
+test("--json has all of it, and the same shapes with and without the model", async () => {
+  const path = await writeAdapter("lora", { method: "lora", rank: 2, targets: ["q_proj", "up_proj"] });
   const alone = JSON.parse((await mos(["inspect", path, "--json"])).stdout);
-  expect(Object.keys(alone)).toEqual(["name", "adapter", "base", "geometry", "budget", "sites", "routing"]);
-  expect(alone.sites).toHaveLength(10);
-  expect(alone.sites[0]).toMatchObject({ layer: 0, linear: "q_proj", rank: 2, scale: 8 });
+  expect(Object.keys(alone)).toEqual(["name", "adapter", "base", "shapes", "budget", "modules", "routing"]);
+  expect(alone.modules).toHaveLength(10);
+  expect(alone.modules[0]).toMatchObject({ layer: 0, linear: "q_proj", rank: 2, scale: 8 });
   expect(alone.routing).toEqual([]);
   const helped = JSON.parse((await mos(["inspect", path, "--model", MODEL, "--json"])).stdout);
-  expect(helped.sites).toEqual(alone.sites);
-  expect(helped.geometry.widths).toMatchObject(alone.geometry.widths);
+  expect(helped.modules).toEqual(alone.modules);
+  expect(helped.shapes.widths).toMatchObject(alone.shapes.widths);
 });
 
 test("a model: types, bytes under each base dtype, fingerprint and identity", async () => {
@@ -71,12 +71,12 @@ test("a model: types, bytes under each base dtype, fingerprint and identity", as
 });
 
 test.each(METHOD_NAMES)("%s can be inspected", async (method) => {
-  const path = await adapterOf(`one-${method}`, methods[method].example);
+  const path = await writeAdapter(`one-${method}`, methods[method].example);
   const { code, stdout, stderr } = await mos(["inspect", path, "--model", MODEL]);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toMatch(new RegExp(`^method +${method}: (e \\d+, )?r \\d+`, "m"));
   // frozen tensors are reported, whether or not they are saved
-  const { frozen, seeded } = budget(methods[method].example, geometryOf(base.config));
+  const { frozen, seeded } = budget(methods[method].example, toLayerShapes(base.config));
   expect(/^tables +\d/m.test(stdout)).toBe(frozen > 0);
   expect(/^from the seed +\d/m.test(stdout)).toBe(seeded > 0);
   expect(stdout).not.toMatch(/NaN|undefined|Infinity/);

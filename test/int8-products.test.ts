@@ -1,7 +1,7 @@
 // Products of bytes against the same arithmetic in whole numbers, and against the numbers that the codes stand for.
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { LARGEST_ROW_CODE } from "#files";
+import { MAX_ROW_CODE } from "#files";
 import {
   compile,
   grad,
@@ -75,7 +75,7 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
     ...(transposed ? { "w:transposed": { shape: [width, out], data: turned } } : {}),
   };
   const input = leaf("x", ["rows", width]);
-  const weight = weightLeaf("w", shape, stored.form);
+  const weight = weightLeaf("w", shape, stored.format);
 
   test("the product and its gradient are those of whole numbers", async () => {
     const y = linear(input, weight);
@@ -96,7 +96,7 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
   // pairs of products are added in 16 bits on some processors
   test.each([1, 48])("codes at the ends of their ranges do not overflow, in %i rows", async (rows) => {
     await using program = await compile({ y: linear(leaf("x", [rows, width]), weight) });
-    const extremes = new Int8Array(codes.length).fill(LARGEST_ROW_CODE);
+    const extremes = new Int8Array(codes.length).fill(MAX_ROW_CODE);
     const ends = new Float32Array(rows * width).fill(127);
     hadamardRows(ends, width, { inverse: true });
     const { y } = await program.run({
@@ -106,7 +106,7 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
         : { "w:codes": { shape, data: extremes } }),
       "w:scales": { shape: [out], data: new Float32Array(out).fill(1) },
     });
-    for (const sum of y!.data) expect(sum / (127 * LARGEST_ROW_CODE * width)).toBeCloseTo(1, 5);
+    for (const sum of y!.data) expect(sum / (127 * MAX_ROW_CODE * width)).toBeCloseTo(1, 5);
   });
 
   test("they are near those of the numbers that the codes stand for, with an adapter beside them", async () => {

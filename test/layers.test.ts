@@ -27,18 +27,18 @@ const sources = (folder: string, pattern: RegExp): readonly string[] =>
     .filter((file) => pattern.test(file))
     .map((file) => `${folder}/${file}`);
 
-const importsOf = (file: string): readonly string[] =>
+const listImports = (file: string): readonly string[] =>
   [...readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(([, spec]) => spec!);
 
-const layerOf = (layers: readonly (readonly string[])[], module: string): number =>
+const findLayer = (layers: readonly (readonly string[])[], module: string): number =>
   layers.findIndex((modules) => modules.includes(module));
 
 /** Whether a file of a module may import this: a module of a lower layer, or a file of its own module. */
 function isAllowed(file: string, { module, spec }: { module: string; spec: string }): boolean {
   if (spec.startsWith("onnxruntime")) return file.startsWith("src/graph/runtime/");
   if (spec.startsWith("#")) {
-    const layer = layerOf(LAYERS, spec.slice(1));
-    return layer >= 0 && layer < layerOf(LAYERS, module);
+    const layer = findLayer(LAYERS, spec.slice(1));
+    return layer >= 0 && layer < findLayer(LAYERS, module);
   }
   if (!spec.startsWith(".")) return true;
   const target = posix.join(posix.dirname(file), spec);
@@ -48,11 +48,11 @@ function isAllowed(file: string, { module, spec }: { module: string; spec: strin
 
 test("modules import downwards only", () => {
   const files = sources("src", /^[^/]+\/.*\.ts$/);
-  const moduleOf = (file: string): string => file.split("/")[1]!;
-  expect(files.filter((file) => layerOf(LAYERS, moduleOf(file)) < 0)).toEqual([]);
+  const findModule = (file: string): string => file.split("/")[1]!;
+  expect(files.filter((file) => findLayer(LAYERS, findModule(file)) < 0)).toEqual([]);
   const wrong = files.flatMap((file) =>
-    importsOf(file)
-      .filter((spec) => !isAllowed(file, { module: moduleOf(file), spec }))
+    listImports(file)
+      .filter((spec) => !isAllowed(file, { module: findModule(file), spec }))
       .map((spec) => `${file} -> ${spec}`),
   );
   expect(wrong).toEqual([]);
@@ -63,9 +63,9 @@ test("packages use entry points only, and their modules import downwards", () =>
     const [, name = "", , module = ""] = file.split("/");
     const layers = PACKAGE_LAYERS[name];
     if (layers === undefined) return [`${name} is not in the table of packages`];
-    const own = layerOf(layers, module);
+    const own = findLayer(layers, module);
     const isWrong = (spec: string): boolean => {
-      const layer = layerOf(layers, spec.slice(1));
+      const layer = findLayer(layers, spec.slice(1));
       if (spec.startsWith("#")) return layer < 0 || (own >= 0 && layer >= own);
       if (spec.startsWith(".")) {
         const target = posix.join(posix.dirname(file), spec);
@@ -75,7 +75,7 @@ test("packages use entry points only, and their modules import downwards", () =>
       const entryPoint = /^mixture-of-shards(\/.*)?$/.exec(spec);
       return entryPoint !== null && !entryPoints.includes(`.${entryPoint[1] ?? ""}`);
     };
-    return importsOf(file)
+    return listImports(file)
       .filter(isWrong)
       .map((spec) => `${file} -> ${spec}`);
   });

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeSafetensors } from "#files";
 import {
+  computeFingerprint,
+  computeIdentity,
   type FloatTensor,
-  fingerprintOf,
   floatData,
   floatTensors,
   huggingFaceConfig,
-  identityOf,
   loadWeights,
   openModel,
   parseHuggingFaceConfig,
@@ -76,8 +76,8 @@ describe("Hugging Face folders", () => {
       expect(parts).toEqual([...loaded]);
       expect([...(await files.readWeight(name))]).toEqual(parts);
     }
-    expect(await identityOf(files)).toBe(model.identity);
-    expect(await fingerprintOf(files)).toBe(model.fingerprint);
+    expect(await computeIdentity(files)).toBe(model.identity);
+    expect(await computeFingerprint(files)).toBe(model.fingerprint);
   });
 
   test("the language model of one that also sees is read, and its pictures' weights are not", async () => {
@@ -129,7 +129,7 @@ describe("Hugging Face folders", () => {
     ]);
     await writeSafetensors(at("model.safetensors"), Object.fromEntries(halves));
     const loaded = await loadWeights(folder, { baseDtype: "stored" });
-    expect(loaded.weights.get("model.embed_tokens.weight")!.form).toEqual({ kind: "bfloat16" });
+    expect(loaded.weights.get("model.embed_tokens.weight")!.format).toEqual({ kind: "bfloat16" });
     const norm = floatData(loaded.weights.get("model.norm.weight")!);
     for (const [i, x] of weights.get("model.norm.weight")!.data.entries())
       expect(Math.abs(norm[i]! - x)).toBeLessThan(x / 256);

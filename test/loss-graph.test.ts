@@ -17,7 +17,7 @@ const [a, b, c, d, e] = examples as [
 const options = { length: 32, padToken: 0 };
 
 /** Gradients of a batch, copied before the next run. */
-async function gradientsOf(
+async function computeGradients(
   model: TrainableModel,
   batches: readonly Batch[],
   maxSegment?: number,
@@ -31,7 +31,7 @@ async function gradientsOf(
   return results;
 }
 
-function sumOf(parts: readonly BatchGradients[]): BatchGradients {
+function sumParts(parts: readonly BatchGradients[]): BatchGradients {
   return parts.reduce((left, right) => ({
     loss: left.loss + right.loss,
     targets: left.targets + right.targets,
@@ -74,8 +74,8 @@ describe.each([
       options,
     );
     const alone = examples.map((one) => makeBatch([[one]], { ...options, length: 16 }));
-    const [together, ...parts] = await gradientsOf(model, [packed, ...alone]);
-    expectClose(together!, sumOf(parts));
+    const [together, ...parts] = await computeGradients(model, [packed, ...alone]);
+    expectClose(together!, sumParts(parts));
   });
 
   test("comparing tokens within the maxSegment example only changes nothing", async () => {
@@ -86,13 +86,13 @@ describe.each([
       ],
       options,
     );
-    const [full] = await gradientsOf(model, [batch]);
-    const [windowed] = await gradientsOf(model, [batch], 14);
+    const [full] = await computeGradients(model, [batch]);
+    const [windowed] = await computeGradients(model, [batch], 14);
     expectClose(full!, windowed!);
   });
 
   test("neither the order of examples in a row, nor the padding token, nor longer rows matter", async () => {
-    const [first, second] = await gradientsOf(model, [
+    const [first, second] = await computeGradients(model, [
       makeBatch(
         [
           [a, b, c],
@@ -125,7 +125,7 @@ test("only targets matter: other ids at positions that no target attends to chan
   const ids = a.ids.slice();
   ids[8] = (ids[8]! + 1) % 48; // no other token attends to the last one
   const labels = a.labels.map((label, i) => (i === 8 ? -100 : label));
-  const [first, second] = await gradientsOf(adapter, [
+  const [first, second] = await computeGradients(adapter, [
     makeBatch([[{ ...a, labels }]], options),
     makeBatch([[{ ...a, labels, ids }]], options),
   ]);

@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Adapter, deltaOf, saveAdapter } from "#adapters";
+import { type Adapter, computeDelta, saveAdapter } from "#adapters";
 import { mergeAdapter } from "#convert";
 import { randomStream } from "#core";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { LINEAR_NAMES, modulePath } from "#graph";
-import { geometryOf, loadWeights, parseHuggingFaceConfig, storedPlace, storedShapes } from "#models";
+import { loadWeights, parseHuggingFaceConfig, storedPlace, storedShapes, toLayerShapes } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
 import { tinyConfigJson } from "./tiny-model.ts";
 
@@ -45,7 +45,7 @@ async function writeBase(name: string, json: string): Promise<Base> {
 
 async function merge({ path }: Base): Promise<{ readonly out: string; readonly adapter: Adapter }> {
   const { config, fingerprint } = await loadWeights(path);
-  const adapter = randomAdapter(SETTINGS, geometryOf(config), { seed: 2, deviation: 0.3 });
+  const adapter = randomAdapter(SETTINGS, toLayerShapes(config), { seed: 2, deviation: 0.3 });
   await saveAdapter(`${path}-adapter`, adapter, { base: { name: "tiny", fingerprint } });
   const out = `${path}-merged`;
   for await (const event of mergeAdapter({ model: path, adapter: `${path}-adapter`, out }))
@@ -63,7 +63,7 @@ async function deltas(adapter: Adapter, path: string): Promise<ReadonlyMap<strin
       const { name, row } = storedPlace(config, `${modulePath({ layer, linear })}.weight`);
       const [rows = 0, width = 0] = shapes.get(name) ?? [];
       const sum = found.get(name) ?? new Float32Array(rows * width);
-      const delta = await deltaOf(adapter, { layer, linear });
+      const delta = await computeDelta(adapter, { layer, linear });
       if (delta !== undefined) sum.set(delta.data as Float32Array, row * width);
       found.set(name, sum);
     }

@@ -9,13 +9,13 @@ import { type MergeEvent, type MergeOptions, mergeAdapter, planMerge } from "#co
 import { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, openSafetensors } from "#files";
 import { LINEAR_NAMES, modulePath } from "#graph";
 import {
-  bytesOfWeight,
   dequantizeWeight,
-  geometryOf,
   type LoadedModel,
   loadWeights,
   loadModel as loadWithText,
   openModel,
+  storedBytes,
+  toLayerShapes,
 } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
 import { tinyGguf, writeGguf } from "./tiny-gguf.ts";
@@ -47,7 +47,7 @@ const SETTINGS = {
 
 /** A MoS adapter of random numbers. */
 async function saveRandom({ config, fingerprint }: LoadedModel, path: string): Promise<Adapter> {
-  const made = randomAdapter(SETTINGS, geometryOf(config), { seed: 3, deviation: 0.2 });
+  const made = randomAdapter(SETTINGS, toLayerShapes(config), { seed: 3, deviation: 0.2 });
   await saveAdapter(path, made, { base: { name: "tiny", fingerprint } });
   return made;
 }
@@ -98,8 +98,8 @@ function addProduct(weight: Float64Array, { a, b, rank, scale }: Found): void {
       weight[i]! += scale * b[k * out + Math.floor(i / width)]! * a[k * width + (i % width)]!;
 }
 
-const bytesOf = ({ weights }: LoadedModel): number =>
-  [...weights.values()].reduce((sum, weight) => sum + bytesOfWeight(weight), 0);
+const countBytes = ({ weights }: LoadedModel): number =>
+  [...weights.values()].reduce((sum, weight) => sum + storedBytes(weight), 0);
 
 const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
@@ -129,14 +129,14 @@ test("the merged folder holds W + scale · B A, and is a model of its own", asyn
   expect(events.at(-2)).toMatchObject({
     done: total,
     total,
-    doneBytes: bytesOf(base),
-    totalBytes: bytesOf(base),
+    doneBytes: countBytes(base),
+    totalBytes: countBytes(base),
   });
   expect(events.at(-1)).toEqual({
     type: "finish",
     out,
     files: ["model.safetensors"],
-    bytes: bytesOf(base),
+    bytes: countBytes(base),
     dtype: "float32",
   });
 });
@@ -174,7 +174,7 @@ test("large models go to several files with an index, and are the same model", a
   const done = events.at(-1)!;
   expect(done.type === "finish" && done.files).toEqual(names);
   const index = JSON.parse(await readFile(join(out, "model.safetensors.index.json"), "utf8"));
-  expect(index.metadata).toEqual({ total_size: bytesOf(base) });
+  expect(index.metadata).toEqual({ total_size: countBytes(base) });
   expect(Object.keys(index.weight_map)).toEqual([...base.weights.keys()].sort());
   for (const name of names) {
     await using file = await openSafetensors(join(out, name));

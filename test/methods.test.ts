@@ -7,9 +7,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Adapter, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { toLora } from "#convert";
 import { generate } from "#inference";
-import { type BaseModel, geometryOf, loadModel } from "#models";
+import { type BaseModel, loadModel, toLayerShapes } from "#models";
 import { type FinetuneEvent, finetune } from "#training";
-import { answerOf } from "./inference/tiny-engine.ts";
+import { collectAnswer } from "./inference/tiny-engine.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;
@@ -34,7 +34,7 @@ const settings = {
 
 async function answer(adapter: Adapter): Promise<readonly number[]> {
   const prompt = [{ role: "user", content: "Do you have a cat?" }];
-  return (await answerOf(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
+  return (await collectAnswer(generate(base, prompt, { adapter, maxTokens: 12 }))).ids;
 }
 
 /** Runs are resumed alike for all methods; these differ in what is trained. */
@@ -74,7 +74,7 @@ describe.each(METHOD_NAMES)("%s", (method) => {
     for (const name of ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"])
       expect(await readFile(join(resumed, name)), name).toEqual(await readFile(join(whole, name)));
     const loaded = await loadAdapter(whole, {
-      geometry: geometryOf(base.model.config),
+      shapes: toLayerShapes(base.model.config),
       fingerprint: base.model.fingerprint,
     });
     expect(await answer((await toLora(loaded)).adapter)).toEqual(await answer(loaded));

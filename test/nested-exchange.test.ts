@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadAdapter, saveAdapter } from "#adapters";
 import { exportAdapter, importAdapter } from "#convert";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { geometryOf, loadWeights, openModel } from "#models";
+import { loadWeights, openModel, toLayerShapes } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
 import { TINY_FAMILIES } from "./tiny-families.ts";
 import { asTensors, storedTensors, tinyConfigJson, writeTinyModel } from "./tiny-model.ts";
@@ -36,7 +36,7 @@ beforeAll(async () => {
   await writeSafetensors(join(at(nested), "model.safetensors"), Object.fromEntries(parts));
   const { config, fingerprint } = await loadWeights(at(nested));
   const settings = { method: "lora", rank: 2, alpha: 3, targets: ["q_proj", "v_proj", "down_proj"] };
-  const adapter = randomAdapter(settings, geometryOf(config), { seed: 3 });
+  const adapter = randomAdapter(settings, toLayerShapes(config), { seed: 3 });
   await saveAdapter(at("acme"), adapter, { base: { name: "org/sees", fingerprint } });
   for (const [name, { data }] of adapter.tensors) numbers.set(name, data as Float32Array);
 });
@@ -63,7 +63,7 @@ async function imported(from: string, model: string): Promise<ReadonlyMap<string
   const out = `${from}-imported`;
   await importAdapter({ folder: from, model: at(model), out, overwrite: true });
   const { config } = await loadWeights(at(model));
-  const { tensors } = await loadAdapter(out, { geometry: geometryOf(config), fingerprint: undefined });
+  const { tensors } = await loadAdapter(out, { shapes: toLayerShapes(config), fingerprint: undefined });
   return new Map([...tensors].map(([name, { data }]) => [name, data as Float32Array]));
 }
 
@@ -161,6 +161,6 @@ test.each([
   const out = await savedByPeft(`direct ${Object.keys(more).length}`, "model.language_model.", more);
   const { config } = await loadWeights(at(nested));
   await expect(
-    loadAdapter(out, { geometry: geometryOf(config), fingerprint: undefined }),
+    loadAdapter(out, { shapes: toLayerShapes(config), fingerprint: undefined }),
   ).rejects.toThrowError(`${what}; mos import makes an adapter of such a folder`);
 });

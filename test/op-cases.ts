@@ -1,4 +1,4 @@
-import { type WeightForm, weightParts } from "../src/files/weight-form.ts";
+import { type WeightFormat, weightParts } from "../src/files/weight-form.ts";
 import * as ops from "../src/graph/ops/index.ts";
 import { storedWeight } from "../src/graph/stored-weight.ts";
 import { constant, type TensorData, type Value } from "../src/graph/value.ts";
@@ -81,13 +81,13 @@ const segments = constant(Int32Array.of(1, 1, 1, 2, 2, 2, 0, 1, 1, 2, 2, 2, 3, 3
 const mask2 = constant(Float32Array.of(2, 0, 2, 2, 0, 2), [2, 3]);
 
 /** A stored weight [5, 64] as constants. */
-function storedConstant(form: WeightForm): Value {
+function storedConstant(format: WeightFormat): Value {
   const shape = [5, 64];
-  const { parts } = randomWeight(form, shape);
-  const values = weightParts(form, shape).map(
+  const { parts } = randomWeight(format, shape);
+  const values = weightParts(format, shape).map(
     ({ part, shape: size, dtype }) => [part, constant(parts[part] as TensorData, size, dtype)] as const,
   );
-  return storedWeight(form, shape, Object.fromEntries(values));
+  return storedWeight(format, shape, Object.fromEntries(values));
 }
 
 export const cases: Cases = {
@@ -181,10 +181,10 @@ export const cases: Cases = {
       signed: true,
       build: (x, w) => ops.linear(x!, w!),
     },
-    ...Object.values(FORMS).map((form) => ({
+    ...Object.values(FORMS).map((format) => ({
       shapes: [[2, 64]],
       signed: true,
-      build: (x?: Value) => ops.linear(x!, storedConstant(form)),
+      build: (x?: Value) => ops.linear(x!, storedConstant(format)),
     })),
   ],
   lowRankLinear: [
@@ -227,7 +227,7 @@ export const cases: Cases = {
       signed: true,
       build: (x, w, a, b) => ops.lowRankLinear(x!, w!, { a: a!, b: b!, scale: 2, dropoutMask: mask2 }),
     },
-    ...Object.values(FORMS).map((form) => ({
+    ...Object.values(FORMS).map((format) => ({
       shapes: [
         [2, 64],
         [1, 64],
@@ -235,7 +235,7 @@ export const cases: Cases = {
       ],
       signed: true,
       build: (x?: Value, a?: Value, b?: Value) =>
-        ops.lowRankLinear(x!, storedConstant(form), { a: a!, b: b!, scale: 0.5 }),
+        ops.lowRankLinear(x!, storedConstant(format), { a: a!, b: b!, scale: 0.5 }),
     })),
   ],
   sum: [{ shapes: [[2, 3, 2]], build: (a) => ops.sum(a!, [0, 2]) }],
@@ -318,11 +318,11 @@ export const cases: Cases = {
         ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), maxRows: 3, softCap: 0.8, ...sizes }).loss,
     })),
     ...[undefined, 1.5].flatMap((softCap) =>
-      Object.values(FORMS).map((form) => ({
+      Object.values(FORMS).map((format) => ({
         shapes: [[3, 64]],
         signed: true,
         build: (x?: Value) =>
-          ops.crossEntropy(x!, storedConstant(form), {
+          ops.crossEntropy(x!, storedConstant(format), {
             labels: ids(4, 0, 4),
             chunk: 1,
             maxRows: 3,

@@ -26,7 +26,7 @@ const settings = {
   evaluateEvery: 2,
 } as const;
 const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
-const optionsOf = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({
+const makeOptions = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({
   model: tiny.model,
   data: tiny.data,
   adapter,
@@ -36,12 +36,12 @@ const optionsOf = (change: Partial<PreviewOptions> = {}): PreviewOptions => ({
 
 test("a preview says what the run then is, and writes nothing", async () => {
   const before = await snapshot(folder);
-  const preview = await previewRun(optionsOf());
+  const preview = await previewRun(makeOptions());
   expect(await snapshot(folder)).toEqual(before);
   const events: FinetuneEvent[] = [];
   const controller = new AbortController();
   for await (const event of finetune({
-    ...optionsOf(),
+    ...makeOptions(),
     out: join(folder, "run"),
     signal: controller.signal,
   })) {
@@ -71,17 +71,17 @@ test("memory and time are those of the batches that the data make, not of full o
     gradientAccumulationSteps: 1,
     packing: false,
   };
-  const three = await previewRun(optionsOf({ settings: { ...few, batchSize: 3 } }));
+  const three = await previewRun(makeOptions({ settings: { ...few, batchSize: 3 } }));
   const many = { ...few, batchSize: 200, maxLength: 128 };
-  expect((await previewRun(optionsOf({ settings: many }))).plan).toEqual(three.plan);
+  expect((await previewRun(makeOptions({ settings: many }))).plan).toEqual(three.plan);
   // there is room for what the run takes, and for no full batch
   const free = { bytes: 1.04 * three.plan.bytes, resident: 0, limit: "machine" } as const;
-  const run = finetune({ ...optionsOf({ settings: many, free }), out: join(folder, "few") });
+  const run = finetune({ ...makeOptions({ settings: many, free }), out: join(folder, "few") });
   expect(await run.next()).toMatchObject({ value: { type: "memory", plan: three.plan } });
   await run.return();
   const base = { bytes: 100_000, resident: 0, limit: "machine" } as const;
   const options = {
-    ...optionsOf({ settings: many, free: base }),
+    ...makeOptions({ settings: many, free: base }),
     model: "assets/tiny-english",
     data: "none.jsonl",
   };
@@ -90,9 +90,9 @@ test("memory and time are those of the batches that the data make, not of full o
 
 test("the base decides the learning rate where none is given", async () => {
   expect([64, 576, 640, 2048, 4096].map(usualLearningRate)).toEqual([0.002, 0.002, 0.002, 0.00063, 0.00031]);
-  expect((await previewRun(optionsOf())).learningRate).toBe(0.002);
+  expect((await previewRun(makeOptions())).learningRate).toBe(0.002);
   const given = { ...settings, learningRate: 0.03 };
-  expect((await previewRun(optionsOf({ settings: given }))).learningRate).toBe(0.03);
+  expect((await previewRun(makeOptions({ settings: given }))).learningRate).toBe(0.03);
 });
 
 test("lines are shown as they are encoded", async () => {
@@ -100,7 +100,7 @@ test("lines are shown as they are encoded", async () => {
   const text = await loadText(tiny.model);
   const { encoded } = await encodeExamples(examples, { ...text, maxLength: 24 });
   const all = examples.map(({ line }) => line);
-  const { lines } = await previewRun(optionsOf({ lines: all }));
+  const { lines } = await previewRun(makeOptions({ lines: all }));
   expect(lines.map(({ line }) => line)).toEqual(all);
   expect(lines.filter(({ part }) => part === "validation")).toHaveLength(4);
   for (const { ids, labels, line, ...counts } of encoded) {
@@ -113,16 +113,16 @@ test("lines are shown as they are encoded", async () => {
     expect(shown?.shown.map(({ text: part }) => part).join("")).toBe(text.tokenizer.decode(Array.from(ids)));
   }
   const bounded = await previewRun(
-    optionsOf({ lines: [2], maxShown: 5, settings: { ...settings, maxExamples: 1, validationSplit: 0 } }),
+    makeOptions({ lines: [2], maxShown: 5, settings: { ...settings, maxExamples: 1, validationSplit: 0 } }),
   );
   expect(bounded.lines).toMatchObject([{ line: 2, part: "unused" }]);
   expect(bounded.lines[0]?.shown).toHaveLength(5);
-  await expect(previewRun(optionsOf({ lines: [9999] }))).rejects.toMatchObject({ code: "bad_option" });
+  await expect(previewRun(makeOptions({ lines: [9999] }))).rejects.toMatchObject({ code: "bad_option" });
 });
 
 test("what is cut off, left out and not held out is said", async () => {
   const reasons = async (change: object): Promise<readonly string[]> =>
-    (await previewRun(optionsOf({ settings: { ...settings, ...change } }))).warnings.map(
+    (await previewRun(makeOptions({ settings: { ...settings, ...change } }))).warnings.map(
       ({ reason }) => reason,
     );
   expect(await reasons({ maxLength: 64 })).toEqual([]);
@@ -140,8 +140,8 @@ test("the weights of the base are not read", async () => {
   await using file = await open(join(model, "model.safetensors"), "r+");
   const { size } = await file.stat();
   await file.write(Buffer.alloc(1000, 0xff), 0, 1000, size - 1000); // not finite
-  expect((await previewRun(optionsOf({ model }))).steps).toBeGreaterThan(0);
-  const run = finetune({ ...optionsOf({ model }), out: join(broken, "run") });
+  expect((await previewRun(makeOptions({ model }))).steps).toBeGreaterThan(0);
+  const run = finetune({ ...makeOptions({ model }), out: join(broken, "run") });
   await run.next();
   await expect(run.next()).rejects.toMatchObject({ code: "bad_model" });
 });
@@ -152,12 +152,12 @@ const now = (): number => {
   time += 1000;
   return time;
 };
-const secondsOf = async (change: Partial<PreviewOptions>): Promise<number> =>
-  (await previewRun(optionsOf({ now, ...change }))).seconds;
+const estimateSeconds = async (change: Partial<PreviewOptions>): Promise<number> =>
+  (await previewRun(makeOptions({ now, ...change }))).seconds;
 
 test("a longer run takes longer, and so do evaluations", async () => {
   const run = (steps: number, validationSplit: number) =>
-    secondsOf({ settings: { ...settings, epochs: undefined, steps, validationSplit } });
+    estimateSeconds({ settings: { ...settings, epochs: undefined, steps, validationSplit } });
   const once = await run(4, 0);
   expect(await run(8, 0)).toBeCloseTo(2 * once);
   expect(await run(4, 4)).toBeGreaterThan(once);
@@ -165,12 +165,17 @@ test("a longer run takes longer, and so do evaluations", async () => {
 
 test.each(METHOD_NAMES)("one layer with %s can be timed", async (method) => {
   const made = method === "mos" ? adapter : ({ method, rank: 2 } as const);
-  expect(await secondsOf({ adapter: { ...made, dropout: 0.1 } as AdapterConfigInput })).toBeGreaterThan(0);
+  expect(await estimateSeconds({ adapter: { ...made, dropout: 0.1 } as AdapterConfigInput })).toBeGreaterThan(
+    0,
+  );
 });
 
 test.each(BASE_DTYPES)("one layer kept as %s can be timed, in float32 and in int8", async (baseDtype) => {
   for (const computeDtype of COMPUTE_DTYPES)
     expect(
-      await secondsOf({ model: "assets/tiny-english", settings: { ...settings, baseDtype, computeDtype } }),
+      await estimateSeconds({
+        model: "assets/tiny-english",
+        settings: { ...settings, baseDtype, computeDtype },
+      }),
     ).toBeGreaterThan(0);
 });

@@ -1,5 +1,5 @@
 // Adapters with random numbers in place of what training would have found.
-import { type Adapter, type AdapterGeometry, createAdapter, methodOf, parseAdapterConfig } from "#adapters";
+import { type Adapter, bindMethod, createAdapter, type LayerShapes, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 
 export interface RandomNumbers {
@@ -13,7 +13,7 @@ export interface RandomNumbers {
 
 /** Replaces the numbers of an adapter; routing stays. */
 export function fillRandom(adapter: Adapter, { seed, deviation = 1, only }: RandomNumbers): Adapter {
-  for (const { name, role } of methodOf(adapter.config).tensors(adapter.geometry)) {
+  for (const { name, role } of bindMethod(adapter.config).tensors(adapter.shapes)) {
     const data = adapter.tensors.get(name)?.data;
     if (!(data instanceof Float32Array) || (only !== undefined && role !== "trainable")) continue;
     if (only === "zeros" && data.some((value) => value !== 0)) continue;
@@ -24,8 +24,5 @@ export function fillRandom(adapter: Adapter, { seed, deviation = 1, only }: Rand
 }
 
 /** A new adapter, filled. */
-export const randomAdapter = (
-  settings: unknown,
-  geometry: AdapterGeometry,
-  numbers: RandomNumbers,
-): Adapter => fillRandom(createAdapter(parseAdapterConfig(settings), geometry), numbers);
+export const randomAdapter = (settings: unknown, shapes: LayerShapes, numbers: RandomNumbers): Adapter =>
+  fillRandom(createAdapter(parseAdapterConfig(settings), shapes), numbers);

@@ -19,7 +19,10 @@ const batch = makeBatch(
   { length: 32, padToken: 0 },
 );
 
-async function gradientsOf(model: TrainableModel, rematerialise: Rematerialise): Promise<BatchGradients> {
+async function computeGradients(
+  model: TrainableModel,
+  rematerialise: Rematerialise,
+): Promise<BatchGradients> {
   await using source = gradientSource(model, { rematerialise });
   const masks = (length: number) => Float32Array.from({ length }, (_, i) => (i % 7 === 0 ? 0 : 7 / 6));
   const found = await source.gradients(batch, masks);
@@ -40,18 +43,18 @@ const expectSame = (left: BatchGradients, right: BatchGradients): void => {
 describe("computing the layers again in the backward pass gives the same gradients, to the bit", () => {
   test.each(METHOD_NAMES)("%s, packed rows with dropout", async (method) => {
     const model = tinyTrainable({ ...methods[method].example, dropout: 1 / 7 });
-    expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));
+    expectSame(await computeGradients(model, "none"), await computeGradients(model, "layers"));
   });
 
   test("attention with windows and a soft cap", async () => {
     const loaded = tinyLoaded();
     const window = { size: 3, layers: [true, false] };
     const model = wholeModel({ ...loaded, config: { ...loaded.config, window, attentionSoftCap: 0.5 } });
-    expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));
+    expectSame(await computeGradients(model, "none"), await computeGradients(model, "layers"));
   });
 
   test("all weights of four layers", async () => {
     const model = wholeModel(tinyLoaded({ overrides: { num_hidden_layers: 4 } }));
-    expectSame(await gradientsOf(model, "none"), await gradientsOf(model, "layers"));
+    expectSame(await computeGradients(model, "none"), await computeGradients(model, "layers"));
   });
 });

@@ -46,7 +46,7 @@ const settings = {
   saveEvery: 3,
   validationSplit: 4,
 } as const;
-const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
+const makeOptions = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   model: base,
   data: tiny.data,
   out,
@@ -60,14 +60,14 @@ const optionsOf = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
 async function run(change: Partial<FinetuneOptions> = {}, last?: number): Promise<readonly FinetuneEvent[]> {
   const controller = new AbortController();
   const events: FinetuneEvent[] = [];
-  for await (const event of finetune({ ...optionsOf(change), signal: controller.signal })) {
+  for await (const event of finetune({ ...makeOptions(change), signal: controller.signal })) {
     events.push(event);
     if (event.type === "step" && event.step === last) controller.abort();
   }
   return events;
 }
 
-const adapterOf = (of: string): Promise<Buffer> => readFile(join(of, "adapter_model.safetensors"));
+const readAdapter = (of: string): Promise<Buffer> => readFile(join(of, "adapter_model.safetensors"));
 
 async function* later(examples: readonly ExampleInput[]) {
   for (const example of examples) yield example;
@@ -78,7 +78,7 @@ describe("data", () => {
     tags: "thorough",
   }, async () => {
     await run();
-    const whole = await adapterOf(out);
+    const whole = await readAdapter(out);
     const [first, second] = [join(folder, "first.jsonl"), join(folder, "second.json")];
     await writeFile(
       first,
@@ -98,7 +98,7 @@ describe("data", () => {
       const again = `${out}-${i}`;
       await run({ out: again, data: data() }, 4);
       await run({ out: again, data: data(), resume: true });
-      expect(await adapterOf(again)).toEqual(whole);
+      expect(await readAdapter(again)).toEqual(whole);
     }
   });
 
@@ -111,7 +111,7 @@ describe("data", () => {
 
   test("validation examples may be an iterable, too", async () => {
     const given = { data: lines.slice(4), validationData: later(lines.slice(0, 4)) };
-    const { validation, lines: shown } = await previewRun({ ...optionsOf(given), lines: [2] });
+    const { validation, lines: shown } = await previewRun({ ...makeOptions(given), lines: [2] });
     expect(validation?.examples).toBe(4);
     expect(shown).toMatchObject([{ line: 2, unit: "example", part: "train" }]);
     expect(shown[0]).not.toHaveProperty("file");
@@ -122,19 +122,22 @@ describe("data", () => {
       for (;;) yield* lines;
     }
     const few = { ...settings, maxExamples: 10 };
-    expect((await previewRun(optionsOf({ data: endless(), settings: few }))).train.examples).toBe(6);
+    expect((await previewRun(makeOptions({ data: endless(), settings: few }))).train.examples).toBe(6);
     const wrong = join(folder, "wrong.jsonl");
     await writeFile(wrong, [...lines.slice(0, 10).map((line) => JSON.stringify(line)), "{}"].join("\n"));
-    expect((await previewRun(optionsOf({ data: wrong, settings: few }))).train.examples).toBe(6);
-    await expect(previewRun(optionsOf({ data: wrong }))).rejects.toThrow(/wrong\.jsonl:11/);
+    expect((await previewRun(makeOptions({ data: wrong, settings: few }))).train.examples).toBe(6);
+    await expect(previewRun(makeOptions({ data: wrong }))).rejects.toThrow(/wrong\.jsonl:11/);
   });
 
   test("a line is shown of each file that has it", async () => {
     const table = join(folder, "table.csv");
     await writeFile(table, "question,answer\nWho?,Me\nWhere?,Here\n");
-    const preview = await previewRun(optionsOf({ data: [tiny.data, table] }));
+    const preview = await previewRun(makeOptions({ data: [tiny.data, table] }));
     expect(preview.lines).toHaveLength(3);
-    const { lines: shown } = await previewRun({ ...optionsOf({ data: [tiny.data, table] }), lines: [2, 20] });
+    const { lines: shown } = await previewRun({
+      ...makeOptions({ data: [tiny.data, table] }),
+      lines: [2, 20],
+    });
     expect(shown).toMatchObject([
       { file: tiny.data, line: 2, unit: "line" },
       { file: table, line: 2, unit: "line" },
@@ -200,7 +203,7 @@ describe("event files of TensorBoard", () => {
   });
 
   test("a run that ended between checkpoints says that its first file does not count, and has its steps", async () => {
-    for await (const event of finetune(optionsOf({ tensorboard: true })))
+    for await (const event of finetune(makeOptions({ tensorboard: true })))
       if (event.type === "step" && event.step === 5) break; // as after a kill: the checkpoint is of step 3
     await run({ tensorboard: true, resume: true });
     expect(await recorded(out)).toEqual([
@@ -211,7 +214,7 @@ describe("event files of TensorBoard", () => {
   });
 
   test("a run without a checkpoint makes everything again", async () => {
-    for await (const event of finetune(optionsOf({ tensorboard: true })))
+    for await (const event of finetune(makeOptions({ tensorboard: true })))
       if (event.type === "step" && event.step === 2) break;
     await run({ tensorboard: true, resume: true });
     expect(await recorded(out)).toEqual([

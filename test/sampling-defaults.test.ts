@@ -26,7 +26,7 @@ const makersSay = (config: object): Promise<void> =>
 
 const MAKERS = { do_sample: true, temperature: 1.5, top_p: 0.98, top_k: 60, max_new_tokens: 12 };
 
-async function textOf(events: AsyncIterable<EngineEvent>): Promise<string> {
+async function collectText(events: AsyncIterable<EngineEvent>): Promise<string> {
   let text = "";
   for await (const event of events) if (event.type === "token" || event.type === "finish") text += event.text;
   return text;
@@ -73,11 +73,11 @@ interface Choice {
 
 async function fromEngine({ more = {} }: Asked): Promise<string> {
   await using engine = await openEngine({ model, inProcess: true, defaults: more });
-  return await textOf(engine.complete(PROMPT, { seed: SEED }));
+  return await collectText(engine.complete(PROMPT, { seed: SEED }));
 }
 
 const fromLibrary = async (): Promise<string> =>
-  textOf(generate(await loadModel(model), PROMPT, { seed: SEED }));
+  collectText(generate(await loadModel(model), PROMPT, { seed: SEED }));
 
 test("generation_config.json gives the same tokens from the command, the library, the engine and the server", async () => {
   await makersSay(MAKERS);

@@ -4,10 +4,10 @@ import type { Batch } from "#data";
 import { compile, linear, softCap } from "#graph";
 import {
   type BaseDtype,
-  geometryOf,
   headWeight,
   type LoadedModel,
   loadWeights,
+  toLayerShapes,
   weightFeeds,
   weightLeaves,
 } from "#models";
@@ -31,7 +31,7 @@ interface Numbers {
 }
 
 /** One row of tokens, each of which is predicted from those before it. */
-function batchOf(tokens: readonly number[]): Batch {
+function makeBatch(tokens: readonly number[]): Batch {
   const length = tokens.length;
   return {
     rows: 1,
@@ -46,13 +46,13 @@ function batchOf(tokens: readonly number[]): Batch {
   };
 }
 
-async function logitsOf(
+async function computeLogits(
   { config, weights }: LoadedModel,
   adapter: Adapter,
   batch: Batch,
 ): Promise<Float32Array> {
   const leaves = adapterLeaves(adapter);
-  const values = weightLeaves(config, new Map([...weights].map(([name, { form }]) => [name, form])));
+  const values = weightLeaves(config, new Map([...weights].map(([name, { format }]) => [name, format])));
   const hidden = hiddenStates(config, {
     shape: { rows: 1, length: batch.length },
     weights: values,
@@ -72,8 +72,8 @@ async function logitsOf(
   return logits?.data as Float32Array;
 }
 
-async function numbersOf(model: LoadedModel, adapter: Adapter, batch: Batch): Promise<Numbers> {
-  const logits = await logitsOf(model, adapter, batch);
+async function computeNumbers(model: LoadedModel, adapter: Adapter, batch: Batch): Promise<Numbers> {
+  const logits = await computeLogits(model, adapter, batch);
   await using source = gradientSource(adapterModel(model, adapter));
   const { loss, gradients } = await source.gradients(batch, undefined);
   return { logits, loss, gradients };
@@ -102,14 +102,14 @@ export async function compareStored(
   baseDtype: BaseDtype = "stored",
 ): Promise<StoredDifference> {
   const stored = await loadWeights(path, { baseDtype });
-  const adapter = randomAdapter(SETTINGS, geometryOf(stored.config), {
+  const adapter = randomAdapter(SETTINGS, toLayerShapes(stored.config), {
     seed: 5,
     deviation: 0.02,
     only: "trainable",
   });
-  const batch = batchOf(tokens);
-  const ours = await numbersOf(stored, adapter, batch);
-  const theirs = await numbersOf(await loadWeights(path, { baseDtype: "float32" }), adapter, batch);
+  const batch = makeBatch(tokens);
+  const ours = await computeNumbers(stored, adapter, batch);
+  const theirs = await computeNumbers(await loadWeights(path, { baseDtype: "float32" }), adapter, batch);
   const gradients = [...theirs.gradients].map(([name, gradient]) =>
     farthest(gradient, ours.gradients.get(name) ?? new Float32Array(0)),
   );
@@ -131,12 +131,12 @@ export async function trainingLogprobs(
 ): Promise<readonly number[]> {
   const model = await loadWeights(path, { baseDtype });
   const { vocabularySize: V } = model.config;
-  const adapter = randomAdapter(SETTINGS, geometryOf(model.config), {
+  const adapter = randomAdapter(SETTINGS, toLayerShapes(model.config), {
     seed: 5,
     deviation: 0,
     only: "trainable",
   });
-  const logits = await logitsOf(model, adapter, batchOf(tokens));
+  const logits = await computeLogits(model, adapter, makeBatch(tokens));
   return tokens.slice(1).map((id, i) => {
     const row = logits.subarray(i * V, (i + 1) * V);
     const most = row.reduce((a, b) => Math.max(a, b));

@@ -2,9 +2,9 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
 import { makeBatch } from "#data";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import { grad, leaf } from "#graph";
-import { floatWeight, geometryOf, type LoadedModel, type Weight } from "#models";
+import { floatWeight, type LoadedModel, toLayerShapes, type Weight } from "#models";
 import {
   adapterModel,
   type BatchGradients,
@@ -13,7 +13,7 @@ import {
   lossGraph,
   type TrainableModel,
 } from "#training";
-import { type Node, nodesOf } from "../src/graph/value.ts";
+import { type Node, sortNodes } from "../src/graph/value.ts";
 import { randomAdapter } from "./random-adapter.ts";
 import { expand, FORMS, randomWeight } from "./stored-weights.ts";
 import { randomExamples, tinyLoaded } from "./tiny-training.ts";
@@ -33,12 +33,12 @@ const plain = tinyLoaded({
 });
 
 /** The tiny model with matrices of this form, and the same with their numbers in float32. Int8 is for linear layers only. */
-function basesOf(form: WeightForm): readonly [LoadedModel, LoadedModel] {
+function makeBases(format: WeightFormat): readonly [LoadedModel, LoadedModel] {
   const stored = new Map<string, Weight>();
   const expanded = new Map<string, Weight>();
   for (const [name, weight] of plain.weights) {
-    const isStored = form.kind === "int8rows" ? name.includes("_proj.") : weight.shape.length > 1;
-    const one = isStored ? randomWeight(form, weight.shape, name) : undefined;
+    const isStored = format.kind === "int8rows" ? name.includes("_proj.") : weight.shape.length > 1;
+    const one = isStored ? randomWeight(format, weight.shape, name) : undefined;
     stored.set(name, one ?? weight);
     expanded.set(name, one === undefined ? weight : floatWeight(weight.shape, expand(one)));
   }
@@ -55,13 +55,13 @@ const withMethod = (
 ): TrainableModel =>
   adapterModel(
     base,
-    randomAdapter({ ...methods[method].example, dropout: 1 / 7 }, geometryOf(base.config), {
+    randomAdapter({ ...methods[method].example, dropout: 1 / 7 }, toLayerShapes(base.config), {
       seed: 7,
       deviation,
     }),
   );
 
-async function gradientsOf(
+async function computeGradients(
   model: TrainableModel,
   options: GradientSourceOptions = {},
 ): Promise<BatchGradients> {
@@ -83,31 +83,31 @@ function expectClose(found: BatchGradients, expected: BatchGradients, tolerance:
   }
 }
 
-describe.each(Object.entries(FORMS))("on a base stored as %s", (_, form) => {
-  const [stored, expanded] = basesOf(form);
+describe.each(Object.entries(FORMS))("on a base stored as %s", (_, format) => {
+  const [stored, expanded] = makeBases(format);
 
   test("packed rows with dropout have the loss and the gradients of its float32 numbers", async () => {
-    const expected = await gradientsOf(withMethod(expanded, "mos"));
-    const found = await gradientsOf(withMethod(stored, "mos"));
+    const expected = await computeGradients(withMethod(expanded, "mos"));
+    const found = await computeGradients(withMethod(stored, "mos"));
     expectClose(found, expected, 1e-4);
-    const again = await gradientsOf(withMethod(stored, "mos"), { rematerialise: "layers" });
+    const again = await computeGradients(withMethod(stored, "mos"), { rematerialise: "layers" });
     expect(again).toEqual(found);
   });
 });
 
 describe("on a base of 4 bits", () => {
-  const [stored, expanded] = basesOf(FORMS["4 bits, offsets, halves (Q4_1)"]!);
+  const [stored, expanded] = makeBases(FORMS["4 bits, offsets, halves (Q4_1)"]!);
   test.each(METHOD_NAMES)("%s has the gradients of its float32 numbers", async (method) => {
     expectClose(
-      await gradientsOf(withMethod(stored, method)),
-      await gradientsOf(withMethod(expanded, method)),
+      await computeGradients(withMethod(stored, method)),
+      await computeGradients(withMethod(expanded, method)),
       1e-4,
     );
   });
 });
 
 test("a matrix is dequantised when the other operand of its product is there, and again in the backward pass", () => {
-  const [base] = basesOf(FORMS["4 bits, offsets, halves (Q4_1)"]!);
+  const [base] = makeBases(FORMS["4 bits, offsets, halves (Q4_1)"]!);
   const model = withMethod(base, "lora");
   const shape = { rows: 2, length: 32 };
   const mask = leaf("masks", [model.maskBufferLength(shape)]);
@@ -116,8 +116,8 @@ test("a matrix is dequantised when the other operand of its product is there, an
     weights: model.weights,
     linear: model.linear(shape, mask),
   });
-  const nodes = nodesOf([loss, ...grad(loss, [...model.trainable.values()])]);
-  const forward = new Set(nodesOf([loss]));
+  const nodes = sortNodes([loss, ...grad(loss, [...model.trainable.values()])]);
+  const forward = new Set(sortNodes([loss]));
   /** All nodes that depend on some of these. */
   const behind = (roots: readonly Node[]): ReadonlySet<Node> => {
     const found = new Set(roots);
@@ -138,14 +138,14 @@ test("a matrix is dequantised when the other operand of its product is there, an
 });
 
 describe("with products in int8", () => {
-  const [stored, expanded] = basesOf({ kind: "int8rows", transposed: false });
+  const [stored, expanded] = makeBases({ kind: "int8rows", transposed: false });
   let found: BatchGradients;
   beforeAll(async () => {
-    found = await gradientsOf(withMethod(stored, "mos", 0.02));
+    found = await computeGradients(withMethod(stored, "mos", 0.02));
   });
 
   test("loss and gradients are near those of the numbers that the codes stand for", async () => {
-    const expected = await gradientsOf(withMethod(expanded, "mos", 0.02));
+    const expected = await computeGradients(withMethod(expanded, "mos", 0.02));
     expect(Math.abs(found.loss / expected.loss - 1)).toBeLessThan(0.01);
     const all = ({ gradients }: BatchGradients) => [...gradients.values()].flatMap((g) => [...g]);
     const other = all(found);
@@ -155,7 +155,9 @@ describe("with products in int8", () => {
   });
 
   test("a step has the same bytes each time, layers computed again or not", async () => {
-    expect(await gradientsOf(withMethod(stored, "mos", 0.02))).toEqual(found);
-    expect(await gradientsOf(withMethod(stored, "mos", 0.02), { rematerialise: "layers" })).toEqual(found);
+    expect(await computeGradients(withMethod(stored, "mos", 0.02))).toEqual(found);
+    expect(await computeGradients(withMethod(stored, "mos", 0.02), { rematerialise: "layers" })).toEqual(
+      found,
+    );
   });
 });

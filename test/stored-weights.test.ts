@@ -17,13 +17,13 @@ import {
   sumAll,
   weightLeaf,
 } from "../src/graph/index.ts";
-import { nodesOf } from "../src/graph/value.ts";
+import { sortNodes } from "../src/graph/value.ts";
 import { expand, FORMS, type HostWeight, randomWeight } from "./stored-weights.ts";
 
 /** What the leaves of a weight are fed. */
-const feedsOf = (name: string, { form, shape, parts }: HostWeight): Record<string, HostTensor> =>
+const makeFeeds = (name: string, { format, shape, parts }: HostWeight): Record<string, HostTensor> =>
   Object.fromEntries(
-    weightParts(form, shape).map((type) => [
+    weightParts(format, shape).map((type) => [
       partName(name, type.part),
       { shape: type.shape, data: parts[type.part as WeightPart]! },
     ]),
@@ -42,13 +42,13 @@ function expectClose(left: ArrayLike<number>, right: ArrayLike<number>, toleranc
   expect(worst / size).toBeLessThan(tolerance);
 }
 
-describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
+describe.each(Object.entries(FORMS))("a weight stored as %s", (_, format) => {
   // an odd number of rows: of 4-bit halves, the second is one row shorter
   const shape = [7, 128];
-  const stored = randomWeight(form, shape);
+  const stored = randomWeight(format, shape);
   const numbers = expand(stored);
-  const weight = weightLeaf("w", shape, form);
-  const feeds = feedsOf("w", stored);
+  const weight = weightLeaf("w", shape, format);
+  const feeds = makeFeeds("w", stored);
 
   test("has its numbers, to the bit", async () => {
     await using program = await compile({ numbers: weight });
@@ -147,9 +147,9 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, form) => {
 });
 
 test("a weight whose tensors do not fit its form is refused", () => {
-  const form = FORMS["nf4"]!;
-  expect(() => storedWeight(form, [4, 64], {})).toThrowError(/of form nf4 needs codes \[4, 32\] of uint8/);
-  expect(() => storedWeight(form, [4, 64], { codes: leaf("c", [4, 64], "uint8") })).toThrowError(
+  const format = FORMS["nf4"]!;
+  expect(() => storedWeight(format, [4, 64], {})).toThrowError(/of form nf4 needs codes \[4, 32\] of uint8/);
+  expect(() => storedWeight(format, [4, 64], { codes: leaf("c", [4, 64], "uint8") })).toThrowError(
     /not \[4, 64\]/,
   );
 });
@@ -163,7 +163,7 @@ test("NF4 has the runtime's own product forward only, since with transB = 0 that
   const weight = weightLeaf("w", [8, 128], FORMS["nf4"]!);
   const y = lowRankLinear(x, weight, { a: leaf("a", [2, 128]), b: leaf("b", [2, 8]), scale: 1 });
   const loss = sumAll(mul(y, y));
-  const products = nodesOf([loss, ...grad(loss, [x])]).filter(({ op }) => op === "MatMulBnb4");
+  const products = sortNodes([loss, ...grad(loss, [x])]).filter(({ op }) => op === "MatMulBnb4");
   expect(products).toHaveLength(1);
   for (const { attributes } of products) expect(attributes["transB"]).toBe(1);
 });

@@ -1,10 +1,10 @@
 // Random stored weights of every form, and their numbers in plain TypeScript.
 import { randomStream } from "../src/core/index.ts";
-import { LARGEST_ROW_CODE, type WeightForm, type WeightPart, weightParts } from "../src/files/index.ts";
+import { MAX_ROW_CODE, type WeightFormat, type WeightPart, weightParts } from "../src/files/index.ts";
 import { hadamardRows, type TensorData } from "../src/graph/index.ts";
 import { NF4_LEVELS } from "../src/graph/ops/dequantise.ts";
 
-export const FORMS: Readonly<Record<string, WeightForm>> = {
+export const FORMS: Readonly<Record<string, WeightFormat>> = {
   float16: { kind: "float16" },
   bfloat16: { kind: "bfloat16" },
   "4 bits, zero point 8, halves (Q4_0)": {
@@ -68,16 +68,16 @@ export function halfToNumber(bits: number): number {
 }
 
 export interface HostWeight {
-  readonly form: WeightForm;
+  readonly format: WeightFormat;
   readonly shape: readonly number[];
   readonly parts: Readonly<Partial<Record<WeightPart, TensorData>>>;
 }
 
 /** A stored weight of random content. */
-export function randomWeight(form: WeightForm, shape: readonly number[], label = "weight"): HostWeight {
+export function randomWeight(format: WeightFormat, shape: readonly number[], label = "weight"): HostWeight {
   const random = randomStream(1, label);
-  const largest = form.kind === "int8rows" ? LARGEST_ROW_CODE : 127;
-  const parts = weightParts(form, shape).map(({ part, shape: of, dtype }) => {
+  const largest = format.kind === "int8rows" ? MAX_ROW_CODE : 127;
+  const parts = weightParts(format, shape).map(({ part, shape: of, dtype }) => {
     const length = of.reduce((a, b) => a * b, 1);
     const draw = (next: () => number) => Array.from({ length }, next);
     const scale = () => (random.uniform() - 0.5) / 50;
@@ -89,24 +89,24 @@ export function randomWeight(form: WeightForm, shape: readonly number[], label =
               new Uint32Array(Float32Array.from(draw(scale)).buffer).map((bits) => bits >>> 16),
             )
           : dtype === "float32"
-            ? Float32Array.from(draw(() => scale() / (form.kind === "nf4" ? 1 : 4)))
+            ? Float32Array.from(draw(() => scale() / (format.kind === "nf4" ? 1 : 4)))
             : dtype === "int8"
               ? Int8Array.from(draw(() => Math.floor(random.uniform() * (2 * largest + 1)) - largest))
               : Uint8Array.from(draw(() => Math.floor(random.uniform() * 256)));
     return [part, data] as const;
   });
-  return { form, shape, parts: Object.fromEntries(parts) };
+  return { format, shape, parts: Object.fromEntries(parts) };
 }
 
 /** The numbers of a stored weight, row by row. */
-export function expand({ form, shape, parts }: HostWeight): Float32Array {
+export function expand({ format, shape, parts }: HostWeight): Float32Array {
   const [out = 0, width = 0] = shape;
   const { data, codes, scales, offsets } = parts;
   const float = (tensor: TensorData | undefined, i: number): number =>
     tensor instanceof Uint16Array ? halfToNumber(tensor[i]!) : (tensor?.[i] ?? 0);
   const number = (row: number, column: number): number => {
     const i = row * width + column;
-    switch (form.kind) {
+    switch (format.kind) {
       case "float32":
       case "float16":
         return float(data, i);
@@ -114,16 +114,16 @@ export function expand({ form, shape, parts }: HostWeight): Float32Array {
         return new Float32Array(Uint32Array.of(data![i]! << 16).buffer)[0]!;
       case "nf4": {
         const level = NF4_LEVELS[(codes![i >> 1]! >> (i % 2 === 0 ? 4 : 0)) & 15]!;
-        return Math.fround(level) * scales![Math.floor(i / form.blockSize)]!;
+        return Math.fround(level) * scales![Math.floor(i / format.blockSize)]!;
       }
       case "int8rows":
         return codes![i]! * scales![row]!;
       case "blocks": {
         const half = Math.ceil(out / 2);
         const packed = codes![(row % half) * width + column]!;
-        const code = form.bits === 8 ? codes![i]! : row < half ? packed & 15 : packed >> 4;
-        const block = Math.floor(i / form.blockSize);
-        const scaled = Math.fround(float(scales, block) * (code - form.zeroPoint));
+        const code = format.bits === 8 ? codes![i]! : row < half ? packed & 15 : packed >> 4;
+        const block = Math.floor(i / format.blockSize);
+        const scaled = Math.fround(float(scales, block) * (code - format.zeroPoint));
         return offsets === undefined ? scaled : scaled + float(offsets, block);
       }
     }
@@ -131,6 +131,6 @@ export function expand({ form, shape, parts }: HostWeight): Float32Array {
   const numbers = Float32Array.from({ length: out * width }, (_, i) =>
     number(Math.floor(i / width), i % width),
   );
-  if (form.kind === "int8rows") hadamardRows(numbers, width, { inverse: true });
+  if (format.kind === "int8rows") hadamardRows(numbers, width, { inverse: true });
   return numbers;
 }

@@ -1,7 +1,14 @@
 // How cells become rows and rows verdicts, and that the documents have the tables of the archive.
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type Cell, findingsOf, HYPOTHESES, lossOf, rowsOf, spreadOf } from "../scripts/study/analysis.ts";
+import {
+  type Cell,
+  HYPOTHESES,
+  listFindings,
+  lossMeasure,
+  measureSpread,
+  toRows,
+} from "../scripts/study/analysis.ts";
 import { withStudy } from "../scripts/study/archive.ts";
 import { fillTables } from "../scripts/study/markdown.ts";
 import { computeTables } from "../scripts/study/tables.ts";
@@ -34,7 +41,7 @@ const rowCells = (key: string, losses: readonly number[]): readonly Cell[] => [
 const lora = [0.8, 0.81, 0.79, 0.805, 0.795];
 const judge = (name: string, ours: readonly Cell[], theirs: readonly Cell[]) => {
   const hypothesis = HYPOTHESES.filter((one) => one.name === name);
-  return findingsOf(hypothesis, new Map([["gsm8k", rowsOf([...ours, ...theirs])]]), lossOf)[0]!;
+  return listFindings(hypothesis, new Map([["gsm8k", toRows([...ours, ...theirs])]]), lossMeasure)[0]!;
 };
 const shifted = (by: number): readonly number[] =>
   lora.map((loss, i) => loss + by + [0, 1e-4, -1e-4, 2e-4, 0][i]!);
@@ -42,7 +49,7 @@ const shifted = (by: number): readonly number[] =>
 describe("a row", () => {
   test("is measured at the rate with the lowest tuning loss; another rate's cells do not count", () => {
     const other = cell({ key: "lora-2", seed: 5, rate: 0.0045, loss: 0.1 });
-    const [row] = rowsOf([...rowCells("lora-2", lora), other]);
+    const [row] = toRows([...rowCells("lora-2", lora), other]);
     expect(row).toMatchObject({ key: "lora-2", rate: 0.003, trainable: 10, failures: 0 });
     expect(row!.step).toBeCloseTo(0.001, 12);
     expect([...row!.cells.keys()]).toEqual([0, 1, 2, 3, 4]);
@@ -50,15 +57,15 @@ describe("a row", () => {
 
   test("without a search has the rate of the row that is named", () => {
     const point = [0.002, 0.003].map((rate) => cell({ key: "mos-p0-l4", rate, loss: rate }));
-    const rows = rowsOf([...rowCells("mos-p1-l4", lora), ...point], "mos-p1-l4");
+    const rows = toRows([...rowCells("mos-p1-l4", lora), ...point], "mos-p1-l4");
     expect(rows.find(({ key }) => key === "mos-p0-l4")).toMatchObject({ rate: 0.003 });
   });
 
   test("counts what diverged, and leaves it out of the mean", () => {
-    const [row] = rowsOf([...rowCells("lora-2", lora), cell({ key: "lora-2", seed: 5, rate: 0.003 })]);
+    const [row] = toRows([...rowCells("lora-2", lora), cell({ key: "lora-2", seed: 5, rate: 0.003 })]);
     expect(row!.failures).toBe(1);
     // scipy.stats.t.interval(0.95, 4, loc=0.8, scale=scipy.stats.sem(lora))
-    const { mean, half } = spreadOf(row!, lossOf)!;
+    const { mean, half } = measureSpread(row!, lossMeasure)!;
     expect(mean).toBeCloseTo(0.8, 12);
     expect(half!).toBeCloseTo(0.0098162158, 8);
   });
@@ -100,7 +107,7 @@ describe("a verdict", () => {
       ...rowCells("pure-sharing", [0.81, 0.8, 0.805, 0.79, 0.82]),
     ];
     const alone = judge("H1", rowCells("mos-2", shifted(-0.01)), rowCells("lora-2", lora)).p!;
-    const family = findingsOf(HYPOTHESES, new Map([["gsm8k", rowsOf(cells)]]), lossOf);
+    const family = listFindings(HYPOTHESES, new Map([["gsm8k", toRows(cells)]]), lossMeasure);
     expect(family.filter(({ p }) => p !== undefined)).toHaveLength(2);
     expect(family[0]!.p).toBeCloseTo(2 * alone, 12);
   });

@@ -12,7 +12,7 @@ import {
   type Weight,
   weightShapes,
 } from "#models";
-import { gainOffsetOf, storedPlace } from "../src/models/weights.ts";
+import { storedOffset, storedPlace } from "../src/models/weights.ts";
 
 /** The content of config.json: two layers, four query heads on two key heads, an untied head. */
 export const tinyConfigJson = {
@@ -80,7 +80,7 @@ export function storedTensors({ config, weights }: TinyModel): ReadonlyMap<strin
     const before = stored.get(name) ?? { shape: [0], data: new Float32Array() };
     const joined = new Float32Array(before.data.length + data.length);
     joined.set(before.data);
-    const offset = gainOffsetOf(config, weight);
+    const offset = storedOffset(config, weight);
     joined.set(offset === 0 ? data : data.map((number) => number - offset), before.data.length);
     stored.set(name, { shape: [before.shape[0]! + (shape[0] ?? 0), ...shape.slice(1)], data: joined });
   }

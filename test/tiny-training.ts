@@ -3,7 +3,7 @@
 import type { AdapterConfigInput } from "#adapters";
 import { randomStream } from "#core";
 import type { EncodedExample } from "#data";
-import { floatWeight, geometryOf, type LoadedModel } from "#models";
+import { floatWeight, type LoadedModel, toLayerShapes } from "#models";
 import { adapterModel, type Parameter, type TrainableModel, type TrainSettings } from "#training";
 import { randomAdapter } from "./random-adapter.ts";
 import { type TinyModelOptions, tinyModel } from "./tiny-model.ts";
@@ -33,7 +33,7 @@ export function tinyTrainable(
 ): TrainableModel {
   const loaded = tinyLoaded(options);
   const numbers = { seed: 7, deviation };
-  return adapterModel(loaded, randomAdapter(input, geometryOf(loaded.config), numbers));
+  return adapterModel(loaded, randomAdapter(input, toLayerShapes(loaded.config), numbers));
 }
 
 /** Examples of these lengths; the first third of each, a prompt, does not count in the loss. */
@@ -66,5 +66,5 @@ export const tinySettings: TrainSettings = {
 };
 
 /** Copies that later steps do not change. */
-export const numbersOf = (parameters: ReadonlyMap<string, Parameter>): Record<string, Float32Array> =>
+export const copyNumbers = (parameters: ReadonlyMap<string, Parameter>): Record<string, Float32Array> =>
   Object.fromEntries([...parameters].map(([name, { data }]) => [name, data.slice()]));

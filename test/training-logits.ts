@@ -1,6 +1,6 @@
 // The forward pass that training uses, as the reference for inference.
 import { adapterHook, type FactorMap } from "#adapters";
-import { compile, constant, linear, siteKey, softCap } from "#graph";
+import { compile, constant, linear, moduleKey, softCap } from "#graph";
 import { headWeight, weightLeaves } from "#models";
 import { hiddenStates } from "#training";
 import type { TinyModel } from "./tiny-model.ts";
@@ -18,8 +18,8 @@ export async function trainingLogits(
     shape: { rows: 1, length, maxSegment },
     weights: leaves,
     linear: adapterHook({
-      factors(site) {
-        const found = adapter?.get(siteKey(site));
+      factors(target) {
+        const found = adapter?.get(moduleKey(target));
         if (found === undefined) return undefined;
         const { rank, a, b, scale } = found;
         return { a: constant(a, [rank, a.length / rank]), b: constant(b, [rank, b.length / rank]), scale };
@@ -28,8 +28,8 @@ export async function trainingLogits(
     }),
     queryBlock: 50,
   });
-  const logitsOf = softCap(linear(hidden, headWeight(config, leaves)), config.logitSoftCap);
-  await using program = await compile({ logits: logitsOf });
+  const logitsValue = softCap(linear(hidden, headWeight(config, leaves)), config.logitSoftCap);
+  await using program = await compile({ logits: logitsValue });
   const shape = [1, length];
   const { logits } = await program.run({
     ...Object.fromEntries(weights),

@@ -5,12 +5,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeBatch } from "#data";
 import {
+  countSteps,
   evaluateLoss,
   gradientSource,
   initialState,
   loadCheckpoint,
   saveCheckpoint,
-  stepsOfEpochs,
   type TrainableModel,
   type TrainEvent,
   type TrainingState,
@@ -18,7 +18,7 @@ import {
   type TrainSettings,
   train,
 } from "#training";
-import { numbersOf, randomExamples, tinyMos, tinySettings, tinyTrainable } from "./tiny-training.ts";
+import { copyNumbers, randomExamples, tinyMos, tinySettings, tinyTrainable } from "./tiny-training.ts";
 
 const examples = randomExamples([9, 14, 5, 20, 7, 11, 16, 3, 12, 6, 18, 8]);
 const validation = randomExamples([10, 6, 13, 4], 1);
@@ -44,7 +44,7 @@ async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
     events.push(event);
     await onEvent?.(event);
   }
-  return { events, numbers: numbersOf(model.parameters) };
+  return { events, numbers: copyNumbers(model.parameters) };
 }
 
 const stepsIn = (events: readonly TrainEvent[]) => events.filter((event) => event.type === "step");
@@ -114,7 +114,7 @@ describe("a run", () => {
 
 test("an update is AdamW on the mean gradient of the target tokens, clipped", async () => {
   const model = tinyTrainable();
-  const before = numbersOf(model.parameters);
+  const before = copyNumbers(model.parameters);
   const gradients = new Map<string, Float32Array>();
   let counted = 0;
   {
@@ -333,7 +333,7 @@ describe("a run that diverges", () => {
 
   test("says at which step, what was found and what would do, and changes nothing", async () => {
     const model = poisoned();
-    const before = numbersOf(model.parameters);
+    const before = copyNumbers(model.parameters);
     await expect(run({}, { model })).rejects.toThrowError(
       expect.objectContaining({
         name: "MosError",
@@ -343,7 +343,7 @@ describe("a run that diverges", () => {
         ),
       }),
     );
-    expect(numbersOf(model.parameters)).toEqual(before);
+    expect(copyNumbers(model.parameters)).toEqual(before);
   });
 
   test("leaves the parameters of the last good step", async () => {
@@ -353,14 +353,14 @@ describe("a run that diverges", () => {
     const huge = { learningRate: 1e30, warmup: 0, steps: 50, schedule: "constant" } as const;
     const keep = (event: TrainEvent) => {
       if (event.type !== "step") return;
-      last = numbersOf(model.parameters);
+      last = copyNumbers(model.parameters);
       step = event.step;
     };
     await expect(run(huge, { model, onEvent: keep })).rejects.toThrowError(
       expect.objectContaining({ code: "diverged", message: expect.stringMatching(/^step \d+: the loss is/) }),
     );
     expect(step).toBeGreaterThan(0);
-    expect(numbersOf(model.parameters)).toEqual(last);
+    expect(copyNumbers(model.parameters)).toEqual(last);
   });
 });
 
@@ -492,12 +492,12 @@ describe("steps of epochs", () => {
   const lengths = examples.map(({ ids }) => ids.length);
   const settings = { ...tinySettings, packing: false };
   test("are whole batches, whose leftover is one more update", () => {
-    expect(stepsOfEpochs(lengths, 1, { ...settings, batchSize: 4 })).toBe(3);
-    expect(stepsOfEpochs(lengths, 2, { ...settings, batchSize: 5 })).toBe(6);
-    expect(stepsOfEpochs(lengths, 2, { ...settings, batchSize: 5, gradientAccumulationSteps: 4 })).toBe(2);
+    expect(countSteps(lengths, 1, { ...settings, batchSize: 4 })).toBe(3);
+    expect(countSteps(lengths, 2, { ...settings, batchSize: 5 })).toBe(6);
+    expect(countSteps(lengths, 2, { ...settings, batchSize: 5, gradientAccumulationSteps: 4 })).toBe(2);
   });
   test("of a part of an epoch are its share, and at least one", () => {
-    expect(stepsOfEpochs(lengths, 1.5, { ...settings, batchSize: 1 })).toBe(18);
-    expect(stepsOfEpochs(lengths, 0.001, settings)).toBe(1);
+    expect(countSteps(lengths, 1.5, { ...settings, batchSize: 1 })).toBe(18);
+    expect(countSteps(lengths, 0.001, settings)).toBe(1);
   });
 });

@@ -1,6 +1,6 @@
 // Decoding and prompt reading at the shape of Llama 3.2 1B beside llama.cpp on the same file, with the bytes that a token
 // reads and the bandwidth that this makes.
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import { openGguf } from "#files";
 import { blockFormats } from "../../src/files/dequantize.ts";
 import { rounded } from "../arguments.ts";
@@ -45,13 +45,16 @@ async function bytesRead(path: string): Promise<number> {
   for (const [name, { type, shape }] of gguf.tensors) {
     const format = Object.entries(blockFormats).find(([known]) => known === type)?.[1];
     if (format === undefined || (untied && name === "token_embd.weight")) continue;
-    bytes += (sizeOf(shape) / format.blockSize) * format.bytes;
+    bytes += (countElements(shape) / format.blockSize) * format.bytes;
   }
   return bytes;
 }
 
 /** A row's numbers of tokens a second: decoding, and prompt reading. */
-function speedsOf(name: string, measured: Measurements): readonly [Measured | undefined, number | undefined] {
+function readSpeeds(
+  name: string,
+  measured: Measurements,
+): readonly [Measured | undefined, number | undefined] {
   if (name.endsWith("prompt")) return [undefined, PROMPT / measured(name, "first_token_alone_s").median];
   if (name.includes("ours")) return [measured(name, "decode_tokens_per_s"), undefined];
   return [measured(name, "new_tokens_per_s"), measured(name, "prompt_tokens_per_s").median];
@@ -67,7 +70,7 @@ export async function decodeTable(
   for (const type of TYPES) {
     const gigabytes = (await bytesRead(model(file(type)))) / 1e9;
     for (const { name } of variants.filter((variant) => variant.name.startsWith(type))) {
-      const [decode, prompt] = speedsOf(name, measured);
+      const [decode, prompt] = readSpeeds(name, measured);
       const single = name.endsWith(" 1") ? decode?.median : undefined;
       const cells = [
         decode === undefined ? "–" : `${decode.median} (${decode.least}–${decode.most})`,

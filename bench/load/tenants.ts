@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { hashOfKey } from "#server";
+import { hashKey } from "#server";
 
 export interface Tenant {
   readonly key: string;
@@ -27,17 +27,17 @@ export async function makeTenants(
   const admin = newKey();
   const lines = tenants.map(({ key, adapters: own }, i) => ({
     name: `tenant-${i}`,
-    sha256: hashOfKey(key),
+    sha256: hashKey(key),
     adapters: own,
     ...(i === 3 ? { max_concurrent: 4 } : {}),
   }));
-  const all = [...lines, { name: "operator", sha256: hashOfKey(admin), admin: true }];
+  const all = [...lines, { name: "operator", sha256: hashKey(admin), admin: true }];
   await writeFile(file, all.map((line) => `${JSON.stringify(line)}\n`).join(""));
   return { tenants, admin };
 }
 
 /** A digest of every file of a folder, with its path. */
-export async function digestOf(folder: string): Promise<string> {
+export async function digestFolder(folder: string): Promise<string> {
   const hash = createHash("sha256");
   for (const entry of (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter((one) => one.isFile())

@@ -100,7 +100,8 @@ interface Answer {
   readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
 }
 
-const textOf = ({ text, message, delta }: Choice): string => text ?? message?.content ?? delta?.content ?? "";
+const choiceText = ({ text, message, delta }: Choice): string =>
+  text ?? message?.content ?? delta?.content ?? "";
 
 function count({ tally }: Visitor, usage: Answer["usage"], finish: string | null | undefined): void {
   if (finish !== "stop" && finish !== "length") throw new Error(`the answer ends with ${finish}`);
@@ -117,7 +118,7 @@ async function whole(visitor: Visitor): Promise<void> {
   const { choices, usage } = (await readJson(received)) as Answer;
   const [choice] = choices;
   count(visitor, usage, choice?.finish_reason);
-  visitor.tally.answered(name, choice === undefined ? "" : textOf(choice));
+  visitor.tally.answered(name, choice === undefined ? "" : choiceText(choice));
 }
 
 interface Streamed {
@@ -138,13 +139,13 @@ async function readStream(received: Received, pause?: () => Promise<void>): Prom
     if (data === "[DONE]") continue;
     const answer = JSON.parse(data) as Answer;
     if (answer.error !== undefined) throw new Error(`in the middle of the stream: ${answer.error.message}`);
-    if (answer.choices.some((choice) => textOf(choice) !== "")) times.push(performance.now());
+    if (answer.choices.some((choice) => choiceText(choice) !== "")) times.push(performance.now());
     answers.push(answer);
   }
   if (last !== "[DONE]") throw new Error(`the stream broke off after ${last.slice(0, 60)}`);
   const choices = answers.flatMap((answer) => answer.choices);
   return {
-    text: choices.map(textOf).join(""),
+    text: choices.map(choiceText).join(""),
     usage: answers.findLast(({ usage }) => usage)?.usage,
     finish: choices.findLast((choice) => choice.finish_reason !== null)?.finish_reason ?? null,
     times,

@@ -135,7 +135,7 @@ function opposite(random: Random): Exchange {
   return { question: `What is the opposite of ${a}?`, answer: `The opposite of ${a} is ${b}.` };
 }
 
-function colourOf(random: Random): Exchange {
+function askColour(random: Random): Exchange {
   const [thing, colour] = pick(random, COLOURED);
   return { question: polish(`What colour is ${thing}?`), answer: polish(`${thing} is ${colour}.`) };
 }
@@ -160,7 +160,7 @@ const MAKERS = [
   order,
   counting,
   opposite,
-  colourOf,
+  askColour,
   purpose,
 ];
 

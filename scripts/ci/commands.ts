@@ -35,7 +35,7 @@ export interface Block {
   readonly content: string;
 }
 
-export function blocksOf(markdown: string): readonly Block[] {
+export function readBlocks(markdown: string): readonly Block[] {
   return [...markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map((found) => ({
     language: found[1] ?? "",
     line: markdown.slice(0, found.index).split("\n").length + 1,
@@ -45,7 +45,7 @@ export function blocksOf(markdown: string): readonly Block[] {
 
 /** One command for each line of the sh blocks; a line that ends with a backslash goes on in the next. */
 export function commandsIn(path: string): readonly ShownCommand[] {
-  return blocksOf(readFileSync(path, "utf8"))
+  return readBlocks(readFileSync(path, "utf8"))
     .filter(({ language }) => language === "sh")
     .flatMap(({ line, content }) =>
       content
@@ -60,7 +60,7 @@ export function commandsIn(path: string): readonly ShownCommand[] {
 }
 
 /** The words of a command as a shell splits them; of a pipe its last part. */
-export function wordsOf(text: string): readonly string[] {
+export function splitWords(text: string): readonly string[] {
   const words = [...text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
     (found) => found[1] ?? found[2] ?? found[3] ?? "",
   );
@@ -72,7 +72,7 @@ const scripts = (): Readonly<Record<string, string>> =>
 
 /** Places of blocks that show a command and are not marked as such, so that they are not checked. */
 export const unmarkedCommands = (path: string): readonly string[] =>
-  blocksOf(readFileSync(path, "utf8"))
+  readBlocks(readFileSync(path, "utf8"))
     .filter(
       ({ language, content }) =>
         language === "" && /^(npm run|npx (mos|mixture-of-shards)|python) /m.test(content),
@@ -155,14 +155,14 @@ function flawOfRequest(path: string): string | undefined {
 }
 
 /** What is wrong with a shown command, without running it. Of commands joined by && the first flaw. */
-export const flawOf = (text: string): string | undefined =>
+export const findFlaw = (text: string): string | undefined =>
   text
     .split("&&")
     .map(flawOfOne)
     .find((flaw) => flaw !== undefined);
 
 function flawOfOne(text: string): string | undefined {
-  const words = wordsOf(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
+  const words = splitWords(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
   const [first = "", second = "", third = "", ...rest] = words;
   if (first === "npx" && IS_OURS.test(second)) return flawOfMos(words.slice(2));
   if (IS_OURS.test(first)) return flawOfMos(words.slice(1));
@@ -181,7 +181,7 @@ const LOCAL = /^(assets|test)\//;
 
 /** Whether a command needs nothing but this repository, so that it can be run here and now. */
 export function runsHere(text: string): boolean {
-  const words = wordsOf(text);
+  const words = splitWords(text);
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
   if (words[0] !== "npx" || !IS_OURS.test(words[1] ?? "")) return false;
   if (words[2] === "pull" || words[2] === "quickstart") return false;

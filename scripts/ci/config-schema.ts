@@ -7,7 +7,7 @@ import { CONFIG_FILE } from "../../src/cli/sources.ts";
 
 export const CONFIG_SCHEMA = "assets/mos.config.schema.json";
 
-function propertyOf({ kind, check, help, default: standard, defaultText, isRequired }: Setting): object {
+function toProperty({ kind, check, help, default: standard, defaultText, isRequired }: Setting): object {
   const { $schema: _, ...type } = z.toJSONSchema(check, { target: "draft-7", unrepresentable: "any" });
   const size = { type: "string", pattern: "^\\d+(\\.\\d+)? ?([kmgtKMGT]?[iI]?[bB])?$" };
   const isNegated = kind === "flag" && standard === true;
@@ -19,21 +19,21 @@ function propertyOf({ kind, check, help, default: standard, defaultText, isRequi
   };
 }
 
-const sectionOf = (name: string, settings: Settings): object => ({
+const toSection = (name: string, settings: Settings): object => ({
   description: `Options of mos ${name}.`,
   type: "object",
   additionalProperties: false,
   properties: Object.fromEntries(
     Object.entries(settings)
       .filter(([option]) => option !== "config")
-      .map(([option, setting]) => [option, propertyOf(setting)]),
+      .map(([option, setting]) => [option, toProperty(setting)]),
   ),
 });
 
 /** The text of the schema's file. */
 export function configSchema(commands: LoadedCommands): string {
   const sections = [...commands].flatMap(([name, { configurable }]) =>
-    configurable === undefined ? [] : [[name, sectionOf(name, configurable)] as const],
+    configurable === undefined ? [] : [[name, toSection(name, configurable)] as const],
   );
   const schema = {
     $schema: "http://json-schema.org/draft-07/schema#",

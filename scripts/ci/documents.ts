@@ -6,7 +6,15 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { commandsIn, documents, flawOf, isReport, runsHere, SERVER, type ShownCommand } from "./commands.ts";
+import {
+  commandsIn,
+  documents,
+  findFlaw,
+  isReport,
+  runsHere,
+  SERVER,
+  type ShownCommand,
+} from "./commands.ts";
 
 const MOS = `node ${JSON.stringify(resolve("dist/cli/main.js"))}`;
 const root = resolve(".");
@@ -74,7 +82,7 @@ const isRun = ({ where, text }: ShownCommand): boolean =>
   (runsHere(text) || (isRequest(text) && server !== undefined)) && !isReport(where);
 
 function check({ where, text }: ShownCommand): boolean {
-  const flaw = flawOf(text);
+  const flaw = findFlaw(text);
   if (flaw !== undefined || !isRun({ where, text }))
     console.log(
       `${flaw === undefined ? "read" : "FAIL"}  ${where}  ${text}${flaw === undefined ? "" : `: ${flaw}`}`,

@@ -5,7 +5,7 @@
 // usage: npm run options   (writes them anew, and the schema of mos.config.json; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Setting } from "#core";
-import { flagsOf } from "../../src/cli/command.ts";
+import { formatFlags } from "../../src/cli/command.ts";
 import { loadCommands } from "../../src/cli/program.ts";
 import { documents } from "./commands.ts";
 import { CONFIG_SCHEMA, configSchema } from "./config-schema.ts";
@@ -16,7 +16,7 @@ const COMMANDS = await loadCommands();
 const PLACE = /<!-- options: (\S+) ([^>]+?) -->\n[\s\S]*?<!-- end of options -->/g;
 
 /** In brackets behind an option: whether it must be given, or its default. */
-function noteOf({ kind, default: standard, defaultText, isRequired }: Setting): string {
+function describeDefault({ kind, default: standard, defaultText, isRequired }: Setting): string {
   if (isRequired) return " (required)";
   if (kind === "flag") return "";
   const small = typeof standard === "number" && standard !== 0 && Math.abs(standard) < 1e-3;
@@ -24,14 +24,14 @@ function noteOf({ kind, default: standard, defaultText, isRequired }: Setting): 
   return shown === undefined ? "" : ` (${shown})`;
 }
 
-const optionsOf = (name: string) => COMMANDS.get(name)?.options ?? {};
+const commandOptions = (name: string) => COMMANDS.get(name)?.options ?? {};
 
 /** The options under some headings of a command's help, one an item, without those that another command has too. */
-function listOf(name: string, headings: readonly string[], without = ""): string {
-  const other = optionsOf(without);
+function optionList(name: string, headings: readonly string[], without = ""): string {
+  const other = commandOptions(without);
   const isSame = (setting: Setting, others: Setting | undefined): boolean =>
-    others?.help === setting.help && noteOf(others) === noteOf(setting);
-  const options = Object.entries(optionsOf(name)).filter(
+    others?.help === setting.help && describeDefault(others) === describeDefault(setting);
+  const options = Object.entries(commandOptions(name)).filter(
     ([option, setting]) => !isSame(setting, other[option]),
   );
   const items = headings.flatMap((heading) => {
@@ -39,7 +39,7 @@ function listOf(name: string, headings: readonly string[], without = ""): string
     if (shown.length === 0) throw new Error(`mos ${name} has no options under the heading "${heading}"`);
     return shown.map(([option, setting]) => {
       const names = setting.kind === "choice" ? `; one of ${setting.choices?.join(", ")}` : "";
-      return `- \`${flagsOf(option, setting)}\`${noteOf(setting)}: ${setting.help}${names}`;
+      return `- \`${formatFlags(option, setting)}\`${describeDefault(setting)}: ${setting.help}${names}`;
     });
   });
   return items.join("\n");
@@ -49,7 +49,7 @@ function listOf(name: string, headings: readonly string[], without = ""): string
 export const withReference = (markdown: string): string =>
   withReferenceLists(withReferenceTables(markdown)).replace(PLACE, (_, name: string, headings: string) => {
     const [shown = "", without] = headings.split(" without ");
-    return `<!-- options: ${name} ${headings} -->\n${listOf(name, shown.split(", "), without)}\n<!-- end of options -->`;
+    return `<!-- options: ${name} ${headings} -->\n${optionList(name, shown.split(", "), without)}\n<!-- end of options -->`;
   });
 
 /** The schema of mos.config.json as it should be. */

@@ -17,7 +17,7 @@ const WEIGHTS = SHAPE[0] * SHAPE[1];
 
 const blockTypeRow = (type: StoredType): readonly string[] => {
   const { bytes, blockSize } = blockFormats[type];
-  return [type, String(bytes / blockSize), String(weightBytes(storedFormat(type).form, SHAPE) / WEIGHTS)];
+  return [type, String(bytes / blockSize), String(weightBytes(storedFormat(type).format, SHAPE) / WEIGHTS)];
 };
 
 const tables: Readonly<Record<string, () => readonly (readonly string[])[]>> = {

@@ -42,7 +42,7 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 /** Our settings for a case; undefined for a method that this version does not have. */
-export function configOf(
+export function toAdapterConfig(
   { method, config }: GoldenEntry,
   { layers }: { readonly layers: number },
 ): AdapterConfig | undefined {

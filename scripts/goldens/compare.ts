@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { type Adapter, type AdapterConfig, createAdapter, deltaOf } from "#adapters";
+import { type Adapter, type AdapterConfig, computeDelta, createAdapter } from "#adapters";
 import type { EncodedExample } from "#data";
 import { openSafetensors, type SafetensorsFile } from "#files";
 import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
-import { geometryOf, headWeight, type LoadedModel, loadWeights } from "#models";
+import { headWeight, type LoadedModel, loadWeights, toLayerShapes } from "#models";
 import {
   adapterModel,
   gradientSource,
@@ -62,7 +62,7 @@ async function readRows(file: SafetensorsFile): Promise<readonly EncodedExample[
   }));
 }
 
-function batchOf(rows: readonly EncodedExample[]) {
+function makeBatch(rows: readonly EncodedExample[]) {
   const length = rows[0]?.ids.length ?? 0;
   const flat = (of: (row: EncodedExample) => Int32Array): Int32Array =>
     Int32Array.from(rows.flatMap((row) => [...of(row)]));
@@ -85,7 +85,7 @@ function batchOf(rows: readonly EncodedExample[]) {
 /** Logits of every position, [B · S, V]. */
 async function allLogits(
   model: TrainableModel,
-  batch: ReturnType<typeof batchOf>,
+  batch: ReturnType<typeof makeBatch>,
   device: Device,
 ): Promise<Float32Array> {
   const shape = { rows: batch.rows, length: batch.length };
@@ -94,11 +94,11 @@ async function allLogits(
     weights: model.weights,
     linear: model.linear(shape, undefined),
   });
-  const logitsOf = softCap(
+  const logitsValue = softCap(
     linear(hidden, headWeight(model.config, model.weights)),
     model.config.logitSoftCap,
   );
-  await using program = await compile({ logits: logitsOf }, { device });
+  await using program = await compile({ logits: logitsValue }, { device });
   for (const [name, data] of [...model.weightData, ...model.parameters])
     if (program.inputs.has(name)) program.bind({ [name]: data });
   const grid = [batch.rows, batch.length];
@@ -116,7 +116,7 @@ async function goldenAdapter(
   config: AdapterConfig,
   file: SafetensorsFile,
 ): Promise<Adapter> {
-  const adapter = createAdapter(config, geometryOf(model.config));
+  const adapter = createAdapter(config, toLayerShapes(model.config));
   for (const [name, { data }] of adapter.tensors)
     if (data instanceof Int32Array) data.set(await file.readInt32(`frozen.${name}`));
     else
@@ -167,7 +167,7 @@ export interface CaseOptions {
 }
 
 /** The largest magnitude in the tensors whose names begin so. */
-async function largestOf(file: SafetensorsFile, prefix: string): Promise<number> {
+async function largestMagnitude(file: SafetensorsFile, prefix: string): Promise<number> {
   let largest = 0;
   for (const name of file.tensors.keys())
     if (name.startsWith(prefix))
@@ -187,14 +187,14 @@ export async function compareCase(
     join(folder, config === undefined ? entry.inputs : entry.file),
   );
   const rows = await readRows(inputs);
-  const batch = batchOf(rows);
+  const batch = makeBatch(rows);
   const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
   const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
   const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));
   await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
   const loss = difference([result.loss / result.targets], await expected.readFloat32("loss"));
-  const largestGradient = await largestOf(expected, "grad.");
+  const largestGradient = await largestMagnitude(expected, "grad.");
   const gradients = new Map<string, Difference>();
   const deltas = new Map<string, Difference>();
   for (const name of expected.tensors.keys()) {
@@ -212,7 +212,7 @@ export async function compareCase(
     }
     const linearName = LINEAR_NAMES.find((known) => known === rest[0]);
     if (kind === "delta" && adapter !== undefined && linearName !== undefined) {
-      const found = await deltaOf(adapter, { layer: Number(rest[1]), linear: linearName });
+      const found = await computeDelta(adapter, { layer: Number(rest[1]), linear: linearName });
       deltas.set(rest.join("."), difference(found?.data ?? [], await expected.readFloat32(name)));
     }
   }

@@ -2,7 +2,7 @@
 import type { GgufType, WritableGgufValue } from "#files";
 import type { ModelConfig } from "#models";
 import { FAMILIES } from "../../src/models/families/index.ts";
-import { rotaryDimOf } from "../../src/models/geometry.ts";
+import { rotatedWidth } from "../../src/models/geometry.ts";
 import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
 
 type Header = Readonly<Record<string, WritableGgufValue>>;
@@ -35,7 +35,7 @@ const numbers = (values: Readonly<Record<string, number | undefined>>, as: typeo
   );
 
 /** What a model's kind has beside sizes. Gemma's scales follow from its sizes, and have no keys. */
-function choicesOf(config: ModelConfig): Header {
+function choiceFields(config: ModelConfig): Header {
   const { rope, localRope, window, logitScale } = config;
   return {
     ...numbers({ "attention.sliding_window": window?.size }, uint32),
@@ -70,7 +70,7 @@ function choicesOf(config: ModelConfig): Header {
   };
 }
 
-function sizesOf(config: ModelConfig): Header {
+function sizeFields(config: ModelConfig): Header {
   const sizes = {
     block_count: config.layers,
     context_length: config.maxPositions,
@@ -80,7 +80,7 @@ function sizesOf(config: ModelConfig): Header {
     "attention.head_count_kv": config.keyValueHeads,
     "attention.key_length": config.headDim,
     "attention.value_length": config.headDim,
-    "rope.dimension_count": rotaryDimOf(config),
+    "rope.dimension_count": rotatedWidth(config),
     vocab_size: config.vocabularySize,
   };
   return {
@@ -92,7 +92,7 @@ function sizesOf(config: ModelConfig): Header {
   };
 }
 
-function tokenizerOf(tokenizer: PaddedTokenizer): Header {
+function tokenizerFields(tokenizer: PaddedTokenizer): Header {
   const kinds = tokenizer.tokens.map((_, id) =>
     id <= SPECIAL.end ? KIND.control : id < tokenizer.used ? KIND.normal : KIND.unused,
   );
@@ -123,7 +123,7 @@ export function ggufMetadata({
   readonly type: GgufType;
 }): Header {
   const { architecture } = FAMILIES[config.architecture].gguf;
-  const own = Object.entries({ ...sizesOf(config), ...choicesOf(config) });
+  const own = Object.entries({ ...sizeFields(config), ...choiceFields(config) });
   return {
     "general.architecture": string(architecture),
     // llama.cpp looks for Phi-3's own tokens in a model of its name
@@ -131,6 +131,6 @@ export function ggufMetadata({
     "general.file_type": uint32(FILE_TYPES[type]),
     "general.quantization_version": uint32(2),
     ...Object.fromEntries(own.map(([key, value]) => [`${architecture}.${key}`, value])),
-    ...tokenizerOf(tokenizer),
+    ...tokenizerFields(tokenizer),
   };
 }

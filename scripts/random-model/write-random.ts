@@ -2,7 +2,7 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import {
   decodeBfloat16,
   decodeFloat16,
@@ -15,7 +15,7 @@ import {
 } from "#files";
 import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
 import { blockFormats } from "../../src/files/dequantize.ts";
-import { ropeFrequencies, rotaryDimOf } from "../../src/models/geometry.ts";
+import { ropeFrequencies, rotatedWidth } from "../../src/models/geometry.ts";
 import { storedShapes } from "../../src/models/weights.ts";
 import { ggufMetadata } from "./gguf-metadata.ts";
 import type { PaddedTokenizer } from "./padded-tokenizer.ts";
@@ -42,8 +42,8 @@ interface Tensor {
   readonly type: GgufType;
 }
 
-const bytesOf = ({ type, shape }: Tensor): number =>
-  (sizeOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+const countBytes = ({ type, shape }: Tensor): number =>
+  (countElements(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
 
 /** What a type becomes for rows that its blocks of 256 do not divide, as llama.cpp's quantiser chooses. */
 const SMALLER_BLOCKS: Partial<Readonly<Record<GgufType, GgufType>>> = {
@@ -56,7 +56,7 @@ const SMALLER_BLOCKS: Partial<Readonly<Record<GgufType, GgufType>>> = {
 const typeFor = (type: GgufType, shape: readonly number[]): GgufType =>
   (shape.at(-1) ?? 0) % blockFormats[type].blockSize === 0 ? type : (SMALLER_BLOCKS[type] ?? type);
 
-function tensorsOf({ config, type, headType }: RandomModel): readonly Tensor[] {
+function listTensors({ config, type, headType }: RandomModel): readonly Tensor[] {
   const head = config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight";
   return [...storedShapes(config)].map(([name, shape]) => ({
     name,
@@ -77,7 +77,7 @@ interface Draw {
  * the same ones in every type, as a real model has them.
  */
 function* bytesOfWeight({ name, shape, type }: Tensor, { gain, ...draw }: Draw): Generator<Uint8Array> {
-  const parts = randomTensor(type, sizeOf(shape), { ...draw, label: name });
+  const parts = randomTensor(type, countElements(shape), { ...draw, label: name });
   if (!name.endsWith("norm.weight")) return yield* parts;
   for (const part of parts) {
     const gains = decodeBfloat16(encodeBfloat16(new Float32Array(part.buffer).map((value) => gain + value)));
@@ -94,7 +94,7 @@ function ropeFactors(config: ModelConfig): ReadonlyMap<string, Float32Array> {
       ["rope_factors_short.weight", Float32Array.from(rope.shortFactors)],
     ]);
   if (rope.kind !== "llama3") return new Map();
-  const rotaryDim = rotaryDimOf(config);
+  const rotaryDim = rotatedWidth(config);
   const plain = ropeFrequencies({ rotaryDim, rope: { kind: "default", theta: rope.theta } });
   const scaled = ropeFrequencies({ rotaryDim, rope });
   const factors = Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? 1));
@@ -104,21 +104,21 @@ function ropeFactors(config: ModelConfig): ReadonlyMap<string, Float32Array> {
 /** Writes the GGUF file. Rows of q and k are random, so their order in the file does not matter. */
 export async function writeRandomGguf(path: string, model: RandomModel): Promise<void> {
   const { config, seed, onProgress } = model;
-  const tensors = tensorsOf(model);
+  const tensors = listTensors(model);
   const factors = ropeFactors(config);
-  const nameOf = (name: string): string => ggufName(config, name);
+  const ggufTensorName = (name: string): string => ggufName(config, name);
   const planned: readonly PlannedGgufTensor[] = [
     ...[...factors].map(([name, { length }]) => ({ name, type: "F32" as const, shape: [length] })),
-    ...tensors.map((tensor) => ({ ...tensor, name: nameOf(tensor.name) })),
+    ...tensors.map((tensor) => ({ ...tensor, name: ggufTensorName(tensor.name) })),
   ];
   await using file = await openGgufWriter(path, ggufMetadata(model), planned);
   for (const [name, { buffer }] of factors) await file.write(name, new Uint8Array(buffer as ArrayBuffer));
   const draw: Draw = { seed, table: normalTable(seed), gain: 1 };
-  const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+  const total = tensors.reduce((sum, tensor) => sum + countBytes(tensor), 0);
   let done = 0;
   for (const tensor of tensors)
     for (const part of bytesOfWeight(tensor, draw)) {
-      await file.write(nameOf(tensor.name), part);
+      await file.write(ggufTensorName(tensor.name), part);
       done += part.length;
       onProgress(done, total);
     }
@@ -143,7 +143,7 @@ export async function writeRandomFolder(
   const tensors = [...storedShapes(config)].map(([name, shape]) => ({ name, shape, type, dtype: type }));
   await using file = await openSafetensorsWriter(join(folder, "model.safetensors"), tensors);
   const draw: Draw = { seed, table: normalTable(seed), gain: config.gainOffset === 1 ? 0 : 1 };
-  const total = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+  const total = tensors.reduce((sum, tensor) => sum + countBytes(tensor), 0);
   let done = 0;
   for (const tensor of tensors) {
     const stored = { ...tensor, type: tensor.shape.length === 1 ? ("F32" as const) : type };

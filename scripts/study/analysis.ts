@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
-import { bestOf, stepsOf, type TriedRate } from "../../packages/lab/src/reproduce/rate-search.ts";
+import { findBest, findRateSteps, type TriedRate } from "../../packages/lab/src/reproduce/rate-search.ts";
 import {
   halfWidth,
   holm,
@@ -57,48 +57,48 @@ export interface StudyRow {
 
 /** What is measured of a cell; undefined where it was not. */
 export type Measure = (cell: Cell) => number | undefined;
-export const lossOf: Measure = ({ result }) => result.validationLoss;
-export const recallOf: Measure = ({ result: { answers } }) => answers && answers.correct / answers.total;
-export const f1Of: Measure = ({ result }) => result.benchmarks?.[0]?.scores["f1"];
+export const lossMeasure: Measure = ({ result }) => result.validationLoss;
+export const recallMeasure: Measure = ({ result: { answers } }) => answers && answers.correct / answers.total;
+export const f1Measure: Measure = ({ result }) => result.benchmarks?.[0]?.scores["f1"];
 
 /**
- * The rows of a task that have been measured. A row without a search of its own is taken at the rate of another (`rateOf`),
+ * The rows of a task that have been measured. A row without a search of its own is taken at the rate of another (`rateSource`),
  * or at the one that it was measured at.
  */
-export function rowsOf(cells: readonly Cell[], rateOf?: string): readonly StudyRow[] {
+export function toRows(cells: readonly Cell[], rateSource?: string): readonly StudyRow[] {
   const keys = [...new Set(cells.map(({ key }) => key))];
-  const searches = new Map(keys.map((key) => [key, triedOf(cells, key)]));
+  const searches = new Map(keys.map((key) => [key, triedRates(cells, key)]));
   return keys.flatMap((key) => {
     const tried = searches.get(key) ?? [];
     const own = cells.filter((cell) => cell.key === key && cell.purpose === "measure");
-    const searched = bestOf(tried.length > 0 ? tried : (searches.get(rateOf ?? "") ?? []));
+    const searched = findBest(tried.length > 0 ? tried : (searches.get(rateSource ?? "") ?? []));
     const chosen = searched?.learningRate ?? own[0]?.learningRate;
     const measured = own.filter((cell) => key === "base" || cell.learningRate === chosen);
     const [first] = measured;
     if (first === undefined) return [];
-    const finished = measured.filter((cell) => lossOf(cell) !== undefined);
+    const finished = measured.filter((cell) => lossMeasure(cell) !== undefined);
     return {
       key,
       trainable: finished[0]?.result.trainable ?? 0,
       rate: first.learningRate,
       tried,
-      step: stepsOf(tried)?.change,
+      step: findRateSteps(tried)?.change,
       cells: new Map(finished.map((cell) => [cell.seed, cell])),
       failures: measured.length - finished.length,
     };
   });
 }
 
-const triedOf = (cells: readonly Cell[], key: string): readonly TriedRate[] =>
+const triedRates = (cells: readonly Cell[], key: string): readonly TriedRate[] =>
   cells
     .filter((cell) => cell.key === key && cell.purpose === "tune")
     .map((cell) => ({
       learningRate: cell.learningRate,
-      loss: lossOf(cell) ?? Number.POSITIVE_INFINITY,
+      loss: lossMeasure(cell) ?? Number.POSITIVE_INFINITY,
     }));
 
 /** Mean, deviation and the half width of the 95 % interval over a row's seeds; undefined where nothing was measured. */
-export function spreadOf(
+export function measureSpread(
   row: StudyRow,
   measure: Measure,
 ): (Summary & { readonly half: number | undefined }) | undefined {
@@ -194,7 +194,7 @@ export interface Finding {
 }
 
 /** The findings of one family: these hypotheses on one task, or on several where `rows` has them. */
-export function findingsOf(
+export function listFindings(
   hypotheses: readonly Hypothesis[],
   tasks: ReadonlyMap<string, readonly StudyRow[]>,
   measure: Measure,
@@ -208,7 +208,7 @@ export function findingsOf(
   return compared.map((one): Finding => {
     if (one.p === undefined) return { ...one, verdict: "not run" };
     const finding = { ...one, p: corrected[next++] ?? 1 };
-    return { ...finding, verdict: verdictOf(finding, measure === lossOf) };
+    return { ...finding, verdict: judge(finding, measure === lossMeasure) };
   });
 }
 
@@ -241,7 +241,7 @@ function compare({ ours, theirs }: Hypothesis, rows: readonly StudyRow[], measur
 type Unjudged = Omit<Finding, "verdict">;
 
 /** By the plan: p below 0.05 after correction, and more than one step of the rates changes the tuning loss. */
-function verdictOf(finding: Unjudged, isLoss: boolean): Verdict {
+function judge(finding: Unjudged, isLoss: boolean): Verdict {
   const { hypothesis, difference = 0, p = 1, step = 0 } = finding;
   const { sign, margin } = hypothesis;
   if (margin?.kind === "equal") return equality(finding, margin.share);

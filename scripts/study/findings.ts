@@ -41,7 +41,7 @@ export const findingsTable = (findings: readonly Finding[], decimals: number): s
 /** Verdict, effect in per cent of theirs with its interval, and p, in a cell for each task. */
 export function overview(findings: readonly Finding[], tasks: readonly string[]): string {
   const names = [...new Set(findings.map(({ hypothesis }) => hypothesis))];
-  const cellOf = (finding: Finding | undefined): string => {
+  const findingCell = (finding: Finding | undefined): string => {
     const { difference, half = 0, theirMean, p = 1 } = finding ?? {};
     if (finding === undefined || difference === undefined || theirMean === undefined) return "not run";
     const [mean, low, high] = [difference, difference - half, difference + half].map((x) =>
@@ -55,7 +55,7 @@ export function overview(findings: readonly Finding[], tasks: readonly string[])
       hypothesis.name,
       hypothesis.says,
       ...tasks.map((task) =>
-        cellOf(findings.find((one) => one.hypothesis === hypothesis && one.task === task)),
+        findingCell(findings.find((one) => one.hypothesis === hypothesis && one.task === task)),
       ),
     ]),
   );

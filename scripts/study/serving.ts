@@ -2,9 +2,9 @@
 
 import { parseAdapterConfig } from "#adapters";
 import type { LinearName } from "#graph";
-import { geometryOf, presetConfig, readModelConfig } from "#models";
+import { presetConfig, readModelConfig, toLayerShapes } from "#models";
 import { residentBytes } from "../../src/inference/adapters/index.ts";
-import { type Measure, type StudyRow, spreadOf } from "./analysis.ts";
+import { type Measure, measureSpread, type StudyRow } from "./analysis.ts";
 
 /** As `mos serve` keeps them with `--adapter-memory 2GB --adapter-dtype bfloat16`. */
 const MEMORY = 2e9;
@@ -25,7 +25,7 @@ export interface ServingLine {
 
 /** The base of a task: SmolLM2-135M's shapes are known, the bundled model's are read. */
 const geometryFor = async (task: string) =>
-  geometryOf(
+  toLayerShapes(
     task.startsWith("capacity") ? await readModelConfig("assets/tiny-english") : presetConfig("smollm2-135m"),
   );
 
@@ -35,18 +35,18 @@ export async function servingLines(
   rows: readonly StudyRow[],
   measure: Measure,
 ): Promise<readonly ServingLine[]> {
-  const geometry = await geometryFor(task);
+  const shapes = await geometryFor(task);
   const sized = rows.flatMap((row): readonly (Fitting & { readonly mean: number })[] => {
     const [cell] = row.cells.values();
-    const mean = spreadOf(row, measure)?.mean;
+    const mean = measureSpread(row, measure)?.mean;
     if (row.key === "base" || cell === undefined || mean === undefined) return [];
     const config = parseAdapterConfig(cell.adapter, row.key);
     const { targets } = config;
-    return [{ row, mean, targets, bytes: residentBytes(config, geometry, "bfloat16").own }];
+    return [{ row, mean, targets, bytes: residentBytes(config, shapes, "bfloat16").own }];
   });
-  const best = (adapters: number, isOf: (key: string) => boolean): Fitting | undefined =>
+  const best = (adapters: number, matches: (key: string) => boolean): Fitting | undefined =>
     sized
-      .filter(({ row, bytes }) => isOf(row.key) && bytes * adapters <= MEMORY)
+      .filter(({ row, bytes }) => matches(row.key) && bytes * adapters <= MEMORY)
       .reduce<(typeof sized)[number] | undefined>(
         (found, one) => (found === undefined || one.mean < found.mean ? one : found),
         undefined,

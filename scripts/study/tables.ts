@@ -3,17 +3,17 @@ import { join } from "node:path";
 import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
 import {
   type Cell,
-  f1Of,
-  findingsOf,
+  f1Measure,
   HYPOTHESES,
-  lossOf,
+  listFindings,
+  lossMeasure,
   type Measure,
+  measureSpread,
   RECALL,
   readCells,
-  recallOf,
-  rowsOf,
+  recallMeasure,
   type StudyRow,
-  spreadOf,
+  toRows,
 } from "./analysis.ts";
 import { findingsTable, overview } from "./findings.ts";
 import { fixed, NONE, table } from "./markdown.ts";
@@ -41,7 +41,7 @@ const LABELS: Readonly<Record<string, string>> = {
 };
 
 /** Points of figure 1 say where they are. */
-const labelOf = (key: string): string =>
+const rowLabel = (key: string): string =>
   LABELS[key] ?? key.replace(/^mos-p(\d+)-l(\d+)$/, "MoS e = 4, p = $1, l = $2");
 
 interface Part {
@@ -52,7 +52,7 @@ interface Part {
   readonly extra?: { readonly title: string; readonly of: Measure; readonly decimals: number };
 }
 
-const recall = { title: "facts kept, %", of: percent(recallOf), decimals: 1 };
+const recall = { title: "facts kept, %", of: percent(recallMeasure), decimals: 1 };
 
 function percent(measure: Measure): Measure {
   return (cell) => {
@@ -73,7 +73,7 @@ const PARTS: readonly Part[] = [
   {
     task: "tydiqa",
     title: "TyDi QA with gold passages",
-    extra: { title: "F1", of: f1Of, decimals: 1 },
+    extra: { title: "F1", of: f1Measure, decimals: 1 },
     about: "SmolLM2-135M-Instruct; 128 questions of other documents, F1 on 90 of the dev files",
   },
   ...[80, 40, 160].map(facts),
@@ -108,7 +108,7 @@ const FIGURE = { privateRanks: [0, 1, 2, 3], shards: [1, 4, 16], centre: "mos-p1
 
 /** Mean ± deviation and the interval of the mean. */
 function spreadCells(row: StudyRow, measure: Measure, decimals: number): readonly string[] {
-  const spread = spreadOf(row, measure);
+  const spread = measureSpread(row, measure);
   if (spread === undefined) return [NONE, NONE];
   const { mean, deviation, half } = spread;
   const interval =
@@ -125,12 +125,12 @@ function rowCells(row: StudyRow, extra: Part["extra"]): readonly string[] {
       ? `${rate} (not searched)`
       : `${rate} (${range.length}: ${range[0]} to ${range.at(-1)})`;
   return [
-    labelOf(key),
+    rowLabel(key),
     trainable === 0 ? NONE : trainable.toLocaleString("en-US"),
     trainable === 0 ? NONE : searched,
     fixed(step, 4),
     `${cells.size}${failures === 0 ? "" : `, ${failures} diverged`}`,
-    ...spreadCells(row, lossOf, 4),
+    ...spreadCells(row, lossMeasure, 4),
     ...(extra === undefined ? [] : spreadCells(row, extra.of, extra.decimals)),
   ];
 }
@@ -166,25 +166,25 @@ function partText(
 
 /** F1 of each language's questions, means over the seeds that were asked. */
 function languagesText(rows: readonly StudyRow[]): string {
-  const groupsOf = (cell: Cell) => cell.result.benchmarks?.[0]?.groups ?? {};
+  const cellGroups = (cell: Cell) => cell.result.benchmarks?.[0]?.groups ?? {};
   const asked = rows
     .map((row) => ({
       key: row.key,
-      cells: [...row.cells.values()].filter((cell) => f1Of(cell) !== undefined),
+      cells: [...row.cells.values()].filter((cell) => f1Measure(cell) !== undefined),
     }))
     .filter(({ cells }) => cells.length > 0);
   const languages = [
-    ...new Set(asked.flatMap(({ cells }) => cells.flatMap((cell) => Object.keys(groupsOf(cell))))),
+    ...new Set(asked.flatMap(({ cells }) => cells.flatMap((cell) => Object.keys(cellGroups(cell))))),
   ];
   const f1 = (cells: readonly Cell[], language: string): string =>
-    fixed(summarize(cells.flatMap((cell) => groupsOf(cell)[language]?.scores["f1"] ?? []))?.mean, 1);
+    fixed(summarize(cells.flatMap((cell) => cellGroups(cell)[language]?.scores["f1"] ?? []))?.mean, 1);
   return table(
     ["", "seeds", ...languages, "all"],
     asked.map(({ key, cells }) => [
-      labelOf(key),
+      rowLabel(key),
       String(cells.length),
       ...languages.map((language) => f1(cells, language)),
-      fixed(summarize(cells.flatMap((cell) => f1Of(cell) ?? []))?.mean, 1),
+      fixed(summarize(cells.flatMap((cell) => f1Measure(cell) ?? []))?.mean, 1),
     ]),
   );
 }
@@ -195,9 +195,9 @@ function fittingCells(adapters: number, fitting: Fitting | undefined): readonly 
   const { row, targets, bytes } = fitting;
   const on = targets.length < 7 ? ` on ${targets.join(", ").replaceAll("_proj", "")}` : "";
   return [
-    `${labelOf(row.key)}${on}`,
+    `${rowLabel(row.key)}${on}`,
     `${((adapters * bytes) / 1e9).toFixed(2)} GB`,
-    spreadCells(row, lossOf, 4)[0] ?? NONE,
+    spreadCells(row, lossMeasure, 4)[0] ?? NONE,
   ];
 }
 
@@ -206,7 +206,7 @@ function lossAt(cells: readonly Cell[], key: string, rate: number | undefined): 
   const found = cells.find(
     (cell) => cell.key === key && cell.purpose === "measure" && cell.seed === 0 && cell.learningRate === rate,
   );
-  return found && lossOf(found);
+  return found && lossMeasure(found);
 }
 
 /** What a row loses with the seed 0 at rates that a default could be, beside its own. */
@@ -218,7 +218,7 @@ function ratesText(
     SAME_BUDGET.map((key) => {
       const own = tasks.get(task)?.find((row) => row.key === key)?.rate;
       const losses = [...FIXED_RATES, own].map((rate) => fixed(lossAt(cells.get(task) ?? [], key, rate), 3));
-      return [task, labelOf(key), ...losses, String(own ?? NONE)];
+      return [task, rowLabel(key), ...losses, String(own ?? NONE)];
     }),
   );
   return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);
@@ -244,7 +244,7 @@ async function lengthsText(read: (task: string) => Promise<readonly Cell[]>): Pr
 
 /** Facts kept at the points of figure 1, in per cent. */
 function figureText(rows: readonly StudyRow[]): string {
-  const cellOf = (key: string): string => {
+  const findCell = (key: string): string => {
     const row = rows.find((one) => one.key === key);
     return row === undefined ? NONE : (spreadCells(row, recall.of, recall.decimals)[0] ?? NONE);
   };
@@ -252,7 +252,7 @@ function figureText(rows: readonly StudyRow[]): string {
     ["", ...FIGURE.shards.map((shards) => `l = ${shards}`)],
     FIGURE.privateRanks.map((rank) => [
       `p = ${rank}`,
-      ...FIGURE.shards.map((shards) => cellOf(`mos-p${rank}-l${shards}`)),
+      ...FIGURE.shards.map((shards) => findCell(`mos-p${rank}-l${shards}`)),
     ]),
   );
 }
@@ -261,7 +261,7 @@ async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Pro
   const lines: (readonly string[])[] = [];
   const rowsBySize = (task: string) => [...(tasks.get(task) ?? []), ...(tasks.get(`${task}-kv`) ?? [])];
   for (const task of JUDGED)
-    for (const { adapters, lora, mos } of await servingLines(task, rowsBySize(task), lossOf))
+    for (const { adapters, lora, mos } of await servingLines(task, rowsBySize(task), lossMeasure))
       lines.push([
         task,
         adapters.toLocaleString("en-US"),
@@ -291,12 +291,12 @@ export async function computeTables(folder: string): Promise<StudyTables> {
   const tasks = new Map<string, readonly StudyRow[]>();
   for (const { task } of PARTS) {
     cells.set(task, await read(task));
-    tasks.set(task, rowsOf(cells.get(task) ?? [], FIGURE.centre));
+    tasks.set(task, toRows(cells.get(task) ?? [], FIGURE.centre));
   }
   const only = (names: readonly string[]) => new Map(names.map((name) => [name, tasks.get(name) ?? []]));
-  const judged = JUDGED.flatMap((task) => findingsOf(HYPOTHESES, only([task]), lossOf));
-  const kept = findingsOf(RECALL, only(SIZES), recallOf);
-  const gemma = findingsOf(HYPOTHESES.slice(0, 1), only([GEMMA]), lossOf);
+  const judged = JUDGED.flatMap((task) => listFindings(HYPOTHESES, only([task]), lossMeasure));
+  const kept = listFindings(RECALL, only(SIZES), recallMeasure);
+  const gemma = listFindings(HYPOTHESES.slice(0, 1), only([GEMMA]), lossMeasure);
   const details = [
     "# Every row of the study",
     'Differences are ours − theirs, of pairs that share a seed; p is corrected by Holm among the tests of a task; "visible" is the difference that so many pairs show with power 0.8.',

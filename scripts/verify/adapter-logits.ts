@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
 import { readJson, writeSafetensors } from "#files";
-import { geometryOf, loadWeights } from "#models";
-import { logitsOf } from "./engine-logits.ts";
+import { loadWeights, toLayerShapes } from "#models";
+import { computeLogits } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);
 if (base === undefined || folder === undefined) throw new Error("usage: adapter-logits.ts BASE FOLDER NAME…");
@@ -14,7 +14,7 @@ const loaded = await loadWeights(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 for (const name of names) {
   const { config, fingerprint } = loaded;
-  const adapter = await loadAdapter(join(folder, name), { geometry: geometryOf(config), fingerprint });
-  const logits = await logitsOf(loaded, adapter, rows);
+  const adapter = await loadAdapter(join(folder, name), { shapes: toLayerShapes(config), fingerprint });
+  const logits = await computeLogits(loaded, adapter, rows);
   await writeSafetensors(join(folder, `${name}.safetensors`), { logits: { dtype: "F32", ...logits } });
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Adapter, loadAdapter } from "#adapters";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, type BaseModel, geometryOf, loadModelText, loadWeights } from "#models";
+import { type BaseDtype, type BaseModel, loadModelText, loadWeights, toLayerShapes } from "#models";
 import {
   adapterModel,
   evaluateLoss,
@@ -66,7 +66,7 @@ interface Plan {
   readonly session: { readonly threads?: number };
 }
 
-function planOf(given: Arguments): Plan {
+function makePlan(given: Arguments): Plan {
   const needed = (name: string): string => given.text(name) ?? fail(`--${name} is needed; see --help`);
   const names = (given.text("bases") ?? BASES.map(({ name }) => name).join()).split(",");
   const base = (name: string): Base =>
@@ -131,7 +131,7 @@ async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
   return folders;
 }
 
-async function lossOf(
+async function computeLoss(
   model: TrainableModel,
   encoded: readonly EncodedExample[],
   plan: Plan,
@@ -157,12 +157,13 @@ async function measuredOn(
   const how = { tokenizer, template, maxLength, promptFormat: "template", system: undefined } as const;
   const { encoded } = await encodeExamples(examples, { ...how, signal: undefined });
   const { fingerprint, identity, config } = model;
-  const geometry = geometryOf(config);
-  const load = (folder: string): Promise<Adapter> => loadAdapter(folder, { geometry, fingerprint, identity });
-  const losses = [await lossOf(frozenModel(model), encoded, plan)];
+  const shapes = toLayerShapes(config);
+  const load = (folder: string): Promise<Adapter> => loadAdapter(folder, { shapes, fingerprint, identity });
+  const losses = [await computeLoss(frozenModel(model), encoded, plan)];
   for (const folders of rows) {
     let sum = 0;
-    for (const folder of folders) sum += await lossOf(adapterModel(model, await load(folder)), encoded, plan);
+    for (const folder of folders)
+      sum += await computeLoss(adapterModel(model, await load(folder)), encoded, plan);
     losses.push(sum / folders.length);
   }
   console.error(`measured on ${base.name}`);
@@ -187,7 +188,7 @@ const given = readArguments(HELP, {
   ],
   flags: ["json"],
 });
-const plan = planOf(given);
+const plan = makePlan(given);
 const rows = new Map<string, readonly string[]>();
 if (plan.adapter !== undefined) rows.set("adapter", [plan.adapter]);
 else for (const base of plan.bases) rows.set(base.name, await trainedOn(plan, base));

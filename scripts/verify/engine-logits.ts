@@ -5,7 +5,7 @@ import { headWeight, type LoadedModel } from "#models";
 import { adapterModel, hiddenStates } from "#training";
 
 /** Logits [B · S, V] of rows of equal length. */
-export async function logitsOf(
+export async function computeLogits(
   loaded: LoadedModel,
   adapter: Adapter,
   rows: readonly (readonly number[])[],

@@ -8,9 +8,9 @@ import { z } from "zod";
 import { loadAdapter, methods, saveAdapter } from "#adapters";
 import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
 import { pathExists, readJson, writeSafetensors } from "#files";
-import { geometryOf, type LoadedModel, loadWeights } from "#models";
+import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { logitsOf } from "./engine-logits.ts";
+import { computeLogits } from "./engine-logits.ts";
 
 const ADAPTERS: Readonly<Record<string, object>> = {
   mos: methods.mos.example,
@@ -25,11 +25,11 @@ async function merge(model: string, adapter: string, out: string): Promise<void>
 
 async function writeLogits(folder: string, { base, name }: { base: LoadedModel; name: string }) {
   const adapter = await loadAdapter(join(folder, name), {
-    geometry: geometryOf(base.config),
+    shapes: toLayerShapes(base.config),
     fingerprint: base.fingerprint,
   });
   const tokens = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
-  const logits = await logitsOf(base, adapter, tokens);
+  const logits = await computeLogits(base, adapter, tokens);
   await writeSafetensors(join(folder, `${name}.safetensors`), { logits: { dtype: "F32", ...logits } });
 }
 
@@ -39,7 +39,7 @@ async function exchange(folder: string): Promise<void> {
   for (const [name, settings] of Object.entries(ADAPTERS)) {
     const adapter = join(folder, name);
     const numbers = { seed: 7, deviation: 0.1, only: "zeros" } as const;
-    await saveAdapter(adapter, randomAdapter(settings, geometryOf(base.config), numbers), {
+    await saveAdapter(adapter, randomAdapter(settings, toLayerShapes(base.config), numbers), {
       base: { name: "base", fingerprint: base.fingerprint },
     });
     await exportAdapter({ adapter, model, format: "peft", out: `${adapter}-peft` });

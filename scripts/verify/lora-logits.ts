@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
 import { readJson, writeSafetensors } from "#files";
-import { geometryOf, type LoadedModel, loadWeights } from "#models";
+import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
-import { logitsOf } from "./engine-logits.ts";
+import { computeLogits } from "./engine-logits.ts";
 
 /** A LoRA of unlike settings with random numbers in it. */
 function ownAdapter({ config }: LoadedModel): Adapter {
   const settings = { method: "lora", rank: 4, alpha: 6, targets: ["q_proj", "v_proj", "down_proj"] };
-  return randomAdapter(settings, geometryOf(config), { seed: 1, deviation: 0.1 });
+  return randomAdapter(settings, toLayerShapes(config), { seed: 1, deviation: 0.1 });
 }
 
 const [base, folder] = process.argv.slice(2);
@@ -21,13 +21,13 @@ if (base === undefined || folder === undefined) throw new Error("usage: lora-log
 const loaded = await loadWeights(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 const { config, fingerprint } = loaded;
-const given = await loadAdapter(join(folder, "peft"), { geometry: geometryOf(config), fingerprint });
+const given = await loadAdapter(join(folder, "peft"), { shapes: toLayerShapes(config), fingerprint });
 for (const [name, adapter] of [
   ["ours", given],
   ["own", ownAdapter(loaded)],
 ] as const) {
   await saveAdapter(join(folder, name), adapter, { base: { name: base, fingerprint } });
-  const logits = await logitsOf(loaded, adapter, rows);
+  const logits = await computeLogits(loaded, adapter, rows);
   await writeSafetensors(join(folder, `${name}.safetensors`), { logits: { dtype: "F32", ...logits } });
   console.log(`${name}: ${adapter.tensors.size} tensors, rank ${adapter.config.rank}`);
 }

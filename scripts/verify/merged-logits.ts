@@ -9,8 +9,8 @@ import { z } from "zod";
 import { loadAdapter } from "#adapters";
 import { mergeAdapter } from "#convert";
 import { pathExists, readJson, writeSafetensors } from "#files";
-import { geometryOf, loadModel, loadWeights } from "#models";
-import { logitsOf } from "./engine-logits.ts";
+import { loadModel, loadWeights, toLayerShapes } from "#models";
+import { computeLogits } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);
 if (base === undefined || folder === undefined)
@@ -23,8 +23,8 @@ for (const name of names) {
   const out = join(folder, "merged", name);
   for await (const event of mergeAdapter({ model: base, adapter: path, out, dtype: "float32" }))
     if (event.type === "finish") console.log(`${name}: ${event.bytes} bytes`);
-  const adapter = await loadAdapter(path, { geometry: geometryOf(config), fingerprint });
-  const logits = await logitsOf(loaded, adapter, rows);
+  const adapter = await loadAdapter(path, { shapes: toLayerShapes(config), fingerprint });
+  const logits = await computeLogits(loaded, adapter, rows);
   await writeSafetensors(join(folder, `${name}.safetensors`), { logits: { dtype: "F32", ...logits } });
 }
 if (await pathExists(join(folder, "texts.json"))) {

@@ -41,7 +41,7 @@ const SENTENCES = [
 ];
 
 /** Texts from a few tokens to some hundreds, so that rows read and write at different times. */
-const textOf = (i: number): string =>
+const makeText = (i: number): string =>
   Array.from({ length: 1 + ((i * 5) % 12) }, (_, k) => SENTENCES[(i + k) % SENTENCES.length]).join(" ");
 
 /** The first half of the requests has all adapters in turn; in the second half, some have none. */
@@ -50,11 +50,11 @@ function makeRequests(
   names: readonly string[],
 ): readonly EngineRequest[] {
   const half = Math.ceil(count / 2);
-  const adapterOf = (i: number): string | null =>
+  const pickAdapter = (i: number): string | null =>
     i >= half && i % 3 === 0 ? null : (names[(i < half ? i : i - half + 5) % names.length] ?? null);
   return Array.from({ length: count }, (_, i) => ({
-    prompt: encode(textOf(i % half)),
-    adapter: adapterOf(i),
+    prompt: encode(makeText(i % half)),
+    adapter: pickAdapter(i),
     maxTokens: newTokens,
     sampling: { temperature: 0 },
     ignoreEos: true,
@@ -95,7 +95,7 @@ async function serve(adapters: string, requests: readonly EngineRequest[], rows:
   return { answers, occupancy: decodedTokens / steps, seconds: (performance.now() - start) / 1000 };
 }
 
-const idsOf = (tokens: Answer): string => tokens.map(({ id }) => id).join(" ");
+const joinIds = (tokens: Answer): string => tokens.map(({ id }) => id).join(" ");
 
 /** How much likelier the first token is than the second, there. */
 const gapAt = (tokens: Answer, place: number): number => {
@@ -105,7 +105,7 @@ const gapAt = (tokens: Answer, place: number): number => {
 
 /** Says where two answers part; true if they do not. */
 function compare(request: EngineRequest, together: Answer, alone: Answer): boolean {
-  if (together.length === newTokens && idsOf(together) === idsOf(alone)) return true;
+  if (together.length === newTokens && joinIds(together) === joinIds(alone)) return true;
   const place = alone.findIndex(({ id }, i) => id !== together[i]?.id);
   console.log(
     `${request.adapter ?? "no adapter"}, prompt of ${request.prompt.length}: differs at token ${place} of ` +
@@ -149,7 +149,7 @@ try {
       mean_rows: rounded(together.occupancy, 1),
       largest_logprob_difference: drift(together, alone),
       least_gap: Math.min(...alone.answers.flatMap((tokens) => tokens.map((_, i) => gapAt(tokens, i)))),
-      prompts_whose_adapters_differ: pairs.filter(([one, other]) => idsOf(one) !== idsOf(other)).length,
+      prompts_whose_adapters_differ: pairs.filter(([one, other]) => joinIds(one) !== joinIds(other)).length,
       batch_s: rounded(together.seconds, 1),
       alone_s: rounded(alone.seconds, 1),
     }),

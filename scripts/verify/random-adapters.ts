@@ -4,7 +4,7 @@
 // numbers of this standard deviation (0.1). Prints the names.
 import { join } from "node:path";
 import { METHOD_NAMES, methods, saveAdapter } from "#adapters";
-import { geometryOf, loadWeights } from "#models";
+import { loadWeights, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 
 /** Settings that fit every base of two layers and more whose widths are even; alpha is an unlikely one. */
@@ -29,7 +29,7 @@ const { config, fingerprint, name: model } = await loadWeights(base);
 for (const [name, given] of settings()) {
   if (only !== undefined && only !== name) continue;
   const numbers = { seed: 7, deviation: Number(deviation), only: "zeros" } as const;
-  const adapter = randomAdapter(given, geometryOf(config), numbers);
+  const adapter = randomAdapter(given, toLayerShapes(config), numbers);
   await saveAdapter(join(folder, name), adapter, { base: { name: model, fingerprint } });
   console.log(name);
 }

@@ -1,31 +1,31 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
 import { setImmediate } from "node:timers/promises";
-import { MosError, randomStream, sizeOf } from "#core";
+import { countElements, MosError, randomStream } from "#core";
 import {
   constant,
   type LinearHook,
   leaf,
   lowRankLinear,
   plainLinear,
-  type Site,
+  type TargetModule,
   type Value,
   withBias,
 } from "#graph";
 import type {
-  AdapterGeometry,
   AdapterTensor,
   AdapterTensors,
   Factors,
+  LayerShapes,
   TensorSpec,
   TensorView,
 } from "./method.ts";
 import { uniform } from "./method-parts.ts";
-import { type AdapterConfig, methodOf } from "./methods.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 /** An adapter in memory: its settings, the shape of the base that it fits, and its tensors. */
 export interface Adapter {
   readonly config: AdapterConfig;
-  readonly geometry: AdapterGeometry;
+  readonly shapes: LayerShapes;
   readonly tensors: AdapterTensors;
 }
 
@@ -36,17 +36,17 @@ export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number
 });
 
 /** Numbers drawn or looked at before other work may run: who loads adapters may be answering requests. */
-export const NUMBERS_AT_ONCE = 1 << 16;
+export const CHUNK_SIZE = 1 << 16;
 
-/** What `drawTensor` gives for a seeded tensor, which may be large though the adapter's file is small. */
+/** Data of `drawTensor` for a seeded tensor, which may be large though the adapter's file is small. */
 export async function drawSeeded(
   { name, shape, bound = 1 }: TensorSpec,
   seed: number,
 ): Promise<AdapterTensor> {
   const random = randomStream(seed, name);
-  const data = new Float32Array(sizeOf(shape));
-  for (let begin = 0; begin < data.length; begin += NUMBERS_AT_ONCE) {
-    const count = Math.min(NUMBERS_AT_ONCE, data.length - begin);
+  const data = new Float32Array(countElements(shape));
+  for (let begin = 0; begin < data.length; begin += CHUNK_SIZE) {
+    const count = Math.min(CHUNK_SIZE, data.length - begin);
     data.set(uniform(count, bound)(random), begin);
     await setImmediate();
   }
@@ -60,23 +60,23 @@ export async function drawSeeded(
  * @example
  * const adapter = createAdapter(parseAdapterConfig({ method: "mos", rank: 8, equivalentRank: 2 }), geometry);
  */
-export function createAdapter(config: AdapterConfig, geometry: AdapterGeometry): Adapter {
-  const method = methodOf(config);
-  method.check(geometry);
-  const tensors = method.tensors(geometry).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
-  return { config, geometry, tensors: new Map(tensors) };
+export function createAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
+  const method = bindMethod(config);
+  method.check(shapes);
+  const tensors = method.tensors(shapes).map((spec) => [spec.name, drawTensor(spec, config.seed)] as const);
+  return { config, shapes, tensors: new Map(tensors) };
 }
 
 /** An adapter of this size for plans: its numbers are zeros, only its index tables are drawn. Throws `bad_config`. */
-export function blankAdapter(config: AdapterConfig, geometry: AdapterGeometry): Adapter {
-  const method = methodOf(config);
-  method.check(geometry);
-  const tensors = method.tensors(geometry).map((spec): readonly [string, AdapterTensor] => {
+export function blankAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
+  const method = bindMethod(config);
+  method.check(shapes);
+  const tensors = method.tensors(shapes).map((spec): readonly [string, AdapterTensor] => {
     const { name, shape, dtype } = spec;
     if (dtype === "int32") return [name, drawTensor(spec, config.seed)];
-    return [name, { shape, data: new Float32Array(sizeOf(shape)) }];
+    return [name, { shape, data: new Float32Array(countElements(shape)) }];
   });
-  return { config, geometry, tensors: new Map(tensors) };
+  return { config, shapes, tensors: new Map(tensors) };
 }
 
 /** An adapter as part of a graph. */
@@ -88,16 +88,16 @@ export interface AdapterLeaves {
     { readonly shape: readonly number[]; readonly data: Float32Array }
   >;
   /** The factors of a new graph: call it once for each graph that is built. */
-  readonly factors: () => (site: Site) => Factors | undefined;
+  readonly factors: () => (target: TargetModule) => Factors | undefined;
 }
 
 /** The trained tensors of an adapter become leaves of a graph, the frozen ones constants. */
-export function adapterLeaves({ config, geometry, tensors }: Adapter): AdapterLeaves {
-  const method = methodOf(config);
+export function adapterLeaves({ config, shapes, tensors }: Adapter): AdapterLeaves {
+  const method = bindMethod(config);
   const trainable = new Map<string, Value>();
   const parameters = new Map<string, { readonly shape: readonly number[]; readonly data: Float32Array }>();
   const values = new Map<string, Value>();
-  for (const { name, role } of method.tensors(geometry)) {
+  for (const { name, role } of method.tensors(shapes)) {
     const tensor = tensors.get(name);
     if (!(tensor?.data instanceof Float32Array)) continue;
     const { shape, data } = tensor;
@@ -120,26 +120,26 @@ export function adapterLeaves({ config, geometry, tensors }: Adapter): AdapterLe
       return data;
     },
   };
-  return { trainable, parameters, factors: () => method.factors({ geometry, view }) };
+  return { trainable, parameters, factors: () => method.factors({ shapes, view }) };
 }
 
 /** Where the factors come from, and how they are applied. */
 export interface AdapterHookOptions {
   /** The factors of a site; undefined where the adapter does not touch it. */
-  readonly factors: (site: Site) => Factors | undefined;
+  readonly factors: (target: TargetModule) => Factors | undefined;
   /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */
   readonly merge: boolean;
   /** 0 or 1 / (1 − probability) for each input of the site's branch. */
-  readonly dropoutMask?: (site: Site) => Value;
+  readonly dropoutMask?: (target: TargetModule) => Value;
 }
 
 /** Linear layers with an adapter where it has factors, and as they are elsewhere. */
 export const adapterHook =
   ({ factors, merge, dropoutMask }: AdapterHookOptions): LinearHook =>
-  (x, site, weights) => {
-    const found = factors(site);
-    if (found === undefined) return plainLinear(x, site, weights);
-    const mask = dropoutMask?.(site);
+  (x, target, weights) => {
+    const found = factors(target);
+    if (found === undefined) return plainLinear(x, target, weights);
+    const mask = dropoutMask?.(target);
     return withBias(
       lowRankLinear(x, weights.weight, {
         ...found,

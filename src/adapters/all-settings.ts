@@ -7,7 +7,7 @@ import { DEFAULT_METHOD, METHOD_NAMES, type MethodName, methods } from "./method
 type Users = ReadonlyMap<MethodName, Setting>;
 
 /** Settings by name, with the methods that have each; those of the default method come first. */
-function usersOfSettings(): ReadonlyMap<string, Users> {
+function settingUsers(): ReadonlyMap<string, Users> {
   const users = new Map<string, Map<MethodName, Setting>>();
   for (const method of [DEFAULT_METHOD, ...METHOD_NAMES] as const)
     for (const [name, setting] of Object.entries<Setting>(methods[method].settings))
@@ -17,16 +17,16 @@ function usersOfSettings(): ReadonlyMap<string, Users> {
 }
 
 /** The methods by what a text says of their settings: the first without its methods, as it holds for most. */
-function differences(users: Users, textOf: (setting: Setting) => string): string {
+function differences(users: Users, format: (setting: Setting) => string): string {
   const groups = new Map<string, MethodName[]>();
   for (const [method, setting] of users) {
-    const text = textOf(setting);
+    const text = format(setting);
     groups.set(text, [...(groups.get(text) ?? []), method]);
   }
   return [...groups].map(([text, of], i) => (i === 0 ? text : `${text} for ${of.join(", ")}`)).join("; ");
 }
 
-function scopeOf(users: Users): string {
+function describeScope(users: Users): string {
   const others = METHOD_NAMES.filter((name) => !users.has(name));
   if (others.length === 0) return "";
   return others.length === 1 ? `all but ${others[0]}: ` : `${[...users.keys()].join(", ")}: `;
@@ -42,7 +42,7 @@ function joined(users: Users): Setting {
   const check = different.length === 1 ? first.check : z.union(different);
   return {
     ...first,
-    help: `${scopeOf(users)}${differences(users, ({ help }) => help)}`,
+    help: `${describeScope(users)}${differences(users, ({ help }) => help)}`,
     default: first.kind === "flag" ? first.default : undefined,
     defaultText: differences(users, (setting) => setting.defaultText ?? String(setting.default)),
     check,
@@ -52,5 +52,5 @@ function joined(users: Users): Setting {
 
 /** Every setting of every method by name, but for the seed, which is the run's own. */
 export const adapterSettings: Settings = Object.fromEntries(
-  [...usersOfSettings()].map(([name, users]) => [name, joined(users)]),
+  [...settingUsers()].map(([name, users]) => [name, joined(users)]),
 );

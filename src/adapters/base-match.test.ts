@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkBase, type TrainedOn, trainedOnText, UNKNOWN_TOKENS } from "./base-match.ts";
+import { checkBase, describeTrainedOn, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
 
 const saved = { name: "tiny", fingerprint: "sha256:0123456789abcdef", identity: "sha256:1" };
 test.each<[string, string | undefined, true | undefined]>([
@@ -16,7 +16,7 @@ test.each<[string, string | undefined, true | undefined]>([
 
 test("one line says what differs", () => {
   const { name, fingerprint } = saved;
-  const says = (one: Partial<TrainedOn>): string => trainedOnText({ name, fingerprint, ...one });
+  const says = (one: Partial<TrainedOn>): string => describeTrainedOn({ name, fingerprint, ...one });
   expect(says({ sameNumbers: true, otherTokens: true })).toBe(
     "trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again; used unchanged",
   );

@@ -1,10 +1,10 @@
-// Whether an adapter belongs to a base. An adapter is trained on one file of numbers, but it is used on any quantisation of
+// Compatibility of an adapter with a base. An adapter is trained on one file of numbers, but it is used on any quantisation of
 // the same model: its update is added to weights that differ by rounding alone.
 import { MosError } from "#core";
 import type { SavedBase } from "./folder-config.ts";
 import type { DecoderSettings } from "./method.ts";
 
-/** What a base is known by. */
+/** Identity of a base. */
 export interface BaseMarks {
   /** A digest of its numbers: another quantisation of the same model has another one. */
   readonly fingerprint: string;
@@ -18,13 +18,13 @@ export interface BaseMarks {
 export interface TrainedOn {
   readonly name: string | undefined;
   readonly fingerprint: string;
-  /** Whether the numbers are the same, and only token ids differ; else it is another quantisation. */
+  /** True if the numbers are the same and only token ids differ; otherwise it is another quantisation. */
   readonly sameNumbers?: true;
-  /** Whether some texts had other token ids in training than they have now. */
+  /** True if some texts had other token ids in training than they have now. */
   readonly otherTokens?: true;
 }
 
-/** What the folder of an imported adapter says: nobody knows with which ids it was trained. */
+/** Marker of imported adapters, whose training ids are unknown. */
 export const UNKNOWN_TOKENS = "unknown";
 
 const hasOtherTokens = (saved: string | undefined, actual: string | undefined): boolean =>
@@ -65,7 +65,7 @@ const isClose = (a: unknown, b: unknown): boolean =>
     : a === b;
 
 /** Where two settings differ: the name, with an index in a list, and both values. */
-function differenceOf(
+function findDifference(
   name: string,
   saved: unknown,
   actual: unknown,
@@ -76,7 +76,7 @@ function differenceOf(
   return at < 0 ? undefined : [`${name}[${at}]`, saved[at], actual[at]];
 }
 
-const shown = (value: unknown): string =>
+const describeValue = (value: unknown): string =>
   value === undefined || value === null ? "none" : `${JSON.stringify(value).slice(0, 80)}`;
 
 /**
@@ -92,18 +92,18 @@ export function checkDecoder(
   if (saved === undefined || actual === undefined) return;
   const names = [...new Set([...Object.keys(actual), ...Object.keys(saved)])];
   const found = names
-    .map((key) => differenceOf(key, saved[key] ?? null, actual[key] ?? null))
+    .map((key) => findDifference(key, saved[key] ?? null, actual[key] ?? null))
     .find((one) => one !== undefined);
   if (found === undefined) return;
   const [setting, before, now] = found;
   throw new MosError(
     "bad_adapter",
-    `${folder} was trained on another base: in ${name ?? "the unnamed one"} ${setting} is ${shown(before)}, in this one ${shown(now)}; use the base it was trained on`,
+    `${folder} was trained on another base: in ${name ?? "the unnamed one"} ${setting} is ${describeValue(before)}, in this one ${describeValue(now)}; use the base it was trained on`,
   );
 }
 
 /** The line that says so: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used unchanged". */
-export function trainedOnText({ name, fingerprint, sameNumbers, otherTokens }: TrainedOn): string {
+export function describeTrainedOn({ name, fingerprint, sameNumbers, otherTokens }: TrainedOn): string {
   const numbers = `trained on another quantisation of the same model: ${name ?? "unnamed"} (${short(fingerprint)})`;
   const said = [...(sameNumbers ? [] : [numbers]), ...(otherTokens ? [OTHER_TOKENS] : [])];
   return `${said.join("; ")}; used unchanged`;

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { budget } from "./budget.ts";
-import type { AdapterGeometry } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import { parseAdapterConfig } from "./methods.ts";
 
 const llama = (size: { layers: number; hidden: number; keyValue: number; inner: number }) => {
   const { layers, hidden, keyValue, inner } = size;
-  const geometry: AdapterGeometry = {
+  const shapes: LayerShapes = {
     layers,
     widths: {
       q_proj: { in: hidden, out: hidden },
@@ -17,7 +17,7 @@ const llama = (size: { layers: number; hidden: number; keyValue: number; inner: 
       down_proj: { in: inner, out: hidden },
     },
   };
-  return geometry;
+  return shapes;
 };
 const llama2 = llama({ layers: 32, hidden: 4096, keyValue: 4096, inner: 11008 });
 const llama3 = llama({ layers: 32, hidden: 4096, keyValue: 1024, inner: 14336 });

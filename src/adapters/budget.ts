@@ -1,9 +1,9 @@
-import { sizeOf } from "#core";
-import type { AdapterGeometry, TensorSpec } from "./method.ts";
-import { widthsOf } from "./method-parts.ts";
-import { type AdapterConfig, methodOf } from "./methods.ts";
+import { countElements } from "#core";
+import type { LayerShapes, TensorSpec } from "./method.ts";
+import { targetWidths } from "./method-parts.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
 
-/** What an adapter costs, before it exists. */
+/** Cost of an adapter, before it exists. */
 export interface Budget {
   /** Trained numbers. */
   readonly trainable: number;
@@ -25,30 +25,30 @@ export interface Budget {
 }
 
 const count = (specs: readonly TensorSpec[], role: TensorSpec["role"]): number =>
-  specs.filter((spec) => spec.role === role).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  specs.filter((spec) => spec.role === role).reduce((sum, { shape }) => sum + countElements(shape), 0);
 
-const bytesOf = (trainable: number, frozen: number) => ({
+const bytesByDtype = (trainable: number, frozen: number) => ({
   float32: 4 * (trainable + frozen),
   bfloat16: 2 * trainable + 4 * frozen,
   int8: trainable + 4 * frozen,
 });
 
 /** Counted from the tensors that training would create, so that it cannot disagree with them. Throws `bad_config`. */
-export function budget(config: AdapterConfig, geometry: AdapterGeometry): Budget {
-  const method = methodOf(config);
-  method.check(geometry);
-  const specs = method.tensors(geometry);
+export function budget(config: AdapterConfig, shapes: LayerShapes): Budget {
+  const method = bindMethod(config);
+  method.check(shapes);
+  const specs = method.tensors(shapes);
   const trainable = count(specs, "trainable");
   const [frozen, seeded] = [count(specs, "frozen"), count(specs, "seeded")];
-  const widths = config.targets.map((name) => widthsOf(geometry, name));
-  const perRank = geometry.layers * widths.reduce((sum, { in: width, out }) => sum + width + out, 0);
+  const widths = config.targets.map((name) => targetWidths(shapes, name));
+  const perRank = shapes.layers * widths.reduce((sum, { in: width, out }) => sum + width + out, 0);
   const loraTrainable = config.rank * perRank;
   return {
     trainable,
     frozen,
     seeded,
-    bytes: bytesOf(trainable, frozen),
-    lora: { trainable: loraTrainable, bytes: bytesOf(loraTrainable, 0) },
+    bytes: bytesByDtype(trainable, frozen),
+    lora: { trainable: loraTrainable, bytes: bytesByDtype(loraTrainable, 0) },
     ratio: trainable / loraTrainable,
     equivalentRank: trainable / perRank,
   };

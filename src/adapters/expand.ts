@@ -5,8 +5,8 @@ import {
   type HostTensor,
   LINEAR_NAMES,
   matmul,
-  type Site,
-  siteKey,
+  moduleKey,
+  type TargetModule,
   type Value,
 } from "#graph";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
@@ -25,17 +25,17 @@ export interface ExpandedFactors {
   readonly scale: number;
 }
 
-/** A whole adapter as factors, by `siteKey`; sites that it does not touch are missing. */
+/** A whole adapter as factors, by `moduleKey`; sites that it does not touch are missing. */
 export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
 
-const sites = ({ geometry: { layers } }: Adapter): readonly Site[] =>
+const listTargets = ({ shapes: { layers } }: Adapter): readonly TargetModule[] =>
   Array.from({ length: layers }, (_, layer) => LINEAR_NAMES.map((linear) => ({ layer, linear }))).flat();
 
 const floats = (array: HostArray | undefined): Float32Array =>
   array?.data instanceof Float32Array ? array.data : new Float32Array(0);
 
 /**
- * The adapter as a plain LoRA, by `siteKey`: exact, because routing does not depend on the input. Computed on this
+ * The adapter as a plain LoRA, by `moduleKey`: exact, because routing does not depend on the input. Computed on this
  * thread. The arrays may be the adapter's own or be shared between sites: they are for reading.
  */
 export function expandOnHost(adapter: Adapter): FactorMap {
@@ -43,10 +43,10 @@ export function expandOnHost(adapter: Adapter): FactorMap {
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
   const scales = new Map<string, { readonly rank: number; readonly scale: number }>();
-  for (const site of sites(adapter)) {
-    const found = factors(site);
+  for (const target of listTargets(adapter)) {
+    const found = factors(target);
     if (found === undefined) continue;
-    const key = siteKey(site);
+    const key = moduleKey(target);
     outputs[`a.${key}`] = found.a;
     outputs[`b.${key}`] = found.b;
     scales.set(key, { rank: found.a.shape[0] as number, scale: found.scale });
@@ -71,9 +71,9 @@ export async function expandFactors(adapter: Adapter): Promise<FactorMap> {
 }
 
 /** scale · B A of one site, [out, in]; undefined where the adapter does not touch it. */
-export async function deltaOf(adapter: Adapter, site: Site): Promise<HostTensor | undefined> {
+export async function computeDelta(adapter: Adapter, target: TargetModule): Promise<HostTensor | undefined> {
   const leaves = adapterLeaves(adapter);
-  const found = leaves.factors()(site);
+  const found = leaves.factors()(target);
   if (found === undefined) return undefined;
   await using program = await compile({
     delta: matmul(found.b, found.a, { transposeA: true, alpha: found.scale }),

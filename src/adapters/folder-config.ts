@@ -7,10 +7,10 @@ import type { Adapter } from "./adapter.ts";
 import type { DecoderSettings } from "./method.ts";
 import {
   type AdapterConfig,
-  anyOf,
+  bindFolderMethod,
+  bindMethod,
+  joinNames,
   METHOD_NAMES,
-  methodOf,
-  methodOfFolder,
   methods,
   parseAdapterConfig,
 } from "./methods.ts";
@@ -29,7 +29,7 @@ export interface AdapterBase {
   readonly tokens?: string | undefined;
 }
 
-/** What every adapter_config.json says. */
+/** Fields of every adapter_config.json. */
 interface CommonFields {
   readonly peftType: string;
   readonly baseName: string;
@@ -52,29 +52,29 @@ export const commonFields = ({ peftType, baseName, rank, dropout, targets }: Com
 
 /** The fields of an adapter of this package. */
 export function writeFields(
-  { config, geometry }: Adapter,
+  { config, shapes }: Adapter,
   base: AdapterBase,
 ): Readonly<Record<string, unknown>> {
-  const method = methodOf(config);
+  const method = bindMethod(config);
   return {
     ...commonFields({ ...config, peftType: method.peftType, baseName: base.name }),
     base_fingerprint: base.fingerprint,
     ...(base.identity === undefined ? {} : { base_identity: base.identity }),
     ...(base.tokens === undefined ? {} : { base_tokens: base.tokens }),
-    ...(geometry.decoder === undefined ? {} : { base_decoder: geometry.decoder }),
+    ...(shapes.decoder === undefined ? {} : { base_decoder: shapes.decoder }),
     ...method.fields(),
     seed: config.seed,
     format: FORMAT,
   };
 }
 
-/** What the base computes beside its weights. */
+/** Settings of the base's decoder. */
 const decoderFields = z.record(z.string(), z.union([z.string(), z.number(), z.null(), z.array(z.number())]));
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const numbersByModule = z.record(z.string(), z.number()).nullish();
 
-/** What any adapter_config.json has, ours or PEFT's; other fields are kept for the method. */
+/** Fields of any adapter_config.json, ours or PEFT's; other fields are kept for the method. */
 export const savedFields = z.looseObject({
   peft_type: z.string(),
   base_model_name_or_path: z.string().nullish(),
@@ -98,7 +98,7 @@ export const savedFields = z.looseObject({
 });
 export type SavedFields = z.output<typeof savedFields>;
 
-/** What an adapter's folder says about the model that it was made for. */
+/** The base model recorded in an adapter's folder. */
 export interface SavedBase {
   readonly name: string | undefined;
   /** Undefined for a plain LoRA of PEFT, which knows no such thing. */
@@ -221,11 +221,11 @@ function readTargets(given: SavedFields["target_modules"], where: string): reado
 
 /** The settings of an adapter_config.json. Throws `unsupported` or `bad_adapter`. */
 export function readFields(fields: SavedFields, where: string): AdapterConfig {
-  const method = methodOfFolder(fields.peft_type);
+  const method = bindFolderMethod(fields.peft_type);
   if (method === undefined)
     throw new MosError(
       "unsupported",
-      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; it can be ${anyOf(METHOD_NAMES.map((name) => methods[name].folder.peftType))}`,
+      `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; it can be ${joinNames(METHOD_NAMES.map((name) => methods[name].folder.peftType))}`,
     );
   refuseOptions(fields, { where, isImport: false });
   const own = Object.entries(method.settings);

@@ -26,9 +26,9 @@ export const ADAPTER_CONFIG = "adapter_config.json";
 export const ADAPTER_TENSORS = "adapter_model.safetensors";
 
 /** Bytes of an adapter_config.json: few enough to be parsed at once, and more than one that names each layer of a large model. */
-export const LARGEST_CONFIG = 1 << 18;
+export const MAX_CONFIG_BYTES = 1 << 18;
 /** The same for entries of a list or an object in it. */
-const MOST_ENTRIES = 2_000;
+const MAX_ENTRIES = 2_000;
 
 /** The fields of adapter_config.json, and the tensors by their names in adapter_model.safetensors. */
 interface FolderContent {
@@ -55,18 +55,18 @@ export interface FolderVersion {
 }
 
 /** Changes whenever the file does; needs no reading. */
-const stampOf = ({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
+const formatStamp = ({ ino, size, mtimeNs, ctimeNs }: BigIntStats): string =>
   `${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 
-function versionOf(config: BigIntStats, tensors: BigIntStats | undefined): FolderVersion {
+function toVersion(config: BigIntStats, tensors: BigIntStats | undefined): FolderVersion {
   const newest = Math.max(Number(config.mtimeMs), Number(tensors?.mtimeMs ?? 0));
   return {
-    text: `${stampOf(config)} ${tensors === undefined ? "" : stampOf(tensors)}`,
+    text: `${formatStamp(config)} ${tensors === undefined ? "" : formatStamp(tensors)}`,
     changedAt: newest / 1000,
   };
 }
 
-async function statOf(path: string): Promise<BigIntStats | undefined> {
+async function statFile(path: string): Promise<BigIntStats | undefined> {
   try {
     return await stat(path, { bigint: true });
   } catch (error) {
@@ -79,19 +79,19 @@ async function statOf(path: string): Promise<BigIntStats | undefined> {
 /** The version of an adapter's folder; undefined where there is no adapter. */
 export async function folderVersion(folder: string): Promise<FolderVersion | undefined> {
   const [config, tensors] = await Promise.all([
-    statOf(join(folder, ADAPTER_CONFIG)),
-    statOf(join(folder, ADAPTER_TENSORS)),
+    statFile(join(folder, ADAPTER_CONFIG)),
+    statFile(join(folder, ADAPTER_TENSORS)),
   ]);
-  return config === undefined ? undefined : versionOf(config, tensors);
+  return config === undefined ? undefined : toVersion(config, tensors);
 }
 
 /** Hashed a piece at a time, on the threads of Web Crypto, so that the event loop is not blocked. */
-const PIECE = 1 << 22;
+const CHUNK_BYTES = 1 << 22;
 
 /** SHA-256 over the settings and the digests of the tensors' pieces of 4 MiB. */
 export async function contentDigest(config: Uint8Array, tensors: ByteSource): Promise<string> {
   const hash = createHash("sha256").update(`${config.length} ${tensors.size}\n`).update(config);
-  const buffer = new Uint8Array(Math.min(PIECE, tensors.size));
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, tensors.size));
   for (let done = 0; done < tensors.size; done += buffer.length) {
     const piece = buffer.subarray(0, Math.min(buffer.length, tensors.size - done));
     await tensors.read(piece, done);
@@ -107,8 +107,8 @@ const noAdapter = (folder: string): MosError =>
 function refuseLong(value: unknown, where: string): void {
   if (typeof value !== "object" || value === null) return;
   const { length } = Object.keys(value);
-  if (length > MOST_ENTRIES)
-    throw new MosError("bad_adapter", `${where} has ${length} entries; at most ${MOST_ENTRIES} are read`);
+  if (length > MAX_ENTRIES)
+    throw new MosError("bad_adapter", `${where} has ${length} entries; at most ${MAX_ENTRIES} are read`);
 }
 
 /** The fields of an adapter_config.json, which messages call `where`. Throws `bad_adapter`. */
@@ -129,7 +129,7 @@ export async function readAdapterBase(folder: string): Promise<SavedBase> {
   await restoreFolder(folder);
   const where = join(folder, ADAPTER_CONFIG);
   if (!(await pathExists(where))) throw noAdapter(folder);
-  const bytes = await readBytes(where, { code: "bad_adapter", maximumBytes: LARGEST_CONFIG });
+  const bytes = await readBytes(where, { code: "bad_adapter", maximumBytes: MAX_CONFIG_BYTES });
   return savedBase(parseFields(bytes, where));
 }
 
@@ -174,10 +174,10 @@ export async function openFiles(folder: string): Promise<FolderFiles> {
     throw storageError(error, folder);
   });
   await using config = await openFile(real, folder, ADAPTER_CONFIG);
-  if (config.size > LARGEST_CONFIG)
+  if (config.size > MAX_CONFIG_BYTES)
     throw new MosError(
       "bad_adapter",
-      `${config.path}: ${config.size} bytes are too many; at most ${LARGEST_CONFIG} are read`,
+      `${config.path}: ${config.size} bytes are too many; at most ${MAX_CONFIG_BYTES} are read`,
     );
   const tensors = await openTensors(real, folder);
   try {
@@ -185,7 +185,7 @@ export async function openFiles(folder: string): Promise<FolderFiles> {
       await config.handle.stat({ bigint: true }),
       await tensors.handle.stat({ bigint: true }),
     ] as const;
-    return { config: await readAll(config), tensors, version: versionOf(...stats) };
+    return { config: await readAll(config), tensors, version: toVersion(...stats) };
   } catch (error) {
     await tensors[Symbol.asyncDispose]();
     throw error;

@@ -16,10 +16,10 @@ import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
 import { loadAdapter, saveAdapter, writeAdapterFiles } from "./folder.ts";
-import type { AdapterGeometry } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
-const geometry: AdapterGeometry = {
+const shapes: LayerShapes = {
   layers: 2,
   widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } },
 };
@@ -44,7 +44,7 @@ const SCALED = { method: "random-scaling", rank: 4, targets: ["q_proj", "v_proj"
 const LORA = { method: "lora", rank: 2, targets: ["q_proj", "v_proj"] } as const satisfies AdapterConfigInput;
 
 /** An adapter whose numbers are all random. */
-const trained = (settings: AdapterConfigInput, shape = geometry): Adapter =>
+const trained = (settings: AdapterConfigInput, shape = shapes): Adapter =>
   randomAdapter(settings, shape, { seed: 9 });
 
 let folder = "";
@@ -55,7 +55,7 @@ afterEach(() => rm(join(folder, ".."), { recursive: true, force: true }));
 
 const save = (settings: AdapterConfigInput): Promise<void> =>
   saveAdapter(folder, trained(settings), { base });
-const load = (): Promise<Adapter> => loadAdapter(folder, { geometry, fingerprint: base.fingerprint });
+const load = (): Promise<Adapter> => loadAdapter(folder, { shapes, fingerprint: base.fingerprint });
 
 async function editConfig(fields: Readonly<Record<string, unknown>>): Promise<void> {
   const path = join(folder, CONFIG);
@@ -188,7 +188,7 @@ describe("adapter_config.json", () => {
     const settings = { method: "vera", rank: 3, seed: 7, targets: ["q_proj", "v_proj"] } as const;
     await save(settings);
     expect((await load()).tensors.get("q_proj.A")).toEqual(
-      createAdapter(parseAdapterConfig(settings), geometry).tensors.get("q_proj.A"),
+      createAdapter(parseAdapterConfig(settings), shapes).tensors.get("q_proj.A"),
     );
     await editConfig({ seed: undefined });
     await expectRefusal(
@@ -283,19 +283,19 @@ describe("adapter_model.safetensors", () => {
   test("was made for a base of other widths, or of more layers", async () => {
     await saveAdapter(
       folder,
-      trained(MOS, { ...geometry, widths: { q_proj: { in: 16, out: 8 }, v_proj: { in: 16, out: 4 } } }),
+      trained(MOS, { ...shapes, widths: { q_proj: { in: 16, out: 8 }, v_proj: { in: 16, out: 4 } } }),
       { base },
     );
     await expectRefusal(
       "bad_adapter",
       "MODEL: tensor base_model.model.q_proj.A_pool has shape [8, 8], this base and these settings need [8, 4]",
     );
-    await saveAdapter(folder, trained(MOS, { ...geometry, layers: 3 }), { base });
+    await saveAdapter(folder, trained(MOS, { ...shapes, layers: 3 }), { base });
     await expectRefusal(
       "bad_adapter",
       "MODEL: tensor base_model.model.q_proj.A_pool has shape [12, 4], this base and these settings need [8, 4]",
     );
-    await saveAdapter(folder, trained(LORA, { ...geometry, layers: 3 }), { base });
+    await saveAdapter(folder, trained(LORA, { ...shapes, layers: 3 }), { base });
     await expectRefusal(
       "bad_adapter",
       "MODEL: tensor base_model.model.model.layers.2.self_attn.q_proj.lora_A.weight is not part of such an adapter",
@@ -529,7 +529,7 @@ describe("a LoRA as PEFT saves it", () => {
   ])("loads, with targets as %s", async (_, target_modules) => {
     await save(LORA);
     await editConfig({ ...plain, target_modules });
-    const adapter = await loadAdapter(folder, { geometry, fingerprint: "any" });
+    const adapter = await loadAdapter(folder, { shapes, fingerprint: "any" });
     expect(adapter.config).toEqual(parseAdapterConfig({ ...LORA }));
     expect(adapter.tensors).toEqual(trained(LORA).tensors);
   });
@@ -537,7 +537,7 @@ describe("a LoRA as PEFT saves it", () => {
   test.each([false, "gaussian", "orthogonal", "eva", "mica"])("loads what began as %s", async (start) => {
     await save(LORA);
     await editConfig({ ...plain, init_lora_weights: start });
-    const adapter = await loadAdapter(folder, { geometry, fingerprint: "any" });
+    const adapter = await loadAdapter(folder, { shapes, fingerprint: "any" });
     expect(adapter.tensors).toEqual(trained(LORA).tensors);
   });
 
@@ -548,7 +548,7 @@ describe("a LoRA as PEFT saves it", () => {
       for (const [name, { shape, data }] of tensors)
         tensors.set(name, { dtype: "BF16", shape, data: Float32Array.from(data) });
     });
-    const adapter = await loadAdapter(folder, { geometry, fingerprint: "any" });
+    const adapter = await loadAdapter(folder, { shapes, fingerprint: "any" });
     for (const [name, { data }] of trained(LORA).tensors)
       adapter.tensors.get(name)!.data.forEach((value, i) => {
         expect(Math.abs(value - data[i]!)).toBeLessThanOrEqual(Math.abs(data[i]!) / 256);

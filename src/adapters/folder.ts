@@ -1,7 +1,7 @@
 // An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import {
   bytesInMemory,
   openSafetensors,
@@ -10,7 +10,7 @@ import {
   type WritableTensor,
   writeFolderAtomic,
 } from "#files";
-import { type Adapter, drawSeeded, NUMBERS_AT_ONCE } from "./adapter.ts";
+import { type Adapter, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
 import { type BaseMarks, checkBase, checkDecoder, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
@@ -30,9 +30,9 @@ import {
   readAll,
   writeFolderFiles,
 } from "./folder-files.ts";
-import { inferGeometry } from "./infer-geometry.ts";
-import type { AdapterGeometry, AdapterTensor, AdapterTensors, TensorSpec } from "./method.ts";
-import { type AdapterConfig, methodOf } from "./methods.ts";
+import { inferShapes } from "./infer-geometry.ts";
+import type { AdapterTensor, AdapterTensors, LayerShapes, TensorSpec } from "./method.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 // Writing
 
@@ -46,10 +46,10 @@ export async function writeAdapterFiles(
   adapter: Adapter,
   { base }: { readonly base: AdapterBase },
 ): Promise<void> {
-  const method = methodOf(adapter.config);
+  const method = bindMethod(adapter.config);
   const named = new Map<string, WritableTensor>();
   const seeded = new Set(
-    method.tensors(adapter.geometry).flatMap(({ name, role }) => (role === "seeded" ? [name] : [])),
+    method.tensors(adapter.shapes).flatMap(({ name, role }) => (role === "seeded" ? [name] : [])),
   );
   for (const [name, { shape, data }] of adapter.tensors) {
     if (seeded.has(name)) continue;
@@ -74,21 +74,21 @@ export const saveAdapter = (
 
 // Opening
 
-/** What an adapter is checked against. */
+/** Options of loading an adapter. */
 export interface LoadAdapterOptions {
-  readonly geometry: AdapterGeometry;
-  /** Of the base that the adapter is to be used with; undefined where only the adapter itself matters. */
+  readonly shapes: LayerShapes;
+  /** Fingerprint of the base that the adapter is to be used with; undefined if only the adapter itself matters. */
   readonly fingerprint: string | undefined;
-  /** Of that base, which its other quantisations share. */
+  /** Identity of that base, which its other quantisations share. */
   readonly identity?: string | undefined;
-  /** How its tokenizer turns text into ids; left out, that is not compared. */
+  /** Digest of its tokenizer; not compared if left out. */
   readonly tokens?: BaseMarks["tokens"];
 }
 
 /** An adapter whose settings and tensors' names and shapes were checked, and whose numbers were not read yet. */
 export interface CheckedAdapter {
   readonly config: AdapterConfig;
-  /** Where it was trained on another quantisation of the base, or with other token ids. */
+  /** Set if it was trained on another quantisation of the base, or with other token ids. */
   readonly trainedOn: TrainedOn | undefined;
   /**
    * Reads the tensors. `draw` may give seeded tensors that exist already.
@@ -106,11 +106,11 @@ export interface AdapterFolder extends AsyncDisposable {
   readonly version: FolderVersion;
   /** SHA-256 of the content of both files. */
   digest(): Promise<string>;
-  /** What its adapter_config.json says, ours or PEFT's. Throws `bad_adapter`. */
+  /** Fields of its adapter_config.json, ours or PEFT's. Throws `bad_adapter`. */
   fields(): SavedFields;
   /** Its tensors, as long as the folder is open. Throws `bad_adapter`, `unsupported`. */
   tensors(): Promise<SafetensorsFile>;
-  /** Whether the folder still holds these two files, which shows that they belong together. */
+  /** Tests whether the folder still holds these two files, which shows that they belong together. */
   isCurrent(): Promise<boolean>;
   /**
    * Checks the settings and the header of the tensors against a base.
@@ -119,16 +119,16 @@ export interface AdapterFolder extends AsyncDisposable {
    */
   check(options: LoadAdapterOptions): Promise<CheckedAdapter>;
   /** The shape of the base that the adapter fits. Throws `bad_option` where its tensors do not determine it. */
-  geometry(): Promise<AdapterGeometry>;
+  shapes(): Promise<LayerShapes>;
   /**
-   * What the folder alone says: settings, base, and how many numbers were trained or drawn.
+   * Describes the adapter by its folder alone: settings, base, and numbers of trained and drawn parameters.
    *
    * @throws MosError `bad_adapter`, `unsupported`.
    */
   describe(): Promise<AdapterDescription>;
 }
 
-/** What an adapter's folder says about it. */
+/** Description of an adapter by its folder. */
 export interface AdapterDescription {
   readonly config: AdapterConfig;
   readonly base: SavedBase;
@@ -168,10 +168,10 @@ export async function openAdapterFolder(
       tensors: open,
       digest: () => contentDigest(config, source),
       isCurrent: async () => (await folderVersion(folder))?.text === version.text,
-      geometry: async () => {
+      shapes: async () => {
         const settings = readFields(fields(), where);
         const shapes = [...(await open()).tensors].map(([name, { shape }]) => [name, shape] as const);
-        return inferGeometry(settings, new Map(shapes));
+        return inferShapes(settings, new Map(shapes));
       },
       describe: async () => {
         const said = fields();
@@ -179,7 +179,7 @@ export async function openAdapterFolder(
         return {
           config: readFields(said, where),
           base: savedBase(said),
-          parameters: floats.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
+          parameters: floats.reduce((sum, { shape }) => sum + countElements(shape), 0),
         };
       },
       check: async (options) => checkAdapter({ folder, where, fields: fields() }, await open(), options),
@@ -226,10 +226,10 @@ async function loadOnce(folder: string, options: LoadAdapterOptions): Promise<Ad
  *
  * @throws MosError `bad_option` where its tensors do not determine it, and what loading an adapter throws.
  */
-export async function readGeometry(folder: string): Promise<AdapterGeometry> {
+export async function readShapes(folder: string): Promise<LayerShapes> {
   await restoreFolder(folder);
   await using opened = await openAdapterFolder(folder);
-  return await opened.geometry();
+  return await opened.shapes();
 }
 
 // Checking
@@ -244,23 +244,23 @@ interface SavedSettings {
 /** The settings, which fit the base. Throws `bad_adapter`, `unsupported`. */
 function readSettings(
   { folder, where, fields }: SavedSettings,
-  { geometry, fingerprint, identity, tokens }: LoadAdapterOptions,
+  { shapes, fingerprint, identity, tokens }: LoadAdapterOptions,
 ): Pick<CheckedAdapter, "config" | "trainedOn"> {
   const config = readFields(fields, where);
   const trainedOn =
     fingerprint === undefined
       ? undefined
       : checkBase(folder, savedBase(fields), { fingerprint, identity, tokens });
-  checkDecoder(folder, savedBase(fields), geometry.decoder);
-  const method = methodOf(config);
+  checkDecoder(folder, savedBase(fields), shapes.decoder);
+  const method = bindMethod(config);
   try {
-    method.check(geometry);
+    method.check(shapes);
   } catch (cause) {
     throw cause instanceof MosError
       ? new MosError("bad_adapter", `${where}: ${cause.message}`, { cause })
       : cause;
   }
-  if (fields.seed === undefined && method.tensors(geometry).some(({ role }) => role === "seeded"))
+  if (fields.seed === undefined && method.tensors(shapes).some(({ role }) => role === "seeded"))
     throw new MosError(
       "bad_adapter",
       `${where}: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again`,
@@ -294,10 +294,10 @@ function checkAdapter(
   file: SafetensorsFile,
   options: LoadAdapterOptions,
 ): CheckedAdapter {
-  const { geometry } = options;
+  const { shapes } = options;
   const { config, trainedOn } = readSettings(saved, options);
-  const method = methodOf(config);
-  const specs = method.tensors(geometry);
+  const method = bindMethod(config);
+  const specs = method.tensors(shapes);
   const kept = specs.filter(({ role }) => role !== "seeded");
   checkTensors(file, new Map(kept.map((spec) => [method.tensorName(spec.name), spec])));
   return {
@@ -312,7 +312,7 @@ function checkAdapter(
             : await readTensor(file, { spec, name: method.tensorName(spec.name), before: tensors });
         tensors.set(spec.name, content);
       }
-      return { config, geometry, tensors };
+      return { config, shapes, tensors };
     },
   };
 }
@@ -329,8 +329,8 @@ const TOO_LARGE = 1e18;
 
 /** The place of the first number that an adapter cannot have. */
 async function findUnusable(data: Float32Array): Promise<number | undefined> {
-  for (let begin = 0; begin < data.length; begin += NUMBERS_AT_ONCE) {
-    const part = data.subarray(begin, begin + NUMBERS_AT_ONCE);
+  for (let begin = 0; begin < data.length; begin += CHUNK_SIZE) {
+    const part = data.subarray(begin, begin + CHUNK_SIZE);
     const found = part.findIndex((x) => !(Math.abs(x) < TOO_LARGE));
     if (found >= 0) return begin + found;
     if (begin > 0) await setImmediate();

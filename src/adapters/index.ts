@@ -12,14 +12,14 @@ export {
   type BaseMarks,
   checkBase,
   checkDecoder,
+  describeTrainedOn,
   OTHER_TOKENS,
   type TrainedOn,
-  trainedOnText,
   UNKNOWN_TOKENS,
 } from "./base-match.ts";
 export { type Budget, budget } from "./budget.ts";
 export {
-  deltaOf,
+  computeDelta,
   type ExpandedFactors,
   expandFactors,
   expandOnHost,
@@ -47,7 +47,7 @@ export {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
   folderVersion,
-  LARGEST_CONFIG,
+  MAX_CONFIG_BYTES,
   readAdapterBase,
   writeFolderFiles,
 } from "./folder-files.ts";
@@ -55,9 +55,9 @@ export {
 export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect-folder.ts";
 export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./list.ts";
 export type {
-  AdapterGeometry,
   AdapterTensor,
   Factors,
+  LayerShapes,
   TensorSpec,
   Widths,
 } from "./method.ts";
@@ -65,13 +65,13 @@ export { shardCounts } from "./method-parts.ts";
 export {
   type AdapterConfig,
   type AdapterConfigInput,
+  bindMethod,
   DEFAULT_METHOD,
+  findProblem,
   METHOD_NAMES,
   type MethodName,
-  methodOf,
   methods,
   parseAdapterConfig,
-  problemOf,
 } from "./methods.ts";
 export {
   FLEETS,
@@ -88,22 +88,22 @@ export {
 export { alphaSetting, commonSettings } from "./settings.ts";
 export {
   ADAPTER_FILES,
-  adapterInUse,
   BEST,
   CHECKPOINTS,
+  explainMissingAdapter,
   type FoundAdapter,
   findAdapter,
-  forgetVersions,
-  keptVersions,
+  isAdapterInUse,
+  listVersions,
   RETRAINING,
   type RolledBack,
   RUN_FILES,
   RUN_METRICS,
   RUN_RECORD,
   RUN_TENSORBOARD,
+  removeVersions,
   replaceAdapter,
   retrainingFolder,
   rollBack,
   unfinishedText,
-  whyNoAdapter,
 } from "./versions.ts";

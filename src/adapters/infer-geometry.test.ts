@@ -1,15 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LINEAR_NAMES } from "#graph";
-import { inferGeometry } from "./infer-geometry.ts";
-import type { AdapterGeometry } from "./method.ts";
-import { type AdapterConfig, METHOD_NAMES, methodOf, methods } from "./methods.ts";
+import { inferShapes } from "./infer-geometry.ts";
+import type { LayerShapes } from "./method.ts";
+import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./methods.ts";
 
 const width = fc.integer({ min: 1, max: 40 }).map((n) => 12 * n);
 /** Bases of one hidden width, as decoders are. */
 const bases = fc
   .record({ layers: fc.integer({ min: 2, max: 9 }), hidden: width, keyValue: width, inner: width })
-  .map(({ layers, hidden, keyValue, inner }): AdapterGeometry => {
+  .map(({ layers, hidden, keyValue, inner }): LayerShapes => {
     const [up, down] = [
       { in: hidden, out: inner },
       { in: inner, out: hidden },
@@ -33,10 +33,10 @@ const bases = fc
   });
 const targets = fc.subarray([...LINEAR_NAMES], { minLength: 1 });
 
-function shapesOf(config: AdapterConfig, geometry: AdapterGeometry) {
-  const { tensors, tensorName } = methodOf(config);
+function listShapes(config: AdapterConfig, shapes: LayerShapes) {
+  const { tensors, tensorName } = bindMethod(config);
   return new Map(
-    tensors(geometry)
+    tensors(shapes)
       .filter(({ role }) => role !== "seeded")
       .map(({ name, shape }) => [tensorName(name), shape] as const),
   );
@@ -46,20 +46,20 @@ describe.each(METHOD_NAMES)("%s", (method) => {
   test("its tensors tell the base that they were made for, or nothing", () => {
     let told = 0;
     fc.assert(
-      fc.property(bases, targets, (geometry, names) => {
+      fc.property(bases, targets, (shapes, names) => {
         const { example, schema } = methods[method];
         const chosen = schema.safeParse({ ...example, targets: names });
         const config: AdapterConfig = chosen.success ? chosen.data : example;
-        let found: AdapterGeometry;
+        let found: LayerShapes;
         try {
-          found = inferGeometry(config, shapesOf(config, geometry));
+          found = inferShapes(config, listShapes(config, shapes));
         } catch (error) {
           expect(error).toMatchObject({ code: "bad_option" });
           return;
         }
         told++;
-        expect(found.layers).toBe(geometry.layers);
-        for (const name of config.targets) expect(found.widths[name]).toEqual(geometry.widths[name]);
+        expect(found.layers).toBe(shapes.layers);
+        for (const name of config.targets) expect(found.widths[name]).toEqual(shapes.widths[name]);
       }),
       { numRuns: 12 },
     );
@@ -69,11 +69,11 @@ describe.each(METHOD_NAMES)("%s", (method) => {
 
 test("tensors that fit no base give no geometry", () => {
   const config = methods.lora.schema.parse({ method: "lora", targets: ["q_proj"] });
-  const shapes = shapesOf(config, { layers: 2, widths: { q_proj: { in: 8, out: 8 } } });
-  expect(inferGeometry(config, shapes).layers).toBe(2);
+  const shapes = listShapes(config, { layers: 2, widths: { q_proj: { in: 8, out: 8 } } });
+  expect(inferShapes(config, shapes).layers).toBe(2);
   shapes.delete("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
   for (const broken of [shapes, new Map()])
-    expect(() => inferGeometry(config, broken)).toThrowError(
+    expect(() => inferShapes(config, broken)).toThrowError(
       "the tensors of this lora adapter do not tell how many layers its base has, or how wide they are; give --model too",
     );
 });

@@ -2,8 +2,8 @@
 // make tensors of exactly these names and shapes.
 import { MosError } from "#core";
 import type { LinearName } from "#graph";
-import type { AdapterGeometry, Widths } from "./method.ts";
-import { type AdapterConfig, methodOf } from "./methods.ts";
+import type { LayerShapes, Widths } from "./method.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 type Shapes = ReadonlyMap<string, readonly number[]>;
 
@@ -12,12 +12,12 @@ const MAX_LAYERS = 512;
 const PROBE = 2 ** 16 * 3 * 5 * 7;
 
 /** Names and shapes of the tensors that would be saved. Methods may refuse a geometry. */
-function shapesFor(config: AdapterConfig, geometry: AdapterGeometry): Shapes | undefined {
-  const method = methodOf(config);
+function shapesFor(config: AdapterConfig, shapes: LayerShapes): Shapes | undefined {
+  const method = bindMethod(config);
   try {
     return new Map(
       method
-        .tensors(geometry)
+        .tensors(shapes)
         .filter(({ role }) => role !== "seeded")
         .map(({ name, shape }) => [method.tensorName(name), shape]),
     );
@@ -71,8 +71,8 @@ const equal = (found: Shapes, made: Shapes | undefined): boolean =>
   made.size === found.size &&
   [...made].every(([name, shape]) => found.get(name)?.join() === shape.join());
 
-/** Whether a width of one less would make the same tensors: chunks are rounded up. */
-const isLoose = (config: AdapterConfig, { layers, widths }: AdapterGeometry, found: Shapes): boolean =>
+/** Tests whether a width smaller by one would give the same tensors: chunks are rounded up. */
+const isLoose = (config: AdapterConfig, { layers, widths }: LayerShapes, found: Shapes): boolean =>
   config.targets.some((linear) =>
     (["in", "out"] as const).some((side) => {
       const given = widths[linear] ?? { in: 0, out: 0 };
@@ -87,8 +87,8 @@ const isLoose = (config: AdapterConfig, { layers, widths }: AdapterGeometry, fou
  * @throws MosError `bad_option` where they do not determine it: some methods draw a part again from the seed, keep nothing for
  * each layer, or round widths up.
  */
-export function inferGeometry(config: AdapterConfig, found: Shapes): AdapterGeometry {
-  const fitting: AdapterGeometry[] = [];
+export function inferShapes(config: AdapterConfig, found: Shapes): LayerShapes {
+  const fitting: LayerShapes[] = [];
   for (let layers = 1; layers <= MAX_LAYERS && fitting.length < 2; layers++) {
     const before = shapesFor(config, { layers, widths: probes(config) });
     // more layers never make fewer tensors

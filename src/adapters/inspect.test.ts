@@ -7,13 +7,13 @@ import { LINEAR_NAMES } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { runs } from "../../test/runs.ts";
 import { type Adapter, createAdapter } from "./adapter.ts";
-import { deltaOf, type ExpandedFactors, expandFactors } from "./expand.ts";
-import { readGeometry, saveAdapter } from "./folder.ts";
-import { routingUse, siteNorms } from "./inspect.ts";
-import type { AdapterGeometry } from "./method.ts";
+import { computeDelta, type ExpandedFactors, expandFactors } from "./expand.ts";
+import { readShapes, saveAdapter } from "./folder.ts";
+import { moduleNorms, routingUse } from "./inspect.ts";
+import type { LayerShapes } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 
-const geometry: AdapterGeometry = {
+const shapes: LayerShapes = {
   layers: 3,
   widths: Object.fromEntries(
     LINEAR_NAMES.map((name, i) => [
@@ -24,7 +24,7 @@ const geometry: AdapterGeometry = {
 };
 
 const trained = (settings: unknown, seed: number): Adapter =>
-  randomAdapter(settings, geometry, { seed, deviation: 0.3 });
+  randomAdapter(settings, shapes, { seed, deviation: 0.3 });
 
 const norm = (data: ArrayLike<number>): number =>
   Math.sqrt(Array.from(data).reduce((sum, x) => sum + x * x, 0));
@@ -58,28 +58,28 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
   test("are those of the explicit product, by plain loops", async () => {
     const adapter = trained(methods[method].example, 1);
     const factors = await expandFactors(adapter);
-    const norms = await siteNorms(adapter);
+    const norms = await moduleNorms(adapter);
     expect(norms.map(({ layer, linear }) => `${layer}.${linear}`).sort()).toEqual([...factors.keys()].sort());
-    for (const site of norms) {
-      const { a, b, rank, scale } = factors.get(`${site.layer}.${site.linear}`)!;
-      const { in: width, out } = geometry.widths[site.linear]!;
+    for (const target of norms) {
+      const { a, b, rank, scale } = factors.get(`${target.layer}.${target.linear}`)!;
+      const { in: width, out } = shapes.widths[target.linear]!;
       const product = explicitProduct({ a, b, rank, scale }, width, out);
-      expect(site.rank).toBe(rank);
-      expect(site.a / norm(a)).toBeCloseTo(1, 5);
-      expect(site.b / norm(b)).toBeCloseTo(1, 5);
-      expect(site.update / norm(product)).toBeCloseTo(1, 4);
-      const delta = (await deltaOf(adapter, site))!.data;
-      expect(site.update / norm(delta)).toBeCloseTo(1, 4);
-      if (site.layer !== 1) continue;
+      expect(target.rank).toBe(rank);
+      expect(target.a / norm(a)).toBeCloseTo(1, 5);
+      expect(target.b / norm(b)).toBeCloseTo(1, 5);
+      expect(target.update / norm(product)).toBeCloseTo(1, 4);
+      const delta = (await computeDelta(adapter, target))!.data;
+      expect(target.update / norm(delta)).toBeCloseTo(1, 4);
+      if (target.layer !== 1) continue;
       const spectral = largestSingularValue(product, out);
-      expect(site.spectral / spectral).toBeCloseTo(1, 4);
-      expect(site.stableRank / (norm(product) / spectral) ** 2).toBeCloseTo(1, 3);
+      expect(target.spectral / spectral).toBeCloseTo(1, 4);
+      expect(target.stableRank / (norm(product) / spectral) ** 2).toBeCloseTo(1, 3);
     }
   });
 
   test("are 0 before training, or finite", async () => {
-    const fresh = createAdapter(parseAdapterConfig(methods[method].example), geometry);
-    for (const { update, spectral, stableRank, a } of await siteNorms(fresh)) {
+    const fresh = createAdapter(parseAdapterConfig(methods[method].example), shapes);
+    for (const { update, spectral, stableRank, a } of await moduleNorms(fresh)) {
       expect([update, spectral, stableRank]).toEqual([0, 0, 0]);
       expect(a).toBeGreaterThan(0);
     }
@@ -89,7 +89,7 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
 test("numbers too large to be squared are an error, not NaN", async () => {
   const adapter = trained({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
   adapter.tensors.get("q_proj.2.A")!.data.fill(1e20);
-  await expect(siteNorms(adapter)).rejects.toMatchObject({
+  await expect(moduleNorms(adapter)).rejects.toMatchObject({
     code: "bad_adapter",
     message: expect.stringContaining("layer 2, q_proj: A or B holds numbers too large to be squared"),
   });
@@ -99,16 +99,16 @@ test("layers of a large rank are compared one after the other", { tags: "thoroug
   const widths = { q_proj: { in: 4, out: 4 } };
   const settings = { method: "pure-sharing", rank: 5000, targets: ["q_proj"] };
   const adapter = createAdapter(parseAdapterConfig(settings), { layers: 3, widths });
-  expect((await siteNorms(adapter)).map(({ layer }) => layer)).toEqual([0, 1, 2]);
+  expect((await moduleNorms(adapter)).map(({ layer }) => layer)).toEqual([0, 1, 2]);
   const larger = createAdapter(parseAdapterConfig({ ...settings, rank: 8193 }), { layers: 1, widths });
-  await expect(siteNorms(larger)).rejects.toMatchObject({ code: "unsupported" });
+  await expect(moduleNorms(larger)).rejects.toMatchObject({ code: "unsupported" });
 });
 
 test("the stable rank is between 1 and the rank, and 1 for a single pair", async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 6 }), fc.nat(1000), async (rank, seed) => {
       const adapter = trained({ method: "lora", rank, targets: ["q_proj"] }, seed);
-      for (const { stableRank } of await siteNorms(adapter)) {
+      for (const { stableRank } of await moduleNorms(adapter)) {
         expect(stableRank).toBeGreaterThanOrEqual(1 - 1e-6);
         expect(stableRank).toBeLessThanOrEqual(rank + 1e-6);
       }
@@ -175,7 +175,7 @@ describe("the geometry of the base", () => {
       base: { name: "tiny", fingerprint: "sha256:0" },
     });
     await rename(join(path, "adapter_model.safetensors"), join(path, "adapter_model.bin"));
-    await expect(readGeometry(path)).rejects.toMatchObject({
+    await expect(readShapes(path)).rejects.toMatchObject({
       code: "not_found",
       message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
     });
@@ -193,8 +193,8 @@ describe("the geometry of the base", () => {
     const adapter = trained({ method: "prolora", rank: 3, ...settings }, 1);
     const path = join(folder, JSON.stringify(settings).replaceAll(/\W/g, ""));
     await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
-    if (isTold) expect(await readGeometry(path)).toEqual(geometry);
-    else await expect(readGeometry(path)).rejects.toMatchObject({ code: "bad_option" });
+    if (isTold) expect(await readShapes(path)).toEqual(shapes);
+    else await expect(readShapes(path)).rejects.toMatchObject({ code: "bad_option" });
   });
 
   test.each(METHOD_NAMES)("is inferred from the tensors of %s, or has to be given", async (method) => {
@@ -202,14 +202,14 @@ describe("the geometry of the base", () => {
     const path = join(folder, method);
     await saveAdapter(path, adapter, { base: { name: "tiny", fingerprint: "sha256:0" } });
     if (silent.includes(method))
-      await expect(readGeometry(path)).rejects.toMatchObject({
+      await expect(readShapes(path)).rejects.toMatchObject({
         code: "bad_option",
         message: expect.stringContaining("give --model too"),
       });
     else {
-      const { layers, widths } = await readGeometry(path);
-      expect(layers).toBe(geometry.layers);
-      for (const linear of adapter.config.targets) expect(widths[linear]).toEqual(geometry.widths[linear]);
+      const { layers, widths } = await readShapes(path);
+      expect(layers).toBe(shapes.layers);
+      for (const linear of adapter.config.targets) expect(widths[linear]).toEqual(shapes.widths[linear]);
     }
   });
 });

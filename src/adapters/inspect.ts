@@ -1,13 +1,13 @@
-// How large and how many-sided the update of each layer is, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
+// Norm and effective rank of each layer's update, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
 // ‖B A‖²_F = Σ G_A ∘ G_B, and the squares of the singular values of B A are the eigenvalues of G_A G_B.
 import { MosError, randomStream } from "#core";
-import { compile, matmul, type Site, siteKey, type Value } from "#graph";
+import { compile, matmul, moduleKey, type TargetModule, type Value } from "#graph";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
 import type { RoutingTable } from "./method.ts";
-import { methodOf } from "./methods.ts";
+import { bindMethod } from "./methods.ts";
 
 /** Norms of the factors of one site. */
-export interface SiteNorms extends Site {
+export interface ModuleNorms extends TargetModule {
   readonly rank: number;
   readonly scale: number;
   /** ‖A‖_F */
@@ -23,8 +23,8 @@ export interface SiteNorms extends Site {
 }
 
 /** The two products of a site are half a gigabyte then. */
-const LARGEST_RANK = 8192;
-/** Of one factor's products at once. */
+const MAX_RANK = 8192;
+/** Limit for one factor's products at once. */
 const MAX_NUMBERS = 2 ** 26;
 const MAX_ITERATIONS = 1000;
 /** Far below the rounding of the products, which are float32. */
@@ -60,14 +60,14 @@ function largestEigenvalue(gramA: Float32Array, gramB: Float32Array, rank: numbe
   return value;
 }
 
-interface SiteGrams extends Site {
+interface ModuleGrams extends TargetModule {
   readonly rank: number;
   readonly scale: number;
   readonly gramA: Float32Array;
   readonly gramB: Float32Array;
 }
 
-function normsOf({ layer, linear, rank, scale, gramA, gramB }: SiteGrams): SiteNorms {
+function computeNorms({ layer, linear, rank, scale, gramA, gramB }: ModuleGrams): ModuleNorms {
   const frobenius = Math.max(0, dot(gramA, gramB));
   if (!Number.isFinite(frobenius))
     throw new MosError(
@@ -89,16 +89,19 @@ function normsOf({ layer, linear, rank, scale, gramA, gramB }: SiteGrams): SiteN
 }
 
 /** One program for these sites: their factors never leave the runtime, only their small products. */
-async function normsOfSites(adapter: Adapter, sites: readonly Site[]): Promise<readonly SiteNorms[]> {
+async function computeAllNorms(
+  adapter: Adapter,
+  targets: readonly TargetModule[],
+): Promise<readonly ModuleNorms[]> {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
   const outputs: Record<string, Value> = {};
-  const touched = sites.flatMap((site) => {
-    const found = factors(site);
+  const touched = targets.flatMap((target) => {
+    const found = factors(target);
     if (found === undefined) return [];
-    outputs[`a.${siteKey(site)}`] = matmul(found.a, found.a, { transposeB: true });
-    outputs[`b.${siteKey(site)}`] = matmul(found.b, found.b, { transposeB: true });
-    return [{ ...site, rank: adapter.config.rank, scale: found.scale }];
+    outputs[`a.${moduleKey(target)}`] = matmul(found.a, found.a, { transposeB: true });
+    outputs[`b.${moduleKey(target)}`] = matmul(found.b, found.b, { transposeB: true });
+    return [{ ...target, rank: adapter.config.rank, scale: found.scale }];
   });
   if (touched.length === 0) return [];
   await using program = await compile(outputs);
@@ -108,9 +111,9 @@ async function normsOfSites(adapter: Adapter, sites: readonly Site[]): Promise<r
     const data = grams[name]?.data;
     return data instanceof Float32Array ? data : new Float32Array(0);
   };
-  return touched.map((site) => {
-    const key = siteKey(site);
-    return normsOf({ ...site, gramA: gram(`a.${key}`), gramB: gram(`b.${key}`) });
+  return touched.map((target) => {
+    const key = moduleKey(target);
+    return computeNorms({ ...target, gramA: gram(`a.${key}`), gramB: gram(`b.${key}`) });
   });
 }
 
@@ -119,20 +122,20 @@ async function normsOfSites(adapter: Adapter, sites: readonly Site[]): Promise<r
  *
  * @throws MosError `unsupported` for a rank above 8192, `bad_adapter` for numbers too large to be squared.
  */
-export async function siteNorms(adapter: Adapter): Promise<readonly SiteNorms[]> {
-  const { config, geometry } = adapter;
-  if (config.rank > LARGEST_RANK)
+export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorms[]> {
+  const { config, shapes } = adapter;
+  if (config.rank > MAX_RANK)
     throw new MosError(
       "unsupported",
-      `rank ${config.rank} is too much to compare; ranks up to ${LARGEST_RANK} can be inspected`,
+      `rank ${config.rank} is too much to compare; ranks up to ${MAX_RANK} can be inspected`,
     );
   const atOnce = Math.floor(MAX_NUMBERS / config.rank ** 2);
-  const norms: SiteNorms[] = [];
+  const norms: ModuleNorms[] = [];
   for (const linear of config.targets)
-    for (let from = 0; from < geometry.layers; from += atOnce) {
-      const count = Math.min(atOnce, geometry.layers - from);
-      const sites = Array.from({ length: count }, (_, i) => ({ layer: from + i, linear }));
-      norms.push(...(await normsOfSites(adapter, sites)));
+    for (let from = 0; from < shapes.layers; from += atOnce) {
+      const count = Math.min(atOnce, shapes.layers - from);
+      const targets = Array.from({ length: count }, (_, i) => ({ layer: from + i, linear }));
+      norms.push(...(await computeAllNorms(adapter, targets)));
     }
   return norms;
 }
@@ -149,7 +152,7 @@ export interface RoutingUse extends Omit<RoutingTable, "table"> {
   readonly privateShare: number;
 }
 
-function useOf({ table, ...routing }: RoutingTable, { tensors }: Adapter): RoutingUse {
+function countUse({ table, ...routing }: RoutingTable, { tensors }: Adapter): RoutingUse {
   const uses = new Int32Array(routing.shared);
   for (const row of tensors.get(table)?.data ?? [])
     if (row < routing.shared) uses[row] = (uses[row] ?? 0) + 1;
@@ -167,6 +170,6 @@ function useOf({ table, ...routing }: RoutingTable, { tensors }: Adapter): Routi
 
 /** The use of every pool of a method that routes; none for the others. */
 export const routingUse = (adapter: Adapter): readonly RoutingUse[] =>
-  methodOf(adapter.config)
-    .routing(adapter.geometry)
-    .map((table) => useOf(table, adapter));
+  bindMethod(adapter.config)
+    .routing(adapter.shapes)
+    .map((table) => countUse(table, adapter));

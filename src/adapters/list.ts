@@ -2,18 +2,18 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "#core";
-import { listFolder, nameOfFile, pathExists } from "#files";
+import { fromFileName, listFolder, pathExists } from "#files";
 import { openAdapterFolder } from "./folder.ts";
 import type { SavedBase } from "./folder-config.ts";
 import { folderVersion } from "./folder-files.ts";
 import type { AdapterConfig } from "./methods.ts";
 import {
+  explainMissingAdapter,
   findAdapter,
-  type KeptVersion,
-  keptVersions,
+  listVersions,
   RUN_RECORD,
   retrainingFolder,
-  whyNoAdapter,
+  type StoredVersion,
 } from "./versions.ts";
 
 /** A sub-folder of a folder of adapters. */
@@ -21,17 +21,17 @@ export interface ListedAdapter {
   readonly name: string;
   /** Undefined where it cannot be served. */
   readonly adapter: DescribedAdapter | undefined;
-  /** Why it cannot be served, as far as that shows without the model. */
+  /** Reason why it cannot be served, as far as known without the model. */
   readonly reason: string | undefined;
-  /** What an unfinished run has so far: the path of an adapter that can be used. */
+  /** Path of an unfinished run's usable adapter. */
   readonly soFar: string | undefined;
   /** The replaced ones that are kept, the last first. */
-  readonly versions: readonly KeptVersion[];
-  /** Whether a run that will replace it goes on, or was stopped. */
+  readonly versions: readonly StoredVersion[];
+  /** True if a run that will replace it is running or was stopped. */
   readonly isRetrained: boolean;
 }
 
-/** What an adapter's own files say. */
+/** Description of an adapter by its own files. */
 export interface DescribedAdapter {
   readonly config: AdapterConfig;
   readonly base: SavedBase;
@@ -56,7 +56,7 @@ export async function listAdapters(folder: string): Promise<readonly ListedAdapt
   for (const name of names.sort()) {
     const path = join(folder, name);
     const found = await stat(path).catch(() => undefined);
-    if (found?.isDirectory() === true) listed.push(await describe(nameOfFile(name), path));
+    if (found?.isDirectory() === true) listed.push(await describe(fromFileName(name), path));
   }
   return listed;
 }
@@ -64,7 +64,7 @@ export async function listAdapters(folder: string): Promise<readonly ListedAdapt
 async function describe(name: string, path: string): Promise<ListedAdapter> {
   const about = {
     name,
-    versions: await keptVersions(path),
+    versions: await listVersions(path),
     isRetrained: await pathExists(join(retrainingFolder(path), RUN_RECORD)),
   };
   const broken = (reason: string, soFar?: string): ListedAdapter => ({
@@ -74,7 +74,7 @@ async function describe(name: string, path: string): Promise<ListedAdapter> {
     soFar,
   });
   const found = await findAdapter(path);
-  if (found?.what !== "adapter") return broken(await whyNoAdapter(path), found?.path);
+  if (found?.what !== "adapter") return broken(await explainMissingAdapter(path), found?.path);
   try {
     await using opened = await openAdapterFolder(path);
     const adapter = { ...(await opened.describe()), changedAt: opened.version.changedAt };

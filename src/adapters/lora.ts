@@ -2,18 +2,19 @@
 import type { z } from "zod";
 import { type LinearName, modulePath, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { checkTargets, kaiming, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
-import { alphaSetting, commonSettings, schemaOf } from "./settings.ts";
+import { alphaScale, checkTargets, kaiming, targetWidths, trainable, zeros } from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
   ...alphaSetting,
 };
-const schema = schemaOf("lora", settings);
+const schema = configSchema("lora", settings);
 /** Settings of LoRA, defaults filled in. */
 export type LoraConfig = Readonly<z.output<typeof schema>>;
 
-const nameOf = (linear: LinearName, layer: number, side: "A" | "B"): string => `${linear}.${layer}.${side}`;
+const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string =>
+  `${linear}.${layer}.${side}`;
 
 /** LoRA, as the head of this file describes it. */
 export const lora: AdapterMethod<LoraConfig> = {
@@ -21,12 +22,12 @@ export const lora: AdapterMethod<LoraConfig> = {
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),
   check: checkTargets,
-  tensors({ targets, rank }, geometry) {
+  tensors({ targets, rank }, shapes) {
     return targets.flatMap((linear) => {
-      const { in: width, out } = widthsOf(geometry, linear);
-      return Array.from({ length: geometry.layers }, (_, layer) => [
-        trainable(nameOf(linear, layer, "A"), [rank, width], kaiming(rank * width, width)),
-        trainable(nameOf(linear, layer, "B"), [out, rank], zeros(out * rank)),
+      const { in: width, out } = targetWidths(shapes, linear);
+      return Array.from({ length: shapes.layers }, (_, layer) => [
+        trainable(factorName(linear, layer, "A"), [rank, width], kaiming(rank * width, width)),
+        trainable(factorName(linear, layer, "B"), [out, rank], zeros(out * rank)),
       ]).flat();
     });
   },
@@ -34,9 +35,9 @@ export const lora: AdapterMethod<LoraConfig> = {
     return ({ layer, linear }) =>
       config.targets.includes(linear)
         ? {
-            a: view.value(nameOf(linear, layer, "A")),
-            b: transpose(view.value(nameOf(linear, layer, "B")), [1, 0]),
-            scale: scaleOf(config),
+            a: view.value(factorName(linear, layer, "A")),
+            b: transpose(view.value(factorName(linear, layer, "B")), [1, 0]),
+            scale: alphaScale(config),
           }
         : undefined;
   },

@@ -1,11 +1,11 @@
-// What methods are built from: tensors and how they start, widths of the layers that they adapt.
+// Parts of methods: tensors and their initialization, widths of the adapted layers.
 // L layers · r rank.
 import { MosError } from "#core";
 import type { LinearName } from "#graph";
-import type { AdapterGeometry, TensorSpec, Widths } from "./method.ts";
+import type { LayerShapes, TensorSpec, Widths } from "./method.ts";
 
 /** Widths of a target. Throws `bad_config` for a linear type that the model does not have. */
-export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths {
+export function targetWidths({ widths }: LayerShapes, name: LinearName): Widths {
   const found = widths[name];
   if (found === undefined)
     throw new MosError(
@@ -18,9 +18,9 @@ export function widthsOf({ widths }: AdapterGeometry, name: LinearName): Widths 
 /** Throws `bad_config` for a target that the model does not have. */
 export function checkTargets(
   { targets }: { readonly targets: readonly LinearName[] },
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
 ): void {
-  for (const name of targets) widthsOf(geometry, name);
+  for (const name of targets) targetWidths(shapes, name);
 }
 
 const greatestCommonDivisor = (a: number, b: number): number =>
@@ -33,7 +33,7 @@ export function shardCounts(widths: readonly Widths[]): readonly number[] {
 }
 
 /** The factor on B A of a method that has an alpha. */
-export const scaleOf = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
+export const alphaScale = ({ alpha, rank }: { readonly alpha: number; readonly rank: number }): number =>
   alpha / rank;
 
 type Initialize = TensorSpec["initialize"];
@@ -76,10 +76,10 @@ export const ownTensorName = (name: string): string => `base_model.model.${name}
  * use. A pair is a row of A with its column of B.
  */
 export function pairTensors(
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
   { linear, pairs }: { readonly linear: LinearName; readonly pairs: number },
 ): readonly TensorSpec[] {
-  const { in: width, out } = widthsOf(geometry, linear);
+  const { in: width, out } = targetWidths(shapes, linear);
   return [
     trainable(`${linear}.A`, [pairs, width], kaiming(pairs * width, width)),
     trainable(`${linear}.B`, [out, pairs], zeros(out * pairs)),

@@ -1,13 +1,13 @@
 import type { z } from "zod";
 import type { Random, Settings } from "#core";
-import type { LinearName, Site, Value } from "#graph";
+import type { LinearName, TargetModule, Value } from "#graph";
 
 /** The linear layers that a model has, by their widths, in each of its decoder layers. */
-export interface AdapterGeometry {
+export interface LayerShapes {
   /** L */
   readonly layers: number;
   readonly widths: Readonly<Partial<Record<LinearName, Widths>>>;
-  /** What the model computes beside its weights; undefined where only its shape is known. */
+  /** Settings of the model's decoder; undefined if only its shapes are known. */
   readonly decoder?: DecoderSettings | undefined;
 }
 
@@ -38,7 +38,7 @@ export interface TensorSpec {
   /** The numbers of a seeded tensor are uniform in ± this. */
   readonly bound?: number;
   /**
-   * What is wrong with content that was read from a file, beyond its shape; undefined if nothing is. `before` are the
+   * Problem of content that was read from a file, beyond its shape; undefined if there is none. `before` are the
    * tensors that `tensors()` lists before this one.
    */
   readonly flaw?: (data: Int32Array, before: AdapterTensors) => string | undefined;
@@ -60,19 +60,19 @@ export interface Factors {
   readonly scale: number;
 }
 
-/** How a method sees its tensors while factors are built: numbers to compute with, and index tables known now. */
+/** View of a method's tensors while factors are built: graph values, and index tables known now. */
 export interface TensorView {
   value(name: string): Value;
   indices(name: string): Int32Array;
 }
 
-/** What factors are made from. */
+/** Inputs of a method's factors. */
 export interface FactorOptions {
-  readonly geometry: AdapterGeometry;
+  readonly shapes: LayerShapes;
   readonly view: TensorView;
 }
 
-/** What every method is configured by. */
+/** Settings of every method. */
 export interface CommonConfig {
   /** r, of the factors as they are used. */
   readonly rank: number;
@@ -82,12 +82,12 @@ export interface CommonConfig {
   readonly seed: number;
 }
 
-/** Which rows of a pool each layer uses, by an index table that was drawn once. */
+/** Table of the pool's rows that each layer uses, drawn once. */
 export interface RoutingTable {
   readonly linear: LinearName;
   /** Whose vectors the rows become. */
   readonly side: "A" | "B" | "A and B";
-  /** What a row is: a part of a vector, or a whole one. */
+  /** Unit of a row: a part of a vector, or a whole one. */
   readonly unit: "shard" | "pair";
   /** The index tensor [L, places]. */
   readonly table: string;
@@ -102,29 +102,29 @@ export interface RoutingTable {
  * exporting and serving all go through `factors`, so they cannot disagree.
  */
 export interface AdapterMethod<C extends CommonConfig> {
-  /** What configures it, as data: options and documents are made from it. */
+  /** Settings as data: options and documents are generated from them. */
   readonly settings: Settings;
   readonly schema: z.ZodType<C>;
   /** A small valid configuration, for tests and docs. */
   readonly example: C;
   /** Throws `bad_config` with what is wrong and what would do. */
-  check(config: C, geometry: AdapterGeometry): void;
+  check(config: C, shapes: LayerShapes): void;
   /** The tensors that an adapter of these settings has on this base. */
-  tensors(config: C, geometry: AdapterGeometry): readonly TensorSpec[];
+  tensors(config: C, shapes: LayerShapes): readonly TensorSpec[];
   /** Factors of a site, or undefined where the method does not touch it. */
-  factors(config: C, options: FactorOptions): (site: Site) => Factors | undefined;
-  /** How the adapter's folder names the method and its tensors. */
-  readonly folder: FolderForm<C>;
+  factors(config: C, options: FactorOptions): (target: TargetModule) => Factors | undefined;
+  /** Names of the method and its tensors in an adapter's folder. */
+  readonly folder: FolderFormat<C>;
   /** The tables of a method that routes. */
-  routing?(config: C, geometry: AdapterGeometry): readonly RoutingTable[];
+  routing?(config: C, shapes: LayerShapes): readonly RoutingTable[];
 }
 
 /** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
-export interface FolderForm<C extends CommonConfig> {
+export interface FolderFormat<C extends CommonConfig> {
   readonly peftType: string;
   /** PEFT saves such folders too, without the fingerprint of a base; all others must have one. */
   readonly isKnownToPeft: boolean;
-  /** What adapter_config.json calls the settings that only this method has. One that is left out does not compile. */
+  /** Names in adapter_config.json of the settings that only this method has. A missing one does not compile. */
   readonly settings: { readonly [K in Exclude<keyof C, keyof CommonConfig | "method">]: string };
   /** Fields that always have the same value, for PEFT to read. */
   readonly constants: Readonly<Record<string, unknown>>;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { createAdapter } from "./adapter.ts";
-import type { AdapterGeometry } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 
-const geometry: AdapterGeometry = {
+const shapes: LayerShapes = {
   layers: 2,
   widths: {
     q_proj: { in: 16, out: 16 },
@@ -20,12 +20,12 @@ const seven = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";
 test.each(METHOD_NAMES)("the example of %s is valid, and parsing it again changes nothing", (name) => {
   const { example } = methods[name];
   expect(parseAdapterConfig(example)).toEqual(example);
-  expect(() => createAdapter(parseAdapterConfig(example), geometry)).not.toThrow();
+  expect(() => createAdapter(parseAdapterConfig(example), shapes)).not.toThrow();
 });
 
 test("what is drawn again from the seed never changes", () => {
   // Saved adapters of VeRA do not hold these numbers. A change here breaks them.
-  const { tensors } = createAdapter(parseAdapterConfig({ method: "vera", rank: 3, seed: 5 }), geometry);
+  const { tensors } = createAdapter(parseAdapterConfig({ method: "vera", rank: 3, seed: 5 }), shapes);
   const first = (name: string): readonly number[] => [...tensors.get(name)!.data.subarray(0, 4)];
   expect(first("q_proj.A")).toEqual([
     -0.3951106369495392, 0.35274243354797363, 0.28562131524086, 0.42994117736816406,
@@ -119,7 +119,7 @@ describe("settings that contradict each other or the model", () => {
     ],
   ])("mos %o", (settings, message) => {
     const config = parseAdapterConfig({ method: "mos", ...settings });
-    expect(() => createAdapter(config, geometry)).toThrowError(
+    expect(() => createAdapter(config, shapes)).toThrowError(
       expect.objectContaining({ code: "bad_config", message }),
     );
   });
@@ -142,7 +142,7 @@ describe("settings that contradict each other or the model", () => {
       "9 chunks are more than the width 8 of k_proj; use at most 8",
     ],
   ])("%o", (settings, message) => {
-    expect(() => createAdapter(parseAdapterConfig(settings), geometry)).toThrowError(
+    expect(() => createAdapter(parseAdapterConfig(settings), shapes)).toThrowError(
       expect.objectContaining({ code: "bad_config", message }),
     );
   });
@@ -171,12 +171,12 @@ describe("settings that contradict each other or the model", () => {
       { rank: 4, equivalentRank: 4, privateRank: 0 },
       { rank: 3, shardsPerVector: 8 },
     ])
-      expect(() => createAdapter(parseAdapterConfig({ method: "mos", ...settings }), geometry)).not.toThrow();
+      expect(() => createAdapter(parseAdapterConfig({ method: "mos", ...settings }), shapes)).not.toThrow();
   });
 
   test.each(METHOD_NAMES)("%s on a model that lacks a target", (method) => {
     const config = parseAdapterConfig({ ...methods[method].example, targets: ["q_proj", "v_proj"] });
-    const { q_proj, up_proj } = geometry.widths;
+    const { q_proj, up_proj } = shapes.widths;
     expect(() =>
       createAdapter(config, { layers: 2, widths: { q_proj: q_proj!, up_proj: up_proj! } }),
     ).toThrowError(

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import { MosError, show } from "#core";
-import type { Site } from "#graph";
+import type { TargetModule } from "#graph";
 import { type LoraConfig, lora } from "./lora.ts";
 import type {
-  AdapterGeometry,
   AdapterMethod,
   CommonConfig,
   FactorOptions,
   Factors,
-  FolderForm,
+  FolderFormat,
+  LayerShapes,
   RoutingTable,
   TensorSpec,
 } from "./method.ts";
@@ -21,7 +21,7 @@ import { type TiedLoraConfig, tiedLora } from "./tied-lora.ts";
 import { type VeraConfig, vera } from "./vera.ts";
 
 /** Names in a sentence: "a, b or c". */
-export const anyOf = (names: readonly string[]): string =>
+export const joinNames = (names: readonly string[]): string =>
   [names.slice(0, -1).join(", "), names.at(-1)].filter((part) => part !== "").join(" or ");
 
 /** Settings of any method, defaults filled in. */
@@ -68,11 +68,11 @@ export type AdapterConfigInput = {
 
 /** A method with its settings filled in. */
 export interface BoundMethod {
-  check(geometry: AdapterGeometry): void;
-  tensors(geometry: AdapterGeometry): readonly TensorSpec[];
-  factors(options: FactorOptions): (site: Site) => Factors | undefined;
+  check(shapes: LayerShapes): void;
+  tensors(shapes: LayerShapes): readonly TensorSpec[];
+  factors(options: FactorOptions): (target: TargetModule) => Factors | undefined;
   /** None for a method that does not route. */
-  routing(geometry: AdapterGeometry): readonly RoutingTable[];
+  routing(shapes: LayerShapes): readonly RoutingTable[];
   readonly peftType: string;
   fields(): Readonly<Record<string, unknown>>;
   tensorName(name: string): string;
@@ -82,13 +82,13 @@ function bind<C extends CommonConfig>(
   { check, tensors, factors, folder, routing }: AdapterMethod<C>,
   config: C,
 ): BoundMethod {
-  const form: FolderForm<C> = folder;
+  const form: FolderFormat<C> = folder;
   const values = new Map<string, unknown>(Object.entries(config));
   return {
-    check: (geometry) => check(config, geometry),
-    tensors: (geometry) => tensors(config, geometry),
+    check: (shapes) => check(config, shapes),
+    tensors: (shapes) => tensors(config, shapes),
     factors: (options) => factors(config, options),
-    routing: (geometry) => routing?.(config, geometry) ?? [],
+    routing: (shapes) => routing?.(config, shapes) ?? [],
     peftType: form.peftType,
     fields: () => ({
       ...form.constants,
@@ -101,15 +101,15 @@ function bind<C extends CommonConfig>(
 }
 
 /** The method of these settings, bound to them. */
-export function methodOf(config: AdapterConfig): BoundMethod {
+export function bindMethod(config: AdapterConfig): BoundMethod {
   const method: AdapterMethod<AdapterConfig> = methods[config.method];
   return bind(method, config);
 }
 
-/** Why settings do not fit a model; undefined where they do. */
-export function problemOf(config: AdapterConfig, geometry: AdapterGeometry): string | undefined {
+/** Reason why settings do not fit a model; undefined if they do. */
+export function findProblem(config: AdapterConfig, shapes: LayerShapes): string | undefined {
   try {
-    methodOf(config).check(geometry);
+    bindMethod(config).check(shapes);
     return undefined;
   } catch (error) {
     if (error instanceof MosError) return error.message;
@@ -117,25 +117,26 @@ export function problemOf(config: AdapterConfig, geometry: AdapterGeometry): str
   }
 }
 
-/** How the folders of a method are read, without its settings. */
+/** Reader of a method's folders, without its settings. */
 export interface FolderMethod {
   readonly name: MethodName;
-  /** What the folder calls the settings that only this method has. */
+  /** Names in the folder of the settings that only this method has. */
   readonly settings: Readonly<Record<string, string>>;
   readonly isKnownToPeft: boolean;
 }
 
 /** The method of a folder's peft_type. */
-export function methodOfFolder(peftType: string): FolderMethod | undefined {
+export function bindFolderMethod(peftType: string): FolderMethod | undefined {
   const name = METHOD_NAMES.find((known) => methods[known].folder.peftType === peftType);
   if (name === undefined) return undefined;
   const { settings, isKnownToPeft } = methods[name].folder;
   return { name, settings, isKnownToPeft };
 }
 
-const bad = (message: string, cause?: unknown): MosError => new MosError("bad_config", message, { cause });
+const invalid = (message: string, cause?: unknown): MosError =>
+  new MosError("bad_config", message, { cause });
 
-/** What a file calls settings, where it calls them something else. */
+/** Names of settings in a file, where they differ. */
 type Names = Readonly<Record<string, string>>;
 
 /** The first issue of a failed parse, as a message. */
@@ -154,14 +155,14 @@ function describeIssue(method: MethodName, error: z.ZodError, called: Names): st
 export function parseAdapterConfig(input: unknown, where = "adapter", called: Names = {}): AdapterConfig {
   const object = z.looseObject({ method: z.unknown().optional() }).safeParse(input);
   if (!object.success)
-    throw bad(`${where}: ${show(input)} is invalid; give an object with a method and its settings`);
+    throw invalid(`${where}: ${show(input)} is invalid; give an object with a method and its settings`);
   const name = object.data.method;
   const method = METHOD_NAMES.find((known) => known === name);
   if (method === undefined)
-    throw bad(
-      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${anyOf(METHOD_NAMES)}`,
+    throw invalid(
+      `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${joinNames(METHOD_NAMES)}`,
     );
   const parsed = methods[method].schema.safeParse(input, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw bad(`${where}: ${describeIssue(method, parsed.error, called)}`, parsed.error);
+  throw invalid(`${where}: ${describeIssue(method, parsed.error, called)}`, parsed.error);
 }

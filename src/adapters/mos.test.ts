@@ -1,21 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { randomStream, sizeOf } from "#core";
+import { countElements, randomStream } from "#core";
 import { add, compile, constant, grad, LINEAR_NAMES, type LinearName, matmul, mul, sumAll } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { runs } from "../../test/runs.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
 import { budget } from "./budget.ts";
 import { expandFactors } from "./expand.ts";
-import type { AdapterGeometry } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import { parseAdapterConfig } from "./methods.ts";
 
-const square = (layers: number, ...names: LinearName[]): AdapterGeometry => ({
+const square = (layers: number, ...names: LinearName[]): LayerShapes => ({
   layers,
   widths: Object.fromEntries(names.map((name) => [name, { in: 8, out: 4 }])),
 });
-const create = (settings: object, geometry = square(3, "q_proj")): Adapter =>
-  createAdapter(parseAdapterConfig({ method: "mos", targets: ["q_proj"], ...settings }), geometry);
+const create = (settings: object, shapes = square(3, "q_proj")): Adapter =>
+  createAdapter(parseAdapterConfig({ method: "mos", targets: ["q_proj"], ...settings }), shapes);
 const table = (adapter: Adapter, name: string): number[] => [...adapter.tensors.get(name)!.data];
 
 test("the routing of a seed never changes", () => {
@@ -120,7 +120,7 @@ const valid = fc
       { in: l * factors[2 * i]!, out: l * factors[2 * i + 1]! },
     ]);
     return {
-      geometry: { layers, widths: Object.fromEntries(widths) } as AdapterGeometry,
+      shapes: { layers, widths: Object.fromEntries(widths) } as LayerShapes,
       config: parseAdapterConfig({
         method: "mos",
         rank,
@@ -136,14 +136,14 @@ const valid = fc
 
 test("routing: distinct shared rows, then the layer's own in order", () => {
   fc.assert(
-    fc.property(valid, ({ config, geometry }) => {
+    fc.property(valid, ({ config, shapes }) => {
       if (config.method !== "mos") return;
       const { rank: r, equivalentRank: e, shardsPerVector: l, privateRank: p } = config;
-      const shared = geometry.layers * (e - p) * l;
-      const { tensors } = createAdapter(config, geometry);
+      const shared = shapes.layers * (e - p) * l;
+      const { tensors } = createAdapter(config, shapes);
       for (const linear of config.targets)
         for (const name of [`${linear}.I_a`, `${linear}.I_b`])
-          for (let k = 0; k < geometry.layers; k++) {
+          for (let k = 0; k < shapes.layers; k++) {
             const row = [...tensors.get(name)!.data.slice(k * r * l, (k + 1) * r * l)];
             const chosen = row.slice(0, (r - p) * l);
             expect(new Set(chosen).size).toBe((r - p) * l);
@@ -174,14 +174,14 @@ function joinShards(adapter: Adapter, pool: string, indices: string): (layer: nu
 
 test("factors are the joined shards, by a loop of our own", async () => {
   await fc.assert(
-    fc.asyncProperty(valid, async ({ config, geometry }) => {
-      const adapter = randomAdapter(config, geometry, { seed: 1 });
+    fc.asyncProperty(valid, async ({ config, shapes }) => {
+      const adapter = randomAdapter(config, shapes, { seed: 1 });
       const expanded = await expandFactors(adapter);
-      expect(expanded.size).toBe(geometry.layers * config.targets.length);
+      expect(expanded.size).toBe(shapes.layers * config.targets.length);
       for (const linear of config.targets) {
         const a = joinShards(adapter, `${linear}.A_pool`, `${linear}.I_a`);
         const b = joinShards(adapter, `${linear}.B_pool`, `${linear}.I_b`);
-        for (let layer = 0; layer < geometry.layers; layer++) {
+        for (let layer = 0; layer < shapes.layers; layer++) {
           const found = expanded.get(`${layer}.${linear}`)!;
           expect(found.rank).toBe(config.rank);
           expect([...found.a]).toEqual(a(layer));
@@ -197,13 +197,13 @@ test("factors are the joined shards, by a loop of our own", async () => {
 function weightedDeltas(adapter: Adapter) {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();
-  const { config, geometry } = adapter;
+  const { config, shapes } = adapter;
   const parts = config.targets.flatMap((linear) =>
-    Array.from({ length: geometry.layers }, (_, layer) => {
+    Array.from({ length: shapes.layers }, (_, layer) => {
       const { a, b, scale } = factors({ layer, linear })!;
       const delta = matmul(b, a, { transposeA: true, alpha: scale });
       const { normal } = randomStream(2, `${layer}.${linear}`);
-      const weights = Float32Array.from({ length: sizeOf(delta.shape) }, () => normal());
+      const weights = Float32Array.from({ length: countElements(delta.shape) }, () => normal());
       return sumAll(mul(delta, constant(weights, delta.shape)));
     }),
   );
@@ -218,8 +218,8 @@ function weightedDeltas(adapter: Adapter) {
 
 test("gradients of the pools agree with finite differences for any settings", async () => {
   await fc.assert(
-    fc.asyncProperty(valid, async ({ config, geometry }) => {
-      const adapter = randomAdapter(config, geometry, { seed: 1 });
+    fc.asyncProperty(valid, async ({ config, shapes }) => {
+      const adapter = randomAdapter(config, shapes, { seed: 1 });
       const { leaves, outputs } = weightedDeltas(adapter);
       await using program = await compile(outputs);
       program.bind(Object.fromEntries(leaves.parameters));
@@ -280,7 +280,7 @@ describe("impossible settings are explained", () => {
   });
 
   test("all usable numbers of shards are listed, also large ones", () => {
-    const wide: AdapterGeometry = { layers: 4, widths: { q_proj: { in: 576, out: 192 } } };
+    const wide: LayerShapes = { layers: 4, widths: { q_proj: { in: 576, out: 192 } } };
     expect(() => create({ rank: 4, shardsPerVector: 5 }, wide)).toThrowError(
       /can be 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 192 for/,
     );

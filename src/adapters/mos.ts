@@ -4,18 +4,18 @@
 import type { z } from "zod";
 import { flag, integer, MosError, type Random, randomStream } from "#core";
 import { gatherRows, type LinearName, reshape, split, type Value } from "#graph";
-import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
+import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
+  alphaScale,
   checkTargets,
   kaiming,
   ownTensorName,
-  scaleOf,
   shardCounts,
+  targetWidths,
   trainable,
-  widthsOf,
   zeros,
 } from "./method-parts.ts";
-import { alphaSetting, commonSettings, equivalentRankSetting, schemaOf } from "./settings.ts";
+import { alphaSetting, commonSettings, configSchema, equivalentRankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
@@ -40,42 +40,42 @@ const settings = {
     help: "route B with the same indices as A",
   }),
 };
-const schema = schemaOf("mos", settings);
+const schema = configSchema("mos", settings);
 /** Settings of Mixture of Shards, defaults filled in. */
 export type MosConfig = Readonly<z.output<typeof schema>>;
 
-const wrong = (message: string): MosError => new MosError("bad_config", message);
+const invalid = (message: string): MosError => new MosError("bad_config", message);
 
 /** Settings against each other. */
 function checkSettings({ rank: r, equivalentRank: e, privateRank: p }: MosConfig, layers: number): void {
   if (p > e)
-    throw wrong(
+    throw invalid(
       `private rank ${p} is more than the equivalent rank ${e}; a layer cannot own more than its budget. Use a private rank of 0 to ${e}`,
     );
   if (r < e)
-    throw wrong(
+    throw invalid(
       `rank ${r} is less than the equivalent rank ${e}; MoS assembles at least as many ranks as it has budget for. Use a rank of ${e} or more`,
     );
   if (p === e && r !== e)
-    throw wrong(
+    throw invalid(
       `private rank ${p} leaves nothing to share (equivalent rank ${e}), so rank ${r} cannot be filled; use rank ${e}, which is LoRA, or a private rank below ${e}`,
     );
   const shared = layers * (e - p);
   if (r - p > shared)
-    throw wrong(
+    throw invalid(
       `rank ${r} needs ${r - p} shared ranks, but ${layers} layers × (equivalent rank ${e} − private rank ${p}) share only ${shared}; use a rank of at most ${shared + p}`,
     );
 }
 
 /** l must cut every vector into equal shards. */
-function checkShards({ shardsPerVector: l, targets }: MosConfig, geometry: AdapterGeometry): void {
+function checkShards({ shardsPerVector: l, targets }: MosConfig, shapes: LayerShapes): void {
   const widths = targets.flatMap((name) =>
-    Object.entries(widthsOf(geometry, name)).map(([side, width]) => ({ name, side, width })),
+    Object.entries(targetWidths(shapes, name)).map(([side, width]) => ({ name, side, width })),
   );
   const bad = widths.find(({ width }) => width % l !== 0);
   if (bad === undefined) return;
-  const usable = shardCounts(targets.map((name) => widthsOf(geometry, name)));
-  throw wrong(
+  const usable = shardCounts(targets.map((name) => targetWidths(shapes, name)));
+  throw invalid(
     `${bad.name}: its d_${bad.side} of ${bad.width} does not split into ${l} shards; shards per vector can be ${usable.join(", ")} for these targets`,
   );
 }
@@ -88,7 +88,7 @@ interface PoolLayout {
   readonly places: number;
 }
 
-const layoutOf = (
+const poolLayout = (
   { rank: r, equivalentRank: e, privateRank: p, shardsPerVector: l }: MosConfig,
   layers: number,
 ): PoolLayout => ({
@@ -99,7 +99,7 @@ const layoutOf = (
 
 /** [L, r·l]: for each layer the head of a random permutation of the shared rows, then its own rows in order. */
 function drawRouting(config: MosConfig, layers: number, random: Random): Int32Array {
-  const { shared, places } = layoutOf(config, layers);
+  const { shared, places } = poolLayout(config, layers);
   const own = config.privateRank * config.shardsPerVector;
   const table = new Int32Array(layers * places);
   for (let k = 0; k < layers; k++) {
@@ -111,7 +111,7 @@ function drawRouting(config: MosConfig, layers: number, random: Random): Int32Ar
 
 /** A table from a file must route as `drawRouting` can: distinct shared rows, then exactly the layer's own. */
 function routingFlaw(config: MosConfig, layers: number, table: Int32Array): string | undefined {
-  const { shared, places } = layoutOf(config, layers);
+  const { shared, places } = poolLayout(config, layers);
   const own = config.privateRank * config.shardsPerVector;
   for (let k = 0; k < layers; k++) {
     const row = table.subarray(k * places, (k + 1) * places);
@@ -133,10 +133,10 @@ function pairFlaw(table: Int32Array, partner: Int32Array | Float32Array | undefi
     : `entry ${place} is ${table[place]}, but A's table has ${partner?.[place]}, and pair_dissociation is false`;
 }
 
-function tensorsOf(config: MosConfig, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
-  const { in: width, out } = widthsOf(geometry, linear);
-  const { layers } = geometry;
-  const { rows, places } = layoutOf(config, layers);
+function poolTensors(config: MosConfig, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = targetWidths(shapes, linear);
+  const { layers } = shapes;
+  const { rows, places } = poolLayout(config, layers);
   const l = config.shardsPerVector;
   const table = (side: "a" | "b"): TensorSpec => ({
     flaw: (data, before) =>
@@ -171,13 +171,13 @@ export const mos: AdapterMethod<MosConfig> = {
   settings,
   schema,
   example: schema.parse({ method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, privateRank: 1 }),
-  check(config, geometry) {
-    checkTargets(config, geometry);
-    checkSettings(config, geometry.layers);
-    checkShards(config, geometry);
+  check(config, shapes) {
+    checkTargets(config, shapes);
+    checkSettings(config, shapes.layers);
+    checkShards(config, shapes);
   },
-  tensors: (config, geometry) => config.targets.flatMap((linear) => tensorsOf(config, geometry, linear)),
-  factors(config, { geometry: { layers }, view }) {
+  tensors: (config, shapes) => config.targets.flatMap((linear) => poolTensors(config, shapes, linear)),
+  factors(config, { shapes: { layers }, view }) {
     const assembled = new Map<string, readonly Value[]>();
     /** The factor of every layer, gathered at once: row j is the join of its l shards. */
     const assemble = (linear: LinearName, side: "A" | "B"): readonly Value[] => {
@@ -197,12 +197,12 @@ export const mos: AdapterMethod<MosConfig> = {
         ? {
             a: assemble(linear, "A")[layer] as Value,
             b: assemble(linear, "B")[layer] as Value,
-            scale: scaleOf(config),
+            scale: alphaScale(config),
           }
         : undefined;
   },
   routing(config, { layers }) {
-    const { shared, rows } = layoutOf(config, layers);
+    const { shared, rows } = poolLayout(config, layers);
     return config.targets.flatMap((linear) =>
       (["A", "B"] as const).map((side) => ({
         linear,

@@ -15,7 +15,7 @@ const paper: { readonly table1: readonly PaperRow[]; readonly table2: readonly P
   readFileSync(new URL("../../test/fixtures/paper-tables.json", import.meta.url), "utf8"),
 );
 const rows = paperTable(presetConfig("llama2-7b"));
-const rowOf = (method: string, rank: string) =>
+const findRow = (method: string, rank: string) =>
   rows.find((row) => row.method === method && row.rank === rank)!;
 
 test.each(
@@ -23,13 +23,13 @@ test.each(
     params === undefined ? [] : [[method, String(rank), params, scores.at(-1)!] as const],
   ),
 )("%s of rank %s trains %i numbers on LLaMA2-7B", (method, rank, params, average) => {
-  expect(rowOf(method, rank)).toMatchObject({ parameters: params, average });
+  expect(findRow(method, rank)).toMatchObject({ parameters: params, average });
 });
 
 test.each(paper.table1)(
   "$method of table 1 trains $params_m million",
   ({ method, rank, params_m, scores }) => {
-    const row = rowOf(method, String(rank));
+    const row = findRow(method, String(rank));
     expect((row.parameters! / 1e6).toFixed(2)).toBe(params_m!.toFixed(2));
     expect(row.parameters).toBe(4_997_120);
     expect(row.average).toBe(scores.at(-1));
@@ -37,7 +37,7 @@ test.each(paper.table1)(
 );
 
 test("memory is that of so many adapters, beside LoRA of the nearest average", () => {
-  const row = rowOf("MoS", "16/32");
+  const row = findRow("MoS", "16/32");
   expect(row.lora).toMatchObject({ rank: 64, parameters: 159_907_840 });
   // two tables of 32 layers · 32 ranks · 4 shards for each of 7 linear types
   const tables = 2 * 7 * 32 * 32 * 4;
@@ -48,18 +48,18 @@ test("memory is that of so many adapters, beside LoRA of the nearest average", (
 });
 
 test("VeRA's projections are counted once for all adapters", () => {
-  const { bytes } = rowOf("VeRA", "256");
+  const { bytes } = findRow("VeRA", "256");
   const shared = 256 * (4 * 8192 + 3 * (4096 + 11_008));
   expect(bytes?.bfloat16).toEqual([1, 1000, 10_000].map((count) => 2 * (count * 1_417_216 + shared)));
 });
 
 test.each(PRESET_NAMES)("every row fits %s, and MoS costs what its LoRA does", (name) => {
   const found = paperTable(presetConfig(name));
-  const parametersOf = (method: string, rank: string) =>
+  const countParameters = (method: string, rank: string) =>
     found.find((row) => row.method === method && row.rank === rank)!.parameters;
   for (const row of found) expect(row.problem, `${row.method} ${row.rank}`).toBeUndefined();
-  expect(parametersOf("MoS", "4/8")).toBe(parametersOf("LoRA", "2"));
-  expect(parametersOf("MoS", "16/32")).toBe(parametersOf("LoRA", "8"));
+  expect(countParameters("MoS", "4/8")).toBe(countParameters("LoRA", "2"));
+  expect(countParameters("MoS", "16/32")).toBe(countParameters("LoRA", "8"));
 });
 
 test("methods that share all pairs show the rank that is counted, twice the layers", () => {

@@ -2,9 +2,9 @@
 // beside LoRA of equal quality. Averages are the paper's, over six benchmark scores on LLaMA2-7B.
 
 import { MosError } from "#core";
-import { geometryOf, type ModelConfig } from "#models";
+import { type ModelConfig, toLayerShapes } from "#models";
 import { type Budget, budget } from "./budget.ts";
-import type { AdapterGeometry } from "./method.ts";
+import type { LayerShapes } from "./method.ts";
 import { type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
 /** Types of number that the memory is shown in. */
@@ -12,7 +12,7 @@ export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
 /** One of `PRECISIONS`. */
 export type Precision = (typeof PRECISIONS)[number];
 
-/** How many adapters the memory is shown for. */
+/** Numbers of adapters to show the memory for. */
 export const FLEETS = [1, 1_000, 10_000] as const;
 
 /** Bytes of the adapters of each of `FLEETS`. */
@@ -24,11 +24,11 @@ export interface PaperRow {
   readonly key: string;
   readonly method: string;
   /** The rank that the table shows, where it is not that of the settings. */
-  readonly rank?: (geometry: AdapterGeometry) => number;
+  readonly rank?: (shapes: LayerShapes) => number;
   /** The paper's average score. */
   readonly average: number;
   /** For a model of this geometry, the first rank first; where there are two, they cost the same. */
-  readonly settings: (geometry: AdapterGeometry) => readonly AdapterConfigInput[];
+  readonly settings: (shapes: LayerShapes) => readonly AdapterConfigInput[];
 }
 
 /** A row of the paper's tables on a model. */
@@ -47,7 +47,7 @@ export interface PaperTableRow {
 }
 
 /** Pairs that all layers share at the budget of LoRA r = 2: 64 in the paper, whose model has 32 layers. */
-const sharedPairs = ({ layers }: AdapterGeometry): number => 2 * layers;
+const sharedPairs = ({ layers }: LayerShapes): number => 2 * layers;
 
 const same =
   (...settings: readonly AdapterConfigInput[]) =>
@@ -87,13 +87,13 @@ export const PAPER_ROWS: readonly PaperRow[] = [
     key: "pure-sharing",
     method: "Pure Sharing",
     average: 34.33,
-    settings: (geometry) => [{ method: "pure-sharing", rank: sharedPairs(geometry) }],
+    settings: (shapes) => [{ method: "pure-sharing", rank: sharedPairs(shapes) }],
   },
   {
     key: "random-scaling",
     method: "+ Random Scaling",
     average: 34.77,
-    settings: (geometry) => [{ method: "random-scaling", rank: sharedPairs(geometry) }],
+    settings: (shapes) => [{ method: "random-scaling", rank: sharedPairs(shapes) }],
   },
   {
     key: "subset-selection",
@@ -139,17 +139,17 @@ function fleetBytes({ bytes, seeded }: Pick<Budget, "bytes" | "seeded">): FleetB
   return { float32: of("float32"), bfloat16: of("bfloat16"), int8: of("int8") };
 }
 
-const shownRank = ({ rank, settings }: PaperRow, geometry: AdapterGeometry): string =>
+const formatRank = ({ rank, settings }: PaperRow, shapes: LayerShapes): string =>
   rank === undefined
-    ? settings(geometry)
+    ? settings(shapes)
         .map((input) => input.rank)
         .join("/")
-    : String(rank(geometry));
+    : String(rank(shapes));
 
 /** The largest cost of a row's settings. */
-function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
+function rowBudget(row: PaperRow, shapes: LayerShapes): Budget | MosError {
   try {
-    const budgets = row.settings(geometry).map((input) => budget(parseAdapterConfig(input), geometry));
+    const budgets = row.settings(shapes).map((input) => budget(parseAdapterConfig(input), shapes));
     return budgets.reduce((a, b) => (b.bytes.float32 > a.bytes.float32 ? b : a));
   } catch (error) {
     if (error instanceof MosError) return error;
@@ -165,17 +165,17 @@ function costOf(row: PaperRow, geometry: AdapterGeometry): Budget | MosError {
  * paperTable(presetConfig("llama2-7b")).map(({ method, rank, parameters }) => [method, rank, parameters]);
  */
 export function paperTable(model: ModelConfig): readonly PaperTableRow[] {
-  const geometry = geometryOf(model);
+  const shapes = toLayerShapes(model);
   const nearest = (average: number) =>
     LORA_ROWS.reduce((a, b) => (Math.abs(b.average - average) < Math.abs(a.average - average) ? b : a));
   return PAPER_ROWS.map((row) => {
-    const cost = costOf(row, geometry);
+    const cost = rowBudget(row, shapes);
     const { loraRank } = nearest(row.average);
-    const beside = budget(parseAdapterConfig({ method: "lora", rank: loraRank }), geometry);
+    const beside = budget(parseAdapterConfig({ method: "lora", rank: loraRank }), shapes);
     const { method, average } = row;
     return {
       method,
-      rank: shownRank(row, geometry),
+      rank: formatRank(row, shapes),
       average,
       parameters: cost instanceof MosError ? undefined : cost.trainable,
       bytes: cost instanceof MosError ? undefined : fleetBytes(cost),

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LINEAR_NAMES, type LinearName } from "#graph";
-import { geometryOf, type ModelConfig, PRESET_NAMES, presetConfig } from "#models";
+import { type ModelConfig, PRESET_NAMES, presetConfig, toLayerShapes } from "#models";
 import { METHOD_NAMES } from "./methods.ts";
 import { adapterParams } from "./params.ts";
 
@@ -54,7 +54,7 @@ function refusal(
 test("shards that do not fit are refused with the layer and its width, and with all the numbers that fit", () => {
   fc.assert(
     fc.property(choice, ({ model: [, config], targets, shards }) => {
-      const { widths } = geometryOf(config);
+      const { widths } = toLayerShapes(config);
       const all = targets.flatMap((name) => [widths[name].in, widths[name].out]);
       const fits = (count: number): boolean => all.every((width) => width % count === 0);
       const refused = refusal(config, { targets, shards });

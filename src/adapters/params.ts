@@ -1,5 +1,5 @@
 import type { LinearName } from "#graph";
-import { geometryOf, type ModelConfig, parameterCount } from "#models";
+import { type ModelConfig, parameterCount, toLayerShapes } from "#models";
 import { type Budget, budget } from "./budget.ts";
 import { type AdapterConfig, type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
@@ -12,7 +12,7 @@ export interface TypeParams {
   readonly trainable: number | undefined;
 }
 
-/** What an adapter costs beside the model that it is for. */
+/** Cost of an adapter relative to its model. */
 export interface AdapterParams {
   readonly adapter: AdapterConfig;
   readonly budget: Budget;
@@ -23,7 +23,7 @@ export interface AdapterParams {
 }
 
 /**
- * What an adapter will cost, from the model's config alone. Throws `bad_config` for settings that contradict
+ * Cost of a new adapter, from the model's config alone. Throws `bad_config` for settings that contradict
  * each other or do not fit the model.
  *
  * @example
@@ -31,11 +31,9 @@ export interface AdapterParams {
  */
 export function adapterParams(model: ModelConfig, input: AdapterConfigInput): AdapterParams {
   const adapter = parseAdapterConfig(input, "adapter");
-  const geometry = geometryOf(model);
-  const whole = budget(adapter, geometry);
-  const parts = adapter.targets.map(
-    (linear) => budget({ ...adapter, targets: [linear] }, geometry).trainable,
-  );
+  const shapes = toLayerShapes(model);
+  const whole = budget(adapter, shapes);
+  const parts = adapter.targets.map((linear) => budget({ ...adapter, targets: [linear] }, shapes).trainable);
   const areSeparate = parts.reduce((a, b) => a + b, 0) === whole.trainable;
   return {
     adapter,
@@ -44,7 +42,7 @@ export function adapterParams(model: ModelConfig, input: AdapterConfigInput): Ad
     parameters: parameterCount(model),
     types: adapter.targets.map((linear, i) => ({
       linear,
-      ...(geometry.widths[linear] ?? { in: 0, out: 0 }),
+      ...(shapes.widths[linear] ?? { in: 0, out: 0 }),
       trainable: areSeparate ? parts[i] : undefined,
     })),
   };

@@ -3,14 +3,22 @@
 import type { z } from "zod";
 import { integer, MosError } from "#core";
 import { concat, gatherRows, type LinearName, reshape, slice, transpose, type Value } from "#graph";
-import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { checkTargets, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
-import { alphaSetting, commonSettings, rankOf, schemaOf } from "./settings.ts";
+import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import {
+  alphaScale,
+  checkTargets,
+  kaiming,
+  ownTensorName,
+  targetWidths,
+  trainable,
+  zeros,
+} from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema, rankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
   ...alphaSetting,
-  rank: rankOf({ standard: 4 }),
+  rank: rankSetting({ standard: 4 }),
   unsharedRank: integer({
     min: 0,
     max: 4096,
@@ -26,17 +34,17 @@ const settings = {
     help: "copies of the shared chunk along the feature dimension",
   }),
 };
-const schema = schemaOf("prolora", settings);
+const schema = configSchema("prolora", settings);
 /** Settings of PRoLoRA, defaults filled in. */
 export type ProloraConfig = Readonly<z.output<typeof schema>>;
 
 /** The tensors of a site. A part without ranks has none. */
-function tensorsOf(
+function siteTensors(
   { rank, unsharedRank: u, chunks }: ProloraConfig,
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
   { layer, linear }: { readonly layer: number; readonly linear: LinearName },
 ): readonly TensorSpec[] {
-  const { in: width, out } = widthsOf(geometry, linear);
+  const { in: width, out } = targetWidths(shapes, linear);
   const shared = rank - u;
   const [chunkIn, chunkOut] = [Math.ceil(width / chunks), Math.ceil(out / chunks)];
   const name = (part: string): string => `${linear}.${layer}.${part}`;
@@ -68,8 +76,8 @@ export const prolora: AdapterMethod<ProloraConfig> = {
   settings,
   schema,
   example: schema.parse({ method: "prolora", rank: 4, unsharedRank: 1, chunks: 2 }),
-  check(config, geometry) {
-    checkTargets(config, geometry);
+  check(config, shapes) {
+    checkTargets(config, shapes);
     const { rank, unsharedRank, chunks, targets } = config;
     if (unsharedRank > rank)
       throw new MosError(
@@ -77,25 +85,25 @@ export const prolora: AdapterMethod<ProloraConfig> = {
         `unshared rank ${unsharedRank} is more than the rank ${rank}; use an unshared rank of 0 to ${rank}`,
       );
     for (const name of targets)
-      for (const width of Object.values(widthsOf(geometry, name)))
+      for (const width of Object.values(targetWidths(shapes, name)))
         if (chunks > width)
           throw new MosError(
             "bad_config",
             `${chunks} chunks are more than the width ${width} of ${name}; use at most ${width}`,
           );
   },
-  tensors: (config, geometry) =>
+  tensors: (config, shapes) =>
     config.targets.flatMap((linear) =>
-      Array.from({ length: geometry.layers }, (_, layer) =>
-        tensorsOf(config, geometry, { layer, linear }),
+      Array.from({ length: shapes.layers }, (_, layer) =>
+        siteTensors(config, shapes, { layer, linear }),
       ).flat(),
     ),
   factors:
-    (config, { geometry, view }) =>
+    (config, { shapes, view }) =>
     ({ layer, linear }) => {
       const { targets, rank, unsharedRank: u, chunks } = config;
       if (!targets.includes(linear)) return undefined;
-      const { in: width, out } = widthsOf(geometry, linear);
+      const { in: width, out } = targetWidths(shapes, linear);
       const part = (name: string): Value => view.value(`${linear}.${layer}.${name}`);
       const turned = (name: string): Value => transpose(part(name), [1, 0]);
       const a = u > 0 ? [part("A_unshared")] : [];
@@ -104,7 +112,7 @@ export const prolora: AdapterMethod<ProloraConfig> = {
         a.push(copies(part("A_chunk"), { chunks, width }));
         b.push(copies(turned("B_chunk"), { chunks, width: out }));
       }
-      return { a: concat(a, 0), b: concat(b, 0), scale: scaleOf(config) };
+      return { a: concat(a, 0), b: concat(b, 0), scale: alphaScale(config) };
     },
   folder: {
     peftType: "PROLORA",

@@ -3,15 +3,15 @@
 import type { z } from "zod";
 import { transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
-import { alphaSetting, commonSettings, poolRank, schemaOf } from "./settings.ts";
+import { alphaScale, checkTargets, ownTensorName, pairTensors } from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema, poolRank } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
   ...poolRank,
   ...alphaSetting,
 };
-const schema = schemaOf("pure-sharing", settings);
+const schema = configSchema("pure-sharing", settings);
 /** Settings of pure sharing, defaults filled in. */
 export type PureSharingConfig = Readonly<z.output<typeof schema>>;
 
@@ -21,8 +21,8 @@ export const pureSharing: AdapterMethod<PureSharingConfig> = {
   schema,
   example: schema.parse({ method: "pure-sharing", rank: 6 }),
   check: checkTargets,
-  tensors: ({ targets, rank }, geometry) =>
-    targets.flatMap((linear) => pairTensors(geometry, { linear, pairs: rank })),
+  tensors: ({ targets, rank }, shapes) =>
+    targets.flatMap((linear) => pairTensors(shapes, { linear, pairs: rank })),
   factors:
     (config, { view }) =>
     ({ linear }) =>
@@ -30,7 +30,7 @@ export const pureSharing: AdapterMethod<PureSharingConfig> = {
         ? {
             a: view.value(`${linear}.A`),
             b: transpose(view.value(`${linear}.B`), [1, 0]),
-            scale: scaleOf(config),
+            scale: alphaScale(config),
           }
         : undefined,
   folder: {

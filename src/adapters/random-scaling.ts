@@ -4,8 +4,8 @@ import type { z } from "zod";
 import { MosError, number } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
-import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
-import { alphaSetting, commonSettings, poolRank, schemaOf } from "./settings.ts";
+import { alphaScale, checkTargets, ownTensorName, pairTensors } from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema, poolRank } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
@@ -19,7 +19,7 @@ const settings = {
     help: "standard deviation of the random scales",
   }),
 };
-const schema = schemaOf("random-scaling", settings);
+const schema = configSchema("random-scaling", settings);
 /** Settings of random scaling, defaults filled in. */
 export type RandomScalingConfig = Readonly<z.output<typeof schema>>;
 
@@ -41,18 +41,18 @@ export const randomScaling: AdapterMethod<RandomScalingConfig> = {
   settings,
   schema,
   example: schema.parse({ method: "random-scaling", rank: 6 }),
-  check(config, geometry) {
-    checkTargets(config, geometry);
+  check(config, shapes) {
+    checkTargets(config, shapes);
     if (config.scaleMean === 0 && config.scaleDeviation === 0)
       throw new MosError(
         "bad_config",
         "scale mean 0 and scale deviation 0 make every scale 0, so nothing could be trained; give another mean or a deviation above 0",
       );
   },
-  tensors: (config, geometry) =>
+  tensors: (config, shapes) =>
     config.targets.flatMap((linear) => [
-      ...pairTensors(geometry, { linear, pairs: config.rank }),
-      scales(config, { linear, layers: geometry.layers }),
+      ...pairTensors(shapes, { linear, pairs: config.rank }),
+      scales(config, { linear, layers: shapes.layers }),
     ]),
   factors:
     (config, { view }) =>
@@ -62,7 +62,7 @@ export const randomScaling: AdapterMethod<RandomScalingConfig> = {
       return {
         a: mul(reshape(own, [config.rank, 1]), view.value(`${linear}.A`)),
         b: transpose(view.value(`${linear}.B`), [1, 0]),
-        scale: scaleOf(config),
+        scale: alphaScale(config),
       };
     },
   folder: {

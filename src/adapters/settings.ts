@@ -1,10 +1,10 @@
 // Settings that several methods have. Each is an option of `mos train` and `mos params`.
 import { z } from "zod";
-import { integer, names, number, type Settings, shapeOf } from "#core";
+import { integer, names, number, type Settings, settingsShape } from "#core";
 import { LINEAR_NAMES, type LinearName } from "#graph";
 
 /** Linear types of those that a method can adapt, in the model's order; all of them by default. */
-export function targetsOf(known: readonly LinearName[]) {
+export function targetsSetting(known: readonly LinearName[]) {
   const setting = names(known, { default: known, defaultText: "all", help: "linear layers to adapt" });
   const inOrder = (given: readonly LinearName[]): readonly LinearName[] =>
     known.filter((name) => given.includes(name));
@@ -51,12 +51,12 @@ export const equivalentRankSetting = {
 const RANK = { min: 1, placeholder: "r", help: "rank of each layer's update" } as const;
 
 /** The rank of each layer, where another default or a higher limit suits a method. */
-export const rankOf = ({ standard, max = 4096 }: { readonly standard: number; readonly max?: number }) =>
+export const rankSetting = ({ standard, max = 4096 }: { readonly standard: number; readonly max?: number }) =>
   integer({ ...RANK, max, default: standard });
 
 /** Settings that every method has. */
 export const commonSettings = {
-  rank: rankOf({ standard: 8 }),
+  rank: rankSetting({ standard: 8 }),
   dropout: number({
     min: 0,
     below: 1,
@@ -65,7 +65,7 @@ export const commonSettings = {
     placeholder: "p",
     help: "dropout probability of the adapter's inputs in training",
   }),
-  targets: targetsOf(LINEAR_NAMES),
+  targets: targetsSetting(LINEAR_NAMES),
   seed: integer({
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
@@ -75,5 +75,5 @@ export const commonSettings = {
 };
 
 /** The schema of a method's configuration. */
-export const schemaOf = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
-  z.strictObject({ method: z.literal(method), ...shapeOf(settings) });
+export const configSchema = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
+  z.strictObject({ method: z.literal(method), ...settingsShape(settings) });

@@ -4,19 +4,19 @@ import type { z } from "zod";
 import { MosError, type Random } from "#core";
 import { gatherRows, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { checkTargets, ownTensorName, pairTensors, scaleOf } from "./method-parts.ts";
-import { alphaSetting, commonSettings, equivalentRankSetting, schemaOf } from "./settings.ts";
+import { alphaScale, checkTargets, ownTensorName, pairTensors } from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema, equivalentRankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
   ...alphaSetting,
   ...equivalentRankSetting,
 };
-const schema = schemaOf("subset-selection", settings);
+const schema = configSchema("subset-selection", settings);
 /** Settings of subset selection, defaults filled in. */
 export type SubsetSelectionConfig = Readonly<z.output<typeof schema>>;
 
-/** What a choice of layers × rank pairs is made from. */
+/** Inputs of a choice of layers × rank pairs. */
 interface Choice {
   readonly layers: number;
   readonly rank: number;
@@ -45,13 +45,13 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
   settings,
   schema,
   example: schema.parse({ method: "subset-selection", rank: 3, equivalentRank: 2 }),
-  check(config, geometry) {
-    checkTargets(config, geometry);
-    const pairs = config.equivalentRank * geometry.layers;
+  check(config, shapes) {
+    checkTargets(config, shapes);
+    const pairs = config.equivalentRank * shapes.layers;
     if (config.rank > pairs)
       throw new MosError(
         "bad_config",
-        `rank ${config.rank} is more than the ${pairs} shared pairs of ${geometry.layers} layers × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
+        `rank ${config.rank} is more than the ${pairs} shared pairs of ${shapes.layers} layers × equivalent rank ${config.equivalentRank}; use a rank of at most ${pairs}`,
       );
   },
   tensors: ({ targets, rank, equivalentRank }, { layers, widths }) =>
@@ -79,7 +79,7 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
       return {
         a: gatherRows(view.value(`${linear}.A`), chosen),
         b: gatherRows(transpose(view.value(`${linear}.B`), [1, 0]), chosen),
-        scale: scaleOf(config),
+        scale: alphaScale(config),
       };
     },
   routing: ({ targets, equivalentRank }, { layers }) =>

@@ -3,25 +3,33 @@
 import type { z } from "zod";
 import { MosError } from "#core";
 import { type LinearName, mul, reshape, slice, split, transpose, type Value } from "#graph";
-import type { AdapterGeometry, AdapterMethod } from "./method.ts";
-import { filled, kaiming, ownTensorName, scaleOf, trainable, widthsOf, zeros } from "./method-parts.ts";
-import { alphaSetting, commonSettings, schemaOf, targetsOf } from "./settings.ts";
+import type { AdapterMethod, LayerShapes } from "./method.ts";
+import {
+  alphaScale,
+  filled,
+  kaiming,
+  ownTensorName,
+  targetWidths,
+  trainable,
+  zeros,
+} from "./method-parts.ts";
+import { alphaSetting, commonSettings, configSchema, targetsSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
   ...alphaSetting,
-  targets: targetsOf(["q_proj", "k_proj", "v_proj"]),
+  targets: targetsSetting(["q_proj", "k_proj", "v_proj"]),
 };
-const schema = schemaOf("tied-lora", settings);
+const schema = configSchema("tied-lora", settings);
 /** Settings of Tied LoRA, defaults filled in. */
 export type TiedLoraConfig = Readonly<z.output<typeof schema>>;
 
 /** Outputs of each target; they lie one after the other in B and v. */
-const outputsOf = (targets: readonly LinearName[], geometry: AdapterGeometry): readonly number[] =>
-  targets.map((name) => widthsOf(geometry, name).out);
+const outputWidths = (targets: readonly LinearName[], shapes: LayerShapes): readonly number[] =>
+  targets.map((name) => targetWidths(shapes, name).out);
 
-const inputOf = ([first = "q_proj"]: readonly LinearName[], geometry: AdapterGeometry): number =>
-  widthsOf(geometry, first).in;
+const inputWidth = ([first = "q_proj"]: readonly LinearName[], shapes: LayerShapes): number =>
+  targetWidths(shapes, first).in;
 
 const total = (sizes: readonly number[]): number => sizes.reduce((a, b) => a + b, 0);
 
@@ -30,18 +38,18 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
   settings,
   schema,
   example: schema.parse({ method: "tied-lora", rank: 3 }),
-  check({ targets }, geometry) {
-    const width = inputOf(targets, geometry);
-    const other = targets.find((name) => widthsOf(geometry, name).in !== width);
+  check({ targets }, shapes) {
+    const width = inputWidth(targets, shapes);
+    const other = targets.find((name) => targetWidths(shapes, name).in !== width);
     if (other !== undefined)
       throw new MosError(
         "bad_config",
-        `targets: ${other} reads ${widthsOf(geometry, other).in} inputs and ${targets[0]} ${width}; one A cannot serve both, so train them in adapters of their own`,
+        `targets: ${other} reads ${targetWidths(shapes, other).in} inputs and ${targets[0]} ${width}; one A cannot serve both, so train them in adapters of their own`,
       );
   },
-  tensors({ targets, rank }, geometry) {
-    const [width, out] = [inputOf(targets, geometry), total(outputsOf(targets, geometry))];
-    const own = Array.from({ length: geometry.layers }, (_, layer) => [
+  tensors({ targets, rank }, shapes) {
+    const [width, out] = [inputWidth(targets, shapes), total(outputWidths(targets, shapes))];
+    const own = Array.from({ length: shapes.layers }, (_, layer) => [
       trainable(`${layer}.u`, [rank], filled(rank, 1)),
       trainable(`${layer}.v`, [out], filled(out, 1)),
     ]);
@@ -51,9 +59,9 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
       ...own.flat(),
     ];
   },
-  factors(config, { geometry, view }) {
+  factors(config, { shapes, view }) {
     const { targets, rank } = config;
-    const sizes = outputsOf(targets, geometry);
+    const sizes = outputWidths(targets, shapes);
     let shared: readonly Value[] | undefined;
     /** Bᵀ [r, out of the target], cut once for all layers. */
     const columns = (target: number): Value => {
@@ -68,7 +76,7 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
       return {
         a: mul(reshape(view.value(`${layer}.u`), [rank, 1]), view.value("A")),
         b: mul(columns(target), v),
-        scale: scaleOf(config),
+        scale: alphaScale(config),
       };
     };
   },

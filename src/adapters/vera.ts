@@ -3,19 +3,27 @@
 // not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
 import type { z } from "zod";
 import { type LinearName, mul, reshape, transpose } from "#graph";
-import type { AdapterGeometry, AdapterMethod, TensorSpec } from "./method.ts";
-import { checkTargets, filled, ownTensorName, trainable, uniform, widthsOf, zeros } from "./method-parts.ts";
-import { commonSettings, rankOf, schemaOf } from "./settings.ts";
+import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
+import {
+  checkTargets,
+  filled,
+  ownTensorName,
+  targetWidths,
+  trainable,
+  uniform,
+  zeros,
+} from "./method-parts.ts";
+import { commonSettings, configSchema, rankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,
-  rank: rankOf({ standard: 256, max: 65_536 }),
+  rank: rankSetting({ standard: 256, max: 65_536 }),
 };
-const schema = schemaOf("vera", settings);
+const schema = configSchema("vera", settings);
 /** Settings of VeRA, defaults filled in. */
 export type VeraConfig = Readonly<z.output<typeof schema>>;
 
-/** Where the paper starts d. */
+/** Initial value of d in the paper. */
 const START = 0.1;
 
 /** Uniform with Kaiming's bound √(6 / fan-in). */
@@ -25,9 +33,9 @@ function projection(name: string, rows: number, fanIn: number): TensorSpec {
   return { name, shape: [rows, fanIn], role: "seeded", dtype: "float32", bound, initialize };
 }
 
-function tensorsOf(rank: number, geometry: AdapterGeometry, linear: LinearName): readonly TensorSpec[] {
-  const { in: width, out } = widthsOf(geometry, linear);
-  const own = Array.from({ length: geometry.layers }, (_, layer) => [
+function vectorTensors(rank: number, shapes: LayerShapes, linear: LinearName): readonly TensorSpec[] {
+  const { in: width, out } = targetWidths(shapes, linear);
+  const own = Array.from({ length: shapes.layers }, (_, layer) => [
     trainable(`${linear}.${layer}.d`, [rank], filled(rank, START)),
     trainable(`${linear}.${layer}.b`, [out], zeros(out)),
   ]);
@@ -40,7 +48,7 @@ export const vera: AdapterMethod<VeraConfig> = {
   schema,
   example: schema.parse({ method: "vera", rank: 5 }),
   check: checkTargets,
-  tensors: ({ targets, rank }, geometry) => targets.flatMap((linear) => tensorsOf(rank, geometry, linear)),
+  tensors: ({ targets, rank }, shapes) => targets.flatMap((linear) => vectorTensors(rank, shapes, linear)),
   factors:
     ({ targets, rank }, { view }) =>
     ({ layer, linear }) => {

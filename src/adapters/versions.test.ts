@@ -8,11 +8,11 @@ import { lockChanges, pathExists } from "#files";
 import { createAdapter } from "./adapter.ts";
 import { loadAdapter, saveAdapter } from "./folder.ts";
 import { parseAdapterConfig } from "./methods.ts";
-import { forgetVersions, keptVersions, replaceAdapter, retrainingFolder, rollBack } from "./versions.ts";
+import { listVersions, removeVersions, replaceAdapter, retrainingFolder, rollBack } from "./versions.ts";
 
-const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
-const adapterOf = (seed: number) =>
-  createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed }), geometry);
+const shapes = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
+const makeAdapter = (seed: number) =>
+  createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed }), shapes);
 
 let folder = "";
 let acme = "";
@@ -24,8 +24,8 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const save = (path: string, seed: number): Promise<void> =>
-  saveAdapter(path, adapterOf(seed), { base: { name: "tiny", fingerprint: "sha256:0" } });
-const load = (path: string) => loadAdapter(path, { geometry, fingerprint: undefined });
+  saveAdapter(path, makeAdapter(seed), { base: { name: "tiny", fingerprint: "sha256:0" } });
+const load = (path: string) => loadAdapter(path, { shapes, fingerprint: undefined });
 
 test("whoever reads an adapter gets one version whole, and never none, however often it is replaced", async () => {
   await save(retrainingFolder(acme), 2);
@@ -42,7 +42,7 @@ test("whoever reads an adapter gets one version whole, and never none, however o
   const read = async (): Promise<void> => {
     while (isRunning) {
       const { config, tensors } = await load(acme);
-      expect(tensors).toEqual(adapterOf(config.seed).tensors);
+      expect(tensors).toEqual(makeAdapter(config.seed).tensors);
       seen.add(config.seed);
     }
   };
@@ -57,11 +57,11 @@ test("what a replacement leaves is the last versions, and what was beside the ad
     await save(retrainingFolder(acme), seed);
     expect(await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 2 })).toBe(seed - 1);
   }
-  expect((await keptVersions(acme)).map(({ version }) => version)).toEqual([3, 2]);
+  expect((await listVersions(acme)).map(({ version }) => version)).toEqual([3, 2]);
   expect(await readdir(acme)).toContain("notes.txt");
   expect((await load(acme)).config.seed).toBe(4);
-  await forgetVersions(acme);
-  expect(await keptVersions(acme)).toEqual([]);
+  await removeVersions(acme);
+  expect(await listVersions(acme)).toEqual([]);
 });
 
 test("a replacement waits for whoever changes the folder, such as a server", async () => {

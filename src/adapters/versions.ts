@@ -29,7 +29,7 @@ export const CHECKPOINTS = "checkpoints";
 export const BEST = "best";
 /** The folder of a run's event files for TensorBoard. */
 export const RUN_TENSORBOARD = "tensorboard";
-/** What a run writes into its folder. The record comes last, as the mark that all of it is a run's. */
+/** Files that a run writes into its folder. The record comes last and marks the folder as a run's. */
 export const RUN_FILES: readonly string[] = [
   ...ADAPTER_FILES,
   RUN_METRICS,
@@ -39,19 +39,19 @@ export const RUN_FILES: readonly string[] = [
   RUN_RECORD,
 ];
 
-/** How the name of a folder ends where a run lives whose result will replace an adapter. */
+/** Suffix of the folder of a run whose result will replace an adapter. */
 export const RETRAINING = ".retraining";
 
-function beside(folder: string, ending: string): string {
+function siblingFolder(folder: string, ending: string): string {
   // "." has no name of its own
   const named = /^\.*$/.test(basename(folder)) ? resolve(folder) : folder;
   return join(dirname(named), `.${basename(named)}${ending}`);
 }
 
 /** Where a run lives whose result will replace this folder's adapter. */
-export const retrainingFolder = (folder: string): string => beside(folder, RETRAINING);
+export const retrainingFolder = (folder: string): string => siblingFolder(folder, RETRAINING);
 
-const versionsFolder = (folder: string): string => beside(folder, ".versions");
+const versionsFolder = (folder: string): string => siblingFolder(folder, ".versions");
 
 /** An adapter as it can be used, though its run may not have finished. */
 export interface FoundAdapter {
@@ -80,7 +80,7 @@ export async function findAdapter(folder: string): Promise<FoundAdapter | undefi
 }
 
 /** The adapter to use of a folder, as `findAdapter` finds it. Where there is none, the folder: loading it says what is missing. */
-export const adapterInUse = async (folder: string): Promise<FoundAdapter> =>
+export const isAdapterInUse = async (folder: string): Promise<FoundAdapter> =>
   (await findAdapter(folder)) ?? { path: folder, what: "adapter" };
 
 /** Says that what is used is not a folder's own adapter; undefined where it is. */
@@ -91,14 +91,14 @@ export function unfinishedText(folder: string, { path, what }: FoundAdapter): st
 }
 
 /** Why a folder holds no adapter, for whoever expects one there. */
-export async function whyNoAdapter(folder: string): Promise<string> {
+export async function explainMissingAdapter(folder: string): Promise<string> {
   return (await pathExists(join(folder, RUN_RECORD)))
     ? "its training has not finished, or was stopped"
     : `there is no ${ADAPTER_CONFIG}`;
 }
 
 /** A replaced adapter that is kept. */
-export interface KeptVersion {
+export interface StoredVersion {
   /** Counts up with every replacement. */
   readonly version: number;
   readonly path: string;
@@ -107,10 +107,10 @@ export interface KeptVersion {
 }
 
 /** The versions of a folder's adapter that are kept, the last replaced one first. */
-export async function keptVersions(folder: string): Promise<readonly KeptVersion[]> {
+export async function listVersions(folder: string): Promise<readonly StoredVersion[]> {
   const versions = versionsFolder(folder);
   const names = (await pathExists(versions)) ? await listFolder(versions) : [];
-  const kept: KeptVersion[] = [];
+  const kept: StoredVersion[] = [];
   for (const name of names.filter((one) => /^[1-9]\d*$/.test(one))) {
     const path = join(versions, name);
     const found = await folderVersion(path);
@@ -120,7 +120,7 @@ export async function keptVersions(folder: string): Promise<readonly KeptVersion
 }
 
 /** Does what changes a folder's adapter, which servers and other processes wait for, as this one does for them. */
-async function exclusively<T>(folder: string, work: () => Promise<T>): Promise<T> {
+async function withLock<T>(folder: string, work: () => Promise<T>): Promise<T> {
   await restoreFolder(folder);
   const versions = versionsFolder(folder);
   await using _lock = await lockChanges(dirname(versions));
@@ -132,9 +132,9 @@ async function exclusively<T>(folder: string, work: () => Promise<T>): Promise<T
 }
 
 /** Keeps the adapter of a folder as a version; undefined where there is none. The folder itself stays as it is. */
-async function keepVersion(folder: string): Promise<number | undefined> {
+async function storeVersion(folder: string): Promise<number | undefined> {
   if ((await folderVersion(folder)) === undefined) return undefined;
-  const version = 1 + ((await keptVersions(folder))[0]?.version ?? 0);
+  const version = 1 + ((await listVersions(folder))[0]?.version ?? 0);
   await writeFolderAtomic(join(versionsFolder(folder), String(version)), (into) =>
     linkEntries(folder, into, ADAPTER_FILES),
   );
@@ -169,18 +169,18 @@ export function replaceAdapter(
   by: string,
   { keepVersions }: { readonly keepVersions: number },
 ): Promise<number | undefined> {
-  return exclusively(folder, async () => {
-    const version = keepVersions === 0 ? undefined : await keepVersion(folder);
+  return withLock(folder, async () => {
+    const version = keepVersions === 0 ? undefined : await storeVersion(folder);
     await carryOver(folder, by);
     await replaceFolder(folder, by);
-    for (const { path } of (await keptVersions(folder)).slice(keepVersions)) await remove(path);
+    for (const { path } of (await listVersions(folder)).slice(keepVersions)) await remove(path);
     return version;
   });
 }
 
 /** What a return to an older version did. */
 export interface RolledBack {
-  readonly restored: KeptVersion;
+  readonly restored: StoredVersion;
   /** The version that the replaced adapter is kept as; undefined where there was none. */
   readonly kept: number | undefined;
 }
@@ -192,11 +192,11 @@ export interface RolledBack {
  * @throws MosError `not_found` where no such version is kept, `bad_option` where an unfinished run is in its place, `storage`.
  */
 export async function rollBack(folder: string, version: number | undefined): Promise<RolledBack> {
-  if ((await keptVersions(folder)).length === 0)
+  if ((await listVersions(folder)).length === 0)
     throw new MosError("not_found", `${folder}: no earlier version is kept`);
   await using fresh = await openAtomicFolder(folder);
-  return await exclusively(folder, async () => {
-    const versions = await keptVersions(folder);
+  return await withLock(folder, async () => {
+    const versions = await listVersions(folder);
     const restored = versions.find((one) => version === undefined || one.version === version);
     if (restored === undefined)
       throw new MosError(
@@ -210,7 +210,7 @@ export async function rollBack(folder: string, version: number | undefined): Pro
         `${folder}: a run that has not finished is in this place; finish it with mos train --resume, or move it away`,
       );
     await linkEntries(restored.path, fresh.path, ADAPTER_FILES);
-    const kept = await keepVersion(folder);
+    const kept = await storeVersion(folder);
     await carryOver(folder, fresh.path);
     await using _old = await fresh.replace();
     await remove(restored.path);
@@ -219,4 +219,4 @@ export async function rollBack(folder: string, version: number | undefined): Pro
 }
 
 /** Deletes the kept versions of a folder's adapter. Throws `storage`. */
-export const forgetVersions = (folder: string): Promise<void> => remove(versionsFolder(folder));
+export const removeVersions = (folder: string): Promise<void> => remove(versionsFolder(folder));

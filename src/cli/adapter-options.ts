@@ -8,7 +8,7 @@ import {
   methods,
 } from "#adapters";
 import { choice, MosError, type Setting } from "#core";
-import { flagOf } from "./command.ts";
+import { formatFlag } from "./command.ts";
 
 /** --method and the settings of all methods; `adapterInput` reads their values. */
 export const adapterOptions: { readonly method: Setting<MethodName> } = {
@@ -20,7 +20,7 @@ export const adapterOptions: { readonly method: Setting<MethodName> } = {
 };
 
 /** The settings of an adapter that were given, of whatever method. */
-function givenSettings(values: Readonly<Record<string, unknown>>): ReadonlyMap<string, unknown> {
+function setSettings(values: Readonly<Record<string, unknown>>): ReadonlyMap<string, unknown> {
   const isGiven = ([name, { kind, default: standard }]: readonly [string, Setting]): boolean =>
     values[name] !== undefined && !(kind === "flag" && values[name] === standard);
   const given = Object.entries(adapterSettings).filter(isGiven);
@@ -29,7 +29,7 @@ function givenSettings(values: Readonly<Record<string, unknown>>): ReadonlyMap<s
 
 const refuse = (name: string, why: string): never => {
   const setting = adapterSettings[name] ?? adapterOptions.method;
-  throw new MosError("bad_option", `${flagOf(name, setting)} cannot be used with ${why}`);
+  throw new MosError("bad_option", `${formatFlag(name, setting)} cannot be used with ${why}`);
 };
 
 /**
@@ -41,7 +41,7 @@ export function adapterInput(
   values: Readonly<Record<string, unknown>> & { readonly method: MethodName },
 ): AdapterConfigInput {
   const { method } = values;
-  const given = givenSettings(values);
+  const given = setSettings(values);
   for (const name of given.keys())
     if (!(name in methods[method].settings))
       refuse(name, `--method ${method}; omit it, or choose another method`);
@@ -54,6 +54,6 @@ export function refuseSettings(
   values: Readonly<Record<string, unknown>> & { readonly method: MethodName },
   why: string,
 ): void {
-  for (const name of givenSettings(values).keys()) refuse(name, why);
+  for (const name of setSettings(values).keys()) refuse(name, why);
   if (values.method !== DEFAULT_METHOD) refuse("method", why);
 }

@@ -1,4 +1,4 @@
-import { type AdapterConfig, type Budget, trainedOnText } from "#adapters";
+import { type AdapterConfig, type Budget, describeTrainedOn } from "#adapters";
 import type { LoraSummary } from "#convert";
 import { describeBytes, describeCount } from "#core";
 import { formatInteger } from "./numbers.ts";
@@ -60,4 +60,4 @@ export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
 export const trainedOnRow = ({
   trainedOn,
 }: Pick<LoraSummary, "trainedOn">): readonly (readonly [string, string])[] =>
-  trainedOn === undefined ? [] : [["", trainedOnText(trainedOn)]];
+  trainedOn === undefined ? [] : [["", describeTrainedOn(trainedOn)]];

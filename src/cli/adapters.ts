@@ -1,11 +1,11 @@
 import { basename } from "node:path";
 import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#adapters";
-import { choice, describeCount, integer, MosError, type SettingValues, steadyNow, text } from "#core";
+import { choice, describeCount, integer, MosError, monotonicNow, type SettingValues, text } from "#core";
 import { metricsToTensorboard } from "#training";
 import { defineCommand, group } from "./command.ts";
 import { counted } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
-import { note, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { printable, printJson, printLine, shellWord, warn } from "./terminal.ts";
 
 const ACTIONS = ["list", "rollback", "tensorboard"] as const;
 
@@ -54,10 +54,10 @@ async function run({ action, folder, to, json }: Values): Promise<void> {
   if (action !== "rollback" && to !== undefined)
     throw new MosError("bad_option", `--to cannot be used with mos adapters ${action}`);
   if (action === "tensorboard") {
-    const tensorboard = await metricsToTensorboard(folder, { now: steadyNow });
-    if (json) sayJson({ tensorboard });
+    const tensorboard = await metricsToTensorboard(folder, { now: monotonicNow });
+    if (json) printJson({ tensorboard });
     else
-      sayLine(
+      printLine(
         labelled([
           ["written", tensorboard],
           ["next", `tensorboard --logdir ${shellWord(folder)}`],
@@ -67,30 +67,31 @@ async function run({ action, folder, to, json }: Values): Promise<void> {
   }
   if (action === "list") {
     const adapters = await listAdapters(folder);
-    if (json) sayJson({ adapters: adapters.map(adapterJson) });
+    if (json) printJson({ adapters: adapters.map(adapterJson) });
     else list(adapters);
     return;
   }
   const done = await rollBack(folder, to);
-  if (json) sayJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
-  else sayLine(rolledBackText(done, folder));
+  if (json)
+    printJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
+  else printLine(rolledBackText(done, folder));
 }
 
-const dateOf = (seconds: number): string => new Date(1000 * seconds).toISOString();
+const formatDate = (seconds: number): string => new Date(1000 * seconds).toISOString();
 
 /** "2026-08-22 14:03", in UTC. */
-const dayOf = (seconds: number): string => dateOf(seconds).slice(0, 16).replace("T", " ");
+const formatMinute = (seconds: number): string => formatDate(seconds).slice(0, 16).replace("T", " ");
 
 function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: ListedAdapter): object {
   return {
     name,
-    adapter: adapter === undefined ? null : { ...adapter, changedAt: dateOf(adapter.changedAt) },
+    adapter: adapter === undefined ? null : { ...adapter, changedAt: formatDate(adapter.changedAt) },
     reason: reason ?? null,
     soFar: soFar ?? null,
     versions: versions.map(({ version, path, changedAt }) => ({
       version,
       path,
-      changedAt: dateOf(changedAt),
+      changedAt: formatDate(changedAt),
     })),
     isRetrained,
   };
@@ -98,35 +99,35 @@ function adapterJson({ name, adapter, reason, soFar, versions, isRetrained }: Li
 
 function list(adapters: readonly ListedAdapter[]): void {
   if (adapters.length === 0) {
-    sayLine("no adapters in this folder");
+    printLine("no adapters in this folder");
     return;
   }
   const rows = adapters.map(({ name, adapter, versions, isRetrained }) => [
-    shown(name),
+    printable(name),
     adapter === undefined ? "–" : `${adapter.config.method} ${adapter.config.rank}`,
     adapter === undefined ? "–" : describeCount(adapter.parameters),
-    shown(adapter?.base.name ?? "–"),
-    adapter === undefined ? "–" : dayOf(adapter.changedAt),
+    printable(adapter?.base.name ?? "–"),
+    adapter === undefined ? "–" : formatMinute(adapter.changedAt),
     versions.length === 0 ? "–" : versions.map(({ version }) => version).join(", "),
     isRetrained ? "replacement run unfinished" : "",
   ]);
   const head = ["name", "method, rank", "parameters", "base", "written (UTC)", "kept", ""];
-  sayLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
+  printLine(textTable([head, ...rows], { left: [0, 1, 3, 4, 5, 6] }));
   for (const { name, reason, soFar } of adapters)
     if (reason !== undefined)
-      note(
-        `${shown(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; its progress is in ${soFar}`}`,
+      warn(
+        `${printable(name)} cannot be served: ${reason}${soFar === undefined ? "" : `; its progress is in ${soFar}`}`,
       );
   const broken = adapters.filter(({ reason }) => reason !== undefined).length;
   if (broken > 0)
-    sayLine(
+    printLine(
       `\n${counted(adapters.length - broken, "adapter")}; ${counted(broken, "folder")} cannot be served`,
     );
 }
 
 function rolledBackText({ restored, kept }: RolledBack, folder: string): string {
   return labelled([
-    ["in use", `version ${restored.version}, written ${dayOf(restored.changedAt)} UTC`],
+    ["in use", `version ${restored.version}, written ${formatMinute(restored.changedAt)} UTC`],
     ...(kept === undefined ? [] : [["kept", `the replaced adapter, as version ${kept}`] as const]),
     ["adapter", folder],
   ]);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { messagesOf, parseLine } from "./chat.ts";
+import { parseLine, toMessages } from "./chat.ts";
 
 test.each([
   ["", { type: "nothing" }],
@@ -14,8 +14,8 @@ test.each([
 
 test("the system message comes first, and only where there is one", () => {
   const turns = [{ role: "user", content: "Hi" }];
-  expect(messagesOf({ system: undefined, turns })).toEqual(turns);
-  expect(messagesOf({ system: "Be brief.", turns })).toEqual([
+  expect(toMessages({ system: undefined, turns })).toEqual(turns);
+  expect(toMessages({ system: "Be brief.", turns })).toEqual([
     { role: "system", content: "Be brief." },
     ...turns,
   ]);

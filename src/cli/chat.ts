@@ -4,12 +4,12 @@ import type { Engine, FinishReason, TextRequest } from "#inference";
 import type { ChatMessage } from "#text";
 import { isTerminal, paint } from "./colour.ts";
 import { counted, formatDuration, formatRate } from "./numbers.ts";
-import { note, say, sayLine, shown } from "./terminal.ts";
+import { print, printable, printLine, warn } from "./terminal.ts";
 
 export interface AnswerClock {
   token(): void;
   tokens(): number;
-  /** How much was written, how fast, and why it ended where that is not plain. */
+  /** Summary of the length, the speed and, unless obvious, the end of the answers. */
   summary(answers: readonly { readonly finishReason: FinishReason }[]): string;
 }
 
@@ -85,7 +85,7 @@ export function parseLine(line: string): ChatCommand {
   }
 }
 
-export const messagesOf = ({ system, turns }: Conversation): readonly ChatMessage[] =>
+export const toMessages = ({ system, turns }: Conversation): readonly ChatMessage[] =>
   system === undefined ? turns : [{ role: "system", content: system }, ...turns];
 
 /** Talks with the user until /exit or the end of input. */
@@ -99,7 +99,7 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
     prompt: person ? "> " : "",
   });
   if (person)
-    note(
+    warn(
       `${options.title}${options.adapter === null ? "" : ` with ${options.adapter}`}. ${HELP}; Ctrl-C stops an answer, Ctrl-D exits.`,
     );
   // piped input may end while an answer is written, and newer Nodes refuse to ask for more then
@@ -113,7 +113,7 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
   let answering: AbortController | undefined;
   const interrupted = (): void => {
     if (answering === undefined) {
-      note("\n(Ctrl-D or /exit exits)");
+      warn("\n(Ctrl-D or /exit exits)");
       askForLine();
     } else answering.abort();
   };
@@ -133,7 +133,7 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
         signal: answering.signal,
       });
       answering = undefined;
-    } else conversation = obey(command, conversation);
+    } else conversation = runCommand(command, conversation);
     askForLine();
   }
   process.off("SIGINT", interrupted);
@@ -142,10 +142,10 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
 
 function endLine(lines: Interface, person: boolean): void {
   lines.close();
-  if (person) sayLine();
+  if (person) printLine();
 }
 
-function obey(
+function runCommand(
   command: Exclude<ChatCommand, { type: "say" | "exit" }>,
   conversation: Conversation,
 ): Conversation {
@@ -153,20 +153,20 @@ function obey(
     case "nothing":
       return conversation;
     case "help":
-      note(HELP);
+      warn(HELP);
       return conversation;
     case "reset":
-      note("(conversation cleared)");
+      warn("(conversation cleared)");
       return { ...conversation, turns: [] };
     case "system":
-      note(
+      warn(
         command.text === undefined
           ? "(no system message)"
           : "(system message set for the whole conversation)",
       );
       return { ...conversation, system: command.text };
     case "unknown":
-      note(`(unknown command /${command.name}; ${HELP})`);
+      warn(`(unknown command /${command.name}; ${HELP})`);
       return conversation;
   }
 }
@@ -188,22 +188,22 @@ async function answerTurn(
   let answer = "";
   let finishReason: FinishReason = "end";
   try {
-    for await (const event of engine.chat(messagesOf(asked), { ...options.answer, signal })) {
+    for await (const event of engine.chat(toMessages(asked), { ...options.answer, signal })) {
       if (event.type !== "token" && event.type !== "finish") continue;
       if (event.type === "token") clock.token();
       else ({ finishReason } = event);
       answer += event.text;
-      say(shown(event.text));
+      print(printable(event.text));
     }
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;
-    note(`(${error.message}. /reset clears the conversation; it is unchanged)`);
+    warn(`(${error.message}. /reset clears the conversation; it is unchanged)`);
     return before;
   }
-  sayLine();
-  if (finishReason === "cancelled") note("(stopped)");
+  printLine();
+  if (finishReason === "cancelled") warn("(stopped)");
   else if (process.stderr.isTTY === true)
-    note(paint("dim", `(${clock.summary([{ finishReason }])})`, process.stderr));
+    warn(paint("dim", `(${clock.summary([{ finishReason }])})`, process.stderr));
   if (answer === "") return before;
   return { ...asked, turns: [...asked.turns, { role: "assistant", content: answer }] };
 }

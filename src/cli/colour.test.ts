@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { breakColumns, columnsOf, hasColour, isTerminal, paint } from "./colour.ts";
+import { breakColumns, hasColour, isTerminal, paint, terminalColumns } from "./colour.ts";
 
 const terminal = { isTTY: true };
 const pipe = {};
@@ -37,10 +37,10 @@ test("text is painted for its own stream only", () => {
 });
 
 test("columns are the terminal's own, then COLUMNS, then 80; in a pipe lines are not broken", () => {
-  expect(columnsOf({ isTTY: true, columns: 60 }, { COLUMNS: "100" })).toBe(60);
-  expect(columnsOf({ isTTY: true, columns: 0 }, { COLUMNS: "100" })).toBe(100);
+  expect(terminalColumns({ isTTY: true, columns: 60 }, { COLUMNS: "100" })).toBe(60);
+  expect(terminalColumns({ isTTY: true, columns: 0 }, { COLUMNS: "100" })).toBe(100);
   for (const bad of ["", "x", "-5", "0", undefined])
-    expect(columnsOf({ columns: 0 }, { COLUMNS: bad })).toBe(80);
+    expect(terminalColumns({ columns: 0 }, { COLUMNS: bad })).toBe(80);
   expect(breakColumns({ isTTY: true, columns: 60 })).toBe(60);
   expect(breakColumns({ columns: 60 })).toBe(Number.POSITIVE_INFINITY);
 });

@@ -6,10 +6,10 @@ import {
   CONFIG_FILE,
   type SourcedValue,
   type SourcedValues,
-  variableOf,
+  variableName,
   withOtherSources,
 } from "./sources.ts";
-import { note } from "./terminal.ts";
+import { warn } from "./terminal.ts";
 
 /** A setting under a heading of the help. */
 export type Grouped<S extends Settings> = { readonly [K in keyof S]: S[K] & { readonly group: string } };
@@ -84,14 +84,16 @@ export const flagName = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 /** `shardsPerVector` is `--shards-per-vector`; a flag that is on by default has a `--no-` in front. */
-export const flagOf = (
+export const formatFlag = (
   name: string,
   { kind, default: standard }: Pick<Setting, "kind" | "default">,
 ): string => `--${kind === "flag" && standard === true ? "no-" : ""}${flagName(name)}`;
 
 /** `--steps <n>`. */
-export const flagsOf = (name: string, setting: Setting): string =>
-  setting.kind === "flag" ? flagOf(name, setting) : `${flagOf(name, setting)} <${setting.placeholder}>`;
+export const formatFlags = (name: string, setting: Setting): string =>
+  setting.kind === "flag"
+    ? formatFlag(name, setting)
+    : `${formatFlag(name, setting)} <${setting.placeholder}>`;
 
 /** Reads a text of the command line. */
 const reader =
@@ -104,11 +106,11 @@ const reader =
       : given.data;
   };
 
-function optionOf(name: string, setting: Setting, isRequired: boolean): Option {
+function makeOption(name: string, setting: Setting, isRequired: boolean): Option {
   const { help, kind, isRepeated, default: standard, defaultText, choices } = setting;
   const shown =
     standard === undefined && defaultText !== undefined ? `${help} (default: ${defaultText})` : help;
-  const option = new Option(flagsOf(name, setting), shown).makeOptionMandatory(isRequired);
+  const option = new Option(formatFlags(name, setting), shown).makeOptionMandatory(isRequired);
   if (kind === "flag") return option;
   if (kind === "choice" && choices !== undefined) option.choices(choices);
   if (!isRepeated && standard !== undefined) option.default(standard, defaultText);
@@ -116,12 +118,12 @@ function optionOf(name: string, setting: Setting, isRequired: boolean): Option {
 }
 
 /** What stands on the command line. */
-function valuesOfLine(commander: Commander, options: Settings): SourcedValues {
+function readLineValues(commander: Commander, options: Settings): SourcedValues {
   const given = Object.entries(options).filter(([name]) => commander.getOptionValueSource(name) === "cli");
   return new Map(
     given.map(([name, setting]): [string, SourcedValue] => [
       name,
-      { value: commander.getOptionValue(name), origin: flagOf(name, setting) },
+      { value: commander.getOptionValue(name), origin: formatFlag(name, setting) },
     ]),
   );
 }
@@ -133,27 +135,27 @@ Every option except --json and --verbose can also be set by an environment varia
 --threads 8, MOS_THREADS=8 and {"${name}": {"threads": 8}} are equivalent, in order of priority.`;
 
 /** The values of the command line, the environment and the configuration file, with defaults. */
-async function valuesOf(
+async function collectValues(
   commander: Commander,
   options: Settings,
   { conflicts, isConfigurable, guarded }: Sources,
 ): Promise<object> {
-  const line = valuesOfLine(commander, options);
+  const line = readLineValues(commander, options);
   const given = isConfigurable
     ? await withOtherSources(line, {
         options: ownOptions(options),
         conflicts,
         guarded,
         section: commander.name(),
-        onNote: isSilent(line) ? () => undefined : note,
+        onNote: isSilent(line) ? () => undefined : warn,
         // always: whoever starts a program in somebody else's folder has to see what that folder decided
-        onFound: note,
+        onFound: warn,
       })
     : line;
   const values = Object.entries(options).map(([name, setting]) => {
     const found = given.get(name);
     if (found === undefined && isConfigurable && setting.isRequired)
-      throw missing(name, setting, commander.name());
+      throw missingError(name, setting, commander.name());
     return [name, found === undefined ? setting.default : found.value];
   });
   return Object.fromEntries(values);
@@ -170,10 +172,10 @@ interface Sources {
   readonly guarded: readonly string[];
 }
 
-const missing = (name: string, setting: Setting, section: string): MosError =>
+const missingError = (name: string, setting: Setting, section: string): MosError =>
   new MosError(
     "bad_option",
-    `${flagsOf(name, setting)} is required; pass it, set ${variableOf(name)}, or set "${name}" in "${section}" of ${CONFIG_FILE}`,
+    `${formatFlags(name, setting)} is required; pass it, set ${variableName(name)}, or set "${name}" in "${section}" of ${CONFIG_FILE}`,
   );
 
 /** All but what says how this one call prints. */
@@ -187,7 +189,7 @@ function addOptions(
 ): void {
   for (const [option, setting] of Object.entries<Options[string]>(options)) {
     // other sources may have what the command line lacks
-    const made = optionOf(option, setting, setting.isRequired && !isConfigurable);
+    const made = makeOption(option, setting, setting.isRequired && !isConfigurable);
     const others = conflicts.filter((one) => one.some((name) => name === option)).flat();
     made.conflicts(others.filter((other) => other !== option));
     commander.optionsGroup(`${setting.group}:`).addOption(made);
@@ -222,7 +224,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
     return commander.action(async () => {
       const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
       const values = {
-        ...(await valuesOf(commander, options, { conflicts, isConfigurable, guarded })),
+        ...(await collectValues(commander, options, { conflicts, isConfigurable, guarded })),
         ...Object.fromEntries(given),
       };
       // each value was read by the setting of its name

@@ -37,18 +37,22 @@ export const python = text({
 /** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });
 
-/** What --json does at commands that report events. */
+/** Help of --json for commands that report events. */
 export const JSON_EVENTS = "print one JSON line per event on stdout";
 
 export const SIZES =
   "Sizes are in bytes or take a unit: kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).";
 
 /** Backslash escapes of a text that no shell quotes easily: \n, \t and \\. */
-export const unescaped = (given: string): string =>
-  given.replace(/\\(n|t|\\)/g, (_, letter: string) => (letter === "n" ? "\n" : letter === "t" ? "\t" : "\\"));
+export const unescaped = (omitUndefined: string): string =>
+  omitUndefined.replace(/\\(n|t|\\)/g, (_, letter: string) =>
+    letter === "n" ? "\n" : letter === "t" ? "\t" : "\\",
+  );
 
 /** The entries that were given. */
-export function given<T extends object>(values: T): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
+export function omitUndefined<T extends object>(
+  values: T,
+): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;
   };

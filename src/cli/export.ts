@@ -6,7 +6,7 @@ import { adapterFolder, base } from "./common-options.ts";
 import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { commandText, labelled } from "./tables.ts";
-import { heading, listenForInterrupt, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { heading, listenForInterrupt, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -44,17 +44,17 @@ async function run({ adapter: folder, model, json, ...options }: Values): Promis
     const path = await findModel(model, { signal, silent: json });
     return exportAdapter({ ...options, adapter, model: path, onProgress, signal });
   });
-  if (json) sayJson(summary);
-  else sayLine(exportText(summary));
+  if (json) printJson(summary);
+  else printLine(exportText(summary));
 }
 
 function exportText(summary: ExportSummary): string {
-  const { out, format, dtype, method, sites, baseName } = summary;
+  const { out, format, dtype, method, layers, baseName } = summary;
   return [
     labelled([
       ["adapter", `${method}, as LoRA of ${loraText(summary)}`],
-      ["written", `${out}: factors of ${counted(sites, "linear layer")} in ${dtype}`],
-      ["base", shown(baseName)],
+      ["written", `${out}: factors of ${counted(layers, "linear layer")} in ${dtype}`],
+      ["base", printable(baseName)],
       ...trainedOnRow(summary),
     ]),
     "",

@@ -1,9 +1,9 @@
 import { CommanderError } from "commander";
-import { MosError, oneLine, reasonOf } from "#core";
+import { errorText, MosError, oneLine } from "#core";
 import { breakColumns, paint } from "./colour.ts";
 import { breakLines } from "./tables.ts";
 
-/** What a failed command leaves behind: a line for people, a code for programs, a status for the shell. */
+/** Result of a failed command: a line for people, a code for programs, a status for the shell. */
 export interface Failure {
   readonly code: string;
   readonly message: string;
@@ -55,7 +55,7 @@ export function describeFailure(error: unknown, { command, options }: FailedComm
     return { code, message: named, exitCode };
   }
   if (isAbort(error)) return { code: "cancelled", message: "stopped", exitCode: CANCELLED };
-  const reason = reasonOf(error);
+  const reason = errorText(error);
   return {
     code: "unexpected",
     message: `unexpected error: ${oneLine(reason.trim())}; run again with --verbose for a stack trace`,
@@ -68,7 +68,7 @@ export function failureText(
   failure: Failure,
   { error, json, verbose }: { readonly error: unknown; readonly json: boolean; readonly verbose: boolean },
 ): string {
-  const stack = verbose ? stackOf(error) : undefined;
+  const stack = verbose ? errorStack(error) : undefined;
   const { code, message } = failure;
   if (json)
     return `${JSON.stringify({ error: { code, message, ...(stack === undefined ? {} : { stack }) } })}\n`;
@@ -76,8 +76,8 @@ export function failureText(
   return `${breakLines(said, breakColumns(process.stderr))}\n${stack === undefined ? "" : `${stack}\n`}`;
 }
 
-function stackOf(error: unknown): string | undefined {
+function errorStack(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  const cause = error.cause === undefined ? undefined : stackOf(error.cause);
+  const cause = error.cause === undefined ? undefined : errorStack(error.cause);
   return cause === undefined ? error.stack : `${error.stack}\ncaused by ${cause}`;
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
-import { checkBase, readAdapterBase, type TrainedOn, trainedOnText } from "#adapters";
+import { checkBase, describeTrainedOn, readAdapterBase, type TrainedOn } from "#adapters";
 import { flag, integer, MosError, type SettingValues, text } from "#core";
 import { storageError } from "#files";
 import {
@@ -20,22 +20,22 @@ import { templateSettings } from "#text";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, given, model, threads, unescaped } from "./common-options.ts";
-import { cacheOfUser, engineProgress, findModel, usableAdapter } from "./loading.ts";
+import { device, model, omitUndefined, threads, unescaped } from "./common-options.ts";
+import { engineProgress, findModel, usableAdapter, userCache } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
 import {
-  columnsOf,
   EXIT_INTERRUPTED,
   type Interrupt,
   listenForInterrupt,
   liveLine,
-  note,
-  say,
-  sayJson,
-  sayLine,
-  shown,
+  print,
+  printable,
+  printJson,
+  printLine,
+  terminalColumns,
+  warn,
 } from "./terminal.ts";
 
 /** One or two answers have more room than the many of a server. */
@@ -90,7 +90,7 @@ In --chat: /reset clears the conversation, /system TEXT sets the system message,
   run,
 });
 
-/** What the answer options of the command line are to an engine. */
+/** Converts the command line's answer options to an engine's request. */
 function answerOptions(options: Values): TextRequest {
   const { temperature, topP, topK, minP, maxTokens, seed, stop = [] } = options;
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
@@ -138,7 +138,7 @@ function fittingPrompt({ text }: Engine, asked: Prompt | undefined, options: Val
   if (asked === undefined) throw withoutTemplate(options.model, "--chat");
   if (system !== undefined) throw withoutTemplate(options.model, "--system");
   if (!json)
-    note(
+    warn(
       `${options.model} has no chat template, so it was probably not trained to chat: continuing the prompt as with --raw`,
     );
   return asked.at(-1)?.content ?? "";
@@ -174,7 +174,7 @@ async function run(given: Values): Promise<number> {
     defaults: { generationConfig: options.generationConfig },
     chatTemplateKwargs: options.chatTemplateKwargs,
     weightCache,
-    cacheFolder: cacheOfUser(),
+    cacheFolder: userCache(),
     // two requests at most run side by side
     maxBatch: 2,
     onProgress: engineProgress(line),
@@ -186,8 +186,8 @@ async function run(given: Values): Promise<number> {
   const prompt = fittingPrompt(engine, asked, options);
   const isSaid = !options.json && process.stderr.isTTY === true;
   if (isSaid && Object.keys(engine.defaults.sources).length > 0)
-    note(`sampling defaults of the model: ${defaultsText(engine.defaults)}; options override them`);
-  if (trainedOn !== undefined && !options.json) note(`${adapter}: ${trainedOnText(trainedOn)}`);
+    warn(`sampling defaults of the model: ${defaultsText(engine.defaults)}; options override them`);
+  if (trainedOn !== undefined && !options.json) warn(`${adapter}: ${describeTrainedOn(trainedOn)}`);
   if (prompt === undefined) {
     interrupt[Symbol.dispose](); // the chat has its own meaning of Ctrl-C
     await runChat(engine, {
@@ -220,11 +220,11 @@ async function answerOnce(once: Once): Promise<number> {
   const streams = !options.compare && !options.json;
   const clock = startClock();
   const answers = await collect(once, { streams, clock });
-  if (options.json) sayJson({ ...answerJson(answers, options), ...given({ trainedOn }) });
-  else if (!streams) say(`${compareText(answers, options)}\n`);
-  else if (!(answers[0]?.text ?? "").endsWith("\n")) sayLine();
+  if (options.json) printJson({ ...answerJson(answers, options), ...omitUndefined({ trainedOn }) });
+  else if (!streams) print(`${compareText(answers, options)}\n`);
+  else if (!(answers[0]?.text ?? "").endsWith("\n")) printLine();
   if (!options.json && process.stderr.isTTY === true)
-    note(paint("dim", clock.summary(answers), process.stderr));
+    warn(paint("dim", clock.summary(answers), process.stderr));
   return interrupt.signal.aborted ? EXIT_INTERRUPTED : 0;
 }
 
@@ -240,7 +240,7 @@ async function collect(
     for await (const event of events) {
       if (event.type !== "token" && event.type !== "finish") continue;
       text += event.text;
-      if (streams) say(shown(event.text));
+      if (streams) print(printable(event.text));
       if (event.type === "token") {
         clock.token();
         line.update(`writing  ${counted(clock.tokens(), "token")}`);
@@ -270,8 +270,8 @@ function answerJson(answers: readonly Answer[], { compare, adapter }: Values): o
 
 function compareText([base, adapted]: readonly Answer[], { adapter = "" }: Values): string {
   return sideBySide(
-    { title: "base", text: shown(base?.text.trim() ?? "") },
-    { title: adapter, text: shown(adapted?.text.trim() ?? ""), style: "cyan" },
-    columnsOf(),
+    { title: "base", text: printable(base?.text.trim() ?? "") },
+    { title: adapter, text: printable(adapted?.text.trim() ?? ""), style: "cyan" },
+    terminalColumns(),
   );
 }

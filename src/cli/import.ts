@@ -6,7 +6,7 @@ import { base } from "./common-options.ts";
 import { findModel, withReadingLine } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";
-import { listenForInterrupt, MOS, nextText, sayJson, sayLine, shellWord, shown } from "./terminal.ts";
+import { listenForInterrupt, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const folder = text({
   required: true,
@@ -46,16 +46,16 @@ async function run({ folder, model, from, out, overwrite, json }: Values): Promi
     const path = await findModel(model, { signal, silent: json });
     return importAdapter({ folder, model: path, from, out, overwrite, onProgress, signal });
   });
-  if (json) sayJson(summary);
-  else sayLine(importText(summary, model));
+  if (json) printJson(summary);
+  else printLine(importText(summary, model));
 }
 
 function importText(summary: ImportSummary, model: string): string {
-  const { out, sites, baseName, padded, folded, absent } = summary;
+  const { out, layers, baseName, padded, folded, absent } = summary;
   const rows: (readonly [string, string])[] = [
     ["adapter", `lora: ${loraText(summary)}`],
-    ["written", `${out}: factors of ${counted(sites, "linear layer")}`],
-    ["base", shown(baseName)],
+    ["written", `${out}: factors of ${counted(layers, "linear layer")}`],
+    ["base", printable(baseName)],
     ...trainedOnRow(summary),
   ];
   if (padded.length > 0)

@@ -6,33 +6,33 @@ export {
   childOptions,
   choice,
   decodeText,
+  delay,
+  errorText,
   flag,
   freeMemory,
   integer,
   limitConcurrency,
-  listOf,
+  list,
   moduleBeside,
+  monotonicNow,
   names,
   number,
   parseJson,
   parseSettings,
   parseWith,
-  pause,
   pick,
   randomStream,
-  reasonOf,
   type Setting,
   type SettingInput,
   type Settings,
   type SettingValues,
-  steadyNow,
   text,
   texts,
 } from "#core";
 export {
-  expectNoFolder,
-  expectWritable,
-  fileNameOf,
+  assertNoFolder,
+  assertWritable,
+  fromFileName,
   isDiskFull,
   type JsonLinesWriter,
   lockChanges,
@@ -42,7 +42,6 @@ export {
   makePrivateFolder,
   makePrivateTree,
   makeTemporaryFolder,
-  nameOfFile,
   openAtomicFile,
   openForReading,
   openJsonLinesWriter,
@@ -57,6 +56,7 @@ export {
   storageError,
   storageProblem,
   systemCode,
+  toFileName,
   writeFileAtomic,
   writeFolderAtomic,
 } from "#files";
@@ -70,18 +70,18 @@ export {
 export { type AddOn, defineServeAddOn, type OpenServeAddOn, type ServeContext } from "./add-ons.ts";
 export { paint } from "./colour.ts";
 export { type Command, defineCommand, group } from "./command.ts";
-export { given, JSON_EVENTS, model, python, quiet } from "./common-options.ts";
+export { JSON_EVENTS, model, omitUndefined, python, quiet } from "./common-options.ts";
 export {
-  benchmarksOfUser,
-  cacheOfUser,
   engineProgress,
   findModel,
-  hubOfUser,
   pullProgress,
-  shownResult,
+  userBenchmarks,
+  userCache,
+  userHub,
+  withProgress,
 } from "./loading.ts";
 export { counted, formatBar, formatDuration, formatInteger } from "./numbers.ts";
-export { variableOf } from "./sources.ts";
+export { variableName } from "./sources.ts";
 export { labelled, markdownTable, textTable } from "./tables.ts";
 export {
   END_SECONDS,
@@ -92,9 +92,9 @@ export {
   listenForInterrupt,
   liveLine,
   nearPath,
-  note,
-  say,
-  sayJson,
-  sayLine,
+  print,
+  printJson,
+  printLine,
   thisRun,
+  warn,
 } from "./terminal.ts";

@@ -7,11 +7,11 @@ import { inspectModel, readModelConfig } from "#models";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
-import { configPath, hubOfUser, usableAdapter, withReadingLine } from "./loading.ts";
+import { configPath, usableAdapter, userHub, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
 import { formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
-import { listenForInterrupt, sayJson, sayLine } from "./terminal.ts";
+import { listenForInterrupt, printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: configOnly }),
@@ -40,25 +40,25 @@ their base and need --model, of which only the config is read.`,
 
 /** Prints what an adapter is and does, or what a model's files hold. */
 async function run({ adapter: folder, model, json }: Values): Promise<void> {
-  const isOfModel = await modelAt(folder);
-  if (isOfModel !== undefined) {
+  const modelPath = await modelAt(folder);
+  if (modelPath !== undefined) {
     if (model !== undefined)
       throw new MosError("bad_option", `${folder} is a model, for which --model cannot be used`);
-    return await describeModel(isOfModel, json);
+    return await describeModel(modelPath, json);
   }
   const path = await usableAdapter(folder);
   const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
   const inspection = await inspectAdapter(path, { model: config });
   const name = basename(resolve(folder));
-  if (json) sayJson({ name, ...inspection });
-  else sayLine(inspectionText(folder, inspection));
+  if (json) printJson({ name, ...inspection });
+  else printLine(inspectionText(folder, inspection));
 }
 
 /** The files of a model, here or in the hub's cache; undefined for anything else, which is taken as an adapter. */
 async function modelAt(path: string): Promise<string | undefined> {
   if (path.toLowerCase().endsWith(".gguf")) return path;
   if (!(await pathExists(path)))
-    return looksLikeRepository(path) ? (await resolveCached(path, await hubOfUser()))?.path : undefined;
+    return looksLikeRepository(path) ? (await resolveCached(path, await userHub()))?.path : undefined;
   if (await pathExists(join(path, ADAPTER_CONFIG))) return undefined;
   const names = await listFolder(path).catch(() => []);
   return names.some((name) => name === "config.json" || name.endsWith(".gguf")) ? path : undefined;
@@ -70,14 +70,14 @@ async function describeModel(path: string, json: boolean): Promise<void> {
   const inspection = await withReadingLine({ json }, (onProgress) =>
     inspectModel(path, { signal, onProgress }),
   );
-  if (json) sayJson(inspection);
-  else sayLine(modelText(inspection));
+  if (json) printJson(inspection);
+  else printLine(modelText(inspection));
 }
 
 /** Everything for a person: facts, norms, use of the pools. */
 function inspectionText(folder: string, inspection: Inspection): string {
-  const { routing, sites } = inspection;
-  const isNew = sites.every(({ update }) => update === 0);
+  const { routing, modules } = inspection;
+  const isNew = modules.every(({ update }) => update === 0);
   return [
     facts(folder, inspection),
     ...(isNew ? ["All updates are zero: this adapter is untrained."] : []),
@@ -89,7 +89,7 @@ function inspectionText(folder: string, inspection: Inspection): string {
   ].join("\n\n");
 }
 
-function facts(folder: string, { adapter, base, budget, geometry }: Inspection): string {
+function facts(folder: string, { adapter, base, budget, shapes }: Inspection): string {
   const { trainable, bytes, ratio } = budget;
   const cost = `${formatInteger(trainable)} parameters, ${describeBytes(bytes.float32)} in float32`;
   const fingerprint =
@@ -97,7 +97,7 @@ function facts(folder: string, { adapter, base, budget, geometry }: Inspection):
   return labelled([
     ["adapter", folder],
     ["method", adapterText(adapter)],
-    ["base", `${base.name ?? "unnamed"}${fingerprint}, ${geometry.layers} layers`],
+    ["base", `${base.name ?? "unnamed"}${fingerprint}, ${shapes.layers} layers`],
     ["trainable", ratio === 1 ? cost : `${cost}; ${formatShare(ratio)} of LoRA of rank ${adapter.rank}`],
     ...frozenRows(budget),
   ]);
@@ -106,20 +106,20 @@ function facts(folder: string, { adapter, base, budget, geometry }: Inspection):
 /** Three digits, as people compare sizes. */
 const short = (value: number): string => (value === 0 ? "0" : value.toPrecision(3));
 
-function normTable({ adapter, geometry, sites }: Inspection): string {
-  const found = new Map(sites.map((site) => [`${site.layer} ${site.linear}`, site]));
-  const rows = Array.from({ length: geometry.layers }, (_, layer) => [
+function normTable({ adapter, shapes, modules }: Inspection): string {
+  const found = new Map(modules.map((target) => [`${target.layer} ${target.linear}`, target]));
+  const rows = Array.from({ length: shapes.layers }, (_, layer) => [
     String(layer),
     ...adapter.targets.map((linear) => short(found.get(`${layer} ${linear}`)?.update ?? 0)),
   ]);
   return textTable([["layer", ...adapter.targets], ...rows]);
 }
 
-function typeTable({ adapter, sites }: Inspection): string {
+function typeTable({ adapter, modules }: Inspection): string {
   const mean = (values: readonly number[]): string =>
     short(values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length));
   const rows = adapter.targets.map((linear) => {
-    const some = sites.filter((site) => site.linear === linear);
+    const some = modules.filter((target) => target.linear === linear);
     return [
       linear,
       mean(some.map(({ a }) => a)),
@@ -135,11 +135,11 @@ function typeTable({ adapter, sites }: Inspection): string {
 }
 
 /** Rows with this many uses or more are counted together. */
-const MOST_COLUMNS = 8;
+const MAX_COLUMNS = 8;
 
 function useTable({ routing }: Inspection): string {
   const longest = Math.max(...routing.map(({ usedTimes }) => usedTimes.length)) - 1;
-  const last = Math.min(longest, MOST_COLUMNS);
+  const last = Math.min(longest, MAX_COLUMNS);
   const head = Array.from({ length: last + 1 }, (_, n) => `${n}${n === last && longest > last ? "+" : ""}×`);
   const rows = routing.map(({ linear, side, shared, usedTimes, meanUses, mostUsed, privateShare }) => [
     `${linear} ${side}`,

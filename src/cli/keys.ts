@@ -13,12 +13,12 @@ import {
   texts,
 } from "#core";
 import { pathExists, readBytes, storageError } from "#files";
-import { hashOfKey, type KeyLine, keyLines } from "#server";
-import { defineCommand, flagOf, group } from "./command.ts";
-import { given } from "./common-options.ts";
+import { hashKey, type KeyLine, keyLines } from "#server";
+import { defineCommand, formatFlag, group } from "./command.ts";
+import { omitUndefined } from "./common-options.ts";
 import { counted, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
-import { sayJson, sayLine, shown } from "./terminal.ts";
+import { printable, printJson, printLine } from "./terminal.ts";
 
 const ACTIONS = ["create", "list", "revoke"] as const;
 type KeyAction = (typeof ACTIONS)[number];
@@ -106,7 +106,7 @@ A new key is shown once; the file stores only its hash. revoke appends a line to
 });
 
 /** Digits of a hash that tell keys apart. */
-const SHOWN_DIGITS = 12;
+const HASH_DIGITS = 12;
 
 /** The options of each action. */
 const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
@@ -126,34 +126,36 @@ const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
   revoke: ["name", "sha256"],
 };
 
-const wrong = (message: string): MosError => new MosError("bad_option", message);
+const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
 async function run({ action, file, ...values }: Values): Promise<void> {
   for (const [name, setting] of Object.entries<Setting>(options)) {
     const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
     if (isGiven && !OPTIONS[action].includes(name))
-      throw wrong(`${flagOf(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`);
+      throw invalid(
+        `${formatFlag(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`,
+      );
   }
   if (action === "create") {
-    if (file !== undefined) throw wrong(`mos keys create takes no file; use --append ${file}`);
+    if (file !== undefined) throw invalid(`mos keys create takes no file; use --append ${file}`);
     await create(values);
     return;
   }
-  if (file === undefined) throw wrong(`the key file is missing: mos keys ${action} keys.jsonl`);
-  const keys = keyLines(await textOf(file), file);
+  if (file === undefined) throw invalid(`the key file is missing: mos keys ${action} keys.jsonl`);
+  const keys = keyLines(await readText(file), file);
   if (action === "list") list(keys, values);
   else await revoke(keys, { file, options: values });
 }
 
-async function textOf(path: string): Promise<string> {
+async function readText(path: string): Promise<string> {
   const place = { code: "bad_config", where: path } as const;
   return decodeText(await readBytes(path, place), place);
 }
 
 /** Appends lines, also where the file lacks a final line end: owner, mode and earlier lines stay as they are. */
 async function append(path: string, lines: readonly object[]): Promise<void> {
-  const before = (await pathExists(path)) ? await textOf(path) : "";
+  const before = (await pathExists(path)) ? await readText(path) : "";
   if (before.trimStart().startsWith("["))
     throw new MosError(
       "bad_config",
@@ -175,19 +177,19 @@ function isDay(text: string): boolean {
 }
 
 /** The moment that --expires means. Throws `bad_option` for none, or one that is over. */
-function expiryOf(text: string, now: number): string {
+function parseExpiry(text: string, now: number): string {
   const [, count, unit = ""] = /^(\d+)([mhdw])$/.exec(text) ?? [];
   const dated = isDay(text) ? Date.parse(text) : Number.NaN;
   const at = count === undefined ? dated : now + Number(count) * (MINUTES[unit] ?? 0) * 60_000;
-  if (Number.isNaN(at)) throw wrong(`--expires ${text}: no such date or time`);
-  if (at <= now) throw wrong(`--expires ${text} is in the past`);
+  if (Number.isNaN(at)) throw invalid(`--expires ${text}: no such date or time`);
+  if (at <= now) throw invalid(`--expires ${text} is in the past`);
   return new Date(at).toISOString();
 }
 
 /** Prints a new key, and keeps its hash only. */
 async function create(options: Options): Promise<void> {
   const { name, admin, adapters, requestsPerMinute, maxConcurrent, expires, append: file } = options;
-  const limits = given({
+  const limits = omitUndefined({
     max_active_jobs: options.maxActiveJobs,
     max_running_jobs: options.maxRunningJobs,
     max_steps_per_job: options.maxStepsPerJob,
@@ -195,26 +197,26 @@ async function create(options: Options): Promise<void> {
     max_storage_bytes: options.maxStorageBytes,
     priority: options.priority,
   });
-  if (name === undefined) throw wrong("--name is required: the tenant that owns the key");
+  if (name === undefined) throw invalid("--name is required: the tenant that owns the key");
   const key = `mos-${randomBytes(32).toString("base64url")}`;
   const line = {
     name,
-    sha256: hashOfKey(key),
-    ...given({
+    sha256: hashKey(key),
+    ...omitUndefined({
       adapters,
       admin: admin ? true : undefined,
       requests_per_minute: requestsPerMinute,
       max_concurrent: maxConcurrent,
       tokens_per_day: options.tokensPerDay,
       tokens_per_month: options.tokensPerMonth,
-      expires_at: expires === undefined ? undefined : expiryOf(expires, Date.now()),
+      expires_at: expires === undefined ? undefined : parseExpiry(expires, Date.now()),
       fine_tuning: Object.keys(limits).length === 0 ? undefined : limits,
     }),
   };
   if (file !== undefined) await append(file, [line]);
-  if (options.json) sayJson({ key, line });
+  if (options.json) printJson({ key, line });
   else
-    sayLine(
+    printLine(
       labelled([
         ["key", `${key}  (shown this once)`],
         file === undefined ? ["line", JSON.stringify(line)] : ["added to", file],
@@ -222,9 +224,9 @@ async function create(options: Options): Promise<void> {
     );
 }
 
-const shortHash = ({ sha256 }: KeyLine): string => sha256.slice(0, SHOWN_DIGITS);
+const shortHash = ({ sha256 }: KeyLine): string => sha256.slice(0, HASH_DIGITS);
 
-function stateOf({ revoked, expires_at, admin }: KeyLine): string {
+function describeState({ revoked, expires_at, admin }: KeyLine): string {
   if (revoked === true) return "revoked";
   if (expires_at !== undefined && Date.parse(expires_at) <= Date.now()) return "expired";
   return admin === true ? "admin" : "";
@@ -250,26 +252,26 @@ const MORE_COLUMNS: readonly { readonly head: string; readonly of: (key: KeyLine
   ];
 
 function list(keys: readonly KeyLine[], { json }: Options): void {
-  if (json) sayJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
-  else if (keys.length === 0) sayLine("no keys");
+  if (json) printJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
+  else if (keys.length === 0) printLine("no keys");
   else {
     const more = MORE_COLUMNS.filter(({ of }) => keys.some((key) => of(key) !== undefined));
     const rows = keys.map((key) => [
-      ...[key.name, shortHash(key), stateOf(key)],
+      ...[key.name, shortHash(key), describeState(key)],
       String(key.requests_per_minute ?? "–"),
       String(key.max_concurrent ?? "–"),
-      shown(key.adapters?.join(" ") ?? "all"),
+      printable(key.adapters?.join(" ") ?? "all"),
       ...more.map(({ of }) => of(key) ?? ""),
     ]);
     const head = ["name", "sha256", "", "a minute", "at a time", "adapters", ...more.map((one) => one.head)];
-    sayLine(textTable([head, ...rows], { left: [...head.keys()].filter((i) => i < 3 || i > 4) }));
+    printLine(textTable([head, ...rows], { left: [...head.keys()].filter((i) => i < 3 || i > 4) }));
   }
 }
 
 /** The keys that are meant: all of a name, or the one whose hash begins so. */
-function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: Options): readonly KeyLine[] {
+function selectKeys(keys: readonly KeyLine[], file: string, { name, sha256 }: Options): readonly KeyLine[] {
   if (name === undefined && sha256 === undefined)
-    throw wrong(
+    throw invalid(
       "--name or --sha256 is required: --name NAME for all keys of a name, --sha256 START for one key",
     );
   const found = keys.filter(
@@ -279,7 +281,7 @@ function chosen(keys: readonly KeyLine[], file: string, { name, sha256 }: Option
   if (found.length === 0)
     throw new MosError("not_found", `${file}: no key${asked.join("")}; mos keys list ${file} lists the keys`);
   if (sha256 !== undefined && found.length > 1)
-    throw wrong(`--sha256 ${sha256} matches ${found.length} keys; give more digits`);
+    throw invalid(`--sha256 ${sha256} matches ${found.length} keys; give more digits`);
   return found;
 }
 
@@ -288,7 +290,7 @@ async function revoke(
   keys: readonly KeyLine[],
   { file, options }: { readonly file: string; readonly options: Options },
 ): Promise<void> {
-  const found = chosen(keys, file, options);
+  const found = selectKeys(keys, file, options);
   const live = found.filter(({ revoked }) => revoked !== true);
   if (live.length > 0)
     await append(
@@ -296,7 +298,7 @@ async function revoke(
       live.map(({ name, sha256 }) => ({ name, sha256, revoked: true })),
     );
   const rows = live.map((key) => ({ name: key.name, sha256: shortHash(key) }));
-  if (options.json) sayJson({ revoked: rows });
-  else if (rows.length === 0) sayLine(`nothing to do: ${counted(found.length, "key")} already revoked`);
-  else sayLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));
+  if (options.json) printJson({ revoked: rows });
+  else if (rows.length === 0) printLine(`nothing to do: ${counted(found.length, "key")} already revoked`);
+  else printLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));
 }

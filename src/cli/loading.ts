@@ -1,32 +1,32 @@
-// What has to be there before work begins: models and engines, with lines that show how far they are.
+// Loading of models and engines, with progress lines.
 
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { adapterInUse, unfinishedText } from "#adapters";
+import { isAdapterInUse, unfinishedText } from "#adapters";
 import { describeBytes } from "#core";
 import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
-import { given } from "./common-options.ts";
+import { omitUndefined } from "./common-options.ts";
 import { counted, formatBar, formatDuration, formatRate } from "./numbers.ts";
-import { type LiveLine, liveLine, note } from "./terminal.ts";
+import { type LiveLine, liveLine, warn } from "./terminal.ts";
 
 /** The hub as the user's environment has it. */
-export const hubOfUser = (): Promise<HubSettings> => hubSettings(process.env, homedir());
+export const userHub = (): Promise<HubSettings> => hubSettings(process.env, homedir());
 
-/** Where benchmarks are kept that were fetched from the hub. */
-export const benchmarksOfUser = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
+/** Folder of benchmarks fetched from the hub. */
+export const userBenchmarks = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
 
-/** Where packed weights of models are kept whose own folder cannot be written. */
-export const cacheOfUser = (): string =>
+/** Cache folder for packed weights of models whose own folder is read-only. */
+export const userCache = (): string =>
   join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "mixture-of-shards", "weights");
 
 /** The folder of the adapter that is in a folder; of a run that has not finished, that of what it has so far, which is said. */
 export async function usableAdapter(folder: string): Promise<string> {
-  const found = await adapterInUse(folder);
+  const found = await isAdapterInUse(folder);
   const said = unfinishedText(folder, found);
-  if (said !== undefined) note(said);
+  if (said !== undefined) warn(said);
   return found.path;
 }
 
@@ -48,7 +48,7 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
         const { doneBytes, totalBytes } = event;
         const rate = (doneBytes - receivedBefore) / Math.max(1e-3, (now() - startedAt) / 1000);
         line.update([
-          shareOf(doneBytes / totalBytes),
+          formatShare(doneBytes / totalBytes),
           `${describeBytes(doneBytes)} of ${describeBytes(totalBytes)}`,
           formatRate(rate, "bytes"),
           `${formatDuration((totalBytes - doneBytes) / rate)} left`,
@@ -68,7 +68,7 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
 }
 
 /** Shows events, such as those of a download, and gives what they return. */
-export async function shownResult<Event, Result>(
+export async function withProgress<Event, Result>(
   events: AsyncGenerator<Event, Result>,
   show: (event: Event) => void,
 ): Promise<Result> {
@@ -78,7 +78,7 @@ export async function shownResult<Event, Result>(
 }
 
 /** A bar with its percentage; a short one, so that what follows is seen at 60 columns. */
-const shareOf = (share: number): string =>
+const formatShare = (share: number): string =>
   `${formatBar(share, BAR)} ${`${Math.floor(share * 100)}%`.padStart(4)}`;
 
 const BAR = 10;
@@ -95,8 +95,8 @@ export async function findModel(
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  const found = locateModel(model, { hub: await hubOfUser(), ...given({ signal }) });
-  return await shownResult(found, ({ transfer }) => show(transfer));
+  const found = locateModel(model, { hub: await userHub(), ...omitUndefined({ signal }) });
+  return await withProgress(found, ({ transfer }) => show(transfer));
 }
 
 /** The files of data, downloaded if they have to be. */
@@ -106,17 +106,17 @@ export async function findData(
 ): Promise<readonly string[]> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  return await shownResult(locateData(names, { hub: await hubOfUser(), ...given({ signal }) }), show);
+  return await withProgress(locateData(names, { hub: await userHub(), ...omitUndefined({ signal }) }), show);
 }
 
-/** How far reading is, and the time that is left. */
+/** Progress of reading, with the remaining time. */
 function readBytes(
   done: number,
   { total, seconds }: { total: number; seconds: number },
 ): readonly [string, ...string[]] {
   const share = done / Math.max(1, total);
   const left = formatDuration((seconds * (1 - share)) / Math.max(1e-3, share));
-  return [shareOf(share), `${left} left`, `${describeBytes(done)} of ${describeBytes(total)}`];
+  return [formatShare(share), `${left} left`, `${describeBytes(done)} of ${describeBytes(total)}`];
 }
 
 const named = (name: string, [first, ...others]: readonly [string, ...string[]]): readonly string[] => [
@@ -136,7 +136,7 @@ export function loadingProgress(line: LiveLine): (progress: LoadProgress) => voi
 /** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
 export async function configPath(model: string): Promise<string> {
   const include = model.includes(":") ? undefined : ["config.json"];
-  return await locatedPath(model, { hub: await hubOfUser(), include });
+  return await locatedPath(model, { hub: await userHub(), include });
 }
 
 const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = {

@@ -1,8 +1,8 @@
-import { trainedOnText } from "#adapters";
+import { describeTrainedOn } from "#adapters";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
 import { describeBytes, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
-import { adapterFolder, base, given, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
+import { adapterFolder, base, JSON_EVENTS, omitUndefined, quiet, SIZES } from "./common-options.ts";
 import { findModel, usableAdapter } from "./loading.ts";
 import { counted, formatBar, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";
@@ -12,8 +12,8 @@ import {
   MOS,
   nearPath,
   nextText,
-  sayJson,
-  sayLine,
+  printJson,
+  printLine,
   shellWord,
 } from "./terminal.ts";
 
@@ -66,17 +66,17 @@ async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json 
       out,
       shardSize,
       signal,
-      ...given({ dtype }),
+      ...omitUndefined({ dtype }),
     })) {
-      if (json) sayJson(event);
-      if (event.type === "trainedOn") line.print(`${adapter}: ${trainedOnText(event.base)}`);
+      if (json) printJson(event);
+      if (event.type === "trainedOn") line.print(`${adapter}: ${describeTrainedOn(event.base)}`);
       const text = show(event);
       if (text !== undefined) line.update(text);
       if (event.type === "finish") last = event;
     }
     return last;
   })();
-  if (done !== undefined && !silent) sayLine(mergedText(done, { adapter, model }));
+  if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
 }
 
 /** What is quick needs no line. */

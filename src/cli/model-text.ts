@@ -1,4 +1,4 @@
-// What `mos inspect` shows of a model, and what others say of its answers.
+// Output of `mos inspect` for a model, and of its answer defaults.
 
 import { basename } from "node:path";
 import { describeBytes, describeCount } from "#core";

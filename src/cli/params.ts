@@ -21,8 +21,8 @@ import {
 } from "#core";
 import { listFolder } from "#files";
 import {
-  baseOfConfig,
-  baseOfFiles,
+  baseFromConfig,
+  baseFromFiles,
   type ModelConfig,
   openModel,
   type PlannedBase,
@@ -31,7 +31,7 @@ import {
   presetConfig,
   readModelConfig,
 } from "#models";
-import { dataSettings, keptAs, memorySettings, planMemory, trainingSettings } from "#training";
+import { dataSettings, describeStorage, memorySettings, planMemory, trainingSettings } from "#training";
 import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
@@ -39,7 +39,7 @@ import { configOnly } from "./common-options.ts";
 import { configPath } from "./loading.ts";
 import { formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
-import { sayJson, sayLine } from "./terminal.ts";
+import { printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -91,8 +91,8 @@ const BYTES_TO_FILL = 1e9;
 async function run(options: Values): Promise<void> {
   const { json } = options;
   if (options.listPresets) {
-    if (json) sayJson(Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)])));
-    else sayLine(presetTable());
+    if (json) printJson(Object.fromEntries(PRESET_NAMES.map((name) => [name, presetConfig(name)])));
+    else printLine(presetTable());
     return;
   }
   if (options.table) refuseSettings(options, "--table, which shows the paper's settings");
@@ -100,16 +100,16 @@ async function run(options: Values): Promise<void> {
     await showMemory(options);
     return;
   }
-  const { name, config } = await modelOf(options);
+  const { name, config } = await resolveConfig(options);
   if (options.table) {
     const rows = paperTable(config);
-    if (json) sayJson({ model: name, fleets: FLEETS, rows });
-    else sayLine(paperTableText(name, rows));
+    if (json) printJson({ model: name, fleets: FLEETS, rows });
+    else printLine(paperTableText(name, rows));
     return;
   }
   const params = adapterParams(config, adapterInput(options));
-  if (json) sayJson({ model: name, ...params, perGigabyte: perGigabyte(params) });
-  else sayLine(paramsText(name, params));
+  if (json) printJson({ model: name, ...params, perGigabyte: perGigabyte(params) });
+  else printLine(paramsText(name, params));
 }
 
 interface NamedConfig {
@@ -117,7 +117,7 @@ interface NamedConfig {
   readonly config: ModelConfig;
 }
 
-async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> {
+async function resolveConfig({ model, preset, config }: Values): Promise<NamedConfig> {
   if (preset !== undefined) return { name: preset, config: presetConfig(preset) };
   if (config !== undefined) return { name: config, config: await readModelConfig(config) };
   if (model !== undefined) return { name: model, config: await readModelConfig(await configPath(model)) };
@@ -125,15 +125,15 @@ async function modelOf({ model, preset, config }: Values): Promise<NamedConfig> 
 }
 
 /** The weights' own types where the model is here, and 16 bits where only its config is. */
-async function baseOf(options: Values): Promise<PlannedBase> {
+async function planBase(options: Values): Promise<PlannedBase> {
   const path = options.model === undefined ? undefined : await configPath(options.model);
   const isWhole = path !== undefined && !path.endsWith(".json") && (await hasWeights(path));
   if (!isWhole) {
-    const { name, config } = await modelOf(options);
-    return baseOfConfig(name, config);
+    const { name, config } = await resolveConfig(options);
+    return baseFromConfig(name, config);
   }
   await using files = await openModel(path);
-  return baseOfFiles(files);
+  return baseFromFiles(files);
 }
 
 const hasWeights = async (path: string): Promise<boolean> =>
@@ -141,7 +141,7 @@ const hasWeights = async (path: string): Promise<boolean> =>
 
 /** The plan of a training run, without what is free refusing it. */
 async function showMemory(options: Values): Promise<void> {
-  const base = await baseOf(options);
+  const base = await planBase(options);
   const free = limitedMemory(options.memoryLimit, await freeMemory());
   const adapter = parseAdapterConfig(adapterInput(options), "adapter");
   const { plan, rematerialise, transposedCodes } = planMemory(base, adapter, {
@@ -149,14 +149,14 @@ async function showMemory(options: Values): Promise<void> {
     evaluates: true,
     free,
   });
-  const kept = keptAs(base.formsOf({ ...options, transposedCodes }));
+  const kept = describeStorage(base.formsOf({ ...options, transposedCodes }));
   const fits = fitsMemory(plan, free);
   if (options.json) {
-    sayJson({ model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits });
+    printJson({ model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits });
     return;
   }
   const { batchSize, maxLength } = options;
-  sayLine(
+  printLine(
     [
       `Training ${base.name}, ${batchSize} × ${formatInteger(maxLength)} tokens, base in ${kept}`,
       textTable([
@@ -240,7 +240,7 @@ function presetTable(): string {
   return textTable([["preset", "parameters", "layers", "width", "mlp", "heads/kv", "head width"], ...rows]);
 }
 
-const nameOf = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];
+const rowLabels = ({ method, rank }: PaperTableRow): readonly string[] => [method, rank];
 
 /** The paper's column, and which LoRA is as good. */
 const parameterTable = (rows: readonly PaperTableRow[]): string =>
@@ -250,8 +250,13 @@ const parameterTable = (rows: readonly PaperTableRow[]): string =>
       const { parameters, average, lora } = row;
       const beside = [average.toFixed(2), `r ${lora.rank}`, formatInteger(lora.parameters)];
       return parameters === undefined
-        ? [...nameOf(row), "–", ...beside, "–"]
-        : [...nameOf(row), formatInteger(parameters), ...beside, (lora.parameters / parameters).toFixed(1)];
+        ? [...rowLabels(row), "–", ...beside, "–"]
+        : [
+            ...rowLabels(row),
+            formatInteger(parameters),
+            ...beside,
+            (lora.parameters / parameters).toFixed(1),
+          ];
     }),
   ]);
 
@@ -260,7 +265,7 @@ const memoryTable = (rows: readonly PaperTableRow[], precision: Precision): stri
   return textTable([
     [`adapters in ${precision}`, "rank", ...counts, "LoRA", ...counts],
     ...rows.map((row) => [
-      ...nameOf(row),
+      ...rowLabels(row),
       ...(row.bytes?.[precision].map(describeBytes) ?? counts.map(() => "–")),
       `r ${row.lora.rank}`,
       ...row.lora.bytes[precision].map(describeBytes),

@@ -1,4 +1,4 @@
-// What mos train --dry-run says beside the first lines of a run: how long it takes, and examples token by token.
+// Output of mos train --dry-run beside the first lines of a run: its duration, and examples token by token.
 import { describeCount } from "#core";
 import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
@@ -8,7 +8,7 @@ import { displayWidth, wrapText } from "./tables.ts";
 /** Between tokens. */
 const EDGE = "│";
 
-/** How long a run takes, and what to look at before it is made. */
+/** Duration of a run, and warnings to consider before starting it. */
 export function timeRows({
   seconds,
   epochs,
@@ -33,7 +33,7 @@ export interface LinesOptions {
 export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise }: LinesOptions): string =>
   [
     ...lines.flatMap((line) => [
-      ...wrapText(titleOf(line), columns),
+      ...wrapText(lineTitle(line), columns),
       ...tokenRows(line.shown, columns).map(({ isTrained, text }) =>
         isTrained ? emphasise(`+ ${text}`) : `  ${text}`,
       ),
@@ -44,7 +44,7 @@ export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise 
 
 const PARTS = { train: "", validation: ", validation", unused: ", not used" } as const;
 
-function titleOf({
+function lineTitle({
   line,
   unit,
   file,

@@ -8,8 +8,8 @@ import { METHOD_NAMES, type MethodName, methods } from "#adapters";
 import { choice, flag, integer, type Setting, text, texts } from "#core";
 import { finetuneSettings } from "#training";
 import { adapterInput, adapterOptions } from "./adapter-options.ts";
-import { defineCommand, flagOf, group } from "./command.ts";
-import { given, unescaped } from "./common-options.ts";
+import { defineCommand, formatFlag, group } from "./command.ts";
+import { omitUndefined, unescaped } from "./common-options.ts";
 import { COMMANDS, createProgram, loadCommands } from "./program.ts";
 import { SECTIONS } from "./sources.ts";
 import { resumeCommand } from "./train.ts";
@@ -243,7 +243,7 @@ test.each([...commands])(
     for (const [option, setting] of Object.entries<Setting>(command.options)) {
       if (!["integer", "number", "bytes"].includes(setting.kind)) continue;
       for (const value of outside(setting)) {
-        const args = [name, `${flagOf(option, setting)}=${value}`];
+        const args = [name, `${formatFlag(option, setting)}=${value}`];
         await expect(
           createProgram(new Map([[name, command]])).parseAsync(args, { from: "user" }),
           args.join(" "),
@@ -257,7 +257,7 @@ test("mos train has an option for every setting of a run", () => {
   const { options } = commandNamed("train");
   const flags = options.map(({ long }) => long);
   for (const [name, setting] of Object.entries<Setting>(finetuneSettings))
-    expect(flags, name).toContain(flagOf(name, setting));
+    expect(flags, name).toContain(formatFlag(name, setting));
 });
 
 test("every setting of every method is an option, with the methods that have it and their defaults", () => {
@@ -299,7 +299,7 @@ test("backslash escapes, once", () => {
 });
 
 test("given leaves out what is undefined only", () => {
-  expect(given({ a: undefined, b: 0, c: false, d: "" })).toEqual({ b: 0, c: false, d: "" });
+  expect(omitUndefined({ a: undefined, b: 0, c: false, d: "" })).toEqual({ b: 0, c: false, d: "" });
 });
 
 /** The files that a file loads before anything runs. */

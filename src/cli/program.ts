@@ -4,7 +4,7 @@ import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
 import { MosError } from "#core";
 import { addOnCommands, manifest, packageOfServeOption } from "./add-ons.ts";
-import { breakColumns, columnsOf, paint } from "./colour.ts";
+import { breakColumns, paint, terminalColumns } from "./colour.ts";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
 import { breakLines } from "./tables.ts";
@@ -78,7 +78,7 @@ export function createProgram(commands: LoadedCommands): Commander {
     .exitOverride() // errors are thrown, and worded in one place
     .configureOutput({
       outputError: () => undefined,
-      getOutHelpWidth: () => columnsOf(),
+      getOutHelpWidth: () => terminalColumns(),
       writeOut: (text) => void process.stdout.write(breakLines(text, breakColumns())),
     })
     .configureHelp({ styleTitle: (title) => paint("bold", title) })
@@ -111,7 +111,7 @@ function nameIn(args: readonly string[]): string {
 }
 
 /** The command that arguments are for, as far as they were understood. */
-function commandOf(program: Commander, args: readonly string[]): FailedCommand {
+function findCommand(program: Commander, args: readonly string[]): FailedCommand {
   const command = program.commands.find((candidate) => candidate.name() === nameIn(args));
   if (command === undefined) return { command: "mos", options: new Map() };
   const flags = command.options.map(
@@ -199,7 +199,7 @@ export async function run(args: readonly string[]): Promise<number> {
     const cause = isMissingOption(error)
       ? (mistypedOption(args, commands) ?? error)
       : (missingAddOn(error, args) ?? error);
-    const failure = describeFailure(cause, commandOf(program, args));
+    const failure = describeFailure(cause, findCommand(program, args));
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
     process.stderr.write(failureText(failure, { error, ...flags }));
     return failure.exitCode;

@@ -1,11 +1,11 @@
 import { describeBytes, type SettingValues, text, texts } from "#core";
 import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
-import { given, JSON_EVENTS, quiet } from "./common-options.ts";
-import { hubOfUser, pullProgress } from "./loading.ts";
+import { JSON_EVENTS, omitUndefined, quiet } from "./common-options.ts";
+import { pullProgress, userHub } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";
-import { listenForInterrupt, liveLine, MOS, nextText, sayJson, sayLine, shellWord } from "./terminal.ts";
+import { listenForInterrupt, liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
 
 const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
 
@@ -34,7 +34,7 @@ HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
 });
 
 async function run({ model: repository, ...options }: Values): Promise<void> {
-  const settings = await hubOfUser();
+  const settings = await userHub();
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt();
   const done = await (async (): Promise<PulledModel | undefined> => {
@@ -42,20 +42,20 @@ async function run({ model: repository, ...options }: Values): Promise<void> {
     const show = pullProgress(line, () => performance.now());
     const events = pull(repository, {
       ...settings,
-      ...given({ cacheFolder: options.cache, include: options.include }),
+      ...omitUndefined({ cacheFolder: options.cache, include: options.include }),
       signal: interrupt.signal,
     });
     for await (const event of events) {
-      if (options.json) sayJson(event);
+      if (options.json) printJson(event);
       show(event);
       if (event.type === "finish") return event.model;
     }
     return undefined;
   })();
-  if (done !== undefined && !silent) sayLine(pulledText(done, { repository, cache: options.cache }));
+  if (done !== undefined && !silent) printLine(pulledText(done, { repository, cache: options.cache }));
 }
 
-/** Where the model is, and what to do with it. */
+/** Path of the model, and the next commands. */
 export function pulledText(
   model: PulledModel,
   { repository, cache }: { readonly repository: string; readonly cache: string | undefined },

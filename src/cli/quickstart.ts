@@ -11,7 +11,6 @@ import { JSON_EVENTS } from "./common-options.ts";
 import { formatDuration } from "./numbers.ts";
 import { hasTwoColumns, labelled, twoColumns } from "./tables.ts";
 import {
-  columnsOf,
   EXIT_INTERRUPTED,
   type Interrupt,
   type LiveLine,
@@ -20,10 +19,11 @@ import {
   MOS,
   nearPath,
   nextText,
-  sayJson,
-  sayLine,
+  printable,
+  printJson,
+  printLine,
   shellWord,
-  shown,
+  terminalColumns,
 } from "./terminal.ts";
 import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
 
@@ -83,8 +83,8 @@ async function run(options: Values): Promise<number> {
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
   const setup: Quickstart = { options, base, questions, interrupt };
   const { json } = options;
-  const before = await answersOf(setup);
-  if (!json) sayLine(introduction(setup, before));
+  const before = await askQuestions(setup);
+  if (!json) printLine(introduction(setup, before));
   let ready: ReadyEvent | undefined;
   const outcome = await (async () => {
     using live = liveLine({ silent: json });
@@ -95,25 +95,29 @@ async function run(options: Values): Promise<number> {
       onReady: (event) => {
         ready = event;
         if (!json)
-          sayLine(`Training a Mixture-of-Shards adapter on ${event.train.examples} answers of the tenant:\n`);
+          printLine(
+            `Training a Mixture-of-Shards adapter on ${event.train.examples} answers of the tenant:\n`,
+          );
       },
     });
   })();
   if (outcome.stoppedAt !== undefined) {
-    if (json) sayJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
+    if (json) printJson({ type: "stopped", step: outcome.stoppedAt, steps: outcome.steps });
     else
-      sayLine(`Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Restart with ${MOS} quickstart.`);
+      printLine(
+        `Stopped after step ${outcome.stoppedAt} of ${outcome.steps}. Restart with ${MOS} quickstart.`,
+      );
     return EXIT_INTERRUPTED;
   }
-  const after = await answersOf(setup, options.out);
+  const after = await askQuestions(setup, options.out);
   const seconds = (performance.now() - started) / 1000;
   if (json)
-    sayJson({
+    printJson({
       type: "finish",
       seconds,
       answers: questions.map((question, i) => ({ question, before: before[i], after: after[i] })),
     });
-  else if (ready !== undefined) sayLine(await conclusion(setup, { before, after, ready, seconds }));
+  else if (ready !== undefined) printLine(await conclusion(setup, { before, after, ready, seconds }));
   return 0;
 }
 
@@ -132,7 +136,7 @@ function training({ options: { out, seed }, base, interrupt }: Quickstart): Retu
 }
 
 /** Greedy answers to the three questions, with the adapter of a folder or without any. */
-async function answersOf(
+async function askQuestions(
   { base: model, questions, interrupt: { signal } }: Quickstart,
   adapter?: string,
 ): Promise<readonly string[]> {
@@ -143,7 +147,7 @@ async function answersOf(
     for await (const event of engine.chat([{ role: "user", content: question }], { maxTokens: 48, signal }))
       if (event.type === "token" || event.type === "finish") text += event.text;
     signal.throwIfAborted();
-    answers.push(shown(text.trim()));
+    answers.push(printable(text.trim()));
   }
   return answers;
 }
@@ -168,7 +172,7 @@ interface Result {
 async function conclusion({ options, base, questions }: Quickstart, result: Result): Promise<string> {
   const { ready, seconds } = result;
   const history = await readHistory(options.out);
-  const columns = columnsOf();
+  const columns = terminalColumns();
   const out = shellWord(options.out);
   const model = shellWord(nearPath(MODEL));
   return [

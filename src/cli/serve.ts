@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { trainedOnText } from "#adapters";
+import { describeTrainedOn } from "#adapters";
 import { describeBytes, describePlan, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#server";
@@ -7,7 +7,7 @@ import { templateSettings } from "#text";
 import { installedServeAddOns, type OpenServeAddOn, type ServeAddOn, type ServeContext } from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
-import { cacheOfUser, engineProgress, findModel } from "./loading.ts";
+import { engineProgress, findModel, userCache } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted, formatInteger } from "./numbers.ts";
 import { labelled } from "./tables.ts";
@@ -17,9 +17,9 @@ import {
   type Interrupt,
   listenForInterrupt,
   liveLine,
-  note,
-  sayJson,
-  sayLine,
+  printJson,
+  printLine,
+  warn,
 } from "./terminal.ts";
 
 const options = {
@@ -94,7 +94,7 @@ ${SIZES}`,
 async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<number> {
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt(() => {
-    if (!silent) note("shutting down after running requests; Ctrl-C again exits at once");
+    if (!silent) warn("shutting down after running requests; Ctrl-C again exits at once");
   });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
   const { drainDelay, drainSeconds } = options;
@@ -107,7 +107,7 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using addOn = await openAddOn(options, { addOns, model, log });
   await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn });
-  sayStart(server, options);
+  printStart(server, options);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
@@ -136,7 +136,7 @@ async function openServer(
     log,
     onProgress: engineProgress(line),
     signal: interrupt.signal,
-    cacheFolder: cacheOfUser(),
+    cacheFolder: userCache(),
     ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });
 }
@@ -160,7 +160,7 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
     signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
 
-function sayStart({ engine, modelName, address }: RunningServer, options: Values): void {
+function printStart({ engine, modelName, address }: RunningServer, options: Values): void {
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
   const { maxLength, baseDtype, computeDtype, plan } = engine.model;
@@ -168,10 +168,10 @@ function sayStart({ engine, modelName, address }: RunningServer, options: Values
     const trainedOn = Object.fromEntries(moved(adapters).map((info) => [info.name, info.trainedOn]));
     const { defaults } = engine;
     const what = { address, model: modelName, adapters: adapters.length, trainedOn, plan, defaults };
-    sayJson({ type: "ready", ...what });
+    printJson({ type: "ready", ...what });
     return;
   }
-  sayLine(
+  printLine(
     labelled([
       ["model", `${modelName}: sequences of ${formatInteger(maxLength)} tokens`],
       ["weights", `${baseDtype === "stored" ? "as stored" : `in ${baseDtype}`}, computed in ${computeDtype}`],
@@ -216,17 +216,17 @@ function adapterRows(
   });
 }
 
-type Moved = Pick<AdapterInfo, "name" | "trainedOn">;
+type RetrainedAdapters = Pick<AdapterInfo, "name" | "trainedOn">;
 
 /** Adapters that were trained on another quantisation of the model, or with other token ids. */
 const moved = (adapters: readonly AdapterInfo[]): readonly AdapterInfo[] =>
   adapters.filter(({ trainedOn }) => trainedOn !== undefined);
 
 /** A line for all that differ in one way; which one is which, /v1/adapters says. */
-export function movedRows(adapters: readonly Moved[]): readonly (readonly [string, string])[] {
+export function movedRows(adapters: readonly RetrainedAdapters[]): readonly (readonly [string, string])[] {
   const [first] = adapters;
   if (first?.trainedOn === undefined) return [];
-  if (adapters.length === 1) return [["", `${first.name}: ${trainedOnText(first.trainedOn)}`]];
+  if (adapters.length === 1) return [["", `${first.name}: ${describeTrainedOn(first.trainedOn)}`]];
   const others = adapters.filter(({ trainedOn }) => trainedOn?.sameNumbers !== true);
   const old = adapters.filter(({ trainedOn }) => trainedOn?.otherTokens === true);
   return [
@@ -243,8 +243,8 @@ export function movedRows(adapters: readonly Moved[]): readonly (readonly [strin
 }
 
 function groupRows(
-  adapters: readonly Moved[],
-  what: (first: Moved) => string,
+  adapters: readonly RetrainedAdapters[],
+  what: (first: RetrainedAdapters) => string,
 ): readonly (readonly [string, string])[] {
   const [first] = adapters;
   if (first === undefined) return [];

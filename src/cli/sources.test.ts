@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { bytes, choice, flag, integer, listOf, names, text } from "#core";
-import { notesOnEnvironment, valuesOfConfig, valuesOfEnvironment, variableOf } from "./sources.ts";
+import { bytes, choice, flag, integer, list, names, text } from "#core";
+import { notesOnEnvironment, readConfigValues, readEnvironment, variableName } from "./sources.ts";
 
 const options = {
   port: integer({ min: 0, max: 65_535, default: 8080, help: "port" }),
@@ -12,17 +12,17 @@ const options = {
   }),
   keys: flag({ default: true, help: "let everyone in" }),
   publicMetrics: flag({ help: "metrics" }),
-  cors: listOf(text({ help: "origin" }), { what: "a list of texts", help: "origins" }),
+  cors: list(text({ help: "origin" }), { what: "a list of texts", help: "origins" }),
   parts: names(["a", "b"], { help: "parts" }),
 };
 
 const plain = (values: ReadonlyMap<string, { readonly value: unknown }>): object =>
   Object.fromEntries([...values].map(([name, { value }]) => [name, value]));
 const environment = (given: Readonly<Record<string, string>>): object =>
-  plain(valuesOfEnvironment(options, given));
+  plain(readEnvironment(options, given));
 const config = (given: unknown, section = "serve"): object =>
   plain(
-    valuesOfConfig(typeof given === "string" ? given : JSON.stringify(given), {
+    readConfigValues(typeof given === "string" ? given : JSON.stringify(given), {
       where: "mos.config.json",
       section,
       options,
@@ -30,7 +30,7 @@ const config = (given: unknown, section = "serve"): object =>
   );
 
 test("a variable for every option, read as the option is", () => {
-  expect(variableOf("maxAdapterRank")).toBe("MOS_MAX_ADAPTER_RANK");
+  expect(variableName("maxAdapterRank")).toBe("MOS_MAX_ADAPTER_RANK");
   const given = {
     MOS_PORT: "9_000",
     MOS_MODEL: " org/name\n",

@@ -20,7 +20,7 @@ export type SourcedValues = ReadonlyMap<string, SourcedValue>;
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 
 /** `maxBatch` is `MOS_MAX_BATCH`. */
-export const variableOf = (name: string): string => `MOS_${snake(name)}`;
+export const variableName = (name: string): string => `MOS_${snake(name)}`;
 
 const refuse = (origin: string, found: string, expected: string): MosError =>
   new MosError("bad_option", `${origin}: ${found} is invalid; give ${expected}`);
@@ -55,14 +55,14 @@ function readVariable(origin: string, setting: Setting, text: string): unknown {
  *
  * @throws MosError `bad_option` that names the variable, what it holds and what would do.
  */
-export function valuesOfEnvironment(
+export function readEnvironment(
   options: Settings,
   environment: Readonly<Record<string, string | undefined>>,
 ): SourcedValues {
   const values = new Map<string, SourcedValue>();
   for (const [name, setting] of Object.entries(options)) {
     if (setting.kind === "flag" && setting.default === true) refuseNegation(name, environment);
-    const origin = variableOf(name);
+    const origin = variableName(name);
     // a file of a secret may end with a new line
     const text = environment[origin]?.trim() ?? "";
     if (text === "" || (setting.kind !== "text" && isServiceLink(text))) continue;
@@ -76,10 +76,10 @@ export function notesOnEnvironment(
   options: Settings,
   environment: Readonly<Record<string, string | undefined>>,
 ): readonly string[] {
-  const known = Object.keys(options).map(variableOf);
+  const known = Object.keys(options).map(variableName);
   return Object.keys(environment).flatMap((name) => {
     if (!name.startsWith("MOS_") || known.includes(name)) return [];
-    const { best, distance } = nearest(name, known);
+    const { best, distance } = closestName(name, known);
     return distance <= 2 ? [`${name}: unknown variable; did you mean ${best}?`] : [];
   });
 }
@@ -88,7 +88,7 @@ export function notesOnEnvironment(
 function refuseNegation(name: string, environment: Readonly<Record<string, string | undefined>>): void {
   const negated = `MOS_NO_${snake(name)}`;
   if ((environment[negated] ?? "") !== "")
-    throw new MosError("bad_option", `${negated}: unknown variable; set ${variableOf(name)}=false`);
+    throw new MosError("bad_option", `${negated}: unknown variable; set ${variableName(name)}=false`);
 }
 
 /** Whose section of a file is read, and what it may hold. */
@@ -103,15 +103,15 @@ interface Section {
  * @param where The file, for messages.
  * @throws MosError `bad_option` that names the file, the field, what it holds and what would do.
  */
-export function valuesOfConfig(
+export function readConfigValues(
   content: string,
   { where, section, options }: Section & { readonly where: string },
 ): SourcedValues {
   const config = parseJson(content, { code: "bad_option", where });
-  if (!isObject(config)) throw refuse(where, shown(config), "an object");
+  if (!isObject(config)) throw refuse(where, describeValue(config), "an object");
   let values: SourcedValues = new Map();
   for (const [name, given] of Object.entries(config)) {
-    if (name === section) values = valuesOfSection(`${where}: ${name}`, options, given);
+    if (name === section) values = readSection(`${where}: ${name}`, options, given);
     else if (Object.hasOwn(options, name))
       throw new MosError(
         "bad_option",
@@ -123,8 +123,8 @@ export function valuesOfConfig(
   return values;
 }
 
-function valuesOfSection(where: string, settings: Settings, given: unknown): SourcedValues {
-  if (!isObject(given)) throw refuse(where, shown(given), "an object of its options");
+function readSection(where: string, settings: Settings, given: unknown): SourcedValues {
+  if (!isObject(given)) throw refuse(where, describeValue(given), "an object of its options");
   const values = new Map<string, SourcedValue>();
   for (const [name, value] of Object.entries(given)) {
     const origin = `${where}.${name}`;
@@ -140,32 +140,36 @@ function readField(origin: string, setting: Setting, value: unknown): unknown {
   const read = setting.kind === "bytes" && typeof value === "string" ? setting.read(value) : value;
   const given = setting.check.safeParse(read);
   if (given.success) return given.data;
-  throw refuse(origin, shown(value), setting.kind === "bytes" ? setting.expectedText : setting.expected);
+  throw refuse(
+    origin,
+    describeValue(value),
+    setting.kind === "bytes" ? setting.expectedText : setting.expected,
+  );
 }
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const shown = (value: unknown): string => {
+const describeValue = (value: unknown): string => {
   const text = show(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 };
 
 /** The error for a name that is none, with the one that was probably meant. */
 function unknown(where: string, name: string, known: readonly string[]): MosError {
-  const { best, distance } = nearest(name, known);
+  const { best, distance } = closestName(name, known);
   const isNear = distance <= Math.max(2, Math.floor(name.length / 3));
   const help = isNear ? `did you mean ${best}?` : `expected one of ${known.join(", ")}`;
   return new MosError("bad_option", `${where}: unknown name ${name}; ${help}`);
 }
 
 /** Which of some names is the most like another one, and by how many characters they differ. */
-function nearest(
+function closestName(
   name: string,
   known: readonly string[],
 ): { readonly best: string; readonly distance: number } {
   const [first = { best: "", distance: Infinity }] = known
-    .map((best) => ({ best, distance: distanceOf(plain(best), plain(name)) }))
+    .map((best) => ({ best, distance: editDistance(plain(best), plain(name)) }))
     .sort((a, b) => a.distance - b.distance);
   return first;
 }
@@ -174,7 +178,7 @@ function nearest(
 const plain = (name: string): string => name.replace(/[-_]/g, "").toLowerCase();
 
 /** Characters to insert, remove or replace. */
-function distanceOf(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
@@ -256,7 +260,7 @@ function refuseGuarded(file: SourcedValues, guarded: readonly string[]): void {
   if (name === undefined) return;
   throw new MosError(
     "bad_option",
-    `${file.get(name)?.origin}: ${name} may be set only by a file named with --config; pass --config ${CONFIG_FILE}, or set ${variableOf(name)}`,
+    `${file.get(name)?.origin}: ${name} may be set only by a file named with --config; pass --config ${CONFIG_FILE}, or set ${variableName(name)}`,
   );
 }
 
@@ -270,7 +274,7 @@ export async function withOtherSources(
   { options, conflicts, section, guarded, onNote, onFound }: SourceOptions,
 ): Promise<SourcedValues> {
   for (const text of notesOnEnvironment(options, process.env)) onNote(text);
-  const environment = valuesOfEnvironment(options, process.env);
+  const environment = readEnvironment(options, process.env);
   const named = (line.get("config") ?? environment.get("config"))?.value;
   const path = typeof named === "string" ? named : undefined;
   const content = await readConfigFile(path);
@@ -278,7 +282,7 @@ export async function withOtherSources(
   const file =
     content === undefined
       ? new Map<string, SourcedValue>()
-      : valuesOfConfig(content, { where: path ?? CONFIG_FILE, section, options: fields });
+      : readConfigValues(content, { where: path ?? CONFIG_FILE, section, options: fields });
   if (path === undefined && file.size > 0) {
     refuseGuarded(file, guarded);
     onFound(`options from ${CONFIG_FILE}: ${[...file.keys()].join(", ")}`);

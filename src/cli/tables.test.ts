@@ -65,7 +65,7 @@ describe("sideBySide", () => {
 const word = fc.string({ unit: fc.constantFrom(..."abcxyz0189.,·±–灯"), minLength: 1, maxLength: 16 });
 const sentence = fc.array(word, { minLength: 1, maxLength: 30 }).map((words) => words.join(" "));
 const columns = fc.integer({ min: 40, max: 200 });
-const wordsOf = (text: string): readonly string[] => text.split(/\s+/).filter((found) => found !== "");
+const splitWords = (text: string): readonly string[] => text.split(/\s+/).filter((found) => found !== "");
 const expectFits = (text: string, width: number): void => {
   for (const line of text.split("\n")) expect(displayWidth(line), line).toBeLessThanOrEqual(width);
 };
@@ -76,7 +76,7 @@ describe("at any width from 40 columns on, lines fit and words are whole", () =>
       fc.property(fc.array(sentence), columns, (lines, width) => {
         const text = breakLines(lines.join("\n"), width);
         expectFits(text, width);
-        expect(wordsOf(text)).toEqual(lines.flatMap(wordsOf));
+        expect(splitWords(text)).toEqual(lines.flatMap(splitWords));
       }),
     );
   });
@@ -87,7 +87,7 @@ describe("at any width from 40 columns on, lines fit and words are whole", () =>
       fc.property(rows, columns, (some, width) => {
         const text = labelled(some, width);
         expectFits(text, width);
-        expect(wordsOf(text)).toEqual(some.flatMap(([label, row]) => [label, ...wordsOf(row)]));
+        expect(splitWords(text)).toEqual(some.flatMap(([label, row]) => [label, ...splitWords(row)]));
       }),
     );
   });
@@ -105,11 +105,11 @@ describe("at any width from 40 columns on, lines fit and words are whole", () =>
       fc.property(table, columns, (rows, width) => {
         const text = textTable(rows, { columns: width });
         expectFits(text, width);
-        const found = new Set(wordsOf(text));
+        const found = new Set(splitWords(text));
         for (const cell of rows.flat()) expect(found).toContain(cell);
         // a line holds cells of one row, and begins with the first of it
         for (const [i, line] of text.split("\n\n").flatMap((block) => [...block.split("\n").entries()]))
-          expect(wordsOf(line)[0]).toBe(rows[i]?.[0]);
+          expect(splitWords(line)[0]).toBe(rows[i]?.[0]);
       }),
     );
   });
@@ -126,7 +126,7 @@ describe("at any width from 40 columns on, lines fit and words are whole", () =>
       fc.property(words, columns, (some, width) => {
         const text = commandText(some.join(" "), width);
         expectFits(text, width);
-        expect(text.replaceAll("\\\n", "").trim().split(/\s+/)).toEqual(wordsOf(some.join(" ")));
+        expect(text.replaceAll("\\\n", "").trim().split(/\s+/)).toEqual(splitWords(some.join(" ")));
         for (const line of text.split("\n").slice(0, -1)) expect(line).toMatch(/ \\$/);
       }),
     );

@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 import { breakColumns, paint, type Style } from "./colour.ts";
 
 /** Fewest columns that a text is broken to beside its label. */
-const LEAST_ROOM = 20;
+const MIN_COLUMNS = 20;
 
 /** A text behind a label of `width` columns; lines that do not fit go on below each other. */
 function hanging(
@@ -14,7 +14,7 @@ function hanging(
 ): string {
   const room = columns - width;
   if (displayWidth(text) <= room) return `${label}${text}`.trimEnd();
-  if (room >= LEAST_ROOM) return label + breakLines(text, room).replaceAll("\n", `\n${" ".repeat(width)}`);
+  if (room >= MIN_COLUMNS) return label + breakLines(text, room).replaceAll("\n", `\n${" ".repeat(width)}`);
   return `${label.trimEnd()}\n  ${breakLines(text, columns - 2).replaceAll("\n", "\n  ")}`;
 }
 
@@ -52,7 +52,7 @@ export function textTable(
     const space = " ".repeat((widths[column] ?? 0) - displayWidth(text));
     return left.includes(column) ? text + space : space + text;
   };
-  const lineOf = (row: readonly string[], block: readonly number[]): string => {
+  const formatLine = (row: readonly string[], block: readonly number[]): string => {
     const [first = 0, last = first] = block;
     const line = block
       .map((column) => cell(row, column))
@@ -63,11 +63,11 @@ export function textTable(
     const width = (widths[first] ?? 0) + GAP.length;
     return hanging(cell(row, first) + GAP, row[last] ?? "", { width, columns });
   };
-  return blocksOf(widths, columns)
+  return groupColumns(widths, columns)
     .map((block, i) =>
       rows
         .filter((row) => i === 0 || block.some((column) => column > 0 && row[column] !== ""))
-        .map((row) => lineOf(row, block))
+        .map((row) => formatLine(row, block))
         .join("\n"),
     )
     .filter((block) => block !== "")
@@ -75,7 +75,7 @@ export function textTable(
 }
 
 /** Which columns stand together, by what fits; the first one in all. */
-function blocksOf(widths: readonly number[], columns: number): readonly (readonly number[])[] {
+function groupColumns(widths: readonly number[], columns: number): readonly (readonly number[])[] {
   const blocks: number[][] = [[0]];
   let used = widths[0] ?? 0;
   for (let column = 1; column < widths.length; column++) {
@@ -120,7 +120,7 @@ const padToWidth = (text: string, width: number): string =>
   text + " ".repeat(Math.max(0, width - displayWidth(text)));
 
 /** A word in pieces that each fit. */
-function piecesOf(word: string, width: number): readonly string[] {
+function splitWord(word: string, width: number): readonly string[] {
   const pieces: string[] = [];
   let piece = "";
   for (const character of word) {
@@ -144,7 +144,7 @@ function wrapParagraph(paragraph: string, width: number, cutsWords = true): read
       line = indent;
     }
     const joined = line === indent ? line + word : `${line} ${word}`;
-    const pieces = cutsWords && displayWidth(joined) > width ? piecesOf(joined, width) : [joined];
+    const pieces = cutsWords && displayWidth(joined) > width ? splitWord(joined, width) : [joined];
     lines.push(...pieces.slice(0, -1));
     line = pieces.at(-1) ?? "";
   }
@@ -196,10 +196,10 @@ export interface TitledText {
   readonly style?: Style;
 }
 
-const NARROWEST = 80;
+const MIN_TWO_COLUMNS_WIDTH = 80;
 
 /** Whether two texts fit beside each other. */
-export const hasTwoColumns = (columns: number): boolean => columns >= NARROWEST;
+export const hasTwoColumns = (columns: number): boolean => columns >= MIN_TWO_COLUMNS_WIDTH;
 
 /** Two texts beside each other, without titles. */
 export function twoColumns(left: string, right: string, { columns, style }: TwoColumns): string {

@@ -1,24 +1,24 @@
 // A command's terminal: lines on stdout and stderr, one live line, and Ctrl-C.
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
-import { breakColumns, columnsOf, isTerminal, paint } from "./colour.ts";
+import { breakColumns, isTerminal, paint, terminalColumns } from "./colour.ts";
 import { breakLines, commandText, displayWidth } from "./tables.ts";
 
-export { columnsOf } from "./colour.ts";
+export { terminalColumns } from "./colour.ts";
 
 /** Writes text to stdout, whole lines or parts of one. */
-export const say = (text: string): void => {
+export const print = (text: string): void => {
   process.stdout.write(text);
 };
 
 /** A line on stdout; on a terminal, lines that are too long are broken between words. */
-export const sayLine = (text = ""): void => say(`${breakLines(text, breakColumns())}\n`);
+export const printLine = (text = ""): void => print(`${breakLines(text, breakColumns())}\n`);
 
 /** One JSON value on a line of its own, which is never broken. */
-export const sayJson = (value: unknown): void => say(`${JSON.stringify(value)}\n`);
+export const printJson = (value: unknown): void => print(`${JSON.stringify(value)}\n`);
 
 /** A note that is not part of the result: stderr. */
-export const note = (text: string): void => {
+export const warn = (text: string): void => {
   process.stderr.write(`${breakLines(text, breakColumns(process.stderr))}\n`);
 };
 
@@ -44,7 +44,7 @@ export const shellWord = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 /** What a model wrote, for a terminal: without the control characters that would steer it. */
-export const shown = (text: string): string =>
+export const printable = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
 
 /** How to write a next command: from a clone npm runs the program, else it is on the path. */
@@ -116,13 +116,13 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
   const { now, refreshMilliseconds = 100, plainMilliseconds = 10_000 } = options;
   const rewrites = isTerminal(stream);
   const interval = rewrites ? refreshMilliseconds : plainMilliseconds;
-  let shown = "";
+  let printable = "";
   let latest = "";
   /** The last column stays free: some terminals wrap when it is filled. */
-  const room = (): number => (rewrites ? columnsOf(stream) - 1 : Number.POSITIVE_INFINITY);
+  const room = (): number => (rewrites ? terminalColumns(stream) - 1 : Number.POSITIVE_INFINITY);
   let shownAt = Number.NEGATIVE_INFINITY;
   const show = (): void => {
-    shown = latest;
+    printable = latest;
     shownAt = now();
     if (rewrites) stream.write(`\r${cutToColumns(latest, room())}\u001b[K`);
     else stream.write(`${latest}\n`);
@@ -133,20 +133,20 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
       if (now() - shownAt >= interval) show();
     },
     print(text) {
-      if (rewrites && shown !== "") stream.write("\r\u001b[K");
+      if (rewrites && printable !== "") stream.write("\r\u001b[K");
       stream.write(`${breakLines(text, breakColumns(stream))}\n`);
-      if (rewrites && shown !== "") show();
+      if (rewrites && printable !== "") show();
     },
     clear() {
-      if (rewrites && shown !== "") stream.write("\r\u001b[K");
+      if (rewrites && printable !== "") stream.write("\r\u001b[K");
       latest = "";
-      shown = "";
+      printable = "";
     },
     [Symbol.dispose]() {
-      if (latest !== shown) show();
-      if (rewrites && shown !== "") stream.write("\n");
+      if (latest !== printable) show();
+      if (rewrites && printable !== "") stream.write("\n");
       latest = "";
-      shown = "";
+      printable = "";
     },
   };
 }

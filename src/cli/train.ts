@@ -6,7 +6,7 @@ import {
   describeCount,
   flag,
   integer,
-  listOf,
+  list,
   MosError,
   pick,
   type SettingValues,
@@ -15,12 +15,12 @@ import {
 } from "#core";
 import {
   checkpointSettings,
+  DEFAULT_KEPT_VERSIONS,
   dataSettings,
   type FinetuneOptions,
   type FinetuneSettingsInput,
   finetune,
   finetuneSettings,
-  KEPT_VERSIONS,
   memorySettings,
   previewRun,
   trainingSettings,
@@ -29,13 +29,12 @@ import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, given, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
+import { device, JSON_EVENTS, model, omitUndefined, quiet, threads } from "./common-options.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { counted, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, timeRows } from "./preview-text.ts";
 import { commandText, labelled } from "./tables.ts";
 import {
-  columnsOf,
   EXIT_INTERRUPTED,
   heading,
   type LiveLine,
@@ -43,10 +42,11 @@ import {
   liveLine,
   MOS,
   nextText,
-  note,
-  sayJson,
-  sayLine,
+  printJson,
+  printLine,
   shellWord,
+  terminalColumns,
+  warn,
   warningText,
 } from "./terminal.ts";
 import {
@@ -97,14 +97,14 @@ const options = {
     }),
     keepVersions: integer({
       min: 0,
-      default: KEPT_VERSIONS,
+      default: DEFAULT_KEPT_VERSIONS,
       help: "earlier versions to keep for mos adapters rollback",
     }),
     quiet,
     dryRun: flag({
       help: "preview the run and some tokenised examples without loading the model or writing anything",
     }),
-    previewLines: listOf(integer({ min: 1, help: "a line" }), {
+    previewLines: list(integer({ min: 1, help: "a line" }), {
       what: "one or more different lines",
       placeholder: "lines",
       defaultText: "the first three",
@@ -166,19 +166,19 @@ mos params estimates size and memory before training.`,
 });
 
 /** A new adapter, or the one that is trained further. */
-function startOf(values: Options): FinetuneOptions["adapter"] {
+function chooseStart(values: Options): FinetuneOptions["adapter"] {
   if (values.fromAdapter === undefined) return adapterInput(values);
   refuseSettings(values, "--from-adapter, which keeps its settings");
   return { from: values.fromAdapter };
 }
 
 /** A number of updates that was given replaces the epochs. */
-function settingsOf(values: Options): FinetuneSettingsInput {
+function chooseSettings(values: Options): FinetuneSettingsInput {
   const { epochs, ...settings } = pick(finetuneSettings, values);
   return values.steps === undefined ? { ...settings, epochs } : settings;
 }
 
-/** What is trained on says nothing of how well other examples are done. */
+/** Refuses validation data that is also training data: its loss says nothing about other examples. */
 async function refuseShared(trained: readonly string[], validation: readonly string[]): Promise<void> {
   const real = new Set(await Promise.all(trained.map((path) => realpath(path))));
   for (const path of validation)
@@ -190,33 +190,33 @@ async function refuseShared(trained: readonly string[], validation: readonly str
 }
 
 /** The run that the options say, with its data on this machine. */
-async function runOf(options: Options, find: FindModelOptions) {
+async function resolveRun(options: Options, find: FindModelOptions) {
   const { device, threads } = options;
-  const adapter = startOf(options);
+  const adapter = chooseStart(options);
   const data = await findData(options.data, find);
   const validationData = options.validationData && (await findData(options.validationData, find));
   if (validationData !== undefined) await refuseShared(data, validationData);
   return {
     adapter,
-    settings: settingsOf(options),
-    session: { device, ...given({ threads }) },
+    settings: chooseSettings(options),
+    session: { device, ...omitUndefined({ threads }) },
     data,
-    ...given({ validationData }),
+    ...omitUndefined({ validationData }),
   };
 }
 
 /** Shows what a run would be. */
 async function dryRun(options: Options): Promise<number> {
   const find = { silent: options.quiet || options.json };
-  const run = await runOf(options, find);
+  const run = await resolveRun(options, find);
   const model = await findModel(options.model, find);
   const { previewLines: lines } = options;
-  const preview = await previewRun({ ...run, model, ...given({ lines }) });
-  if (options.json) sayJson(preview);
+  const preview = await previewRun({ ...run, model, ...omitUndefined({ lines }) });
+  if (options.json) printJson(preview);
   else {
-    sayLine(`${labelled([...startRows(preview, options), ...timeRows(preview)])}\n`);
+    printLine(`${labelled([...startRows(preview, options), ...timeRows(preview)])}\n`);
     const emphasise = (row: string): string => paint("green", row);
-    sayLine(linesText(preview.lines, { columns: columnsOf(), emphasise }));
+    printLine(linesText(preview.lines, { columns: terminalColumns(), emphasise }));
   }
   return 0;
 }
@@ -234,7 +234,7 @@ async function train({ out, ...others }: Options): Promise<number> {
     line?.print("stopping after this batch; Ctrl-C again exits at once, without saving"),
   );
   const find = { signal: interrupt.signal, silent };
-  const run = await runOf(options, find);
+  const run = await resolveRun(options, find);
   const path = await findModel(options.model, find);
   interrupt.ignore(); // until there is anything to save: data may be long, and is encoded without a pause
   let memory: MemoryEvent | undefined;
@@ -262,14 +262,14 @@ async function train({ out, ...others }: Options): Promise<number> {
       onReady: (event) => {
         interrupt.listen();
         if (!silent && memory !== undefined)
-          sayLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
+          printLine(`${labelled(startRows({ ...memory, ...event }, options))}\n`);
       },
     });
   })();
   const type = outcome.stoppedAt === undefined ? "finish" : "stopped";
-  if (options.json) sayJson({ type, out: options.out, ...outcome, peakMemoryBytes: peakMemory() });
-  else if (!options.quiet) sayLine(await endText(outcome, options));
-  else for (const { message } of outcome.warnings) note(warningText(message));
+  if (options.json) printJson({ type, out: options.out, ...outcome, peakMemoryBytes: peakMemory() });
+  else if (!options.quiet) printLine(await endText(outcome, options));
+  else for (const { message } of outcome.warnings) warn(warningText(message));
   return outcome.stoppedAt === undefined ? 0 : EXIT_INTERRUPTED;
 }
 
@@ -315,7 +315,7 @@ function memoryText({ plan, free, model, rematerialise }: Start, options: Option
   return [
     ...plan.parts.map(
       ({ name, bytes }) =>
-        `${name} ${describeBytes(bytes)}${name === "base" ? ` (${model.kept}, ${dtype})` : ""}`,
+        `${name} ${describeBytes(bytes)}${name === "base" ? ` (${model.storage}, ${dtype})` : ""}`,
     ),
     `${describeBytes(plan.bytes)} of ${describeBytes(free.bytes + free.resident)} free`,
     ...(rematerialise === "layers" ? ["layers recomputed in the backward pass to save memory"] : []),
@@ -366,7 +366,7 @@ async function endText(outcome: TrainOutcome, options: Values): Promise<string> 
   const { tokens, seconds, stoppedAt, folder } = outcome;
   const history = await readHistory(stoppedAt === undefined ? options.out : folder);
   const validation = validationText(history.validation);
-  const curve = curveText(history, columnsOf());
+  const curve = curveText(history, terminalColumns());
   const rows: (readonly [string, string])[] = [];
   if (validation !== undefined) rows.push(["validation loss", validation]);
   if (seconds > 0)

@@ -1,4 +1,4 @@
-// How a training run is shown: the live line while it runs, its losses afterwards.
+// Display of a training run: the live line while it runs, its losses afterwards.
 
 import { join } from "node:path";
 import { RUN_METRICS } from "#adapters";
@@ -8,7 +8,7 @@ import type { FinetuneEvent } from "#training";
 import { isTerminal, paint } from "./colour.ts";
 import { type CurvePoint, drawCurve } from "./curve.ts";
 import { formatDuration, formatInteger, formatRate } from "./numbers.ts";
-import { heading, type LiveLine, sayJson, warningText } from "./terminal.ts";
+import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
 
 type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
 
@@ -17,7 +17,7 @@ const WINDOW = 20;
 /** Share of the smoothed loss that one more step keeps. */
 const MEMORY = 0.9;
 
-/** What the live line of a training run knows. */
+/** State of a training run's live line. */
 export interface TrainProgress {
   step(event: StepEvent): void;
   /** Within a step that takes long. */
@@ -115,11 +115,11 @@ export async function watchTraining(
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
   let baseLoss: number | undefined;
-  let outcome = NOTHING;
+  let outcome = NO_OUTCOME;
   for await (const event of events) {
     // the command says with its outcome that the run has ended
-    if (json && event.type !== "finish" && event.type !== "stopped") sayJson(event);
-    outcome = { ...outcome, ...outcomeOf(event, { outcome, baseLoss }) };
+    if (json && event.type !== "finish" && event.type !== "stopped") printJson(event);
+    outcome = { ...outcome, ...updateOutcome(event, { outcome, baseLoss }) };
     switch (event.type) {
       case "memory":
         onMemory?.(event);
@@ -162,7 +162,7 @@ export async function watchTraining(
   return outcome;
 }
 
-const NOTHING: TrainOutcome = {
+const NO_OUTCOME: TrainOutcome = {
   steps: 0,
   step: 0,
   tokens: 0,
@@ -175,7 +175,7 @@ const NOTHING: TrainOutcome = {
 };
 
 /** What an event changes about the outcome. */
-function outcomeOf(
+function updateOutcome(
   event: FinetuneEvent,
   { outcome, baseLoss }: { readonly outcome: TrainOutcome; readonly baseLoss: number | undefined },
 ): Partial<TrainOutcome> {
@@ -232,7 +232,7 @@ export interface TrainHistory {
   readonly validation: readonly CurvePoint[];
 }
 
-function pointOf(value: unknown): (CurvePoint & { readonly type: unknown }) | undefined {
+function parsePoint(value: unknown): (CurvePoint & { readonly type: unknown }) | undefined {
   if (typeof value !== "object" || value === null || !("step" in value && "loss" in value && "type" in value))
     return undefined;
   const { type, step, loss } = value;
@@ -246,7 +246,7 @@ export async function readHistory(folder: string): Promise<TrainHistory> {
   const path = join(folder, RUN_METRICS);
   if (await pathExists(path))
     for await (const { value } of readJsonLines(path)) {
-      const point = pointOf(value);
+      const point = parsePoint(value);
       if (point?.type === "step") steps.push(point);
       if (point?.type === "evaluation") validation.push(point);
     }

@@ -2,15 +2,15 @@
 // rank and one scale for all of them.
 import {
   type Adapter,
-  type AdapterGeometry,
   type AdapterTensor,
+  bindMethod,
   type ExpandedFactors,
   expandFactors,
-  methodOf,
+  type LayerShapes,
   parseAdapterConfig,
 } from "#adapters";
 import { MosError } from "#core";
-import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#graph";
+import { LINEAR_NAMES, type LinearName, moduleKey, modulePath, type TargetModule } from "#graph";
 
 /** Factors in PEFT's layout. */
 export interface Factors {
@@ -22,12 +22,12 @@ export interface Factors {
 }
 
 /** Those of one site; the update is scale · B A. */
-export interface SiteFactors extends Factors {
+export interface ModuleFactors extends Factors {
   readonly scale: number;
 }
 
 export interface AssembleOptions {
-  readonly geometry: AdapterGeometry;
+  readonly shapes: LayerShapes;
   readonly dropout: number;
   readonly seed: number;
 }
@@ -48,38 +48,38 @@ export interface AssembledLora {
 export const peftTensorName = (path: string, side: "A" | "B"): string =>
   `base_model.model.${path}.lora_${side}.weight`;
 
-const LARGEST_ALPHA = 1e6;
+const MAX_ALPHA = 1e6;
 /**
  * The most numbers that a LoRA made from a file of `given` numbers may have: 2²⁸, or four times as many as the file. So a
  * small file cannot fill the memory.
  */
-export const maxNumbers = (given: number): number => Math.max(2 ** 28, 4 * given);
+export const maxExpandedSize = (given: number): number => Math.max(2 ** 28, 4 * given);
 
 /** alpha as the short decimal that it probably was: 16 / 3 · 3 is 16. */
-const alphaOf = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
+const inferAlpha = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
 
 /** The scale that most sites have, if an adapter can have it; else 1. */
-function commonScale(sites: Iterable<SiteFactors>, rank: number): number {
+function commonScale(factors: Iterable<ModuleFactors>, rank: number): number {
   const counts = new Map<number, number>();
-  for (const { scale } of sites) counts.set(scale, (counts.get(scale) ?? 0) + 1);
+  for (const { scale } of factors) counts.set(scale, (counts.get(scale) ?? 0) + 1);
   const [scale] = [...counts].reduce((most, entry) => (entry[1] > most[1] ? entry : most), [1, 0]);
-  const alpha = alphaOf(scale, rank);
-  return alpha > 0 && alpha <= LARGEST_ALPHA ? scale : 1;
+  const alpha = inferAlpha(scale, rank);
+  return alpha > 0 && alpha <= MAX_ALPHA ? scale : 1;
 }
 
 /** Refuses ranks so unlike that padding would multiply a small file into a large adapter. */
 function checkGrowth(
-  sites: ReadonlyMap<string, SiteFactors>,
-  { rank, targets, geometry }: { rank: number; targets: readonly LinearName[]; geometry: AdapterGeometry },
+  factors: ReadonlyMap<string, ModuleFactors>,
+  { rank, targets, shapes }: { rank: number; targets: readonly LinearName[]; shapes: LayerShapes },
 ): void {
   let given = 0;
-  for (const { a, b } of sites.values()) given += a.length + b.length;
+  for (const { a, b } of factors.values()) given += a.length + b.length;
   const width = targets.reduce((sum, name) => {
-    const found = geometry.widths[name];
+    const found = shapes.widths[name];
     return found === undefined ? sum : sum + found.in + found.out;
   }, 0);
-  const needed = rank * geometry.layers * width;
-  if (needed > maxNumbers(given))
+  const needed = rank * shapes.layers * width;
+  if (needed > maxExpandedSize(given))
     throw new MosError(
       "unsupported",
       `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
@@ -90,26 +90,27 @@ function checkGrowth(
 const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-12 * Math.abs(b);
 
 /** A [r, in] → [R, in], or zeros. */
-function paddedA(site: SiteFactors | undefined, length: number): Float32Array {
+function paddedA(target: ModuleFactors | undefined, length: number): Float32Array {
   const result = new Float32Array(length);
-  if (site !== undefined) result.set(site.a);
+  if (target !== undefined) result.set(target.a);
   return result;
 }
 
 /** B [out, r] → [out, R] times `factor`, or zeros. */
 function paddedB(
-  site: SiteFactors | undefined,
+  target: ModuleFactors | undefined,
   { out, rank, scale }: { readonly out: number; readonly rank: number; readonly scale: number },
 ): Float32Array {
   const result = new Float32Array(out * rank);
-  if (site === undefined) return result;
-  const factor = isSame(site.scale, scale) ? 1 : site.scale / scale;
+  if (target === undefined) return result;
+  const factor = isSame(target.scale, scale) ? 1 : target.scale / scale;
   for (let row = 0; row < out; row++)
-    for (let i = 0; i < site.rank; i++) result[row * rank + i] = (site.b[row * site.rank + i] ?? 0) * factor;
+    for (let i = 0; i < target.rank; i++)
+      result[row * rank + i] = (target.b[row * target.rank + i] ?? 0) * factor;
   return result;
 }
 
-const everySite = (layers: number, targets: readonly LinearName[]): readonly Site[] =>
+const listTargets = (layers: number, targets: readonly LinearName[]): readonly TargetModule[] =>
   targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
 
 /**
@@ -120,42 +121,46 @@ const everySite = (layers: number, targets: readonly LinearName[]): readonly Sit
  * @throws MosError "unsupported" or "bad_config" for what no LoRA of one rank can hold, "bad_adapter" if B overflows.
  */
 export function assembleLora(
-  sites: ReadonlyMap<string, SiteFactors>,
-  { geometry, dropout, seed }: AssembleOptions,
+  factors: ReadonlyMap<string, ModuleFactors>,
+  { shapes, dropout, seed }: AssembleOptions,
 ): AssembledLora {
-  const rank = Math.max(...[...sites.values()].map((site) => site.rank));
-  const scale = commonScale(sites.values(), rank);
+  const rank = Math.max(...[...factors.values()].map((target) => target.rank));
+  const scale = commonScale(factors.values(), rank);
   const targets = LINEAR_NAMES.filter((linear) =>
-    everySite(geometry.layers, [linear]).some((site) => sites.has(siteKey(site))),
+    listTargets(shapes.layers, [linear]).some((target) => factors.has(moduleKey(target))),
   );
-  checkGrowth(sites, { rank, targets, geometry });
-  const alpha = alphaOf(scale, rank);
+  checkGrowth(factors, { rank, targets, shapes });
+  const alpha = inferAlpha(scale, rank);
   const config = parseAdapterConfig({ method: "lora", rank, alpha, dropout, targets, seed }, "LoRA");
-  const method = methodOf(config);
-  method.check(geometry);
-  const own = new Map(method.tensors(geometry).map((spec) => [method.tensorName(spec.name), spec]));
+  const method = bindMethod(config);
+  method.check(shapes);
+  const own = new Map(method.tensors(shapes).map((spec) => [method.tensorName(spec.name), spec]));
   const tensors = new Map<string, AdapterTensor>();
-  const put = (site: Site, side: "A" | "B", fill: (rows: number, width: number) => Float32Array): void => {
-    const spec = own.get(peftTensorName(modulePath(site), side));
+  const put = (
+    target: TargetModule,
+    side: "A" | "B",
+    fill: (rows: number, width: number) => Float32Array,
+  ): void => {
+    const spec = own.get(peftTensorName(modulePath(target), side));
     const [rows = 0, width = 0] = spec?.shape ?? [];
     if (spec !== undefined) tensors.set(spec.name, { shape: spec.shape, data: fill(rows, width) });
   };
-  for (const site of everySite(geometry.layers, targets)) {
-    const found = sites.get(siteKey(site));
-    put(site, "A", (rows, width) => paddedA(found, rows * width));
-    put(site, "B", (out) => paddedB(found, { out, rank, scale }));
+  for (const target of listTargets(shapes.layers, targets)) {
+    const found = factors.get(moduleKey(target));
+    put(target, "A", (rows, width) => paddedA(found, rows * width));
+    put(target, "B", (out) => paddedB(found, { out, rank, scale }));
   }
   checkNumbers(tensors);
-  const keysWhere = (is: (site: SiteFactors) => boolean): readonly string[] =>
-    [...sites].filter(([, site]) => is(site)).map(([key]) => key);
+  const keysWhere = (is: (target: ModuleFactors) => boolean): readonly string[] =>
+    [...factors].filter(([, target]) => is(target)).map(([key]) => key);
   return {
-    adapter: { config, geometry, tensors },
+    adapter: { config, shapes, tensors },
     alpha,
-    padded: keysWhere((site) => site.rank < rank),
-    folded: keysWhere((site) => !isSame(site.scale, scale)),
-    absent: everySite(geometry.layers, targets)
-      .map(siteKey)
-      .filter((key) => !sites.has(key)),
+    padded: keysWhere((target) => target.rank < rank),
+    folded: keysWhere((target) => !isSame(target.scale, scale)),
+    absent: listTargets(shapes.layers, targets)
+      .map(moduleKey)
+      .filter((key) => !factors.has(key)),
   };
 }
 
@@ -175,7 +180,7 @@ function transposed({ rank, b }: ExpandedFactors): Float32Array {
   return result;
 }
 
-const siteFactors = (factors: ExpandedFactors): SiteFactors => ({
+const moduleFactors = (factors: ExpandedFactors): ModuleFactors => ({
   rank: factors.rank,
   scale: factors.scale,
   a: factors.a,
@@ -192,9 +197,9 @@ const siteFactors = (factors: ExpandedFactors): SiteFactors => ({
  */
 export async function toLora(adapter: Adapter): Promise<AssembledLora> {
   const factors = await expandFactors(adapter);
-  const { geometry, config } = adapter;
-  return assembleLora(new Map([...factors].map(([key, found]) => [key, siteFactors(found)])), {
-    geometry,
+  const { shapes, config } = adapter;
+  return assembleLora(new Map([...factors].map(([key, found]) => [key, moduleFactors(found)])), {
+    shapes,
     dropout: config.dropout,
     seed: config.seed,
   });

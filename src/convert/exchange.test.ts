@@ -3,14 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Adapter, type AdapterGeometry, deltaOf, loadAdapter, METHOD_NAMES, methods } from "#adapters";
+import { type Adapter, computeDelta, type LayerShapes, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#core";
 import { openGguf, openSafetensors } from "#files";
-import { LINEAR_NAMES, type Site, siteKey } from "#graph";
+import { LINEAR_NAMES, moduleKey, type TargetModule } from "#graph";
 import { parseHuggingFaceConfig } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { runs } from "../../test/runs.ts";
-import { assembleLora, type SiteFactors, toLora } from "./assemble-lora.ts";
+import { assembleLora, type ModuleFactors, toLora } from "./assemble-lora.ts";
 import { readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
 
@@ -30,7 +30,7 @@ const model = parseHuggingFaceConfig(
   },
   "config.json",
 );
-const geometry: AdapterGeometry = {
+const shapes: LayerShapes = {
   layers: 2,
   widths: {
     q_proj: { in: 16, out: 16 },
@@ -42,7 +42,9 @@ const geometry: AdapterGeometry = {
     down_proj: { in: 40, out: 16 },
   },
 };
-const sites: readonly Site[] = [0, 1].flatMap((layer) => LINEAR_NAMES.map((linear) => ({ layer, linear })));
+const targets: readonly TargetModule[] = [0, 1].flatMap((layer) =>
+  LINEAR_NAMES.map((linear) => ({ layer, linear })),
+);
 
 let folder: string;
 beforeAll(async () => {
@@ -51,14 +53,14 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** An adapter whose zeros became random numbers. */
-const filled = (settings: unknown): Adapter => randomAdapter(settings, geometry, { seed: 3, only: "zeros" });
+const filled = (settings: unknown): Adapter => randomAdapter(settings, shapes, { seed: 3, only: "zeros" });
 
 async function deltas(adapter: Adapter): Promise<ReadonlyMap<string, Float32Array>> {
   const found = new Map<string, Float32Array>();
-  for (const site of sites) {
-    const delta = await deltaOf(adapter, site);
+  for (const target of targets) {
+    const delta = await computeDelta(adapter, target);
     if (delta?.data instanceof Float32Array && delta.data.some((value) => value !== 0))
-      found.set(siteKey(site), delta.data);
+      found.set(moduleKey(target), delta.data);
   }
   return found;
 }
@@ -85,7 +87,7 @@ describe.each(METHOD_NAMES)("%s as a plain LoRA", (name) => {
     expect(back).toMatchObject({ base: { name: "org/base" }, padded: [], folded: [], absent: [] });
     expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
     expect(back.adapter.tensors).toEqual(lora.adapter.tensors);
-    const loaded = await loadAdapter(place, { geometry, fingerprint: "any" });
+    const loaded = await loadAdapter(place, { shapes, fingerprint: "any" });
     expect(loaded.tensors).toEqual(lora.adapter.tensors);
   });
 });
@@ -186,19 +188,19 @@ test("float16 is refused for numbers that it cannot hold", async () => {
 describe("assembling sites of unlike ranks and scales", () => {
   const factors = fc
     .record({
-      site: fc.constantFrom(...sites),
+      target: fc.constantFrom(...targets),
       rank: fc.integer({ min: 1, max: 5 }),
       scale: fc.constantFrom(0.25, 1, 2.5, 2 / Math.sqrt(3), -1),
       seed: fc.nat({ max: 1000 }),
     })
-    .map(({ site, rank, scale, seed }): readonly [string, SiteFactors] => {
+    .map(({ target, rank, scale, seed }): readonly [string, ModuleFactors] => {
       const random = randomStream(seed, "site");
-      const widths = geometry.widths[site.linear]!;
+      const widths = shapes.widths[target.linear]!;
       const draw = (length: number) => Float32Array.from({ length }, () => random.normal());
-      return [siteKey(site), { rank, scale, a: draw(rank * widths.in), b: draw(widths.out * rank) }];
+      return [moduleKey(target), { rank, scale, a: draw(rank * widths.in), b: draw(widths.out * rank) }];
     });
 
-  const product = ({ rank, scale, a, b }: SiteFactors): Float64Array => {
+  const product = ({ rank, scale, a, b }: ModuleFactors): Float64Array => {
     const [width, out] = [a.length / rank, b.length / rank];
     const result = new Float64Array(out * width);
     for (let row = 0; row < out; row++)
@@ -213,21 +215,21 @@ describe("assembling sites of unlike ranks and scales", () => {
       fc.asyncProperty(fc.array(factors, { minLength: 1, maxLength: 5 }), async (entries) => {
         const given = new Map(entries);
         const { adapter, alpha, padded, folded, absent } = assembleLora(given, {
-          geometry,
+          shapes,
           dropout: 0,
           seed: 0,
         });
         const { rank, targets } = adapter.config;
-        expect(rank).toBe(Math.max(...[...given.values()].map((site) => site.rank)));
-        expect(padded).toEqual([...given].filter(([, site]) => site.rank < rank).map(([key]) => key));
+        expect(rank).toBe(Math.max(...[...given.values()].map((target) => target.rank)));
+        expect(padded).toEqual([...given].filter(([, target]) => target.rank < rank).map(([key]) => key));
         const scales = new Set([...given.values()].map(({ scale }) => scale));
         if (scales.size === 1 && !scales.has(-1)) expect(folded).toEqual([]);
         expect(alpha).toBeGreaterThan(0);
         expect(absent.length).toBe(targets.length * 2 - given.size);
         const found = await deltas(adapter);
         expect([...found.keys()].sort()).toEqual([...given.keys()].sort());
-        for (const [key, site] of given) {
-          const [expected, actual] = [product(site), found.get(key)!];
+        for (const [key, target] of given) {
+          const [expected, actual] = [product(target), found.get(key)!];
           for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, 4);
         }
       }),
@@ -236,18 +238,18 @@ describe("assembling sites of unlike ranks and scales", () => {
   });
 
   test("takes the scale that most sites have, and leaves their numbers alone", () => {
-    const site = (scale: number): SiteFactors => ({
+    const target = (scale: number): ModuleFactors => ({
       rank: 1,
       scale,
       a: new Float32Array(16).fill(1),
       b: new Float32Array(8).fill(3),
     });
     const given = new Map([
-      ["0.k_proj", site(2)],
-      ["1.k_proj", site(0.5)],
-      ["0.v_proj", site(0.5)],
+      ["0.k_proj", target(2)],
+      ["1.k_proj", target(0.5)],
+      ["0.v_proj", target(0.5)],
     ]);
-    const { adapter, alpha, folded } = assembleLora(given, { geometry, dropout: 0, seed: 0 });
+    const { adapter, alpha, folded } = assembleLora(given, { shapes, dropout: 0, seed: 0 });
     expect(alpha).toBe(0.5);
     expect(folded).toEqual(["0.k_proj"]);
     expect([...adapter.tensors.get("k_proj.0.B")!.data]).toEqual(new Array(8).fill(12));
@@ -260,9 +262,9 @@ describe("assembling sites of unlike ranks and scales", () => {
       ["0.k_proj", { ...huge, scale: 1 }],
       ["1.k_proj", { ...huge, scale: 100 }],
     ]);
-    const options = { geometry, dropout: 0, seed: 0 };
+    const options = { shapes, dropout: 0, seed: 0 };
     expect(() => assembleLora(given, options)).toThrowError("overflows float32");
-    const wide: AdapterGeometry = { layers: 128, widths: { k_proj: { in: 16_384, out: 1024 } } };
+    const wide: LayerShapes = { layers: 128, widths: { k_proj: { in: 16_384, out: 1024 } } };
     const one = (rank: number) => ({
       rank,
       scale: 1,
@@ -273,7 +275,7 @@ describe("assembling sites of unlike ranks and scales", () => {
       ["0.k_proj", one(256)],
       ["1.k_proj", one(1)],
     ]);
-    expect(() => assembleLora(unlike, { ...options, geometry: wide })).toThrowError(
+    expect(() => assembleLora(unlike, { ...options, shapes: wide })).toThrowError(
       "a LoRA of one rank (256) would have 570425344 numbers",
     );
   });

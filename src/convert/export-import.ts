@@ -17,25 +17,25 @@ import { choice, MosError, text } from "#core";
 import { makeFolder, openGguf, storageError } from "#files";
 import type { LinearName } from "#graph";
 import {
-  fingerprintOf,
-  geometryOf,
-  identityOf,
+  computeFingerprint,
+  computeIdentity,
   type LocateCalls,
   locatedPath,
   type ModelFiles,
   openModel,
+  toLayerShapes,
 } from "#models";
 import { toLora } from "./assemble-lora.ts";
 import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
 import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
 
-/** What `exportAdapter` can write. */
+/** Formats of `exportAdapter`. */
 export const EXPORT_FORMATS = ["peft", "gguf"] as const;
 /** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-/** How an exported adapter is written. */
+/** Settings of an export. */
 export const exportSettings = {
   format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
   dtype: choice(FILE_DTYPES, { default: "float32", help: "data type of the written weights" }),
@@ -46,7 +46,7 @@ export const exportSettings = {
   }),
 };
 
-/** What an imported adapter is read from. */
+/** Settings of an import. */
 export const importSettings = {
   from: choice(IMPORT_SOURCES, {
     default: "peft",
@@ -58,24 +58,24 @@ export const importSettings = {
 interface ExchangeOptions extends LocateCalls {
   /** A model folder, a GGUF file or org/name of the hub: the base of the adapter. Its weights are read one at a time. */
   readonly model: string;
-  /** Where the result goes: a folder, or a file for GGUF. */
+  /** Path of the result: a folder, or a file for GGUF. */
   readonly out: string;
   /** Replace what is there, if it is such a result. */
   readonly overwrite?: boolean | undefined;
-  /** How much of the base was read, to know it by its numbers. */
+  /** Progress of hashing the base's weights. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-/** What is exported, and how. */
+/** Options of an export. */
 export interface ExportOptions extends ExchangeOptions {
   /** An adapter's folder. */
   readonly adapter: string;
   readonly format: ExportFormat;
-  /** How numbers are stored (float32, which loses nothing). */
+  /** Type of the stored numbers (float32, which is lossless). */
   readonly dtype?: FileDtype | undefined;
-  /** What the result calls the base; by default what the adapter calls it. */
+  /** Name of the base in the result; the adapter's name for it by default. */
   readonly baseName?: string | undefined;
-  /** Whether the adapter is known to be of this base, so that the base's numbers are not read. */
+  /** Skips reading the base's weights, because the adapter is known to be of this base. */
   readonly isBaseKnown?: boolean | undefined;
 }
 
@@ -86,9 +86,9 @@ export interface LoraSummary {
   readonly alpha: number;
   readonly targets: readonly LinearName[];
   /** Linear layers that have factors. */
-  readonly sites: number;
+  readonly layers: number;
   readonly baseName: string;
-  /** Where the adapter was trained on another quantisation of `model`. */
+  /** Set if the adapter was trained on another quantisation of `model`. */
   readonly trainedOn?: TrainedOn;
 }
 
@@ -99,7 +99,7 @@ export interface ExportSummary extends LoraSummary {
   readonly method: Adapter["config"]["method"];
 }
 
-/** What is imported. */
+/** Options of an import. */
 export interface ImportOptions extends ExchangeOptions {
   /** The folder that PEFT or the authors' code saved. */
   readonly folder: string;
@@ -133,11 +133,11 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
   const base = await readAdapterBase(folder);
   await using model = await openModel(await locatedPath(source, options));
   const adapter = await loadAdapter(folder, {
-    geometry: geometryOf(model.config),
+    shapes: toLayerShapes(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
   });
   const isCompared = base.fingerprint !== undefined && options.isBaseKnown !== true;
-  const trainedOn = isCompared ? checkBase(folder, base, await marksOf(model, options)) : undefined;
+  const trainedOn = isCompared ? checkBase(folder, base, await identifyBase(model, options)) : undefined;
   const baseName = options.baseName ?? base.name ?? model.name;
   const lora = await toLora(adapter);
   const { config, modulePrefix } = model;
@@ -156,7 +156,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     alpha: lora.alpha,
     targets,
     baseName,
-    sites: targets.length * adapter.geometry.layers - lora.absent.length,
+    layers: targets.length * adapter.shapes.layers - lora.absent.length,
     ...(trainedOn === undefined ? {} : { trainedOn }),
   };
 }
@@ -176,9 +176,9 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   await checkFolderTarget(out, { overwrite, sources: [folder, source] });
   await using model = await openModel(await locatedPath(source, options));
   const lora = await readLora(folder, { model: model.config, from });
-  const marks = await marksOf(model, options);
+  const marks = await identifyBase(model, options);
   const trainedOn = checkBase(folder, lora.base, marks);
-  checkDecoder(folder, lora.base, lora.adapter.geometry.decoder);
+  checkDecoder(folder, lora.base, lora.adapter.shapes.decoder);
   const baseName = lora.base.name ?? model.name;
   await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks, tokens: UNKNOWN_TOKENS } });
   const { rank, targets } = lora.adapter.config;
@@ -193,20 +193,20 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
     padded,
     folded,
     absent,
-    sites: targets.length * lora.adapter.geometry.layers - absent.length,
+    layers: targets.length * lora.adapter.shapes.layers - absent.length,
     ...(trainedOn === undefined ? {} : { trainedOn }),
   };
 }
 
-/** What a base is known by. Its weights are read one at a time. */
-const marksOf = async (model: ModelFiles, options: ExchangeOptions): Promise<BaseMarks> => ({
-  fingerprint: await fingerprintOf(model, options),
-  identity: await identityOf(model),
+/** Identity of a base. Its weights are read one at a time. */
+const identifyBase = async (model: ModelFiles, options: ExchangeOptions): Promise<BaseMarks> => ({
+  fingerprint: await computeFingerprint(model, options),
+  identity: await computeIdentity(model),
 });
 
 interface TargetOptions {
   readonly overwrite: boolean;
-  /** What is read: it may not be replaced by the result. */
+  /** Paths of the sources, which the result must not replace. */
   readonly sources: readonly string[];
 }
 
@@ -229,7 +229,7 @@ async function checkPlace(path: string, sources: readonly string[]): Promise<voi
     if ((await realPath(source)) === own) refuse(`${path} is the input; choose another output`);
 }
 
-const kindOf = async (path: string): Promise<"folder" | "file" | undefined> => {
+const detectPathKind = async (path: string): Promise<"folder" | "file" | undefined> => {
   const found = await stat(path).catch(() => undefined);
   return found === undefined ? undefined : found.isDirectory() ? "folder" : "file";
 };
@@ -248,7 +248,7 @@ async function isGgufLora(path: string): Promise<boolean> {
 /** Refuses to write a GGUF file where something is, and ever to replace another file. Throws `bad_option`. */
 async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
-  const kind = await kindOf(path);
+  const kind = await detectPathKind(path);
   if (kind === "folder") refuse(`${path} is a folder; name a file`);
   if (kind !== "file") return;
   if (!(await isGgufLora(path)))
@@ -259,7 +259,7 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
 /** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
 async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
-  const kind = await kindOf(path);
+  const kind = await detectPathKind(path);
   if (kind === undefined) return;
   if (kind === "file") refuse(`${path} is a file; name a folder`);
   const names = await readdir(path).catch((cause: unknown) => {

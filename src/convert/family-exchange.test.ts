@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Adapter, deltaOf, loadAdapter, METHOD_NAMES, methods } from "#adapters";
+import { type Adapter, computeDelta, loadAdapter, METHOD_NAMES, methods } from "#adapters";
 import { randomStream } from "#core";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { siteKey } from "#graph";
-import { geometryOf, ggufName, parseHuggingFaceConfig, toGgufRows } from "#models";
+import { moduleKey } from "#graph";
+import { ggufName, parseHuggingFaceConfig, toGgufRows, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { tinyConfigJson } from "../../test/tiny-model.ts";
 import { type Factors, peftTensorName, toLora } from "./assemble-lora.ts";
@@ -17,10 +17,10 @@ import { fuseFactors, splitFactors } from "./fuse-factors.ts";
 import { readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
 
-const configOf = (model_type: string) =>
+const makeConfig = (model_type: string) =>
   parseHuggingFaceConfig({ ...tinyConfigJson, architectures: null, model_type }, "config.json");
-const phi3 = configOf("phi3");
-const FAMILIES = [phi3, configOf("granite"), configOf("gemma2")].map(
+const phi3 = makeConfig("phi3");
+const FAMILIES = [phi3, makeConfig("granite"), makeConfig("gemma2")].map(
   (model) => [model.architecture, model] as const,
 );
 
@@ -55,8 +55,8 @@ const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
 async function deltaOfModule(adapter: Adapter, { parts, widths }: FileModule): Promise<Float32Array> {
   const sum = new Float32Array(widths.out * widths.in);
   let row = 0;
-  for (const { site, out } of parts) {
-    const delta = await deltaOf(adapter, site);
+  for (const { target, out } of parts) {
+    const delta = await computeDelta(adapter, target);
     if (delta !== undefined) sum.set(delta.data as Float32Array, row * widths.in);
     row += out;
   }
@@ -64,14 +64,14 @@ async function deltaOfModule(adapter: Adapter, { parts, widths }: FileModule): P
 }
 
 const isAdapted = ({ config }: Adapter, { parts }: FileModule): boolean =>
-  parts.some(({ site }) => config.targets.includes(site.linear));
+  parts.some(({ target }) => config.targets.includes(target.linear));
 
 describe.each(FAMILIES)("%s", (family, model) => {
   const modules = fileModules(model);
-  const geometry = geometryOf(model);
+  const shapes = toLayerShapes(model);
 
   test.each(METHOD_NAMES)("%s changes every matrix in PEFT and in llama.cpp as here", async (name) => {
-    const adapter = randomAdapter(methods[name].example, geometry, { seed: 3, only: "zeros" });
+    const adapter = randomAdapter(methods[name].example, shapes, { seed: 3, only: "zeros" });
     const lora = await toLora(adapter);
     const place = join(folder, `${family}-${name}`);
     await writePeft(place, lora, { dtype: "float32", model, baseName: "org/base" });
@@ -111,7 +111,7 @@ describe.each(FAMILIES)("%s", (family, model) => {
 
   test("llama.cpp's name of the family", async () => {
     const path = join(folder, `${family}.gguf`);
-    const adapter = randomAdapter({ method: "lora", rank: 1 }, geometry, { seed: 1 });
+    const adapter = randomAdapter({ method: "lora", rank: 1 }, shapes, { seed: 1 });
     await writeGgufLora(path, await toLora(adapter), { dtype: "float16", model });
     await using file = await openGguf(path);
     expect(file.metadata["general.architecture"]).toBe(family);
@@ -129,7 +129,7 @@ async function onlyFused(place: string): Promise<string> {
 test("Phi-3: fused modules have the ranks of their parts together, in names that PEFT and llama.cpp have", async () => {
   const targets = ["q_proj", "v_proj", "o_proj", "gate_proj"] as const;
   const settings = { method: "lora", rank: 2, alpha: 0.1, targets };
-  const lora = await toLora(randomAdapter(settings, geometryOf(phi3), { seed: 3 }));
+  const lora = await toLora(randomAdapter(settings, toLayerShapes(phi3), { seed: 3 }));
   const place = join(folder, "phi3");
   await writePeft(place, lora, { dtype: "float32", model: phi3, baseName: "org/base" });
   expect(JSON.parse(await readFile(join(place, "adapter_config.json"), "utf8"))).toMatchObject({
@@ -143,7 +143,7 @@ test("Phi-3: fused modules have the ranks of their parts together, in names that
   expect(back.adapter.config).toEqual({ ...lora.adapter.config, seed: 0 });
   expect(back.adapter.tensors).toEqual(lora.adapter.tensors);
   await expect(
-    loadAdapter(await onlyFused(place), { geometry: geometryOf(phi3), fingerprint: "any" }),
+    loadAdapter(await onlyFused(place), { shapes: toLayerShapes(phi3), fingerprint: "any" }),
   ).rejects.toThrowError(
     "it targets qkv_proj, in which a model's files keep several linear layers; mos import makes an adapter of such a folder",
   );
@@ -202,10 +202,10 @@ describe("a LoRA that PEFT trained on Phi-3's fused layers", () => {
     expect(adapter.config).toMatchObject({ rank: 3, alpha: 5 });
     for (const { path, parts } of modules) {
       let row = 0;
-      for (const { site, out } of parts) {
-        const own = (side: string) => adapter.tensors.get(`${site.linear}.${site.layer}.${side}`)!.data;
-        expect(own("A"), siteKey(site)).toEqual(factors.get(path)!.a);
-        expect(own("B"), siteKey(site)).toEqual(factors.get(path)!.b.subarray(row * 3, (row + out) * 3));
+      for (const { target, out } of parts) {
+        const own = (side: string) => adapter.tensors.get(`${target.linear}.${target.layer}.${side}`)!.data;
+        expect(own("A"), moduleKey(target)).toEqual(factors.get(path)!.a);
+        expect(own("B"), moduleKey(target)).toEqual(factors.get(path)!.b.subarray(row * 3, (row + out) * 3));
         row += out;
       }
     }
@@ -217,12 +217,12 @@ describe("a LoRA that PEFT trained on Phi-3's fused layers", () => {
     await expect(read(save("half", {}, "gate_up_proj"))).rejects.toThrowError(
       "model.layers.0.mlp.gate_up_proj is targeted by adapter_config.json, but its tensors are missing",
     );
-    await expect(read(save("llama", {}), configOf("llama"))).rejects.toThrowError(
+    await expect(read(save("llama", {}), makeConfig("llama"))).rejects.toThrowError(
       "_proj.lora_A.weight is not a factor of a linear layer of this base, which has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; names such as base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight are read",
     );
     const plain = join(folder, "plain");
-    const lora = await toLora(randomAdapter({ method: "lora", rank: 1 }, geometryOf(phi3), { seed: 1 }));
-    await writePeft(plain, lora, { dtype: "float32", model: configOf("llama"), baseName: "b" });
+    const lora = await toLora(randomAdapter({ method: "lora", rank: 1 }, toLayerShapes(phi3), { seed: 1 }));
+    await writePeft(plain, lora, { dtype: "float32", model: makeConfig("llama"), baseName: "b" });
     await expect(read(Promise.resolve(plain))).rejects.toThrowError(
       "_proj.lora_A.weight is not a factor of a linear layer of this base, which has qkv_proj, o_proj, gate_up_proj, down_proj",
     );

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import type { WritableGgufTensor } from "#files";
 
-/** How numbers can be stored in the files for other programs. */
+/** Types of numbers in files for other programs. */
 export const FILE_DTYPES = ["float32", "float16", "bfloat16"] as const;
 /** One of `FILE_DTYPES`. */
 export type FileDtype = (typeof FILE_DTYPES)[number];
@@ -16,9 +16,9 @@ export const bytesPerNumber = (dtype: StoredDtype): number => (dtype === "F32" ?
 
 /** From `end` on a number rounds to infinity: the type's largest, and half of its last step. */
 const RANGES = {
-  F32: { end: Number.POSITIVE_INFINITY, told: "float32 ends at 3.4e38; the adapter or its base is broken" },
-  F16: { end: 65520, told: "float16 ends at 65504; store the numbers as bfloat16 or float32" },
-  BF16: { end: (2 - 2 ** -8) * 2 ** 127, told: "bfloat16 ends at 3.39e38; store the numbers as float32" },
+  F32: { end: Number.POSITIVE_INFINITY, advice: "float32 ends at 3.4e38; the adapter or its base is broken" },
+  F16: { end: 65520, advice: "float16 ends at 65504; store the numbers as bfloat16 or float32" },
+  BF16: { end: (2 - 2 ** -8) * 2 ** 127, advice: "bfloat16 ends at 3.39e38; store the numbers as float32" },
 } as const;
 
 /** Throws `bad_option` for a number that would not be stored as one, by the tensor's name. */
@@ -26,8 +26,8 @@ export function checkRange(
   data: Float32Array,
   { name, dtype }: { readonly name: string; readonly dtype: StoredDtype },
 ): void {
-  const { end, told } = RANGES[dtype];
+  const { end, advice } = RANGES[dtype];
   for (const value of data)
     if (!(Math.abs(value) < end))
-      throw new MosError("bad_option", `dtype: ${name} holds ${value}, and ${told}`);
+      throw new MosError("bad_option", `dtype: ${name} holds ${value}, and ${advice}`);
 }

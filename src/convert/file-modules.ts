@@ -1,8 +1,8 @@
 // The linear layers of a model as its files name them. Some families keep several as one matrix (`qkv_proj`), and adapters
 // of other programs are for the one.
 import type { Widths } from "#adapters";
-import { LINEAR_NAMES, modulePath, type Site } from "#graph";
-import { geometryOf, type ModelConfig, storedPlace } from "#models";
+import { LINEAR_NAMES, modulePath, type TargetModule } from "#graph";
+import { type ModelConfig, storedPlace, toLayerShapes } from "#models";
 
 /** One linear layer of a model's files. */
 export interface FileModule {
@@ -11,19 +11,19 @@ export interface FileModule {
   /** The last part of the path, by which PEFT targets it. */
   readonly name: string;
   readonly layer: number;
-  /** What it is in memory, in the order of its rows: itself, or those that are fused in it. */
-  readonly parts: readonly { readonly site: Site; readonly out: number }[];
+  /** Modules in memory, in the order of its rows: itself, or those that are fused in it. */
+  readonly parts: readonly { readonly target: TargetModule; readonly out: number }[];
   readonly widths: Widths;
 }
 
 /** The linear layers of a model by their paths, which begin with `prefix`, in the order of the forward pass. */
 export function fileModules(model: ModelConfig, prefix = "model."): ReadonlyMap<string, FileModule> {
-  const { layers, widths } = geometryOf(model);
+  const { layers, widths } = toLayerShapes(model);
   const modules = new Map<string, FileModule>();
   for (let layer = 0; layer < layers; layer++)
     for (const linear of LINEAR_NAMES) {
-      const site = { layer, linear };
-      const { name } = storedPlace(model, `${modulePath(site)}.weight`);
+      const target = { layer, linear };
+      const { name } = storedPlace(model, `${modulePath(target)}.weight`);
       const path = name.replace(/\.weight$/, "").replace(/^model\./, prefix);
       const before = modules.get(path);
       const { in: width, out } = widths[linear];
@@ -31,7 +31,7 @@ export function fileModules(model: ModelConfig, prefix = "model."): ReadonlyMap<
         path,
         name: path.slice(path.lastIndexOf(".") + 1),
         layer,
-        parts: [...(before?.parts ?? []), { site, out }],
+        parts: [...(before?.parts ?? []), { target, out }],
         widths: { in: width, out: (before?.widths.out ?? 0) + out },
       });
     }

@@ -32,7 +32,7 @@ export function fuseFactors(parts: readonly FusedPart[]): Factors {
   return { rank, a, b };
 }
 
-/** Which of R columns of B are not all zero in rows `begin` … `begin + out` − 1. */
+/** Indices of B's R columns that are not all zero in rows `begin` … `begin + out` − 1. */
 function usedColumns({ rank, b }: Factors, begin: number, out: number): readonly number[] {
   const used = new Uint8Array(rank);
   for (let row = begin; row < begin + out; row++)
@@ -41,7 +41,7 @@ function usedColumns({ rank, b }: Factors, begin: number, out: number): readonly
 }
 
 /** Some columns of B in rows `begin` … `begin + out` − 1, and the rows of A that they multiply. */
-function partOf(
+function sliceFactors(
   { rank, a, b }: Factors,
   columns: readonly number[],
   { begin, out }: { readonly begin: number; readonly out: number },
@@ -70,6 +70,6 @@ export function splitFactors(fused: Factors, outs: readonly number[]): readonly 
     const rows = { begin, out };
     begin += out;
     const columns = isNew ? every : usedColumns(fused, rows.begin, out);
-    return columns.length === 0 ? undefined : partOf(fused, columns, rows);
+    return columns.length === 0 ? undefined : sliceFactors(fused, columns, rows);
   });
 }

@@ -2,21 +2,21 @@ import { checkBase, loadAdapter, readAdapterBase, type TrainedOn } from "#adapte
 import { bytes, choice, MosError } from "#core";
 import { pathExists } from "#files";
 import {
+  computeIdentity,
   type DownloadEvent,
   type FingerprintProgress,
   fingerprintSteps,
-  geometryOf,
-  identityOf,
   type LocateOptions,
   locateModel,
   openModel,
+  toLayerShapes,
 } from "#models";
 import { checkName } from "./export-import.ts";
 import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
 import { type MergeProgress, writeMerged } from "./merge.ts";
 import { DEFAULT_SHARD_SIZE, type MergePlan, planMerge } from "./merge-plan.ts";
 
-/** How a merged model is written. */
+/** Settings of a merge. */
 export const mergeSettings = {
   dtype: choice(FILE_DTYPES, {
     placeholder: "type",
@@ -31,7 +31,7 @@ export const mergeSettings = {
   }),
 };
 
-/** What is merged, and where to. */
+/** Options of a merge. */
 export interface MergeOptions extends LocateOptions {
   /** The base: a Hugging Face folder, a GGUF file or org/name of the hub. */
   readonly model: string;
@@ -39,13 +39,13 @@ export interface MergeOptions extends LocateOptions {
   readonly adapter: string;
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
-  /** How numbers are stored; by default as in the base, and for a GGUF base bfloat16 if it is that, else float16. */
+  /** Type of the stored numbers; by default the base's, and for a GGUF base bfloat16 if it is that, else float16. */
   readonly dtype?: FileDtype | undefined;
   /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
 }
 
-/** What happens while a model is merged. */
+/** Event of a merge. */
 export type MergeEvent =
   | DownloadEvent
   | ({ readonly type: "plan"; readonly out: string } & MergePlan)
@@ -80,7 +80,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   await using model = await openModel(yield* locateModel(given, options));
   const base = await readAdapterBase(folder);
   const adapter = await loadAdapter(folder, {
-    geometry: geometryOf(model.config),
+    shapes: toLayerShapes(model.config),
     fingerprint: undefined, // is compared below, as that takes a while
   });
   const plan = planMerge(model, { dtype, shardSize });
@@ -89,7 +89,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     const steps = fingerprintSteps(model, { signal });
     let step = await steps.next();
     for (; step.done !== true; step = await steps.next()) yield { type: "checking", ...step.value };
-    const marks = { fingerprint: step.value, identity: await identityOf(model) };
+    const marks = { fingerprint: step.value, identity: await computeIdentity(model) };
     const trainedOn = checkBase(folder, base, marks);
     if (trainedOn !== undefined) yield { type: "trainedOn", base: trainedOn };
   }

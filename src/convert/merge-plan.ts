@@ -1,4 +1,4 @@
-// Which tensors a merged model has, how their numbers are stored, and which file each goes to.
+// Plan of a merged model: its tensors, their types, and the file of each.
 import { MosError } from "#core";
 import type { PlannedTensor } from "#files";
 import { type ModelFiles, storedShapes, weightShapes } from "#models";
@@ -7,7 +7,7 @@ import { bytesPerNumber, FILE_DTYPES, type FileDtype, STORED, type StoredDtype }
 export interface MergeShard {
   readonly file: string;
   readonly tensors: readonly (PlannedTensor & { readonly dtype: StoredDtype })[];
-  /** Of the numbers, without the header. */
+  /** Bytes of the numbers, without the header. */
   readonly bytes: number;
 }
 
@@ -16,7 +16,7 @@ export interface MergePlan {
   readonly shards: readonly MergeShard[];
   readonly bytes: number;
   readonly tensors: number;
-  /** What config.json states: how most numbers are stored. */
+  /** Type of most numbers, as config.json states it. */
   readonly dtype: FileDtype;
   /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
   readonly replaced: readonly string[];
@@ -36,14 +36,14 @@ export const DEFAULT_SHARD_SIZE = 5e9;
 
 type Planned = MergeShard["tensors"][number];
 
-const bytesOf = ({ shape, dtype }: Planned): number =>
+const countBytes = ({ shape, dtype }: Planned): number =>
   shape.reduce((product, size) => product * size, bytesPerNumber(dtype));
 
 const total = (tensors: readonly Planned[]): number =>
-  tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
+  tensors.reduce((sum, tensor) => sum + countBytes(tensor), 0);
 
-/** What a plan needs of an open model. */
-type StoredModel = Pick<ModelFiles, "path" | "config" | "source" | "dtypeOf" | "storedRows">;
+/** Members of an open model that a plan needs. */
+type StoredModel = Pick<ModelFiles, "path" | "config" | "source" | "storedDtype" | "storedRows">;
 
 /** The types of a GGUF file's matrices. */
 const matrixTypes = ({ config, storedRows }: StoredModel): ReadonlySet<string> =>
@@ -55,8 +55,8 @@ const matrixTypes = ({ config, storedRows }: StoredModel): ReadonlySet<string> =
 const ggufDtype = (types: ReadonlySet<string>): StoredDtype =>
   types.size === 1 && types.has("BF16") ? "BF16" : "F16";
 
-function folderDtype({ path, dtypeOf }: StoredModel, name: string): StoredDtype {
-  const found = dtypeOf(name);
+function folderDtype({ path, storedDtype }: StoredModel, name: string): StoredDtype {
+  const found = storedDtype(name);
   if (found === "F32" || found === "F16" || found === "BF16") return found;
   throw new MosError(
     "unsupported",
@@ -69,7 +69,7 @@ function fillShards(tensors: readonly Planned[], shardSize: number): readonly (r
   const shards: Planned[][] = [];
   let room = 0;
   for (const tensor of tensors) {
-    const bytes = bytesOf(tensor);
+    const bytes = countBytes(tensor);
     if (shards.length === 0 || bytes > room) {
       shards.push([]);
       room = shardSize;
@@ -84,9 +84,9 @@ function fillShards(tensors: readonly Planned[], shardSize: number): readonly (r
 const fiveDigits = (value: number): string => String(value).padStart(5, "0");
 
 function mostUsed(tensors: readonly Planned[]): FileDtype {
-  const numbersOf = (dtype: FileDtype): number =>
+  const countNumbers = (dtype: FileDtype): number =>
     total(tensors.filter((tensor) => tensor.dtype === STORED[dtype])) / bytesPerNumber(STORED[dtype]);
-  return FILE_DTYPES.reduce((most, dtype) => (numbersOf(dtype) > numbersOf(most) ? dtype : most));
+  return FILE_DTYPES.reduce((most, dtype) => (countNumbers(dtype) > countNumbers(most) ? dtype : most));
 }
 
 /**
@@ -102,14 +102,14 @@ export function planMerge(
 ): MergePlan {
   if (!(shardSize >= 1)) throw new MosError("bad_option", `shardSize: ${shardSize} bytes hold nothing`);
   const types = model.source.kind === "gguf" ? matrixTypes(model) : undefined;
-  const typeOf = (name: string): StoredDtype => {
+  const chooseDtype = (name: string): StoredDtype => {
     if (dtype !== undefined) return STORED[dtype];
     return types === undefined ? folderDtype(model, name) : ggufDtype(types);
   };
   const tensors = [...storedShapes(model.config)].map(([name, shape]) => ({
     name,
     shape,
-    dtype: typeOf(name),
+    dtype: chooseDtype(name),
   }));
   const parts = fillShards(tensors, shardSize);
   const shards = parts.map((part, i) => ({

@@ -3,10 +3,10 @@
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Adapter, deltaOf } from "#adapters";
+import { type Adapter, computeDelta } from "#adapters";
 import { MosError } from "#core";
 import {
-  expectSpace,
+  assertSpace,
   listFolder,
   openAtomicFolder,
   openSafetensorsWriter,
@@ -15,12 +15,12 @@ import {
   storageError,
   writeFileAtomic,
 } from "#files";
-import { modulePath, type Site } from "#graph";
+import { modulePath, type TargetModule } from "#graph";
 import {
   configText,
-  gainOffsetOf,
   huggingFaceConfig,
   type ModelFiles,
+  storedOffset,
   storedPlace,
   weightShapes,
 } from "#models";
@@ -51,7 +51,7 @@ async function copyFiles(from: string, into: string): Promise<void> {
 }
 
 /** A GGUF file's header holds all that Hugging Face keeps in files of their own. */
-function filesOfGguf(
+function ggufFiles(
   { config, path, source }: ModelFiles & { readonly source: { readonly kind: "gguf" } },
   dtype: FileDtype,
 ): Readonly<Record<string, unknown>> {
@@ -76,16 +76,16 @@ async function writeMergedFiles(model: ModelFiles, plan: MergePlan, into: string
   const files =
     source.kind === "folder"
       ? { "config.json": await retypedConfig(model, source.folder, plan.dtype) }
-      : filesOfGguf({ ...model, source }, plan.dtype);
+      : ggufFiles({ ...model, source }, plan.dtype);
   for (const [name, value] of Object.entries(files))
     await writeFileAtomic(join(into, name), configText(value));
-  if (plan.shards.length > 1) await writeFileAtomic(join(into, INDEX), configText(indexOf(plan)));
+  if (plan.shards.length > 1) await writeFileAtomic(join(into, INDEX), configText(indexTensors(plan)));
 }
 
 const INDEX = "model.safetensors.index.json";
 
-/** Which file holds which tensor, in the order of their names. */
-const indexOf = ({ bytes, shards }: MergePlan): object => ({
+/** File of each tensor, in the order of their names. */
+const indexTensors = ({ bytes, shards }: MergePlan): object => ({
   metadata: { total_size: bytes },
   weight_map: Object.fromEntries(
     shards
@@ -96,13 +96,13 @@ const indexOf = ({ bytes, shards }: MergePlan): object => ({
 
 export interface WriteMergedOptions {
   readonly model: ModelFiles;
-  /** Of this base: the caller has compared the fingerprints. */
+  /** Adapter of this base: the caller has compared the fingerprints. */
   readonly adapter: Adapter;
   readonly plan: MergePlan;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How far the writing is, in tensors and in bytes. */
+/** Progress of writing, in tensors and in bytes. */
 export interface MergeProgress {
   readonly done: number;
   readonly total: number;
@@ -112,9 +112,9 @@ export interface MergeProgress {
 }
 
 /** The sites that an adapter touches, by the names of their weights. */
-const adaptedSites = ({ config, geometry }: Adapter): ReadonlyMap<string, Site> =>
+const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
   new Map(
-    Array.from({ length: geometry.layers }, (_, layer) =>
+    Array.from({ length: shapes.layers }, (_, layer) =>
       config.targets.map((linear) => [`${modulePath({ layer, linear })}.weight`, { layer, linear }] as const),
     ).flat(),
   );
@@ -135,13 +135,13 @@ function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly s
  */
 async function* mergedParts(
   name: string,
-  { model, adapter, site }: MergedWeight,
+  { model, adapter, target }: MergedWeight,
 ): AsyncGenerator<Float32Array, void> {
-  if (gainOffsetOf(model.config, name) !== 0) {
+  if (storedOffset(model.config, name) !== 0) {
     yield model.readStatedGains(name);
     return;
   }
-  const delta = site === undefined ? undefined : (await deltaOf(adapter, site))?.data;
+  const delta = target === undefined ? undefined : (await computeDelta(adapter, target))?.data;
   if (delta === undefined) {
     yield* model.readWeightParts(name);
     return;
@@ -152,7 +152,7 @@ async function* mergedParts(
 }
 
 interface MergedWeight extends Pick<WriteMergedOptions, "model" | "adapter"> {
-  readonly site: Site | undefined;
+  readonly target: TargetModule | undefined;
 }
 
 async function* writeShard(
@@ -160,7 +160,7 @@ async function* writeShard(
   { tensors }: MergeShard,
   { model, adapter, signal }: WriteMergedOptions,
 ): AsyncGenerator<{ readonly name: string; readonly bytes: number }, void> {
-  const sites = adaptedSites(adapter);
+  const targets = targetsByTensor(adapter);
   const weights = weightsByTensor(model);
   await using file = await openSafetensorsWriter(path, tensors, { format: "pt" });
   for (const tensor of tensors) {
@@ -171,7 +171,7 @@ async function* writeShard(
       });
     let numbers = 0;
     for (const weight of weights.get(name) ?? [])
-      for await (const part of mergedParts(weight, { model, adapter, site: sites.get(weight) })) {
+      for await (const part of mergedParts(weight, { model, adapter, target: targets.get(weight) })) {
         checkRange(part, tensor);
         await file.write(name, part);
         numbers += part.length;
@@ -192,7 +192,7 @@ export async function* writeMerged(
   options: WriteMergedOptions,
 ): AsyncGenerator<MergeProgress, void> {
   const { model, plan } = options;
-  await expectSpace(folder, { what: "the merged model", bytes: plan.bytes });
+  await assertSpace(folder, { what: "the merged model", bytes: plan.bytes });
   await using target = await openAtomicFolder(folder);
   let done = 0;
   let doneBytes = 0;

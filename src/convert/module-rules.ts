@@ -1,21 +1,21 @@
-// Which modules a LoRA of Hugging Face PEFT adapts, each with its rank and scale, by the fields of its adapter_config.json.
+// Modules that a LoRA of Hugging Face PEFT adapts, each with its rank and scale, by the fields of its adapter_config.json.
 import type { SavedFields } from "#adapters";
 import { MosError } from "#core";
 import type { FileModule } from "./file-modules.ts";
 
-const LONGEST = 200;
+const MAX_PATTERN_LENGTH = 200;
 /** Ways to match that all patterns of a file may have together: three seconds at most on 560 layers, usually none. */
 const MAX_WAYS = 2 ** 15;
-/** Where a repeat can end, on average: the path of a module has about twice as many characters. */
+/** Average number of ends of a repeat: a module's path has about twice as many characters. */
 const ENDS = 16;
-/** What a plain name counts: 1024 of them are read, more than models have linear layers. */
-const LEAST = 32;
+/** Cost of a plain name: 1024 of them are read, more than models have linear layers. */
+const PLAIN_NAME_WAYS = 32;
 
-/** What Python and JavaScript read differently, and repeated groups, whose number of matches has no bound. */
+/** Syntax that Python and JavaScript read differently, and repeated groups, whose matches are unbounded. */
 const INTRICATE = /\)[*+?{]|\(\?|\\[AZ1-9]|\{,|\[\^?\]/;
 
-/** How many ways a backtracking matcher may have to try: the product of its choices, or more. */
-function waysOf(plain: string): number {
+/** Upper bound of the ways that a backtracking matcher tries: the product of its choices, or more. */
+function countWays(plain: string): number {
   const repeats = ENDS ** (plain.match(/[*+{]/g)?.length ?? 0) * 2 ** (plain.match(/\?/g)?.length ?? 0);
   return plain.split(/[()]/).reduce((product, part) => product * part.split("|").length, repeats);
 }
@@ -41,8 +41,8 @@ export function modulePatterns(
       );
     };
     const plain = key.replaceAll("(?:", "(");
-    ways += Math.max(LEAST, waysOf(plain));
-    if (key.length > LONGEST || ways > MAX_WAYS || INTRICATE.test(plain)) return refuse();
+    ways += Math.max(PLAIN_NAME_WAYS, countWays(plain));
+    if (key.length > MAX_PATTERN_LENGTH || ways > MAX_WAYS || INTRICATE.test(plain)) return refuse();
     try {
       new RegExp(key); // on its own, so that no stray parenthesis closes the group around it
       const pattern = new RegExp(`^(?:.*\\.)?(?:${key})$`);
@@ -59,7 +59,7 @@ export type LoraFields = SavedFields & { readonly lora_alpha: number };
 const asList = (value: string | readonly string[] | null | undefined): readonly string[] =>
   value === undefined || value === null ? [] : typeof value === "string" ? [value] : value;
 
-const listed = (path: string, entries: readonly string[]): boolean =>
+const isListed = (path: string, entries: readonly string[]): boolean =>
   entries.some((entry) => path === entry || path.endsWith(`.${entry}`));
 
 function inLayers({ layers_to_transform: given }: LoraFields, layer: number): boolean {
@@ -80,9 +80,9 @@ export function targetTest(fields: LoraFields): ((module: FileModule) => boolean
   const patterns = asList(layers).filter((entry) => entry !== "");
   if (patterns.length > 0 && !patterns.includes("layers")) return undefined;
   return ({ path, layer }) => {
-    if (listed(path, asList(excluded))) return false;
+    if (isListed(path, asList(excluded))) return false;
     if (isAll || asList(targets).includes(path)) return true; // a whole path is meant, whatever the layers
-    return listed(path, asList(targets)) && inLayers(fields, layer);
+    return isListed(path, asList(targets)) && inLayers(fields, layer);
   };
 }
 

@@ -1,13 +1,13 @@
 // The tensors of an adapter_model.safetensors by the module they belong to, and the factors of a module: plain ones, and
 // those that the authors of MoS leave as pools with masks.
 // L layers · e rank that the pools pay for · r rank · l chunks of a vector.
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import type { SafetensorsFile } from "#files";
 import { isForPictures } from "#models";
-import { type Factors, maxNumbers } from "./assemble-lora.ts";
+import { type Factors, maxExpandedSize } from "./assemble-lora.ts";
 import { type FileModule, moduleNames } from "./file-modules.ts";
 
-/** What a tensor of a module can be; the last four only in the pools that the authors of MoS save. */
+/** Role of a module's tensor; the last four only in pools saved by the authors of MoS. */
 export type ModulePart = (typeof PARTS)[number];
 const PARTS = [
   "lora_A",
@@ -25,7 +25,7 @@ export interface ModuleTensors {
 }
 
 /** Tensors that show an option of PEFT that a plain LoRA does not have. */
-const TELLING: readonly (readonly [RegExp, string])[] = [
+const OPTION_TENSORS: readonly (readonly [RegExp, string])[] = [
   [/lora_magnitude_vector/, "a magnitude of DoRA"],
   [
     /lm_head\.(?:lora_|base_layer\.)/,
@@ -62,7 +62,7 @@ export const nameInModel = (name: string): string => name.replace(/^base_model\.
 type Modules = ReadonlyMap<string, FileModule>;
 
 function parseName(name: string, modules: Modules, where: string): Parsed {
-  const told = TELLING.find(([pattern]) => pattern.test(name));
+  const told = OPTION_TENSORS.find(([pattern]) => pattern.test(name));
   if (told !== undefined)
     throw new MosError(
       "unsupported",
@@ -86,9 +86,9 @@ function parseName(name: string, modules: Modules, where: string): Parsed {
   );
 }
 
-type Found = Map<string, { readonly module: FileModule; readonly parts: Map<ModulePart, string> }>;
+type ModuleTensorMap = Map<string, { readonly module: FileModule; readonly parts: Map<ModulePart, string> }>;
 
-function addPart(found: Found, { module, part }: Parsed, name: string): boolean {
+function addPart(found: ModuleTensorMap, { module, part }: Parsed, name: string): boolean {
   const entry = found.get(module.path) ?? { module, parts: new Map() };
   if (entry.parts.has(part)) return false;
   found.set(module.path, entry);
@@ -107,34 +107,34 @@ export function moduleTensors(
   { path: where, tensors }: Pick<SafetensorsFile, "path" | "tensors">,
   modules: Modules,
 ): ReadonlyMap<string, ModuleTensors> {
-  const wrong = (what: string): MosError => new MosError("bad_adapter", `${where}: ${what}`);
-  const found: Found = new Map();
+  const invalid = (what: string): MosError => new MosError("bad_adapter", `${where}: ${what}`);
+  const found: ModuleTensorMap = new Map();
   const adapters = new Set<string>();
   for (const name of tensors.keys()) {
     if (isForPictures(nameInModel(name))) continue;
     const parsed = parseName(name, modules, where);
-    if (!addPart(found, parsed, name)) throw wrong(`tensor ${name} occurs under two names`);
+    if (!addPart(found, parsed, name)) throw invalid(`tensor ${name} occurs under two names`);
     adapters.add(parsed.adapter);
   }
   if (adapters.size > 1)
-    throw wrong(`tensors of several adapters (${[...adapters].join(", ")}); save one alone`);
-  if (found.size === 0) throw wrong("there are no tensors in it for a language model");
+    throw invalid(`tensors of several adapters (${[...adapters].join(", ")}); save one alone`);
+  if (found.size === 0) throw invalid("there are no tensors in it for a language model");
   for (const { module, parts } of found.values())
     for (const part of ["lora_A", "lora_B"] as const)
-      if (!parts.has(part)) throw wrong(`${module.path} has no ${part}; the file is incomplete`);
+      if (!parts.has(part)) throw invalid(`${module.path} has no ${part}; the file is incomplete`);
   return found;
 }
 
-const LARGEST_RANK = 4096;
+const MAX_RANK = 4096;
 
-const wrong = (file: SafetensorsFile, what: string): MosError =>
+const invalid = (file: SafetensorsFile, what: string): MosError =>
   new MosError("bad_adapter", `${file.path}: ${what}`);
 
 /** Name and shape of one part; every tensor that is needed was found before. */
-function partOf(file: SafetensorsFile, { module, parts }: ModuleTensors, part: ModulePart) {
+function describePart(file: SafetensorsFile, { module, parts }: ModuleTensors, part: ModulePart) {
   const name = parts.get(part) ?? "";
   const shape = file.tensors.get(name)?.shape;
-  if (shape === undefined) throw wrong(file, `${module.path} has no ${part}; the file is incomplete`);
+  if (shape === undefined) throw invalid(file, `${module.path} has no ${part}; the file is incomplete`);
   return { name, shape };
 }
 
@@ -142,30 +142,30 @@ async function readFinite(file: SafetensorsFile, name: string): Promise<Float32A
   const data = await file.readFloat32(name);
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
-    throw wrong(file, `${name}: number ${bad} is ${data[bad]}; the file is broken, save the adapter again`);
+    throw invalid(file, `${name}: number ${bad} is ${data[bad]}; the file is broken, save the adapter again`);
   return data;
 }
 
 const written = (shape: readonly (number | string)[]): string => `[${shape.join(", ")}]`;
 
 function checkRank(file: SafetensorsFile, name: string, rank: number): void {
-  if (!(Number.isInteger(rank) && rank >= 1 && rank <= LARGEST_RANK))
-    throw wrong(file, `${name} has rank ${rank}; ranks from 1 to ${LARGEST_RANK} are read`);
+  if (!(Number.isInteger(rank) && rank >= 1 && rank <= MAX_RANK))
+    throw invalid(file, `${name} has rank ${rank}; ranks from 1 to ${MAX_RANK} are read`);
 }
 
 /** A [r, in] and B [out, r] as they stand in the file. */
 export async function readPlainFactors(tensors: ModuleTensors, file: SafetensorsFile): Promise<Factors> {
   const { widths } = tensors.module;
-  const [a, b] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
+  const [a, b] = [describePart(file, tensors, "lora_A"), describePart(file, tensors, "lora_B")];
   const rank = a.shape[0] ?? 0;
   if (a.shape.length !== 2 || a.shape[1] !== widths.in)
-    throw wrong(
+    throw invalid(
       file,
       `${a.name} has shape ${written(a.shape)}, this base needs ${written(["rank", widths.in])}`,
     );
   checkRank(file, a.name, rank);
   if (b.shape.length !== 2 || b.shape[0] !== widths.out || b.shape[1] !== rank)
-    throw wrong(
+    throw invalid(
       file,
       `${b.name} has shape ${written(b.shape)}, this base and its A need ${written([widths.out, rank])}`,
     );
@@ -190,9 +190,9 @@ async function readVector(
   const result = new Float32Array(rank).fill(1);
   for (const part of ["lora_A_vec", "lora_A_anti_vec"] as const) {
     if (!tensors.parts.has(part)) continue;
-    const { name, shape } = partOf(file, tensors, part);
+    const { name, shape } = describePart(file, tensors, part);
     if (shape.length !== 1 || shape[0] !== rank)
-      throw wrong(file, `${name} has shape ${written(shape)}, ${written([rank])} was expected`);
+      throw invalid(file, `${name} has shape ${written(shape)}, ${written([rank])} was expected`);
     const data = await readFinite(file, name);
     for (let i = 0; i < rank; i++) result[i] = (result[i] ?? 0) * (data[i] ?? 0);
   }
@@ -203,17 +203,19 @@ async function readVector(
  * Refuses pools whose masks would make a large adapter of a small file: each entry becomes a chunk. Only headers are
  * read.
  */
-export function checkExpansion(sites: Iterable<ModuleTensors>, file: SafetensorsFile): void {
+export function checkExpansion(modules: Iterable<ModuleTensors>, file: SafetensorsFile): void {
   let expanded = 0;
-  for (const { parts } of sites) {
-    const shapeOf = (part: ModulePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
+  for (const { parts } of modules) {
+    const partShape = (part: ModulePart) => file.tensors.get(parts.get(part) ?? "")?.shape;
     if (!parts.has("lora_pair_mask")) continue;
-    expanded += sizeOf(shapeOf("lora_pair_mask") ?? []) * (shapeOf("lora_A")?.[1] ?? 0);
-    expanded += sizeOf(shapeOf("lora_pair_mask_B") ?? []) * (shapeOf("lora_B")?.[0] ?? 0);
+    expanded += countElements(partShape("lora_pair_mask") ?? []) * (partShape("lora_A")?.[1] ?? 0);
+    expanded += countElements(partShape("lora_pair_mask_B") ?? []) * (partShape("lora_B")?.[0] ?? 0);
   }
-  const most = maxNumbers([...file.tensors.values()].reduce((sum, { shape }) => sum + sizeOf(shape), 0));
+  const most = maxExpandedSize(
+    [...file.tensors.values()].reduce((sum, { shape }) => sum + countElements(shape), 0),
+  );
   if (expanded > most)
-    throw wrong(
+    throw invalid(
       file,
       `its masks would make ${expanded} numbers of the pools; at most ${most} are read from a file of this size`,
     );
@@ -239,7 +241,7 @@ async function joinChunks(
   const result = new Float32Array(indices.length * width);
   indices.forEach((index, i) => {
     if (index < 0 || index >= count)
-      throw wrong(file, `${mask.name}: entry ${i} is ${index}, the pool has ${count} chunks`);
+      throw invalid(file, `${mask.name}: entry ${i} is ${index}, the pool has ${count} chunks`);
     result.set(chunks.subarray(index * width, (index + 1) * width), i * width);
   });
   return result;
@@ -251,9 +253,9 @@ async function joinChunks(
  */
 export async function readPooledFactors(tensors: ModuleTensors, file: SafetensorsFile): Promise<Factors> {
   const { widths } = tensors.module;
-  const [poolA, poolB] = [partOf(file, tensors, "lora_A"), partOf(file, tensors, "lora_B")];
-  const maskA = partOf(file, tensors, "lora_pair_mask");
-  const maskB = partOf(file, tensors, "lora_pair_mask_B");
+  const [poolA, poolB] = [describePart(file, tensors, "lora_A"), describePart(file, tensors, "lora_B")];
+  const maskA = describePart(file, tensors, "lora_pair_mask");
+  const maskB = describePart(file, tensors, "lora_pair_mask_B");
   const chunks = widths.in / (poolA.shape[1] ?? 0);
   const isPool =
     Number.isInteger(chunks) &&
@@ -261,13 +263,13 @@ export async function readPooledFactors(tensors: ModuleTensors, file: Safetensor
     (poolB.shape[0] ?? 0) * chunks === widths.out &&
     poolA.shape[0] === poolB.shape[1];
   if (!isPool)
-    throw wrong(
+    throw invalid(
       file,
       `${poolA.name} ${written(poolA.shape)} and ${poolB.name} ${written(poolB.shape)} are not pools for a layer of ${widths.in} by ${widths.out}`,
     );
   const rank = (maskA.shape[0] ?? 0) / chunks;
   if (maskA.shape.length !== 1 || maskA.shape.join() !== maskB.shape.join())
-    throw wrong(
+    throw invalid(
       file,
       `${maskA.name} ${written(maskA.shape)} and ${maskB.name} ${written(maskB.shape)} differ`,
     );

@@ -14,12 +14,12 @@ import {
 } from "#adapters";
 import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#files";
-import { LINEAR_NAMES, type LinearName, modulePath, type Site, siteKey } from "#graph";
-import { geometryOf, parseHuggingFaceConfig } from "#models";
+import { LINEAR_NAMES, type LinearName, moduleKey, modulePath, type TargetModule } from "#graph";
+import { parseHuggingFaceConfig, toLayerShapes } from "#models";
 import { modulePatterns } from "./module-rules.ts";
 import { type ImportSource, readLora } from "./read-lora.ts";
 
-const configOf = (fields: Readonly<Record<string, unknown>>) =>
+const makeConfig = (fields: Readonly<Record<string, unknown>>) =>
   parseHuggingFaceConfig(
     {
       model_type: "llama",
@@ -36,9 +36,9 @@ const configOf = (fields: Readonly<Record<string, unknown>>) =>
     },
     "config.json",
   );
-const model = configOf({});
-const geometry = geometryOf(model);
-const sites = (linears: readonly LinearName[]): readonly Site[] =>
+const model = makeConfig({});
+const shapes = toLayerShapes(model);
+const makeTargets = (linears: readonly LinearName[]): readonly TargetModule[] =>
   linears.flatMap((linear) => [0, 1].map((layer) => ({ layer, linear })));
 
 let root: string;
@@ -66,26 +66,29 @@ const plain = {
 };
 
 type Tensors = Record<string, WritableTensor>;
-const nameOf = (site: Site, side: string): string =>
-  `base_model.model.${modulePath(site)}.lora_${side}.weight`;
+const tensorName = (target: TargetModule, side: string): string =>
+  `base_model.model.${modulePath(target)}.lora_${side}.weight`;
 
 /** Random factors of the sites, of rank 2 unless told otherwise. */
 function factors(
-  places: readonly Site[],
-  { rankOf = () => 2, name = nameOf }: { rankOf?: (site: Site) => number; name?: typeof nameOf } = {},
+  places: readonly TargetModule[],
+  {
+    siteRank = () => 2,
+    name = tensorName,
+  }: { siteRank?: (target: TargetModule) => number; name?: typeof tensorName } = {},
 ): Tensors {
   const tensors: Tensors = {};
-  for (const site of places) {
-    const { in: width, out } = geometry.widths[site.linear]!;
-    const rank = rankOf(site);
-    const random = randomStream(1, siteKey(site));
+  for (const target of places) {
+    const { in: width, out } = shapes.widths[target.linear]!;
+    const rank = siteRank(target);
+    const random = randomStream(1, moduleKey(target));
     const draw = (shape: readonly number[]): WritableTensor => ({
       dtype: "F32",
       shape,
       data: Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.normal()),
     });
-    tensors[name(site, "A")] = draw([rank, width]);
-    tensors[name(site, "B")] = draw([out, rank]);
+    tensors[name(target, "A")] = draw([rank, width]);
+    tensors[name(target, "B")] = draw([out, rank]);
   }
   return tensors;
 }
@@ -97,21 +100,21 @@ async function save(fields: Readonly<Record<string, unknown>>, tensors: Tensors)
 const read = (from: ImportSource = "peft") => readLora(folder, { model, from });
 
 /** Scale of each site by what was read: folded B beside the B of the file, times the adapter's own scale. */
-async function scalesOf(given: Tensors): Promise<Readonly<Record<string, number>>> {
+async function readScales(given: Tensors): Promise<Readonly<Record<string, number>>> {
   const { adapter, alpha } = await read();
   const { rank, targets } = adapter.config;
   const found: Record<string, number> = {};
-  for (const site of sites(targets)) {
-    const stored = given[nameOf(site, "B")];
+  for (const target of makeTargets(targets)) {
+    const stored = given[tensorName(target, "B")];
     if (stored === undefined) continue;
-    const own = adapter.tensors.get(`${site.linear}.${site.layer}.B`)!.data;
-    found[siteKey(site)] = ((own[0]! / stored.data[0]!) * alpha) / rank;
+    const own = adapter.tensors.get(`${target.linear}.${target.layer}.B`)!.data;
+    found[moduleKey(target)] = ((own[0]! / stored.data[0]!) * alpha) / rank;
   }
   return found;
 }
 
 describe("what is read", () => {
-  const both = sites(["q_proj", "v_proj"]);
+  const both = makeTargets(["q_proj", "v_proj"]);
 
   test("rank, alpha, dropout, targets", async () => {
     const tensors = factors(both);
@@ -120,22 +123,22 @@ describe("what is read", () => {
     const settings = { rank: 2, alpha: 6, dropout: 0.1, targets: ["q_proj", "v_proj"] };
     expect(lora.adapter.config).toEqual(parseAdapterConfig({ method: "lora", ...settings }));
     expect(lora).toMatchObject({ base: { name: "org/base" }, padded: [], folded: [], absent: [] });
-    for (const site of both)
+    for (const target of both)
       for (const side of ["A", "B"])
-        expect(lora.adapter.tensors.get(`${site.linear}.${site.layer}.${side}`)?.data).toEqual(
-          tensors[nameOf(site, side)]!.data,
+        expect(lora.adapter.tensors.get(`${target.linear}.${target.layer}.${side}`)?.data).toEqual(
+          tensors[tensorName(target, side)]!.data,
         );
   });
 
-  test.each<[string, Readonly<Record<string, unknown>>, readonly Site[]]>([
+  test.each<[string, Readonly<Record<string, unknown>>, readonly TargetModule[]]>([
     ["full paths", { target_modules: both.map(modulePath) }, both],
     ["a pattern", { target_modules: ".*\\.(q|v)_proj" }, both],
     ["no list at all", { target_modules: null }, both],
-    ["all-linear", { target_modules: "all-linear" }, sites(LINEAR_NAMES)],
+    ["all-linear", { target_modules: "all-linear" }, makeTargets(LINEAR_NAMES)],
     [
       "all but one",
       { target_modules: "all-linear", exclude_modules: ["layers.1.mlp.up_proj"] },
-      sites(LINEAR_NAMES).filter((site) => siteKey(site) !== "1.up_proj"),
+      makeTargets(LINEAR_NAMES).filter((target) => moduleKey(target) !== "1.up_proj"),
     ],
     ["one layer", { layers_to_transform: 1 }, both.filter(({ layer }) => layer === 1)],
     [
@@ -155,15 +158,16 @@ describe("what is read", () => {
   ])("targets as %s", async (_, fields, places) => {
     await save(fields, factors(places));
     const { adapter, absent } = await read();
-    const kept = sites(adapter.config.targets)
-      .map(siteKey)
+    const kept = makeTargets(adapter.config.targets)
+      .map(moduleKey)
       .filter((key) => !absent.includes(key));
-    expect(kept.sort()).toEqual(places.map(siteKey).sort());
+    expect(kept.sort()).toEqual(places.map(moduleKey).sort());
   });
 
   test("rank_pattern and alpha_pattern: the first key that fits, else r and lora_alpha", async () => {
-    const rankOf = ({ layer, linear }: Site): number => (linear === "v_proj" ? 3 : layer === 1 ? 4 : 2);
-    const tensors = factors(both, { rankOf });
+    const siteRank = ({ layer, linear }: TargetModule): number =>
+      linear === "v_proj" ? 3 : layer === 1 ? 4 : 2;
+    const tensors = factors(both, { siteRank });
     await save(
       {
         rank_pattern: { "layers.1.self_attn.q_proj": 4, v_proj: 3 },
@@ -175,16 +179,16 @@ describe("what is read", () => {
     expect(adapter.config).toMatchObject({ rank: 4, alpha: 8 }); // v_proj's 6 / 3, of which there are two
     expect(padded).toEqual(["0.q_proj", "0.v_proj", "1.v_proj"]);
     expect(folded).toEqual(["0.q_proj", "1.q_proj"]);
-    const scales = await scalesOf(tensors);
+    const scales = await readScales(tensors);
     expect(scales["0.q_proj"]).toBeCloseTo(9 / 2, 5);
     expect(scales["1.q_proj"]).toBeCloseTo(10 / 4, 5);
     expect(scales["0.v_proj"]).toBeCloseTo(6 / 3, 5);
   });
 
   test("use_rslora scales by alpha / √r of each site", async () => {
-    const tensors = factors(both, { rankOf: ({ linear }) => (linear === "v_proj" ? 3 : 2) });
+    const tensors = factors(both, { siteRank: ({ linear }) => (linear === "v_proj" ? 3 : 2) });
     await save({ use_rslora: true, rank_pattern: { v_proj: 3 } }, tensors);
-    const scales = await scalesOf(tensors);
+    const scales = await readScales(tensors);
     expect(scales["0.q_proj"]).toBeCloseTo(6 / Math.SQRT2, 5);
     expect(scales["1.v_proj"]).toBeCloseTo(6 / Math.sqrt(3), 5);
   });
@@ -194,7 +198,7 @@ describe("what is read", () => {
     const halves = Object.entries(tensors).map(([name, tensor]) => [name, { ...tensor, dtype }]);
     await save({}, Object.fromEntries(halves));
     const { adapter } = await read();
-    const [own, given] = [adapter.tensors.get("q_proj.0.A")!.data, tensors[nameOf(both[0]!, "A")]!.data];
+    const [own, given] = [adapter.tensors.get("q_proj.0.A")!.data, tensors[tensorName(both[0]!, "A")]!.data];
     own.forEach((value, i) => {
       expect(Math.abs(value - given[i]!)).toBeLessThanOrEqual(Math.abs(given[i]!) / 128);
     });
@@ -206,8 +210,8 @@ describe("what is read", () => {
   });
 
   test("an adapter's name in the tensors' names", async () => {
-    const name = (site: Site, side: string) =>
-      `base_model.model.${modulePath(site)}.lora_${side}.default.weight`;
+    const name = (target: TargetModule, side: string) =>
+      `base_model.model.${modulePath(target)}.lora_${side}.default.weight`;
     await save({}, factors(both, { name }));
     expect((await read()).adapter.tensors).toEqual((await saved(factors(both))).adapter.tensors);
   });
@@ -219,14 +223,17 @@ describe("what is read", () => {
 
 describe("what the code of the authors of MoS saves", () => {
   test("an expanded LoRA, whose rank is the tensors' own", async () => {
-    await save({ r: 64, target_modules: ["k_proj"] }, factors(sites(["k_proj"]), { rankOf: () => 3 }));
+    await save(
+      { r: 64, target_modules: ["k_proj"] },
+      factors(makeTargets(["k_proj"]), { siteRank: () => 3 }),
+    );
     expect((await read("mos-official")).adapter.config).toMatchObject({ rank: 3, alpha: 6 });
     await expect(read("peft")).rejects.toThrowError("has rank 3, adapter_config.json says 64");
   });
 
   test("pools with masks expand as this package's own MoS does", async () => {
     const settings = { ...methods.mos.example, targets: ["k_proj", "down_proj"] as const };
-    const adapter = createAdapter(parseAdapterConfig(settings), geometry);
+    const adapter = createAdapter(parseAdapterConfig(settings), shapes);
     const { rank, shardsPerVector: l } = methods.mos.example;
     const tensors: Tensors = {};
     for (const linear of settings.targets) {
@@ -279,7 +286,7 @@ describe("what the code of the authors of MoS saves", () => {
 });
 
 test("masks do not make a large adapter of a small file", async () => {
-  const wide = configOf({
+  const wide = makeConfig({
     hidden_size: 16_384,
     num_hidden_layers: 8,
     num_attention_heads: 128,
@@ -306,10 +313,10 @@ test("masks do not make a large adapter of a small file", async () => {
 });
 
 describe("an option of PEFT that A, B and a scale cannot express", () => {
-  const places = sites(["q_proj", "v_proj"]);
+  const places = makeTargets(["q_proj", "v_proj"]);
   const open = async (): Promise<void> => {
     await using opened = await openAdapterFolder(folder);
-    await opened.check({ geometry, fingerprint: undefined });
+    await opened.check({ shapes, fingerprint: undefined });
   };
   const given: Readonly<Record<string, readonly [unknown, string]>> = {
     use_dora: [true, "true: DoRA also trains magnitudes"],
@@ -368,7 +375,7 @@ describe("an option of PEFT that A, B and a scale cannot express", () => {
 });
 
 describe("what is refused, by name", () => {
-  const places = sites(["q_proj", "v_proj"]);
+  const places = makeTargets(["q_proj", "v_proj"]);
   test.each<[Readonly<Record<string, unknown>>, string]>([
     [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
     [{ lora_alpha: 0 }, "lora_alpha is 0, so the adapter has no effect"],

@@ -11,9 +11,9 @@ import {
 } from "#adapters";
 import { MosError } from "#core";
 import type { SafetensorsFile } from "#files";
-import { siteKey } from "#graph";
-import { geometryOf, type ModelConfig, modulePrefixIn } from "#models";
-import { type AssembledLora, assembleLora, type SiteFactors } from "./assemble-lora.ts";
+import { moduleKey } from "#graph";
+import { type ModelConfig, modulePrefixIn, toLayerShapes } from "#models";
+import { type AssembledLora, assembleLora, type ModuleFactors } from "./assemble-lora.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
 import { splitFactors } from "./fuse-factors.ts";
 import { type LoraFields, moduleRules, targetTest } from "./module-rules.ts";
@@ -92,10 +92,10 @@ interface FactorReading extends Pick<ReadLoraOptions, "from"> {
 async function readFactors(
   found: ReadonlyMap<string, ModuleTensors>,
   { file, fields, from }: FactorReading,
-): Promise<ReadonlyMap<string, SiteFactors>> {
+): Promise<ReadonlyMap<string, ModuleFactors>> {
   checkExpansion(found.values(), file);
-  const ruleOf = moduleRules(fields, ADAPTER_CONFIG);
-  const result = new Map<string, SiteFactors>();
+  const findRule = moduleRules(fields, ADAPTER_CONFIG);
+  const result = new Map<string, ModuleFactors>();
   for (const tensors of found.values()) {
     const { module, parts } = tensors;
     const extra = [...parts.keys()].find((part) => part !== "lora_A" && part !== "lora_B");
@@ -105,7 +105,7 @@ async function readFactors(
         `${file.path}: ${parts.get(extra)} is none of PEFT's tensors; the code of the authors of MoS saves such ones: add --from mos-official`,
       );
     const factors = await (extra === undefined ? readPlainFactors : readPooledFactors)(tensors, file);
-    const rule = ruleOf(module);
+    const rule = findRule(module);
     if (from === "peft" && factors.rank !== rule.rank)
       throw new MosError(
         "bad_adapter",
@@ -116,9 +116,9 @@ async function readFactors(
       factors,
       module.parts.map(({ out }) => out),
     );
-    for (const [i, { site }] of module.parts.entries()) {
+    for (const [i, { target }] of module.parts.entries()) {
       const own = split[i];
-      if (own !== undefined) result.set(siteKey(site), { ...own, scale });
+      if (own !== undefined) result.set(moduleKey(target), { ...own, scale });
     }
   }
   return result;
@@ -142,10 +142,10 @@ export async function readLora(folder: string, { model, from }: ReadLoraOptions)
   const modules = fileModules(model, modulePrefixIn([...file.tensors.keys()].map(nameInModel)));
   const found = moduleTensors(file, modules);
   checkTargets(found, { fields, modules, path: file.path });
-  const sites = await readFactors(found, { file, fields, from });
+  const targets = await readFactors(found, { file, fields, from });
   const dropout = fields.lora_dropout ?? 0;
   return {
-    ...assembleLora(sites, { geometry: geometryOf(model), dropout, seed: 0 }),
+    ...assembleLora(targets, { shapes: toLayerShapes(model), dropout, seed: 0 }),
     base: savedBase(fields),
   };
 }

@@ -1,7 +1,7 @@
 // A plain LoRA for other programs: as the folder that Hugging Face PEFT saves, and as the GGUF file that llama.cpp takes.
-import { type Adapter, commonFields, methodOf, writeFolderFiles } from "#adapters";
+import { type Adapter, bindMethod, commonFields, writeFolderFiles } from "#adapters";
 import { type WritableGgufTensor, writeFolderAtomic, writeGguf } from "#files";
-import { modulePath, type Site } from "#graph";
+import { modulePath, type TargetModule } from "#graph";
 import { ggufArchitecture, ggufName, type ModelConfig, toGgufRows } from "#models";
 import { type AssembledLora, type Factors, peftTensorName } from "./assemble-lora.ts";
 import { checkRange, type FileDtype, STORED } from "./file-dtype.ts";
@@ -13,7 +13,7 @@ const FILE_TYPES = { float32: 0, float16: 1, bfloat16: 32 } as const;
 
 /** Both factors of one module of the base's files. */
 interface StoredModule extends Pick<FileModule, "path" | "name"> {
-  /** How many linear layers are fused in it that have factors: so many times the adapter's rank is its own. */
+  /** Number of fused linear layers with factors: its rank is that multiple of the adapter's. */
   readonly stacked: number;
   readonly a: WritableGgufTensor;
   readonly b: WritableGgufTensor;
@@ -30,18 +30,18 @@ function storedModules(
   { config, tensors }: Adapter,
   { dtype, model, modulePrefix }: StoredOptions,
 ): readonly StoredModule[] {
-  const method = methodOf(config);
+  const method = bindMethod(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));
-  const read = (site: Site, side: "A" | "B"): Float32Array | undefined => {
-    const data = byName.get(peftTensorName(modulePath(site), side))?.data;
+  const read = (target: TargetModule, side: "A" | "B"): Float32Array | undefined => {
+    const data = byName.get(peftTensorName(modulePath(target), side))?.data;
     return data instanceof Float32Array ? data : undefined;
   };
-  const factorsOf = (site: Site): Factors | undefined => {
-    const [a, b] = [read(site, "A"), read(site, "B")];
+  const readFactors = (target: TargetModule): Factors | undefined => {
+    const [a, b] = [read(target, "A"), read(target, "B")];
     return a === undefined || b === undefined ? undefined : { rank: config.rank, a, b };
   };
   return [...fileModules(model, modulePrefix).values()].flatMap(({ path, name, parts, widths }) => {
-    const own = parts.map(({ site, out }) => ({ out, factors: factorsOf(site) }));
+    const own = parts.map(({ target, out }) => ({ out, factors: readFactors(target) }));
     const stacked = own.filter(({ factors }) => factors !== undefined).length;
     if (stacked === 0) return [];
     const { rank, a, b } = fuseFactors(own);
@@ -87,10 +87,10 @@ function rankFields(
 }
 
 /**
- * What PEFT is to adapt: modules of these names or, where the model has others of the same names that see, Python's regular
+ * PEFT's target modules: these names or, if vision modules have the same names, Python's regular
  * expression for their paths.
  */
-function targetsOf(modules: readonly StoredModule[], prefix: string): readonly string[] | string {
+function targetModules(modules: readonly StoredModule[], prefix: string): readonly string[] | string {
   const names = [...new Set(modules.map(({ name }) => name))];
   return prefix === "model."
     ? names
@@ -128,7 +128,7 @@ export async function writePeft(
       baseName,
       rank,
       dropout,
-      targets: targetsOf(modules, modulePrefix),
+      targets: targetModules(modules, modulePrefix),
     }),
     ...rankFields(modules, { rank, alpha }),
     auto_mapping: null,

@@ -1,6 +1,6 @@
 import { MosError } from "./error.ts";
 
-const stopped = (signal: AbortSignal | undefined): MosError =>
+const waitForAbort = (signal: AbortSignal | undefined): MosError =>
   new MosError("cancelled", "stopped while it waited to start", { cause: signal?.reason });
 
 /**
@@ -14,7 +14,7 @@ const stopped = (signal: AbortSignal | undefined): MosError =>
  */
 export function limitConcurrency(
   max: number,
-  cancelled: (signal: AbortSignal | undefined) => MosError = stopped,
+  cancelled: (signal: AbortSignal | undefined) => MosError = waitForAbort,
 ): <T>(task: () => Promise<T>, signal?: AbortSignal) => Promise<T> {
   let free = max;
   const queue = new Set<() => void>();

@@ -23,12 +23,12 @@ export interface MosErrorOptions {
 }
 
 /** The most characters of a file or a request that a message repeats, in quotation marks or not, and the most of a message. */
-const LONGEST_QUOTE = 150;
-const LONGEST_WORD = 200;
-const LONGEST_MESSAGE = 2000;
+const MAX_QUOTE_LENGTH = 150;
+const MAX_WORD_LENGTH = 200;
+const MAX_MESSAGE_LENGTH = 2000;
 /** A quotation, whole: the mark that ends one must not be taken for the start of the next. */
 const QUOTE = /"([^"]*)"?/g;
-const LONG_WORD = new RegExp(`(\\S{${LONGEST_WORD}})\\S+`, "g");
+const LONG_WORD = new RegExp(`(\\S{${MAX_WORD_LENGTH}})\\S+`, "g");
 
 const escaped = (character: string): string =>
   character === "\n" ? "\\n" : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -37,11 +37,11 @@ const escaped = (character: string): string =>
 export function oneLine(message: string): string {
   const short = message
     .replace(QUOTE, (whole, inner: string) =>
-      inner.length > LONGEST_QUOTE ? `"${inner.slice(0, LONGEST_QUOTE)}…"` : whole,
+      inner.length > MAX_QUOTE_LENGTH ? `"${inner.slice(0, MAX_QUOTE_LENGTH)}…"` : whole,
     )
     .replace(LONG_WORD, "$1…");
   const text = short.replace(/[\p{Cc}\u2028\u2029]/gu, escaped);
-  return text.length > LONGEST_MESSAGE ? `${text.slice(0, LONGEST_MESSAGE)}…` : text;
+  return text.length > MAX_MESSAGE_LENGTH ? `${text.slice(0, MAX_MESSAGE_LENGTH)}…` : text;
 }
 
 /**
@@ -64,4 +64,4 @@ export class MosError extends Error {
 }
 
 /** Message of a thrown value of any type. */
-export const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -36,8 +36,8 @@ const systemSources: MemorySources = {
  * do not count as used, since the system frees them when memory is needed.
  */
 export async function freeMemory(sources: MemorySources = systemSources): Promise<FreeMemory> {
-  const rooms = [await machineRoom(sources), ...(await groupRooms(sources))];
-  const least = rooms.reduce((a, b) => (b.bytes < a.bytes ? b : a));
+  const limits = [await machineLimit(sources), ...(await groupLimits(sources))];
+  const least = limits.reduce((a, b) => (b.bytes < a.bytes ? b : a));
   return { ...least, resident: sources.resident() };
 }
 
@@ -45,9 +45,9 @@ export async function freeMemory(sources: MemorySources = systemSources): Promis
 export const limitedMemory = (limit: number | undefined, free: FreeMemory): FreeMemory =>
   limit === undefined ? free : { ...free, bytes: Math.max(0, limit - free.resident), limit: "option" };
 
-type Room = Omit<FreeMemory, "resident">;
+type MemoryLimit = Omit<FreeMemory, "resident">;
 
-async function machineRoom({ read, machine }: MemorySources): Promise<Room> {
+async function machineLimit({ read, machine }: MemorySources): Promise<MemoryLimit> {
   const available = /^MemAvailable:\s+(\d+) kB$/m.exec((await read("/proc/meminfo")) ?? "")?.[1];
   return { bytes: available === undefined ? machine() : Number(available) * 1024, limit: "machine" };
 }
@@ -71,23 +71,23 @@ const VERSIONS = [
 /** A limit above this stands for none: version 1 writes the largest number of pages. */
 const NO_LIMIT = 2 ** 60;
 
-async function groupRooms(sources: MemorySources): Promise<readonly Room[]> {
+async function groupLimits(sources: MemorySources): Promise<readonly MemoryLimit[]> {
   const { read, constrained, resident } = sources;
   const groups = (await read("/proc/self/cgroup")) ?? "";
-  const rooms: Room[] = [];
+  const limits: MemoryLimit[] = [];
   for (const [i, version] of VERSIONS.entries()) {
     const path = (i === 0 ? /^0::(.*)$/m : /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m).exec(groups)?.[1];
     if (path === undefined) continue;
     // the limit of every group above holds too; in a container only the topmost may be visible
     for (const folder of foldersUpTo(path)) {
-      const bytes = await roomOf(join(version.root, folder), version, read);
-      if (bytes !== undefined) rooms.push({ bytes, limit: "cgroup" });
+      const bytes = await freeInGroup(join(version.root, folder), version, read);
+      if (bytes !== undefined) limits.push({ bytes, limit: "cgroup" });
     }
   }
   const limit = constrained();
-  if (rooms.length === 0 && limit > 0 && limit < NO_LIMIT)
-    rooms.push({ bytes: Math.max(0, limit - resident()), limit: "cgroup" });
-  return rooms;
+  if (limits.length === 0 && limit > 0 && limit < NO_LIMIT)
+    limits.push({ bytes: Math.max(0, limit - resident()), limit: "cgroup" });
+  return limits;
 }
 
 /** "/a/b": "/a/b", "/a", "/" */
@@ -96,7 +96,7 @@ function foldersUpTo(path: string): readonly string[] {
   return [...names, ""].map((_, i) => `/${names.slice(0, names.length - i).join("/")}`);
 }
 
-async function roomOf(
+async function freeInGroup(
   folder: string,
   { limit, used, cached }: (typeof VERSIONS)[number],
   read: MemorySources["read"],

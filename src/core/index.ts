@@ -1,12 +1,12 @@
 export { childOptions, moduleBeside } from "./child-options.ts";
-export { pause, steadyNow } from "./clock.ts";
+export { delay, monotonicNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
-export { type ErrorCode, MosError, oneLine, reasonOf } from "./error.ts";
+export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
 export {
+  assertMemory,
   describePlan,
-  expectMemory,
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
@@ -21,7 +21,7 @@ export {
   flag,
   integer,
   jsonObject,
-  listOf,
+  list,
   names,
   number,
   parseSettings,
@@ -30,10 +30,10 @@ export {
   type SettingInput,
   type Settings,
   type SettingValues,
-  shapeOf,
+  settingsShape,
   show,
   text,
   texts,
 } from "./settings.ts";
-export { type Dim, DTYPE_BYTES, type DType, type Shape, sizeOf } from "./tensor-type.ts";
+export { countElements, type Dim, DTYPE_BYTES, type DType, type Shape } from "./tensor-type.ts";
 export { describeBytes, describeCount } from "./units.ts";

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { type ErrorCode, MosError, reasonOf } from "./error.ts";
+import { type ErrorCode, errorText, MosError } from "./error.ts";
 
 const KINDS: Readonly<Record<string, string>> = {
   number: "a number",
@@ -22,12 +22,12 @@ function expectedBy(issue: z.core.$ZodIssue): string {
     case "invalid_union":
       return issue.errors.flatMap(([first]) => (first === undefined ? [] : [expectedBy(first)])).join(" or ");
     case "too_small":
-      return limitOf(
+      return describeLimit(
         issue,
         issue.inclusive === false ? `more than ${issue.minimum}` : `at least ${issue.minimum}`,
       );
     case "too_big":
-      return limitOf(
+      return describeLimit(
         issue,
         issue.inclusive === false ? `less than ${issue.maximum}` : `at most ${issue.maximum}`,
       );
@@ -36,7 +36,7 @@ function expectedBy(issue: z.core.$ZodIssue): string {
   }
 }
 
-const limitOf = ({ origin }: { readonly origin: string }, limit: string): string =>
+const describeLimit = ({ origin }: { readonly origin: string }, limit: string): string =>
   origin === "array" ? `${limit} items` : origin === "string" ? `${limit} characters` : limit;
 
 const clip = (text: string, length: number): string =>
@@ -46,13 +46,13 @@ const clip = (text: string, length: number): string =>
 const [MAX_NAMES, MAX_NAME] = [8, 100];
 
 /** Names of fields in quotation marks. They are the client's, and may be megabytes. */
-function namesOf(keys: readonly string[]): string {
+function quoteNames(keys: readonly string[]): string {
   const listed = keys.slice(0, MAX_NAMES).map((key) => `"${clip(key, MAX_NAME)}"`);
   return listed.join(", ") + (keys.length > MAX_NAMES ? ", …" : "");
 }
 
 /** A value in a few words. */
-function shown(value: unknown): string {
+function describeValue(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
   if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY)
@@ -68,9 +68,9 @@ const at = (value: unknown, key: PropertyKey): unknown =>
 /** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
 export function describeIssues({ issues }: z.ZodError, value: unknown): string {
   const parts = issues.slice(0, 3).map((issue) => {
-    if (issue.code === "unrecognized_keys") return `${namesOf(issue.keys)} is not a known field`;
+    if (issue.code === "unrecognized_keys") return `${quoteNames(issue.keys)} is not a known field`;
     const field = issue.path.map((key) => clip(String(key), MAX_NAME)).join(".");
-    const found = shown(issue.path.reduce(at, value));
+    const found = describeValue(issue.path.reduce(at, value));
     return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${expectedBy(issue)} is expected`;
   });
   const more = issues.length - parts.length;
@@ -98,32 +98,32 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
 }
 
 /** Deeper values are no data of ours, and would overflow the stack of what walks through them. */
-const DEEPEST = 100;
+const MAX_DEPTH = 100;
 
 const [QUOTE, COLON, BACKSLASH, FIRST_BRACKET] = [34, 58, 92, 91];
 /** What each character adds to the depth. */
 const STEPS: Readonly<Record<number, number>> = { 91: 1, 93: -1, 123: 1, 125: -1 };
 
 /** The place of the quote that ends the text that begins at `begin`. */
-function endOfText(text: string, begin: number): number {
+function findClosingQuote(text: string, begin: number): number {
   let i = begin + 1;
   for (; i < text.length && text.charCodeAt(i) !== QUOTE; i++) if (text.charCodeAt(i) === BACKSLASH) i++;
   return i;
 }
 
 /** Counts brackets and colons outside of strings: how deep a text is nested, and how many parts it has. */
-function excessOf(text: string, maxParts: number): string | undefined {
+function findExcess(text: string, maxParts: number): string | undefined {
   let [depth, parts] = [0, 0];
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
-    if (character === QUOTE) i = endOfText(text, i);
+    if (character === QUOTE) i = findClosingQuote(text, i);
     else if (character === COLON) parts++;
     else if (character >= FIRST_BRACKET) {
       const step = STEPS[character] ?? 0;
       depth += step;
       if (step > 0) parts++;
     }
-    if (depth > DEEPEST) return `nested more than ${DEEPEST} levels deep`;
+    if (depth > MAX_DEPTH) return `nested more than ${MAX_DEPTH} levels deep`;
     if (parts > maxParts) return `it holds more than ${maxParts} lists, objects and members`;
   }
   return undefined;
@@ -133,8 +133,8 @@ function excessOf(text: string, maxParts: number): string | undefined {
  * What V8 says of a text, without the part of it that V8 shows: the text may be of another file, to which a link leads, and the
  * message be for somebody who may not read it.
  */
-const flawOf = (error: unknown): string =>
-  reasonOf(error).replace(/^Unexpected token .*$|^".*" is not valid JSON$/s, "unexpected character");
+const describeSyntaxError = (error: unknown): string =>
+  errorText(error).replace(/^Unexpected token .*$|^".*" is not valid JSON$/s, "unexpected character");
 
 /** How a text is parsed, and what an error says. */
 export interface ParseJsonOptions {
@@ -149,12 +149,12 @@ export function parseJson(
   text: string,
   { code, where, maxParts = Number.POSITIVE_INFINITY }: ParseJsonOptions,
 ): unknown {
-  const excess = excessOf(text, maxParts);
+  const excess = findExcess(text, maxParts);
   if (excess !== undefined) throw new MosError(code, `${where}: ${excess}`);
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new MosError(code, `${where}: not valid JSON (${flawOf(error)})`, { cause: error });
+    throw new MosError(code, `${where}: not valid JSON (${describeSyntaxError(error)})`, { cause: error });
   }
 }
 

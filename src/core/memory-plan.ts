@@ -51,7 +51,7 @@ const LIMITS: Readonly<Record<FreeMemory["limit"], string>> = {
 };
 
 /** What a plan is compared with, and what is said where it does not fit. */
-export interface ExpectMemoryOptions {
+export interface AssertMemoryOptions {
   /** What needs it, as the start of a sentence: "training llama-7b". */
   readonly what: string;
   readonly free: FreeMemory;
@@ -64,7 +64,7 @@ export interface ExpectMemoryOptions {
  *
  * @throws MosError "memory" with the parts of the plan, what is free, and what would fit.
  */
-export function expectMemory(plan: MemoryPlan, { what, free, remedies }: ExpectMemoryOptions): void {
+export function assertMemory(plan: MemoryPlan, { what, free, remedies }: AssertMemoryOptions): void {
   if (fitsMemory(plan, free)) return;
   const found = remedies();
   const total = free.bytes + free.resident;

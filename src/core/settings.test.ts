@@ -4,7 +4,7 @@ import {
   choice,
   flag,
   integer,
-  listOf,
+  list,
   names,
   number,
   parseSettings,
@@ -31,7 +31,7 @@ const settings = {
   name: text({ pattern: /^\w+$/, what: "a word", help }),
   stops: texts({ help }),
   targets: names(["q", "v"], { default: ["q", "v"], help }),
-  rates: listOf(number({ above: 0, max: 10, help }), { what: "one or more different rates", help }),
+  rates: list(number({ above: 0, max: 10, help }), { what: "one or more different rates", help }),
 };
 const defaults = {
   rank: 8,

@@ -33,11 +33,11 @@ export interface Setting<Value = unknown> {
 /** Settings by name. */
 export type Settings = Readonly<Record<string, Setting>>;
 /** The value of a setting, its default filled in. */
-export type ValueOf<S> = S extends Setting<infer Value> ? Value : never;
+export type SettingValue<S> = S extends Setting<infer Value> ? Value : never;
 /** Values of settings, defaults filled in. */
-export type SettingValues<S extends Settings> = { readonly [K in keyof S]: ValueOf<S[K]> };
+export type SettingValues<S extends Settings> = { readonly [K in keyof S]: SettingValue<S[K]> };
 /** Values as given: missing ones have their defaults. */
-export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: ValueOf<S[K]> | undefined };
+export type SettingInput<S extends Settings> = { readonly [K in keyof S]?: SettingValue<S[K]> | undefined };
 
 interface About<Value> {
   readonly help: string;
@@ -300,7 +300,7 @@ export function names<const Name extends string, const Options extends About<rea
 }
 
 /** One or more different values of a kind; on the command line with commas between them. */
-export function listOf<Value, const Options extends About<readonly Value[]> & { readonly what: string }>(
+export function list<Value, const Options extends About<readonly Value[]> & { readonly what: string }>(
   { check, read, expectedText }: Setting<Value | undefined>,
   options: Options,
 ): Setting<readonly Value[] | Absent<Options>> {
@@ -339,11 +339,11 @@ export function pick<S extends Settings>(settings: S, values: SettingInput<S>): 
 }
 
 /** The zod shape of settings, to be part of a larger schema. */
-export function shapeOf<S extends Settings>(
+export function settingsShape<S extends Settings>(
   settings: S,
-): { readonly [K in keyof S]: z.ZodType<ValueOf<S[K]>> } {
+): { readonly [K in keyof S]: z.ZodType<SettingValue<S[K]>> } {
   return Object.fromEntries(Object.entries(settings).map(([name, { schema }]) => [name, schema])) as {
-    [K in keyof S]: z.ZodType<ValueOf<S[K]>>;
+    [K in keyof S]: z.ZodType<SettingValue<S[K]>>;
   };
 }
 
@@ -365,7 +365,7 @@ export function parseSettings<S extends Settings>(
   settings: S,
   given: Readonly<Record<string, unknown>>,
 ): SettingValues<S> {
-  const parsed = z.strictObject(shapeOf(settings)).safeParse(given);
+  const parsed = z.strictObject(settingsShape(settings)).safeParse(given);
   if (parsed.success) return parsed.data as SettingValues<S>;
   const [issue] = parsed.error.issues;
   if (issue?.code === "unrecognized_keys")

@@ -35,7 +35,7 @@ export type Shape = readonly Dim[];
  *
  * @throws MosError `bad_config` where a dimension is a name, known only to the run.
  */
-export const sizeOf = (shape: Shape): number =>
+export const countElements = (shape: Shape): number =>
   shape.reduce<number>((size, dim) => {
     if (typeof dim === "string")
       throw new MosError("bad_config", `dimension ${dim} has no size before the run`);

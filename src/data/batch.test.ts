@@ -77,15 +77,15 @@ describe("batches", () => {
   });
 
   test("segment ids ascend along a row and end in padding; position ids ascend along a segment", () => {
-    const rowsOf = (flat: Int32Array, length: number) =>
+    const splitRows = (flat: Int32Array, length: number) =>
       Array.from({ length: flat.length / length }, (_, b) => [
         ...flat.subarray(b * length, (b + 1) * length),
       ]);
     fc.assert(
       fc.property(encoded, (examples) => {
         const batched = [...batches(examples, options)];
-        const segments = batched.flatMap((batch) => rowsOf(batch.segments, batch.length));
-        const positions = batched.flatMap((batch) => rowsOf(batch.positions, batch.length));
+        const segments = batched.flatMap((batch) => splitRows(batch.segments, batch.length));
+        const positions = batched.flatMap((batch) => splitRows(batch.positions, batch.length));
         for (const [b, row] of segments.entries()) {
           const used = row.filter((segment) => segment > 0);
           expect(row.slice(0, used.length)).toEqual(used);
@@ -109,7 +109,7 @@ describe("batches", () => {
   });
 
   test("a batch is its longest row rounded up, but never longer than a row may be", () => {
-    const lengthsOf = (lengthMultiple: number) =>
+    const batchLengths = (lengthMultiple: number) =>
       [
         ...batches([example(...Array(33).fill(1)), example(1, 2), example(3)], {
           ...options,
@@ -119,8 +119,8 @@ describe("batches", () => {
           lengthMultiple,
         }),
       ].map(({ length }) => length);
-    expect(lengthsOf(32)).toEqual([50, 32, 32]);
-    expect(lengthsOf(8)).toEqual([40, 8, 8]);
-    expect(lengthsOf(1)).toEqual([33, 2, 1]);
+    expect(batchLengths(32)).toEqual([50, 32, 32]);
+    expect(batchLengths(8)).toEqual([40, 8, 8]);
+    expect(batchLengths(1)).toEqual([33, 2, 1]);
   });
 });

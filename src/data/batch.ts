@@ -116,10 +116,10 @@ export function* batches(
   options: BatchesOptions,
 ): Generator<Batch, void, undefined> {
   const lengths = encoded.map(({ ids }) => ids.length);
-  yield* batchesOf(planEpoch(lengths, options), encoded, options);
+  yield* makeBatches(planEpoch(lengths, options), encoded, options);
 }
 
-function* batchesOf(
+function* makeBatches(
   plan: EpochPlan,
   encoded: readonly EncodedExample[],
   { start = 0, lengthMultiple = 32, maxLength, padToken }: BatchesOptions,

@@ -1,6 +1,6 @@
 // Fields of a form under other names.
-import { listOf, MosError, text } from "#core";
-import { fieldsOf, type NumberedRecord, placeText, type Source } from "./forms.ts";
+import { list, MosError, text } from "#core";
+import { listFields, type NumberedRecord, placeText, type Source } from "./forms.ts";
 
 /** Fields of a form, and what they are called in the data. */
 export type Columns = Readonly<Record<string, string>>;
@@ -13,7 +13,7 @@ export const FIELDS: readonly string[] = [
 const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 
 /** `--data-columns prompt=question,completion=answer`. */
-export const dataColumns = listOf(
+export const dataColumns = list(
   text({
     pattern: PAIR,
     what: "field=column, with a field of a form such as prompt, completion, messages or text",
@@ -27,7 +27,7 @@ export const dataColumns = listOf(
 );
 
 /** Pairs as `dataColumns` has them. Throws `bad_option` where two are for one field. */
-export function columnsOf(pairs: readonly string[] | undefined): Columns | undefined {
+export function parseColumns(pairs: readonly string[] | undefined): Columns | undefined {
   if (pairs === undefined) return undefined;
   const columns = Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
   if (Object.keys(columns).length < pairs.length)
@@ -53,7 +53,7 @@ export async function* withColumns(
       if (isThere || OPTIONAL.includes(field)) return isThere;
       throw new MosError(
         "bad_data",
-        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${fieldsOf(value)}), which --data-columns names as ${field}`,
+        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${listFields(value)}), which --data-columns names as ${field}`,
       );
     });
     yield { line, value: Object.fromEntries(found.map(([field, column]) => [field, given[column]])) };

@@ -54,7 +54,7 @@ async function* readRows(path: string): AsyncGenerator<CountedRow, void> {
   let next = 1; // the line after the last of them, blank lines left out
   let blank = 0;
   const parser = parse({
-    delimiter: delimiterOf(start),
+    delimiter: detectDelimiter(start),
     record_delimiter: ["\r\n", "\n", "\r"],
     skip_empty_lines: true,
     max_record_size: MAX_CHARACTERS,
@@ -66,24 +66,24 @@ async function* readRows(path: string): AsyncGenerator<CountedRow, void> {
       return cells;
     },
   });
-  const source = Readable.from(allOf(start, text));
+  const source = Readable.from(prepend(start, text));
   source.on("error", (error) => parser.destroy(error));
   try {
     for await (const cells of source.pipe(parser)) yield { line: lines.shift() ?? next, cells };
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    throw new MosError("bad_data", `${path}:${next + blank}: ${flawOf(error)}`, { cause: error });
+    throw new MosError("bad_data", `${path}:${next + blank}: ${describeCsvError(error)}`, { cause: error });
   } finally {
     source.destroy();
   }
 }
 
-async function* allOf(start: string, rest: AsyncIterable<string>): AsyncGenerator<string, void> {
+async function* prepend(start: string, rest: AsyncIterable<string>): AsyncGenerator<string, void> {
   yield start;
   yield* rest;
 }
 
-function flawOf({ code, message }: CsvError): string {
+function describeCsvError({ code, message }: CsvError): string {
   switch (code) {
     case "CSV_QUOTE_NOT_CLOSED":
       return 'a quotation mark that opens in the row that begins here is never closed; within quotes write "" for one';
@@ -102,7 +102,7 @@ function flawOf({ code, message }: CsvError): string {
 }
 
 /** What is between the columns: the one of comma, tab and semicolon that the first row has most of. */
-function delimiterOf(start: string): string {
+function detectDelimiter(start: string): string {
   const row = /^\s*(.*)/.exec(start)?.[1]?.replace(/"[^"]*"/g, "") ?? "";
   const count = (mark: string): number => row.split(mark).length;
   return [",", "\t", ";"].reduce((most, mark) => (count(mark) > count(most) ? mark : most));

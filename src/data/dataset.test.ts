@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
-import { columnsOf } from "./columns.ts";
+import { parseColumns } from "./columns.ts";
 import { checkDataset, readDataset } from "./dataset.ts";
 import { placeText } from "./forms.ts";
 
@@ -411,7 +411,7 @@ describe("tables and lists", () => {
   });
 
   test("fields of other names", async () => {
-    const columns = columnsOf(["instruction=task", "input=context", "output=response"]);
+    const columns = parseColumns(["instruction=task", "input=context", "output=response"]);
     const text = "task,context,response,messages\nAdd,,5,no JSON\n";
     const { forms, examples } = await readDataset(await write("other.csv", text), { columns });
     expect(forms).toEqual(["instruction"]);
@@ -421,7 +421,7 @@ describe("tables and lists", () => {
       /data: example 1: there is no "response" \(found: "task"\), which --data-columns names as output/,
     );
     await expect(readDataset(["a"].map(String).values(), { columns })).rejects.toThrow(/there is no "task"/);
-    expect(() => columnsOf(["prompt=a", "prompt=b"])).toThrow(/two columns for one field/);
+    expect(() => parseColumns(["prompt=a", "prompt=b"])).toThrow(/two columns for one field/);
   });
 
   test("uploads of the fine-tuning service keep their forms", async () => {

@@ -11,19 +11,19 @@ import {
   FORM_NAMES,
   FORMS,
   type FormName,
-  fieldsOf,
-  formOf,
+  findForm,
+  listFields,
   missingField,
   type NumberedRecord,
   placeText,
   readForm,
   type Source,
 } from "./forms.ts";
-import { countedRecords, type Records, recordsOf, withLists } from "./records.ts";
+import { countedRecords, type Records, readRecords, withLists } from "./records.ts";
 
 /** The examples of a data set. */
 export interface Dataset {
-  /** Of each file that is read. */
+  /** Form of each file that is read. */
   readonly forms: readonly FormName[];
   /** At least one, in the order of the files. */
   readonly examples: readonly Example[];
@@ -32,9 +32,9 @@ export interface Dataset {
 /** Files that are here, or the examples themselves, each as a line of a file would have it. */
 export type DataSource = readonly string[] | Iterable<unknown> | AsyncIterable<unknown>;
 
-/** How examples are read. */
+/** Options of reading examples. */
 export interface ReadDatasetOptions {
-  /** What the fields of a form are called in the data: `{ prompt: "question" }`. */
+  /** Names of a form's fields in the data: `{ prompt: "question" }`. */
   readonly columns?: Columns | undefined;
   /** Examples that are read; what comes after them is neither read nor checked. */
   readonly limit?: number | undefined;
@@ -46,7 +46,7 @@ const MAX_LINE_BYTES = 16_000_000;
 /** More text than any context window holds: such a line means a broken file, which would be slow to tokenise. */
 const MAX_CHARACTERS = 4_000_000;
 
-/** What the fine-tuning service takes. */
+/** Forms that the fine-tuning service accepts. */
 const UPLOADED: readonly FormName[] = ["messages", "completion", "instruction", "question"];
 
 const COLUMNS_HINT =
@@ -76,7 +76,7 @@ export async function readDataset(
     const source = file === undefined ? (unit === "line" ? undefined : { unit }) : { unit, file };
     return await eachExample(values, { path, unit, source, use, names: FORM_NAMES, hint });
   };
-  const paths = typeof data === "string" ? [data] : pathsOf(data);
+  const paths = typeof data === "string" ? [data] : dataPaths(data);
   if (paths === undefined) {
     const records: Records = { unit: "example", values: countedRecords(data) };
     return { forms: [await read("data", records)], examples };
@@ -85,13 +85,13 @@ export async function readDataset(
   const names = columns === undefined ? FIELDS : Object.values(columns);
   for (const path of paths) {
     if (examples.length >= limit) break;
-    forms.push(await read(path, await recordsOf(path, names), paths.length === 1 ? undefined : path));
+    forms.push(await read(path, await readRecords(path, names), paths.length === 1 ? undefined : path));
   }
   return { forms, examples };
 }
 
 /** The files that data name, if they are files. */
-export function pathsOf(data: string | DataSource): readonly string[] | undefined {
+export function dataPaths(data: string | DataSource): readonly string[] | undefined {
   if (typeof data === "string") return [data];
   return Array.isArray(data) && data.length > 0 && data.every((one) => typeof one === "string")
     ? data
@@ -106,7 +106,7 @@ export function pathsOf(data: string | DataSource): readonly string[] | undefine
  */
 export async function checkDataset(path: string): Promise<number> {
   let count = 0;
-  const lines = inTurns(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
+  const lines = yieldRegularly(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
   await eachExample(lines, {
     path,
     unit: "line",
@@ -119,26 +119,26 @@ export async function checkDataset(path: string): Promise<number> {
 }
 
 /** Milliseconds of work after which a server answers other requests. */
-const TURN = 10;
+const MAX_BUSY_MILLISECONDS = 10;
 
-async function* inTurns<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
-  let until = performance.now() + TURN;
+async function* yieldRegularly<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
+  let until = performance.now() + MAX_BUSY_MILLISECONDS;
   for await (const item of items) {
     yield item;
     if (performance.now() < until) continue;
     await nextTurn();
-    until = performance.now() + TURN;
+    until = performance.now() + MAX_BUSY_MILLISECONDS;
   }
 }
 
 interface EachOptions {
   readonly path: string;
   readonly unit: Source["unit"];
-  /** Of the examples. */
+  /** Source of the examples. */
   readonly source: Source | undefined;
   /** Forms that are taken. */
   readonly names: readonly FormName[];
-  /** What is said after an error. */
+  /** Hint that follows an error. */
   readonly hint: string;
   /** Takes an example, and says whether another one is wanted. */
   readonly use: (example: Example) => boolean;
@@ -178,8 +178,8 @@ type Refuse = (problem: string) => MosError;
 
 function detectForm(value: unknown, names: readonly FormName[], refuse: Refuse): FormName {
   checkObject(value, refuse);
-  const form = formOf(value, names);
-  if (form === undefined) throw refuse(`no known form has these fields: ${fieldsOf(value)}`);
+  const form = findForm(value, names);
+  if (form === undefined) throw refuse(`no known form has these fields: ${listFields(value)}`);
   return form;
 }
 
@@ -198,11 +198,11 @@ function checkForm(value: unknown, { form, line, unit }: FirstLine, refuse: Refu
   if (missing === undefined) return;
   const expected = FORMS[form].fields.map((field) => `"${field}"`).join(" and ");
   throw refuse(
-    `there is no field "${missing}" (found: ${fieldsOf(value)}); ${unit} ${line} made this a file of ${unit}s with ${expected}`,
+    `there is no field "${missing}" (found: ${listFields(value)}); ${unit} ${line} made this a file of ${unit}s with ${expected}`,
   );
 }
 
-function charactersOf(example: Example): number {
+function countCharacters(example: Example): number {
   switch (example.kind) {
     case "chat":
       return example.turns.reduce((sum, { content }) => sum + content.length, 0);
@@ -214,7 +214,7 @@ function charactersOf(example: Example): number {
 }
 
 function checkSize(example: Example, refuse: Refuse): void {
-  const characters = charactersOf(example);
+  const characters = countCharacters(example);
   if (characters > MAX_CHARACTERS)
     throw refuse(
       `this example has ${characters.toLocaleString("en")} characters, more than the ${MAX_CHARACTERS.toLocaleString("en")} of any model's context; split it`,

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
 import { encodeAnswers, encodeExample, encodeExamples } from "./encode.ts";
-import type { ChatExample, CompletionExample, Example, Turn } from "./forms.ts";
+import type { ChatExample, CompletionExample, Example, Message } from "./forms.ts";
 import type { PromptFormatOptions } from "./prompt-formats.ts";
 
 const SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
@@ -11,7 +11,7 @@ const TOKENS = [...SPECIAL, ...MERGED];
 
 /** One token a character, but for the special tokens and a few pairs, which let tokens straddle a cut. */
 function fakeTokenizer({ addsBos = false }: { readonly addsBos?: boolean } = {}): Tokenizer {
-  const tokenOf = (id: number) => TOKENS[id] ?? String.fromCodePoint(id - 100);
+  const idToToken = (id: number) => TOKENS[id] ?? String.fromCodePoint(id - 100);
   return {
     vocabularySize: 100 + 0x110000,
     bosToken: 0,
@@ -24,11 +24,11 @@ function fakeTokenizer({ addsBos = false }: { readonly addsBos?: boolean } = {})
       );
       return addsBos && addSpecialTokens ? [0, ...ids] : ids;
     },
-    decode: (ids) => ids.map(tokenOf).join(""),
-    tokenOf,
-    idOf: (token) => (TOKENS.includes(token) ? TOKENS.indexOf(token) : undefined),
+    decode: (ids) => ids.map(idToToken).join(""),
+    idToToken,
+    tokenToId: (token) => (TOKENS.includes(token) ? TOKENS.indexOf(token) : undefined),
     isSpecial: (id) => id < SPECIAL.length,
-    bytesOf: (id) => new TextEncoder().encode(tokenOf(id)),
+    idToBytes: (id) => new TextEncoder().encode(idToToken(id)),
   };
 }
 
@@ -49,12 +49,12 @@ const template: ChatTemplate = {
   ],
 };
 
-const turn = (role: Turn["role"], content: string, isTarget = role === "assistant"): Turn => ({
+const turn = (role: Message["role"], content: string, isTarget = role === "assistant"): Message => ({
   role,
   content,
   isTarget,
 });
-const chat = (...turns: readonly Turn[]): ChatExample => ({ kind: "chat", line: 7, turns });
+const chat = (...turns: readonly Message[]): ChatExample => ({ kind: "chat", line: 7, turns });
 const completion = (prompt: string, continuation: string): CompletionExample => ({
   kind: "completion",
   line: 7,
@@ -149,7 +149,7 @@ describe("template", () => {
           "{% elif m.role == 'assistant' %}{{ m.content + '</s>' }}{% endif %}{% endfor %}",
         tokenizer,
       });
-      const encoded = (...given: readonly Turn[]) =>
+      const encoded = (...given: readonly Message[]) =>
         encodeAnswers(chat(turn("system", "s"), ...given), { ...options, template }).map(shown);
       expect(encoded(...turns)).toEqual([
         ["[s|a]why~x</s>", "why~x</s>"],
@@ -353,7 +353,7 @@ test("ids are those of the whole text where no token straddles a cut", () => {
 });
 
 test("a tokenizer whose tokens are not the text's bytes gives the same", () => {
-  const changing: Tokenizer = { ...tokenizer, bytesOf: () => new Uint8Array(1) };
+  const changing: Tokenizer = { ...tokenizer, idToBytes: () => new Uint8Array(1) };
   for (const answer of ["Yo", "\n\nab", "ant"]) {
     const example = chat(
       turn("user", "ab"),

@@ -1,7 +1,7 @@
 // From an example to token ids and labels. Targets of the loss are only what the model has to say: the tokens of
 // assistant messages or completions, and the end of turn.
 import { setImmediate } from "node:timers/promises";
-import { MosError, steadyNow } from "#core";
+import { MosError, monotonicNow } from "#core";
 import type { Example, Place } from "./forms.ts";
 import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
@@ -12,7 +12,7 @@ export const IGNORED = -100;
 export interface EncodedExample extends Place {
   /** Token ids, at most `maxLength`. */
   readonly ids: Int32Array;
-  /** Of the same length, not shifted: the token's own id where it is a target, −100 elsewhere. */
+  /** Labels of the same length, not shifted: the token's own id if it is a target, −100 otherwise. */
   readonly labels: Int32Array;
   /** Tokens that are targets. The first token of a text is never one, since nothing predicts it. */
   readonly targetTokens: number;
@@ -105,7 +105,7 @@ export interface EncodingReport {
 }
 
 /** Milliseconds without a look at signals and timers: conversations may be long. */
-const AT_ONCE = 50;
+const MAX_BUSY_MILLISECONDS = 50;
 
 /** The encoded examples of a data set. */
 export interface EncodedDataset {
@@ -127,11 +127,11 @@ export async function encodeExamples(
 ): Promise<EncodedDataset> {
   const encoded: EncodedExample[] = [];
   let dropped = 0;
-  let since = steadyNow();
+  let since = monotonicNow();
   for (const [i, example] of examples.entries()) {
-    if (steadyNow() - since > AT_ONCE) {
+    if (monotonicNow() - since > MAX_BUSY_MILLISECONDS) {
       await setImmediate(); // so that signals and timers are handled
-      since = steadyNow();
+      since = monotonicNow();
     }
     if (options.signal?.aborted === true)
       throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);

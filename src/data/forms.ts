@@ -9,15 +9,15 @@ export interface NumberedRecord {
   readonly value: unknown;
 }
 
-/** What an example comes from. */
+/** Source of an example. */
 export interface Source {
-  /** What its examples are counted in. */
+  /** Unit in which its examples are counted. */
   readonly unit: "line" | "row" | "example";
   /** The file, where a data set has several. */
   readonly file?: string;
 }
 
-/** Where an example stands. */
+/** Location of an example. */
 export interface Place {
   /** Line of the file, row of the table or number in the list, from 1. */
   readonly line: number;
@@ -35,7 +35,7 @@ export function placeText({ line, source: { unit, file } = { unit: "line" } }: P
 export type Role = "system" | "user" | "assistant";
 
 /** One message of a conversation; `isTarget` says whether its tokens are in the loss (assistant messages only). */
-export interface Turn {
+export interface Message {
   readonly role: Role;
   readonly content: string;
   readonly isTarget: boolean;
@@ -44,7 +44,7 @@ export interface Turn {
 /** A conversation, of `messages` or `conversations`, or of an instruction or a question with its answer. */
 export interface ChatExample extends Place {
   readonly kind: "chat";
-  readonly turns: readonly Turn[];
+  readonly turns: readonly Message[];
 }
 
 /** A text and its continuation, of a `prompt`/`completion` line. */
@@ -109,13 +109,13 @@ const message = z.object(
 /** More than any context window holds. */
 const MAX_MESSAGES = 10_000;
 /** The length comes first: a schema of the items takes seconds and hundreds of megabytes for millions of them. */
-const listOf = <T extends z.ZodType>(item: T) =>
+const boundedArray = <T extends z.ZodType>(item: T) =>
   z
     .custom<z.input<T>[]>(Array.isArray, "a list of messages")
     .refine(({ length }) => length > 0, "at least one message")
     .refine(({ length }) => length <= MAX_MESSAGES, `a list of at most ${MAX_MESSAGES} messages`)
     .pipe(z.array(item));
-const conversation = z.object({ messages: listOf(message) });
+const conversation = z.object({ messages: boundedArray(message) });
 const SPEAKERS = {
   system: "system",
   human: "user",
@@ -126,13 +126,13 @@ const SPEAKERS = {
 const speaker = z
   .enum(["system", "human", "user", "gpt", "assistant"], '"human", "gpt" or "system"')
   .transform((name) => SPEAKERS[name]);
-const said = z.object(
+const sharegptMessage = z.object(
   { from: speaker, value: text, weight: message.shape.weight },
   "an object with from and value",
 );
 const sharegpt = z.object({
   system: text.nullish(),
-  conversations: listOf(said),
+  conversations: boundedArray(sharegptMessage),
 });
 const completion = z.object({ prompt: text, completion: text });
 const instruction = z.object({ instruction: text, input: text.nullish(), output: text });
@@ -142,7 +142,11 @@ const plainText = z.object({ text });
 const isBlank = (content: string): boolean => content.trim() === "";
 
 /** What is wrong with a conversation; `name` gives a message's place in the line, and `content` its field for the text. */
-function problemOf(turns: readonly Turn[], name: (i: number) => string, content: string): string | undefined {
+function findTurnProblem(
+  turns: readonly Message[],
+  name: (i: number) => string,
+  content: string,
+): string | undefined {
   for (const [i, turn] of turns.entries()) {
     const { role, isTarget } = turn;
     if (role === "system" && i > 0) return `${name(i)} is a system message; only the first one may be`;
@@ -159,7 +163,7 @@ function problemOf(turns: readonly Turn[], name: (i: number) => string, content:
 
 /** A question and its answer as a conversation of two messages. */
 function asChat(place: Place, ask: string, answer: string): Example {
-  const turns: readonly Turn[] = [
+  const turns: readonly Message[] = [
     { role: "user", content: ask, isTarget: false },
     { role: "assistant", content: answer, isTarget: true },
   ];
@@ -167,7 +171,7 @@ function asChat(place: Place, ask: string, answer: string): Example {
 }
 
 /** A message as a turn; only what the assistant says is learnt. */
-const turnOf = (role: Role, content: string, weight: 0 | 1 = 1): Turn => ({
+const toMessage = (role: Role, content: string, weight: 0 | 1 = 1): Message => ({
   role,
   content,
   isTarget: role === "assistant" && weight === 1,
@@ -179,8 +183,8 @@ const messagesForm: LineForm<z.output<typeof conversation>> = {
     '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
   schema: conversation,
   toExample({ messages }, place) {
-    const turns = messages.map(({ role, content, weight }) => turnOf(role, content, weight));
-    return problemOf(turns, (i) => `messages[${i}]`, "content") ?? { kind: "chat", ...place, turns };
+    const turns = messages.map(({ role, content, weight }) => toMessage(role, content, weight));
+    return findTurnProblem(turns, (i) => `messages[${i}]`, "content") ?? { kind: "chat", ...place, turns };
   },
 };
 
@@ -189,10 +193,13 @@ const sharegptForm: LineForm<z.output<typeof sharegpt>> = {
   sample: '{"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day."}]}',
   schema: sharegpt,
   toExample({ conversations, system }, place) {
-    const before = system == null || isBlank(system) ? [] : [turnOf("system", system)];
-    const turns = [...before, ...conversations.map(({ from, value, weight }) => turnOf(from, value, weight))];
+    const before = system == null || isBlank(system) ? [] : [toMessage("system", system)];
+    const turns = [
+      ...before,
+      ...conversations.map(({ from, value, weight }) => toMessage(from, value, weight)),
+    ];
     const name = (i: number): string => `conversations[${i - before.length}]`;
-    return problemOf(turns, name, "value") ?? { kind: "chat", ...place, turns };
+    return findTurnProblem(turns, name, "value") ?? { kind: "chat", ...place, turns };
   },
 };
 
@@ -293,14 +300,14 @@ function describeIssue(error: z.ZodError, value: unknown): string {
   const found = keys.reduce<unknown>(at, value);
   const media = mediaPart(found);
   if (media !== undefined)
-    return `${pathOf([...keys, media.index])} is ${media.what}; models are trained on text only`;
+    return `${formatPath([...keys, media.index])} is ${media.what}; models are trained on text only`;
   const last = keys.at(-1);
   if (found === undefined && typeof last === "string") {
     const parent = keys.slice(0, -1);
-    const owner = parent.length === 0 ? "there is" : `${pathOf(parent)} has`;
-    return `${owner} no field "${last}" (found: ${fieldsOf(parent.reduce<unknown>(at, value))})`;
+    const owner = parent.length === 0 ? "there is" : `${formatPath(parent)} has`;
+    return `${owner} no field "${last}" (found: ${listFields(parent.reduce<unknown>(at, value))})`;
   }
-  return `${pathOf(keys)} is ${describeValue(found)}; ${issue.message} was expected`;
+  return `${formatPath(keys)} is ${describeValue(found)}; ${issue.message} was expected`;
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -311,14 +318,14 @@ function at(value: unknown, key: string | number): unknown {
   return isRecord(value) && Object.hasOwn(value, String(key)) ? value[String(key)] : undefined;
 }
 
-const pathOf = (keys: readonly (string | number)[]): string =>
+const formatPath = (keys: readonly (string | number)[]): string =>
   keys.map((key, i) => (typeof key === "number" ? `[${key}]` : i === 0 ? key : `.${key}`)).join("");
 
 const clip = (words: string, limit: number): string =>
   words.length > limit ? `${words.slice(0, limit)}…` : words;
 
 /** The names of an object's fields, for a message. */
-export function fieldsOf(value: unknown): string {
+export function listFields(value: unknown): string {
   const names = isRecord(value) ? Object.keys(value) : [];
   const shown = names.slice(0, 8).map((name) => JSON.stringify(clip(name, 40)));
   return names.length === 0 ? "no fields" : shown.join(", ") + (names.length > 8 ? ", …" : "");
@@ -336,5 +343,5 @@ export const missingField = (name: FormName, value: unknown): string | undefined
   FORMS[name].fields.find((field) => !isRecord(value) || !Object.hasOwn(value, field));
 
 /** The first of some forms whose fields a value has, if any. */
-export const formOf = (value: unknown, names: readonly FormName[]): FormName | undefined =>
+export const findForm = (value: unknown, names: readonly FormName[]): FormName | undefined =>
   names.find((name) => missingField(name, value) === undefined);

@@ -20,7 +20,7 @@ interface Table {
 }
 
 const CONVERTED = "refs/convert/parquet";
-/** What the hub itself converts at most. */
+/** Limit of the hub's own conversion. */
 const MAX_BYTES = 5e9;
 
 export interface PullTablesOptions
@@ -41,7 +41,9 @@ export async function* pullTables(
 ): AsyncGenerator<TransferEvent, readonly string[]> {
   const [repository = "", part = ""] = name.split(/:(.*)/s);
   const select = (files: readonly ListedFile[]): readonly string[] => {
-    const chosen = isDataFile(part) ? fileNamed(part, files, repository) : filesOf(part, files, repository);
+    const chosen = isDataFile(part)
+      ? fileNamed(part, files, repository)
+      : selectFiles(part, files, repository);
     const bytes = chosen.reduce((sum, { size }) => sum + size, 0);
     if (bytes > MAX_BYTES)
       throw new MosError(
@@ -90,27 +92,27 @@ async function* pullOne(
 function fileNamed(part: string, files: readonly ListedFile[], name: string): readonly ListedFile[] {
   const found = files.filter(({ path }) => path === part);
   if (found.length > 0) return found;
-  throw new MosError("not_found", `${name} has no file ${part}; ${listed(files.map(({ path }) => path))}`);
+  throw new MosError("not_found", `${name} has no file ${part}; ${listNames(files.map(({ path }) => path))}`);
 }
 
 /** The files of the split that a part names. */
-function filesOf(part: string, files: readonly ListedFile[], name: string): readonly ListedFile[] {
-  const tables = tablesOf(files);
+function selectFiles(part: string, files: readonly ListedFile[], name: string): readonly ListedFile[] {
+  const tables = groupTables(files);
   const refuse = (problem: string, from: readonly Table[]): MosError =>
     new MosError(
       "bad_option",
-      `${name}: ${problem}; write ${name}:… with one of ${listed(from.map(({ config, split }) => `${config}/${split}`))}`,
+      `${name}: ${problem}; write ${name}:… with one of ${listNames(from.map(({ config, split }) => `${config}/${split}`))}`,
     );
   if (tables.length === 0)
     throw new MosError(
       "not_found",
-      `${name} has no Parquet, JSON or CSV files that are known to be a split; ${listed(files.map(({ path }) => path))}`,
+      `${name} has no Parquet, JSON or CSV files that are known to be a split; ${listNames(files.map(({ path }) => path))}`,
     );
   const named = tables.filter(({ config, split }) =>
     [`${config}/${split}`, split, config, ""].includes(part),
   );
   if (named.length === 0) throw refuse(`there is no ${part}`, tables);
-  const [only] = oneOf(named);
+  const [only] = chooseTable(named);
   if (only === undefined) throw refuse("there are several parts", named);
   if (only.split.startsWith("partial-") && !part.includes(only.split))
     throw refuse(
@@ -121,13 +123,13 @@ function filesOf(part: string, files: readonly ListedFile[], name: string): read
 }
 
 /** The table that is meant where several are left: the only one, the training split, or that of the standard configuration. */
-function oneOf(tables: readonly Table[]): readonly Table[] {
+function chooseTable(tables: readonly Table[]): readonly Table[] {
   if (tables.length === 1) return tables;
   const train = tables.filter(({ split }) => split === "train");
   return train.length === 1 ? train : train.filter(({ config }) => config === "default");
 }
 
-const listed = (names: readonly string[]): string =>
+const listNames = (names: readonly string[]): string =>
   names.slice(0, 12).join(", ") + (names.length > 12 ? `, … (${names.length} in all)` : "");
 
 const SHARD =
@@ -137,12 +139,12 @@ const SPLIT = /(?:^|[^a-z])(train|test|validation|valid|val|dev|eval)(?:ing|uati
 const ABOUT = /^(?:\.|.*\/\.)|(?:^|\/)(?:dataset_infos?|metadata|config)\.json$/;
 
 /** The splits in files of the first of these formats that there is. */
-function tablesOf(files: readonly ListedFile[]): readonly Table[] {
+function groupTables(files: readonly ListedFile[]): readonly Table[] {
   for (const format of [/\.parquet$/, /\.jsonl$/, /\.csv$/, /\.json$/]) {
     const tables = new Map<string, Table & { readonly files: ListedFile[] }>();
     for (const file of files) {
       if (!format.test(file.path) || ABOUT.test(file.path)) continue;
-      const { config, split } = tableOf(file.path);
+      const { config, split } = parseTablePath(file.path);
       const key = `${config}/${split}`;
       const table = tables.get(key) ?? { config, split, files: [] };
       table.files.push(file);
@@ -153,7 +155,7 @@ function tablesOf(files: readonly ListedFile[]): readonly Table[] {
   return [];
 }
 
-function tableOf(path: string): Pick<Table, "config" | "split"> {
+function parseTablePath(path: string): Pick<Table, "config" | "split"> {
   const { config, split } = (OF_HUB.exec(path) ?? SHARD.exec(path))?.groups ?? {};
   const folder = config ?? path.slice(0, Math.max(0, path.lastIndexOf("/")));
   const name = path.slice(path.lastIndexOf("/") + 1);

@@ -1,6 +1,6 @@
 export { type Batch, batches, makeBatch, plannedBatch } from "./batch.ts";
-export { columnsOf, dataColumns } from "./columns.ts";
-export { checkDataset, type DataSource, pathsOf, readDataset } from "./dataset.ts";
+export { dataColumns, parseColumns } from "./columns.ts";
+export { checkDataset, type DataSource, dataPaths, readDataset } from "./dataset.ts";
 export {
   type EncodedDataset,
   type EncodedExample,

@@ -1,4 +1,4 @@
-// Where data are: files by name or by pattern, or a data set of the Hugging Face Hub.
+// Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
 import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { glob } from "tinyglobby";
@@ -8,9 +8,9 @@ import { type HubOptions, looksLikeRepository, type TransferEvent, withHubDefaul
 import { pullTables } from "./hub-tables.ts";
 import { DATA_EXTENSIONS, isDataFile } from "./records.ts";
 
-/** Where names of data are looked up. */
+/** Options of locating data. */
 export interface LocateDataOptions {
-  /** Where `org/name` is looked up and downloaded to. */
+  /** Hub to look up and download `org/name`. */
   readonly hub?: HubOptions | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -64,12 +64,12 @@ async function matching(pattern: string): Promise<readonly string[]> {
     expandDirectories: false,
     absolute: isAbsolute(pattern),
   });
-  if (found.length > 0) return await entriesOf(found.sort((a, b) => (a < b ? -1 : 1)));
+  if (found.length > 0) return await listEntries(found.sort((a, b) => (a < b ? -1 : 1)));
   throw new MosError("not_found", `${pattern}: no file matches; patterns are relative to this folder`);
 }
 
 /** Each entry of a folder once: a link to a folder may lead to one that was searched already. */
-async function entriesOf(paths: readonly string[]): Promise<readonly string[]> {
+async function listEntries(paths: readonly string[]): Promise<readonly string[]> {
   const entries = new Map<string, string>();
   for (const path of paths) {
     const entry = join(await realpath(dirname(path)), basename(path));

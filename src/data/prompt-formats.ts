@@ -4,16 +4,16 @@
 //   chatml         ChatML without the default system message that some templates add
 //   plain          prompt and completion as they are, then the end-of-text token
 //   open-instruct  the layout and the masking of open-instruct's training script
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { type ChatMessage, type ChatTemplate, pythonStrip, type RenderedPiece, type Tokenizer } from "#text";
 import {
   type ChatExample,
   type CompletionExample,
   type Example,
+  type Message,
   type Place,
   placeText,
   type TextExample,
-  type Turn,
 } from "./forms.ts";
 import { type Labelled, type Piece, tokenizePieces } from "./tokenize-pieces.ts";
 
@@ -22,7 +22,7 @@ export const PROMPT_FORMATS = ["template", "chatml", "plain", "open-instruct"] a
 /** One of `PROMPT_FORMATS`. */
 export type PromptFormat = (typeof PROMPT_FORMATS)[number];
 
-/** How an example becomes tokens. */
+/** Options of encoding an example. */
 export interface PromptFormatOptions {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
@@ -72,14 +72,14 @@ interface SystemOption {
 }
 
 /** An example as a conversation, with the system message unless it has its own. */
-function turnsOf(example: LaidOut, { system }: SystemOption): readonly Turn[] {
+function toTurns(example: LaidOut, { system }: SystemOption): readonly Message[] {
   const turns = example.kind === "chat" ? example.turns : asTurns(example);
   return system === undefined || turns[0]?.role === "system"
     ? turns
     : [{ role: "system", content: system, isTarget: false }, ...turns];
 }
 
-const asTurns = ({ prompt, completion }: CompletionExample): readonly Turn[] => [
+const asTurns = ({ prompt, completion }: CompletionExample): readonly Message[] => [
   { role: "user", content: prompt, isTarget: false },
   { role: "assistant", content: completion, isTarget: true },
 ];
@@ -90,7 +90,7 @@ interface TemplateOptions extends SystemOption {
 
 /** The conversation in the model's own chat template. */
 function templatePieces(example: LaidOut, { template, system }: TemplateOptions): readonly Piece[] {
-  const turns = turnsOf(example, { system });
+  const turns = toTurns(example, { system });
   const lastOnly = turns.at(-1)?.isTarget === true && turns.filter(({ isTarget }) => isTarget).length === 1;
   const rendered = renderTurns(template, { turns, lastOnly }, example);
   const answers = turns.filter(({ role, isTarget }) => (lastOnly ? isTarget : role === "assistant"));
@@ -108,7 +108,7 @@ function templatePieces(example: LaidOut, { template, system }: TemplateOptions)
 }
 
 interface LocatedTurns {
-  readonly turns: readonly Turn[];
+  readonly turns: readonly Message[];
   /** Only the last one is trained on. */
   readonly lastOnly: boolean;
 }
@@ -122,7 +122,7 @@ function renderTurns(
   try {
     return template.renderTurns(messages, { lastOnly });
   } catch (cause) {
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";
     throw new MosError(code, `${placeText(place)}: the chat template refuses this conversation: ${reason}`, {
       cause,
@@ -132,7 +132,7 @@ function renderTurns(
 
 /** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
 const chatmlPieces = (example: LaidOut, options: SystemOption): readonly Piece[] =>
-  turnsOf(example, options).flatMap(({ role, content, isTarget }) => [
+  toTurns(example, options).flatMap(({ role, content, isTarget }) => [
     { text: `<|im_start|>${role}\n`, isTarget: false },
     { text: `${content}<|im_end|>\n`, isTarget },
   ]);
@@ -167,28 +167,31 @@ type OpenInstructOptions = Pick<PromptFormatOptions, "tokenizer" | "maxLength" |
 /** All ids of the text, with the targets that the script sees in the first `maxLength` of them. */
 function openInstruct(example: LaidOut, options: OpenInstructOptions): Labelled {
   return example.kind === "chat"
-    ? openInstructChat(turnsOf(example, { system: options.system }), options)
+    ? openInstructChat(toTurns(example, { system: options.system }), options)
     : openInstructCompletion(example, options.tokenizer);
 }
 
-function openInstructChat(turns: readonly Turn[], { tokenizer, maxLength }: OpenInstructOptions): Labelled {
+function openInstructChat(
+  turns: readonly Message[],
+  { tokenizer, maxLength }: OpenInstructOptions,
+): Labelled {
   const encode = withSpecials(tokenizer);
-  const eos = endOfText(tokenizer);
+  const eos = endOfTextToken(tokenizer);
   const ids = encode(pythonStrip(layOut(turns, eos)));
-  const lengthOf = (text: string): number => Math.min(encode(text).length, maxLength);
+  const countTokens = (text: string): number => Math.min(encode(text).length, maxLength);
   const isTarget = ids.map(() => true);
   for (const [i, turn] of turns.entries()) {
     if (turn.role === "assistant" && turn.isTarget) continue;
-    const from = i === 0 ? 0 : lengthOf(layOut(turns.slice(0, i), eos));
+    const from = i === 0 ? 0 : countTokens(layOut(turns.slice(0, i), eos));
     const answered = turn.role !== "assistant" && turns[i + 1]?.role === "assistant";
-    const to = lengthOf(layOut(turns.slice(0, i + 1), eos) + (answered ? "<|assistant|>\n" : ""));
+    const to = countTokens(layOut(turns.slice(0, i + 1), eos) + (answered ? "<|assistant|>\n" : ""));
     isTarget.fill(false, from, to);
     if (to >= maxLength) break;
   }
   return { ids, isTarget };
 }
 
-const layOut = (turns: readonly Turn[], eos: string): string =>
+const layOut = (turns: readonly Message[], eos: string): string =>
   turns
     .map(({ role, content }) => `<|${role}|>\n${pythonStrip(content)}${role === "assistant" ? eos : ""}\n`)
     .join("");
@@ -203,7 +206,7 @@ function openInstructCompletion(
 ): Labelled {
   const encode = withSpecials(tokenizer);
   const joint = SPACED_END.test(prompt) || SPACED_START.test(continuation) ? "" : " ";
-  const ids = encode(`${prompt}${joint}${continuation}${endOfText(tokenizer)}`);
+  const ids = encode(`${prompt}${joint}${continuation}${endOfTextToken(tokenizer)}`);
   const masked = encode(prompt).length;
   return { ids, isTarget: ids.map((_, i) => i >= masked) };
 }
@@ -214,7 +217,7 @@ const withSpecials =
     tokenizer.encode(text, { addSpecialTokens: true });
 
 /** The text that the tokenizer encodes as the end-of-text token. */
-function endOfText(tokenizer: Tokenizer): string {
+function endOfTextToken(tokenizer: Tokenizer): string {
   const eos = tokenizer.eosTokens[0];
-  return (eos === undefined ? undefined : tokenizer.tokenOf(eos)) ?? "";
+  return (eos === undefined ? undefined : tokenizer.idToToken(eos)) ?? "";
 }

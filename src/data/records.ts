@@ -1,4 +1,4 @@
-// What a data file holds, one example after another, before it is known what the examples mean.
+// Records of a data file, one at a time, before their form is known.
 import { extname } from "node:path";
 import { decodeText, MosError, parseJson } from "#core";
 import { openForReading, readBytes, readJsonLines, readParquetRows } from "#files";
@@ -9,14 +9,14 @@ import type { NumberedRecord, Source } from "./forms.ts";
 export interface Records {
   readonly unit: Source["unit"];
   readonly values: AsyncIterable<NumberedRecord>;
-  /** Whether lists may be texts, as a table of texts has them. */
+  /** Parses lists in texts, as tables of texts have them. */
   readonly isTable?: boolean;
 }
 
-/** How files are called that are read. */
+/** Extensions of readable files. */
 export const DATA_EXTENSIONS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"] as const;
 
-/** Whether a name ends as those of data files do. */
+/** Tests whether a name has the extension of a data file. */
 export const isDataFile = (name: string): boolean =>
   (DATA_EXTENSIONS as readonly string[]).includes(extname(name).toLowerCase());
 
@@ -30,7 +30,7 @@ const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
  *
  * @throws MosError `unsupported` for a packed file; the values throw `bad_data`, `not_found` and `storage` when they are read.
  */
-export async function recordsOf(path: string, columns?: readonly string[]): Promise<Records> {
+export async function readRecords(path: string, columns?: readonly string[]): Promise<Records> {
   switch (extname(path).toLowerCase()) {
     case ".csv":
     case ".tsv":
@@ -40,7 +40,7 @@ export async function recordsOf(path: string, columns?: readonly string[]): Prom
     case ".json":
       return (await isList(path))
         ? { unit: "example", values: listRecords(path) }
-        : { unit: "line", values: jsonLinesOf(path) }; // which are often called .json, too
+        : { unit: "line", values: readJsonOrLines(path) }; // which are often called .json, too
     case ".gz":
     case ".zip":
     case ".zst":
@@ -60,7 +60,7 @@ async function* listRecords(path: string): AsyncGenerator<NumberedRecord, void> 
 }
 
 /** Lines of a file that is called .json, which may be one object over several lines instead. */
-async function* jsonLinesOf(path: string): AsyncGenerator<NumberedRecord, void> {
+async function* readJsonOrLines(path: string): AsyncGenerator<NumberedRecord, void> {
   let count = 0;
   try {
     for await (const line of readJsonLines(path)) {

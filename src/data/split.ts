@@ -1,6 +1,6 @@
 import { MosError, randomStream } from "#core";
 
-/** How much to hold out: a share of the examples, or a number of them. */
+/** Size of the validation split: a share of the examples, or a number of them. */
 export type HoldOutOptions = { readonly seed: number } & (
   | { readonly fraction: number }
   | { readonly count: number }

@@ -56,7 +56,7 @@ function tokensByBytes(
     for (let done = 0; done < bytes.length; next++) {
       const id = whole[next];
       if (id === undefined) return undefined;
-      const token = tokenizer.bytesOf(id);
+      const token = tokenizer.idToBytes(id);
       // a tokenizer may also change the text, as SentencePiece does with blanks
       if (!token.every((byte, i) => byte === bytes[done + i])) return undefined;
       done += token.length;

@@ -7,10 +7,10 @@ import { basename, dirname, join } from "node:path";
 import type { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isTouched, keepAlive, thisWriter } from "./writer.ts";
+import { hasEnded, isBeating, startHeartbeat, thisWriter } from "./writer.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
-const LARGEST_READ = 1 << 30;
+const MAX_READ_BYTES = 1 << 30;
 
 /** A file's bytes, on the disk or in memory. The owner closes it (`await using`). */
 export interface ByteSource extends AsyncDisposable {
@@ -51,7 +51,7 @@ export async function openForReading(path: string, code: ErrorCode): Promise<Rea
     const handle = await open(path, "r");
     const read = async (target: Uint8Array, position: number): Promise<void> => {
       for (let done = 0; done < target.length; ) {
-        const length = Math.min(target.length - done, LARGEST_READ);
+        const length = Math.min(target.length - done, MAX_READ_BYTES);
         const { bytesRead } = await handle
           .read(target, done, length, position + done)
           .catch((error: unknown) => {
@@ -144,7 +144,7 @@ async function isLeftover(
   [name, , pid, start = "", place = ""]: RegExpExecArray,
 ): Promise<boolean> {
   const path = join(folder, name);
-  return hasEnded({ pid: Number(pid), start, place }) ?? (await isTouched(path)) === false;
+  return hasEnded({ pid: Number(pid), start, place }) ?? (await isBeating(path)) === false;
 }
 
 /**
@@ -198,7 +198,7 @@ export async function openAtomicFile(
   const handle = await open(temporary, "wx+", mode).catch((error: unknown) => {
     throw storageError(error, path);
   });
-  const stopBeat = keepAlive(temporary);
+  const stopBeat = startHeartbeat(temporary);
   let state: "open" | "done" = "open";
   const end = (): void => {
     state = "done";
@@ -220,7 +220,7 @@ export async function openAtomicFile(
   };
   const put = async (bytes: Uint8Array, position: number | null): Promise<void> => {
     for (let done = 0; done < bytes.length; ) {
-      const length = Math.min(bytes.length - done, LARGEST_READ);
+      const length = Math.min(bytes.length - done, MAX_READ_BYTES);
       const at = position === null ? null : position + done;
       done += (await handle.write(bytes, done, length, at)).bytesWritten;
     }

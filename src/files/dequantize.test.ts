@@ -1,21 +1,21 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { blockFormatOf, blockFormats } from "./dequantize.ts";
+import { blockFormats, findBlockFormat } from "./dequantize.ts";
 
 // Made by scripts/make_dequantize_fixture.py with llama.cpp's gguf package.
 const fixture: Record<string, { raw: string; values: string }> = JSON.parse(
   readFileSync(new URL("../../test/fixtures/dequantize.json", import.meta.url), "utf8"),
 );
-const bytesOf = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
+const decodeBase64 = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
 
 test("the fixture covers every readable type", () => {
   expect(Object.keys(fixture).sort()).toEqual(Object.keys(blockFormats).sort());
 });
 
 test.each(Object.keys(blockFormats))("%s gives the reference's numbers, bit for bit", (type) => {
-  const { blockSize, bytes, decode } = blockFormatOf(type)!;
-  const raw = bytesOf(fixture[type]!.raw);
-  const expected = new Float32Array(bytesOf(fixture[type]!.values).buffer);
+  const { blockSize, bytes, decode } = findBlockFormat(type)!;
+  const raw = decodeBase64(fixture[type]!.raw);
+  const expected = new Float32Array(decodeBase64(fixture[type]!.values).buffer);
   expect((raw.length / bytes) * blockSize).toBe(expected.length);
   const target = new Float32Array(expected.length);
   decode(raw, target);
@@ -29,6 +29,6 @@ test.each(Object.keys(blockFormats))("%s gives the reference's numbers, bit for 
 });
 
 test("types that cannot be read are absent", () => {
-  expect(blockFormatOf("IQ2_XXS")).toBeUndefined();
-  expect(blockFormatOf("constructor")).toBeUndefined();
+  expect(findBlockFormat("IQ2_XXS")).toBeUndefined();
+  expect(findBlockFormat("constructor")).toBeUndefined();
 });

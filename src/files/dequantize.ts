@@ -8,7 +8,7 @@ import { decodeBfloat16, decodeFloat16, float16Value } from "./floats.ts";
 /** Decodes whole blocks from `source` into `target`, which holds exactly as many weights. */
 type Decode = (source: Uint8Array, target: Float32Array) => void;
 
-export interface BlockFormat {
+export interface GgufBlockFormat {
   /** Weights in a block. */
   readonly blockSize: number;
   /** Bytes of a block. */
@@ -180,14 +180,14 @@ export const blockFormats = {
   Q4_K: { blockSize: 256, bytes: 144, decode: decodeQ4_K },
   Q5_K: { blockSize: 256, bytes: 176, decode: decodeQ5_K },
   Q6_K: { blockSize: 256, bytes: 210, decode: decodeQ6_K },
-} as const satisfies Readonly<Record<string, BlockFormat>>;
+} as const satisfies Readonly<Record<string, GgufBlockFormat>>;
 
-const formatTable: Readonly<Record<string, BlockFormat>> = blockFormats;
+const formatTable: Readonly<Record<string, GgufBlockFormat>> = blockFormats;
 
 export type StoredType = keyof typeof blockFormats;
 
 export const isStoredType = (type: string): type is StoredType => Object.hasOwn(blockFormats, type);
 
 /** The format of a tensor type, or undefined for one that this version cannot read. */
-export const blockFormatOf = (type: string): BlockFormat | undefined =>
+export const findBlockFormat = (type: string): GgufBlockFormat | undefined =>
   isStoredType(type) ? formatTable[type] : undefined;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runs } from "../../test/runs.ts";
-import { fileNameOf, nameOfFile } from "./file-names.ts";
+import { fromFileName, toFileName } from "./file-names.ts";
 
 /** Microsoft's rules for names, in other words than those of the code. */
 function isAllowedOnWindows(file: string): boolean {
@@ -48,8 +48,8 @@ const anyName = fc.oneof(
 test("a name is got back from its file's, which Windows can have", () => {
   fc.assert(
     fc.property(anyName, (name) => {
-      const file = fileNameOf(name);
-      expect(nameOfFile(file)).toBe(name);
+      const file = toFileName(name);
+      expect(fromFileName(file)).toBe(name);
       expect(isAllowedOnWindows(file)).toBe(true);
     }),
     { numRuns: runs(2000) },
@@ -59,13 +59,13 @@ test("a name is got back from its file's, which Windows can have", () => {
 test("a file that somebody named otherwise has its own name", () => {
   fc.assert(
     fc.property(anyName, (file) => {
-      const name = nameOfFile(file);
-      expect(name === file || fileNameOf(name) === file).toBe(true);
+      const name = fromFileName(file);
+      expect(name === file || toFileName(name) === file).toBe(true);
     }),
     { numRuns: runs(2000) },
   );
   for (const file of ["a:b", "50%", "a%3ab", "a%41", "%FF", "CON", "two words"])
-    expect(nameOfFile(file)).toBe(file);
+    expect(fromFileName(file)).toBe(file);
 });
 
 test.each([
@@ -78,9 +78,9 @@ test.each([
   ["nul .x", "%6Eul .x"],
   ["com10", "com10"],
 ])("%j is %j on the disk", async (name, file) => {
-  expect(fileNameOf(name)).toBe(file);
+  expect(toFileName(name)).toBe(file);
   const folder = await mkdtemp(join(tmpdir(), "mos-file-names-"));
-  await mkdir(join(folder, fileNameOf(name)));
-  expect((await readdir(folder)).map(nameOfFile)).toEqual([name]);
+  await mkdir(join(folder, toFileName(name)));
+  expect((await readdir(folder)).map(fromFileName)).toEqual([name]);
   await rm(folder, { recursive: true });
 });

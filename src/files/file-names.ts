@@ -18,19 +18,19 @@ const encoded = (text: string): string =>
  * looked at.
  *
  * @example
- * fileNameOf("ft:base:acme:support:Ab12Cd34"); // "ft%3Abase%3Aacme%3Asupport%3AAb12Cd34"
- * fileNameOf("con.txt"); // "%63on.txt"
+ * toFileName("ft:base:acme:support:Ab12Cd34"); // "ft%3Abase%3Aacme%3Asupport%3AAb12Cd34"
+ * toFileName("con.txt"); // "%63on.txt"
  */
-export function fileNameOf(name: string): string {
+export function toFileName(name: string): string {
   const allowed = name.replace(FORBIDDEN, encoded).replace(DROPPED_AT_END, encoded);
   return DEVICE.test(allowed) ? encoded(allowed.slice(0, 1)) + allowed.slice(1) : allowed;
 }
 
-/** The name whose `fileNameOf` this is; of a file or folder that somebody named otherwise, its own name. */
-export function nameOfFile(file: string): string {
+/** The name whose `toFileName` this is; of a file or folder that somebody named otherwise, its own name. */
+export function fromFileName(file: string): string {
   try {
     const name = decodeURIComponent(file);
-    return fileNameOf(name) === file ? name : file;
+    return toFileName(name) === file ? name : file;
   } catch {
     return file; // % followed by something else
   }

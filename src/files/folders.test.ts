@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { MosError } from "#core";
-import { expectNoFolder, makeFolder, makeTemporaryFolder } from "./folders.ts";
+import { assertNoFolder, makeFolder, makeTemporaryFolder } from "./folders.ts";
 import { systemCode } from "./system-error.ts";
 
 let folder = "";
@@ -54,10 +54,10 @@ test("a temporary folder has a unique name; the error says where it cannot be ma
 
 test("a folder where a file should be is refused, anything else is not", async () => {
   writeFileSync(at("file"), "");
-  for (const path of ["file", "none", "file/below"]) await expectNoFolder(at(path));
+  for (const path of ["file", "none", "file/below"]) await assertNoFolder(at(path));
   symlinkSync(folder, at("link"));
   for (const path of [".", "link"])
-    await expect(expectNoFolder(at(path))).rejects.toMatchObject({
+    await expect(assertNoFolder(at(path))).rejects.toMatchObject({
       code: "bad_option",
       message: expect.stringMatching(/ is a folder; name a file/),
     });

@@ -22,7 +22,7 @@ import { MosError } from "#core";
 import { partialName, pathExists, removeLeftovers, syncFolder } from "./atomic-files.ts";
 import { lockChanges } from "./lock.ts";
 import { storageError, systemCode } from "./system-error.ts";
-import { keepAlive } from "./writer.ts";
+import { startHeartbeat } from "./writer.ts";
 
 /**
  * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where
@@ -59,7 +59,7 @@ async function makeWithParents(path: string): Promise<string | undefined> {
 }
 
 /** Looks whether files can be made in a folder. @throws MosError "not_found" or "storage". */
-export const expectWritable = (folder: string): Promise<void> =>
+export const assertWritable = (folder: string): Promise<void> =>
   guarded(folder, () => access(folder, constants.W_OK));
 
 /**
@@ -93,7 +93,7 @@ export async function listFolder(path: string): Promise<readonly string[]> {
  *
  * @throws MosError "bad_option".
  */
-export async function expectNoFolder(path: string): Promise<void> {
+export async function assertNoFolder(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined); // anything else that is wrong is reported when the file is written
   if (found?.isDirectory() === true) throw new MosError("bad_option", `${path} is a folder; name a file`);
 }
@@ -150,7 +150,7 @@ export interface AtomicFolder extends AsyncDisposable {
   /** Gives the folder its name, replacing a folder of that name. */
   commit(): Promise<void>;
   /** The same for the holder of `lockChanges` of the folder above, who can still undo it. */
-  replace(): Promise<KeptFolder>;
+  replace(): Promise<SavedFolder>;
   /** An error with the folder's final name in its message, not the temporary one. */
   explain(error: unknown): MosError;
 }
@@ -194,9 +194,9 @@ export async function openAtomicFolder(
   await guarded(async () => {
     await makeFolder(dirname(path));
     await mkdir(temporary, { mode });
-    stopBeat = keepAlive(temporary);
+    stopBeat = startHeartbeat(temporary);
   });
-  const replace = (): Promise<KeptFolder> =>
+  const replace = (): Promise<SavedFolder> =>
     guarded(async () => {
       await syncFolder(temporary);
       const old = await swap(temporary, path);
@@ -216,7 +216,7 @@ export async function openAtomicFolder(
 }
 
 /** Gives a folder the name of another one, which is kept. */
-async function swap(temporary: string, path: string): Promise<KeptFolder> {
+async function swap(temporary: string, path: string): Promise<SavedFolder> {
   const replaced = replacedName(path);
   await settle(path);
   const found = await stat(path).catch(() => undefined);
@@ -278,7 +278,7 @@ export async function writeFolderAtomic(
  * What was at a path before a change that may have to be undone, for the holder of `lockChanges`. Disposal removes it,
  * unless it was put back.
  */
-export interface KeptFolder extends AsyncDisposable {
+export interface SavedFolder extends AsyncDisposable {
   /** Puts it back; where nothing was, removes what is there now. */
   restore(): Promise<void>;
 }
@@ -296,10 +296,10 @@ async function guarded<T>(path: string, work: () => Promise<T>): Promise<T> {
  *
  * @throws MosError "storage" or "not_found".
  */
-export async function takeFolder(path: string): Promise<KeptFolder> {
+export async function saveFolder(path: string): Promise<SavedFolder> {
   const bin = partialName(path);
   await guarded(path, () => rename(path, bin));
-  const stopBeat = keepAlive(bin);
+  const stopBeat = startHeartbeat(bin);
   return {
     restore: () => guarded(path, () => rename(bin, path)),
     [Symbol.asyncDispose]: () => guarded(path, () => removeFolder(bin).finally(stopBeat)),
@@ -307,7 +307,7 @@ export async function takeFolder(path: string): Promise<KeptFolder> {
 }
 
 /** A folder becomes one of hard links, which cost nothing; on a file system without them, files are copied. */
-async function copyOf(path: string, copy: string): Promise<void> {
+async function linkOrCopy(path: string, copy: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return;
   if (found.isDirectory()) {
@@ -326,6 +326,6 @@ async function copyOf(path: string, copy: string): Promise<void> {
 export async function linkEntries(from: string, to: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const [source, target] = [join(from, name), join(to, name)];
-    if (!(await pathExists(target))) await guarded(target, () => copyOf(source, target));
+    if (!(await pathExists(target))) await guarded(target, () => linkOrCopy(source, target));
   }
 }

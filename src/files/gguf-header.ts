@@ -92,11 +92,11 @@ export type GgufValue = string | number | bigint | boolean | readonly GgufValue[
 /** Key → value of a GGUF file's header, in the file's own names ("llama.block_count"). */
 export type GgufMetadata = Readonly<Record<string, GgufValue>>;
 
-const LONGEST_STRING = 1 << 26;
-const LONGEST_KEY = 1 << 16;
+const MAX_STRING_LENGTH = 1 << 26;
+const MAX_KEY_LENGTH = 1 << 16;
 const MAX_ITEMS = 1 << 23;
 const MAX_KEYS = 1 << 16;
-const DEEPEST = 4;
+const MAX_DEPTH = 4;
 
 const STRING = 8;
 const ARRAY = 9;
@@ -135,8 +135,8 @@ interface Item {
 const smallestItem = (type: number): number => SCALARS[type]?.bytes ?? (type === STRING ? 8 : 12);
 
 function readArray(cursor: GgufCursor, { path, key, depth }: Item): readonly GgufValue[] {
-  if (depth >= DEEPEST)
-    throw new MosError("bad_model", `${path}: ${key} holds lists nested more than ${DEEPEST} deep`);
+  if (depth >= MAX_DEPTH)
+    throw new MosError("bad_model", `${path}: ${key} holds lists nested more than ${MAX_DEPTH} deep`);
   const type = cursor.uint32(`the item type of ${key}`);
   const length = cursor.count(`the length of ${key}`, MAX_ITEMS);
   if (length * smallestItem(type) > cursor.remaining)
@@ -152,7 +152,7 @@ function readArray(cursor: GgufCursor, { path, key, depth }: Item): readonly Ggu
 function readValue(cursor: GgufCursor, type: number, item: Item): GgufValue {
   const scalar = SCALARS[type];
   if (scalar) return scalar.read(cursor.take(scalar.bytes, item.key));
-  if (type === STRING) return cursor.string(item.key, LONGEST_STRING);
+  if (type === STRING) return cursor.string(item.key, MAX_STRING_LENGTH);
   if (type === ARRAY) return readArray(cursor, item);
   throw new MosError("bad_model", `${item.path}: ${item.key} has the unknown value type ${type}`);
 }
@@ -166,7 +166,7 @@ export function readGgufMetadata(
     throw new MosError("bad_model", `${path}: the header claims ${count} keys; at most ${MAX_KEYS} are read`);
   const values = new Map<string, GgufValue>();
   for (let i = 0; i < count; i++) {
-    const key = cursor.string(`key ${i + 1} of the header`, LONGEST_KEY);
+    const key = cursor.string(`key ${i + 1} of the header`, MAX_KEY_LENGTH);
     if (key === "__proto__" || values.has(key))
       throw new MosError(
         "bad_model",

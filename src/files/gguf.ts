@@ -2,12 +2,12 @@
 // (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Read by our own checked cursor: every length is compared
 // with the file before use, and a message names the key or tensor that does not fit.
 
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { openForReading, type ReadableFile } from "./atomic-files.ts";
 import {
-  type BlockFormat,
-  blockFormatOf,
   blockFormats,
+  findBlockFormat,
+  type GgufBlockFormat,
   isStoredType,
   type StoredType,
 } from "./dequantize.ts";
@@ -73,8 +73,8 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
 
 const MAGIC = 0x46554747; // "GGUF", read little-endian
 const MAX_TENSORS = 1 << 17;
-const LARGEST_ALIGNMENT = 1 << 20;
-const LONGEST_NAME = 1 << 10;
+const MAX_ALIGNMENT = 1 << 20;
+const MAX_NAME_LENGTH = 1 << 10;
 /** 2⁴⁰ weights: beyond any model, and far from where float64 loses whole numbers. */
 const MAX_WEIGHTS = 2 ** 40;
 const CHUNK = 1 << 22;
@@ -93,37 +93,32 @@ function readCounts(cursor: GgufCursor, path: string): { version: number; tensor
 }
 
 function readTensor(cursor: GgufCursor, path: string): readonly [string, GgufTensor] {
-  const name = cursor.string("a tensor's name", LONGEST_NAME);
+  const name = cursor.string("a tensor's name", MAX_NAME_LENGTH);
   const where = `tensor "${name}"`;
   const rank = cursor.uint32(`the rank of ${where}`);
   if (rank > 4) throw new MosError("bad_model", `${path}: ${where} has ${rank} dimensions; at most 4 exist`);
   const shape: number[] = [];
   for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MAX_WEIGHTS));
-  if (sizeOf(shape) > MAX_WEIGHTS)
+  if (countElements(shape) > MAX_WEIGHTS)
     throw new MosError("bad_model", `${path}: ${where} claims the impossible shape [${shape.join(", ")}]`);
   const type = cursor.uint32(`the type of ${where}`);
   const offset = cursor.count(`the offset of ${where}`, Number.MAX_SAFE_INTEGER);
   return [name, { type: TYPE_NAMES[type] ?? `number ${type}`, shape, offset }];
 }
 
-function alignmentOf(metadata: GgufMetadata, path: string): number {
+function readAlignment(metadata: GgufMetadata, path: string): number {
   const value = metadata["general.alignment"] ?? 32;
-  if (
-    typeof value === "number" &&
-    value >= 1 &&
-    value <= LARGEST_ALIGNMENT &&
-    Number.isInteger(Math.log2(value))
-  )
+  if (typeof value === "number" && value >= 1 && value <= MAX_ALIGNMENT && Number.isInteger(Math.log2(value)))
     return value;
   throw new MosError(
     "bad_model",
-    `${path}: general.alignment is ${String(value)}; it must be a power of two up to ${LARGEST_ALIGNMENT}`,
+    `${path}: general.alignment is ${String(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`,
   );
 }
 
 /** Bytes of a tensor, or 0 for a type that cannot be read (its reading is refused later, by name). */
 function checkedSize(name: string, { type, shape }: GgufTensor, path: string): number {
-  const format = blockFormatOf(type);
+  const format = findBlockFormat(type);
   if (!format) return 0;
   const row = shape.at(-1) ?? 1;
   if (row % format.blockSize !== 0)
@@ -131,7 +126,7 @@ function checkedSize(name: string, { type, shape }: GgufTensor, path: string): n
       "bad_model",
       `${path}: tensor "${name}" has rows of ${row}, but ${type} stores blocks of ${format.blockSize}`,
     );
-  return (sizeOf(shape) / format.blockSize) * format.bytes;
+  return (countElements(shape) / format.blockSize) * format.bytes;
 }
 
 function placeTensors(
@@ -170,11 +165,11 @@ export function readableType(type: string, where: string): StoredType {
 async function dequantizeTensor(
   file: ReadableFile,
   { shape, offset: start, range }: GgufTensor & { readonly range: NumberRange | undefined },
-  format: BlockFormat,
+  format: GgufBlockFormat,
 ): Promise<Float32Array> {
-  const { begin, end } = range ?? { begin: 0, end: sizeOf(shape) };
+  const { begin, end } = range ?? { begin: 0, end: countElements(shape) };
   const offset = start + (begin / format.blockSize) * format.bytes; // rows are whole blocks
-  const result = new Float32Array(Math.min(end, sizeOf(shape)) - begin);
+  const result = new Float32Array(Math.min(end, countElements(shape)) - begin);
   const blocks = result.length / format.blockSize;
   const step = Math.min(blocks, Math.ceil(CHUNK / format.bytes));
   const buffer = new Uint8Array(step * format.bytes);
@@ -203,7 +198,7 @@ export async function openGguf(path: string): Promise<GgufFile> {
     const counts = readCounts(cursor, path);
     const metadata = readGgufMetadata(cursor, { path, count: counts.keys });
     const listed = Array.from({ length: counts.tensors }, () => readTensor(cursor, path));
-    const alignment = alignmentOf(metadata, path);
+    const alignment = readAlignment(metadata, path);
     const dataBegin = Math.ceil(cursor.position / alignment) * alignment;
     const tensors = placeTensors(listed, { file, dataBegin });
     const find = (name: string): GgufTensor => {

@@ -13,12 +13,11 @@ export {
   writeFileAtomic,
 } from "./atomic-files.ts";
 export { blockFormats, type StoredType } from "./dequantize.ts";
-export { fileNameOf, nameOfFile } from "./file-names.ts";
+export { fromFileName, toFileName } from "./file-names.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
 export {
-  expectNoFolder,
-  expectWritable,
-  type KeptFolder,
+  assertNoFolder,
+  assertWritable,
   linkEntries,
   listFolder,
   makeFolder,
@@ -28,7 +27,8 @@ export {
   replacedName,
   replaceFolder,
   restoreFolder,
-  takeFolder,
+  type SavedFolder,
+  saveFolder,
   writeFolderAtomic,
 } from "./folders.ts";
 export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
@@ -44,22 +44,22 @@ export {
   PRIVATE_FOLDER,
 } from "./private.ts";
 export {
-  expectAdapterHeader,
+  assertAdapterHeader,
   type NumberRange,
   openSafetensors,
   type SafetensorsDtype,
   type SafetensorsFile,
 } from "./safetensors.ts";
-export { expectSpace } from "./space.ts";
+export { assertSpace } from "./space.ts";
 export { isDiskFull, storageError, storageProblem, systemCode } from "./system-error.ts";
 export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
 export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
 export {
-  type BlockForm,
-  type Int8RowsForm,
-  LARGEST_ROW_CODE,
-  type Nf4Form,
-  type WeightForm,
+  type BlockFormat,
+  type Int8RowsFormat,
+  MAX_ROW_CODE,
+  type Nf4Format,
+  type WeightFormat,
   type WeightPart,
   weightBytes,
   weightParts,

@@ -75,7 +75,7 @@ function excerptAround(text: string, position: number): string {
 }
 
 /** What V8 says about a text that is not JSON, or undefined for one that is. */
-function flawOf(text: string): string | undefined {
+function findSyntaxError(text: string): string | undefined {
   try {
     JSON.parse(text);
     return undefined;
@@ -85,19 +85,19 @@ function flawOf(text: string): string | undefined {
 }
 
 /** A longer text is not parsed again and again. */
-const LONGEST_SEARCHED = 1 << 18;
+const MAX_SEARCHED_LENGTH = 1 << 18;
 
 /** Where the text stops being JSON. V8 gives no position for an unexpected token, so prefixes are tried. */
 function flawPosition(text: string, flaw: string): number | undefined {
   const told = /at position (\d+)/.exec(flaw)?.[1];
   if (told !== undefined) return Number(told);
-  if (text.length > LONGEST_SEARCHED) return undefined;
+  if (text.length > MAX_SEARCHED_LENGTH) return undefined;
   const isToken = (reason: string | undefined): boolean => reason?.startsWith("Unexpected token") === true;
   if (!isToken(flaw)) return text.length;
   let [sound, broken] = [0, text.length];
   while (broken - sound > 1) {
     const middle = (sound + broken) >> 1;
-    if (isToken(flawOf(text.slice(0, middle)))) broken = middle;
+    if (isToken(findSyntaxError(text.slice(0, middle)))) broken = middle;
     else sound = middle;
   }
   return broken - 1;

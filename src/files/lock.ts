@@ -5,17 +5,17 @@ import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { MosError, steadyNow } from "#core";
+import { MosError, monotonicNow } from "#core";
 import { isDiskFull, storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isTouched, keepAlive, thisWriter } from "./writer.ts";
+import { hasEnded, isBeating, startHeartbeat, thisWriter } from "./writer.ts";
 
 const RUN_LOCK = "running.json";
 const CHANGE = ".changing.json";
 /** Longer than it takes to know that a lock of another machine was left by a crash. */
-const PATIENCE = 45_000;
+const MAX_WAIT = 45_000;
 
 /** Locks that this process holds. */
-const held = new Set<string>();
+const heldLocks = new Set<string>();
 const holderSchema = z.object({
   pid: z.int().positive(),
   host: z.string(),
@@ -29,17 +29,17 @@ const isMine = ({ pid, start, place }: Holder): boolean =>
 
 /** Tests whether the process has ended; undefined if only watching the lock can tell. */
 const isGone = (holder: Holder, path: string): boolean | undefined =>
-  isMine(holder) ? !held.has(path) : hasEnded(holder);
+  isMine(holder) ? !heldLocks.has(path) : hasEnded(holder);
 
 /** Creates a lock's file, unless it exists; atomic among processes. */
 async function make(path: string): Promise<boolean> {
-  if (held.has(path)) return false;
-  held.add(path); // before it can be read
+  if (heldLocks.has(path)) return false;
+  heldLocks.add(path); // before it can be read
   let isMade = false;
   try {
     isMade = await create(path);
   } finally {
-    if (!isMade) held.delete(path);
+    if (!isMade) heldLocks.delete(path);
   }
   return isMade;
 }
@@ -66,11 +66,11 @@ async function create(path: string): Promise<boolean> {
 
 async function remove(path: string): Promise<void> {
   await rm(path, { force: true });
-  held.delete(path);
+  heldLocks.delete(path);
 }
 
 /** Who holds a lock; "unknown" while it is empty, undefined for a file that is no lock of ours. */
-async function holderOf(path: string): Promise<Holder | "unknown" | undefined> {
+async function readHolder(path: string): Promise<Holder | "unknown" | undefined> {
   const text = await readFile(path, "utf8").catch(() => "");
   if (text === "") return "unknown";
   try {
@@ -82,11 +82,11 @@ async function holderOf(path: string): Promise<Holder | "unknown" | undefined> {
 
 /** Tests whether a crashed process left a lock; undefined while that is unknown. */
 async function isStale(path: string): Promise<boolean | undefined> {
-  const holder = await holderOf(path);
+  const holder = await readHolder(path);
   if (holder === undefined) return false;
   const gone = holder === "unknown" ? undefined : isGone(holder, path);
   if (gone !== undefined) return gone;
-  const isAlive = await isTouched(path);
+  const isAlive = await isBeating(path);
   return isAlive === undefined ? undefined : !isAlive;
 }
 
@@ -119,19 +119,19 @@ async function take(
 }
 
 function holding(path: string): AsyncDisposable {
-  const stopBeat = keepAlive(path);
+  const stopBeat = startHeartbeat(path);
   return {
     async [Symbol.asyncDispose]() {
       stopBeat();
       // another process may have taken it over, if this one was suspended
-      const holder = await holderOf(path);
+      const holder = await readHolder(path);
       if (holder === "unknown" || (holder !== undefined && isMine(holder))) await remove(path);
-      else held.delete(path);
+      else heldLocks.delete(path);
     },
   };
 }
 
-function inUse(folder: string, holder: Awaited<ReturnType<typeof holderOf>>): MosError {
+function inUse(folder: string, holder: Awaited<ReturnType<typeof readHolder>>): MosError {
   const by = typeof holder === "object" ? ` by process ${holder.pid} on ${holder.host}` : "";
   return new MosError(
     "bad_option",
@@ -151,7 +151,7 @@ function inUse(folder: string, holder: Awaited<ReturnType<typeof holderOf>>): Mo
 export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   const path = resolve(folder, RUN_LOCK);
   const lock = await take(path, (isHeld) => isHeld);
-  if (lock === undefined) throw inUse(folder, await holderOf(path));
+  if (lock === undefined) throw inUse(folder, await readHolder(path));
   return lock;
 }
 
@@ -162,8 +162,8 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
  * @throws MosError `busy` where others hold it for long, `storage`, `not_found`.
  */
 export async function lockChanges(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
-  const end = steadyNow() + PATIENCE;
-  const lock = await take(resolve(folder, CHANGE), () => signal?.aborted === true || steadyNow() > end);
+  const end = monotonicNow() + MAX_WAIT;
+  const lock = await take(resolve(folder, CHANGE), () => signal?.aborted === true || monotonicNow() > end);
   if (lock === undefined)
     throw new MosError("busy", `${folder}: another process is changing this folder; try again later`);
   return lock;

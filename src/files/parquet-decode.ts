@@ -4,14 +4,14 @@ import * as zlib from "node:zlib";
 import { type Compressors, parquetMetadataAsync, parquetSchema } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 import { parquetReadColumn } from "hyparquet/src/read.js";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { openForReading } from "./atomic-files.ts";
 
 /**
  * Limits of a table's unpacked size by the size of its file: tables of texts have 3 to 30 times that, while one text that
  * is repeated by its number in a dictionary makes gigabytes of a kilobyte.
  */
-const [LEAST_UNPACKED, UNPACKED_FOR_EACH_BYTE] = [1 << 24, 1000];
+const [MIN_UNPACKED_BYTES, UNPACKED_FOR_EACH_BYTE] = [1 << 24, 1000];
 /** A value in memory, whatever it is. */
 const VALUE_BYTES = 8;
 
@@ -69,7 +69,7 @@ export async function* decodeParquetRows(
   };
   const table = await guarded(path, () => openTable(path, file, options));
   const { maximumUnpackedBytes } = options;
-  const plausible = LEAST_UNPACKED + UNPACKED_FOR_EACH_BYTE * opened.size;
+  const plausible = MIN_UNPACKED_BYTES + UNPACKED_FOR_EACH_BYTE * opened.size;
   const unpacked = new Budget(path, Math.min(maximumUnpackedBytes, plausible));
   const texts = new Budget(path, Math.min(maximumUnpackedBytes, plausible));
   let rowStart = 0;
@@ -163,7 +163,7 @@ async function checkPages({ columns }: Group, options: PageOptions): Promise<voi
     if (column === undefined || !table.read.has(column.path_in_schema[0] ?? "")) continue;
     const start = Number(column.dictionary_page_offset || column.data_page_offset);
     const chunk = await table.file.slice(start, start + Number(column.total_compressed_size));
-    for (const page of pagesOf(new DataView(chunk))) {
+    for (const page of readPages(new DataView(chunk))) {
       values += page.values;
       unpacked.take(Math.max(page.bytes, VALUE_BYTES * page.values));
     }
@@ -176,7 +176,7 @@ async function checkPages({ columns }: Group, options: PageOptions): Promise<voi
 }
 
 /** What each page says of itself. Throws where one says what cannot be. */
-function* pagesOf(view: DataView): Generator<{ readonly values: number; readonly bytes: number }, void> {
+function* readPages(view: DataView): Generator<{ readonly values: number; readonly bytes: number }, void> {
   for (const reader = { view, offset: 0 }; reader.offset < view.byteLength - 1; ) {
     const header = parquetHeader(reader);
     const { compressed_page_size: packed, uncompressed_page_size: bytes } = header;
@@ -210,7 +210,7 @@ async function guarded<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (cause) {
     if (cause instanceof MosError) throw cause;
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     throw new MosError("bad_data", `${path}: this is not a Parquet file that can be read (${reason})`, {
       cause,
     });

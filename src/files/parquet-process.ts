@@ -1,7 +1,7 @@
 // The process that decodes one Parquet file and sends its rows, a batch each time that it is asked. parquet.ts is the other side.
 import { Worker } from "node:worker_threads";
-import { MosError, reasonOf } from "#core";
-import type { DecodeLimits, DecodeOrder, DecodeReply } from "./parquet.ts";
+import { errorText, MosError } from "#core";
+import type { DecodeLimits, DecodeReply, DecodeRequest } from "./parquet.ts";
 import { charactersIn, decodeParquetRows, type ParquetRow } from "./parquet-decode.ts";
 
 /** A batch is sent when it has so many rows or characters. */
@@ -30,7 +30,7 @@ function watch(limits: DecodeLimits): () => void {
   return () => void Atomics.add(sent, 0, 1);
 }
 
-async function* batches({ path, options }: DecodeOrder): AsyncGenerator<readonly ParquetRow[], void> {
+async function* batches({ path, options }: DecodeRequest): AsyncGenerator<readonly ParquetRow[], void> {
   let rows: ParquetRow[] = [];
   let characters = 0;
   for await (const row of decodeParquetRows(path, options)) {
@@ -49,7 +49,7 @@ async function next(decoded: AsyncIterator<readonly ParquetRow[], void>): Promis
     return done ? { type: "end" } : { type: "rows", rows: value ?? [] };
   } catch (error) {
     const code = error instanceof MosError ? error.code : undefined;
-    return { type: "error", code, message: reasonOf(error) };
+    return { type: "error", code, message: errorText(error) };
   }
 }
 
@@ -58,7 +58,7 @@ let progress = (): void => undefined;
 
 process.on("SIGINT", () => undefined); // the parent ends this process
 process.on("disconnect", () => process.exit(1));
-process.on("message", async (message: DecodeOrder | "next") => {
+process.on("message", async (message: DecodeRequest | "next") => {
   if (message !== "next") {
     progress = watch(message.limits);
     decoded = batches(message);

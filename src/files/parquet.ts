@@ -14,7 +14,7 @@ export interface DecodeLimits {
   readonly seconds: number;
 }
 
-export interface DecodeOrder {
+export interface DecodeRequest {
   readonly path: string;
   readonly options: ReadParquetOptions;
   readonly limits: DecodeLimits;
@@ -26,13 +26,13 @@ export type DecodeReply =
   | { readonly type: "end" }
   | { readonly type: "error"; readonly code: ErrorCode | undefined; readonly message: string };
 
-const [LEAST_BYTES, BYTES_FOR_EACH, MOST_BYTES] = [2 ** 30, 256, 2 ** 33];
-const [LEAST_SECONDS, BYTES_A_SECOND, MOST_SECONDS] = [10, 100_000, 600];
+const [MIN_BYTES, BYTES_FOR_EACH, MAX_BYTES] = [2 ** 30, 256, 2 ** 33];
+const [MIN_SECONDS, BYTES_A_SECOND, MAX_SECONDS] = [10, 100_000, 600];
 
 /** Row groups are decoded whole, so that large files need more. */
 const limitsFor = (fileBytes: number): DecodeLimits => ({
-  bytes: Math.min(MOST_BYTES, LEAST_BYTES + BYTES_FOR_EACH * fileBytes),
-  seconds: Math.min(MOST_SECONDS, LEAST_SECONDS + Math.ceil(fileBytes / BYTES_A_SECOND)),
+  bytes: Math.min(MAX_BYTES, MIN_BYTES + BYTES_FOR_EACH * fileBytes),
+  seconds: Math.min(MAX_SECONDS, MIN_SECONDS + Math.ceil(fileBytes / BYTES_A_SECOND)),
 });
 
 const ENTRY = moduleBeside(import.meta.url, "parquet-process");
@@ -74,7 +74,7 @@ export async function* readParquetRows(
 }
 
 /** Its answer, or undefined where the process ends. */
-function ask(child: ChildProcess, message: DecodeOrder | "next"): Promise<DecodeReply | undefined> {
+function ask(child: ChildProcess, message: DecodeRequest | "next"): Promise<DecodeReply | undefined> {
   return new Promise((resolve, reject) => {
     const settle = (over: () => void): void => {
       child.off("message", onReply).off("exit", onEnd).off("error", onError);

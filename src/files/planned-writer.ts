@@ -15,7 +15,7 @@ export interface PlannedWriterOptions<Tensor, Data> {
   readonly tensors: readonly Tensor[];
   /** Unit of the length of a part. */
   readonly unit: "bytes" | "numbers";
-  readonly sizeOf: (tensor: Tensor) => number;
+  readonly byteLength: (tensor: Tensor) => number;
   readonly put: (file: AtomicFile, data: Data, tensor: Tensor) => Promise<void>;
   /** Runs after each complete tensor. */
   readonly end?: (file: AtomicFile, tensor: Tensor) => Promise<void>;
@@ -30,7 +30,7 @@ export async function openPlannedWriter<
   Tensor extends { readonly name: string },
   Data extends { readonly length: number },
 >(path: string, options: PlannedWriterOptions<Tensor, Data>): Promise<PlannedWriter<Data>> {
-  const { header, tensors, unit, sizeOf, put, end } = options;
+  const { header, tensors, unit, byteLength, put, end } = options;
   const file = await openAtomicFile(path);
   let done = 0;
   let filled = 0;
@@ -48,7 +48,7 @@ export async function openPlannedWriter<
           "bad_config",
           `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
         );
-      const size = sizeOf(next);
+      const size = byteLength(next);
       filled += data.length;
       if (filled > size)
         throw new MosError("bad_config", `tensor "${name}" has ${size} ${unit}, and ${filled} were given`);

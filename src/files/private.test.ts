@@ -10,15 +10,15 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o7777).toString(8);
+const fileMode = async (path: string): Promise<string> => ((await stat(path)).mode & 0o7777).toString(8);
 
 test.skipIf(process.platform === "win32")("a private folder is its owner's, made or found", async () => {
   const path = join(folder, "a", "b");
   await makePrivateFolder(path);
-  expect(await modeOf(path)).toBe("700");
+  expect(await fileMode(path)).toBe("700");
   await chmod(path, 0o777);
   await makePrivateFolder(path);
-  expect(await modeOf(path)).toBe("700");
+  expect(await fileMode(path)).toBe("700");
   await writeFile(join(folder, "file"), "");
   await expect(makePrivateFolder(join(folder, "file"))).rejects.toMatchObject({ code: "storage" });
 });
@@ -31,7 +31,7 @@ test.skipIf(process.platform === "win32")("a folder with other things in it is l
   for (const path of [own, home]) await chmod(path, 0o755);
   await chmod(sticky, 0o1777);
   for (const path of [own, home, sticky]) await makeNamedFolder(path, ["objects"]);
-  expect([await modeOf(own), await modeOf(home), await modeOf(sticky)]).toEqual(["700", "755", "1777"]);
+  expect([await fileMode(own), await fileMode(home), await fileMode(sticky)]).toEqual(["700", "755", "1777"]);
 });
 
 test.skipIf(process.platform === "win32")(
@@ -45,10 +45,10 @@ test.skipIf(process.platform === "win32")(
     }
     await symlink(outside, join(tree, "link"));
     await makePrivateTree(tree);
-    expect([await modeOf(join(tree, "deep")), await modeOf(join(tree, "deep", "file"))]).toEqual([
+    expect([await fileMode(join(tree, "deep")), await fileMode(join(tree, "deep", "file"))]).toEqual([
       "700",
       "600",
     ]);
-    expect(await modeOf(outside)).toBe("666");
+    expect(await fileMode(outside)).toBe("666");
   },
 );

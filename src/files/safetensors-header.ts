@@ -12,8 +12,8 @@ export const MODEL_LIMITS: HeaderLimits = { bytes: 100_000_000, tensors: 100_000
 /** LoRA on a model of 126 layers has 1,764 tensors. So short a header is parsed in a few milliseconds. */
 export const ADAPTER_LIMITS: HeaderLimits = { bytes: 500_000, tensors: 2_500 };
 
-const MOST_METADATA = 1000;
-const MOST_DIMENSIONS = 16;
+const MAX_METADATA_ENTRIES = 1000;
+const MAX_DIMENSIONS = 16;
 /** dtype, shape, data_offsets */
 const FIELDS = 3;
 
@@ -24,7 +24,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [byte("["), byte("]")
 const METADATA = new TextEncoder().encode('"__metadata__"');
 
 /** The place of the quote that ends the text that begins at `begin`. */
-function endOfText(bytes: Uint8Array, begin: number): number {
+function findClosingQuote(bytes: Uint8Array, begin: number): number {
   let i = begin + 1;
   for (; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
   return i;
@@ -43,7 +43,7 @@ interface Level {
  *
  * @throws MosError `code`
  */
-export function expectFlatHeader(
+export function assertFlatHeader(
   bytes: Uint8Array,
   { tensors }: HeaderLimits,
   { code, where }: { readonly code: ErrorCode; readonly where: string },
@@ -53,7 +53,7 @@ export function expectFlatHeader(
     { what: "values", most: 1, count: 1 },
     { what: "tensors", most: tensors + 1, count: 0 },
     { what: "fields", most: FIELDS, count: 0 },
-    { what: "dimensions", most: MOST_DIMENSIONS, count: 0 },
+    { what: "dimensions", most: MAX_DIMENSIONS, count: 0 },
   ];
   const deepest = levels.length - 1;
   let depth = 0;
@@ -65,7 +65,7 @@ export function expectFlatHeader(
     if (level === undefined || isList !== (depth === deepest))
       throw refuse("an object is expected that holds dtype, shape and data_offsets of each tensor");
     level.count = 1;
-    if (depth === 2) level.most = isMetadata ? MOST_METADATA : FIELDS;
+    if (depth === 2) level.most = isMetadata ? MAX_METADATA_ENTRIES : FIELDS;
   };
   const next = (): void => {
     const level = levels[depth] as Level;
@@ -81,7 +81,7 @@ export function expectFlatHeader(
   for (let i = 0; i < bytes.length; i++) {
     if (bytes[i] !== QUOTE) see(bytes[i] as number);
     else {
-      const end = endOfText(bytes, i);
+      const end = findClosingQuote(bytes, i);
       if (depth === 1) isMetadata = Buffer.compare(bytes.subarray(i, end + 1), METADATA) === 0;
       i = end;
     }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
 import { type ByteSource, openForReading } from "./atomic-files.ts";
 import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
-import { ADAPTER_LIMITS, expectFlatHeader, type HeaderLimits, MODEL_LIMITS } from "./safetensors-header.ts";
+import { ADAPTER_LIMITS, assertFlatHeader, type HeaderLimits, MODEL_LIMITS } from "./safetensors-header.ts";
 
 /** Bytes per number. Narrower types than a byte exist in newer files; they are refused by name. */
 const WIDTHS = {
@@ -105,7 +105,7 @@ const headerLength = (prefix: Uint8Array): number =>
   Number(new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true));
 
 /** A length beyond the limit is not shown: it is the first bytes of whatever file this is. */
-function expectShort(length: number, limits: HeaderLimits, { code, where }: Place): void {
+function assertHeaderLength(length: number, limits: HeaderLimits, { code, where }: Place): void {
   if (length > limits.bytes)
     throw new MosError(
       code,
@@ -118,8 +118,9 @@ function expectShort(length: number, limits: HeaderLimits, { code, where }: Plac
  *
  * @throws MosError "bad_adapter" where the header is longer than an adapter's may be.
  */
-export function expectAdapterHeader(begin: Uint8Array, where: string): void {
-  if (begin.length >= 8) expectShort(headerLength(begin), ADAPTER_LIMITS, { code: "bad_adapter", where });
+export function assertAdapterHeader(begin: Uint8Array, where: string): void {
+  if (begin.length >= 8)
+    assertHeaderLength(headerLength(begin), ADAPTER_LIMITS, { code: "bad_adapter", where });
 }
 
 async function readHeader(
@@ -139,10 +140,10 @@ async function readHeader(
       code,
       `${path}: the header claims ${shown} bytes, but the file has ${size}; it is cut short or not a safetensors file`,
     );
-  expectShort(length, limits, { code, where: path });
+  assertHeaderLength(length, limits, { code, where: path });
   const bytes = new Uint8Array(length);
   await file.read(bytes, 8);
-  const names = expectFlatHeader(bytes, limits, { code, where: path });
+  const names = assertFlatHeader(bytes, limits, { code, where: path });
   return { names, text: decodeText(bytes, { code, where: `${path}: header` }), dataBegin: 8 + length };
 }
 
@@ -165,7 +166,7 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
 }
 
 /** After so many tensors other work may run: who reads files may be answering requests. */
-const AT_ONCE = 64;
+const BATCH_SIZE = 64;
 
 async function parseEntries(
   entries: Readonly<Record<string, unknown>>,
@@ -174,7 +175,7 @@ async function parseEntries(
   const parsed = new Map<string, SafetensorsEntry>();
   for (const [name, entry] of Object.entries(entries)) {
     parsed.set(name, parseEntry(name, entry, place));
-    if (parsed.size % AT_ONCE === 0) await setImmediate();
+    if (parsed.size % BATCH_SIZE === 0) await setImmediate();
   }
   return parsed;
 }
@@ -223,7 +224,7 @@ async function readHalf(
 }
 
 /** The bytes of a part of a tensor. */
-function partOf(entry: SafetensorsEntry, range: NumberRange | undefined): SafetensorsEntry {
+function sliceEntry(entry: SafetensorsEntry, range: NumberRange | undefined): SafetensorsEntry {
   if (range === undefined) return entry;
   const width = WIDTHS[entry.dtype];
   const place = (index: number): number => Math.min(entry.end, entry.begin + index * width);
@@ -307,7 +308,7 @@ export async function openSafetensors(
       tensors,
       readFloat32: async (name, range) => {
         const [source, entry, where] = find(name);
-        return readFloats(source, partOf(entry, range), where);
+        return readFloats(source, sliceEntry(entry, range), where);
       },
       readInt32: async (name) => readIntegers(...find(name)),
       readInto: async (name, target, begin) => {

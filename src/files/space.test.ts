@@ -1,17 +1,17 @@
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { expectSpace } from "./space.ts";
+import { assertSpace } from "./space.ts";
 
 vi.mock("node:fs/promises", { spy: true });
 type Disk = Awaited<ReturnType<typeof statfs>>;
-const diskOf = (bavail: number, blocks: number): Disk => ({ bavail, blocks, bsize: 1000 }) as Disk;
+const makeDisk = (bavail: number, blocks: number): Disk => ({ bavail, blocks, bsize: 1000 }) as Disk;
 
 const here = import.meta.dirname;
-const take = (bytes: number, folder = here) => expectSpace(folder, { what: "the model", bytes });
+const take = (bytes: number, folder = here) => assertSpace(folder, { what: "the model", bytes });
 
 test("free space is that of the disk of the nearest existing folder", async () => {
-  vi.mocked(statfs).mockResolvedValue(diskOf(2_500, 9_000));
+  vi.mocked(statfs).mockResolvedValue(makeDisk(2_500, 9_000));
   await take(2_500_000, join(here, "none", "below"));
   expect(vi.mocked(statfs)).toHaveBeenLastCalledWith(here);
   const below = join(here, "none");
@@ -22,7 +22,7 @@ test("free space is that of the disk of the nearest existing folder", async () =
 });
 
 test("a file system that reports no size counts as large enough; one that cannot be read is an error", async () => {
-  vi.mocked(statfs).mockResolvedValueOnce(diskOf(0, 0));
+  vi.mocked(statfs).mockResolvedValueOnce(makeDisk(0, 0));
   await take(1e15);
   vi.mocked(statfs).mockRejectedValueOnce(Object.assign(new Error("EACCES"), { code: "EACCES" }));
   await expect(take(1)).rejects.toMatchObject({

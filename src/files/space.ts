@@ -10,14 +10,14 @@ async function existing(path: string): Promise<string> {
 }
 
 /** Some network file systems report no size; they are taken as large enough. */
-async function freeBytesOf(folder: string): Promise<number> {
+async function measureFreeBytes(folder: string): Promise<number> {
   const { bavail, blocks, bsize } = await statfs(folder).catch((error: unknown) => {
     throw storageError(error, folder);
   });
   return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }
 
-export interface ExpectSpaceOptions {
+export interface AssertSpaceOptions {
   /** Name of the data to write, as the start of a sentence: "the merged model". */
   readonly what: string;
   readonly bytes: number;
@@ -30,9 +30,9 @@ export interface ExpectSpaceOptions {
  *
  * @throws MosError "storage".
  */
-export async function expectSpace(
+export async function assertSpace(
   folder: string,
-  { what, bytes, freeBytes = freeBytesOf }: ExpectSpaceOptions,
+  { what, bytes, freeBytes = measureFreeBytes }: AssertSpaceOptions,
 ): Promise<void> {
   const free = await freeBytes(await existing(resolve(folder)));
   if (free >= bytes) return;

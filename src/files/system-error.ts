@@ -1,4 +1,4 @@
-import { type ErrorCode, MosError, reasonOf } from "#core";
+import { type ErrorCode, errorText, MosError } from "#core";
 
 /** The `code` of a failed system call ("ENOENT"), or undefined for any other error. */
 export function systemCode(error: unknown): string | undefined {
@@ -55,6 +55,6 @@ export function storageError(error: unknown, path: string): MosError {
   if (error instanceof MosError) return error;
   const known = EXPLANATIONS[systemCode(error) ?? ""];
   if (known) return new MosError(known[0], `${path}: ${known[1]}`, { cause: error });
-  const reason = reasonOf(error);
+  const reason = errorText(error);
   return new MosError("storage", `${path}: could not be read or written (${reason})`, { cause: error });
 }

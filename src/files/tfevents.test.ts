@@ -30,7 +30,7 @@ function messageIn(record: Uint8Array): Uint8Array {
 }
 
 /** Fields of a message by their numbers. */
-function fieldsOf(message: Uint8Array): readonly (readonly [number, unknown])[] {
+function readFields(message: Uint8Array): readonly (readonly [number, unknown])[] {
   const reader = new BinaryReader(message);
   const fields: (readonly [number, unknown])[] = [];
   while (reader.pos < reader.len) {
@@ -49,30 +49,30 @@ function fieldsOf(message: Uint8Array): readonly (readonly [number, unknown])[] 
 }
 
 test("the records of a file", () => {
-  expect(fieldsOf(messageIn(versionRecord(1.5)))).toEqual([
+  expect(readFields(messageIn(versionRecord(1.5)))).toEqual([
     [1, 1.5],
     [3, ascii("brain.Event:2")],
   ]);
-  const [time, step, session] = fieldsOf(messageIn(restartRecord(2, 7)));
+  const [time, step, session] = readFields(messageIn(restartRecord(2, 7)));
   expect([time, step]).toEqual([
     [1, 2],
     [2, 7],
   ]);
   expect(session?.[0]).toBe(7);
-  expect(fieldsOf(session?.[1] as Uint8Array)).toEqual([[1, 1]]);
+  expect(readFields(session?.[1] as Uint8Array)).toEqual([[1, 1]]);
 });
 
 test("scalars of a step", () => {
   const record = scalarsRecord({ seconds: 3, step: 200 }, { "train/loss": 0.5, "eval/loss": 2 });
-  const [time, step, summary] = fieldsOf(messageIn(record));
+  const [time, step, summary] = readFields(messageIn(record));
   expect([time, step]).toEqual([
     [1, 3],
     [2, 200],
   ]);
   expect(summary?.[0]).toBe(5);
-  const values = fieldsOf(summary?.[1] as Uint8Array).map(([field, value]) => {
+  const values = readFields(summary?.[1] as Uint8Array).map(([field, value]) => {
     expect(field).toBe(1);
-    return fieldsOf(value as Uint8Array);
+    return readFields(value as Uint8Array);
   });
   expect(values).toEqual([
     [

@@ -4,7 +4,7 @@
 // source: raw bytes of the whole blocks of a row · to: index of the next code · block: index of the next scale
 
 import { halfAt, highBits, int8, packedMinimum, packedScale, type StoredType } from "./dequantize.ts";
-import type { BlockForm, PlainForm } from "./weight-form.ts";
+import type { BlockFormat, PlainFormat } from "./weight-form.ts";
 
 /** Destination of a row's codes. */
 export interface RowTarget {
@@ -24,8 +24,8 @@ export type UnpackRow = (source: Uint8Array, target: RowTarget) => void;
 
 /** In-memory format of a type, and its unpacking into blocks. */
 export type StoredFormat =
-  | { readonly form: PlainForm; readonly unpack?: undefined }
-  | { readonly form: BlockForm; readonly unpack: UnpackRow };
+  | { readonly format: PlainFormat; readonly unpack?: undefined }
+  | { readonly format: BlockFormat; readonly unpack: UnpackRow };
 
 const bitsAt = (source: Uint8Array, at: number): number =>
   (source[at] as number) | ((source[at + 1] as number) << 8);
@@ -159,28 +159,28 @@ function unpackQ6_K(source: Uint8Array, { codes, start, scales, block }: RowTarg
   }
 }
 
-const blocks = (bits: 4 | 8, form: Partial<BlockForm> = {}): BlockForm => ({
+const blocks = (bits: 4 | 8, format: Partial<BlockFormat> = {}): BlockFormat => ({
   kind: "blocks",
   bits,
   blockSize: 32,
   zeroPoint: 0,
   scales: "float16",
   offsets: false,
-  ...form,
+  ...format,
 });
 
 const storedFormats: Readonly<Record<StoredType, StoredFormat>> = {
-  F32: { form: { kind: "float32" } },
-  F16: { form: { kind: "float16" } },
-  BF16: { form: { kind: "bfloat16" } },
-  Q4_0: { form: blocks(4, { zeroPoint: 8 }), unpack: unpackQ4_0 },
-  Q4_1: { form: blocks(4, { offsets: true }), unpack: unpackQ4_1 },
-  Q5_0: { form: blocks(8), unpack: unpackQ5_0 },
-  Q5_1: { form: blocks(8, { offsets: true }), unpack: unpackQ5_1 },
-  Q8_0: { form: blocks(8), unpack: unpackQ8_0 },
-  Q4_K: { form: blocks(4, { scales: "float32", offsets: true }), unpack: unpackQ4_K },
-  Q5_K: { form: blocks(8, { scales: "float32", offsets: true }), unpack: unpackQ5_K },
-  Q6_K: { form: blocks(8, { scales: "float32", blockSize: 16 }), unpack: unpackQ6_K },
+  F32: { format: { kind: "float32" } },
+  F16: { format: { kind: "float16" } },
+  BF16: { format: { kind: "bfloat16" } },
+  Q4_0: { format: blocks(4, { zeroPoint: 8 }), unpack: unpackQ4_0 },
+  Q4_1: { format: blocks(4, { offsets: true }), unpack: unpackQ4_1 },
+  Q5_0: { format: blocks(8), unpack: unpackQ5_0 },
+  Q5_1: { format: blocks(8, { offsets: true }), unpack: unpackQ5_1 },
+  Q8_0: { format: blocks(8), unpack: unpackQ8_0 },
+  Q4_K: { format: blocks(4, { scales: "float32", offsets: true }), unpack: unpackQ4_K },
+  Q5_K: { format: blocks(8, { scales: "float32", offsets: true }), unpack: unpackQ5_K },
+  Q6_K: { format: blocks(8, { scales: "float32", blockSize: 16 }), unpack: unpackQ6_K },
 };
 
 /** In-memory format of a readable tensor type. */

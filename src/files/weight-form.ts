@@ -1,8 +1,8 @@
 // Storage formats of base weights, and the tensors that each consists of.
-import { DTYPE_BYTES, type DType, sizeOf } from "#core";
+import { countElements, DTYPE_BYTES, type DType } from "#core";
 
 /** One number for each weight: what files call F32, F16 and BF16. */
-export interface PlainForm {
+export interface PlainFormat {
   readonly kind: "float32" | "float16" | "bfloat16";
 }
 
@@ -10,7 +10,7 @@ export interface PlainForm {
  * Whole numbers with a scale, and perhaps an offset, for each block of a row:
  * weight = scale · (code − zeroPoint) + offset. GGUF's block types are of this form, and so are int8 and int4.
  */
-export interface BlockForm {
+export interface BlockFormat {
   readonly kind: "blocks";
   /** 8: signed codes, one in a byte. 4: codes from 0 to 15; row r has the low half of a byte, row r + ⌈out / 2⌉ the high. */
   readonly bits: 4 | 8;
@@ -24,28 +24,28 @@ export interface BlockForm {
 }
 
 /** 16 levels of a normal distribution, times the largest magnitude of a block (QLoRA, appendix E). */
-export interface Nf4Form {
+export interface Nf4Format {
   readonly kind: "nf4";
   /** 64, or less where that does not divide the width of a row. */
   readonly blockSize: number;
 }
 
-/** The largest code of `Int8RowsForm`. */
-export const LARGEST_ROW_CODE = 63;
+/** The largest code of `Int8RowsFormat`. */
+export const MAX_ROW_CODE = 63;
 
 /**
  * Signed bytes with one scale for each row, which products in int8 read. Codes go to ±63 only: processors without VNNI add
  * two products of a code and an unsigned byte in 16 bits. They are codes of the transformed rows W Q
  * (`hadamardRows`), by which those of the activations are multiplied: W Q ≈ scale · code.
  */
-export interface Int8RowsForm {
+export interface Int8RowsFormat {
   readonly kind: "int8rows";
   /** True if the transpose of the codes is stored too: faster forward products, for another byte per weight. */
   readonly transposed: boolean;
 }
 
 /** Storage format of a matrix [out, in]; vectors are always float32. */
-export type WeightForm = PlainForm | BlockForm | Nf4Form | Int8RowsForm;
+export type WeightFormat = PlainFormat | BlockFormat | Nf4Format | Int8RowsFormat;
 
 /** The tensors of a stored weight. A plain one has `data` alone. */
 export type WeightPart = "data" | "codes" | "transposed" | "scales" | "offsets";
@@ -58,39 +58,42 @@ export interface PartType {
 }
 
 /** The tensors that a weight [out, in] of this form is stored in. */
-export function weightParts(form: WeightForm, shape: readonly number[]): readonly PartType[] {
+export function weightParts(format: WeightFormat, shape: readonly number[]): readonly PartType[] {
   const [out = 0, width = 0] = shape;
-  switch (form.kind) {
+  switch (format.kind) {
     case "float32":
     case "float16":
-      return [{ part: "data", shape, dtype: form.kind }];
+      return [{ part: "data", shape, dtype: format.kind }];
     case "bfloat16":
       return [{ part: "data", shape, dtype: "uint16" }];
     case "blocks": {
-      const blocks = { shape: [out, width / form.blockSize], dtype: form.scales };
+      const blocks = { shape: [out, width / format.blockSize], dtype: format.scales };
       return [
-        form.bits === 4
+        format.bits === 4
           ? { part: "codes", shape: [Math.ceil(out / 2), width], dtype: "uint8" }
           : { part: "codes", shape, dtype: "int8" },
         { part: "scales", ...blocks },
-        ...(form.offsets ? [{ part: "offsets", ...blocks } as const] : []),
+        ...(format.offsets ? [{ part: "offsets", ...blocks } as const] : []),
       ];
     }
     case "nf4":
       // two codes in a byte, the first in the high half, as MatMulBnb4 reads them
       return [
         { part: "codes", shape: [out, width / 2], dtype: "uint8" },
-        { part: "scales", shape: [out, width / form.blockSize], dtype: "float32" },
+        { part: "scales", shape: [out, width / format.blockSize], dtype: "float32" },
       ];
     case "int8rows":
       return [
         { part: "codes", shape, dtype: "int8" },
-        ...(form.transposed ? [{ part: "transposed", shape: [width, out], dtype: "int8" } as const] : []),
+        ...(format.transposed ? [{ part: "transposed", shape: [width, out], dtype: "int8" } as const] : []),
         { part: "scales", shape: [out], dtype: "float32" },
       ];
   }
 }
 
 /** Bytes of a weight of this form. */
-export const weightBytes = (form: WeightForm, shape: readonly number[]): number =>
-  weightParts(form, shape).reduce((sum, part) => sum + sizeOf(part.shape) * DTYPE_BYTES[part.dtype], 0);
+export const weightBytes = (format: WeightFormat, shape: readonly number[]): number =>
+  weightParts(format, shape).reduce(
+    (sum, part) => sum + countElements(part.shape) * DTYPE_BYTES[part.dtype],
+    0,
+  );

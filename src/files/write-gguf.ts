@@ -1,7 +1,7 @@
 // Writes GGUF version 3, little-endian: counts, metadata, tensor table, then the tensors' bytes in the order of the table,
 // each at a multiple of 32. llama.cpp refuses a table whose offsets leave any other gaps.
 
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { blockFormats } from "./dequantize.ts";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
 import { openPlannedWriter } from "./planned-writer.ts";
@@ -34,7 +34,7 @@ const VERSION = 3;
 /** The alignment of files that do not state another. */
 const ALIGNMENT = 32;
 /** llama.cpp keeps names in 64 bytes with a zero at the end, and tensors of four dimensions. */
-const LONGEST_NAME = 63;
+const MAX_NAME_LENGTH = 63;
 const MAX_DIMENSIONS = 4;
 
 /** A tensor of a file whose bytes come later. */
@@ -68,8 +68,8 @@ const TENSOR_TYPES = {
 const padded = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT;
 
 /** Bytes of a tensor. */
-const bytesOfTensor = ({ type, shape }: PlannedGgufTensor): number =>
-  (sizeOf(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+const tensorBytes = ({ type, shape }: PlannedGgufTensor): number =>
+  (countElements(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
 
 function checkTensor({ name, type, shape }: PlannedGgufTensor): void {
   const refuse = (what: string): never => {
@@ -78,22 +78,23 @@ function checkTensor({ name, type, shape }: PlannedGgufTensor): void {
   const { blockSize } = blockFormats[type];
   if ((shape.at(-1) ?? 1) % blockSize !== 0) refuse(`has rows that are not whole blocks of ${blockSize}`);
   if (shape.length > MAX_DIMENSIONS) refuse(`has more than ${MAX_DIMENSIONS} dimensions`);
-  if (new TextEncoder().encode(name).length > LONGEST_NAME)
-    refuse(`has a name of more than ${LONGEST_NAME} bytes`);
+  if (new TextEncoder().encode(name).length > MAX_NAME_LENGTH)
+    refuse(`has a name of more than ${MAX_NAME_LENGTH} bytes`);
 }
 
-function bytesOf(size: number, fill: (view: DataView) => void): Uint8Array {
+function fillBytes(size: number, fill: (view: DataView) => void): Uint8Array {
   const bytes = new Uint8Array(size);
   fill(new DataView(bytes.buffer));
   return bytes;
 }
 
-const uint32 = (value: number): Uint8Array => bytesOf(4, (view) => view.setUint32(0, value, true));
-const uint64 = (value: number): Uint8Array => bytesOf(8, (view) => view.setBigUint64(0, BigInt(value), true));
-const float32 = (value: number): Uint8Array => bytesOf(4, (view) => view.setFloat32(0, value, true));
+const uint32 = (value: number): Uint8Array => fillBytes(4, (view) => view.setUint32(0, value, true));
+const uint64 = (value: number): Uint8Array =>
+  fillBytes(8, (view) => view.setBigUint64(0, BigInt(value), true));
+const float32 = (value: number): Uint8Array => fillBytes(4, (view) => view.setFloat32(0, value, true));
 
 const ints = (values: readonly number[]): Uint8Array =>
-  bytesOf(4 * values.length, (view) => {
+  fillBytes(4 * values.length, (view) => {
     for (const [i, value] of values.entries()) view.setInt32(4 * i, value, true);
   });
 
@@ -132,7 +133,7 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
     const sizes = [...tensor.shape].reverse(); // GGUF lists the fastest dimension first
     parts.push(...text(tensor.name), uint32(sizes.length), ...sizes.map(uint64));
     parts.push(uint32(TENSOR_TYPES[tensor.type]), uint64(offset));
-    offset += padded(bytesOfTensor(tensor));
+    offset += padded(tensorBytes(tensor));
   }
   const header = new Uint8Array(padded(parts.reduce((sum, part) => sum + part.length, 0)));
   let position = 0;
@@ -171,17 +172,17 @@ export async function openGgufWriter(
     header: buildHeader(metadata, tensors),
     tensors,
     unit: "bytes",
-    sizeOf: bytesOfTensor,
+    byteLength: tensorBytes,
     put: (file, bytes: Uint8Array) => file.write(bytes),
     end: (file, tensor) => {
-      const size = bytesOfTensor(tensor);
+      const size = tensorBytes(tensor);
       return file.write(new Uint8Array(padded(size) - size));
     },
   });
 }
 
 function checkNumbers(name: string, { shape, data }: WritableGgufTensor): void {
-  const count = sizeOf(shape);
+  const count = countElements(shape);
   if (count !== data.length)
     throw new MosError(
       "bad_config",

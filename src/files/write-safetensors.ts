@@ -1,4 +1,4 @@
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
 import { openPlannedWriter } from "./planned-writer.ts";
 import type { SafetensorsDtype } from "./safetensors.ts";
@@ -15,7 +15,8 @@ export type WritableTensor =
 /** A tensor that is going to be written: all but its numbers. */
 export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly name: string };
 
-const widthOf = (dtype: WritableTensor["dtype"]): number => (dtype === "F32" || dtype === "I32" ? 4 : 2);
+const bytesPerElement = (dtype: WritableTensor["dtype"]): number =>
+  dtype === "F32" || dtype === "I32" ? 4 : 2;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /** A tensor of any type, and how many bytes it takes. */
@@ -73,18 +74,21 @@ export async function openSafetensorsWriter(
 ): Promise<SafetensorsWriter> {
   return openPlannedWriter(path, {
     header: safetensorsHeader(
-      tensors.map((tensor) => ({ ...tensor, bytes: sizeOf(tensor.shape) * widthOf(tensor.dtype) })),
+      tensors.map((tensor) => ({
+        ...tensor,
+        bytes: countElements(tensor.shape) * bytesPerElement(tensor.dtype),
+      })),
       { metadata },
     ),
     tensors,
     unit: "numbers",
-    sizeOf: ({ shape }) => sizeOf(shape),
+    byteLength: ({ shape }) => countElements(shape),
     put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),
   });
 }
 
 function checkTensor({ name, shape }: PlannedTensor, data: Float32Array | Int32Array): void {
-  const count = sizeOf(shape);
+  const count = countElements(shape);
   if (count !== data.length)
     throw new MosError(
       "bad_config",
@@ -109,7 +113,9 @@ export async function writeSafetensors(
 ): Promise<void> {
   const entries = Object.entries(tensors).map(([name, tensor]) => ({ ...tensor, name }));
   for (const tensor of entries) checkTensor(tensor, tensor.data);
-  const ordered = entries.sort((a, b) => widthOf(b.dtype) - widthOf(a.dtype) || compare(a.name, b.name));
+  const ordered = entries.sort(
+    (a, b) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype) || compare(a.name, b.name),
+  );
   await using file = await openSafetensorsWriter(path, ordered, metadata);
   for (const { name, data } of ordered) await file.write(name, data);
   await file.commit();

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
 import { stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
-import { steadyNow } from "#core";
+import { monotonicNow } from "#core";
 import { systemCode } from "./system-error.ts";
 
 /** One run of a process. */
@@ -25,20 +25,24 @@ function attempt<T>(read: () => T): T | undefined {
 }
 
 /** In clock ticks since the machine was booted; undefined where the system does not tell. */
-const startOf = (process: number | "self"): string | undefined =>
+const readStartTime = (process: number | "self"): string | undefined =>
   attempt(() => {
     const text = readFileSync(`/proc/${process}/stat`, "utf8");
     return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];
   });
 
-function placeOf(): string {
+function hashMachine(): string {
   const boot = attempt(() => readFileSync("/proc/sys/kernel/random/boot_id", "utf8"));
   const ids = attempt(() => readlinkSync("/proc/self/ns/pid"));
   const place = boot === undefined || ids === undefined ? hostname() : boot + ids;
   return createHash("sha256").update(place).digest("hex").slice(0, 8);
 }
 
-export const thisWriter: Writer = { pid: process.pid, start: startOf("self") ?? "0", place: placeOf() };
+export const thisWriter: Writer = {
+  pid: process.pid,
+  start: readStartTime("self") ?? "0",
+  place: hashMachine(),
+};
 
 /** Whether `/proc` shows the processes by the ids that they have here. */
 const seesProcesses = attempt(() => readlinkSync("/proc/self")) === String(process.pid);
@@ -57,15 +61,15 @@ export function hasEnded({ pid, start, place }: Writer): boolean | undefined {
   if (place !== thisWriter.place) return undefined;
   if (pid === process.pid) return start !== thisWriter.start;
   if (!isRunning(pid)) return true;
-  const found = seesProcesses ? startOf(pid) : undefined;
+  const found = seesProcesses ? readStartTime(pid) : undefined;
   return found !== undefined && found !== start;
 }
 
-const BEAT = 5_000;
+const HEARTBEAT_INTERVAL = 5_000;
 /** A running process does not miss so many beats. */
-const SILENCE = 30_000;
+const HEARTBEAT_TIMEOUT = 30_000;
 
-const beating = new Set<string>();
+const heartbeats = new Set<string>();
 let timer: NodeJS.Timeout | undefined;
 
 async function touch(path: string): Promise<void> {
@@ -74,12 +78,12 @@ async function touch(path: string): Promise<void> {
 }
 
 /** Touches a file or folder now and then, which shows processes elsewhere that this one runs. Returns what ends it. */
-export function keepAlive(path: string): () => void {
-  beating.add(path);
-  timer ??= setInterval(() => void Promise.all([...beating].map(touch)), BEAT).unref();
+export function startHeartbeat(path: string): () => void {
+  heartbeats.add(path);
+  timer ??= setInterval(() => void Promise.all([...heartbeats].map(touch)), HEARTBEAT_INTERVAL).unref();
   return () => {
-    beating.delete(path);
-    if (beating.size > 0) return;
+    heartbeats.delete(path);
+    if (heartbeats.size > 0) return;
     clearInterval(timer);
     timer = undefined;
   };
@@ -92,14 +96,14 @@ const seen = new Map<string, { readonly changed: number; readonly at: number }>(
  * Whether the writer of a path touches it still; undefined as long as it has not been watched for long enough. Only
  * changes of its time count, not the time itself, since clocks of machines differ.
  */
-export async function isTouched(path: string, now: number = steadyNow()): Promise<boolean | undefined> {
+export async function isBeating(path: string, now: number = monotonicNow()): Promise<boolean | undefined> {
   const changed = (await stat(path).catch(() => undefined))?.mtimeMs;
   const before = seen.get(path);
   if (changed === undefined) {
     seen.delete(path);
     return undefined;
   }
-  if (before?.changed === changed) return now - before.at > SILENCE ? false : undefined;
+  if (before?.changed === changed) return now - before.at > HEARTBEAT_TIMEOUT ? false : undefined;
   seen.set(path, { changed, at: now });
   return before === undefined ? undefined : true;
 }

@@ -1,7 +1,7 @@
 // An interpreter of graphs in TypeScript, for work so small that compiling a program for ONNX Runtime would dominate. It
 // has the ops that adapters' factors are made of, on float32, with the same rounding as the runtime.
-import { MosError, type Shape, sizeOf } from "#core";
-import { type Node, nodesOf, showShape, type TensorData, type Value } from "./value.ts";
+import { countElements, MosError, type Shape } from "#core";
+import { type Node, showShape, sortNodes, type TensorData, type Value } from "./value.ts";
 
 /** A tensor of known shape in memory, in row-major order. */
 export interface HostArray {
@@ -12,7 +12,7 @@ export interface HostArray {
 /** The outputs of a node, computed from its inputs. */
 type HostOp = (inputs: readonly HostArray[], node: Node) => readonly TensorData[];
 
-const knownShape = (shape: Shape): readonly number[] => shape.map((dim) => sizeOf([dim]));
+const knownShape = (shape: Shape): readonly number[] => shape.map((dim) => countElements([dim]));
 const unsupported = (what: string): MosError =>
   new MosError("unsupported", `${what} cannot be computed on the host; compile a program for it`);
 
@@ -22,7 +22,7 @@ function operand(inputs: readonly HostArray[], index: number, op: string): HostA
   return found;
 }
 
-function floatsOf({ data }: HostArray, op: string): Float32Array {
+function requireFloats({ data }: HostArray, op: string): Float32Array {
   if (data instanceof Float32Array) return data;
   throw unsupported(`${op} of whole numbers`);
 }
@@ -30,18 +30,18 @@ function floatsOf({ data }: HostArray, op: string): Float32Array {
 const wholeNumber = (inputs: readonly HostArray[], index: number): number =>
   operand(inputs, index, "Slice").data[0] ?? 0;
 
-const axisOf = ({ attributes }: Node): number =>
+const readAxis = ({ attributes }: Node): number =>
   typeof attributes["axis"] === "number" ? attributes["axis"] : 0;
 
 /** An axis in memory: `outer` blocks, each `size` steps of `inner` numbers. */
-function blocksOf(
+function splitAxis(
   shape: readonly number[],
   axis: number,
 ): { readonly outer: number; readonly size: number; readonly inner: number } {
   return {
-    outer: sizeOf(shape.slice(0, axis)),
+    outer: countElements(shape.slice(0, axis)),
     size: shape[axis] ?? 1,
-    inner: sizeOf(shape.slice(axis + 1)),
+    inner: countElements(shape.slice(axis + 1)),
   };
 }
 
@@ -52,9 +52,9 @@ interface AxisRange {
 }
 
 /** `length` steps of an axis beginning at `from`: a view where they are contiguous, a copy elsewhere. */
-function partOf(x: HostArray, op: string, { axis, from, length }: AxisRange): Float32Array {
-  const data = floatsOf(x, op);
-  const { outer, size, inner } = blocksOf(x.shape, axis);
+function sliceAxis(x: HostArray, op: string, { axis, from, length }: AxisRange): Float32Array {
+  const data = requireFloats(x, op);
+  const { outer, size, inner } = splitAxis(x.shape, axis);
   const width = length * inner;
   if (outer === 1) return data.subarray(from * inner, from * inner + width);
   const result = new Float32Array(outer * width);
@@ -68,9 +68,9 @@ function partOf(x: HostArray, op: string, { axis, from, length }: AxisRange): Fl
 function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
   const table = operand(inputs, 0, "Gather");
   const { data: indices } = operand(inputs, 1, "Gather");
-  if (axisOf(node) !== 0) throw unsupported("Gather along another axis than the first");
-  const data = floatsOf(table, "Gather");
-  const { inner: width } = blocksOf(table.shape, 0);
+  if (readAxis(node) !== 0) throw unsupported("Gather along another axis than the first");
+  const data = requireFloats(table, "Gather");
+  const { inner: width } = splitAxis(table.shape, 0);
   const result = new Float32Array(indices.length * width);
   for (let i = 0; i < indices.length; i++) {
     const begin = (indices[i] ?? 0) * width;
@@ -81,26 +81,26 @@ function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[]
 
 function split(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
   const x = operand(inputs, 0, "Split");
-  const axis = axisOf(node);
+  const axis = readAxis(node);
   let from = 0;
   return node.outputs.map(({ shape }) => {
-    const length = sizeOf([shape[axis] ?? 1]);
+    const length = countElements([shape[axis] ?? 1]);
     from += length;
-    return partOf(x, "Split", { axis, from: from - length, length });
+    return sliceAxis(x, "Split", { axis, from: from - length, length });
   });
 }
 
 function slice(inputs: readonly HostArray[]): readonly TensorData[] {
   if (operand(inputs, 1, "Slice").data.length !== 1) throw unsupported("Slice of several axes");
   const [from, to, axis] = [wholeNumber(inputs, 1), wholeNumber(inputs, 2), wholeNumber(inputs, 3)];
-  return [partOf(operand(inputs, 0, "Slice"), "Slice", { axis, from, length: to - from })];
+  return [sliceAxis(operand(inputs, 0, "Slice"), "Slice", { axis, from, length: to - from })];
 }
 
 function concat(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
-  const axis = axisOf(node);
+  const axis = readAxis(node);
   const parts = inputs.map((input) => {
-    const { outer, size, inner } = blocksOf(input.shape, axis);
-    return { data: floatsOf(input, "Concat"), outer, width: size * inner };
+    const { outer, size, inner } = splitAxis(input.shape, axis);
+    return { data: requireFloats(input, "Concat"), outer, width: size * inner };
   });
   const stride = parts.reduce((sum, { width }) => sum + width, 0);
   const outer = parts[0]?.outer ?? 0;
@@ -119,7 +119,7 @@ function transpose(inputs: readonly HostArray[], { attributes }: Node): readonly
   const order = attributes["perm"];
   if (x.shape.length !== 2 || !Array.isArray(order) || order.join() !== "1,0")
     throw unsupported("Transpose of anything but a matrix");
-  const data = floatsOf(x, "Transpose");
+  const data = requireFloats(x, "Transpose");
   const [rows = 0, columns = 0] = x.shape;
   const result = new Float32Array(data.length);
   for (let column = 0; column < columns; column++)
@@ -128,20 +128,20 @@ function transpose(inputs: readonly HostArray[], { attributes }: Node): readonly
 }
 
 /** Strides of an operand taken as a matrix: 0 along an axis that is broadcast. */
-function stridesOf(x: HostArray): {
+function matrixStrides(x: HostArray): {
   readonly data: Float32Array;
   readonly row: number;
   readonly column: number;
 } {
   const [rows = 1, columns = 1] = x.shape.length === 2 ? x.shape : [1, ...x.shape];
-  return { data: floatsOf(x, "Mul"), row: rows === 1 ? 0 : columns, column: columns === 1 ? 0 : 1 };
+  return { data: requireFloats(x, "Mul"), row: rows === 1 ? 0 : columns, column: columns === 1 ? 0 : 1 };
 }
 
 function mul(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
   const shape = knownShape(node.outputs[0]?.shape ?? []);
   if (shape.length > 2) throw unsupported(`Mul of shape ${showShape(shape)}`);
   const [rows = 1, columns = 1] = shape.length === 2 ? shape : [1, ...shape];
-  const [a, b] = [stridesOf(operand(inputs, 0, "Mul")), stridesOf(operand(inputs, 1, "Mul"))];
+  const [a, b] = [matrixStrides(operand(inputs, 0, "Mul")), matrixStrides(operand(inputs, 1, "Mul"))];
   const result = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++)
@@ -172,7 +172,7 @@ class HostEvaluation {
     this.#feeds = feeds;
   }
 
-  valueOf({ source, shape }: Value): HostArray {
+  evaluate({ source, shape }: Value): HostArray {
     if (source.kind === "constant") return { shape: knownShape(shape), data: source.data };
     if (source.kind === "file") throw unsupported("a constant in a file");
     const found =
@@ -189,7 +189,7 @@ class HostEvaluation {
     const { op, domain, attributes, outputs } = node;
     const run = domain === "" ? OPS.get(op) : undefined;
     if (run === undefined) throw unsupported(`the op ${op}`);
-    const inputs = node.inputs.flatMap((input) => (input === undefined ? [] : [this.valueOf(input)]));
+    const inputs = node.inputs.flatMap((input) => (input === undefined ? [] : [this.evaluate(input)]));
     const key = `${op} ${JSON.stringify([attributes, outputs, inputs.map((input) => this.#identify(input))])}`;
     const found =
       this.#known.get(key) ??
@@ -219,6 +219,6 @@ export function evaluateOnHost(
 ): ReadonlyMap<string, HostArray> {
   const evaluation = new HostEvaluation(feeds);
   const named = Object.entries(outputs);
-  for (const node of nodesOf(named.map(([, value]) => value))) evaluation.compute(node);
-  return new Map(named.map(([name, value]) => [name, evaluation.valueOf(value)]));
+  for (const node of sortNodes(named.map(([, value]) => value))) evaluation.compute(node);
+  return new Map(named.map(([name, value]) => [name, evaluation.evaluate(value)]));
 }

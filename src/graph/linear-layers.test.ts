@@ -5,11 +5,13 @@ import { leaf } from "./value.ts";
 describe("a linear layer", () => {
   const x = leaf("x", ["n", 4]);
   const weight = leaf("w", [6, 4]);
-  const site = { layer: 0, linear: "q_proj" } as const;
+  const target = { layer: 0, linear: "q_proj" } as const;
   test("takes [n, in] to [n, out], with its bias or without", () => {
-    expect(plainLinear(x, site, { weight, bias: undefined }).shape).toEqual(["n", 6]);
-    expect(plainLinear(x, site, { weight, bias: leaf("b", [6]) }).shape).toEqual(["n", 6]);
-    expect(() => plainLinear(x, site, { weight, bias: leaf("b", [4]) })).toThrowError(/do not fit together/);
+    expect(plainLinear(x, target, { weight, bias: undefined }).shape).toEqual(["n", 6]);
+    expect(plainLinear(x, target, { weight, bias: leaf("b", [6]) }).shape).toEqual(["n", 6]);
+    expect(() => plainLinear(x, target, { weight, bias: leaf("b", [4]) })).toThrowError(
+      /do not fit together/,
+    );
   });
 
   test("without a bias adds nothing", () => {

@@ -16,13 +16,13 @@ export const LINEAR_NAMES = [
 export type LinearName = (typeof LINEAR_NAMES)[number];
 
 /** One linear layer of one decoder layer: the place where an adapter enters. */
-export interface Site {
+export interface TargetModule {
   readonly layer: number;
   readonly linear: LinearName;
 }
 
 /** A site as a key: `${layer}.${linear}`. */
-export const siteKey = ({ layer, linear }: Site): string => `${layer}.${linear}`;
+export const moduleKey = ({ layer, linear }: TargetModule): string => `${layer}.${linear}`;
 
 const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
   q_proj: "self_attn",
@@ -35,7 +35,7 @@ const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
 };
 
 /** Where a Hugging Face Llama keeps a site: `model.layers.0.self_attn.q_proj`. */
-export const modulePath = ({ layer, linear }: Site): string =>
+export const modulePath = ({ layer, linear }: TargetModule): string =>
   `model.layers.${layer}.${BLOCKS[linear]}.${linear}`;
 
 /** Linear layers that read the same input, so that one product can serve all of a group. */
@@ -49,16 +49,16 @@ export type GroupName = keyof typeof GROUPS;
 export const GROUP_NAMES: readonly GroupName[] = ["qkv", "o", "gateUp", "down"];
 
 /** One group of one decoder layer. */
-export interface GroupSite {
+export interface LayerGroup {
   readonly layer: number;
   readonly group: GroupName;
 }
 
 /** A group as a key: `${layer}.${group}`. */
-export const groupKey = ({ layer, group }: GroupSite): string => `${layer}.${group}`;
+export const groupKey = ({ layer, group }: LayerGroup): string => `${layer}.${group}`;
 
 /** All groups of a model with this many layers. */
-export const groupSites = (layers: number): readonly GroupSite[] =>
+export const listLayerGroups = (layers: number): readonly LayerGroup[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 
 /** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
@@ -68,7 +68,7 @@ export interface LinearWeights {
 }
 
 /** Computes one linear layer on x [N, in]. A model calls it for every site; adapters come in by replacing it. */
-export type LinearHook = (x: Value, site: Site, weights: LinearWeights) => Value;
+export type LinearHook = (x: Value, target: TargetModule, weights: LinearWeights) => Value;
 
 /** The linear layer as the checkpoint has it: x Wᵀ + b. */
 export const plainLinear: LinearHook = (x, _site, { weight, bias }) => withBias(linear(x, weight), bias);

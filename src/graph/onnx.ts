@@ -6,8 +6,8 @@ import {
   type DType,
   type FileRange,
   type Node,
-  nodesOf,
   type Source,
+  sortNodes,
   type TensorData,
   type Value,
 } from "./value.ts";
@@ -67,7 +67,7 @@ export interface SerializeOptions {
   readonly externalName?: string;
 }
 
-const bytesOf = (data: TensorData, dtype: DType): Uint8Array => {
+const encodeData = (data: TensorData, dtype: DType): Uint8Array => {
   if (dtype === "int64") {
     const wide = BigInt64Array.from(data as Int32Array, BigInt);
     return new Uint8Array(wide.buffer);
@@ -118,13 +118,13 @@ class NamedGraph {
   readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
 
   constructor(outputs: Iterable<Value>) {
-    this.nodes = nodesOf(outputs);
+    this.nodes = sortNodes(outputs);
     this.nodes.forEach((node, i) => {
       this.names.set(node, `${node.op}.${i}`);
     });
   }
 
-  nameOf({ source, shape, dtype }: Value): string {
+  valueName({ source, shape, dtype }: Value): string {
     if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
     if (source.kind === "constant" || source.kind === "file")
       return this.#constantName({ source, shape, dtype });
@@ -177,7 +177,7 @@ export function serialize(
     for (const node of program.nodes) message(graph, 1, (n) => writeNode(n, node, program));
     text(graph, 2, "program");
     for (const [name, value] of Object.entries(outputs))
-      message(graph, 1, (n) => writeIdentity(n, program.nameOf(value), name));
+      message(graph, 1, (n) => writeIdentity(n, program.valueName(value), name));
     const total = program.constants.reduce((bytes, { data }) => bytes + data.byteLength, 0);
     for (const item of program.constants) {
       const outside = total > inlineLimit && item.data.byteLength >= externalAbove;
@@ -207,7 +207,7 @@ export function serialize(
 }
 
 function writeNode(writer: BinaryWriter, node: Node, program: NamedGraph): void {
-  for (const input of node.inputs) text(writer, 1, input === undefined ? "" : program.nameOf(input));
+  for (const input of node.inputs) text(writer, 1, input === undefined ? "" : program.valueName(input));
   const name = program.names.get(node) ?? "";
   node.outputs.forEach((_, i) => {
     text(writer, 2, `${name}.${i}`);
@@ -233,7 +233,7 @@ function writeConstant(
   outside: { readonly external: ExternalData[]; readonly externalName: string } | undefined,
 ): void {
   writeTensorType(writer, name, value);
-  const bytes = bytesOf(data, value.dtype);
+  const bytes = encodeData(data, value.dtype);
   if (outside === undefined) {
     writer.tag(9, WireType.LengthDelimited).bytes(bytes);
     return;

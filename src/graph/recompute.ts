@@ -1,7 +1,7 @@
 // Layer checkpointing. Between two checkpoints the backward pass reads values of the forward pass; here they are computed
 // again from the checkpoint before, when the gradient of the one behind is there, so that the runtime need not keep them.
 import { after } from "./ops/shape.ts";
-import { type Node, nodesOf, type Value } from "./value.ts";
+import { type Node, sortNodes, type Value } from "./value.ts";
 
 /** A value that is kept, and the gradient that arrives there. */
 export interface Passed {
@@ -26,7 +26,7 @@ export function recomputed(
   }: { readonly gradients: readonly Value[]; readonly checkpoints: readonly Passed[] },
 ): readonly Value[] {
   const order = [...checkpoints].reverse();
-  const levels = levelsOf(loss, order);
+  const levels = countCheckpoints(loss, order);
   const kept = new Map<Node, number>(
     order.flatMap(({ value }, i) => (isOutput(value) ? [[value.source.node, i + 1] as const] : [])),
   );
@@ -37,11 +37,11 @@ export function recomputed(
     if (!isOutput(value)) return value;
     const { node, index } = value.source;
     const level = levels.get(node);
-    if (level === undefined) return from(value, changed.get(node) ?? node, index);
+    if (level === undefined) return reproduced(value, changed.get(node) ?? node, index);
     const begins = kept.get(node);
     if (begins !== undefined) return begins < order.length ? resume(begins, value) : value;
     if (level === 0 || level >= order.length) return value;
-    return from(value, copyOf(node), index);
+    return reproduced(value, copyNode(node), index);
   };
   const resume = (level: number, value: Value): Value => {
     const found = resumed.get(level);
@@ -51,7 +51,7 @@ export function recomputed(
     resumed.set(level, made);
     return made;
   };
-  const copyOf = (node: Node): Node => {
+  const copyNode = (node: Node): Node => {
     const found = changed.get(node);
     if (found !== undefined) return found;
     const copy = { ...node, inputs: node.inputs.map((input) => input && replaced(input)) };
@@ -61,24 +61,24 @@ export function recomputed(
   // from the last checkpoint to the first, since copies depend on the gradient of the checkpoint behind them
   const seen = new Set<Node>();
   for (const roots of [...checkpoints.map(({ dy }) => [dy]), gradients])
-    for (const node of nodesOf(roots, seen)) if (!levels.has(node)) copyOf(node);
+    for (const node of sortNodes(roots, seen)) if (!levels.has(node)) copyNode(node);
   return gradients.map(replaced);
 }
 
-const from = (value: Value, node: Node, index: number): Value => ({
+const reproduced = (value: Value, node: Node, index: number): Value => ({
   shape: value.shape,
   dtype: value.dtype,
   source: { kind: "output", node, index },
 });
 
 /** For every node of the forward pass, how many of the checkpoints it depends on; a checkpoint's own node not counting it. */
-function levelsOf(loss: Value, order: readonly Passed[]): ReadonlyMap<Node, number> {
+function countCheckpoints(loss: Value, order: readonly Passed[]): ReadonlyMap<Node, number> {
   const behind = new Map<Node, number>();
   order.forEach(({ value }, i) => {
     if (isOutput(value)) behind.set(value.source.node, i + 1);
   });
   const levels = new Map<Node, number>();
-  for (const node of nodesOf([loss])) {
+  for (const node of sortNodes([loss])) {
     const inputs = node.inputs.map((input) => {
       if (input === undefined || !isOutput(input)) return 0;
       return behind.get(input.source.node) ?? levels.get(input.source.node) ?? 0;

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { type WeightForm, type WeightPart, weightParts } from "#files";
+import { type WeightFormat, type WeightPart, weightParts } from "#files";
 import { dequantise } from "./ops/dequantise.ts";
 import { leaf, type StoredWeight, showShape, type Value, withRematerialisation } from "./value.ts";
 
@@ -14,22 +14,22 @@ export const partName = (name: string, part: WeightPart): string =>
  * @throws MosError `bad_config` where a tensor is missing or is not what `weightParts` says.
  */
 export function storedWeight(
-  form: WeightForm,
+  format: WeightFormat,
   shape: readonly number[],
   parts: StoredWeight["parts"],
 ): Value {
-  const stored: StoredWeight = { form, shape, parts };
-  for (const { part, shape: expected, dtype } of weightParts(form, shape)) {
+  const stored: StoredWeight = { format, shape, parts };
+  for (const { part, shape: expected, dtype } of weightParts(format, shape)) {
     const found = parts[part];
     if (found?.dtype !== dtype || found.shape.join() !== expected.join())
       throw new MosError(
         "bad_config",
-        `a weight ${showShape(shape)} of form ${form.kind} needs ${part} ${showShape(expected)} of ${dtype}${
+        `a weight ${showShape(shape)} of form ${format.kind} needs ${part} ${showShape(expected)} of ${dtype}${
           found === undefined ? "" : `, not ${showShape(found.shape)} of ${found.dtype}`
         }`,
       );
   }
-  if (form.kind === "float32" && parts.data !== undefined) return parts.data;
+  if (format.kind === "float32" && parts.data !== undefined) return parts.data;
   return { ...withRematerialisation(dequantise(stored), (others) => dequantise(stored, others)), stored };
 }
 
@@ -37,11 +37,11 @@ export function storedWeight(
 export function weightLeaf(
   name: string,
   shape: readonly number[],
-  form: WeightForm = { kind: "float32" },
+  format: WeightFormat = { kind: "float32" },
 ): Value {
-  if (form.kind === "float32" || shape.length === 1) return leaf(name, shape);
-  const parts = weightParts(form, shape).map(
+  if (format.kind === "float32" || shape.length === 1) return leaf(name, shape);
+  const parts = weightParts(format, shape).map(
     (type) => [type.part, leaf(partName(name, type.part), type.shape, type.dtype)] as const,
   );
-  return storedWeight(form, shape, Object.fromEntries(parts));
+  return storedWeight(format, shape, Object.fromEntries(parts));
 }

@@ -1,5 +1,5 @@
-import { DTYPE_BYTES, type DType, MosError, type Shape, sizeOf } from "#core";
-import type { WeightForm, WeightPart } from "#files";
+import { countElements, DTYPE_BYTES, type DType, MosError, type Shape } from "#core";
+import type { WeightFormat, WeightPart } from "#files";
 
 export type { DType } from "#core";
 
@@ -59,7 +59,7 @@ export interface Value {
 
 /** A weight [out, in] as values: its form and its tensors. */
 export interface StoredWeight {
-  readonly form: WeightForm;
+  readonly format: WeightFormat;
   readonly shape: readonly number[];
   readonly parts: Readonly<Partial<Record<WeightPart, Value>>>;
 }
@@ -101,10 +101,10 @@ export const leaf = (name: string, shape: Shape, dtype: DType = "float32"): Valu
  * @throws MosError `bad_config` where the shape does not hold as many numbers as there are.
  */
 export function constant(data: TensorData, shape: Shape = [data.length], dtype?: DType): Value {
-  if (sizeOf(shape) !== data.length)
+  if (countElements(shape) !== data.length)
     throw new MosError(
       "bad_config",
-      `a constant of shape [${shape.join(", ")}] needs ${sizeOf(shape)} numbers, not ${data.length}`,
+      `a constant of shape [${shape.join(", ")}] needs ${countElements(shape)} numbers, not ${data.length}`,
     );
   const natural = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
   return { shape, dtype: dtype ?? natural, source: { kind: "constant", data } };
@@ -117,7 +117,7 @@ export function constant(data: TensorData, shape: Shape = [data.length], dtype?:
  * @throws MosError `bad_config` where the range has not as many bytes as the shape needs.
  */
 export function fileConstant(range: FileRange, shape: Shape, dtype: DType): Value {
-  const bytes = sizeOf(shape) * DTYPE_BYTES[dtype];
+  const bytes = countElements(shape) * DTYPE_BYTES[dtype];
   if (bytes !== range.length)
     throw new MosError(
       "bad_config",
@@ -211,7 +211,7 @@ export function withGradients(
 }
 
 /** The nodes that compute these values, each once, in topological order; without those in `seen`, which they are added to. */
-export function nodesOf(roots: Iterable<Value>, seen = new Set<Node>()): readonly Node[] {
+export function sortNodes(roots: Iterable<Value>, seen = new Set<Node>()): readonly Node[] {
   const nodes: Node[] = [];
   // without recursion, since graphs are thousands of nodes deep
   const stack: { readonly node: Node; next: number }[] = [];

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { MosError } from "#core";
-import { cancelled, type Failure, failureOf, failureOfResponse, type Resource } from "./failure.ts";
+import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
 import { checkToken } from "./settings.ts";
 
 /** Waits; rejects when the signal aborts. */
@@ -132,7 +132,7 @@ export async function pause(connection: Connection, resource: Resource, seconds:
   try {
     await connection.sleep(seconds * 1000, connection.signal);
   } catch (error) {
-    throw failureOf(error, resource, connection.signal).error;
+    throw toFailure(error, resource, connection.signal).error;
   }
   if (connection.signal?.aborted) throw cancelled(resource, connection.signal.reason);
 }
@@ -146,12 +146,12 @@ async function tryOnce(connection: Connection, resource: Resource, url: string):
     const { response } = await request(connection, url, { headers: { accept: "application/json" } });
     if (!response.ok) {
       await response.body?.cancel();
-      return failureOfResponse(response, resource);
+      return responseFailure(response, resource);
     }
     const body = await readBounded(response, resource);
     return new Response(body, { headers: response.headers });
   } catch (error) {
-    return failureOf(error, resource, connection.signal);
+    return toFailure(error, resource, connection.signal);
   }
 }
 

@@ -1,6 +1,6 @@
 import { describeBytes, MosError } from "#core";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
-import { cancelled, type Failure, failureOf, failureOfResponse, type Resource } from "./failure.ts";
+import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import { PartialFile } from "./partial.ts";
 
@@ -69,7 +69,7 @@ async function* receive(connection: Connection, job: Download, partial: PartialF
     }
     return partial.position === job.file.size ? undefined : cutOff(job, partial.position);
   } catch (error) {
-    return failureOf(error, job.resource, connection.signal);
+    return toFailure(error, job.resource, connection.signal);
   } finally {
     clearTimeout(timer);
     stall.abort();
@@ -99,12 +99,12 @@ async function openAt(connection: Connection, { job, partial, signal }: Opening)
       return answer;
     }
     await answer.response.body?.cancel();
-    if (status !== 206 && status !== 416) return failureOfResponse(answer.response, job.resource);
+    if (status !== 206 && status !== 416) return responseFailure(answer.response, job.resource);
   }
   const answer = await request(connection, job.url, { headers: plain, signal });
   if (answer.response.status !== 200) {
     await answer.response.body?.cancel();
-    return failureOfResponse(answer.response, job.resource);
+    return responseFailure(answer.response, job.resource);
   }
   await partial.restart(answer.etag);
   return answer;
@@ -129,7 +129,7 @@ async function verify({ file, resource }: Download, partial: PartialFile): Promi
     await partial.restart(undefined);
     if (!transient) await partial.discard();
   } catch (error) {
-    return failureOf(error, resource);
+    return toFailure(error, resource);
   }
   const error = new MosError(
     "network",

@@ -1,4 +1,4 @@
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { isDiskFull, systemCode } from "#files";
 import type { Repository, RepositoryKind } from "./repository.ts";
 
@@ -14,14 +14,14 @@ export interface Resource {
 }
 
 /** Resource of a request for a repository. */
-export const resourceOf = (
+export const toResource = (
   { name, revision }: Repository,
   { endpoint, token }: { readonly endpoint: string; readonly token: string | undefined },
   kind: RepositoryKind = "model",
 ): Resource => ({ name, revision, endpoint, hasToken: token !== undefined, kind });
 
 /** The page of a repository, under which its files are. */
-export const pageOf = ({ endpoint, name, kind }: Resource): string =>
+export const repositoryUrl = ({ endpoint, name, kind }: Resource): string =>
   `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${name}`;
 
 /** Why an attempt failed, and whether another one may succeed. */
@@ -46,12 +46,12 @@ const DISK_CODES = new Set([
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
 
 /** A thrown value as a failure: MosErrors stay as they are, disk errors are "storage", the rest is the network. */
-export function failureOf(error: unknown, resource: Resource, signal?: AbortSignal): Failure {
+export function toFailure(error: unknown, resource: Resource, signal?: AbortSignal): Failure {
   if (error instanceof MosError) return { error, transient: false };
   if (signal?.aborted) return { error: cancelled(resource, error), transient: false };
   if (isDiskError(error)) return { error: diskError(error), transient: false };
   const code = errorCode(error);
-  const reason = code === "" ? reasonOf(error) : code;
+  const reason = code === "" ? errorText(error) : code;
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
     : `check the connection, or use a ${resource.kind ?? "model"} that is already on this machine`;
@@ -64,7 +64,7 @@ export function failureOf(error: unknown, resource: Resource, signal?: AbortSign
 }
 
 /** An answer other than 2xx as a failure that says what to do. */
-export function failureOfResponse(response: Response, resource: Resource): Failure {
+export function responseFailure(response: Response, resource: Resource): Failure {
   const { status, headers } = response;
   if (status === 404) return final(notFound(headers, resource));
   if (status === 401 || status === 403) return final(forbidden(headers, resource));
@@ -96,7 +96,7 @@ function diskError(error: unknown): MosError {
   const advice = isDiskFull(error)
     ? "the disk is full; free some space and run again: what was downloaded is kept"
     : "check that the cache folder may be written";
-  return new MosError("storage", `the download cannot be stored: ${advice} (${reasonOf(error)})`, {
+  return new MosError("storage", `the download cannot be stored: ${advice} (${errorText(error)})`, {
     cause: error,
   });
 }
@@ -123,7 +123,7 @@ function notFound(headers: Headers, resource: Resource): MosError {
   if (refusal === "RevisionNotFound") {
     return new MosError(
       "not_found",
-      `${name} has no revision ${revision}; see ${pageOf(resource)}/tree/main`,
+      `${name} has no revision ${revision}; see ${repositoryUrl(resource)}/tree/main`,
     );
   }
   if (path !== undefined) {
@@ -138,7 +138,7 @@ function notFound(headers: Headers, resource: Resource): MosError {
 
 function forbidden(headers: Headers, resource: Resource): MosError {
   const { name, endpoint, hasToken } = resource;
-  const page = pageOf(resource);
+  const page = repositoryUrl(resource);
   const tokens = `${endpoint}/settings/tokens`;
   if (headers.get("x-error-code") === "GatedRepo") {
     return new MosError(

@@ -2,7 +2,7 @@ import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { z } from "zod";
 import { MosError } from "#core";
 import { apiFetch, type Connection } from "./connection.ts";
-import { failureOf, type Resource, resourceOf } from "./failure.ts";
+import { type Resource, toFailure, toResource } from "./failure.ts";
 import { isCommit, isSafePath, type Repository, type RepositoryKind } from "./repository.ts";
 import type { ListedFile } from "./select.ts";
 
@@ -48,7 +48,7 @@ export async function listRepository(
 ): Promise<Listing> {
   const { name, revision } = repository;
   const { endpoint: hubUrl } = connection;
-  const resource = resourceOf(repository, connection, kind);
+  const resource = toResource(repository, connection, kind);
   const fetch = apiFetch(connection, resource);
   try {
     const { sha } =
@@ -79,7 +79,7 @@ export async function listRepository(
     if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) {
       throw notAHub(resource, error.message, error);
     }
-    throw failureOf(error, resource, connection.signal).error;
+    throw toFailure(error, resource, connection.signal).error;
   }
 }
 

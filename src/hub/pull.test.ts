@@ -348,7 +348,7 @@ test("an answer that no hub gives is a network error", async () => {
   await expect(run("org/name", { fetch: answer("{}") })).rejects.toThrowError(
     failure("network", /does not answer as a Hugging Face Hub/),
   );
-  hub.sizeOf = () => -1;
+  hub.statSize = () => -1;
   await expect(run()).rejects.toThrowError(failure("network", /size/));
 });
 
@@ -424,7 +424,7 @@ class FakeHub {
   refuse: { status: number; code?: string; count: number; on: string; retryAfter?: number } | undefined;
   nextPage: ((cdn: string, own: string) => string) | undefined;
   redirect: ((own: string) => string) | undefined;
-  sizeOf = (size: number) => size;
+  statSize = (size: number) => size;
   readonly #servers: readonly [Server, Server];
 
   private constructor() {
@@ -492,12 +492,12 @@ class FakeHub {
       const base = {
         type: "file",
         path,
-        size: this.sizeOf(size),
+        size: this.statSize(size),
         oid: kind === "git" ? digest : "f".repeat(40),
       };
       return kind === "git"
         ? base
-        : { ...base, lfs: { oid: digest, size: this.sizeOf(size), pointerSize: 130 } };
+        : { ...base, lfs: { oid: digest, size: this.statSize(size), pointerSize: 130 } };
     });
     json(
       response,

@@ -11,7 +11,7 @@ import {
   writeListing,
 } from "./cache.ts";
 import { apiFetch, type ConnectionOptions, connect } from "./connection.ts";
-import { failureOf, resourceOf } from "./failure.ts";
+import { toFailure, toResource } from "./failure.ts";
 import { listRepository } from "./listing.ts";
 import { parseRepository } from "./repository.ts";
 import { type ListedFile, selectFiles } from "./select.ts";
@@ -49,7 +49,7 @@ export async function* pull(
 ): AsyncGenerator<PullEvent, PulledModel> {
   const wanted = parseRepository(repository, options.revision);
   const connection = connect(options);
-  const resource = resourceOf(wanted, connection);
+  const resource = toResource(wanted, connection);
   const { commit, files: listed } = await listRepository(connection, wanted);
   const selection = selectFiles(listed, wanted, options.include);
   const entry = cacheEntry(options.cacheFolder, wanted.name);
@@ -60,7 +60,7 @@ export async function* pull(
     yield { type: "finish", model };
     return model;
   } catch (error) {
-    throw failureOf(error, resource, connection.signal).error;
+    throw toFailure(error, resource, connection.signal).error;
   }
 }
 
@@ -97,7 +97,7 @@ export async function* pullDataset(
   const wanted = parseRepository(repository, options.revision);
   const { name, revision } = wanted;
   const connection = connect(options);
-  const resource = resourceOf(wanted, connection, "dataset");
+  const resource = toResource(wanted, connection, "dataset");
   const { commit, files: listed } = await listRepository(connection, wanted, "dataset");
   const names = new Set(options.select(listed));
   const files = listed.filter(({ path }) => names.has(path));
@@ -108,12 +108,12 @@ export async function* pullDataset(
     yield* transfer(connection, { resource, entry, commit, files });
     await writeListing(entry, commit, listed);
   } catch (error) {
-    throw failureOf(error, resource, connection.signal).error;
+    throw toFailure(error, resource, connection.signal).error;
   }
-  return { repository: name, revision, commit, paths: placesOf(files, entry, commit) };
+  return { repository: name, revision, commit, paths: snapshotPaths(files, entry, commit) };
 }
 
-const placesOf = (
+const snapshotPaths = (
   files: readonly ListedFile[],
   entry: CacheEntry,
   commit: string,
@@ -136,7 +136,7 @@ export async function cachedDataset(
   if (listing === undefined) return undefined;
   const names = new Set(select(listing.files));
   const files = listing.files.filter(({ path }) => names.has(path));
-  const paths = placesOf(files, entry, listing.commit);
+  const paths = snapshotPaths(files, entry, listing.commit);
   for (const { path, size } of files) if ((await fileSize(paths.get(path) ?? "")) !== size) return undefined;
   return { repository: name, revision, commit: listing.commit, paths };
 }
@@ -166,7 +166,7 @@ export async function fetchTextFile(
     ...(options.sleep === undefined ? {} : { sleep: options.sleep }),
     ...(options.retries === undefined ? {} : { retries: options.retries }),
   });
-  const resource = { ...resourceOf({ name: repository, revision: "main" }, connection, "dataset"), path };
+  const resource = { ...toResource({ name: repository, revision: "main" }, connection, "dataset"), path };
   const response = await apiFetch(connection, resource)(url);
   const bytes = await response.arrayBuffer();
   try {

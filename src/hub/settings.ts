@@ -26,7 +26,7 @@ export interface HubSettings {
   readonly offline: boolean;
 }
 
-const hubHomeOf = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): string =>
+const findHubHome = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): string =>
   HF_HOME || join(XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
 
 /**
@@ -34,7 +34,7 @@ const hubHomeOf = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): s
  * own name, outside the cache of repositories.
  */
 export const hubAssetsFolder = (environment: HubEnvironment, home: string): string =>
-  join(environment.HF_ASSETS_CACHE || join(hubHomeOf(environment, home), "assets"), "mixture-of-shards");
+  join(environment.HF_ASSETS_CACHE || join(findHubHome(environment, home), "assets"), "mixture-of-shards");
 
 /**
  * The settings that Python's `huggingface_hub` would use, so that both share one cache and one login.
@@ -47,7 +47,7 @@ export async function hubSettings(
   environment: HubEnvironment,
   home: string = homedir(),
 ): Promise<HubSettings> {
-  const hubHome = hubHomeOf(environment, home);
+  const hubHome = findHubHome(environment, home);
   const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
   const endpoint = (environment.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
   const offline = /^(1|on|yes|true)$/i.test(environment.HF_HUB_OFFLINE ?? "");

@@ -1,10 +1,10 @@
 // Brings the files of one commit into the cache: what is cached already, what is downloaded, and where it is linked.
 import { dirname, join } from "node:path";
-import { expectSpace, makeFolder } from "#files";
+import { assertSpace, makeFolder } from "#files";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";
-import { cancelled, pageOf, type Resource } from "./failure.ts";
+import { cancelled, type Resource, repositoryUrl } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import type { ListedFile } from "./select.ts";
 
@@ -73,7 +73,7 @@ export async function* transfer(
     totalBytes: plan.bytes,
     doneBytes: plan.received,
   };
-  await expectSpace(entry.root, {
+  await assertSpace(entry.root, {
     what: "what is still to be downloaded",
     bytes: plan.bytes - plan.received,
     freeBytes: request.freeBytes,
@@ -104,7 +104,7 @@ async function planTransfer(request: TransferRequest): Promise<Plan> {
   for (const file of files) {
     const blob = entry.blob(file.digest.hex);
     const name = join(entry.snapshot(commit), file.path);
-    planned.push({ file, blob, name, received: await receivedOf(file, [blob, name]) });
+    planned.push({ file, blob, name, received: await countReceived(file, [blob, name]) });
   }
   return {
     ...request,
@@ -116,7 +116,7 @@ async function planTransfer(request: TransferRequest): Promise<Plan> {
 }
 
 /** A whole file under one of these names, or else what a `.partial` holds. Empty files are always written again. */
-async function receivedOf({ size }: HubFile, [blob, name]: readonly [string, string]): Promise<number> {
+async function countReceived({ size }: HubFile, [blob, name]: readonly [string, string]): Promise<number> {
   if ((await fileSize(blob)) === size || (await fileSize(name)) === size) return size;
   const partial = (await fileSize(`${blob}.partial`)) ?? 0;
   return partial < size ? partial : 0;
@@ -163,7 +163,7 @@ async function* fetchOne(
   }
   yield { type: "file", path, size, state: "started" };
   await makeFolder(dirname(blob));
-  const url = `${pageOf(resource)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+  const url = `${repositoryUrl(resource)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
   for await (const event of download(connection, { url, target: blob, file, resource })) {
     yield event.type === "retry" ? { ...event, path } : event;
   }

@@ -1,19 +1,19 @@
 // R slots · r their rank. The factors of the adapters whose requests run, expanded to A and B: one slot for each.
 import type { ExpandedFactors, FactorMap } from "#adapters";
-import { GROUPS, type GroupSite, groupKey, groupSites, type HostTensor, siteKey } from "#graph";
+import { GROUPS, groupKey, type HostTensor, type LayerGroup, listLayerGroups, moduleKey } from "#graph";
 import type { BaseWeights } from "./base-weights.ts";
 import type { SlotRange } from "./kv-cache.ts";
 import type { GroupWidths } from "./packed-layers.ts";
 
 /** The inputs of a group: A [R, parts · r, in], part by part, and scale · Bᵀ [R, r, out] of each part. */
-export const slotNames = (site: GroupSite): { readonly a: string; readonly b: readonly string[] } => ({
-  a: `slot.${groupKey(site)}.a`,
-  b: GROUPS[site.group].map((linear) => `slot.${siteKey({ layer: site.layer, linear })}.b`),
+export const slotNames = (layerGroup: LayerGroup): { readonly a: string; readonly b: readonly string[] } => ({
+  a: `slot.${groupKey(layerGroup)}.a`,
+  b: GROUPS[layerGroup.group].map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
 });
 
 /** The arrays of a group. */
 interface GroupSlots {
-  readonly site: GroupSite;
+  readonly layerGroup: LayerGroup;
   readonly widths: GroupWidths;
   a: Float32Array;
   b: Float32Array[];
@@ -30,9 +30,9 @@ export class AdapterSlots {
   version = 0;
 
   constructor({ config, widths }: BaseWeights) {
-    this.#groups = groupSites(config.layers).map((site) => ({
-      site,
-      widths: widths[site.group],
+    this.#groups = listLayerGroups(config.layers).map((layerGroup) => ({
+      layerGroup,
+      widths: widths[layerGroup.group],
       a: EMPTY,
       b: [],
     }));
@@ -83,12 +83,12 @@ export class AdapterSlots {
   /** The arrays of some slots as inputs of a step. */
   view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
-      this.#groups.flatMap(({ site, widths: { in: width, outs }, a, b }) => {
+      this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b }) => {
         const some = (data: Float32Array, rows: number, columns: number): HostTensor => ({
           shape: [count, rows, columns],
           data: data.subarray(from * rows * columns, (from + count) * rows * columns),
         });
-        const names = slotNames(site);
+        const names = slotNames(layerGroup);
         return [
           [names.a, some(a, outs.length * this.#rank, width)],
           ...outs.map((out, i) => [names.b[i], some(b[i] ?? EMPTY, this.#rank, out)] as const),
@@ -107,9 +107,9 @@ export class AdapterSlots {
 
   /** Puts an adapter of at most the slots' rank into a slot. */
   fill(slot: number, adapter: FactorMap): void {
-    for (const { site, widths, a, b } of this.#groups)
-      for (const [part, linear] of GROUPS[site.group].entries()) {
-        const factors = adapter.get(siteKey({ layer: site.layer, linear })) ?? NOTHING;
+    for (const { layerGroup, widths, a, b } of this.#groups)
+      for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
+        const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear })) ?? NO_FACTORS;
         writeA(a, factors, {
           row: (slot * widths.outs.length + part) * this.#rank,
           rows: this.#rank,
@@ -136,7 +136,7 @@ export class AdapterSlots {
   }
 }
 
-const NOTHING: ExpandedFactors = { rank: 0, scale: 0, a: EMPTY, b: EMPTY };
+const NO_FACTORS: ExpandedFactors = { rank: 0, scale: 0, a: EMPTY, b: EMPTY };
 
 /** The rows of an array that one linear layer has in one slot. */
 interface Rows {

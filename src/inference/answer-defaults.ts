@@ -1,4 +1,4 @@
-// Where the settings of an answer come from that its request leaves out: the operator's options before the model's files. The
+// Defaults of a request's settings: the operator's options before the model's files. The
 // engine fills them in, and so the same for every caller.
 import { MosError, parseSettings, pick, type SettingInput } from "#core";
 import type { GenerationConfig } from "#text";
@@ -9,10 +9,10 @@ import type { AnswerDefaults } from "./types.ts";
 /** The settings of `defaultsSettings` that were given. */
 export interface DefaultsInput extends SettingInput<typeof defaultsSettings> {}
 
-/** Of an engine that was made without any. */
+/** Defaults of an engine that was created without any. */
 export const NO_DEFAULTS: AnswerDefaults = { sampling: {}, sources: {} };
 
-/** What a model's files have of the settings that no option sets. Throws `bad_model` for what cannot be used. */
+/** Defaults in a model's files that no option sets. Throws `bad_model` for invalid ones. */
 function modelDefaults({ where, sampling, maxTokens }: GenerationConfig, options: object) {
   const found = Object.entries({ ...sampling, ...(maxTokens === undefined ? {} : { maxTokens }) });
   const needed = Object.fromEntries(found.filter(([name]) => !(name in options)));
@@ -39,11 +39,11 @@ export function answerDefaults(given: DefaultsInput, model: GenerationConfig): A
   const options = pick(defaultsSettings, checked);
   const found = generationConfig === "none" ? {} : modelDefaults(model, options);
   const all = { ...found, ...options };
-  const sourceOf = (name: string): string => (name in options ? "option" : model.where);
+  const findSource = (name: string): string => (name in options ? "option" : model.where);
   return {
     sampling: pick(samplingSettings, all),
     ...(all.maxTokens === undefined ? {} : { maxTokens: all.maxTokens }),
-    sources: Object.fromEntries(Object.keys(all).map((name) => [name, sourceOf(name)])),
+    sources: Object.fromEntries(Object.keys(all).map((name) => [name, findSource(name)])),
   };
 }
 

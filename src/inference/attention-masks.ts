@@ -1,9 +1,9 @@
-// Which tokens each new one sees, in the general program: masks of layers that see all, and of layers with a window.
+// Attention masks of the general program, for layers with full attention and for layers with a window.
 // R slots of the step · S new tokens of each · M positions of the cache · G query heads of a key head · W tokens of a window
 import { type HostTensor, leaf, type Value, windowMask } from "#graph";
-import { type ModelConfig, windowOf } from "#models";
+import { layerWindow, type ModelConfig } from "#models";
 
-/** What is added to attention scores. */
+/** Masks that are added to attention scores. */
 export interface AttentionMasks {
   /** On tokens of the cache, [R, 1, 1, M]; with a window [R, 1, G · S, M]. */
   readonly cached: Value;
@@ -11,15 +11,15 @@ export interface AttentionMasks {
   readonly added: Value;
 }
 
-const nameOf = (mask: string, window: number | undefined): string =>
+const maskName = (mask: string, window: number | undefined): string =>
   window === undefined ? mask : `${mask}.${window}`;
 
-function masksOf(window: number | undefined): AttentionMasks {
+function makeMasks(window: number | undefined): AttentionMasks {
   const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
-  const added = leaf(nameOf("new_mask", window), [1, 1, "grouped", "tokens"]);
+  const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
   if (window === undefined) return { cached, added };
   const positions = leaf("cached_positions", ["cached"], "int32");
-  const first = leaf(nameOf("first_seen", window), ["slots", 1, "grouped", 1], "int32");
+  const first = leaf(maskName("first_seen", window), ["slots", 1, "grouped", 1], "int32");
   return { cached: windowMask(cached, positions, first), added };
 }
 
@@ -27,8 +27,8 @@ function masksOf(window: number | undefined): AttentionMasks {
 export function attentionMasks(config: ModelConfig, maxLength: number): (layer: number) => AttentionMasks {
   const made = new Map<number | undefined, AttentionMasks>();
   return (layer) => {
-    const window = windowOf(config, layer, maxLength);
-    const masks = made.get(window) ?? masksOf(window);
+    const window = layerWindow(config, layer, maxLength);
+    const masks = made.get(window) ?? makeMasks(window);
     made.set(window, masks);
     return masks;
   };
@@ -52,16 +52,16 @@ export function maskFeeds(
   const S = positions.length / count;
   const groups = config.heads / config.keyValueHeads;
   const feeds: Record<string, HostTensor> = {};
-  const windows = Array.from({ length: config.layers }, (_, layer) => windowOf(config, layer, maxLength));
+  const windows = Array.from({ length: config.layers }, (_, layer) => layerWindow(config, layer, maxLength));
   for (const window of new Set(windows)) {
     const data = causalMask(S, { groups, window });
-    feeds[nameOf("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
+    feeds[maskName("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
     if (window === undefined) continue;
     const first = Int32Array.from({ length: count * groups * S }, (_, i) => {
       const [slot, token] = [Math.floor(i / (groups * S)), i % S];
       return (positions[slot * S + token] as number) - window + 1;
     });
-    feeds[nameOf("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
+    feeds[maskName("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
   }
   return feeds;
 }

@@ -7,8 +7,8 @@ import { weightParts } from "#files";
 import {
   GROUPS,
   type GroupName,
-  type GroupSite,
   type HostTensor,
+  type LayerGroup,
   linear,
   type PackedMatrix,
   packedLinear,
@@ -24,16 +24,16 @@ import {
   dequantizeWeight,
   floatData,
   floatWeight,
-  geometryOf,
   type ModelConfig,
+  toLayerShapes,
   type Weight,
   type WeightValues,
   weightFeeds,
   weightShapes,
 } from "#models";
 import { mergeAdapter } from "./merge-adapter.ts";
-import { packMatrix, rowsOf } from "./pack-matrix.ts";
-import { type GroupWidths, layerOf, PackedLayers, type Product } from "./packed-layers.ts";
+import { countRows, packMatrix } from "./pack-matrix.ts";
+import { findLayer, type GroupWidths, PackedLayers, type Product } from "./packed-layers.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
 /** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
@@ -44,16 +44,16 @@ export interface BaseWeights extends AsyncDisposable {
    * The linear layers of a group on their common input x [..., in], an output [..., out] for each. What an adapter adds
    * to them comes joined: `branch` [..., Σ out].
    */
-  readonly project: (x: Value, site: GroupSite, branches?: readonly Value[]) => readonly Value[];
+  readonly project: (x: Value, layerGroup: LayerGroup, branches?: readonly Value[]) => readonly Value[];
   /** Hidden states [..., C] giving logits [..., V]. */
   readonly head: (x: Value) => Value;
   /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
   readonly values: WeightValues;
   /** Bytes of the matrices that are part of every program: all but plain ones. */
   readonly constantBytes: number;
-  /** What the leaves among all these are fed with: `mergeAdapter` changes them. */
+  /** Feeds of all leaves: `mergeAdapter` changes them. */
   readonly feeds: Record<string, HostTensor>;
-  /** Whether all linear layers are float32 numbers, into which an adapter can be merged. */
+  /** True if all linear layers are float32, so that an adapter can be merged into them. */
   readonly canMerge: boolean;
 }
 
@@ -62,19 +62,19 @@ export type WeightStream =
   | Iterable<readonly [string, Weight]>
   | AsyncIterable<readonly [name: string, weight: Weight]>;
 
-/** How a base is prepared for the model runner. */
+/** Options of preparing a base for the model runner. */
 export interface PrepareOptions {
   /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
   readonly computeDtype?: ComputeDtype | undefined;
-  /** Whether numbers of 16 bits become float32, rather than at each step (true). */
+  /** Expands 16-bit numbers to float32 once, rather than at each step (true). */
   readonly expand?: boolean | undefined;
   /** An adapter that becomes part of the base, all of whose linear layers must be float32 then. */
   readonly mergedAdapter?: FactorMap | undefined;
   /** Called after each weight, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  /** How the merging is computed. */
+  /** Session options of merging. */
   readonly session?: SessionOptions;
-  /** Where packed matrices go, or are already; disposed with the base (a temporary file). */
+  /** Store of packed matrices, disposed with the base (a temporary file). */
   readonly store?: PackedStore;
 }
 
@@ -157,12 +157,12 @@ class BaseBuilder implements AsyncDisposable {
       this.#values.set(name, await this.#options.store.vector(name, vector));
       return;
     }
-    const is16Bits = given.form.kind === "float16" || given.form.kind === "bfloat16";
+    const is16Bits = given.format.kind === "float16" || given.format.kind === "bfloat16";
     const weight =
       is16Bits && this.#options.expand ? floatWeight(given.shape, dequantizeWeight(given)) : given;
-    const layer = layerOf(name);
+    const layer = findLayer(name);
     if (layer !== undefined) {
-      this.#canMerge &&= weight.form.kind === "float32" && this.#isPlain(weight);
+      this.#canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
       return this.#layers.take(layer, weight);
     }
     const isEmbedding = name === EMBEDDING;
@@ -176,9 +176,9 @@ class BaseBuilder implements AsyncDisposable {
     const widths = groupWidths(config);
     for (const name of weightShapes(config).keys())
       if (!values.has(name) && !this.#layers.has(name) && this.feeds[name] === undefined && name !== HEAD)
-        throw missing(name);
+        throw missingError(name);
     const head = this.#head;
-    if (head === undefined) throw missing(config.tiedHead ? EMBEDDING : HEAD);
+    if (head === undefined) throw missingError(config.tiedHead ? EMBEDDING : HEAD);
     return {
       config,
       widths,
@@ -187,8 +187,8 @@ class BaseBuilder implements AsyncDisposable {
       constantBytes: this.#options.store.bytes,
       head: (x) => softCap(head(x), config.logitSoftCap),
       canMerge: this.#canMerge,
-      project: (x, site, branches) =>
-        this.#layers.project(x, { site, widths: widths[site.group], values, branches }),
+      project: (x, layerGroup, branches) =>
+        this.#layers.project(x, { layerGroup, widths: widths[layerGroup.group], values, branches }),
       [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
     };
   }
@@ -198,29 +198,29 @@ class BaseBuilder implements AsyncDisposable {
   }
 
   /** Weights that the graph's own product takes. */
-  #isPlain({ form: { kind } }: Weight): boolean {
+  #isPlain({ format: { kind } }: Weight): boolean {
     return this.#options.computeDtype === "float32" && kind !== "blocks" && kind !== "nf4";
   }
 
   #leaf(name: string, weight: Weight): Value {
     Object.assign(this.feeds, weightFeeds(name, weight));
-    return weightLeaf(name, weight.shape, weight.form);
+    return weightLeaf(name, weight.shape, weight.format);
   }
 
   /** A table whose rows are gathered: only those are dequantised. */
   async #table(name: string, weight: Weight): Promise<Value> {
-    const { form, shape, parts } = weight;
-    if (form.kind !== "blocks" && form.kind !== "nf4") return this.#leaf(name, weight);
+    const { format, shape, parts } = weight;
+    if (format.kind !== "blocks" && format.kind !== "nf4") return this.#leaf(name, weight);
     const values: [string, Value][] = [];
-    for (const { part, ...type } of weightParts(form, shape)) {
+    for (const { part, ...type } of weightParts(format, shape)) {
       const data = (): TensorData => {
         const found = parts[part];
-        if (found === undefined) throw missing(`${name}:${part}`);
+        if (found === undefined) throw missingError(`${name}:${part}`);
         return found;
       };
       values.push([part, await this.#options.store.tensor(`${name}:${part}`, { ...type, data })]);
     }
-    return storedWeight(form, shape, Object.fromEntries(values));
+    return storedWeight(format, shape, Object.fromEntries(values));
   }
 
   async #product(name: string, weight: Weight): Promise<Product> {
@@ -231,13 +231,16 @@ class BaseBuilder implements AsyncDisposable {
 
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
     const { computeDtype, store } = this.#options;
-    const shape = { out: rowsOf(weights), in: weights[0]?.shape[1] ?? 0 };
-    return productOf(await store.matrix(name, shape, () => packMatrix(weights, computeDtype)), computeDtype);
+    const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
+    return makeProduct(
+      await store.matrix(name, shape, () => packMatrix(weights, computeDtype)),
+      computeDtype,
+    );
   }
 }
 
 /** A function of its own, since one beside the packing would keep the weights in memory. */
-const productOf =
+const makeProduct =
   (matrix: PackedMatrix, computeDtype: ComputeDtype): Product =>
   (x) =>
     packedLinear(x, matrix, { computeDtype });
@@ -250,14 +253,19 @@ interface BuilderOptions {
 
 const HEAD = "lm_head.weight";
 
-const missing = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
+const missingError = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
 
 function groupWidths(config: ModelConfig): BaseWeights["widths"] {
-  const { widths } = geometryOf(config);
-  const widthsOf = (group: GroupName): GroupWidths => {
+  const { widths } = toLayerShapes(config);
+  const widthsInGroup = (group: GroupName): GroupWidths => {
     const [first] = GROUPS[group];
     const outs = GROUPS[group].map((name) => widths[name].out);
     return { in: widths[first].in, outs, out: outs.reduce((a, b) => a + b, 0) };
   };
-  return { qkv: widthsOf("qkv"), o: widthsOf("o"), gateUp: widthsOf("gateUp"), down: widthsOf("down") };
+  return {
+    qkv: widthsInGroup("qkv"),
+    o: widthsInGroup("o"),
+    gateUp: widthsInGroup("gateUp"),
+    down: widthsInGroup("down"),
+  };
 }

@@ -22,11 +22,11 @@ import {
 } from "#graph";
 import {
   type AttentionHook,
-  attentionScaleOf,
   decoder,
+  layerWindow,
   type ModelConfig,
   type ProjectHook,
-  windowOf,
+  scoreScale,
 } from "#models";
 import { slotNames } from "./adapter-slots.ts";
 import { attentionMasks, maskFeeds } from "./attention-masks.ts";
@@ -44,9 +44,9 @@ export interface Step extends SlotRange {
 export interface StepGraphOptions {
   /** The longest sequence. */
   readonly maxLength: number;
-  /** Whether slots can hold adapters. */
+  /** Allows slots to hold adapters. */
   readonly adapters: boolean;
-  /** What the cache holds. */
+  /** Type of the cache's numbers. */
   readonly cacheDtype: CacheDtype;
   readonly device: Device;
 }
@@ -128,22 +128,22 @@ export const fusedStep: StepGraph = {
 /** The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. */
 const withSlots =
   (base: BaseWeights, adapters: boolean): ProjectHook =>
-  (x, site) => {
-    if (!adapters) return base.project(x, site);
-    const { in: width, outs } = base.widths[site.group];
-    const { a, b } = slotNames(site);
+  (x, layerGroup) => {
+    if (!adapters) return base.project(x, layerGroup);
+    const { in: width, outs } = base.widths[layerGroup.group];
+    const { a, b } = slotNames(layerGroup);
     const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
     const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true });
     const parts = splitEqual(low, outs.length, "rank");
     const branches = parts.map((part, i) =>
       matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number])),
     );
-    return base.project(x, site, branches);
+    return base.project(x, layerGroup, branches);
   };
 
 /** New keys and values of all layers, collected while a graph is built. */
 interface NewKeysValues {
-  /** What the cache holds. */
+  /** Type of the cache's numbers. */
   readonly dtype: CacheDtype;
   readonly keys: Value[];
   readonly values: Value[];
@@ -174,8 +174,8 @@ const cachedPart = ({ keyValueHeads, headDim }: ModelConfig, { layer, part, dtyp
  */
 function cachedAttention(config: ModelConfig, { written, maxLength }: CachedHookOptions): AttentionHook {
   const { heads: H, keyValueHeads: K, headDim: D, attentionSoftCap } = config;
-  const alpha = attentionScaleOf(config);
-  const masksOf = attentionMasks(config, maxLength);
+  const alpha = scoreScale(config);
+  const layerMasks = attentionMasks(config, maxLength);
   const counts = leaf("key_counts", [2], "int64");
   return {
     heads: "split",
@@ -189,7 +189,7 @@ function cachedAttention(config: ModelConfig, { written, maxLength }: CachedHook
         const plain = matmul(grouped, keys, { transposeB: true, alpha });
         return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
       };
-      const { cached, added } = masksOf(layer);
+      const { cached, added } = layerMasks(layer);
       const p = softmax(concat([scores(past("k"), cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
       const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
       const seen = add(matmul(onCache, past("v")), matmul(onNew, v));
@@ -218,9 +218,9 @@ function fusedAttention(config: ModelConfig, { written, maxLength }: CachedHookO
         heads: H,
         keyValueHeads,
         headDim,
-        scale: attentionScaleOf(config),
+        scale: scoreScale(config),
         softCap: config.attentionSoftCap,
-        window: windowOf(config, layer, maxLength),
+        window: layerWindow(config, layer, maxLength),
       });
     },
   };

@@ -19,7 +19,7 @@ import type {
   TextRequest,
 } from "./types.ts";
 
-/** What the front decides by; it goes from the engine's process to this one. */
+/** Limits for admitting requests, sent by the engine's process to this one. */
 export interface AdmissionLimits extends Omit<RequestBounds, "model"> {
   /** Requests that run side by side. */
   readonly maxBatch: number;
@@ -27,13 +27,13 @@ export interface AdmissionLimits extends Omit<RequestBounds, "model"> {
   readonly maxWaiting: number;
 }
 
-/** What an engine is made of. */
+/** Parts of an engine. */
 export interface EngineParts {
   /** Disposed with the engine. */
   readonly core: EngineCore;
   readonly model: EngineModel;
   readonly text: LoadedText;
-  /** How requests are answered that do not say it themselves; greedily, with 256 tokens at most. */
+  /** Defaults of requests; greedy, with at most 256 tokens. */
   readonly defaults?: AnswerDefaults;
   readonly limits: AdmissionLimits;
   /** Those that are registered now. */
@@ -122,7 +122,7 @@ class EngineClient implements Engine {
     return queue;
   }
 
-  expectRoom(tenant: string, count: number): void {
+  assertCapacity(tenant: string, count: number): void {
     this.#checkOpen();
     this.#checkRoom(tenant, count);
   }

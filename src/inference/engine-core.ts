@@ -10,7 +10,7 @@ import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts"
 import { Sequence, type SequenceUpdate } from "./sequence.ts";
 import type { AdapterInfo, EngineModel, EngineStats } from "./types.ts";
 
-/** What a core reports without being asked. */
+/** Listener for a core's unsolicited reports. */
 export interface CoreListener {
   /** After each step, and when a request ends without one: what happened to all requests. */
   readonly onOutput: (updates: readonly SequenceUpdate[]) => void;
@@ -39,11 +39,11 @@ export interface EngineCore extends AsyncDisposable {
 /** Limits of a step, in tokens and slots. */
 export interface CoreLimits extends PrefillLimits, PlacementLimits {}
 
-/** What a core is made of. It disposes the runner and the adapters. */
+/** Parts of a core, which disposes the runner and the adapters. */
 export interface CoreParts {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
-  /** What requests that name no adapter run with; the base alone without. */
+  /** Adapter of requests that name none; without it, the base alone. */
   readonly defaultAdapter?: AdapterLease | undefined;
   readonly tokenizer: Tokenizer;
   readonly model: Pick<EngineModel, "endTokens">;
@@ -165,7 +165,7 @@ class LocalCore implements EngineCore {
     this.#report();
   }
 
-  /** Whether there was anything to do. */
+  /** Runs one step; false if there was nothing to do. */
   async #step(): Promise<boolean> {
     const output = this.#scheduler.schedule();
     if (output === undefined) return false;
@@ -232,7 +232,7 @@ class LocalCore implements EngineCore {
     }
   }
 
-  /** What a step means for one sequence. What fails here concerns no other one. */
+  /** Updates one sequence after a step. A failure affects no other sequence. */
   #update(slot: number, sequence: Sequence, work: () => void): void {
     const before = sequence.generated;
     try {

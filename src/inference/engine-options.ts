@@ -7,7 +7,7 @@ import type { LoadedText, TemplateVariables } from "#text";
 import type { DefaultsInput } from "./answer-defaults.ts";
 import { defaultCompute, engineSettings } from "./settings.ts";
 
-/** How far opening is: bytes of the model read, adapters found, the programs compiled. A note says what happens beside. */
+/** Progress of opening: bytes of the model read, adapters found, the programs compiled. Notes report other events. */
 export type OpenProgress =
   | {
       readonly type: "model" | "adapters" | "compile";
@@ -36,18 +36,18 @@ export interface EngineOptions extends SettingInput<typeof engineSettings>, Loca
   readonly mergedAdapter?: string | Adapter | undefined;
   /** A folder for packed weights of models whose own folder cannot be written; without it they are not cached then. */
   readonly cacheFolder?: string | undefined;
-  /** Where steps are computed ("cpu"). */
+  /** Device of the steps ("cpu"). */
   readonly device?: Device | undefined;
   /**
-   * Whether steps are computed on the thread that calls this, which they block. A loaded model always is; a path is not
+   * Computes steps on the calling thread, which they block. A loaded model always is; a path is not
    * unless this is set: its engine has a process of its own.
    */
   readonly inProcess?: boolean;
-  /** How requests are answered that do not say it themselves; what is left out is as the model's files have it. */
+  /** Defaults of requests; missing ones come from the model's files. */
   readonly defaults?: DefaultsInput | undefined;
   /** Variables of the model's chat template, such as `enable_thinking`; those of a request come before them. */
   readonly chatTemplateKwargs?: TemplateVariables | undefined;
-  /** How long the engine's process may be silent before `isResponding` is false (30); 0 is for ever. */
+  /** Timeout of the engine's heartbeat, after which `isResponding` is false (30); 0 disables it. */
   readonly silentSeconds?: number;
   /** The time for chat templates that print the date; without it they print the date they carry, or none. */
   readonly now?: Date | undefined;

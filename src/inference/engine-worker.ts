@@ -11,7 +11,7 @@ import { openCore } from "./open-core.ts";
 import {
   type CoreCalls,
   type FromCore,
-  HEARTBEAT,
+  HEARTBEAT_INTERVAL,
   sentError,
   TEMPORARY,
   type ToCore,
@@ -42,7 +42,8 @@ const beat = () => {
 setInterval(beat, every);`;
 
 const every = Number(process.argv[2]) * 1000;
-if (every > 0) new Worker(BEATS, { eval: true, execArgv: [], workerData: { fd: HEARTBEAT, every } }).unref();
+if (every > 0)
+  new Worker(BEATS, { eval: true, execArgv: [], workerData: { fd: HEARTBEAT_INTERVAL, every } }).unref();
 
 let core: EngineCore | undefined;
 const opening = new AbortController();

@@ -14,11 +14,11 @@ export interface GenerateOptions
     Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
   /** An adapter or its folder; the base answers without. */
   readonly adapter?: string | Adapter | undefined;
-  /** Whether what the options leave out is as the model's files have it ("auto"), or as if they had nothing. */
+  /** Source of missing options: the model's files ("auto"), or none. */
   readonly generationConfig?: "auto" | "none" | undefined;
   /** The longest sequence, prompt and answer together (8,192 tokens, or fewer where the model has fewer). */
   readonly maxLength?: number | undefined;
-  /** Where steps are computed ("cpu"). */
+  /** Device of the steps ("cpu"). */
   readonly device?: EngineOptions["device"];
   /** Threads to compute with (one for each core). */
   readonly threads?: number | undefined;

@@ -12,7 +12,7 @@ export interface SlotRange {
   readonly count: number;
 }
 
-/** What keys and values are stored as: float16 takes half the memory, and they are rounded to eleven bits. */
+/** Type of keys and values: float16 takes half the memory, and rounds them to eleven bits. */
 export type CacheDtype = "float32" | "float16";
 
 type CacheArray = Float32Array | Uint16Array;

@@ -1,17 +1,17 @@
 import { describe, expect, test } from "vitest";
 import type { FreeMemory } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import {
-  baseOfConfig,
+  baseFromConfig,
   type PlannedBase,
   PRESET_NAMES,
   type PresetName,
   presetConfig,
   weightShapes,
 } from "#models";
-import { type EngineSize, expectEngineMemory } from "./memory.ts";
+import { type EngineSize, requireEngineMemory } from "./memory.ts";
 
-const Q4_0: WeightForm = {
+const Q4_0: WeightFormat = {
   kind: "blocks",
   bits: 4,
   blockSize: 32,
@@ -20,8 +20,8 @@ const Q4_0: WeightForm = {
   offsets: false,
 };
 
-const modelOf = (preset: PresetName, stored: WeightForm): PlannedBase =>
-  baseOfConfig(preset, presetConfig(preset), stored);
+const plannedModel = (preset: PresetName, stored: WeightFormat): PlannedBase =>
+  baseFromConfig(preset, presetConfig(preset), stored);
 
 const size: EngineSize = {
   baseDtype: "stored",
@@ -34,13 +34,15 @@ const size: EngineSize = {
   adapters: true,
 };
 const free = (gigabytes: number): FreeMemory => ({ bytes: gigabytes * 1e9, limit: "machine", resident: 1e8 });
-const partOf = (plan: { readonly parts: readonly { name: string; bytes: number }[] }, name: string): number =>
-  plan.parts.find((part) => part.name === name)?.bytes ?? 0;
+const partBytes = (
+  plan: { readonly parts: readonly { name: string; bytes: number }[] },
+  name: string,
+): number => plan.parts.find((part) => part.name === name)?.bytes ?? 0;
 
 describe("the memory of an engine", () => {
   test("of 7B in 4 bits with 16 slots is at most 9 GB where the cache gets what is left", () => {
-    const { plan, cacheMemory } = expectEngineMemory(
-      modelOf("llama2-7b", Q4_0),
+    const { plan, cacheMemory } = requireEngineMemory(
+      plannedModel("llama2-7b", Q4_0),
       { ...size, cacheDtype: "float16", maxLength: 1024 },
       free(9),
     );
@@ -49,41 +51,41 @@ describe("the memory of an engine", () => {
   });
 
   test("a cache has its size where that was given, else what is left, up to 4 GB", () => {
-    const model = modelOf("llama3.2-3b", Q4_0);
-    expect(expectEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
-    expect(expectEngineMemory(model, size, free(64)).cacheMemory).toBe(4e9);
-    expect(expectEngineMemory(model, size, free(8)).cacheMemory).toBeLessThan(4e9);
+    const model = plannedModel("llama3.2-3b", Q4_0);
+    expect(requireEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
+    expect(requireEngineMemory(model, size, free(64)).cacheMemory).toBe(4e9);
+    expect(requireEngineMemory(model, size, free(8)).cacheMemory).toBeLessThan(4e9);
   });
 
   test("16 bits become float32 where there is room for it", () => {
-    const model = modelOf("llama3.2-3b", { kind: "bfloat16" });
+    const model = plannedModel("llama3.2-3b", { kind: "bfloat16" });
     const kept = { ...size, computeDtype: "float32" } as const;
-    expect(expectEngineMemory(model, kept, free(32)).expand).toBe(true);
-    const small = expectEngineMemory(model, kept, free(12));
+    expect(requireEngineMemory(model, kept, free(32)).expand).toBe(true);
+    const small = requireEngineMemory(model, kept, free(12));
     expect(small.expand).toBe(false);
-    expect(partOf(small.plan, "base")).toBeLessThan(7e9);
+    expect(partBytes(small.plan, "base")).toBeLessThan(7e9);
   });
 
   test.each(PRESET_NAMES)("of %s has its base, and keys and values of its heads", (name) => {
-    const model = modelOf(name, { kind: "bfloat16" });
+    const model = plannedModel(name, { kind: "bfloat16" });
     const wanted = { ...size, baseDtype: "int4", computeDtype: "float32" } as const;
-    const { plan, cacheMemory } = expectEngineMemory(model, wanted, free(1000));
+    const { plan, cacheMemory } = requireEngineMemory(model, wanted, free(1000));
     const { layers, keyValueHeads, headDim, vocabularySize } = model.config;
     const position = 4 * 2 * layers * keyValueHeads * headDim;
-    expect(partOf(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
+    expect(partBytes(plan, "cache")).toBe(Math.min(cacheMemory, size.maxBatch * size.maxLength * position));
     expect(cacheMemory).toBeGreaterThanOrEqual(Math.min(4e9, size.maxBatch * size.maxLength * position));
-    expect(partOf(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
+    expect(partBytes(plan, "steps")).toBeGreaterThan(4 * size.maxBatch * vocabularySize);
     const numbers = [...weightShapes(model.config).values()].map((shape) => shape.reduce((a, b) => a * b, 1));
     const parameters = numbers.reduce((a, b) => a + b, 0);
-    expect(partOf(plan, "base")).toBeGreaterThan(0.5 * parameters);
+    expect(partBytes(plan, "base")).toBeGreaterThan(0.5 * parameters);
     // small ones are part of two programs, with the table of a tied head in 8 bits besides
-    expect(partOf(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
+    expect(partBytes(plan, "base")).toBeLessThan((parameters < 2e9 ? 2.2 : 1) * parameters);
   });
 
   test("that has no room is refused with its parts and what would fit", () => {
-    const model = modelOf("llama2-7b", { kind: "bfloat16" });
+    const model = plannedModel("llama2-7b", { kind: "bfloat16" });
     const wanted = { ...size, baseDtype: "float32", computeDtype: "float32" } as const;
-    const refused = () => expectEngineMemory(model, wanted, free(16));
+    const refused = () => requireEngineMemory(model, wanted, free(16));
     expect(refused).toThrowError(
       expect.objectContaining({
         code: "memory",
@@ -92,6 +94,6 @@ describe("the memory of an engine", () => {
         ),
       }),
     );
-    expect(() => expectEngineMemory(model, wanted, free(1))).toThrowError(/no setting of it would fit here/);
+    expect(() => requireEngineMemory(model, wanted, free(1))).toThrowError(/no setting of it would fit here/);
   });
 });

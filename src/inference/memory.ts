@@ -1,39 +1,39 @@
-// What an engine will take of the memory, before anything is loaded.
+// Memory plan of an engine, before anything is loaded.
 
 import {
-  expectMemory,
+  assertMemory,
+  countElements,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
   memoryPlan,
   remedyText,
-  sizeOf,
 } from "#core";
-import { type BlockForm, type WeightForm, weightBytes } from "#files";
-import { GROUPS, groupSites } from "#graph";
-import { type ComputeDtype, geometryOf, type ModelConfig, type PlannedBase, weightShapes } from "#models";
+import { type BlockFormat, type WeightFormat, weightBytes } from "#files";
+import { GROUPS, listLayerGroups } from "#graph";
+import { type ComputeDtype, type ModelConfig, type PlannedBase, toLayerShapes, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
 import { EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
 
-/** What decides how much memory an engine takes. */
+/** Settings that determine an engine's memory. */
 export type EngineSize = Pick<
   ResolvedOptions,
   "baseDtype" | "computeDtype" | "cacheDtype" | "cacheMemory" | "slotMemory" | "maxBatch" | "adapters"
 > & { readonly maxLength: number };
 
-/** How an engine is made to fit. */
+/** Choices that make an engine fit. */
 export interface EngineMemory {
   readonly plan: MemoryPlan;
   readonly cacheMemory: number;
-  /** Whether numbers of 16 bits have room as float32. */
+  /** True if 16-bit numbers fit as float32. */
   readonly expand: boolean;
 }
 
 /** The most that keys and values take where no setting says otherwise. */
 export const CACHE_MEMORY = 4e9;
-/** Of what is left, since a cache that grows has the old arrays and the new ones of a layer for a moment. */
+/** Share of the remaining memory: a growing cache briefly holds a layer's old and new arrays. */
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
 const RUNTIME = 200e6;
@@ -46,19 +46,21 @@ const ROWS = 512;
 const inInt8 = (bits: number, block: number): number => bits / 8 + 12 / block;
 
 /** Bytes of one number of a 4-bit matrix; offsets are float32 in float32, columns in int8. */
-function bytesOf4Bits({ blockSize, offsets, zeroPoint }: BlockForm, computeDtype: ComputeDtype): number {
+function fourBitBytes({ blockSize, offsets, zeroPoint }: BlockFormat, computeDtype: ComputeDtype): number {
   if (computeDtype === "int8") return inInt8(4, blockSize) * (offsets ? 1 + 1 / blockSize : 1);
   return 0.5 + (offsets || zeroPoint === 0 ? 8 : 4) / blockSize;
 }
 
 /** Bytes of a matrix as the runtime holds it. */
-function packedBytes(form: WeightForm, shape: readonly number[], computeDtype: ComputeDtype): number {
-  const count = sizeOf(shape);
-  if (form.kind === "blocks" && form.bits === 4) return count * bytesOf4Bits(form, computeDtype);
+function packedBytes(format: WeightFormat, shape: readonly number[], computeDtype: ComputeDtype): number {
+  const count = countElements(shape);
+  if (format.kind === "blocks" && format.bits === 4) return count * fourBitBytes(format, computeDtype);
   if (computeDtype === "int8")
-    return count * inInt8(8, form.kind === "blocks" && form.blockSize === 32 && !form.offsets ? 32 : 64);
-  if (form.kind === "blocks") return count * (1 + (form.offsets ? 12 : 8) / form.blockSize);
-  return weightBytes(form, shape);
+    return (
+      count * inInt8(8, format.kind === "blocks" && format.blockSize === 32 && !format.offsets ? 32 : 64)
+    );
+  if (format.kind === "blocks") return count * (1 + (format.offsets ? 12 : 8) / format.blockSize);
+  return weightBytes(format, shape);
 }
 
 interface BaseOptions {
@@ -66,27 +68,27 @@ interface BaseOptions {
   readonly expand: boolean;
 }
 
-const isExpanded = ({ kind }: WeightForm): boolean => kind === "float16" || kind === "bfloat16";
-const isPlain = ({ kind }: WeightForm): boolean => kind !== "blocks" && kind !== "nf4";
+const isExpanded = ({ kind }: WeightFormat): boolean => kind === "float16" || kind === "bfloat16";
+const isPlain = ({ kind }: WeightFormat): boolean => kind !== "blocks" && kind !== "nf4";
 
 function engineBaseBytes(
   config: ModelConfig,
-  forms: ReadonlyMap<string, WeightForm>,
+  formats: ReadonlyMap<string, WeightFormat>,
   { computeDtype, expand }: BaseOptions,
 ): number {
   let [plain, packed] = [0, 0];
-  const formOf = (name: string): WeightForm => {
-    const given = forms.get(name) ?? FLOAT32;
+  const formatFor = (name: string): WeightFormat => {
+    const given = formats.get(name) ?? FLOAT32;
     return expand && isExpanded(given) ? FLOAT32 : given;
   };
   for (const [name, shape] of weightShapes(config)) {
-    const form = formOf(name);
-    const staysPlain = isPlain(form) && computeDtype === "float32";
+    const format = formatFor(name);
+    const staysPlain = isPlain(format) && computeDtype === "float32";
     const isProduct = shape.length === 2 && (name !== EMBEDDING || config.tiedHead);
     // rows of a stored embedding are read where they lie in the file
-    if (staysPlain || shape.length === 1 || (isPlain(form) && name === EMBEDDING))
-      plain += weightBytes(form, shape);
-    if (isProduct && !staysPlain) packed += packedBytes(form, shape, computeDtype);
+    if (staysPlain || shape.length === 1 || (isPlain(format) && name === EMBEDDING))
+      plain += weightBytes(format, shape);
+    if (isProduct && !staysPlain) packed += packedBytes(format, shape, computeDtype);
   }
   return plain + packed * (packed <= SECOND_COPY_LIMIT ? 2 : 1);
 }
@@ -94,14 +96,14 @@ function engineBaseBytes(
 /** An engine packs weights from what is kept; products in int8 are its own. */
 export const AS_KEPT = { computeDtype: "float32", transposedCodes: false } as const;
 
-const FLOAT32: WeightForm = { kind: "float32" };
+const FLOAT32: WeightFormat = { kind: "float32" };
 
 /** Factors of the slots of a full batch. */
 function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: EngineSize): number {
   if (!adapters) return 0;
-  const { widths } = geometryOf(config);
+  const { widths } = toLayerShapes(config);
   let perRank = 0;
-  for (const { group } of groupSites(config.layers)) {
+  for (const { group } of listLayerGroups(config.layers)) {
     const names = GROUPS[group];
     const out = names.reduce((sum, name) => sum + widths[name].out, 0);
     perRank += (names.length * widths[names[0]].in + out) * Float32Array.BYTES_PER_ELEMENT;
@@ -109,7 +111,7 @@ function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: Engi
   return Math.min(slotMemory, maxBatch * RANK * perRank);
 }
 
-/** What the largest step computes: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
+/** Bytes of the largest step: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
 function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): number {
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim, vocabularySize } = config;
   const rows = Math.min(ROWS, maxLength);
@@ -167,14 +169,14 @@ function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): Engi
  *
  * @throws MosError "memory" with the parts of the plan and the settings that would fit.
  */
-export function expectEngineMemory(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory {
+export function requireEngineMemory(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory {
   const found = fitEngine(model, size, free);
   if (found !== undefined) return found;
   const { one, all } = cacheSizes(model, size);
   const cacheMemory = Math.min(all, size.cacheMemory ?? one);
   const plan = planEngine(model, size, { cacheMemory, expand: false });
   const remedies = (): readonly string[] => engineRemedies(model, size, free);
-  expectMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
+  assertMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
   return { plan, cacheMemory, expand: false };
 }
 

@@ -7,11 +7,11 @@ import {
   LINEAR_NAMES,
   leaf,
   matmul,
+  moduleKey,
   modulePath,
   type SessionOptions,
-  siteKey,
 } from "#graph";
-import { geometryOf, type ModelConfig } from "#models";
+import { type ModelConfig, toLayerShapes } from "#models";
 
 export interface MergeOptions {
   readonly config: ModelConfig;
@@ -28,7 +28,7 @@ export async function mergeAdapter(
   weights: Record<string, HostTensor>,
   { config, adapter, session: options }: MergeOptions,
 ): Promise<void> {
-  const { layers, widths } = geometryOf(config);
+  const { layers, widths } = toLayerShapes(config);
   for (const linear of LINEAR_NAMES) {
     const { in: width, out } = widths[linear];
     const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
@@ -36,7 +36,7 @@ export async function mergeAdapter(
     // one program serves the layers, so that no more than one of them is held twice
     await using program = await compile({ sum }, options);
     for (let layer = 0; layer < layers; layer++) {
-      const factors = adapter.get(siteKey({ layer, linear }));
+      const factors = adapter.get(moduleKey({ layer, linear }));
       if (factors === undefined) continue;
       const { rank, scale } = factors;
       const name = `${modulePath({ layer, linear })}.weight`;

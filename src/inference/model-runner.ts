@@ -15,7 +15,7 @@ import { type BaseWeights, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
 import { type CacheDtype, KVCache, type SlotRange } from "./kv-cache.ts";
 
-// How a step is computed is decided here, when a runner is opened and at each step:
+// The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
 // - Decoding few and short sequences is a matter of how many operators there are rather than of their work, so a second
 //   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
@@ -58,13 +58,13 @@ export interface ModelRunner extends AsyncDisposable {
   run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
 }
 
-/** What the steps of an engine must be able to do. */
+/** Capabilities that an engine's steps need. */
 export interface ModelRunnerOptions {
   /** The longest sequence, in tokens. */
   readonly maxLength: number;
-  /** Whether slots can hold adapters; without, steps are cheaper. */
+  /** Allows slots to hold adapters; steps are cheaper without. */
   readonly adapters?: boolean;
-  /** What the cache holds ("float32"). */
+  /** Type of the cache's numbers ("float32"). */
   readonly cacheDtype?: CacheDtype;
   readonly session?: SessionOptions;
 }

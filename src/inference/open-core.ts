@@ -1,7 +1,7 @@
 // From a model to a core on this thread. engine-worker.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
 import type { FreeMemory } from "#core";
-import { geometryOf, type ModelConfig } from "#models";
+import { type ModelConfig, toLayerShapes } from "#models";
 import { tokenDigest } from "#text";
 import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
@@ -30,7 +30,7 @@ export interface OpenedCore {
 export interface OpenCoreOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
-  /** What the engine may take ("what the machine and its limits leave"). */
+  /** Memory available to the engine ("what the machine and its limits leave"). */
   readonly free?: FreeMemory;
   /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
   readonly mergeLimit?: number;
@@ -78,13 +78,13 @@ export async function openCore(
   await using base = opened.weights;
   const { config } = model;
   const tokens = tokenDigest(tokenizer);
-  const own = mergedAdapter === undefined ? undefined : await adapterOf(mergedAdapter, model);
+  const own = mergedAdapter === undefined ? undefined : await resolveAdapter(mergedAdapter, model);
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
   // into numbers of fewer bits nothing can be merged without rounding it
   const isCopied = typeof given !== "string";
   const usesSlot =
     own !== undefined &&
-    (!base.canMerge || (source === undefined && isCopied && linearNumbers(config) > mergeLimit));
+    (!base.canMerge || (source === undefined && isCopied && linearParameters(config) > mergeLimit));
   const adapters = await openManager(model, settings, { source, tokens, signal });
   const registered = adapters.list();
   report("adapters", registered.length, registered.length);
@@ -148,14 +148,14 @@ const coreLimits = ({ maxBatch, slotMemory }: ResolvedOptions, vocabularySize: n
   scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
 });
 
-async function adapterOf(adapter: string | Adapter, model: ModelFacts): Promise<Adapter> {
+async function resolveAdapter(adapter: string | Adapter, model: ModelFacts): Promise<Adapter> {
   if (typeof adapter !== "string") return adapter;
   const { config, fingerprint, identity } = model;
-  return await loadAdapter(adapter, { geometry: geometryOf(config), fingerprint, identity });
+  return await loadAdapter(adapter, { shapes: toLayerShapes(config), fingerprint, identity });
 }
 
-function linearNumbers(config: ModelConfig): number {
-  const { layers, widths } = geometryOf(config);
+function linearParameters(config: ModelConfig): number {
+  const { layers, widths } = toLayerShapes(config);
   return layers * Object.values(widths).reduce((sum, width) => sum + width.in * width.out, 0);
 }
 
@@ -184,7 +184,7 @@ function openManager(
   if (source === undefined) return Promise.resolve(noAdapters);
   return openAdapterManager({
     source,
-    geometry: geometryOf(config),
+    shapes: toLayerShapes(config),
     fingerprint,
     identity,
     tokens,

@@ -42,14 +42,14 @@ export async function openEngine({
   }
   const path = await locatedPath(model, { hub, onDownload, signal });
   const read = async (): Promise<{ readonly text: LoadedText; readonly defaults: AnswerDefaults }> => {
-    const text = laidOut(await textOf(path, now));
+    const text = laidOut(await loadText(path, now));
     return { text, defaults: answerDefaults(given, text.generation) };
   };
   if (inProcess) {
-    const front = await read();
+    const textAndDefaults = await read();
     return createEngine({
       ...(await openCore({ ...settings, model: path }, { onProgress, signal })),
-      ...front,
+      ...textAndDefaults,
     });
   }
   // this process reads tokenizer and defaults while the other one opens the core, and ends that if it cannot
@@ -62,7 +62,7 @@ export async function openEngine({
   const opening = openWorkerCore({ ...settings, model: path }, calls);
   // it may fail before it is waited for
   void opening.catch(() => undefined).finally(() => signal?.removeEventListener("abort", follow));
-  const front = await read().catch(async (cause: unknown) => {
+  const textAndDefaults = await read().catch(async (cause: unknown) => {
     stop.abort(cause);
     await opening.then(
       ({ core }) => core[Symbol.asyncDispose](), // it was open just before
@@ -70,13 +70,13 @@ export async function openEngine({
     );
     throw cause;
   });
-  const engine = createEngine({ ...(await opening), ...front });
+  const engine = createEngine({ ...(await opening), ...textAndDefaults });
   if (signal?.aborted !== true) return engine;
   await engine[Symbol.asyncDispose]();
   throw new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
 }
 
-async function textOf(path: string, now: Date | undefined): Promise<LoadedText> {
+async function loadText(path: string, now: Date | undefined): Promise<LoadedText> {
   await using files = await openModel(path);
   return await loadModelText(files.source, { now }); // before the file is closed
 }

@@ -1,10 +1,10 @@
 // The base of a model for an engine: weights that are loaded already, that are read and packed, or that were packed before.
-import { type FreeMemory, freeMemory, type MemoryPlan, MosError, reasonOf } from "#core";
+import { errorText, type FreeMemory, freeMemory, type MemoryPlan, MosError } from "#core";
 import { weightBytes } from "#files";
 import {
   type BaseDtype,
-  baseForms,
-  baseOfFiles,
+  baseFormats,
+  baseFromFiles,
   type LoadedModel,
   loadModelText,
   type ModelConfig,
@@ -19,7 +19,7 @@ import {
 import type { LoadedText } from "#text";
 import { type BaseWeights, EMBEDDING, prepareWeights } from "./base-weights.ts";
 import type { ModelWithText, ResolvedOptions } from "./engine-options.ts";
-import { AS_KEPT, CACHE_MEMORY, expectEngineMemory } from "./memory.ts";
+import { AS_KEPT, CACHE_MEMORY, requireEngineMemory } from "./memory.ts";
 import type { PackedStore } from "./packed-store.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
@@ -27,7 +27,7 @@ const MAX_LENGTH = 4096;
 
 export type Report = (type: "model" | "adapters" | "compile", done: number, total: number) => void;
 
-/** What is known of a model whose weights were taken. */
+/** Facts about a model whose weights were taken. */
 export type ModelFacts = Pick<LoadedModel, "config" | "fingerprint" | "identity">;
 
 export interface OpenWeightsOptions {
@@ -72,13 +72,13 @@ export async function openWeights(
   await using files = await openModel(given);
   const { config } = files;
   const maxLength = longest(config);
-  const { cacheMemory, expand, plan } = expectEngineMemory(
-    baseOfFiles(files),
+  const { cacheMemory, expand, plan } = requireEngineMemory(
+    baseFromFiles(files),
     { ...settings, maxLength },
     free ?? (await freeMemory()),
   );
   const { tokenizer } = await loadModelText(files.source);
-  const { hashes, weights } = await baseOf(files, { ...options, expand });
+  const { hashes, weights } = await loadBase(files, { ...options, expand });
   return { model: { config, ...hashes }, weights, tokenizer, maxLength, cacheMemory, plan };
 }
 
@@ -92,14 +92,14 @@ interface HashedBase {
 }
 
 /** The weights from the cache; or else they are read, packed, and cached. */
-async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
+async function loadBase(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
   const { settings, expand, onNote, report } = options;
-  const cache = await cacheOf(files, options);
+  const cache = await chooseCache(files, options);
   const cached = await cache?.open();
   if (cached !== undefined) {
     const { hashes, store } = cached;
     try {
-      const outlines = outlinesOf(files, settings.baseDtype);
+      const outlines = outlineWeights(files, settings.baseDtype);
       const weights = await prepareWeights(files.config, outlines, {
         computeDtype: settings.computeDtype,
         expand,
@@ -108,7 +108,7 @@ async function baseOf(files: ModelFiles, options: BaseOptions): Promise<HashedBa
       report("model", 1, 1);
       return { hashes, weights };
     } catch (cause) {
-      onNote(unusableNote(reasonOf(cause)));
+      onNote(unusableNote(errorText(cause)));
     }
   }
   const store = await cache?.create();
@@ -147,27 +147,27 @@ async function readBase(
 }
 
 /** Weights without their numbers. */
-function outlinesOf(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
+function outlineWeights(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
   const shapes = weightShapes(files.config);
-  return [...baseForms(files, { ...AS_KEPT, baseDtype })].map(([name, form]) => [
+  return [...baseFormats(files, { ...AS_KEPT, baseDtype })].map(([name, format]) => [
     name,
-    { shape: shapes.get(name) ?? [], form, parts: {} },
+    { shape: shapes.get(name) ?? [], format, parts: {} },
   ]);
 }
 
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
-async function cacheOf(
+async function chooseCache(
   files: ModelFiles,
   { settings: { baseDtype, computeDtype }, cache, onNote }: BaseOptions,
 ): Promise<WeightCache | undefined> {
   if (cache === undefined || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;
   let bytes = 0;
-  const outlines = outlinesOf(files, baseDtype);
-  for (const [name, { shape, form }] of outlines) {
-    if (shape.length > 1 && form.kind !== "blocks" && form.kind !== "nf4") return undefined;
+  const outlines = outlineWeights(files, baseDtype);
+  for (const [name, { shape, format }] of outlines) {
+    if (shape.length > 1 && format.kind !== "blocks" && format.kind !== "nf4") return undefined;
     // a tied embedding is there as a table, too
-    bytes += weightBytes(form, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
+    bytes += weightBytes(format, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
   }
   if (bytes < cache.minBytes) return undefined;
   return weightCache(files, {
@@ -176,14 +176,14 @@ async function cacheOf(
     fallback: cache.fallback,
     onNote,
     bytes: bytes * (baseDtype === "nf4" && computeDtype === "int8" ? 2 : GROWTH[baseDtype]),
-    tensors: outlines.length * MOST_TENSORS,
+    tensors: outlines.length * MAX_TENSORS_PER_WEIGHT,
   });
 }
 
 /** What packing adds at most: scales and offsets are float32. In int8, codes of NF4 become twice as wide. */
 const GROWTH = { int4: 1.25, int8: 1.1, nf4: 1.05 } as const;
 /** A matrix becomes codes, scales, zero points and offsets; an embedding is a table besides. */
-const MOST_TENSORS = 5;
+const MAX_TENSORS_PER_WEIGHT = 5;
 
 /** An iterable whose end says more. */
 class WithResult<T, R> implements AsyncIterable<T> {

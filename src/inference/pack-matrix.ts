@@ -1,6 +1,6 @@
 // A weight as it is stored → the arrays of a matrix that the runtime packs. Loops over typed arrays: a model has 10⁹ weights.
 import { MosError } from "#core";
-import type { BlockForm, Nf4Form } from "#files";
+import type { BlockFormat, Nf4Format } from "#files";
 import { type BlockMatrix, NF4_LEVELS, type Nf4Matrix, type TensorData } from "#graph";
 import { type ComputeDtype, dequantizeWeight, type Weight } from "#models";
 
@@ -18,7 +18,7 @@ export type MatrixArrays = BlockArrays | Nf4Arrays;
 
 /** Blocks of a matrix without its codes. */
 interface Blocks {
-  readonly form: BlockForm;
+  readonly format: BlockFormat;
   readonly out: number;
   readonly width: number;
   /** Blocks of a row. */
@@ -29,9 +29,9 @@ interface Blocks {
   readonly offsets: Float32Array | undefined;
 }
 
-/** Whether weights can be rows of one matrix. */
+/** Tests whether weights can be rows of one matrix. */
 export const canJoin = (weights: readonly Weight[]): boolean =>
-  new Set(weights.map(({ form, shape }) => `${JSON.stringify(form)} ${shape[1]}`)).size === 1;
+  new Set(weights.map(({ format, shape }) => `${JSON.stringify(format)} ${shape[1]}`)).size === 1;
 
 /**
  * Weights of one form and width under each other. `computeDtype` is the precision of the product: in float32 the numbers are
@@ -42,30 +42,30 @@ export const canJoin = (weights: readonly Weight[]): boolean =>
 export function packMatrix(weights: readonly Weight[], computeDtype: ComputeDtype): MatrixArrays {
   const [first] = weights;
   if (first === undefined) throw new MosError("bad_config", "there is no weight to pack");
-  const { form } = first;
+  const { format } = first;
   if (computeDtype === "int8") {
-    if (form.kind === "blocks" && form.bits === 4) return packForInt8(joined(weights, form), weights);
+    if (format.kind === "blocks" && format.bits === 4) return packForInt8(joined(weights, format), weights);
     const eight = weights.map(toInt8);
-    return packForInt8(joined(eight, (eight[0] as (typeof eight)[0]).form), eight);
+    return packForInt8(joined(eight, (eight[0] as (typeof eight)[0]).format), eight);
   }
-  if (form.kind === "nf4") return packNf4(weights, form);
-  if (form.kind === "blocks") return packForFloat32(joined(weights, form), weights);
-  throw new MosError("unsupported", `a weight stored as ${form.kind} cannot be packed`);
+  if (format.kind === "nf4") return packNf4(weights, format);
+  if (format.kind === "blocks") return packForFloat32(joined(weights, format), weights);
+  throw new MosError("unsupported", `a weight stored as ${format.kind} cannot be packed`);
 }
 
 /** Rows of weights under each other. */
-export const rowsOf = (weights: readonly Weight[]): number =>
+export const countRows = (weights: readonly Weight[]): number =>
   weights.reduce((sum, { shape: [out = 0] }) => sum + out, 0);
 
-function joined(weights: readonly Weight[], form: BlockForm): Blocks {
+function joined(weights: readonly Weight[], format: BlockFormat): Blocks {
   const width = weights[0]?.shape[1] ?? 0;
   return {
-    form,
+    format,
     width,
-    out: rowsOf(weights),
-    blocks: width / form.blockSize,
+    out: countRows(weights),
+    blocks: width / format.blockSize,
     scales: joinedFloats(weights.map(({ parts }) => floats(parts.scales))),
-    offsets: form.offsets ? joinedFloats(weights.map(({ parts }) => floats(parts.offsets))) : undefined,
+    offsets: format.offsets ? joinedFloats(weights.map(({ parts }) => floats(parts.offsets))) : undefined,
   };
 }
 
@@ -73,7 +73,7 @@ function floats(data: TensorData | undefined): Float32Array {
   if (data instanceof Float32Array) return data;
   if (!(data instanceof Uint16Array))
     throw new MosError("bad_config", "a weight lacks its scales or offsets");
-  return dequantizeWeight({ shape: [data.length], form: { kind: "float16" }, parts: { data } });
+  return dequantizeWeight({ shape: [data.length], format: { kind: "float16" }, parts: { data } });
 }
 
 function joinedFloats(parts: readonly Float32Array[]): Float32Array {
@@ -88,8 +88,8 @@ function joinedFloats(parts: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-function packNf4(weights: readonly Weight[], { blockSize }: Nf4Form): Nf4Arrays {
-  const [out, width] = [rowsOf(weights), weights[0]?.shape[1] ?? 0];
+function packNf4(weights: readonly Weight[], { blockSize }: Nf4Format): Nf4Arrays {
+  const [out, width] = [countRows(weights), weights[0]?.shape[1] ?? 0];
   const codes = new Uint8Array((out * width) / 2);
   let at = 0;
   for (const { parts } of weights) {
@@ -100,13 +100,13 @@ function packNf4(weights: readonly Weight[], { blockSize }: Nf4Form): Nf4Arrays 
   return { kind: "nf4", blockSize, out, in: width, codes, scales };
 }
 
-const common = ({ form: { blockSize }, out, width }: Blocks) =>
+const common = ({ format: { blockSize }, out, width }: Blocks) =>
   ({ kind: "blocks", blockSize, out, in: width }) as const;
 
 /** Numbers of 4 bits with their offsets as further columns, or of 8 bits. */
 function packForInt8(blocks: Blocks, weights: readonly Weight[]): BlockArrays {
-  const { form, out, width, scales, offsets } = blocks;
-  if (form.bits === 8) {
+  const { format, out, width, scales, offsets } = blocks;
+  if (format.bits === 8) {
     const codes = new Uint8Array(out * width);
     fillSigned(weights, codes);
     return { ...common(blocks), bits: 8, columns: "x", codes, scales };
@@ -116,16 +116,16 @@ function packForInt8(blocks: Blocks, weights: readonly Weight[]): BlockArrays {
   const codes = new Uint8Array((out * width) / 2);
   fillNibbles(weights, codes, width / 2);
   const zeroPoints =
-    form.zeroPoint === 8
+    format.zeroPoint === 8
       ? undefined
-      : new Uint8Array(out * Math.ceil(blocks.blocks / 2)).fill(form.zeroPoint * 17);
+      : new Uint8Array(out * Math.ceil(blocks.blocks / 2)).fill(format.zeroPoint * 17);
   return { ...common(blocks), bits: 4, columns: "x", codes, scales, zeroPoints };
 }
 
 /** Offsets are multiplied in float32; 8 bits are two numbers of 4, since those have a fast product in float32. */
 function packForFloat32(blocks: Blocks, weights: readonly Weight[]): BlockArrays {
-  const { form, out, width, scales, offsets } = blocks;
-  if (form.bits === 8) {
+  const { format, out, width, scales, offsets } = blocks;
+  if (format.bits === 8) {
     const codes = new Uint8Array(out * width);
     fillHalves(weights, codes);
     return {
@@ -133,25 +133,25 @@ function packForFloat32(blocks: Blocks, weights: readonly Weight[]): BlockArrays
       bits: 4,
       columns: "x twice",
       codes,
-      scales: scalesOfHalves(blocks),
-      zeroPoints: zeroPointsOfHalves(blocks),
-      offsets: offsets && sumsOf(blocks, offsets, 0),
+      scales: decodeScales(blocks),
+      zeroPoints: decodeZeroPoints(blocks),
+      offsets: offsets && blockSums(blocks, offsets, 0),
     };
   }
   const codes = new Uint8Array((out * width) / 2);
   fillNibbles(weights, codes, width / 2);
   // the runtime's own zero point is 8; another one is an offset
-  const shift = 8 - form.zeroPoint;
+  const shift = 8 - format.zeroPoint;
   const rest =
     shift === 0 && offsets === undefined
       ? undefined
-      : sumsOf(blocks, offsets ?? new Float32Array(scales.length), shift);
+      : blockSums(blocks, offsets ?? new Float32Array(scales.length), shift);
   return { ...common(blocks), bits: 4, columns: "x", codes, scales, offsets: rest };
 }
 
 /** What the means of x's blocks are multiplied by: (offset + shift · scale) · block size. */
-const sumsOf = (
-  { form: { blockSize }, scales }: Blocks,
+const blockSums = (
+  { format: { blockSize }, scales }: Blocks,
   offsets: Float32Array,
   shift: number,
 ): Float32Array => offsets.map((offset, i) => (offset + shift * (scales[i] as number)) * blockSize);
@@ -202,7 +202,7 @@ function fillHalves(weights: readonly Weight[], target: Uint8Array): void {
 }
 
 /** 16 s for the high halves of a row, then s for the low ones. */
-function scalesOfHalves({ out, blocks, scales }: Blocks): Float32Array {
+function decodeScales({ out, blocks, scales }: Blocks): Float32Array {
   const result = new Float32Array(2 * scales.length);
   for (let row = 0; row < out; row++)
     for (let i = 0; i < blocks; i++) {
@@ -214,7 +214,7 @@ function scalesOfHalves({ out, blocks, scales }: Blocks): Float32Array {
 }
 
 /** code + 128 = 16 high + low, so that high halves are around 8 and low ones around 0. */
-function zeroPointsOfHalves({ out, blocks }: Blocks): Uint8Array {
+function decodeZeroPoints({ out, blocks }: Blocks): Uint8Array {
   const row = Uint8Array.from({ length: 2 * blocks }, (_, i) => (i < blocks ? 8 : 0));
   const packed = packNibbles(row, { rows: 1, width: 2 * blocks });
   const result = new Uint8Array(out * packed.length);
@@ -239,22 +239,22 @@ function packNibbles(
 
 // Weights of other forms as 8-bit codes in blocks of 64: what the products in int8 read fastest.
 
-type BlockWeight = Weight & { readonly form: BlockForm };
+type BlockWeight = Weight & { readonly format: BlockFormat };
 
 /** Rows that are dequantised at a time have so many numbers: those of a weight may not fit beside it. */
 const PART = 1 << 22;
 
-const isBlocks = (weight: Weight): weight is BlockWeight => weight.form.kind === "blocks";
+const isBlocks = (weight: Weight): weight is BlockWeight => weight.format.kind === "blocks";
 
 /**
  * A weight in 8 bits, a scale for each block. 8-bit codes without offsets in blocks of 32 or more stay as they are; of
  * all others the largest magnitude of a block becomes 127.
  */
 function toInt8(weight: Weight): BlockWeight {
-  const { form, shape } = weight;
-  if (isBlocks(weight) && weight.form.bits === 8 && !weight.form.offsets && weight.form.blockSize >= 32)
+  const { format, shape } = weight;
+  if (isBlocks(weight) && weight.format.bits === 8 && !weight.format.offsets && weight.format.blockSize >= 32)
     return weight;
-  if (form.kind === "nf4") return levelsAsInt8(weight, form);
+  if (format.kind === "nf4") return levelsAsInt8(weight, format);
   const [out = 0, width = 0] = shape;
   const blockSize = blockFor(width);
   const codes = new Int8Array(out * width);
@@ -269,10 +269,10 @@ function toInt8(weight: Weight): BlockWeight {
       scales: scales.subarray(first / blockSize, last / blockSize),
     });
   }
-  return { shape, form: int8Form(blockSize), parts: { codes, scales } };
+  return { shape, format: int8Format(blockSize), parts: { codes, scales } };
 }
 
-const int8Form = (blockSize: number): BlockForm => ({
+const int8Format = (blockSize: number): BlockFormat => ({
   kind: "blocks",
   bits: 8,
   blockSize,
@@ -282,7 +282,7 @@ const int8Form = (blockSize: number): BlockForm => ({
 });
 
 /** The sixteen levels rounded to 127ths: no weight has to be looked at. */
-function levelsAsInt8({ shape, parts }: Weight, { blockSize }: Nf4Form): BlockWeight {
+function levelsAsInt8({ shape, parts }: Weight, { blockSize }: Nf4Format): BlockWeight {
   const levels = Int8Array.from(NF4_LEVELS, (level) => Math.round(level * 127));
   const packed = parts.codes as Uint8Array;
   const codes = new Int8Array(2 * packed.length);
@@ -292,7 +292,7 @@ function levelsAsInt8({ shape, parts }: Weight, { blockSize }: Nf4Form): BlockWe
     codes[2 * i + 1] = levels[byte & 15] as number;
   }
   const scales = (parts.scales as Float32Array).map((largest) => largest / 127);
-  return { shape, form: int8Form(blockSize), parts: { codes, scales } };
+  return { shape, format: int8Format(blockSize), parts: { codes, scales } };
 }
 
 function blockFor(width: number): number {
@@ -325,7 +325,7 @@ type Columns = Pick<BlockArrays, "columns" | "codes" | "scales" | "zeroPoints">;
 
 /** The codes of the weights with the columns of their offsets. */
 function offsetColumns(
-  { form: { blockSize, zeroPoint }, out, width, blocks: first, scales }: Blocks,
+  { format: { blockSize, zeroPoint }, out, width, blocks: first, scales }: Blocks,
   offsets: Float32Array,
   weights: readonly Weight[],
 ): Columns {
@@ -385,7 +385,7 @@ class OffsetRow {
     const first = this.numbers.length;
     for (let from = 0, block = first; from < first; from += this.#blockSize, block++) {
       const to = Math.min(first, from + this.#blockSize);
-      const { step, zero } = gridOf(this.#rest.subarray(from, to));
+      const { step, zero } = fitGrid(this.#rest.subarray(from, to));
       this.zeros[block] = zero;
       // an offset counts for each weight of its block
       this.scales[block] = step * this.#blockSize;
@@ -399,7 +399,7 @@ class OffsetRow {
 }
 
 /** Sixteen numbers from the least of some to the largest, with 0 among them. */
-function gridOf(numbers: Float32Array): { readonly step: number; readonly zero: number } {
+function fitGrid(numbers: Float32Array): { readonly step: number; readonly zero: number } {
   let [low, high] = [0, 0];
   for (const x of numbers) {
     if (x < low) low = x;

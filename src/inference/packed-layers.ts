@@ -3,8 +3,8 @@ import {
   add,
   GROUPS,
   type GroupName,
-  type GroupSite,
   groupKey,
+  type LayerGroup,
   LINEAR_NAMES,
   type LinearName,
   linear,
@@ -25,23 +25,25 @@ export interface GroupWidths {
 /** x [..., in] times a matrix that was prepared for it. */
 export type Product = (x: Value) => Value;
 
-/** Where a weight belongs. */
+/** Layer and role of a weight. */
 export interface LayerWeight {
-  readonly site: GroupSite;
+  readonly layerGroup: LayerGroup;
   readonly linear: LinearName;
 }
 
 const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
 
 /** The linear layer that a weight of this name is; undefined for every other weight. */
-export function layerOf(name: string): LayerWeight | undefined {
+export function findLayer(name: string): LayerWeight | undefined {
   const [, layer, found] = PATTERN.exec(name) ?? [];
   const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
   if (layer === undefined || linearName === undefined) return undefined;
   const group = (Object.keys(GROUPS) as GroupName[]).find((key) =>
     (GROUPS[key] as readonly LinearName[]).includes(linearName),
   );
-  return group === undefined ? undefined : { site: { layer: Number(layer), group }, linear: linearName };
+  return group === undefined
+    ? undefined
+    : { layerGroup: { layer: Number(layer), group }, linear: linearName };
 }
 
 /** One product for all layers of a group, or one for each. */
@@ -68,11 +70,11 @@ export class PackedLayers {
     this.#maker = maker;
   }
 
-  async take({ site, linear: name }: LayerWeight, weight: Weight): Promise<void> {
-    const key = groupKey(site);
+  async take({ layerGroup, linear: name }: LayerWeight, weight: Weight): Promise<void> {
+    const key = groupKey(layerGroup);
     const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
     this.#waiting.set(key, waiting.set(name, weight));
-    const names: readonly LinearName[] = GROUPS[site.group];
+    const names: readonly LinearName[] = GROUPS[layerGroup.group];
     const weights = names.flatMap((part) => waiting.get(part) ?? []);
     if (weights.length < names.length) return;
     this.#waiting.delete(key);
@@ -81,18 +83,18 @@ export class PackedLayers {
       key,
       !weights.some(isPlain) && canJoin(weights)
         ? { kind: "joined", product: await packed(key, weights) }
-        : { kind: "each", products: await this.#each(site, names, weights) },
+        : { kind: "each", products: await this.#each(layerGroup, names, weights) },
     );
   }
 
   /** Whether a weight of this name has become part of a product. */
   has(name: string): boolean {
-    const layer = layerOf(name);
-    return layer !== undefined && this.#groups.has(groupKey(layer.site));
+    const layer = findLayer(name);
+    return layer !== undefined && this.#groups.has(groupKey(layer.layerGroup));
   }
 
   async #each(
-    { layer }: GroupSite,
+    { layer }: LayerGroup,
     names: readonly LinearName[],
     weights: readonly Weight[],
   ): Promise<readonly Product[]> {
@@ -109,11 +111,11 @@ export class PackedLayers {
   }
 
   /** The outputs of a group on their common input, what an adapter adds to them included. */
-  project(x: Value, { site, widths, values, branches = [] }: ProjectOptions): readonly Value[] {
-    const group = this.#groups.get(groupKey(site));
+  project(x: Value, { layerGroup, widths, values, branches = [] }: ProjectOptions): readonly Value[] {
+    const group = this.#groups.get(groupKey(layerGroup));
     const { outs } = widths;
-    const biases = GROUPS[site.group].map((name) =>
-      values.get(`${modulePath({ layer: site.layer, linear: name })}.bias`),
+    const biases = GROUPS[layerGroup.group].map((name) =>
+      values.get(`${modulePath({ layer: layerGroup.layer, linear: name })}.bias`),
     );
     const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
     const apart = (y: Value): readonly Value[] => split(y, { axis: y.shape.length - 1, sizes: outs });
@@ -126,7 +128,7 @@ export class PackedLayers {
 }
 
 interface ProjectOptions {
-  readonly site: GroupSite;
+  readonly layerGroup: LayerGroup;
   readonly widths: GroupWidths;
   readonly values: WeightValues;
   /** What an adapter adds to each output. */

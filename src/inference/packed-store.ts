@@ -1,4 +1,4 @@
-// Where the tensors of a base lie that become constants of programs: in a temporary file that is filled while weights are
+// Storage of a base's tensors that become constants of programs: a temporary file that is filled while weights are
 // read, or in a cache (weight-cache.ts), where they may be already.
 import {
   type ConstantsFile,

@@ -1,4 +1,4 @@
-// Which sequence has which slot. A slot is a row of the KV cache and an adapter slot; what a sequence leaves in both
+// Assignment of sequences to slots. A slot is a row of the KV cache and an adapter slot; what a sequence leaves in both
 // serves the next one with the same prefix or adapter.
 import { capacityFor } from "./kv-cache.ts";
 import type { ModelRunner } from "./model-runner.ts";
@@ -15,29 +15,29 @@ export interface PlacementLimits {
   readonly slotMemory: number;
 }
 
-/** What a slot's cache and factors belong to, also while no sequence has the slot. */
+/** Contents of a slot's cache and factors, also while no sequence has the slot. */
 interface SlotCache {
-  /** Of the adapter that computed the keys and values; null for the base. */
+  /** Digest of the adapter that computed the keys and values; null for the base. */
   digest: string | null;
   tokens: readonly number[];
   /** Whose prompt it was: prefixes are shared within a tenant only. */
   tenant: string;
-  /** Of the factors in the adapter slot; undefined where they are not valid. */
+  /** Digest of the factors in the adapter slot; undefined if they are invalid. */
   factors: string | null | undefined;
 }
 
-/** How many of a slot's tokens a sequence can reuse. */
+/** Number of a slot's tokens that a sequence can reuse. */
 const reusable = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): number =>
   digest === sequence.digest && tenant === sequence.request.tenant
     ? sharedLength(tokens, sequence.tokens)
     : 0;
 
 /** Tokens of the longest with its next one. */
-const longestOf = (sequences: readonly Sequence[]): number =>
+const longestLength = (sequences: readonly Sequence[]): number =>
   Math.max(...sequences.map(({ tokens }) => tokens.length + 1));
 
 /** The rank that adapter slots need for these. */
-const rankOf = (sequences: readonly Sequence[]): number =>
+const largestRank = (sequences: readonly Sequence[]): number =>
   Math.max(1, ...sequences.map(({ lease }) => lease?.rank ?? 0));
 
 /** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no empty slot. */
@@ -88,14 +88,14 @@ export class Placement {
     return this.#runner.cache.lengths[slot] ?? 0;
   }
 
-  /** Whether one more sequence fits beside those that have slots. */
+  /** Tests whether one more sequence fits beside those that have slots. */
   fits(sequence: Sequence): boolean {
-    return this.#haveRoom([...this.sequences(), sequence]);
+    return this.#canGrow([...this.sequences(), sequence]);
   }
 
-  /** Whether a sequence would fit if it were the only one. */
+  /** Tests whether a sequence would fit if it were the only one. */
   fitsAlone(sequence: Sequence): boolean {
-    return this.#haveRoom([sequence]);
+    return this.#canGrow([sequence]);
   }
 
   /**
@@ -104,11 +104,11 @@ export class Placement {
    */
   place(sequence: Sequence): void {
     // fewer slots of a larger rank fit, so the taken ones have to come first
-    if (rankOf([...this.sequences(), sequence]) > this.#runner.slots.rank) this.compact();
+    if (largestRank([...this.sequences(), sequence]) > this.#runner.slots.rank) this.compact();
     const slot = this.#choose(sequence);
     this.#taken[slot] = sequence;
     try {
-      this.#makeRoom(slot);
+      this.#growFor(slot);
     } catch (cause) {
       this.#taken[slot] = undefined;
       throw cause;
@@ -121,7 +121,7 @@ export class Placement {
     held.tokens = [];
   }
 
-  /** What every slot holds, and what the taken ones are going to hold. */
+  /** Contents of every slot, including those that taken slots are going to hold. */
   contents(): readonly SlotContent[] {
     return Array.from({ length: this.#runner.cache.slots }, (_, slot) => {
       const { digest, tenant, tokens } = this.#heldAt(slot);
@@ -183,9 +183,9 @@ export class Placement {
   trim(): void {
     const { cache, slots } = this.#runner;
     if (this.count === 0) return;
-    const capacity = capacityFor(2 * longestOf(this.sequences()));
+    const capacity = capacityFor(2 * longestLength(this.sequences()));
     if (cache.capacity > 2 * capacity) this.#resizeCache(cache.slots, capacity);
-    const rank = rankOf(this.sequences());
+    const rank = largestRank(this.sequences());
     if (slots.rank >= 2 * rank) this.#resizeFactors(slots.count, rank);
   }
 
@@ -197,33 +197,33 @@ export class Placement {
     this.#runner.slots.resize(0, 0);
   }
 
-  #haveRoom(sequences: readonly Sequence[]): boolean {
+  #canGrow(sequences: readonly Sequence[]): boolean {
     const { maxBatch, cacheMemory, slotMemory } = this.#limits;
     const count = sequences.length;
     return (
       count <= maxBatch &&
-      count * capacityFor(longestOf(sequences)) * this.#bytesPerPosition <= cacheMemory &&
-      count * rankOf(sequences) * this.#runner.slots.bytesPerRank <= slotMemory
+      count * capacityFor(longestLength(sequences)) * this.#bytesPerPosition <= cacheMemory &&
+      count * largestRank(sequences) * this.#runner.slots.bytesPerRank <= slotMemory
     );
   }
 
   /** Room for a slot that was just taken, in the cache and for its adapter's factors, which it gets. */
-  #makeRoom(slot: number): void {
+  #growFor(slot: number): void {
     const { cache, slots } = this.#runner;
-    const rank = rankOf(this.sequences());
+    const rank = largestRank(this.sequences());
     const count = Math.max(cache.slots, slot + 1);
     const isRoomy = count * cache.capacity * this.#bytesPerPosition <= this.#limits.cacheMemory;
     this.#resizeCache(
       count,
-      isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestOf(this.sequences())),
+      isRoomy && cache.capacity > 0 ? cache.capacity : capacityFor(longestLength(this.sequences())),
     );
     if (slot >= slots.count || rank > slots.rank)
-      this.#resizeFactors(Math.min(cache.slots, this.#slotsOfRank(rank)), rank);
+      this.#resizeFactors(Math.min(cache.slots, this.#slotsForRank(rank)), rank);
     this.#fill(slot);
   }
 
   /** Adapter slots of this rank that the limit allows. */
-  #slotsOfRank(rank: number): number {
+  #slotsForRank(rank: number): number {
     return Math.floor(this.#limits.slotMemory / (rank * this.#runner.slots.bytesPerRank));
   }
 
@@ -238,7 +238,7 @@ export class Placement {
       const held = this.#heldAt(slot);
       return reusable(held, sequence) + (held.factors === sequence.digest ? 0.5 : 0);
     };
-    const allowed = this.#slotsOfRank(rankOf([...this.sequences(), sequence]));
+    const allowed = this.#slotsForRank(largestRank([...this.sequences(), sequence]));
     const count = Math.min(this.#runner.cache.slots, allowed);
     const free = Array.from({ length: count }, (_, slot) => slot).filter(
       (slot) => this.#taken[slot] === undefined,

@@ -2,11 +2,11 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planPrefixes, type SlotContent } from "./prefix-cache.ts";
 
-const tokensOf = (length: number, first = 0): readonly number[] =>
+const makeTokens = (length: number, first = 0): readonly number[] =>
   Array.from({ length }, (_, i) => (i === 0 ? first : i));
 
 const prefilling = (slot: number, computed: number, over: Partial<SlotContent> = {}): SlotContent => {
-  const tokens = over.tokens ?? tokensOf(200);
+  const tokens = over.tokens ?? makeTokens(200);
   return {
     slot,
     owner: "a",
@@ -31,14 +31,14 @@ describe("prompts with a common prefix", () => {
   });
 
   test("compute their own tokens from where they diverge", () => {
-    const other = [...tokensOf(90), ...Array(110).fill(7)];
+    const other = [...makeTokens(90), ...Array(110).fill(7)];
     const { copies, waiting } = planPrefixes([prefilling(0, 100), prefilling(1, 0, { tokens: other })]);
     expect(copies).toEqual([{ from: 0, to: 1, length: 90 }]);
     expect([...waiting]).toEqual([]);
   });
 
   test("copy from the slot of a finished request", () => {
-    const left: SlotContent = { slot: 3, owner: "a", tokens: tokensOf(150), computed: 150 };
+    const left: SlotContent = { slot: 3, owner: "a", tokens: makeTokens(150), computed: 150 };
     const { copies, waiting } = planPrefixes([left, prefilling(1, 0)]);
     expect(copies).toEqual([{ from: 3, to: 1, length: 150 }]);
     expect(waiting.size).toBe(0);
@@ -51,7 +51,7 @@ describe("prompts with a common prefix", () => {
   });
 
   test("are not shared where the prefix is short", () => {
-    const short = [...tokensOf(20), ...Array(180).fill(7)];
+    const short = [...makeTokens(20), ...Array(180).fill(7)];
     const { copies, waiting } = planPrefixes([prefilling(0, 199), prefilling(1, 0, { tokens: short })]);
     expect(copies).toEqual([]);
     expect(waiting.size).toBe(0);
@@ -59,14 +59,14 @@ describe("prompts with a common prefix", () => {
 });
 
 test("one slot always computes; only equal prefixes of the same owner are copied, and none whose logits are needed", () => {
-  const slotOf = fc.record({
+  const arbitrarySlot = fc.record({
     owner: fc.constantFrom("a", "b"),
     parts: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 5 }),
     share: fc.double({ min: 0, max: 1, noNaN: true }),
     reads: fc.boolean(),
   });
   fc.assert(
-    fc.property(fc.array(slotOf, { minLength: 1, maxLength: 6 }), (drawn) => {
+    fc.property(fc.array(arbitrarySlot, { minLength: 1, maxLength: 6 }), (drawn) => {
       const slots = drawn.map(({ owner, parts, share, reads }, slot): SlotContent => {
         const tokens = parts.flatMap((part) => Array<number>(40).fill(part));
         const firstLogits = tokens.length - 1;

@@ -1,14 +1,14 @@
 // Automatic prefix sharing: keys and values of a prefix that several prompts share are computed once, also where they
 // run at the same time. planPrefixes decides which slot computes, copies or waits; the scheduler follows it.
 
-/** What a slot holds, or is going to. */
+/** Content of a slot, now or soon. */
 export interface SlotContent {
   readonly slot: number;
   /** Slots of the same adapter's content and the same tenant share; others never do. */
   readonly owner: string;
   /** All tokens of the sequence that has the slot, or of the one that had it. */
   readonly tokens: readonly number[];
-  /** How many of them have keys and values in the cache. */
+  /** Number of tokens with keys and values in the cache. */
   readonly computed: number;
   /** For a slot that a sequence has. */
   readonly reader?: {
@@ -34,9 +34,9 @@ export interface PrefixPlan {
 }
 
 /** Shared tokens from which on copying, or waiting for them, pays. */
-const WORTHWHILE = 32;
+const MIN_SHARED_TOKENS = 32;
 
-const NOTHING: PrefixPlan = { copies: [], waiting: new Set() };
+const NO_COPIES: PrefixPlan = { copies: [], waiting: new Set() };
 
 /** The length of the longest common prefix. */
 export function sharedLength(a: readonly number[], b: readonly number[]): number {
@@ -57,10 +57,10 @@ const sharedWith = (other: SlotContent, { slot, owner, tokens, reader }: Reader)
     ? 0
     : Math.min(sharedLength(other.tokens, tokens), reader.firstLogits);
 
-/** Which slots copy a prefix from which, and which wait for one. The earliest reader never waits. */
+/** Plans the copies of prefixes between slots, and the slots that wait for one. The earliest reader never waits. */
 export function planPrefixes(slots: readonly SlotContent[]): PrefixPlan {
   const readers = slots.filter(isReader).sort((a, b) => a.reader.order - b.reader.order);
-  if (readers.length === 0) return NOTHING;
+  if (readers.length === 0) return NO_COPIES;
   const computed = new Map(slots.map(({ slot, computed: count }) => [slot, count]));
   const copies: PrefixCopy[] = [];
   const waiting = new Set<number>();
@@ -74,11 +74,14 @@ export function planPrefixes(slots: readonly SlotContent[]): PrefixPlan {
     const coming = Math.max(0, ...readers.slice(0, i).map((other) => sharedWith(other, reader)));
     const gain = best.length - reader.computed;
     // when nothing longer is coming, even a small gain is worth a copy
-    if (gain >= WORTHWHILE || (gain > 0 && best.length >= WORTHWHILE && best.length >= coming)) {
+    if (
+      gain >= MIN_SHARED_TOKENS ||
+      (gain > 0 && best.length >= MIN_SHARED_TOKENS && best.length >= coming)
+    ) {
       copies.push(best);
       computed.set(reader.slot, best.length);
     }
-    if (coming >= WORTHWHILE && coming > (computed.get(reader.slot) ?? 0)) waiting.add(reader.slot);
+    if (coming >= MIN_SHARED_TOKENS && coming > (computed.get(reader.slot) ?? 0)) waiting.add(reader.slot);
   }
   return { copies, waiting };
 }

@@ -1,4 +1,4 @@
-// What a request is in full, and whether it can run to its end.
+// Validation of requests, with all defaults filled in.
 import { MosError } from "#core";
 import { NO_DEFAULTS, samplingBy } from "./answer-defaults.ts";
 import { capacityFor } from "./kv-cache.ts";
@@ -38,11 +38,11 @@ interface FullRequestOptions extends RequestBounds {
   readonly defaults?: AnswerDefaults;
 }
 
-const wrong = (message: string): MosError => new MosError("bad_option", message);
+const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 function checkCount(name: string, value: number | undefined, max: number): void {
   if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max))
-    throw wrong(`${name} is ${value}; it must be a whole number from 0 to ${max}`);
+    throw invalid(`${name} is ${value}; it must be a whole number from 0 to ${max}`);
 }
 
 function checkTokens(where: string, ids: readonly number[], vocabularySize: number): void {
@@ -74,15 +74,15 @@ export function fullRequest(
   checkCount("logprobs", logprobs, vocabularySize);
   checkCount("promptLogprobs", promptLogprobs, vocabularySize);
   checkSampling(sampling);
-  if (stop.includes("")) throw wrong("a stop sequence is empty; omit it");
+  if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
   const length = prompt.length + maxTokens;
   if (length > maxLength)
-    throw wrong(
+    throw invalid(
       `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${maxLength} fit`,
     );
   // a slot has room for one token more than its sequence has when it gets the slot
   if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition > cacheMemory)
-    throw wrong(
+    throw invalid(
       `${length} tokens need more than the ${cacheMemory} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
     );
   checkTokens("the prompt", prompt, vocabularySize);

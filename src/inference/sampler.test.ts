@@ -59,7 +59,7 @@ function expectSameChoices(logits: Float32Array, options: SamplingOptions): void
     );
 }
 
-const logitsOf = (size: number, seed: number, spread = 2): Float32Array => {
+const randomLogits = (size: number, seed: number, spread = 2): Float32Array => {
   const random = randomStream(seed, "logits");
   return Float32Array.from({ length: size }, () => spread * random.normal());
 };
@@ -68,20 +68,20 @@ describe("candidates and their probabilities follow the definitions:", () => {
   test("hand-made logits", () => {
     // probabilities 0.5, 0.25, 0.125, 0.125
     const logits = Float32Array.of(Math.log(4), Math.log(8), Math.log(2), Math.log(2));
-    const idsOf = (options: SamplingOptions) =>
+    const sampleIds = (options: SamplingOptions) =>
       new Set(
         Array.from({ length: 100 }, (_, i) => draw(logits, { temperature: 1, ...options }, fixed(i / 100))),
       );
-    expect(idsOf({})).toEqual(new Set([0, 1, 2, 3]));
-    expect(idsOf({ topK: 2 })).toEqual(new Set([0, 1]));
-    expect(idsOf({ topK: 1 })).toEqual(new Set([1]));
-    expect(idsOf({ topP: 0.4 })).toEqual(new Set([1]));
-    expect(idsOf({ topP: 0.7 })).toEqual(new Set([0, 1]));
-    expect(idsOf({ topP: 0.8 })).toEqual(new Set([0, 1, 2]));
-    expect(idsOf({ minP: 0.4 })).toEqual(new Set([0, 1]));
-    expect(idsOf({ minP: 1 })).toEqual(new Set([1]));
+    expect(sampleIds({})).toEqual(new Set([0, 1, 2, 3]));
+    expect(sampleIds({ topK: 2 })).toEqual(new Set([0, 1]));
+    expect(sampleIds({ topK: 1 })).toEqual(new Set([1]));
+    expect(sampleIds({ topP: 0.4 })).toEqual(new Set([1]));
+    expect(sampleIds({ topP: 0.7 })).toEqual(new Set([0, 1]));
+    expect(sampleIds({ topP: 0.8 })).toEqual(new Set([0, 1, 2]));
+    expect(sampleIds({ minP: 0.4 })).toEqual(new Set([0, 1]));
+    expect(sampleIds({ minP: 1 })).toEqual(new Set([1]));
     // of the two that top-k leaves, the first has 2/3
-    expect(idsOf({ topK: 2, topP: 0.6 })).toEqual(new Set([1]));
+    expect(sampleIds({ topK: 2, topP: 0.6 })).toEqual(new Set([1]));
   });
 
   test("random logits and settings", () => {
@@ -98,7 +98,7 @@ describe("candidates and their probabilities follow the definitions:", () => {
           topP: fc.oneof(fc.constant(1), fc.double({ min: 0.05, max: 0.999, noNaN: true })),
           minP: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1, noNaN: true })),
         }),
-        ({ size, seed, spread }, options) => expectSameChoices(logitsOf(size, seed, spread), options),
+        ({ size, seed, spread }, options) => expectSameChoices(randomLogits(size, seed, spread), options),
       ),
       { numRuns: runs(60) },
     );
@@ -125,7 +125,7 @@ describe("greedy decoding", () => {
 
   test("equals a very low temperature, and top-k 1", () => {
     for (let seed = 0; seed < 20; seed++) {
-      const logits = logitsOf(50, seed);
+      const logits = randomLogits(50, seed);
       expect(draw(logits, { temperature: 1e-300 })).toBe(argmax(logits));
       expect(draw(logits, { temperature: 2, topK: 1 })).toBe(argmax(logits));
       expect(draw(logits, { temperature: 2, topP: 1e-12 })).toBe(argmax(logits));
@@ -135,7 +135,7 @@ describe("greedy decoding", () => {
   test("draws no random numbers", () => {
     const random = randomStream(0, "unused");
     const before = random.state;
-    draw(logitsOf(9, 0), {}, random);
+    draw(randomLogits(9, 0), {}, random);
     expect(random.state).toEqual(before);
   });
 });
@@ -153,7 +153,7 @@ describe("temperature", () => {
   });
 
   test("the same seed gives the same tokens", () => {
-    const logits = logitsOf(100, 1);
+    const logits = randomLogits(100, 1);
     const tokens = (seed: number) => {
       const random = randomStream(seed, "sampling");
       return Array.from({ length: 50 }, () => draw(logits, { temperature: 1, topP: 0.95 }, random));

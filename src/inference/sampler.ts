@@ -2,7 +2,7 @@
 import { MosError, parseSettings, pick, type Random } from "#core";
 import { samplingSettings } from "./settings.ts";
 
-/** How the next token is chosen. Everything at its default is greedy decoding. */
+/** Options of choosing the next token. The defaults decode greedily. */
 export interface SamplingOptions {
   /** 0 takes the most likely token. */
   readonly temperature?: number | undefined;
@@ -22,7 +22,7 @@ export interface SamplingOptions {
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
 }
 
-/** What the choice of a token depends on beside the logits and the options. */
+/** State that the choice of a token depends on, beside the logits and the options. */
 export interface SamplingState {
   /** Ids of the sequence so far, for the repetition penalty. */
   readonly seen: Iterable<number>;
@@ -42,14 +42,14 @@ export function checkSampling(options: SamplingOptions): void {
       throw new MosError("bad_option", `logitBias of token ${id} is ${bias}; it must be a number`);
 }
 
-const notNumbers = (): MosError =>
+const divergedError = (): MosError =>
   new MosError("diverged", "the model's logits are NaN; its weights or the adapter are corrupt");
 
 /** Throws `diverged` where a logit is not a number, or none is finite. A plain loop: it is passed at every token. */
-function checkNumbers(logits: Float32Array): void {
+function checkLogits(logits: Float32Array): void {
   let missing = 0;
   for (let i = 0; i < logits.length; i++) missing += Number.isNaN(logits[i]) ? 1 : 0;
-  if (missing > 0 || !Number.isFinite(logits[argmax(logits)])) throw notNumbers();
+  if (missing > 0 || !Number.isFinite(logits[argmax(logits)])) throw divergedError();
 }
 
 /** Index of the largest logit, the first where several are equal. */
@@ -123,14 +123,14 @@ function candidates(
   const weights = Float64Array.from(logits, (z) => Math.exp((z - top) / temperature));
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
   if (limit === weights.length && topP === 1 && minP === 0) return { ids: weights.map((_, i) => i), weights };
-  const massOf = (ids: readonly number[]): number =>
+  const sumProbabilities = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
   const all = weights.reduce((a, b) => a + b, 0);
   // top-p is a share of what top-k leaves, so that has to be found whole
   const enough = (found: readonly number[]): boolean =>
-    limit < weights.length ? found.length >= limit : massOf(found) >= topP * all;
+    limit < weights.length ? found.length >= limit : sumProbabilities(found) >= topP * all;
   const ids = ranked(weights, enough).slice(0, limit);
-  const total = limit < weights.length ? massOf(ids) : all;
+  const total = limit < weights.length ? sumProbabilities(ids) : all;
   let kept = 0;
   for (let mass = 0; kept < ids.length; kept++) {
     const weight = weights[ids[kept] as number] as number;
@@ -144,7 +144,7 @@ function candidates(
 /** The next token. */
 export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
-  checkNumbers(logits);
+  checkLogits(logits);
   const chosenFrom = adjusted(logits, options);
   if (temperature === 0) return argmax(chosenFrom);
   const { ids, weights } = candidates(chosenFrom, { temperature, topP, topK, minP });
@@ -174,7 +174,7 @@ function logSumExp(logits: Float32Array): number {
   for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - top);
   const total = top + Math.log(sum);
   if (Number.isFinite(total)) return total;
-  throw notNumbers();
+  throw divergedError();
 }
 
 /** The `count` largest logits, largest first; of equal ones the smaller id first. */
@@ -192,7 +192,7 @@ function largest(logits: Float32Array, count: number): readonly number[] {
 }
 
 /** ln softmax of some tokens from logits [V]. */
-export function logprobsOf(logits: Float32Array, ids: readonly number[]): readonly number[] {
+export function computeLogprobs(logits: Float32Array, ids: readonly number[]): readonly number[] {
   const total = logSumExp(logits);
   return ids.map((id) => (logits[id] as number) - total);
 }

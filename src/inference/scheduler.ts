@@ -12,13 +12,13 @@ export interface PrefillPart {
   readonly tokens: number;
 }
 
-/** What to compute: the parts of prompts first, then one token of every slot in `decode`, in one step. */
+/** Work of one step: the parts of prompts first, then one token of every slot in `decode`. */
 export interface SchedulerOutput {
   readonly prefill: readonly PrefillPart[];
   readonly decode: readonly number[];
 }
 
-/** What the decision of one step depends on. */
+/** State of a slot that the plan of a step depends on. */
 export interface SlotState {
   readonly slot: number;
   /** Sequences were first scheduled in this order. */
@@ -114,7 +114,7 @@ export class Scheduler {
     this.#queue.prune();
   }
 
-  /** What to compute next; undefined where no sequence has a slot. */
+  /** The next step; undefined if no sequence has a slot. */
   schedule(): SchedulerOutput | undefined {
     this.#dropCancelled();
     this.#admit();
@@ -231,7 +231,7 @@ export class Scheduler {
       const { copies, waiting } = planPrefixes(placement.contents());
       for (const copy of copies) placement.copyPrefix(copy);
       const running = placement.entries();
-      const states = running.map(([slot, sequence]) => this.#stateOf(slot, sequence));
+      const states = running.map(([slot, sequence]) => this.#slotState(slot, sequence));
       const output = planStep(
         states.filter(({ slot }) => !waiting.has(slot)),
         limits,
@@ -243,7 +243,7 @@ export class Scheduler {
     }
   }
 
-  #stateOf(slot: number, { tokens, order, scoresPrompt }: Sequence): SlotState {
+  #slotState(slot: number, { tokens, order, scoresPrompt }: Sequence): SlotState {
     const pending = tokens.length - this.#options.placement.computed(slot);
     return { slot, order, pending, allLogits: scoresPrompt };
   }

@@ -14,10 +14,10 @@ const tokenizer: Tokenizer = {
   strippedBlanks: 0,
   encode: (text) => [...new TextEncoder().encode(text)],
   decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
-  tokenOf: (id) => String(id),
-  idOf: Number,
+  idToToken: (id) => String(id),
+  tokenToId: Number,
   isSpecial: () => false,
-  bytesOf: (id) => Uint8Array.of(id),
+  idToBytes: (id) => Uint8Array.of(id),
 };
 
 /** Logits with their maximum at one token. */
@@ -27,7 +27,7 @@ const towards = (id: number): Float32Array => {
   return logits;
 };
 
-function sequenceOf(
+function makeSequence(
   over: Partial<EngineRequest> = {},
   now: () => number = () => 0,
   endTokens: readonly number[] = [0],
@@ -43,31 +43,31 @@ function write(sequence: Sequence, text: string): readonly EngineEvent[] {
   return sequence.takeUpdate()?.events ?? [];
 }
 
-const textOf = (events: readonly EngineEvent[]): readonly string[] =>
+const textPieces = (events: readonly EngineEvent[]): readonly string[] =>
   events.flatMap((event) => ("text" in event ? [event.text] : []));
 
 describe("text is emitted once it is final:", () => {
   test("never half a character", () => {
-    const sequence = sequenceOf({ maxTokens: 3 });
-    expect(textOf(write(sequence, "aé"))).toEqual(["a", "", "é", ""]);
+    const sequence = makeSequence({ maxTokens: 3 });
+    expect(textPieces(write(sequence, "aé"))).toEqual(["a", "", "é", ""]);
     expect(sequence.hasEnded).toBe(true);
   });
 
   test("half a character at the end becomes U+FFFD", () => {
-    const events = write(sequenceOf({ maxTokens: 2 }), "aé");
-    expect(textOf(events)).toEqual(["a", "", "\ufffd"]);
+    const events = write(makeSequence({ maxTokens: 2 }), "aé");
+    expect(textPieces(events)).toEqual(["a", "", "\ufffd"]);
     expect(events.at(-1)).toMatchObject({ type: "finish", finishReason: "length" });
   });
 
   test("never the possible start of a stop string", () => {
-    const sequence = sequenceOf({ stop: ["xyz"] });
-    expect(textOf(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
+    const sequence = makeSequence({ stop: ["xyz"] });
+    expect(textPieces(write(sequence, "axyxyz?"))).toEqual(["a", "", "", "xy", "", "", ""]);
     expect(sequence.hasEnded).toBe(true);
     expect(sequence.generated).toBe(6);
   });
 
   test("the end token releases text that was held back", () => {
-    const sequence = sequenceOf({ stop: ["xyz"] });
+    const sequence = makeSequence({ stop: ["xyz"] });
     write(sequence, "xy");
     sequence.advance(towards(0));
     expect(sequence.takeUpdate()?.events.at(-1)).toMatchObject({
@@ -79,7 +79,7 @@ describe("text is emitted once it is final:", () => {
   });
 
   test("so does a cancellation", () => {
-    const sequence = sequenceOf({ stop: ["xyz"] });
+    const sequence = makeSequence({ stop: ["xyz"] });
     write(sequence, "ax");
     sequence.finish("cancelled");
     const [finish] = sequence.takeUpdate()?.events ?? [];
@@ -95,31 +95,31 @@ function endOfFirst(stop: readonly string[], text: string): number | undefined {
 }
 
 describe("an answer ends", () => {
-  const reasonOf = (events: readonly EngineEvent[]) => {
+  const finishReasons = (events: readonly EngineEvent[]) => {
     const last = events.at(-1);
-    return last?.type === "finish" ? [last.finishReason, textOf(events).join("")] : [undefined];
+    return last?.type === "finish" ? [last.finishReason, textPieces(events).join("")] : [undefined];
   };
 
   test("at any of several end tokens, which are not part of it", () => {
-    const sequence = sequenceOf({}, () => 0, [0, 46]);
-    expect(reasonOf(write(sequence, "One. Two."))).toEqual(["end", "One"]);
+    const sequence = makeSequence({}, () => 0, [0, 46]);
+    expect(finishReasons(write(sequence, "One. Two."))).toEqual(["end", "One"]);
     expect(sequence.generated).toBe(3);
   });
 
   test("at maxTokens where end tokens are ignored", () => {
-    expect(reasonOf(write(sequenceOf({ ignoreEos: true, maxTokens: 4 }), "a\0bc"))).toEqual([
+    expect(finishReasons(write(makeSequence({ ignoreEos: true, maxTokens: 4 }), "a\0bc"))).toEqual([
       "length",
       "a\0bc",
     ]);
   });
 
   test("at a stop token, which is not part of it, also where end tokens are ignored", () => {
-    const sequence = sequenceOf({ stopTokens: [0x2e], ignoreEos: true });
-    expect(reasonOf(write(sequence, "a\0b.c"))).toEqual(["end", "a\0b"]);
+    const sequence = makeSequence({ stopTokens: [0x2e], ignoreEos: true });
+    expect(finishReasons(write(sequence, "a\0b.c"))).toEqual(["end", "a\0b"]);
   });
 
   test("not before it has minTokens, whatever would end it", () => {
-    const sequence = sequenceOf({ minTokens: 3, stopTokens: [0x2e], stop: ["xx"] });
+    const sequence = makeSequence({ minTokens: 3, stopTokens: [0x2e], stop: ["xx"] });
     const liking = (first: number, second: number): Float32Array => {
       const logits = towards(second);
       logits[first] = 9;
@@ -128,18 +128,18 @@ describe("an answer ends", () => {
     sequence.advance(liking(0, 0x78)); // the end token
     sequence.advance(liking(0x2e, 0x78)); // the stop token, then "xx"
     sequence.advance(towards(0x61));
-    expect(reasonOf(write(sequence, "bxx."))).toEqual(["stop", "xxab"]);
+    expect(finishReasons(write(sequence, "bxx."))).toEqual(["stop", "xxab"]);
     expect(sequence.generated).toBe(6);
   });
 
   test("in the middle of a character with U+FFFD, which may complete a stop string", () => {
     const half = (stop: readonly string[]) => {
-      const sequence = sequenceOf({ stop });
+      const sequence = makeSequence({ stop });
       write(sequence, "ok ");
       sequence.advance(towards(0xc3));
       sequence.advance(towards(0));
       const { events = [] } = sequence.takeUpdate() ?? {};
-      return reasonOf(events);
+      return finishReasons(events);
     };
     expect(half([])).toEqual(["end", "\ufffd"]);
     expect(half(["\ufffd"])).toEqual(["stop", ""]);
@@ -153,18 +153,18 @@ describe("an answer ends", () => {
     );
     fc.assert(
       fc.property(answers, stops, (answer, stop) => {
-        const sequence = sequenceOf({ stop });
+        const sequence = makeSequence({ stop });
         const written = write(sequence, answer);
         if (!sequence.hasEnded) sequence.advance(towards(0));
         const events = [...written, ...(sequence.takeUpdate()?.events ?? [])];
-        const text = textOf(events).join("");
+        const text = textPieces(events).join("");
         const end = endOfFirst(stop, answer);
         const cut = answer.slice(0, end);
         if (end === undefined) expect(text).toBe(answer);
         else expect(stop).toContain(cut.slice(text.length));
         expect(cut.startsWith(text)).toBe(true);
         for (const one of stop) expect(text.includes(one)).toBe(false);
-        for (const piece of textOf(events)) expect(piece).not.toContain("\ufffd");
+        for (const piece of textPieces(events)) expect(piece).not.toContain("\ufffd");
         expect(events.at(-1)).toMatchObject({ finishReason: end === undefined ? "end" : "stop" });
       }),
     );
@@ -175,11 +175,11 @@ describe("a prompt's scores", () => {
   const logits = [2, 3, 9].map(towards);
 
   test("stay in order where prefill restarts or repeats a chunk", () => {
-    const whole = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
+    const whole = makeSequence({ promptLogprobs: 1, maxTokens: 0 });
     whole.score(logits, 0);
     whole.advance(towards(9));
     const expected = whole.takeUpdate();
-    const again = sequenceOf({ promptLogprobs: 1, maxTokens: 0 });
+    const again = makeSequence({ promptLogprobs: 1, maxTokens: 0 });
     expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 0]);
     again.score(logits.slice(0, 1), 0);
     expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 1]);
@@ -198,7 +198,7 @@ describe("a prompt's scores", () => {
   });
 
   test("are emitted once, before the first token", () => {
-    const sequence = sequenceOf({ promptLogprobs: 0 });
+    const sequence = makeSequence({ promptLogprobs: 0 });
     sequence.score(logits, 0);
     expect(write(sequence, "ab").map(({ type }) => type)).toEqual(["prompt", "token", "token"]);
   });
@@ -206,45 +206,45 @@ describe("a prompt's scores", () => {
 
 test("penalties count the answer's tokens, and a repetition penalty the prompt's, too", () => {
   const next = (sampling: EngineRequest["sampling"]): number | undefined => {
-    const sequence = sequenceOf({ prompt: [0x61], sampling: { ...sampling } });
+    const sequence = makeSequence({ prompt: [0x61], sampling: { ...sampling } });
     const logits = towards(0x61);
     logits[0x62] = 4;
     sequence.advance(logits);
     sequence.advance(logits);
     return sequence.tokens.at(-1);
   };
-  expect(sequenceOf({ prompt: [0x61] }).tokens).toEqual([0x61]);
+  expect(makeSequence({ prompt: [0x61] }).tokens).toEqual([0x61]);
   expect(next({})).toBe(0x61);
   expect(next({ presencePenalty: 2 })).toBe(0x62);
   expect(next({ frequencyPenalty: 2 })).toBe(0x62);
-  const first = sequenceOf({ prompt: [0x61], sampling: { presencePenalty: 2, repetitionPenalty: 1.1 } });
+  const first = makeSequence({ prompt: [0x61], sampling: { presencePenalty: 2, repetitionPenalty: 1.1 } });
   const logits = towards(0x61);
   logits[0x62] = 4;
   first.advance(logits);
   expect(first.tokens).toEqual([0x61, 0x61]); // 5 / 1.1 > 4: presence does not count the prompt
-  const repeating = sequenceOf({ prompt: [0x61], sampling: { repetitionPenalty: 1.5 } });
+  const repeating = makeSequence({ prompt: [0x61], sampling: { repetitionPenalty: 1.5 } });
   repeating.advance(logits);
   expect(repeating.tokens).toEqual([0x61, 0x62]);
 });
 
 test("usage counts tokens of the prompt that were not computed", () => {
-  const cachedOf = (computed: readonly number[]) => {
-    const sequence = sequenceOf({ maxTokens: 1 });
+  const countCached = (computed: readonly number[]) => {
+    const sequence = makeSequence({ maxTokens: 1 });
     for (const tokens of computed) sequence.noteComputed(tokens);
     const finish = write(sequence, "a").at(-1);
     return finish?.type === "finish" ? finish.usage.cachedTokens : undefined;
   };
-  expect(cachedOf([1])).toBe(2);
-  expect(cachedOf([2, 1])).toBe(0);
-  expect(cachedOf([2, 3]), "computed again").toBe(0);
-  const cancelled = sequenceOf();
+  expect(countCached([1])).toBe(2);
+  expect(countCached([2, 1])).toBe(0);
+  expect(countCached([2, 3]), "computed again").toBe(0);
+  const cancelled = makeSequence();
   cancelled.finish("cancelled");
   expect(cancelled.takeUpdate()?.events.at(-1)).toMatchObject({ usage: { cachedTokens: 0 } });
 });
 
 test("usage counts seconds from the submission", () => {
   let time = 1000;
-  const sequence = sequenceOf({ maxTokens: 2 }, () => time);
+  const sequence = makeSequence({ maxTokens: 2 }, () => time);
   time = 3000;
   sequence.schedule();
   expect(sequence.takeUpdate()).toEqual({ id: 7, events: [{ type: "scheduled", digest: null }] });

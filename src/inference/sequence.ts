@@ -10,19 +10,19 @@ import {
 import type { AdapterLease } from "./adapters/index.ts";
 import { emptyLogprobs, type PackedLogprobs, packLogprob, packLogprobs, rowAt } from "./packed-logprobs.ts";
 import type { FullRequest } from "./request.ts";
-import { logprobsOf, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
+import { computeLogprobs, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
 import type { EngineEvent, FinishReason } from "./types.ts";
 
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
-  /** Of a request that names no adapter. */
+  /** Adapter of a request that names none. */
   readonly defaultAdapter?: AdapterLease | undefined;
   /** Milliseconds from any start. */
   readonly now: () => number;
 }
 
-/** What happened to a sequence since the last update. */
+/** Changes of a sequence since the last update. */
 export interface SequenceUpdate {
   readonly id: number;
   readonly events: readonly EngineEvent[];
@@ -30,7 +30,7 @@ export interface SequenceUpdate {
   readonly error?: Pick<MosError, "code" | "message">;
 }
 
-/** What a sequence ends with. Numbers that are not finite are mostly those of its adapter, which is named then. */
+/** Error that ends a sequence. Numbers that are not finite mostly come from its adapter, which is named then. */
 function asError(cause: unknown, adapter: string | null): MosError {
   if (!(cause instanceof MosError))
     return new MosError("device", `the engine failed: ${String(cause)}`, { cause });
@@ -67,7 +67,7 @@ export class Sequence {
   /** A row for each token of the prompt, the first `#scored` of which are filled. */
   #promptScores: PackedLogprobs | undefined;
   #scored = 0;
-  /** Of the prompt, before the first token: what was computed for this sequence, and not copied. */
+  /** Prompt tokens that were computed for this sequence, not copied, before the first token. */
   #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
@@ -92,12 +92,12 @@ export class Sequence {
     return this.tokens.length - this.request.prompt.length;
   }
 
-  /** Of the adapter's content; null for the base. */
+  /** Digest of the adapter's content; null for the base. */
   get digest(): string | null {
     return this.lease?.digest ?? null;
   }
 
-  /** Whether logits are needed at every token of the prompt. */
+  /** True if logits are needed at every token of the prompt. */
   get scoresPrompt(): boolean {
     const { prompt, promptLogprobs } = this.request;
     return promptLogprobs !== undefined && this.#scored < prompt.length;
@@ -146,7 +146,7 @@ export class Sequence {
       this.#events.push({ type: "prompt", tokens: this.#scored, logprobs: this.#promptScores });
     this.#promptScores = undefined;
     if (this.generated === 0 && candidates !== undefined)
-      this.#events.push({ type: "candidates", logprobs: logprobsOf(logits, candidates) });
+      this.#events.push({ type: "candidates", logprobs: computeLogprobs(logits, candidates) });
     this.#firstToken ??= this.#options.now();
     if (maxTokens === 0) {
       this.finish("length");
@@ -198,7 +198,7 @@ export class Sequence {
     this.#end();
   }
 
-  /** What happened since the last call; undefined if nothing did. */
+  /** Changes since the last call; undefined if there are none. */
   takeUpdate(): SequenceUpdate | undefined {
     const { id } = this;
     const [events, error] = [this.#events, this.#error];

@@ -5,7 +5,7 @@ import type { CacheDtype } from "./kv-cache.ts";
 const CACHE_DTYPES = ["float32", "float16"] as const satisfies readonly CacheDtype[];
 const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 
-/** How the base is kept in memory, and what its products are computed in. */
+/** Format of the base in memory, and type of its products. */
 export const baseSettings = {
   baseDtype,
   computeDtype: choice(COMPUTE_DTYPES, {
@@ -22,7 +22,7 @@ export const baseSettings = {
 export const defaultCompute = (kept: BaseDtype): ComputeDtype =>
   kept === "int8" || kept === "int4" ? "int8" : "float32";
 
-/** What adapters may take of the memory. */
+/** Settings of the adapters' memory. */
 export const adapterSettings = {
   adapterMemory: bytes({
     default: 2e9,
@@ -47,7 +47,7 @@ export const adapterSettings = {
   }),
 };
 
-/** How many requests run, how long they may be, and what they may take of the machine. */
+/** Settings of batches: number of requests, their length and their memory. */
 export const batchSettings = {
   cacheMemory: bytes({
     min: 1,

@@ -14,9 +14,9 @@ export interface EngineRequest {
   readonly adapter?: string | null;
   /** Maximum number of tokens to generate (the engine's default, cut to what fits); 0 only scores the prompt. */
   readonly maxTokens?: number | undefined;
-  /** What is left out is as the engine's defaults say. */
+  /** Sampling options; missing ones are the engine's defaults. */
   readonly sampling?: SamplingOptions;
-  /** Of the request's own stream of random numbers (0): the same request with the same seed gets the same answer. */
+  /** Seed of the request's own random numbers (0): the same request with the same seed gets the same answer. */
   readonly seed?: number;
   /** Texts that end the answer and are not part of it. */
   readonly stop?: readonly string[];
@@ -42,11 +42,11 @@ export interface EngineRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Why an answer ended: an end token, a stop text, its length, or the caller's signal. */
+/** Reason for the end of an answer: an end token, a stop text, its length, or the caller's signal. */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /**
- * What happens to a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. The
+ * Event of a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. The
  * answer is the `text` of `token` and `finish`, joined. `unpackLogprobs` reads the log-probabilities of `prompt` and `token`.
  */
 export type EngineEvent =
@@ -71,7 +71,7 @@ export type EngineEvent =
       readonly usage: EngineUsage;
     };
 
-/** What a request took. */
+/** Usage of a request. */
 export interface EngineUsage {
   readonly promptTokens: number;
   /** Tokens of the prompt whose keys and values another request had computed. */
@@ -85,7 +85,7 @@ export interface EngineUsage {
 /** A registered adapter as callers see it. */
 export interface AdapterInfo {
   readonly name: string;
-  /** Of the adapter's files: another content has another digest. */
+  /** Digest of the adapter's files: another content has another digest. */
   readonly digest: string;
   readonly method: string;
   readonly rank: number;
@@ -93,7 +93,7 @@ export interface AdapterInfo {
   readonly residentBytes: number;
   /** Seconds since 1970. */
   readonly changedAt: number;
-  /** Where that is another quantisation of the engine's model, or other token ids. */
+  /** Set if that is another quantisation of the engine's model, or has other token ids. */
   readonly trainedOn?: TrainedOn;
 }
 
@@ -140,13 +140,13 @@ export interface EngineModel {
   /** The longest sequence, prompt and answer together. */
   readonly maxLength: number;
   readonly endTokens: readonly number[];
-  /** Of the weights: adapters say which one they were trained on. */
+  /** Fingerprint of the weights, by which adapters name the base they were trained on. */
   readonly fingerprint: string;
   /** Equal in all quantisations of a model. */
   readonly identity?: string | undefined;
   /** A digest of how its tokenizer turns text into ids. */
   readonly tokens?: string | undefined;
-  /** How the base is kept, and what its products are computed in. */
+  /** Format of the base, and type of its products. */
   readonly baseDtype: BaseDtype;
   readonly computeDtype: ComputeDtype;
   /** The memory that the engine was expected to take when it was opened; that of a loaded model is taken already. */
@@ -156,13 +156,13 @@ export interface EngineModel {
 /** A request in text: everything about it but the prompt's tokens. */
 export type TextRequest = Omit<EngineRequest, "prompt">;
 
-/** How requests are answered that do not say it themselves. */
+/** Defaults of requests. */
 export interface AnswerDefaults {
   /** Only what an option or the model sets: the rest changes nothing, and without a temperature decoding is greedy. */
   readonly sampling: Omit<SamplingOptions, "logitBias">;
   /** Most tokens of an answer, where an option or the model sets it. */
   readonly maxTokens?: number;
-  /** What each of them comes from: "option", or the model's file. */
+  /** Source of each default: "option", or the model's file. */
   readonly sources: Readonly<Record<string, string>>;
 }
 
@@ -177,7 +177,7 @@ export interface Engine extends AsyncDisposable {
    * itself. Never rejects.
    */
   readonly closed: Promise<MosError | undefined>;
-  /** Whether the engine's process answers. One that was stopped, or hangs, does not, and may do so again. */
+  /** True while the engine's process answers. A stopped or hanging process does not, and may resume. */
   readonly isResponding: boolean;
   /**
    * Queues a request. Breaking out of the loop, or its signal, cancels it. One loop reads the events.
@@ -189,12 +189,12 @@ export interface Engine extends AsyncDisposable {
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
   /**
-   * Whether so many requests of a tenant would be accepted now, as far as others decide it: several that belong together
+   * Checks that this many requests of a tenant would be accepted now, as far as others decide it: several that belong together
    * are refused by this before the first of them is queued.
    *
    * @throws MosError `busy` and `device` as `submit`.
    */
-  expectRoom(tenant: string, count: number): void;
+  assertCapacity(tenant: string, count: number): void;
   /**
    * Answers a conversation, or one message of a user, laid out by the model's chat template. `maxTokens` is cut to what the
    * model's length leaves.

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { WaitingQueue } from "./waiting-queue.ts";
 
-const queueOf = (...items: readonly string[]): WaitingQueue<string> => {
+const makeQueue = (...items: readonly string[]): WaitingQueue<string> => {
   const queue = new WaitingQueue<string>();
   for (const item of items) queue.push(item[0] as string, item);
   return queue;
@@ -18,7 +18,7 @@ function serve(queue: WaitingQueue<string>, tokens: number): string {
 
 describe("tenants", () => {
   test("alternate, and each tenant's requests keep their order", () => {
-    const queue = queueOf("a1", "a2", "a3", "b1", "c1", "b2");
+    const queue = makeQueue("a1", "a2", "a3", "b1", "c1", "b2");
     expect(queue.first(10)).toEqual(["a1", "b1", "c1", "a2", "b2", "a3"]);
     expect(queue.first(2)).toEqual(["a1", "b1"]);
     expect([...queue]).toHaveLength(6);
@@ -26,7 +26,7 @@ describe("tenants", () => {
   });
 
   test("with fewer tokens served come first", () => {
-    const queue = queueOf("a1", "a2", "b1", "b2");
+    const queue = makeQueue("a1", "a2", "b1", "b2");
     queue.charge("a", 5);
     expect(queue.first(10)).toEqual(["b1", "a1", "b2", "a2"]);
     queue.charge("b", 6);
@@ -34,7 +34,7 @@ describe("tenants", () => {
   });
 
   test("accumulate no credit while idle", () => {
-    const queue = queueOf("a1", "a2");
+    const queue = makeQueue("a1", "a2");
     queue.charge("a", 1000);
     queue.push("b", "b1");
     queue.charge("b", 10);
@@ -43,7 +43,7 @@ describe("tenants", () => {
   });
 
   test("that arrive at an empty queue start at the counter of the last tenant that left it", () => {
-    const queue = queueOf("a1");
+    const queue = makeQueue("a1");
     queue.charge("a", 1000);
     queue.remove("a", "a1");
     queue.push("b", "b1");
@@ -54,7 +54,7 @@ describe("tenants", () => {
   });
 
   test("find a preempted request at the front of their queue", () => {
-    const queue = queueOf("a1", "a2");
+    const queue = makeQueue("a1", "a2");
     queue.remove("a", "a1");
     queue.pushFirst("a", "a1");
     expect(queue.first(2)).toEqual(["a1", "a2"]);
@@ -64,7 +64,7 @@ describe("tenants", () => {
   });
 
   test("without waiting requests are forgotten beyond a limit; the others are kept", () => {
-    const queue = queueOf("a1", "b1", "c1");
+    const queue = makeQueue("a1", "b1", "c1");
     queue.charge("a", 50);
     queue.remove("a", "a1");
     queue.prune(3);
@@ -83,7 +83,7 @@ test("while two tenants wait, neither is served more than one request ahead of t
   const costs = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 2, maxLength: 40 });
   fc.assert(
     fc.property(costs, fc.integer({ min: 0, max: 500 }), (all, past) => {
-      const queue = queueOf("a0");
+      const queue = makeQueue("a0");
       queue.charge("a", past);
       for (const [i] of all.entries())
         for (const tenant of ["a", "b"]) queue.push(tenant, `${tenant}${i + 1}`);

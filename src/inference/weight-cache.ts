@@ -7,7 +7,7 @@ import { z } from "zod";
 import { describeBytes, MosError, parseJson, parseWith } from "#core";
 import {
   type AtomicFile,
-  expectSpace,
+  assertSpace,
   openAtomicFile,
   openForReading,
   openSafetensors,
@@ -25,7 +25,7 @@ import { type AddPart, type PackedStore, type StoredTensor, writeMatrix } from "
 
 /** Raise it when packing gives other bytes, or the file another shape: `test/inference/weight-cache.test.ts` says when. */
 const FORMAT = 1;
-/** Where a tensor begins: whole pages can be mapped. */
+/** Alignment of tensors: whole pages can be mapped. */
 const PAGE = 4096;
 /** Pages that are compared to see whether a file holds what was written. */
 const CHECKED_PAGES = 256;
@@ -45,7 +45,7 @@ const matrixShape = {
   out: z.int().positive(),
   in: z.int().positive(),
 };
-/** What a packed matrix is beside its tensors. */
+/** Metadata of a packed matrix. */
 const matrixSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("blocks"),
@@ -62,7 +62,7 @@ const factsSchema = z.strictObject({
   matrices: z.record(z.string(), matrixSchema),
 });
 
-/** Which packed weights are meant, and where they may be. */
+/** Options of a weight cache. */
 export interface WeightCacheOptions {
   readonly baseDtype: BaseDtype;
   readonly computeDtype: ComputeDtype;
@@ -85,7 +85,7 @@ export interface CachedWeights {
 /** Writes the cache. Disposed before `commit`, it leaves nothing. */
 export interface CacheWriter extends PackedStore {
   readonly folder: string;
-  /** What the disk refused. */
+  /** Error of the disk. */
   readonly failure: MosError | undefined;
   /** Gives the file its name, once all tensors are there. */
   commit(hashes: ModelHashes): Promise<void>;
@@ -105,7 +105,7 @@ const folderBeside = ({ source, path }: ModelFiles): string =>
 
 /** Where packed weights of a model may be, the best place first. */
 function cacheFolders(files: ModelFiles, fallback: string | undefined): readonly string[] {
-  const own = digestOf(resolve(files.path)).slice(0, 16);
+  const own = sha256(resolve(files.path)).slice(0, 16);
   return [
     folderBeside(files),
     ...(fallback === undefined ? [] : [join(fallback, `${basename(files.path)}-${own}`)]),
@@ -122,7 +122,7 @@ export async function removeUnfinished(files: ModelFiles, fallback: string | und
 
 const removeEmpty = (folder: string): Promise<void> => rmdir(folder).catch(() => undefined);
 
-const digestOf = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
+const sha256 = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex");
 
 /** Finds out where the packed weights of an open model are, or will be. */
 export async function weightCache(
@@ -133,7 +133,7 @@ export async function weightCache(
   const key = `${FORMAT} ${baseDtype} ${computeDtype} ${source}`;
   // part of the name: the runtime opens the file later, and must not meet one that another model has put there meanwhile
   const prefix = `${baseDtype}-${computeDtype}-`;
-  const name = `${prefix}${digestOf(key).slice(0, 16)}.safetensors`;
+  const name = `${prefix}${sha256(key).slice(0, 16)}.safetensors`;
   const folders = cacheFolders(files, fallback);
   return {
     async open() {
@@ -142,10 +142,10 @@ export async function weightCache(
         const path = join(folder, name);
         if (!(await pathExists(path).catch(() => false))) continue;
         try {
-          await expectOwn([folder, path], files.path);
+          await assertOwned([folder, path], files.path);
           return await openCached(path, key);
         } catch (cause) {
-          refused.push(messageOf(cause, path));
+          refused.push(describeProblem(cause, path));
         }
       }
       if (refused.length > 0) onNote(unusableNote(refused.join("; ")));
@@ -158,13 +158,13 @@ export async function weightCache(
         try {
           // first of all, since they may have the room that is needed
           await removeLeftovers(folder);
-          await expectSpace(folder, { what: "the cache of packed weights", bytes });
+          await assertSpace(folder, { what: "the cache of packed weights", bytes });
           await makeFolder(folder, files.path);
           const file = await openAtomicFile(path, { mode: FILE_MODE });
           return createCacheWriter(file, { path, prefix, key, tensors });
         } catch (cause) {
           await removeEmpty(folder);
-          refused.push(messageOf(cause, path));
+          refused.push(describeProblem(cause, path));
         }
       }
       onNote(`packed weights are not cached: ${refused.join("; ")}`);
@@ -188,7 +188,7 @@ const SHARED = 0o022;
  *
  * @throws MosError `storage`.
  */
-async function expectOwn(paths: readonly string[], model: string): Promise<void> {
+async function assertOwned(paths: readonly string[], model: string): Promise<void> {
   const user = process.getuid?.();
   if (user === undefined) return;
   const owners = [user, 0, (await stat(model)).uid];
@@ -205,10 +205,10 @@ async function makeFolder(folder: string, model: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
   const { mode } = await stat(folder);
   if ((mode & SHARED) !== 0) await chmod(folder, mode & ~SHARED);
-  await expectOwn([folder], model);
+  await assertOwned([folder], model);
 }
 
-const messageOf = (cause: unknown, path: string): string => storageError(cause, path).message;
+const describeProblem = (cause: unknown, path: string): string => storageError(cause, path).message;
 
 /** A hash of pages that are evenly spread over the bytes from `begin` to `end`. */
 async function pagesDigest(
@@ -250,7 +250,7 @@ async function openCached(path: string, key: string): Promise<CachedWeights> {
   await bytes.read(header, 0);
   const { mos_header: seal = "", mos_pages: pages } = metadata;
   if (
-    digestOf(withSeal(header, seal, NO_SEAL)) !== seal ||
+    sha256(withSeal(header, seal, NO_SEAL)) !== seal ||
     (await pagesDigest(bytes.read, begin, Math.max(...ends))) !== pages
   )
     throw new MosError("storage", `${path}: checksum mismatch`);
@@ -268,7 +268,7 @@ function cachedStore(
   { path, tensors }: SafetensorsFile,
   matrices: ReadonlyMap<string, MatrixFacts>,
 ): PackedStore {
-  const missing = (name: string): MosError =>
+  const missingError = (name: string): MosError =>
     new MosError("storage", `${path}: ${name} is missing; remove this file`);
   const at = (name: string, dtype: DType): Value | undefined => {
     const found = tensors.get(name);
@@ -278,7 +278,7 @@ function cachedStore(
   };
   const tensor = async (name: string, { shape, dtype }: StoredTensor): Promise<Value> => {
     const value = at(name, dtype);
-    if (value?.shape.join() !== shape.join()) throw missing(name);
+    if (value?.shape.join() !== shape.join()) throw missingError(name);
     return value;
   };
   return {
@@ -287,20 +287,20 @@ function cachedStore(
     vector: tensor,
     async matrix(name, { out, in: width }): Promise<PackedMatrix> {
       const facts = matrices.get(name);
-      if (facts?.out !== out || facts.in !== width) throw missing(name);
+      if (facts?.out !== out || facts.in !== width) throw missingError(name);
       const shapes = partShapes(facts);
       const part = <P extends keyof PartShapes>(key: P, dtype: DType): Value | undefined => {
         const value = at(`${name}.${key}`, dtype);
         if (value !== undefined && value.shape.join() !== shapes[key]?.join())
-          throw missing(`${name}.${key}`);
+          throw missingError(`${name}.${key}`);
         return value;
       };
       const codes = part("codes", "uint8");
       const scales = part("scales", "float32");
-      if (codes === undefined || scales === undefined) throw missing(name);
+      if (codes === undefined || scales === undefined) throw missingError(name);
       if (facts.kind === "nf4") return { ...facts, codes, scales };
       const [zeroPoints, offsets] = [part("zeroPoints", "uint8"), part("offsets", "float32")];
-      if (zeroPoints === undefined && facts.columns !== "x") throw missing(`${name}.zeroPoints`);
+      if (zeroPoints === undefined && facts.columns !== "x") throw missingError(`${name}.zeroPoints`);
       return { ...facts, codes, scales, zeroPoints, offsets };
     },
     [Symbol.asyncDispose]: async () => undefined,
@@ -375,7 +375,7 @@ function createCacheWriter(
     vector: tensor,
     async matrix(name, _, pack) {
       const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
-      matrices[name] = factsOf(matrix);
+      matrices[name] = matrixFacts(matrix);
       return matrix;
     },
     async commit({ fingerprint, identity }) {
@@ -391,7 +391,7 @@ function createCacheWriter(
           length: begin,
         });
         if (header.length > begin) throw new MosError("storage", `${path}: the header does not fit`);
-        await file.writeAt(withSeal(header, NO_SEAL, digestOf(header)), 0);
+        await file.writeAt(withSeal(header, NO_SEAL, sha256(header)), 0);
         await file.commit();
         await removeOthers(path, prefix);
       } catch (cause) {
@@ -414,7 +414,7 @@ async function removeOthers(path: string, prefix: string): Promise<void> {
       await rm(join(folder, name), { force: true }).catch(() => undefined);
 }
 
-function factsOf(matrix: PackedMatrix): MatrixFacts {
+function matrixFacts(matrix: PackedMatrix): MatrixFacts {
   const { blockSize, out, in: width } = matrix;
   const common = { blockSize, out, in: width };
   if (matrix.kind === "nf4") return { kind: "nf4", ...common };

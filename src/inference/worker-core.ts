@@ -91,7 +91,7 @@ export async function openWorkerCore(
 ): Promise<OpenedCore> {
   const isAborted = (): boolean => signal?.aborted === true;
   if (signal !== undefined && isAborted()) throw stopped(signal);
-  // what the process writes while it opens may be as large as the model, and must not stay when it is killed
+  // files that the process writes while it opens may be as large as the model, and must not stay when it is killed
   const folder = await makeTemporaryFolder(TEMPORARY);
   const child = startProcess(folder, silentSeconds);
   const kill = (): void => void child.kill("SIGKILL");
@@ -105,7 +105,7 @@ export async function openWorkerCore(
   // between two weights it ends by itself, and takes away what it was writing; while programs are compiled it hears nothing
   const stop = (): void => {
     if (child.connected) child.send({ type: "stop" } satisfies ToCore, () => undefined);
-    killing = setTimeout(kill, STOP_WITHIN * 1000);
+    killing = setTimeout(kill, OPEN_STOP_SECONDS * 1000);
   };
   process.once("exit", leave);
   child.once("exit", () => {
@@ -133,7 +133,7 @@ export async function openWorkerCore(
   } catch (error) {
     kill();
     await ended(child);
-    if (child.exitCode !== 0) await removeUnfinishedOf(settings);
+    if (child.exitCode !== 0) await removeUnfinishedCache(settings);
     throw error;
   } finally {
     clearTimeout(killing);
@@ -142,7 +142,7 @@ export async function openWorkerCore(
 }
 
 /** Seconds that opening has to end in when it is stopped. */
-const STOP_WITHIN = 2;
+const OPEN_STOP_SECONDS = 2;
 
 /** Waits for the end of a process; one that could not be started has none. */
 async function ended(child: ChildProcess): Promise<void> {
@@ -151,7 +151,7 @@ async function ended(child: ChildProcess): Promise<void> {
 }
 
 /** A killed process leaves half of the packed weights that it was keeping. */
-async function removeUnfinishedOf({ model, cacheFolder }: CoreOptions): Promise<void> {
+async function removeUnfinishedCache({ model, cacheFolder }: CoreOptions): Promise<void> {
   try {
     await using files = await openModel(model);
     await removeUnfinished(files, cacheFolder);
@@ -162,14 +162,14 @@ async function removeUnfinishedOf({ model, cacheFolder }: CoreOptions): Promise<
 export const TEMPORARY = "mos-engine-";
 
 /** The file descriptor of the process that it writes a byte to, again and again. */
-export const HEARTBEAT = 4;
+export const HEARTBEAT_INTERVAL = 4;
 
 /** Seconds between two beats: often enough to notice that some are missing. */
-const beatEvery = (silentSeconds: number): number => Math.min(5, silentSeconds / 4);
+const startHeartbeat = (silentSeconds: number): number => Math.min(5, silentSeconds / 4);
 
 function startProcess(temporary: string, silentSeconds: number): ChildProcess {
   const entry = moduleBeside(import.meta.url, "engine-worker");
-  return fork(entry, [`${beatEvery(silentSeconds)}`], {
+  return fork(entry, [`${startHeartbeat(silentSeconds)}`], {
     stdio: ["inherit", "inherit", "inherit", "ipc", "pipe"],
     execArgv: [...childOptions(entry)],
     env: { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary },
@@ -179,7 +179,7 @@ function startProcess(temporary: string, silentSeconds: number): ChildProcess {
 }
 
 /** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
-const END_WITHIN = { responding: 10, silent: 1 };
+const STOP_SECONDS = { responding: 10, silent: 1 };
 
 const silent = (): MosError => new MosError("device", "the engine process does not respond");
 
@@ -252,7 +252,7 @@ class WorkerCore implements EngineCore {
     const exited = new Promise((resolve) => this.#child.once("exit", resolve));
     // a process that breaks meanwhile is closed too
     void this.#call("close").catch(() => undefined);
-    const seconds = this.#isResponding ? END_WITHIN.responding : END_WITHIN.silent;
+    const seconds = this.#isResponding ? STOP_SECONDS.responding : STOP_SECONDS.silent;
     const kill = setTimeout(() => {
       this.#killed = new MosError(
         "device",
@@ -265,8 +265,8 @@ class WorkerCore implements EngineCore {
   }
 
   #listenForSilence(seconds: number): void {
-    const every = beatEvery(seconds);
-    this.#child.stdio[HEARTBEAT]?.on("data", () => this.#hear());
+    const every = startHeartbeat(seconds);
+    this.#child.stdio[HEARTBEAT_INTERVAL]?.on("data", () => this.#hear());
     this.#heartbeat = setInterval(() => {
       this.#missing++;
       if (this.#missing * every > seconds) this.#fallSilent();

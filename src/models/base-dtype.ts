@@ -1,16 +1,16 @@
-// Which form each weight of a base gets in memory, from how its file stores it and what was asked for.
+// Choice of each base weight's in-memory format, by its file's format and the requested dtype.
 import { MosError } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 
-/** How the matrices of a base are kept in memory. "stored": as the file has them. */
+/** In-memory format of a base's matrices. "stored": as in the file. */
 export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
 
-/** How a base is kept. */
-export interface BaseForms {
+/** Formats of a base. */
+export interface BaseFormats {
   readonly baseDtype: BaseDtype;
   /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. */
   readonly computeDtype: "float32" | "int8";
-  /** Whether int8 rows have a transposed copy of their codes. */
+  /** Stores a transposed copy of the codes of int8 rows. */
   readonly transposedCodes: boolean;
 }
 
@@ -18,7 +18,7 @@ export interface BaseForms {
 export interface StoredWeightInfo {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly stored: WeightForm;
+  readonly stored: WeightFormat;
   /** The file, for messages. */
   readonly where: string;
 }
@@ -26,7 +26,11 @@ export interface StoredWeightInfo {
 const isLinear = (name: string): boolean => name.endsWith("_proj.weight");
 
 /** The largest block that divides the rows: `largest`, or half or a quarter of it, but not less than 16. */
-function blockSizeOf({ name, shape, where }: StoredWeightInfo, dtype: BaseDtype, largest: 32 | 64): number {
+function chooseBlockSize(
+  { name, shape, where }: StoredWeightInfo,
+  dtype: BaseDtype,
+  largest: 32 | 64,
+): number {
   const width = shape.at(-1) ?? 1;
   const sizes = [64, 32, 16].filter((size) => size <= largest);
   const size = sizes.find((candidate) => width % candidate === 0);
@@ -37,15 +41,15 @@ function blockSizeOf({ name, shape, where }: StoredWeightInfo, dtype: BaseDtype,
   );
 }
 
-function int8Form(weight: StoredWeightInfo, dtype: BaseDtype): WeightForm {
-  const blockSize = blockSizeOf(weight, dtype, 64);
+function int8Format(weight: StoredWeightInfo, dtype: BaseDtype): WeightFormat {
+  const blockSize = chooseBlockSize(weight, dtype, 64);
   return { kind: "blocks", bits: 8, blockSize, zeroPoint: 0, scales: "float32", offsets: false };
 }
 
 /** Int8 for an embedding and a head. Scales in halves: an int4 weight takes 5 bits with them, and they are exact to a hundredth of a step. */
-function int4Form(weight: StoredWeightInfo): WeightForm {
-  if (!isLinear(weight.name)) return int8Form(weight, "int4");
-  const blockSize = blockSizeOf(weight, "int4", 32);
+function int4Format(weight: StoredWeightInfo): WeightFormat {
+  if (!isLinear(weight.name)) return int8Format(weight, "int4");
+  const blockSize = chooseBlockSize(weight, "int4", 32);
   return { kind: "blocks", bits: 4, blockSize, zeroPoint: 0, scales: "float16", offsets: true };
 }
 
@@ -55,10 +59,10 @@ function int4Form(weight: StoredWeightInfo): WeightForm {
  *
  * @throws MosError "unsupported" where no block size divides its rows.
  */
-export function chooseForm(
+export function chooseFormat(
   weight: StoredWeightInfo,
-  { baseDtype, computeDtype, transposedCodes }: BaseForms,
-): WeightForm {
+  { baseDtype, computeDtype, transposedCodes }: BaseFormats,
+): WeightFormat {
   const { name, shape, stored } = weight;
   if (shape.length === 1) return { kind: "float32" };
   if (computeDtype === "int8" && isLinear(name)) return { kind: "int8rows", transposed: transposedCodes };
@@ -69,10 +73,10 @@ export function chooseForm(
     case "float32":
       return { kind: "float32" };
     case "int8":
-      return bits === 8 ? stored : int8Form(weight, baseDtype);
+      return bits === 8 ? stored : int8Format(weight, baseDtype);
     case "int4":
-      return bits === 4 || (bits === 8 && !isLinear(name)) ? stored : int4Form(weight);
+      return bits === 4 || (bits === 8 && !isLinear(name)) ? stored : int4Format(weight);
     case "nf4":
-      return isLinear(name) ? { kind: "nf4", blockSize: blockSizeOf(weight, baseDtype, 64) } : stored;
+      return isLinear(name) ? { kind: "nf4", blockSize: chooseBlockSize(weight, baseDtype, 64) } : stored;
   }
 }

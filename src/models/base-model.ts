@@ -1,5 +1,5 @@
 import type { LoadedText } from "#text";
-import type { BaseForms } from "./base-dtype.ts";
+import type { BaseFormats } from "./base-dtype.ts";
 import { type LoadedModel, loadModelText, loadWeights, openModel } from "./load.ts";
 import { type LocateCalls, locatedPath } from "./locate.ts";
 import type { LoadProgress } from "./read-weights.ts";
@@ -10,8 +10,8 @@ export interface BaseModel {
   readonly text: LoadedText;
 }
 
-/** How a model is found and loaded. */
-export interface LoadOptions extends LocateCalls, Partial<BaseForms> {
+/** Options of finding and loading a model. */
+export interface LoadOptions extends LocateCalls, Partial<BaseFormats> {
   /** Called after each part of a weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }

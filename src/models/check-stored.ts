@@ -1,6 +1,6 @@
-// Whether all numbers of a stored weight are finite, seen from its parts.
+// Check that all numbers of a stored weight are finite, by its parts.
 import { MosError } from "#core";
-import { float16Value, type WeightForm, type WeightPart } from "#files";
+import { float16Value, type WeightFormat, type WeightPart } from "#files";
 import type { TensorData } from "#graph";
 import type { Weight } from "./weight.ts";
 import { checkFinite } from "./weights.ts";
@@ -8,7 +8,7 @@ import { checkFinite } from "./weights.ts";
 export interface CheckStoredOptions {
   /** The file, for messages. */
   readonly where: string;
-  /** Whether the parts are those of the file, or were made of numbers that are finite. */
+  /** True if the parts are the file's; false if they were made of finite numbers. */
   readonly fromFile: boolean;
 }
 
@@ -16,7 +16,7 @@ export interface CheckStoredOptions {
 const EXPONENTS = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
 
 /** A float32 scale of 2¹¹⁹ or more, times a code of 8 bits and plus an offset, could be infinite. */
-const LARGEST_SCALE = 0x7b000000;
+const MAX_SCALE = 0x7b000000;
 
 /** Index of the first of 16-bit numbers that is not finite, or −1. */
 function firstInfinite(data: Uint16Array, kind: keyof typeof EXPONENTS): number {
@@ -28,11 +28,11 @@ function firstInfinite(data: Uint16Array, kind: keyof typeof EXPONENTS): number 
 function firstBadScale(data: TensorData): number {
   if (data instanceof Uint16Array) return firstInfinite(data, "float16");
   const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
-  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & 0x7fffffff) >= LARGEST_SCALE) return i;
+  for (let i = 0; i < bits.length; i++) if (((bits[i] as number) & 0x7fffffff) >= MAX_SCALE) return i;
   return -1;
 }
 
-function valueAt(data: TensorData, i: number, kind: WeightForm["kind"]): number {
+function valueAt(data: TensorData, i: number, kind: WeightFormat["kind"]): number {
   const found = data[i] as number;
   if (data instanceof Float32Array) return found;
   if (kind !== "bfloat16") return float16Value(found);
@@ -42,7 +42,7 @@ function valueAt(data: TensorData, i: number, kind: WeightForm["kind"]): number 
 /** Refuses a scale or an offset that is not finite, or so large that a number of its block might not be. */
 function checkBlocks(
   name: string,
-  { form, shape, parts }: Weight,
+  { format, shape, parts }: Weight,
   { part, where, fromFile }: CheckStoredOptions & { readonly part: WeightPart },
 ): void {
   const data = parts[part];
@@ -51,7 +51,7 @@ function checkBlocks(
   if (found < 0) return;
   const blocks = data.length / (shape[0] ?? 1);
   const place = `block ${found % blocks} of row ${Math.floor(found / blocks)}`;
-  const value = `the ${part === "scales" ? "scale" : "offset"} ${valueAt(data, found, form.kind)}`;
+  const value = `the ${part === "scales" ? "scale" : "offset"} ${valueAt(data, found, format.kind)}`;
   throw fromFile
     ? new MosError(
         "bad_model",
@@ -70,19 +70,19 @@ function checkBlocks(
  * @throws MosError "bad_model" with the weight's name and the place; "unsupported" for one that quantising made infinite.
  */
 export function checkStored(name: string, weight: Weight, options: CheckStoredOptions): void {
-  const { form, parts } = weight;
+  const { format, parts } = weight;
   const { where } = options;
-  if (form.kind === "float32") {
+  if (format.kind === "float32") {
     checkFinite(name, parts.data as Float32Array, { where });
     return;
   }
-  if (form.kind === "float16" || form.kind === "bfloat16") {
+  if (format.kind === "float16" || format.kind === "bfloat16") {
     const data = parts.data as Uint16Array;
-    const found = firstInfinite(data, form.kind);
+    const found = firstInfinite(data, format.kind);
     if (found < 0) return;
     throw new MosError(
       "bad_model",
-      `${where}: ${name} holds the value ${valueAt(data, found, form.kind)} at ${found}; the file is damaged`,
+      `${where}: ${name} holds the value ${valueAt(data, found, format.kind)} at ${found}; the file is damaged`,
     );
   }
   checkBlocks(name, weight, { ...options, part: "scales" });

@@ -16,7 +16,7 @@ const identitySchema = z.looseObject({
   architectures: z.array(z.string()).nullish(),
 });
 
-function familyOf(json: unknown, where: string): FamilyName {
+function readFamily(json: unknown, where: string): FamilyName {
   const { model_type, architectures } = parseWith(identitySchema, json, { code: "bad_model", where });
   const classes = architectures ?? [];
   const byClass = FAMILY_NAMES.find((name) => FAMILIES[name].className === classes[0]);
@@ -40,7 +40,7 @@ function familyOf(json: unknown, where: string): FamilyName {
 }
 
 /** The activation, where it is not the family's. Gemma has a field of its own for it; the common one is wrong in old files. */
-function activationOf(raw: RawConfig, { family, where }: Place): Pick<ModelConfig, "activation"> {
+function readActivation(raw: RawConfig, { family, where }: Place): Pick<ModelConfig, "activation"> {
   const key = family.decoder.activation === undefined ? "hidden_act" : "hidden_activation";
   const name = raw[key];
   if (name === undefined || name === null) return {};
@@ -144,7 +144,7 @@ export function parseHuggingFaceConfig(
   { generation = {} }: ParseConfigOptions = {},
 ): ModelConfig {
   const text = unwrapped(json, where);
-  const architecture = familyOf(text, where);
+  const architecture = readFamily(text, where);
   const family: Family = FAMILIES[architecture];
   const raw = rawConfig(text, { family, where });
   refuseUnsupported(raw, where);
@@ -172,7 +172,7 @@ export function parseHuggingFaceConfig(
     attentionBias: family.biases.includes("attention_bias") && raw.attention_bias === true,
     mlpBias: family.biases.includes("mlp_bias") && raw.mlp_bias === true,
     ...family.decoder,
-    ...activationOf(raw, { family, where }),
+    ...readActivation(raw, { family, where }),
     ...family.fromJson(raw, where),
     eosTokens: endTokens(raw, eos_token_id),
     ...(bosToken === undefined ? {} : { bosToken }),

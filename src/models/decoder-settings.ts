@@ -1,12 +1,12 @@
-// What a decoder computes beside its weights, as plain data in one form for all kinds of files. Adapters keep it, so
+// Settings of a decoder as plain data, in one form for all kinds of files. Adapters keep them, so
 // that bases of equal weights and other windows, caps, scales or ropes do not take each other's.
 import {
-  attentionScaleOf,
-  type ModelGeometry,
+  layerRope,
+  type ModelShape,
   type RopeConfig,
   ropeFrequencies,
-  ropeOf,
-  rotaryDimOf,
+  rotatedWidth,
+  scoreScale,
 } from "./geometry.ts";
 
 /** Settings by name. Numbers are rounded: files state some in float32. */
@@ -33,16 +33,16 @@ function ropeSettings(
 }
 
 /** The settings of a model's decoder. Which norms and biases it has shows in its weights. */
-export function decoderSettings(config: ModelGeometry): DecoderSettings {
+export function decoderSettings(config: ModelShape): DecoderSettings {
   const { activation = "silu", embeddingScale = 1, residualScale = 1, logitScale = 1, window } = config;
   const layers = Array.from({ length: config.layers }, (_, layer) => layer);
   const windowed = layers.filter((layer) => window?.layers[layer] === true);
-  const rotaryDim = rotaryDimOf(config);
+  const rotaryDim = rotatedWidth(config);
   const { rope, localRope = rope } = config;
   return {
     activation,
     norm_epsilon: rounded(config.normEpsilon),
-    attention_scale: rounded(attentionScaleOf(config)),
+    attention_scale: rounded(scoreScale(config)),
     attention_soft_cap: config.attentionSoftCap ?? null,
     logit_soft_cap: config.logitSoftCap ?? null,
     embedding_scale: rounded(embeddingScale),
@@ -50,7 +50,7 @@ export function decoderSettings(config: ModelGeometry): DecoderSettings {
     logit_scale: rounded(logitScale),
     sliding_window: window?.size ?? null,
     windowed_layers: windowed,
-    layers_without_rope: layers.filter((layer) => ropeOf(config, layer) === undefined),
+    layers_without_rope: layers.filter((layer) => layerRope(config, layer) === undefined),
     ...ropeSettings(rope, { name: "rope", rotaryDim }),
     ...(windowed.length === 0 ? {} : ropeSettings(localRope, { name: "local_rope", rotaryDim })),
   };

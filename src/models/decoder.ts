@@ -2,15 +2,15 @@
 // B batch · S tokens · N = B · S · C hidden width · H query heads · K key heads · D head width
 
 import { type Dim, MosError } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import {
   type AddedNorm,
   add,
   constant,
   embed,
   GROUPS,
-  type GroupSite,
   gatedUnit,
+  type LayerGroup,
   type LinearHook,
   modulePath,
   mul,
@@ -27,24 +27,26 @@ import {
   weightLeaf,
 } from "#graph";
 import type { ModelConfig } from "./config.ts";
-import { type RopeConfig, type Rotation, ropeFrequencies, ropeOf, rotaryDimOf } from "./geometry.ts";
+import { layerRope, type RopeConfig, type Rotation, ropeFrequencies, rotatedWidth } from "./geometry.ts";
 import { LAYER_NORMS, type LayerNorms, weightShapes } from "./weights.ts";
 
 /** The weights as values, by their Hugging Face names. */
 export type WeightValues = ReadonlyMap<string, Value>;
 
-/** Leaves for every weight of the model, float32 unless `forms` says how it is stored: then one for each of its tensors. */
+/** Leaves for every weight of the model, float32 unless `formats` says how it is stored: then one for each of its tensors. */
 export const weightLeaves = (
   config: ModelConfig,
-  forms: ReadonlyMap<string, WeightForm> = new Map(),
+  formats: ReadonlyMap<string, WeightFormat> = new Map(),
 ): WeightValues =>
-  new Map([...weightShapes(config)].map(([name, shape]) => [name, weightLeaf(name, shape, forms.get(name))]));
+  new Map(
+    [...weightShapes(config)].map(([name, shape]) => [name, weightLeaf(name, shape, formats.get(name))]),
+  );
 
 /**
  * The linear layers of one group on their common input x [N, in]: an output [N, out] for each, in the order of `GROUPS`.
  * Adapters enter here, and so does a base that keeps a group as one matrix.
  */
-export type ProjectHook = (x: Value, site: GroupSite) => readonly Value[];
+export type ProjectHook = (x: Value, layerGroup: LayerGroup) => readonly Value[];
 
 /** The branch of a layer added to the residual stream, and the norm of the sum, by one operator. */
 export type AddNormHook = (
@@ -64,7 +66,7 @@ export interface Heads {
 /** Attention of one layer. Whether keys and values are cached, and how, is known here only. */
 export interface AttentionHook {
   /**
-   * How `attend` takes heads: "split" into [B, H, S, D], or "joined" in [B, S, H · D], as projections give them (for
+   * Layout of heads for `attend`: "split" into [B, H, S, D], or "joined" in [B, S, H · D], as projections give them (for
    * fused operators). It returns what every query saw in the same form.
    */
   readonly heads: "split" | "joined";
@@ -87,8 +89,8 @@ export interface DecoderOptions {
   readonly project?: ProjectHook;
   /** Left out, a sum and then a norm. */
   readonly addNorm?: AddNormHook;
-  /** What becomes of the residual stream before each half of a layer, without `addNorm`; it stays as it is. */
-  readonly keep?: (residual: Value) => Value;
+  /** Maps the residual stream before each half of a layer, without `addNorm`; the identity by default. */
+  readonly mark?: (residual: Value) => Value;
 }
 
 /**
@@ -103,7 +105,7 @@ export function decoder(config: ModelConfig, options: DecoderOptions): Value {
   const stream = residualStream(config, options);
   const norms: LayerNorms = LAYER_NORMS[config.norms ?? "pre"];
   for (let layer = 0; layer < config.layers; layer++) {
-    const parts = (x: Value, group: GroupSite["group"]) =>
+    const parts = (x: Value, group: LayerGroup["group"]) =>
       project(x, { layer, group }) as readonly [Value, Value, Value]; // as many as the group has
     const before = (name: string | undefined): Value => stream.read(layerNorm(layer, name));
     const after = (name: string | undefined, branch: Value): void =>
@@ -133,30 +135,30 @@ interface ResidualStream {
 }
 
 function residualStream(config: ModelConfig, options: DecoderOptions): ResidualStream {
-  const { ids, layout, weights, addNorm, keep = (residual) => residual } = options;
+  const { ids, layout, weights, addNorm, mark = (residual) => residual } = options;
   const epsilon = config.normEpsilon;
   const embedded = scaledBy(
-    embed(weightOf(weights, "model.embed_tokens.weight"), ids),
+    embed(requireWeight(weights, "model.embed_tokens.weight"), ids),
     config.embeddingScale,
   );
   let residual = layout === undefined ? embedded : reshape(embedded, [...layout, config.hiddenSize]);
   let branch: Value | undefined; // not yet added
-  const gainOf = (norm: string): Value => weightOf(weights, `${norm}.weight`);
+  const readGain = (norm: string): Value => requireWeight(weights, `${norm}.weight`);
   const added = (): Value => {
-    if (branch !== undefined) residual = keep(add(residual, branch));
+    if (branch !== undefined) residual = mark(add(residual, branch));
     branch = undefined;
     return residual;
   };
   return {
     read(norm) {
       if (norm === undefined) return added();
-      if (branch === undefined || addNorm === undefined) return rmsNorm(added(), gainOf(norm), { epsilon });
-      const both = addNorm(residual, branch, { gain: gainOf(norm), epsilon });
+      if (branch === undefined || addNorm === undefined) return rmsNorm(added(), readGain(norm), { epsilon });
+      const both = addNorm(residual, branch, { gain: readGain(norm), epsilon });
       [residual, branch] = [both.sum, undefined];
       return both.norm;
     },
     write(value, norm) {
-      const normed = norm === undefined ? value : rmsNorm(value, gainOf(norm), { epsilon });
+      const normed = norm === undefined ? value : rmsNorm(value, readGain(norm), { epsilon });
       branch = scaledBy(normed, config.residualScale);
     },
     select(indices) {
@@ -169,17 +171,17 @@ function residualStream(config: ModelConfig, options: DecoderOptions): ResidualS
 
 /** The head, one vector for each token of the vocabulary: [V, C]. */
 export const headWeight = (config: ModelConfig, weights: WeightValues): Value =>
-  weightOf(weights, config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
+  requireWeight(weights, config.tiedHead ? "model.embed_tokens.weight" : "lm_head.weight");
 
 /** A product for each linear layer of a group. */
 export const eachLinear =
   (weights: WeightValues, linear: LinearHook): ProjectHook =>
   (x, { layer, group }) =>
     GROUPS[group].map((name) => {
-      const site = { layer, linear: name };
-      const path = modulePath(site);
-      return linear(x, site, {
-        weight: weightOf(weights, `${path}.weight`),
+      const target = { layer, linear: name };
+      const path = modulePath(target);
+      return linear(x, target, {
+        weight: requireWeight(weights, `${path}.weight`),
         bias: weights.get(`${path}.bias`),
       });
     });
@@ -190,11 +192,11 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
   const { heads: H, keyValueHeads: K, headDim: D } = config;
   const [batch, length] = ids.shape as readonly [Dim, Dim];
   const norm = headNorms(config, options);
-  const tablesOf = layerTables(config, options);
+  const tablesForLayer = layerTables(config, options);
   if (attention.heads === "joined") {
     const turn = (x: Value, site: HeadNorm): Value => {
       const normed = config.queryKeyNorm ? reshape(norm(x, site), [batch, length, site.heads * D]) : x;
-      const tables = tablesOf(site.layer);
+      const tables = tablesForLayer(site.layer);
       return tables ? rotateJoined(normed, positions, { ...tables, heads: site.heads }) : normed;
     };
     return ({ q, k, v, layer }) =>
@@ -209,7 +211,7 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
     transpose(reshape(x, [batch, length, heads, D]), [0, 2, 1, 3]); // [B, H, S, D]
   const turn = (x: Value, site: HeadNorm): Value => {
     const apart = split(norm(x, site), site.heads);
-    const tables = tablesOf(site.layer);
+    const tables = tablesForLayer(site.layer);
     return tables ? rotate(apart, positions, tables) : apart;
   };
   return ({ q, k, v, layer }) => {
@@ -239,7 +241,9 @@ function headNorms(
   return (x, { layer, name, heads }) => {
     if (queryKeyNorm === undefined) return x;
     const rows = queryKeyNorm === "all" ? x : reshape(x, [batch, length, heads, headDim]);
-    return rmsNorm(rows, weightOf(weights, `model.layers.${layer}.self_attn.${name}.weight`), { epsilon });
+    return rmsNorm(rows, requireWeight(weights, `model.layers.${layer}.self_attn.${name}.weight`), {
+      epsilon,
+    });
   };
 }
 
@@ -253,10 +257,10 @@ function layerTables(
   const rows = typeof length === "number" ? Math.max(length, positions) : positions;
   const tables = new Map<RopeConfig, RotationTables>();
   return (layer) => {
-    const rope = ropeOf(config, layer);
+    const rope = layerRope(config, layer);
     if (rope === undefined) return undefined;
     const found =
-      tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotaryDimOf(config), positions }, rows);
+      tables.get(rope) ?? rotationTables({ rope, rotaryDim: rotatedWidth(config), positions }, rows);
     tables.set(rope, found);
     return found;
   };
@@ -282,7 +286,7 @@ export function rotationTables(
   return { cosine: constant(cosine, [rows, half]), sine: constant(sine, [rows, half]) };
 }
 
-function weightOf(weights: WeightValues, name: string): Value {
+function requireWeight(weights: WeightValues, name: string): Value {
   const value = weights.get(name);
   if (value === undefined) throw new MosError("bad_model", `the model has no weight ${name}`);
   return value;

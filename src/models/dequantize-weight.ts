@@ -1,13 +1,13 @@
 // The numbers that a stored weight stands for, on the host.
 
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import {
-  type BlockForm,
+  type BlockFormat,
   decodeBfloat16,
   decodeFloat16,
   float16Value,
-  type Int8RowsForm,
-  type Nf4Form,
+  type Int8RowsFormat,
+  type Nf4Format,
 } from "#files";
 import { hadamardRows, NF4_LEVELS, type TensorData } from "#graph";
 import { floatData, type Weight } from "./weight.ts";
@@ -25,26 +25,26 @@ export interface RowRange {
  * rounded to float32, as the same steps in a graph are; for GGUF's types the product is exact, so only the sum rounds.
  */
 export function dequantizeWeight(weight: Weight, rows?: RowRange): Float32Array {
-  const { shape, form, parts } = weight;
-  const count = sizeOf(shape);
+  const { shape, format, parts } = weight;
+  const count = countElements(shape);
   const out = shape[0] ?? 1;
   const width = shape.length > 1 ? count / out : 1;
   const { begin, end } = rows ?? { begin: 0, end: out };
-  switch (form.kind) {
+  switch (format.kind) {
     case "float32":
       return floatData(weight).slice(begin * width, end * width);
     case "float16":
     case "bfloat16": {
       const bits = (parts.data as Uint16Array).subarray(begin * width, end * width);
       const target = new Float32Array(bits.length);
-      return form.kind === "float16" ? decodeFloat16(bits, target) : decodeBfloat16(bits, target);
+      return format.kind === "float16" ? decodeFloat16(bits, target) : decodeBfloat16(bits, target);
     }
     case "blocks":
-      return readBlocks({ weight, form, out, width, begin, end });
+      return readBlocks({ weight, format, out, width, begin, end });
     case "nf4":
-      return readNf4({ weight, form, out, width, begin, end });
+      return readNf4({ weight, format, out, width, begin, end });
     case "int8rows":
-      return readInt8Rows({ weight, form, out, width, begin, end });
+      return readInt8Rows({ weight, format, out, width, begin, end });
   }
 }
 
@@ -52,30 +52,30 @@ const BFLOAT_BITS = new Uint32Array(1);
 const BFLOAT = new Float32Array(BFLOAT_BITS.buffer);
 
 /** One number of a plain weight or of one in blocks, by its index: what `dequantizeWeight` gives there. */
-export function numberAt({ shape, form, parts }: Weight, index: number): number {
-  if (form.kind !== "blocks") {
+export function numberAt({ shape, format, parts }: Weight, index: number): number {
+  if (format.kind !== "blocks") {
     const bits = parts.data?.[index] as number;
-    if (form.kind === "float32") return bits;
-    if (form.kind === "float16") return float16Value(bits);
+    if (format.kind === "float32") return bits;
+    if (format.kind === "float16") return float16Value(bits);
     BFLOAT_BITS[0] = bits << 16;
     return BFLOAT[0] as number;
   }
   const [out = 0, width = 0] = shape;
   const row = Math.floor(index / width);
-  const isHigh = form.bits === 4 && row >= Math.ceil(out / 2);
+  const isHigh = format.bits === 4 && row >= Math.ceil(out / 2);
   const at = isHigh ? index - Math.ceil(out / 2) * width : index;
   const stored = parts.codes?.[at] as number;
-  const code = form.bits === 8 ? stored : isHigh ? stored >> 4 : stored & 15;
-  const block = Math.floor(index / form.blockSize);
+  const code = format.bits === 8 ? stored : isHigh ? stored >> 4 : stored & 15;
+  const block = Math.floor(index / format.blockSize);
   const at32 = (data: TensorData): number =>
     data instanceof Float32Array ? (data[block] as number) : float16Value(data[block] as number);
-  const scaled = Math.fround(at32(parts.scales as TensorData) * (code - form.zeroPoint));
+  const scaled = Math.fround(at32(parts.scales as TensorData) * (code - format.zeroPoint));
   return parts.offsets ? Math.fround(scaled + at32(parts.offsets)) : scaled;
 }
 
 interface Reading<Form> extends RowRange {
   readonly weight: Weight;
-  readonly form: Form;
+  readonly format: Form;
   readonly out: number;
   readonly width: number;
 }
@@ -90,7 +90,7 @@ function floats(data: TensorData, begin: number, end: number): Float32Array {
 function readCodes(
   { parts }: Weight,
   row: number,
-  { bits, zeroPoint, out, target }: BlockForm & { readonly out: number; readonly target: Float32Array },
+  { bits, zeroPoint, out, target }: BlockFormat & { readonly out: number; readonly target: Float32Array },
 ): void {
   const codes = parts.codes as Uint8Array | Int8Array;
   const width = target.length;
@@ -102,19 +102,19 @@ function readCodes(
   for (let k = 0; k < width; k++) target[k] = (((codes[start + k] as number) >> shift) & mask) - zeroPoint;
 }
 
-function readBlocks({ weight, form, out, width, begin, end }: Reading<BlockForm>): Float32Array {
+function readBlocks({ weight, format, out, width, begin, end }: Reading<BlockFormat>): Float32Array {
   const { scales: scaleData, offsets: offsetData } = weight.parts;
-  const blocks = width / form.blockSize;
+  const blocks = width / format.blockSize;
   const scales = floats(scaleData as TensorData, begin * blocks, end * blocks);
   const offsets = offsetData && floats(offsetData, begin * blocks, end * blocks);
   const result = new Float32Array((end - begin) * width);
   for (let row = begin; row < end; row++) {
     const at = (row - begin) * width;
-    readCodes(weight, row, { ...form, out, target: result.subarray(at, at + width) });
+    readCodes(weight, row, { ...format, out, target: result.subarray(at, at + width) });
   }
   for (let block = 0, i = 0; i < result.length; block++) {
     const scale = scales[block] as number;
-    const stop = i + form.blockSize;
+    const stop = i + format.blockSize;
     for (let k = i; k < stop; k++) result[k] = (result[k] as number) * scale;
     if (offsets)
       for (let k = i; k < stop; k++) result[k] = (result[k] as number) + (offsets[block] as number);
@@ -123,20 +123,20 @@ function readBlocks({ weight, form, out, width, begin, end }: Reading<BlockForm>
   return result;
 }
 
-function readNf4({ weight: { parts }, form, width, begin, end }: Reading<Nf4Form>): Float32Array {
+function readNf4({ weight: { parts }, format, width, begin, end }: Reading<Nf4Format>): Float32Array {
   const codes = parts.codes as Uint8Array;
   const scales = parts.scales as Float32Array;
   const result = new Float32Array((end - begin) * width);
   for (let i = 0, at = (begin * width) / 2; i < result.length; i += 2, at++) {
     const byte = codes[at] as number;
-    const scale = scales[Math.floor((begin * width + i) / form.blockSize)] as number;
+    const scale = scales[Math.floor((begin * width + i) / format.blockSize)] as number;
     result[i] = (LEVELS[byte >> 4] as number) * scale;
     result[i + 1] = (LEVELS[byte & 15] as number) * scale;
   }
   return result;
 }
 
-function readInt8Rows({ weight: { parts }, width, begin, end }: Reading<Int8RowsForm>): Float32Array {
+function readInt8Rows({ weight: { parts }, width, begin, end }: Reading<Int8RowsFormat>): Float32Array {
   const codes = parts.codes as Int8Array;
   const scales = parts.scales as Float32Array;
   const result = new Float32Array((end - begin) * width);

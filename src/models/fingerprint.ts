@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { encodeBfloat16 } from "#files";
 import type { ModelConfig } from "./config.ts";
 import { floatData, type Weight } from "./weight.ts";
@@ -12,7 +12,7 @@ export interface Sampler {
   /** Takes what it needs of the numbers from `begin` on. */
   take(part: Float32Array, begin: number): void;
   /** Takes every number that it needs by its index. */
-  takeAll(numberAt: (index: number) => number): void;
+  readSamples(numberAt: (index: number) => number): void;
   /** The numbers as float32, little-endian. */
   bytes(): Uint8Array;
 }
@@ -26,7 +26,7 @@ export function sampler(count: number): Sampler {
       for (let i = Math.ceil(begin / stride) * stride; i < begin + part.length; i += stride)
         bytes.setFloat32((i / stride) * 4, part[i - begin] ?? 0, true);
     },
-    takeAll(numberAt) {
+    readSamples(numberAt) {
       for (let i = 0; i < count; i += stride) bytes.setFloat32((i / stride) * 4, numberAt(i), true);
     },
     bytes: () => new Uint8Array(bytes.buffer),
@@ -34,10 +34,10 @@ export function sampler(count: number): Sampler {
 }
 
 /**
- * What the file formats agree on. Rope scaling, the norm's epsilon and the longest context are left out: GGUF states
+ * Fields on which the file formats agree. Rope scaling, the norm's epsilon and the context length are left out: GGUF states
  * them in other terms or rounds them. So are token ids, which people edit.
  */
-const geometry = (config: ModelConfig): readonly unknown[] => [
+const shapeFields = (config: ModelConfig): readonly unknown[] => [
   config.vocabularySize,
   config.hiddenSize,
   config.intermediateSize,
@@ -53,7 +53,8 @@ const geometry = (config: ModelConfig): readonly unknown[] => [
 
 type NamedShape = readonly [name: string, shape: readonly number[]];
 
-const startOf = (config: ModelConfig): Hash => createHash("sha256").update(JSON.stringify(geometry(config)));
+const startHash = (config: ModelConfig): Hash =>
+  createHash("sha256").update(JSON.stringify(shapeFields(config)));
 
 const addWeight = (hash: Hash, [name, shape]: NamedShape, samples: Uint8Array): Hash =>
   hash.update(JSON.stringify([name, shape])).update(samples);
@@ -72,8 +73,8 @@ const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]
  *
  * @returns "sha256:" and 64 hexadecimal digits.
  */
-export function fingerprintOfSamples(config: ModelConfig, samples: ReadonlyMap<string, Uint8Array>): string {
-  const hash = startOf(config);
+export function fingerprintSamples(config: ModelConfig, samples: ReadonlyMap<string, Uint8Array>): string {
+  const hash = startHash(config);
   for (const [name, shape] of [...weightShapes(config)].sort(byName))
     addWeight(hash, [name, shape], samples.get(name) ?? new Uint8Array(0));
   return `sha256:${hash.digest("hex")}`;
@@ -83,7 +84,7 @@ export function fingerprintOfSamples(config: ModelConfig, samples: ReadonlyMap<s
 function hashGains(config: ModelConfig, gains: ReadonlyMap<string, Float32Array>): string | undefined {
   // as before any training: all such models would be one
   if (new Set([...gains.values()].flatMap((gain) => [...gain])).size === 1) return undefined;
-  const hash = startOf(config);
+  const hash = startHash(config);
   for (const [name, gain] of [...gains].sort(byName))
     addWeight(hash, [name, [gain.length]], littleEndian(encodeBfloat16(gain)));
   return `sha256:${hash.digest("hex")}`;
@@ -109,7 +110,7 @@ export function identity(config: ModelConfig, weights: ReadonlyMap<string, Weigh
  *
  * @throws MosError as reading does, and "bad_model" for a number that is none.
  */
-export async function identityOf({
+export async function computeIdentity({
   path,
   config,
   readWeightParts,
@@ -129,7 +130,7 @@ export async function identityOf({
   return hashGains(config, gains);
 }
 
-/** What `fingerprintOf` needs of an open model. */
+/** What `computeFingerprint` needs of an open model. */
 export interface FingerprintSource {
   readonly path: string;
   readonly config: ModelConfig;
@@ -152,7 +153,7 @@ export interface FingerprintProgress {
  *
  * @throws MosError as reading does, "bad_model" for a number that is none, and "cancelled".
  */
-export async function fingerprintOf(
+export async function computeFingerprint(
   model: FingerprintSource,
   { signal, onProgress }: FingerprintOptions = {},
 ): Promise<string> {
@@ -164,18 +165,18 @@ export async function fingerprintOf(
   }
 }
 
-/** `fingerprintOf` as a generator: gives how far it is after each weight, and returns the hash. */
+/** `computeFingerprint` as a generator: gives how far it is after each weight, and returns the hash. */
 export async function* fingerprintSteps(
   model: FingerprintSource,
   { signal }: Pick<FingerprintOptions, "signal"> = {},
 ): AsyncGenerator<FingerprintProgress, string> {
   const { path, config } = model;
-  const hash = startOf(config);
+  const hash = startHash(config);
   const shapes = [...weightShapes(config)].sort(byName);
   for (const [i, [name, shape]] of shapes.entries()) {
     if (signal?.aborted)
       throw new MosError("cancelled", `${path}: reading was stopped`, { cause: signal.reason });
-    const samples = sampler(sizeOf(shape));
+    const samples = sampler(countElements(shape));
     let begin = 0;
     for await (const part of model.readWeightParts(name)) {
       checkFinite(name, part, { where: path, begin });

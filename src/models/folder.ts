@@ -23,10 +23,10 @@ const INDEX = "model.safetensors.index.json";
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 const options = { code: "bad_model" } as const;
 
-/** What config.json says. */
+/** Contents of config.json. */
 export interface FolderConfig {
   readonly config: ModelConfig;
-  /** How names of the language model's modules begin in the model that transformers makes of it. */
+  /** Prefix of the language model's module names in transformers. */
   readonly modulePrefix: string;
 }
 
@@ -42,7 +42,7 @@ export async function readFolderConfig(folder: string): Promise<FolderConfig> {
   return { config, modulePrefix: modulePrefix(json, where) };
 }
 
-/** Which file of the folder holds which weight, by the index. A shard is a plain file name: no way out of the folder. */
+/** File of each weight, by the folder's index. A shard is a plain file name, so no path leads out of the folder. */
 async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
   const where = join(folder, INDEX);
   const { weight_map } = await readJson(where, indexSchema, options);
@@ -61,12 +61,12 @@ export interface FolderWeights extends AsyncDisposable {
   readonly paths: readonly string[];
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** How the numbers of a weight are stored. */
-  dtypeOf(name: string): SafetensorsDtype | undefined;
+  storedDtype(name: string): SafetensorsDtype | undefined;
   readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
   /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
   /** How the numbers of a weight are stored, if they are numbers that can be read. */
-  typeOf(name: string): StoredType;
+  readableDtype(name: string): StoredType;
 }
 
 /** The error for a folder without safetensors. */
@@ -152,22 +152,23 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
   const files = await openAll(folder, index ? new Set(index.values()) : [WHOLE]);
   try {
     const homes = textWeights(findHomes(files, { index, folder }));
-    const homeOf = (name: string): StoredWeight => {
+    const findStored = (name: string): StoredWeight => {
       const home = homes.get(name);
       if (!home) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
       return home;
     };
-    const tensorOf = ({ file, stored }: StoredWeight) => file.tensors.get(stored);
+    const findTensor = ({ file, stored }: StoredWeight) => file.tensors.get(stored);
     return {
       paths: [...files.values()].map(({ path }) => path).sort(),
-      shapes: new Map([...homes].map(([name, home]) => [name, tensorOf(home)?.shape ?? []])),
-      dtypeOf: (name) => tensorOf(homeOf(name))?.dtype,
-      readFloat32: async (name, range) => homeOf(name).file.readFloat32(homeOf(name).stored, range),
-      readInto: async (name, target, begin) => homeOf(name).file.readInto(homeOf(name).stored, target, begin),
-      typeOf: (name) => {
-        const home = homeOf(name);
+      shapes: new Map([...homes].map(([name, home]) => [name, findTensor(home)?.shape ?? []])),
+      storedDtype: (name) => findTensor(findStored(name))?.dtype,
+      readFloat32: async (name, range) => findStored(name).file.readFloat32(findStored(name).stored, range),
+      readInto: async (name, target, begin) =>
+        findStored(name).file.readInto(findStored(name).stored, target, begin),
+      readableDtype: (name) => {
+        const home = findStored(name);
         const { path } = home.file;
-        const dtype = tensorOf(home)?.dtype;
+        const dtype = findTensor(home)?.dtype;
         if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
         throw new MosError(
           "unsupported",

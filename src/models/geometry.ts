@@ -1,8 +1,8 @@
-// What a decoder computes: its sizes, and where families differ. Everything but the sizes may be left out, and is then
+// Shape of a decoder: its sizes, and the choices of families. Everything but the sizes may be left out, and is then
 // as in Llama. The rotary frequencies follow from it.
 import type { GateActivation } from "#graph";
 
-/** How rotary frequencies are scaled for contexts longer than the model was first trained on. */
+/** Scaling of rotary frequencies for contexts longer than the original training context. */
 export type RopeConfig =
   | { readonly kind: "default"; readonly theta: number }
   | { readonly kind: "linear"; readonly theta: number; readonly factor: number }
@@ -25,7 +25,7 @@ export type RopeConfig =
       readonly originalMaxPositions: number;
       readonly betaFast: number;
       readonly betaSlow: number;
-      /** Whether the ramp begins and ends at whole pairs. */
+      /** Rounds the ends of the ramp to whole pairs. */
       readonly truncate: boolean;
       readonly attentionFactor: number;
     }
@@ -56,7 +56,7 @@ export type RopeConfig =
       readonly attentionFactor: number;
     };
 
-/** Where the decoders of the families differ. What is left out is as in Llama. */
+/** Choices in which the families' decoders differ. What is left out is as in Llama. */
 export interface DecoderChoices {
   /** Norms of queries and keys before their rotation: of each head (Qwen3, Gemma 3), or of all heads together (OLMo 2). */
   readonly queryKeyNorm?: "head" | "all";
@@ -74,11 +74,11 @@ export interface DecoderChoices {
   readonly logitSoftCap?: number;
   /** Tokens that a query of a windowed layer sees, itself among them, and which layers are windowed. */
   readonly window?: { readonly size: number; readonly layers: readonly boolean[] };
-  /** Which layers rotate queries and keys; all (SmolLM3 leaves out every fourth). */
+  /** Layers that rotate queries and keys; all (SmolLM3 leaves out every fourth). */
   readonly rotatedLayers?: readonly boolean[];
   /** The rotary frequencies of windowed layers; `rope` (Gemma 3). */
   readonly localRope?: RopeConfig;
-  /** How many numbers of a head are rotated, the first ones; all (Phi-4-mini: three quarters). */
+  /** Rotated width of a head, its first numbers; all (Phi-4-mini: three quarters). */
   readonly rotaryDim?: number;
   /** Factor on embeddings at the input; 1. */
   readonly embeddingScale?: number;
@@ -91,7 +91,7 @@ export interface DecoderChoices {
 }
 
 /** Sizes of a model, and its choices. */
-export interface ModelGeometry extends DecoderChoices {
+export interface ModelShape extends DecoderChoices {
   readonly vocabularySize: number;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
@@ -126,26 +126,26 @@ function stretchLongWaves(frequency: number, rope: Extract<RopeConfig, { kind: "
 /** Whose frequencies are asked for. */
 export interface Rotation {
   readonly rope: RopeConfig;
-  /** How many numbers of a head are rotated. */
+  /** Rotated width of a head. */
   readonly rotaryDim: number;
   /** Positions are below this number. It matters to longrope and dynamic scaling alone. */
   readonly positions?: number;
 }
 
-/** How much of pair i YaRN stretches, from 0 to 1. */
-function rampOf(rope: Extract<RopeConfig, { kind: "yarn" }>, rotaryDim: number): (pair: number) => number {
+/** Share of pair i that YaRN stretches, from 0 to 1. */
+function yarnRamp(rope: Extract<RopeConfig, { kind: "yarn" }>, rotaryDim: number): (pair: number) => number {
   const { theta, originalMaxPositions, betaFast, betaSlow, truncate } = rope;
   // the pair that turns so many times in the original context
-  const pairOf = (turns: number): number =>
+  const pairAt = (turns: number): number =>
     (rotaryDim * Math.log(originalMaxPositions / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
-  const low = Math.max(0, truncate ? Math.floor(pairOf(betaFast)) : pairOf(betaFast));
-  const high = Math.min(rotaryDim - 1, truncate ? Math.ceil(pairOf(betaSlow)) : pairOf(betaSlow));
+  const low = Math.max(0, truncate ? Math.floor(pairAt(betaFast)) : pairAt(betaFast));
+  const high = Math.min(rotaryDim - 1, truncate ? Math.ceil(pairAt(betaSlow)) : pairAt(betaSlow));
   const width = low === high ? 0.001 : high - low;
   return (pair) => Math.min(1, Math.max(0, (pair - low) / width));
 }
 
 /** The base of the frequencies, which dynamic scaling makes larger where positions go beyond the original ones. */
-function baseOf({ rope, rotaryDim, positions = 1 }: Rotation): number {
+function frequencyBase({ rope, rotaryDim, positions = 1 }: Rotation): number {
   if (rope.kind !== "dynamic") return rope.theta;
   const { theta, factor, originalMaxPositions: original } = rope;
   if (positions <= original) return theta;
@@ -162,7 +162,7 @@ function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation,
     case "llama3":
       return stretchLongWaves(frequency, rope);
     case "yarn": {
-      const stretched = rampOf(rope, rotaryDim)(index);
+      const stretched = yarnRamp(rope, rotaryDim)(index);
       return (frequency / rope.factor) * stretched + frequency * (1 - stretched);
     }
     case "factors":
@@ -178,7 +178,7 @@ function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation,
 /** Rotary frequencies θ^(−2i/R), i < R / 2, after the model's scaling. R numbers of a head are rotated. */
 export function ropeFrequencies(rotation: Rotation): readonly number[] {
   const { rotaryDim } = rotation;
-  const base = baseOf(rotation);
+  const base = frequencyBase(rotation);
   return Array.from({ length: rotaryDim / 2 }, (_, i) =>
     scaled(1 / base ** ((2 * i) / rotaryDim), rotation, i),
   );
@@ -189,32 +189,32 @@ export const yarnFactor = (factor: number, m = 1): number =>
   factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1;
 
 /** The longest sequence. YaRN and dynamic scaling are stated for `factor` times the original context, which files leave as it was. */
-export const longestOf = (rope: RopeConfig, stated: number): number =>
+export const maxPositions = (rope: RopeConfig, stated: number): number =>
   rope.kind === "yarn" || rope.kind === "dynamic"
     ? Math.max(stated, Math.floor(rope.factor * rope.originalMaxPositions))
     : stated;
 
 /** The longest sequence whose rotation does not depend on the longest one that a run is made for. */
-export const steadyPositions = ({ rope, maxPositions }: ModelGeometry): number =>
+export const steadyPositions = ({ rope, maxPositions }: ModelShape): number =>
   rope.kind === "dynamic" ? rope.originalMaxPositions : maxPositions;
 
-/** How many numbers of a head are rotated. */
-export const rotaryDimOf = ({ rotaryDim, headDim }: ModelGeometry): number => rotaryDim ?? headDim;
+/** Rotated width of a head. */
+export const rotatedWidth = ({ rotaryDim, headDim }: ModelShape): number => rotaryDim ?? headDim;
 
-/** How many tokens a query of this layer sees, itself among them; undefined where it sees all of a sequence of `length`. */
-export const windowOf = (
-  { window }: ModelGeometry,
+/** Number of tokens that a query of this layer sees, including itself; undefined if it sees all of a sequence of `length`. */
+export const layerWindow = (
+  { window }: ModelShape,
   layer: number,
   length = Number.POSITIVE_INFINITY,
 ): number | undefined => (window?.layers[layer] === true && window.size < length ? window.size : undefined);
 
 /** The rotation of a layer's queries and keys; undefined where it has none. */
-export function ropeOf(geometry: ModelGeometry, layer: number): RopeConfig | undefined {
-  const { rope, localRope = rope, rotatedLayers } = geometry;
+export function layerRope(shape: ModelShape, layer: number): RopeConfig | undefined {
+  const { rope, localRope = rope, rotatedLayers } = shape;
   if (rotatedLayers?.[layer] === false) return undefined;
-  return windowOf(geometry, layer) === undefined ? rope : localRope;
+  return layerWindow(shape, layer) === undefined ? rope : localRope;
 }
 
 /** Factor on q kᵀ. */
-export const attentionScaleOf = ({ attentionScale, headDim }: ModelGeometry): number =>
+export const scoreScale = ({ attentionScale, headDim }: ModelShape): number =>
   attentionScale ?? 1 / Math.sqrt(headDim);

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { dequantizeWeight } from "./dequantize-weight.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { computeFingerprint } from "./fingerprint.ts";
 import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
 import { loadWeights, openModel } from "./load.ts";
 
@@ -70,9 +70,13 @@ test("the fingerprint of an open model is that of the loaded one", async () => {
   expect(loaded.fingerprint).toBe("sha256:13e568bbb49810c9c2ba7599bfc863b2ee8d5b48b79a9adbeef0fd40ff63ffc6");
   await using files = await openModel(BUNDLED);
   const seen: number[] = [];
-  expect(await fingerprintOf(files, { onProgress: ({ done }) => seen.push(done) })).toBe(loaded.fingerprint);
+  expect(await computeFingerprint(files, { onProgress: ({ done }) => seen.push(done) })).toBe(
+    loaded.fingerprint,
+  );
   expect(seen).toEqual(Array.from({ length: loaded.weights.size }, (_, i) => i + 1));
-  await expect(fingerprintOf(files, { signal: AbortSignal.abort() })).rejects.toThrowError("was stopped");
+  await expect(computeFingerprint(files, { signal: AbortSignal.abort() })).rejects.toThrowError(
+    "was stopped",
+  );
 });
 
 test("the fingerprint does not depend on the parts in which a weight is read", async () => {
@@ -86,7 +90,7 @@ test("the fingerprint does not depend on the parts in which a weight is read", a
         for (let begin = 0; begin < data.length; begin += step) yield data.subarray(begin, begin + step);
       },
     };
-    expect(await fingerprintOf(parts)).toBe(whole);
+    expect(await computeFingerprint(parts)).toBe(whole);
   }
 });
 

@@ -7,7 +7,7 @@ import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
 import { withoutIdleWindow } from "./families/layers.ts";
-import { longestOf, type RopeConfig, yarnFactor } from "./geometry.ts";
+import { maxPositions, type RopeConfig, yarnFactor } from "./geometry.ts";
 import { storedPlace, storedShapes } from "./weights.ts";
 
 /** GGUF's names within a block, by Hugging Face's. */
@@ -133,9 +133,9 @@ function openHeader(
     return value;
   };
   const header = { path, metadata, tensors, at, need, factors };
-  const ggufOf = (candidate: FamilyName): GgufFamily => FAMILIES[candidate].gguf;
-  const candidates = FAMILY_NAMES.filter((candidate) => ggufOf(candidate).architecture === architecture);
-  const name = candidates.find((candidate) => ggufOf(candidate).isOurs?.(header)) ?? candidates[0];
+  const requireGguf = (candidate: FamilyName): GgufFamily => FAMILIES[candidate].gguf;
+  const candidates = FAMILY_NAMES.filter((candidate) => requireGguf(candidate).architecture === architecture);
+  const name = candidates.find((candidate) => requireGguf(candidate).isOurs?.(header)) ?? candidates[0];
   if (name === undefined)
     throw unsupported(
       path,
@@ -229,7 +229,7 @@ function parseRope(header: GgufHeader): RopeConfig {
 }
 
 /** Width of a head, and how much of it is rotated where that is not all. */
-function headsOf(
+function readHeads(
   { path, at }: GgufHeader,
   { gguf: { interleaved } }: Family,
   fallback: number,
@@ -249,7 +249,7 @@ function headsOf(
   return { headDim, rotaryDim };
 }
 
-function vocabularyOf({ path, metadata, tensors }: GgufHeader): number {
+function readVocabularySize({ path, metadata, tensors }: GgufHeader): number {
   const tokens = metadata["tokenizer.ggml.tokens"];
   if (Array.isArray(tokens)) return tokens.length;
   const rows = tensors.get("token_embd.weight")?.shape[0];
@@ -270,7 +270,7 @@ function specialTokens(header: GgufHeader, vocabularySize: number) {
 }
 
 /** The keys of a GGUF's header. */
-const namesOf = (arch: string): ConfigNames => ({
+const headerFields = (arch: string): ConfigNames => ({
   vocabularySize: "the number of tokenizer.ggml.tokens",
   hiddenSize: `${arch}.embedding_length`,
   intermediateSize: `${arch}.feed_forward_length`,
@@ -312,7 +312,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   const { at, need } = header;
   const hiddenSize = need("embedding_length");
   const heads = need("attention.head_count");
-  const vocabularySize = vocabularyOf(header);
+  const vocabularySize = readVocabularySize(header);
   const rope = parseRope(header);
   const config: ModelConfig = {
     architecture: name,
@@ -322,8 +322,8 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
     layers: need("block_count"),
     heads,
     keyValueHeads: at("attention.head_count_kv") ?? heads,
-    ...headsOf(header, family, hiddenSize / heads),
-    maxPositions: longestOf(rope, need("context_length")),
+    ...readHeads(header, family, hiddenSize / heads),
+    maxPositions: maxPositions(rope, need("context_length")),
     normEpsilon: need("attention.layer_norm_rms_epsilon"),
     rope,
     tiedHead: !file.tensors.has("output.weight"),
@@ -337,7 +337,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
       file.path,
       `longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
     );
-  return checkConfig(withoutIdleWindow(config), file.path, namesOf(family.gguf.architecture));
+  return checkConfig(withoutIdleWindow(config), file.path, headerFields(family.gguf.architecture));
 }
 
 const isRotary = (name: string): boolean =>

@@ -15,11 +15,16 @@ export {
   weightLeaves,
 } from "./decoder.ts";
 export { dequantizeWeight } from "./dequantize-weight.ts";
-export { type FingerprintProgress, fingerprintOf, fingerprintSteps, identityOf } from "./fingerprint.ts";
-export { attentionScaleOf, steadyPositions, windowOf } from "./geometry.ts";
+export {
+  computeFingerprint,
+  computeIdentity,
+  type FingerprintProgress,
+  fingerprintSteps,
+} from "./fingerprint.ts";
+export { layerWindow, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export {
-  formText,
+  formatText,
   type InspectModelOptions,
   inspectModel,
   type ModelInspection,
@@ -33,20 +38,20 @@ export {
   locateModel,
 } from "./locate.ts";
 export { isForPictures, modulePrefixIn } from "./nested.ts";
-export { baseBytes, baseOfConfig, baseOfFiles, type PlannedBase } from "./planned-base.ts";
+export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
 export { parameterCount, readModelConfig } from "./read-config.ts";
-export { baseForms, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
+export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { sourceDigest } from "./source-digest.ts";
 export {
-  bytesOfWeight,
   type FloatTensor,
-  feedsOf,
+  feedWeights,
   floatData,
   floatTensors,
   floatWeight,
-  formsOf,
+  storageFormats,
+  storedBytes,
   type Weight,
   weightFeeds,
 } from "./weight.ts";
-export { gainOffsetOf, geometryOf, storedPlace, storedShapes, weightShapes } from "./weights.ts";
+export { storedOffset, storedPlace, storedShapes, toLayerShapes, weightShapes } from "./weights.ts";

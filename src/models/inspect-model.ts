@@ -1,15 +1,15 @@
-// What a model's files hold: types of tensors, bytes in the file and in memory, and what the model is known by.
+// Inspection of a model's files: types of tensors, bytes in the file and in memory, and the model's identity.
 
-import { sizeOf } from "#core";
-import { blockFormats, type WeightForm, weightBytes } from "#files";
+import { countElements } from "#core";
+import { blockFormats, type WeightFormat, weightBytes } from "#files";
 import type { BaseDtype } from "./base-dtype.ts";
 import { BASE_DTYPES } from "./base-settings.ts";
 import type { ModelConfig } from "./config.ts";
-import { fingerprintOf, identityOf } from "./fingerprint.ts";
+import { computeFingerprint, computeIdentity } from "./fingerprint.ts";
 import { type ModelFiles, openModel } from "./load.ts";
 import { type LocateCalls, locatedPath } from "./locate.ts";
 import { parameterCount } from "./read-config.ts";
-import { baseForms } from "./read-weights.ts";
+import { baseFormats } from "./read-weights.ts";
 import { weightShapes } from "./weights.ts";
 
 /** The weights that are stored as one type. */
@@ -27,7 +27,7 @@ export interface TypeUse {
   readonly storedBytes: number;
 }
 
-/** What a model's files hold. */
+/** Report on a model's files. */
 export interface ModelInspection {
   readonly name: string;
   readonly path: string;
@@ -44,46 +44,46 @@ export interface ModelInspection {
   readonly identity: string | undefined;
 }
 
-/** What helps to inspect a model. */
+/** Options of inspecting a model. */
 export interface InspectModelOptions extends LocateCalls {
   /** Weights that were read for the fingerprint. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
 /** "4-bit blocks of 32 with offsets". */
-export function formText(form: WeightForm): string {
-  switch (form.kind) {
+export function formatText(format: WeightFormat): string {
+  switch (format.kind) {
     case "blocks":
-      return `${form.bits}-bit blocks of ${form.blockSize}${form.offsets ? " with offsets" : ""}`;
+      return `${format.bits}-bit blocks of ${format.blockSize}${format.offsets ? " with offsets" : ""}`;
     case "nf4":
-      return `NF4 in blocks of ${form.blockSize}`;
+      return `NF4 in blocks of ${format.blockSize}`;
     case "int8rows":
       return "int8 rows";
     default:
-      return form.kind;
+      return format.kind;
   }
 }
 
 const STORED = { baseDtype: "stored", computeDtype: "float32", transposedCodes: false } as const;
 
-function typesOf(files: ModelFiles): readonly TypeUse[] {
+function countTypes(files: ModelFiles): readonly TypeUse[] {
   const uses = new Map<string, TypeUse>();
-  const forms = baseForms(files, STORED);
+  const formats = baseFormats(files, STORED);
   for (const [name, shape] of weightShapes(files.config)) {
     const { type } = files.storedRows(name);
-    const form = forms.get(name) ?? { kind: "float32" };
-    const numbers = sizeOf(shape);
+    const format = formats.get(name) ?? { kind: "float32" };
+    const numbers = countElements(shape);
     const { blockSize, bytes } = blockFormats[type];
     // vectors are float32 in memory, whatever their type
-    const key = `${type} ${formText(form)}`;
+    const key = `${type} ${formatText(format)}`;
     const before = uses.get(key);
     uses.set(key, {
       type,
-      form: formText(form),
+      form: formatText(format),
       tensors: (before?.tensors ?? 0) + 1,
       numbers: (before?.numbers ?? 0) + numbers,
       bytes: (before?.bytes ?? 0) + (numbers / blockSize) * bytes,
-      storedBytes: (before?.storedBytes ?? 0) + weightBytes(form, shape),
+      storedBytes: (before?.storedBytes ?? 0) + weightBytes(format, shape),
     });
   }
   return [...uses.values()].sort((a, b) => b.bytes - a.bytes);
@@ -92,8 +92,8 @@ function typesOf(files: ModelFiles): readonly TypeUse[] {
 function bytesAs(files: ModelFiles, baseDtype: BaseDtype): number | undefined {
   const shapes = weightShapes(files.config);
   try {
-    const forms = baseForms(files, { ...STORED, baseDtype });
-    return [...forms].reduce((sum, [name, form]) => sum + weightBytes(form, shapes.get(name) ?? []), 0);
+    const formats = baseFormats(files, { ...STORED, baseDtype });
+    return [...formats].reduce((sum, [name, format]) => sum + weightBytes(format, shapes.get(name) ?? []), 0);
   } catch {
     return undefined; // rows that no block divides
   }
@@ -120,11 +120,11 @@ export async function inspectModel(
     format: source.kind,
     config,
     parameters: parameterCount(config),
-    types: typesOf(files),
+    types: countTypes(files),
     memory: Object.fromEntries(
       BASE_DTYPES.map((dtype) => [dtype, bytesAs(files, dtype)]),
     ) as ModelInspection["memory"],
-    fingerprint: await fingerprintOf(files, options),
-    identity: await identityOf(files),
+    fingerprint: await computeFingerprint(files, options),
+    identity: await computeIdentity(files),
   };
 }

@@ -1,7 +1,7 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import {
   blockFormats,
   type GgufMetadata,
@@ -15,15 +15,15 @@ import {
   storageError,
 } from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
-import type { BaseForms } from "./base-dtype.ts";
+import type { BaseFormats } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
 import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
 import type { Weight } from "./weight.ts";
-import { checkShapes, gainOffsetOf, storedPlace, weightShapes } from "./weights.ts";
+import { checkShapes, storedOffset, storedPlace, weightShapes } from "./weights.ts";
 
-/** Where a model came from; the tokenizer is found there too. */
+/** Origin of a model; its tokenizer is there too. */
 export type ModelSource =
   | { readonly kind: "folder"; readonly folder: string }
   | { readonly kind: "gguf"; readonly file: { readonly path: string; readonly metadata: GgufMetadata } };
@@ -36,16 +36,16 @@ export interface ModelFiles extends AsyncDisposable {
   /** The files that hold its weights. */
   readonly weightFiles: readonly string[];
   readonly config: ModelConfig;
-  /** How names of its linear layers begin in transformers; `model.language_model.` in a folder of a model that also sees. */
+  /** Prefix of its linear layers' names in transformers; `model.language_model.` in a folder of a vision model. */
   readonly modulePrefix: string;
   readonly source: ModelSource;
-  /** How a folder stores the numbers of a weight; undefined for GGUF, whose types are its own. */
-  dtypeOf(name: string): SafetensorsDtype | undefined;
+  /** Type of a weight's numbers in a folder; undefined for GGUF, which has types of its own. */
+  storedDtype(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
   /** A norm's gains as a Hugging Face folder of the model states them: Gemma's are less 1 there. */
   readStatedGains(name: string): Promise<Float32Array>;
-  /** How a weight is stored, and its bytes. Throws `unsupported` for a type that cannot be read. */
+  /** Stored rows of a weight, and its bytes. Throws `unsupported` for a type that cannot be read. */
   storedRows(name: string): StoredRows;
   /** The same in parts of whole rows, so that a large embedding is never in memory as a whole. */
   readWeightParts(name: string): AsyncIterable<Float32Array>;
@@ -65,7 +65,7 @@ export interface LoadedModel {
 }
 
 /** Default: weights as they are stored, for float32 products. */
-export interface LoadModelOptions extends Partial<BaseForms> {
+export interface LoadModelOptions extends Partial<BaseFormats> {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -77,7 +77,7 @@ const PART = 1 << 24;
 type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
 
 /** Numbers before those of a weight of this shape in the tensor that files keep it in. */
-function numbersBefore(config: ModelConfig, name: string, shape: readonly number[]): number {
+function countBefore(config: ModelConfig, name: string, shape: readonly number[]): number {
   const { row } = storedPlace(config, name);
   return shape.length > 1 ? row * (shape.at(-1) ?? 1) : row;
 }
@@ -88,19 +88,19 @@ function weightReaders(
   read: ReadRange,
 ): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
   const shapes = weightShapes(config);
-  const shapeOf = (name: string): readonly number[] => shapes.get(name) ?? [];
+  const weightShape = (name: string): readonly number[] => shapes.get(name) ?? [];
   const isFused = config.fusedProjections === true;
   return {
     readWeight(name) {
       if (!isFused) return read(name);
-      const begin = numbersBefore(config, name, shapeOf(name));
-      return read(name, { begin, end: begin + sizeOf(shapeOf(name)) });
+      const begin = countBefore(config, name, weightShape(name));
+      return read(name, { begin, end: begin + countElements(weightShape(name)) });
     },
     async *readWeightParts(name) {
-      const count = sizeOf(shapeOf(name));
-      const row = shapeOf(name).at(-1) ?? 1;
+      const count = countElements(weightShape(name));
+      const row = weightShape(name).at(-1) ?? 1;
       const step = Math.max(1, Math.floor(PART / row)) * row;
-      const before = numbersBefore(config, name, shapeOf(name));
+      const before = countBefore(config, name, weightShape(name));
       for (let begin = 0; begin < count; begin += step)
         yield await read(name, { begin: before + begin, end: before + Math.min(count, begin + step) });
     },
@@ -108,7 +108,7 @@ function weightReaders(
 }
 
 /** Bytes of so many numbers of a type, which are whole blocks. */
-function bytesOfNumbers(type: StoredType, numbers: number): number {
+function countStoredBytes(type: StoredType, numbers: number): number {
   const { blockSize, bytes } = blockFormats[type];
   return (numbers / blockSize) * bytes;
 }
@@ -135,24 +135,24 @@ async function openFolder(folder: string): Promise<ModelFiles> {
     config,
     modulePrefix,
     source: { kind: "folder", folder },
-    dtypeOf: (name) => weights.dtypeOf(storedPlace(config, name).name),
+    storedDtype: (name) => weights.storedDtype(storedPlace(config, name).name),
     storedRows(name) {
       const stored = storedPlace(config, name).name;
-      const type = weights.typeOf(stored);
+      const type = weights.readableDtype(stored);
       const shape = shapes.get(name) ?? [];
-      const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
+      const before = countStoredBytes(type, countBefore(config, name, shape));
       return {
         type,
         shape,
         width: shape.at(-1) ?? 1,
-        plus: gainOffsetOf(config, name),
-        rowOf: (row) => row,
+        plus: storedOffset(config, name),
+        storedRow: (row) => row,
         readInto: (target, begin) => weights.readInto(stored, target, before + begin),
       };
     },
     readStatedGains: (name) => read(name),
     ...weightReaders(config, async (name, range) =>
-      plus(await read(name, range), gainOffsetOf(config, name)),
+      plus(await read(name, range), storedOffset(config, name)),
     ),
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };
@@ -171,23 +171,23 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
       config,
       modulePrefix: "model.",
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
-      dtypeOf: () => undefined,
+      storedDtype: () => undefined,
       storedRows: (name) => {
         const stored = ggufName(config, name);
         const type = readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
         const shape = shapes.get(name) ?? [];
-        const before = bytesOfNumbers(type, numbersBefore(config, name, shape));
+        const before = countStoredBytes(type, countBefore(config, name, shape));
         return {
           type,
           shape,
           plus: 0,
           width: shape.length === 1 && isReordered(config, name) ? 1 : (shape.at(-1) ?? 1),
-          rowOf: rowFromGguf(config, name),
+          storedRow: rowFromGguf(config, name),
           readInto: (target, begin) => file.readInto(stored, target, before + begin),
         };
       },
       readStatedGains: async (name) =>
-        plus(await readGgufWeight(file, config, { name }), -gainOffsetOf(config, name)),
+        plus(await readGgufWeight(file, config, { name }), -storedOffset(config, name)),
       ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
@@ -244,7 +244,7 @@ export async function openModel(path: string): Promise<ModelFiles> {
  * const model = await loadWeights("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
  * const weight = model.weights.get("model.layers.0.self_attn.q_proj.weight");
  * weight?.shape; // [576, 576]
- * weight?.form; // { kind: "blocks", bits: 4, … }
+ * weight?.format; // { kind: "blocks", bits: 4, … }
  */
 export async function loadWeights(
   path: string,

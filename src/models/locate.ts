@@ -11,15 +11,15 @@ import {
   withHubDefaults,
 } from "#hub";
 
-/** How a model's files are found. */
+/** Options of finding a model's files. */
 export interface LocateOptions {
-  /** Where `org/name` is looked up. */
+  /** Hub to look up `org/name`. */
   readonly hub?: HubOptions | undefined;
   /** Stops what has not ended; a download goes on from there the next time. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Which of the files are enough. */
+/** Files that are sufficient. */
 interface WantedFiles {
   /** File names of a repository to take instead of the model; `*` stands for anything but a slash. */
   readonly include?: readonly string[] | undefined;

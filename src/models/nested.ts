@@ -27,19 +27,19 @@ const [ALONE, AS_PART] = ["model.", "model.language_model."] as const;
 const PART = /^(?:language_model\.model|model\.language_model)\./;
 const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
 
-/** Whether the model of a config.json holds the language model as a part. */
+/** Tests whether a config.json nests the language model in a larger one. */
 const isNested = (json: unknown, where: string): boolean =>
   WRAPPERS.has(parseWith(typeSchema, json, { code: "bad_model", where }).model_type ?? "");
 
-/** How names of the language model's modules begin in the model that transformers makes of a config.json. */
+/** Prefix of the language model's module names in the model that transformers makes of a config.json. */
 export const modulePrefix = (json: unknown, where: string): string =>
   isNested(json, where) ? AS_PART : ALONE;
 
-/** How they begin in a file with these names. */
+/** Prefix of these names in a file. */
 export const modulePrefixIn = (names: Iterable<string>): string =>
   [...names].map((name) => PART.exec(name)?.[0]).find((prefix) => prefix !== undefined) ?? ALONE;
 
-/** Whether something of this name is for pictures alone. */
+/** Tests whether a weight of this name serves only pictures. */
 export const isForPictures = (name: string): boolean => VISION.test(name);
 
 /** The name of a weight in its language model. */

@@ -10,12 +10,12 @@ const CELLS = 128;
 const BORDER_OF = new Float32Array(CELLS + 1).fill(Number.POSITIVE_INFINITY);
 const LEVEL_OF = new Uint8Array(CELLS + 1);
 
-const cellOf = (x: number): number => ((x + 1) * (CELLS / 2)) | 0;
+const cellIndex = (x: number): number => ((x + 1) * (CELLS / 2)) | 0;
 
 for (let cell = 0, level = 0; cell <= CELLS; cell++) {
   LEVEL_OF[cell] = level;
   const border = Math.fround(((NF4_LEVELS[level] ?? 1) + (NF4_LEVELS[level + 1] ?? 3)) / 2);
-  if (cellOf(border) !== cell) continue;
+  if (cellIndex(border) !== cell) continue;
   BORDER_OF[cell] = border;
   level++;
 }
@@ -29,8 +29,8 @@ export interface Nf4Target {
 }
 
 /** The code of x / absmax: the nearest level, the lower one of two that are equally near. */
-const codeOf = (x: number): number => {
-  const cell = cellOf(x);
+const nearestCode = (x: number): number => {
+  const cell = cellIndex(x);
   return (LEVEL_OF[cell] as number) + (x > (BORDER_OF[cell] as number) ? 1 : 0);
 };
 
@@ -50,7 +50,7 @@ export function nf4Codes(numbers: Float32Array, { row, blockSize, bytes, absmax 
     for (let i = from; i < to; i += 2, at++) {
       const first = clamped(Math.fround((numbers[i] as number) * inverse));
       const second = clamped(Math.fround((numbers[i + 1] as number) * inverse));
-      bytes[at] = (codeOf(first) << 4) | codeOf(second);
+      bytes[at] = (nearestCode(first) << 4) | nearestCode(second);
     }
   }
 }

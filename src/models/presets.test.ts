@@ -56,11 +56,11 @@ const published: Readonly<Record<PresetName, number>> = {
 };
 
 /** What Gemma 3 has beside its text part from 4B on: SigLIP of width 1152, a norm of its output, and a projection. */
-const visionOf = (name: string): number =>
+const visionParameters = (name: string): number =>
   /^gemma3-(4|12|27)b$/.test(name) ? 416866032 + 1152 * (1 + presetConfig(name).hiddenSize) : 0;
 
 test.each(Object.entries(published))("%s has the %i parameters that were published", (name, count) => {
-  expect(parameters(name)).toBe(count - visionOf(name));
+  expect(parameters(name)).toBe(count - visionParameters(name));
   expect(() => checkConfig(presetConfig(name), name)).not.toThrow();
 });
 

@@ -103,7 +103,7 @@ export function absMax(data: Float32Array, { from, to }: Block): number {
   return most;
 }
 
-/** Where the codes of a block go: signed bytes, or halves of bytes. */
+/** Destination of a block's codes: signed bytes, or halves of bytes. */
 export interface CodeTarget<Codes extends Int8Array | Uint8Array> {
   readonly codes: Codes;
   /** Index of the block's first code. */

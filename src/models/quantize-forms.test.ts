@@ -1,21 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { LARGEST_ROW_CODE, type WeightForm } from "#files";
+import { MAX_ROW_CODE, type WeightFormat } from "#files";
 import { dequantizeWeight } from "./dequantize-weight.ts";
 import { rowWriter } from "./row-writer.ts";
 
 /** What the numbers of a matrix [out, width] become when they are kept in a form. */
-function kept(form: WeightForm, numbers: Float32Array, width: number): Float32Array {
+function kept(format: WeightFormat, numbers: Float32Array, width: number): Float32Array {
   const shape = [numbers.length / width, width] as const;
-  const writer = rowWriter({ type: "F32", shape, width, form, onNumbers: () => {} });
+  const writer = rowWriter({ type: "F32", shape, width, format, onNumbers: () => {} });
   for (let row = 0; row < shape[0]; row++)
     writer.write(row, new Uint8Array(numbers.slice(row * width, (row + 1) * width).buffer));
   writer.finish();
   return dequantizeWeight(writer.weight);
 }
 
-const int4 = (blockSize: number): WeightForm => ({
+const int4 = (blockSize: number): WeightFormat => ({
   kind: "blocks",
   bits: 4,
   blockSize,
@@ -23,7 +23,7 @@ const int4 = (blockSize: number): WeightForm => ({
   scales: "float16",
   offsets: true,
 });
-const int8 = (blockSize: number): WeightForm => ({
+const int8 = (blockSize: number): WeightFormat => ({
   kind: "blocks",
   bits: 8,
   blockSize,
@@ -66,18 +66,18 @@ describe("a block", () => {
   test.each([
     ["4 bits", int4(32), 15],
     ["8 bits", int8(32), 254],
-  ] as const)("of %s is itself where it lies on a grid", (_, form, most) => {
+  ] as const)("of %s is itself where it lies on a grid", (_, format, most) => {
     const stream = randomStream(1, "grid");
     const zero = most === 15 ? 6 : 127;
     // both extremes occur in every block, so the step is theirs
     const codes = (i: number): number => [0, most][i % 32] ?? Math.floor(stream.uniform() * (most + 1));
     const numbers = Float32Array.from({ length: 4 * 64 }, (_, i) => (codes(i) - zero) * 0.25);
-    expect(kept(form, numbers, 64)).toEqual(numbers);
+    expect(kept(format, numbers, 64)).toEqual(numbers);
   });
 
   test("of zeros is zeros, and of equal numbers is these", () => {
-    for (const form of [int4(16), int8(16)])
-      expect(kept(form, new Float32Array(32), 16)).toEqual(new Float32Array(32));
+    for (const format of [int4(16), int8(16)])
+      expect(kept(format, new Float32Array(32), 16)).toEqual(new Float32Array(32));
     const equal = new Float32Array(32).fill(0.75);
     expect(kept(int4(16), equal, 16)).toEqual(equal);
   });
@@ -88,14 +88,14 @@ test("codes of int8 rows stay where pairs of products fit 16 bits", () => {
     fc.property(
       fc.float32Array({ minLength: 64, maxLength: 64, min: -4, max: 4, noNaN: true }),
       (numbers) => {
-        const form = { kind: "int8rows", transposed: false } as const;
-        const writer = rowWriter({ type: "F32", shape: [1, 64], width: 64, form, onNumbers: () => {} });
+        const format = { kind: "int8rows", transposed: false } as const;
+        const writer = rowWriter({ type: "F32", shape: [1, 64], width: 64, format, onNumbers: () => {} });
         writer.write(0, new Uint8Array(numbers.slice().buffer));
         writer.finish();
         const codes = writer.weight.parts.codes as Int8Array;
-        expect(Math.max(...codes.map(Math.abs))).toBeLessThanOrEqual(LARGEST_ROW_CODE);
+        expect(Math.max(...codes.map(Math.abs))).toBeLessThanOrEqual(MAX_ROW_CODE);
       },
     ),
   );
-  expect(2 * 255 * LARGEST_ROW_CODE).toBeLessThan(2 ** 15);
+  expect(2 * 255 * MAX_ROW_CODE).toBeLessThan(2 ** 15);
 });

@@ -1,21 +1,21 @@
 // Rows of float32 numbers → the codes and scales of a form. Loops over typed arrays: a base has up to 10¹⁰ weights.
 import {
-  type BlockForm,
+  type BlockFormat,
   decodeFloat16,
   encodeFloat16,
-  type Int8RowsForm,
-  LARGEST_ROW_CODE,
-  type Nf4Form,
-  type WeightForm,
+  type Int8RowsFormat,
+  MAX_ROW_CODE,
+  type Nf4Format,
+  type WeightFormat,
 } from "#files";
 import { hadamardRows, type TensorData } from "#graph";
 import { nf4Codes } from "./nf4.ts";
 import { absMax, Block, fitLine, halfByteCodes, signedCodes } from "./quantize-blocks.ts";
 
-export type QuantizedForm = BlockForm | Nf4Form | Int8RowsForm;
+export type QuantizedFormat = BlockFormat | Nf4Format | Int8RowsFormat;
 
-export const isQuantized = (form: WeightForm): form is QuantizedForm =>
-  form.kind === "blocks" || form.kind === "nf4" || form.kind === "int8rows";
+export const isQuantized = (format: WeightFormat): format is QuantizedFormat =>
+  format.kind === "blocks" || format.kind === "nf4" || format.kind === "int8rows";
 
 type Parts = Readonly<Partial<Record<string, TensorData>>>;
 
@@ -51,7 +51,7 @@ interface FourBitParts {
 /** Codes from 0 to 15 with the scale and offset of least squared error for each block, in halves. */
 function fourBitRows(
   { codes, scales, offsets }: FourBitParts,
-  { blockSize, shape: [out = 0, width = 0] }: BlockForm & { readonly shape: readonly number[] },
+  { blockSize, shape: [out = 0, width = 0] }: BlockFormat & { readonly shape: readonly number[] },
 ): QuantizeRow {
   const block = new Block();
   const half = Math.ceil(out / 2);
@@ -86,15 +86,15 @@ function fourBitRows(
   };
 }
 
-/** What quantises the rows of a matrix into its parts, which are zero at first. */
-export function quantizeRows(form: QuantizedForm, shape: readonly number[], parts: Parts): QuantizeRow {
+/** Creates a quantizer of a matrix's rows into its parts, which are zero at first. */
+export function quantizeRows(format: QuantizedFormat, shape: readonly number[], parts: Parts): QuantizeRow {
   const [, width = 0] = shape;
   const codes = parts["codes"];
   const scales = parts["scales"];
   const signed = { codes: codes as Int8Array, scales: scales as Float32Array };
-  switch (form.kind) {
+  switch (format.kind) {
     case "int8rows": {
-      const quantize = signedRows(signed, { blockSize: width, largest: LARGEST_ROW_CODE });
+      const quantize = signedRows(signed, { blockSize: width, largest: MAX_ROW_CODE });
       return (row, numbers) => {
         hadamardRows(numbers, width);
         quantize(row, numbers);
@@ -102,17 +102,17 @@ export function quantizeRows(form: QuantizedForm, shape: readonly number[], part
     }
     case "nf4": {
       const [bytes, absmax] = [codes as Uint8Array, scales as Float32Array];
-      return (row, numbers) => nf4Codes(numbers, { row, blockSize: form.blockSize, bytes, absmax });
+      return (row, numbers) => nf4Codes(numbers, { row, blockSize: format.blockSize, bytes, absmax });
     }
     case "blocks":
-      if (form.bits === 8) return signedRows(signed, { ...form, largest: 127 });
+      if (format.bits === 8) return signedRows(signed, { ...format, largest: 127 });
       return fourBitRows(
         {
           codes: codes as Uint8Array,
           scales: scales as Uint16Array,
           offsets: parts["offsets"] as Uint16Array,
         },
-        { ...form, shape },
+        { ...format, shape },
       );
   }
 }

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import { pathExists, readJson } from "#files";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
@@ -11,7 +11,7 @@ import { weightShapes } from "./weights.ts";
 
 /** All weights of a model, counted. */
 export const parameterCount = (model: ModelConfig): number =>
-  [...weightShapes(model).values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
+  [...weightShapes(model).values()].reduce((sum, shape) => sum + countElements(shape), 0);
 
 /**
  * The config of a model folder, a config.json, a GGUF file or `org/name` of the hub. Of a folder the weights need not be

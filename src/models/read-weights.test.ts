@@ -8,7 +8,7 @@ import {
   blockFormats,
   type StoredType,
   storedFormat,
-  type WeightForm,
+  type WeightFormat,
   weightBytes,
   weightParts,
   writeSafetensors,
@@ -19,11 +19,11 @@ import { runs } from "../../test/runs.ts";
 import { writeGguf } from "../../test/tiny-gguf.ts";
 import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
-import { identityOf } from "./fingerprint.ts";
+import { computeIdentity } from "./fingerprint.ts";
 import { loadWeights, openModel } from "./load.ts";
-import { baseForms, type LoadProgress, readWeights } from "./read-weights.ts";
+import { baseFormats, type LoadProgress, readWeights } from "./read-weights.ts";
 import { rowWriter } from "./row-writer.ts";
-import { bytesOfWeight, type Weight, weightFeeds } from "./weight.ts";
+import { storedBytes, type Weight, weightFeeds } from "./weight.ts";
 
 let folder: string;
 const at = (name: string) => join(folder, name);
@@ -43,10 +43,10 @@ function written(
   type: StoredType,
   bytes: Uint8Array,
   shape: readonly [number, number],
-  form: WeightForm,
+  format: WeightFormat,
 ): Weight {
   const [out, width] = shape;
-  const writer = rowWriter({ type, shape, width, form, onNumbers: () => {} });
+  const writer = rowWriter({ type, shape, width, format, onNumbers: () => {} });
   const size = bytes.length / out;
   for (let row = out - 1; row >= 0; row--) writer.write(row, bytes.subarray(row * size, (row + 1) * size));
   writer.finish();
@@ -67,8 +67,8 @@ describe.each(ALL)("%s", (type) => {
           const bytes = randomBlocks(type, { count: (out * width) / blockSize, seed });
           const expanded = new Float32Array(out * width);
           decode(bytes, expanded);
-          const { form } = storedFormat(type);
-          const weight = written(type, bytes, [out, width], form);
+          const { format } = storedFormat(type);
+          const weight = written(type, bytes, [out, width], format);
           expect(same(dequantizeWeight(weight), expanded)).toBe(true);
           expect(
             same(dequantizeWeight(weight, { begin: out - 1, end: out }), expanded.slice((out - 1) * width)),
@@ -76,13 +76,13 @@ describe.each(ALL)("%s", (type) => {
           const some = [0, width - 1, out * width - 1, Math.floor((out * width) / 2)];
           for (const i of some) expect(numberAt(weight, i)).toBe(expanded[i]);
           // the tensors are those that a program takes
-          for (const { part, shape, dtype } of weightParts(form, weight.shape))
+          for (const { part, shape, dtype } of weightParts(format, weight.shape))
             expect([part, (weight.parts[part] as TensorData).length, dtype]).toEqual([
               part,
               shape.reduce((a, b) => a * b, 1),
               dtype,
             ]);
-          expect(bytesOfWeight(weight)).toBe(weightBytes(form, weight.shape));
+          expect(storedBytes(weight)).toBe(weightBytes(format, weight.shape));
           expect(blocks * out * Math.max(64, blockSize)).toBe((bytes.length / blockBytes) * blockSize);
         },
       ),
@@ -104,12 +104,18 @@ describe.each(ALL)("%s", (type) => {
       const expected = dequantizeWeight(float.weights.get(name)!);
       expect(same(dequantizeWeight(weight), expected), name).toBe(true);
       expect(same(dequantizeWeight(opened.weights.get(name)!), expected), name).toBe(true);
-      expect(weight.form).toEqual(weight.shape.length === 1 ? { kind: "float32" } : storedFormat(type).form);
+      expect(weight.format).toEqual(
+        weight.shape.length === 1 ? { kind: "float32" } : storedFormat(type).format,
+      );
     }
     await using files = await openModel(at("kept.gguf"));
-    expect(await identityOf(files)).toBe(float.identity);
-    const forms = baseForms(files, { baseDtype: "stored", computeDtype: "float32", transposedCodes: false });
-    expect([...forms]).toEqual([...stored.weights].map(([name, { form }]) => [name, form]));
+    expect(await computeIdentity(files)).toBe(float.identity);
+    const formats = baseFormats(files, {
+      baseDtype: "stored",
+      computeDtype: "float32",
+      transposedCodes: false,
+    });
+    expect([...formats]).toEqual([...stored.weights].map(([name, { format }]) => [name, format]));
   });
 });
 
@@ -148,7 +154,7 @@ describe("quantised while it is read", () => {
   const root = (a: Float32Array, b: Float32Array): number =>
     Math.sqrt(a.reduce((sum, x, i) => sum + (x - b[i]!) ** 2, 0) / a.length);
 
-  test.each<[string, WeightForm, number]>([
+  test.each<[string, WeightFormat, number]>([
     [
       "int8",
       { kind: "blocks", bits: 8, blockSize: 64, zeroPoint: 0, scales: "float32", offsets: false },
@@ -161,13 +167,13 @@ describe("quantised while it is read", () => {
     ],
     ["nf4", { kind: "nf4", blockSize: 64 }, 0.11],
     ["int8 rows", { kind: "int8rows", transposed: true }, 0.016],
-  ])("%s is near, in any order of rows", (_, form, most) => {
-    const weight = written("F32", bytes, shape, form);
+  ])("%s is near, in any order of rows", (_, format, most) => {
+    const weight = written("F32", bytes, shape, format);
     const back = dequantizeWeight(weight);
     expect(root(numbers, back)).toBeLessThan(most);
     expect(root(numbers, back)).toBeGreaterThan(most / 2);
     expect(dequantizeWeight(weight, { begin: 3, end: 5 })).toEqual(back.slice(3 * 192));
-    expect(bytesOfWeight(weight)).toBe(weightBytes(form, shape));
+    expect(storedBytes(weight)).toBe(weightBytes(format, shape));
     const { codes, transposed } = weight.parts;
     if (transposed)
       for (let i = 0; i < 5; i++)
@@ -186,7 +192,7 @@ describe("quantised while it is read", () => {
         if (weight.shape.length === 1) expect(dequantizeWeight(weight)).toEqual(expected);
         else expect(root(dequantizeWeight(weight), expected)).toBeLessThan(0.012);
       }
-      const head = loaded.weights.get("lm_head.weight")!.form;
+      const head = loaded.weights.get("lm_head.weight")!.format;
       expect(head).toMatchObject(
         baseDtype === "nf4" ? { kind: "float32" } : { kind: "blocks", bits: 8, blockSize: 64 },
       );
@@ -299,7 +305,7 @@ describe("loading", () => {
       baseDtype: "stored",
       onProgress: (progress) => seen.push(progress),
     });
-    const bytes = [...weights.values()].reduce((sum, weight) => sum + bytesOfWeight(weight), 0);
+    const bytes = [...weights.values()].reduce((sum, weight) => sum + storedBytes(weight), 0);
     expect(seen.every(({ doneBytes }, i) => doneBytes >= (seen[i - 1]?.doneBytes ?? 0))).toBe(true);
     // an odd number of rows of 4 bits takes half a row more in memory
     expect(bytes - seen.at(-1)!.totalBytes).toBe(2 * 128);

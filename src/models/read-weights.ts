@@ -1,12 +1,12 @@
 // The weights of an open model → memory, in one pass over its file: each part of a tensor is read once, checked, sampled
 // for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
-import { MosError, sizeOf } from "#core";
-import { blockFormats, type StoredType, storedFormat, type WeightForm } from "#files";
-import { type BaseForms, chooseForm } from "./base-dtype.ts";
+import { countElements, MosError } from "#core";
+import { blockFormats, type StoredType, storedFormat, type WeightFormat } from "#files";
+import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import { checkStored } from "./check-stored.ts";
 import type { ModelConfig } from "./config.ts";
 import { numberAt } from "./dequantize-weight.ts";
-import { fingerprintOfSamples, identity, sampler } from "./fingerprint.ts";
+import { fingerprintSamples, identity, sampler } from "./fingerprint.ts";
 import { isLossless, rowWriter } from "./row-writer.ts";
 import type { Weight } from "./weight.ts";
 import { checkFinite, weightShapes } from "./weights.ts";
@@ -19,21 +19,21 @@ export interface StoredRows {
   readonly width: number;
   /** Added to every number; 0 but for gains that are stored around 0. */
   readonly plus: number;
-  /** Which row of the weight a row of the file is. */
-  readonly rowOf: (stored: number) => number;
+  /** Maps a row of the file to the row of the weight. */
+  readonly storedRow: (stored: number) => number;
   /** Fills `target` with the tensor's bytes from `begin` on. */
   readonly readInto: (target: Uint8Array, begin: number) => Promise<void>;
 }
 
-/** What reading needs of an open model. */
+/** Members of an open model that reading needs. */
 export interface WeightSource {
   readonly path: string;
   readonly config: ModelConfig;
-  /** How a weight is stored. Throws `unsupported` for a type that cannot be read. */
+  /** Stored rows of a weight. Throws `unsupported` for a type that cannot be read. */
   storedRows(name: string): StoredRows;
 }
 
-/** How far reading a model's weights is. */
+/** Progress of reading a model's weights. */
 export interface LoadProgress {
   /** Weights that were read. */
   readonly done: number;
@@ -45,15 +45,15 @@ export interface LoadProgress {
   readonly name: string;
 }
 
-export interface ReadWeightsOptions extends BaseForms {
+export interface ReadWeightsOptions extends BaseFormats {
   readonly signal?: AbortSignal | undefined;
   /** Called after each part of a weight. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
-/** What is known of a model when all of its weights have been read. */
+/** Hashes of a model, known once all weights have been read. */
 export interface ModelHashes {
-  /** Of the numbers in the file, whatever they became in memory. */
+  /** Hash of the numbers in the file, independent of their format in memory. */
   readonly fingerprint: string;
   /** undefined where its norms do not tell it from other models. */
   readonly identity: string | undefined;
@@ -67,29 +67,29 @@ function rowBytes({ type, width }: StoredRows): number {
   return (width / blockSize) * bytes;
 }
 
-const bytesOf = (rows: StoredRows): number => (sizeOf(rows.shape) / rows.width) * rowBytes(rows);
+const countBytes = (rows: StoredRows): number => (countElements(rows.shape) / rows.width) * rowBytes(rows);
 
 /**
  * The form in which each weight will be kept, by name. Nothing is read.
  *
  * @throws MosError "unsupported" for a type that cannot be read, or rows that no block divides.
  */
-export function baseForms(files: WeightSource, forms: BaseForms): ReadonlyMap<string, WeightForm> {
-  const formOf = (name: string): WeightForm => {
+export function baseFormats(files: WeightSource, formats: BaseFormats): ReadonlyMap<string, WeightFormat> {
+  const formatFor = (name: string): WeightFormat => {
     const { type, shape } = files.storedRows(name);
-    return chooseForm({ name, shape, stored: storedFormat(type).form, where: files.path }, forms);
+    return chooseFormat({ name, shape, stored: storedFormat(type).format, where: files.path }, formats);
   };
-  return new Map([...weightShapes(files.config).keys()].map((name) => [name, formOf(name)]));
+  return new Map([...weightShapes(files.config).keys()].map((name) => [name, formatFor(name)]));
 }
 
 /** Bytes of the whole rows that are read at a time. */
 function partBytes(rows: StoredRows): number {
   const size = rowBytes(rows);
-  return Math.min(bytesOf(rows), Math.max(1, Math.floor(PART / size)) * size);
+  return Math.min(countBytes(rows), Math.max(1, Math.floor(PART / size)) * size);
 }
 
 interface EachPartOptions {
-  /** What the parts are read into. */
+  /** Buffer to read the parts into. */
   readonly buffer: Uint8Array;
   readonly write: (row: number, bytes: Uint8Array) => void;
 }
@@ -97,46 +97,46 @@ interface EachPartOptions {
 /** Reads the rows of a weight in parts of whole rows; gives how many bytes there were of each. */
 async function* eachPart(rows: StoredRows, { buffer, write }: EachPartOptions): AsyncGenerator<number> {
   const size = rowBytes(rows);
-  const total = bytesOf(rows);
+  const total = countBytes(rows);
   const step = partBytes(rows);
   for (let begin = 0; begin < total; begin += step) {
     const part = buffer.subarray(0, Math.min(step, total - begin));
     await rows.readInto(part, begin);
     for (let at = 0; at < part.length; at += size)
-      write(rows.rowOf((begin + at) / size), part.subarray(at, at + size));
+      write(rows.storedRow((begin + at) / size), part.subarray(at, at + size));
     yield part.length;
   }
 }
 
 /**
- * Reads the weights of an open model one after the other, each in the form that `chooseForm` says, and returns what they
+ * Reads the weights of an open model one after the other, each in the form that `chooseFormat` says, and returns what they
  * hash to. All numbers, scales and offsets must be finite.
  *
  * @throws MosError "bad_model", "unsupported", "cancelled", "storage".
  */
 export async function* readWeights(
   files: WeightSource,
-  { signal, onProgress, ...forms }: ReadWeightsOptions,
+  { signal, onProgress, ...formats }: ReadWeightsOptions,
 ): AsyncGenerator<readonly [name: string, weight: Weight], ModelHashes> {
   const { path, config } = files;
-  const planned = [...baseForms(files, forms)];
+  const planned = [...baseFormats(files, formats)];
   const total = planned.length;
-  const totalBytes = planned.reduce((sum, [name]) => sum + bytesOf(files.storedRows(name)), 0);
+  const totalBytes = planned.reduce((sum, [name]) => sum + countBytes(files.storedRows(name)), 0);
   const largest = planned.reduce((most, [name]) => Math.max(most, partBytes(files.storedRows(name))), 0);
   const buffer = new Uint8Array(largest);
   const samples = new Map<string, Uint8Array>();
   const gains = new Map<string, Weight>();
   let doneBytes = 0;
-  for (const [done, [name, form]] of planned.entries()) {
+  for (const [done, [name, format]] of planned.entries()) {
     const rows = files.storedRows(name);
     const { type, shape, width, plus } = rows;
-    const sample = sampler(sizeOf(shape));
+    const sample = sampler(countElements(shape));
     const writer = rowWriter({
       type,
       shape,
       width,
       plus,
-      form,
+      format,
       onNumbers(row, numbers) {
         const begin = row * numbers.length;
         checkFinite(name, numbers, { where: path, begin });
@@ -151,13 +151,13 @@ export async function* readWeights(
       onProgress?.({ done, total, doneBytes, totalBytes, name });
     }
     writer.finish();
-    const fromFile = isLossless(type, form);
+    const fromFile = isLossless(type, format);
     checkStored(name, weight, { where: path, fromFile });
-    if (fromFile) sample.takeAll((index) => numberAt(weight, index));
+    if (fromFile) sample.readSamples((index) => numberAt(weight, index));
     samples.set(name, sample.bytes());
     if (shape.length === 1) gains.set(name, weight);
     onProgress?.({ done: done + 1, total, doneBytes, totalBytes, name });
     yield [name, weight];
   }
-  return { fingerprint: fingerprintOfSamples(config, samples), identity: identity(config, gains) };
+  return { fingerprint: fingerprintSamples(config, samples), identity: identity(config, gains) };
 }

@@ -1,17 +1,17 @@
 // The rows of a weight as a file stores them → a weight in memory, in the same form or another, row by row.
 
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import {
   blockFormats,
   type RowTarget,
   type StoredFormat,
   type StoredType,
   storedFormat,
-  type WeightForm,
+  type WeightFormat,
   weightParts,
 } from "#files";
 import type { DType, TensorData } from "#graph";
-import { isQuantized, type QuantizedForm, quantizeRows, transposeCodes } from "./quantize-forms.ts";
+import { isQuantized, type QuantizedFormat, quantizeRows, transposeCodes } from "./quantize-forms.ts";
 import type { Weight } from "./weight.ts";
 
 /** Fills a weight. Rows come in any order, each once. */
@@ -19,7 +19,7 @@ export interface RowWriter {
   readonly weight: Weight;
   /** Takes row `row` as its bytes in the file. */
   write(row: number, bytes: Uint8Array): void;
-  /** What needs all rows. */
+  /** Completes what needs all rows. */
   finish(): void;
 }
 
@@ -31,7 +31,7 @@ export interface RowWriterOptions {
   /** Added to every number of a vector; 0. */
   readonly plus?: number;
   /** The form of the type, float32, or a quantised one. */
-  readonly form: WeightForm;
+  readonly format: WeightFormat;
   /** Sees the numbers of every row before they are quantised. */
   readonly onNumbers: (row: number, numbers: Float32Array) => void;
 }
@@ -45,30 +45,30 @@ const ARRAYS: Readonly<Partial<Record<DType, new (length: number) => TensorData>
 };
 
 /** The weight with all its tensors, full of zeros. */
-function emptyWeight(form: WeightForm, shape: readonly number[]): Weight {
-  const parts = weightParts(form, shape).map(({ part, shape: size, dtype }) => {
+function emptyWeight(format: WeightFormat, shape: readonly number[]): Weight {
+  const parts = weightParts(format, shape).map(({ part, shape: size, dtype }) => {
     const array = ARRAYS[dtype] ?? Uint8Array;
-    return [part, new array(sizeOf(size))] as const;
+    return [part, new array(countElements(size))] as const;
   });
-  return { shape, form, parts: Object.fromEntries(parts) };
+  return { shape, format, parts: Object.fromEntries(parts) };
 }
 
-const bytesOf = (data: TensorData): Uint8Array =>
+const viewBytes = (data: TensorData): Uint8Array =>
   new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /** Rows that stay what they are: bytes are copied, blocks are taken apart. */
-function keepRows(weight: Weight, { unpack, form }: StoredFormat): RowWriter["write"] {
+function copyRows(weight: Weight, { unpack, format }: StoredFormat): RowWriter["write"] {
   const { shape, parts } = weight;
   const [out = 0, width = 0] = shape;
   if (unpack === undefined) {
-    const target = bytesOf(parts.data as TensorData);
+    const target = viewBytes(parts.data as TensorData);
     return (row, bytes) => target.set(bytes, row * bytes.length);
   }
   const half = Math.ceil(out / 2);
-  const blocks = width / form.blockSize;
+  const blocks = width / format.blockSize;
   const { codes, scales, offsets } = parts as Pick<RowTarget, "codes" | "scales" | "offsets">;
   return (row, bytes) => {
-    const isHigh = form.bits === 4 && row >= half;
+    const isHigh = format.bits === 4 && row >= half;
     unpack(bytes, {
       codes,
       scales,
@@ -94,11 +94,11 @@ function expandRows({ parts }: Weight, { type, width, plus = 0 }: RowWriterOptio
 /** Rows that are quantised. */
 function quantizedRows(
   { shape, parts }: Weight,
-  { type, width, form, onNumbers }: RowWriterOptions & { readonly form: QuantizedForm },
+  { type, width, format, onNumbers }: RowWriterOptions & { readonly format: QuantizedFormat },
 ): RowWriter["write"] {
   const numbers = new Float32Array(width);
   const { decode } = blockFormats[type];
-  const quantize = quantizeRows(form, shape, parts);
+  const quantize = quantizeRows(format, shape, parts);
   return (row, bytes) => {
     decode(bytes, numbers);
     onNumbers(row, numbers);
@@ -106,22 +106,23 @@ function quantizedRows(
   };
 }
 
-const sameForm = (a: WeightForm, b: WeightForm): boolean => JSON.stringify(a) === JSON.stringify(b);
+const isSameFormat = (a: WeightFormat, b: WeightFormat): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** What `rowWriter` does to the rows of a type for a form: all it changes is the numbers' form, or the numbers, too. */
-export const isLossless = (type: StoredType, form: WeightForm): boolean =>
-  form.kind === "float32" || sameForm(form, storedFormat(type).form);
+/** Tests whether `rowWriter` keeps the numbers exactly when it converts a type to a format. */
+export const isLossless = (type: StoredType, format: WeightFormat): boolean =>
+  format.kind === "float32" || isSameFormat(format, storedFormat(type).format);
 
 /** A writer of the rows of one weight. */
 export function rowWriter(options: RowWriterOptions): RowWriter {
-  const { type, shape, form, plus = 0 } = options;
-  const weight = emptyWeight(form, shape);
+  const { type, shape, format, plus = 0 } = options;
+  const weight = emptyWeight(format, shape);
   const stored = storedFormat(type);
   const finish = (): void => {
     const { codes, transposed } = weight.parts;
     if (transposed) transposeCodes(codes as Int8Array, shape, transposed as Int8Array);
   };
-  if (plus === 0 && sameForm(form, stored.form)) return { weight, finish, write: keepRows(weight, stored) };
-  if (isQuantized(form)) return { weight, finish, write: quantizedRows(weight, { ...options, form }) };
+  if (plus === 0 && isSameFormat(format, stored.format))
+    return { weight, finish, write: copyRows(weight, stored) };
+  if (isQuantized(format)) return { weight, finish, write: quantizedRows(weight, { ...options, format }) };
   return { weight, finish, write: expandRows(weight, options) };
 }

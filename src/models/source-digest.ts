@@ -1,8 +1,8 @@
-// Whether the weights of a model are still those that something was derived from, without reading them all.
+// Digest that detects a change of a model's weights without reading them all.
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import { blockFormats, storageError } from "#files";
 import type { ModelFiles } from "./load.ts";
 import { weightShapes } from "./weights.ts";
@@ -31,7 +31,7 @@ export async function sourceDigest(files: ModelFiles): Promise<string> {
   for (const name of weightShapes(config).keys()) {
     const { type, shape, readInto } = files.storedRows(name);
     const { blockSize, bytes } = blockFormats[type];
-    const total = (sizeOf(shape) / blockSize) * bytes;
+    const total = (countElements(shape) / blockSize) * bytes;
     hash.update(JSON.stringify([name, type, shape]));
     const count = Math.min(PAGES, Math.ceil(total / PAGE));
     const part = page.subarray(0, Math.min(PAGE, total));

@@ -1,22 +1,22 @@
 // One weight in memory, in the form in which it is stored.
-import { MosError, sizeOf } from "#core";
-import { type WeightForm, type WeightPart, weightParts } from "#files";
+import { countElements, MosError } from "#core";
+import { type WeightFormat, type WeightPart, weightParts } from "#files";
 import { partName, type TensorData } from "#graph";
 
 /**
  * A weight in memory; linear layers are [out, in], the last dimension runs fastest. Vectors (norms, biases) are always
- * float32. `parts` are the tensors that `weightParts(form, shape)` lists.
+ * float32. `parts` are the tensors that `weightParts(format, shape)` lists.
  */
 export interface Weight {
   readonly shape: readonly number[];
-  readonly form: WeightForm;
+  readonly format: WeightFormat;
   readonly parts: Readonly<Partial<Record<WeightPart, TensorData>>>;
 }
 
 /** A weight of float32 numbers. */
 export const floatWeight = (shape: readonly number[], data: Float32Array): Weight => ({
   shape,
-  form: { kind: "float32" },
+  format: { kind: "float32" },
   parts: { data },
 });
 
@@ -25,9 +25,9 @@ export const floatWeight = (shape: readonly number[], data: Float32Array): Weigh
  *
  * @throws MosError "bad_config" where the weight is stored otherwise; `dequantizeWeight` reads those.
  */
-export function floatData({ form, parts }: Weight): Float32Array {
-  if (form.kind === "float32" && parts.data instanceof Float32Array) return parts.data;
-  throw new MosError("bad_config", `a weight stored as ${form.kind} was read as float32`);
+export function floatData({ format, parts }: Weight): Float32Array {
+  if (format.kind === "float32" && parts.data instanceof Float32Array) return parts.data;
+  throw new MosError("bad_config", `a weight stored as ${format.kind} was read as float32`);
 }
 
 /** A tensor of a weight, by the name of the leaf that takes it. */
@@ -49,15 +49,15 @@ export const floatTensors = (weights: ReadonlyMap<string, Weight>): Map<string, 
 /** What the leaves that `weightLeaf` makes of a stored weight are fed. */
 export function weightFeeds(
   name: string,
-  { form, shape, parts }: Weight,
+  { format, shape, parts }: Weight,
 ): Readonly<Record<string, WeightTensor>> {
   const feeds: Record<string, WeightTensor> = {};
-  for (const { part, shape: size } of weightParts(form, shape)) {
+  for (const { part, shape: size } of weightParts(format, shape)) {
     const data = parts[part];
-    if (data === undefined || data.length !== sizeOf(size))
+    if (data === undefined || data.length !== countElements(size))
       throw new MosError(
         "bad_config",
-        `${name}: a weight [${shape.join(", ")}] stored as ${form.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} numbers`,
+        `${name}: a weight [${shape.join(", ")}] stored as ${format.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} numbers`,
       );
     feeds[partName(name, part)] = { shape: size, data };
   }
@@ -65,13 +65,13 @@ export function weightFeeds(
 }
 
 /** How each weight is kept, by name. */
-export const formsOf = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightForm> =>
-  new Map([...weights].map(([name, { form }]) => [name, form]));
+export const storageFormats = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightFormat> =>
+  new Map([...weights].map(([name, { format }]) => [name, format]));
 
 /** What the leaves of all weights are fed. */
-export const feedsOf = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
+export const feedWeights = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
   new Map([...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight))));
 
 /** Bytes that the parts of a weight take. */
-export const bytesOfWeight = ({ parts }: Weight): number =>
+export const storedBytes = ({ parts }: Weight): number =>
   Object.values(parts).reduce((sum, { byteLength }) => sum + byteLength, 0);

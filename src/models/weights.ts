@@ -76,17 +76,17 @@ export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
 }
 
 /** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
-export function geometryOf(config: ModelConfig): {
+export function toLayerShapes(config: ModelConfig): {
   readonly layers: number;
   readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
   readonly decoder: DecoderSettings;
 } {
   const shapes = weightShapes(config);
-  const widthsOf = (linear: LinearName) => {
+  const linearWidths = (linear: LinearName) => {
     const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear })}.weight`) ?? [];
     return { in: width, out };
   };
-  const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, widthsOf(name)]));
+  const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, linearWidths(name)]));
   return {
     layers: config.layers,
     widths: widths as Record<LinearName, { in: number; out: number }>,
@@ -109,7 +109,7 @@ export interface StoredPlace {
 }
 
 /** What is added to the numbers of a weight of a Hugging Face folder: 1 to Gemma's gains. GGUF has them added already. */
-export const gainOffsetOf = ({ gainOffset }: ModelConfig, name: string): number =>
+export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
   name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
 
 /** Where files keep a weight: under its own name, or as rows of a fused one. */

@@ -2,23 +2,23 @@
 import { join } from "node:path";
 import {
   ADAPTER_CONFIG as CONFIG,
-  forgetVersions,
-  LARGEST_CONFIG,
+  MAX_CONFIG_BYTES,
+  removeVersions,
   ADAPTER_TENSORS as TENSORS,
 } from "#adapters";
-import { MosError, parseJson, reasonOf } from "#core";
+import { errorText, MosError, parseJson } from "#core";
 import {
-  expectAdapterHeader,
-  fileNameOf,
-  type KeptFolder,
+  assertAdapterHeader,
+  fromFileName,
   lockChanges,
-  nameOfFile,
   openAtomicFile,
   openAtomicFolder,
   openSafetensors,
   pathExists,
   repairFolder,
-  takeFolder,
+  type SavedFolder,
+  saveFolder,
+  toFileName,
   writeFileAtomic,
 } from "#files";
 import type { AdapterInfo, Engine } from "#inference";
@@ -69,14 +69,14 @@ export function checkAdapterName(name: string): void {
   );
 }
 
-/** Folders that an adapter's name may have; the operator may have named one as `fileNameOf` does not. None is elsewhere. */
+/** Folders that an adapter's name may have; the operator may have named one as `toFileName` does not. None is elsewhere. */
 function foldersFor(name: string): readonly string[] {
   if (name.startsWith(".") || !/^[^/\\\0]{1,255}$/.test(name)) return [];
-  return [fileNameOf(name), name].filter((file) => nameOfFile(file) === name);
+  return [toFileName(name), name].filter((file) => fromFileName(file) === name);
 }
 
 /** The adapters' folder. @throws ApiError 400 if the server has none. */
-function folderOf({ folder }: AdapterStoreOptions): string {
+function requireFolder({ folder }: AdapterStoreOptions): string {
   if (folder !== undefined) return folder;
   throw new ApiError("the server has no adapter folder; start it with --adapters", {
     status: 400,
@@ -86,7 +86,7 @@ function folderOf({ folder }: AdapterStoreOptions): string {
 
 /** The path of an upload. @throws ApiError 400 for a name that is not a plain one. */
 function newPath(name: string, options: AdapterStoreOptions): string {
-  const folder = folderOf(options);
+  const folder = requireFolder(options);
   checkAdapterName(name);
   if (name === options.modelName)
     throw new ApiError(`name: ${name} is the base model; choose another name`, {
@@ -98,8 +98,8 @@ function newPath(name: string, options: AdapterStoreOptions): string {
 }
 
 /** The path of an existing adapter, whose name need not be a plain one: the operator may have put it there. @throws ApiError 404. */
-async function knownPath(name: string, options: AdapterStoreOptions): Promise<string> {
-  const folder = folderOf(options);
+async function existingPath(name: string, options: AdapterStoreOptions): Promise<string> {
+  const folder = requireFolder(options);
   for (const file of foldersFor(name))
     if (await pathExists(join(folder, file, CONFIG))) return join(folder, file);
   throw new ApiError(`there is no adapter ${JSON.stringify(name.slice(0, 200))}`, {
@@ -121,7 +121,7 @@ const lockServed = (folder: string): Promise<AsyncDisposable> =>
     });
   });
 
-const takenAway = (name: string): ApiError =>
+const replacedMeanwhile = (name: string): ApiError =>
   new ApiError(`${name}: its folder was removed during the upload; retry`, {
     status: 409,
     code: "conflict",
@@ -146,17 +146,17 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
 /** What is wrong with the first bytes of tensors: a hostile file is not read to its end. */
 export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
   try {
-    expectAdapterHeader(begin, TENSORS);
+    assertAdapterHeader(begin, TENSORS);
     return undefined;
   } catch (cause) {
-    return badAdapter(reasonOf(cause), cause);
+    return badAdapter(errorText(cause), cause);
   }
 }
 
 function checkConfig(config: string): void {
   const size = Buffer.byteLength(config);
-  if (size > LARGEST_CONFIG)
-    throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${LARGEST_CONFIG}`);
+  if (size > MAX_CONFIG_BYTES)
+    throw new MosError("bad_adapter", `${CONFIG}: ${size} bytes exceed the limit of ${MAX_CONFIG_BYTES}`);
   const value = parseJson(config, { code: "bad_adapter", where: CONFIG });
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
@@ -184,7 +184,7 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   const { engine, check } = options;
   let last: Promise<unknown> = Promise.resolve();
   /** One change at a time: two uploads of the same name would race for it. */
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
+  const withLock = <T>(work: () => Promise<T>): Promise<T> => {
     const done = last.then(work).catch((error: unknown) => {
       // a file that is missing in the server's folder is not what the client asked for
       if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "not_found")
@@ -196,18 +196,18 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
   };
   const put = async (name: string, files: UploadedAdapter): Promise<AdapterInfo> => {
     const path = newPath(name, options);
-    await repairFolder(folderOf(options));
+    await repairFolder(requireFolder(options));
     await using upload = await openAtomicFolder(path);
     await writeUpload(upload.path, { files, check }).catch((error: unknown) => {
       throw error instanceof ApiError ? error : upload.explain(error);
     });
     // until the engine has seen it, no other server may change what it sees
-    await using _lock = await lockServed(folderOf(options));
+    await using _lock = await lockServed(requireFolder(options));
     await using old = await upload.replace();
     try {
       const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
       if (found !== undefined) return found;
-      if (!(await pathExists(join(path, CONFIG)))) throw takenAway(name);
+      if (!(await pathExists(join(path, CONFIG)))) throw replacedMeanwhile(name);
       throw badAdapter(`${name}: not an adapter of this model; nothing was changed`);
     } catch (error) {
       await undo(old);
@@ -215,27 +215,27 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     }
   };
   const remove = async (name: string): Promise<void> => {
-    const folder = folderOf(options);
-    await knownPath(name, options);
+    const folder = requireFolder(options);
+    await existingPath(name, options);
     await repairFolder(folder);
     await using _lock = await lockServed(folder);
-    const path = await knownPath(name, options);
-    await using taken = await takeFolder(path);
+    const path = await existingPath(name, options);
+    await using taken = await saveFolder(path);
     try {
       await engine.refreshAdapters();
     } catch (error) {
       await undo(taken);
       throw error;
     }
-    await forgetVersions(path); // what is removed is not kept anywhere
+    await removeVersions(path); // what is removed is not kept anywhere
   };
   /** The client gets the first error; an engine that cannot scan the folder now does so later. */
-  const undo = async (old: KeptFolder): Promise<void> => {
+  const undo = async (old: SavedFolder): Promise<void> => {
     await old.restore();
     await engine.refreshAdapters().catch(() => undefined);
   };
   return {
-    put: (name, files) => exclusively(() => put(name, files)),
-    remove: (name) => exclusively(() => remove(name)),
+    put: (name, files) => withLock(() => put(name, files)),
+    remove: (name) => withLock(() => remove(name)),
   };
 }

@@ -26,9 +26,9 @@ import { completionRoutes } from "./routes/completions.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { watchStorage } from "./storage-watch.ts";
-import { nothingAt, type UnservedRequest, wrongMethod } from "./unserved.ts";
+import { notFound, type UnservedRequest, wrongMethod } from "./unserved.ts";
 
-/** What adds the routes of each file. */
+/** Functions that add the routes of each file. */
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
   completionRoutes,
@@ -46,11 +46,11 @@ export interface ApiServer extends ListeningServer {
  * An OpenAI-compatible server in front of an engine.
  *
  * @example
- * const server = createServer({ engine, modelName: "base", log, now: steadyNow, nextSeed: () => 0 });
+ * const server = createServer({ engine, modelName: "base", log, now: monotonicNow, nextSeed: () => 0 });
  * await server.app.request("/v1/models");
  */
 export function createServer(options: ServerOptions): ApiServer {
-  const server = contextOf(options);
+  const server = createContext(options);
   logRefused(options);
   const app = new OpenAPIHono<ServerEnv>({ defaultHook: checkedBy(z.object({})) });
   app.use("*", (context, next) => recorded(server, context, next));
@@ -61,7 +61,7 @@ export function createServer(options: ServerOptions): ApiServer {
   if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
     const found = await authenticate(server, context.req.header("authorization"));
-    const key = server.extension?.keyOf(found) ?? found;
+    const key = server.extension?.extendKey(found) ?? found;
     context.var.record.keyName = key.name;
     server.rateLimiter.count(key);
     context.set("key", key);
@@ -75,7 +75,7 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
   app.onError((error, context) => failed(context, error));
-  app.notFound((context) => failed(context, nothingAt(unserved(context))));
+  app.notFound((context) => failed(context, notFound(unserved(context))));
   for (const addTo of ROUTES) addTo(app);
   options.extension?.addRoutes(app);
   refuseOtherMethods(app);
@@ -107,7 +107,7 @@ function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): voi
   look();
 }
 
-function contextOf(options: ServerOptions): ServerContext {
+function createContext(options: ServerOptions): ServerContext {
   const { engine, modelName, now, date = now, quotas = createQuotas({ date }) } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const engineWatch = watchEngine(engine);
@@ -164,7 +164,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
   await next();
   if (context.req.method === "HEAD") await context.res.body?.cancel(); // nobody will read it
   if (inFlight.draining) context.header("connection", "close");
-  record.route = routeOf(context);
+  record.route = matchedRoute(context);
   record.status = context.res.status;
   if (record.isStream) return;
   record.isAborted = context.req.raw.signal.aborted;
@@ -172,7 +172,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
 }
 
 /** The pattern of the route that took a request, never the path that the client wrote. */
-const routeOf = (context: RequestContext): string =>
+const matchedRoute = (context: RequestContext): string =>
   matchedRoutes(context)
     .map(({ path }) => path.replace(/:(\w+)\{.*\}/, "{$1}"))
     .findLast((path) => !path.endsWith("*")) ?? "none";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { authenticate, findKey, hashOfKey, keyLines, parseKeys } from "./auth.ts";
+import { authenticate, findKey, hashKey, keyLines, parseKeys } from "./auth.ts";
 
-const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashOfKey(name), ...more });
+const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashKey(name), ...more });
 
 test("keys are found by their hash, and patterns match whole names", () => {
   const keys = parseKeys(
@@ -20,7 +20,7 @@ test("keys are found by their hash, and patterns match whole names", () => {
   ]);
   expect(findKey(keys, "all")?.mayUse("anything")).toBe(true);
   expect(findKey(keys, "Acme")).toBeUndefined();
-  expect(findKey(keys, hashOfKey("acme"))).toBeUndefined();
+  expect(findKey(keys, hashKey("acme"))).toBeUndefined();
   expect(findKey(parseKeys(`[${line("acme", { revoked: true })}]`, "k"), "acme")).toBeUndefined();
   const [live, gone] = [line("acme"), line("acme", { revoked: true })];
   for (const both of [`${live}\n${gone}`, `${gone}\n${live}`])

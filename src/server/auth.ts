@@ -1,7 +1,7 @@
 // Authentication: API keys, the file with their hashes, and the host names that the server accepts.
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { decodeText, parseJson, parseWith, reasonOf } from "#core";
+import { decodeText, errorText, parseJson, parseWith } from "#core";
 import { fileStamp, readBytes } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
@@ -14,13 +14,13 @@ export interface ApiKey {
   readonly requestsPerMinute?: number | undefined;
   /** Requests that may run at the same time. */
   readonly maxConcurrent?: number | undefined;
-  /** Of prompts and answers, by days and months of UTC. */
+  /** Limit for the tokens of prompts and answers, by days and months of UTC. */
   readonly tokensPerDay?: number | undefined;
   readonly tokensPerMonth?: number | undefined;
   /** From then on it is refused, in milliseconds since 1970. */
   readonly expiresAt?: number | undefined;
   readonly fineTuning?: FineTuningLimits | undefined;
-  /** Whether the adapter of this name exists for the key. */
+  /** Tests whether the key may see the adapter of this name. */
   mayUse(adapter: string): boolean;
 }
 
@@ -32,12 +32,12 @@ export interface KeyRing {
 
 /** The keys of a file. */
 export interface KeyFile extends KeyRing {
-  /** Whether any of them has a token quota. */
+  /** True if any of them has a token quota. */
   readonly hasQuotas: boolean;
 }
 
 /** The key of every client where the server runs without keys. */
-const ANYBODY: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
+const ANONYMOUS: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
 
 const fineTuningSchema = z
   .strictObject({
@@ -48,14 +48,14 @@ const fineTuningSchema = z
     max_steps_per_job: z.int().min(1),
     /** Tokens that a job trains on, each as often as it comes. */
     max_tokens_per_job: z.int().min(1),
-    /** Of all files of the tenant. */
+    /** Limit for all files of the tenant. */
     max_storage_bytes: z.int().min(0),
-    /** Of its jobs, and the most that they may ask for; larger ones come first. 0 where it is left out. */
+    /** Default and maximum priority of its jobs; higher runs first. 0 if left out. */
     priority: z.int().min(-10).max(10),
   })
   .partial();
 
-/** What the fine-tuning jobs and files of a key may take, as its file says it. What is left out has no limit. */
+/** Limits of a key's fine-tuning jobs and files, as in its file. Missing ones are unlimited. */
 export type FineTuningLimits = z.output<typeof fineTuningSchema>;
 
 const keySchema = z.strictObject({
@@ -74,7 +74,7 @@ const keySchema = z.strictObject({
   revoked: z.boolean().optional(),
 });
 
-/** What a key file says about a key. The key itself is not in it. */
+/** Entry of a key file, which does not contain the key itself. */
 export type KeyLine = z.output<typeof keySchema>;
 
 /** `acme-*` as a test of names; only * has a meaning. The parts between stars are found one after the other, never again. */
@@ -94,7 +94,7 @@ function matcher(pattern: string): (name: string) => boolean {
   };
 }
 
-function keyOf(line: KeyLine): ApiKey {
+function toApiKey(line: KeyLine): ApiKey {
   const { name, adapters, admin, requests_per_minute, max_concurrent, fine_tuning, expires_at } = line;
   const matchers = adapters?.map(matcher);
   return {
@@ -113,7 +113,7 @@ function keyOf(line: KeyLine): ApiKey {
 const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();
 
 /** The hash under which a key file keeps a key, in hexadecimal digits. */
-export const hashOfKey = (token: string): string => sha256(token).toString("hex");
+export const hashKey = (token: string): string => sha256(token).toString("hex");
 
 /** A key by the hash of its token. */
 export interface HashedKey {
@@ -128,7 +128,7 @@ export interface HashedKey {
  * @throws MosError `bad_config`, naming the line.
  */
 export function keyLines(text: string, where: string): readonly KeyLine[] {
-  const lines = linesOf(text, where).map(({ value, place }) =>
+  const lines = splitEntries(text, where).map(({ value, place }) =>
     parseWith(keySchema, value, { code: "bad_config", where: place }),
   );
   const revoked = new Set(lines.filter((line) => line.revoked === true).map((line) => line.sha256));
@@ -141,9 +141,9 @@ export function keyLines(text: string, where: string): readonly KeyLine[] {
 export const parseKeys = (text: string, where: string): readonly HashedKey[] =>
   keyLines(text, where)
     .filter(({ revoked }) => revoked !== true)
-    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: keyOf(line) }));
+    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: toApiKey(line) }));
 
-function linesOf(
+function splitEntries(
   text: string,
   where: string,
 ): readonly { readonly value: unknown; readonly place: string }[] {
@@ -204,7 +204,7 @@ export async function openKeyFile(path: string, { now, log }: KeyFileOptions): P
       stamp = current;
       log.info({ keys: keys.length }, "reloaded the key file");
     } catch (error) {
-      const reason = reasonOf(error);
+      const reason = errorText(error);
       log.error({ reason }, "the key file cannot be read; keeping the previous keys");
     }
   };
@@ -241,7 +241,7 @@ export async function authenticate(
   { keys, date }: Authority,
   authorization: string | undefined,
 ): Promise<ApiKey> {
-  if (keys === undefined) return ANYBODY;
+  if (keys === undefined) return ANONYMOUS;
   const token = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
   const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
     new ApiError(message, {
@@ -261,7 +261,7 @@ export async function authenticate(
   );
 }
 
-/** Whether pages of an origin may use the server. */
+/** Tests whether pages of an origin may use the server. */
 const isAllowed = (origin: string | undefined, cors: readonly string[]): boolean =>
   cors.includes("*") || (origin !== undefined && cors.includes(origin));
 

@@ -84,7 +84,7 @@ export async function startChoices(
   running.atEnd(share.release);
   const start = async (): Promise<MergedEvents<EngineEvent>> => {
     // all of them or none: those before a refused one would be queued and cancelled
-    engine.expectRoom(key.name, Math.min(requests.length, limits.choicesAtOnce));
+    engine.assertCapacity(key.name, Math.min(requests.length, limits.choicesAtOnce));
     const merging = mergeEvents(
       requests.map((request, i) => (signal: AbortSignal) => {
         if (i >= limits.choicesAtOnce) share.check();
@@ -148,7 +148,7 @@ function recorder(
 }
 
 /** OpenAI's word for the end of an answer. @throws ApiError 503 for one that the server cut off. */
-export function finishReasonOf(reason: FinishReason): "stop" | "length" {
+export function toFinishReason(reason: FinishReason): "stop" | "length" {
   if (reason === "length") return "length";
   if (reason !== "cancelled") return "stop";
   throw shuttingDown("the answer was cut off because the server is shutting down; retry the request");

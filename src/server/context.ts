@@ -1,4 +1,4 @@
-// What the routes work with: the options of a server, its parts, and what a request carries with it.
+// Context of the routes: the options of a server, its parts, and the variables of a request.
 import type { HttpBindings } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
@@ -19,12 +19,12 @@ import type { PromptReader } from "./prompts.ts";
 import type { Quotas } from "./quotas.ts";
 import type { StorageWatch } from "./storage-watch.ts";
 
-/** What another package adds to a server. */
+/** Extension of a server by another package. */
 export interface ServerExtension {
   /** Adds its routes, under /v1. */
   addRoutes(app: ServerApp): void;
   /** A key that also may, or may not, use the models of the extension. */
-  keyOf(key: ApiKey): ApiKey;
+  extendKey(key: ApiKey): ApiKey;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
   fetch(name: string): Promise<boolean>;
   /** A request has ended, after some seconds. */
@@ -36,7 +36,7 @@ export interface ServerExtension {
    * @throws ApiError 503 where it cannot be known now.
    */
   resolve(name: string, key: ApiKey): Promise<string | undefined>;
-  /** What the list of a key's models has beside adapters. */
+  /** Notes on a key's models for their list, beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
   /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
   check?(): Promise<void>;
@@ -44,7 +44,7 @@ export interface ServerExtension {
   metrics(): Promise<string>;
 }
 
-/** What is known of models beside their adapters. Times in seconds since 1970. */
+/** Notes on models beside their adapters. Times in seconds since 1970. */
 export interface ModelNotes {
   /** Names that stand for other models. */
   readonly aliases: readonly { readonly id: string; readonly model: string; readonly changedAt: number }[];
@@ -52,15 +52,15 @@ export interface ModelNotes {
   readonly expiresAt: ReadonlyMap<string, number>;
 }
 
-/** What is served, to which clients, within which limits. */
+/** Options of a server: its model, its clients and their limits. */
 export interface ServerOptions {
   /** Runs the requests, and has the model's tokenizer and chat template. */
   readonly engine: Engine;
-  /** What clients call the base. */
+  /** Name of the base for clients. */
   readonly modelName: string;
   /** The folder whose sub-folders are the adapters. Without it none can be added or removed. */
   readonly adapterFolder?: string | undefined;
-  /** Of files and folders beside it that an error may name: clients see only what follows. */
+  /** Private prefixes of paths that an error may name: clients see only the rest. */
   readonly privatePaths?: readonly string[];
   /** Checks a folder with an adapter's two files before it takes its name. Throws a MosError. */
   readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
@@ -75,7 +75,7 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
   readonly extension?: ServerExtension | undefined;
   readonly log: ServerLog;
-  /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
+  /** Milliseconds since 1970, by a clock that never goes back (`monotonicNow`): intervals are measured with it. */
   readonly now: () => number;
   /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire (`now`). */
   readonly date?: () => number;
@@ -104,7 +104,7 @@ export interface ServerContext extends Omit<ServerOptions, "limits" | "date" | "
   readonly store: AdapterStore;
 }
 
-/** What Hono carries with a request. */
+/** Hono's environment of a request. */
 export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings>;
   readonly Variables: {
@@ -118,5 +118,5 @@ export interface ServerEnv {
 
 /** A Hono app whose requests carry the server, the key and the record of the request. */
 export type ServerApp = OpenAPIHono<ServerEnv>;
-/** What Hono hands to the routes of such an app. */
+/** Hono's context of a request. */
 export type RequestContext = Context<ServerEnv>;

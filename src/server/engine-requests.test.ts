@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { requestsOf } from "./engine-requests.ts";
+import { makeRequests } from "./engine-requests.ts";
 
-const seedsOf = (seed: number, n: number): number[] =>
-  requestsOf({
+const choiceSeeds = (seed: number, n: number): number[] =>
+  makeRequests({
     prompt: { ids: [1] },
     maxTokens: 1,
     adapter: null,
@@ -13,14 +13,14 @@ const seedsOf = (seed: number, n: number): number[] =>
   }).map(({ seed: own = -1 }) => own);
 
 test("every whole number is a seed, and the choices of a request have different ones", () => {
-  expect(seedsOf(5, 3)[0]).toBe(5);
-  expect(seedsOf(-1, 1)).toEqual([Number.MAX_SAFE_INTEGER]);
+  expect(choiceSeeds(5, 3)[0]).toBe(5);
+  expect(choiceSeeds(-1, 1)).toEqual([Number.MAX_SAFE_INTEGER]);
   // requests with seeds in a row share no stream
-  const seeds = Array.from({ length: 200 }, (_, seed) => seedsOf(seed - 100, 16)).flat();
+  const seeds = Array.from({ length: 200 }, (_, seed) => choiceSeeds(seed - 100, 16)).flat();
   expect(new Set(seeds).size).toBe(200 * 16);
   fc.assert(
     fc.property(fc.maxSafeInteger(), fc.integer({ min: 1, max: 128 }), (seed, n) => {
-      const seeds = seedsOf(seed, n);
+      const seeds = choiceSeeds(seed, n);
       expect(new Set(seeds).size).toBe(n);
       expect(seeds.every((one) => Number.isSafeInteger(one) && one >= 0)).toBe(true);
     }),

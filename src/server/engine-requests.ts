@@ -1,4 +1,4 @@
-// What a client's fields are to the engine: one request for each of its answers, with tokens, seed and sampling.
+// Conversion of a client's fields to engine requests: one for each answer, with tokens, seed and sampling.
 import { randomStream } from "#core";
 import type { EngineModel, EngineRequest, SamplingOptions } from "#inference";
 import { ApiError } from "./errors.ts";
@@ -15,7 +15,7 @@ export interface LengthFields {
 }
 
 export interface LengthOptions {
-  /** Of prompt and answer together, in tokens. */
+  /** Limit of prompt and answer together, in tokens. */
   readonly maxLength: number;
   /** Tokens if the request names no number, cut to what is left of the context. */
   readonly fallback: number;
@@ -23,18 +23,22 @@ export interface LengthOptions {
 }
 
 /**
- * How many tokens an answer may have.
+ * Maximum number of tokens of an answer.
  *
  * @throws ApiError 400 if prompt and answer do not fit into the context, or the answer has to be longer than it may be.
  */
-export function maxTokensOf(prompt: EncodedPrompt, fields: LengthFields, options: LengthOptions): number {
+export function resolveMaxTokens(
+  prompt: EncodedPrompt,
+  fields: LengthFields,
+  options: LengthOptions,
+): number {
   const { min_tokens = 0 } = fields;
-  const max = roomOf(prompt, fields, options);
+  const max = answerRoom(prompt, fields, options);
   if (min_tokens <= max) return max;
   throw invalidField(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
 }
 
-function roomOf(
+function answerRoom(
   { ids: { length } }: EncodedPrompt,
   { max_completion_tokens, max_tokens }: LengthFields,
   { maxLength, fallback, field }: LengthOptions,
@@ -91,10 +95,10 @@ export interface ChoiceOptions {
 }
 
 /** The engine's requests for one prompt, one for each of its n choices. */
-export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
+export function makeRequests(options: ChoiceOptions): readonly EngineRequest[] {
   const { prompt, maxTokens, adapter, fields, seed, tenant, more = {} } = options;
   const { n = 1, stop = [], stop_token_ids = [], min_tokens = 0, ignore_eos = false } = fields;
-  const sampling = samplingOf(fields);
+  const sampling = toSampling(fields);
   return Array.from({ length: n }, (_, i) => ({
     prompt: prompt.ids,
     adapter,
@@ -111,7 +115,7 @@ export function requestsOf(options: ChoiceOptions): readonly EngineRequest[] {
 }
 
 /** What the request says; of the rest the engine has defaults. */
-function samplingOf(fields: SamplingFields): SamplingOptions {
+function toSampling(fields: SamplingFields): SamplingOptions {
   const { temperature, top_p, top_k, logit_bias } = fields;
   return {
     // the smallest set of tokens whose probabilities reach 0 is the likeliest token

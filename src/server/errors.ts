@@ -7,7 +7,7 @@ import { type ErrorCode, MosError } from "#core";
 import { isDiskFull, storageProblem } from "#files";
 import type { Engine } from "#inference";
 
-/** What the client of a failed request receives, in the terms of OpenAI's API. */
+/** Details of a failed request, in the terms of OpenAI's API. */
 export interface ApiErrorDetails {
   /** The HTTP status. */
   readonly status: number;
@@ -24,7 +24,7 @@ export interface ApiErrorDetails {
 }
 
 /** The package's own code for a status. */
-const codeOf = (status: number): ErrorCode =>
+const codeForStatus = (status: number): ErrorCode =>
   status === 404 ? "not_found" : status === 429 || status >= 500 ? "busy" : "bad_option";
 
 /** A request that the server does not serve. The client may read the message. */
@@ -32,7 +32,7 @@ export class ApiError extends MosError {
   readonly details: ApiErrorDetails;
 
   constructor(message: string, details: ApiErrorDetails) {
-    super(codeOf(details.status), message, { cause: details.cause });
+    super(codeForStatus(details.status), message, { cause: details.cause });
     this.details = details;
   }
 }
@@ -55,7 +55,7 @@ export interface ErrorAnswer {
   readonly isServerFault: boolean;
 }
 
-function typeOf(status: number): string {
+function typeForStatus(status: number): string {
   if (status === 429) return "rate_limit_error";
   if (status === 401) return "authentication_error";
   if (status === 403) return "permission_error";
@@ -63,7 +63,14 @@ function typeOf(status: number): string {
 }
 
 function answer(message: string, details: ApiErrorDetails, isServerFault = false): ErrorAnswer {
-  const { status, type = typeOf(status), code = null, param = null, retryAfter, headers = {} } = details;
+  const {
+    status,
+    type = typeForStatus(status),
+    code = null,
+    param = null,
+    retryAfter,
+    headers = {},
+  } = details;
   const wait = retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfter))) };
   return {
     status,
@@ -84,7 +91,7 @@ function storageAnswer(error: MosError): ErrorAnswer | undefined {
 }
 
 /** The codes that a client can act on. */
-function knownAnswer(error: MosError): ErrorAnswer | undefined {
+function clientAnswer(error: MosError): ErrorAnswer | undefined {
   const { code, message } = error;
   switch (code) {
     case "busy":
@@ -113,7 +120,7 @@ function knownAnswer(error: MosError): ErrorAnswer | undefined {
 }
 
 /** All forms of a path that an error may name. */
-function formsOf(path: string): readonly string[] {
+function pathVariants(path: string): readonly string[] {
   const absolute = resolve(path);
   try {
     return [path, absolute, realpathSync(absolute)];
@@ -138,7 +145,7 @@ export function createAnswers(
   engineWatch: Pick<EngineWatch, "explain">,
   folders: readonly string[],
 ): Answers {
-  const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(formsOf))]
+  const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(pathVariants))]
     .filter((root) => root.length > 1)
     .sort((a, b) => b.length - a.length)
     .map((root) => {
@@ -172,7 +179,7 @@ function answerTo(error: unknown): ErrorAnswer {
       status: error.status,
       code: error.status === 415 ? "unsupported_media_type" : "bad_request",
     });
-  const known = error instanceof MosError ? knownAnswer(error) : undefined;
+  const known = error instanceof MosError ? clientAnswer(error) : undefined;
   return (
     known ??
     answer(
@@ -191,7 +198,7 @@ interface EngineProblem {
 }
 
 const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
-const STUCK: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
+const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
 
 /** Whether the engine still runs. */
 export interface EngineWatch {
@@ -223,18 +230,18 @@ export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">): En
   void engine.closed.then(() => {
     isGone = true;
   });
-  const problemOf = (): EngineProblem | undefined =>
-    isGone ? BROKEN : engine.isResponding ? undefined : STUCK;
+  const findProblem = (): EngineProblem | undefined =>
+    isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
   return {
     get problem() {
-      return problemOf();
+      return findProblem();
     },
     check() {
-      const problem = problemOf();
+      const problem = findProblem();
       if (problem !== undefined) throw engineUnavailable(problem);
     },
     explain(error) {
-      const problem = problemOf();
+      const problem = findProblem();
       const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
       return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;
     },

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { filesOfProcess, withinFiles } from "./file-limit.ts";
+import { processFiles, withinFiles } from "./file-limit.ts";
 import { defaultLimits } from "./limits.ts";
 
 const within = (limit: number, open = 40): readonly [number, number] => {
@@ -16,7 +16,7 @@ test("connections take half of the files that a process has left, and one addres
 });
 
 test.skipIf(process.platform === "win32")("the process says what it may open and what it has open", () => {
-  const files = filesOfProcess();
+  const files = processFiles();
   expect(files?.limit).toBeGreaterThan(100);
   expect(files?.open).toBeGreaterThan(2);
   expect(files?.open).toBeLessThan(files?.limit ?? 0);

@@ -1,11 +1,11 @@
-// How many connections a process can have: each takes one of the files that the system lets it open.
+// Limit of a process's connections: each takes one of the files that the system lets it open.
 import { readdirSync } from "node:fs";
 import type { ServerLimits } from "./limits.ts";
 
 /** Files for adapters, logs, keys, the database and webhooks while all connections are taken. */
 const RESERVE = 32;
 /** Below these a server would serve nobody. */
-const LEAST_CONNECTIONS = 8;
+const MIN_CONNECTIONS = 8;
 
 /** The files of this process: those that it may have open, and those that it has. */
 export interface ProcessFiles {
@@ -14,7 +14,7 @@ export interface ProcessFiles {
 }
 
 /** Undefined where the system has no such limit, as on Windows. */
-export function filesOfProcess(): ProcessFiles | undefined {
+export function processFiles(): ProcessFiles | undefined {
   const report: unknown = process.report.getReport();
   const { userLimits } = report as { readonly userLimits?: Readonly<Record<string, { soft?: unknown }>> };
   const limit = userLimits?.["open_files"]?.soft;
@@ -32,11 +32,11 @@ export function filesOfProcess(): ProcessFiles | undefined {
  */
 export function withinFiles(
   limits: ServerLimits,
-  files: ProcessFiles | undefined = filesOfProcess(),
+  files: ProcessFiles | undefined = processFiles(),
 ): ServerLimits {
   if (files === undefined) return limits;
   const room = Math.floor((files.limit - files.open - RESERVE) / 2);
-  const connections = Math.max(LEAST_CONNECTIONS, room);
+  const connections = Math.max(MIN_CONNECTIONS, room);
   if (connections >= limits.connections) return limits;
   const connectionsPerAddress = Math.min(limits.connectionsPerAddress, Math.ceil(connections / 2));
   return { ...limits, connections, connectionsPerAddress };

@@ -23,7 +23,7 @@ export async function findAdapter(
  *
  * @throws ApiError 404 rather than answering with the base.
  */
-export async function adapterOf(context: RequestContext, model: string): Promise<string | null> {
+export async function resolveAdapter(context: RequestContext, model: string): Promise<string | null> {
   const { server, key, record } = context.var;
   const isServed = async (name: string): Promise<boolean> =>
     name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;

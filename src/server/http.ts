@@ -16,7 +16,7 @@ import { withinFiles } from "./file-limit.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 import type { OpenCertificate } from "./tls.ts";
 
-/** Where to listen. */
+/** Options of listening. */
 export interface ListenOptions {
   /** An address or name of this machine. */
   readonly host: string;
@@ -26,7 +26,7 @@ export interface ListenOptions {
   readonly tls?: OpenCertificate | undefined;
 }
 
-/** What a port needs of a server. */
+/** Members of a server that listening needs. */
 export interface ListeningServer {
   readonly app: { readonly fetch: Parameters<typeof getRequestListener>[0] };
   readonly inFlight: InFlight;
@@ -104,7 +104,7 @@ export async function listen(
  *
  * @throws MosError as `listen`.
  */
-export async function expectFreePort(options: Pick<ListenOptions, "host" | "port">): Promise<void> {
+export async function assertFreePort(options: Pick<ListenOptions, "host" | "port">): Promise<void> {
   const http = createHttpServer();
   await bind(http, { ...options, backlog: 1 });
   await new Promise<void>((resolve) => http.close(() => resolve()));

@@ -2,7 +2,7 @@ export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,
   type FineTuningLimits,
-  hashOfKey,
+  hashKey,
   type KeyLine,
   type KeyRing,
   keyLines,

@@ -6,7 +6,7 @@ import { streamBody } from "./sse.ts";
 export type JsonPieces = () => Iterable<string>;
 
 /** Members and items are values, or the pieces of one. */
-const piecesOf = (value: unknown): Iterable<string> =>
+const serializePieces = (value: unknown): Iterable<string> =>
   typeof value === "function" ? (value as JsonPieces)() : [JSON.stringify(value)];
 
 export const jsonObject = (members: Readonly<Record<string, unknown>>): JsonPieces =>
@@ -14,7 +14,7 @@ export const jsonObject = (members: Readonly<Record<string, unknown>>): JsonPiec
     let before = "{";
     for (const [name, value] of Object.entries(members)) {
       yield `${before}${JSON.stringify(name)}:`;
-      yield* piecesOf(value);
+      yield* serializePieces(value);
       before = ",";
     }
     yield before === "{" ? "{}" : "}";
@@ -26,7 +26,7 @@ export const jsonList = (items: () => Iterable<unknown>): JsonPieces =>
     let before = "[";
     for (const item of items()) {
       yield before;
-      yield* piecesOf(item);
+      yield* serializePieces(item);
       before = ",";
     }
     yield before === "[" ? "[]" : "]";
@@ -35,7 +35,7 @@ export const jsonList = (items: () => Iterable<unknown>): JsonPieces =>
 /** Characters that are sent at once. */
 const PART = 65_536;
 
-function* partsOf(pieces: Iterable<string>): Generator<string, void> {
+function* joinPieces(pieces: Iterable<string>): Generator<string, void> {
   let part = "";
   for (const piece of pieces) {
     part += piece;
@@ -49,13 +49,13 @@ function* partsOf(pieces: Iterable<string>): Generator<string, void> {
 /** Sends an answer with the status 200: a short one at once, a long one as fast as it is read. */
 export function sendJson(context: RequestContext, answer: JsonPieces) {
   const headers = { "content-type": "application/json" };
-  const parts = partsOf(answer());
+  const parts = joinPieces(answer());
   const [first, second] = [parts.next(), parts.next()];
   if (first.done === true || second.done === true) return context.body(first.value ?? "", 200, headers);
-  return streamBody(context, restOf([first.value, second.value], parts), { headers });
+  return streamBody(context, chain([first.value, second.value], parts), { headers });
 }
 
-async function* restOf(made: readonly string[], parts: Iterable<string>): AsyncGenerator<string, void> {
+async function* chain(made: readonly string[], parts: Iterable<string>): AsyncGenerator<string, void> {
   yield* made;
   yield* parts;
 }

@@ -3,9 +3,9 @@ import { ApiError, shuttingDown } from "./errors.ts";
 
 /** Limits of the server. Sizes in bytes, times in seconds. */
 export interface ServerLimits {
-  /** Of a request's body. */
+  /** Limit of a request's body. */
   readonly bodyBytes: number;
-  /** Of a form that uploads an adapter. */
+  /** Limit of a form that uploads an adapter. */
   readonly uploadBytes: number;
   /** Choices of one request: prompts times n. */
   readonly choices: number;
@@ -14,7 +14,7 @@ export interface ServerLimits {
   /** Log-probabilities that one request may hold until its answer is sent, and all requests together. */
   readonly logprobs: number;
   readonly logprobsInFlight: number;
-  /** Of all headers together. */
+  /** Limit of all headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
   readonly connections: number;
@@ -56,7 +56,7 @@ export const defaultLimits: ServerLimits = {
   stalledSeconds: 30,
 };
 
-/** What the limiters need to know of a key. */
+/** Members of a key that the limiters need. */
 export interface LimitedKey {
   readonly name: string;
   readonly requestsPerMinute?: number | undefined;

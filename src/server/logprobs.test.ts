@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runs } from "../../test/runs.ts";
 import { jsonList, jsonObject } from "./json.ts";
-import { HeldLogprobs, textOffsets } from "./logprobs.ts";
+import { LogprobBuffer, textOffsets } from "./logprobs.ts";
 
 const canBegin = (bytes: readonly number[]): boolean => {
   try {
@@ -24,7 +24,7 @@ const isWhole = (bytes: readonly number[]): boolean => {
 };
 
 /** The number of the character that each byte is part of; a broken character is one, too. */
-function charactersOf(bytes: readonly number[]): readonly number[] {
+function characterIndices(bytes: readonly number[]): readonly number[] {
   const numbers: number[] = [];
   for (let character = 0; numbers.length < bytes.length; character++) {
     const rest = bytes.slice(numbers.length, numbers.length + 4);
@@ -44,10 +44,10 @@ test("a token's offset is that of the character that its first byte belongs to",
   );
   fc.assert(
     fc.property(fc.array(token, { maxLength: 12 }), fc.nat(9), (tokens, start) => {
-      const tokenizer = { bytesOf: (id: number) => tokens[id]!, isSpecial: () => false, strippedBlanks: 1 };
-      const offsetOf = textOffsets(tokenizer, { start, continues: true });
-      const offsets = tokens.map((_, id) => offsetOf(id));
-      const numbers = charactersOf(tokens.flatMap((bytes) => [...bytes]));
+      const tokenizer = { idToBytes: (id: number) => tokens[id]!, isSpecial: () => false, strippedBlanks: 1 };
+      const nextOffset = textOffsets(tokenizer, { start, continues: true });
+      const offsets = tokens.map((_, id) => nextOffset(id));
+      const numbers = characterIndices(tokens.flatMap((bytes) => [...bytes]));
       let first = 0;
       const expected = tokens.map((bytes) => {
         const number = numbers[first]!;
@@ -69,7 +69,7 @@ test("what is held is what was put in, as 32-bit numbers", () => {
   });
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
-      const held = new HeldLogprobs();
+      const held = new LogprobBuffer();
       for (const one of entries) held.push(one);
       expect([...held]).toEqual(entries);
       expect([...held.map(({ top }) => top.length)]).toEqual(entries.map(({ top }) => top.length));

@@ -5,11 +5,11 @@ import { createDetokenizer, incompleteTail, type LoadedText } from "#text";
 import { type JsonPieces, jsonList, jsonObject } from "./json.ts";
 
 /** The part of a tokenizer that turns tokens into text. */
-export type TokenWriter = Pick<LoadedText["tokenizer"], "bytesOf" | "isSpecial" | "strippedBlanks">;
+export type TokenWriter = Pick<LoadedText["tokenizer"], "idToBytes" | "isSpecial" | "strippedBlanks">;
 
 /** A token as OpenAI's API writes it: its text, or its bytes where they are only part of a character. */
 export function tokenText(tokenizer: TokenWriter, id: number): string {
-  const bytes = tokenizer.bytesOf(id);
+  const bytes = tokenizer.idToBytes(id);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
@@ -33,7 +33,7 @@ export interface TextOffsetOptions {
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** Whether bytes are valid UTF-8 as far as they go: a character may be incomplete at the end. */
+/** Tests whether bytes are a prefix of valid UTF-8: the last character may be incomplete. */
 function isValidPrefix(bytes: Uint8Array): boolean {
   try {
     new TextDecoder("utf-8", { fatal: true }).decode(bytes, { stream: true });
@@ -55,7 +55,7 @@ export function textOffsets(
   let at = start;
   let held = new Uint8Array(0);
   return (id) => {
-    const bytes = tokenizer.bytesOf(id);
+    const bytes = tokenizer.idToBytes(id);
     const continuesCharacter = isValidPrefix(Uint8Array.of(...held, ...bytes.subarray(0, 1)));
     // otherwise the bytes before were a broken character, which the text shows as such
     const offset = continuesCharacter ? at : at + characters(decoder.decode(held));
@@ -67,7 +67,7 @@ export function textOffsets(
 }
 
 /** Log-probabilities of many tokens, in arrays that grow: as objects they take twenty times the memory. */
-export class HeldLogprobs implements Iterable<TokenLogprob> {
+export class LogprobBuffer implements Iterable<TokenLogprob> {
   #ids = new Int32Array(32);
   /** NaN for null. */
   #values = new Float32Array(32);
@@ -125,7 +125,7 @@ export interface LogprobsCollector {
   prompt(logprobs: readonly TokenLogprob[], added: number): void;
   /** A token of the answer. */
   token(logprob: TokenLogprob): void;
-  /** What was collected since the last call, or undefined for nothing. */
+  /** Log-probabilities collected since the last call; undefined if there are none. */
   take(): CompletionLogprobs | undefined;
   /** The same as JSON, made token by token. */
   json(): JsonPieces;
@@ -140,7 +140,10 @@ export const noLogprobs: CompletionLogprobs = {
 };
 
 /** The likeliest tokens and the one that stands here. Of two ids with the same text the likelier counts. */
-function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Record<string, number> | null {
+function toTopLogprobs(
+  tokenizer: TokenWriter,
+  { id, logprob, top }: TokenLogprob,
+): Record<string, number> | null {
   if (logprob === null) return null;
   const likely = new Map<string, number>();
   for (const entry of [...top, { id, logprob }]) {
@@ -152,9 +155,9 @@ function topOf(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob): Reco
 
 /** @param echoed Characters of the prompt at the start of the choice's text. */
 export function collectLogprobs(tokenizer: TokenWriter, echoed: number): LogprobsCollector {
-  let held = new HeldLogprobs();
+  let held = new LogprobBuffer();
   let offsets: number[] = [];
-  const offsetOf = textOffsets(tokenizer, { start: echoed, continues: true });
+  const nextOffset = textOffsets(tokenizer, { start: echoed, continues: true });
   const add = (entry: TokenLogprob, offset: number): void => {
     held.push(entry);
     offsets.push(offset);
@@ -162,14 +165,14 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
   const lists = {
     tokens: ({ id }: TokenLogprob) => tokenText(tokenizer, id),
     token_logprobs: ({ logprob }: TokenLogprob) => logprob,
-    top_logprobs: (entry: TokenLogprob) => topOf(tokenizer, entry),
+    top_logprobs: (entry: TokenLogprob) => toTopLogprobs(tokenizer, entry),
   };
   return {
     prompt(logprobs, added) {
       const offsetInPrompt = textOffsets(tokenizer, { start: 0, continues: false });
       for (const [i, entry] of logprobs.entries()) add(entry, i < added ? 0 : offsetInPrompt(entry.id));
     },
-    token: (entry) => add(entry, offsetOf(entry.id)),
+    token: (entry) => add(entry, nextOffset(entry.id)),
     take() {
       if (offsets.length === 0) return undefined;
       const entries = [...held];
@@ -179,7 +182,7 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
         top_logprobs: entries.map(lists.top_logprobs),
         text_offset: offsets,
       };
-      held = new HeldLogprobs();
+      held = new LogprobBuffer();
       offsets = [];
       return taken;
     },

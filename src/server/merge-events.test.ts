@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { mergeEvents } from "./merge-events.ts";
 
 /** A source of numbers that ends early when its signal fires, and counts how many run. */
-function sourceOf(values: readonly number[], running: { now: number; max: number }) {
+function makeSource(values: readonly number[], running: { now: number; max: number }) {
   return async function* (signal: AbortSignal): AsyncGenerator<number> {
     running.now++;
     running.max = Math.max(running.max, running.now);
@@ -28,7 +28,7 @@ test("every event comes once, in its source's order, and never more sources run 
       const seen: number[][] = lists.map(() => []);
       const { signal } = new AbortController();
       const merged = mergeEvents(
-        lists.map((list) => sourceOf(list, running)),
+        lists.map((list) => makeSource(list, running)),
         { atOnce, signal, onEvent: (source, event) => seen[source]!.push(event) },
       );
       const received: number[][] = lists.map(() => []);
@@ -51,7 +51,7 @@ test("a source that fails ends the others, and so does a caller that leaves", as
     yield 1;
     throw new Error("broken");
   };
-  const endless = sourceOf(
+  const endless = makeSource(
     Array.from({ length: 1e6 }, () => 3),
     running,
   );
@@ -67,7 +67,7 @@ test("a source that fails ends the others, and so does a caller that leaves", as
 test("a source that cannot be opened, and one that fails before any event, end the others before an answer begins", async () => {
   const running = { now: 0, max: 0 };
   const { signal } = new AbortController();
-  const endless = sourceOf(
+  const endless = makeSource(
     Array.from({ length: 1e6 }, () => 3),
     running,
   );
@@ -90,7 +90,7 @@ test("a source that cannot be opened, and one that fails before any event, end t
 test("the caller's signal reaches the sources", async () => {
   const running = { now: 0, max: 0 };
   const controller = new AbortController();
-  const endless = sourceOf(
+  const endless = makeSource(
     Array.from({ length: 1e6 }, () => 3),
     running,
   );

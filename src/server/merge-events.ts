@@ -22,7 +22,7 @@ export interface MergeOptions<Event> {
 }
 
 /** Milliseconds that sources have to end in when they are cancelled. */
-const CANCEL_WITHIN = 1000;
+const CANCEL_MILLISECONDS = 1000;
 
 interface Pulled<Event> {
   readonly source: number;
@@ -48,7 +48,7 @@ export function mergeEvents<Event>(
   const stop = (): void => {
     own.abort();
     // an engine that does not answer does not end its requests
-    late = setTimeout(() => arrivals.close(signal.reason), CANCEL_WITHIN);
+    late = setTimeout(() => arrivals.close(signal.reason), CANCEL_MILLISECONDS);
   };
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);

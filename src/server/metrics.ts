@@ -1,9 +1,9 @@
-// What is kept of each request: its record, which becomes a line of the log, and the counts and times for Prometheus.
+// Observability of requests: the record that becomes a log line, and the counts and times for Prometheus.
 import { randomUUID } from "node:crypto";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine, EngineStats } from "#inference";
 
-/** Where the server logs. pino's loggers fit. */
+/** Logger of the server. pino's loggers fit. */
 export interface ServerLog {
   /** A request that has ended, a step of the server's life. */
   info(fields: object, message: string): void;
@@ -13,7 +13,7 @@ export interface ServerLog {
   error(fields: object, message: string): void;
 }
 
-/** What is known of a request, for its line in the log and for the metrics. Times in milliseconds since 1970. */
+/** Record of a request, for its log line and the metrics. Times in milliseconds since 1970. */
 export interface RequestRecord {
   readonly id: string;
   readonly startedAt: number;
@@ -185,10 +185,10 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     REQUEST_SECONDS,
   );
   const updateEngine = engineReadings(registers, now);
-  const labelOf = labels([modelName], MAX_MODEL_LABELS);
-  const keyLabelOf = labels([], MAX_KEY_LABELS);
+  const labelModel = labels([modelName], MAX_MODEL_LABELS);
+  const labelKey = labels([], MAX_KEY_LABELS);
   const countKey = (record: RequestRecord): void => {
-    const key = keyLabelOf(record.keyName);
+    const key = labelKey(record.keyName);
     keyRequests.inc({ key, status: String(record.status) });
     if (!isAnswered(record)) return;
     keyTokens.inc({ kind: "prompt", key }, record.promptTokens);
@@ -199,7 +199,7 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     firstToken: (seconds) => firstToken.observe(seconds),
     nextToken: (seconds) => nextToken.observe(seconds),
     ended(record) {
-      const model = labelOf(record.model);
+      const model = labelModel(record.model);
       requests.inc({ route: record.route, model, status: String(record.status) });
       if (record.keyName !== undefined) countKey(record);
       if (isAnswered(record)) {

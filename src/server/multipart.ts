@@ -16,7 +16,7 @@ export interface FormFile {
   readonly formEnd: Promise<void>;
 }
 
-/** How a form is read. Both callbacks refuse a form by throwing. */
+/** Options of reading a form. Both callbacks refuse a form by throwing. */
 export interface MultipartOptions {
   /** Of the whole form. */
   readonly maxBytes: number;

@@ -16,12 +16,12 @@ test("a text that fits exactly is taken, and with one token more refused", async
 
 test("a long text of few tokens is taken: counting in parts refuses only what cannot fit", async () => {
   const longest = Math.max(
-    ...Array.from({ length: text.tokenizer.vocabularySize }, (_, id) => text.tokenizer.bytesOf(id).length),
+    ...Array.from({ length: text.tokenizer.vocabularySize }, (_, id) => text.tokenizer.idToBytes(id).length),
   );
   const id = Array.from({ length: text.tokenizer.vocabularySize }, (_, i) => i).find(
-    (i) => text.tokenizer.bytesOf(i).length === longest && !text.tokenizer.isSpecial(i),
+    (i) => text.tokenizer.idToBytes(i).length === longest && !text.tokenizer.isSpecial(i),
   );
-  const word = Buffer.from(text.tokenizer.bytesOf(id ?? 0)).toString();
+  const word = Buffer.from(text.tokenizer.idToBytes(id ?? 0)).toString();
   const repeated = word.repeat(600);
   const { length } = text.tokenizer.encode(repeated);
   expect((await reader(length).fromText(repeated, "prompt")).ids).toHaveLength(length);
@@ -63,7 +63,7 @@ test("a vocabulary of a million tokens is read", () => {
   const { tokenizer } = text;
   const large = Object.create(tokenizer, {
     vocabularySize: { value: 1_000_000 },
-    bytesOf: { value: () => Uint8Array.of(65) },
+    idToBytes: { value: () => Uint8Array.of(65) },
   });
   const { fromIds } = createPromptReader({ tokenizer: large }, { vocabularySize: 1_000_000, maxLength: 8 });
   expect(fromIds([999_999], "prompt").ids).toEqual([999_999]);

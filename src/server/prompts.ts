@@ -1,6 +1,6 @@
 // Prompts as token ids. A text that cannot fit is refused before the tokenizer has worked through it.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { steadyNow } from "#core";
+import { monotonicNow } from "#core";
 import { missingBos } from "#data";
 import type { LoadedText } from "#text";
 import { ApiError } from "./errors.ts";
@@ -41,7 +41,7 @@ const COUNTED_FROM = 2;
 const CHUNK = 1024;
 const CUT = 32;
 /** Milliseconds of counting after which other requests have their turn. */
-const TURN = 10;
+const MAX_BUSY_MILLISECONDS = 10;
 
 /** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
 const MAX_WORD = 4096;
@@ -71,20 +71,20 @@ export function createPromptReader(
   let maxTokenBytes = 1;
   for (let id = 0; id < tokenizer.vocabularySize; id++)
     // no token stands for more bytes than its spelling has; bytesOf would keep those of a quarter million tokens
-    maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.tokenOf(id) ?? ""));
+    maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.idToToken(id) ?? ""));
   const checkLength = async (text: string, field: string): Promise<void> => {
     if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
       throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
     if (text.length < COUNTED_FROM * maxLength) return;
     let tokens = 0;
-    let since = steadyNow();
+    let since = monotonicNow();
     for (let start = 0; start < text.length; start += CHUNK) {
       const chunk = text.slice(start, start + CHUNK);
       tokens += Math.max(0, tokenizer.encode(chunk, { addSpecialTokens: false }).length - CUT);
       if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
-      if (steadyNow() - since < TURN) continue;
+      if (monotonicNow() - since < MAX_BUSY_MILLISECONDS) continue;
       await nextTurn();
-      since = steadyNow();
+      since = monotonicNow();
     }
   };
   const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {

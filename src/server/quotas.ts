@@ -1,19 +1,19 @@
 // Tokens that keys may have by day and month of UTC. The counts outlive the server in a file, to which several servers may add.
 import { dirname } from "node:path";
 import { z } from "zod";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { fileStamp, lockChanges, PRIVATE_FILE, pathExists, readJson, writeFileAtomic } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
-/** What quotas need to know of a key. */
+/** Members of a key that quotas need. */
 export interface QuotaKey {
   readonly name: string;
   readonly tokensPerDay?: number | undefined;
   readonly tokensPerMonth?: number | undefined;
 }
 
-/** What a request takes of its key's quota. */
+/** Reservation of a request in its key's quota. */
 export interface QuotaShare {
   /** Counts tokens of its answers. */
   add(tokens: number): void;
@@ -33,7 +33,7 @@ export interface Quotas {
    * @throws ApiError 429 where the quota has no room for the prompt.
    */
   take(key: QuotaKey, promptTokens: number, answerTokens: number): QuotaShare;
-  /** What is left of the tightest quota, in OpenAI's headers. */
+  /** Rest of the tightest quota, in OpenAI's headers. */
   headers(key: QuotaKey): Readonly<Record<string, string>>;
 }
 
@@ -73,7 +73,7 @@ interface Quota {
   readonly end: number;
 }
 
-function quotasOf({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): readonly Quota[] {
+function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): readonly Quota[] {
   const at = new Date(now);
   const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
   const periods = periodsAt(now);
@@ -89,11 +89,11 @@ function quotasOf({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): read
 interface State extends Quota {
   readonly used: number;
   /** Reserved for answers that are being written. */
-  readonly held: number;
+  readonly reserved: number;
 }
 
-const leftOf = ({ limit, used }: State): number => Math.max(0, limit - used);
-const freeOf = (state: State): number => Math.max(0, leftOf(state) - state.held);
+const remainingTokens = ({ limit, used }: State): number => Math.max(0, limit - used);
+const unreservedTokens = (state: State): number => Math.max(0, remainingTokens(state) - state.reserved);
 
 /** As OpenAI writes times: `6h5m4s`. */
 function duration(milliseconds: number): string {
@@ -102,24 +102,24 @@ function duration(milliseconds: number): string {
   return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds % 60}s`;
 }
 
-function headersOf(states: readonly State[], now: number): Readonly<Record<string, string>> {
-  const [tightest] = [...states].sort((a, b) => leftOf(a) - leftOf(b));
+function quotaHeaders(states: readonly State[], now: number): Readonly<Record<string, string>> {
+  const [tightest] = [...states].sort((a, b) => remainingTokens(a) - remainingTokens(b));
   if (tightest === undefined) return {};
   return {
     "x-ratelimit-limit-tokens": String(tightest.limit),
-    "x-ratelimit-remaining-tokens": String(leftOf(tightest)),
+    "x-ratelimit-remaining-tokens": String(remainingTokens(tightest)),
     "x-ratelimit-reset-tokens": duration(tightest.end - now),
   };
 }
 
 function refusal(state: State, promptTokens: number, now: number): ApiError {
-  const { unit, limit, used, held, end } = state;
-  const left = leftOf(state);
+  const { unit, limit, used, reserved, end } = state;
+  const left = remainingTokens(state);
   const details = {
     status: 429,
     type: "insufficient_quota",
     code: "insufficient_quota",
-    headers: { ...headersOf([state], now), "x-should-retry": "false" },
+    headers: { ...quotaHeaders([state], now), "x-should-retry": "false" },
   };
   if (promptTokens > limit)
     return new ApiError(
@@ -128,8 +128,8 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
     );
   if (left >= Math.max(1, promptTokens))
     return new ApiError(
-      `this key has used ${used} of ${limit} tokens per ${unit}, and running requests reserve ${held} more; wait for one to finish`,
-      { status: 429, code: "concurrency_limit_exceeded", retryAfter: 1, headers: headersOf([state], now) },
+      `this key has used ${used} of ${limit} tokens per ${unit}, and running requests reserve ${reserved} more; wait for one to finish`,
+      { status: 429, code: "concurrency_limit_exceeded", retryAfter: 1, headers: quotaHeaders([state], now) },
     );
   const what = left === 0 ? "" : `, which leaves ${left} for a prompt of ${promptTokens}`;
   return new ApiError(
@@ -150,11 +150,11 @@ function quotasOver(
     if (all === 0) held.delete(name);
     else held.set(name, all);
   };
-  const statesOf = (key: QuotaKey): readonly State[] =>
-    quotasOf(key, date()).map((quota) => {
+  const quotaStates = (key: QuotaKey): readonly State[] =>
+    toQuotas(key, date()).map((quota) => {
       const { name } = key;
       const used = countIn(counts.saved(), name, quota.period) + countIn(counts.fresh, name, quota.period);
-      return { ...quota, used, held: held.get(name) ?? 0 };
+      return { ...quota, used, reserved: held.get(name) ?? 0 };
     });
   const hasQuota = ({ tokensPerDay, tokensPerMonth }: QuotaKey): boolean =>
     (tokensPerDay ?? tokensPerMonth) !== undefined;
@@ -166,10 +166,10 @@ function quotasOver(
   return {
     take(key, promptTokens, answerTokens) {
       const at = date();
-      const full = statesOf(key).find((state) => freeOf(state) < Math.max(1, promptTokens));
+      const full = quotaStates(key).find((state) => unreservedTokens(state) < Math.max(1, promptTokens));
       if (full !== undefined) throw refusal(full, promptTokens, at);
       count(key, promptTokens, at);
-      const reserved = Math.min(answerTokens, ...statesOf(key).map(freeOf));
+      const reserved = Math.min(answerTokens, ...quotaStates(key).map(unreservedTokens));
       let unused = hasQuota(key) ? reserved : 0;
       const use = (tokens: number): void => {
         const taken = Math.min(tokens, unused);
@@ -184,7 +184,7 @@ function quotasOver(
         },
         check() {
           if (reserved === answerTokens || unused > 0) return;
-          const full = statesOf(key).find((state) => freeOf(state) === 0);
+          const full = quotaStates(key).find((state) => unreservedTokens(state) === 0);
           if (full !== undefined) throw refusal(full, 1, date());
         },
         release: () => use(unused),
@@ -194,7 +194,7 @@ function quotasOver(
         },
       };
     },
-    headers: (key) => headersOf(statesOf(key), date()),
+    headers: (key) => quotaHeaders(quotaStates(key), date()),
   };
 }
 
@@ -216,7 +216,7 @@ async function readCounts(path: string): Promise<Counts> {
 }
 
 /** Without periods that are long over: that the last one is may be an error of this machine's clock. */
-function textOf(counts: Counts, now: number): string {
+function serializeCounts(counts: Counts, now: number): string {
   const at = new Date(now);
   const oldest = periodsAt(Date.UTC(at.getUTCFullYear(), at.getUTCMonth() - 2)).month;
   const tokens = [...counts].flatMap(([name, periods]) => {
@@ -232,7 +232,7 @@ function textOf(counts: Counts, now: number): string {
 const SAVE_EVERY = 5000;
 
 /** How long the last write waits for a lock that others hold, in milliseconds. */
-const PATIENCE_AT_END = 5000;
+const LAST_WRITE_WAIT = 5000;
 
 /** How counts are kept. */
 export interface StoredQuotaOptions extends QuotaOptions {
@@ -252,29 +252,29 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
   let saved = await readCounts(path);
   const fresh: Counts = new Map();
   let stamp = "";
-  const stampOf = (): Promise<string> => fileStamp(path).catch(() => "");
+  const readStamp = (): Promise<string> => fileStamp(path).catch(() => "");
   const ending = new AbortController();
   const write = async (): Promise<void> => {
     await using _lock = await lockChanges(dirname(path), ending.signal);
     const counts = await readCounts(path);
     const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
     for (const [name, periods] of added) addTo(counts, name, periods);
-    await writeFileAtomic(path, textOf(counts, date()), { mode: PRIVATE_FILE });
-    stamp = await stampOf();
+    await writeFileAtomic(path, serializeCounts(counts, date()), { mode: PRIVATE_FILE });
+    stamp = await readStamp();
     saved = counts;
     for (const [name, periods] of added) addTo(fresh, name, new Map([...periods].map(([p, n]) => [p, -n])));
     for (const [name, periods] of fresh) if ([...periods.values()].every((n) => n === 0)) fresh.delete(name);
   };
   const update = async (): Promise<void> => {
     if (fresh.size > 0) return await write();
-    const found = await stampOf();
+    const found = await readStamp();
     if (found === stamp) return;
     saved = await readCounts(path);
     stamp = found;
   };
   let reported = "";
   const report = (error: unknown): void => {
-    const reason = reasonOf(error);
+    const reason = errorText(error);
     if (reason !== reported)
       log.error({ reason }, "token counts cannot be saved and would be lost by a restart");
     reported = reason;
@@ -294,12 +294,12 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
     save,
     async [Symbol.asyncDispose]() {
       clearInterval(timer);
-      const timeout = setTimeout(() => ending.abort(), PATIENCE_AT_END);
+      const timeout = setTimeout(() => ending.abort(), LAST_WRITE_WAIT);
       await save().catch((error) => {
         const lost = Object.fromEntries(
           [...fresh].map(([name, periods]) => [name, Object.fromEntries(periods)]),
         );
-        log.error({ reason: reasonOf(error), lost }, "the last token counts could not be saved");
+        log.error({ reason: errorText(error), lost }, "the last token counts could not be saved");
       });
       clearTimeout(timeout);
     },
@@ -309,6 +309,6 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
 const notWritable = (path: string, cause: unknown): MosError =>
   new MosError(
     cause instanceof MosError ? cause.code : "storage",
-    `${path}: token counts cannot be saved here: ${reasonOf(cause)}; choose another file with --usage-file`,
+    `${path}: token counts cannot be saved here: ${errorText(cause)}; choose another file with --usage-file`,
     { cause },
   );

@@ -2,7 +2,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { decodeText, describeIssues, parseJson, reasonOf } from "#core";
+import { decodeText, describeIssues, errorText, parseJson } from "#core";
 import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
@@ -64,12 +64,12 @@ async function readBody(request: Request, { bodyBytes, requestSeconds }: BodyLim
 }
 
 /** The media type of a body, in lower case. */
-export const mediaTypeOf = ({ headers }: Request): string | undefined =>
+export const mediaType = ({ headers }: Request): string | undefined =>
   headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
 
 /** Browsers send JSON to other sites only after asking them. Other types they send unasked, so those are refused. */
 function checkJsonType(request: Request): void {
-  const type = mediaTypeOf(request);
+  const type = mediaType(request);
   if (type === "application/json") return;
   throw new ApiError(`content-type is ${type ?? "missing"}; send application/json`, {
     status: 415,
@@ -82,12 +82,12 @@ const MAX_VALUES = 20_000;
 /** Items of a list, such as messages, and members of an object. */
 const MAX_ITEMS = 4096;
 
-function jsonOf(bytes: Uint8Array): unknown {
+function decodeJson(bytes: Uint8Array): unknown {
   const place = { code: "bad_option", where: "the request's body" } as const;
   try {
     return parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_VALUES });
   } catch (cause) {
-    const message = reasonOf(cause);
+    const message = errorText(cause);
     throw new ApiError(message, { status: 400, code: "invalid_json", cause });
   }
 }
@@ -158,7 +158,7 @@ export async function readJsonBody(
   limits: BodyLimits & PromptLimits,
 ): Promise<Readonly<Record<string, unknown>>> {
   checkJsonType(request);
-  const body = jsonOf(await readBody(request, limits));
+  const body = decodeJson(await readBody(request, limits));
   if (!isObject(body))
     throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
@@ -204,11 +204,13 @@ const isParent = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null;
 
 function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
-  const pathOf = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] =>
+  const issuePath = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] =>
     path.map((key) => clipped(String(key)));
   const invalid = (message: string, code: string, param: string): ApiError =>
     new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
-  const media = error.issues.map((issue) => mediaAt(pathOf(issue), value)).find((part) => part !== undefined);
+  const media = error.issues
+    .map((issue) => mediaAt(issuePath(issue), value))
+    .find((part) => part !== undefined);
   if (media !== undefined)
     return invalid(
       `${media.param} is ${media.what}; this server's models read text only`,
@@ -217,7 +219,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
     );
   // before other complaints: a message that calls tools need not have a content
   const unsupported = error.issues
-    .map((issue) => unsupportedOn(pathOf(issue), schema))
+    .map((issue) => unsupportedOn(issuePath(issue), schema))
     .find((field) => field !== undefined);
   if (unsupported !== undefined)
     return invalid(
@@ -226,7 +228,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
       unsupported,
     );
   const [issue] = error.issues;
-  const path = issue === undefined ? [] : pathOf(issue);
+  const path = issue === undefined ? [] : issuePath(issue);
   if (issue?.code === "unrecognized_keys") {
     const field = [...path, clipped(issue.keys[0] ?? "")].join(".");
     return invalid(`unknown field ${field}; omit it`, "unknown_parameter", field);

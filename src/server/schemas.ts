@@ -8,8 +8,8 @@ export const neutral = <T extends z.ZodType>(schema: T) =>
 /** A field that is accepted, since an answer without it is as good. */
 export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Accepted and ignored.");
 
-/** Of a field that may only be null, which counts as left out. */
-export const nothing = z.never().openapi({ type: "null" });
+/** Schema of a field that may only be null, which counts as left out. */
+export const nullOnly = z.never().openapi({ type: "null" });
 
 const penalty = z.number().min(-2).max(2).optional();
 

@@ -2,27 +2,27 @@
 import { randomInt } from "node:crypto";
 import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AdapterGeometry, openAdapterFolder } from "#adapters";
+import { type LayerShapes, openAdapterFolder } from "#adapters";
 import {
   flag,
   integer,
-  listOf,
+  list,
   MosError,
+  monotonicNow,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
-  steadyNow,
   text,
 } from "#core";
 import { repairFolder } from "#files";
 import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openEngine } from "#inference";
-import { geometryOf, type LocateCalls, locatedPath, openModel } from "#models";
+import { type LocateCalls, locatedPath, openModel, toLayerShapes } from "#models";
 import { templateSettings } from "#text";
 import { createServer } from "./app.ts";
 import { type KeyFile, openKeyFile } from "./auth.ts";
 import type { ServerExtension } from "./context.ts";
-import { expectFreePort, listen } from "./http.ts";
+import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 import { openQuotas, type StoredQuotas } from "./quotas.ts";
@@ -38,7 +38,7 @@ const origin = text({
   help: "an origin",
 });
 
-/** Which clients reach the server, and how long it waits for what. */
+/** Settings of the server's network: its clients and timeouts. */
 export const networkSettings = {
   host: text({
     default: "127.0.0.1",
@@ -61,7 +61,7 @@ export const networkSettings = {
     help: "serve HTTPS with this PEM certificate chain; reloaded when it changes",
   }),
   tlsKey: text({ placeholder: "file", help: "private key of the certificate, in PEM" }),
-  cors: listOf(origin, {
+  cors: list(origin, {
     what: "a list of different origins",
     help: "origins allowed to call the server from browsers, or * for all",
   }),
@@ -99,7 +99,7 @@ export const networkSettings = {
   }),
 };
 
-/** What is served, to which clients, and how much of the machine it takes. */
+/** Options of serving: the model, the clients and the resources. */
 export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
     SettingInput<typeof engineSettings>,
@@ -108,19 +108,19 @@ export interface ServeOptions
     LocateCalls {
   /** A model folder, a .gguf file or org/name of the hub. */
   readonly model: string;
-  /** What clients call the base. Default: the name of its folder, file or repository. */
+  /** Name of the base for clients. Default: the name of its folder, file or repository. */
   readonly modelName?: string | undefined;
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
   /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
   readonly cacheFolder?: string | undefined;
-  /** Where requests and failures are logged, such as `console`. Default: nowhere. */
+  /** Logger of requests and failures, such as `console`. Default: none. */
   readonly log?: ServerLog;
-  /** What another package adds to the server, once the model is open. */
+  /** Creates another package's extension of the server, once the model is open. */
   readonly extension?: ((model: ServedModel) => Promise<ServerExtension>) | undefined;
   /** Called while the model is loaded. */
   readonly onProgress?: (progress: OpenProgress) => void;
-  /** Milliseconds since 1970, by a clock that never goes back; `steadyNow` by default. */
+  /** Milliseconds since 1970, by a clock that never goes back; `monotonicNow` by default. */
   readonly now?: () => number;
   /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire; `Date.now` by default. */
   readonly date?: () => number;
@@ -128,10 +128,10 @@ export interface ServeOptions
 
 /** The model of a server. */
 export interface ServedModel {
-  /** What clients call the base. */
+  /** Name of the base for clients. */
   readonly name: string;
-  /** What adapters of it are shaped by. */
-  readonly geometry: AdapterGeometry;
+  /** Shapes of its adapters. */
+  readonly shapes: LayerShapes;
   readonly hiddenSize: number;
   /** Its folder or file. */
   readonly path: string;
@@ -165,7 +165,7 @@ const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Without its engine a server has only errors to give, which are sent at once. */
 const SECONDS_WITHOUT_ENGINE = 2;
 
-/** What a server without a port is opened with. */
+/** Options of a server without a port. */
 export type AppOptions = Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">;
 
 /**
@@ -201,15 +201,15 @@ const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
-  const { adapters, log = NO_LOG, now = steadyNow, date = Date.now } = options;
+  const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now } = options;
   if (hasPort) {
     checkReach(network);
-    await expectFreePort({ host, port });
+    await assertFreePort({ host, port });
   }
-  const tls = hasPort ? await certificateOf(network, { date, log }) : undefined;
+  const tls = hasPort ? await loadCertificate(network, { date, log }) : undefined;
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
-  const { name, geometry, hiddenSize, checkAdapter } = await readModel(model);
+  const { name, shapes, hiddenSize, checkAdapter } = await readModel(model);
   const { keys, quotas } = await openKeys(network, { now, date, log });
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
@@ -217,10 +217,10 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
   };
   try {
-    const engine = await engineOf(options, { model, silentSeconds: life.engineTimeout });
+    const engine = await openServedEngine(options, { model, silentSeconds: life.engineTimeout });
     owned.push(engine);
     const server = createServer({
-      extension: await options.extension?.({ name: modelName, path: model, geometry, hiddenSize }),
+      extension: await options.extension?.({ name: modelName, path: model, shapes, hiddenSize }),
       engine,
       modelName,
       log,
@@ -268,7 +268,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   }
 }
 
-const engineOf = (
+const openServedEngine = (
   { adapters, cacheFolder, onProgress, signal, ...options }: ServeOptions,
   { model, silentSeconds }: { readonly model: string; readonly silentSeconds: number },
 ): Promise<Engine> =>
@@ -303,7 +303,7 @@ function checkReach({ host, apiKeys, keys }: NetworkSettings): void {
     );
 }
 
-async function certificateOf(
+async function loadCertificate(
   { tlsCert: certFile, tlsKey: keyFile }: NetworkSettings,
   parts: Pick<TlsOptions, "date" | "log">,
 ): Promise<OpenCertificate | undefined> {
@@ -325,22 +325,22 @@ async function openKeys(
 }
 
 /** In place of tensors that the seed gives, which need no check and may be large. */
-const NOT_DRAWN = new Float32Array(0);
+const UNDRAWN_DEPENDENCIES = new Float32Array(0);
 
 /** What the server itself needs of a model; its weights are the engine's. */
 async function readModel(path: string) {
   await using files = await openModel(path);
   const { config, name } = files;
-  const geometry = geometryOf(config);
+  const shapes = toLayerShapes(config);
   return {
     name,
-    geometry,
+    shapes,
     hiddenSize: config.hiddenSize,
     // whether it was trained on this base is for the engine to say, which has read the weights
     checkAdapter: async (folder: string) => {
       await using opened = await openAdapterFolder(folder);
-      const { read } = await opened.check({ geometry, fingerprint: undefined });
-      await read(async ({ shape }) => ({ shape, data: NOT_DRAWN }));
+      const { read } = await opened.check({ shapes, fingerprint: undefined });
+      await read(async ({ shape }) => ({ shape, data: UNDRAWN_DEPENDENCIES }));
     },
   };
 }

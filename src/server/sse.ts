@@ -1,6 +1,6 @@
 // Answers that are sent while they are made. Server-sent events, as OpenAI's clients read them: one JSON object in each,
 // [DONE] at the end.
-import { reasonOf } from "#core";
+import { errorText } from "#core";
 import type { RequestContext } from "./context.ts";
 import { GRACE, type RunningRequest } from "./limits.ts";
 
@@ -40,7 +40,7 @@ async function* eventTexts(
     yield event("[DONE]");
   } catch (thrown) {
     const error = server.engineWatch.explain(thrown);
-    record.error = reasonOf(error);
+    record.error = errorText(error);
     yield event(JSON.stringify(server.answerTo(error).body));
   }
 }

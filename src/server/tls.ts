@@ -2,7 +2,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import type { Server } from "node:https";
 import { createSecureContext } from "node:tls";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { fileStamp, readBytes } from "#files";
 import type { ServerLog } from "./metrics.ts";
 
@@ -14,9 +14,9 @@ export interface TlsOptions {
   readonly keyFile: string;
   /** Milliseconds since 1970 by the machine's clock. */
   readonly date: () => number;
-  /** Where it is reported that they were read again, or could not be. */
+  /** Logger of reloads and their failures. */
   readonly log: Pick<ServerLog, "info" | "warn" | "error">;
-  /** How often they are looked at, in milliseconds (10,000). */
+  /** Interval of checks, in milliseconds (10,000). */
   readonly checkEvery?: number;
 }
 
@@ -36,24 +36,25 @@ export interface OpenCertificate {
   watch(server: Pick<Server, "setSecureContext">): () => void;
 }
 
-const wrong = (message: string, cause?: unknown): MosError => new MosError("bad_option", message, { cause });
+const invalid = (message: string, cause?: unknown): MosError =>
+  new MosError("bad_option", message, { cause });
 const read = async (path: string): Promise<Buffer> =>
   Buffer.from(await readBytes(path, { code: "bad_option", maximumBytes: 1 << 20 }));
 
-function certificateOf(bytes: Buffer, path: string): X509Certificate {
+function parseCertificate(bytes: Buffer, path: string): X509Certificate {
   try {
     return new X509Certificate(bytes);
   } catch (cause) {
-    throw wrong(`--tls-cert ${path}: not a PEM certificate`, cause);
+    throw invalid(`--tls-cert ${path}: not a PEM certificate`, cause);
   }
 }
 
-function keyOf(bytes: Buffer, path: string): KeyObject {
+function parsePrivateKey(bytes: Buffer, path: string): KeyObject {
   try {
     return createPrivateKey(bytes);
   } catch (cause) {
     const isEncrypted = bytes.includes("ENCRYPTED");
-    throw wrong(
+    throw invalid(
       isEncrypted
         ? `--tls-key ${path}: the key is encrypted; store it without a passphrase, readable by the server only`
         : `--tls-key ${path}: not a PEM private key`,
@@ -64,13 +65,13 @@ function keyOf(bytes: Buffer, path: string): KeyObject {
 
 async function readPair({ certFile, keyFile, date, log }: TlsOptions): Promise<Pair> {
   const [cert, key] = [await read(certFile), await read(keyFile)];
-  const certificate = certificateOf(cert, certFile);
-  if (!certificate.checkPrivateKey(keyOf(key, keyFile)))
-    throw wrong(`--tls-key ${keyFile} does not match the certificate in --tls-cert ${certFile}`);
+  const certificate = parseCertificate(cert, certFile);
+  if (!certificate.checkPrivateKey(parsePrivateKey(key, keyFile)))
+    throw invalid(`--tls-key ${keyFile} does not match the certificate in --tls-cert ${certFile}`);
   try {
     createSecureContext({ cert, key });
   } catch (cause) {
-    throw wrong(`--tls-cert ${certFile}, --tls-key ${keyFile}: ${reasonOf(cause)}`, cause);
+    throw invalid(`--tls-cert ${certFile}, --tls-key ${keyFile}: ${errorText(cause)}`, cause);
   }
   if (Date.parse(certificate.validTo) < date())
     log.warn({ expired: certificate.validTo }, "the TLS certificate has expired");
@@ -81,7 +82,7 @@ async function readPair({ certFile, keyFile, date, log }: TlsOptions): Promise<P
 const CHECK_EVERY = 10_000;
 
 /** Size and times of both files. */
-async function stampOf({ certFile, keyFile }: TlsOptions): Promise<string> {
+async function readStamp({ certFile, keyFile }: TlsOptions): Promise<string> {
   const stamps = await Promise.all([certFile, keyFile].map((path) => fileStamp(path).catch(() => "")));
   return stamps.join(" ");
 }
@@ -93,14 +94,14 @@ async function stampOf({ certFile, keyFile }: TlsOptions): Promise<string> {
  */
 export async function openCertificate(options: TlsOptions): Promise<OpenCertificate> {
   const { log, checkEvery = CHECK_EVERY } = options;
-  let stamp = await stampOf(options);
+  let stamp = await readStamp(options);
   const pair = await readPair(options);
   return {
     pair,
     watch(server) {
       let reported = "";
-      const look = async (): Promise<void> => {
-        const found = await stampOf(options);
+      const refresh = async (): Promise<void> => {
+        const found = await readStamp(options);
         if (found === stamp) return;
         try {
           server.setSecureContext(await readPair(options));
@@ -108,13 +109,13 @@ export async function openCertificate(options: TlsOptions): Promise<OpenCertific
           reported = "";
           log.info({}, "reloaded the TLS certificate");
         } catch (error) {
-          const reason = reasonOf(error);
+          const reason = errorText(error);
           if (reason !== reported)
             log.error({ reason }, "the TLS certificate cannot be read; keeping the previous one");
           reported = reason;
         }
       };
-      const timer = setInterval(() => void look(), checkEvery).unref();
+      const timer = setInterval(() => void refresh(), checkEvery).unref();
       return () => clearInterval(timer);
     },
   };

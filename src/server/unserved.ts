@@ -1,4 +1,4 @@
-// What is said of requests that no route takes.
+// Errors for requests that match no route.
 import { ApiError } from "./errors.ts";
 
 /** Paths of fine-tuning as a service. */
@@ -7,7 +7,7 @@ const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
 const MODEL_PATH = /^\/v1\/models\/./;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
-const HOW_TO_GET =
+const SERVICE_HINT =
   "start it with mos serve --state FOLDER and the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
 
 /** A request of a client, and whether the server has the routes of fine-tuning as a service. */
@@ -18,12 +18,12 @@ export interface UnservedRequest {
 }
 
 /** Clients that can use either of OpenAI's APIs may ask for the other one first. */
-export function nothingAt({ path, hasService }: UnservedRequest): ApiError {
+export function notFound({ path, hasService }: UnservedRequest): ApiError {
   const shown = path.slice(0, 200);
   const message = path.startsWith("/v1/responses")
     ? "the Responses API is not supported by this server; use /v1/chat/completions"
     : !hasService && SERVICE_PATH.test(path)
-      ? `no route ${shown}: this server does not accept fine-tuning jobs; ${HOW_TO_GET}`
+      ? `no route ${shown}: this server does not accept fine-tuning jobs; ${SERVICE_HINT}`
       : `no route ${shown}`;
   return new ApiError(message, { status: 404, code: "unknown_url" });
 }
@@ -34,9 +34,9 @@ export function wrongMethod(
   allowed: readonly string[],
 ): ApiError {
   const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
-  const isOfService = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
-  const more = isOfService
-    ? `. Only servers that accept fine-tuning jobs can change models; ${HOW_TO_GET}`
+  const isServicePath = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
+  const more = isServicePath
+    ? `. Only servers that accept fine-tuning jobs can change models; ${SERVICE_HINT}`
     : "";
   return new ApiError(`${method} is not allowed; ${possible}${more}`, {
     status: 405,

@@ -30,7 +30,7 @@ interface Value {
 export type Evaluate = (expression: Expression | undefined, scope: unknown) => Value;
 
 /** `interpreter.evaluate`, with Python's strip methods, and undefined attributes in `selectattr`. */
-export function asInPython(interpreter: Interpreter): Evaluate {
+export function evaluateLikePython(interpreter: Interpreter): Evaluate {
   const evaluate: Evaluate = interpreter.evaluate.bind(interpreter);
   return (expression, scope) => {
     if (expression?.type === "FilterExpression") return evaluate(withUndefined(expression), scope);

@@ -7,10 +7,10 @@ const names = ["<s>", "</s>"];
 const plain = {
   bosToken: 0,
   eosTokens: [1],
-  tokenOf: (id: number) => names[id],
-  idOf: (token: string) => (names.includes(token) ? names.indexOf(token) : undefined),
+  idToToken: (id: number) => names[id],
+  tokenToId: (token: string) => (names.includes(token) ? names.indexOf(token) : undefined),
 };
-const chatMl = { ...plain, idOf: (token: string) => ["<|im_start|>", "<|im_end|>"].indexOf(token) };
+const chatMl = { ...plain, tokenToId: (token: string) => ["<|im_start|>", "<|im_end|>"].indexOf(token) };
 const from = (template: string, now?: Date): ChatTemplate =>
   chatTemplate({ template, name: "test.jinja", tokenizer: plain, now });
 

@@ -1,7 +1,7 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { boundedInterpreter } from "./bounded-interpreter.ts";
-import { expectAllShown, leftOut } from "./left-out.ts";
+import { assertAllRendered, omittedMarkers } from "./left-out.ts";
 import {
   type ChatMessage,
   type LocateOptions,
@@ -57,7 +57,7 @@ export interface ChatTemplateOptions {
   readonly template?: string | undefined;
   /** Origin of the template, for messages. */
   readonly name?: string;
-  readonly tokenizer: Pick<Tokenizer, "bosToken" | "eosTokens" | "idOf" | "tokenOf">;
+  readonly tokenizer: Pick<Tokenizer, "bosToken" | "eosTokens" | "tokenToId" | "idToToken">;
   /** The time for templates that print the date (in UTC); without it they print the date that they contain, or none. */
   readonly now?: Date | undefined;
 }
@@ -87,9 +87,9 @@ const TULU =
 export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { source, name, template } = choose(options);
   const run = compileTemplate(template, { name, now: options.now });
-  const { bosToken, eosTokens, tokenOf } = options.tokenizer;
-  const textOf = (id: number | undefined): string => (id === undefined ? "" : (tokenOf(id) ?? ""));
-  const tokens = { bos_token: textOf(bosToken), eos_token: textOf(eosTokens[0]) };
+  const { bosToken, eosTokens, idToToken } = options.tokenizer;
+  const spelling = (id: number | undefined): string => (id === undefined ? "" : (idToToken(id) ?? ""));
+  const tokens = { bos_token: spelling(bosToken), eos_token: spelling(eosTokens[0]) };
   const layOut = (messages: readonly ChatMessage[], given: RenderOptions): string => {
     const { addGenerationPrompt = false, continueFinalMessage = false, variables = {} } = given;
     checkVariables(variables, name);
@@ -99,7 +99,7 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   };
   const render = (messages: readonly ChatMessage[], given: RenderOptions = {}): string => {
     const text = layOut(messages, given);
-    expectAllShown(messages, { name, render: (all) => layOut(all, given) });
+    assertAllRendered(messages, { name, render: (all) => layOut(all, given) });
     return text;
   };
   return {
@@ -109,7 +109,7 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
       const full: Render = (all, given) => layOut(all, { ...given, variables });
       const locate = (all: readonly ChatMessage[]): RenderedPiece[] =>
         renderTurns(all, { name, lastOnly, render: withoutEnd(full, all, tokens.eos_token) });
-      const hidden = leftOut(messages, full);
+      const hidden = omittedMarkers(messages, full);
       if (hidden.length === 0) return locate(messages);
       // Mistral's shows the system message only where the last message is the user's: in a prompt, so that is taken
       const isAnswer = messages.at(-1)?.role === "assistant";
@@ -179,7 +179,7 @@ interface Chosen {
 
 function choose({ template, name = "the model's chat template", tokenizer }: ChatTemplateOptions): Chosen {
   if (template !== undefined) return { source: "model", name, template };
-  const hasChatMl = ["<|im_start|>", "<|im_end|>"].every((token) => tokenizer.idOf(token) !== undefined);
+  const hasChatMl = ["<|im_start|>", "<|im_end|>"].every((token) => tokenizer.tokenToId(token) !== undefined);
   return hasChatMl
     ? { source: "default", name: "the default chat template (ChatML)", template: CHATML }
     : { source: "fallback", name: "the default chat template (Tulu)", template: TULU };
@@ -239,7 +239,7 @@ function attempt<Result>(what: string, action: () => Result): Result {
   } catch (cause) {
     if (cause instanceof MosError) throw cause;
     // the parser throws a TypeError where a template ends too early
-    const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : reasonOf(cause);
+    const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : errorText(cause);
     throw new MosError("bad_model", `${what}: ${reason}`, { cause });
   }
 }

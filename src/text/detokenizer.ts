@@ -26,7 +26,7 @@ export interface DetokenizerOptions {
  * write(detokenizer.flush());
  */
 export function createDetokenizer(
-  tokenizer: Pick<Tokenizer, "bytesOf" | "isSpecial" | "strippedBlanks">,
+  tokenizer: Pick<Tokenizer, "idToBytes" | "isSpecial" | "strippedBlanks">,
   { skipSpecialTokens = false, continues = false }: DetokenizerOptions = {},
 ): Detokenizer {
   let held: Uint8Array = new Uint8Array(0);
@@ -40,7 +40,7 @@ export function createDetokenizer(
   return {
     push(id) {
       if (skipSpecialTokens && tokenizer.isSpecial(id)) return "";
-      const bytes = Buffer.concat([held, tokenizer.bytesOf(id)]);
+      const bytes = Buffer.concat([held, tokenizer.idToBytes(id)]);
       const complete = bytes.length - incompleteTail(bytes);
       held = bytes.subarray(complete);
       return emit(decodeBytes([bytes.subarray(0, complete)]));

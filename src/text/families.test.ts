@@ -7,8 +7,8 @@ const names = ["<bos>", "<eos>"];
 const tokenizer = {
   bosToken: 0,
   eosTokens: [1],
-  tokenOf: (id: number) => names[id],
-  idOf: (token: string) => (names.includes(token) ? names.indexOf(token) : undefined),
+  idToToken: (id: number) => names[id],
+  tokenToId: (token: string) => (names.includes(token) ? names.indexOf(token) : undefined),
 };
 const from = (template: string, now?: Date): ChatTemplate =>
   chatTemplate({ template, name: "test.jinja", tokenizer, now });

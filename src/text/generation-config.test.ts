@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { generationOfFolder, generationOfGguf } from "./generation-config.ts";
+import { generationFromFolder, generationFromGguf } from "./generation-config.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -12,11 +12,11 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function read(content: unknown) {
   await writeFile(join(folder, "generation_config.json"), JSON.stringify(content));
-  return generationOfFolder(folder);
+  return generationFromFolder(folder);
 }
 
 test("a folder without the file says nothing", async () => {
-  expect(await generationOfFolder(join(folder, "empty"))).toMatchObject({ sampling: {}, endTokens: [] });
+  expect(await generationFromFolder(join(folder, "empty"))).toMatchObject({ sampling: {}, endTokens: [] });
 });
 
 test.each([
@@ -73,10 +73,10 @@ test("a GGUF file has the keys of llama.cpp, in 32 bits", () => {
     "general.sampling.penalty_repeat": Math.fround(1.05),
     "general.name": "tiny",
   };
-  expect(generationOfGguf(metadata, [7])).toEqual({
+  expect(generationFromGguf(metadata, [7])).toEqual({
     where: "the GGUF file's metadata",
     sampling: { temperature: 0.6, topP: 0.95, topK: 20, minP: 0, repetitionPenalty: 1.05 },
     endTokens: [7],
   });
-  expect(generationOfGguf({ "general.sampling.temp": "0.6" }, []).sampling).toEqual({ temperature: "0.6" });
+  expect(generationFromGguf({ "general.sampling.temp": "0.6" }, []).sampling).toEqual({ temperature: "0.6" });
 });

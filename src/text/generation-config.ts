@@ -38,10 +38,10 @@ const folderSchema = z.looseObject({
 });
 
 /** Values of a file, by the names of the sampler. */
-type Found = Readonly<Record<keyof GenerationConfig["sampling"], unknown>>;
+type RawSampling = Readonly<Record<keyof GenerationConfig["sampling"], unknown>>;
 
 /** -1 and 0 keep all tokens, and the smallest set of tokens that reaches 0 is the likeliest one. */
-function samplingOf({ topK, topP, ...more }: Found): GenerationConfig["sampling"] {
+function toSampling({ topK, topP, ...more }: RawSampling): GenerationConfig["sampling"] {
   const all = {
     ...more,
     topK: topK === -1 ? 0 : topK,
@@ -51,7 +51,7 @@ function samplingOf({ topK, topP, ...more }: Found): GenerationConfig["sampling"
 }
 
 /** Hugging Face writes only what differs from its defaults, of which the temperature is 1. */
-function temperatureOf({ do_sample, temperature }: z.output<typeof folderSchema>): unknown {
+function readTemperature({ do_sample, temperature }: z.output<typeof folderSchema>): unknown {
   if (do_sample === false) return 0;
   if (do_sample === true) return temperature ?? 1;
   // nobody knows what it should be; as a temperature it is refused where one is needed, and shown
@@ -59,15 +59,15 @@ function temperatureOf({ do_sample, temperature }: z.output<typeof folderSchema>
 }
 
 /** Throws `bad_model` for a file that is no JSON object, and for end tokens that are none. */
-export async function generationOfFolder(folder: string): Promise<GenerationConfig> {
+export async function generationFromFolder(folder: string): Promise<GenerationConfig> {
   const where = join(folder, "generation_config.json");
   if (!(await pathExists(where))) return { where, sampling: {}, endTokens: [] };
   const found = await readJson(where, folderSchema, { code });
   const { eos_token_id, max_new_tokens } = found;
   return {
     where,
-    sampling: samplingOf({
-      temperature: temperatureOf(found),
+    sampling: toSampling({
+      temperature: readTemperature(found),
       topP: found.top_p,
       topK: found.top_k,
       minP: found.min_p,
@@ -85,11 +85,11 @@ function rounded(value: unknown): unknown {
 }
 
 /** By the keys that llama.cpp reads. */
-export function generationOfGguf(metadata: GgufMetadata, endTokens: readonly number[]): GenerationConfig {
+export function generationFromGguf(metadata: GgufMetadata, endTokens: readonly number[]): GenerationConfig {
   const found = (key: string): unknown => rounded(metadata[`general.sampling.${key}`]);
   return {
     where: "the GGUF file's metadata",
-    sampling: samplingOf({
+    sampling: toSampling({
       temperature: found("temp"),
       topP: found("top_p"),
       topK: found("top_k"),

@@ -3,14 +3,14 @@ import { MosError } from "#core";
 /** Key → value of a GGUF file's header. Integers may be bigint. */
 export type GgufMetadata = Readonly<Record<string, unknown>>;
 
-const wrong = (key: string, expected: string): MosError =>
+const invalid = (key: string, expected: string): MosError =>
   new MosError("bad_model", `GGUF: ${key} is not ${expected}`);
 
 /** A string, or undefined where the key is absent. */
 export function stringAt(metadata: GgufMetadata, key: string): string | undefined {
   const value = metadata[key];
   if (value === undefined) return undefined;
-  if (typeof value !== "string") throw wrong(key, "a string");
+  if (typeof value !== "string") throw invalid(key, "a string");
   return value;
 }
 
@@ -18,7 +18,7 @@ export function stringAt(metadata: GgufMetadata, key: string): string | undefine
 export function booleanAt(metadata: GgufMetadata, key: string): boolean | undefined {
   const value = metadata[key];
   if (value === undefined) return undefined;
-  if (typeof value !== "boolean") throw wrong(key, "true or false");
+  if (typeof value !== "boolean") throw invalid(key, "true or false");
   return value;
 }
 
@@ -28,7 +28,7 @@ export function indexAt(metadata: GgufMetadata, key: string, limit: number): num
   if (value === undefined) return undefined;
   const index = typeof value === "bigint" ? Number(value) : value;
   if (typeof index !== "number" || !Number.isInteger(index) || index < 0 || index >= limit)
-    throw wrong(key, `a token id below ${limit}, but ${String(value)}`);
+    throw invalid(key, `a token id below ${limit}, but ${String(value)}`);
   return index;
 }
 
@@ -36,9 +36,9 @@ export function indexAt(metadata: GgufMetadata, key: string, limit: number): num
 export function stringsAt(metadata: GgufMetadata, key: string): readonly string[] | undefined {
   const value = metadata[key];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value)) throw wrong(key, "a list of strings");
+  if (!Array.isArray(value)) throw invalid(key, "a list of strings");
   const bad = value.findIndex((item) => typeof item !== "string");
-  if (bad >= 0) throw wrong(`${key}[${bad}]`, "a string");
+  if (bad >= 0) throw invalid(`${key}[${bad}]`, "a string");
   return value;
 }
 
@@ -46,12 +46,12 @@ export function stringsAt(metadata: GgufMetadata, key: string): readonly string[
 export function numbersAt(metadata: GgufMetadata, key: string, length: number): Float64Array | undefined {
   const value = metadata[key];
   if (value === undefined) return undefined;
-  if (!Array.isArray(value)) throw wrong(key, "a list of numbers");
+  if (!Array.isArray(value)) throw invalid(key, "a list of numbers");
   const items: readonly unknown[] = value;
-  if (items.length !== length) throw wrong(key, `a list of ${length} numbers (it has ${items.length})`);
+  if (items.length !== length) throw invalid(key, `a list of ${length} numbers (it has ${items.length})`);
   return Float64Array.from(items, (item) => {
     const number = typeof item === "bigint" ? Number(item) : item;
-    if (typeof number !== "number" || Number.isNaN(number)) throw wrong(key, "a list of numbers");
+    if (typeof number !== "number" || Number.isNaN(number)) throw invalid(key, "a list of numbers");
     return number;
   });
 }

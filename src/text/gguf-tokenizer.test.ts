@@ -55,8 +55,8 @@ describe("the SentencePiece kind", () => {
   test("reads special tokens in the text, and not byte tokens", () => {
     const ids = tokenizer.encode("</s><0x0A>", { addSpecialTokens: false });
     expect(ids[0]).toBe(2);
-    expect(ids).not.toContain(tokenizer.idOf("<0x0A>"));
-    expect([...tokenizer.bytesOf(tokenizer.idOf("<0x0A>")!)]).toEqual([10]);
+    expect(ids).not.toContain(tokenizer.tokenToId("<0x0A>"));
+    expect([...tokenizer.idToBytes(tokenizer.tokenToId("<0x0A>")!)]).toEqual([10]);
   });
 
   test("without a template takes Tulu's, which ends turns with </s>", () => {
@@ -177,7 +177,7 @@ describe("Gemma's kind", () => {
 describe("how a byte-level tokenizer splits, by tokenizer.ggml.pre", () => {
   /** Every part of the text is a token here, and a word that is one is taken whole. */
   const pieces = (pre: string, text: string): string => {
-    const tokens = [...partsOf(byteLevel(text)), ...partsOf(byteLevel(text.normalize("NFC")))];
+    const tokens = [...splitText(byteLevel(text)), ...splitText(byteLevel(text.normalize("NFC")))];
     const { tokenizer: described, config } = tokenizerFilesFromGguf({
       "tokenizer.ggml.model": "gpt2",
       "tokenizer.ggml.pre": pre,
@@ -224,7 +224,7 @@ const byteLevel = (text: string): string =>
   Array.from(new TextEncoder().encode(text), (byte) =>
     String.fromCharCode(isPrintable(byte) ? byte : 0x100 + hidden.indexOf(byte)),
   ).join("");
-const partsOf = (text: string): readonly string[] =>
+const splitText = (text: string): readonly string[] =>
   Array.from({ length: text.length }, (_, from) =>
     Array.from({ length: text.length - from }, (_, more) => text.slice(from, from + more + 1)),
   ).flat();

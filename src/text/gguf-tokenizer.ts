@@ -28,7 +28,7 @@ export function tokenizerFilesFromGguf(metadata: GgufMetadata): TokenizerFiles {
   if (kind === undefined)
     throw new MosError("bad_model", "GGUF: tokenizer.ggml.model is missing; the file holds no tokenizer");
   const vocabulary = readVocabulary(metadata);
-  const { model, addBos, ...steps } = kindOf(kind)(vocabulary, metadata);
+  const { model, addBos, ...steps } = chooseDescriber(kind)(vocabulary, metadata);
   const { tokens } = vocabulary;
   const named = (key: string): string | undefined => {
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
@@ -101,7 +101,7 @@ interface Described {
 
 type Describe = (vocabulary: Vocabulary, metadata: GgufMetadata) => Described;
 
-function kindOf(kind: string): Describe {
+function chooseDescriber(kind: string): Describe {
   if (kind === "gpt2") return describeByteLevel;
   if (kind === "llama") return describeSentencePiece;
   throw new MosError(
@@ -129,7 +129,7 @@ const describeSentencePiece: Describe = ({ tokens, kinds }, metadata) => {
   const ofKind = (kind: number): readonly number[] => [...tokens.keys()].filter((id) => kinds[id] === kind);
   const score = (id: number): number => scores[id] ?? 0;
   const normal = ofKind(KIND.normal).toSorted((a, b) => score(b) - score(a));
-  const merges = mergesOf([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
+  const merges = deriveMerges([...blankRuns({ tokens, kinds }), ...normal.map((id) => tokens[id] ?? "")]);
   const unknown = indexAt(metadata, "tokenizer.ggml.unknown_token_id", tokens.length);
   const firstUnknown = unknown ?? kinds.indexOf(KIND.unknown);
   const blank = { type: "Replace", pattern: { String: " " }, content: "▁" };
@@ -170,7 +170,7 @@ const blankRuns = ({ tokens, kinds }: Vocabulary): readonly string[] =>
  * SentencePiece merges the pair whose union has the highest score, the leftmost of equals. So the merges are all ways to
  * cut a piece into two others, by descending score, and those of one piece by descending length of the left part.
  */
-function mergesOf(pieces: readonly string[]): (readonly [string, string])[] {
+function deriveMerges(pieces: readonly string[]): (readonly [string, string])[] {
   // parts are the vocabulary's own strings, so that half a million merges hold no copies
   const known = new Map(pieces.map((token) => [token, token]));
   const merges: [string, string][] = [];
@@ -229,7 +229,7 @@ const endsByText = ({ tokens, kinds }: Vocabulary): number[] =>
  *
  * @throws MosError `bad_model` naming the key.
  */
-export function endTokensOfGguf(metadata: GgufMetadata): readonly number[] {
+export function endTokensFromGguf(metadata: GgufMetadata): readonly number[] {
   const vocabulary = readVocabulary(metadata);
   const named = ["eos", "eot", "eom"].flatMap((name) => {
     const id = indexAt(metadata, `tokenizer.ggml.${name}_token_id`, vocabulary.tokens.length);
@@ -239,14 +239,14 @@ export function endTokensOfGguf(metadata: GgufMetadata): readonly number[] {
 }
 
 function postProcessor({ tokens }: Vocabulary, metadata: GgufMetadata, addBos: boolean): object {
-  const idsOf = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
+  const specialIds = (key: "bos" | "eos", byDefault: boolean): readonly number[] => {
     if (!(booleanAt(metadata, `tokenizer.ggml.add_${key}_token`) ?? byDefault)) return [];
     const id = indexAt(metadata, `tokenizer.ggml.${key}_token_id`, tokens.length);
     if (id !== undefined) return [id];
     if (byDefault) return [];
     throw new MosError("bad_model", `GGUF: add_${key}_token is true, but there is no ${key}_token_id`);
   };
-  const [before, after] = [idsOf("bos", addBos), idsOf("eos", false)];
+  const [before, after] = [specialIds("bos", addBos), specialIds("eos", false)];
   /** A text, or the second one of a pair. */
   const around = (sequence: "A" | "B", type: number): object[] => {
     const special = (id: number): object => ({ SpecialToken: { id: tokens[id], type_id: type } });

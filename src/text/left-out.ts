@@ -9,7 +9,7 @@ const isMarked = ({ role, content }: ChatMessage): boolean =>
   role !== "user" && role !== "assistant" && content.trim() !== "";
 
 /** The messages, of other roles than user and assistant, whose content is not in the text. */
-export function leftOut(messages: readonly ChatMessage[], render: Render): readonly ChatMessage[] {
+export function omittedMarkers(messages: readonly ChatMessage[], render: Render): readonly ChatMessage[] {
   if (!messages.some(isMarked)) return [];
   // a template may show a content changed, but hardly a marker
   const text = render(messages.map((one, i) => (isMarked(one) ? { ...one, content: marker(i) } : one)));
@@ -17,8 +17,11 @@ export function leftOut(messages: readonly ChatMessage[], render: Render): reado
 }
 
 /** @throws MosError `bad_data` when the text leaves out a message. */
-export function expectAllShown(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): void {
-  const [first] = leftOut(messages, render);
+export function assertAllRendered(
+  messages: readonly ChatMessage[],
+  { name, render }: RenderTurnsOptions,
+): void {
+  const [first] = omittedMarkers(messages, render);
   if (first === undefined) return;
   const { role } = first;
   throw new MosError(

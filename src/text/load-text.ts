@@ -3,9 +3,9 @@ import { z } from "zod";
 import { decodeText, MosError, parseWith } from "#core";
 import { pathExists, readBytes } from "#files";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
-import { type GenerationConfig, generationOfFolder, generationOfGguf } from "./generation-config.ts";
+import { type GenerationConfig, generationFromFolder, generationFromGguf } from "./generation-config.ts";
 import { type GgufMetadata, stringAt } from "./gguf-metadata.ts";
-import { endTokensOfGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { endTokensFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
 import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
 /** The tokenizer and the chat template of a model, and how it is meant to answer. */
@@ -40,7 +40,7 @@ export async function loadTextFromFolder(folder: string, { now }: LoadTextOption
   const files = await readTokenizerFiles(folder);
   const tokenizer = inFolder(folder, () => tokenizerFromJson(files));
   const found = await folderTemplate(folder, files.config);
-  return joined({ tokenizer, generation: await generationOfFolder(folder), template: { ...found, now } });
+  return joined({ tokenizer, generation: await generationFromFolder(folder), template: { ...found, now } });
 }
 
 /** Errors of a tokenizer name its file; this adds the folder. */
@@ -61,7 +61,7 @@ function inFolder<T>(folder: string, make: () => T): T {
 export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = {}): LoadedText {
   const tokenizer = tokenizerFromGguf(metadata);
   const template = stringAt(metadata, "tokenizer.chat_template");
-  const generation = generationOfGguf(metadata, endTokensOfGguf(metadata));
+  const generation = generationFromGguf(metadata, endTokensFromGguf(metadata));
   return joined({
     tokenizer,
     generation,
@@ -97,7 +97,7 @@ function joined({ tokenizer, generation, template: found }: TextParts): LoadedTe
   const template = chatTemplate({ ...found, tokenizer });
   const turnEnd = endOfTurn(template, tokenizer);
   const ends = [...tokenizer.eosTokens, ...generation.endTokens, ...(turnEnd === undefined ? [] : [turnEnd])];
-  const eosTokens = [...new Set(ends)].filter((id) => tokenizer.tokenOf(id) !== undefined);
+  const eosTokens = [...new Set(ends)].filter((id) => tokenizer.idToToken(id) !== undefined);
   return { tokenizer: { ...tokenizer, eosTokens }, template, generation };
 }
 
@@ -107,7 +107,9 @@ function endOfTurn(template: ChatTemplate, tokenizer: Tokenizer): number | undef
   const text = renderProbe(template, content);
   const after = text.slice(text.lastIndexOf(content) + content.length).trimStart();
   const first = tokenizer.encode(after, { addSpecialTokens: false })[0];
-  return first !== undefined && tokenizer.isSpecial(first) && after.startsWith(tokenizer.tokenOf(first) ?? "")
+  return first !== undefined &&
+    tokenizer.isSpecial(first) &&
+    after.startsWith(tokenizer.idToToken(first) ?? "")
     ? first
     : undefined;
 }

@@ -70,7 +70,7 @@ function lastSpan(
 ): readonly Span[] {
   const last = messages.at(-1);
   if (last?.role !== "assistant") return [];
-  const before = promptOf(messages.slice(0, -1), last, render);
+  const before = renderPrompt(messages.slice(0, -1), last, render);
   if (!whole.startsWith(before))
     throw new MosError(
       "bad_config",
@@ -81,7 +81,7 @@ function lastSpan(
 }
 
 /** Longer conversations take too long by their prefixes, whose texts grow with the square of their number. */
-const MOST_PREFIXES = 1000;
+const MAX_PREFIXES = 1000;
 
 /** Each prefix is rendered whole. */
 function spansByPrefixes(
@@ -89,16 +89,16 @@ function spansByPrefixes(
   whole: string,
   { name, render }: RenderTurnsOptions,
 ): readonly Span[] {
-  if (messages.length > MOST_PREFIXES)
+  if (messages.length > MAX_PREFIXES)
     throw new MosError(
       "bad_data",
-      `the conversation has ${messages.length} messages, and ${name} lays each out by what came long before it; at most ${MOST_PREFIXES} can be read then`,
+      `the conversation has ${messages.length} messages, and ${name} lays each out by what came long before it; at most ${MAX_PREFIXES} can be read then`,
     );
   const spans: Span[] = [];
   for (const [index, message] of messages.entries()) {
     if (message.role !== "assistant") continue;
     const after = render(messages.slice(0, index + 1));
-    const before = promptOf(messages.slice(0, index), message, render);
+    const before = renderPrompt(messages.slice(0, index), message, render);
     if (before.length < (spans.at(-1)?.end ?? 0) || !after.startsWith(before) || !whole.startsWith(after))
       throw new MosError(
         "bad_config",
@@ -147,7 +147,7 @@ function neighbouringSpans(
     const past = shortened(messages.slice(0, next));
     const asked = [...past, ...messages.slice(next, index)];
     const text = past.length === next ? last : render(past);
-    const [before, after] = [promptOf(asked, message, render), render([...asked, message])];
+    const [before, after] = [renderPrompt(asked, message, render), render([...asked, message])];
     const added = after.slice(text.length);
     const isSound = before.startsWith(text) && after.startsWith(before) && whole.startsWith(added, done);
     if (!isSound) return undefined;
@@ -164,7 +164,7 @@ function neighbouringSpans(
 }
 
 /** The text up to where an answer begins. */
-function promptOf(messages: readonly ChatMessage[], answer: ChatMessage, render: Render): string {
+function renderPrompt(messages: readonly ChatMessage[], answer: ChatMessage, render: Render): string {
   return messages.length === 0
     ? untilContent(answer, render)
     : render(messages, { addGenerationPrompt: true });

@@ -1,6 +1,6 @@
 // Globals of chat templates: the names of Jinja, and the functions that transformers adds.
 import { MosError } from "#core";
-import { MOST_STEPS } from "./bounded-interpreter.ts";
+import { MAX_STEPS } from "./bounded-interpreter.ts";
 
 /** @param now The time for `strftime_now` (in UTC); undefined leaves that function out. */
 export function globals(name: string, now: Date | undefined): Record<string, unknown> {
@@ -25,7 +25,7 @@ function range(first: number, stop?: number, step = 1): number[] {
   const from = stop === undefined ? 0 : first;
   const to = stop ?? first;
   const length = Math.max(0, Math.ceil((to - from) / step));
-  if (!(length <= MOST_STEPS)) throw new Error(`range of ${length} numbers`);
+  if (!(length <= MAX_STEPS)) throw new Error(`range of ${length} numbers`);
   return Array.from({ length }, (_, i) => from + i * step);
 }
 

@@ -18,8 +18,8 @@ export interface DecodeRule {
  *
  * @throws MosError `unsupported` for decoders of other kinds.
  */
-export function decodeRuleOf(decoder: unknown): DecodeRule {
-  const steps = stepsOf(decoder);
+export function parseDecodeRule(decoder: unknown): DecodeRule {
+  const steps = parseSteps(decoder);
   const types = steps.map((step) => step["type"]);
   if (types.length === 1 && types[0] === "ByteLevel")
     return { kind: "byte-level", byteFallback: false, strippedBlanks: 0 };
@@ -37,7 +37,7 @@ export function decodeRuleOf(decoder: unknown): DecodeRule {
   };
 }
 
-function stepsOf(decoder: unknown): readonly Step[] {
+function parseSteps(decoder: unknown): readonly Step[] {
   if (!isStep(decoder))
     throw new MosError("unsupported", "tokenizer.json has no decoder; that is not supported");
   const inner = decoder["type"] === "Sequence" ? decoder["decoders"] : [decoder];
@@ -70,7 +70,7 @@ const BYTE_OF: ReadonlyMap<string, number> = (() => {
 })();
 
 const encoder = new TextEncoder();
-const NOTHING = new Uint8Array(0);
+const NO_BYTES = new Uint8Array(0);
 
 /** A vocabulary, and how it spells bytes. */
 export interface ByteTableOptions {
@@ -87,15 +87,15 @@ export function byteTable({ tokens, added, rule }: ByteTableOptions): (id: numbe
     const found = known.get(id);
     if (found !== undefined) return found;
     const token = tokens[id];
-    if (token === undefined) return NOTHING;
+    if (token === undefined) return NO_BYTES;
     const isPlain = added.has(id) && rule.kind === "byte-level";
-    const bytes = isPlain ? encoder.encode(token) : bytesOfToken(token, rule);
+    const bytes = isPlain ? encoder.encode(token) : encodeToken(token, rule);
     known.set(id, bytes);
     return bytes;
   };
 }
 
-function bytesOfToken(token: string, rule: DecodeRule): Uint8Array {
+function encodeToken(token: string, rule: DecodeRule): Uint8Array {
   if (rule.kind === "byte-level") {
     const bytes = Array.from(token, (character) => BYTE_OF.get(character));
     return bytes.every((byte) => byte !== undefined) ? Uint8Array.from(bytes) : encoder.encode(token);

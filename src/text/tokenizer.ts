@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { pathExists, readJson } from "#files";
 import { withTimeLimit } from "./time-limit.ts";
-import { byteTable, type DecodeRule, decodeBytes, decodeRuleOf } from "./token-bytes.ts";
+import { byteTable, type DecodeRule, decodeBytes, parseDecodeRule } from "./token-bytes.ts";
 import { parseTokenizerConfig, parseTokenizerJson, type TokenizerDefinition } from "./tokenizer-json.ts";
 
 /** Text to token ids and back, with the same ids as Hugging Face's tokenizers. */
@@ -22,13 +22,13 @@ export interface Tokenizer {
   /** Ids outside the vocabulary are skipped; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
   /** A token as the vocabulary spells it. */
-  tokenOf(id: number): string | undefined;
+  idToToken(id: number): string | undefined;
   /** Undefined where the vocabulary has no such token. */
-  idOf(token: string): number | undefined;
+  tokenToId(token: string): number | undefined;
   /** True for tokens of control, such as the end of a turn. */
   isSpecial(id: number): boolean;
   /** The UTF-8 bytes that this token stands for, not to be changed; empty for an id outside the vocabulary. */
-  bytesOf(id: number): Uint8Array;
+  idToBytes(id: number): Uint8Array;
 }
 
 /** The two parsed JSON files that describe a tokenizer, not validated yet. */
@@ -57,13 +57,13 @@ export const TOKENIZER_BYTES = 1500;
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const definition = parseTokenizerJson(files.tokenizer);
   const config = parseTokenizerConfig(files.config);
-  const rule = decodeRuleOf(definition.decoder);
+  const rule = parseDecodeRule(definition.decoder);
   const backend = createBackend(definition);
   const tokens = tokensById(definition);
-  const idOf = (token: string): number | undefined => backend.token_to_id(token);
+  const tokenToId = (token: string): number | undefined => backend.token_to_id(token);
   const named = (field: string, token: string | undefined): number | undefined => {
     if (token === undefined) return undefined;
-    const id = idOf(token);
+    const id = tokenToId(token);
     if (id === undefined)
       throw new MosError(
         "bad_model",
@@ -79,7 +79,7 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
     tokens,
     bosToken: named("bos_token", config.bosToken),
     eos,
-    idOf,
+    tokenToId,
   });
 }
 
@@ -90,13 +90,21 @@ interface TokenizerParts {
   readonly tokens: readonly (string | undefined)[];
   readonly bosToken: number | undefined;
   readonly eos: number | undefined;
-  readonly idOf: (token: string) => number | undefined;
+  readonly tokenToId: (token: string) => number | undefined;
 }
 
-function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: TokenizerParts): Tokenizer {
+function assemble({
+  backend,
+  definition,
+  rule,
+  tokens,
+  bosToken,
+  eos,
+  tokenToId,
+}: TokenizerParts): Tokenizer {
   const special = new Set(definition.addedTokens.filter((token) => token.special).map((token) => token.id));
   const added = new Set(definition.addedTokens.map((token) => token.id));
-  const bytesOf = byteTable({ tokens, added, rule });
+  const idToBytes = byteTable({ tokens, added, rule });
   const limited = definition.hasOwnPattern ? withTimeLimit : undefined;
   const encode: Tokenizer["encode"] = (text, { addSpecialTokens: add_special_tokens = true } = {}) => {
     const encodeText = (given: string): number[] => backend.encode(given, { add_special_tokens }).ids;
@@ -115,13 +123,13 @@ function assemble({ backend, definition, rule, tokens, bosToken, eos, idOf }: To
     encode,
     decode: (ids, { skipSpecialTokens = false } = {}) => {
       const kept = skipSpecialTokens ? ids.filter((id) => !special.has(id)) : ids;
-      const text = decodeBytes(kept.map(bytesOf));
+      const text = decodeBytes(kept.map(idToBytes));
       return text.slice(leadingBlanks(text, rule.strippedBlanks));
     },
-    tokenOf: (id) => tokens[id],
-    idOf,
+    idToToken: (id) => tokens[id],
+    tokenToId,
     isSpecial: (id) => special.has(id),
-    bytesOf,
+    idToBytes,
   };
 }
 
@@ -139,7 +147,7 @@ function createBackend(definition: TokenizerDefinition): Backend {
   try {
     return new Backend(definition.backendJson, {});
   } catch (cause) {
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     throw new MosError("unsupported", `tokenizer.json asks for something not supported here: ${reason}`, {
       cause,
     });

@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const parametersOf = (start: number): ReadonlyMap<string, Parameter> =>
+const makeParameters = (start: number): ReadonlyMap<string, Parameter> =>
   new Map([
     ["a", { shape: [2, 3], data: Float32Array.from({ length: 6 }, (_, i) => start + i) }],
     ["b", { shape: [2], data: Float32Array.of(-start, 1 / 3) }],
@@ -30,7 +30,7 @@ const parametersOf = (start: number): ReadonlyMap<string, Parameter> =>
 
 /** A state with numbers that a lossy format would change. */
 function stateAt(step: number): TrainingState {
-  const state = initialState(parametersOf(step + 0.1));
+  const state = initialState(makeParameters(step + 0.1));
   for (const { first, second } of state.moments.values()) {
     first.fill(-1e-30 * step);
     second.fill(step / 7);
@@ -39,13 +39,13 @@ function stateAt(step: number): TrainingState {
 }
 
 /** Loads into new parameters. */
-const load = () => loadCheckpoint(folder, parametersOf(0));
+const load = () => loadCheckpoint(folder, makeParameters(0));
 const at = (step: number) => join(folder, `step-0000000${step}`);
 
 test("what is saved is loaded, bit by bit, into the given parameters", async () => {
   const path = await saveCheckpoint(folder, stateAt(3));
   expect(path).toBe(at(3));
-  const parameters = parametersOf(0);
+  const parameters = makeParameters(0);
   const state = await loadCheckpoint(folder, parameters);
   expect(state).toEqual(stateAt(3));
   expect(state?.parameters).toBe(parameters);
@@ -59,7 +59,7 @@ test("a state without a best evaluation comes back without one", async () => {
 
 /** A state within an update. */
 function stateWithin(step: number): TrainingState {
-  const gradients = new Map([...parametersOf(0.3)].map(([name, { data }]) => [name, data]));
+  const gradients = new Map([...makeParameters(0.3)].map(([name, { data }]) => [name, data]));
   const sums = { microBatches: 2, epoch: 1, loss: 1 / 3, correct: 4, targets: 9, tokens: 20, examples: 3 };
   return { ...stateAt(step), tokens: 70, unfinished: { ...sums, seconds: 0.1, gradients } };
 }
@@ -86,7 +86,7 @@ test("the sums of an unfinished evaluation are loaded, too, and gone when it is 
 
 test("there is no checkpoint in an empty or missing folder", async () => {
   expect(await load()).toBeUndefined();
-  expect(await loadCheckpoint(join(folder, "missing"), parametersOf(0))).toBeUndefined();
+  expect(await loadCheckpoint(join(folder, "missing"), makeParameters(0))).toBeUndefined();
 });
 
 test("a new checkpoint replaces the older ones", async () => {
@@ -229,7 +229,7 @@ describe("a broken checkpoint is an error that names it:", () => {
   });
 
   test("a state without a tensor that the run has", async () => {
-    const other = new Map([...parametersOf(0), ["c", { shape: [1], data: new Float32Array(1) }] as const]);
+    const other = new Map([...makeParameters(0), ["c", { shape: [1], data: new Float32Array(1) }] as const]);
     await expect(loadCheckpoint(folder, other)).rejects.toThrowError(
       expect.objectContaining({
         code: "bad_data",

@@ -34,11 +34,11 @@ export interface TrainingState {
   readonly evaluating?: UnfinishedEvaluation | undefined;
 }
 
-/** What an update has summed up, as far as it is computed. */
+/** Sums of an unfinished update. */
 export interface UnfinishedUpdate {
   /** Those that are computed, at least 1. */
   readonly microBatches: number;
-  /** Of the first one, from 0. */
+  /** Epoch of the first one, from 0. */
   readonly epoch: number;
   readonly loss: number;
   readonly correct: number;
@@ -50,7 +50,7 @@ export interface UnfinishedUpdate {
   readonly gradients: ReadonlyMap<string, Float32Array>;
 }
 
-/** What an evaluation has summed up, as far as it is computed. */
+/** Sums of an unfinished evaluation. */
 export interface UnfinishedEvaluation {
   readonly batches: number;
   readonly loss: number;

@@ -17,7 +17,7 @@ test("the seed and the micro-batch decide the buffer", () => {
 });
 
 test("the last site's mask ends where the buffer ends, and sites have different masks", async () => {
-  const layout = { rows: 6, maxWidth: 5, sites: 3 };
+  const layout = { rows: 6, maxWidth: 5, modules: 3 };
   const length = maskBufferLength(layout);
   const buffer = drawMaskBuffer(length, { seed: 0, microBatch: 0, probability: 0.5 });
   const mask = (index: number, width: number) =>

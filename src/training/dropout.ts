@@ -14,12 +14,12 @@ export interface MaskBufferOptions {
   /** The widest input of an adapted linear layer. */
   readonly maxWidth: number;
   /** Adapted linear layers. */
-  readonly sites: number;
+  readonly modules: number;
 }
 
 /** The length of a mask buffer that is long enough for every site. */
-export const maskBufferLength = ({ rows, maxWidth, sites }: MaskBufferOptions): number =>
-  rows * maxWidth + (sites - 1) * STRIDE;
+export const maskBufferLength = ({ rows, maxWidth, modules }: MaskBufferOptions): number =>
+  rows * maxWidth + (modules - 1) * STRIDE;
 
 /**
  * The dropout mask [rows, width] of site `index`: a slice of the buffer, whose numbers are 0 or 1 / (1 − probability) and

@@ -11,9 +11,9 @@ import {
   openAdapterFolder,
   retrainingFolder,
 } from "#adapters";
-import { MosError, steadyNow } from "#core";
+import { MosError, monotonicNow } from "#core";
 import { lockFolder, pathExists } from "#files";
-import { type BaseModel, geometryOf, loadBase } from "#models";
+import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
 import type { TrainableModel } from "./gradients.ts";
@@ -21,10 +21,10 @@ import { runTokens } from "./micro-batches.ts";
 import {
   type ClaimedFolder,
   checkResume,
+  chooseRunPath,
   claimFolder,
   dataDigest,
   lockRun,
-  placeOf,
   type RunRecord,
   refuseUsed,
 } from "./run-folder.ts";
@@ -49,7 +49,7 @@ interface Run {
   /** What the adapter's folder says about its base. */
   readonly named: AdapterBase;
   readonly record: RunRecord;
-  /** Whether the adapter that is trained further has learnt other token ids than the base gives now. */
+  /** True if the adapter that is trained further has learnt other token ids than the base gives now. */
   readonly otherTokens: boolean;
   /** Where the adapter goes. */
   readonly out: string;
@@ -58,7 +58,7 @@ interface Run {
   /** Undefined for a resumed run, whose folder is locked already. */
   readonly claimed: ClaimedFolder | undefined;
   readonly state: TrainingState;
-  /** Whether the state is that of a checkpoint. */
+  /** True if the state is that of a checkpoint. */
   readonly isResumed: boolean;
   /** Steps of the finished run that is extended. */
   readonly extended: number | undefined;
@@ -84,7 +84,7 @@ type LoadedRun = Omit<Run, "folder" | "claimed" | "state" | "isResumed" | "exten
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
   const { resume = false, overwrite = false } = options;
   const out = /^\.*$/.test(basename(options.out)) ? resolve(options.out) : options.out;
-  const place = await placeOf(out, { resume, overwrite });
+  const place = await chooseRunPath(out, { resume, overwrite });
   // asked before minutes of loading and encoding, and again when the folder is taken
   if (!resume) await refuseUsed(place, overwrite);
   // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
@@ -134,7 +134,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
   return {
     type: "ready",
     adapter: adapter.config,
-    budget: budget(adapter.config, adapter.geometry),
+    budget: budget(adapter.config, adapter.shapes),
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
@@ -155,7 +155,7 @@ type TrainingOptions = Pick<
 /** Trains from where the run stands to its end. */
 async function* trainRun(
   started: Run,
-  { signal, session, keepVersions, maxTokens, now = steadyNow, tensorboard = false }: TrainingOptions,
+  { signal, session, keepVersions, maxTokens, now = monotonicNow, tensorboard = false }: TrainingOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, base, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
@@ -179,12 +179,12 @@ async function* trainRun(
     ...(session === undefined ? {} : { session }),
   });
   const { vocabularySize } = base.model.config;
-  const warningsOf = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
+  const toWarnings = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
   let ended = { step: run.steps, isBest: false };
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
     else yield* persist(event, { ...started, metrics: await files.begin() });
-    yield* warningsOf(event);
+    yield* toWarnings(event);
     if (event.type === "stopped" || event.type === "limited") return;
     if (event.type === "earlyStop")
       ended = { step: event.best?.step ?? event.step, isBest: event.best !== undefined };
@@ -222,12 +222,12 @@ async function initialAdapter(
   config: AdapterConfig,
   { model: { config: model, fingerprint, identity }, text }: BaseModel,
 ): Promise<Pick<Run, "adapter" | "otherTokens"> & { readonly digest: string | undefined }> {
-  const geometry = geometryOf(model);
+  const shapes = toLayerShapes(model);
   if (!("from" in given))
-    return { adapter: createAdapter(config, geometry), digest: undefined, otherTokens: false };
+    return { adapter: createAdapter(config, shapes), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
   const checked = await folder.check({
-    geometry,
+    shapes,
     fingerprint,
     identity,
     tokens: tokenDigest(text.tokenizer),

@@ -59,7 +59,7 @@ export interface GradientSource extends AsyncDisposable {
 
 const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data });
 
-function feedsOf(batch: Batch): Record<string, HostTensor> {
+function feedBatch(batch: Batch): Record<string, HostTensor> {
   const shape = [batch.rows, batch.length];
   return {
     ids: { shape, data: batch.ids },
@@ -78,18 +78,18 @@ interface ProgramKey {
   readonly training: boolean;
 }
 
-/** How programs are compiled, and what is known of the batches. */
+/** Options of compiling programs, and facts about the batches. */
 export interface GradientSourceOptions extends SessionOptions {
   /** Tokens of the longest example of any batch, where it is known; attention then skips keys further back. */
   readonly maxSegment?: number;
-  /** What the backward pass computes again rather than keeping it; "none". */
+  /** Recomputation in the backward pass; "none". */
   readonly rematerialise?: Rematerialise;
 }
 
 /** Losses and gradients of a model; a program is compiled for every new shape of a batch. */
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
   const { maxSegment, rematerialise = "none", ...compileOptions } = options;
-  const shapeOf = ({ rows, length }: Batch): StepShape => ({
+  const stepShape = ({ rows, length }: Batch): StepShape => ({
     rows,
     length,
     ...(maxSegment === undefined ? {} : { maxSegment }),
@@ -130,23 +130,23 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   };
   return {
     async gradients(batch, drawMasks) {
-      const shape = shapeOf(batch);
+      const shape = stepShape(batch);
       const program = await programFor({ shape, training: true });
       const length = model.maskBufferLength(shape);
       const masks = length === 0 ? undefined : drawMasks?.(length);
       const outputs = await program.run({
-        ...feedsOf(batch),
+        ...feedBatch(batch),
         ...(masks === undefined ? {} : { dropout_masks: { shape: [length], data: masks } }),
       });
       const gradients = new Map(
         [...model.parameters.keys()].map((name) => [name, floats(outputs, `grad.${name}`)]),
       );
-      return { ...lossOf(outputs, batch), gradients };
+      return { ...readLoss(outputs, batch), gradients };
     },
     async loss(batch) {
-      const shape = shapeOf(batch);
+      const shape = stepShape(batch);
       const program = await programFor({ shape, training: false });
-      return lossOf(await program.run(feedsOf(batch)), batch);
+      return readLoss(await program.run(feedBatch(batch)), batch);
     },
     async [Symbol.asyncDispose]() {
       for (const program of programs.values()) await program[Symbol.asyncDispose]();
@@ -155,7 +155,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   };
 }
 
-function lossOf(outputs: Readonly<Record<string, HostTensor>>, { labelIds }: Batch): BatchLoss {
+function readLoss(outputs: Readonly<Record<string, HostTensor>>, { labelIds }: Batch): BatchLoss {
   const [loss = Number.NaN] = floats(outputs, "loss");
   const [misses = 0] = floats(outputs, "misses");
   return { loss, targets: labelIds.length, correct: labelIds.length - misses };

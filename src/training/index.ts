@@ -14,11 +14,11 @@ export {
   type TrainableModel,
 } from "./gradients.ts";
 export {
-  keptAs,
+  describeStorage,
   planMemory,
   type RunMemory,
 } from "./memory-plan.ts";
-export { stepsOfEpochs } from "./micro-batches.ts";
+export { countSteps } from "./micro-batches.ts";
 
 export {
   type PreviewedLine,
@@ -28,7 +28,7 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./run-plan.ts";
-export { type FinetuneEvent, KEPT_VERSIONS } from "./run-results.ts";
+export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {
   checkpointSettings,
   dataSettings,

@@ -1,13 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { parseAdapterConfig } from "#adapters";
 import type { FreeMemory } from "#core";
-import { baseOfConfig, type PresetName, parameterCount, presetConfig } from "#models";
-import { expectRunMemory, planMemory, type RunSize } from "./memory-plan.ts";
+import { baseFromConfig, type PresetName, parameterCount, presetConfig } from "#models";
+import { planMemory, type RunSize, requireRunMemory } from "./memory-plan.ts";
 
 const GB = 1e9;
 const adapter = parseAdapterConfig({ method: "lora", rank: 4 });
 /** A model of the shape of SmolLM2 with two layers. */
-const base = baseOfConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
+const base = baseFromConfig("small", { ...presetConfig("smollm2-135m"), layers: 2 });
 const size: RunSize = {
   baseDtype: "float32",
   computeDtype: "float32",
@@ -17,19 +17,19 @@ const size: RunSize = {
   evaluates: false,
 };
 const free = (bytes: number): FreeMemory => ({ bytes, limit: "machine", resident: 0 });
-const bytesOf = (change: Partial<RunSize>, room = 100 * GB): number =>
+const plannedBytes = (change: Partial<RunSize>, room = 100 * GB): number =>
   planMemory(base, adapter, { ...size, ...change, free: free(room) }).plan.bytes;
 
 test("more rows, longer rows and a validation split take more; a base in fewer bits takes less", () => {
-  const plain = bytesOf({});
-  expect(bytesOf({ batchSize: 8 })).toBeGreaterThan(plain);
-  expect(bytesOf({ maxLength: 512 })).toBeGreaterThan(plain);
-  expect(bytesOf({ evaluates: true })).toBeGreaterThan(plain);
-  const baseOf = (baseDtype: RunSize["baseDtype"]): number | undefined =>
+  const plain = plannedBytes({});
+  expect(plannedBytes({ batchSize: 8 })).toBeGreaterThan(plain);
+  expect(plannedBytes({ maxLength: 512 })).toBeGreaterThan(plain);
+  expect(plannedBytes({ evaluates: true })).toBeGreaterThan(plain);
+  const plannedBaseBytes = (baseDtype: RunSize["baseDtype"]): number | undefined =>
     planMemory(base, adapter, { ...size, baseDtype, free: free(100 * GB) }).plan.parts.find(
       ({ name }) => name === "base",
     )?.bytes;
-  expect(baseOf("int4")).toBeLessThan((baseOf("float32") ?? 0) / 3);
+  expect(plannedBaseBytes("int4")).toBeLessThan((plannedBaseBytes("float32") ?? 0) / 3);
 });
 
 const OTHER_PRESETS = [
@@ -44,23 +44,24 @@ describe("a plan has room for its base and for what lies between its layers", ()
 
 function expectRoom(name: PresetName): void {
   const config = presetConfig(name);
-  const whole = baseOfConfig(name, config);
+  const whole = baseFromConfig(name, config);
   const planned = planMemory(whole, adapter, { ...size, baseDtype: "int4", free: free(1000 * GB) });
-  const partOf = (part: string): number => planned.plan.parts.find((each) => each.name === part)?.bytes ?? 0;
+  const plannedPart = (part: string): number =>
+    planned.plan.parts.find((each) => each.name === part)?.bytes ?? 0;
   const parameters = parameterCount(config);
-  expect(partOf("base")).toBeGreaterThan(0.5 * parameters);
-  expect(partOf("base")).toBeLessThan(1.1 * parameters);
+  expect(plannedPart("base")).toBeGreaterThan(0.5 * parameters);
+  expect(plannedPart("base")).toBeLessThan(1.1 * parameters);
   const tokens = size.batchSize * size.maxLength;
   const between = 4 * tokens * config.layers * config.hiddenSize;
-  expect(partOf("activations")).toBeGreaterThan(between);
+  expect(plannedPart("activations")).toBeGreaterThan(between);
   const inLayers =
     config.layers * (config.heads * (config.headDim + size.maxLength) + config.intermediateSize);
   const logits = 4 * 1024 * config.vocabularySize;
-  expect(partOf("activations")).toBeLessThan(8 * (between + 4 * tokens * inLayers) + logits);
+  expect(plannedPart("activations")).toBeLessThan(8 * (between + 4 * tokens * inLayers) + logits);
 }
 
 test("layers are computed again only where there is no room without", () => {
-  const deep = baseOfConfig("deep", { ...presetConfig("smollm2-135m"), layers: 12 });
+  const deep = baseFromConfig("deep", { ...presetConfig("smollm2-135m"), layers: 12 });
   const planned = (room: number) => planMemory(deep, adapter, { ...size, free: free(room) });
   const fast = planned(100 * GB);
   expect(fast.rematerialise).toBe("none");
@@ -70,7 +71,7 @@ test("layers are computed again only where there is no room without", () => {
 });
 
 test("layers of a large model are computed again wherever it runs", () => {
-  const large = baseOfConfig("large", presetConfig("llama2-7b"));
+  const large = baseFromConfig("large", presetConfig("llama2-7b"));
   const rows = { ...size, baseDtype: "int4" as const, batchSize: 1, maxLength: 512 };
   const planned = planMemory(large, adapter, { ...rows, free: free(100 * GB) });
   expect(planned.rematerialise).toBe("layers");
@@ -84,7 +85,7 @@ test("a run without room is refused with its parts and with settings that were c
   const alone = roomy.parts.find(({ name }) => name === "base")?.bytes ?? 0;
   const least = planMemory(base, adapter, { ...one, free: free(1.1 * alone) }).plan.bytes;
   const room = free(least * 1.1);
-  const refused = (): unknown => expectRunMemory(base, adapter, { ...size, batchSize: 8, free: room });
+  const refused = (): unknown => requireRunMemory(base, adapter, { ...size, batchSize: 8, free: room });
   expect(refused).toThrow(
     expect.objectContaining({
       code: "memory",
@@ -93,15 +94,15 @@ test("a run without room is refused with its parts and with settings that were c
       ),
     }),
   );
-  expect(expectRunMemory(base, adapter, { ...size, batchSize: 1, free: room }).plan.bytes).toBeLessThan(
+  expect(requireRunMemory(base, adapter, { ...size, batchSize: 1, free: room }).plan.bytes).toBeLessThan(
     room.bytes,
   );
 });
 
 test("where the base alone is too large, only a smaller one is offered", () => {
   const refused = (): unknown =>
-    expectRunMemory(
-      baseOfConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 6, vocabularySize: 4096 }),
+    requireRunMemory(
+      baseFromConfig("wide", { ...presetConfig("smollm2-1.7b"), layers: 6, vocabularySize: 4096 }),
       adapter,
       { ...size, batchSize: 1, maxLength: 64, free: free(1.2 * GB) },
     );
@@ -109,15 +110,15 @@ test("where the base alone is too large, only a smaller one is offered", () => {
 });
 
 test("what nothing can make fit is said to be so", () => {
-  expect(() => expectRunMemory(base, adapter, { ...size, free: free(1e8) })).toThrow(
+  expect(() => requireRunMemory(base, adapter, { ...size, free: free(1e8) })).toThrow(
     /no setting of it would fit here$/,
   );
 });
 
 test("a way that a base cannot be kept in is no remedy", () => {
-  const odd = baseOfConfig("odd", { ...presetConfig("smollm2-135m"), layers: 2, hiddenSize: 568 });
+  const odd = baseFromConfig("odd", { ...presetConfig("smollm2-135m"), layers: 2, hiddenSize: 568 });
   const refuse = (change: Partial<RunSize & { readonly free: FreeMemory }>) => (): unknown =>
-    expectRunMemory(odd, adapter, { ...size, free: free(1e8), ...change });
+    requireRunMemory(odd, adapter, { ...size, free: free(1e8), ...change });
   expect(refuse({})).toThrow(
     expect.objectContaining({
       code: "memory",

@@ -1,7 +1,7 @@
-// What a training run will take of the memory, how it is made to fit, and what is said where it does not.
+// Memory plan of a training run: its parts, the choices that make it fit, and the refusal if it does not.
 import { type AdapterConfig, blankAdapter } from "#adapters";
 import {
-  expectMemory,
+  assertMemory,
   type FreeMemory,
   fitsMemory,
   type MemoryPlan,
@@ -9,44 +9,44 @@ import {
   memoryPlan,
   remedyText,
 } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import {
   type BaseDtype,
   baseBytes,
   type ComputeDtype,
-  formText,
-  geometryOf,
+  formatText,
   type ModelConfig,
   type PlannedBase,
   parameterCount,
+  toLayerShapes,
 } from "#models";
 import { trainingMemory } from "./memory.ts";
 import { rowsAtOnce } from "./micro-batches.ts";
 import type { Rematerialise, StepShape } from "./step.ts";
 import { plannedModel } from "./trainable.ts";
 
-/** How the layers are kept, in a few words: "4-bit blocks of 32 with offsets". */
-export function keptAs(forms: ReadonlyMap<string, WeightForm>): string {
-  const texts = [...forms]
+/** Description of the layers' format: "4-bit blocks of 32 with offsets". */
+export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): string {
+  const texts = [...formats]
     .filter(([name]) => name.endsWith("_proj.weight"))
-    .map(([, form]) => formText(form));
+    .map(([, format]) => formatText(format));
   return [...new Set(texts)].join(" and ");
 }
 
-/** What a run computes, as far as its memory depends on it. */
+/** Settings that determine a run's memory. */
 export interface RunSize {
   readonly baseDtype: BaseDtype;
   readonly computeDtype: ComputeDtype;
   readonly batchSize: number;
   readonly maxLength: number;
   readonly gradientAccumulationSteps: number;
-  /** Whether a part of the data is held out. */
+  /** True if there are validation data. */
   readonly evaluates: boolean;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
-  readonly shapesOf?: (size: BatchSize) => RunShapes;
+  readonly batchShapes?: (size: BatchSize) => RunShapes;
 }
 
-/** What decides how examples are divided into batches. */
+/** Settings that determine the batches. */
 export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
 
 /** The largest batches of a run. */
@@ -55,10 +55,10 @@ export interface RunShapes {
   readonly validationShape: StepShape | undefined;
 }
 
-/** How a run will be made, and what it takes. */
+/** Choices that make a run fit, and its memory. */
 export interface RunMemory {
   readonly plan: MemoryPlan;
-  /** Whether the layers are computed again in the backward pass, which takes longer and far less memory. */
+  /** Recomputes the layers in the backward pass, which takes longer and far less memory. */
   readonly rematerialise: Rematerialise;
   readonly transposedCodes: boolean;
 }
@@ -67,7 +67,7 @@ export interface RunMemory {
 const LARGE_MODEL = 2e9;
 
 /** The fastest way comes first. */
-function waysOf(
+function listCandidates(
   computeDtype: ComputeDtype,
   config: ModelConfig,
 ): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
@@ -80,7 +80,7 @@ function waysOf(
 }
 
 /** The rows that are computed at once, and how often, for one update. */
-function microBatchesOf({ batchSize, maxLength, gradientAccumulationSteps }: RunSize) {
+function splitBatch({ batchSize, maxLength, gradientAccumulationSteps }: RunSize) {
   const rows = rowsAtOnce({ batchSize, maxLength });
   return { rows, gradientAccumulationSteps: Math.ceil((batchSize * gradientAccumulationSteps) / rows) };
 }
@@ -96,30 +96,30 @@ export function planMemory(
   { free, ...size }: RunSize & { readonly free: FreeMemory | undefined },
 ): RunMemory {
   const { config } = base;
-  const adapter = blankAdapter(adapterConfig, geometryOf(config));
-  const { rows, gradientAccumulationSteps: parts } = microBatchesOf(size);
+  const adapter = blankAdapter(adapterConfig, toLayerShapes(config));
+  const { rows, gradientAccumulationSteps: parts } = splitBatch(size);
   const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
-  const shapes = size.shapesOf?.(size) ?? full;
+  const shapes = size.batchShapes?.(size) ?? full;
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
   const { evaluates } = size;
   let least: RunMemory | undefined;
-  const ways = waysOf(size.computeDtype, config);
-  const planOf = (way: (typeof ways)[number]): MemoryPlan => {
-    const forms = base.formsOf({ ...size, ...way });
-    const alone = memoryPlan({ base: baseBytes(config, forms) });
+  const candidates = listCandidates(size.computeDtype, config);
+  const planCandidate = (candidate: (typeof candidates)[number]): MemoryPlan => {
+    const formats = base.formsOf({ ...size, ...candidate });
+    const alone = memoryPlan({ base: baseBytes(config, formats) });
     // the rest takes a second to plan, and changes nothing
     if (free !== undefined && !fitsMemory(alone, free)) return { ...alone, isPartial: true };
     const options = {
-      forms,
+      formats,
       ...shapes,
       gradientAccumulationSteps,
       evaluates,
-      rematerialise: way.rematerialise,
+      rematerialise: candidate.rematerialise,
     };
-    return trainingMemory(plannedModel(config, forms, adapter), options);
+    return trainingMemory(plannedModel(config, formats, adapter), options);
   };
-  for (const way of ways) {
-    const found = { ...way, plan: planOf(way) };
+  for (const candidate of candidates) {
+    const found = { ...candidate, plan: planCandidate(candidate) };
     if (free === undefined || fitsMemory(found.plan, free)) return found;
     if (least === undefined || found.plan.bytes < least.plan.bytes) least = found;
   }
@@ -127,30 +127,30 @@ export function planMemory(
 }
 
 /**
- * What can be said before the data are read, which may take minutes.
+ * Checks the base's memory before the data are read, which may take minutes.
  *
- * @throws MosError "memory" where the base alone has no room, as `expectRunMemory`.
+ * @throws MosError "memory" where the base alone has no room, as `requireRunMemory`.
  */
-export function expectBaseMemory(
+export function assertBaseMemory(
   base: PlannedBase,
   adapter: AdapterConfig,
   size: RunSize & { readonly free: FreeMemory },
 ): void {
-  const forms = base.formsOf({ ...size, transposedCodes: false });
-  if (fitsMemory(memoryPlan({ base: baseBytes(base.config, forms) }), size.free)) return;
-  expectRunMemory(base, adapter, size);
+  const formats = base.formsOf({ ...size, transposedCodes: false });
+  if (fitsMemory(memoryPlan({ base: baseBytes(base.config, formats) }), size.free)) return;
+  requireRunMemory(base, adapter, size);
 }
 
 /** Lengths and batches are halved at most this often to find what fits. */
 const HALVINGS = 6;
-const SHORTEST = 64;
+const MIN_LENGTH = 64;
 
 /**
  * The memory of a run that has room.
  *
  * @throws MosError "memory" with what would fit, and what `planMemory` throws.
  */
-export function expectRunMemory(
+export function requireRunMemory(
   base: PlannedBase,
   adapter: AdapterConfig,
   size: RunSize & { readonly free: FreeMemory },
@@ -160,13 +160,13 @@ export function expectRunMemory(
     const { plan } = planMemory(base, adapter, { ...size, ...change });
     return fitsMemory(plan, size.free) ? plan : undefined;
   };
-  expectMemory(found.plan, {
+  assertMemory(found.plan, {
     what: `training ${base.name}`,
     free: size.free,
     remedies: () =>
       runRemedies(size, {
         fits,
-        smallerBase: smallerBaseOf(base, size),
+        smallerBase: findSmallerBase(base, size),
         isBaseTooLarge: found.plan.isPartial === true,
       }),
   });
@@ -174,7 +174,7 @@ export function expectRunMemory(
 }
 
 /** A base in 4 bits, where it is not in 4 bits already and can be kept so. */
-function smallerBaseOf(base: PlannedBase, size: RunSize): Partial<RunSize> | undefined {
+function findSmallerBase(base: PlannedBase, size: RunSize): Partial<RunSize> | undefined {
   if (size.baseDtype === "int4") return undefined;
   const smaller: Partial<RunSize> = { baseDtype: "int4" };
   try {
@@ -195,26 +195,32 @@ interface Search {
 
 /** Settings that fit: a smaller base, smaller batches, shorter rows, or all of them. */
 function runRemedies(size: RunSize, { fits, smallerBase, isBaseTooLarge }: Search): readonly string[] {
-  const said = (change: Partial<RunSize>): readonly string[] => {
+  const trySettings = (change: Partial<RunSize>): readonly string[] => {
     return remedyText(optionsText(change), fits(change));
   };
   const found = [
-    ...(smallerBase === undefined ? [] : said(smallerBase)),
+    ...(smallerBase === undefined ? [] : trySettings(smallerBase)),
     ...(isBaseTooLarge
       ? []
-      : [...firstFitting(smallerBatches(size), said), ...firstFitting(shorterRows(size), said)]),
+      : [
+          ...firstFitting(smallerBatches(size), trySettings),
+          ...firstFitting(shorterRows(size), trySettings),
+        ]),
   ];
   if (found.length > 0) return found;
   const [smallest = {}] = smallerBatches(size).slice(-1);
   return firstFitting(
     [{}, ...shorterRows(size)].map((change) => ({ ...smallerBase, ...smallest, ...change })),
-    said,
+    trySettings,
   );
 }
 
-function firstFitting<T>(changes: readonly T[], said: (change: T) => readonly string[]): readonly string[] {
+function firstFitting<T>(
+  changes: readonly T[],
+  trySettings: (change: T) => readonly string[],
+): readonly string[] {
   for (const change of changes) {
-    const text = said(change);
+    const text = trySettings(change);
     if (text.length > 0) return text;
   }
   return [];
@@ -223,7 +229,7 @@ function firstFitting<T>(changes: readonly T[], said: (change: T) => readonly st
 /** Half the rows at a time and twice the batches of an update, which computes the same. */
 function smallerBatches(size: RunSize): readonly Partial<RunSize>[] {
   const changes: Partial<RunSize>[] = [];
-  let { rows, gradientAccumulationSteps: batches } = microBatchesOf(size);
+  let { rows, gradientAccumulationSteps: batches } = splitBatch(size);
   for (let i = 0; i < HALVINGS && rows % 2 === 0; i++) {
     [rows, batches] = [rows / 2, batches * 2];
     changes.push({ batchSize: rows, gradientAccumulationSteps: batches });
@@ -234,7 +240,7 @@ function smallerBatches(size: RunSize): readonly Partial<RunSize>[] {
 
 function shorterRows({ maxLength }: RunSize): readonly Partial<RunSize>[] {
   const changes: Partial<RunSize>[] = [];
-  for (let i = 1; i <= HALVINGS && maxLength / 2 ** i >= SHORTEST; i++)
+  for (let i = 1; i <= HALVINGS && maxLength / 2 ** i >= MIN_LENGTH; i++)
     changes.push({ maxLength: Math.floor(maxLength / 2 ** i) });
   return changes;
 }

@@ -1,8 +1,8 @@
-// What training will take of the memory, before anything of the model is read: the bytes of its base by their forms, and
+// Memory of training, known before anything of the model is read: the bytes of its base by their formats, and
 // what the runtime will hold for its programs, which are built here as they will be compiled.
 
 import { type MemoryPlan, memoryPlan } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import { leaf, type ProgramPeak, programPeak } from "#graph";
 import { baseBytes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
@@ -12,16 +12,16 @@ import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./st
 /** A model without its weights. */
 export type PlannedModel = Omit<TrainableModel, "weightData">;
 
-/** What decides the memory of a run. */
+/** Settings that determine the memory of a run. */
 export interface TrainingMemoryOptions {
-  /** How each weight is kept, by name; float32 where it is not said. */
-  readonly forms: ReadonlyMap<string, WeightForm>;
+  /** Format of each weight, by name; float32 by default. */
+  readonly formats: ReadonlyMap<string, WeightFormat>;
   /** The largest batch. */
   readonly shape: StepShape;
   readonly rematerialise: Rematerialise;
   /** Batches whose gradients are summed; 1. */
   readonly gradientAccumulationSteps?: number;
-  /** Whether the loss is measured on validation examples, by a program of its own; false. */
+  /** Measures the loss on validation examples, by a program of its own; false. */
   readonly evaluates?: boolean;
   /** The largest batch of these; as of those that are trained on. */
   readonly validationShape?: StepShape | undefined;
@@ -40,7 +40,7 @@ const NODE = 7500;
  * trainingMemory(model, { forms, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
-  const { forms, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
+  const { formats, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
   const { validationShape = shape } = options;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
@@ -50,7 +50,7 @@ export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptio
     ? stepPeak(model, { shape: validationShape, training: false, rematerialise: "none" })
     : { workspace: 0, constants: 0, results: 0, nodes: 0 };
   return memoryPlan({
-    base: baseBytes(config, forms),
+    base: baseBytes(config, formats),
     adapter: trained,
     // two moments; gradients of a batch, their sum, and those of the batch before until they are collected
     optimiser: 2 * trained + (gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
@@ -81,12 +81,12 @@ function stepPeak(model: PlannedModel, { shape, training, rematerialise }: StepO
   });
   const targets = shape.rows * shape.length;
   return programPeak(training ? stepOutputs(loss, model.trainable) : { ...loss }, {
-    sizeOf: (name) => sizeOfTargets(name, targets),
+    dimensionSize: (name) => targetSize(name, targets),
   });
 }
 
 /** "labels:256:512" are those of a part; other names count all targets. */
-function sizeOfTargets(name: string, targets: number): number {
+function targetSize(name: string, targets: number): number {
   const [, from, to] = /:(\d+):(\d+)$/.exec(name) ?? [];
   return from === undefined ? targets : Math.max(1, Math.min(Number(to), targets) - Number(from));
 }

@@ -24,13 +24,13 @@ const example = (length: number, line: number): EncodedExample => ({
 
 const layout = { padToken: 0, seed: 3 } as const;
 /** Rows of 6,000 tokens, of which two are computed at once, or short rows, of which all are. */
-const settingsOf = fc.record({
+const arbitrarySettings = fc.record({
   batchSize: fc.integer({ min: 1, max: 7 }),
   maxLength: fc.constantFrom(64, 6000),
   packing: fc.boolean(),
   gradientAccumulationSteps: fc.integer({ min: 1, max: 4 }),
 });
-const examplesOf = fc
+const arbitraryExamples = fc
   .array(fc.integer({ min: 2, max: 60 }), { minLength: 1, maxLength: 20 })
   .map((lengths) => lengths.map((length, i) => example(length, i + 1)));
 
@@ -59,7 +59,7 @@ test("a batch of more than 16,384 tokens is computed in parts, and one row at le
 describe("micro-batches", () => {
   test("are the parts of each epoch's batches, numbered through, and end updates with their last batch", () => {
     fc.assert(
-      fc.property(examplesOf, settingsOf, (examples, given) => {
+      fc.property(arbitraryExamples, arbitrarySettings, (examples, given) => {
         const settings = { ...layout, ...given };
         const atOnce = rowsAtOnce(settings);
         expect(atOnce).toBe(Math.min(settings.batchSize, settings.maxLength === 64 ? 7 : 2));
@@ -80,7 +80,7 @@ describe("micro-batches", () => {
 
   test("go on from any position as if there had been no break", () => {
     fc.assert(
-      fc.property(examplesOf, settingsOf, fc.nat(), (examples, given, at) => {
+      fc.property(arbitraryExamples, arbitrarySettings, fc.nat(), (examples, given, at) => {
         const settings = { ...layout, ...given };
         const whole = take(examples, settings);
         const position = at % whole.length;
@@ -96,7 +96,7 @@ describe("micro-batches", () => {
 
   test("have the tokens that are counted before", () => {
     fc.assert(
-      fc.property(examplesOf, settingsOf, (examples, given) => {
+      fc.property(arbitraryExamples, arbitrarySettings, (examples, given) => {
         const settings = { ...layout, ...given };
         const counted = [0, 0, 0];
         let update = 0;

@@ -1,4 +1,4 @@
-// Which examples each micro-batch of a run holds: a function of the data, the settings and the seed alone, so that a
+// Assignment of examples to micro-batches: a function of the data, the settings and the seed alone, so that a
 // resumed run continues with the micro-batch at which it stopped.
 import { MosError } from "#core";
 import {
@@ -10,37 +10,37 @@ import {
   plannedBatch,
 } from "#data";
 
-/** How examples are laid out in batches. */
+/** Settings of the layout of batches. */
 export interface BatchSettings {
   /** Rows of a batch. */
   readonly batchSize: number;
   /** The longest row, in tokens. */
   readonly maxLength: number;
-  /** Whether a row may hold several examples. */
+  /** Allows several examples in a row. */
   readonly packing: boolean;
   /** Any id of the vocabulary. */
   readonly padToken: number;
 }
 
-/** What decides the micro-batches of a run. */
+/** Settings that determine the micro-batches of a run. */
 export interface MicroBatchSettings extends BatchSettings {
   readonly seed: number;
   /** Batches of one update. */
   readonly gradientAccumulationSteps: number;
 }
 
-/** What is computed at once: a batch, or a part of a large one. */
+/** Examples that are computed at once: a batch, or a part of a large one. */
 export interface MicroBatch {
   readonly batch: Batch;
   /** Its number in the run, from 0. */
   readonly index: number;
   /** From 0. */
   readonly epoch: number;
-  /** Whether it is the last one of its update. */
+  /** True for the last one of its update. */
   readonly isLast: boolean;
 }
 
-/** Where a run goes on. */
+/** Position at which a run continues. */
 export interface Position {
   /** Complete updates. */
   readonly updates: number;
@@ -52,16 +52,16 @@ export interface Position {
  * Tokens that are computed at once, padding included; at least one row. A run that is told to stop ends after what it
  * computes now, which therefore must not take long, and more tokens at once are not faster.
  */
-const TOKENS_AT_ONCE = 16_384;
+const MAX_BATCH_TOKENS = 16_384;
 
 /** Rows that are computed at once. Larger batches are divided, and what comes of their parts is added up. */
 export const rowsAtOnce = ({
   batchSize,
   maxLength,
 }: Pick<BatchSettings, "batchSize" | "maxLength">): number =>
-  Math.min(batchSize, Math.max(1, Math.floor(TOKENS_AT_ONCE / maxLength)));
+  Math.min(batchSize, Math.max(1, Math.floor(MAX_BATCH_TOKENS / maxLength)));
 
-const planOf = (settings: MicroBatchSettings, epoch: number): PlanOptions => ({
+const epochPlanOptions = (settings: MicroBatchSettings, epoch: number): PlanOptions => ({
   epoch,
   seed: settings.seed,
   batchSize: settings.batchSize,
@@ -70,47 +70,43 @@ const planOf = (settings: MicroBatchSettings, epoch: number): PlanOptions => ({
 });
 
 /**
- * What batch lengths are rounded up to, in tokens. Packed rows are nearly full, so that one shape, and with it one
+ * Multiple to which batch lengths are rounded up, in tokens. Packed rows are nearly full, so that one shape, and with it one
  * compiled program, serves them all.
  */
 export const lengthMultiple = ({ packing, maxLength }: BatchSettings): number => (packing ? maxLength : 64);
 
 /**
- * How many updates `epochs` passes over the data make, at least 1; `lengths` are the tokens of each example.
+ * Number of updates in `epochs` passes over the data, at least 1; `lengths` are the tokens of each example.
  *
  * @throws MosError `bad_config` for an example longer than a row.
  */
-export function stepsOfEpochs(
-  lengths: readonly number[],
-  epochs: number,
-  settings: MicroBatchSettings,
-): number {
+export function countSteps(lengths: readonly number[], epochs: number, settings: MicroBatchSettings): number {
   let count = 0;
   for (let epoch = 0; epoch < Math.ceil(epochs); epoch++) {
-    const planned = planEpoch(lengths, planOf(settings, epoch)).length;
+    const planned = planEpoch(lengths, epochPlanOptions(settings, epoch)).length;
     count += epoch + 1 <= epochs ? planned : Math.round(planned * (epochs - epoch));
   }
   return Math.max(1, Math.ceil(count / settings.gradientAccumulationSteps));
 }
 
-/** What the batches of an epoch are like. */
+/** Padded size of an epoch's batches. */
 export interface PaddedBatches {
-  /** Of all of them, padding included. */
+  /** Tokens of all batches, padding included. */
   readonly tokens: number;
   readonly batches: number;
-  /** Of the largest micro-batch: the most rows, and the most tokens of a row. */
+  /** Size of the largest micro-batch: the most rows, and the most tokens of a row. */
   readonly rows: number;
   readonly longest: number;
 }
 
 /** The batches of the first epoch; `lengths` are the tokens of each example. */
 export function paddedTokens(lengths: readonly number[], settings: MicroBatchSettings): PaddedBatches {
-  const plan = planEpoch(lengths, planOf(settings, 0));
+  const plan = planEpoch(lengths, epochPlanOptions(settings, 0));
   const multiple = lengthMultiple(settings);
   const shapes = plan
-    .flatMap((batch) => partsOf(batch, settings))
+    .flatMap((batch) => splitRows(batch, settings))
     .map((rows) => {
-      const longest = rows.reduce((most, row) => Math.max(most, tokensOf([row], lengths)), 0);
+      const longest = rows.reduce((most, row) => Math.max(most, countRowTokens([row], lengths)), 0);
       return {
         rows: rows.length,
         length: Math.min(settings.maxLength, Math.ceil(longest / multiple) * multiple),
@@ -127,11 +123,11 @@ export function paddedTokens(lengths: readonly number[], settings: MicroBatchSet
 /** The rows of a batch, as indices of examples. */
 type PlannedRows = EpochPlan[number];
 
-const tokensOf = (rows: PlannedRows, lengths: readonly number[]): number =>
+const countRowTokens = (rows: PlannedRows, lengths: readonly number[]): number =>
   rows.reduce((sum, row) => sum + row.reduce((more, i) => more + (lengths[i] ?? 0), 0), 0);
 
 /** The micro-batches of a batch. */
-function partsOf(rows: PlannedRows, settings: BatchSettings): readonly PlannedRows[] {
+function splitRows(rows: PlannedRows, settings: BatchSettings): readonly PlannedRows[] {
   const size = rowsAtOnce(settings);
   return Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
     rows.slice(i * size, (i + 1) * size),
@@ -149,10 +145,10 @@ function* planFromStart(lengths: readonly number[], settings: MicroBatchSettings
   const { gradientAccumulationSteps } = settings;
   let [batches, index] = [0, 0];
   for (let epoch = 0; ; epoch++)
-    for (const batch of planEpoch(lengths, planOf(settings, epoch))) {
+    for (const batch of planEpoch(lengths, epochPlanOptions(settings, epoch))) {
       const updates = Math.floor(batches / gradientAccumulationSteps);
       batches += 1;
-      const parts = partsOf(batch, settings);
+      const parts = splitRows(batch, settings);
       for (const [i, rows] of parts.entries()) {
         const isLast = batches % gradientAccumulationSteps === 0 && i === parts.length - 1;
         yield { rows, updates, index, epoch, isLast };
@@ -182,7 +178,7 @@ function* planFrom(
   }
 }
 
-const lengthsOf = (examples: readonly EncodedExample[]): readonly number[] =>
+const exampleLengths = (examples: readonly EncodedExample[]): readonly number[] =>
   examples.map(({ ids }) => ids.length);
 
 /** Micro-batches from a position on, epoch after epoch, without end. */
@@ -192,7 +188,7 @@ export function* microBatches(
   start: Position,
 ): Generator<MicroBatch, never> {
   const options = { ...settings, lengthMultiple: lengthMultiple(settings) };
-  const planned = planFrom(start, lengthsOf(examples), settings);
+  const planned = planFrom(start, exampleLengths(examples), settings);
   for (;;) {
     const { rows, index, epoch, isLast } = planned.next().value;
     yield { batch: plannedBatch(rows, examples, options), index, epoch, isLast };
@@ -205,14 +201,14 @@ export function* updateTokens(
   settings: MicroBatchSettings,
   start: Position,
 ): Generator<number, never> {
-  const lengths = lengthsOf(examples);
+  const lengths = exampleLengths(examples);
   const planned = planFrom(start, lengths, settings);
   for (;;) {
     let tokens = 0;
     let next: Planned;
     do {
       next = planned.next().value;
-      tokens += tokensOf(next.rows, lengths);
+      tokens += countRowTokens(next.rows, lengths);
     } while (!next.isLast);
     yield tokens;
   }

@@ -25,7 +25,7 @@ export const emptyMoments = (length: number): Moments => ({
   second: new Float32Array(length),
 });
 
-/** What one AdamW step of one tensor needs. */
+/** Inputs of one AdamW step of one tensor. */
 export interface AdamWStep extends AdamWOptions {
   readonly moments: Moments;
   readonly learningRate: number;

@@ -1,7 +1,7 @@
-// What a run would be, without making it: what is trained on, how many updates, how long, and how much memory. Of the model
+// Preview of a run, without running it: its examples, updates, duration and memory. Of the model
 // the header and the tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
-import { type FreeMemory, type MemoryPlan, MosError, steadyNow } from "#core";
+import { type FreeMemory, type MemoryPlan, MosError, monotonicNow } from "#core";
 import {
   type EncodedDataset,
   type EncodedExample,
@@ -10,9 +10,9 @@ import {
   encodeAnswers,
   IGNORED,
 } from "#data";
-import { geometryOf, type LocateCalls } from "#models";
+import { type LocateCalls, toLayerShapes } from "#models";
 import { type PaddedBatches, paddedTokens } from "./micro-batches.ts";
-import { encodingOf, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
+import { encodingOptions, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
 import { trainingSpeed } from "./speed.ts";
 import type { Rematerialise } from "./step.ts";
@@ -30,14 +30,14 @@ export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownloa
 export interface PreviewedToken {
   readonly id: number;
   readonly text: string;
-  /** Whether the loss counts it. */
+  /** True if the loss counts it. */
   readonly isTrained: boolean;
 }
 
 /** A line of the data as the run sees it, or an answer of it where these are encoded apart. */
 export interface PreviewedLine {
   readonly line: number;
-  /** What `line` counts: lines of a file, rows of a table, or examples of a list. */
+  /** Unit of `line`: lines of a file, rows of a table, or examples of a list. */
   readonly unit: "line" | "row" | "example";
   /** The file, where there are several. */
   readonly file?: string;
@@ -54,13 +54,13 @@ export interface PreviewedLine {
   readonly dropped: boolean;
 }
 
-/** What to look at before the run is made. */
+/** Warning to consider before the run. */
 export interface PreviewWarning {
   readonly reason: "dropped" | "truncated" | "no_validation";
   readonly message: string;
 }
 
-/** What a run would be. */
+/** Preview of a run. */
 export interface RunPreview {
   readonly model: ModelSummary;
   readonly adapter: AdapterConfig;
@@ -84,10 +84,10 @@ export interface RunPreview {
   readonly warnings: readonly PreviewWarning[];
 }
 
-const SHOWN_LINES = 3;
+const DEFAULT_LINES = 3;
 
 /**
- * What `finetune` with the same options would do. The base is not loaded, and nothing is written.
+ * Previews `finetune` with the same options. The base is not loaded, and nothing is written.
  *
  * @throws MosError as `finetune` does before it loads the base; `bad_option` for a line that has no example.
  * @example
@@ -96,11 +96,11 @@ const SHOWN_LINES = 3;
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   const plan = await plannedRun(options);
   const { settings, config, base, free, train, validation, run, memory } = plan;
-  const batches = paddedTokens(lengthsOf(train), run);
+  const batches = paddedTokens(exampleLengths(train), run);
   return {
     model: modelSummary(plan),
     adapter: config,
-    budget: budget(config, geometryOf(base.config)),
+    budget: budget(config, toLayerShapes(base.config)),
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
@@ -110,9 +110,9 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     plan: memory.plan,
     free,
     rematerialise: memory.rematerialise,
-    seconds: await secondsOf(plan, { ...options, batches }),
+    seconds: await estimateSeconds(plan, { ...options, batches }),
     lines: previewLines(plan, options),
-    warnings: warningsOf({ train, validation, maxLength: settings.maxLength }),
+    warnings: listWarnings({ train, validation, maxLength: settings.maxLength }),
   };
 }
 
@@ -123,19 +123,21 @@ async function plannedRun(options: PreviewOptions): Promise<RunPlan> {
   return step.value;
 }
 
-const lengthsOf = ({ encoded }: EncodedDataset): readonly number[] => encoded.map(({ ids }) => ids.length);
+const exampleLengths = ({ encoded }: EncodedDataset): readonly number[] =>
+  encoded.map(({ ids }) => ids.length);
 
 /** The tokens of all batches, by the time that one layer needs for a token. */
-async function secondsOf(
+async function estimateSeconds(
   { base, config, settings, train, validation, run, memory }: RunPlan,
-  { batches, session, now = steadyNow }: PreviewOptions & { readonly batches: PaddedBatches },
+  { batches, session, now = monotonicNow }: PreviewOptions & { readonly batches: PaddedBatches },
 ): Promise<number> {
-  const forms = base.formsOf({ ...settings, ...memory });
-  const model = plannedModel(base.config, forms, blankAdapter(config, geometryOf(base.config)));
+  const formats = base.formsOf({ ...settings, ...memory });
+  const model = plannedModel(base.config, formats, blankAdapter(config, toLayerShapes(base.config)));
   const { tokens, rows, longest } = batches;
-  const validationTokens = validation === undefined ? 0 : paddedTokens(lengthsOf(validation), run).tokens;
+  const validationTokens =
+    validation === undefined ? 0 : paddedTokens(exampleLengths(validation), run).tokens;
   const speed = await trainingSpeed(model, {
-    forms,
+    formats,
     rematerialise: memory.rematerialise,
     evaluates: validation !== undefined,
     now,
@@ -159,23 +161,24 @@ function previewLines(
   { data: { all, train, validation }, ...plan }: RunPlan,
   { lines, maxShown }: Pick<PreviewOptions, "lines" | "maxShown">,
 ): readonly PreviewedLine[] {
-  const encoding = encodingOf(plan);
+  const encoding = encodingOptions(plan);
   const { tokenizer } = encoding;
-  const wanted = lines === undefined ? all.slice(0, SHOWN_LINES) : lines.flatMap((line) => onLine(line, all));
-  const shownOf =
+  const wanted =
+    lines === undefined ? all.slice(0, DEFAULT_LINES) : lines.flatMap((line) => onLine(line, all));
+  const toPreviewedLine =
     (example: Example) =>
     (one: EncodedExample): PreviewedLine => {
       const { ids, labels, source = { unit: "line" }, ...encoded } = one;
       const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
         id,
-        text: Buffer.from(tokenizer.bytesOf(id)).toString(),
+        text: Buffer.from(tokenizer.idToBytes(id)).toString(),
         isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
       }));
       const part = train.includes(example) ? "train" : validation.includes(example) ? "validation" : "unused";
       const dropped = encoded.targetTokens === 0;
       return { ...source, part, shown, tokens: ids.length, ...encoded, dropped };
     };
-  return wanted.flatMap((example) => encodeAnswers(example, encoding).map(shownOf(example)));
+  return wanted.flatMap((example) => encodeAnswers(example, encoding).map(toPreviewedLine(example)));
 }
 
 /** The examples on a line: one of each file that has it. */
@@ -188,7 +191,7 @@ function onLine(number: number, all: readonly Example[]): readonly Example[] {
   );
 }
 
-function warningsOf({
+function listWarnings({
   train,
   validation,
   maxLength,

@@ -32,10 +32,10 @@ import {
 export type RunRecord = Readonly<Record<string, unknown>>;
 
 /**
- * Where a run for `out` lives: there, or beside it in a hidden folder where it will replace a complete adapter. Throws
+ * Folder of a run for `out`: there, or beside it in a hidden folder if it will replace a complete adapter. Throws
  * `bad_option`, `storage`.
  */
-export async function placeOf(
+export async function chooseRunPath(
   out: string,
   { resume, overwrite }: { readonly resume: boolean; readonly overwrite: boolean },
 ): Promise<string> {
@@ -43,7 +43,7 @@ export async function placeOf(
   await restoreFolder(out);
   const isRetrained = await pathExists(join(retraining, RUN_RECORD));
   if (isRetrained && !(await pathExists(out))) {
-    // what it was to replace is gone
+    // the adapter to replace is gone
     await rename(retraining, out).catch((error: unknown) => {
       throw storageError(error, out);
     });
@@ -194,8 +194,9 @@ export async function checkResume(
   const found = await readJson(join(out, RUN_RECORD), z.record(z.string(), z.unknown()), {
     code: "bad_data",
   });
-  const made = parseWith(lengthOf, found, { code: "bad_data", where: join(out, RUN_RECORD) }).settings.steps;
-  const { steps, warmup } = lengthOf.parse(record).settings;
+  const made = parseWith(scheduleSchema, found, { code: "bad_data", where: join(out, RUN_RECORD) }).settings
+    .steps;
+  const { steps, warmup } = scheduleSchema.parse(record).settings;
   const isExtended = mayExtend && steps !== made && (await pathExists(join(out, ADAPTER_CONFIG)));
   if (isExtended && steps < made)
     throw new MosError(
@@ -203,13 +204,13 @@ export async function checkResume(
       `the run in ${out} has already made ${made} steps, more than ${steps}; raise --steps above ${made} to continue, or choose another --out`,
     );
   const settings = { ...Object(found["settings"]), steps, warmup }; // the warm-up follows from the steps
-  expectSame(out, { before: isExtended ? { ...found, settings } : found, record });
+  assertSameRun(out, { before: isExtended ? { ...found, settings } : found, record });
   return isExtended ? made : undefined;
 }
 
-const lengthOf = z.object({ settings: z.object({ steps: z.int(), warmup: z.number() }) });
+const scheduleSchema = z.object({ settings: z.object({ steps: z.int(), warmup: z.number() }) });
 
-function expectSame(
+function assertSameRun(
   out: string,
   { before, record }: { readonly before: RunRecord; readonly record: RunRecord },
 ): void {

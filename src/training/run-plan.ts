@@ -5,14 +5,14 @@ import {
   type AdapterConfigInput,
   type Budget,
   budget,
+  findProblem,
   openAdapterFolder,
   parseAdapterConfig,
-  problemOf,
 } from "#adapters";
 import { type FreeMemory, freeMemory, limitedMemory, MosError, parseSettings, pick } from "#core";
 import {
-  columnsOf,
   type DataSource,
+  dataPaths,
   type EncodedDataset,
   type EncodedExample,
   type Example,
@@ -20,34 +20,34 @@ import {
   encodeExamples,
   type LocateDataOptions,
   locateData,
-  pathsOf,
+  parseColumns,
   placeText,
   readDataset,
   splitValidation,
 } from "#data";
-import { expectSpace } from "#files";
+import { assertSpace } from "#files";
 import type { SessionOptions } from "#graph";
 import {
   type BaseModel,
-  baseOfFiles,
+  baseFromFiles,
   type DownloadEvent,
-  formsOf,
-  geometryOf,
   type LoadOptions,
   loadText,
   locateModel,
   openModel,
   type PlannedBase,
+  storageFormats,
+  toLayerShapes,
 } from "#models";
 import { type LoadedText, withVariables } from "#text";
 import {
+  assertBaseMemory,
   type BatchSize,
-  expectBaseMemory,
-  expectRunMemory,
   type RunMemory,
   type RunShapes,
+  requireRunMemory,
 } from "./memory-plan.ts";
-import { paddedTokens, stepsOfEpochs } from "./micro-batches.ts";
+import { countSteps, paddedTokens } from "./micro-batches.ts";
 import {
   checkpointSettings,
   dataSettings,
@@ -71,7 +71,7 @@ export interface SavedStart {
   readonly from: string;
 }
 
-/** What is trained on what, and where it goes. */
+/** Options of fine-tuning. */
 export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
@@ -95,7 +95,7 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   /** Tokens that the whole run may train, before a resume too; left out, any number. */
   readonly maxTokens?: number;
   readonly session?: SessionOptions;
-  /** What the machine has left; asked of the system without it. */
+  /** Free memory of the machine; read from the system by default. */
   readonly free?: FreeMemory;
   /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
   readonly freeBytes?: (folder: string) => Promise<number>;
@@ -133,7 +133,7 @@ export interface RunPlan {
   readonly memory: RunMemory;
 }
 
-/** What is known before the data are read. */
+/** A run before its data are read. */
 type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evaluates" | "free">;
 
 /**
@@ -147,7 +147,7 @@ export async function* planRun(
   const { settings, config, model, base } = prepared;
   const data = await readRunData(options, settings);
   const text = typeof model === "string" ? await loadText(model) : model.text;
-  const encoding = { ...encodingOf({ text, settings }), signal: options.signal };
+  const encoding = { ...encodingOptions({ text, settings }), signal: options.signal };
   const train = await encodeExamples(data.train, encoding);
   const validation =
     data.validation.length === 0 ? undefined : await encodeExamples(data.validation, encoding);
@@ -169,10 +169,10 @@ function checkLengths(base: PlannedBase, { maxLength, warmup, steps }: FinetuneS
       "bad_option",
       `maxLength ${maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
     );
-  if (steps !== undefined && warmup >= 1) expectWarmup(warmup, steps);
+  if (steps !== undefined && warmup >= 1) assertWarmup(warmup, steps);
 }
 
-function expectWarmup(warmup: number, steps: number): void {
+function assertWarmup(warmup: number, steps: number): void {
   if (warmup > steps)
     throw new MosError(
       "bad_option",
@@ -201,7 +201,7 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   const { adapter } = run;
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
   checkLengths(base, settings);
-  if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), geometryOf(base.config));
+  if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), toLayerShapes(base.config));
   base.formsOf({ ...settings, transposedCodes: false });
 }
 
@@ -212,7 +212,7 @@ async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, P
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
-  const config = await configOf(options.adapter, settings, base);
+  const config = await resolveAdapterConfig(options.adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.validationData !== undefined || settings.validationSplit > 0;
@@ -221,10 +221,10 @@ async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, P
       "bad_option",
       "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
     );
-  expectBaseMemory(base, config, { ...settings, evaluates, free });
+  assertBaseMemory(base, config, { ...settings, evaluates, free });
   const { freeBytes, out, resume = false } = options;
-  const bytes = runBytes(budget(config, geometryOf(base.config)), { evaluates, resume });
-  if (out !== undefined) await expectSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
+  const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
+  if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
   return { settings: { ...settings, learningRate }, config, model, base, evaluates, free };
 }
@@ -238,18 +238,18 @@ function fittingConfig(
   settings: FinetuneSettings,
   base: PlannedBase,
 ): AdapterConfig {
-  const geometry = geometryOf(base.config);
+  const shapes = toLayerShapes(base.config);
   const asked = parseNew(adapter, settings);
   if (adapter.rank !== undefined) return asked;
   for (let { rank } = asked; rank > 0; rank--) {
     const config = parseAdapterConfig({ ...asked, rank }, "adapter");
-    if (problemOf(config, geometry) === undefined) return config;
+    if (findProblem(config, shapes) === undefined) return config;
   }
   return asked;
 }
 
 /** The settings of the adapter; one that is there has its own. */
-async function configOf(
+async function resolveAdapterConfig(
   adapter: AdapterConfigInput | SavedStart,
   settings: FinetuneSettings,
   base: PlannedBase,
@@ -274,13 +274,13 @@ function runBytes(
 
 async function plannedBase(path: string): Promise<PlannedBase> {
   await using files = await openModel(path);
-  return baseOfFiles(files);
+  return baseFromFiles(files);
 }
 
 const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
   name,
   config,
-  formsOf: () => formsOf(weights),
+  formsOf: () => storageFormats(weights),
 });
 
 // Data as tokens
@@ -295,9 +295,9 @@ async function readRunData(
   { data, validationData, lines, ...options }: DataOptions,
   { maxExamples, validationSplit, seed, dataColumns }: FinetuneSettings,
 ): Promise<RunData> {
-  const columns = columnsOf(dataColumns);
+  const columns = parseColumns(dataColumns);
   const find = async (input: DataInput) => {
-    const names = pathsOf(input);
+    const names = dataPaths(input);
     const paths = names === undefined ? undefined : await located(names, options);
     return { source: paths ?? (input as DataSource), paths };
   };
@@ -325,8 +325,8 @@ async function located(names: readonly string[], options: LocateDataOptions): Pr
   return step.value;
 }
 
-/** How the examples of a run become tokens. */
-export const encodingOf = ({
+/** Options of encoding a run's examples. */
+export const encodingOptions = ({
   text: { tokenizer, template },
   settings: { maxLength, promptFormat, system, chatTemplateKwargs },
 }: Pick<RunPlan, "text" | "settings">) => ({
@@ -367,9 +367,9 @@ function trainSettings(
   }: { readonly lengths: readonly number[] } & Pick<TrainSettings, "dropout" | "padToken">,
 ): TrainSettings {
   const { epochs, ...chosen } = pick(trainerSettings, settings) as RunPlan["settings"];
-  const steps = chosen.steps ?? stepsOfEpochs(lengths, epochs, { ...chosen, ...facts });
+  const steps = chosen.steps ?? countSteps(lengths, epochs, { ...chosen, ...facts });
   const warmup = chosen.warmup < 1 ? Math.round(chosen.warmup * steps) : chosen.warmup;
-  expectWarmup(warmup, steps);
+  assertWarmup(warmup, steps);
   return { ...chosen, ...facts, steps, warmup };
 }
 
@@ -384,15 +384,15 @@ function runMemory({
   validation,
   run,
 }: Prepared & Pick<RunPlan, "train" | "validation" | "run">): RunMemory {
-  const shapeOf = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
+  const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
     const { rows, longest } = paddedTokens(lengths, { ...run, batchSize, maxLength });
     const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
     return { rows, length: longest, maxSegment: Math.min(maxSegment, maxLength) };
   };
-  const shapesOf = (size: BatchSize): RunShapes => ({
-    shape: shapeOf(train, size),
-    validationShape: validation === undefined ? undefined : shapeOf(validation, size),
+  const batchShapes = (size: BatchSize): RunShapes => ({
+    shape: batchShape(train, size),
+    validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  return expectRunMemory(base, config, { ...settings, evaluates, free, shapesOf });
+  return requireRunMemory(base, config, { ...settings, evaluates, free, batchShapes });
 }

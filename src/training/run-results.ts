@@ -1,4 +1,4 @@
-// What a run says, and what it leaves in its folder.
+// Events of a run, and the files in its folder.
 import { join } from "node:path";
 import {
   ADAPTER_CONFIG,
@@ -14,7 +14,7 @@ import {
   saveAdapter,
   writeAdapterFiles,
 } from "#adapters";
-import { type FreeMemory, type MemoryPlan, steadyNow } from "#core";
+import { type FreeMemory, type MemoryPlan, monotonicNow } from "#core";
 import type { EncodingReport } from "#data";
 import {
   type JsonLinesWriter,
@@ -26,7 +26,7 @@ import {
 } from "#files";
 import { type DownloadEvent, parameterCount } from "#models";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
-import { keptAs } from "./memory-plan.ts";
+import { describeStorage } from "./memory-plan.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { Rematerialise } from "./step.ts";
@@ -34,7 +34,7 @@ import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorbo
 import type { TrainEvent } from "./trainer.ts";
 
 /**
- * What happens in a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations, and what was saved; at
+ * Event of a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations and saved files; at
  * the end `finish`, or `stopped` where the signal was aborted.
  */
 export type FinetuneEvent =
@@ -60,7 +60,7 @@ export type FinetuneEvent =
       /** Updates already made, of a resumed run. */
       readonly step: number;
       readonly fingerprint: string;
-      /** Where the run lives until it is complete: `out`, or a hidden folder beside the adapter that it will replace. */
+      /** Folder of the run until it is complete: `out`, or a hidden folder beside the adapter that it will replace. */
       readonly folder: string;
       /** Steps of the finished run that is extended. */
       readonly extended: number | undefined;
@@ -80,9 +80,9 @@ export type FinetuneEvent =
       readonly what: "checkpoint" | "best" | "adapter";
       readonly step: number;
       readonly path: string;
-      /** Of a checkpoint within an update: micro-batches of it. Its adapter is that of the last complete update. */
+      /** Micro-batches of an unfinished update in a checkpoint. Its adapter is that of the last complete update. */
       readonly microBatches?: number;
-      /** Of a checkpoint before or within the evaluation after its update: batches of it. */
+      /** Batches of an unfinished evaluation in a checkpoint. */
       readonly evaluationBatches?: number;
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
@@ -102,14 +102,14 @@ export type FinetuneEvent =
  */
 export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens";
 
-/** What is said of a model. */
+/** Summary of a model. */
 export interface ModelSummary {
   readonly name: string;
   readonly layers: number;
   readonly hiddenSize: number;
   readonly parameters: number;
-  /** How most of its numbers are kept in memory. */
-  readonly kept: string;
+  /** Format of most of its numbers in memory. */
+  readonly storage: string;
 }
 
 /** The base of a planned run, in what is shown of it. */
@@ -120,7 +120,7 @@ export function modelSummary({ base, settings, memory }: RunPlan): ModelSummary 
     layers,
     hiddenSize,
     parameters: parameterCount(base.config),
-    kept: keptAs(base.formsOf({ ...settings, ...memory })),
+    storage: describeStorage(base.formsOf({ ...settings, ...memory })),
   };
 }
 
@@ -165,10 +165,10 @@ export async function* persist(
 }
 
 /** Versions of a replaced adapter that are kept where it is not said. */
-export const KEPT_VERSIONS = 3;
+export const DEFAULT_KEPT_VERSIONS = 3;
 
 interface CompleteOptions {
-  /** Of the adapter. */
+  /** Step of the adapter. */
   readonly step: number;
   /** The adapter is the best one so far, not that of the last step. */
   readonly isBest: boolean;
@@ -178,7 +178,7 @@ interface CompleteOptions {
 /** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
 export async function* complete(
   { out, folder, adapter, named: base }: SavedRun & { readonly out: string },
-  { step, isBest, keepVersions = KEPT_VERSIONS }: CompleteOptions,
+  { step, isBest, keepVersions = DEFAULT_KEPT_VERSIONS }: CompleteOptions,
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
   // the config last, as without it the folder is no adapter
@@ -192,7 +192,7 @@ export async function* complete(
   yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
 }
 
-/** Where the metrics of a run go. */
+/** Writer of a run's metrics. */
 export interface MetricsWriter {
   write(metric: Metric): Promise<void>;
 }
@@ -206,13 +206,13 @@ export interface RunFiles extends AsyncDisposable {
 export interface RunFilesOptions {
   /** The checkpoint that the run goes on from; undefined where it begins. */
   readonly from: Pick<TrainingState, "step" | "evaluated"> | undefined;
-  /** Of the run. */
+  /** Folder of the run. */
   readonly folder: string;
-  /** Whether event files of TensorBoard are written, too. */
+  /** Writes event files of TensorBoard, too. */
   readonly tensorboard: boolean;
 }
 
-/** What is written from the first result on; before it, a run that fails leaves nothing behind. */
+/** Files written from the first result on; before it, a run that fails leaves nothing behind. */
 export function runFiles(
   claimed: ClaimedFolder | undefined,
   { folder, from, tensorboard }: RunFilesOptions,
@@ -223,7 +223,7 @@ export function runFiles(
     begin: async () => {
       await claimed?.begin();
       metrics ??= await openMetrics(join(folder, RUN_METRICS), from);
-      if (tensorboard) board ??= await openTensorboard(folder, { now: steadyNow });
+      if (tensorboard) board ??= await openTensorboard(folder, { now: monotonicNow });
       return {
         write: async (metric) => {
           await metrics?.write(metric);
@@ -239,7 +239,7 @@ export function runFiles(
   };
 }
 
-/** Whether a line of the metrics is of what a checkpoint has behind it. */
+/** Tests whether a line of the metrics precedes a checkpoint. */
 function isBefore(line: unknown, { step, evaluated }: NonNullable<RunFilesOptions["from"]>): boolean {
   const metric = line as { readonly type?: unknown; readonly step?: unknown } | null;
   if (metric?.type === "evaluation" && metric.step === step) return evaluated === step;
@@ -249,13 +249,13 @@ function isBefore(line: unknown, { step, evaluated }: NonNullable<RunFilesOption
 /** The metrics that count: a resumed run drops the lines of the steps and the evaluation that it makes again. */
 async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise<JsonLinesWriter> {
   if (await pathExists(path)) {
-    const kept: string[] = [];
+    const storage: string[] = [];
     await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
     // a run without a checkpoint makes everything again, the evaluation before its first step too
     if (from !== undefined)
       for await (const { value } of readJsonLines(path))
-        if (isBefore(value, from)) kept.push(`${JSON.stringify(value)}\n`);
-    await writeFileAtomic(path, kept.join(""));
+        if (isBefore(value, from)) storage.push(`${JSON.stringify(value)}\n`);
+    await writeFileAtomic(path, storage.join(""));
   }
   return openJsonLinesWriter(path);
 }
@@ -283,7 +283,7 @@ export function watchForCollapse({
   const said = new Set<WarningReason>();
   const guessing = Math.log(vocabularySize);
   const advice = "use a lower --learning-rate";
-  const signsOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+  const checkStep = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "step") return [];
     const { step, loss, gradientNorm } = event;
     firstLoss ??= loss;
@@ -302,21 +302,21 @@ export function watchForCollapse({
         : []),
     ];
   };
-  const resultOf = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+  const checkEvaluation = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "evaluation") return [];
     const { step, loss } = event;
     if (step === 0) baseLoss = loss;
     if (event.best) best = { step, loss };
     if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
-    const kept =
+    const storage =
       best === undefined
         ? "no evaluation was better than the base, so there is no best adapter"
         : `${BEST}/ holds the best one, of step ${best.step} with ${best.loss.toFixed(3)}`;
-    const said = `the validation loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${kept}`;
+    const said = `the validation loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${storage}`;
     return [["worse_than_base", said]];
   };
   return (event) =>
-    [...signsOf(event), ...resultOf(event)].flatMap(([reason, message]) => {
+    [...checkStep(event), ...checkEvaluation(event)].flatMap(([reason, message]) => {
       if (said.has(reason) || event.type === "checkpoint") return [];
       said.add(reason);
       return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;

@@ -5,7 +5,7 @@ import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
 import { SCHEDULES } from "./optimizer.ts";
 
-/** What becomes of the data. */
+/** Settings of the data. */
 export const dataSettings = {
   dataColumns,
   promptFormat: choice(PROMPT_FORMATS, {
@@ -33,7 +33,7 @@ export const dataSettings = {
   }),
 };
 
-/** How long and how fast is trained. */
+/** Settings of the duration and the learning rate. */
 export const trainingSettings = {
   epochs: number({
     above: 0,
@@ -98,7 +98,7 @@ export const checkpointSettings = {
   }),
 };
 
-/** How the base is kept and computed, and what the run may take. */
+/** Settings of the base's format and of the run's memory. */
 export const memorySettings = {
   baseDtype,
   computeDtype,

@@ -1,24 +1,24 @@
-// How long a step takes on this machine, found without the model: a model that is one layer thick, with weights of zeros and
+// Estimate of a step's time on this machine without the model: a model that is one layer thick, with weights of zeros and
 // its share of the vocabulary, makes real steps. The number of layers times its time is that of the whole one.
-import { sizeOf } from "#core";
+import { countElements } from "#core";
 import {
   compile,
   type DType,
   type HostTensor,
   type LeafType,
   leaf,
-  nodesOf,
   type SessionOptions,
+  sortNodes,
   type TensorData,
   type Value,
 } from "#graph";
-import { geometryOf, type ModelConfig, weightLeaves } from "#models";
+import { type ModelConfig, toLayerShapes, weightLeaves } from "#models";
 import type { PlannedModel, TrainingMemoryOptions } from "./memory.ts";
 import { lossGraph, stepOutputs } from "./step.ts";
 
-/** What decides the speed of a run. */
+/** Settings that determine the speed of a run. */
 export interface TrainingSpeedOptions
-  extends Pick<TrainingMemoryOptions, "forms" | "shape" | "rematerialise" | "evaluates"> {
+  extends Pick<TrainingMemoryOptions, "formats" | "shape" | "rematerialise" | "evaluates"> {
   /** The share of tokens that are targets. */
   readonly targetShare: number;
   readonly session?: SessionOptions;
@@ -35,10 +35,10 @@ export interface TrainingSpeed {
 
 /** Tokens times numbers of a layer that are tried at once: on two cores, about a second. */
 const WORK = 16e9;
-const SHORTEST = 64;
+const MIN_LENGTH = 64;
 /** Milliseconds after which no further step is made, and how many are at most. */
-const ENOUGH = 500;
-const MOST = 20;
+const MAX_MILLISECONDS = 500;
+const MAX_STEPS = 20;
 
 /**
  * Measures how fast a model would be trained. Nothing of it is read; memory holds one layer.
@@ -59,14 +59,14 @@ export async function trainingSpeed(
     // as much work, and there is a norm whose gradient comes through the whole layer
     ...(config.norms === "post" ? { norms: "pre" } : {}),
   };
-  const thin = { ...model, config: slice, weights: weightLeaves(slice, options.forms) };
-  const update = await secondsOfToken(thin, { ...options, training: true });
+  const thin = { ...model, config: slice, weights: weightLeaves(slice, options.formats) };
+  const update = await measureTokenSeconds(thin, { ...options, training: true });
   const evaluation =
-    options.evaluates === true ? await secondsOfToken(thin, { ...options, training: false }) : 0;
+    options.evaluates === true ? await measureTokenSeconds(thin, { ...options, training: false }) : 0;
   return { update: update * config.layers, evaluation: evaluation * config.layers };
 }
 
-async function secondsOfToken(
+async function measureTokenSeconds(
   model: PlannedModel,
   { training, ...options }: TrainingSpeedOptions & { readonly training: boolean },
 ): Promise<number> {
@@ -95,7 +95,7 @@ async function secondsOfToken(
   do {
     await program.run(feeds);
     count++;
-  } while (now() - started < ENOUGH && count < MOST);
+  } while (now() - started < MAX_MILLISECONDS && count < MAX_STEPS);
   return (now() - started) / 1000 / count / tokens;
 }
 
@@ -104,9 +104,9 @@ function affordable(
   { config }: PlannedModel,
   { rows, length, maxSegment = length }: TrainingMemoryOptions["shape"],
 ): Required<TrainingMemoryOptions["shape"]> {
-  const widths = Object.values(geometryOf(config).widths);
+  const widths = Object.values(toLayerShapes(config).widths);
   const numbers = widths.reduce((sum, width) => sum + width.in * width.out, 0);
-  const tokens = Math.max(SHORTEST, Math.floor(WORK / numbers));
+  const tokens = Math.max(MIN_LENGTH, Math.floor(WORK / numbers));
   const fitting = Math.min(length, tokens);
   return {
     rows: Math.min(rows, Math.max(1, Math.floor(tokens / fitting))),
@@ -115,12 +115,12 @@ function affordable(
   };
 }
 
-/** Where the gradient would reach the layer below. */
+/** Weight through which the gradient would reach the layer below. */
 const FIRST_NORM = "model.layers.0.input_layernorm.weight";
 
-/** What has a gradient in the one layer: the tensors that are trained there, and what layers below would need. */
+/** Values with a gradient in the one layer: its trained tensors, and those that layers below would need. */
 function reached(loss: Value, { trainable, weights }: PlannedModel): ReadonlyMap<string, Value> {
-  const read = new Set(nodesOf([loss]).flatMap(({ inputs }) => inputs));
+  const read = new Set(sortNodes([loss]).flatMap(({ inputs }) => inputs));
   const below = [...weights].filter(([name]) => name === FIRST_NORM);
   return new Map([...trainable, ...below].filter(([, value]) => read.has(value)));
 }
@@ -139,5 +139,5 @@ const ARRAYS: Readonly<Record<DType, (length: number) => TensorData>> = {
 
 function zeros({ shape, dtype }: LeafType, labels: number): HostTensor {
   const sizes = shape.map((dim) => (typeof dim === "number" ? dim : labels));
-  return { shape: sizes, data: ARRAYS[dtype](sizeOf(sizes)) };
+  return { shape: sizes, data: ARRAYS[dtype](countElements(sizes)) };
 }

@@ -13,7 +13,7 @@ import {
   type TokenLoss,
   type Value,
 } from "#graph";
-import { attentionScaleOf, decoder, eachLinear, headWeight, type ModelConfig, windowOf } from "#models";
+import { decoder, eachLinear, headWeight, layerWindow, type ModelConfig, scoreScale } from "#models";
 
 /** The shape of a batch, for which a program is compiled. */
 export interface StepShape {
@@ -25,10 +25,10 @@ export interface StepShape {
   readonly maxSegment?: number;
 }
 
-/** How much of the forward pass is computed again in the backward pass. */
+/** Part of the forward pass that the backward pass recomputes. */
 export type Rematerialise = "none" | "layers";
 
-/** What a graph over a batch is built from. */
+/** Options of a graph over a batch. */
 export interface BatchGraphOptions {
   readonly shape: StepShape;
   /** The base, by the names of its tensors. */
@@ -37,7 +37,7 @@ export interface BatchGraphOptions {
   /** Queries whose attention probabilities exist at the same time; 128. */
   readonly queryBlock?: number;
   /**
-   * What the backward pass computes again rather than keeping it: "none" beyond the cheapest values, "layers" all but the
+   * Recomputation in the backward pass: "none" beyond the cheapest values, "layers" all but the
    * residual stream before each half of a layer. That costs about a third of a step. "none".
    */
   readonly rematerialise?: Rematerialise;
@@ -54,8 +54,8 @@ export function hiddenStates(
   { shape, weights, linear, queryBlock = 128, rematerialise = "none", logitsIndices }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
-  const blocksOf = layerBlocks(config, shape, Math.min(queryBlock, shape.length));
-  const [scale, softCap] = [attentionScaleOf(config), config.attentionSoftCap];
+  const blocksForLayer = layerBlocks(config, shape, Math.min(queryBlock, shape.length));
+  const [scale, softCap] = [scoreScale(config), config.attentionSoftCap];
   return decoder(config, {
     ids: leaf("ids", grid, "int32"),
     positions: leaf("positions", grid, "int64"),
@@ -66,10 +66,10 @@ export function hiddenStates(
     project: eachLinear(weights, linear),
     attention: {
       heads: "split",
-      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksOf(layer) }),
+      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksForLayer(layer) }),
     },
     ...(logitsIndices === undefined ? {} : { logitsIndices }),
-    ...(rematerialise === "none" ? {} : { keep: checkpoint }),
+    ...(rematerialise === "none" ? {} : { mark: checkpoint }),
   });
 }
 
@@ -83,18 +83,18 @@ function layerBlocks(
   const maxSegment = Math.min(shape.maxSegment ?? length, length);
   const made = new Map<number | undefined, readonly AttentionBlock[]>();
   return (layer) => {
-    const window = windowOf(config, layer, maxSegment);
+    const window = layerWindow(config, layer, maxSegment);
     const blocks = made.get(window) ?? packedBlocks(segments, { blockSize, maxSegment, window });
     made.set(window, blocks);
     return blocks;
   };
 }
 
-/** What a graph that ends in the loss is built from. */
+/** Options of a graph that ends in the loss. */
 export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices"> {
   /** Target tokens whose logits exist at the same time; 256. */
   readonly headChunk?: number;
-  /** Whether gradients will be computed, not the loss alone; true. */
+  /** Computes gradients, not the loss alone; true. */
   readonly training?: boolean;
 }
 

@@ -38,11 +38,11 @@ const metricSchema = z.discriminatedUnion("type", [
   }),
 ]);
 
-/** What is measured in a run. */
+/** Metric of a run. */
 export type Metric = z.output<typeof metricSchema>;
 
 /** The scalars that TensorBoard shows, under the names that Hugging Face's trainer has for them. */
-function scalarsOf(metric: Metric): Readonly<Record<string, number>> {
+function toScalars(metric: Metric): Readonly<Record<string, number>> {
   const { type, loss, accuracy } = metric;
   const group = type === "step" ? "train" : "eval";
   return {
@@ -101,7 +101,7 @@ export async function openTensorboard(run: string, { now }: TensorboardOptions):
     throw error;
   }
   return {
-    write: (metric) => append(scalarsRecord({ seconds: now() / 1000, step: metric.step }, scalarsOf(metric))),
+    write: (metric) => append(scalarsRecord({ seconds: now() / 1000, step: metric.step }, toScalars(metric))),
     [Symbol.asyncDispose]: () => handle.close(),
   };
 }
@@ -128,7 +128,7 @@ async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
   let seconds = mtimeMs / 1000 - metrics.reduce((sum, metric) => sum + metric.seconds, 0);
   for (const metric of metrics) {
     seconds += metric.seconds;
-    yield scalarsRecord({ seconds, step: metric.step }, scalarsOf(metric));
+    yield scalarsRecord({ seconds, step: metric.step }, toScalars(metric));
   }
 }
 

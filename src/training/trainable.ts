@@ -1,29 +1,36 @@
 import { type Adapter, adapterHook, adapterLeaves, MERGE_LIMIT } from "#adapters";
-import type { WeightForm } from "#files";
-import { plainLinear, type Site } from "#graph";
-import { feedsOf, floatTensors, formsOf, type LoadedModel, type ModelConfig, weightLeaves } from "#models";
+import type { WeightFormat } from "#files";
+import { plainLinear, type TargetModule } from "#graph";
+import {
+  feedWeights,
+  floatTensors,
+  type LoadedModel,
+  type ModelConfig,
+  storageFormats,
+  weightLeaves,
+} from "#models";
 import { dropoutMask, maskBufferLength } from "./dropout.ts";
 import type { TrainableModel } from "./gradients.ts";
 import type { PlannedModel } from "./memory.ts";
 
 /** A base whose adapter is trained. The adapter's tensors are changed in place. */
 export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter): TrainableModel {
-  return { ...plannedModel(config, formsOf(weights), adapter), weightData: feedsOf(weights) };
+  return { ...plannedModel(config, storageFormats(weights), adapter), weightData: feedWeights(weights) };
 }
 
 /** The same without the weights, of which only the forms are known. */
 export function plannedModel(
   config: ModelConfig,
-  forms: ReadonlyMap<string, WeightForm>,
+  formats: ReadonlyMap<string, WeightFormat>,
   adapter: Adapter,
 ): PlannedModel {
-  const { config: settings, geometry } = adapter;
+  const { config: settings, shapes } = adapter;
   const leaves = adapterLeaves(adapter);
-  const weights = weightLeaves(config, forms);
-  const widths = settings.targets.map((name) => geometry.widths[name] ?? { in: 0, out: 0 });
-  const adapted = geometry.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
-  const rowsOf = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
-  const index = ({ layer, linear }: Site): number =>
+  const weights = weightLeaves(config, formats);
+  const widths = settings.targets.map((name) => shapes.widths[name] ?? { in: 0, out: 0 });
+  const adapted = shapes.layers * widths.reduce((sum, width) => sum + width.in * width.out, 0);
+  const countRows = (shape: { rows: number; length: number }): number => shape.rows * shape.length;
+  const index = ({ layer, linear }: TargetModule): number =>
     layer * settings.targets.length + settings.targets.indexOf(linear);
   return {
     config,
@@ -37,9 +44,9 @@ export function plannedModel(
         ...(maskBuffer === undefined
           ? {}
           : {
-              dropoutMask: (site: Site) => {
-                const width = geometry.widths[site.linear]?.in ?? 0;
-                return dropoutMask(maskBuffer, { rows: rowsOf(shape), index: index(site), width });
+              dropoutMask: (target: TargetModule) => {
+                const width = shapes.widths[target.linear]?.in ?? 0;
+                return dropoutMask(maskBuffer, { rows: countRows(shape), index: index(target), width });
               },
             }),
       }),
@@ -47,9 +54,9 @@ export function plannedModel(
       settings.dropout === 0
         ? 0
         : maskBufferLength({
-            rows: rowsOf(shape),
+            rows: countRows(shape),
             maxWidth: Math.max(...widths.map((width) => width.in)),
-            sites: geometry.layers * settings.targets.length,
+            modules: shapes.layers * settings.targets.length,
           }),
   };
 }
@@ -61,8 +68,8 @@ export function frozenModel({
 }: Pick<LoadedModel, "config" | "weights">): TrainableModel {
   return {
     config,
-    weights: weightLeaves(config, formsOf(stored)),
-    weightData: feedsOf(stored),
+    weights: weightLeaves(config, storageFormats(stored)),
+    weightData: feedWeights(stored),
     trainable: new Map(),
     parameters: new Map(),
     linear: () => plainLinear,

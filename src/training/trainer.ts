@@ -6,10 +6,10 @@ import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
 import { microBatches, updateTokens } from "./micro-batches.ts";
 import type { Rematerialise } from "./step.ts";
-import { advance, progressOf, type StepEvent, type UpdateProgress, type UpdateSettings } from "./update.ts";
-import { meansOf, NOTHING_EVALUATED, validationSums } from "./validation.ts";
+import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
+import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 
-/** What a run computes. Together with the data and the initial state, it decides every bit of the result. */
+/** Settings of a run. Together with the data and the initial state, they determine every bit of the result. */
 export interface TrainSettings extends UpdateSettings {
   /** Updates between evaluations on the validation split; 0 evaluates at the start and the end only. */
   readonly evaluateEvery: number;
@@ -19,7 +19,7 @@ export interface TrainSettings extends UpdateSettings {
   readonly earlyStoppingPatience?: number | undefined;
 }
 
-/** What is trained, on what data, from which state on. */
+/** Options of training: the model, the data and the initial state. */
 export interface TrainOptions {
   readonly model: TrainableModel;
   readonly settings: TrainSettings;
@@ -29,7 +29,7 @@ export interface TrainOptions {
   /** Its parameters and moments are updated in place. */
   readonly state: TrainingState;
   readonly session?: SessionOptions;
-  /** What the backward pass computes again rather than keeping it; "none". It changes no result. */
+  /** Recomputation in the backward pass; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
   readonly maxTokens?: number | undefined;
@@ -38,7 +38,7 @@ export interface TrainOptions {
   readonly now: () => number;
 }
 
-/** What happens in a run, in order. Losses are means over target tokens in nats, times are in seconds. */
+/** Event of a run, in order. Losses are means over target tokens in nats, times are in seconds. */
 export type TrainEvent =
   | StepEvent
   /** After each second of an update of several micro-batches. */
@@ -59,7 +59,7 @@ export type TrainEvent =
   | {
       readonly type: "checkpoint";
       readonly state: TrainingState;
-      /** Where an evaluation comes next: batches of it that are computed, from 0. */
+      /** Number of computed batches of the evaluation that comes next, from 0. */
       readonly evaluationBatches?: number;
     }
   /**
@@ -104,7 +104,7 @@ const isEvaluationDue = (
   (step === 0 || isDue(step, settings.evaluateEvery, settings));
 
 /** What is said of the end of a run, where this is its last step; undefined where it goes on. */
-function endOf(
+function findEnd(
   { step, evaluated, best }: TrainingState,
   { settings: { steps, evaluateEvery, earlyStoppingPatience: patience } }: TrainOptions,
 ): readonly TrainEvent[] | undefined {
@@ -131,7 +131,7 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
 }
 
 /** Tokens of the longest example. Throws `bad_data` where there is none to train on. */
-function longestOf({ train: examples, validation }: TrainOptions): number {
+function measureLongest({ train: examples, validation }: TrainOptions): number {
   if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
   return [...examples, ...validation].reduce((max, { ids }) => Math.max(max, ids.length), 1);
 }
@@ -174,7 +174,7 @@ async function* betweenUpdates(
     ? yield* evaluate(state, source, options)
     : { ...state, evaluating: undefined };
   if (now.evaluating !== undefined) return { state: now, saved, isOver: false };
-  const end = endOf(now, options) ?? limit(now);
+  const end = findEnd(now, options) ?? limit(now);
   const isSaved = end !== undefined || isDue(now.step, options.settings.saveEvery, options.settings);
   if (isSaved) yield* checkpointAfter({ state: now, saved }, options);
   if (end !== undefined) yield* end;
@@ -191,11 +191,11 @@ async function* betweenUpdates(
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, signal, now, rematerialise = "none" } = options;
-  const maxSegment = longestOf(options);
+  const maxSegment = measureLongest(options);
   await using source = gradientSource(model, { ...options.session, maxSegment, rematerialise });
   let state = options.state;
   let saved = state;
-  const start = { updates: state.step, microBatches: progressOf(state).microBatches };
+  const start = { updates: state.step, microBatches: toProgress(state).microBatches };
   const stream = microBatches(options.train, settings, start);
   const limit = tokenLimit(options);
   const isStopped = (): boolean => signal?.aborted === true;
@@ -221,7 +221,7 @@ function* stop({ state, saved }: Reached, options: TrainOptions): Generator<Trai
   if (step === options.settings.steps && !isEvaluationDue(state, options)) return;
   yield {
     type: "stopped",
-    ...(unfinished === undefined ? { step } : progressOf(state)),
+    ...(unfinished === undefined ? { step } : toProgress(state)),
     ...(evaluating === undefined ? {} : { evaluationBatches: evaluating.batches }),
   };
 }
@@ -250,7 +250,7 @@ async function* evaluate(
     if (isTold) yield { type: "evaluating", step, batches: sums.batches };
     if (signal?.aborted === true) return { ...state, evaluating: sums };
   }
-  const { loss, accuracy } = meansOf(sums);
+  const { loss, accuracy } = averageLoss(sums);
   checkValidation(step, loss);
   const baseLoss = step === 0 ? loss : state.baseLoss;
   const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);

@@ -14,7 +14,7 @@ import {
   type ScheduleName,
 } from "./optimizer.ts";
 
-/** What decides an update, together with its micro-batches. */
+/** Settings that determine an update, together with its micro-batches. */
 export interface UpdateSettings extends MicroBatchSettings, AdamWOptions {
   /** Updates of the whole run. */
   readonly steps: number;
@@ -34,7 +34,7 @@ export interface StepEvent {
   readonly type: "step";
   /** Updates made, this one included. */
   readonly step: number;
-  /** Of the first batch, from 0. */
+  /** Epoch of the first batch, from 0. */
   readonly epoch: number;
   /** Mean cross-entropy over the target tokens, in nats. */
   readonly loss: number;
@@ -51,17 +51,17 @@ export interface StepEvent {
   readonly seconds: number;
 }
 
-/** How far a run is, within an update too. */
+/** Progress of a run, within an update too. */
 export interface UpdateProgress {
   /** Complete updates. */
   readonly step: number;
   /** Computed of the next update. */
   readonly microBatches: number;
-  /** Of these micro-batches, without padding. */
+  /** Tokens of these micro-batches, without padding. */
   readonly tokens: number;
 }
 
-export const progressOf = ({ step, unfinished }: TrainingState): UpdateProgress => ({
+export const toProgress = ({ step, unfinished }: TrainingState): UpdateProgress => ({
   step,
   microBatches: unfinished?.microBatches ?? 0,
   tokens: unfinished?.tokens ?? 0,
@@ -70,7 +70,7 @@ export const progressOf = ({ step, unfinished }: TrainingState): UpdateProgress 
 /** Lets signals and timers run, since the runtime computes on this thread. */
 export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** What a micro-batch needs besides the state. */
+/** Inputs of a micro-batch besides the state. */
 export interface AdvanceOptions {
   readonly source: GradientSource;
   readonly stream: Iterator<MicroBatch, never>;
@@ -92,7 +92,7 @@ async function addMicroBatch(
       ? undefined
       : (length: number) => drawMaskBuffer(length, { seed, microBatch: index, probability: dropout });
   const part = await source.gradients(batch, drawMasks);
-  const sums = unfinished ?? { ...NOTHING, epoch, gradients: part.gradients };
+  const sums = unfinished ?? { ...EMPTY_SUMS, epoch, gradients: part.gradients };
   if (unfinished !== undefined) addGradients(sums.gradients, part.gradients);
   await yieldToEventLoop();
   return {
@@ -111,7 +111,7 @@ async function addMicroBatch(
   };
 }
 
-const NOTHING = { microBatches: 0, loss: 0, correct: 0, targets: 0, tokens: 0, examples: 0, seconds: 0 };
+const EMPTY_SUMS = { microBatches: 0, loss: 0, correct: 0, targets: 0, tokens: 0, examples: 0, seconds: 0 };
 
 function addGradients(
   sums: ReadonlyMap<string, Float32Array>,
@@ -212,5 +212,5 @@ export async function advance(before: TrainingState, options: AdvanceOptions): P
   if (isLast) return completeUpdate(before, unfinished, options);
   const state = { ...before, unfinished };
   const isDue = Math.floor(unfinished.seconds) > Math.floor(before.unfinished?.seconds ?? 0);
-  return { state, event: isDue ? { type: "progress", ...progressOf(state) } : undefined };
+  return { state, event: isDue ? { type: "progress", ...toProgress(state) } : undefined };
 }

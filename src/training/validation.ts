@@ -23,7 +23,7 @@ export const NOTHING_EVALUATED: UnfinishedEvaluation = {
   seconds: 0,
 };
 
-/** How the batches of an evaluation are made, and which of them come next. */
+/** Options of an evaluation's batches, and its position. */
 export interface ValidationOptions extends BatchSettings {
   /** The sums of the batches that are evaluated already. */
   readonly done: UnfinishedEvaluation;
@@ -63,7 +63,7 @@ export async function* validationSums(
 }
 
 /** The means of these sums. */
-export const meansOf = ({ loss, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
+export const averageLoss = ({ loss, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
   loss: loss / targets,
   accuracy: correct / targets,
 });
@@ -83,5 +83,5 @@ export async function evaluateLoss(
     if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was interrupted");
     sums = next;
   }
-  return meansOf(sums);
+  return averageLoss(sums);
 }

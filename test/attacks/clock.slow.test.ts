@@ -8,8 +8,8 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
-import { geometryOf, loadWeights } from "#models";
-import { hashOfKey } from "#server";
+import { loadWeights, toLayerShapes } from "#models";
+import { hashKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
 const MODEL = "assets/tiny-english";
@@ -18,10 +18,10 @@ let child: ChildProcess;
 let address: string;
 const at = (name: string) => join(folder, name);
 const keyLine = (name: string, more: object = {}) =>
-  `${JSON.stringify({ name, sha256: hashOfKey(name), ...more })}\n`;
+  `${JSON.stringify({ name, sha256: hashKey(name), ...more })}\n`;
 const ask = (key: string, path = "/v1/models") =>
   fetch(`${address}${path}`, { headers: { authorization: `Bearer ${key}` } });
-const statusOf = async (key: string) => (await ask(key)).status;
+const fetchStatus = async (key: string) => (await ask(key)).status;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-clock-"));
@@ -49,18 +49,18 @@ afterAll(async () => {
 });
 
 test("keys are revoked and added, limits end, and adapters appear as before", async () => {
-  const limited = [await statusOf("limited"), await statusOf("limited"), await statusOf("limited")];
-  expect([await statusOf("old"), ...limited]).toEqual([200, 200, 200, 429]);
+  const limited = [await fetchStatus("limited"), await fetchStatus("limited"), await fetchStatus("limited")];
+  expect([await fetchStatus("old"), ...limited]).toEqual([200, 200, 200, 429]);
   await writeFile(at("is-back"), "");
   await appendFile(at("keys.jsonl"), keyLine("old", { revoked: true }) + keyLine("new"));
-  await expect.poll(() => statusOf("old"), { timeout: 10_000 }).toBe(401);
-  expect(await statusOf("new")).toBe(200);
+  await expect.poll(() => fetchStatus("old"), { timeout: 10_000 }).toBe(401);
+  expect(await fetchStatus("new")).toBe(200);
 
   const { config, fingerprint } = await loadWeights(MODEL);
-  const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed: 1 });
+  const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed: 1 });
   await saveAdapter(at("acme"), adapter, { base: { name: "tiny-english", fingerprint } });
   await rename(at("acme"), join(at("adapters"), "acme"));
   const isShown = async () => (await ask("new", "/v1/models/acme")).status;
   await expect.poll(isShown, { timeout: 20_000 }).toBe(200);
-  await expect.poll(() => statusOf("limited"), { timeout: 90_000, interval: 5000 }).toBe(200);
+  await expect.poll(() => fetchStatus("limited"), { timeout: 90_000, interval: 5000 }).toBe(200);
 });

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { geometryOf, loadWeights } from "#models";
+import { loadWeights, toLayerShapes } from "#models";
 import { mos } from "../bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";
@@ -288,7 +288,7 @@ describe("on a server, whose running request does not feel", () => {
 
   test("an upload of a small file that stands for many numbers", async () => {
     const { config, fingerprint } = await loadWeights(MODEL);
-    const vera = createAdapter(parseAdapterConfig({ method: "vera", rank: 4096 }), geometryOf(config));
+    const vera = createAdapter(parseAdapterConfig({ method: "vera", rank: 4096 }), toLayerShapes(config));
     const at = join(folder, "vera");
     await saveAdapter(at, vera, { base: { name: "tiny-english", fingerprint } });
     const [settings, tensors] = [await readFile(join(at, CONFIG), "utf8"), await readFile(join(at, TENSORS))];

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function outcomeOf(path: string): Promise<unknown> {
+async function readOutcome(path: string): Promise<unknown> {
   try {
     for await (const _ of readParquetRows(path, LIMITS));
     return "read";
@@ -50,14 +50,14 @@ async function write(column: Column, find: string, replacement: string): Promise
 test("a run that is longer than its page, which makes V8 abort", async () => {
   const nulls = { name: "text", data: Array(1 << 20).fill(null), type: "INT32" as const };
   const path = await write(nulls, "80808001001504", "feffff7f");
-  expect(await outcomeOf(path)).toEqual(ENDED);
+  expect(await readOutcome(path)).toEqual(ENDED);
 });
 
 test("blocks of a negative count, which make the decoder go back for ever", async () => {
   const data = Array.from({ length: 300 }, (_, i) => i * i);
   const column = { name: "a", data, type: "INT32" as const, encoding: "DELTA_BINARY_PACKED" as const };
   const path = await write(column, "800104ac02", "01ffffffff0f");
-  expect(await outcomeOf(path)).toEqual(ENDED);
+  expect(await readOutcome(path)).toEqual(ENDED);
 }, 400_000);
 
 describe("mutations of valid tables", () => {
@@ -111,7 +111,7 @@ describe("mutations of valid tables", () => {
       else {
         counts.contained++;
         const since = performance.now();
-        const contained = await outcomeOf(path);
+        const contained = await readOutcome(path);
         if (contained !== "read")
           expect(contained, told).toMatchObject({ name: "MosError", code: "bad_data" });
         expect(performance.now() - since, told).toBeLessThan(LONGEST_SECONDS * 1000);

@@ -39,7 +39,7 @@ async function start(
   return { child, address: JSON.parse(line).address, exited, said };
 }
 
-async function engineOf({ child: { pid } }: Server): Promise<number> {
+async function findEngine({ child: { pid } }: Server): Promise<number> {
   const children = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8");
   return Number(children.split(" ")[0]);
 }
@@ -58,7 +58,7 @@ const post = (address: string, path: string, body: object): Promise<Response> =>
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ model: "tiny-english", ...body }),
   });
-const statusOf = async ({ address }: Server, path: string) => (await fetch(address + path)).status;
+const fetchStatus = async ({ address }: Server, path: string) => (await fetch(address + path)).status;
 const complete = async ({ address }: Server, more: object = {}) => {
   const response = await post(address, "completions", { prompt: "Once", max_tokens: 4, ...more });
   return [response.status, await response.text()] as const;
@@ -98,7 +98,7 @@ test("64 requests of 128 answers with 20 alternatives at once do not fill a heap
   };
   await Promise.all(Array.from({ length: 64 }, (_, i) => ask(i)));
   expect(whole).toBeGreaterThan(0);
-  expect(await statusOf(server, "/health")).toBe(200);
+  expect(await fetchStatus(server, "/health")).toBe(200);
   expect((await complete(server))[0]).toBe(200);
 });
 
@@ -106,20 +106,20 @@ test.runIf(isLinux)(
   "a stopped engine is reported, its requests end, and it goes on when it may",
   async () => {
     const server = await start(["--engine-timeout", "2", "--request-timeout", "6", "--max-batch", "4"]);
-    const engine = await engineOf(server);
+    const engine = await findEngine(server);
     const long = { max_tokens: 480, n: 128 };
     const [whole, streamed] = [complete(server, long), complete(server, { ...long, stream: true })];
     await sleep(500);
     process.kill(engine, "SIGSTOP");
-    await expect.poll(() => statusOf(server, "/health"), { timeout: 8000 }).toBe(503);
+    await expect.poll(() => fetchStatus(server, "/health"), { timeout: 8000 }).toBe(503);
     expect(await (await fetch(`${server.address}/ready`)).json()).toMatchObject({ status: "stuck" });
     const refused = await complete(server);
     expect(refused).toEqual([503, expect.stringContaining('"engine_unavailable"')]);
     expect(await whole).toEqual([504, expect.stringContaining('"request_timeout"')]);
     expect((await streamed)[1]).toContain('"code":"request_timeout"');
-    expect(await statusOf(server, "/health")).toBe(503);
+    expect(await fetchStatus(server, "/health")).toBe(503);
     process.kill(engine, "SIGCONT");
-    await expect.poll(() => statusOf(server, "/health"), { timeout: 8000 }).toBe(200);
+    await expect.poll(() => fetchStatus(server, "/health"), { timeout: 8000 }).toBe(200);
     expect((await complete(server))[0]).toBe(200);
     const metrics = async () => await (await fetch(`${server.address}/metrics`)).text();
     await expect.poll(metrics, { timeout: 8000 }).toContain("mos_requests_running 0");
@@ -131,11 +131,11 @@ test.runIf(isLinux).each([
   ["not noticed", 0, 12],
 ])("SIGTERM ends a server whose engine is stopped, which is %s", async (_, timeout, seconds) => {
   const server = await start(["--engine-timeout", String(timeout), "--drain-seconds", "2"]);
-  const engine = await engineOf(server);
+  const engine = await findEngine(server);
   const running = complete(server, { max_tokens: 480, n: 128 });
   await sleep(500);
   process.kill(engine, "SIGSTOP");
-  if (timeout > 0) await expect.poll(() => statusOf(server, "/health"), { timeout: 8000 }).toBe(503);
+  if (timeout > 0) await expect.poll(() => fetchStatus(server, "/health"), { timeout: 8000 }).toBe(503);
   const asked = performance.now();
   server.child.kill("SIGTERM");
   expect(await running).toEqual([503, expect.stringContaining('"shutting_down"')]);
@@ -152,9 +152,9 @@ test("after SIGTERM requests are accepted for the drain's delay, while /ready sa
   expect([before.status, before.headers.get("keep-alive")]).toEqual([200, "timeout=7, max=10000"]);
   const asked = performance.now();
   server.child.kill("SIGTERM");
-  await expect.poll(() => statusOf(server, "/ready")).toBe(503);
+  await expect.poll(() => fetchStatus(server, "/ready")).toBe(503);
   expect(await (await fetch(`${server.address}/ready`)).json()).toMatchObject({ status: "draining" });
-  expect(await statusOf(server, "/health")).toBe(200);
+  expect(await fetchStatus(server, "/health")).toBe(200);
   expect((await complete(server))[0]).toBe(200);
   expect(await server.exited).toEqual([0, null]);
   expect(performance.now() - asked).toBeGreaterThan(3900);

@@ -8,8 +8,8 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { randomStream } from "#core";
-import { geometryOf, loadWeights } from "#models";
-import { hashOfKey } from "#server";
+import { loadWeights, toLayerShapes } from "#models";
+import { hashKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
 const SOURCE = ["--conditions=source", "--import", "tsx"];
@@ -55,12 +55,12 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-shared-"));
   adapters = join(folder, "adapters");
   await mkdir(adapters);
-  const key = { name: "operator", sha256: hashOfKey("operator"), admin: true };
+  const key = { name: "operator", sha256: hashKey("operator"), admin: true };
   await writeFile(join(folder, "keys.jsonl"), `${JSON.stringify(key)}\n`);
   const { config, fingerprint } = await loadWeights(MODEL);
   for (const seed of [1, 2, 3]) {
     const into = join(folder, `made-${seed}`);
-    const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed });
+    const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed });
     await saveAdapter(into, adapter, { base: { name: "tiny-english", fingerprint } });
     uploads.push({
       config: JSON.parse(await readFile(join(into, "adapter_config.json"), "utf8")),
@@ -150,7 +150,7 @@ function isUntrue(all: readonly Done[], done: Done): boolean {
 }
 
 /** What a server lists, with digests. */
-async function listOf(server: number): Promise<readonly string[]> {
+async function listAdapters(server: number): Promise<readonly string[]> {
   const { data } = JSON.parse((await ask(server, "/v1/adapters")).text);
   return data.map(({ id, digest }: { id: string; digest: string }) => `${id} ${digest}`).sort();
 }
@@ -167,9 +167,9 @@ const canUnshare = asFirst("process.stdout.write(String(process.pid))").stdout =
 async function expectAgreement(): Promise<void> {
   const there = (await readdir(adapters)).sort();
   expect(there.filter((name) => !NAMES.includes(name))).toEqual([]);
-  const names = async (server: number) => (await listOf(server)).map((line) => line.split(" ")[0]);
+  const names = async (server: number) => (await listAdapters(server)).map((line) => line.split(" ")[0]);
   for (const server of [0, 1]) await expect.poll(() => names(server), { timeout: WATCH }).toEqual(there);
-  await expect.poll(() => listOf(0), { timeout: WATCH }).toEqual(await listOf(1));
+  await expect.poll(() => listAdapters(0), { timeout: WATCH }).toEqual(await listAdapters(1));
   for (const name of there)
     for (const server of [0, 1]) expect((await requests.read(server, name, 1)).status).toBe(200);
 }

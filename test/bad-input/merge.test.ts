@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { writeSafetensors } from "#files";
-import { floatTensors, geometryOf, loadWeights } from "#models";
+import { floatTensors, loadWeights, toLayerShapes } from "#models";
 import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { asTensors, writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos, snapshot } from "./run-mos.ts";
@@ -29,7 +29,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function newAdapter(settings: unknown, path: string): Promise<void> {
   const { config, fingerprint } = await loadWeights(model);
-  const made = createAdapter(parseAdapterConfig(settings), geometryOf(config));
+  const made = createAdapter(parseAdapterConfig(settings), toLayerShapes(config));
   await saveAdapter(path, made, { base: { name: "model", fingerprint } });
 }
 

@@ -59,7 +59,7 @@ const bytesEdit =
     await writeFile(join(at, WEIGHTS), edit(bytes) ?? bytes);
   };
 
-const lengthOf = (length: bigint): Arrange =>
+const withLength = (length: bigint): Arrange =>
   bytesEdit((bytes) => {
     bytes.writeBigUInt64LE(length, 0);
     return undefined;
@@ -90,13 +90,13 @@ const safetensorsCases: readonly Case[] = [
     bytesEdit((bytes) => Buffer.concat([bytes, Buffer.alloc(4)])),
     /the tensors end at byte/,
   ],
-  ["whose header claims a terabyte", lengthOf(1n << 40n), /the header claims 1099511627776 bytes/],
-  ["whose header's length is -1", lengthOf(0xffff_ffff_ffff_ffffn), /the header claims \d+ bytes, but/],
+  ["whose header claims a terabyte", withLength(1n << 40n), /the header claims 1099511627776 bytes/],
+  ["whose header's length is -1", withLength(0xffff_ffff_ffff_ffffn), /the header claims \d+ bytes, but/],
   [
     "whose header ends just behind the file",
     async (at) => {
       const { length } = await readFile(join(at, WEIGHTS));
-      await lengthOf(BigInt(length - 7))(at);
+      await withLength(BigInt(length - 7))(at);
     },
     /the header claims/,
   ],

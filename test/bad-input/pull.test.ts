@@ -16,7 +16,7 @@ afterEach(() => vi.unstubAllEnvs());
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The environment of a user of the hub at this address, who is not logged in. */
-function userOf(endpoint: string): void {
+function setUser(endpoint: string): void {
   vi.stubEnv("HF_ENDPOINT", endpoint);
   vi.stubEnv("HF_HOME", folder);
   for (const name of [
@@ -33,7 +33,7 @@ async function withHub(answer: RequestListener, action: () => Promise<void>): Pr
   const server = createServer(answer);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {
-    userOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    setUser(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     await action();
   } finally {
     server.closeAllConnections();
@@ -55,7 +55,7 @@ test.each<[string, RegExp]>([
   ["org/name:../../file.gguf", /cannot be the name of a file in a repository/],
   ["org/name:/etc/passwd", /cannot be the name of a file in a repository/],
 ])("mos pull %s", async (name, message) => {
-  userOf("http://127.0.0.1:9");
+  setUser("http://127.0.0.1:9");
   await expectRefusal(["pull", name], { code: 2, message, untouched: folder });
 });
 
@@ -69,7 +69,7 @@ test("without a name, and with two", async () => {
 });
 
 test("a token that cannot be sent", async () => {
-  userOf("http://127.0.0.1:9");
+  setUser("http://127.0.0.1:9");
   vi.stubEnv("HF_TOKEN", "hf_a b");
   await expectRefusal(["pull", "org/name"], {
     code: 2,

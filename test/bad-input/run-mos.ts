@@ -46,13 +46,13 @@ export async function snapshot(path: string): Promise<Readonly<Record<string, st
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return {};
   if (found.isSymbolicLink()) return { [path]: "link" };
-  if (!found.isDirectory()) return { [path]: await digestOf(path) };
+  if (!found.isDirectory()) return { [path]: await digestFile(path) };
   const files: Record<string, string> = { [path]: "folder" };
   for (const name of await readdir(path)) Object.assign(files, await snapshot(join(path, name)));
   return files;
 }
 
-async function digestOf(path: string): Promise<string> {
+async function digestFile(path: string): Promise<string> {
   const { size, mtimeMs } = await lstat(path);
   if (size > 1 << 26) return `${size} bytes of ${mtimeMs}`;
   return createHash("sha256")

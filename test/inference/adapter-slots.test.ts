@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FactorMap } from "#adapters";
-import { GROUPS, groupSites, type HostTensor } from "#graph";
+import { GROUPS, type HostTensor, listLayerGroups } from "#graph";
 import { AdapterSlots, slotNames } from "../../src/inference/adapter-slots.ts";
 import { prepareWeights } from "../../src/inference/base-weights.ts";
 import { floatWeights, tinyModel } from "../tiny-model.ts";
@@ -11,8 +11,8 @@ const prepared = await prepareWeights(config, floatWeights(weights));
 const SCALE = 0.5;
 
 /** Factors whose numbers are all `mark`, for some of the linear layers. */
-function factorsOf(mark: number, rank: number, linears: readonly string[]): FactorMap {
-  const all = groupSites(config.layers).flatMap(({ layer, group }) => {
+function makeFactors(mark: number, rank: number, linears: readonly string[]): FactorMap {
+  const all = listLayerGroups(config.layers).flatMap(({ layer, group }) => {
     const { in: width, outs } = prepared.widths[group];
     return GROUPS[group].map((linear, part) => ({ layer, linear, width, out: outs[part] as number }));
   });
@@ -41,13 +41,13 @@ const isSame = (found: HostTensor | undefined, shape: readonly number[], data: F
 /** What a slot should hold: of each part, its ranks, and zeros behind them. */
 function expectSlot(slots: AdapterSlots, slot: number, held: FactorMap | undefined): void {
   const view = slots.view({ from: slot, count: 1 });
-  for (const site of groupSites(config.layers)) {
-    const { in: width, outs } = prepared.widths[site.group];
+  for (const layerGroup of listLayerGroups(config.layers)) {
+    const { in: width, outs } = prepared.widths[layerGroup.group];
     const depth = outs.length * slots.rank;
-    const names = slotNames(site);
+    const names = slotNames(layerGroup);
     const a = new Float32Array(depth * width);
-    GROUPS[site.group].forEach((linear, part) => {
-      const found = held?.get(`${site.layer}.${linear}`);
+    GROUPS[layerGroup.group].forEach((linear, part) => {
+      const found = held?.get(`${layerGroup.layer}.${linear}`);
       const [rank, out, first] = [found?.rank ?? 0, outs[part]!, part * slots.rank * width];
       a.fill(found?.a[0] ?? 0, first, first + rank * width);
       const b = new Float32Array(slots.rank * out).fill(SCALE * (found?.b[0] ?? 0), 0, rank * out);
@@ -79,7 +79,7 @@ test("a slot holds what was written to it last, whatever happens to the others",
       const held: (FactorMap | undefined)[] = Array(COUNT).fill(undefined);
       actions.forEach((one, i) => {
         if (one.type === "fill") {
-          held[one.slot] = factorsOf(i + 1, one.rank, one.linears);
+          held[one.slot] = makeFactors(i + 1, one.rank, one.linears);
           slots.fill(one.slot, held[one.slot] as FactorMap);
         } else if (one.type === "clear") {
           held[one.slot] = undefined;
@@ -112,7 +112,7 @@ test("bytes are those of the arrays; resizing gives a new version with empty slo
     expect(arrays.reduce((sum, { data }) => sum + data.byteLength, 0)).toBe(slots.bytes);
     for (let at = 0; at < count; at++) {
       expectSlot(slots, at, undefined);
-      slots.fill(at, factorsOf(1, rank, ["k_proj"]));
+      slots.fill(at, makeFactors(1, rank, ["k_proj"]));
     }
   }
   expect(seen.size).toBe(5);

@@ -13,7 +13,7 @@ const WINDOW = 4;
 const V = 48;
 
 /** A tiny model by its config.json, with changes of the config that it makes. */
-function modelOf(json: Readonly<Record<string, unknown>>, choices: Partial<ModelConfig> = {}): TinyModel {
+function makeModel(json: Readonly<Record<string, unknown>>, choices: Partial<ModelConfig> = {}): TinyModel {
   const overrides = { head_dim: 8, num_hidden_layers: 3, max_position_embeddings: 128, ...json };
   const { config, weights } = tinyModel({
     overrides,
@@ -39,19 +39,19 @@ const choices: Readonly<Record<string, Partial<ModelConfig>>> = {
   "all of these": { window: someLayers, attentionSoftCap: 0.7, attentionScale: 0.9, rotaryDim: 2 },
 };
 
-const idsOf = (seed: number, length: number): readonly number[] => {
+const randomIds = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
   return Array.from({ length }, () => random.below(V));
 };
 
-function differenceOf(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
+function largestDifference(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
   expect([actual?.length, expected?.length]).toEqual([V, V]);
   return actual!.reduce((max, x, i) => Math.max(max, Math.abs(x - expected![i]!)), 0);
 }
 
 function expectClose(actual: readonly Float32Array[] | undefined, expected: readonly Float32Array[]): void {
   expect(actual).toHaveLength(expected.length);
-  expect(Math.max(...expected.map((logits, i) => differenceOf(actual![i], logits)))).toBeLessThan(1e-4);
+  expect(Math.max(...expected.map((logits, i) => largestDifference(actual![i], logits)))).toBeLessThan(1e-4);
 }
 
 /** What config.json says of a family beyond Llama's fields. */
@@ -86,10 +86,10 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
 // heads of a multiple of 8 decode a few slots by the fused program, others by the general one
 const models = [
   ...Object.entries(choices).flatMap(([name, chosen]) =>
-    [8, 4].map((width) => [`${name}, heads of ${width}`, modelOf({ head_dim: width }, chosen)] as const),
+    [8, 4].map((width) => [`${name}, heads of ${width}`, makeModel({ head_dim: width }, chosen)] as const),
   ),
   ...Object.entries(families).map(
-    ([name, json]) => [name, modelOf({ ...json, model_type: name, architectures: undefined })] as const,
+    ([name, json]) => [name, makeModel({ ...json, model_type: name, architectures: undefined })] as const,
   ),
 ];
 
@@ -102,14 +102,14 @@ describe.each(models)("%s", (_, model) => {
   afterAll(() => runner[Symbol.asyncDispose]());
 
   test("is not what a plain Llama computes", async () => {
-    const tokens = idsOf(1, 12);
-    const plain = await trainingLogits(modelOf({ head_dim: model.config.headDim }), tokens);
+    const tokens = randomIds(1, 12);
+    const plain = await trainingLogits(makeModel({ head_dim: model.config.headDim }), tokens);
     const chosen = await trainingLogits(model, tokens);
-    expect(differenceOf(plain.at(-1), chosen.at(-1))).toBeGreaterThan(1e-2);
+    expect(largestDifference(plain.at(-1), chosen.at(-1))).toBeGreaterThan(1e-2);
   });
 
   test("one by one, at once, or in chunks, tokens have the logits of training", async () => {
-    const tokens = idsOf(2, 40);
+    const tokens = randomIds(2, 40);
     const expected = await trainingLogits(model, tokens);
     const { cache } = runner;
     cache.resize(0, 0);
@@ -135,7 +135,7 @@ describe.each(models)("%s", (_, model) => {
     const { cache } = runner;
     cache.resize(0, 0);
     cache.resize(3, 64);
-    const prompts = [idsOf(3, 20), idsOf(4, 2), idsOf(5, 9)];
+    const prompts = [randomIds(3, 20), randomIds(4, 2), randomIds(5, 9)];
     const expected = await Promise.all(prompts.map((tokens) => trainingLogits(model, tokens)));
     const all = await runner.run({ from: 0, count: 3, tokens: prompts, allLogits: true });
     for (const [slot, logits] of expected.entries()) expectClose(all[slot], logits);
@@ -155,7 +155,7 @@ describe.each(models)("%s", (_, model) => {
 });
 
 test("a window that no sequence fills is none", async () => {
-  const model = modelOf({}, { window: { size: 50, layers: [true, true, true] } });
+  const model = makeModel({}, { window: { size: 50, layers: [true, true, true] } });
   const base = await prepareWeights(model.config, floatWeights(model.weights), {});
   const inputsAt = (maxLength: number) => {
     const options = { maxLength, adapters: false, cacheDtype: "float32", device: "cpu" } as const;
@@ -167,7 +167,7 @@ test("a window that no sequence fills is none", async () => {
   expect(inputsAt(50)).toContain("new_mask");
   await using runner = await createModelRunner(base, { maxLength: 50, adapters: false });
   runner.cache.resize(1, 64);
-  const tokens = idsOf(6, 50);
+  const tokens = randomIds(6, 50);
   const [logits] = await runner.run({ from: 0, count: 1, tokens: [tokens], allLogits: true });
   expectClose(logits, await trainingLogits(model, tokens));
 });

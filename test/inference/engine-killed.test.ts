@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { expect, test, vi } from "vitest";
 import { openEngine } from "#inference";
-import { answerOf, refusalOf, request } from "./tiny-engine.ts";
+import { catchRefusal, collectAnswer, request } from "./tiny-engine.ts";
 
 const children: ChildProcess[] = [];
 vi.mock("node:child_process", async (original) => {
@@ -22,7 +22,7 @@ async function openRunning() {
   const reads = engine.submit(long)[Symbol.asyncIterator]();
   for (let i = 0; i < 4; i++) await reads.next();
   const child = children.at(-1) as ChildProcess;
-  const rest = refusalOf(() => ({ [Symbol.asyncIterator]: () => reads }));
+  const rest = catchRefusal(() => ({ [Symbol.asyncIterator]: () => reads }));
   return { engine, child, rest };
 }
 
@@ -35,7 +35,7 @@ test("an engine whose process is killed fails all its requests, and can be close
     );
   const asked = [ask(engine.stats()), ask(engine.refreshAdapters())];
   child.kill("SIGSTOP");
-  const waiting = refusalOf(() => engine.submit(long));
+  const waiting = catchRefusal(() => engine.submit(long));
   const drained = ask(engine.drain());
   child.kill("SIGKILL");
   expect(await rest).toBe("device");
@@ -44,7 +44,7 @@ test("an engine whose process is killed fails all its requests, and can be close
   expect(["device", "answered"]).toContain(await asked[1]);
   expect(await drained).toBe("device");
   expect(await engine.closed).toMatchObject({ code: "device", message: expect.stringContaining("SIGKILL") });
-  expect(await refusalOf(() => engine.submit(long))).toBe("device");
+  expect(await catchRefusal(() => engine.submit(long))).toBe("device");
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   await engine[Symbol.asyncDispose]();
 });
@@ -56,7 +56,7 @@ test("the process sends one message for each step, with the events of all its re
     if (message.type === "output") outputs++;
   });
   const answers = Array.from({ length: 4 }, (_, i) =>
-    answerOf(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),
+    collectAnswer(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),
   );
   const tokens = (await Promise.all(answers)).reduce((sum, { ids }) => sum + ids.length, 0);
   expect(tokens).toBe(160);
@@ -90,7 +90,7 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   child.kill("SIGCONT");
   await expect.poll(() => engine.isResponding).toBe(true);
-  expect((await answerOf(asked)).ids).toHaveLength(400);
+  expect((await collectAnswer(asked)).ids).toHaveLength(400);
   expect((await engine.stats()).running).toBe(0);
   child.kill("SIGSTOP");
   await expect.poll(() => engine.isResponding, { timeout: 5000 }).toBe(false);
@@ -109,7 +109,7 @@ test("closing cancels running requests and ends the process; a request whose eve
   await expect.poll(async () => (await engine.stats()).running).toBe(2);
   controller.abort();
   await expect.poll(async () => (await engine.stats()).running).toBeLessThan(2);
-  expect((await answerOf(unread)).end.finishReason).toBe("cancelled");
+  expect((await collectAnswer(unread)).end.finishReason).toBe("cancelled");
   await engine[Symbol.asyncDispose]();
   await engine[Symbol.asyncDispose]();
   expect(await rest).toBe("answered");

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
-import { answerOf, config, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
+import { collectAnswer, config, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
 
 const adapters = new Map([
   ["lora", await randomFactors(1, { method: "lora", rank: 3 })],
@@ -40,7 +40,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 20 }, (_, i) => 
 const alone = await withEngine(
   async (engine) => {
     const answers = [];
-    for (const one of requests) answers.push(await answerOf(engine.submit(one)));
+    for (const one of requests) answers.push(await collectAnswer(engine.submit(one)));
     return answers;
   },
   { maxBatch: 1 },
@@ -55,7 +55,7 @@ describe("requests side by side get the answers that each gets alone", () => {
     ["chunks of one token", { prefillChunk: 1, lonePrefillChunk: 1 }],
   ])("%s", async (_, limits) => {
     const answers = await withEngine(
-      (engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))),
+      (engine) => Promise.all(requests.map((one) => collectAnswer(engine.submit(one)))),
       limits,
     );
     answers.forEach((answer, i) => {
@@ -68,19 +68,19 @@ describe("requests side by side get the answers that each gets alone", () => {
   test("usage counts the tokens of a prompt that the prefix cache had", () =>
     withEngine(async (engine) => {
       const prompt = Array.from({ length: 40 }, (_, i) => i + 3);
-      const cachedOf = async (over: Partial<EngineRequest>) =>
-        (await answerOf(engine.submit(request({ prompt, ...over })))).end.usage.cachedTokens;
-      expect(await cachedOf({})).toBe(0);
-      expect(await cachedOf({})).toBe(39);
-      expect(await cachedOf({ prompt: [...prompt.slice(0, 35), 1, 2] })).toBe(35);
-      expect(await cachedOf({ promptLogprobs: 0 }), "scores need every position").toBe(0);
-      expect(await cachedOf({ tenant: "other" })).toBe(0);
+      const countCached = async (over: Partial<EngineRequest>) =>
+        (await collectAnswer(engine.submit(request({ prompt, ...over })))).end.usage.cachedTokens;
+      expect(await countCached({})).toBe(0);
+      expect(await countCached({})).toBe(39);
+      expect(await countCached({ prompt: [...prompt.slice(0, 35), 1, 2] })).toBe(35);
+      expect(await countCached({ promptLogprobs: 0 }), "scores need every position").toBe(0);
+      expect(await countCached({ tenant: "other" })).toBe(0);
     }));
 
   test("answers differ between adapters", () => {
     const prompts = names.map((adapter) => request({ adapter, maxTokens: 12, ignoreEos: true }));
     return withEngine(async (engine) => {
-      const answers = await Promise.all(prompts.map((one) => answerOf(engine.submit(one))));
+      const answers = await Promise.all(prompts.map((one) => collectAnswer(engine.submit(one))));
       expect(new Set(answers.map(({ text }) => text)).size).toBe(names.length);
     });
   });

@@ -15,9 +15,9 @@ import { trainingLogits } from "../training-logits.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
-  answerOf,
-  promptOf,
+  collectAnswer,
   randomFactors,
+  randomPrompt,
   request,
   type TinyEngineOptions,
   tinyEngine,
@@ -30,7 +30,7 @@ const MAX_LENGTH = 80;
 const SLOTS = [undefined, ...METHOD_NAMES];
 
 /** Adapters of every method by its name, with numbers large enough to change each token. */
-const adaptersOf = async (
+const makeAdapters = async (
   model: TinyModel,
 ): Promise<ReadonlyMap<string, ReadonlyMap<string, ExpandedFactors>>> =>
   new Map(
@@ -57,10 +57,10 @@ const SCHEDULED = new Set(["llama", "gemma3", "phi3 with longrope"]);
 
 describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   const model = tinyModel({ overrides: { max_position_embeddings: 256, ...overrides } });
-  let adapters: Awaited<ReturnType<typeof adaptersOf>>;
+  let adapters: Awaited<ReturnType<typeof makeAdapters>>;
   let runner: ModelRunner;
   beforeAll(async () => {
-    adapters = await adaptersOf(model);
+    adapters = await makeAdapters(model);
     runner = await createModelRunner(await prepareWeights(model.config, floatWeights(model.weights)), {
       maxLength: MAX_LENGTH,
     });
@@ -72,13 +72,13 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   test("every slot of a batch has the logits that its adapter has in training, past the window's end", async () => {
     const { cache, slots } = runner;
     cache.resize(SLOTS.length, 64);
-    slots.resize(SLOTS.length, Math.max(...[...adapters.values()].map(rankOf)));
+    slots.resize(SLOTS.length, Math.max(...[...adapters.values()].map(factorRank)));
     for (const slot of SLOTS.keys()) {
       const adapter = adapterAt(slot);
       if (adapter !== undefined) slots.fill(slot, adapter);
     }
     // one beginning for all, so that keys and values of a neighbour would differ by its adapter alone
-    const tokens = SLOTS.map((_, slot) => promptOf(1, 12 + slot));
+    const tokens = SLOTS.map((_, slot) => randomPrompt(1, 12 + slot));
     const expected = await Promise.all(
       tokens.map((ids, slot) => trainingLogits(model, ids, adapterAt(slot), MAX_LENGTH)),
     );
@@ -102,7 +102,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   });
 
   test("an adapter that is merged into the base has the logits of training", async () => {
-    const tokens = promptOf(1, 20);
+    const tokens = randomPrompt(1, 20);
     for (const method of ["mos", "tied-lora"] as const) {
       const adapter = adapters.get(method)!;
       const base = await prepareWeights(model.config, floatWeights(model.weights), {
@@ -125,7 +125,7 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   }, async () => {
     const requests: readonly EngineRequest[] = [...SLOTS, undefined, "lora", "mos"].map((method, i) =>
       request({
-        prompt: [...promptOf(40, 16), ...promptOf(50 + i, 5)],
+        prompt: [...randomPrompt(40, 16), ...randomPrompt(50 + i, 5)],
         adapter: method ?? null,
         maxTokens: 50,
         ignoreEos: true,
@@ -139,10 +139,11 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
     };
     const alone = await prefilled({ maxBatch: 1 }, async (engine) => {
       const all: Answer[] = [];
-      for (const one of requests) all.push(await answerOf(engine.submit(one)));
+      for (const one of requests) all.push(await collectAnswer(engine.submit(one)));
       return all;
     });
-    const together = (engine: Engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one))));
+    const together = (engine: Engine) =>
+      Promise.all(requests.map((one) => collectAnswer(engine.submit(one))));
     const all = await prefilled({ maxBatch: requests.length }, together);
     expect(all.ids).toEqual(alone.ids);
     const prompts = requests.length * 21;
@@ -155,4 +156,4 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
   });
 });
 
-const rankOf = (factors: FactorMap): number => Math.max(...[...factors.values()].map(({ rank }) => rank));
+const factorRank = (factors: FactorMap): number => Math.max(...[...factors.values()].map(({ rank }) => rank));

@@ -8,11 +8,11 @@ import { expect, test } from "vitest";
 import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { MosError, type Random, randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
-import { geometryOf } from "#models";
+import { toLayerShapes } from "#models";
 import { openAdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
-import { type Answer, answerOf, config, request, tinyEngine } from "./tiny-engine.ts";
+import { type Answer, collectAnswer, config, request, tinyEngine } from "./tiny-engine.ts";
 
 const NAMES = ["ann", "bob", "cy", "dee", "eve"];
 const SETTINGS = [
@@ -25,7 +25,7 @@ const FINGERPRINT = "sha256:0123456789abcdef";
 
 function trained(seed: number): Adapter {
   const settings = { seed, ...SETTINGS[seed % SETTINGS.length] };
-  return randomAdapter(settings, geometryOf(config), { seed, deviation: 0.3, only: "trainable" });
+  return randomAdapter(settings, toLayerShapes(config), { seed, deviation: 0.3, only: "trainable" });
 }
 
 interface Sent {
@@ -74,7 +74,7 @@ async function disturb(engine: Engine, folder: Folder, random: Random): Promise<
       signal: controller.signal,
       ...(random.below(3) === 0 ? { sampling: { temperature: 1 }, seed: moment } : {}),
     });
-    const answer = answerOf(engine.submit(one)).catch((error: unknown) => {
+    const answer = collectAnswer(engine.submit(one)).catch((error: unknown) => {
       if (error instanceof MosError) return error;
       throw error;
     });
@@ -98,7 +98,7 @@ class Reference implements AsyncDisposable {
 
   async answer({ signal: _, ...one }: EngineRequest, adapter: Adapter | undefined): Promise<Answer> {
     if (adapter !== undefined) this.#manager.replace("it", await expandFactors(adapter));
-    return answerOf(this.#engine.submit({ ...one, adapter: adapter === undefined ? null : "it" }));
+    return collectAnswer(this.#engine.submit({ ...one, adapter: adapter === undefined ? null : "it" }));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -131,7 +131,7 @@ async function fuzz(seed: number, path: string): Promise<void> {
   for (const name of NAMES) await folder.replace(name);
   const manager = await openAdapterManager({
     source: path,
-    geometry: geometryOf(config),
+    shapes: toLayerShapes(config),
     fingerprint: FINGERPRINT,
     // room for about two adapters, so that they evict each other
     limitBytes: 12_000,

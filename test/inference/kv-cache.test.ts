@@ -15,7 +15,7 @@ type Model = number[][];
 const numberAt = (token: number, head: number, d: number): number => token + head / 100 + d / 1000;
 
 /** New keys and values of some slots in the form that a step gives them: [count, 2·L·K, S, D]. */
-function newKeysValuesOf(rows: readonly (readonly number[])[], S: number): Float32Array {
+function makeNewKeysValues(rows: readonly (readonly number[])[], S: number): Float32Array {
   const made = new Float32Array(rows.length * 2 * layers * K * S * D).fill(-99);
   rows.forEach((tokens, i) => {
     for (let head = 0; head < 2 * layers * K; head++)
@@ -96,7 +96,7 @@ function act(cache: KVCache, model: Model, one: Action, next: () => number): voi
       .map((count) => Array.from({ length: count }, next));
     const S = Math.max(...rows.map((tokens) => tokens.length));
     cache.append(
-      newKeysValuesOf(rows, S),
+      makeNewKeysValues(rows, S),
       rows.map((tokens) => tokens.length),
       { from: one.slot, tokens: S },
     );
@@ -137,7 +137,7 @@ describe("sizes", () => {
     cache.move(0, 1);
     expect(cache.version).toBe(version);
     const before = cache.view({ from: 0, count: 2 })["past_mask"]?.data;
-    cache.append(newKeysValuesOf([[7]], 1), [1], { from: 1, tokens: 1 });
+    cache.append(makeNewKeysValues([[7]], 1), [1], { from: 1, tokens: 1 });
     expect(before?.[64]).toBe(0);
     cache.resize(2, 128);
     expect(cache.version).toBeGreaterThan(version);

@@ -4,10 +4,10 @@ import { MosError } from "#core";
 import type { Engine, EngineRequest } from "#inference";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
-  answerOf,
-  promptOf,
+  catchRefusal,
+  collectAnswer,
   randomFactors,
-  refusalOf,
+  randomPrompt,
   request,
   type TinyEngineOptions,
   thrownBy,
@@ -32,25 +32,30 @@ async function withEngine<T>(
   return result;
 }
 
-const alone = await withEngine((engine) => answerOf(engine.submit(long)));
+const alone = await withEngine((engine) => collectAnswer(engine.submit(long)));
 
 describe("a request can be cancelled in any state without effect on others:", () => {
   const cases: readonly (readonly [string, Partial<EngineRequest>, TinyEngineOptions, string[]])[] = [
     ["waiting for a slot", {}, { maxBatch: 1 }, ["finish"]],
     ["loading its adapter", { adapter: "late" }, {}, ["finish"]],
-    ["prefilling", { prompt: promptOf(1, 250), maxTokens: 9 }, { prefillChunk: 1 }, ["scheduled", "finish"]],
+    [
+      "prefilling",
+      { prompt: randomPrompt(1, 250), maxTokens: 9 },
+      { prefillChunk: 1 },
+      ["scheduled", "finish"],
+    ],
     [
       "scoring its prompt",
-      { prompt: promptOf(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
+      { prompt: randomPrompt(1, 250), maxTokens: 9, promptLogprobs: 0, adapter: "prompt" },
       { prefillChunk: 1 },
       ["scheduled", "finish"],
     ],
   ];
   test.each(cases)("%s", (_, over, options, events) =>
     withEngine(async (engine) => {
-      const running = answerOf(engine.submit(long));
+      const running = collectAnswer(engine.submit(long));
       const controller = new AbortController();
-      const answer = answerOf(engine.submit(request({ ...over, signal: controller.signal })));
+      const answer = collectAnswer(engine.submit(request({ ...over, signal: controller.signal })));
       const rows = events.includes("scheduled") ? 2 : 1;
       await until(async () => (await engine.stats()).running === rows);
       controller.abort();
@@ -65,7 +70,7 @@ describe("a request can be cancelled in any state without effect on others:", ()
 
   test("decoding, by its signal", () =>
     withEngine(async (engine) => {
-      const running = answerOf(engine.submit(long));
+      const running = collectAnswer(engine.submit(long));
       const controller = new AbortController();
       let tokens = 0;
       const one = { ...long, prompt: [3], adapter: "prompt", signal: controller.signal };
@@ -95,23 +100,23 @@ describe("a request can be cancelled in any state without effect on others:", ()
       await until(async () => (await engine.stats()).running === 1);
       controller.abort();
       await until(async () => (await engine.stats()).running === 0);
-      expect((await answerOf(events)).end.finishReason).toBe("cancelled");
+      expect((await collectAnswer(events)).end.finishReason).toBe("cancelled");
       const late = engine.submit({ ...long, signal: controller.signal });
-      expect((await answerOf(late)).events.map(({ type }) => type)).toEqual(["finish"]);
+      expect((await collectAnswer(late)).events.map(({ type }) => type)).toEqual(["finish"]);
     }));
 });
 
 describe("refusals", () => {
   test("are thrown by submit, with a code each; errors of loading come from the iteration", () =>
     withEngine(async (engine) => {
-      const codeOf = (over: Partial<EngineRequest>) => thrownBy(() => engine.submit(request(over)));
-      expect(codeOf({ prompt: [] })).toBe("bad_data");
-      expect(codeOf({ prompt: [48] })).toBe("bad_data");
-      expect(codeOf({ maxTokens: 398 })).toBe("bad_option");
-      expect(codeOf({ stop: [""] })).toBe("bad_option");
-      expect(codeOf({ sampling: { temperature: -1 } })).toBe("bad_option");
-      expect(await refusalOf(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
-      expect(await refusalOf(() => engine.submit(request()))).toBe("answered");
+      const refusalCode = (over: Partial<EngineRequest>) => thrownBy(() => engine.submit(request(over)));
+      expect(refusalCode({ prompt: [] })).toBe("bad_data");
+      expect(refusalCode({ prompt: [48] })).toBe("bad_data");
+      expect(refusalCode({ maxTokens: 398 })).toBe("bad_option");
+      expect(refusalCode({ stop: [""] })).toBe("bad_option");
+      expect(refusalCode({ sampling: { temperature: -1 } })).toBe("bad_option");
+      expect(await catchRefusal(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
+      expect(await catchRefusal(() => engine.submit(request()))).toBe("answered");
     }));
 
   test("for a full waiting queue count each tenant's requests separately", () =>
@@ -120,12 +125,12 @@ describe("refusals", () => {
         const runs = engine.submit({ ...long, tenant: "a" });
         await until(async () => (await engine.stats()).running === 1);
         const codes = Array.from({ length: 4 }, () =>
-          refusalOf(() => engine.submit(request({ tenant: "a" }))),
+          catchRefusal(() => engine.submit(request({ tenant: "a" }))),
         );
-        const other = refusalOf(() => engine.submit(request({ tenant: "b" })));
+        const other = catchRefusal(() => engine.submit(request({ tenant: "b" })));
         expect((await engine.stats()).waiting).toBe(3);
         expect(await Promise.all(codes.slice(2))).toEqual(["busy", "busy"]);
-        expect((await answerOf(runs)).ids).toEqual(alone.ids);
+        expect((await collectAnswer(runs)).ids).toEqual(alone.ids);
         expect(await Promise.all(codes.slice(0, 2))).toEqual(["answered", "answered"]);
         expect(await other).toBe("answered");
       },
@@ -137,11 +142,11 @@ describe("refusals", () => {
       async (engine) => {
         const controller = new AbortController();
         const answers = [{ ...long, signal: controller.signal }, request({ signal: controller.signal })].map(
-          (one) => answerOf(engine.submit(one)),
+          (one) => collectAnswer(engine.submit(one)),
         );
         expect(thrownBy(() => engine.submit(request()))).toBe("busy");
         controller.abort();
-        const next = answerOf(engine.submit(request()));
+        const next = collectAnswer(engine.submit(request()));
         expect((await Promise.all(answers)).map(({ end }) => end.finishReason)).toEqual([
           "cancelled",
           "cancelled",
@@ -154,10 +159,10 @@ describe("refusals", () => {
   test("do not count requests for which a slot is free, even when all are submitted at once", () =>
     withEngine(
       async (engine) => {
-        const codes = Array.from({ length: 6 }, () => refusalOf(() => engine.submit(request())));
+        const codes = Array.from({ length: 6 }, () => catchRefusal(() => engine.submit(request())));
         expect(await Promise.all(codes)).toEqual([...Array(5).fill("answered"), "busy"]);
-        expect(() => engine.expectRoom("a", 5)).not.toThrow();
-        expect(thrownBy(() => engine.expectRoom("a", 6))).toBe("busy");
+        expect(() => engine.assertCapacity("a", 5)).not.toThrow();
+        expect(thrownBy(() => engine.assertCapacity("a", 6))).toBe("busy");
       },
       { maxBatch: 4, maxWaiting: 1 },
     ));
@@ -165,7 +170,7 @@ describe("refusals", () => {
   test("leave adapters named like object members in the counts", () =>
     withEngine(async (engine) => {
       const codes = ["constructor", "__proto__"].map((adapter) =>
-        refusalOf(() => engine.submit(request({ adapter }))),
+        catchRefusal(() => engine.submit(request({ adapter }))),
       );
       const { waitingAdapters } = await engine.stats();
       expect(Object.entries(waitingAdapters)).toEqual([
@@ -182,14 +187,14 @@ describe("draining", () => {
       async (engine) => {
         const answers = ["late", "prompt", null].map((adapter) => {
           let isDone = false;
-          const answer = answerOf(engine.submit(request({ adapter, maxTokens: 30 }))).then((found) => {
+          const answer = collectAnswer(engine.submit(request({ adapter, maxTokens: 30 }))).then((found) => {
             isDone = true;
             return found;
           });
           return { answer, isDone: () => isDone };
         });
         const drains = [engine.drain(), engine.drain()];
-        expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
+        expect(await catchRefusal(() => engine.submit(request()))).toBe("busy");
         await Promise.all(drains);
         expect(answers.map(({ isDone }) => isDone())).toEqual([true, true, true]);
         await engine.drain();
@@ -199,7 +204,7 @@ describe("draining", () => {
 
   test("ends with the engine too", async () => {
     const engine = await tinyEngine(memoryAdapters(adapters), { maxLength: 400 });
-    const answer = answerOf(engine.submit(long));
+    const answer = collectAnswer(engine.submit(long));
     const drained = engine.drain();
     await engine[Symbol.asyncDispose]();
     await drained;
@@ -211,11 +216,13 @@ describe("draining", () => {
 test("disposing cancels running, loading and waiting requests", async () => {
   const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
   const engine = await tinyEngine(manager, { maxBatch: 2, maxLength: 400 });
-  const all = [null, "prompt", "late", null].map((adapter) => answerOf(engine.submit({ ...long, adapter })));
+  const all = [null, "prompt", "late", null].map((adapter) =>
+    collectAnswer(engine.submit({ ...long, adapter })),
+  );
   await until(async () => (await engine.stats()).completionTokens > 3);
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
   for (const answer of all) expect((await answer).end.finishReason).toBe("cancelled");
-  expect(await refusalOf(() => engine.submit(request()))).toBe("busy");
+  expect(await catchRefusal(() => engine.submit(request()))).toBe("busy");
   await expect.poll(() => manager.leases()).toBe(0);
 });
 
@@ -236,10 +243,10 @@ test("a failed step ends the running requests, and later ones are answered", asy
   };
   await withEngine(async (engine, manager) => {
     const failures = [null, "prompt"].map((adapter) =>
-      answerOf(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
+      collectAnswer(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
     );
     await until(async () => (await engine.stats()).running === 2);
-    const answer = answerOf(engine.submit(long));
+    const answer = collectAnswer(engine.submit(long));
     for (const failure of await Promise.all(failures)) {
       expect(failure).toBeInstanceOf(MosError);
       expect(failure).toMatchObject({ code: "device", message: expect.stringContaining("out of memory") });

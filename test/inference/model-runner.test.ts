@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { expandFactors, type FactorMap } from "#adapters";
 import { randomStream } from "#core";
-import type { WeightForm } from "#files";
+import type { WeightFormat } from "#files";
 import {
   createModelRunner,
   type ModelRunner,
@@ -10,7 +10,7 @@ import {
   type PrepareOptions,
   prepareWeights,
 } from "#inference";
-import { dequantizeWeight, floatWeight, geometryOf, type Weight } from "#models";
+import { dequantizeWeight, floatWeight, toLayerShapes, type Weight } from "#models";
 import { consume } from "../../src/inference/base-weights.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";
@@ -18,13 +18,13 @@ import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
 /** The factors of a LoRA whose B is not zero, on all linear layers or some. */
-function adapterOf(
+function makeFactors(
   { config }: TinyModel,
   seed: number,
   settings: { readonly rank: number; readonly targets?: readonly string[] },
 ): Promise<FactorMap> {
   const given = { method: "lora", seed, ...settings };
-  return expandFactors(randomAdapter(given, geometryOf(config), { seed, deviation: 0.3 }));
+  return expandFactors(randomAdapter(given, toLayerShapes(config), { seed, deviation: 0.3 }));
 }
 
 async function openRunner(
@@ -35,19 +35,19 @@ async function openRunner(
   return createModelRunner(base, { maxLength: config.maxPositions, ...options });
 }
 
-const idsOf = (seed: number, length: number): readonly number[] => {
+const randomIds = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
   return Array.from({ length }, () => random.below(48));
 };
 
-function differenceOf(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
+function largestDifference(actual: Float32Array | undefined, expected: Float32Array | undefined): number {
   expect(actual).toHaveLength(48);
   expect(expected).toHaveLength(48);
   return actual!.reduce((max, x, i) => Math.max(max, Math.abs(x - expected![i]!)), 0);
 }
 
 const expectClose = (actual: Float32Array | undefined, expected: Float32Array | undefined): void =>
-  expect(differenceOf(actual, expected)).toBeLessThan(1e-4);
+  expect(largestDifference(actual, expected)).toBeLessThan(1e-4);
 
 // heads of a multiple of 8 decode a few slots by the fused program, others by the general one
 const models: readonly (readonly [string, TinyModel])[] = [
@@ -71,13 +71,13 @@ describe.each(models)("slots side by side compute what training computes: %s", (
   afterAll(() => runner[Symbol.asyncDispose]());
 
   test("with different adapters, lengths, chunks, and slots that come and go", async () => {
-    const [one, two] = [await adapterOf(model, 1, { rank: 2 }), await adapterOf(model, 2, { rank: 3 })];
+    const [one, two] = [await makeFactors(model, 1, { rank: 2 }), await makeFactors(model, 2, { rank: 3 })];
     const { cache, slots } = runner;
     cache.resize(3, 64);
     slots.resize(3, 3);
     slots.fill(0, one);
     slots.fill(2, two);
-    const prompts = [idsOf(1, 9), idsOf(2, 5), idsOf(3, 13)];
+    const prompts = [randomIds(1, 9), randomIds(2, 5), randomIds(3, 13)];
     // the prompts, each in a step of its own slot, the last in two chunks
     await runner.run({ from: 0, count: 1, tokens: [prompts[0]!] });
     await runner.run({ from: 1, count: 1, tokens: [prompts[1]!] });
@@ -110,16 +110,16 @@ describe.each(models)("slots side by side compute what training computes: %s", (
 
   test("where a step has slots with many, few and no tokens", async () => {
     const adapters = [
-      await adapterOf(model, 1, { rank: 3 }),
+      await makeFactors(model, 1, { rank: 3 }),
       undefined,
-      await adapterOf(model, 2, { rank: 1, targets: ["q_proj", "down_proj"] }),
-      await adapterOf(model, 3, { rank: 5, targets: ["v_proj", "gate_proj"] }),
+      await makeFactors(model, 2, { rank: 1, targets: ["q_proj", "down_proj"] }),
+      await makeFactors(model, 3, { rank: 5, targets: ["v_proj", "gate_proj"] }),
     ];
     const steps = [
-      [idsOf(1, 5), idsOf(2, 20), idsOf(3, 1), idsOf(4, 7)],
-      [idsOf(5, 3), [], idsOf(6, 9), idsOf(7, 1)],
-      [[], [], idsOf(8, 30), []],
-      [idsOf(9, 10), idsOf(10, 2), [], idsOf(11, 1)],
+      [randomIds(1, 5), randomIds(2, 20), randomIds(3, 1), randomIds(4, 7)],
+      [randomIds(5, 3), [], randomIds(6, 9), randomIds(7, 1)],
+      [[], [], randomIds(8, 30), []],
+      [randomIds(9, 10), randomIds(10, 2), [], randomIds(11, 1)],
     ];
     const { cache, slots } = runner;
     cache.resize(0, 0);
@@ -139,13 +139,13 @@ describe.each(models)("slots side by side compute what training computes: %s", (
   });
 
   test("in the general program and in the one for few slots, with logits of all positions or of the last", async () => {
-    const adapter = await adapterOf(model, 4, { rank: 2 });
+    const adapter = await makeFactors(model, 4, { rank: 2 });
     const { cache, slots } = runner;
     cache.resize(0, 0);
     cache.resize(2, 64);
     slots.resize(2, 2);
     slots.fill(1, adapter);
-    const prompts = [idsOf(4, 6), idsOf(5, 9)] as const;
+    const prompts = [randomIds(4, 6), randomIds(5, 9)] as const;
     const [all] = await runner.run({ from: 0, count: 1, tokens: [prompts[0]], allLogits: true });
     const [first] = await runner.run({ from: 1, count: 1, tokens: [prompts[1]] });
     expect(all).toHaveLength(6);
@@ -177,7 +177,7 @@ describe("one slot", () => {
   test.each(models.slice(0, 2))(
     "computes what training computes, with tokens all at once, in chunks, or one by one while the cache grows: %s",
     async (_, long) => {
-      const tokens = idsOf(7, 330);
+      const tokens = randomIds(7, 330);
       const expected = await trainingLogits(long, tokens);
       await using runner = await openRunner(long, { adapters: false });
       const { cache } = runner;
@@ -202,7 +202,7 @@ describe("one slot", () => {
   );
 
   test("computes the same with an adapter in the slot and with the adapter merged into the base", async () => {
-    const adapter = await adapterOf(model, 5, {
+    const adapter = await makeFactors(model, 5, {
       rank: 3,
       targets: ["q_proj", "o_proj", "up_proj", "down_proj"],
     });
@@ -211,7 +211,7 @@ describe("one slot", () => {
     await using slotted = await openRunner(model);
     slotted.slots.resize(1, 4);
     slotted.slots.fill(0, adapter);
-    const tokens = idsOf(8, 20);
+    const tokens = randomIds(8, 20);
     const expected = await trainingLogits(model, tokens, adapter);
     const base = await trainingLogits(model, tokens);
     for (const runner of [merged, slotted]) {
@@ -220,7 +220,7 @@ describe("one slot", () => {
       expectClose(prompt![0], expected[18]);
       const [decoded] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(19)] });
       expectClose(decoded![0], expected[19]);
-      expect(differenceOf(decoded![0], base[19])).toBeGreaterThan(0.1);
+      expect(largestDifference(decoded![0], base[19])).toBeGreaterThan(0.1);
     }
     expect(model.weights.get("model.layers.0.self_attn.q_proj.weight")!.data).toEqual(untouched);
   });
@@ -228,15 +228,15 @@ describe("one slot", () => {
   test("runs a sequence of the maximum length, and starts the next without a trace of it", async () => {
     await using runner = await openRunner(model, { maxLength: 70, adapters: false });
     runner.cache.resize(1, 128);
-    const tokens = idsOf(9, 70);
+    const tokens = randomIds(9, 70);
     await runner.run({ from: 0, count: 1, tokens: [tokens.slice(0, 69)] });
     const [first] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(69)] });
     expectClose(first![0], (await trainingLogits(model, tokens)).at(-1));
     runner.cache.truncate(0, 0);
     const [again] = await runner.run({ from: 0, count: 1, tokens: [tokens.slice(0, 30)] });
-    expect(differenceOf(again![0], (await trainingLogits(model, tokens.slice(0, 30))).at(-1))).toBeLessThan(
-      1e-5,
-    );
+    expect(
+      largestDifference(again![0], (await trainingLogits(model, tokens.slice(0, 30))).at(-1)),
+    ).toBeLessThan(1e-5);
   });
 });
 
@@ -254,9 +254,11 @@ describe("a stored base", () => {
   const { config } = wide;
 
   /** Random weights of a form; those of an NF4 base whose rows its blocks do not divide are in smaller ones. */
-  function storedWeights(form: WeightForm): Map<string, Weight> {
-    const ofMatrix = (shape: readonly number[]): WeightForm =>
-      form.kind === "nf4" && (shape[1] ?? 0) % form.blockSize !== 0 ? { ...form, blockSize: 32 } : form;
+  function storedWeights(format: WeightFormat): Map<string, Weight> {
+    const ofMatrix = (shape: readonly number[]): WeightFormat =>
+      format.kind === "nf4" && (shape[1] ?? 0) % format.blockSize !== 0
+        ? { ...format, blockSize: 32 }
+        : format;
     return new Map(
       [...floatWeights(wide.weights)].map(([name, weight]) => [
         name,
@@ -269,7 +271,7 @@ describe("a stored base", () => {
       [...weights].map(([name, weight]) => [name, floatWeight(weight.shape, dequantizeWeight(weight))]),
     );
 
-  async function logitsOf(
+  async function computeLogits(
     weights: Map<string, Weight>,
     options: PrepareOptions & Pick<ModelRunnerOptions, "cacheDtype"> = {},
   ): Promise<readonly Float32Array[]> {
@@ -278,7 +280,7 @@ describe("a stored base", () => {
     await using runner = await createModelRunner(base, { maxLength: config.maxPositions, cacheDtype });
     runner.cache.resize(2, 64);
     runner.slots.resize(2, 1);
-    const tokens = idsOf(11, 12);
+    const tokens = randomIds(11, 12);
     const prompt = { from: 0, count: 1, tokens: [tokens.slice(0, 11)], allLogits: true };
     const [read] = await runner.run(prompt);
     // one token of one slot runs the fused program
@@ -289,16 +291,16 @@ describe("a stored base", () => {
   /** The largest difference of two lists of logits, relative to the largest logit. */
   function relative(actual: readonly Float32Array[], expected: readonly Float32Array[]): number {
     const most = Math.max(...expected.flatMap((logits) => [...logits].map(Math.abs)));
-    return Math.max(...actual.map((logits, i) => differenceOf(logits, expected[i]))) / most;
+    return Math.max(...actual.map((logits, i) => largestDifference(logits, expected[i]))) / most;
   }
 
-  test.each(Object.entries(FORMS))("has the logits of its numbers in float32: %s", async (_, form) => {
-    const weights = storedWeights(form);
-    const expected = await logitsOf(expanded(weights));
-    expect(relative(await logitsOf(new Map(weights)), expected)).toBeLessThan(1e-5);
-    if (form.kind === "float16" || form.kind === "bfloat16")
-      expect(relative(await logitsOf(weights, { expand: false }), expected)).toBeLessThan(1e-5);
-    else expect(relative(await logitsOf(weights, { computeDtype: "int8" }), expected)).toBeLessThan(0.1);
+  test.each(Object.entries(FORMS))("has the logits of its numbers in float32: %s", async (_, format) => {
+    const weights = storedWeights(format);
+    const expected = await computeLogits(expanded(weights));
+    expect(relative(await computeLogits(new Map(weights)), expected)).toBeLessThan(1e-5);
+    if (format.kind === "float16" || format.kind === "bfloat16")
+      expect(relative(await computeLogits(weights, { expand: false }), expected)).toBeLessThan(1e-5);
+    else expect(relative(await computeLogits(weights, { computeDtype: "int8" }), expected)).toBeLessThan(0.1);
   });
 
   test("a matrix of another form in a group is a product by itself", async () => {
@@ -315,13 +317,13 @@ describe("a stored base", () => {
       "model.layers.1.mlp.up_proj.weight",
       expanded(weights).get("model.layers.1.mlp.up_proj.weight")!,
     );
-    expect(relative(await logitsOf(weights), await logitsOf(expanded(weights)))).toBeLessThan(1e-5);
+    expect(relative(await computeLogits(weights), await computeLogits(expanded(weights)))).toBeLessThan(1e-5);
   });
 
   test("a cache of float16 rounds keys and values alone", async () => {
     const weights = floatWeights(wide.weights);
-    const expected = await logitsOf(new Map(weights));
-    const actual = await logitsOf(new Map(weights), { cacheDtype: "float16" });
+    const expected = await computeLogits(new Map(weights));
+    const actual = await computeLogits(new Map(weights), { cacheDtype: "float16" });
     // a prompt's own keys and values are not rounded
     expect(relative(actual.slice(0, 11), expected.slice(0, 11))).toBe(0);
     expect(relative(actual, expected)).toBeLessThan(1e-3);
@@ -341,7 +343,7 @@ describe("a stored base", () => {
 
   test("a missing weight is named, and an adapter is not merged into fewer bits", async () => {
     const weights = storedWeights(FORMS["nf4"]!);
-    const adapter = await adapterOf(wide, 3, { rank: 2 });
+    const adapter = await makeFactors(wide, 3, { rank: 2 });
     await expect(prepareWeights(config, weights, { mergedAdapter: adapter })).rejects.toThrowError(
       expect.objectContaining({ code: "bad_option" }),
     );

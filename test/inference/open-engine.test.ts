@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createEngine, type Engine, generate, openEngine } from "#inference";
-import { geometryOf, loadModel } from "#models";
+import { loadModel, toLayerShapes } from "#models";
 import { chatTemplate } from "#text";
 import { thisWriter } from "../../src/files/writer.ts";
 import { openCore } from "../../src/inference/open-core.ts";
 import { openWorkerCore } from "../../src/inference/worker-core.ts";
 import { randomAdapter } from "../random-adapter.ts";
-import { answerOf, refusalOf, request, thrownBy } from "./tiny-engine.ts";
+import { catchRefusal, collectAnswer, request, thrownBy } from "./tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";
 const text = "Where does the keeper live?";
@@ -35,8 +35,10 @@ describe("an engine in a process of its own", () => {
   test("answers like generate", async () => {
     const base = await loadModel(MODEL);
     const prompt = base.text.tokenizer.encode(text);
-    const answer = await answerOf(engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })));
-    const expected = await answerOf(generate(base, text, { maxTokens: 20 }));
+    const answer = await collectAnswer(
+      engine.submit(request({ prompt, maxTokens: 20, continuesPrompt: true })),
+    );
+    const expected = await collectAnswer(generate(base, text, { maxTokens: 20 }));
     expect(answer.text).toBe(expected.text);
     expect(answer.end.usage).toMatchObject({
       promptTokens: prompt.length,
@@ -49,8 +51,8 @@ describe("an engine in a process of its own", () => {
     expect(thrown({ prompt: [] })).toBe("bad_data");
     expect(thrown({ prompt: [1e9] })).toBe("bad_data");
     expect(thrown({ maxTokens: 1e6 })).toBe("bad_option");
-    expect(await refusalOf(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
-    const codes = Array.from({ length: 5 }, () => refusalOf(() => engine.submit(request())));
+    expect(await catchRefusal(() => engine.submit(request({ adapter: "unknown" })))).toBe("not_found");
+    const codes = Array.from({ length: 5 }, () => catchRefusal(() => engine.submit(request())));
     expect(thrown({})).toBe("busy");
     expect(thrown({ tenant: "another", signal: AbortSignal.abort() })).toBe("accepted");
     expect(await Promise.all(codes)).toEqual(Array(5).fill("answered"));
@@ -61,13 +63,13 @@ describe("an engine in a process of its own", () => {
     const messages = [{ role: "user", content: text }];
     const rendered = template.render(messages, { addGenerationPrompt: true });
     const submit = async (prompt: string, continuesPrompt: boolean) =>
-      answerOf(engine.submit({ prompt: tokenizer.encode(prompt), continuesPrompt, maxTokens: 9 }));
-    const chat = await answerOf(engine.chat(messages, { maxTokens: 9 }));
+      collectAnswer(engine.submit({ prompt: tokenizer.encode(prompt), continuesPrompt, maxTokens: 9 }));
+    const chat = await collectAnswer(engine.chat(messages, { maxTokens: 9 }));
     expect(chat.text).toBe((await submit(rendered, false)).text);
-    const completed = await answerOf(engine.complete(text, { maxTokens: 9 }));
+    const completed = await collectAnswer(engine.complete(text, { maxTokens: 9 }));
     expect(completed.text).toBe((await submit(text, true)).text);
     const { maxLength } = engine.model;
-    const cut = await answerOf(engine.complete("a".repeat(50), { maxTokens: 1e6, ignoreEos: true }));
+    const cut = await collectAnswer(engine.complete("a".repeat(50), { maxTokens: 1e6, ignoreEos: true }));
     expect(cut.end.usage.promptTokens + cut.ids.length).toBe(maxLength);
     expect(thrownBy(() => engine.complete("a b ".repeat(maxLength)))).toBe("bad_option");
   });
@@ -107,8 +109,8 @@ test("lays conversations out with the variables that it is given", async () => {
 
 describe("a merged adapter", async () => {
   const base = await loadModel(MODEL);
-  const geometry = geometryOf(base.model.config);
-  const adapter = randomAdapter({ method: "lora", rank: 3, seed: 1 }, geometry, { seed: 1, deviation: 0.3 });
+  const shapes = toLayerShapes(base.model.config);
+  const adapter = randomAdapter({ method: "lora", rank: 3, seed: 1 }, shapes, { seed: 1, deviation: 0.3 });
   const mergedOver = async (mergeLimit: number) => {
     const settings = { model: base, mergedAdapter: adapter, threads: 1 };
     const opened = await openCore(settings, { onProgress: () => undefined, mergeLimit });
@@ -119,7 +121,7 @@ describe("a merged adapter", async () => {
     await using merged = await mergedOver(1e9);
     await using slotted = await mergedOver(1e3);
     await using plain = await openEngine({ model: base, threads: 1 });
-    const ask = (engine: Engine) => answerOf(engine.complete(text, { maxTokens: 20, ignoreEos: true }));
+    const ask = (engine: Engine) => collectAnswer(engine.complete(text, { maxTokens: 20, ignoreEos: true }));
     const [expected, answer] = [await ask(merged), await ask(slotted)];
     expect(answer.ids).toEqual(expected.ids);
     expect(answer.ids).not.toEqual((await ask(plain)).ids);
@@ -128,7 +130,7 @@ describe("a merged adapter", async () => {
     const bytes = async (engine: Engine) => (await engine.stats()).adapters.activeBytes;
     expect(await bytes(merged)).toBe(await bytes(plain));
     expect(await bytes(slotted)).toBeGreaterThan(await bytes(plain));
-    expect(await refusalOf(() => slotted.complete(text, { adapter: "merged" }))).toBe("not_found");
+    expect(await catchRefusal(() => slotted.complete(text, { adapter: "merged" }))).toBe("not_found");
   });
 
   test("is refused when the engine is opened, where the folder holds none", () =>

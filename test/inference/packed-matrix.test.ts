@@ -47,13 +47,13 @@ function relativeError(actual: Float32Array, expected: Float32Array): number {
 
 const packed = Object.entries(FORMS).filter(([, { kind }]) => kind === "blocks" || kind === "nf4");
 
-test.each(packed)("float32 products have the numbers of the weights: %s", async (name, form) => {
+test.each(packed)("float32 products have the numbers of the weights: %s", async (name, format) => {
   // an odd number of rows, whose last half is padding
-  const weights = [randomWeight(form, [24, WIDTH], "a"), randomWeight(form, [7, WIDTH], "b")];
+  const weights = [randomWeight(format, [24, WIDTH], "a"), randomWeight(format, [7, WIDTH], "b")];
   expect(relativeError(await product(weights, "float32"), dense(weights)), name).toBeLessThan(2e-6);
 });
 
-test.each(Object.entries(FORMS))("int8 products are near: %s", async (name, form) => {
-  const weights = [randomWeight(form, [24, WIDTH], "a"), randomWeight(form, [7, WIDTH], "b")];
+test.each(Object.entries(FORMS))("int8 products are near: %s", async (name, format) => {
+  const weights = [randomWeight(format, [24, WIDTH], "a"), randomWeight(format, [7, WIDTH], "b")];
   expect(relativeError(await product(weights, "int8"), dense(weights)), name).toBeLessThan(0.03);
 });

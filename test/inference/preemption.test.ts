@@ -2,7 +2,14 @@
 import { describe, expect, test } from "vitest";
 import { type Engine, type EngineRequest, unpackLogprobs } from "#inference";
 import { memoryAdapters } from "./memory-adapters.ts";
-import { type Answer, answerOf, promptOf, randomFactors, request, tinyEngine } from "./tiny-engine.ts";
+import {
+  type Answer,
+  collectAnswer,
+  randomFactors,
+  randomPrompt,
+  request,
+  tinyEngine,
+} from "./tiny-engine.ts";
 
 const adapters = new Map([
   ["lora", await randomFactors(1, { method: "lora", rank: 3 })],
@@ -12,7 +19,7 @@ const POSITION = 256; // bytes of keys and values of a token
 
 const requests: readonly EngineRequest[] = Array.from({ length: 6 }, (_, i) =>
   request({
-    prompt: promptOf(i, 5 + 3 * i),
+    prompt: randomPrompt(i, 5 + 3 * i),
     adapter: [null, "lora", "vera"][i % 3] ?? null,
     maxTokens: 90 + i,
     ignoreEos: true,
@@ -22,7 +29,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 6 }, (_, i) =>
   }),
 );
 
-async function answersOf(
+async function collectAnswers(
   limits: Parameters<typeof tinyEngine>[1],
   send: (engine: Engine) => Promise<readonly Answer[]>,
 ): Promise<{ readonly answers: readonly Answer[]; readonly promptTokens: number }> {
@@ -34,15 +41,15 @@ async function answersOf(
 }
 
 const together = (all: readonly EngineRequest[]) => (engine: Engine) =>
-  Promise.all(all.map((one) => answerOf(engine.submit(one))));
+  Promise.all(all.map((one) => collectAnswer(engine.submit(one))));
 
 async function oneByOne(engine: Engine): Promise<readonly Answer[]> {
   const answers = [];
-  for (const one of requests) answers.push(await answerOf(engine.submit(one)));
+  for (const one of requests) answers.push(await collectAnswer(engine.submit(one)));
   return answers;
 }
 
-const alone = await answersOf({ maxBatch: 1 }, oneByOne);
+const alone = await collectAnswers({ maxBatch: 1 }, oneByOne);
 const promptLength = requests.reduce((sum, { prompt }) => sum + prompt.length, 0);
 
 describe("preempted requests resume with the same tokens:", () => {
@@ -51,7 +58,7 @@ describe("preempted requests resume with the same tokens:", () => {
     ["memory for one long request", 128 * POSITION],
     ["memory for three and a half", 450 * POSITION],
   ])("%s", async (_, cacheMemory) => {
-    const { answers, promptTokens } = await answersOf({ cacheMemory }, together(requests));
+    const { answers, promptTokens } = await collectAnswers({ cacheMemory }, together(requests));
     // all started with 64 positions, so some were preempted and prefilled again
     if (cacheMemory !== 128 * POSITION) expect(promptTokens).toBeGreaterThan(promptLength);
     answers.forEach((answer, i) => {
@@ -65,10 +72,10 @@ describe("preempted requests resume with the same tokens:", () => {
 });
 
 test("a prompt that is preempted while it is scored has every token's score once", async () => {
-  const long = request({ prompt: promptOf(7, 60), maxTokens: 200, ignoreEos: true });
-  const scored = request({ prompt: promptOf(8, 180), maxTokens: 2, promptLogprobs: 1 });
-  const undisturbed = await answersOf({ maxBatch: 1 }, together([scored]));
-  const { answers, promptTokens } = await answersOf(
+  const long = request({ prompt: randomPrompt(7, 60), maxTokens: 200, ignoreEos: true });
+  const scored = request({ prompt: randomPrompt(8, 180), maxTokens: 2, promptLogprobs: 1 });
+  const undisturbed = await collectAnswers({ maxBatch: 1 }, together([scored]));
+  const { answers, promptTokens } = await collectAnswers(
     { cacheMemory: 2 * 192 * POSITION, prefillChunk: 1 },
     together([long, scored]),
   );
@@ -85,17 +92,17 @@ test("a prompt that is preempted while it is scored has every token's score once
 });
 
 describe("prompts with a common prefix that run at once", () => {
-  const prefix = promptOf(30, 90);
+  const prefix = randomPrompt(30, 90);
   const asked = (adapter: string | null, seed: number) =>
-    request({ prompt: [...prefix, ...promptOf(seed, 7)], adapter, maxTokens: 9, ignoreEos: true });
+    request({ prompt: [...prefix, ...randomPrompt(seed, 7)], adapter, maxTokens: 9, ignoreEos: true });
 
   test("compute it once, and get the answers that they get alone", async () => {
     const requests = [asked(null, 1), asked(null, 2), asked("lora", 3), asked("lora", 4), asked(null, 2)];
     await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 5, maxLength: 200 });
-    const answers = await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
+    const answers = await Promise.all(requests.map((one) => collectAnswer(engine.submit(one))));
     const { promptTokens } = await engine.stats();
     for (const [i, one] of requests.entries()) {
-      const alone = await answersOf({ maxBatch: 1, maxLength: 200 }, together([one]));
+      const alone = await collectAnswers({ maxBatch: 1, maxLength: 200 }, together([one]));
       expect(answers[i]?.ids).toEqual(alone.answers[0]?.ids);
     }
     // the prefix twice, once for each adapter, and the rest of five prompts, whose last tokens count as decoded
@@ -104,15 +111,15 @@ describe("prompts with a common prefix that run at once", () => {
 });
 
 describe("a prompt with the prefix of an earlier one", () => {
-  const first = request({ prompt: promptOf(20, 40), maxTokens: 10, ignoreEos: true });
-  const second = request({ prompt: [...first.prompt.slice(0, 30), ...promptOf(21, 7)] });
+  const first = request({ prompt: randomPrompt(20, 40), maxTokens: 10, ignoreEos: true });
+  const second = request({ prompt: [...first.prompt.slice(0, 30), ...randomPrompt(21, 7)] });
 
   async function prefilledFor(one: EngineRequest, after: readonly EngineRequest[]): Promise<number> {
     await using engine = await tinyEngine(memoryAdapters(adapters), { maxBatch: 2, maxLength: 200 });
-    for (const earlier of after) await answerOf(engine.submit(earlier));
+    for (const earlier of after) await collectAnswer(engine.submit(earlier));
     const { promptTokens } = await engine.stats();
-    const answer = await answerOf(engine.submit(one));
-    const fresh = await answersOf({ maxBatch: 1 }, together([one]));
+    const answer = await collectAnswer(engine.submit(one));
+    const fresh = await collectAnswers({ maxBatch: 1 }, together([one]));
     expect(answer.ids).toEqual(fresh.answers[0]?.ids);
     return (await engine.stats()).promptTokens - promptTokens;
   }
@@ -131,7 +138,7 @@ describe("a prompt with the prefix of an earlier one", () => {
   });
 
   test("and with its answer is prefilled from there", async () => {
-    const [answer] = (await answersOf({}, together([first]))).answers;
+    const [answer] = (await collectAnswers({}, together([first]))).answers;
     const ids = answer?.ids ?? [];
     expect(await prefilledFor(request({ prompt: [...first.prompt, ...ids, 3, 4] }), [first])).toBe(3);
   });

@@ -5,10 +5,10 @@ import { trainingLogits } from "../training-logits.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
-  answerOf,
+  collectAnswer,
   config,
-  promptOf,
   randomFactors,
+  randomPrompt,
   request,
   type TinyEngineOptions,
   tinyEngine,
@@ -17,16 +17,16 @@ import {
 
 const lora = await randomFactors(1, { method: "lora", rank: 3 });
 
-async function answersOf(
+async function collectAnswers(
   requests: readonly EngineRequest[],
   options: TinyEngineOptions = {},
 ): Promise<readonly Answer[]> {
   await using engine = await tinyEngine(memoryAdapters(new Map([["lora", lora]])), options);
-  return await Promise.all(requests.map((one) => answerOf(engine.submit(one))));
+  return await Promise.all(requests.map((one) => collectAnswer(engine.submit(one))));
 }
 
 /** ln softmax of every token's logits, by the forward pass of training. */
-async function logSoftmaxOf(
+async function computeLogSoftmax(
   tokens: readonly number[],
   adapter?: typeof lora,
 ): Promise<readonly Float64Array[]> {
@@ -47,14 +47,14 @@ function expectScore(score: TokenLogprob | undefined, behind: Float64Array | und
   });
 }
 
-const scoresOf = ({ events }: Answer): readonly TokenLogprob[] =>
+const readScores = ({ events }: Answer): readonly TokenLogprob[] =>
   events.flatMap((event) => (event.type === "prompt" ? unpackLogprobs(event) : []));
 
 describe("a prompt's scores are those of the forward pass of training", () => {
-  const prompt = promptOf(1, 23);
+  const prompt = randomPrompt(1, 23);
   let expected: readonly (readonly Float64Array[])[];
   beforeAll(async () => {
-    expected = [await logSoftmaxOf(prompt), await logSoftmaxOf(prompt, lora)];
+    expected = [await computeLogSoftmax(prompt), await computeLogSoftmax(prompt, lora)];
   });
 
   test.each([
@@ -71,7 +71,7 @@ describe("a prompt's scores are those of the forward pass of training", () => {
   ])("%s", async (_, limits, maxTokens) => {
     const scored = { prompt, promptLogprobs: 4, maxTokens, ignoreEos: true };
     const company = request({ prompt: [9], maxTokens: 40, ignoreEos: true });
-    const answers = await answersOf(
+    const answers = await collectAnswers(
       [
         company,
         request(scored),
@@ -82,7 +82,7 @@ describe("a prompt's scores are those of the forward pass of training", () => {
     );
     for (const which of [0, 1]) {
       const answer = answers[which + 1] as Answer;
-      const scores = scoresOf(answer);
+      const scores = readScores(answer);
       expect(scores.map(({ id }) => id)).toEqual(prompt);
       expect(scores[0]).toEqual({ id: prompt[0], logprob: null, top: [] });
       scores.slice(1).forEach((score, i) => {
@@ -96,18 +96,18 @@ describe("a prompt's scores are those of the forward pass of training", () => {
       ]);
       expect(answer.end).toMatchObject({ finishReason: "length", usage: { promptTokens: 23 } });
     }
-    expect(scoresOf(answers[3] as Answer)).toEqual([{ id: 4, logprob: null, top: [] }]);
+    expect(readScores(answers[3] as Answer)).toEqual([{ id: 4, logprob: null, top: [] }]);
   });
 });
 
 describe("a choice between candidates", () => {
-  const prompt = promptOf(5, 9);
+  const prompt = randomPrompt(5, 9);
   const candidates = [7, 3, 7, 30];
 
   test.each([0, 2])("is reported before an answer of %d tokens", async (maxTokens) => {
     const one = request({ prompt, maxTokens, ignoreEos: true, candidates, adapter: "lora" });
-    const [answer] = await answersOf([one, request()]);
-    const expected = (await logSoftmaxOf(prompt, lora)).at(-1) ?? [];
+    const [answer] = await collectAnswers([one, request()]);
+    const expected = (await computeLogSoftmax(prompt, lora)).at(-1) ?? [];
     const reported = answer?.events.filter((event) => event.type === "candidates") ?? [];
     expect(reported).toHaveLength(1);
     candidates.forEach((id, i) => {
@@ -117,7 +117,7 @@ describe("a choice between candidates", () => {
   });
 
   test("outside the vocabulary is refused", async () => {
-    await expect(answersOf([request({ candidates: [config.vocabularySize] })])).rejects.toMatchObject({
+    await expect(collectAnswers([request({ candidates: [config.vocabularySize] })])).rejects.toMatchObject({
       code: "bad_data",
       message: expect.stringContaining("the candidates"),
     });
@@ -128,9 +128,9 @@ test("only the requests of a broken adapter fail", async () => {
   const broken = await randomFactors(2, { method: "lora", rank: 3 });
   for (const { a } of broken.values()) a.fill(Number.NaN);
   await using engine = await tinyEngine(memoryAdapters(new Map([["broken", broken]])), {});
-  const scored = { prompt: promptOf(6, 12), promptLogprobs: 0, maxTokens: 0, adapter: "broken" };
+  const scored = { prompt: randomPrompt(6, 12), promptLogprobs: 0, maxTokens: 0, adapter: "broken" };
   const answers = await Promise.allSettled(
-    [request(scored), request({ ...scored, adapter: null })].map((one) => answerOf(engine.submit(one))),
+    [request(scored), request({ ...scored, adapter: null })].map((one) => collectAnswer(engine.submit(one))),
   );
   expect(answers.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
   expect(answers[0]).toMatchObject({
@@ -143,12 +143,12 @@ test("only the requests of a broken adapter fail", async () => {
 
 describe("an answer's log-probabilities", () => {
   test("are those of the unmodified logits, however the token was sampled", async () => {
-    const prompt = promptOf(2, 6);
+    const prompt = randomPrompt(2, 6);
     for (const sampling of [{}, { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 }]) {
       const one = request({ prompt, maxTokens: 8, ignoreEos: true, logprobs: 5, adapter: "lora", sampling });
-      const [answer] = await answersOf([one, request()]);
+      const [answer] = await collectAnswers([one, request()]);
       const ids = answer?.ids ?? [];
-      const expected = await logSoftmaxOf([...prompt, ...ids], lora);
+      const expected = await computeLogSoftmax([...prompt, ...ids], lora);
       const tokens = answer?.events.filter((event) => event.type === "token") ?? [];
       expect(tokens).toHaveLength(8);
       tokens.forEach((token, i) => {
@@ -160,7 +160,7 @@ describe("an answer's log-probabilities", () => {
   });
 
   test("are left out where they are not requested", async () => {
-    const [answer] = await answersOf([request()]);
+    const [answer] = await collectAnswers([request()]);
     for (const event of answer?.events ?? []) expect(event).not.toHaveProperty("logprobs");
   });
 });
@@ -169,26 +169,26 @@ describe("a stop sequence", () => {
   const free = request({
     maxTokens: 20,
     ignoreEos: true,
-    prompt: promptOf(3, 5),
+    prompt: randomPrompt(3, 5),
     sampling: { temperature: 2 },
   });
 
   test("ends the answer before it, also where it spans tokens", async () => {
-    const [whole] = await answersOf([free]);
+    const [whole] = await collectAnswers([free]);
     const text = whole?.text ?? "";
     expect(text).toHaveLength(20);
     const stop = text.slice(6, 9);
     const at = text.indexOf(stop);
-    const [answer, other] = await answersOf([{ ...free, stop: ["##", stop] }, free]);
+    const [answer, other] = await collectAnswers([{ ...free, stop: ["##", stop] }, free]);
     expect(answer?.text).toBe(text.slice(0, at));
     expect(answer?.end).toMatchObject({ finishReason: "stop", usage: { completionTokens: at + 3 } });
     expect(other?.text).toBe(text);
   });
 
   test("that stays incomplete is part of the text", async () => {
-    const [whole] = await answersOf([free]);
+    const [whole] = await collectAnswers([free]);
     const text = whole?.text ?? "";
-    const [answer] = await answersOf([{ ...free, stop: [`${text.slice(-3)}#`] }]);
+    const [answer] = await collectAnswers([{ ...free, stop: [`${text.slice(-3)}#`] }]);
     expect(answer?.text).toBe(text);
     expect(answer?.end).toMatchObject({ finishReason: "length", text: text.slice(-3) });
   });
@@ -198,8 +198,8 @@ test("a seed gives the same answer in any batch, and another seed another", asyn
   const of = (seed: number) =>
     request({ seed, sampling: { temperature: 2 }, maxTokens: 15, ignoreEos: true, adapter: "lora" });
   const seeds = [1, 2, 3, 4, 5];
-  const together = await answersOf([...seeds.map(of), ...seeds.map(of)], { maxBatch: 7 });
-  const backwards = await answersOf(seeds.toReversed().map(of), { maxBatch: 2, prefillChunk: 1 });
+  const together = await collectAnswers([...seeds.map(of), ...seeds.map(of)], { maxBatch: 7 });
+  const backwards = await collectAnswers(seeds.toReversed().map(of), { maxBatch: 2, prefillChunk: 1 });
   const texts = together.map(({ text }) => text);
   expect(texts.slice(0, 5)).toEqual(texts.slice(5));
   expect(backwards.map(({ text }) => text).toReversed()).toEqual(texts.slice(0, 5));
@@ -208,10 +208,10 @@ test("a seed gives the same answer in any batch, and another seed another", asyn
 
 test("an end token ends the answer and is not part of it", async () => {
   const hot = { sampling: { temperature: 3 }, maxTokens: 50 };
-  const free = await answersOf(
+  const free = await collectAnswers(
     Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed, ignoreEos: true })),
   );
-  const answers = await answersOf(Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed })));
+  const answers = await collectAnswers(Array.from({ length: 12 }, (_, seed) => request({ ...hot, seed })));
   let ended = 0;
   answers.forEach((answer, i) => {
     const ids = free[i]?.ids ?? [];

@@ -9,11 +9,11 @@ import { floatWeights } from "../tiny-model.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {
   type Answer,
-  answerOf,
+  catchRefusal,
+  collectAnswer,
   config,
-  promptOf,
   randomFactors,
-  refusalOf,
+  randomPrompt,
   request,
   type TinyEngineOptions,
   tinyEngine,
@@ -42,11 +42,14 @@ async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: Opti
   return result;
 }
 
-const answersOf = (requests: readonly EngineRequest[], options: Options = {}): Promise<readonly Answer[]> =>
-  withEngine((engine) => Promise.all(requests.map((one) => answerOf(engine.submit(one)))), options);
+const collectAnswers = (
+  requests: readonly EngineRequest[],
+  options: Options = {},
+): Promise<readonly Answer[]> =>
+  withEngine((engine) => Promise.all(requests.map((one) => collectAnswer(engine.submit(one)))), options);
 
 const aloneAnswers = (requests: readonly EngineRequest[]): Promise<readonly Answer[]> =>
-  answersOf(requests, { maxBatch: 1 });
+  collectAnswers(requests, { maxBatch: 1 });
 
 const ids = (answers: readonly Answer[]) => answers.map((answer) => answer.ids);
 
@@ -56,7 +59,7 @@ describe("tenants are served fairly:", () => {
       async (engine) => {
         const order: string[] = [];
         const send = async (tenant: string): Promise<void> => {
-          await answerOf(engine.submit(request({ tenant, ignoreEos: true })));
+          await collectAnswer(engine.submit(request({ tenant, ignoreEos: true })));
           order.push(tenant);
         };
         const flood = Array.from({ length: 40 }, () => send("flood"));
@@ -74,10 +77,10 @@ describe("tenants are served fairly:", () => {
     withEngine(
       async (engine) => {
         for (let i = 0; i < 10; i++)
-          await answerOf(engine.submit({ ...request(), tenant: "old", maxTokens: 50 }));
+          await collectAnswer(engine.submit({ ...request(), tenant: "old", maxTokens: 50 }));
         const order: string[] = [];
         const send = async (tenant: string): Promise<void> => {
-          await answerOf(engine.submit(request({ tenant, ignoreEos: true })));
+          await collectAnswer(engine.submit(request({ tenant, ignoreEos: true })));
           order.push(tenant);
         };
         const flood = Array.from({ length: 30 }, () => send("new"));
@@ -97,7 +100,7 @@ describe("slots", () => {
       const random = randomStream(i, "slots");
       const rank = random.below(RANKS.length + 1);
       return request({
-        prompt: promptOf(i, 1 + random.below(5)),
+        prompt: randomPrompt(i, 1 + random.below(5)),
         adapter: rank === 0 ? null : `rank ${rank}`,
         maxTokens: 1 + random.below(random.below(3) === 0 ? 60 : 6),
         ignoreEos: true,
@@ -105,7 +108,7 @@ describe("slots", () => {
     });
     const alone = await aloneAnswers(requests);
     for (const slots of [5, 7, 12])
-      expect(ids(await answersOf(requests, { maxBatch: 6, slotMemory: slots * perRank }))).toEqual(
+      expect(ids(await collectAnswers(requests, { maxBatch: 6, slotMemory: slots * perRank }))).toEqual(
         ids(alone),
       );
   });
@@ -118,7 +121,7 @@ describe("slots", () => {
     const long = request({ prompt: [9], maxTokens: 60, ignoreEos: true, adapter: "rank 1" });
     const large = request({ prompt: [7], maxTokens: 9, ignoreEos: true, adapter: "rank 3" });
     const all = [long, ...short, large];
-    const answers = await answersOf(all, { maxBatch: 6, slotMemory: 6 * perRank });
+    const answers = await collectAnswers(all, { maxBatch: 6, slotMemory: 6 * perRank });
     expect(ids(answers)).toEqual(ids(await aloneAnswers(all)));
   });
 
@@ -126,20 +129,22 @@ describe("slots", () => {
     withEngine(
       async (engine) => {
         let isDone = false;
-        const long = answerOf(engine.submit(request({ maxTokens: 200, ignoreEos: true }))).then((answer) => {
-          isDone = true;
-          return answer;
-        });
+        const long = collectAnswer(engine.submit(request({ maxTokens: 200, ignoreEos: true }))).then(
+          (answer) => {
+            isDone = true;
+            return answer;
+          },
+        );
         await until(async () => (await engine.stats()).running === 1);
-        const tooLarge = refusalOf(() => engine.submit(request({ adapter: "rank 5" })));
-        const behind = answerOf(engine.submit(request()));
+        const tooLarge = catchRefusal(() => engine.submit(request({ adapter: "rank 5" })));
+        const behind = collectAnswer(engine.submit(request()));
         expect(await tooLarge).toBe("bad_option");
         expect(isDone).toBe(false);
         expect((await behind).end.finishReason).toBe("length");
         await long;
         // also where the engine is idle
         const codes = [{ adapter: "rank 5" }, { adapter: "rank 5" }, {}].map((over) =>
-          refusalOf(() => engine.submit(request(over))),
+          catchRefusal(() => engine.submit(request(over))),
         );
         expect(await Promise.all(codes)).toEqual(["bad_option", "bad_option", "answered"]);
       },
@@ -170,8 +175,8 @@ describe("an adapter that fails", () => {
         const codes: Promise<string>[] = [];
         const answers = good.map((one) => {
           for (const adapter of ["rank 5", "no file"])
-            codes.push(refusalOf(() => engine.submit(request({ adapter }))));
-          return answerOf(engine.submit(one));
+            codes.push(catchRefusal(() => engine.submit(request({ adapter }))));
+          return collectAnswer(engine.submit(one));
         });
         expect(ids(await Promise.all(answers))).toEqual(ids(alone));
         expect(new Set(await Promise.all(codes))).toEqual(new Set(["bad_adapter"]));
@@ -193,11 +198,11 @@ describe("an adapter that fails", () => {
     );
     const manager = memoryAdapters(new Map([...adapters, ["poison", poison]]));
     await using engine = await tinyEngine(manager, { maxBatch: 1 });
-    const after = request({ prompt: promptOf(3, 4), maxTokens: 9, ignoreEos: true, adapter: "rank 2" });
+    const after = request({ prompt: randomPrompt(3, 4), maxTokens: 9, ignoreEos: true, adapter: "rank 2" });
     const [alone] = await aloneAnswers([after]);
-    for (const prompt of [promptOf(1, 20), promptOf(2, 9)]) {
-      await refusalOf(() => engine.submit(request({ prompt, adapter: "poison", maxTokens: 20 })));
-      expect((await answerOf(engine.submit(after))).ids).toEqual(alone?.ids);
+    for (const prompt of [randomPrompt(1, 20), randomPrompt(2, 9)]) {
+      await catchRefusal(() => engine.submit(request({ prompt, adapter: "poison", maxTokens: 20 })));
+      expect((await collectAnswer(engine.submit(after))).ids).toEqual(alone?.ids);
     }
   });
 });
@@ -232,18 +237,18 @@ describe("where memory for adapters is short", () => {
 
   test("requests wait for it and get their answers", async () => {
     const requests = Array.from({ length: 20 }, (_, i) =>
-      request({ adapter: `rank ${1 + (i % 5)}`, prompt: promptOf(i, 3), ignoreEos: true }),
+      request({ adapter: `rank ${1 + (i % 5)}`, prompt: randomPrompt(i, 3), ignoreEos: true }),
     );
     const alone = await aloneAnswers(requests);
     for (const limit of [5, 8])
-      expect(ids(await answersOf(requests, { manager: scarce(limit) }))).toEqual(ids(alone));
+      expect(ids(await collectAnswers(requests, { manager: scarce(limit) }))).toEqual(ids(alone));
   });
 
   test("an adapter that never fits is refused", async () => {
     const codes = await withEngine(
       (engine) =>
         Promise.all(
-          [5, 1, 2, 5].map((rank) => refusalOf(() => engine.submit(request({ adapter: `rank ${rank}` })))),
+          [5, 1, 2, 5].map((rank) => catchRefusal(() => engine.submit(request({ adapter: `rank ${rank}` })))),
         ),
       { manager: scarce(4) },
     );
@@ -260,14 +265,14 @@ describe("where memory for adapters is short", () => {
           for (let i = 1; !isDone && others < 500; i++) {
             const maxTokens = 1 + ((7 * i + 13 * tenant.charCodeAt(0)) % 29);
             const one = request({ tenant, adapter: "rank 1", maxTokens, ignoreEos: true });
-            await answerOf(engine.submit(one));
+            await collectAnswer(engine.submit(one));
             others++;
           }
         };
         const crowd = [..."abcdefgh"].map(keepComing);
         await until(() => others > 3);
         const large = request({ tenant: "large", adapter: "rank 5", ignoreEos: true });
-        const answer = await answerOf(engine.submit(large));
+        const answer = await collectAnswer(engine.submit(large));
         isDone = true;
         expect(answer.end.finishReason).toBe("length");
         expect(others).toBeLessThan(30);

@@ -14,7 +14,7 @@ import {
   type ModelRunner,
   prepareWeights,
 } from "#inference";
-import { geometryOf } from "#models";
+import { toLayerShapes } from "#models";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
 import type { AdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
@@ -36,10 +36,10 @@ export const tokenizer: Tokenizer = {
   strippedBlanks: 0,
   encode: (text) => [...text].map((c) => LETTERS.indexOf(c)),
   decode: (ids) => ids.map(letter).join(""),
-  tokenOf: letter,
-  idOf: (token) => LETTERS.indexOf(token),
+  idToToken: letter,
+  tokenToId: (token) => LETTERS.indexOf(token),
   isSpecial: () => false,
-  bytesOf: (id) => new TextEncoder().encode(letter(id)),
+  idToBytes: (id) => new TextEncoder().encode(letter(id)),
 };
 
 const text: LoadedText = {
@@ -55,7 +55,7 @@ export async function randomFactors(
   { config } = TINY,
 ): Promise<ReadonlyMap<string, ExpandedFactors>> {
   const numbers = { seed, deviation: 0.3 };
-  return expandFactors(randomAdapter({ seed, ...settings }, geometryOf(config), numbers));
+  return expandFactors(randomAdapter({ seed, ...settings }, toLayerShapes(config), numbers));
 }
 
 interface Limits extends CoreLimits {
@@ -128,7 +128,7 @@ export interface Answer {
 }
 
 /** All of an answer. */
-export async function answerOf(events: AsyncIterable<EngineEvent>): Promise<Answer> {
+export async function collectAnswer(events: AsyncIterable<EngineEvent>): Promise<Answer> {
   const all: EngineEvent[] = [];
   for await (const event of events) all.push(event);
   const end = all.find((event) => event.type === "finish");
@@ -144,15 +144,15 @@ export async function answerOf(events: AsyncIterable<EngineEvent>): Promise<Answ
 }
 
 /** A random prompt. */
-export const promptOf = (seed: number, length: number): readonly number[] => {
+export const randomPrompt = (seed: number, length: number): readonly number[] => {
   const random = randomStream(seed, "prompt");
   return Array.from({ length }, () => random.below(config.vocabularySize));
 };
 
 /** The code of the error that an answer ends with, or that refuses its request. */
-export async function refusalOf(submit: () => AsyncIterable<EngineEvent>): Promise<string> {
+export async function catchRefusal(submit: () => AsyncIterable<EngineEvent>): Promise<string> {
   try {
-    await answerOf(submit());
+    await collectAnswer(submit());
     return "answered";
   } catch (error) {
     return error instanceof MosError ? error.code : String(error);

@@ -101,10 +101,10 @@ async function start({
   return { logits: logits!.slice(), fingerprint, identity, notes };
 }
 
-const filesOf = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
+const listFiles = (folder: string): Promise<readonly string[]> => readdir(folder).catch(() => []);
 const named = (form: string) => expect.stringMatching(new RegExp(`^${form}-[\\da-f]{16}\\.safetensors$`));
 async function cacheFile(form = "int4-int8"): Promise<string> {
-  const found = (await filesOf(join(model, ".mos"))).filter((name) => name.startsWith(`${form}-`));
+  const found = (await listFiles(join(model, ".mos"))).filter((name) => name.startsWith(`${form}-`));
   expect(found).toEqual([named(form)]);
   return join(model, ".mos", found[0]!);
 }
@@ -120,7 +120,7 @@ describe("the second start has the same bits, and says nothing", () => {
     const without = await start({ baseDtype, computeDtype, keep: false });
     const first = await start({ baseDtype, computeDtype });
     const second = await start({ baseDtype, computeDtype });
-    expect(await filesOf(join(model, ".mos"))).toEqual([named(`${baseDtype}-${computeDtype}`)]);
+    expect(await listFiles(join(model, ".mos"))).toEqual([named(`${baseDtype}-${computeDtype}`)]);
     expect(first.notes).toEqual([expect.stringMatching(/^cached packed weights: .* in .*\.mos$/)]);
     const { notes: _, ...expected } = without;
     expect(first).toMatchObject(expected);
@@ -280,8 +280,8 @@ test("a broken file in one place is not spoken of where the other has a good one
   const folder = join(model, ".mos");
   await writeFile(folder, "");
   await start({ fallback });
-  const [own] = await filesOf(fallback);
-  const [name] = await filesOf(join(fallback, own!));
+  const [own] = await listFiles(fallback);
+  const [name] = await listFiles(join(fallback, own!));
   await rm(folder);
   await mkdir(folder);
   await writeFile(join(folder, name!), "broken");
@@ -294,7 +294,7 @@ test("what a killed start left is removed before room is asked for", async () =>
   const left = `.int4-int8-0123456789abcdef.safetensors.999999999-1-${thisWriter.place}-00000000.partial`;
   await writeFile(join(folder, left), "");
   await start();
-  expect(await filesOf(folder)).toEqual([named("int4-int8")]);
+  expect(await listFiles(folder)).toEqual([named("int4-int8")]);
 });
 
 test("where the model's folder cannot be written the other folder is used, else none, and both are said once", async () => {
@@ -304,7 +304,7 @@ test("where the model's folder cannot be written the other folder is used, else 
   const first = await start({ fallback });
   expect(first.notes).toEqual([expect.stringContaining(fallback)]);
   expect((await start({ fallback })).notes).toEqual([]);
-  expect(await filesOf(fallback)).toEqual([expect.stringMatching(/^model-\d+-[\da-f]{16}$/)]);
+  expect(await listFiles(fallback)).toEqual([expect.stringMatching(/^model-\d+-[\da-f]{16}$/)]);
   const none = await start();
   expect(none.notes).toEqual([expect.stringMatching(/^packed weights are not cached: .*\.mos/)]);
   expect(none.logits).toEqual(first.logits);
@@ -319,7 +319,7 @@ test("small models, stored weights and plain matrices are not kept", async () =>
     { baseDtype: "nf4", computeDtype: "float32" },
   ];
   for (const options of cases) expect((await start(options)).notes).toEqual([]);
-  expect(await filesOf(join(model, ".mos"))).toEqual([]);
+  expect(await listFiles(join(model, ".mos"))).toEqual([]);
 });
 
 test.skipIf(!mountable)("on a full disk it serves without, and leaves nothing", async () => {
@@ -334,7 +334,7 @@ test.skipIf(!mountable)("on a full disk it serves without, and leaves nothing", 
     const found = await start();
     expect(found.notes).toEqual([expect.stringMatching(/not cached: .*the disk is full/)]);
     for (const one of [known, found]) expect(one.logits).toEqual(logits);
-    expect(await filesOf(disk)).toEqual([]);
+    expect(await listFiles(disk)).toEqual([]);
   } finally {
     disks.tellSize = true;
     execFileSync("umount", [disk]);
@@ -344,7 +344,7 @@ test.skipIf(!mountable)("on a full disk it serves without, and leaves nothing", 
 test("two that write at once, and one that reads meanwhile", async () => {
   const all = await Promise.all([start(), start(), start()]);
   for (const one of all) expect(one.logits).toEqual(all[0]!.logits);
-  expect(await filesOf(join(model, ".mos"))).toEqual([named("int4-int8")]);
+  expect(await listFiles(join(model, ".mos"))).toEqual([named("int4-int8")]);
   expect((await start()).notes).toEqual([]);
 });
 

@@ -8,7 +8,7 @@ import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { Registry } from "../../src/inference/adapters/registry.ts";
 import { type Harness, makeServer } from "./harness.ts";
 
-const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
+const shapes = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
 const admin = { authorization: "Bearer admin" };
 let root: string;
@@ -18,7 +18,7 @@ let upload: (name: string) => Promise<number>;
 
 const save = (path: string): Promise<void> => {
   const config = parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed: 1 });
-  return saveAdapter(path, createAdapter(config, geometry), { base });
+  return saveAdapter(path, createAdapter(config, shapes), { base });
 };
 
 beforeAll(async () => {
@@ -30,7 +30,7 @@ beforeAll(async () => {
   const model = (await readFile(join(root, "source/adapter_model.safetensors"))).toString("base64");
   const registry = new Registry({
     source: folder,
-    geometry,
+    shapes,
     fingerprint: base.fingerprint,
     dtype: "float32",
     limitBytes: 1e6,

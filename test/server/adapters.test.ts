@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { storageError, writeSafetensors } from "#files";
-import { type ApiKey, hashOfKey, type KeyRing } from "#server";
+import { type ApiKey, hashKey, type KeyRing } from "#server";
 import { type Harness, makeServer } from "./harness.ts";
 
 /** A system call's error, whose code is written in a config. */
@@ -17,7 +17,7 @@ describe("adapters", () => {
   const key = (name: string, isAdmin: boolean): ApiKey => ({ name, isAdmin, mayUse: () => true });
   const keys: KeyRing = {
     find: async (token) =>
-      hashOfKey(token) === hashOfKey("admin")
+      hashKey(token) === hashKey("admin")
         ? key("admin", true)
         : token === "user"
           ? key("user", false)
@@ -69,7 +69,7 @@ describe("adapters", () => {
     await rm(join(folder, ".."), { recursive: true });
   });
 
-  const formOf = (parts: Readonly<Record<string, string | Buffer>>): FormData => {
+  const makeForm = (parts: Readonly<Record<string, string | Buffer>>): FormData => {
     const form = new FormData();
     for (const [name, value] of Object.entries(parts))
       form.append(name, typeof value === "string" ? value : new Blob([Uint8Array.from(value)]));
@@ -202,15 +202,15 @@ describe("adapters", () => {
     expect([large.status, large.json.error.code]).toEqual([413, "request_too_large"]);
     expect(large.json.error.message).toContain("multipart/form-data");
     for (const form of [
-      formOf({ name: "x", adapter_config: "{}", adapter_model: Buffer.alloc(200_000) }),
-      formOf({ name: "x", adapter_config: `"${"x".repeat(60_000)}"`, adapter_model: tensors }),
+      makeForm({ name: "x", adapter_config: "{}", adapter_model: Buffer.alloc(200_000) }),
+      makeForm({ name: "x", adapter_config: `"${"x".repeat(60_000)}"`, adapter_model: tensors }),
     ])
       expect(await sendForm(form)).toMatchObject([413, { code: "request_too_large" }]);
     expect(existsSync(join(folder, "x"))).toBe(false);
   });
 
   test("a form of many parts is refused before it is parsed", async () => {
-    const form = formOf({ name: "x" });
+    const form = makeForm({ name: "x" });
     for (let i = 0; i < 8; i++) form.append("more", "");
     expect(await sendForm(form)).toMatchObject([400, { message: expect.stringContaining("8 parts") }]);
   });
@@ -220,7 +220,7 @@ describe("adapters", () => {
     ["an unknown part", { ...whole, more: "x" }, "more"],
     ["no name", { adapter_config: "{}", adapter_model: "x" }, "name"],
   ])("a form with %s is refused, and the part named", async (_, parts, param) => {
-    expect(await sendForm(formOf(parts))).toMatchObject([400, { param }]);
+    expect(await sendForm(makeForm(parts))).toMatchObject([400, { param }]);
   });
 
   test("a form's parts may come in any order, and the tensors' bytes may look like a boundary", async () => {
@@ -233,7 +233,7 @@ describe("adapters", () => {
       { name: "large", adapter_config: "{}", adapter_model: large },
       { adapter_model: large, adapter_config: Buffer.from("{}"), name: "large" },
     ]) {
-      const init = { method: "POST", body: formOf(parts), headers: admin };
+      const init = { method: "POST", body: makeForm(parts), headers: admin };
       expect((await server.fetch("/v1/adapters", init)).status).toBe(201);
       const kept = await readFile(join(folder, "large", "adapter_model.safetensors"));
       expect(kept.equals(large)).toBe(true);
@@ -243,7 +243,7 @@ describe("adapters", () => {
   });
 
   test("a form with a part twice, a form that is cut off, and a body that is not a form are refused", async () => {
-    const twice = formOf(whole);
+    const twice = makeForm(whole);
     twice.append("name", "y");
     expect(await sendForm(twice)).toMatchObject([400, { param: "name" }]);
     const send = async (body: string, type: string) => {
@@ -257,7 +257,7 @@ describe("adapters", () => {
     for (const body of ["", "nothing", head, `${head}abc`, `${head}abc\r\n--b`])
       expect(await send(body, type)).toEqual([400, "invalid_multipart"]);
     expect(await send("--b--", "multipart/form-data")).toEqual([400, "invalid_multipart"]);
-    const bytes = formOf({ ...whole, adapter_config: Buffer.from([0x7b, 0xff, 0x7d]) });
+    const bytes = makeForm({ ...whole, adapter_config: Buffer.from([0x7b, 0xff, 0x7d]) });
     expect(await sendForm(bytes)).toMatchObject([400, { message: expect.stringContaining("UTF-8") }]);
     expect(existsSync(join(folder, "x"))).toBe(false);
   });

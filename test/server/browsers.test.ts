@@ -49,7 +49,7 @@ describe("with --cors", () => {
   test("routes of other packages are open to the page, too", async () => {
     const extension: ServerOptions["extension"] = {
       addRoutes: (app) => void app.delete("/v1/files/:id", (context) => context.json({ deleted: true })),
-      keyOf: (key) => key,
+      extendKey: (key) => key,
       fetch: async () => false,
       resolve: async () => undefined,
       describe: async () => ({ aliases: [], expiresAt: new Map() }),

@@ -42,7 +42,7 @@ export interface FakeEngine extends Engine {
   break(): void;
 }
 
-const infoOf = (name: string): AdapterInfo => ({
+const makeInfo = (name: string): AdapterInfo => ({
   name,
   digest: `sha256:${name}`,
   method: "mos",
@@ -51,7 +51,7 @@ const infoOf = (name: string): AdapterInfo => ({
   changedAt: 1_700_000_000,
 });
 
-const logprobOf = (id: number, position: number, top: number): TokenLogprob => ({
+const makeLogprob = (id: number, position: number, top: number): TokenLogprob => ({
   id,
   logprob: position === 0 ? null : -0.5 * position,
   top:
@@ -65,7 +65,7 @@ const logprobOf = (id: number, position: number, top: number): TokenLogprob => (
 
 type Ending = Readonly<Record<"isCancelled" | "isCut" | "isStopped", boolean>>;
 
-function reasonOf({ isCancelled, isCut, isStopped }: Ending): FinishReason {
+function finishReason({ isCancelled, isCut, isStopped }: Ending): FinishReason {
   if (isCancelled) return "cancelled";
   if (isCut) return "length";
   return isStopped ? "stop" : "end";
@@ -101,7 +101,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     return run(request);
   }
 
-  function expectRoom(_tenant: string, count: number): void {
+  function assertCapacity(_tenant: string, count: number): void {
     if (broken !== undefined) throw broken;
     if (draining || running + count > capacity)
       throw new MosError("busy", "too many requests wait; send it again later");
@@ -136,7 +136,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
         type: "prompt",
         tokens: prompt.length,
         logprobs: packLogprobs(
-          prompt.map((id, position) => logprobOf(id, position, promptLogprobs)),
+          prompt.map((id, position) => makeLogprob(id, position, promptLogprobs)),
           promptLogprobs,
         ),
       };
@@ -161,7 +161,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       const text = detokenizer.push(id);
       if (logprobs === undefined) yield { type: "token", id, text };
       else {
-        const packed = packLogprobs([logprobOf(id, prompt.length + count, logprobs)], logprobs);
+        const packed = packLogprobs([makeLogprob(id, prompt.length + count, logprobs)], logprobs);
         yield { type: "token", id, text, logprobs: packed };
       }
     }
@@ -169,7 +169,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     cancelled += Number(isCancelled);
     yield {
       type: "finish",
-      finishReason: reasonOf({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
+      finishReason: finishReason({ isCancelled, isCut: ids.length > maxTokens, isStopped }),
       text: detokenizer.flush(),
       usage: {
         promptTokens: prompt.length,
@@ -181,7 +181,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     };
   }
 
-  const adapters = () => names.map(infoOf);
+  const adapters = () => names.map(makeInfo);
   return {
     model: {
       vocabularySize: tokenizer.vocabularySize,
@@ -203,7 +203,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     text,
     defaults: options.defaults ?? { sampling: {}, sources: {} },
     submit,
-    expectRoom,
+    assertCapacity,
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
     chat: (given, more) => {
       const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
@@ -225,7 +225,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     },
     async stats() {
       if (broken !== undefined) throw broken;
-      return statsOf(running, names);
+      return makeStats(running, names);
     },
     closed,
     break() {
@@ -243,7 +243,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   };
 }
 
-const statsOf = (running: number, names: readonly string[]): EngineStats => ({
+const makeStats = (running: number, names: readonly string[]): EngineStats => ({
   waiting: 1,
   running,
   waitingAdapters: { late: 1 },

@@ -69,7 +69,7 @@ describe("without a port", () => {
     await once(server, "listening");
     const before = (await app.engine.stats()).completionTokens;
     const leaving = new AbortController();
-    const request = completion(addressOf(server), { max_tokens: 400, ignore_eos: true, stream: true });
+    const request = completion(serverAddress(server), { max_tokens: 400, ignore_eos: true, stream: true });
     const answer = await fetch(request, { signal: leaving.signal });
     await answer.body?.getReader().read();
     expect(answer.status).toBe(200);
@@ -106,7 +106,8 @@ test("without a port, a stream that is not read in time fails and harms no other
   expect((await ask({ max_tokens: 4 })).status).toBe(503);
 });
 
-const addressOf = (server: Server): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+const serverAddress = (server: Server): string =>
+  `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
 describe("an answer as a stream", () => {
   let engine: Engine;
@@ -150,7 +151,7 @@ describe("an answer as a stream", () => {
     await once(server, "listening");
     const before = (await engine.stats()).completionTokens;
     const leaving = new AbortController();
-    const answer = await fetch(addressOf(server), { signal: leaving.signal });
+    const answer = await fetch(serverAddress(server), { signal: leaving.signal });
     await answer.body?.getReader().read();
     leaving.abort();
     await expect.poll(running, { timeout: 5000 }).toBe(0);

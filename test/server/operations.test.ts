@@ -5,7 +5,7 @@ import { makeServer } from "./harness.ts";
 
 const noExtension = {
   addRoutes: () => undefined,
-  keyOf: <T>(key: T): T => key,
+  extendKey: <T>(key: T): T => key,
   fetch: async () => false,
   resolve: async () => undefined,
   describe: async () => ({ aliases: [], expiresAt: new Map() }),

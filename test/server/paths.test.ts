@@ -5,8 +5,8 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { geometryOf, loadWeights } from "#models";
-import { hashOfKey, type RunningServer, serve } from "#server";
+import { loadWeights, toLayerShapes } from "#models";
+import { hashKey, type RunningServer, serve } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 import { makeServer } from "./harness.ts";
 
@@ -46,10 +46,10 @@ beforeAll(async () => {
   await mkdir(adapters);
   await writeFile(
     join(base, "keys.jsonl"),
-    JSON.stringify({ name: "operator", sha256: hashOfKey("operator"), admin: true }),
+    JSON.stringify({ name: "operator", sha256: hashKey("operator"), admin: true }),
   );
   const { config, fingerprint } = await loadWeights(MODEL);
-  const adapter = randomAdapter({ method: "lora", rank: 2 }, geometryOf(config), { seed: 1 });
+  const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed: 1 });
   await saveAdapter(join(adapters, "good"), adapter, { base: { name: resolve(MODEL), fingerprint } });
   files.config = JSON.parse(await readFile(join(adapters, "good/adapter_config.json"), "utf8"));
   files.tensors = await readFile(join(adapters, "good/adapter_model.safetensors"));

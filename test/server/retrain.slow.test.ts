@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openEngine } from "#inference";
-import { answerOf } from "../inference/tiny-engine.ts";
+import { collectAnswer } from "../inference/tiny-engine.ts";
 
 const MODEL = "assets/tiny-english";
 const REQUEST = { prompt: "Customer: when can I come in?\n", max_tokens: 12, temperature: 0 };
@@ -130,7 +130,7 @@ test("requests never fail, and each is answered by one whole version, while an a
   for (const version of versions) {
     await using engine = await openEngine({ model: MODEL, inProcess: true, adapters: { t1: version } });
     alone.push(
-      (await answerOf(engine.complete(REQUEST.prompt, { adapter: "t1", maxTokens: REQUEST.max_tokens })))
+      (await collectAnswer(engine.complete(REQUEST.prompt, { adapter: "t1", maxTokens: REQUEST.max_tokens })))
         .text,
     );
   }

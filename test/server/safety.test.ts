@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { hashOfKey, openKeyFile } from "#server";
+import { hashKey, openKeyFile } from "#server";
 import { type Harness, makeServer } from "./harness.ts";
 
 const chat = (model: string, more: object = {}) => ({
@@ -191,10 +191,10 @@ describe("with keys", () => {
   let file: string;
   let server: Harness;
   const lines = [
-    { name: "acme", sha256: hashOfKey(keys.acme), adapters: ["acme-*"], max_concurrent: 1 },
-    { name: "zeta", sha256: hashOfKey(keys.zeta), adapters: ["zeta"], requests_per_minute: 3 },
-    { name: "operator", sha256: hashOfKey(keys.operator), admin: true },
-    { name: "gone", sha256: hashOfKey(keys.gone), revoked: true },
+    { name: "acme", sha256: hashKey(keys.acme), adapters: ["acme-*"], max_concurrent: 1 },
+    { name: "zeta", sha256: hashKey(keys.zeta), adapters: ["zeta"], requests_per_minute: 3 },
+    { name: "operator", sha256: hashKey(keys.operator), admin: true },
+    { name: "gone", sha256: hashKey(keys.gone), revoked: true },
   ];
   let clock = 0;
 

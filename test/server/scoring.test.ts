@@ -75,7 +75,7 @@ test("half a character at the end of a prompt, and invalid bytes, count as the U
 test("special tokens written in a prompt are part of its text", async () => {
   const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
   const id = tokenizer.eosTokens[0]!;
-  const special = Buffer.from(tokenizer.bytesOf(id)).toString();
+  const special = Buffer.from(tokenizer.idToBytes(id)).toString();
   const { json } = await server.send("/v1/completions", scoring(`${special}one`));
   const [{ text, logprobs }] = json.choices;
   const at = logprobs.tokens.indexOf(special);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { hashOfKey, type ServeOptions, serve } from "#server";
+import { hashKey, type ServeOptions, serve } from "#server";
 import { expectRefusal } from "../bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";
@@ -17,7 +17,7 @@ let apiKeys = "";
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-serve-"));
   apiKeys = join(folder, "keys.jsonl");
-  const line = { name: "acme", sha256: hashOfKey("k"), tokens_per_day: 30 };
+  const line = { name: "acme", sha256: hashKey("k"), tokens_per_day: 30 };
   await writeFile(apiKeys, `${JSON.stringify(line)}\n`);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));

@@ -8,9 +8,9 @@ import {
   integer,
   listenForInterrupt,
   model,
+  printLine,
   quiet,
   type SettingValues,
-  sayLine,
   text,
 } from "mixture-of-shards/cli";
 import { watchStorage } from "mixture-of-shards/server";
@@ -110,7 +110,7 @@ function lineLog({ json, quiet: isQuiet }: Pick<Values, "json" | "quiet">) {
   const write = (level: string) => (fields: object, msg: string) => {
     if (isQuiet && level !== "error") return;
     const line = JSON.stringify({ level, time: Date.now(), ...fields, msg });
-    if (json) sayLine(line);
+    if (json) printLine(line);
     else process.stderr.write(`${line}\n`);
   };
   return { info: write("info"), warn: write("warn"), error: write("error") };

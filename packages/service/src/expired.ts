@@ -1,10 +1,10 @@
-// Which models have expired, known beforehand: at each moment, and also while the database cannot be reached.
+// Expired models, known in advance, so that they expire on time and while the database cannot be reached.
 import type { Jobs } from "#jobs";
 
 /** Knows models whose time is over. */
 export interface Expired {
   /** Asks the database, by whose clock models expire. */
-  look(): Promise<void>;
+  refresh(): Promise<void>;
   isOver(model: string): boolean;
   /** An alias stands for this model, so that it does not expire now. */
   hold(model: string): void;
@@ -14,7 +14,7 @@ export function openExpired(jobs: Pick<Jobs, "secondsLeft">): Expired {
   /** When they expire, by a clock of this process. */
   let ends = new Map<string, number>();
   return {
-    look: async () => {
+    refresh: async () => {
       const now = performance.now();
       const left = await jobs.secondsLeft();
       ends = new Map([...left].map(([model, seconds]) => [model, now + seconds * 1000]));

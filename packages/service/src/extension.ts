@@ -1,9 +1,9 @@
-// What a server gets of a service: routes, and the models of tenants.
+// Server extension of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
 import { MosError, type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
 import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
-import { addServiceRoutes, found, type ServiceEnv, seconds } from "#api";
-import { type Jobs, MAX_ALIASES, type TrainingPlan, tenantOfModel } from "#jobs";
+import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
+import { type Jobs, MAX_ALIASES, modelTenant, type TrainingPlan } from "#jobs";
 import type { Expired } from "./expired.ts";
 import type { Publisher } from "./publish.ts";
 
@@ -34,7 +34,7 @@ interface ExtensionParts {
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
-export function extensionOf({
+export function createExtension({
   model,
   checkRun,
   publisher,
@@ -51,25 +51,25 @@ export function extensionOf({
         learningRate: usualLearningRate(model.hiddenSize),
         checkPlan: refusing(checkRun),
         unpublish,
-        lookAtExpiry: () => expired.look(),
+        checkExpiry: () => expired.refresh(),
         maxFileBytes: MAX_FILE_BYTES,
         nextSeed: () => randomInt(2 ** 31),
       }),
-    keyOf: (key) => ({
+    extendKey: (key) => ({
       ...key,
       mayUse: (name) => {
-        const tenant = tenantOfModel(name);
+        const tenant = modelTenant(name);
         if (tenant === undefined) return key.mayUse(name);
         return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
       },
     }),
-    fetch: (name) => found(publisher.fetch(name), "model"),
+    fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
     resolve: async (id, { name: tenant }) => {
-      const target = await found(jobs.aliased({ tenant, id }), "model");
+      const target = await withHttpErrors(jobs.aliased({ tenant, id }), "model");
       if (target !== undefined) expired.hold(target);
       return target;
     },
-    describe: (key) => notesOf(jobs, key),
+    describe: (key) => readNotes(jobs, key),
     served: (record, seconds) => {
       const { keyName: tenant, model: name, status, ...tokens } = record;
       if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
@@ -88,7 +88,7 @@ export function extensionOf({
 }
 
 /** Without the database aliases cannot be used, so that lists go on without them. */
-async function notesOf(jobs: Jobs, { name: tenant, isAdmin }: ApiKey): Promise<ModelNotes> {
+async function readNotes(jobs: Jobs, { name: tenant, isAdmin }: ApiKey): Promise<ModelNotes> {
   try {
     const { rows } = await jobs.aliases(tenant, { limit: MAX_ALIASES });
     const expiring = await jobs.expiringModels({ tenant, isAdmin });

@@ -1,9 +1,9 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { group, integer, listOf, text, variableOf } from "mixture-of-shards/cli";
+import { group, integer, list, text, variableName } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 
-/** Where a service keeps its state, and who works for it. */
+/** Options of a service: the place of its state, and its workers. */
 export interface ServiceOptions {
   readonly state: string | undefined;
   readonly databaseUrl: string | undefined;
@@ -15,7 +15,7 @@ export interface ServiceOptions {
   readonly stallSeconds: number;
   /** That webhooks of tenants may have. */
   readonly webhookPorts: readonly number[];
-  /** Where models are also written for other servers, and what these call the base. */
+  /** Folder to export models to for other servers, and their name of the base. */
   readonly peft: { readonly folder: string; readonly baseName: string } | undefined;
   /** The folder or file of the base. */
   readonly model: string;
@@ -24,7 +24,7 @@ export interface ServiceOptions {
 }
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
-const DATABASE_URL = variableOf("databaseUrl");
+const DATABASE_URL = variableName("databaseUrl");
 
 /** @throws MosError `bad_option` where there is none. */
 export function needDatabaseUrl(given: string | undefined): string {
@@ -87,7 +87,7 @@ export const serveOptions = group("Fine-tuning", {
     defaultText: "1, or 0 with --database-url",
     help: "jobs that this server trains in parallel; mos worker adds more",
   }),
-  webhookPorts: listOf(integer({ min: 1, max: 65_535, help: "port" }), {
+  webhookPorts: list(integer({ min: 1, max: 65_535, help: "port" }), {
     default: [443, 80],
     defaultText: "443,80",
     what: "a list of different ports",

@@ -1,4 +1,4 @@
-// What every process of a service opens: the database with its queue, and the storage.
+// Parts that every process of a service opens: the database with its queue, and the storage.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { makeNamedFolder } from "mixture-of-shards/cli";
@@ -9,10 +9,10 @@ import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics, type ServiceMetrics } from "#signals";
 import type { ServiceOptions } from "./options.ts";
 
-/** Where a service's state is. */
+/** Location of a service's state. */
 export type ServicePlace = Pick<ServiceOptions, "state" | "databaseUrl" | "storage">;
 
-/** What every process of a service opens. */
+/** Parts that every process of a service opens. */
 export interface ServiceParts extends AsyncDisposable {
   readonly database: Database;
   readonly queue: Queue;
@@ -25,7 +25,7 @@ export interface ServiceParts extends AsyncDisposable {
   readonly metrics: ServiceMetrics;
 }
 
-/** What a service makes in --state and --storage. */
+/** Entries that a service makes in --state and --storage. */
 const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "objects", "adapters"];
 
 /**

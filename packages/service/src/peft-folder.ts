@@ -5,28 +5,28 @@ import { once } from "node:events";
 import { rm } from "node:fs/promises";
 import { MosError } from "mixture-of-shards";
 import {
-  fileNameOf,
   makeFolder,
   makeTemporaryFolder,
   moduleBeside,
   repairFolder,
+  toFileName,
 } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import { isModelOf, type Jobs } from "#jobs";
+import { isFinalModel, type Jobs } from "#jobs";
 import type { ObjectStore } from "#objects";
 import { startChild } from "#worker";
 import type { Conversion, Converted } from "./peft-process.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
 
-/** What is converted, and to where. */
+/** Options of the PEFT folder. */
 export interface PeftFolderOptions {
   readonly folder: string;
-  /** What the other servers call the base. */
+  /** Name of the base in other servers. */
   readonly baseName: string;
   /** The folder or file of the base, and its name in this service. */
   readonly model: string;
   readonly modelName: string;
-  readonly jobs: Pick<Jobs, "published" | "filesOfModel">;
+  readonly jobs: Pick<Jobs, "published" | "modelFiles">;
   readonly objects: Pick<ObjectStore, "restore">;
   /** Ends a conversion in the middle. */
   readonly signal: AbortSignal;
@@ -36,7 +36,7 @@ export interface PeftFolderOptions {
 const ENTRY = moduleBeside(import.meta.url, "peft-process");
 
 /** A model that cannot be converted is tried again at every 2nd, 4th, … sync, up to this power of two. */
-const RAREST = 10;
+const MAX_INTERVAL = 10;
 
 /**
  * Opens the folder and puts in order what a killed server left. Of the base's models the finished ones are written, not their
@@ -57,12 +57,12 @@ export async function openPeftFolder(
   const failures = new Map<string, number>();
   let syncs = 0;
   const isDue = (name: string): boolean =>
-    !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, RAREST) === 0;
+    !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, MAX_INTERVAL) === 0;
   const publisher = await openPublisher(folder, {
     jobs,
-    isWanted: (name) => isModelOf(name, modelName) && isDue(name),
+    isWanted: (name) => isFinalModel(name, modelName) && isDue(name),
     // vLLM's resolver looks for a folder that has the name of the model
-    folderName: process.platform === "win32" ? fileNameOf : (name) => name,
+    folderName: process.platform === "win32" ? toFileName : (name) => name,
     write: async (files, out) => {
       const adapter = await makeTemporaryFolder("mos-peft-");
       try {

@@ -7,12 +7,12 @@ export type Conversion = Required<Pick<ExportOptions, "adapter" | "model" | "out
   readonly baseName: string;
 };
 
-/** How it went. */
+/** Result of a conversion. */
 export interface Converted {
   readonly error?: { readonly code: ErrorCode; readonly message: string };
 }
 
-/** What is wrong with the adapter or the disk. Any other error ends the process. */
+/** Converts an adapter, and reports a problem of it or of the disk. Any other error ends the process. */
 async function convert(conversion: Conversion): Promise<Converted> {
   try {
     // where another server has written it meanwhile, it is the same; and jobs of the base have been trained on it

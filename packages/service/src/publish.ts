@@ -3,15 +3,15 @@ import { randomUUID } from "node:crypto";
 import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { expectWritable, fileNameOf, makeFolder, nameOfFile, pathExists } from "mixture-of-shards/cli";
-import { type Jobs, tenantOfModel } from "#jobs";
+import { assertWritable, fromFileName, makeFolder, pathExists, toFileName } from "mixture-of-shards/cli";
+import { type Jobs, modelTenant } from "#jobs";
 import type { Files } from "#objects";
 
 /** Keeps the folders of models as the table has them. */
 export interface Publisher {
   /** Adds what is missing and removes what is gone. */
   sync(): Promise<void>;
-  /** Whether there is a folder of this model now. */
+  /** Publishes this model if needed; false if there is none. */
   fetch(name: string): Promise<boolean>;
   /** Removes the folder of a model. */
   remove(name: string): Promise<void>;
@@ -19,12 +19,12 @@ export interface Publisher {
   check(): Promise<void>;
 }
 
-/** What a publisher works with. */
+/** Options of a publisher. */
 export interface PublisherOptions {
-  readonly jobs: Pick<Jobs, "published" | "filesOfModel">;
-  /** Which of the published models belong into the folder (all). */
+  readonly jobs: Pick<Jobs, "published" | "modelFiles">;
+  /** Filter of published models for the folder (all). */
   readonly isWanted?: (name: string) => boolean;
-  /** The name of a model's folder (`fileNameOf`). */
+  /** The name of a model's folder (`toFileName`). */
   readonly folderName?: (name: string) => string;
   /** Writes a model's folder, which is complete or absent. */
   readonly write: (files: Files, path: string) => Promise<void>;
@@ -35,11 +35,11 @@ export interface PublisherOptions {
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { jobs, isWanted = () => true, folderName = fileNameOf, write, onError }: PublisherOptions,
+  { jobs, isWanted = () => true, folderName = toFileName, write, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
   const check = async (): Promise<void> => {
-    await expectWritable(folder).catch((cause: unknown) => {
+    await assertWritable(folder).catch((cause: unknown) => {
       if (!(cause instanceof MosError) || cause.code !== "not_found") throw cause;
       throw new MosError("storage", `${folder}: the folder of models is missing; remount or restore it`, {
         cause,
@@ -71,12 +71,12 @@ export async function openPublisher(
       const current = new Set([...published.keys()].map(folderName));
       for (const name of folders)
         if (name.endsWith(".removed")) await rm(join(folder, name), { recursive: true, force: true });
-        else if (tenantOfModel(nameOfFile(name)) !== undefined && !current.has(name))
+        else if (modelTenant(fromFileName(name)) !== undefined && !current.has(name))
           await removeFolder(name);
     },
     fetch: async (name) => {
-      if (tenantOfModel(name) === undefined || name.includes("\0")) return false;
-      const files = await jobs.filesOfModel(name);
+      if (modelTenant(name) === undefined || name.includes("\0")) return false;
+      const files = await jobs.modelFiles(name);
       if (files === undefined) return false;
       await add(name, files);
       return true;

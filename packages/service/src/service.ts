@@ -15,12 +15,12 @@ import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
 import { deliverWebhooks } from "#signals";
 import { createFileChecker, createPreviewer } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
-import { extensionOf } from "./extension.ts";
+import { createExtension } from "./extension.ts";
 import type { ServiceOptions } from "./options.ts";
 import { openParts, type ServiceParts } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
-import { slicesOf, work, workerName } from "./work.ts";
+import { openServiceSlices, work, workerName } from "./work.ts";
 
 /** Seconds between looks at models that other servers have published or removed. */
 const SYNC_SECONDS = 5;
@@ -60,7 +60,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     log.warn({ reason: String(error) }, "publishing failed; retrying"),
   );
   const checkFile = createFileChecker();
-  const preview = previewerOf(options);
+  const preview = choosePreviewer(options);
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {
@@ -79,10 +79,10 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);
       };
-      running = backgroundOf({ ...options, ...models, parts, others, modelName: model.name, signal });
+      running = startBackground({ ...options, ...models, parts, others, modelName: model.name, signal });
       const state = { read: openWatch(database).state, model: model.name };
       return {
-        ...extensionOf({
+        ...createExtension({
           ...models,
           model,
           checkRun: await runCheck(model.path),
@@ -109,7 +109,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   };
 }
 
-function previewerOf({ model, threads }: ServiceOptions): ServiceEnv["preview"] {
+function choosePreviewer({ model, threads }: ServiceOptions): ServiceEnv["preview"] {
   const preview = createPreviewer();
   return (order, client) => preview({ ...order, model, threads }, client);
 }
@@ -121,7 +121,7 @@ interface Models {
 }
 
 async function syncModels({ expired, publisher }: Pick<Models, "expired" | "publisher">): Promise<void> {
-  await expired.look();
+  await expired.refresh();
   await publisher.sync();
 }
 
@@ -139,12 +139,12 @@ interface BackgroundOptions
   readonly signal: AbortSignal;
 }
 
-/** What a server does beside its requests, until the signal is aborted. */
-function backgroundOf({ workers, others, ...options }: BackgroundOptions): readonly Promise<void>[] {
+/** Background work of a server, until the signal is aborted. */
+function startBackground({ workers, others, ...options }: BackgroundOptions): readonly Promise<void>[] {
   const { jobs, parts, signal, log } = options;
   const { database, objects, metrics } = parts;
   const outbox = openOutbox(database);
-  const slices = slicesOf(parts, options);
+  const slices = openServiceSlices(parts, options);
   const collect = async (): Promise<void> => {
     await jobs.removeExpired();
     await jobs.removeExpiredModels();

@@ -4,18 +4,18 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { defaultSliceOptions, openSlices, openWatch, type Slices } from "#jobs";
-import { startHeart } from "#signals";
+import { startHeartbeat } from "#signals";
 import { runWorker } from "#worker";
 import type { ServiceOptions } from "./options.ts";
 import type { ServiceParts } from "./parts.ts";
 
 /** The slices of a service whose leases last as its options say. */
-export const slicesOf = (
+export const openServiceSlices = (
   { database, queue }: ServiceParts,
   { leaseSeconds }: Pick<ServiceOptions, "leaseSeconds">,
 ): Slices => openSlices(database, queue, { ...defaultSliceOptions, leaseSeconds });
 
-/** Of this machine, or of this container: others may have the same folder for temporary files. */
+/** Prefix by machine or container: others may share the same folder for temporary files. */
 const SCRATCH = `mos-jobs-${hostname()}-`;
 /** Once in a process, before it has such folders of its own. */
 let leftovers: Promise<void> | undefined;
@@ -59,7 +59,7 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
   await leftovers;
   const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
   const { database, queue, objects, metrics } = parts;
-  const heart = startHeart(openWatch(database), { name: options.name, models: [modelName] });
+  const heartbeat = startHeartbeat(openWatch(database), { name: options.name, models: [modelName] });
   try {
     await runWorker({
       ...options,
@@ -69,10 +69,10 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
       models: new Map([[modelName, model]]),
       onSlice: metrics.sliceEnded,
       onStall: metrics.trainerStalled,
-      slices: slicesOf(parts, options),
+      slices: openServiceSlices(parts, options),
     });
   } finally {
-    await heart[Symbol.asyncDispose]();
+    await heartbeat[Symbol.asyncDispose]();
     await rm(scratch, { recursive: true, force: true });
   }
 }

@@ -5,16 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
-import { nameOfFile, writeFolderAtomic } from "mixture-of-shards/cli";
+import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
-import { type Jobs, jobRequestSchema, openJobs, openSlices, planOf, type Queue } from "#jobs";
+import { type Jobs, jobRequestSchema, openJobs, openSlices, type Queue, toTrainingPlan } from "#jobs";
 import { openObjects } from "#objects";
 import { openExpired } from "../src/expired.ts";
-import { extensionOf } from "../src/extension.ts";
+import { createExtension } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { type Answer, answerOf, makeServer, type TestServer } from "./server.ts";
+import { type Answer, collectAnswer, makeServer, type TestServer } from "./server.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
 const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be reached: ECONNREFUSED");
@@ -35,7 +35,7 @@ describe.each(databases)("%s", (_, open) => {
   };
 
   /** A server with a folder of its own. */
-  async function serverOf(name: string, database: Database): Promise<TestServer> {
+  async function startServer(name: string, database: Database): Promise<TestServer> {
     const adapters = join(folder, name);
     const own = openJobs(database, queue);
     const objects = await openObjects(join(folder, "objects"));
@@ -46,15 +46,15 @@ describe.each(databases)("%s", (_, open) => {
     });
     const unpublish = (name: string): Promise<void> => publisher.remove(name);
     const expired = openExpired(own);
-    looks.push(() => expired.look());
-    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
+    looks.push(() => expired.refresh());
+    const model = { name: "base", shapes: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     return makeServer({
       look: async () => {
         const folders = (await readdir(adapters)).filter((each) => !each.startsWith("."));
-        return ["plain", ...folders.map(nameOfFile)];
+        return ["plain", ...folders.map(fromFileName)];
       },
       extension: {
-        ...extensionOf({
+        ...createExtension({
           model,
           checkRun: unused,
           publisher,
@@ -92,8 +92,8 @@ describe.each(databases)("%s", (_, open) => {
           return result;
         }),
     };
-    one = await serverOf("one", breakable);
-    two = await serverOf("two", breakable);
+    one = await startServer("one", breakable);
+    two = await startServer("two", breakable);
     for (const name of [V1, V2, V3, OTHERS]) await publish(name);
   });
   afterAll(async () => {
@@ -130,7 +130,7 @@ describe.each(databases)("%s", (_, open) => {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    return answerOf(response);
+    return collectAnswer(response);
   }
   const put = (model: string, more: object = {}, options: Call & { name?: string } = {}) =>
     call(`/aliases/${options.name ?? "support"}`, { method: "PUT", body: { model, ...more }, ...options });
@@ -445,7 +445,7 @@ describe.each(databases)("%s", (_, open) => {
     });
     const made = async (mos: object) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
-      const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+      const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
       await jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
       const slices = openSlices(opened.database, queue);
       const message = await queue.take("base");

@@ -15,7 +15,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const limits = { running: 2, seconds: 60, megabytes: 512, idleSeconds: 60 };
 const client = (signal = new AbortController().signal) => ({ tenant: "acme", signal });
-const fileOf = async (content: string | Uint8Array): Promise<string> => {
+const storeFile = async (content: string | Uint8Array): Promise<string> => {
   const path = join(folder, `${crypto.randomUUID()}.jsonl`);
   await writeFile(path, content);
   return path;
@@ -24,23 +24,23 @@ const GOOD = '{"prompt":"a","completion":" b"}\n';
 
 test("a good file, a wrong line, a packed file, a missing one, one after the other", async () => {
   const check = createFileChecker(limits);
-  expect(await check(await fileOf(GOOD), client())).toBeUndefined();
-  expect(await check(await fileOf(`${GOOD}{"prompt":1}\n`), client())).toMatch(/^line 2: /);
-  expect(await check(await fileOf(gzipSync(GOOD)), client())).toMatch(/^the file is compressed with gzip/);
+  expect(await check(await storeFile(GOOD), client())).toBeUndefined();
+  expect(await check(await storeFile(`${GOOD}{"prompt":1}\n`), client())).toMatch(/^line 2: /);
+  expect(await check(await storeFile(gzipSync(GOOD)), client())).toMatch(/^the file is compressed with gzip/);
   await expect(check(join(folder, "none.jsonl"), client())).rejects.toThrow(/none\.jsonl/);
 });
 
 test("a long line of tiny messages is not parsed on this thread", async () => {
   const check = createFileChecker(limits);
-  await check(await fileOf(GOOD), client());
-  const path = await fileOf(`{"messages":[${"{},".repeat(1_500_000)}{}]}\n`);
+  await check(await storeFile(GOOD), client());
+  const path = await storeFile(`{"messages":[${"{},".repeat(1_500_000)}{}]}\n`);
   const before = performance.eventLoopUtilization();
   expect(await check(path, client())).toMatch(/a list of at most 10000 messages/);
   expect(performance.eventLoopUtilization(before).active).toBeLessThan(100);
 });
 
 test("a check ends with its client, and one that takes too long with a word about it", async () => {
-  const path = await fileOf(GOOD.repeat(500_000));
+  const path = await storeFile(GOOD.repeat(500_000));
   const left = new AbortController();
   const slow = createFileChecker(limits)(path, client(left.signal));
   left.abort(new Error("left"));

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { onComputing, startChild } from "../src/worker/child.ts";
-import { stateOf } from "./processes.ts";
+import { processState } from "./processes.ts";
 
 const ENTRY = `
 process.on("disconnect", () => process.exit());
@@ -72,10 +72,10 @@ test.each(Object.entries(PARENTS))("the process of %s ends when its parent is ki
   try {
     child = Number(await vi.waitFor(() => readFile(join(folder, String(started.pid)), "utf8"), WITHIN));
     started.kill("SIGKILL");
-    await vi.waitFor(async () => expect(await stateOf(Number(child))).toBeUndefined(), WITHIN);
+    await vi.waitFor(async () => expect(await processState(Number(child))).toBeUndefined(), WITHIN);
   } finally {
     started.kill("SIGKILL");
-    if (child !== undefined && (await stateOf(child)) !== undefined) process.kill(child, "SIGKILL");
+    if (child !== undefined && (await processState(child)) !== undefined) process.kill(child, "SIGKILL");
   }
 });
 

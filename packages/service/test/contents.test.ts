@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Arrival, type FileRow, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
@@ -25,7 +25,7 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   const owner = { tenant: "acme", isAdmin: false };
-  const bytesOf = (text: string) => Readable.from([Buffer.from(text)]);
+  const toStream = (text: string) => Readable.from([Buffer.from(text)]);
   const collect = () => opened.jobs.collect(objects.remove);
   const contents = async (): Promise<readonly string[]> =>
     (await readdir(join(folder, "objects"), { recursive: true })).filter((name) => name.length > 10);
@@ -34,7 +34,7 @@ describe.each(databases)("%s", (_, open) => {
     const arrival = opened.jobs.arrive(tenant, { maxStorageBytes });
     try {
       await arrival.reserve(text.length);
-      const file = await objects.put(bytesOf(text), arrival);
+      const file = await objects.put(toStream(text), arrival);
       return await opened.jobs.addFile({
         tenant,
         purpose: "fine-tune",
@@ -65,7 +65,7 @@ describe.each(databases)("%s", (_, open) => {
   test("what a job trains on stays until it ends, and counts as its tenant's", async () => {
     const training = await upload("x".repeat(60));
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined };
     const { id } = await opened.jobs.create(made);
     await remove(training);
@@ -81,7 +81,7 @@ describe.each(databases)("%s", (_, open) => {
   test("what a slice leaves behind goes, and what it stores is kept before its rows are there", async () => {
     const training = await upload("data");
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     await opened.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
     const slices = openSlices(opened.database, opened.queue);
     const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };
@@ -90,10 +90,10 @@ describe.each(databases)("%s", (_, open) => {
       const job = message && (await slices.claim(message, "w"));
       if (job === undefined) throw new Error("no slice is due");
       const own = arrival ?? slices.arrive(job);
-      const { digest } = await objects.put(bytesOf(text), own);
+      const { digest } = await objects.put(toStream(text), own);
       await opened.jobs.release([digest]);
       await collect();
-      await objects.pathOf(digest);
+      await objects.locate(digest);
       const isEnded = await slices.end(job, { type: "stopped", run: { a: digest }, ...progress }, own.id);
       await own.end();
       await collect();
@@ -109,10 +109,10 @@ describe.each(databases)("%s", (_, open) => {
     const other = await openTables(async () => ({ ...opened, [Symbol.asyncDispose]: async () => undefined }));
     const arrival = other.jobs.arrive("acme", { maxStorageBytes: 100 });
     await arrival.reserve(90);
-    const { digest } = await objects.put(bytesOf("abc"), arrival);
+    const { digest } = await objects.put(toStream("abc"), arrival);
     await expect(upload("y".repeat(20), "acme", 100)).rejects.toMatchObject({ code: "busy" });
     await opened.jobs.endForgotten(objects.discard);
-    await objects.pathOf(digest);
+    await objects.locate(digest);
     await opened.jobs.endForgotten(objects.discard, 0);
     await collect();
     expect(await contents()).toEqual([]);

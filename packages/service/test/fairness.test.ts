@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { runWorker } from "#worker";
 import type { Trainer } from "../src/worker/trainer.ts";
@@ -67,7 +67,7 @@ describe.each(databases)("%s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model, training_file: training.id });
-    const plan = planOf(request, { seed: 5, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
     return jobs.create({ tenant, request, plan, training, validation: undefined });
   }
 

@@ -17,7 +17,7 @@ import { openPglite, openPostgres } from "#database";
 import { type Jobs, openJobs, openQueue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
-import { stateOf, trainersOf } from "./processes.ts";
+import { listTrainers, processState } from "./processes.ts";
 
 const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 60);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
@@ -159,8 +159,8 @@ interface Checked {
 async function checkJob({ id, seed }: Made, { jobs, objects, folder }: Checked): Promise<void> {
   const owner = { tenant: "", isAdmin: true };
   const job = await jobs.job(owner, id);
-  const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
-  const adapter = await readFile(await objects.pathOf(files?.["adapter_model.safetensors"] ?? ""));
+  const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+  const adapter = await readFile(await objects.locate(files?.["adapter_model.safetensors"] ?? ""));
   expect(adapter.equals(await expectedAdapter(join(folder, id), seed, job.plan)), `the bytes of ${id}`).toBe(
     true,
   );
@@ -179,16 +179,16 @@ interface Faulty {
 }
 
 /** Kills and stops processes in turn. */
-function faultsOf({ server, workers, cluster }: Faulty) {
+function makeFaults({ server, workers, cluster }: Faulty) {
   const random = randomStream(1, "faults");
   const counts: Record<string, number> = {};
   const trainers = new Set<number>();
-  const oneOf = <T>(all: readonly T[]): T | undefined => all[Math.floor(random.uniform() * all.length)];
+  const pickOne = <T>(all: readonly T[]): T | undefined => all[Math.floor(random.uniform() * all.length)];
   const signalTrainer = (running: readonly number[], signal: NodeJS.Signals): void => {
-    const trainer = oneOf(running);
+    const trainer = pickOne(running);
     if (trainer !== undefined) process.kill(trainer, signal);
   };
-  const worker = () => oneOf(workers) ?? server;
+  const worker = () => pickOne(workers) ?? server;
   const [least, most] = STOPPED;
   const doings = {
     worker: () => worker().kill(),
@@ -199,7 +199,7 @@ function faultsOf({ server, workers, cluster }: Faulty) {
     server: () => server.kill(),
   };
   const happen = async (what: (typeof KINDS)[number]): Promise<void> => {
-    const running = await trainersOf([server, ...workers].map(({ pid }) => pid()));
+    const running = await listTrainers([server, ...workers].map(({ pid }) => pid()));
     for (const pid of running) trainers.add(pid);
     if (running.length === 0 && /trainer/i.test(what)) return; // nothing is trained now
     await doings[what](running);
@@ -216,8 +216,8 @@ function faultsOf({ server, workers, cluster }: Faulty) {
     },
     /** One that was stopped when its worker was killed ends as soon as it goes on. */
     expectNoTrainers: async (): Promise<void> => {
-      for (const pid of trainers) if ((await stateOf(pid)) === "T") process.kill(pid, "SIGCONT");
-      const left = async () => (await trainersOf()).filter((pid) => trainers.has(pid));
+      for (const pid of trainers) if ((await processState(pid)) === "T") process.kill(pid, "SIGCONT");
+      const left = async () => (await listTrainers()).filter((pid) => trainers.has(pid));
       await vi.waitFor(async () => expect(await left()).toEqual([]), { timeout: 10_000 });
     },
   };
@@ -251,7 +251,7 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
     const baseURL = `http://127.0.0.1:${port}/v1`;
     const clients = keys.map((apiKey) => new OpenAI({ apiKey, baseURL, maxRetries: 0, timeout: 10_000 }));
     const made = await createJobs(clients);
-    const faulty = faultsOf({ server, workers, cluster });
+    const faulty = makeFaults({ server, workers, cluster });
     const [cancelled, paused] = [made[0] as Made, made[1] as Made];
     await insist(() => cancelled.client.fineTuning.jobs.cancel(cancelled.id)).catch(() => undefined);
     await insist(() => paused.client.fineTuning.jobs.pause(paused.id)).catch(() => undefined);

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { fileNameOf } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards/cli";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, expect, test, vi } from "vitest";
@@ -32,7 +32,7 @@ async function modesIn(root: string): Promise<ReadonlyMap<string, string>> {
 /** Names that Windows cannot have, of those that a service might make. */
 const NOT_ON_WINDOWS = /[<>:"|?*\\]|[. ]$/;
 
-const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
+const fileMode = async (path: string): Promise<string> => ((await stat(path)).mode & 0o777).toString(8);
 
 async function trainOne(client: OpenAI): Promise<string> {
   const file = await client.files.create({
@@ -72,14 +72,14 @@ test.skipIf(process.platform === "win32").each(databases)(
         max_tokens: 2,
       });
       // checkpoints are published at the next look
-      const folders = [model, `${model}:ckpt-step-1`, `${model}:ckpt-step-2`].map(fileNameOf).sort();
+      const folders = [model, `${model}:ckpt-step-1`, `${model}:ckpt-step-2`].map(toFileName).sort();
       await vi.waitFor(
         async () => expect((await readdir(join(storage, "adapters"))).sort()).toEqual(folders),
         { timeout: 20_000, interval: 200 },
       );
       const state = join(serving.folder, "state");
       for (const place of name === "PGlite" ? [state, storage] : [storage]) {
-        expect(await modeOf(place)).toBe("700");
+        expect(await fileMode(place)).toBe("700");
         const modes = await modesIn(place);
         expect(modes.size).toBeGreaterThan(5);
         expect([...modes].filter(([, mode]) => mode !== "700" && mode !== "600")).toEqual([]);
@@ -107,7 +107,7 @@ function bytesIn(folders: readonly string[]): number {
 }
 
 /** The same as du tells. */
-async function duOf(folders: readonly string[]): Promise<number> {
+async function diskUsage(folders: readonly string[]): Promise<number> {
   const find = `find ${folders.join(" ")} -type f -print0 | du --apparent-size -bc --files0-from=- 2>/dev/null | tail -1`;
   return Number.parseInt((await run("bash", ["-c", find])).stdout, 10);
 }
@@ -183,7 +183,7 @@ test.each(databases)(
         seen.looks++;
         if (performance.now() < second) continue;
         second = performance.now() + 1000;
-        seen.du = Math.max(seen.du, await least(() => duOf(places), MOST));
+        seen.du = Math.max(seen.du, await least(() => diskUsage(places), MOST));
       }
     };
     await Promise.all([look(), ...Array.from({ length: 6 }, (_, i) => client(1000 * i))]);

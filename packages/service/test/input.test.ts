@@ -7,9 +7,9 @@ import { openJobs } from "#jobs";
 import { openObjects } from "#objects";
 import { createFileChecker } from "#worker";
 import { openExpired } from "../src/expired.ts";
-import { extensionOf } from "../src/extension.ts";
+import { createExtension } from "../src/extension.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { type Answer, answerOf, makeServer, type TestServer } from "./server.ts";
+import { type Answer, collectAnswer, makeServer, type TestServer } from "./server.ts";
 
 const LINE = '{"prompt":"a","completion":" b"}\n';
 const MODEL = "ft:base:acme::1";
@@ -28,10 +28,10 @@ describe.each(databases)("%s", (_, open) => {
     folder = await mkdtemp(join(tmpdir(), "mos-input-"));
     const jobs = openJobs(opened.database, opened.queue);
     const objects = await openObjects(join(folder, "objects"));
-    const model = { name: "base", geometry: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
+    const model = { name: "base", shapes: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     server = await makeServer({
       extension: {
-        ...extensionOf({
+        ...createExtension({
           model,
           checkRun: () => undefined,
           publisher: { fetch: unused },
@@ -61,7 +61,7 @@ describe.each(databases)("%s", (_, open) => {
     const form = new FormData();
     for (const [name, value] of fields) form.append(name, value);
     form.append("file", new Blob([LINE]), "a.jsonl");
-    return answerOf(await server.fetch("/v1/files", { method: "POST", headers, body: form }));
+    return collectAnswer(await server.fetch("/v1/files", { method: "POST", headers, body: form }));
   }
 
   test.each([

@@ -6,9 +6,9 @@ import {
   type Jobs,
   jobRequestSchema,
   openSlices,
-  planOf,
   type Queue,
   type Slices,
+  toTrainingPlan,
 } from "#jobs";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
@@ -39,7 +39,7 @@ describe.each(databases)("%s", (_, open) => {
   const acme = { tenant: "acme", isAdmin: false };
   const zeta = { tenant: "zeta", isAdmin: false };
 
-  const fileOf = (tenant: string): Promise<FileRow> =>
+  const addTestFile = (tenant: string): Promise<FileRow> =>
     jobs.addFile({
       tenant,
       purpose: "fine-tune",
@@ -51,14 +51,14 @@ describe.each(databases)("%s", (_, open) => {
     });
 
   async function create(tenant: string, more: { key?: string; suffix?: string } = {}): Promise<JobRow> {
-    const training = await fileOf(tenant);
+    const training = await addTestFile(tenant);
     const request = jobRequestSchema.parse({
       model: MODEL,
       training_file: training.id,
       ...(more.suffix === undefined ? {} : { suffix: more.suffix }),
       metadata: { team: tenant },
     });
-    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({ tenant, request, plan, training, validation: undefined, idempotencyKey: more.key });
   }
 
@@ -292,9 +292,9 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   test("the same request with the same key is one job", async () => {
-    const training = await fileOf("acme");
+    const training = await addTestFile("acme");
     const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id, seed: 3 });
-    const plan = planOf(request, { seed: 3, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 3, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined, idempotencyKey: "k" };
     const [one, two] = await Promise.all([jobs.create(made), jobs.create(made)]);
     expect(two.id).toBe(one.id);

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type RunningServer, serve } from "mixture-of-shards";
-import { hashOfKey } from "mixture-of-shards/server";
+import { hashKey } from "mixture-of-shards/server";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openService } from "../src/service.ts";
@@ -62,7 +62,7 @@ describe.each(databases)("%s", (name, open) => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "mos-limits-"));
     if (name !== "PGlite") database = await open();
-    const lines = KEYS.map((key) => `${JSON.stringify({ ...key, sha256: hashOfKey(key.name) })}\n`);
+    const lines = KEYS.map((key) => `${JSON.stringify({ ...key, sha256: hashKey(key.name) })}\n`);
     await writeFile(join(folder, "keys.jsonl"), lines.join(""));
     await start();
   });
@@ -73,7 +73,7 @@ describe.each(databases)("%s", (name, open) => {
   });
 
   /** A client as it is by default, which sends again what may succeed later. */
-  function clientOf(tenant: string, fetched: string[] = []): OpenAI {
+  function makeClient(tenant: string, fetched: string[] = []): OpenAI {
     const fetchAndCount: typeof fetch = (url, init) => {
       fetched.push(String(url));
       return fetch(url, init);
@@ -81,13 +81,16 @@ describe.each(databases)("%s", (name, open) => {
     return new OpenAI({ apiKey: tenant, baseURL: `${server.address}/v1`, fetch: fetchAndCount });
   }
   const upload = async (tenant: string, text: string): Promise<OpenAI.FileObject> =>
-    clientOf(tenant).files.create({ file: await toFile(Buffer.from(text), "a.jsonl"), purpose: "fine-tune" });
+    makeClient(tenant).files.create({
+      file: await toFile(Buffer.from(text), "a.jsonl"),
+      purpose: "fine-tune",
+    });
 
   test("jobs beyond the limit are refused once, and the same request stays the same job", async () => {
     const sent: string[] = [];
     const { id: training_file } = await upload("acme", LINE);
     const create = (mos: object, key?: string) =>
-      clientOf("acme", sent).fineTuning.jobs.create(
+      makeClient("acme", sent).fineTuning.jobs.create(
         { model: "tiny", training_file, mos } as OpenAI.FineTuning.JobCreateParams,
         key === undefined ? {} : { headers: { "idempotency-key": key } },
       );
@@ -102,12 +105,12 @@ describe.each(databases)("%s", (name, open) => {
       message: expect.stringMatching(/1 jobs/),
     });
     expect(sent).toHaveLength(1);
-    await clientOf("acme").fineTuning.jobs.cancel(job.id);
+    await makeClient("acme").fineTuning.jobs.cancel(job.id);
     await create({ steps: 50 });
   });
 
   test("files beyond the limit are refused before or while they arrive, and leave nothing", async () => {
-    const before = (await clientOf("acme").files.list()).data;
+    const before = (await makeClient("acme").files.list()).data;
     const isTooLarge = { status: 413, code: "storage_limit_exceeded" };
     await expect(upload("acme", LINE.repeat(10))).rejects.toMatchObject(isTooLarge);
     await expect(upload("acme", LINE.repeat(10_000))).rejects.toMatchObject(isTooLarge);
@@ -120,7 +123,7 @@ describe.each(databases)("%s", (name, open) => {
       duplex: "half",
     } as RequestInit);
     expect([answer.status, await answer.json()]).toMatchObject([413, { error: { code: isTooLarge.code } }]);
-    expect((await clientOf("acme").files.list()).data).toEqual(before);
+    expect((await makeClient("acme").files.list()).data).toEqual(before);
     expect(await readdir(join(folder, "storage", "incoming"))).toEqual([]);
     await upload("acme", LINE.repeat(2));
     await upload("zeta", LINE.repeat(10_000));
@@ -131,9 +134,9 @@ describe.each(databases)("%s", (name, open) => {
       readonly data: readonly { readonly results: readonly Record<string, unknown>[] }[];
     }
     const usage = async (tenant: string, query = {}) =>
-      (await clientOf(tenant).get<Usage>("/usage", { query })).data.flatMap(({ results }) => results);
+      (await makeClient(tenant).get<Usage>("/usage", { query })).data.flatMap(({ results }) => results);
     const say = (tenant: string, model: string) =>
-      clientOf(tenant).chat.completions.create({
+      makeClient(tenant).chat.completions.create({
         model,
         messages: [{ role: "user", content: "Hi" }],
         max_tokens: 3,
@@ -170,7 +173,7 @@ describe.each(databases)("%s", (name, open) => {
       { group_by: "user" },
     ])
       await expect(usage("acme", query)).rejects.toMatchObject({ status: 400 });
-    const { data: days, ...page } = (await clientOf("zeta").get("/usage", {
+    const { data: days, ...page } = (await makeClient("zeta").get("/usage", {
       query: { start_time: 0, limit: 2 },
     })) as { data: readonly object[] };
     expect(days).toEqual([

@@ -7,9 +7,17 @@ import { MosError } from "mixture-of-shards";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, openWatch, planOf, type Queue } from "#jobs";
+import {
+  type JobRow,
+  type Jobs,
+  jobRequestSchema,
+  openSlices,
+  openWatch,
+  type Queue,
+  toTrainingPlan,
+} from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics, listenForProbes, startHeart } from "#signals";
+import { createMetrics, listenForProbes, startHeartbeat } from "#signals";
 import { runWorker } from "#worker";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
@@ -60,7 +68,7 @@ describe.each(databases)("%s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 
@@ -103,7 +111,7 @@ describe.each(databases)("%s", (_, open) => {
       lines.push({ ...fields });
       if (lines.length === 3) stopping.abort();
     };
-    const heart = startHeart(openWatch(opened.database), { name: "w", models: ["tiny"] });
+    const heart = startHeartbeat(openWatch(opened.database), { name: "w", models: ["tiny"] });
     const worker = runWorker({
       name: "w",
       slices: openSlices(opened.database, queue),

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { makeFolder } from "mixture-of-shards/cli";
 import { expect, test, vi } from "vitest";
-import { jobRequestSchema, openSlices, planOf } from "#jobs";
+import { jobRequestSchema, openSlices, toTrainingPlan } from "#jobs";
 import { openObjects } from "#objects";
 import { runWorker } from "#worker";
 import type { Trainer } from "../src/worker/trainer.ts";
@@ -53,7 +53,7 @@ test.each(databases)(
         status_details: null,
       });
       const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-      const plan = planOf(request, { seed: 5, learningRate: 0.002 });
+      const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
       return (await jobs.create({ tenant: "acme", request, plan, training, validation: undefined })).id;
     };
     const [large, next] = [await create(), await create()];

@@ -29,7 +29,7 @@ test("equal contents are one file, by their SHA-256", async () => {
   });
   expect(second).toEqual(first);
   expect(await everything()).toEqual([first.digest]);
-  expect(await readFile(await objects.pathOf(first.digest), "utf8")).toBe("abc");
+  expect(await readFile(await objects.locate(first.digest), "utf8")).toBe("abc");
 });
 
 test("what fails while it arrives leaves nothing", async () => {
@@ -55,20 +55,20 @@ test("a folder comes back as it was", async () => {
     expect(await readFile(join(to, "deep", "er", "b"), "utf8")).toBe("2");
   }
   await writeFile(join(folder, "to false", "a"), "changed");
-  expect(await readFile(await objects.pathOf(files["a"] ?? ""), "utf8")).toBe("1");
+  expect(await readFile(await objects.locate(files["a"] ?? ""), "utf8")).toBe("1");
 });
 
 test("a sweep finds what is old and unused", async () => {
   const [used, old, young] = [await put("used"), await put("old"), await put("young")];
   const before = new Date(Date.now() - 3600_000);
-  for (const { digest } of [used, old]) await utimes(await objects.pathOf(digest), before, before);
+  for (const { digest } of [used, old]) await utimes(await objects.locate(digest), before, before);
   const unused = await objects.sweep(async () => new Set([used.digest]), 600);
   expect(unused).toEqual([old.digest]);
   for (const digest of unused) await objects.remove(digest);
-  await expect(objects.pathOf(old.digest)).rejects.toMatchObject({ code: "not_found" });
-  await objects.pathOf(used.digest);
-  await objects.pathOf(young.digest);
-  await expect(objects.pathOf("../../x")).rejects.toMatchObject({ code: "storage" });
+  await expect(objects.locate(old.digest)).rejects.toMatchObject({ code: "not_found" });
+  await objects.locate(used.digest);
+  await objects.locate(young.digest);
+  await expect(objects.locate("../../x")).rejects.toMatchObject({ code: "storage" });
 });
 
 const run = promisify(execFile);
@@ -93,7 +93,7 @@ test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
           code: "storage",
           message: expect.stringMatching(`${place}.*read-only`),
         });
-      await mounted.pathOf(digest);
+      await mounted.locate(digest);
     } finally {
       await run("umount", ["-l", place]);
     }

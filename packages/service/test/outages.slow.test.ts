@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { finetune } from "mixture-of-shards";
-import { fileNameOf } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards/cli";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -90,7 +90,7 @@ async function expectSuccess({ client, storage }: Serving, id: string): Promise<
     job = await jobs.retrieve(id);
   }
   expect(job).toMatchObject({ status: "succeeded", error: null });
-  const path = join(storage, "adapters", fileNameOf(job.fine_tuned_model ?? ""), "adapter_model.safetensors");
+  const path = join(storage, "adapters", toFileName(job.fine_tuned_model ?? ""), "adapter_model.safetensors");
   while (
     !(await access(path).then(
       () => true,

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   createAdapter,
-  geometryOf,
   parseAdapterConfig,
   readModelConfig,
   saveAdapter,
+  toLayerShapes,
 } from "mixture-of-shards";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Files, type ObjectStore, openObjects } from "#objects";
@@ -42,17 +42,17 @@ const open = () =>
     modelName: "tiny",
     objects,
     signal: stopping.signal,
-    jobs: { published: async () => published, filesOfModel: async (name) => published.get(name) },
+    jobs: { published: async () => published, modelFiles: async (name) => published.get(name) },
     log: { warn: (fields) => void warnings.push(fields) },
   });
 
 async function adapterFiles(): Promise<Files> {
   const config = parseAdapterConfig({ method: "mos", rank: 6, equivalentRank: 2, privateRank: 1 }, "mos");
-  const geometry = geometryOf(await readModelConfig(MODEL));
+  const shapes = toLayerShapes(await readModelConfig(MODEL));
   const path = join(folder, "adapter");
   // as if it were trained on other numbers: that is not checked again
   const base = { name: MODEL, fingerprint: "f".repeat(64), identity: undefined };
-  await saveAdapter(path, createAdapter(config, geometry), { base });
+  await saveAdapter(path, createAdapter(config, shapes), { base });
   return objects.putFolder(path);
 }
 
@@ -109,9 +109,9 @@ test.runIf(process.platform === "linux")(
     const names = ["ft:tiny:acme::aaaaaaaa", "ft:tiny:acme::bbbbbbbb"];
     for (const name of names) published.set(name, files);
     const peft = await open();
-    const before = await convertersOf(process.pid); // of the tests before, which may take a moment to end
+    const before = await listConverters(process.pid); // of the tests before, which may take a moment to end
     const syncing = peft.sync();
-    const child = await converterOf(process.pid, before);
+    const child = await waitForConverter(process.pid, before);
     process.kill(child, "SIGKILL");
     await syncing;
     expect(await readdir(out)).toEqual([names[1]]);
@@ -120,7 +120,7 @@ test.runIf(process.platform === "linux")(
     expect((await readdir(out)).sort()).toEqual(names);
     published.set("ft:tiny:acme::cccccccc", files);
     const last = peft.sync();
-    await converterOf(process.pid, [...before, child]);
+    await waitForConverter(process.pid, [...before, child]);
     stopping.abort();
     await last;
     expect((await readdir(out)).sort()).toEqual(names);
@@ -129,7 +129,7 @@ test.runIf(process.platform === "linux")(
 );
 
 /** The processes that convert. */
-async function convertersOf(parent: number): Promise<readonly number[]> {
+async function listConverters(parent: number): Promise<readonly number[]> {
   const children = (await readFile(`/proc/${parent}/task/${parent}/children`, "utf8")).trim().split(" ");
   const commands = await Promise.all(
     children.map((child) => readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "")),
@@ -138,9 +138,9 @@ async function convertersOf(parent: number): Promise<readonly number[]> {
 }
 
 /** A new one, as soon as there is one. */
-async function converterOf(parent: number, known: readonly number[]): Promise<number> {
+async function waitForConverter(parent: number, known: readonly number[]): Promise<number> {
   for (;;) {
-    const found = (await convertersOf(parent)).find((child) => !known.includes(child));
+    const found = (await listConverters(parent)).find((child) => !known.includes(child));
     if (found !== undefined) return found;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

@@ -11,16 +11,16 @@ const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
   threads: 1,
   maxShown: 10,
 };
-const oneAtATime = { running: 1, runningOfTenant: 1 };
+const oneAtATime = { running: 1, runningPerTenant: 1 };
 const never = { tenant: "acme", signal: new AbortController().signal };
 
 test("a preview that takes too long is ended", async () => {
-  const preview = createPreviewer({ ...oneAtATime, waiting: 1, ofTenant: 2, seconds: 0.01, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, perTenant: 2, seconds: 0.01, megabytes: 500 });
   await expect(preview(order, never)).rejects.toMatchObject({ code: "memory" });
 });
 
 test("too many are refused; one whose client has left makes room", async () => {
-  const preview = createPreviewer({ ...oneAtATime, waiting: 1, ofTenant: 2, seconds: 30, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, perTenant: 2, seconds: 30, megabytes: 500 });
   const [first, second] = [new AbortController(), new AbortController()];
   const made = preview(order, { tenant: "acme", signal: first.signal });
   const waits = preview(order, { tenant: "zeta", signal: second.signal });
@@ -33,7 +33,7 @@ test("too many are refused; one whose client has left makes room", async () => {
 });
 
 test("a tenant that has many leaves room for others", async () => {
-  const preview = createPreviewer({ ...oneAtATime, waiting: 8, ofTenant: 1, seconds: 30, megabytes: 500 });
+  const preview = createPreviewer({ ...oneAtATime, waiting: 8, perTenant: 1, seconds: 30, megabytes: 500 });
   const first = new AbortController();
   const made = preview(order, { tenant: "acme", signal: first.signal });
   await expect(preview(order, never)).rejects.toMatchObject({ code: "busy" });

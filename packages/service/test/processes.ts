@@ -2,14 +2,14 @@
 import { readdir, readFile } from "node:fs/promises";
 
 /** The state of a process, such as "S", or "T" where it is stopped; undefined where it has ended. */
-export async function stateOf(pid: number): Promise<string | undefined> {
+export async function processState(pid: number): Promise<string | undefined> {
   const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
   const state = /^State:\s+(\w)/m.exec(status)?.[1];
   return state === "Z" ? undefined : state;
 }
 
 /** The processes of trainers, which are children of these processes; without any, all trainers of this machine. */
-export async function trainersOf(parents?: readonly (number | undefined)[]): Promise<readonly number[]> {
+export async function listTrainers(parents?: readonly (number | undefined)[]): Promise<readonly number[]> {
   const found: number[] = [];
   for (const pid of await readdir("/proc")) {
     const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");

@@ -9,7 +9,7 @@ import { openPublisher } from "../src/publish.ts";
 
 const MODEL = "ft:tiny:acme@example.com:support:12345678";
 const CHECKPOINT = `${MODEL}:ckpt-step-3`;
-const folderOf = (name: string): string => name.replaceAll(":", "%3A");
+const folderPath = (name: string): string => name.replaceAll(":", "%3A");
 
 let folder: string;
 beforeEach(async () => {
@@ -19,7 +19,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const open = (published: ReadonlyMap<string, Files>) =>
   openPublisher(folder, {
-    jobs: { published: async () => published, filesOfModel: async (name) => published.get(name) },
+    jobs: { published: async () => published, modelFiles: async (name) => published.get(name) },
     write: (_files, path) => writeFolderAtomic(path, async () => undefined),
     onError: (_name, error) => {
       throw error;
@@ -32,18 +32,18 @@ test("no folder of a model has a name that Windows cannot have", async () => {
   await publisher.sync();
   published.set(CHECKPOINT, {});
   expect(await publisher.fetch(CHECKPOINT)).toBe(true);
-  expect((await readdir(folder)).sort()).toEqual([MODEL, CHECKPOINT].map(folderOf));
+  expect((await readdir(folder)).sort()).toEqual([MODEL, CHECKPOINT].map(folderPath));
   await publisher.remove(MODEL);
-  expect(await readdir(folder)).toEqual([folderOf(CHECKPOINT)]);
+  expect(await readdir(folder)).toEqual([folderPath(CHECKPOINT)]);
 });
 
 test("folders named by a version before, and those of models that are gone, are removed; others stay", async () => {
   const own = ["notes", "50%", "a:b", "plain"];
-  const old = [MODEL, CHECKPOINT, folderOf("ft:tiny:acme:gone:1"), "ft:tiny:acme:gone:2"];
+  const old = [MODEL, CHECKPOINT, folderPath("ft:tiny:acme:gone:1"), "ft:tiny:acme:gone:2"];
   for (const name of [...own, ...old]) await mkdir(join(folder, name));
   const publisher = await open(new Map([[MODEL, {}]]));
   await publisher.sync();
-  expect((await readdir(folder)).sort()).toEqual([...own, folderOf(MODEL)].sort());
+  expect((await readdir(folder)).sort()).toEqual([...own, folderPath(MODEL)].sort());
 });
 
 test("a folder of models that is not there is named, and not made again", async () => {

@@ -2,10 +2,10 @@
 import { finetuneSettings, runCheck } from "mixture-of-shards";
 import { adapterSettings, type Setting } from "mixture-of-shards/cli";
 import { describe, expect, test } from "vitest";
-import { jobRequestSchema, planOf } from "#jobs";
+import { jobRequestSchema, toTrainingPlan } from "#jobs";
 
 test("a step has at most 1,048,576 tokens, however it is made of them", () => {
-  const asked = (mos: object) => () => rateOf({ mos });
+  const asked = (mos: object) => () => plannedRate({ mos });
   const refused = (message: RegExp) =>
     expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) });
   expect(asked({ gradient_accumulation_steps: 65_536 })).toThrowError(
@@ -17,17 +17,17 @@ test("a step has at most 1,048,576 tokens, however it is made of them", () => {
   expect(asked({ gradient_accumulation_steps: 65_536, batch_size: 1, max_length: 16 })()).toBe(0.002);
 });
 
-const rateOf = (asked: object): number | undefined => {
+const plannedRate = (asked: object): number | undefined => {
   const request = jobRequestSchema.parse({ model: "base", training_file: "file-1", ...asked });
-  return planOf(request, { seed: 1, learningRate: 0.002 }).settings.learningRate;
+  return toTrainingPlan(request, { seed: 1, learningRate: 0.002 }).settings.learningRate;
 };
 
 test("a multiplier is of the learning rate that is usual for the base", () => {
-  expect(rateOf({})).toBe(0.002);
-  expect(rateOf({ hyperparameters: { learning_rate_multiplier: "auto" } })).toBe(0.002);
-  expect(rateOf({ hyperparameters: { learning_rate_multiplier: 0.5 } })).toBe(0.001);
+  expect(plannedRate({})).toBe(0.002);
+  expect(plannedRate({ hyperparameters: { learning_rate_multiplier: "auto" } })).toBe(0.002);
+  expect(plannedRate({ hyperparameters: { learning_rate_multiplier: 0.5 } })).toBe(0.001);
   const supervised = { hyperparameters: { learning_rate_multiplier: 2 } };
-  expect(rateOf({ method: { type: "supervised", supervised } })).toBe(0.004);
+  expect(plannedRate({ method: { type: "supervised", supervised } })).toBe(0.004);
 });
 
 describe("settings under mos", () => {
@@ -71,7 +71,7 @@ describe("settings under mos", () => {
       packing: false,
     };
     const request = jobRequestSchema.parse({ model: "base", training_file: "file-1", mos });
-    expect(planOf(request, { seed: 1, learningRate: 0.002 })).toEqual({
+    expect(toTrainingPlan(request, { seed: 1, learningRate: 0.002 })).toEqual({
       adapter: { method: "prolora", unsharedRank: 1, targets: ["q_proj"] },
       settings: {
         beta1: 0.8,
@@ -93,13 +93,13 @@ describe("settings under mos", () => {
 
 test("our own field has the last word", () => {
   const hyperparameters = { learning_rate_multiplier: 2 };
-  expect(rateOf({ hyperparameters, mos: { learning_rate: 0.01 } })).toBe(0.01);
+  expect(plannedRate({ hyperparameters, mos: { learning_rate: 0.01 } })).toBe(0.01);
 });
 
 test("a job that names no rank has what the layers of a small base can share; one that does is held to it", async () => {
   const check = await runCheck("assets/tiny-english");
   const planned = (mos: object) =>
-    planOf(jobRequestSchema.parse({ model: "base", training_file: "file-1", mos }), {
+    toTrainingPlan(jobRequestSchema.parse({ model: "base", training_file: "file-1", mos }), {
       seed: 1,
       learningRate: 0.002,
     });

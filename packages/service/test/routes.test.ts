@@ -13,7 +13,7 @@ test("a server without fine-tuning says how to get it, at every route of the ser
         const added = app.routes.filter((route) => !before.has(route) && route.method !== "ALL");
         for (const { method, path } of added) routes.add(`${method} ${path}`);
       },
-      keyOf: (key) => key,
+      extendKey: (key) => key,
       fetch: async () => false,
       resolve: async () => undefined,
       describe: async () => ({ aliases: [], expiresAt: new Map() }),

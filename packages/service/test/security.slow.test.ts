@@ -11,7 +11,7 @@ import { type FinetuneOptions, finetune, loadModel, METHOD_NAMES, MosError } fro
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { jobRequestSchema, planOf } from "#jobs";
+import { jobRequestSchema, toTrainingPlan } from "#jobs";
 import { type Serving, startServing } from "./serving.ts";
 
 let serving: Serving;
@@ -86,7 +86,7 @@ async function raw({
     port,
     method,
     path,
-    headers: { authorization: `Bearer ${serving.keyOf(tenant)}`, ...headers },
+    headers: { authorization: `Bearer ${serving.keyFor(tenant)}`, ...headers },
   });
   let isOver = false;
   const answer = new Promise<Answer | undefined>((resolve) => {
@@ -599,10 +599,11 @@ describe("whatever is asked of a job", () => {
       if (answer?.status === 400) return void counts.refused++;
       counts.made++;
       await acme.fineTuning.jobs.cancel(JSON.parse(answer?.text ?? "{}").id);
-      const plan = planOf(jobRequestSchema.parse(body), { seed: 7, learningRate: 0.002 });
+      const plan = toTrainingPlan(jobRequestSchema.parse(body), { seed: 7, learningRate: 0.002 });
       const error = await begins(plan).catch((thrown: unknown) => thrown);
       // which this machine may not have; how many updates epochs are, and whether 2 tokens suffice, the data say
-      const later = plan.settings.steps === undefined ? /warmup of|after the cut to 2/ : /after the cut to 2/;
+      const later =
+        plan.settings.steps === undefined ? /warmup of|after the cut to 2/ : /after truncation to 2/;
       if ((error instanceof MosError && error.code === "memory") || later.test(String(error))) return;
       expect(error).toBeUndefined();
     });

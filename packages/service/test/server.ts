@@ -56,7 +56,7 @@ async function createSpeaker(look: () => Promise<readonly string[]>): Promise<En
     closed: new Promise<never>(() => undefined),
     isResponding: true,
     submit,
-    expectRoom: () => undefined,
+    assertCapacity: () => undefined,
     adapters,
     refusedAdapters: () => [],
     onAdapters: () => undefined,
@@ -96,13 +96,13 @@ export async function makeServer({
               body: JSON.stringify(body),
               headers: { "content-type": "application/json", ...headers },
             };
-      return answerOf(await request(path, init));
+      return collectAnswer(await request(path, init));
     },
   };
 }
 
 /** A response that has arrived whole. */
-export async function answerOf(response: Response): Promise<Answer> {
+export async function collectAnswer(response: Response): Promise<Answer> {
   const { status, headers } = response;
   const text = await response.text();
   const isJson = headers.get("content-type")?.startsWith("application/json") === true;

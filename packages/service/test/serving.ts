@@ -43,7 +43,7 @@ export interface Serving extends AsyncDisposable {
   readonly process: ChildProcess;
   /** What it has logged and printed. */
   readonly lines: readonly string[];
-  readonly keyOf: (tenant: string) => string;
+  readonly keyFor: (tenant: string) => string;
   readonly client: (tenant: string) => OpenAI;
 }
 
@@ -63,16 +63,16 @@ export async function startServing(
 ): Promise<Serving> {
   const folder = await mkdtemp(join(tmpdir(), "mos-serving-"));
   const storage = more[more.indexOf("--storage") + 1 || more.length] ?? join(folder, "storage");
-  const keyOf = (tenant: string): string => `sk-${tenant}-of-a-test`;
+  const keyFor = (tenant: string): string => `sk-${tenant}-of-a-test`;
   const keys = tenants.map((name) => {
-    const sha256 = createHash("sha256").update(keyOf(name)).digest("hex");
+    const sha256 = createHash("sha256").update(keyFor(name)).digest("hex");
     return `${JSON.stringify({ name, sha256, fine_tuning: limits, ...(name === "admin" ? { admin: true } : {}) })}\n`;
   });
   await writeFile(join(folder, "keys.jsonl"), keys.join(""));
   const lines: string[] = [];
   const state = url === undefined ? ["--state", join(folder, "state")] : ["--database-url", url];
   const own = ["--port", "0", "--json", "--api-keys", join(folder, "keys.jsonl")];
-  const { promise, resolve, reject } = promiseOf<string>();
+  const { promise, resolve, reject } = deferred<string>();
   const child = startMos(["serve", ...state, ...own, "--storage", storage, ...more], {
     onLine: (line) => {
       lines.push(line);
@@ -86,10 +86,10 @@ export async function startServing(
     storage,
     address,
     lines,
-    keyOf,
+    keyFor,
     process: child,
     client: (tenant) =>
-      new OpenAI({ apiKey: keyOf(tenant), baseURL: `${address}/v1`, maxRetries: 0, timeout: 60_000 }),
+      new OpenAI({ apiKey: keyFor(tenant), baseURL: `${address}/v1`, maxRetries: 0, timeout: 60_000 }),
     [Symbol.asyncDispose]: async () => {
       await endProcess(child);
       await rm(folder, { recursive: true, force: true });
@@ -97,7 +97,7 @@ export async function startServing(
   };
 }
 
-function promiseOf<T>() {
+function deferred<T>() {
   let resolve: (value: T) => void = () => undefined;
   let reject: (error: Error) => void = () => undefined;
   const promise = new Promise<T>((yes, no) => {

@@ -4,18 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
-import { fileNameOf } from "mixture-of-shards/cli";
+import { toFileName } from "mixture-of-shards/cli";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { openPostgres } from "#database";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf } from "#jobs";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics } from "#signals";
 import { runWorker } from "#worker";
 import { type Cluster, postgresPrograms, startCluster } from "./cluster.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { stateOf, trainersOf } from "./processes.ts";
+import { listTrainers, processState } from "./processes.ts";
 import { startProxy } from "./proxy.ts";
 import { endProcess, startMos, startServing } from "./serving.ts";
 
@@ -27,10 +27,10 @@ const MOS = { rank: 6, equivalent_rank: 2, steps: 8, save_every: 2, learning_rat
 const ENDLESS = { ...MOS, steps: 100_000 };
 
 /** The trainer of a process, once it has one. */
-const trainerOf = (pid: number | undefined): Promise<number> =>
+const waitForTrainer = (pid: number | undefined): Promise<number> =>
   vi.waitFor(
     async () => {
-      const [trainer] = await trainersOf([pid]);
+      const [trainer] = await listTrainers([pid]);
       if (trainer === undefined) throw new Error("there is no trainer");
       return trainer;
     },
@@ -65,7 +65,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
       status_details: null,
     });
     const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
-    const plan = planOf(request, { seed: 5, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
     return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
   }
 
@@ -96,7 +96,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
   test("a trainer that is stopped is killed, which is said, and the job has the bytes of one run", async () => {
     const { id, plan } = await create(MOS);
     const worker = startWorker({ stopSeconds: 60, stallSeconds: 5 });
-    const first = await trainerOf(process.pid);
+    const first = await waitForTrainer(process.pid);
     process.kill(first, "SIGSTOP");
     const ended = async (): Promise<JobRow> => {
       const job = await jobs.job(owner, id);
@@ -116,25 +116,25 @@ describe.each(databases)("a worker on %s", (_, open) => {
       }),
     ]);
     expect(await worker.metrics.render()).toContain('mos_trainers_stalled_total{model="tiny-english"} 1');
-    expect(await stateOf(first)).toBeUndefined();
+    expect(await processState(first)).toBeUndefined();
     const out = join(folder, "alone");
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
-    const adapter = await readFile(await objects.pathOf(files?.["adapter_model.safetensors"] ?? ""));
+    const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+    const adapter = await readFile(await objects.locate(files?.["adapter_model.safetensors"] ?? ""));
     expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
   });
 
   test("a worker ends within its deadline though its trainer is stopped, and gives the slice back", async () => {
     const { id } = await create(ENDLESS);
     const worker = startWorker({ stopSeconds: 1, stallSeconds: 600 });
-    const trainer = await trainerOf(process.pid);
+    const trainer = await waitForTrainer(process.pid);
     process.kill(trainer, "SIGSTOP");
     const started = performance.now();
     worker.stop();
     await worker.ended;
     expect(performance.now() - started).toBeLessThan(5000);
-    expect(await stateOf(trainer)).toBeUndefined();
+    expect(await processState(trainer)).toBeUndefined();
     expect(await jobs.job(owner, id)).toMatchObject({ status: "queued", failures: 1 });
     await jobs.cancel(owner, id);
   });
@@ -154,13 +154,13 @@ describe("a server with a worker", () => {
   test("SIGTERM ends it within its deadline though the trainer is stopped", async () => {
     await using server = await startServing(["acme"], { more: ["--stop-seconds", "2"] });
     await train(server.client("acme"), ENDLESS);
-    const trainer = await trainerOf(server.process.pid);
+    const trainer = await waitForTrainer(server.process.pid);
     process.kill(trainer, "SIGSTOP");
     const started = performance.now();
     server.process.kill("SIGTERM");
     await vi.waitFor(() => expect(server.process.exitCode).toBe(0), { timeout: 15_000 });
     expect(performance.now() - started).toBeLessThan(15_000);
-    expect(await stateOf(trainer)).toBeUndefined();
+    expect(await processState(trainer)).toBeUndefined();
   });
 });
 
@@ -195,7 +195,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
         },
         { timeout: 90_000, interval: 200 },
       );
-    const rowsOf = async (id: string): Promise<unknown> => ({
+    const selectRows = async (id: string): Promise<unknown> => ({
       job: await database.query("select * from jobs where id = $1", [id]),
       events: await database.query("select * from events where job = $1 order by id", [id]),
       checkpoints: await database.query("select * from checkpoints where job = $1 order by step", [id]),
@@ -205,27 +205,27 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     const step = async (): Promise<void> =>
       expect((await api.listEvents(id)).data.map(({ message }) => message).join()).toMatch(/Step 1\//);
     await vi.waitFor(step, { timeout: 60_000, interval: 50 });
-    const trainer = await trainerOf(stopped.child.pid);
+    const trainer = await waitForTrainer(stopped.child.pid);
     stopped.child.kill("SIGSTOP");
     const model = await (async () => {
       await using _other = startWorker(cluster.url, shared);
       return await succeeded(id); // the other worker ends after it
     })();
-    const before = await rowsOf(id);
-    expect(await stateOf(trainer)).toBeDefined();
+    const before = await selectRows(id);
+    expect(await processState(trainer)).toBeDefined();
     stopped.child.kill("SIGCONT");
     await vi.waitFor(() => expect(stopped.lines.join("\n")).toContain('"result":"lost"'), {
       timeout: 20_000,
     });
-    await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined(), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await processState(trainer)).toBeUndefined(), { timeout: 10_000 });
     const next = await train(server.client("acme"), MOS);
     await succeeded(next);
-    expect(await rowsOf(id)).toEqual(before);
+    expect(await selectRows(id)).toEqual(before);
     const out = join(server.folder, "lone");
     const [row] = await database.query("select plan from jobs where id = $1", [id]);
     const options = { model: MODEL, data: DATA, out, ...(row?.["plan"] as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const served = join(server.storage, "adapters", fileNameOf(model));
+    const served = join(server.storage, "adapters", toFileName(model));
     const adapter = await readFile(join(served, "adapter_model.safetensors"));
     expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
   });
@@ -238,7 +238,7 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     await using worker = startWorker(proxy.url, ["--storage", server.storage, "--stop-seconds", "1"]);
     for (const tenant of ["acme", "other"]) await train(server.client(tenant), ENDLESS);
     const processes = [server.process, worker.child];
-    const trainers = await Promise.all(processes.map(({ pid }) => trainerOf(pid)));
+    const trainers = await Promise.all(processes.map(({ pid }) => waitForTrainer(pid)));
     proxy.silence();
     for (const one of processes) one.kill("SIGTERM");
     const exits = (): unknown => processes.map(({ exitCode }) => exitCode);
@@ -247,7 +247,9 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
       expect(server.lines.join("\n")).toContain("the server did not exit within 16 s, and is terminated");
       expect(worker.lines.join("\n")).toContain("the worker did not exit within 16 s, and is terminated");
       for (const trainer of trainers)
-        await vi.waitFor(async () => expect(await stateOf(trainer)).toBeUndefined(), { timeout: 10_000 });
+        await vi.waitFor(async () => expect(await processState(trainer)).toBeUndefined(), {
+          timeout: 10_000,
+        });
     } finally {
       server.process.kill("SIGKILL");
     }

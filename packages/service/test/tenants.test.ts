@@ -7,10 +7,10 @@ import {
   jobRequestSchema,
   openJobs,
   openSlices,
-  planOf,
   type Queue,
   type SliceEnd,
   type Slices,
+  toTrainingPlan,
 } from "#jobs";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
@@ -39,9 +39,9 @@ describe.each(databases)("%s", (_, open) => {
     await opened.database.query("delete from slices.job");
   });
 
-  const ownerOf = (tenant: string) => ({ tenant, isAdmin: false });
+  const makeOwner = (tenant: string) => ({ tenant, isAdmin: false });
   const root = { tenant: "root", isAdmin: true };
-  const fileOf = (tenant: string, bytes = 3, maxStorageBytes?: number): Promise<FileRow> =>
+  const addTestFile = (tenant: string, bytes = 3, maxStorageBytes?: number): Promise<FileRow> =>
     jobs.addFile({
       tenant,
       purpose: "fine-tune",
@@ -58,9 +58,9 @@ describe.each(databases)("%s", (_, open) => {
     readonly mos?: object;
   }
   async function create(tenant: string, limits: Limits = {}, { key, mos = {} }: Asked = {}): Promise<JobRow> {
-    const training = await fileOf(tenant);
+    const training = await addTestFile(tenant);
     const request = jobRequestSchema.parse({ model: MODEL, training_file: "file-1", mos });
-    const plan = planOf(request, { seed: 1, learningRate: 0.002 });
+    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     return jobs.create({
       tenant,
       request,
@@ -112,11 +112,11 @@ describe.each(databases)("%s", (_, open) => {
       expect(refused).toHaveLength(9);
       for (const reason of refused)
         expect(reason).toMatchObject({ code: "busy", message: expect.stringMatching(/3 unfinished jobs/) });
-      const { rows } = await jobs.jobs(ownerOf("acme"), { limit: 20 });
+      const { rows } = await jobs.jobs(makeOwner("acme"), { limit: 20 });
       expect(rows).toHaveLength(3);
-      await jobs.pause(ownerOf("acme"), rows[0]?.id ?? "");
+      await jobs.pause(makeOwner("acme"), rows[0]?.id ?? "");
       await expect(create("acme", limits)).rejects.toMatchObject({ code: "busy" });
-      await jobs.cancel(ownerOf("acme"), rows[0]?.id ?? "");
+      await jobs.cancel(makeOwner("acme"), rows[0]?.id ?? "");
       await create("acme", limits);
     });
 
@@ -174,7 +174,7 @@ describe.each(databases)("%s", (_, open) => {
       ["succeeded", (job: JobRow) => slices.end(job, succeeded)],
       ["failed", (job: JobRow) => slices.end(job, { type: "failed", code: "x", message: "x" })],
       ["interrupted", (job: JobRow) => slices.end(job, interrupted)],
-      ["cancelled", ({ id, tenant }: JobRow) => jobs.cancel(ownerOf(tenant), id)],
+      ["cancelled", ({ id, tenant }: JobRow) => jobs.cancel(makeOwner(tenant), id)],
       [
         "lost",
         async ({ id }: JobRow) => {
@@ -200,7 +200,7 @@ describe.each(databases)("%s", (_, open) => {
       const running = await claimed();
       expect(await claimNext()).toBeUndefined();
       await slices.end(running, succeeded);
-      await jobs.cancel(ownerOf("acme"), made[1]?.id ?? ""); // released, and gone before it ran
+      await jobs.cancel(makeOwner("acme"), made[1]?.id ?? ""); // released, and gone before it ran
       expect(await claimNext()).toBeUndefined();
       await slices.recover();
       expect((await claimed()).id).toBe(made[2]?.id);
@@ -213,10 +213,10 @@ describe.each(databases)("%s", (_, open) => {
       const running = await claimed();
       expect(await claimNext()).toBeUndefined();
       const waiting = made[1]?.id ?? "";
-      await jobs.pause(ownerOf("acme"), waiting);
+      await jobs.pause(makeOwner("acme"), waiting);
       await slices.end(running, succeeded);
       expect(await claimNext()).toBeUndefined();
-      await jobs.resume(ownerOf("acme"), waiting);
+      await jobs.resume(makeOwner("acme"), waiting);
       expect((await claimed()).id).toBe(waiting);
     });
 
@@ -293,22 +293,22 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   test("files take what a key allows, also where several arrive at once", async () => {
-    const all = await Promise.allSettled(Array.from({ length: 6 }, () => fileOf("acme", 40, 100)));
+    const all = await Promise.allSettled(Array.from({ length: 6 }, () => addTestFile("acme", 40, 100)));
     expect(all.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
-    await fileOf("zeta", 90, 100);
+    await addTestFile("zeta", 90, 100);
     const arrival = jobs.arrive("acme", { maxStorageBytes: 100 });
     await arrival.reserve(20);
     await expect(arrival.reserve(21)).rejects.toThrowError(/100 bytes, and 80 are in use/);
     await arrival.end();
-    const [file] = (await jobs.files(ownerOf("acme"), { limit: 1 })).rows;
-    await jobs.removeFile(ownerOf("acme"), file?.id ?? "");
-    await fileOf("acme", 60, 100);
+    const [file] = (await jobs.files(makeOwner("acme"), { limit: 1 })).rows;
+    await jobs.removeFile(makeOwner("acme"), file?.id ?? "");
+    await addTestFile("acme", 60, 100);
   });
 
   describe("usage", () => {
     const DAY = 86_400;
     const days = { width: DAY, limit: 7, byModel: false };
-    const total = async (owner = ownerOf("acme")) =>
+    const total = async (owner = makeOwner("acme")) =>
       (await jobs.usage(owner, days)).rows.map(({ start: __, ...row }) => row);
     const nothing = {
       model: null,
@@ -351,7 +351,7 @@ describe.each(databases)("%s", (_, open) => {
       expect(await total()).toEqual([
         { ...nothing, tenant: "acme", trained_tokens: 90, training_seconds: 9 },
       ]);
-      expect(await total(ownerOf("zeta"))).toEqual([]);
+      expect(await total(makeOwner("zeta"))).toEqual([]);
     });
 
     test("adds up requests by model, for their tenant and administrators", async () => {
@@ -363,7 +363,7 @@ describe.each(databases)("%s", (_, open) => {
       await jobs.writeServed();
       jobs.addServed(served("acme", "tiny"));
       await jobs.writeServed();
-      const mine = (await jobs.usage(ownerOf("acme"), { ...days, byModel: true })).rows;
+      const mine = (await jobs.usage(makeOwner("acme"), { ...days, byModel: true })).rows;
       expect(mine.map(({ model, requests, prompt_tokens }) => [model, requests, prompt_tokens])).toEqual([
         ["ft:a", 1, 5],
         ["tiny", 3, 15],
@@ -374,7 +374,7 @@ describe.each(databases)("%s", (_, open) => {
       ]);
       const one = { ...days, tenant: "zeta" };
       expect((await jobs.usage(root, one)).rows).toMatchObject([{ tenant: "zeta", serving_seconds: 0.5 }]);
-      expect((await jobs.usage(ownerOf("acme"), one)).rows).toEqual([]);
+      expect((await jobs.usage(makeOwner("acme"), one)).rows).toEqual([]);
     });
 
     test("keeps what it cannot write, and bounds it", async () => {

@@ -13,9 +13,9 @@ import {
   type Outbox,
   openOutbox,
   openSlices,
-  planOf,
   type Queue,
   type Slices,
+  toTrainingPlan,
 } from "#jobs";
 import { deliverWebhooks } from "#signals";
 import { lookupPublic } from "../src/signals/address.ts";
@@ -95,7 +95,7 @@ describe.each(databases)("%s", (_, open) => {
     ({ queue, jobs } = opened);
     slices = openSlices(database, queue);
     outbox = openOutbox(database);
-    server = await serverOf({});
+    server = await startServer({});
   });
   afterAll(async () => {
     await opened[Symbol.asyncDispose]();
@@ -118,7 +118,7 @@ describe.each(databases)("%s", (_, open) => {
     throw new Error("not used here");
   };
   /** The service's routes; with keys, the token is the tenant's name, and "root" is an administrator. */
-  const serverOf = (options: { readonly hasKeys?: boolean }): Promise<TestServer> =>
+  const startServer = (options: { readonly hasKeys?: boolean }): Promise<TestServer> =>
     makeServer({
       keys:
         options.hasKeys === true
@@ -136,11 +136,11 @@ describe.each(databases)("%s", (_, open) => {
             checkPlan: unused,
             unpublish: unused,
             nextSeed: unused,
-            lookAtExpiry: unused,
+            checkExpiry: unused,
             preview: unused,
             checkFile: unused,
           }),
-        keyOf: (key) => key,
+        extendKey: (key) => key,
         fetch: async () => false,
         resolve: async () => undefined,
         describe: async () => ({ aliases: [], expiresAt: new Map() }),
@@ -186,7 +186,7 @@ describe.each(databases)("%s", (_, open) => {
     return jobs.create({
       tenant,
       request,
-      plan: planOf(request, { seed: 1, learningRate: 0.002 }),
+      plan: toTrainingPlan(request, { seed: 1, learningRate: 0.002 }),
       training,
       validation: undefined,
     });
@@ -216,7 +216,7 @@ describe.each(databases)("%s", (_, open) => {
 
   const add = async (path: string, more: object = {}, of = server) =>
     (await of.send("/v1/webhooks", { url: `${receiver.url}${path}`, ...more })).json;
-  const lastOf = async (id: string) => (await server.send(`/v1/webhooks/${id}`)).json.last_delivery;
+  const lastDelivery = async (id: string) => (await server.send(`/v1/webhooks/${id}`)).json.last_delivery;
 
   test("tells how jobs ended, by signatures that OpenAI's client accepts", async () => {
     const client = new OpenAI({ apiKey: "none" });
@@ -264,7 +264,7 @@ describe.each(databases)("%s", (_, open) => {
     }
     expect(told).toEqual(ids);
     await until(async () =>
-      expect(await lastOf(webhook.id)).toMatchObject({
+      expect(await lastDelivery(webhook.id)).toMatchObject({
         status: "delivered",
         response_status: 200,
         attempts: 1,
@@ -290,7 +290,7 @@ describe.each(databases)("%s", (_, open) => {
     expect(new Set(attempts.map(({ headers }) => headers["webhook-id"])).size).toBe(1);
     expect(receiver.at("/elsewhere")).toEqual([]);
     await until(async () =>
-      expect(await lastOf(webhook.id)).toMatchObject({
+      expect(await lastDelivery(webhook.id)).toMatchObject({
         status: "delivered",
         attempts: 5,
         response_status: 204,
@@ -311,7 +311,7 @@ describe.each(databases)("%s", (_, open) => {
     deliver({ pauses: [0.01, 0.01] });
     await until(() => expect(receiver.at("/stubborn")).toHaveLength(6));
     await until(async () =>
-      expect(await lastOf(stubborn.id)).toMatchObject({
+      expect(await lastDelivery(stubborn.id)).toMatchObject({
         status: "failed",
         attempts: 3,
         response_status: 503,
@@ -367,10 +367,10 @@ describe.each(databases)("%s", (_, open) => {
     await expect(claimOne(1)).rejects.toThrow("nothing is due");
     await until(() => claimOne(0.2));
     await outbox.end(dead, { type: "failed", again: undefined, error: "late" });
-    expect(await lastOf(webhook.id)).toMatchObject({ status: "waiting", attempts: 2, error: null });
+    expect(await lastDelivery(webhook.id)).toMatchObject({ status: "waiting", attempts: 2, error: null });
     deliver();
     await until(async () =>
-      expect(await lastOf(webhook.id)).toMatchObject({ status: "delivered", attempts: 3 }),
+      expect(await lastDelivery(webhook.id)).toMatchObject({ status: "delivered", attempts: 3 }),
     );
     expect(receiver.received).toHaveLength(1);
   });
@@ -391,7 +391,7 @@ describe.each(databases)("%s", (_, open) => {
   describe("with keys", () => {
     let guarded: TestServer;
     beforeAll(async () => {
-      guarded = await serverOf({ hasKeys: true });
+      guarded = await startServer({ hasKeys: true });
     });
     const post = (url: string, tenant = "acme") => guarded.send("/v1/webhooks", { url }, as(tenant));
 

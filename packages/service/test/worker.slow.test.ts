@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, planOf, type Queue } from "#jobs";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, type Queue, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
 import { runWorker } from "#worker";
 import { databases, openTables, type TestTables } from "./databases.ts";
@@ -60,7 +60,7 @@ describe.each(databases)("%s", (_, open) => {
     return jobs.create({
       tenant,
       request,
-      plan: planOf(request, { seed: 5, learningRate: 0.002 }),
+      plan: toTrainingPlan(request, { seed: 5, learningRate: 0.002 }),
       training,
       validation,
       limits,
@@ -113,16 +113,16 @@ describe.each(databases)("%s", (_, open) => {
     const out = join(folder, "alone");
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const files = (await jobs.filesOfModel(job.fine_tuned_model ?? "")) ?? {};
+    const files = (await jobs.modelFiles(job.fine_tuned_model ?? "")) ?? {};
     for (const [name, digest] of Object.entries(files))
-      expect(await readFile(await objects.pathOf(digest)), name).toEqual(await readFile(join(out, name)));
+      expect(await readFile(await objects.locate(digest)), name).toEqual(await readFile(join(out, name)));
     expect(Object.keys(files)).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     const steps = (await jobs.events(job, { limit: 100 })).rows.flatMap(({ data }) =>
       data?.["train_loss"] === undefined ? [] : [data["step"]],
     );
     expect(steps).toEqual([4, 3, 2, 1]);
     const results = await jobs.file(owner, job.result_file ?? "");
-    const csv = await readFile(await objects.pathOf(results.digest), "utf8");
+    const csv = await readFile(await objects.locate(results.digest), "utf8");
     expect(csv.split("\n").map((line) => line.split(",")[0])).toEqual(["step", "1", "2", "3", "4", ""]);
     expect((await jobs.checkpoints(job, { limit: 10 })).rows.map(({ step }) => step)).toEqual([4, 2]);
   });
@@ -176,8 +176,8 @@ describe.each(databases)("%s", (_, open) => {
     for await (const event of finetune(options as Parameters<typeof finetune>[0]))
       if (event.type === "step") ({ tokens } = event);
     expect(job.trained_tokens).toBe(tokens);
-    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
-    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+    const adapter = await objects.locate(files?.["adapter_model.safetensors"] ?? "");
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
     // counted before the step: nothing is trained of one that is too large
     for (const length of [{ steps: 1 }, { steps: undefined, epochs: 0.1 }]) {
@@ -231,8 +231,8 @@ describe.each(databases)("%s", (_, open) => {
     const valid = new Map<number, number>();
     for await (const event of finetune(options as Parameters<typeof finetune>[0]))
       if (event.type === "evaluation") valid.set(event.step, event.loss);
-    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
-    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+    const adapter = await objects.locate(files?.["adapter_model.safetensors"] ?? "");
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
     const { rows } = await jobs.events(job, { limit: 100 });
     const losses = rows.flatMap(({ data }) => (data?.["full_valid_loss"] === undefined ? [] : [data]));
@@ -253,7 +253,7 @@ describe.each(databases)("%s", (_, open) => {
     const { run, step } = await jobs.job(owner, id);
     expect(step).toBeGreaterThan(0);
     // as a version wrote it that had a setting more
-    const record = JSON.parse(await readFile(await objects.pathOf(run?.["run.json"] ?? ""), "utf8"));
+    const record = JSON.parse(await readFile(await objects.locate(run?.["run.json"] ?? ""), "utf8"));
     const other = { ...record, settings: { ...record.settings, lookahead: 3 } };
     const { digest } = await objects.put(Readable.from([Buffer.from(JSON.stringify(other))]));
     await database.query("update jobs set run = $2 where id = $1", [id, { ...run, "run.json": digest }]);
@@ -267,8 +267,8 @@ describe.each(databases)("%s", (_, open) => {
     const out = join(folder, "anew");
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const files = await jobs.filesOfModel(job.fine_tuned_model ?? "");
-    const adapter = await objects.pathOf(files?.["adapter_model.safetensors"] ?? "");
+    const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+    const adapter = await objects.locate(files?.["adapter_model.safetensors"] ?? "");
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
   });
 

@@ -1,7 +1,7 @@
 // Nodes that make float32 numbers of a stored weight. They have no gradient: such weights are frozen.
 // R rows, of any number of axes · K blocks per row
-import { MosError, type Shape, sizeOf } from "#core";
-import type { BlockForm, WeightPart } from "#files";
+import { countElements, MosError, type Shape } from "#core";
+import type { BlockFormat, WeightPart } from "#files";
 import { constant, emit, int64s, type StoredWeight, scalar, type Value } from "../value.ts";
 import { hadamard } from "./hadamard.ts";
 import { after, concat, reshape, slice } from "./shape.ts";
@@ -36,10 +36,10 @@ const highHalf = (codes: Value): Value =>
   emit("BitShift", [codes, byte(4)], { shape: codes.shape, attributes: { direction: "RIGHT" } });
 
 /** The part of a weight that its form has. */
-export function partOf({ form, parts }: StoredWeight, part: WeightPart): Value {
+export function requirePart({ format, parts }: StoredWeight, part: WeightPart): Value {
   const value = parts[part];
   if (value === undefined)
-    throw new MosError("bad_config", `a weight of form ${form.kind} needs its ${part}`);
+    throw new MosError("bad_config", `a weight of form ${format.kind} needs its ${part}`);
   return value;
 }
 
@@ -68,9 +68,9 @@ interface BlockRows {
 function scaleRows(
   codes: Value,
   scales: Value,
-  { blockSize, zeroPoint }: Pick<BlockForm, "blockSize" | "zeroPoint">,
+  { blockSize, zeroPoint }: Pick<BlockFormat, "blockSize" | "zeroPoint">,
 ): Value {
-  const blocks = sizeOf(codes.shape) / blockSize;
+  const blocks = countElements(codes.shape) / blockSize;
   const inputs = [reshape(codes, [blocks, blockSize]), reshape(toFloat(scales), [blocks])];
   if (zeroPoint !== 0)
     inputs.push(emit("Expand", [byte(zeroPoint), int64s(blocks)], { shape: [blocks], dtype: "uint8" }));
@@ -90,15 +90,15 @@ function centred(codes: Value, shape: Shape, zeroPoint: number): Value {
 /** scale · (code − zero point) + offset, [R, in] */
 function scaleBlocks(
   { codes, scales, offsets }: BlockRows,
-  form: Pick<BlockForm, "blockSize" | "zeroPoint">,
+  format: Pick<BlockFormat, "blockSize" | "zeroPoint">,
 ): Value {
   const rows = codes.shape.slice(0, -1);
   const width = codes.shape.at(-1) as number;
-  const shape = [...rows, width / form.blockSize, form.blockSize];
+  const shape = [...rows, width / format.blockSize, format.blockSize];
   const column = (v: Value): Value => reshape(toFloat(v), [...v.shape, 1]);
   const scaled = rows.some((dim) => typeof dim === "string")
-    ? plain("Mul", [centred(codes, shape, form.zeroPoint), column(scales)], shape)
-    : reshape(scaleRows(codes, scales, form), shape);
+    ? plain("Mul", [centred(codes, shape, format.zeroPoint), column(scales)], shape)
+    : reshape(scaleRows(codes, scales, format), shape);
   return reshape(
     offsets === undefined ? scaled : plain("Add", [scaled, column(offsets)], shape),
     codes.shape,
@@ -123,10 +123,10 @@ function nf4Rows(
   return reshape(scaled, [...rows, width]);
 }
 
-/** Tensors of a weight, or of some of its rows, as numbers. `codesOf` gives codes of 4 bits as one byte each. */
-function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value) => Value): Value {
-  const part = (name: WeightPart): Value => partOf({ form, parts, shape }, name);
-  switch (form.kind) {
+/** Tensors of a weight, or of some of its rows, as numbers. `unpackCodes` gives codes of 4 bits as one byte each. */
+function decodeParts({ format, parts, shape }: StoredWeight, unpackCodes: (codes: Value) => Value): Value {
+  const part = (name: WeightPart): Value => requirePart({ format, parts, shape }, name);
+  switch (format.kind) {
     case "float32":
     case "float16":
       return toFloat(part("data"));
@@ -139,14 +139,14 @@ function numbersOf({ form, parts, shape }: StoredWeight, codesOf: (codes: Value)
     case "blocks":
       return scaleBlocks(
         {
-          codes: form.bits === 4 ? codesOf(part("codes")) : part("codes"),
+          codes: format.bits === 4 ? unpackCodes(part("codes")) : part("codes"),
           scales: part("scales"),
-          offsets: form.offsets ? part("offsets") : undefined,
+          offsets: format.offsets ? part("offsets") : undefined,
         },
-        form,
+        format,
       );
     case "nf4":
-      return nf4Rows(part("codes"), { scales: part("scales"), blockSize: form.blockSize });
+      return nf4Rows(part("codes"), { scales: part("scales"), blockSize: format.blockSize });
     case "int8rows": {
       const codes = part("codes");
       const scales = part("scales");
@@ -172,7 +172,7 @@ const mapParts = (weight: StoredWeight, map: (part: Value, name: WeightPart) => 
  */
 export function dequantise(weight: StoredWeight, others: readonly Value[] = []): Value {
   const timed = others.length === 0 ? weight : mapParts(weight, (part) => after(part, others));
-  return numbersOf(timed, (codes) => unpackRows(codes, weight.shape[0] ?? 0));
+  return decodeParts(timed, (codes) => unpackRows(codes, weight.shape[0] ?? 0));
 }
 
 /** A range of the rows in which the codes of a weight are stored; with 4 bits, each holds two rows of the weight. */
@@ -186,16 +186,16 @@ export const storedRows = ({ parts, shape }: StoredWeight): number =>
   ((parts.codes ?? parts.data)?.shape[0] as number | undefined) ?? shape[0] ?? 0;
 
 /** Rows that a part of a stored weight has, in its order: `from` … `to` − 1, and of 4-bit halves also those that share their bytes. */
-export function rowsOfRange(weight: StoredWeight, { from, to }: StoredRange): readonly StoredRange[] {
+export function sliceStoredRows(weight: StoredWeight, { from, to }: StoredRange): readonly StoredRange[] {
   const [out = 0] = weight.shape;
-  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
+  const packed = weight.format.kind === "blocks" && weight.format.bits === 4;
   const half = storedRows(weight);
   const shared = { from: half + from, to: Math.min(out, half + to) };
   return packed && shared.to > shared.from ? [{ from, to }, shared] : [{ from, to }];
 }
 
 /**
- * A part of a stored weight as float32 numbers, computed after `others`: the rows of `rowsOfRange`. Ranges that cover all
+ * A part of a stored weight as float32 numbers, computed after `others`: the rows of `sliceStoredRows`. Ranges that cover all
  * stored rows give every row once.
  */
 export function dequantiseRange(
@@ -203,7 +203,7 @@ export function dequantiseRange(
   { from, to }: StoredRange,
   others: readonly Value[],
 ): Value {
-  const [, shared] = rowsOfRange(weight, { from, to });
+  const [, shared] = sliceStoredRows(weight, { from, to });
   const range = (part: Value, begin: number, end: number): Value =>
     slice(after(part, others), { axis: 0, from: begin, to: end });
   const parts = mapParts(weight, (part, name) => {
@@ -213,16 +213,16 @@ export function dequantiseRange(
       : concat([first, range(part, shared.from, shared.to)], 0);
   });
   const second = shared === undefined ? 0 : shared.to - shared.from;
-  return numbersOf(parts, (codes) => unpackRows(codes, to - from + second));
+  return decodeParts(parts, (codes) => unpackRows(codes, to - from + second));
 }
 
 /** Some rows of a stored weight as float32 numbers, [...indices, in]; no other row is dequantised. */
 export function dequantiseRows(weight: StoredWeight, indices: Value): Value {
   const gather = (part: Value, at: Value): Value =>
     emit("Gather", [part, at], { shape: [...at.shape, ...part.shape.slice(1)], attributes: { axis: 0 } });
-  const packed = weight.form.kind === "blocks" && weight.form.bits === 4;
+  const packed = weight.format.kind === "blocks" && weight.format.bits === 4;
   if (!packed)
-    return numbersOf(
+    return decodeParts(
       mapParts(weight, (part) => gather(part, indices)),
       (codes) => codes,
     );
@@ -230,7 +230,7 @@ export function dequantiseRows(weight: StoredWeight, indices: Value): Value {
   const isLow = emit("Less", [indices, half], { shape: indices.shape, dtype: "bool" });
   const row = plain("Mod", [indices, half], indices.shape);
   const rows = mapParts(weight, (part, name) => gather(part, name === "codes" ? row : indices));
-  return numbersOf(rows, (codes) =>
+  return decodeParts(rows, (codes) =>
     emit("Where", [reshape(isLow, [...indices.shape, 1]), lowHalf(codes), highHalf(codes)], {
       shape: codes.shape,
       dtype: "uint8",

@@ -1,4 +1,4 @@
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { constant, emit, int64s, scalar, showShape, type Value, withGradient } from "../value.ts";
 import { dequantiseRows } from "./dequantise.ts";
 import { sum } from "./reduce.ts";
@@ -83,7 +83,7 @@ export function scatterRows(dy: Value, indices: Value, like: Value): Value {
     shape: ["n", width],
     dtype: indices.dtype,
   });
-  const empty = emit("Expand", [scalar(0), int64s(...like.shape.map((dim) => sizeOf([dim])))], {
+  const empty = emit("Expand", [scalar(0), int64s(...like.shape.map((dim) => countElements([dim])))], {
     shape: like.shape,
   });
   return emit("ScatterElements", [empty, spread, flat], {

@@ -5,20 +5,20 @@ import { randomStream } from "#core";
 import { constant, emit, int64s, MICROSOFT, type Value, withGradient } from "../value.ts";
 
 /** Larger blocks spread further, and cost more. */
-const LARGEST = 128;
+const MAX_BLOCK_SIZE = 128;
 
 /** Numbers of a block: the largest power of two that divides the width of the rows, at most 128. */
-function blockSizeOf(width: number): number {
+function hadamardBlockSize(width: number): number {
   let size = 1;
-  while (size < LARGEST && width % (2 * size) === 0) size *= 2;
+  while (size < MAX_BLOCK_SIZE && width % (2 * size) === 0) size *= 2;
   return size;
 }
 
 const random = randomStream(0, "hadamard");
 /** Without random signs, what the numbers of a block have in common would end in one of them. */
-const SIGNS = Float32Array.from({ length: LARGEST }, () => (random.uniform() < 0.5 ? -1 : 1));
+const SIGNS = Float32Array.from({ length: MAX_BLOCK_SIZE }, () => (random.uniform() < 0.5 ? -1 : 1));
 
-const ONES = new Float32Array(LARGEST).fill(1);
+const ONES = new Float32Array(MAX_BLOCK_SIZE).fill(1);
 
 /** Two stages of the transform of a block at a time: half the loads and stores. Multiplies by H, which is 1 and −1. */
 function transform(block: Float64Array, size: number): void {
@@ -45,7 +45,7 @@ function transform(block: Float64Array, size: number): void {
 
 /** Rows of `width` numbers in the place of what they were: x Q, or x Qᵀ, which undoes it. */
 export function hadamardRows(data: Float32Array, width: number, { inverse = false } = {}): void {
-  const size = blockSizeOf(width);
+  const size = hadamardBlockSize(width);
   const factor = 1 / Math.sqrt(size); // H / √size is its own inverse
   const [before, after] = inverse ? [ONES, SIGNS] : [SIGNS, ONES];
   const block = new Float64Array(size);
@@ -59,7 +59,7 @@ export function hadamardRows(data: Float32Array, width: number, { inverse = fals
 const matrices = new Map<number, Value>();
 
 /** Q [size, size] */
-function matrixOf(size: number): Value {
+function hadamardMatrix(size: number): Value {
   const found = matrices.get(size);
   if (found !== undefined) return found;
   const rows = Float32Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 0));
@@ -72,9 +72,9 @@ function matrixOf(size: number): Value {
 /** x Q for x [N, width], or x Qᵀ. */
 export function hadamard(x: Value, { inverse = false } = {}): Value {
   const width = x.shape[1] as number;
-  const size = blockSizeOf(width);
+  const size = hadamardBlockSize(width);
   const blocks = emit("Reshape", [x, int64s(-1, size)], { shape: ["blocks", size] });
-  const product = emit("FusedMatMul", [blocks, matrixOf(size)], {
+  const product = emit("FusedMatMul", [blocks, hadamardMatrix(size)], {
     ...MICROSOFT,
     shape: ["blocks", size],
     attributes: { transA: 0, transB: Number(inverse), alpha: { float: 1 } },

@@ -2,7 +2,7 @@
 // of activations have a zero point of 128. N rows · in, out widths of the matrix
 
 import { constant, emit, int64s, MICROSOFT, type StoredWeight, scalar, type Value } from "../value.ts";
-import { partOf } from "./dequantise.ts";
+import { requirePart } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
 import { hadamard } from "./hadamard.ts";
 import { after, reshape, transpose } from "./shape.ts";
@@ -43,12 +43,12 @@ function quantiseRows(x: Value): ByteRows {
 }
 
 /** By the source of x: layers that read the same x share its codes. */
-const known = new WeakMap<Value["source"], ByteRows>();
+const quantizedInputs = new WeakMap<Value["source"], ByteRows>();
 
 /** The rows of x Q, quantised. */
 function inputRows(x: Value): ByteRows {
-  const rows = known.get(x.source) ?? quantiseRows(hadamard(x));
-  known.set(x.source, rows);
+  const rows = quantizedInputs.get(x.source) ?? quantiseRows(hadamard(x));
+  quantizedInputs.set(x.source, rows);
   return rows;
 }
 
@@ -66,12 +66,12 @@ function product({ codes, scales }: ByteRows, b: Value, factors: Value | undefin
 /** x [N, in] · Wᵀ for a weight of form int8rows, [N, out]. */
 export function int8Forward(x: Value, weight: StoredWeight): Value {
   const { transposed } = weight.parts;
-  const b = transposed ?? transpose(after(partOf(weight, "codes"), [x]), [1, 0]);
-  return product(inputRows(x), b, partOf(weight, "scales"));
+  const b = transposed ?? transpose(after(requirePart(weight, "codes"), [x]), [1, 0]);
+  return product(inputRows(x), b, requirePart(weight, "scales"));
 }
 
 /** dy [N, out] · W, [N, in]: the rows of dy are quantised, too, behind the scales that belong to their columns. */
 export function int8Backward(dy: Value, weight: StoredWeight): Value {
-  const rows = quantiseRows(mul(dy, partOf(weight, "scales")));
-  return hadamard(product(rows, partOf(weight, "codes"), undefined), { inverse: true });
+  const rows = quantiseRows(mul(dy, requirePart(weight, "scales")));
+  return hadamard(product(rows, requirePart(weight, "codes"), undefined), { inverse: true });
 }

@@ -103,22 +103,24 @@ export function linear(x: Value, weight: Value): Value {
 }
 
 /** The weight as a product reads it: a stored one is dequantised as soon as the other operand is there, not before. */
-const besides = (operand: Value, weight: Value): Value =>
+const loadWeight = (operand: Value, weight: Value): Value =>
   weight.stored === undefined ? weight : dequantise(weight.stored, [operand]);
 /** x Wᵀ */
 function forward(x: Value, weight: Value): Value {
-  switch (weight.stored?.form.kind) {
+  switch (weight.stored?.format.kind) {
     case "int8rows":
       return int8Forward(x, weight.stored);
     case "nf4":
       return nf4Forward(x, weight.stored);
     default:
-      return matmul(x, besides(x, weight), { transposeB: true });
+      return matmul(x, loadWeight(x, weight), { transposeB: true });
   }
 }
 /** dy W */
 const backward = (dy: Value, weight: Value): Value =>
-  weight.stored?.form.kind === "int8rows" ? int8Backward(dy, weight.stored) : matmul(dy, besides(dy, weight));
+  weight.stored?.format.kind === "int8rows"
+    ? int8Backward(dy, weight.stored)
+    : matmul(dy, loadWeight(dy, weight));
 
 /** A low-rank update scale · B A of a weight [out, in]. */
 export interface LowRank {
@@ -145,9 +147,9 @@ export interface LowRankLinearOptions {
 export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
   const { a, b, scale, dropoutMask } = options;
   // products in int8 read codes, which nothing can be added to
-  const merge = options.merge === true && weight.stored?.form.kind !== "int8rows";
+  const merge = options.merge === true && weight.stored?.format.kind !== "int8rows";
   // W' = W + s · B A                                             [out, in]
-  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: besides(x, weight) }) : undefined;
+  const merged = merge ? gemm(b, a, { transposeA: true, alpha: scale, c: loadWeight(x, weight) }) : undefined;
   const maskFor = (reader: Value): Value | undefined => dropoutMask && rematerialised(dropoutMask, [reader]);
   const dropped = (v: Value, reader: Value): Value => {
     const mask = maskFor(reader);

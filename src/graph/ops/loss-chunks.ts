@@ -30,13 +30,13 @@ export const uncap = (dy: Value, y: Value, cap: number | undefined): Value =>
   cap === undefined ? dy : mul(dy, add(mul(mul(y, y), scalar(-1 / cap ** 2)), scalar(1)));
 
 /** Rows from … to − 1 of x, as many as the run has. */
-const rowsOf = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
+const sliceRows = (x: Value, { from, to }: { readonly from: number; readonly to: number }): Value =>
   emit("Slice", [x, int64s(from), int64s(to), int64s(0)], {
     shape: [`${x.shape[0]}:${from}:${to}`, ...x.shape.slice(1)],
     dtype: x.dtype,
   });
 
-const peakOf = (x: Value): Value =>
+const rowMax = (x: Value): Value =>
   emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
 
 /** What the loss of some rows needs of their logits. */
@@ -67,22 +67,22 @@ export interface ChunkOptions {
 }
 
 /** Chunks of the rows of x, each computed after the one before. */
-export function chunksOf(
+export function splitIntoChunks(
   x: Value,
   { count, size, training, labels, ...head }: ChunkOptions,
 ): readonly Chunk[] {
   const chunks: Chunk[] = [];
   for (let i = 0; i < count; i++) {
-    const cut = (v: Value): Value => (count === 1 ? v : rowsOf(v, { from: i * size, to: (i + 1) * size }));
+    const cut = (v: Value): Value => (count === 1 ? v : sliceRows(v, { from: i * size, to: (i + 1) * size }));
     const last = chunks.at(-1);
     const before = last === undefined ? [] : [last.lse, last.own, ...(training ? [last.mixed] : [])];
     const rows = before.length === 0 ? cut(x) : after(cut(x), before);
-    chunks.push(chunkOf(rows, cut(labels), head));
+    chunks.push(computeChunk(rows, cut(labels), head));
   }
   return chunks;
 }
 
-function chunkOf(
+function computeChunk(
   rows: Value,
   labels: Value,
   { head, tokens, softCap: cap }: Pick<ChunkOptions, "head" | "tokens" | "softCap">,
@@ -90,8 +90,8 @@ function chunkOf(
   const logits = softCap(matmul(rows, head, { transposeB: true }), cap); // [n, V]
   const softmax = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
   // log Σ e^z = max z − log max p
-  const peak = peakOf(logits);
-  const lse = sub(peak, emit("Log", [peakOf(softmax)], { shape: [logits.shape[0] ?? 1, 1] }));
+  const peak = rowMax(logits);
+  const lse = sub(peak, emit("Log", [rowMax(softmax)], { shape: [logits.shape[0] ?? 1, 1] }));
   const p = uncap(softmax, logits, cap);
   return { rows, p, lse, mixed: matmul(p, head), peak, own: ownLogit(logits, labels, tokens) };
 }
@@ -117,7 +117,7 @@ function ownLogit(logits: Value, labels: Value, tokens: readonly StoredRange[] |
 }
 
 /** Σ over rows of 1 where a token was likelier than the label, a scalar. */
-export function missesOf({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
+export function countMisses({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
   const isMiss = emit("Less", [own, peak], { shape: peak.shape, dtype: "bool" });
   return sumAll(emit("Cast", [isMiss], { shape: peak.shape, dtype: "float32", attributes: { to: 1 } }));
 }

@@ -2,9 +2,9 @@
 // vocabulary of 128,256 would be 1 GB. Nor do the logits of a large vocabulary: 256 rows of 262,144 are 268 MB.
 // N target tokens · C hidden width · V vocabulary · v a part of it
 import { emit, type StoredWeight, type Value } from "../value.ts";
-import { dequantiseRange, rowsOfRange, storedRows } from "./dequantise.ts";
+import { dequantiseRange, sliceStoredRows, storedRows } from "./dequantise.ts";
 import { add, exp, mul, sub } from "./elementwise.ts";
-import { type CrossEntropyOptions, chunksOf, type Joined, joined } from "./loss-chunks.ts";
+import { type CrossEntropyOptions, type Joined, joined, splitIntoChunks } from "./loss-chunks.ts";
 
 /** Tokens of a vocabulary that is large: rows of its logits are, too. Llama's have fewer. */
 const LARGE = 2 ** 17;
@@ -20,7 +20,7 @@ export function inParts(head: Value, { partSize }: CrossEntropyOptions): StoredW
   const shape = head.shape as readonly number[];
   const [vocabulary = 0] = shape;
   if (partSize === undefined && vocabulary <= LARGE) return undefined;
-  return { form: { kind: "float32" }, shape, parts: { data: head } };
+  return { format: { kind: "float32" }, shape, parts: { data: head } };
 }
 
 /** Loss of the rows of x over the whole vocabulary. */
@@ -42,15 +42,15 @@ export function partwiseLoss(x: Value, head: StoredWeight, options: CrossEntropy
     const to = Math.min(rows, from + step);
     const last = before === undefined ? [x] : [before.lse, before.own, ...(training ? [before.mixed] : [])];
     const numbers = dequantiseRange(head, { from, to }, last);
-    const tokens = rowsOfRange(head, { from, to });
-    const found = joined(chunksOf(x, { ...pieces, head: numbers, tokens }), x);
-    before = before === undefined ? found : mixtureOf(before, found);
+    const tokens = sliceStoredRows(head, { from, to });
+    const found = joined(splitIntoChunks(x, { ...pieces, head: numbers, tokens }), x);
+    before = before === undefined ? found : mergeParts(before, found);
   }
   return before as Joined;
 }
 
 /** Two parts of the vocabulary as one: each part's softmax counts by its share of the sum. */
-function mixtureOf(a: Joined, b: Joined): Joined {
+function mergeParts(a: Joined, b: Joined): Joined {
   const larger = (name: "lse" | "peak" | "own"): Value =>
     emit("Max", [a[name], b[name]], { shape: a[name].shape });
   const most = larger("lse");

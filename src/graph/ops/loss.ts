@@ -3,7 +3,14 @@ import { type Value, withGradient } from "../value.ts";
 import { add, mul, neg, softCap, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
 import { matmul } from "./linear.ts";
-import { type Chunk, type CrossEntropyOptions, chunksOf, joined, missesOf, uncap } from "./loss-chunks.ts";
+import {
+  type Chunk,
+  type CrossEntropyOptions,
+  countMisses,
+  joined,
+  splitIntoChunks,
+  uncap,
+} from "./loss-chunks.ts";
 import { inParts, partwiseLoss } from "./loss-parts.ts";
 import { sum, sumAll } from "./reduce.ts";
 
@@ -27,7 +34,7 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
   const hit = softCap(sum(mul(x, target), [1]), cap); //                     [N, 1]
   const wholeHead = (): readonly Chunk[] => {
     const count = Math.max(1, Math.ceil(maxRows / chunk));
-    return chunksOf(x, { labels, head, count, size: chunk, training, softCap: cap });
+    return splitIntoChunks(x, { labels, head, count, size: chunk, training, softCap: cap });
   };
   const parts = inParts(head, options);
   const chunks = parts === undefined ? wholeHead() : [];
@@ -41,5 +48,5 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
       .reduce((a, b) => add(a, b));
     return [dx, mul(add(headGradient, scatterRows(neg(uncap(x, hit, cap)), labels, head)), dy)];
   });
-  return { loss, misses: missesOf(logits) };
+  return { loss, misses: countMisses(logits) };
 }

@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import { emit, MICROSOFT, type StoredWeight, type Value } from "../value.ts";
-import { partOf } from "./dequantise.ts";
+import { requirePart } from "./dequantise.ts";
 import { reshape } from "./shape.ts";
 
 /**
@@ -9,17 +9,17 @@ import { reshape } from "./shape.ts";
  */
 export function nf4Forward(x: Value, weight: StoredWeight): Value {
   const [out = 0, width = 0] = weight.shape;
-  if (weight.form.kind !== "nf4") throw new MosError("bad_config", "only nf4 has this product");
-  const codes = partOf(weight, "codes");
-  const scales = partOf(weight, "scales");
+  if (weight.format.kind !== "nf4") throw new MosError("bad_config", "only nf4 has this product");
+  const codes = requirePart(weight, "codes");
+  const scales = requirePart(weight, "scales");
   return emit(
     "MatMulBnb4",
-    [x, reshape(codes, [(out * width) / 2]), reshape(scales, [(out * width) / weight.form.blockSize])],
+    [x, reshape(codes, [(out * width) / 2]), reshape(scales, [(out * width) / weight.format.blockSize])],
     {
       ...MICROSOFT,
       shape: [...x.shape.slice(0, -1), out],
       dtype: "float32",
-      attributes: { K: width, N: out, block_size: weight.form.blockSize, quant_type: 1, transB: 1 },
+      attributes: { K: width, N: out, block_size: weight.format.blockSize, quant_type: 1, transB: 1 },
     },
   );
 }

@@ -1,4 +1,4 @@
-import { type Dim, sizeOf } from "#core";
+import { countElements, type Dim } from "#core";
 import { constant, emit, scalar, type Value, withGradient, withRematerialisation } from "../value.ts";
 import { mul, sub } from "./elementwise.ts";
 import { mean, sum } from "./reduce.ts";
@@ -23,7 +23,7 @@ export function rmsNorm(x: Value, gain: Value, { epsilon }: NormOptions): Value 
   const y = withRematerialisation(normalised(gain), () => normalised(gain));
   const last = x.shape.length - 1;
   return withGradient(y, [x, gain], (dy) => {
-    const width = sizeOf([x.shape[last] as Dim]);
+    const width = countElements([x.shape[last] as Dim]);
     // n = x / rms without the gain, in the one fused operator
     const n = normalised(constant(new Float32Array(width).fill(1)));
     const square = emit("ReduceSumSquare", [x, constant(Int32Array.of(last), [1], "int64")], {

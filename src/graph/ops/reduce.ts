@@ -1,7 +1,7 @@
-import { type Shape, sizeOf } from "#core";
+import { countElements, type Shape } from "#core";
 import { emit, int64s, scalar, type Value, withGradient } from "../value.ts";
 
-const kept = (shape: Shape, axes: readonly number[]): Shape =>
+const reducedShape = (shape: Shape, axes: readonly number[]): Shape =>
   shape.map((dim, i) => (axes.includes(i) ? 1 : dim));
 
 /** dy repeated to the shape of x, some of which may be known only to the run. */
@@ -11,7 +11,7 @@ const stretch = (dy: Value, x: Value): Value =>
 /** The sum over axes, which remain with size 1. */
 export function sum(x: Value, axes: readonly number[]): Value {
   const y = emit("ReduceSum", [x, int64s(...axes)], {
-    shape: kept(x.shape, axes),
+    shape: reducedShape(x.shape, axes),
     attributes: { keepdims: 1 },
   });
   return withGradient(y, [x], (dy) => [stretch(dy, x)]);
@@ -20,10 +20,10 @@ export function sum(x: Value, axes: readonly number[]): Value {
 /** The mean over axes of known size, which remain with size 1. */
 export function mean(x: Value, axes: readonly number[]): Value {
   const y = emit("ReduceMean", [x, int64s(...axes)], {
-    shape: kept(x.shape, axes),
+    shape: reducedShape(x.shape, axes),
     attributes: { keepdims: 1 },
   });
-  const share = scalar(1 / sizeOf(axes.map((axis) => x.shape[axis] ?? 1)));
+  const share = scalar(1 / countElements(axes.map((axis) => x.shape[axis] ?? 1)));
   return withGradient(y, [x], (dy) => [stretch(emit("Mul", [dy, share], { shape: dy.shape }), x)]);
 }
 

@@ -1,4 +1,4 @@
-import { type Dim, MosError, type Shape, sizeOf } from "#core";
+import { countElements, type Dim, MosError, type Shape } from "#core";
 import {
   constant,
   emit,
@@ -27,7 +27,10 @@ function reshapeTarget(from: Shape, to: Shape): readonly number[] {
  * @throws MosError `bad_config` where the sizes differ, or more than one dimension would have to be inferred.
  */
 export function reshape(x: Value, shape: Shape): Value {
-  if (![...x.shape, ...shape].some((dim) => typeof dim === "string") && sizeOf(x.shape) !== sizeOf(shape))
+  if (
+    ![...x.shape, ...shape].some((dim) => typeof dim === "string") &&
+    countElements(x.shape) !== countElements(shape)
+  )
     throw new MosError("bad_config", `cannot reshape ${showShape(x.shape)} to ${showShape(shape)}`);
   const y = emit("Reshape", [x, int64s(...reshapeTarget(x.shape, shape))], { shape });
   return withGradient(y, [x], (dy) => [reshape(dy, x.shape)]);
@@ -183,4 +186,4 @@ export function after(x: Value, others: readonly Value[]): Value {
 }
 
 /** A float32 constant of zeros; all dimensions must be numbers. */
-export const zeros = (shape: Shape): Value => constant(new Float32Array(sizeOf(shape)), shape);
+export const zeros = (shape: Shape): Value => constant(new Float32Array(countElements(shape)), shape);

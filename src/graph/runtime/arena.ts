@@ -10,9 +10,9 @@ export interface Piece {
 
 const UNIT = 256;
 const FIRST_REGION = 2 ** 20;
-const LARGEST_STEP = 2 ** 30;
+const MAX_EXTENSION = 2 ** 30;
 /** A larger rest is split off, whatever was asked for. */
-const LARGEST_WASTE = 2 ** 27;
+const MAX_WASTE = 2 ** 27;
 /** Memory counts from its first use on, by pieces of this size. */
 const PAGE = 2 ** 16;
 
@@ -35,19 +35,19 @@ export class Arena {
 
   allocate(bytes: number): Piece {
     const size = Math.max(UNIT, Math.ceil(bytes / UNIT) * UNIT);
-    const fitting = this.#free[this.#placeOf({ region: Number.POSITIVE_INFINITY, begin: 0, size })];
+    const fitting = this.#free[this.#insertionIndex({ region: Number.POSITIVE_INFINITY, begin: 0, size })];
     if (fitting !== undefined) this.#take(fitting);
     const found = fitting ?? this.#extend(size);
     this.#touch(found, bytes);
     const rest = found.size - size;
-    if (rest < size && rest < LARGEST_WASTE) return found;
+    if (rest < size && rest < MAX_WASTE) return found;
     this.#insert({ ...found, begin: found.begin + size, size: rest });
     return { ...found, size };
   }
 
   free(piece: Piece): void {
-    const before = this.#ends.get(keyOf(piece.region, piece.begin));
-    const next = this.#begins.get(keyOf(piece.region, piece.begin + piece.size));
+    const before = this.#ends.get(pieceKey(piece.region, piece.begin));
+    const next = this.#begins.get(pieceKey(piece.region, piece.begin + piece.size));
     if (before !== undefined) this.#take(before);
     if (next !== undefined) this.#take(next);
     const begin = before?.begin ?? piece.begin;
@@ -59,7 +59,7 @@ export class Arena {
     while (size > this.#step) this.#step *= 2;
     const region = { region: this.#used.length, begin: 0, size: this.#step };
     this.#used.push(new Uint8Array(Math.ceil(this.#step / PAGE)));
-    if (!isLarge) this.#step = Math.min(LARGEST_STEP, 2 * this.#step);
+    if (!isLarge) this.#step = Math.min(MAX_EXTENSION, 2 * this.#step);
     return region;
   }
 
@@ -73,7 +73,7 @@ export class Arena {
   }
 
   /** The first place in the order of free pieces that is not before this one. */
-  #placeOf(piece: Piece): number {
+  #insertionIndex(piece: Piece): number {
     let [low, high] = [0, this.#free.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -84,20 +84,20 @@ export class Arena {
   }
 
   #take(piece: Piece): void {
-    this.#free.splice(this.#placeOf(piece), 1);
-    this.#begins.delete(keyOf(piece.region, piece.begin));
-    this.#ends.delete(keyOf(piece.region, piece.begin + piece.size));
+    this.#free.splice(this.#insertionIndex(piece), 1);
+    this.#begins.delete(pieceKey(piece.region, piece.begin));
+    this.#ends.delete(pieceKey(piece.region, piece.begin + piece.size));
   }
 
   #insert(piece: Piece): void {
-    this.#free.splice(this.#placeOf(piece), 0, piece);
-    this.#begins.set(keyOf(piece.region, piece.begin), piece);
-    this.#ends.set(keyOf(piece.region, piece.begin + piece.size), piece);
+    this.#free.splice(this.#insertionIndex(piece), 0, piece);
+    this.#begins.set(pieceKey(piece.region, piece.begin), piece);
+    this.#ends.set(pieceKey(piece.region, piece.begin + piece.size), piece);
   }
 }
 
 /** Both are below 2²⁰ and 2³³. */
-const keyOf = (region: number, address: number): number => region * 2 ** 33 + address;
+const pieceKey = (region: number, address: number): number => region * 2 ** 33 + address;
 
 /** Smaller pieces first; of one size that with the lowest address: systems place later regions below earlier ones. */
 const isBefore = (a: Piece, b: Piece): boolean =>

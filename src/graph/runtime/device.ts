@@ -1,4 +1,4 @@
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 
 /** Execution provider of ONNX Runtime, which the installed runtime must include. */
 export type Device = "cpu" | "webgpu" | "cuda";
@@ -33,6 +33,6 @@ const ADVICE: Readonly<Record<Device, string>> = {
 
 /** The error for a provider that is missing or failed to start. */
 export function deviceError(device: Device, cause: unknown): MosError {
-  const reason = reasonOf(cause).split("\n")[0];
+  const reason = errorText(cause).split("\n")[0];
   return new MosError("device", `device ${device} could not start: ${reason}; ${ADVICE[device]}`, { cause });
 }

@@ -1,4 +1,4 @@
-import { MosError, type Shape, sizeOf } from "#core";
+import { countElements, MosError, type Shape } from "#core";
 import { type DType, showShape, type TensorData } from "../value.ts";
 import { Tensor } from "./onnxruntime.ts";
 
@@ -33,7 +33,7 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
       "bad_config",
       `input ${name} has shape ${showShape(shape)}, the program takes ${showShape(leaf.shape)}`,
     );
-  if (sizeOf(shape) !== data.length)
+  if (countElements(shape) !== data.length)
     throw new MosError("bad_config", `input ${name}: ${data.length} numbers do not fill ${showShape(shape)}`);
   if (NATURAL[leaf.dtype]?.(data) !== true)
     throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);

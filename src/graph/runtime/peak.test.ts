@@ -6,7 +6,7 @@ import { constant, leaf } from "../value.ts";
 import { Arena } from "./arena.ts";
 import { programPeak } from "./peak.ts";
 
-const sizeOf = (): number => 1024;
+const dimensionSize = (): number => 1024;
 const KB = 1024;
 const matrix = (name: string) => leaf(name, [512, 512]); // 1 MiB
 
@@ -15,7 +15,7 @@ test("what is not needed any more makes room, and a chain of equal tensors needs
   const chain = (length: number) => {
     let x = a;
     for (let i = 0; i < length; i++) x = matmul(x, a);
-    return programPeak({ y: x }, { sizeOf });
+    return programPeak({ y: x }, { dimensionSize });
   };
   expect(chain(12).workspace).toBe(chain(4).workspace);
   expect(chain(12).results).toBe(1024 * KB);
@@ -24,12 +24,12 @@ test("what is not needed any more makes room, and a chain of equal tensors needs
 test("sums in place and other shapes of a tensor take nothing", () => {
   const [a, b] = [matrix("a"), matrix("b")];
   const product = matmul(a, b);
-  const plain = programPeak({ y: product }, { sizeOf });
+  const plain = programPeak({ y: product }, { dimensionSize });
   const more = reshape(
     mul(add(reshape(product, [512 * 512]), reshape(b, [512 * 512])), leaf("s", [])),
     [256, 1024],
   );
-  expect(programPeak({ y: more }, { sizeOf }).workspace).toBe(plain.workspace);
+  expect(programPeak({ y: more }, { dimensionSize }).workspace).toBe(plain.workspace);
 });
 
 test("what several read is kept until the last of them", () => {
@@ -37,23 +37,23 @@ test("what several read is kept until the last of them", () => {
   const kept = Array.from({ length: 8 }, (_, i) => matmul(a, matrix(`b${i}`)));
   // the sum begins at the last, so that all products are there at once
   const joined = kept.reduceRight((sum, x) => matmul(x, sum));
-  const few = programPeak({ y: matmul(a, a) }, { sizeOf }).workspace;
-  expect(programPeak({ y: joined }, { sizeOf }).workspace).toBeGreaterThan(few);
+  const few = programPeak({ y: matmul(a, a) }, { dimensionSize }).workspace;
+  expect(programPeak({ y: joined }, { dimensionSize }).workspace).toBeGreaterThan(few);
 });
 
 test("dimensions that only a run knows are asked for", () => {
   const x = leaf("x", ["tokens", 64]);
-  const peakOf = (tokens: number): number =>
-    programPeak({ y: matmul(x, leaf("w", [64, 4096])) }, { sizeOf: () => tokens }).workspace;
+  const measurePeak = (tokens: number): number =>
+    programPeak({ y: matmul(x, leaf("w", [64, 4096])) }, { dimensionSize: () => tokens }).workspace;
   // the product and the copy that is given back
-  expect(peakOf(1024)).toBeGreaterThanOrEqual(2 * 4 * 1024 * 4096);
-  expect(peakOf(2048) / peakOf(1024)).toBeCloseTo(2, 1);
+  expect(measurePeak(1024)).toBeGreaterThanOrEqual(2 * 4 * 1024 * 4096);
+  expect(measurePeak(2048) / measurePeak(1024)).toBeCloseTo(2, 1);
 });
 
 test("constants are counted once", () => {
   const c = constant(new Float32Array(1000));
   const x = leaf("x", [1000]);
-  expect(programPeak({ y: add(mul(x, c), c) }, { sizeOf }).constants).toBe(4000);
+  expect(programPeak({ y: add(mul(x, c), c) }, { dimensionSize }).constants).toBe(4000);
 });
 
 test("the arena gives the smallest piece that is large enough, joins neighbours, and never gives memory back", () => {

@@ -1,7 +1,7 @@
 // Peak memory of a program, known before it is compiled: the runtime's own rules for the
 // order of nodes and the reuse of buffers, applied to the shapes of the graph.
 import type { Dim } from "#core";
-import { type DType, type Node, nodesOf, type Value } from "../value.ts";
+import { type DType, type Node, sortNodes, type Value } from "../value.ts";
 import { Arena, type Piece } from "./arena.ts";
 
 const BYTES: Readonly<Record<DType, number>> = {
@@ -38,7 +38,7 @@ const IN_PLACE = new Set([
 /** Sizes of the symbolic dimensions of a program. */
 export interface PeakOptions {
   /** The size of a dimension that only a run knows. */
-  readonly sizeOf: (name: string) => number;
+  readonly dimensionSize: (name: string) => number;
 }
 
 /** Memory of a program without its inputs. */
@@ -56,18 +56,24 @@ export interface ProgramPeak {
  * The memory of one run of the program that computes `outputs`.
  *
  * @example
- * programPeak({ y: mul(x, x) }, { sizeOf: () => 512 }).workspace;
+ * programPeak({ y: mul(x, x) }, { dimensionSize: () => 512 }).workspace;
  */
-export function programPeak(outputs: Readonly<Record<string, Value>>, { sizeOf }: PeakOptions): ProgramPeak {
+export function programPeak(
+  outputs: Readonly<Record<string, Value>>,
+  { dimensionSize }: PeakOptions,
+): ProgramPeak {
   const results = Object.values(outputs);
   const program = orderedProgram(results);
-  const bytesOf = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): number =>
-    shape.reduce<number>((size, dim) => size * (typeof dim === "number" ? dim : sizeOf(dim)), BYTES[dtype]);
-  const { buffers } = new BufferPlan(program, bytesOf);
+  const countBytes = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): number =>
+    shape.reduce<number>(
+      (size, dim) => size * (typeof dim === "number" ? dim : dimensionSize(dim)),
+      BYTES[dtype],
+    );
+  const { buffers } = new BufferPlan(program, countBytes);
   return {
     workspace: replay(program.length, buffers),
-    constants: constantsOf(program).reduce((sum, value) => sum + bytesOf(value), 0),
-    results: results.reduce((sum, value) => sum + bytesOf(value), 0),
+    constants: collectConstants(program).reduce((sum, value) => sum + countBytes(value), 0),
+    results: results.reduce((sum, value) => sum + countBytes(value), 0),
     nodes: program.length,
   };
 }
@@ -89,7 +95,7 @@ interface Step {
 
 /** The runtime's order: depth first from the last result, later nodes before earlier ones. */
 function orderedProgram(results: readonly Value[]): readonly Step[] {
-  const copies = stepsOf(results);
+  const copies = toSteps(results);
   const order: Step[] = [];
   const entered = new Set<Step>();
   const left = new Set<Step>();
@@ -110,13 +116,13 @@ function orderedProgram(results: readonly Value[]): readonly Step[] {
 }
 
 /** A step for each node, and one that copies each result, which are returned. */
-function stepsOf(results: readonly Value[]): readonly Step[] {
-  const made = new Map<Node, Step>();
+function toSteps(results: readonly Value[]): readonly Step[] {
+  const createBuffer = new Map<Node, Step>();
   let index = 0;
   const add = (node: Pick<Node, "op" | "inputs" | "outputs">, isResult: boolean): Step => {
     const { op, inputs, outputs } = node;
     const sources = inputs.map((value) =>
-      value?.source.kind === "output" ? made.get(value.source.node) : undefined,
+      value?.source.kind === "output" ? createBuffer.get(value.source.node) : undefined,
     );
     inputs.forEach((value, i) => {
       const [source, output] = [sources[i], value?.source.kind === "output" ? value.source.index : 0];
@@ -124,7 +130,7 @@ function stepsOf(results: readonly Value[]): readonly Step[] {
     });
     return { op, inputs, sources, outputs, readers: [], buffers: [], index: index++, isResult };
   };
-  for (const node of nodesOf(results)) made.set(node, add(node, false));
+  for (const node of sortNodes(results)) createBuffer.set(node, add(node, false));
   return results.map((value) => add({ op: "Identity", inputs: [value], outputs: [value] }, true));
 }
 
@@ -145,12 +151,12 @@ interface Buffer {
 class BufferPlan {
   /** In the order in which they are taken. */
   readonly buffers: Buffer[] = [];
-  readonly #bytesOf: BytesOf;
+  readonly #countBytes: ByteCounter;
   /** Buffers of each kind that nothing reads any more, the latest last. */
   readonly #idle = new Map<string, Buffer[]>();
 
-  constructor(order: readonly Step[], bytesOf: BytesOf) {
-    this.#bytesOf = bytesOf;
+  constructor(order: readonly Step[], countBytes: ByteCounter) {
+    this.#countBytes = countBytes;
     order.forEach((step, at) => {
       step.outputs.forEach((output, i) => {
         const buffer = this.#bufferFor(step, output, at);
@@ -165,25 +171,25 @@ class BufferPlan {
   /** Undefined for another shape of an input or a constant, which is no buffer. */
   #bufferFor(step: Step, output: Step["outputs"][number], at: number): Buffer | undefined {
     const { op, inputs, isResult } = step;
-    const bytes = this.#bytesOf(output);
-    const kind = kindOf(output);
-    const made = (): Buffer => {
+    const bytes = this.#countBytes(output);
+    const kind = reuseKey(output);
+    const createBuffer = (): Buffer => {
       const buffer = { bytes, kind, from: at, to: isResult ? Number.POSITIVE_INFINITY : at, readers: 0 };
       this.buffers.push(buffer);
       return buffer;
     };
-    if (isResult) return made();
-    if (ALIASES.has(op)) return bufferOf(step, 0);
+    if (isResult) return createBuffer();
+    if (ALIASES.has(op)) return inputBuffer(step, 0);
     const inPlace =
       IN_PLACE.has(op) && kind !== ""
-        ? inputs.map((_, i) => bufferOf(step, i)).find((one) => one?.readers === 1 && one.bytes === bytes)
+        ? inputs.map((_, i) => inputBuffer(step, i)).find((one) => one?.readers === 1 && one.bytes === bytes)
         : undefined;
-    return inPlace ?? this.#idle.get(kind)?.pop() ?? made();
+    return inPlace ?? this.#idle.get(kind)?.pop() ?? createBuffer();
   }
 
   #release(step: Step, at: number): void {
     for (let i = 0; i < step.inputs.length; i++) {
-      const buffer = bufferOf(step, i);
+      const buffer = inputBuffer(step, i);
       if (buffer === undefined) continue;
       buffer.readers--;
       buffer.to = at;
@@ -194,18 +200,18 @@ class BufferPlan {
 }
 
 /** The buffer of one of the inputs of a step. */
-function bufferOf({ inputs, sources }: Step, i: number): Buffer | undefined {
+function inputBuffer({ inputs, sources }: Step, i: number): Buffer | undefined {
   const source = inputs[i]?.source;
   return source?.kind === "output" ? sources[i]?.buffers[source.index] : undefined;
 }
 
-type BytesOf = (value: Pick<Value, "shape" | "dtype">) => number;
+type ByteCounter = (value: Pick<Value, "shape" | "dtype">) => number;
 
 /** A dimension that the runtime cannot compare is written as a sum or a part of another. */
 const isComparable = (dim: Dim): boolean => typeof dim === "number" || /^\w+$/.test(dim);
 
 /** The runtime reuses a buffer for tensors of the same shape and width of numbers; "" is like none. */
-const kindOf = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): string =>
+const reuseKey = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): string =>
   shape.every(isComparable) ? `${BYTES[dtype]} ${shape.join()}` : "";
 
 function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
@@ -235,7 +241,7 @@ function replay(steps: number, buffers: readonly Buffer[]): number {
 }
 
 /** The constants that nodes read, each once. */
-function constantsOf(order: readonly Step[]): readonly Value[] {
+function collectConstants(order: readonly Step[]): readonly Value[] {
   const found = new Map<unknown, Value>();
   for (const { inputs } of order)
     for (const value of inputs) if (value?.source.kind === "constant") found.set(value.source.data, value);

@@ -4,20 +4,20 @@ import { setImmediate } from "node:timers/promises";
 import {
   type Adapter,
   type AdapterConfig,
-  type AdapterGeometry,
   type AdapterTensor,
-  methodOf,
+  bindMethod,
+  type LayerShapes,
   type TensorSpec,
 } from "#adapters";
-import { MosError, sizeOf } from "#core";
+import { countElements, MosError } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
 import type { ResidentDtype } from "./types.ts";
 
-/** Where a tensor lies. `offset` counts bytes, `length` numbers. */
+/** Location of a tensor. `offset` counts bytes, `length` numbers. */
 export interface StoredTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly form: "float32" | "bfloat16" | "int32" | "uint16";
+  readonly format: "float32" | "bfloat16" | "int32" | "uint16";
   readonly offset: number;
   readonly length: number;
 }
@@ -35,45 +35,40 @@ export interface SharedTensor {
   readonly bytes: number;
 }
 
-const lengthOf = ({ shape }: TensorSpec): number => sizeOf(shape);
-
 /** Trained numbers as the engine keeps them, frozen ones exactly, tables as narrow as their entries allow. */
-function formOf({ dtype, role, below }: TensorSpec, trained: ResidentDtype): StoredTensor["form"] {
+function storageFormat({ dtype, role, below }: TensorSpec, trained: ResidentDtype): StoredTensor["format"] {
   if (dtype === "int32") return below !== undefined && below <= 0x1_0000 ? "uint16" : "int32";
   return role === "trainable" ? trained : "float32";
 }
 
-const widthOf = (form: StoredTensor["form"]): number => (form === "bfloat16" || form === "uint16" ? 2 : 4);
+const bytesPerElement = (format: StoredTensor["format"]): number =>
+  format === "bfloat16" || format === "uint16" ? 2 : 4;
 
-/** Where an adapter's own tensors lie. */
-export function layoutOf(
-  config: AdapterConfig,
-  geometry: AdapterGeometry,
-  dtype: ResidentDtype,
-): BufferLayout {
-  const own = methodOf(config)
-    .tensors(geometry)
+/** Layout of an adapter's own tensors. */
+export function bufferLayout(config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype): BufferLayout {
+  const own = bindMethod(config)
+    .tensors(shapes)
     .filter(({ role }) => role !== "seeded")
-    .map((spec) => ({ spec, form: formOf(spec, dtype) }))
-    .sort((a, b) => widthOf(b.form) - widthOf(a.form)); // so that all stand aligned
+    .map((spec) => ({ spec, format: storageFormat(spec, dtype) }))
+    .sort((a, b) => bytesPerElement(b.format) - bytesPerElement(a.format)); // so that all stand aligned
   let bytes = 0;
-  const stored = own.map(({ spec, form }): StoredTensor => {
-    const [offset, length] = [bytes, lengthOf(spec)];
-    bytes += length * widthOf(form);
-    return { name: spec.name, shape: spec.shape, form, offset, length };
+  const stored = own.map(({ spec, format }): StoredTensor => {
+    const [offset, length] = [bytes, countElements(spec.shape)];
+    bytes += length * bytesPerElement(format);
+    return { name: spec.name, shape: spec.shape, format, offset, length };
   });
   return { stored, bytes };
 }
 
 /** The tensors that are kept once for all adapters of this method, seed and shape. */
-export const sharedTensorsOf = (config: AdapterConfig, geometry: AdapterGeometry): readonly SharedTensor[] =>
-  methodOf(config)
-    .tensors(geometry)
+export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes): readonly SharedTensor[] =>
+  bindMethod(config)
+    .tensors(shapes)
     .filter(({ role }) => role === "seeded")
     .map((spec) => ({
       key: JSON.stringify([config.method, config.seed, spec.name, spec.shape]),
       spec,
-      bytes: 4 * lengthOf(spec),
+      bytes: 4 * countElements(spec.shape),
     }));
 
 /** Bytes of memory: an adapter's own, and what it shares with those of its method, seed and shape. */
@@ -82,14 +77,14 @@ export interface ResidentBytes {
   readonly shared: number;
 }
 
-/** What an adapter takes when it is resident, exactly, before there is one. */
+/** Exact resident size of an adapter, before it is loaded. */
 export const residentBytes = (
   config: AdapterConfig,
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
   dtype: ResidentDtype,
 ): ResidentBytes => ({
-  own: layoutOf(config, geometry, dtype).bytes,
-  shared: sharedTensorsOf(config, geometry).reduce((sum, { bytes }) => sum + bytes, 0),
+  own: bufferLayout(config, shapes, dtype).bytes,
+  shared: listSharedTensors(config, shapes).reduce((sum, { bytes }) => sum + bytes, 0),
 });
 
 /** An adapter in as few bytes as it computes with: its settings, and its own tensors in one buffer. */
@@ -109,41 +104,41 @@ function rounded(data: AdapterTensor["data"], name: string): Uint16Array {
 
 /** Writes a part of a tensor's numbers, which begins at the number `begin`. */
 function write(
-  { name, form, offset: start }: StoredTensor,
+  { name, format, offset: start }: StoredTensor,
   { data, begin }: { readonly data: AdapterTensor["data"]; readonly begin: number },
   buffer: ArrayBuffer,
 ): void {
-  const [offset, { length }] = [start + begin * widthOf(form), data];
-  if (form === "uint16") new Uint16Array(buffer, offset, length).set(data);
-  else if (form === "int32") new Int32Array(buffer, offset, length).set(data);
-  else if (form === "float32") new Float32Array(buffer, offset, length).set(data);
+  const [offset, { length }] = [start + begin * bytesPerElement(format), data];
+  if (format === "uint16") new Uint16Array(buffer, offset, length).set(data);
+  else if (format === "int32") new Int32Array(buffer, offset, length).set(data);
+  else if (format === "float32") new Float32Array(buffer, offset, length).set(data);
   else new Uint16Array(buffer, offset, length).set(rounded(data, name));
 }
 
-function read({ shape, form, offset, length }: StoredTensor, buffer: ArrayBuffer): AdapterTensor {
-  if (form === "uint16") return { shape, data: new Int32Array(new Uint16Array(buffer, offset, length)) };
-  if (form === "int32") return { shape, data: new Int32Array(buffer, offset, length) };
-  if (form === "float32") return { shape, data: new Float32Array(buffer, offset, length) };
+function read({ shape, format, offset, length }: StoredTensor, buffer: ArrayBuffer): AdapterTensor {
+  if (format === "uint16") return { shape, data: new Int32Array(new Uint16Array(buffer, offset, length)) };
+  if (format === "int32") return { shape, data: new Int32Array(buffer, offset, length) };
+  if (format === "float32") return { shape, data: new Float32Array(buffer, offset, length) };
   return { shape, data: decodeBfloat16(new Uint16Array(buffer, offset, length)) };
 }
 
 /** After this many numbers other work may run. */
-const AT_ONCE = 1 << 18;
+const CHUNK_SIZE = 1 << 18;
 
 /** Packs an adapter. Throws `bad_adapter` for a number that bfloat16 cannot hold. */
 export async function packAdapter(adapter: Adapter, dtype: ResidentDtype): Promise<CompactAdapter> {
-  const { config, geometry, tensors } = adapter;
-  const { stored, bytes } = layoutOf(config, geometry, dtype);
+  const { config, shapes, tensors } = adapter;
+  const { stored, bytes } = bufferLayout(config, shapes, dtype);
   const buffer = new ArrayBuffer(bytes);
   let since = 0;
   for (const place of stored) {
     const tensor = tensors.get(place.name);
     if (tensor === undefined) throw new MosError("bad_adapter", `the adapter has no tensor ${place.name}`);
-    for (let begin = 0; begin < place.length; begin += AT_ONCE) {
-      const data = tensor.data.subarray(begin, begin + AT_ONCE);
+    for (let begin = 0; begin < place.length; begin += CHUNK_SIZE) {
+      const data = tensor.data.subarray(begin, begin + CHUNK_SIZE);
       write(place, { data, begin }, buffer);
       since += data.length;
-      if (since < AT_ONCE) continue;
+      if (since < CHUNK_SIZE) continue;
       since = 0;
       await setImmediate();
     }
@@ -154,10 +149,11 @@ export async function packAdapter(adapter: Adapter, dtype: ResidentDtype): Promi
 /** The adapter as the methods take it. float32 tensors and int32 tables are views of the buffer. */
 export function unpackAdapter(
   { config, dtype, buffer }: CompactAdapter,
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
   shared: ReadonlyMap<string, AdapterTensor>,
 ): Adapter {
   const tensors = new Map(shared);
-  for (const place of layoutOf(config, geometry, dtype).stored) tensors.set(place.name, read(place, buffer));
-  return { config, geometry, tensors };
+  for (const place of bufferLayout(config, shapes, dtype).stored)
+    tensors.set(place.name, read(place, buffer));
+  return { config, shapes, tensors };
 }

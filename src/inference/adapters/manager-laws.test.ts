@@ -7,10 +7,10 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import {
   type Adapter,
   type AdapterConfigInput,
+  bindMethod,
   createAdapter,
   type ExpandedFactors,
   expandOnHost,
-  methodOf,
   parseAdapterConfig,
   saveAdapter,
 } from "#adapters";
@@ -20,13 +20,13 @@ import { residentBytes } from "./compact-adapter.ts";
 import { openAdapterManager } from "./manager.ts";
 import type { AdapterLease, AdapterManager } from "./types.ts";
 
-const geometry = { layers: 2, widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } } };
+const shapes = { layers: 2, widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
 const targets = ["q_proj", "v_proj"] as const;
 
 function trained(settings: AdapterConfigInput, content: number): Adapter {
-  const adapter = createAdapter(parseAdapterConfig({ ...settings, seed: content }), geometry);
-  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
+  const adapter = createAdapter(parseAdapterConfig({ ...settings, seed: content }), shapes);
+  for (const { name, role } of bindMethod(adapter.config).tensors(shapes)) {
     const { data } = adapter.tensors.get(name)!;
     const random = randomStream(content, name);
     if (role === "trainable") data.set(data.map(() => random.normal()));
@@ -49,7 +49,7 @@ const contents = [
   trained({ method: "vera", rank: 6, targets: [...targets] }, 5),
 ];
 const factors = contents.map((adapter) => expandOnHost(adapter));
-const bytes = contents.map(({ config }) => residentBytes(config, geometry, "float32"));
+const bytes = contents.map(({ config }) => residentBytes(config, shapes, "float32"));
 const NAMES = ["a", "b", "c", "d"] as const;
 
 let stash = "";
@@ -66,7 +66,7 @@ afterAll(() => rm(stash, { recursive: true, force: true }));
 const open = (limitBytes: number): Promise<AdapterManager> =>
   openAdapterManager({
     source: folder,
-    geometry,
+    shapes,
     fingerprint: base.fingerprint,
     limitBytes,
     dtype: "float32",
@@ -74,7 +74,7 @@ const open = (limitBytes: number): Promise<AdapterManager> =>
     pollSeconds: 0,
   });
 
-const contentOf = (expanded: ReadonlyMap<string, ExpandedFactors>): number =>
+const readContent = (expanded: ReadonlyMap<string, ExpandedFactors>): number =>
   factors.findIndex((known) => [...known].every(([key, value]) => same(expanded.get(key), value)));
 const same = (x: ExpandedFactors | undefined, y: ExpandedFactors): boolean =>
   x?.rank === y.rank && x.scale === y.scale && x.a.join() === y.a.join() && x.b.join() === y.b.join();
@@ -118,7 +118,7 @@ class World {
     // a load that finds another content rescans the whole folder
     if (this.manager.list() !== before) this.seen = new Map(this.onDisk);
     if (lease instanceof MosError) return this.checkRefusal(lease, name, allowed);
-    const content = contentOf((lease as AdapterLease).expand());
+    const content = readContent((lease as AdapterLease).expand());
     expect(allowed).toContain(content);
     this.held.push({ lease: lease as AdapterLease, content });
   }
@@ -154,7 +154,7 @@ class World {
     expect(now).toBeGreaterThanOrEqual(this.sum(pinned)); // pinned adapters are counted
     expect(resident).toBeGreaterThanOrEqual(pinned.size);
     for (const { lease, content } of this.held) {
-      expect(contentOf(lease.expand())).toBe(content);
+      expect(readContent(lease.expand())).toBe(content);
       expect(this.digests.get(lease.digest) ?? content).toBe(content);
       this.digests.set(lease.digest, content);
     }
@@ -230,7 +230,7 @@ test("a lease never mixes two contents, however often the folder is replaced", a
     while (writing) {
       try {
         using lease = await manager.acquire("acme");
-        const content = contentOf(lease.expand());
+        const content = readContent(lease.expand());
         expect(content).toBeGreaterThanOrEqual(0);
         expect(known.get(lease.digest) ?? content).toBe(content);
         known.set(lease.digest, content);
@@ -251,6 +251,6 @@ test("a lease never mixes two contents, however often the folder is replaced", a
   expect(known.size).toBeGreaterThan(1);
   await manager.refresh();
   using last = await manager.acquire("acme");
-  expect(contentOf(last.expand())).toBe(40 % contents.length);
+  expect(readContent(last.expand())).toBe(40 % contents.length);
   expect(manager.stats().failures).toBe(0);
 });

@@ -5,21 +5,21 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   type Adapter,
   type AdapterConfigInput,
+  bindMethod,
   createAdapter,
   expandOnHost,
   METHOD_NAMES,
-  methodOf,
   methods,
   parseAdapterConfig,
   saveAdapter,
 } from "#adapters";
 import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
-import { layoutOf, residentBytes } from "./compact-adapter.ts";
+import { bufferLayout, residentBytes } from "./compact-adapter.ts";
 import { openAdapterManager } from "./manager.ts";
 import type { AdapterManager, AdapterManagerOptions } from "./types.ts";
 
-const geometry = {
+const shapes = {
   layers: 2,
   widths: {
     q_proj: { in: 16, out: 16 },
@@ -41,8 +41,8 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 /** An adapter with random numbers everywhere. */
 function trained(settings: AdapterConfigInput, content = 0): Adapter {
-  const adapter = createAdapter(parseAdapterConfig(settings), geometry);
-  for (const { name, role } of methodOf(adapter.config).tensors(geometry)) {
+  const adapter = createAdapter(parseAdapterConfig(settings), shapes);
+  for (const { name, role } of bindMethod(adapter.config).tensors(shapes)) {
     const data = adapter.tensors.get(name)!.data;
     const random = randomStream(content, name);
     if (role === "trainable") data.set(data.map(() => random.normal()));
@@ -58,7 +58,7 @@ const save = async (name: string, adapter: Adapter): Promise<Adapter> => {
 const open = (options: Partial<AdapterManagerOptions> = {}): Promise<AdapterManager> =>
   openAdapterManager({
     source: folder,
-    geometry,
+    shapes,
     fingerprint: base.fingerprint,
     limitBytes: 1e9,
     dtype: "float32",
@@ -71,7 +71,7 @@ const names = (manager: AdapterManager): readonly string[] => manager.list().map
 /** The adapter with its numbers rounded to bfloat16. */
 function inBfloat16(adapter: Adapter): Adapter {
   const tensors = new Map(adapter.tensors);
-  for (const { name, role, shape } of methodOf(adapter.config).tensors(geometry)) {
+  for (const { name, role, shape } of bindMethod(adapter.config).tensors(shapes)) {
     const data = adapter.tensors.get(name)!.data as Float32Array;
     if (role === "trainable") tensors.set(name, { shape, data: decodeBfloat16(encodeBfloat16(data)) });
   }
@@ -84,7 +84,7 @@ describe.each(METHOD_NAMES)("%s", (method) => {
     async (dtype) => {
       const adapter = await save("acme", trained(methods[method].example));
       await using manager = await open({ dtype });
-      const { own, shared } = residentBytes(adapter.config, geometry, dtype);
+      const { own, shared } = residentBytes(adapter.config, shapes, dtype);
       expect(manager.list()).toMatchObject([{ name: "acme", method, residentBytes: own }]);
       using lease = await manager.acquire("acme");
       expect(lease.expand()).toEqual(expandOnHost(dtype === "float32" ? adapter : inBfloat16(adapter)));
@@ -99,12 +99,12 @@ describe.each(METHOD_NAMES)("%s", (method) => {
   ] as const)("in %s: its bytes are those of its tensors", (dtype, width) => {
     const { config, tensors } = trained(methods[method].example);
     const sums = { own: 0, shared: 0 };
-    for (const { name, role, dtype: type } of methodOf(config).tensors(geometry)) {
+    for (const { name, role, dtype: type } of bindMethod(config).tensors(shapes)) {
       const { length } = tensors.get(name)!.data;
       const frozen = type === "int32" ? 2 : 4;
       sums[role === "seeded" ? "shared" : "own"] += length * (role === "trainable" ? width : frozen);
     }
-    expect(residentBytes(config, geometry, dtype)).toEqual(sums);
+    expect(residentBytes(config, shapes, dtype)).toEqual(sums);
   });
 });
 
@@ -116,8 +116,8 @@ test("an index table whose entries exceed 16 bits is stored in 32", () => {
     targets: ["q_proj"],
   });
   const forms = [21_845, 21_846].map((layers) => {
-    const { stored } = layoutOf(config, { layers, widths: { q_proj: { in: 1, out: 1 } } }, "bfloat16");
-    return stored.find(({ name }) => name === "q_proj.I")!.form;
+    const { stored } = bufferLayout(config, { layers, widths: { q_proj: { in: 1, out: 1 } } }, "bfloat16");
+    return stored.find(({ name }) => name === "q_proj.I")!.format;
   });
   expect(forms).toEqual(["uint16", "int32"]);
 });
@@ -268,7 +268,7 @@ describe("an adapter that cannot be used", () => {
 
   test("one larger than the memory limit is refused with both sizes", async () => {
     const { config } = await save("acme", trained(MOS));
-    const { own } = residentBytes(config, geometry, "float32");
+    const { own } = residentBytes(config, shapes, "float32");
     await using manager = await open({ limitBytes: own - 1 });
     await expect(manager.acquire("acme")).rejects.toMatchObject({
       code: "bad_adapter",
@@ -302,7 +302,7 @@ async function edit(path: string, fields: Readonly<Record<string, unknown>>): Pr
 describe("memory", () => {
   test("the least recently used adapter is evicted first, a pinned one never", async () => {
     for (const name of ["a", "b", "c", "d"]) await save(name, trained(MOS, name.charCodeAt(0)));
-    const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
+    const { own } = residentBytes(parseAdapterConfig(MOS), shapes, "float32");
     await using manager = await open({ limitBytes: 2 * own + 1 });
     const use = async (name: string): Promise<void> => (await manager.acquire(name))[Symbol.dispose]();
     await use("a");
@@ -325,7 +325,7 @@ describe("memory", () => {
   test("nothing is evicted where the adapter would not fit even then", async () => {
     for (const name of ["a", "b"]) await save(name, trained(MOS, name.charCodeAt(0)));
     await save("big", trained({ ...MOS, equivalentRank: 3 }));
-    const { own } = residentBytes(parseAdapterConfig(MOS), geometry, "float32");
+    const { own } = residentBytes(parseAdapterConfig(MOS), shapes, "float32");
     await using manager = await open({ limitBytes: 2 * own });
     using _a = await manager.acquire("a");
     (await manager.acquire("b"))[Symbol.dispose]();
@@ -337,7 +337,7 @@ describe("memory", () => {
     const vera = { method: "vera", rank: 8 } as const;
     for (const name of ["a", "b"]) await save(name, trained(vera, name.charCodeAt(0)));
     await save("other", trained({ ...vera, seed: 1 }));
-    const { own, shared } = residentBytes(parseAdapterConfig(vera), geometry, "float32");
+    const { own, shared } = residentBytes(parseAdapterConfig(vera), shapes, "float32");
     await using manager = await open({ limitBytes: 2 * (own + shared) });
     using _a = await manager.acquire("a");
     const b = await manager.acquire("b");

@@ -16,10 +16,10 @@ const sameList = (a: readonly AdapterInfo[], b: readonly AdapterInfo[]): boolean
 const sameRefused = (a: readonly RefusedAdapter[], b: readonly RefusedAdapter[]): boolean =>
   a.length === b.length && a.every(({ name, reason }, i) => name === b[i]?.name && reason === b[i]?.reason);
 
-function leaseOf(
+function createLease(
   { info: { name, digest, rank } }: RegisteredAdapter,
   pinned: Pinned,
-  geometry: AdapterManagerOptions["geometry"],
+  shapes: AdapterManagerOptions["shapes"],
 ): AdapterLease {
   let held: Pinned | undefined = pinned;
   return {
@@ -29,7 +29,7 @@ function leaseOf(
     expand(): ReadonlyMap<string, ExpandedFactors> {
       if (held === undefined)
         throw new MosError("bad_option", `the lease of adapter ${JSON.stringify(name)} is already released`);
-      return expandOnHost(unpackAdapter(held.compact, geometry, held.shared));
+      return expandOnHost(unpackAdapter(held.compact, shapes, held.shared));
     },
     [Symbol.dispose]() {
       held?.release();
@@ -39,7 +39,7 @@ function leaseOf(
 }
 
 /** The work, run once at a time: calls during a run share the next one. */
-export function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+export function coalesce(work: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined;
   let next: Promise<void> | undefined;
   const start = (): Promise<void> => {
@@ -78,7 +78,7 @@ class Manager implements AdapterManager {
     this.#options = options;
     this.#registry = new Registry(options);
     this.#resident = new ResidentCache({ ...options, isRegistered: (digest) => this.#registry.has(digest) });
-    this.#scan = oneAtATime(async () => {
+    this.#scan = coalesce(async () => {
       await this.#registry.scan();
       this.#report();
     });
@@ -118,7 +118,7 @@ class Manager implements AdapterManager {
         throw new MosError("cancelled", `the request for adapter ${JSON.stringify(name)} was cancelled`);
       const adapter = this.#registry.get(name);
       const pinned = await this.#pin(adapter, signal);
-      if (pinned !== undefined) return leaseOf(adapter, pinned, this.#options.geometry);
+      if (pinned !== undefined) return createLease(adapter, pinned, this.#options.shapes);
       this.#registry.invalidate(name);
       await this.#scan();
     }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { oneAtATime } from "./manager.ts";
+import { coalesce } from "./manager.ts";
 
 /** A promise that the test resolves. */
 function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
@@ -13,7 +13,7 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 
 test("a call during a run gets a run that starts later, and all such calls share it", async () => {
   const runs: ReturnType<typeof deferred>[] = [];
-  const call = oneAtATime(() => {
+  const call = coalesce(() => {
     const run = deferred();
     runs.push(run);
     return run.promise;
@@ -36,7 +36,7 @@ test("a call during a run gets a run that starts later, and all such calls share
 
 test("the next run starts after a failed one", async () => {
   let runs = 0;
-  const call = oneAtATime(async () => {
+  const call = coalesce(async () => {
     await settled();
     if (runs++ === 0) throw new Error("first");
   });

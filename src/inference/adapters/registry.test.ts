@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { fileNameOf } from "#files";
+import { toFileName } from "#files";
 import { Registry } from "./registry.ts";
 import { ResidentCache } from "./resident-cache.ts";
 
-const geometry = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
+const shapes = { layers: 1, widths: { q_proj: { in: 4, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };
-const options = { geometry, fingerprint: base.fingerprint, dtype: "float32", limitBytes: 1e6 } as const;
+const options = { shapes, fingerprint: base.fingerprint, dtype: "float32", limitBytes: 1e6 } as const;
 
 let folder = "";
 beforeEach(async () => {
@@ -22,10 +22,10 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const save = (name: string, seed: number): Promise<void> => {
   const config = parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed });
-  return saveAdapter(join(folder, name), createAdapter(config, geometry), { base });
+  return saveAdapter(join(folder, name), createAdapter(config, shapes), { base });
 };
 
-async function registryOf(): Promise<Registry> {
+async function makeRegistry(): Promise<Registry> {
   const registry = new Registry({ ...options, source: folder });
   await registry.scan();
   return registry;
@@ -42,14 +42,14 @@ test("an open folder detects that it was replaced or removed", async () => {
 
 test("a folder is found by the name that it encodes, and by its own where it encodes none", async () => {
   const names = ["ft:base:acme:x:1", "CON", "50%"];
-  for (const name of names) await save(fileNameOf(name), 2);
+  for (const name of names) await save(toFileName(name), 2);
   await save("odd:name", 3);
-  const registry = await registryOf();
+  const registry = await makeRegistry();
   const all = registry.list().map(({ name }) => name);
   expect(all.sort()).toEqual([...names, "acme", "odd:name"].sort());
   // of two folders for one name, the encoded one is the one that was published
   await save("ft:base:acme:x:1", 4);
-  await save(fileNameOf("odd:name"), 2);
+  await save(toFileName("odd:name"), 2);
   await registry.scan();
   expect(
     registry
@@ -62,7 +62,7 @@ test("a folder is found by the name that it encodes, and by its own where it enc
 });
 
 test("a failure found by a load survives a scan that was already running", async () => {
-  const registry = await registryOf();
+  const registry = await makeRegistry();
   const looking = registry.scan();
   registry.markBroken(registry.get("acme"), new MosError("bad_adapter", "number 3 is NaN"));
   await looking;
@@ -72,7 +72,7 @@ test("a failure found by a load survives a scan that was already running", async
 });
 
 test("a scan finds the new version, though a load missed the old one meanwhile", async () => {
-  const registry = await registryOf();
+  const registry = await makeRegistry();
   const before = registry.get("acme").info.digest;
   await save("acme", 2);
   const looking = registry.scan();
@@ -91,7 +91,7 @@ test("of folders by name, one that is not there is named when it is asked for", 
 
 test("an adapter of a larger rank than is served is refused", async () => {
   const config = parseAdapterConfig({ method: "lora", rank: 3, targets: ["q_proj"] });
-  await saveAdapter(join(folder, "large"), createAdapter(config, geometry), { base });
+  await saveAdapter(join(folder, "large"), createAdapter(config, shapes), { base });
   const registry = new Registry({ ...options, source: folder, maxRank: 2 });
   await registry.scan();
   expect(registry.list().map(({ name }) => name)).toEqual(["acme"]);
@@ -106,7 +106,7 @@ test("folders that cannot be used are known by their reason, and hidden ones not
   await writeFile(join(folder, "broken", "adapter_model.safetensors"), "");
   await saveAdapter(
     join(folder, "other"),
-    createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed: 1 }), geometry),
+    createAdapter(parseAdapterConfig({ method: "lora", rank: 1, targets: ["q_proj"], seed: 1 }), shapes),
     {
       base: { name: "large", fingerprint: "sha256:1" },
     },
@@ -130,7 +130,7 @@ test("folders that cannot be used are known by their reason, and hidden ones not
 });
 
 test("a folder in doubt is read again", async () => {
-  const registry = await registryOf();
+  const registry = await makeRegistry();
   const before = registry.get("acme");
   registry.invalidate("acme");
   expect(registry.get("acme")).toBe(before);
@@ -140,7 +140,7 @@ test("a folder in doubt is read again", async () => {
 });
 
 test("a load accepts only the registered version and content", async () => {
-  const adapter = (await registryOf()).get("acme");
+  const adapter = (await makeRegistry()).get("acme");
   const resident = new ResidentCache({ ...options, now: () => 0, isRegistered: () => true });
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
   expect(await resident.pin(other, undefined)).toBeUndefined();
@@ -155,7 +155,7 @@ test("every digest is that of a content that the folder had, however fast it is 
   for (const seed of [1, 2, 3]) {
     await save(`.kept-${seed}`, seed);
     await save("acme", seed);
-    digests.add((await registryOf()).get("acme").info.digest);
+    digests.add((await makeRegistry()).get("acme").info.digest);
   }
   await rm(join(folder, "acme"), { recursive: true });
   /** Replaces the link in one rename, so that there is always an adapter. */
@@ -164,7 +164,7 @@ test("every digest is that of a content that the folder had, however fast it is 
     await rename(join(folder, ".link"), join(folder, "acme"));
   };
   await swap(1);
-  const registry = await registryOf();
+  const registry = await makeRegistry();
   let running = true;
   const write = async (): Promise<void> => {
     for (let i = 0; i < 1500; i++) await swap(1 + (i % 3));

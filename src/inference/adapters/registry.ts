@@ -5,12 +5,12 @@ import {
   ADAPTER_CONFIG,
   type AdapterConfig,
   type AdapterFolder,
+  explainMissingAdapter,
   folderVersion,
   openAdapterFolder,
-  whyNoAdapter,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { fileNameOf, nameOfFile, pathExists, repairFolder, replacedName, storageError } from "#files";
+import { fromFileName, pathExists, repairFolder, replacedName, storageError, toFileName } from "#files";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { residentBytes } from "./compact-adapter.ts";
 import type { AdapterManagerOptions } from "./types.ts";
@@ -20,7 +20,7 @@ export interface RegisteredAdapter {
   readonly info: AdapterInfo;
   readonly config: AdapterConfig;
   readonly path: string;
-  /** Of the folder when it was read; another one has to be read again. */
+  /** Version of the folder when it was read; a changed folder is read again. */
   readonly version: string;
 }
 
@@ -30,15 +30,15 @@ type State =
   /** Undefined where the failure may be temporary. */
   | { readonly version: string | undefined; readonly error: MosError; readonly reason: string };
 
-const FILES_AT_ONCE = 8;
+const MAX_OPEN_FILES = 8;
 const ATTEMPTS = 3;
 
 /** Hidden folders are those that are being written; names with control characters are not accepted in requests. */
 const canBeName = (name: string): boolean => !name.startsWith(".") && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name);
 
-const errorOf = (state: State | undefined): MosError | undefined =>
+const stateError = (state: State | undefined): MosError | undefined =>
   state !== undefined && "error" in state ? state.error : undefined;
-const adapterOf = (state: State | undefined): RegisteredAdapter | undefined =>
+const stateAdapter = (state: State | undefined): RegisteredAdapter | undefined =>
   state !== undefined && "adapter" in state ? state.adapter : undefined;
 
 async function foldersIn(folder: string): Promise<readonly string[]> {
@@ -55,17 +55,17 @@ const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** What the options say about every adapter. */
+/** Options that hold for every adapter. */
 type RegistryOptions = Pick<
   AdapterManagerOptions,
-  "source" | "geometry" | "fingerprint" | "identity" | "tokens" | "dtype" | "limitBytes" | "maxRank"
+  "source" | "shapes" | "fingerprint" | "identity" | "tokens" | "dtype" | "limitBytes" | "maxRank"
 >;
 
 export class Registry {
   failures = 0;
   readonly #options: RegistryOptions;
   #states: ReadonlyMap<string, State> = new Map();
-  /** Adapters whose folders an operator named as `fileNameOf` does not. */
+  /** Adapters whose folders an operator named as `toFileName` does not. */
   #oddlyNamed: ReadonlySet<string> = new Set();
   #infos: readonly AdapterInfo[] = [];
   /** Folders without an adapter, which requests do not know. */
@@ -96,9 +96,9 @@ export class Registry {
   /** Throws `not_found`, `bad_adapter`. */
   get(name: string): RegisteredAdapter {
     const state = this.#states.get(name);
-    const error = errorOf(state);
+    const error = stateError(state);
     if (error !== undefined) throw error;
-    const adapter = adapterOf(state);
+    const adapter = stateAdapter(state);
     if (adapter !== undefined) return adapter;
     const { source } = this.#options;
     if (typeof source !== "string" && Object.hasOwn(source, name))
@@ -112,15 +112,15 @@ export class Registry {
 
   /** Makes the next scan read this folder even if nothing about it seems to have changed. */
   invalidate(name: string): void {
-    const adapter = adapterOf(this.#states.get(name));
+    const adapter = stateAdapter(this.#states.get(name));
     if (adapter !== undefined) this.#put(name, { adapter, version: "" });
   }
 
   /** Marks an adapter whose content turned out to be broken, and returns the error. */
   markBroken({ info: { name }, version }: RegisteredAdapter, cause: MosError): MosError {
     this.failures++;
-    const state = this.#failureOf(name, version, cause);
-    if (adapterOf(this.#states.get(name))?.version === version) this.#put(name, state);
+    const state = this.#toFailure(name, version, cause);
+    if (stateAdapter(this.#states.get(name))?.version === version) this.#put(name, state);
     this.#publish();
     return state.error;
   }
@@ -141,13 +141,13 @@ export class Registry {
     const before = this.#states;
     const listed = await this.#names();
     const names = new Set([...listed, ...before.keys()]);
-    const limited = limitConcurrency(FILES_AT_ONCE);
+    const limited = limitConcurrency(MAX_OPEN_FILES);
     const seen = await Promise.all(
       [...names].map((name) =>
         limited(async () => {
           if (signal?.aborted === true)
             throw new MosError("cancelled", "interrupted while scanning adapters");
-          return [name, await this.#stateOf(name, before.get(name))] as const;
+          return [name, await this.#readState(name, before.get(name))] as const;
         }),
       ),
     );
@@ -160,16 +160,16 @@ export class Registry {
       if (state !== undefined) states.set(name, state);
     }
     this.#states = states;
-    this.#empty = await this.#emptyAmong(listed.filter((name) => !states.has(name)));
+    this.#empty = await this.#isEmptySlot(listed.filter((name) => !states.has(name)));
     this.#publish();
   }
 
-  async #emptyAmong(names: readonly string[]): Promise<readonly RefusedAdapter[]> {
+  async #isEmptySlot(names: readonly string[]): Promise<readonly RefusedAdapter[]> {
     if (typeof this.#options.source !== "string") return []; // `get` says it
     const found: RefusedAdapter[] = [];
     for (const name of names) {
-      const path = this.#pathOf(name);
-      if (await isFolder(path)) found.push({ name, reason: await whyNoAdapter(path) });
+      const path = this.#adapterPath(name);
+      if (await isFolder(path)) found.push({ name, reason: await explainMissingAdapter(path) });
     }
     return found;
   }
@@ -180,10 +180,10 @@ export class Registry {
     const found = await foldersIn(source);
     if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.#repairBeside(source);
     const folders = new Set(found);
-    const names = new Set(found.map(nameOfFile).filter(canBeName));
-    // one that is being replaced is not listed; of two folders for one name, the one of `fileNameOf` counts
+    const names = new Set(found.map(fromFileName).filter(canBeName));
+    // one that is being replaced is not listed; of two folders for one name, the one of `toFileName` counts
     const before = [...this.#oddlyNamed].filter((name) => this.#states.has(name));
-    this.#oddlyNamed = new Set([...names, ...before].filter((name) => !folders.has(fileNameOf(name))));
+    this.#oddlyNamed = new Set([...names, ...before].filter((name) => !folders.has(toFileName(name))));
     return [...names];
   }
 
@@ -196,22 +196,22 @@ export class Registry {
       });
   }
 
-  #pathOf(name: string): string {
+  #adapterPath(name: string): string {
     const { source } = this.#options;
     if (typeof source !== "string") return source[name] ?? "";
-    return join(source, this.#oddlyNamed.has(name) ? name : fileNameOf(name));
+    return join(source, this.#oddlyNamed.has(name) ? name : toFileName(name));
   }
 
-  async #stateOf(name: string, before: State | undefined): Promise<State | undefined> {
-    const path = this.#pathOf(name);
+  async #readState(name: string, before: State | undefined): Promise<State | undefined> {
+    const path = this.#adapterPath(name);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const found = await this.#tryState(name, path, before);
       if (found !== "changing") return found;
     }
     // it may still be loaded, or be read at the next scan
-    if (adapterOf(before) !== undefined) return before;
+    if (stateAdapter(before) !== undefined) return before;
     const cause = new MosError("storage", `${path}: the folder changed while being read`);
-    return this.#failureOf(name, undefined, cause);
+    return this.#toFailure(name, undefined, cause);
   }
 
   async #tryState(
@@ -230,8 +230,8 @@ export class Registry {
     } catch (cause) {
       const now = await folderVersion(path).catch(() => undefined);
       if (now?.text !== version) return "changing"; // what failed was a mixture of two contents
-      const state = this.#failureOf(name, version, storageError(cause, path));
-      if (errorOf(before)?.message !== state.error.message) this.failures++;
+      const state = this.#toFailure(name, version, storageError(cause, path));
+      if (stateError(before)?.message !== state.error.message) this.failures++;
       return state;
     }
   }
@@ -243,26 +243,26 @@ export class Registry {
     return (await folderVersion(path))?.text;
   }
 
-  #failureOf(name: string, version: string | undefined, cause: MosError) {
+  #toFailure(name: string, version: string | undefined, cause: MosError) {
     // a file that is missing changes the version when it appears
     const lasting = ["bad_adapter", "unsupported", "not_found"].includes(cause.code);
     const isNamed = typeof this.#options.source === "string";
-    const reason = isNamed ? cause.message.replaceAll(this.#pathOf(name), name) : cause.message;
+    const reason = isNamed ? cause.message.replaceAll(this.#adapterPath(name), name) : cause.message;
     const message = `adapter ${JSON.stringify(name)} cannot be used: ${reason}`;
     const error = new MosError("bad_adapter", message, { cause });
     return { version: lasting ? version : undefined, error, reason };
   }
 
   async #register(name: string, path: string, folder: AdapterFolder): Promise<RegisteredAdapter> {
-    const { geometry, dtype, fingerprint, identity, tokens, limitBytes, maxRank = Infinity } = this.#options;
+    const { shapes, dtype, fingerprint, identity, tokens, limitBytes, maxRank = Infinity } = this.#options;
     const { version } = folder;
-    const { config, trainedOn } = await folder.check({ geometry, fingerprint, identity, tokens });
+    const { config, trainedOn } = await folder.check({ shapes, fingerprint, identity, tokens });
     if (config.rank > maxRank)
       throw new MosError(
         "bad_adapter",
         `its rank ${config.rank} exceeds the limit of ${maxRank}; raise --max-adapter-rank of mos serve`,
       );
-    const { own, shared } = residentBytes(config, geometry, dtype);
+    const { own, shared } = residentBytes(config, shapes, dtype);
     if (own + shared > limitBytes)
       throw new MosError(
         "bad_adapter",
@@ -285,7 +285,7 @@ export class Registry {
   }
 
   #publish(): void {
-    const adapters = [...this.#states.values()].flatMap((state) => adapterOf(state) ?? []);
+    const adapters = [...this.#states.values()].flatMap((state) => stateAdapter(state) ?? []);
     this.#infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
     this.#digests = new Set(this.#infos.map(({ digest }) => digest));
   }

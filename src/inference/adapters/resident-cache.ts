@@ -1,7 +1,7 @@
 // Compact adapters in memory by the digest of their content; the least recently used is evicted first.
 import { type AdapterTensor, drawSeeded, drawTensor, openAdapterFolder } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
-import { type CompactAdapter, packAdapter, type SharedTensor, sharedTensorsOf } from "./compact-adapter.ts";
+import { type CompactAdapter, listSharedTensors, packAdapter, type SharedTensor } from "./compact-adapter.ts";
 import type { RegisteredAdapter } from "./registry.ts";
 import type { AdapterManagerOptions } from "./types.ts";
 
@@ -21,7 +21,7 @@ interface Entry {
 const isIdle = ({ pins, compact }: Entry): boolean => pins === 0 && compact !== undefined;
 
 /** Bytes of these together: each shared tensor counts once. */
-function bytesOf(entries: readonly Pick<Entry, "bytes" | "shared">[]): number {
+function countBytes(entries: readonly Pick<Entry, "bytes" | "shared">[]): number {
   const shared = new Map(entries.flatMap((entry) => entry.shared.map(({ key, bytes }) => [key, bytes])));
   return [...shared.values(), ...entries.map(({ bytes }) => bytes)].reduce((a, b) => a + b, 0);
 }
@@ -33,10 +33,10 @@ export interface Pinned {
   release(): void;
 }
 
-const LOADS_AT_ONCE = 4;
+const MAX_LOADS = 4;
 
-interface ResidentOptions extends Pick<AdapterManagerOptions, "geometry" | "limitBytes" | "dtype" | "now"> {
-  /** Whether a content is still registered. */
+interface ResidentOptions extends Pick<AdapterManagerOptions, "shapes" | "limitBytes" | "dtype" | "now"> {
+  /** Tests whether a content is still registered. */
   readonly isRegistered: (digest: string) => boolean;
 }
 
@@ -46,7 +46,7 @@ export class ResidentCache {
   /** The least recently used comes first. */
   readonly #entries = new Map<string, Entry>();
   readonly #shared = new SharedTensors();
-  readonly #limited = limitConcurrency(LOADS_AT_ONCE);
+  readonly #limited = limitConcurrency(MAX_LOADS);
   #ownBytes = 0;
 
   constructor(options: ResidentOptions) {
@@ -122,10 +122,10 @@ export class ResidentCache {
   /** Makes room and starts the load. Throws `busy`. */
   #admit(adapter: RegisteredAdapter): Entry {
     const { info, config } = adapter;
-    const shared = sharedTensorsOf(config, this.#options.geometry);
-    this.#makeRoom(info.name, info.residentBytes, shared);
+    const shared = listSharedTensors(config, this.#options.shapes);
+    this.#evict(info.name, info.residentBytes, shared);
     this.#ownBytes += info.residentBytes;
-    this.#shared.hold(shared);
+    this.#shared.acquire(shared);
     const entry: Entry = {
       digest: info.digest,
       bytes: info.residentBytes,
@@ -142,13 +142,13 @@ export class ResidentCache {
   }
 
   /** Evicts what is idle until an adapter fits, or nothing where it would not fit even then. */
-  #makeRoom(name: string, own: number, shared: readonly SharedTensor[]): void {
+  #evict(name: string, own: number, shared: readonly SharedTensor[]): void {
     const { limitBytes } = this.#options;
     const kept = [...this.#entries.values()].filter((entry) => !isIdle(entry));
-    if (bytesOf([...kept, { bytes: own, shared }]) > limitBytes)
+    if (countBytes([...kept, { bytes: own, shared }]) > limitBytes)
       throw new MosError(
         "busy",
-        `adapters in use take ${bytesOf(kept)} of the ${limitBytes} bytes for adapters, and ${JSON.stringify(name)} takes ${own}; try again later`,
+        `adapters in use take ${countBytes(kept)} of the ${limitBytes} bytes for adapters, and ${JSON.stringify(name)} takes ${own}; try again later`,
       );
     for (const entry of this.#entries.values()) {
       if (this.bytes + own + this.#shared.missingBytes(shared) <= limitBytes) return;
@@ -177,12 +177,12 @@ export class ResidentCache {
     { info: { digest }, path, version }: RegisteredAdapter,
     entry: Entry,
   ): Promise<CompactAdapter | undefined> {
-    const { geometry, dtype } = this.#options;
+    const { shapes, dtype } = this.#options;
     // only a digest of what is in memory says what will be parsed
     await using folder = await openAdapterFolder(path, { inMemory: true });
     if (folder.version.text !== version || (await folder.digest()) !== digest) return undefined;
     // the fingerprint was compared when this content was registered
-    const opened = await folder.check({ geometry, fingerprint: undefined });
+    const opened = await folder.check({ shapes, fingerprint: undefined });
     const byName = new Map(entry.shared.map((tensor) => [tensor.spec.name, tensor]));
     const loaded = await opened.read((spec, seed) => {
       const shared = byName.get(spec.name);
@@ -196,37 +196,37 @@ export class ResidentCache {
 export class SharedTensors {
   /** Of all that are held. */
   bytes = 0;
-  readonly #held = new Map<
+  readonly #shared = new Map<
     string,
     { holders: number; tensor?: AdapterTensor; drawing?: Promise<AdapterTensor> }
   >();
 
   /** Bytes that holding these would add. */
   missingBytes(tensors: readonly SharedTensor[]): number {
-    return tensors.reduce((sum, { key, bytes }) => sum + (this.#held.has(key) ? 0 : bytes), 0);
+    return tensors.reduce((sum, { key, bytes }) => sum + (this.#shared.has(key) ? 0 : bytes), 0);
   }
 
-  hold(tensors: readonly SharedTensor[]): void {
+  acquire(tensors: readonly SharedTensor[]): void {
     this.bytes += this.missingBytes(tensors);
     for (const { key } of tensors) {
-      const found = this.#held.get(key);
-      if (found === undefined) this.#held.set(key, { holders: 1 });
+      const found = this.#shared.get(key);
+      if (found === undefined) this.#shared.set(key, { holders: 1 });
       else found.holders++;
     }
   }
 
   release(tensors: readonly SharedTensor[]): void {
     for (const { key, bytes } of tensors) {
-      const found = this.#held.get(key);
+      const found = this.#shared.get(key);
       if (found === undefined || --found.holders > 0) continue;
-      this.#held.delete(key);
+      this.#shared.delete(key);
       this.bytes -= bytes;
     }
   }
 
   /** Draws the content before it is asked for, a part at a time; those who wait for it share the work. */
   async draw({ key, spec }: SharedTensor, seed: number): Promise<AdapterTensor> {
-    const found = this.#held.get(key);
+    const found = this.#shared.get(key);
     if (found === undefined) return await drawSeeded(spec, seed);
     found.drawing ??= drawSeeded(spec, seed);
     found.tensor ??= await found.drawing;
@@ -235,7 +235,7 @@ export class SharedTensors {
 
   /** The content, drawn now where it was not before. */
   get({ key, spec }: SharedTensor, seed: number): AdapterTensor {
-    const found = this.#held.get(key);
+    const found = this.#shared.get(key);
     const tensor = found?.tensor ?? drawTensor(spec, seed);
     if (found !== undefined) found.tensor = tensor;
     return tensor;

@@ -1,16 +1,16 @@
 // The contract between the engine and its adapters on disk and in memory.
-import type { AdapterGeometry, BaseMarks, ExpandedFactors } from "#adapters";
+import type { BaseMarks, ExpandedFactors, LayerShapes } from "#adapters";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 
-/** How trained numbers are kept in memory. */
+/** Type of trained parameters in memory. */
 export type ResidentDtype = "float32" | "bfloat16";
 
-/** What the adapters of a folder are checked against, and how much of them is kept. */
+/** Options of an adapter manager: its base, and the limits of its memory. */
 export interface AdapterManagerOptions {
   /** A folder, where every sub-folder with an adapter_config.json is an adapter of that name, or folders by name. */
   readonly source: string | Readonly<Record<string, string>>;
-  readonly geometry: AdapterGeometry;
-  /** Of the base; adapters that name another one, and another identity, are `bad_adapter`. */
+  readonly shapes: LayerShapes;
+  /** Fingerprint of the base; adapters that name another fingerprint and another identity are `bad_adapter`. */
   readonly fingerprint: string;
   readonly identity?: string | undefined;
   readonly tokens?: BaseMarks["tokens"];
@@ -70,12 +70,12 @@ export interface AdapterManager extends AsyncDisposable {
 /** Pins an adapter's resident form until it is disposed. A replaced or removed adapter stays in memory for its leases. */
 export interface AdapterLease extends Disposable {
   readonly name: string;
-  /** Of the content that this lease holds, which the folder may no longer hold. */
+  /** Digest of the leased content, which the folder may no longer hold. */
   readonly digest: string;
   /** The largest rank of its factors. */
   readonly rank: number;
   /**
-   * The factors of all sites by `siteKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
+   * The factors of all sites by `moduleKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
    * the resident ones or be shared between sites: copy them, never write into them.
    */
   expand(): ReadonlyMap<string, ExpandedFactors>;

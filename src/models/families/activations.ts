@@ -15,6 +15,6 @@ export const ACTIVATIONS: ReadonlyMap<string, GateActivation> = new Map([
   ["gelu_accurate", "gelu_tanh"],
 ]);
 
-/** What transformers calls an activation. */
+/** Name of an activation in transformers. */
 export const activationName = (activation: GateActivation = "silu"): string =>
   activation === "gelu_tanh" ? "gelu_pytorch_tanh" : activation;

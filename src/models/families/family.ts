@@ -1,12 +1,11 @@
-// What a file of this folder says of one family: how config.json and GGUF state it, and what its decoder chooses.
+// A model family: its fields in config.json and GGUF, and its decoder's choices.
 import { MosError } from "#core";
 import type { GgufMetadata, GgufTensor } from "#files";
-import type { DecoderChoices, ModelGeometry } from "../geometry.ts";
+import type { DecoderChoices, ModelShape } from "../geometry.ts";
 import type { RawConfig } from "./raw-config.ts";
 
-/** What a family says of a model beyond the fields that all have. */
-export type FamilyChoices = DecoderChoices &
-  Partial<Pick<ModelGeometry, "attentionBias" | "mlpBias" | "rope">>;
+/** Choices of a family beyond the fields that all models have. */
+export type FamilyChoices = DecoderChoices & Partial<Pick<ModelShape, "attentionBias" | "mlpBias" | "rope">>;
 
 /** One family of models. */
 export interface Family {
@@ -22,20 +21,20 @@ export interface Family {
   readonly ropesByLayerType?: true;
   /** The types of rope that it can have, by the names that files have for them; all that can be run. */
   readonly ropeTypes?: Readonly<Record<string, "default" | "longrope">>;
-  /** What transformers takes for `original_max_position_embeddings` unless config.json has it on top. */
+  /** Default of transformers for `original_max_position_embeddings` unless config.json has it on top. */
   readonly originalMaxPositions?: number;
-  /** What transformers takes for fields that config.json leaves out. */
+  /** Defaults of transformers for fields that config.json leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
-  /** What all models of the family have in common. */
+  /** Choices that all models of the family share. */
   readonly decoder: DecoderChoices;
-  /** What config.json says beyond that. Throws `bad_model` and `unsupported`. */
+  /** Reads further choices from config.json. Throws `bad_model` and `unsupported`. */
   readonly fromJson: (raw: RawConfig, where: string) => FamilyChoices;
   /** The same fields, written. */
-  readonly toJson: (config: ModelGeometry) => Readonly<Record<string, unknown>>;
+  readonly toJson: (config: ModelShape) => Readonly<Record<string, unknown>>;
   readonly gguf: GgufFamily;
 }
 
-/** How llama.cpp keeps models of a family. */
+/** Format of a family's models in llama.cpp. */
 export interface GgufFamily {
   /** `general.architecture`; its keys begin with it. */
   readonly architecture: string;
@@ -43,7 +42,7 @@ export interface GgufFamily {
   readonly isOurs?: (header: GgufHeader) => boolean;
   /** The two halves of a head's rotary pairs lie side by side in the rows of q and k. */
   readonly interleaved: boolean;
-  /** What the header says beyond what all have. */
+  /** Reads the family's own fields of the header. */
   readonly read: (header: GgufHeader) => FamilyChoices;
 }
 
@@ -73,4 +72,4 @@ export const defined = <T extends object>(fields: T): Partial<Defined<T>> =>
   >;
 
 /** null, as config.json has it, is nothing. */
-export const given = <T>(value: T | null | undefined): T | undefined => value ?? undefined;
+export const nullToUndefined = <T>(value: T | null | undefined): T | undefined => value ?? undefined;

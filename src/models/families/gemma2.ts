@@ -1,11 +1,18 @@
 import type { DecoderChoices } from "../geometry.ts";
 import { activationName } from "./activations.ts";
-import { defined, type Family, type FamilyChoices, type GgufHeader, given, unsupported } from "./family.ts";
+import {
+  defined,
+  type Family,
+  type FamilyChoices,
+  type GgufHeader,
+  nullToUndefined,
+  unsupported,
+} from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
 import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
-/** What both versions of Gemma's decoder have. */
+/** Choices that both versions of Gemma's decoder share. */
 export const GEMMA: DecoderChoices = { norms: "both", gainOffset: 1, activation: "gelu_tanh" };
 
 export const GEMMA_DEFAULTS = {
@@ -23,8 +30,8 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
     throw unsupported(where, "use_bidirectional_attention cannot be run; attention is causal here");
   return {
     embeddingScale: Math.sqrt(raw.hidden_size),
-    attentionScale: (given(raw.query_pre_attn_scalar) ?? 256) ** -0.5,
-    ...defined({ logitSoftCap: given(raw.final_logit_softcapping) }),
+    attentionScale: (nullToUndefined(raw.query_pre_attn_scalar) ?? 256) ** -0.5,
+    ...defined({ logitSoftCap: nullToUndefined(raw.final_logit_softcapping) }),
   };
 }
 
@@ -67,10 +74,10 @@ export const gemma2: Family = {
   decoder: GEMMA,
   fromJson: (raw, where) => ({
     ...gemmaScales(raw, where),
-    ...defined({ attentionSoftCap: given(raw.attn_logit_softcapping) }),
+    ...defined({ attentionSoftCap: nullToUndefined(raw.attn_logit_softcapping) }),
     ...windowByTypes(raw, {
       where,
-      size: given(raw.sliding_window),
+      size: nullToUndefined(raw.sliding_window),
       otherwise: (layer) => layer % 2 === 0,
     }),
   }),

@@ -1,5 +1,5 @@
-import type { ModelGeometry } from "../geometry.ts";
-import { type Family, type GgufHeader, given, unsupported } from "./family.ts";
+import type { ModelShape } from "../geometry.ts";
+import { type Family, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
 import { GEMMA, GEMMA_DEFAULTS, gemmaGgufScales, gemmaJson, gemmaScales } from "./gemma2.ts";
 import { ggufWindow } from "./gguf-header.ts";
 import { eachLayer, windowByTypes, windowOn } from "./layers.ts";
@@ -14,7 +14,7 @@ const isWindowed =
   (layer: number): boolean =>
     (layer + 1) % pattern !== 0;
 
-/** Which layers are windowed: a list of them, or every how many-th is not. */
+/** The windowed layers: a list, or all but every n-th. */
 function ggufLayers({ metadata, at, need }: GgufHeader): readonly boolean[] {
   const stated = metadata["gemma3.attention.sliding_window_pattern"];
   if (Array.isArray(stated)) return stated.map(Boolean);
@@ -26,9 +26,9 @@ function ggufLayers({ metadata, at, need }: GgufHeader): readonly boolean[] {
  *
  * @throws MosError "unsupported" where it stands alone and says otherwise.
  */
-function patternOf(raw: RawConfig, where: string): number {
+function readPattern(raw: RawConfig, where: string): number {
   const { sliding_window_pattern: stated, _sliding_window_pattern: unread, layer_types } = raw;
-  const pattern = given(stated) ?? PATTERN;
+  const pattern = nullToUndefined(stated) ?? PATTERN;
   if (!layer_types && (unread ?? pattern) !== pattern)
     throw unsupported(
       where,
@@ -38,7 +38,7 @@ function patternOf(raw: RawConfig, where: string): number {
 }
 
 /** The rope of windowed layers. Only transformers 5 can state one that is scaled. */
-function localRopeJson({ rope, localRope = rope }: ModelGeometry): Readonly<Record<string, unknown>> {
+function localRopeJson({ rope, localRope = rope }: ModelShape): Readonly<Record<string, unknown>> {
   if (localRope.kind === "default") return { rope_local_base_freq: localRope.theta };
   return {
     rope_parameters: {
@@ -69,8 +69,8 @@ export const gemma3: Family = {
       ...gemmaScales(raw, where),
       ...windowByTypes(raw, {
         where,
-        size: given(raw.sliding_window),
-        otherwise: isWindowed(patternOf(raw, where)),
+        size: nullToUndefined(raw.sliding_window),
+        otherwise: isWindowed(readPattern(raw, where)),
       }),
     };
   },

@@ -1,7 +1,7 @@
-// What families read in a GGUF file's header in the same way.
+// Fields of a GGUF header that several families read in the same way.
 import { MosError } from "#core";
 import type { GgufValue } from "#files";
-import type { ModelGeometry } from "../geometry.ts";
+import type { ModelShape } from "../geometry.ts";
 import { type GgufHeader, unsupported } from "./family.ts";
 
 /** A number of the header, or undefined where the key is absent; a list of equal numbers counts as that number. */
@@ -32,7 +32,7 @@ export const ggufWindow = ({ at }: GgufHeader): number | undefined =>
   at("attention.sliding_window") || undefined;
 
 /** Biases of q, k, v and o, or of q, k and v alone, by the tensors of the first block. */
-export function ggufBiases({ path, tensors }: GgufHeader): Pick<ModelGeometry, "attentionBias" | "mlpBias"> {
+export function ggufBiases({ path, tensors }: GgufHeader): Pick<ModelShape, "attentionBias" | "mlpBias"> {
   const has = (name: string): boolean => tensors.has(`blk.0.${name}.bias`);
   const [q, k, v, qkv] = [has("attn_q"), has("attn_k"), has("attn_v"), has("attn_qkv")];
   const output = has("attn_output");

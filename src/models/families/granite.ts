@@ -1,4 +1,4 @@
-import { defined, type Family, given } from "./family.ts";
+import { defined, type Family, nullToUndefined } from "./family.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
@@ -14,9 +14,9 @@ export const granite: Family = {
   decoder: {},
   fromJson: (raw) =>
     defined({
-      embeddingScale: given(raw.embedding_multiplier),
-      attentionScale: given(raw.attention_multiplier),
-      residualScale: given(raw.residual_multiplier),
+      embeddingScale: nullToUndefined(raw.embedding_multiplier),
+      attentionScale: nullToUndefined(raw.attention_multiplier),
+      residualScale: nullToUndefined(raw.residual_multiplier),
       logitScale: raw.logits_scaling ? 1 / raw.logits_scaling : undefined,
     }),
   toJson: ({ embeddingScale = 1, attentionScale = 1, residualScale = 1, logitScale = 1 }) => ({

@@ -1,6 +1,6 @@
-// Which layers have something: windows, by the fields of config.json, or a choice by the layer's index.
+// Choices by layer: windows by the fields of config.json, or a choice by the layer's index.
 import { MosError } from "#core";
-import type { DecoderChoices, ModelGeometry } from "../geometry.ts";
+import type { DecoderChoices, ModelShape } from "../geometry.ts";
 import { unsupported } from "./family.ts";
 import type { RawConfig } from "./raw-config.ts";
 
@@ -15,7 +15,7 @@ export const windowOn = (size: number | undefined, layers: Layers): Pick<Decoder
   size === undefined || !layers.includes(true) ? {} : { window: { size, layers } };
 
 /** A window that no sequence of the model exceeds is none, unless its layers have another rope. */
-export function withoutIdleWindow<T extends ModelGeometry>(config: T): T {
+export function withoutIdleWindow<T extends ModelShape>(config: T): T {
   const { window, ...rest } = config;
   const isIdle = window !== undefined && window.size >= config.maxPositions && config.localRope === undefined;
   return isIdle ? (rest as T) : config;
@@ -49,7 +49,7 @@ export function windowByTypes(
 }
 
 /**
- * Which layers are windowed, by `layer_types` or, where config.json has none, by `otherwise`.
+ * The windowed layers, by `layer_types` or, if config.json has none, by `otherwise`.
  *
  * @throws MosError "unsupported" for a type of layer that cannot be run, "bad_model" where their number is wrong.
  */
@@ -71,7 +71,7 @@ function windowedLayers(
 }
 
 /** `layer_types` of a config, as transformers writes it. */
-export const layerTypes = ({ window, layers }: ModelGeometry): readonly string[] =>
+export const layerTypes = ({ window, layers }: ModelShape): readonly string[] =>
   eachLayer(layers, (layer) => window?.layers[layer] === true).map((isWindowed) =>
     isWindowed ? "sliding_attention" : "full_attention",
   );

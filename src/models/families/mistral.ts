@@ -1,4 +1,4 @@
-import { type Family, given } from "./family.ts";
+import { type Family, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
 import { eachLayer, windowOn } from "./layers.ts";
 import { llama } from "./llama.ts";
@@ -18,7 +18,7 @@ export const mistral: Family = {
   decoder: {},
   fromJson: (raw) =>
     windowOn(
-      given(raw.sliding_window),
+      nullToUndefined(raw.sliding_window),
       eachLayer(raw.num_hidden_layers, () => true), // whatever `layer_types` says, as in transformers
     ),
   toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),

@@ -1,6 +1,6 @@
 import { MosError } from "#core";
 import type { RopeConfig } from "../geometry.ts";
-import { type Family, type FamilyChoices, type GgufHeader, given } from "./family.ts";
+import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
 import { eachLayer, windowOn } from "./layers.ts";
 
@@ -38,7 +38,7 @@ export const phi3: Family = {
   decoder: { fusedProjections: true },
   fromJson: (raw) =>
     windowOn(
-      given(raw.sliding_window),
+      nullToUndefined(raw.sliding_window),
       eachLayer(raw.num_hidden_layers, () => true),
     ),
   toJson: ({ window, rope }) => ({

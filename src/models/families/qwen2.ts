@@ -1,11 +1,11 @@
-import { type Family, type FamilyChoices, given } from "./family.ts";
+import { type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
 import { layerTypes, windowByTypes } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
 
 /** Qwen's windows: off unless `use_sliding_window`, and then on the upper layers. Released models have none. */
 export function qwenWindow(raw: RawConfig, where: string): FamilyChoices {
-  const from = given(raw.max_window_layers) ?? 28;
-  const size = raw.use_sliding_window === true ? given(raw.sliding_window) : undefined;
+  const from = nullToUndefined(raw.max_window_layers) ?? 28;
+  const size = raw.use_sliding_window === true ? nullToUndefined(raw.sliding_window) : undefined;
   return windowByTypes(raw, { where, size, otherwise: (layer) => size !== undefined && layer >= from });
 }
 

@@ -1,4 +1,4 @@
-// Which fields about rotary embeddings count. config.json states them on top, in rope_scaling (transformers 4) and in
+// Precedence of the fields for rotary embeddings. config.json states them on top, in rope_scaling (transformers 4) and in
 // rope_parameters (transformers 5), some of them twice. A value counts where transformers takes it; one that it would
 // drop for a default is refused.
 import { MosError } from "#core";
@@ -21,13 +21,13 @@ export interface RopeFields {
   /** The part of a head that is rotated. */
   readonly part: number;
   /** Stated for a type of layers rather than for all. */
-  readonly isOfLayerType: boolean;
+  readonly isLayerSpecific: boolean;
 }
 
 /** The ropes of a model. */
 export interface ModelRopes {
   readonly full: RopeFields;
-  /** Of windowed layers, in families where they have one of their own. */
+  /** Rope of windowed layers, in families that give them their own. */
   readonly windowed?: RopeFields;
 }
 
@@ -43,10 +43,10 @@ function firstStated(name: string, where: string, values: readonly (number | nul
 }
 
 /** The ropes that a config.json states. Throws `bad_model` and `unsupported`. */
-export const ropesOf = (raw: RawConfig, place: RopePlace): ModelRopes =>
+export const readRopes = (raw: RawConfig, place: RopePlace): ModelRopes =>
   place.family.ropesByLayerType === true ? ropesByLayerType(raw, place) : { full: commonRope(raw, place) };
 
-const typeOf = ({ rope_type, type }: RawRope): string => rope_type ?? type ?? "default";
+const ropeType = ({ rope_type, type }: RawRope): string => rope_type ?? type ?? "default";
 
 /** One rope for all layers: rope_scaling alone where both are there. */
 function commonRope(raw: RawConfig, { family, where }: RopePlace): RopeFields {
@@ -70,12 +70,12 @@ function commonRope(raw: RawConfig, { family, where }: RopePlace): RopeFields {
           `rope_scaling stands beside rope_parameters, whose ${field} ${dropped} transformers drops for ${taken[field]}; state the scaling in rope_parameters, and leave rope_scaling out`,
         );
     }
-  const original = (): number => originalOf(rope, raw, { family, where });
-  return { rope, type: typeOf(rope), theta, part, original, isOfLayerType: false };
+  const original = (): number => readOriginalLength(rope, raw, { family, where });
+  return { rope, type: ropeType(rope), theta, part, original, isLayerSpecific: false };
 }
 
 /** The length on top counts before that in the rope. */
-function originalOf(rope: RawRope, raw: RawConfig, { family, where }: RopePlace): number {
+function readOriginalLength(rope: RawRope, raw: RawConfig, { family, where }: RopePlace): number {
   const name = "original_max_position_embeddings";
   const { [name]: onTop, max_position_embeddings: longest } = raw;
   const { originalMaxPositions: assumed } = family;
@@ -102,15 +102,15 @@ function ropesByLayerType(raw: RawConfig, { where }: RopePlace): ModelRopes {
   if (nested !== undefined)
     throw unsupported(where, `rope_scaling.${nested} is read by no layer; state it in rope_parameters`);
   const rope = { ...(parameters?.full_attention ?? { rope_type: "default" }), ...scaling };
-  if (scaling?.type !== undefined && typeOf(rope) !== scaling.type)
+  if (scaling?.type !== undefined && ropeType(rope) !== scaling.type)
     throw unsupported(
       where,
       `rope_scaling.type "${scaling.type}" is not read in this family; call it rope_type`,
     );
   const local = parameters?.sliding_attention ?? {};
   return {
-    full: ropeOfLayerType(rope, raw, { where, theta: ["rope_theta", raw.rope_theta] }),
-    windowed: ropeOfLayerType(local, raw, {
+    full: readLayerTypeRope(rope, raw, { where, theta: ["rope_theta", raw.rope_theta] }),
+    windowed: readLayerTypeRope(local, raw, {
       where,
       theta: ["rope_local_base_freq", raw.rope_local_base_freq],
     }),
@@ -123,7 +123,7 @@ interface LayerTypePlace {
   readonly theta: readonly [name: string, value: number | null | undefined];
 }
 
-function ropeOfLayerType(
+function readLayerTypeRope(
   rope: RawRope,
   raw: RawConfig,
   { where, theta: [name, base] }: LayerTypePlace,
@@ -132,7 +132,7 @@ function ropeOfLayerType(
   const { original_max_position_embeddings: onTop, max_position_embeddings: longest } = raw;
   return {
     rope,
-    type: typeOf(rope),
+    type: ropeType(rope),
     theta: firstStated(name, where, [rope.rope_theta, base]),
     part: rope.partial_rotary_factor ?? raw.partial_rotary_factor ?? 1,
     original() {
@@ -143,6 +143,6 @@ function ropeOfLayerType(
         );
       return firstStated("original_max_position_embeddings", where, [own, longest]);
     },
-    isOfLayerType: true,
+    isLayerSpecific: true,
   };
 }

@@ -1,16 +1,16 @@
 // Rotary frequencies in config.json.
 import { MosError } from "#core";
 import {
-  longestOf,
-  type ModelGeometry,
+  type ModelShape,
+  maxPositions,
   type RopeConfig,
   ropeFrequencies,
-  rotaryDimOf,
+  rotatedWidth,
   yarnFactor,
 } from "../geometry.ts";
-import { type Family, given, unsupported } from "./family.ts";
+import { type Family, nullToUndefined, unsupported } from "./family.ts";
 import type { RawConfig, RawRope } from "./raw-config.ts";
-import { type RopeFields, ropesOf } from "./rope-fields.ts";
+import { type RopeFields, readRopes } from "./rope-fields.ts";
 
 interface RopePlace {
   readonly raw: RawConfig;
@@ -18,8 +18,8 @@ interface RopePlace {
   readonly where: string;
 }
 
-/** What config.json says of the rotation. */
-export type Ropes = Pick<ModelGeometry, "rope" | "localRope" | "rotaryDim" | "maxPositions">;
+/** Rotation by config.json. */
+export type Ropes = Pick<ModelShape, "rope" | "localRope" | "rotaryDim" | "maxPositions">;
 
 /**
  * The rotation of a config.json, and the longest sequence, which some scalings extend.
@@ -27,7 +27,7 @@ export type Ropes = Pick<ModelGeometry, "rope" | "localRope" | "rotaryDim" | "ma
  * @throws MosError "unsupported" for a scaling that cannot be run, "bad_model" for one that lacks a field.
  */
 export function parseRopes(headDim: number, { raw, family, where }: RopePlace): Ropes {
-  const { full, windowed } = ropesOf(raw, { family, where });
+  const { full, windowed } = readRopes(raw, { family, where });
   const place = { raw, family, where };
   const rope = parseRope(full, place);
   const part = [full.part, windowed?.part].find((stated) => stated !== undefined && stated !== 1) ?? 1;
@@ -41,13 +41,13 @@ export function parseRopes(headDim: number, { raw, family, where }: RopePlace): 
     rope,
     ...(windowed === undefined ? {} : { localRope: parseRope(windowed, place) }),
     ...(rotaryDim === headDim ? {} : { rotaryDim }),
-    maxPositions: longestOf(rope, raw.max_position_embeddings),
+    maxPositions: maxPositions(rope, raw.max_position_embeddings),
   };
 }
 
 const ROPE_TYPES = ["default", "linear", "dynamic", "yarn", "longrope", "llama3"] as const;
 
-function kindOf({ type }: RopeFields, { family, where }: RopePlace): (typeof ROPE_TYPES)[number] {
+function readRopeKind({ type }: RopeFields, { family, where }: RopePlace): (typeof ROPE_TYPES)[number] {
   const { ropeTypes } = family;
   const kind =
     ropeTypes === undefined
@@ -66,7 +66,7 @@ function kindOf({ type }: RopeFields, { family, where }: RopePlace): (typeof ROP
 function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
   const { raw, where } = place;
   const { rope, theta } = stated;
-  const kind = kindOf(stated, place);
+  const kind = readRopeKind(stated, place);
   const need = <K extends keyof RawRope & string>(field: K): NonNullable<RawRope[K]> => {
     const value = rope[field];
     if (value === undefined || value === null)
@@ -74,7 +74,8 @@ function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
     return value;
   };
   /** A ratio of contexts where it is null. */
-  const factorOr = (original: number): number => given(rope.factor) ?? raw.max_position_embeddings / original;
+  const factorOr = (original: number): number =>
+    nullToUndefined(rope.factor) ?? raw.max_position_embeddings / original;
   switch (kind) {
     case "default":
       return { kind, theta };
@@ -102,7 +103,8 @@ function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
         longFactors: need("long_factor"),
         originalMaxPositions,
         attentionFactor:
-          given(rope.attention_factor) ?? stretchFactor(factorOr(originalMaxPositions), originalMaxPositions),
+          nullToUndefined(rope.attention_factor) ??
+          stretchFactor(factorOr(originalMaxPositions), originalMaxPositions),
       };
     }
   }
@@ -118,14 +120,14 @@ interface YarnPlace {
 }
 
 function parseYarn(
-  { rope, theta, isOfLayerType, ...stated }: RopeFields,
+  { rope, theta, isLayerSpecific, ...stated }: RopeFields,
   { where, factorOr }: YarnPlace,
 ): RopeConfig {
   if (rope.factor === undefined)
     throw new MosError("bad_model", `${where}: rope scaling of the type "yarn" lacks factor`);
   // null is false to transformers
   const truncate = rope.truncate === undefined || rope.truncate === true;
-  if (isOfLayerType && !truncate)
+  if (isLayerSpecific && !truncate)
     throw unsupported(where, "truncate false is not read in the ropes of this family; leave it out");
   const originalMaxPositions = stated.original();
   const factor = factorOr(originalMaxPositions);
@@ -139,7 +141,7 @@ function parseYarn(
     betaFast: rope.beta_fast || 32,
     betaSlow: rope.beta_slow || 1,
     truncate,
-    attentionFactor: given(rope.attention_factor) ?? ratio ?? yarnFactor(factor),
+    attentionFactor: nullToUndefined(rope.attention_factor) ?? ratio ?? yarnFactor(factor),
   };
 }
 
@@ -153,13 +155,13 @@ const CLOSE_ENOUGH = 1e-4;
  * A GGUF file lists what each frequency is divided by. config.json cannot, so the list becomes Llama 3's rule
  * where it fits, or a linear scaling where all are equal.
  */
-function namedRope(config: ModelGeometry, where: string): RopeConfig {
+function namedRope(config: ModelShape, where: string): RopeConfig {
   const { rope } = config;
   if (rope.kind !== "factors") return rope;
   const { theta } = rope;
   const factor = rope.factor * Math.max(...rope.factors);
   const short = Number(factor.toPrecision(6));
-  const rotaryDim = rotaryDimOf(config);
+  const rotaryDim = rotatedWidth(config);
   const wanted = ropeFrequencies({ rope, rotaryDim });
   const candidates: readonly RopeConfig[] = [
     short === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor: short },
@@ -226,7 +228,7 @@ function scaling(rope: RopeConfig): Readonly<Record<string, unknown>> | undefine
  *
  * @throws MosError "unsupported" for factors that config.json cannot state.
  */
-export function ropeFields(config: ModelGeometry, where: string): Readonly<Record<string, unknown>> {
+export function ropeFields(config: ModelShape, where: string): Readonly<Record<string, unknown>> {
   const rope = namedRope(config, where);
   const stated = scaling(rope);
   const { rotaryDim, headDim } = config;

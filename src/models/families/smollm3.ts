@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { defined, type Family, type FamilyChoices, given } from "./family.ts";
+import { defined, type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
 import { eachLayer, windowByTypes } from "./layers.ts";
 import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
@@ -27,7 +27,7 @@ function rotatedLayers(raw: RawConfig, where: string): readonly boolean[] {
  */
 function choices(raw: RawConfig, where: string): FamilyChoices {
   const rotated = rotatedLayers(raw, where);
-  const size = given(raw.sliding_window);
+  const size = nullToUndefined(raw.sliding_window);
   const isUsed = raw.use_sliding_window === true && size !== undefined;
   return {
     rotatedLayers: rotated,

@@ -11,7 +11,7 @@ import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
-import { checkedBy, jsonBody, mediaTypeOf } from "../request.ts";
+import { checkedBy, jsonBody, mediaType } from "../request.ts";
 import { failed, ok, security } from "../schemas.ts";
 
 const adapterSchema = z
@@ -89,7 +89,7 @@ const uploadBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
     req,
     var: { server },
   } = context;
-  if (mediaTypeOf(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
+  if (mediaType(req.raw) !== "multipart/form-data") return jsonBody(context, next).catch(adviseForm);
   req.bodyCache.formData = await readForm(req.raw, server.limits);
   await next();
 };
@@ -187,7 +187,7 @@ export function adapterRoutes(app: ServerApp): void {
     addRoute,
     async (context) => {
       const { server, key } = context.var;
-      const upload = context.req.valid(mediaTypeOf(context.req.raw) === "application/json" ? "json" : "form");
+      const upload = context.req.valid(mediaType(context.req.raw) === "application/json" ? "json" : "form");
       checkAdapterName(upload.name);
       checkMayChange(key, upload.name);
       const { adapter_config: config, adapter_model: tensors } = upload;

@@ -1,16 +1,16 @@
 // POST /v1/chat/completions: answers a conversation.
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError, reasonOf } from "#core";
+import { errorText, MosError } from "#core";
 import { type EngineEvent, type TokenLogprob, unpackLogprobs } from "#inference";
 import type { ChatMessage, LoadedText, Tokenizer } from "#text";
 import { Answer, type ChoiceWriter } from "../answer.ts";
-import { checkChoices, finishReasonOf, startChoices } from "../choices.ts";
+import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
+import { checkTokenIds, makeRequests, resolveMaxTokens } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { adapterOf } from "../find-adapter.ts";
+import { resolveAdapter } from "../find-adapter.ts";
 import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
-import { HeldLogprobs, tokenText } from "../logprobs.ts";
+import { LogprobBuffer, tokenText } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
@@ -19,7 +19,7 @@ import {
   finishReason,
   json,
   neutral,
-  nothing,
+  nullOnly,
   okOrStream,
   samplingFields,
   security,
@@ -46,11 +46,11 @@ const message = z
     reasoning_content: unused(z.string()),
     reasoning: unused(z.string()),
     cache_control: unused(z.unknown()),
-    refusal: neutral(nothing),
-    tool_calls: neutral(z.array(nothing).max(0)),
-    function_call: neutral(nothing),
-    audio: neutral(nothing),
-    annotations: neutral(z.array(nothing).max(0)),
+    refusal: neutral(nullOnly),
+    tool_calls: neutral(z.array(nullOnly).max(0)),
+    function_call: neutral(nullOnly),
+    audio: neutral(nullOnly),
+    annotations: neutral(z.array(nullOnly).max(0)),
   })
   .refine(({ role, content }) => content !== undefined || role === "assistant", {
     path: ["content"],
@@ -104,11 +104,11 @@ const chatRequest = z
     response_format: neutral(z.strictObject({ type: z.literal("text") })),
     parallel_tool_calls: neutral(z.boolean()),
     tool_choice: neutral(z.enum(["none", "auto"])),
-    tools: neutral(z.array(nothing).max(0)),
-    functions: neutral(z.array(nothing).max(0)),
+    tools: neutral(z.array(nullOnly).max(0)),
+    functions: neutral(z.array(nullOnly).max(0)),
     function_call: neutral(z.enum(["none", "auto"])),
-    audio: neutral(nothing),
-    web_search_options: neutral(nothing),
+    audio: neutral(nullOnly),
+    web_search_options: neutral(nullOnly),
   })
   .openapi("ChatRequest");
 
@@ -193,17 +193,17 @@ const CHAT_FORMAT = {
 
 async function startChat(context: RequestContext, request: ChatRequest) {
   const { server, key } = context.var;
-  const adapter = await adapterOf(context, request.model);
+  const adapter = await resolveAdapter(context, request.model);
   checkChoices(request.n ?? 1, server.limits.choices);
-  const logprobs = logprobsOf(request);
+  const logprobs = requestedLogprobs(request);
   const prompt = await server.prompts.fromText(render(server.engine.text, request), "messages");
   checkTokenIds(request, server.engine.model);
   const { model, defaults } = server.engine;
   const { maxLength } = model;
   const fallback = defaults.maxTokens ?? maxLength;
-  const requests = requestsOf({
+  const requests = makeRequests({
     prompt,
-    maxTokens: maxTokensOf(prompt, request, { maxLength, fallback, field: "messages" }),
+    maxTokens: resolveMaxTokens(prompt, request, { maxLength, fallback, field: "messages" }),
     adapter,
     fields: request,
     seed: request.seed ?? server.nextSeed(),
@@ -225,7 +225,7 @@ async function startChat(context: RequestContext, request: ChatRequest) {
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */
-function messagesOf({ messages }: ChatRequest): readonly ChatMessage[] {
+function toTemplateMessages({ messages }: ChatRequest): readonly ChatMessage[] {
   return messages.map(({ role, content }) => ({
     role: role === "developer" ? "system" : role,
     content: typeof content === "string" ? content : (content ?? []).map((part) => part?.text ?? "").join(""),
@@ -238,13 +238,13 @@ function render({ template }: LoadedText, request: ChatRequest): string {
   if (continue_final_message && add_generation_prompt)
     throw invalid("continue_final_message requires add_generation_prompt: false", "continue_final_message");
   try {
-    return template.render(messagesOf(request), {
+    return template.render(toTemplateMessages(request), {
       addGenerationPrompt: add_generation_prompt,
       continueFinalMessage: continue_final_message,
       variables: chat_template_kwargs,
     });
   } catch (cause) {
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     if (cause instanceof MosError && cause.code === "bad_option")
       throw invalid(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
     throw invalid(`messages: rejected by the model's chat template: ${reason}`, "messages", cause);
@@ -254,7 +254,7 @@ function render({ template }: LoadedText, request: ChatRequest): string {
 const invalid = (message: string, param: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
-function logprobsOf({ logprobs, top_logprobs }: ChatRequest): number | undefined {
+function requestedLogprobs({ logprobs, top_logprobs }: ChatRequest): number | undefined {
   if (logprobs === true) return top_logprobs ?? 0;
   if (top_logprobs === undefined) return undefined;
   throw invalid("top_logprobs requires logprobs: true", "top_logprobs");
@@ -267,7 +267,7 @@ class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
   readonly #index: number;
   readonly #tokenizer: Tokenizer;
   readonly #withLogprobs: boolean;
-  readonly #logprobs = new HeldLogprobs();
+  readonly #logprobs = new LogprobBuffer();
   #text = "";
   #finish: "stop" | "length" = "stop";
 
@@ -280,7 +280,7 @@ class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
   add(event: EngineEvent): void {
     if (event.type === "token" || event.type === "finish") this.#text += event.text;
     if (event.type === "token") for (const entry of unpackLogprobs(event)) this.#logprobs.push(entry);
-    if (event.type === "finish") this.#finish = finishReasonOf(event.finishReason);
+    if (event.type === "finish") this.#finish = toFinishReason(event.finishReason);
   }
 
   toJson(): JsonPieces {
@@ -306,7 +306,7 @@ class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
         return text === "" ? [] : [this.#chunk({ content: text })];
       }
       case "finish": {
-        const last = this.#chunk({}, { finish: finishReasonOf(event.finishReason) });
+        const last = this.#chunk({}, { finish: toFinishReason(event.finishReason) });
         return event.text === "" ? [last] : [this.#chunk({ content: event.text }), last];
       }
       default:
@@ -330,7 +330,7 @@ class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
     const entry = (token: number, value: number | null) => ({
       token: tokenText(this.#tokenizer, token),
       logprob: value,
-      bytes: [...this.#tokenizer.bytesOf(token)],
+      bytes: [...this.#tokenizer.idToBytes(token)],
     });
     return { ...entry(id, logprob), top_logprobs: top.map((other) => entry(other.id, other.logprob)) };
   }

@@ -4,11 +4,11 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
 import { Answer, type ChoiceWriter } from "../answer.ts";
-import { checkChoices, finishReasonOf, startChoices } from "../choices.ts";
+import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { checkTokenIds, maxTokensOf, requestsOf } from "../engine-requests.ts";
+import { checkTokenIds, makeRequests, resolveMaxTokens } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { adapterOf } from "../find-adapter.ts";
+import { resolveAdapter } from "../find-adapter.ts";
 import { type JsonPieces, jsonObject, sendJson } from "../json.ts";
 import { characters, collectLogprobs, type LogprobsCollector, noLogprobs } from "../logprobs.ts";
 import type { EncodedPrompt, PromptReader } from "../prompts.ts";
@@ -20,7 +20,7 @@ import {
   finishReason,
   json,
   neutral,
-  nothing,
+  nullOnly,
   okOrStream,
   samplingFields,
   security,
@@ -56,7 +56,7 @@ const promptSchema = z
     ],
   });
 
-/** What OpenAI's API generates if max_tokens is missing, and here if the server has no default either. */
+/** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
 
 const completionRequest = z
@@ -72,7 +72,7 @@ const completionRequest = z
     logprobs: z.int().min(0).max(20).optional(),
     echo: z.boolean().optional().describe("Include the prompt in the text and the log-probabilities."),
     best_of: z.int().optional().describe("Accepted only if equal to n."),
-    suffix: neutral(nothing),
+    suffix: neutral(nullOnly),
   })
   .openapi("CompletionRequest");
 
@@ -136,7 +136,7 @@ const COMPLETION_FORMAT = {
 
 async function startCompletion(context: RequestContext, request: CompletionRequest) {
   const { server, key } = context.var;
-  const adapter = await adapterOf(context, request.model);
+  const adapter = await resolveAdapter(context, request.model);
   checkBestOf(request);
   const { n = 1 } = request;
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
@@ -148,9 +148,9 @@ async function startCompletion(context: RequestContext, request: CompletionReque
   const seed = request.seed ?? server.nextSeed();
   const requests = prompts.flatMap((prompt) => {
     const lengths = { maxLength, fallback, field: "prompt" };
-    const maxTokens = maxTokensOf(prompt, request, lengths);
+    const maxTokens = resolveMaxTokens(prompt, request, lengths);
     const more = engineOptions(request, maxTokens);
-    return requestsOf({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
+    return makeRequests({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
   });
   const choices = await startChoices(context, { requests, isStream: request.stream === true });
   const writers = requests.map((_, index) => {
@@ -235,7 +235,7 @@ class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
     const { tokenizer } = options.engine.text;
     this.#options = options;
     const { request, prompt } = options;
-    this.#echoed = request.echo === true && prompt !== undefined ? echoOf(prompt, tokenizer) : "";
+    this.#echoed = request.echo === true && prompt !== undefined ? echoPrompt(prompt, tokenizer) : "";
     this.#logprobs = collectLogprobs(tokenizer, characters(this.#echoed));
   }
 
@@ -271,14 +271,14 @@ class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
       return { text: event.text, finish: null };
     }
     if (event.type !== "finish") return { text: "", finish: null };
-    const finish = finishReasonOf(event.finishReason);
+    const finish = toFinishReason(event.finishReason);
     const endsAnyway = request.ignore_eos !== true && engine.model.endTokens.includes(this.#lastId);
     return { text: event.text, finish: endsAnyway ? "stop" : finish };
   }
 }
 
 /** A prompt as text: as it was sent, or what its ids stand for. */
-function echoOf({ text, ids }: EncodedPrompt, tokenizer: Tokenizer): string {
+function echoPrompt({ text, ids }: EncodedPrompt, tokenizer: Tokenizer): string {
   if (text !== undefined) return text;
   const detokenizer = createDetokenizer(tokenizer);
   return ids.map((id) => detokenizer.push(id)).join("") + detokenizer.flush();

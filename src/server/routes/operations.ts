@@ -1,4 +1,4 @@
-// What supervisors, load balancers, Prometheus and readers of the API ask.
+// Routes for supervisors, load balancers, Prometheus and readers of the API.
 import { createRoute, z } from "@hono/zod-openapi";
 import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";

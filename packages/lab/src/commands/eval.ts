@@ -1,8 +1,6 @@
 import { resolve } from "node:path";
-import { baseSettings, batchSettings, trainedOnText, unfinishedText } from "mixture-of-shards";
+import { baseSettings, batchSettings, describeTrainedOn, unfinishedText } from "mixture-of-shards";
 import {
-  benchmarksOfUser,
-  cacheOfUser,
   counted,
   defineCommand,
   engineProgress,
@@ -11,9 +9,7 @@ import {
   formatBar,
   formatDuration,
   formatInteger,
-  given,
   group,
-  hubOfUser,
   JSON_EVENTS,
   type LiveLine,
   labelled,
@@ -21,32 +17,36 @@ import {
   liveLine,
   markdownTable,
   model,
+  monotonicNow,
   nearPath,
-  note,
+  omitUndefined,
   paint,
+  printJson,
+  printLine,
   pullProgress,
   python,
   quiet,
   type SettingValues,
-  sayJson,
-  sayLine,
-  steadyNow,
   templateSettings,
   text,
   texts,
   textTable,
   thisRun,
+  userBenchmarks,
+  userCache,
+  userHub,
+  warn,
 } from "mixture-of-shards/cli";
 import {
   type EvaluateEvent,
   evaluateModel,
   evaluationSettings,
   inPercent,
-  percentageOf,
   percentDecimals,
   percentText,
   resultTable,
   type TaskScore,
+  toPercentage,
 } from "#evaluation";
 
 const options = {
@@ -105,7 +105,7 @@ type End = Extract<EvaluateEvent, { readonly type: "finish" }>;
 async function run(options: Values, program: { readonly version: string }): Promise<void> {
   const silent = options.quiet || options.json;
   const end = await watchEvaluation(options, { ...program, silent });
-  if (end !== undefined && !silent) sayLine(endText(end, options));
+  if (end !== undefined && !silent) printLine(endText(end, options));
 }
 
 async function watchEvaluation(
@@ -132,7 +132,7 @@ async function watchEvaluation(
   } = options;
   const events = evaluateModel({
     model: await findModel(options.model, { signal, silent }),
-    data: options.data ?? { hub: await hubOfUser(), folder: benchmarksOfUser() },
+    data: options.data ?? { hub: await userHub(), folder: userBenchmarks() },
     rules,
     seed,
     tasks,
@@ -143,7 +143,7 @@ async function watchEvaluation(
     direct,
     python,
     weightCache,
-    cacheFolder: cacheOfUser(),
+    cacheFolder: userCache(),
     base,
     baseDtype,
     computeDtype,
@@ -151,21 +151,21 @@ async function watchEvaluation(
     out: resolve(options.out),
     version,
     signal,
-    ...given({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
+    ...omitUndefined({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
-    now: steadyNow,
+    now: monotonicNow,
   });
   const showTransfer = pullProgress(line, () => performance.now());
   for await (const event of events) {
-    if (options.json) sayJson(event);
+    if (options.json) printJson(event);
     if (event.type === "download") {
       showTransfer(event.transfer);
       continue;
     }
     if (event.type === "unfinished") {
       const said = unfinishedText(event.adapter, event);
-      if (said !== undefined) note(said);
+      if (said !== undefined) warn(said);
       continue;
     }
     show(event, line);
@@ -175,7 +175,7 @@ async function watchEvaluation(
 }
 
 function show(event: EvaluateEvent, line: LiveLine): void {
-  if (event.type === "trainedOn") line.print(`${event.subject}: ${trainedOnText(event.base)}`);
+  if (event.type === "trainedOn") line.print(`${event.subject}: ${describeTrainedOn(event.base)}`);
   else if (event.type === "task") {
     const { task, done, total } = { ...event, task: event.task.task };
     for (const text of event.task.notes) line.print(`${task}: ${text}`);
@@ -200,17 +200,17 @@ function show(event: EvaluateEvent, line: LiveLine): void {
 
 /** "26.28 ± 1.21 % of 1,319 questions", and of few "20 of 50 (40 ± 7)". */
 function scoreText(score: TaskScore, metric: string): string {
-  const figure = percentageOf(score.task, metric, score);
+  const figure = toPercentage(score.task, metric, score);
   if (figure === undefined) return "not measured";
   const text = percentText(figure);
   return text.includes(" of ") ? text : `${text} % of ${counted(figure.questions, "question")}`;
 }
 
-const HOW_TO_READ =
+const LEGEND =
   "Percent ± one standard error over questions, or correct answers for up to 100 questions. Differences are paired by question.";
 
 function endText({ result, out }: End, { markdown }: Values): string {
   const rows = resultTable(result);
-  if (markdown) return `${markdownTable(rows)}\n\n${HOW_TO_READ}`;
-  return [textTable(rows), paint("dim", HOW_TO_READ), labelled([["result", nearPath(out)]])].join("\n\n");
+  if (markdown) return `${markdownTable(rows)}\n\n${LEGEND}`;
+  return [textTable(rows), paint("dim", LEGEND), labelled([["result", nearPath(out)]])].join("\n\n");
 }

@@ -1,32 +1,32 @@
-import { geometryOf, MosError, readModelConfig } from "mixture-of-shards";
+import { MosError, readModelConfig, toLayerShapes } from "mixture-of-shards";
 import {
-  benchmarksOfUser,
   choice,
   defineCommand,
   EXIT_INTERRUPTED,
   findModel,
   flag,
   formatInteger,
-  given,
   group,
-  hubOfUser,
   type Interrupt,
   JSON_EVENTS,
   type LiveLine,
   listenForInterrupt,
   liveLine,
   model,
+  omitUndefined,
   pick,
+  printJson,
+  printLine,
   pullProgress,
   quiet,
   type SettingValues,
-  sayJson,
-  sayLine,
-  shownResult,
   text,
   texts,
   textTable,
   thisRun,
+  userBenchmarks,
+  userHub,
+  withProgress,
 } from "mixture-of-shards/cli";
 import { type BenchmarkName, fetchBenchmark } from "#evaluation";
 import {
@@ -34,8 +34,8 @@ import {
   type BenchmarkOptions,
   baseSettings,
   benchmarkSettings,
+  buildExperiment,
   EXPERIMENTS,
-  experimentOf,
   gridSettings,
   machineSettings,
   measuringSettings,
@@ -136,8 +136,8 @@ async function run(options: Values, { version }: { readonly version: string }): 
   const silent = options.quiet || options.json;
   if (options.redraw) {
     const files = await redraw(options.experiment, required("--out", options.out));
-    if (options.json) sayJson({ files });
-    else if (!silent) sayLine(files.join("\n"));
+    if (options.json) printJson({ files });
+    else if (!silent) printLine(files.join("\n"));
     return 0;
   }
   let line: LiveLine | undefined;
@@ -145,19 +145,19 @@ async function run(options: Values, { version }: { readonly version: string }): 
     line?.print("stopping the cells after their update; the same command resumes. Ctrl-C again ends at once"),
   );
   const wanted = required("--model", options.model);
-  // what is missing is reported before a model is fetched
-  const asked = options.list ? undefined : gridOptions(options);
+  // missing options are reported before a model is fetched
+  const requested = options.list ? undefined : gridOptions(options);
   const model = await findModel(wanted, { signal: interrupt.signal, silent });
-  if (asked === undefined) return await list(model, options);
+  if (requested === undefined) return await list(model, options);
   using live = liveLine({ silent });
   line = live;
-  const benchmarks = await benchmarksOf(options, { line: live, interrupt });
-  const grid = { ...asked, ...given({ benchmarks }), model, version, signal: interrupt.signal };
+  const benchmarks = await prepareBenchmarks(options, { line: live, interrupt });
+  const grid = { ...requested, ...omitUndefined({ benchmarks }), model, version, signal: interrupt.signal };
   return await watch(reproduce(grid), { line: live, options });
 }
 
 /** Data that are not given are fetched before anything is trained. */
-async function benchmarksOf(
+async function prepareBenchmarks(
   options: Values,
   at: { readonly line: LiveLine; readonly interrupt: Interrupt },
 ): Promise<BenchmarkOptions | undefined> {
@@ -180,7 +180,7 @@ function required(flag: string, value: string | undefined): string {
   throw new MosError("bad_option", `required option '${flag}' not given; see mos reproduce --help`);
 }
 
-/** What the options of the command line are to the experiment. */
+/** Converts the command line's options to those of the experiment. */
 function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> {
   const { experiment, evalExamples, jobs, threads, tuneTrain, tuneEval } = options;
   const { privateRanks, shards, ...grid } = pick(gridSettings, options);
@@ -190,7 +190,7 @@ function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version
     train: required("--train", options.train),
     evaluation: required("--eval", options.eval),
     out: required("--out", options.out),
-    ...given(grid),
+    ...omitUndefined(grid),
     seeds,
     steps,
     alpha,
@@ -201,8 +201,8 @@ function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version
     jobs,
     training: pick(trainingSettings, options),
     ...pick(baseSettings, options),
-    axes: given({ privateRanks, shards }),
-    ...given({
+    axes: omitUndefined({ privateRanks, shards }),
+    ...omitUndefined({
       only: options.only?.flatMap((words) => words.split(",")),
       tuneTrain,
       tuneEvaluation: tuneEval,
@@ -216,14 +216,14 @@ function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version
 
 /** The rows of an experiment on a model, without running anything. */
 async function list(model: string, options: Values): Promise<number> {
-  const geometry = geometryOf(await readModelConfig(model));
+  const shapes = toLayerShapes(await readModelConfig(model));
   const { experiment, alpha, dropout, targets, privateRanks, shards } = options;
   const axes = { privateRanks, shards };
-  const plain = experimentOf(experiment, { geometry, alpha, dropout, targets }, axes);
+  const plain = buildExperiment(experiment, { shapes, alpha, dropout, targets }, axes);
   const isAsked = options.benchmarks !== undefined && options.benchmarkFormat !== "none";
   const { rows, title } = isAsked ? withPlainBase(plain) : plain;
-  if (options.json) sayJson({ experiment, title, rows });
-  else sayLine(`${title}\n\n${listText(rows)}`);
+  if (options.json) printJson({ experiment, title, rows });
+  else printLine(`${title}\n\n${listText(rows)}`);
   return 0;
 }
 
@@ -249,11 +249,11 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
   const progress = reproduceProgress({ jobs: options.jobs, now: () => performance.now() });
   let code = 0;
   for await (const event of events) {
-    if (json) sayJson(event);
+    if (json) printJson(event);
     if (event.type === "finish") {
-      code = exitCodeOf(event);
+      code = chooseExitCode(event);
       line.clear();
-      if (!json && !options.quiet) sayLine(progress.summary(event));
+      if (!json && !options.quiet) printLine(progress.summary(event));
       continue;
     }
     const said = progress.take(event);
@@ -263,7 +263,7 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
   return code;
 }
 
-function exitCodeOf({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
+function chooseExitCode({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
   if (stopped) return EXIT_INTERRUPTED;
   return missing > 0 ? EXIT_MISSING : 0;
 }
@@ -274,12 +274,12 @@ async function findBenchmarks(
   { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
 ): Promise<ReadonlyMap<BenchmarkName, string>> {
   if (data !== undefined) return new Map(tasks.map((task) => [task, data]));
-  const hub = await hubOfUser();
+  const hub = await userHub();
   const folders = new Map<BenchmarkName, string>();
   const show = pullProgress(line, () => performance.now());
   for (const task of tasks) {
-    const events = fetchBenchmark(task, { hub, folder: benchmarksOfUser(), signal: interrupt.signal });
-    folders.set(task, await shownResult(events, show));
+    const events = fetchBenchmark(task, { hub, folder: userBenchmarks(), signal: interrupt.signal });
+    folders.set(task, await withProgress(events, show));
   }
   return folders;
 }

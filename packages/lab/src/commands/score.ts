@@ -1,29 +1,29 @@
 import { dirname, resolve } from "node:path";
 import { MosError } from "mixture-of-shards";
 import {
+  assertNoFolder,
   choice,
   counted,
   defineCommand,
-  expectNoFolder,
-  given,
   group,
   listenForInterrupt,
   liveLine,
   makeFolder,
-  note,
+  omitUndefined,
   parseWith,
+  print,
   python,
   readJsonLines,
   type SettingValues,
-  say,
   text,
+  warn,
   writeFileAtomic,
 } from "mixture-of-shards/cli";
 import { z } from "zod";
 import {
   BENCHMARK_NAMES,
-  benchmarkOf,
   createProgramChecker,
+  findBenchmark,
   meanWithError,
   rulesSetting,
   type ScoringTools,
@@ -80,7 +80,7 @@ interface Case {
 async function readCases({ file, task }: Values): Promise<readonly Case[]> {
   const schema = z.object({
     prediction: z.string(),
-    references: benchmarkOf(task).references ?? anyReferences,
+    references: findBenchmark(task).references ?? anyReferences,
   });
   const cases: Case[] = [];
   for await (const { line, value } of readJsonLines(file)) {
@@ -97,13 +97,13 @@ async function readCases({ file, task }: Values): Promise<readonly Case[]> {
 }
 
 /** A line of the result: the first metric as the score, and all of several by their names. */
-function lineOf({ extracted, scores, reason }: Verdict): {
+function toResultLine({ extracted, scores, reason }: Verdict): {
   readonly score: number;
   readonly [member: string]: unknown;
 } {
   const metrics = Object.entries(scores);
   const score = metrics[0]?.[1] ?? 0;
-  return { extracted, score, ...(metrics.length > 1 ? scores : {}), ...given({ reason }) };
+  return { extracted, score, ...(metrics.length > 1 ? scores : {}), ...omitUndefined({ reason }) };
 }
 
 /** Cases that are begun before the first of them is done; a sandbox runs some programs at a time. */
@@ -115,19 +115,19 @@ async function scoreCases(
   { task, rules, python }: Values,
   write: (line: string) => void,
 ): Promise<readonly number[]> {
-  const benchmark = benchmarkOf(task);
+  const benchmark = findBenchmark(task);
   const runsPrograms = "program" in benchmark;
   using interrupt = runsPrograms ? listenForInterrupt() : undefined;
   const signal = interrupt?.signal;
   await using checker = runsPrograms
-    ? await createProgramChecker({ ...given({ python }), signal })
+    ? await createProgramChecker({ ...omitUndefined({ python }), signal })
     : undefined;
   const tools: ScoringTools = { rules, checker, signal };
   const scores: number[] = [];
   for (let begin = 0; begin < cases.length; begin += AT_A_TIME) {
     const some = cases.slice(begin, begin + AT_A_TIME);
     for (const verdict of await Promise.all(some.map((one) => scorePrediction(benchmark, one, tools)))) {
-      const line = lineOf(verdict);
+      const line = toResultLine(verdict);
       scores.push(line.score);
       write(JSON.stringify(line));
     }
@@ -137,7 +137,7 @@ async function scoreCases(
 
 /** What cannot be written is reported before anything is scored, and the cases are not written over. */
 async function prepareOut(out: string, { file }: Values): Promise<void> {
-  await expectNoFolder(out);
+  await assertNoFolder(out);
   if (resolve(out) === resolve(file))
     throw new MosError("bad_option", `--out ${out} would overwrite the cases; choose another file`);
   await makeFolder(dirname(resolve(out)));
@@ -160,13 +160,13 @@ async function run(options: Values): Promise<void> {
   const cases = await readCases(options);
   const scores =
     out === undefined
-      ? await scoreCases(cases, options, (line) => say(`${line}\n`))
+      ? await scoreCases(cases, options, (line) => print(`${line}\n`))
       : await scoreInto(out, cases, options);
   const { mean, error = null } = meanWithError(scores);
-  if (json) note(JSON.stringify({ task, rules, cases: cases.length, mean, error }));
+  if (json) warn(JSON.stringify({ task, rules, cases: cases.length, mean, error }));
   else {
     const about = error === null ? "" : ` ± ${Number(error.toPrecision(2))}`;
-    note(
+    warn(
       `${task} by the rules of ${rules}: mean ${Number(mean.toFixed(4))}${about} of ${counted(cases.length, "case")}`,
     );
   }

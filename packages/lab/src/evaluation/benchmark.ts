@@ -13,7 +13,7 @@ export const RULES = ["open-instruct", "lm-eval"] as const;
 /** One of `RULES`. */
 export type Rules = (typeof RULES)[number];
 
-/** How a prompt becomes a chat: Tulu's tags, the model's own template, or not at all. */
+/** Formats of a prompt as a chat: Tulu's tags, the model's own template, or none. */
 export const CHAT_FORMATS = ["tulu", "model", "none"] as const;
 /** One of `CHAT_FORMATS`. */
 export type ChatFormat = (typeof CHAT_FORMATS)[number];
@@ -21,13 +21,13 @@ export type ChatFormat = (typeof CHAT_FORMATS)[number];
 /** The format that the originals of the rules use. */
 export const defaultChatFormat = (rules: Rules): ChatFormat => (rules === "open-instruct" ? "tulu" : "none");
 
-/** What a model produces for a question: one of some tokens, or texts. */
+/** Output of a model for a question: one of some tokens, or texts. */
 export type OutputSpec =
   | {
       readonly kind: "choice";
       /** Token ids whose log-probabilities after the prompt are compared; the first of equal ones wins. */
       readonly candidates: readonly number[];
-      /** What each stands for, such as A to D. */
+      /** Label of each, such as A to D. */
       readonly labels: readonly string[];
     }
   | {
@@ -53,11 +53,11 @@ export interface Question {
   /** The same as token ids, with the tokenizer's BOS where it has one. */
   readonly tokens: readonly number[];
   readonly output: OutputSpec;
-  /** What a prediction is compared with. HumanEval: [prompt, test, entry point]. */
+  /** References of a prediction. HumanEval: [prompt, test, entry point]. */
   readonly references: readonly string[];
 }
 
-/** How questions are asked, the same for every model and adapter. */
+/** Settings of prompts, the same for every model and adapter. */
 export interface PromptSettings {
   readonly rules: Rules;
   readonly format: ChatFormat;
@@ -65,9 +65,9 @@ export interface PromptSettings {
   readonly chatTemplateKwargs?: TemplateVariables | undefined;
   /** Examples before the question. Default: the rules' own number. */
   readonly shots?: number | undefined;
-  /** How many questions, from the first of a random order that `seed` draws (all groups alike). Default: all. */
+  /** Number of questions, from the first of a random order that `seed` draws (all groups alike). Default: all. */
   readonly limit?: number | undefined;
-  /** Of the choice of questions, and of predictions that are drawn. */
+  /** Seed of the choice of questions, and of sampled predictions. */
   readonly seed: number;
   /** HumanEval: predictions for each question, and their temperature. Default: the rules' own. */
   readonly samples?: number | undefined;
@@ -76,7 +76,7 @@ export interface PromptSettings {
   readonly direct?: boolean | undefined;
 }
 
-/** What questions are made with. */
+/** Options of making questions. */
 export interface QuestionOptions extends PromptSettings {
   readonly text: LoadedText;
   /** Stops the making of prompts, which may take half a minute. */
@@ -89,19 +89,19 @@ export interface QuestionSet {
   readonly shots: number;
   /** BBH: whether the examples are without chains of thought. */
   readonly direct?: boolean;
-  /** Of everything that was read. */
+  /** Digest of everything that was read. */
   readonly dataDigest: string;
-  /** What differs from the rules, such as an example that was drawn from another language. */
+  /** Deviations from the rules, such as an example that was drawn from another language. */
   readonly notes: readonly string[];
 }
 
-/** What a scorer says of one prediction. */
+/** Verdict of a scorer on one prediction. */
 export interface Verdict {
-  /** What was taken from the prediction to be compared. */
+  /** Part of the prediction that was compared. */
   readonly extracted: string;
   /** By metric, on the benchmark's scale. The first is the one that tables show. */
   readonly scores: Readonly<Record<string, number>>;
-  /** How the program ended that was run for it. */
+  /** End of the program that was run for it. */
   readonly reason?: CheckReason | undefined;
 }
 
@@ -121,7 +121,7 @@ export interface ScoreSummary {
   readonly scores: Readonly<Record<string, number>>;
   /** Standard errors of the scores, on their scale; none where they are not known, as of one question. */
   readonly errors: Readonly<Record<string, number>>;
-  /** How many questions were right, by those metrics whose score is the share of them. */
+  /** Number of right questions, by those metrics whose score is the share of them. */
   readonly right: Readonly<Record<string, number>>;
   readonly questions: number;
 }
@@ -132,23 +132,23 @@ export interface Summaries {
   readonly groups: ReadonlyMap<string, ScoreSummary>;
 }
 
-/** Where a benchmark is on the Hugging Face Hub, and how its tables become the files of a folder. */
+/** Source of a benchmark on the Hugging Face Hub, and the conversion of its tables to the files of a folder. */
 export interface HubSource {
   readonly repository: string;
-  /** Which Parquet tables are needed. */
+  /** Tests whether a Parquet table is needed. */
   readonly wants: (config: string, split: string) => boolean;
   /** Writes the files that `read` reads below `folder`. */
   readonly write: (tables: Tables, folder: string) => Promise<void>;
   /** Text files that the data set lacks, which are fetched from elsewhere. */
   readonly texts?: {
-    /** What they are, for messages: `BBH's prompts`. */
+    /** Description in messages: `BBH's prompts`. */
     readonly what: string;
     /** The repository on GitHub, and the address of the folder that holds them. */
     readonly repository: string;
     readonly url: string;
     /** Folder of the files below the benchmark's. */
     readonly folder: string;
-    /** What a folder of `--data` holds instead. */
+    /** Contents of a folder of `--data` instead. */
     readonly instead: string;
     readonly names: (tables: Tables) => readonly string[];
   };

@@ -7,7 +7,7 @@ import { readHumanEval } from "./benchmarks/humaneval.ts";
 import { BENCHMARK_NAMES, benchmarks } from "./benchmarks/index.ts";
 import { readMmlu } from "./benchmarks/mmlu.ts";
 import { readTydiqa } from "./benchmarks/tydiqa.ts";
-import { expectCounts } from "./data.ts";
+import { assertCounts } from "./data.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -153,8 +153,8 @@ test("counts differ from the whole benchmark's: what is fetched is refused, a fo
     ],
     humaneval: [{ what: "problems of HumanEval", found: 2, expected: 164 }],
   });
-  expect(() => expectCounts([{ what: "apples", found: 2, expected: 2 }], "org/name")).not.toThrow();
-  expect(() => expectCounts([{ what: "apples", found: 3, expected: 2 }], "org/name")).toThrow(
+  expect(() => assertCounts([{ what: "apples", found: 2, expected: 2 }], "org/name")).not.toThrow();
+  expect(() => assertCounts([{ what: "apples", found: 3, expected: 2 }], "org/name")).toThrow(
     failure("bad_data", /org\/name: 3 apples instead of 2/),
   );
 });

@@ -5,12 +5,12 @@ import { gunzipSync } from "node:zlib";
 import { MosError } from "mixture-of-shards";
 import {
   decodeText,
+  errorText,
   parseJson,
   parseWith,
   pathExists,
   readBytes,
   readJsonLines,
-  reasonOf,
 } from "mixture-of-shards/cli";
 import type { z } from "zod";
 
@@ -18,30 +18,30 @@ import type { z } from "zod";
 const MAX_BYTES = 256 << 20;
 const MAX_ROWS = 500_000;
 
-/** What every benchmark's data say of themselves. */
+/** Metadata of every benchmark's data. */
 export interface BenchmarkData {
   readonly counts: readonly Count[];
-  /** Of everything that was read. */
+  /** Digest of everything that was read. */
   readonly digest: string;
 }
 
-/** How much there is of something, and how much the whole benchmark has. */
+/** Found and expected number of something in a benchmark. */
 export interface Count {
-  /** What is counted: `questions of MMLU`. */
+  /** Name of the counted things: `questions of MMLU`. */
   readonly what: string;
   readonly found: number;
   readonly expected: number;
 }
 
 /** A note for each count that is not the whole benchmark's: a folder may hold a part on purpose. */
-export const notesOfCounts = (counts: readonly Count[]): readonly string[] =>
+export const describeCounts = (counts: readonly Count[]): readonly string[] =>
   counts
     .filter(({ found, expected }) => found !== expected)
     .map(({ what, found, expected }) => `${found} ${what} instead of ${expected}`);
 
 /** @throws MosError `bad_data` where what was fetched is not the whole benchmark. */
-export function expectCounts(counts: readonly Count[], source: string): void {
-  const notes = notesOfCounts(counts);
+export function assertCounts(counts: readonly Count[], source: string): void {
+  const notes = describeCounts(counts);
   if (notes.length === 0) return;
   throw new MosError(
     "bad_data",
@@ -53,7 +53,7 @@ export function expectCounts(counts: readonly Count[], source: string): void {
  * SHA-256 over rows as JSON, one a line: the same for the same questions, whether they come from a folder or from the hub's
  * Parquet files. `parts` tell the kinds of rows apart.
  */
-export function digestOfRows(parts: Readonly<Record<string, readonly unknown[]>>): string {
+export function digestRows(parts: Readonly<Record<string, readonly unknown[]>>): string {
   const hash = createHash("sha256");
   for (const name of Object.keys(parts).sort()) {
     hash.update(`${name}\n`);
@@ -63,7 +63,7 @@ export function digestOfRows(parts: Readonly<Record<string, readonly unknown[]>>
 }
 
 /** @throws MosError `bad_data` where two questions have one id, which would count one of them twice. */
-export function expectUnique(ids: readonly string[], where: string): void {
+export function assertUnique(ids: readonly string[], where: string): void {
   const seen = new Set<string>();
   for (const id of ids) {
     if (seen.has(id)) throw new MosError("bad_data", `${where}: two questions have the id ${id}`);
@@ -77,9 +77,9 @@ export interface BenchmarkFile {
   readonly parts: readonly string[];
 }
 
-const pathOf = ({ folder, parts }: BenchmarkFile): string => join(folder, ...parts);
+const benchmarkPath = ({ folder, parts }: BenchmarkFile): string => join(folder, ...parts);
 
-export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pathExists(pathOf(file));
+export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pathExists(benchmarkPath(file));
 
 /** What was found in place of a benchmark's data, with what would do. */
 export const missingData = (found: string, holds: string): MosError =>
@@ -88,8 +88,8 @@ export const missingData = (found: string, holds: string): MosError =>
     `${found}; give the folder that holds ${holds} (--data), or leave it out to fetch the data`,
   );
 
-async function expectFile(file: BenchmarkFile): Promise<string> {
-  const path = pathOf(file);
+async function requireFile(file: BenchmarkFile): Promise<string> {
+  const path = benchmarkPath(file);
   if (await pathExists(path)) return path;
   throw missingData(`${path}: there is no such file`, file.parts.join("/"));
 }
@@ -99,14 +99,14 @@ export async function readRows<S extends z.ZodType>(
   file: BenchmarkFile,
   schema: S,
 ): Promise<readonly z.output<S>[]> {
-  const path = await expectFile(file);
+  const path = await requireFile(file);
   const rows: z.output<S>[] = [];
   for await (const { line, value } of readJsonLines(path)) {
     rows.push(parseWith(schema, value, { code: "bad_data", where: `${path}:${line}` }));
     if (rows.length > MAX_ROWS)
       throw new MosError("bad_data", `${path}: more than ${MAX_ROWS} rows; this is not the benchmark's file`);
   }
-  return expectRows(rows, path);
+  return requireRows(rows, path);
 }
 
 /** All rows of a JSON Lines file that is packed by gzip. */
@@ -114,7 +114,7 @@ export async function readPackedRows<S extends z.ZodType>(
   file: BenchmarkFile,
   schema: S,
 ): Promise<readonly z.output<S>[]> {
-  const path = await expectFile(file);
+  const path = await requireFile(file);
   const packed = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
   const text = decodeText(unpack(packed, path), { code: "bad_data", where: path });
   const rows = text.split("\n").flatMap((line, index) => {
@@ -122,14 +122,14 @@ export async function readPackedRows<S extends z.ZodType>(
     const place = { code: "bad_data", where: `${path}:${index + 1}` } as const;
     return [parseWith(schema, parseJson(line, place), place)];
   });
-  return expectRows(rows, path);
+  return requireRows(rows, path);
 }
 
 function unpack(packed: Uint8Array, path: string): Uint8Array {
   try {
     return gunzipSync(packed, { maxOutputLength: MAX_BYTES });
   } catch (cause) {
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     throw new MosError("bad_data", `${path}: this is not a gzip file of at most 256 MiB (${reason})`, {
       cause,
     });
@@ -138,20 +138,20 @@ function unpack(packed: Uint8Array, path: string): Uint8Array {
 
 /** The text of a file. */
 export async function readText(file: BenchmarkFile): Promise<string> {
-  const path = await expectFile(file);
+  const path = await requireFile(file);
   const bytes = await readBytes(path, { code: "bad_data" });
   return decodeText(bytes, { code: "bad_data", where: path });
 }
 
 /** A file that is one JSON value. */
 export async function readValue<S extends z.ZodType>(file: BenchmarkFile, schema: S): Promise<z.output<S>> {
-  const path = await expectFile(file);
+  const path = await requireFile(file);
   const place = { code: "bad_data", where: path } as const;
   const bytes = await readBytes(path, { code: "bad_data", maximumBytes: MAX_BYTES });
   return parseWith(schema, parseJson(decodeText(bytes, place), place), place);
 }
 
-function expectRows<T>(rows: readonly T[], path: string): readonly T[] {
+function requireRows<T>(rows: readonly T[], path: string): readonly T[] {
   if (rows.length > 0) return rows;
   throw new MosError("bad_data", `${path}: the file holds no questions`);
 }

@@ -1,19 +1,19 @@
 // A whole evaluation: the model's text, adapters from anywhere, the benchmarks' data, the engine, the result.
 import { basename, resolve } from "node:path";
 import {
-  type AdapterGeometry,
-  adapterInUse,
   type DownloadEvent,
   type Engine,
   type EngineOptions,
   type FoundAdapter,
-  geometryOf,
+  isAdapterInUse,
+  type LayerShapes,
   loadAdapter,
   loadModelText,
   locateModel,
   MosError,
   openEngine,
   openModel,
+  toLayerShapes,
 } from "mixture-of-shards";
 import { createProgramChecker } from "#sandbox";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
@@ -22,7 +22,7 @@ import { checkTasks, evaluate } from "./evaluate.ts";
 import { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
 
-/** What is evaluated, on what, and where the result goes. */
+/** Options of evaluating a model. */
 export interface EvaluateModelOptions
   extends Partial<PromptSettings>,
     Pick<
@@ -56,7 +56,7 @@ export interface EvaluateModelOptions
   readonly python?: string | undefined;
 }
 
-/** What happens in an evaluation: downloads, then the events of `evaluate`. */
+/** Event of an evaluation: downloads, then the events of `evaluate`. */
 export type EvaluateModelEvent =
   /** The model is downloaded, or the data of a benchmark. */
   | (DownloadEvent & { readonly task?: BenchmarkName })
@@ -64,7 +64,7 @@ export type EvaluateModelEvent =
   | ({ readonly type: "unfinished"; readonly adapter: string } & FoundAdapter)
   | EvaluateEvent;
 
-/** What results call the model without an adapter. */
+/** Name in results of the model without an adapter. */
 const BASE_NAME = "base";
 
 /** Questions that are answered side by side. */
@@ -76,7 +76,7 @@ const MAX_BATCH = 32;
  *
  * @throws MosError `bad_option`, `not_found`, `bad_data`, `bad_model`, `bad_adapter`, `cancelled`, and what a download throws.
  * @example
- * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: steadyNow };
+ * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: monotonicNow };
  * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluateModel({
@@ -102,8 +102,8 @@ export async function* evaluateModel({
 }: EvaluateModelOptions): AsyncGenerator<EvaluateModelEvent, void> {
   const { signal } = options;
   const model = yield* locateModel(given, { hub, signal });
-  const { name, text, geometry } = await readModel(model);
-  const named = await nameAdapters(adapters, geometry);
+  const { name, text, shapes } = await readModel(model);
+  const named = await nameAdapters(adapters, shapes);
   const names = [...named.keys()];
   for (const [i, found] of [...named.values()].entries())
     if (found.what !== "adapter") yield { type: "unfinished", adapter: adapters[i] ?? "", ...found };
@@ -144,7 +144,7 @@ export async function* evaluateModel({
   });
 }
 
-/** What a result says of a model. */
+/** Record of a model in a result. */
 const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) => ({
   fingerprint,
   baseDtype,
@@ -154,7 +154,7 @@ const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) =
 async function readModel(path: string) {
   await using files = await openModel(path);
   const { name, config, source } = files;
-  return { name, text: await loadModelText(source), geometry: geometryOf(config) };
+  return { name, text: await loadModelText(source), shapes: toLayerShapes(config) };
 }
 
 /** The folder of each benchmark's data; what is not given is fetched, before anything is asked. */
@@ -187,14 +187,14 @@ async function* findData(
  */
 export async function nameAdapters(
   folders: readonly string[],
-  geometry: AdapterGeometry,
+  shapes: LayerShapes,
 ): Promise<ReadonlyMap<string, FoundAdapter>> {
   const paths = folders.map((folder) => resolve(folder));
   const twice = paths.find((path, i) => paths.indexOf(path) < i);
   if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
   // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
-  const found = await Promise.all(paths.map(adapterInUse));
-  for (const { path } of found) await loadAdapter(path, { geometry, fingerprint: undefined });
+  const found = await Promise.all(paths.map(isAdapterInUse));
+  for (const { path } of found) await loadAdapter(path, { shapes, fingerprint: undefined });
   const short = paths.map((path) => basename(path));
   const isPlain =
     new Set([...short, BASE_NAME]).size > short.length && !short.some((name) => name.startsWith("."));

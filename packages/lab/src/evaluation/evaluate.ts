@@ -3,9 +3,9 @@
 import { type Engine, MosError } from "mixture-of-shards";
 import { lockFolder, makeFolder } from "mixture-of-shards/cli";
 import type { QuestionSet } from "./benchmark.ts";
-import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
-import { expectResult, writeResult } from "./results.ts";
-import { checkLogs, logFolderOf, runTask, type Task } from "./run-task.ts";
+import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
+import { assertResult, writeResult } from "./results.ts";
+import { checkLogs, runTask, sampleLogFolder, type Task } from "./run-task.ts";
 import type {
   EvaluateEvent,
   EvaluateOptions,
@@ -25,36 +25,36 @@ import type {
  * for await (const event of evaluate(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluate(options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
-  const subjects = await recordsOf(options);
+  const subjects = await recordSubjects(options);
   // before anything is written or asked: the last task may be hours away
   const previews = await checkTasks(options);
-  await makeFolder(logFolderOf(options.out));
-  await using _lock = await lockFolder(logFolderOf(options.out));
+  await makeFolder(sampleLogFolder(options.out));
+  await using _lock = await lockFolder(sampleLogFolder(options.out));
   const digests = new Map(subjects.map(({ name, digest }) => [name, digest]));
-  const taskOf = (name: BenchmarkName, set: QuestionSet): Task => ({
-    benchmark: benchmarkOf(name),
+  const makeTask = (name: BenchmarkName, set: QuestionSet): Task => ({
+    benchmark: findBenchmark(name),
     set,
     digests,
-    record: recordOf(name, set, options),
+    record: recordTask(name, set, options),
   });
-  for (const [name, set] of previews) await checkLogs(taskOf(name, set), options);
+  for (const [name, set] of previews) await checkLogs(makeTask(name, set), options);
   const tasks: TaskRecord[] = [];
   const scores: TaskScore[] = [];
   const differences: TaskDifference[] = [];
-  /** Whether the result has changed. */
-  const keep = (event: EvaluateEvent): boolean =>
+  /** Tests whether an event changes the result. */
+  const recordEvent = (event: EvaluateEvent): boolean =>
     (event.type === "score" && scores.push(event.score) > 0) ||
     (event.type === "difference" && differences.push(event.difference) > 0);
-  let result = resultOf({ subjects, tasks, scores, differences }, options);
+  let result = makeResult({ subjects, tasks, scores, differences }, options);
   for (const { name: subject, trainedOn } of subjects)
     if (trainedOn !== undefined) yield { type: "trainedOn", subject, base: trainedOn };
   for (const name of options.tasks) {
-    const set = await benchmarkOf(name).questions(options.dataFolder(name), options);
-    const task = taskOf(name, set);
+    const set = await findBenchmark(name).questions(options.dataFolder(name), options);
+    const task = makeTask(name, set);
     tasks.push(task.record);
     for await (const event of runTask(task, options)) {
-      if (keep(event)) {
-        result = resultOf({ subjects, tasks, scores, differences }, options);
+      if (recordEvent(event)) {
+        result = makeResult({ subjects, tasks, scores, differences }, options);
         await writeResult(result, options.out);
       }
       yield event;
@@ -70,7 +70,7 @@ export async function* evaluate(options: EvaluateOptions): AsyncGenerator<Evalua
  * @throws MosError `bad_option`, `not_found` or `bad_data`.
  */
 export async function checkTasks(options: TaskOptions): Promise<ReadonlyMap<BenchmarkName, QuestionSet>> {
-  await expectResult(options.out);
+  await assertResult(options.out);
   return previewTasks(options);
 }
 
@@ -91,7 +91,7 @@ export async function previewTasks(
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
   const previews = new Map<BenchmarkName, QuestionSet>();
   for (const name of options.tasks) {
-    const set = benchmarkOf(name).questions(options.dataFolder(name), {
+    const set = findBenchmark(name).questions(options.dataFolder(name), {
       ...options,
       limit: isUsable ? 1 : limit,
     });
@@ -101,7 +101,11 @@ export async function previewTasks(
 }
 
 /** Subjects with what identifies them. Throws `bad_option`, and why the engine does not list an adapter. */
-async function recordsOf({ subjects, engine, tasks }: EvaluateOptions): Promise<readonly SubjectRecord[]> {
+async function recordSubjects({
+  subjects,
+  engine,
+  tasks,
+}: EvaluateOptions): Promise<readonly SubjectRecord[]> {
   if (subjects.length === 0 || tasks.length === 0)
     throw new MosError("bad_option", "an evaluation needs a subject and a task at least");
   if (new Set(tasks).size < tasks.length)
@@ -141,13 +145,13 @@ async function reasonMissing(engine: Engine, adapter: string): Promise<MosError>
   return new MosError("not_found", `the engine has no adapter ${adapter}`);
 }
 
-const recordOf = (
+const recordTask = (
   name: BenchmarkName,
   { questions, shots, dataDigest, notes }: QuestionSet,
   { rules, format }: EvaluateOptions,
 ): TaskRecord => ({
   task: name,
-  metric: benchmarkOf(name).metric[rules],
+  metric: findBenchmark(name).metric[rules],
   rules,
   format,
   shots,
@@ -156,7 +160,7 @@ const recordOf = (
   notes,
 });
 
-function resultOf(
+function makeResult(
   {
     subjects,
     tasks,

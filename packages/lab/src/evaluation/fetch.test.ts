@@ -25,7 +25,7 @@ const count = <T>(length: number, make: (index: number) => T): T[] =>
   Array.from({ length }, (_, index) => make(index));
 
 const text = (name: string): Schema[number] => ({ name, type: "BYTE_ARRAY", converted_type: "UTF8" });
-const listOf = (name: string, element: Schema[number]): Schema => [
+const listElement = (name: string, element: Schema[number]): Schema => [
   { name, converted_type: "LIST", num_children: 1, repetition_type: "OPTIONAL" },
   { name: "list", num_children: 1, repetition_type: "REPEATED" },
   { ...element, name: "element", repetition_type: "OPTIONAL" },
@@ -141,7 +141,7 @@ test("fetches MMLU with its lists of choices, sorted by subject", { tags: "thoro
           { name: "root", num_children: 4 },
           text("question"),
           text("subject"),
-          ...listOf("choices", text("element")),
+          ...listElement("choices", text("element")),
           { name: "answer", type: "INT64" },
         ],
       },
@@ -217,8 +217,8 @@ test("fetches TyDi QA, whose one table holds all languages", { tags: "thorough" 
           text("context"),
           text("question"),
           { name: "answers", num_children: 2, repetition_type: "OPTIONAL" },
-          ...listOf("text", text("element")),
-          ...listOf("answer_start", { name: "element", type: "INT32" }),
+          ...listElement("text", text("element")),
+          ...listElement("answer_start", { name: "element", type: "INT32" }),
         ],
       },
     );

@@ -12,16 +12,16 @@ import {
 } from "mixture-of-shards";
 import { pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { HubSource } from "./benchmark.ts";
-import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
-import { expectCounts } from "./data.ts";
+import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
+import { assertCounts } from "./data.ts";
 import { type Tables, writeBelow } from "./parquet.ts";
 
 /** The hub, where benchmarks are kept, and how the connection is made. */
 export interface FetchBenchmarkOptions extends Omit<ConnectionOptions, "endpoint" | "token"> {
   readonly hub: HubSettings;
-  /** Where the benchmarks are kept, each in a folder of its own. */
+  /** Folder of the benchmarks, each in a folder of its own. */
   readonly folder: string;
-  /** Where BBH's prompts are, as `<task>.txt`. Default: their authors' repository. */
+  /** URL of BBH's prompts, as `<task>.txt`. Default: their authors' repository. */
   readonly promptsUrl?: string;
 }
 
@@ -46,19 +46,19 @@ export async function* fetchBenchmark(
   const { hub, folder } = options;
   const target = join(folder, name);
   if (await pathExists(target)) return target;
-  const { source, read } = benchmarkOf(name);
+  const { source, read } = findBenchmark(name);
   if (hub.offline)
     throw new MosError(
       "not_found",
       `${name}: ${source.repository} is not in ${folder}, and the network is switched off; give a folder (--data)`,
     );
   const pulled = yield* pullTables(source, options);
-  const tables = tablesOf(pulled, source);
+  const tables = groupTables(pulled, source);
   const texts = yield* fetchTexts(source, tables, options);
   await writeFolderAtomic(target, async (staging) => {
     await source.write(tables, staging);
     for (const [path, text] of texts) await writeBelow(join(staging, name), path, text);
-    expectCounts((await read(staging)).counts, source.repository);
+    assertCounts((await read(staging)).counts, source.repository);
     const { repository, commit } = pulled;
     await writeFileAtomic(join(staging, "source.json"), `${JSON.stringify({ repository, commit })}\n`);
   });
@@ -71,7 +71,7 @@ async function* pullTables(
 ): AsyncGenerator<TransferEvent, PulledDataset> {
   const { offline: _offline, ...settings } = hub;
   const select = (files: readonly ListedFile[]): readonly string[] =>
-    files.map(({ path }) => path).filter((path) => tableOf(path, source) !== undefined);
+    files.map(({ path }) => path).filter((path) => tableName(path, source) !== undefined);
   for (const revision of REVISIONS) {
     try {
       return yield* pullDataset(source.repository, { ...settings, ...connection, revision, select });
@@ -84,15 +84,15 @@ async function* pullTables(
 }
 
 /** `config/split` of a Parquet file that is needed. */
-function tableOf(path: string, { wants }: HubSource): string | undefined {
+function tableName(path: string, { wants }: HubSource): string | undefined {
   const [, config = "", split = ""] = TABLE.exec(path) ?? [];
   return wants(config, split) ? `${config}/${split}` : undefined;
 }
 
-function tablesOf({ paths }: PulledDataset, source: HubSource): Tables {
+function groupTables({ paths }: PulledDataset, source: HubSource): Tables {
   const tables = new Map<string, string[]>();
   for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const table = tableOf(name, source) ?? "";
+    const table = tableName(name, source) ?? "";
     tables.set(table, [...(tables.get(table) ?? []), path]);
   }
   return tables;

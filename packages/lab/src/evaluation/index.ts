@@ -26,19 +26,19 @@ export {
   type PassCount,
   passAtK,
 } from "./benchmarks/humaneval.ts";
-export { BENCHMARK_NAMES, type BenchmarkName, benchmarkOf, benchmarks } from "./benchmarks/index.ts";
+export { BENCHMARK_NAMES, type BenchmarkName, benchmarks, findBenchmark } from "./benchmarks/index.ts";
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
 export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate-model.ts";
 export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
 export {
   inPercent,
   type Percentage,
-  percentageOf,
   percentDecimals,
   percentText,
-  pointsOf,
   pointsText,
   resultTable,
+  toPercentage,
+  toPoints,
 } from "./results.ts";
 export { meanWithError } from "./scoring.ts";
 export { evaluationSettings, rulesSetting } from "./settings.ts";

@@ -86,7 +86,7 @@ test("a prediction is all of the text, and the request is what the question asks
 });
 
 test("samples have seeds of their own, the same in every run, others for another question or seed", async () => {
-  const seedsOf = async (seed: number, id = "gsm8k/7"): Promise<readonly number[]> => {
+  const predictionSeeds = async (seed: number, id = "gsm8k/7"): Promise<readonly number[]> => {
     const { engine, seen } = scripted();
     const asked = { ...question({ kind: "text", samples: 5, temperature: 0.1, topP: 0.95 }), id };
     const { predictions, tokens } = await predict(asked, { ...base, engine, seed });
@@ -95,10 +95,10 @@ test("samples have seeds of their own, the same in every run, others for another
     expect(seen[0]?.sampling).toMatchObject({ temperature: 0.1, topP: 0.95 });
     return seen.map(({ seed: own = 0 }) => own);
   };
-  const seeds = await seedsOf(0);
+  const seeds = await predictionSeeds(0);
   expect(new Set(seeds).size).toBe(5);
-  expect(await seedsOf(0)).toEqual(seeds);
-  const all = [...seeds, ...(await seedsOf(1)), ...(await seedsOf(0, "gsm8k/8"))];
+  expect(await predictionSeeds(0)).toEqual(seeds);
+  const all = [...seeds, ...(await predictionSeeds(1)), ...(await predictionSeeds(0, "gsm8k/8"))];
   expect(new Set(all).size).toBe(15);
 });
 

@@ -7,7 +7,7 @@ import type { OutputSpec, Question } from "./benchmark.ts";
 export interface Predictions {
   /** Texts, or the label of the choice. */
   readonly predictions: readonly string[];
-  /** Of a choice: ln p of each candidate. */
+  /** Log-probability of each candidate of a choice. */
   readonly logprobs?: readonly number[];
   /** Tokens of all predictions together. */
   readonly tokens: number;
@@ -19,7 +19,7 @@ export interface PredictOptions {
   readonly engine: Engine;
   /** null is the base. */
   readonly adapter: string | null;
-  /** Of the adapter's content: another content would make other predictions. */
+  /** Digest of the adapter's content: another content would make other predictions. */
   readonly digest: string | null;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;

@@ -1,7 +1,7 @@
 // The originals are Python programs: what Python takes for whitespace, digits and letters decides scores, and its random
 // numbers decide which examples are shown. JavaScript's trim, \s, \w, \d and dot differ.
 
-/** What `str.strip`, `str.split` and `\s` take for whitespace: also U+001C to 1F and U+0085, but not U+FEFF. */
+/** Whitespace of `str.strip`, `str.split` and `\s`: also U+001C to 1F and U+0085, but not U+FEFF. */
 const BLANKS = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const BLANK = new RegExp(`[${BLANKS}]`);
 const BLANK_RUN = new RegExp(`[${BLANKS}]+`);

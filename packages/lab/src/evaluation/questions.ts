@@ -4,9 +4,9 @@ import { setImmediate } from "node:timers/promises";
 import { type ChatMessage, type LoadedText, MosError, missingBos } from "mixture-of-shards";
 import { randomStream, type Tokenizer } from "mixture-of-shards/cli";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
-import { type BenchmarkData, notesOfCounts } from "./data.ts";
+import { type BenchmarkData, describeCounts } from "./data.ts";
 
-/** What a question says, before it is known which chat format the model expects. */
+/** Prompt of a question, before the model's chat format is known. */
 export interface ChatPrompt {
   readonly messages: readonly ChatMessage[];
   /** The beginning of the prediction, written for the model. */
@@ -23,7 +23,7 @@ export interface Draft {
   readonly prompt: () => ChatPrompt;
 }
 
-/** How a prompt is laid out, and with what. */
+/** Options of rendering a prompt. */
 type RenderPromptOptions = Pick<PromptSettings, "format" | "chatTemplateKwargs"> & {
   readonly text: Pick<LoadedText, "template">;
 };
@@ -70,7 +70,7 @@ export interface ShotRange {
 }
 
 /** @throws MosError `bad_option` for a number that the benchmark does not have. */
-export function shotsOf({ shots }: Pick<QuestionOptions, "shots">, range: ShotRange): number {
+export function chooseShots({ shots }: Pick<QuestionOptions, "shots">, range: ShotRange): number {
   const { benchmark, default: own, min, max, reason } = range;
   if (shots === undefined) return own;
   if (Number.isSafeInteger(shots) && shots >= min && shots <= max) return shots;
@@ -104,7 +104,7 @@ export async function finishQuestions(
     shots,
     ...(direct === undefined ? {} : { direct }),
     dataDigest: data.digest,
-    notes: [...notesOfCounts(data.counts), ...notes],
+    notes: [...describeCounts(data.counts), ...notes],
   };
 }
 

@@ -1,19 +1,19 @@
 // Results: as a table, and as a file.
 
 import { MosError } from "mixture-of-shards";
-import { expectNoFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
+import { assertNoFolder, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { ScoreSummary } from "./benchmark.ts";
-import { type BenchmarkName, benchmarkOf } from "./benchmarks/index.ts";
+import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { meanError } from "./scoring.ts";
 import type { EvaluationResult, TaskDifference } from "./types.ts";
 
 /** A score in per cent, as the paper's tables have it. TyDi QA's are so already. */
 export const inPercent = (task: BenchmarkName, score: number): number =>
-  (100 / benchmarkOf(task).scale) * score;
+  (100 / findBenchmark(task).scale) * score;
 
-/** Of fewer questions a percentage and its error say less than how many were right. */
-const FEWEST = 10;
+/** Minimum number of questions for a percentage; of fewer, the number of right ones says more. */
+const MIN_QUESTIONS = 10;
 /** Up to as many, it is said how many were right. */
 const FEW = 100;
 
@@ -27,7 +27,7 @@ export interface Percentage {
   /** Its standard error, in points. */
   readonly error?: number | undefined;
   readonly questions: number;
-  /** How many of the questions were right, where the percentage is the share of them. */
+  /** Number of right questions, if the percentage is the share of them. */
   readonly right?: number | undefined;
 }
 
@@ -37,7 +37,7 @@ export interface Percentage {
  */
 export function percentText({ percent, error, questions, right }: Percentage): string {
   const decimals = percentDecimals(questions);
-  const isSure = questions >= FEWEST && error !== undefined && error > 0;
+  const isSure = questions >= MIN_QUESTIONS && error !== undefined && error > 0;
   const text = `${percent.toFixed(decimals)}${isSure ? ` ± ${error.toFixed(decimals)}` : ""}`;
   if (questions > FEW || right === undefined) return text;
   const count = `${right} of ${questions}`;
@@ -45,7 +45,7 @@ export function percentText({ percent, error, questions, right }: Percentage): s
 }
 
 /** The score of a task by its metric, in per cent. */
-export function percentageOf(
+export function toPercentage(
   task: BenchmarkName,
   metric: string,
   { scores, errors, right, questions }: ScoreSummary,
@@ -62,7 +62,7 @@ export function percentageOf(
 }
 
 /** A difference in points of per cent. */
-export const pointsOf = ({ task, difference, error, questions }: TaskDifference): Percentage => ({
+export const toPoints = ({ task, difference, error, questions }: TaskDifference): Percentage => ({
   percent: inPercent(task, difference),
   error: error === null ? undefined : inPercent(task, error),
   questions,
@@ -76,7 +76,7 @@ export function pointsText(points: Percentage): string {
 }
 
 /** The mean of figures of different tasks, in the digits of the coarsest; none where one is missing. */
-function meanOfTasks(figures: readonly (Percentage | undefined)[]): Percentage | undefined {
+function averageTasks(figures: readonly (Percentage | undefined)[]): Percentage | undefined {
   const all = figures.filter((figure) => figure !== undefined);
   if (all.length < figures.length || all.length === 0) return undefined;
   return {
@@ -97,20 +97,20 @@ export function resultTable({
   differences,
 }: EvaluationResult): readonly (readonly string[])[] {
   const hasMean = tasks.length > 1;
-  const rowOf = (
+  const formatRow = (
     name: string,
     figures: readonly (Percentage | undefined)[],
     text: (figure: Percentage) => string,
   ): readonly string[] => {
-    const cells = hasMean ? [...figures, meanOfTasks(figures)] : figures;
+    const cells = hasMean ? [...figures, averageTasks(figures)] : figures;
     return [name, ...cells.map((figure) => (figure === undefined ? "–" : text(figure)))];
   };
   const rows = subjects.map(({ name }) => {
     const figures = tasks.map(({ task, metric }) => {
       const score = scores.find((one) => one.subject === name && one.task === task);
-      return score === undefined ? undefined : percentageOf(task, metric, score);
+      return score === undefined ? undefined : toPercentage(task, metric, score);
     });
-    return rowOf(name, figures, percentText);
+    return formatRow(name, figures, percentText);
   });
   const changes = subjects.flatMap(({ name }) => {
     const own = differences.filter(({ subject }) => subject === name);
@@ -118,9 +118,9 @@ export function resultTable({
     if (first === undefined) return [];
     const figures = tasks.map(({ task }) => {
       const found = own.find((one) => one.task === task);
-      return found === undefined ? undefined : pointsOf(found);
+      return found === undefined ? undefined : toPoints(found);
     });
-    return [rowOf(`${name} − ${first.against}`, figures, pointsText)];
+    return [formatRow(`${name} − ${first.against}`, figures, pointsText)];
   });
   const head = ["", ...tasks.map(({ task, metric }) => `${task} ${metric}`), ...(hasMean ? ["mean"] : [])];
   return [head, ...rows, ...changes];
@@ -133,8 +133,8 @@ const resultSchema = z.looseObject({
 });
 
 /** Keeps another file that was named by mistake from being written over. Throws `bad_option`. */
-export async function expectResult(out: string): Promise<void> {
-  await expectNoFolder(out);
+export async function assertResult(out: string): Promise<void> {
+  await assertNoFolder(out);
   if (!(await pathExists(out))) return;
   await readJson(out, resultSchema, { code: "bad_option" }).catch((cause: unknown) => {
     throw new MosError(

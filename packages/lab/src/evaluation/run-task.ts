@@ -28,7 +28,7 @@ export interface Task {
   readonly benchmark: Benchmark<BenchmarkName>;
   readonly set: QuestionSet;
   readonly record: TaskRecord;
-  /** Of each subject's adapter, by the subject's name; null is the base. */
+  /** Digest of each subject's adapter, by the subject's name; null is the base. */
   readonly digests: ReadonlyMap<string, string | null>;
 }
 
@@ -44,18 +44,18 @@ interface SubjectRun {
 }
 
 /** The folder of logs that belongs to a result. */
-export const logFolderOf = (out: string): string => `${out.replace(/\.json$/, "")}.answers`;
+export const sampleLogFolder = (out: string): string => `${out.replace(/\.json$/, "")}.answers`;
 
 /** Makes sure that what earlier runs have logged fits this run. One question of the task is enough. */
 export async function checkLogs(task: Task, options: EvaluateOptions): Promise<void> {
-  for (const subject of options.subjects) await checkSampleLog(logOptionsOf(subject, task, options));
+  for (const subject of options.subjects) await checkSampleLog(sampleLogOptions(subject, task, options));
 }
 
 /** Asks every subject what its log lacks. Throws `cancelled`, and what engine, scoring and logs throw. */
 export async function* runTask(task: Task, options: EvaluateOptions): AsyncGenerator<EvaluateEvent, void> {
   const { benchmark, set, record } = task;
   const score = (run: SubjectRun) =>
-    ({ type: "score", score: scoreOf(run, task, options.now) }) satisfies EvaluateEvent;
+    ({ type: "score", score: scoreSubject(run, task, options.now) }) satisfies EvaluateEvent;
   const runs: SubjectRun[] = [];
   let checker: ProgramChecker | undefined;
   try {
@@ -75,7 +75,7 @@ export async function* runTask(task: Task, options: EvaluateOptions): AsyncGener
       await scoreAgain(run, { task, checker, options });
       yield score(run);
     }
-    yield* differencesOf(runs, task);
+    yield* compareSubjects(runs, task);
   } finally {
     await checker?.[Symbol.asyncDispose]();
     for (const { log } of runs) await log[Symbol.asyncDispose]();
@@ -83,7 +83,7 @@ export async function* runTask(task: Task, options: EvaluateOptions): AsyncGener
 }
 
 async function openRun(subject: Subject, task: Task, options: EvaluateOptions): Promise<SubjectRun> {
-  const log = await openSampleLog(logOptionsOf(subject, task, options));
+  const log = await openSampleLog(sampleLogOptions(subject, task, options));
   const { questions } = task.set;
   const samples = new Map<string, Sample>();
   for (const { id } of questions) {
@@ -94,15 +94,19 @@ async function openRun(subject: Subject, task: Task, options: EvaluateOptions): 
   return { subject, log, samples, pending, startedAt: undefined, asked: 0, answerTokens: 0 };
 }
 
-const logOptionsOf = (subject: Subject, task: Task, options: EvaluateOptions): SampleLogOptions => ({
-  folder: logFolderOf(options.out),
+const sampleLogOptions = (subject: Subject, task: Task, options: EvaluateOptions): SampleLogOptions => ({
+  folder: sampleLogFolder(options.out),
   subject: subject.name,
   task: task.record.task,
-  identity: identityOf(subject, task, options),
+  identity: predictionIdentity(subject, task, options),
 });
 
 /** Everything that a prediction depends on. */
-function identityOf({ name }: Subject, { record, set, digests }: Task, options: EvaluateOptions): Identity {
+function predictionIdentity(
+  { name }: Subject,
+  { record, set, digests }: Task,
+  options: EvaluateOptions,
+): Identity {
   const { rules, format, chatTemplateKwargs, seed, model, version, engine } = options;
   const { shots, direct = false, dataDigest: data, questions } = set;
   const output = questions[0]?.output;
@@ -161,7 +165,7 @@ async function* askAll(pending: readonly Pending[], asking: Asking) {
   const ask = async ({ run, question }: Pending, stopping: AbortSignal) => {
     if (stopping.aborted) throw new MosError("cancelled", "the evaluation was interrupted");
     run.startedAt ??= now();
-    return { run, sample: await sampleOf(question, { ...asking, subject: run.subject, signal: stopping }) };
+    return { run, sample: await takeSample(question, { ...asking, subject: run.subject, signal: stopping }) };
   };
   for await (const { run, sample } of concurrently(pending, { concurrency, signal }, ask)) {
     await run.log.write(sample);
@@ -179,7 +183,7 @@ async function* askAll(pending: readonly Pending[], asking: Asking) {
 }
 
 /** Asks one question and scores what comes back. */
-async function sampleOf(
+async function takeSample(
   question: Question,
   asking: Asking & { readonly subject: Subject; readonly signal: AbortSignal },
 ): Promise<Sample> {
@@ -255,14 +259,14 @@ const isSettled = (run: SubjectRun, { set }: Task): boolean =>
   run.samples.size === set.questions.length && !hasProvisional(run);
 
 /** The questions that a subject has answered so far. */
-const scoredOf = ({ samples }: SubjectRun, { set }: Task): readonly ScoredQuestion[] =>
+const scoredQuestions = ({ samples }: SubjectRun, { set }: Task): readonly ScoredQuestion[] =>
   set.questions.flatMap(({ id }): ScoredQuestion[] => {
     const sample = samples.get(id);
     return sample === undefined ? [] : [{ id, group: sample.group, verdicts: sample.verdicts }];
   });
 
 /** Every adapter against the base, if that is a subject. */
-function* differencesOf(
+function* compareSubjects(
   runs: readonly SubjectRun[],
   task: Task,
 ): Generator<Extract<EvaluateEvent, { readonly type: "difference" }>> {
@@ -271,7 +275,7 @@ function* differencesOf(
   const { task: name, metric } = task.record;
   for (const run of runs) {
     if (run.subject.adapter === null) continue;
-    const paired = pairedDifferences(scoredOf(run, task), scoredOf(base, task));
+    const paired = pairedDifferences(scoredQuestions(run, task), scoredQuestions(base, task));
     const { scores, errors, questions } = task.benchmark.summarise(paired).overall;
     const { [metric]: difference = 0 } = scores;
     const { [metric]: error = null } = errors;
@@ -281,9 +285,9 @@ function* differencesOf(
 }
 
 /** What a subject has scored so far. */
-function scoreOf(run: SubjectRun, task: Task, now: () => number): TaskScore {
+function scoreSubject(run: SubjectRun, task: Task, now: () => number): TaskScore {
   const { subject, startedAt, asked, answerTokens, samples } = run;
-  const { overall, groups } = task.benchmark.summarise(scoredOf(run, task));
+  const { overall, groups } = task.benchmark.summarise(scoredQuestions(run, task));
   return {
     task: task.record.task,
     subject: subject.name,

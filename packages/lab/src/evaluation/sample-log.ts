@@ -76,12 +76,12 @@ async function checkIdentity(path: string, wanted: Identity): Promise<void> {
     );
 }
 
-const pathOf = ({ folder, subject, task }: SampleLogOptions): string =>
+const sampleLogPath = ({ folder, subject, task }: SampleLogOptions): string =>
   join(folder, `${encodeURIComponent(subject)}.${task}.jsonl`);
 
 /** Makes sure that a later run can resume from a log, if there is one. Throws `bad_option`, `bad_data`, `storage`. */
 export async function checkSampleLog(options: SampleLogOptions): Promise<void> {
-  const path = pathOf(options);
+  const path = sampleLogPath(options);
   if (await pathExists(path)) await checkIdentity(path, options.identity);
 }
 
@@ -92,7 +92,7 @@ export async function checkSampleLog(options: SampleLogOptions): Promise<void> {
  */
 export async function openSampleLog(options: SampleLogOptions): Promise<SampleLog> {
   const { identity } = options;
-  const path = pathOf(options);
+  const path = sampleLogPath(options);
   // whole or not at all: what is not a log is never touched
   if (!(await pathExists(path)))
     await writeFileAtomic(path, `${JSON.stringify({ type: "run", identity })}\n`);

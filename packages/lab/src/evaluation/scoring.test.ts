@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { benchmarks } from "./benchmarks/index.ts";
-import { meanWithError, normaliseAnswer, pairedDifferences, squadScores, summaryOf } from "./scoring.ts";
+import {
+  meanWithError,
+  normaliseAnswer,
+  pairedDifferences,
+  squadScores,
+  summarizeScores,
+} from "./scoring.ts";
 
 const text = fc
   .array(
@@ -60,7 +66,7 @@ test("the error of a share is that of lm-evaluation-harness: √(p (1 − p) / (
     fc.property(answers, (right) => {
       const n = right.length;
       const p = right.filter(Boolean).length / n;
-      const { scores, errors, right: counts } = summaryOf(questions("acc", right.map(Number)));
+      const { scores, errors, right: counts } = summarizeScores(questions("acc", right.map(Number)));
       expect(scores["acc"]).toBeCloseTo(p, 12);
       expect(errors["acc"]).toBeCloseTo(Math.sqrt((p * (1 - p)) / (n - 1)), 12);
       expect(counts["acc"]).toBe(right.filter(Boolean).length);
@@ -88,7 +94,7 @@ test("paired differences: their mean is the difference of the scores, and no err
     }),
   );
   const [low, high] = [questions("f1", [10, 30, 50, 20, 40, 60]), questions("f1", [15, 35, 55, 25, 45, 65])];
-  const { errors, scores } = summaryOf(pairedDifferences(high, low));
+  const { errors, scores } = summarizeScores(pairedDifferences(high, low));
   expect([errors["f1"], scores["f1"]]).toEqual([0, 5]);
 });
 

@@ -2,7 +2,7 @@
 import type { ScoredQuestion, ScoreSummary, Verdict } from "./benchmark.ts";
 import { splitWords, WORD, withoutPunctuation } from "./python.ts";
 
-/** What lm-evaluation-harness compares where its pattern is not found. */
+/** Answer that lm-evaluation-harness compares if its pattern is not found. */
 export const NO_ANSWER = "[invalid]";
 
 /** NumPy, in which the originals compare, drops NULs at the end of a text. */
@@ -24,7 +24,7 @@ export function exactMatch(
 }
 
 /**
- * How open-instruct compares answers of BBH and GSM8K: small letters without ASCII punctuation. Blanks stay, so that a
+ * Normalises answers of BBH and GSM8K as open-instruct does: lower case without ASCII punctuation. Blanks stay, so that a
  * string of brackets becomes its inner blanks, `(B)` is `b`, and `-50` is `50`.
  */
 export const foldAnswer = (text: string): string => withoutPunctuation(text.toLowerCase());
@@ -84,12 +84,12 @@ function byMetric(all: Iterable<Pick<Verdict, "scores">>): ReadonlyMap<string, r
   return values;
 }
 
-const meanOf = (values: readonly number[]): number =>
+const average = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** The mean of each metric over the predictions for one question. */
 const questionScores = ({ verdicts }: ScoredQuestion): Readonly<Record<string, number>> =>
-  Object.fromEntries([...byMetric(verdicts)].map(([metric, values]) => [metric, meanOf(values)]));
+  Object.fromEntries([...byMetric(verdicts)].map(([metric, values]) => [metric, average(values)]));
 
 /**
  * The standard error of a mean, from the sample's deviation; of n questions of which a share p is right,
@@ -97,7 +97,7 @@ const questionScores = ({ verdicts }: ScoredQuestion): Readonly<Record<string, n
  */
 function standardError(values: readonly number[]): number | undefined {
   if (values.length < 2) return undefined;
-  const mean = meanOf(values);
+  const mean = average(values);
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return Math.sqrt(squares / (values.length - 1) / values.length);
 }
@@ -106,7 +106,7 @@ function standardError(values: readonly number[]): number | undefined {
 export const meanWithError = (
   values: readonly number[],
 ): { readonly mean: number; readonly error: number | undefined } => ({
-  mean: meanOf(values),
+  mean: average(values),
   error: standardError(values),
 });
 
@@ -118,14 +118,14 @@ export type Figures = Pick<ScoreSummary, "scores" | "errors" | "right">;
  *
  * @param scale What a right answer scores.
  */
-export function summaryOf(scored: readonly ScoredQuestion[], scale = 1): ScoreSummary {
+export function summarizeScores(scored: readonly ScoredQuestion[], scale = 1): ScoreSummary {
   const all = [...byMetric(scored.map((question) => ({ scores: questionScores(question) })))];
   const isShare = (values: readonly number[]): boolean =>
     values.every((value) => value === 0 || value === scale);
   return {
-    scores: Object.fromEntries(all.map(([metric, values]) => [metric, meanOf(values)])),
-    errors: known(all.map(([metric, values]) => [metric, standardError(values)])),
-    right: known(
+    scores: Object.fromEntries(all.map(([metric, values]) => [metric, average(values)])),
+    errors: definedEntries(all.map(([metric, values]) => [metric, standardError(values)])),
+    right: definedEntries(
       all.map(([metric, values]) => [
         metric,
         isShare(values) ? values.filter((value) => value === scale).length : undefined,
@@ -135,7 +135,7 @@ export function summaryOf(scored: readonly ScoredQuestion[], scale = 1): ScoreSu
   };
 }
 
-const known = (
+const definedEntries = (
   entries: readonly (readonly [string, number | undefined])[],
 ): Readonly<Record<string, number>> =>
   Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
@@ -144,15 +144,15 @@ const known = (
  * The mean of each metric over groups, each of which counts as much as any other. Its error is that of a mean of independent
  * means, √(Σ error²) / groups.
  */
-export function meanOfGroups(groups: readonly ScoreSummary[]): Figures {
+export function averageGroups(groups: readonly ScoreSummary[]): Figures {
   const all = [...byMetric(groups)];
-  const errorOf = (metric: string): number | undefined => {
+  const groupError = (metric: string): number | undefined => {
     const errors = groups.map((group) => group.errors[metric]);
     return meanError(errors);
   };
   return {
-    scores: Object.fromEntries(all.map(([metric, values]) => [metric, meanOf(values)])),
-    errors: known(all.map(([metric]) => [metric, errorOf(metric)])),
+    scores: Object.fromEntries(all.map(([metric, values]) => [metric, average(values)])),
+    errors: definedEntries(all.map(([metric]) => [metric, groupError(metric)])),
     right: {},
   };
 }
@@ -169,7 +169,7 @@ export function meanError(errors: readonly (number | undefined)[]): number | und
 
 /** The figures of one metric, under another name. */
 export function figuresAs({ scores, errors, right }: Figures, metric: string, name: string): Figures {
-  const named = (figures: Readonly<Record<string, number>>) => known([[name, figures[metric]]]);
+  const named = (figures: Readonly<Record<string, number>>) => definedEntries([[name, figures[metric]]]);
   return { scores: named(scores), errors: named(errors), right: named(right) };
 }
 
@@ -192,7 +192,7 @@ export function pairedDifferences(
   return ours.flatMap((question): ScoredQuestion[] => {
     const other = others.get(question.id);
     if (other === undefined) return [];
-    const scores = known(
+    const scores = definedEntries(
       Object.entries(questionScores(question)).map(([metric, score]) => [
         metric,
         other[metric] === undefined ? undefined : score - other[metric],
@@ -202,19 +202,19 @@ export function pairedDifferences(
   });
 }
 
-/** Questions by the group that `groupOf` says, in the order of the groups' names. */
+/** Questions by the group that `toGroup` says, in the order of the groups' names. */
 export function groupQuestions(
   scored: readonly ScoredQuestion[],
-  groupOf: (question: ScoredQuestion) => string = ({ group }) => group,
+  toGroup: (question: ScoredQuestion) => string = ({ group }) => group,
 ): ReadonlyMap<string, readonly ScoredQuestion[]> {
   const groups = new Map<string, ScoredQuestion[]>();
-  for (const question of scored) append(groups, groupOf(question), question);
+  for (const question of scored) append(groups, toGroup(question), question);
   return new Map([...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** A summary of each group. */
-export const summariesOf = (
+export const summarizeGroups = (
   scored: readonly ScoredQuestion[],
-  summarise: (scored: readonly ScoredQuestion[]) => ScoreSummary = summaryOf,
+  summarise: (scored: readonly ScoredQuestion[]) => ScoreSummary = summarizeScores,
 ): ReadonlyMap<string, ScoreSummary> =>
   new Map([...groupQuestions(scored)].map(([name, group]) => [name, summarise(group)]));

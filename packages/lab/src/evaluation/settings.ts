@@ -8,7 +8,7 @@ export const rulesSetting = choice(RULES, {
   help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
 });
 
-/** What is asked, and how. Each is an option of `mos eval`. */
+/** Settings of an evaluation. Each is an option of `mos eval`. */
 export const evaluationSettings = {
   tasks: names(BENCHMARK_NAMES, {
     default: BENCHMARK_NAMES,

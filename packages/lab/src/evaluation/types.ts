@@ -1,10 +1,10 @@
-// What an evaluation takes, reports while it runs, and leaves as results.json.
+// Options, events and results of an evaluation.
 import type { BaseDtype, ComputeDtype, Engine, TrainedOn } from "mixture-of-shards";
 import type { ProgramChecker } from "#sandbox";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
 
-/** What is evaluated: the base, or an adapter on it. */
+/** Subject of an evaluation: the base, or an adapter on it. */
 export interface Subject {
   /** `base`, or the adapter's name: in the result, and in the names of logs. */
   readonly name: string;
@@ -12,16 +12,16 @@ export interface Subject {
   readonly adapter: string | null;
 }
 
-/** Which benchmarks are asked, and how. */
+/** Options of the benchmarks. */
 export interface TaskOptions extends QuestionOptions {
   readonly tasks: readonly BenchmarkName[];
-  /** Where a benchmark's data are, as `Benchmark.questions` reads them. */
+  /** Folder of a benchmark's data, as `Benchmark.questions` reads it. */
   readonly dataFolder: (task: BenchmarkName) => string;
   /** The result, a JSON file; samples are logged in a folder beside it, from which a later run resumes. */
   readonly out: string;
 }
 
-/** What `evaluate` works with; everything ambient is an argument. */
+/** Options of `evaluate`; everything ambient is an argument. */
 export interface EvaluateOptions extends TaskOptions {
   readonly engine: Engine;
   readonly model: {
@@ -35,16 +35,16 @@ export interface EvaluateOptions extends TaskOptions {
   readonly openChecker: () => Promise<ProgramChecker>;
   /** Questions that are asked at the same time. */
   readonly concurrency: number;
-  /** Of the program. Samples of another version do not count. */
+  /** Version of the program. Samples of another version do not count. */
   readonly version: string;
   /** For the record. */
   readonly command?: string | undefined;
   readonly environment?: Readonly<Record<string, string | number>>;
-  /** Milliseconds since 1970, by a clock that never goes back (`steadyNow`): intervals are measured with it. */
+  /** Milliseconds since 1970, by a clock that never goes back (`monotonicNow`): intervals are measured with it. */
   readonly now: () => number;
 }
 
-/** How an evaluation goes. */
+/** Event of an evaluation. */
 export type EvaluateEvent =
   /** At the start: this adapter was trained on another quantisation of the model. */
   | { readonly type: "trainedOn"; readonly subject: string; readonly base: TrainedOn }
@@ -73,12 +73,12 @@ export interface TaskRecord {
   readonly format: string;
   readonly shots: number;
   readonly questions: number;
-  /** Of the data that were read. */
+  /** Digest of the data that were read. */
   readonly dataDigest: string;
   readonly notes: readonly string[];
 }
 
-/** What a subject scored in a task. */
+/** Score of a subject in a task. */
 export interface TaskScore extends ScoreSummary {
   readonly task: BenchmarkName;
   readonly subject: string;
@@ -91,7 +91,7 @@ export interface TaskScore extends ScoreSummary {
   readonly answerTokens: number;
 }
 
-/** How an adapter differs from the base in a task: paired, question by question. */
+/** Difference of an adapter from the base in a task: paired, question by question. */
 export interface TaskDifference {
   readonly task: BenchmarkName;
   /** The adapter's subject, and the base's. */
@@ -111,7 +111,7 @@ export interface SubjectRecord {
   readonly digest: string | null;
   readonly method?: string;
   readonly rank?: number;
-  /** Where that is another quantisation of the model. */
+  /** Set if that is another quantisation of the model. */
   readonly trainedOn?: TrainedOn;
 }
 
@@ -132,6 +132,6 @@ export interface EvaluationResult {
   readonly subjects: readonly SubjectRecord[];
   readonly tasks: readonly TaskRecord[];
   readonly scores: readonly TaskScore[];
-  /** Of each adapter against the base, where that was evaluated, too. */
+  /** Differences of each adapter from the base, if that was evaluated, too. */
   readonly differences: readonly TaskDifference[];
 }

@@ -7,14 +7,14 @@ import {
   type Engine,
   type Example,
   generate,
-  geometryOf,
   loadModel,
   openEngine,
   parseAdapterConfig,
   saveAdapter,
+  toLayerShapes,
 } from "mixture-of-shards";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type AnswerSettings, countCorrect, type Question, questionOf } from "./answers.ts";
+import { type AnswerSettings, countCorrect, type Question, toQuestion } from "./answers.ts";
 
 let base: BaseModel;
 let folder: string;
@@ -22,8 +22,8 @@ let engine: Engine;
 beforeAll(async () => {
   base = await loadModel("assets/tiny-english");
   folder = await mkdtemp(join(tmpdir(), "mos-answers-"));
-  const geometry = geometryOf(base.model.config);
-  const adapter = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), geometry);
+  const shapes = toLayerShapes(base.model.config);
+  const adapter = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), shapes);
   const { name: model, fingerprint } = base.model;
   const of = { base: { name: model, fingerprint } };
   await saveAdapter(join(folder, "fresh"), adapter, of);
@@ -36,15 +36,15 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const settingsOf = (engine: Engine, adapter: string | null = null): AnswerSettings => ({
+const makeSettings = (engine: Engine, adapter: string | null = null): AnswerSettings => ({
   engine,
   adapter,
   maxTokens: 6,
   signal: undefined,
 });
-const questionsOf = (examples: readonly Example[]): readonly Question[] =>
+const toQuestions = (examples: readonly Example[]): readonly Question[] =>
   examples.map((example) =>
-    questionOf(example, { text: base.text, promptFormat: "template", system: undefined, maxLength: 512 }),
+    toQuestion(example, { text: base.text, promptFormat: "template", system: undefined, maxLength: 512 }),
   );
 
 const asked = (question: string, answer: string): Example => ({
@@ -80,21 +80,21 @@ test("answers in one batch equal those that each prompt gets alone", async () =>
   const examples = QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x"));
   const expected = answers.filter((answer) => answer.trim() !== "").length;
   expect(expected).toBeGreaterThan(2);
-  expect(await countCorrect(questionsOf(examples), settingsOf(engine))).toEqual({
+  expect(await countCorrect(toQuestions(examples), makeSettings(engine))).toEqual({
     correct: expected,
     total: 5,
   });
   const wrong = [asked(QUESTIONS[0]!, "Something else."), ...examples.slice(1)];
-  const found = await countCorrect(questionsOf(wrong), settingsOf(engine));
+  const found = await countCorrect(toQuestions(wrong), makeSettings(engine));
   expect(found.correct).toBeLessThan(expected);
 });
 
 test("an adapter changes the answer, an untrained one does not", async () => {
   const answers = await answersAlone();
-  const questions = questionsOf(QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x")));
-  const before = await countCorrect(questions, settingsOf(engine));
-  expect(await countCorrect(questions, settingsOf(engine, "fresh"))).toEqual(before);
-  expect((await countCorrect(questions, settingsOf(engine, "loud"))).correct).toBe(0);
+  const questions = toQuestions(QUESTIONS.map((question, i) => asked(question, answers[i]!.trim() || "x")));
+  const before = await countCorrect(questions, makeSettings(engine));
+  expect(await countCorrect(questions, makeSettings(engine, "fresh"))).toEqual(before);
+  expect((await countCorrect(questions, makeSettings(engine, "loud"))).correct).toBe(0);
 });
 
 test("a question is everything before the last answer, in the prompt format of training", () => {
@@ -108,14 +108,14 @@ test("a question is everything before the last answer, in the prompt format of t
       { role: "assistant", content: "Four.", isTarget: true },
     ],
   };
-  const [{ ids, reference } = { ids: [], reference: "" }] = questionsOf([example]);
+  const [{ ids, reference } = { ids: [], reference: "" }] = toQuestions([example]);
   const text = base.text.template.render(
     example.turns.slice(0, 3).map(({ role, content }) => ({ role, content })),
     { addGenerationPrompt: true },
   );
   expect(ids.slice(-5)).toEqual(base.text.tokenizer.encode(text, { addSpecialTokens: false }).slice(-5));
   expect(reference).toBe("Four.");
-  const plain = questionOf(
+  const plain = toQuestion(
     { kind: "completion", line: 1, prompt: "The cat", completion: " sat." },
     { text: base.text, promptFormat: "plain", system: undefined, maxLength: 512 },
   );
@@ -126,6 +126,6 @@ test("a question is everything before the last answer, in the prompt format of t
 
 test("a prompt that leaves no room for an answer is not answered", async () => {
   const long = asked("cat ".repeat(200), "x");
-  const settings = { ...settingsOf(engine), maxTokens: base.model.config.maxPositions - 1 };
-  expect(await countCorrect(questionsOf([long]), settings)).toEqual({ correct: 0, total: 1 });
+  const settings = { ...makeSettings(engine), maxTokens: base.model.config.maxPositions - 1 };
+  expect(await countCorrect(toQuestions([long]), settings)).toEqual({ correct: 0, total: 1 });
 });

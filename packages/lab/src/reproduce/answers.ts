@@ -9,7 +9,7 @@ import {
   type PromptFormat,
 } from "mixture-of-shards";
 
-/** How examples become prompts, as in training. */
+/** Settings of rendering examples as prompts, as in training. */
 export interface QuestionSettings {
   readonly text: LoadedText;
   readonly promptFormat: PromptFormat;
@@ -25,7 +25,7 @@ export interface Question {
 }
 
 /** Everything before the last stretch that training counts, which is the reference. */
-export function questionOf(
+export function toQuestion(
   example: Example,
   { text: { tokenizer, template }, promptFormat, system, maxLength }: QuestionSettings,
 ): Question {
@@ -33,10 +33,10 @@ export function questionOf(
   let start = labels.length;
   while (start > 0 && labels[start - 1] === IGNORED) start--;
   while (start > 0 && labels[start - 1] !== IGNORED) start--;
-  return { ids: [...ids.subarray(0, start)], reference: referenceOf(example) };
+  return { ids: [...ids.subarray(0, start)], reference: referenceAnswer(example) };
 }
 
-function referenceOf(example: Example): string {
+function referenceAnswer(example: Example): string {
   switch (example.kind) {
     case "completion":
       return example.completion;
@@ -69,13 +69,13 @@ async function answerTo(
   return text;
 }
 
-/** How many greedy answers are the reference. All are submitted at once; the engine queues them. Throws `cancelled`. */
+/** Number of greedy answers that equal the reference. All are submitted at once; the engine queues them. Throws `cancelled`. */
 export async function countCorrect(
   questions: readonly Question[],
   settings: AnswerSettings,
 ): Promise<{ readonly correct: number; readonly total: number }> {
   const room = settings.engine.model.maxLength - settings.maxTokens;
-  // what leaves no room for an answer counts as not answered, and so does what asks nothing
+  // a question without room for an answer counts as unanswered, and so does an empty one
   const fitting = questions.filter(({ ids }) => ids.length > 0 && ids.length <= room);
   const marks = await Promise.all(
     fitting.map(async (question) => isCorrectAnswer(await answerTo(question, settings), question.reference)),
@@ -83,12 +83,12 @@ export async function countCorrect(
   return { correct: marks.filter((isCorrect) => isCorrect).length, total: questions.length };
 }
 
-/** Where GSM8K's answers have their number. */
+/** Marker of the number in GSM8K's answers. */
 const MARK = "####";
 
 const hasMarkedLine = (text: string): boolean => text.split("\n").some((line) => line.startsWith(MARK));
 
-/** What follows the last "####", without commas, which only group digits there. */
+/** Text after the last "####", without commas, which only group digits there. */
 const afterMark = (text: string): string | undefined => {
   const at = text.lastIndexOf(MARK);
   return at < 0
@@ -100,7 +100,7 @@ const afterMark = (text: string): string | undefined => {
 };
 
 /**
- * Whether an answer is the reference. Where the reference has a line that starts with "####" (GSM8K), the texts after
+ * Tests whether an answer equals the reference. If the reference has a line that starts with "####" (GSM8K), the texts after
  * the last "####" are compared, trimmed and without commas; an answer without one is wrong. Else the whole texts are,
  * trimmed.
  *

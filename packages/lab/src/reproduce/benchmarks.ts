@@ -1,6 +1,6 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { loadText } from "mixture-of-shards";
-import { choice, integer, listOf, parseSettings } from "mixture-of-shards/cli";
+import { choice, integer, list, parseSettings } from "mixture-of-shards/cli";
 import {
   BENCHMARK_NAMES,
   type BenchmarkName,
@@ -11,12 +11,12 @@ import {
   type Rules,
   rulesSetting,
 } from "#evaluation";
-import { identityOf } from "./digest.ts";
+import { hashParts } from "./digest.ts";
 
 /** Benchmarks whose scores are columns. Named and valued as `evaluate` has it. */
 export interface BenchmarkOptions {
   readonly tasks: readonly BenchmarkName[];
-  /** Where a task's data are, laid out as `mos eval --data` has them. */
+  /** Folder of a task's data, in the layout of `mos eval --data`. */
   readonly dataFolder: (task: BenchmarkName) => string;
   /** Questions of each task, the same ones for every cell; all without. */
   readonly limit?: number | undefined;
@@ -44,11 +44,11 @@ export interface BenchmarkSettings {
 export interface BenchmarkSpec extends Omit<BenchmarkSettings, "tasks"> {
   readonly task: BenchmarkName;
   readonly folder: string;
-  /** Of everything that decides the score, but for the adapter. */
+  /** Digest of everything that determines the score, except the adapter. */
   readonly identity: string;
 }
 
-/** What its data hold, read once for all cells. */
+/** Data of a benchmark, read once for all cells. */
 export interface BenchmarkPlan {
   readonly task: BenchmarkName;
   readonly folder: string;
@@ -57,12 +57,12 @@ export interface BenchmarkPlan {
   readonly notes: readonly string[];
 }
 
-/** Of the choice of questions and of answers that are drawn: one for all cells, so that they differ by their adapters. */
+/** Seed of the choice of questions and of sampled answers: one for all cells, so that they differ by their adapters. */
 export const BENCHMARK_SEED = 0;
 
 /** Each is an option of `mos reproduce`. */
 export const benchmarkSettings = {
-  benchmarks: listOf(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
+  benchmarks: list(choice(BENCHMARK_NAMES, { help: "a benchmark" }), {
     what: `one or more different ones of ${BENCHMARK_NAMES.join(", ")}`,
     placeholder: "names",
     help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
@@ -90,7 +90,7 @@ export const benchmarkSettings = {
 };
 
 /** Throws `bad_option` with the name of the setting. */
-export function benchmarkSettingsOf(options: BenchmarkOptions): BenchmarkSettings {
+export function resolveBenchmarkSettings(options: BenchmarkOptions): BenchmarkSettings {
   const { limit, samples, shots, rules = "open-instruct" } = options;
   const format = options.format ?? defaultChatFormat(rules);
   parseSettings(benchmarkSettings, {
@@ -133,8 +133,8 @@ export function benchmarkSpecs(
   }: { readonly version: string; readonly format?: ChatFormat | undefined },
 ): readonly BenchmarkSpec[] {
   return plans.map(({ task, folder, dataDigest }) => {
-    const asked = { ...settings, format, samples: task === "humaneval" ? settings.samples : undefined };
-    const identity = identityOf({ version, task, ...asked, data: dataDigest, seed: BENCHMARK_SEED });
-    return { task, folder, identity, ...asked };
+    const requested = { ...settings, format, samples: task === "humaneval" ? settings.samples : undefined };
+    const identity = hashParts({ version, task, ...requested, data: dataDigest, seed: BENCHMARK_SEED });
+    return { task, folder, identity, ...requested };
   });
 }

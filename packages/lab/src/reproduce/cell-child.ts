@@ -1,11 +1,11 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { childOptions, moduleBeside, reasonOf } from "mixture-of-shards/cli";
-import type { CellEvent, CellSpec } from "./cell.ts";
-import type { CellOrder } from "./cell-process.ts";
+import { childOptions, errorText, moduleBeside } from "mixture-of-shards/cli";
+import type { TrialEvent, TrialSpec } from "./cell.ts";
+import type { TrialRequest } from "./cell-process.ts";
 
-/** How a cell's process ended. A crash has no code: nothing is known but what it last wrote. */
-export type CellEnd =
+/** End of a cell's process. A crash has no code: nothing is known but what it last wrote. */
+export type TrialEnd =
   | { readonly type: "finished" }
   | { readonly type: "stopped" }
   | { readonly type: "failed"; readonly code?: string; readonly message: string };
@@ -15,7 +15,7 @@ export interface ChildOptions {
   readonly entry: string | undefined;
   readonly signal: AbortSignal | undefined;
   readonly onStart: (pid: number | undefined) => void;
-  readonly onEvent: (event: CellEvent) => void;
+  readonly onEvent: (event: TrialEvent) => void;
 }
 
 const ENTRY = moduleBeside(import.meta.url, "cell-process");
@@ -24,25 +24,25 @@ const LAST_WORDS = 2000;
 
 /** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
 export async function runInChild(
-  spec: CellSpec,
+  spec: TrialSpec,
   { entry = ENTRY, signal, onStart, onEvent }: ChildOptions,
-): Promise<CellEnd> {
+): Promise<TrialEnd> {
   if (signal?.aborted === true) return { type: "stopped" };
   const child = fork(entry, [], {
     execArgv: [...childOptions(entry)],
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   onStart(child.pid);
-  let end: CellEnd | undefined;
+  let end: TrialEnd | undefined;
   let errors = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     errors = `${errors}${chunk.toString()}`.slice(-LAST_WORDS);
   });
-  child.on("message", (event: CellEvent) => {
+  child.on("message", (event: TrialEvent) => {
     if (event.type === "finished" || event.type === "stopped" || event.type === "failed") end = event;
     else onEvent(event);
   });
-  const order = (what: CellOrder): void => {
+  const order = (what: TrialRequest): void => {
     // a child that is gone already says so by its exit
     if (child.connected) child.send(what, () => undefined);
   };
@@ -53,7 +53,7 @@ export async function runInChild(
     const [code, killedBy] = await once(child, "close");
     return end ?? { type: "failed", message: crashText({ code, killedBy, errors }) };
   } catch (error) {
-    return { type: "failed", message: reasonOf(error) };
+    return { type: "failed", message: errorText(error) };
   } finally {
     signal?.removeEventListener("abort", stop);
   }

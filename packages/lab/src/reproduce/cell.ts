@@ -11,26 +11,26 @@ import type { BaseSettings } from "./settings.ts";
 /** To choose a learning rate on a part of the training file, or to measure on the evaluation file. */
 export type Purpose = "tune" | "measure";
 
-/** What names a cell among those of its experiment. */
-export interface CellName {
-  /** Of the row. */
+/** Name of a cell within its experiment. */
+export interface TrialName {
+  /** Key of the row. */
   readonly key: string;
   readonly purpose: Purpose;
   readonly learningRate: number;
   readonly seed: number;
 }
 
-export const nameOf = ({ key, purpose, learningRate, seed }: CellName): CellName => ({
+export const pickName = ({ key, purpose, learningRate, seed }: TrialName): TrialName => ({
   key,
   purpose,
   learningRate,
   seed,
 });
 
-/** How a trained adapter is measured. */
+/** Measurement of a trained adapter. */
 export interface Evaluation {
   readonly file: string;
-  /** How many, from the first; all where left out. */
+  /** Number of examples, from the first; all by default. */
   readonly examples?: number | undefined;
   /** Greedy answers to how many, from the first; 0 for none. */
   readonly answers: number;
@@ -39,17 +39,17 @@ export interface Evaluation {
 }
 
 /** All that a process needs to run a cell. */
-export interface CellSpec extends CellName {
+export interface TrialSpec extends TrialName {
   readonly identity: string;
   readonly folder: string;
   readonly model: string;
-  /** How the model is kept and computed. */
+  /** Settings of the base's format and computation. */
   readonly base: BaseSettings;
   readonly train: string;
   readonly evaluation: Evaluation;
   /** Asked after the result is written, each score being added to it. */
   readonly benchmarks: readonly BenchmarkSpec[];
-  /** Of the program. */
+  /** Version of the program. */
   readonly version: string;
   /** Null for the base model as it is. */
   readonly adapter: AdapterConfig | null;
@@ -94,11 +94,11 @@ const benchmarkScore = z.object({
   rules: z.string(),
   format: z.string(),
   shots: z.int(),
-  /** Of the last process that asked. */
+  /** Seconds of the last process that ran the benchmark. */
   seconds: z.number(),
 });
 
-/** What an adapter scored in a benchmark. */
+/** Score of an adapter in a benchmark. */
 export type BenchmarkScore = Readonly<z.output<typeof benchmarkScore>>;
 
 const resultSchema = z.object({
@@ -109,17 +109,17 @@ const resultSchema = z.object({
   learningRate: z.number(),
   seed: z.int(),
   trainable: z.int(),
-  /** Of each update, in nats. */
+  /** Loss of each update, in nats. */
   losses: z.array(z.number()),
   /** Mean over the trained tokens of the validation examples, in nats. */
   validationLoss: z.number(),
   validationExamples: z.int(),
   answers: z.object({ correct: z.int(), total: z.int() }).optional(),
   benchmarks: z.array(benchmarkScore).optional(),
-  /** Of all updates, padding not counted. */
+  /** Tokens of all updates, without padding. */
   tokens: z.int(),
   seconds,
-  /** Of the process, with the validation loss and without the answers. */
+  /** Peak memory of the process, with the validation loss and without the answers. */
   peakMemoryBytes: z.number(),
   jobs: z.int(),
   threads: z.int().optional(),
@@ -134,12 +134,12 @@ const failureSchema = z.object({
 const storedSchema = z.union([resultSchema, failureSchema]);
 
 /** The result of a cell. */
-export type CellResult = Readonly<z.output<typeof resultSchema>>;
+export type TrialResult = Readonly<z.output<typeof resultSchema>>;
 /** A result, or a failure that would happen again, such as a loss that diverged. */
-export type StoredResult = CellResult | Readonly<z.output<typeof failureSchema>>;
+export type StoredResult = TrialResult | Readonly<z.output<typeof failureSchema>>;
 
 /** Events of a process that runs a cell. */
-export type CellEvent =
+export type TrialEvent =
   | {
       readonly type: "phase";
       readonly phase: "loading" | "training" | "evaluating" | "answering" | "scoring";
@@ -156,7 +156,7 @@ export type CellEvent =
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 
 /** The folder of a cell in that of the experiment. */
-export const cellFolder = (out: string, { key, purpose, learningRate, seed }: CellName): string =>
+export const trialFolder = (out: string, { key, purpose, learningRate, seed }: TrialName): string =>
   join(out, "cells", key, `${purpose === "tune" ? "tuning-" : ""}seed-${seed}-rate-${learningRate}`);
 
 export const RESULT = "result.json";
@@ -173,41 +173,41 @@ export async function readResult(folder: string, identity: string): Promise<Stor
   return parsed.success ? parsed.data : undefined;
 }
 
-export const isResult = (stored: StoredResult | undefined): stored is CellResult =>
+export const isResult = (stored: StoredResult | undefined): stored is TrialResult =>
   stored !== undefined && "validationLoss" in stored;
 
 /** The benchmarks that a result has no score of. */
 export const unscored = (
-  { benchmarks }: Pick<CellSpec, "benchmarks">,
-  result: CellResult,
+  { benchmarks }: Pick<TrialSpec, "benchmarks">,
+  result: TrialResult,
 ): readonly BenchmarkSpec[] =>
   benchmarks.filter(({ identity }) => !result.benchmarks?.some((score) => score.identity === identity));
 
 /** Whether a cell needs no more work. */
-export const isFinished = (spec: CellSpec, stored: StoredResult | undefined): boolean =>
+export const isFinished = (spec: TrialSpec, stored: StoredResult | undefined): boolean =>
   stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
 
 /** A result with only those scores that were asked for. */
-export function withScoresOf(
-  { benchmarks }: CellSpec,
-  { benchmarks: all, ...result }: CellResult,
-): CellResult {
-  const asked = (all ?? []).filter(({ identity }) => benchmarks.some((one) => one.identity === identity));
-  return asked.length === 0 ? result : { ...result, benchmarks: asked };
+export function withRequestedScores(
+  { benchmarks }: TrialSpec,
+  { benchmarks: all, ...result }: TrialResult,
+): TrialResult {
+  const requested = (all ?? []).filter(({ identity }) => benchmarks.some((one) => one.identity === identity));
+  return requested.length === 0 ? result : { ...result, benchmarks: requested };
 }
 
 /** Where a cell trains, and keeps its adapter: the one sub-folder of its folder that an engine can serve. */
 export const RUN = "run";
-export const runOf = ({ folder }: Pick<CellSpec, "folder">): string => join(folder, RUN);
+export const runPath = ({ folder }: Pick<TrialSpec, "folder">): string => join(folder, RUN);
 /** Logs of the answers to benchmarks. */
 export const BENCHMARKS = "benchmarks";
 
 /** Whether a cell's adapter exists, so that it can be evaluated without being trained again. */
-export const hasAdapter = (spec: CellSpec): Promise<boolean> =>
-  spec.adapter === null ? Promise.resolve(true) : pathExists(join(runOf(spec), "adapter_config.json"));
+export const hasAdapter = (spec: TrialSpec): Promise<boolean> =>
+  spec.adapter === null ? Promise.resolve(true) : pathExists(join(runPath(spec), "adapter_config.json"));
 
 /** Where and with how many threads a cell computes. */
-export const compileOf = ({ threads }: CellSpec) => ({
+export const sessionOptions = ({ threads }: TrialSpec) => ({
   device: "cpu" as const,
   ...(threads === undefined ? {} : { threads }),
 });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
-import type { BenchmarkScore, CellResult } from "./cell.ts";
-import { columnsOf, columnValue } from "./columns.ts";
+import type { BenchmarkScore, TrialResult } from "./cell.ts";
+import { columnValue, listColumns } from "./columns.ts";
 
 const score = (
   task: BenchmarkName,
@@ -20,7 +20,7 @@ const score = (
   seconds: 1,
 });
 
-const cell: CellResult = {
+const trial: TrialResult = {
   format: 1,
   identity: "",
   key: "mos-2",
@@ -46,8 +46,8 @@ const cell: CellResult = {
 };
 
 test("seven columns in the paper's order, in per cent, with the paper's average", () => {
-  const columns = columnsOf(BENCHMARK_NAMES).map(
-    ({ key, title }) => [title, columnValue(cell, key, BENCHMARK_NAMES)?.toFixed(2)] as const,
+  const columns = listColumns(BENCHMARK_NAMES).map(
+    ({ key, title }) => [title, columnValue(trial, key, BENCHMARK_NAMES)?.toFixed(2)] as const,
   );
   expect(columns).toEqual([
     ["MMLU EM", "44.77"],
@@ -61,18 +61,18 @@ test("seven columns in the paper's order, in per cent, with the paper's average"
 });
 
 test("one column has no average, and TyDi QA has two", () => {
-  expect(columnsOf(["gsm8k"]).map(({ key }) => key)).toEqual(["gsm8k"]);
-  expect(columnsOf(["humaneval", "tydiqa"]).map(({ key }) => key)).toEqual([
+  expect(listColumns(["gsm8k"]).map(({ key }) => key)).toEqual(["gsm8k"]);
+  expect(listColumns(["humaneval", "tydiqa"]).map(({ key }) => key)).toEqual([
     ...["tydiqa-f1", "tydiqa-em", "humaneval", "average"],
   ]);
-  expect(columnsOf([])).toEqual([]);
-  expect(columnValue(cell, "average", ["tydiqa"])).toBeCloseTo((48.67 + 35.7) / 2, 10);
+  expect(listColumns([])).toEqual([]);
+  expect(columnValue(trial, "average", ["tydiqa"])).toBeCloseTo((48.67 + 35.7) / 2, 10);
 });
 
 test("an average needs all its columns, and a column needs its task", () => {
-  const part: CellResult = { ...cell, benchmarks: cell.benchmarks!.slice(0, 2) };
+  const part: TrialResult = { ...trial, benchmarks: trial.benchmarks!.slice(0, 2) };
   expect(columnValue(part, "humaneval", BENCHMARK_NAMES)).toBeCloseTo(18.24, 10);
   expect(columnValue(part, "mmlu", BENCHMARK_NAMES)).toBeUndefined();
   expect(columnValue(part, "average", BENCHMARK_NAMES)).toBeUndefined();
-  expect(columnValue(cell, "gsm8k", ["bbh"])).toBeUndefined();
+  expect(columnValue(trial, "gsm8k", ["bbh"])).toBeUndefined();
 });

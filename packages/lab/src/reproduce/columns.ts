@@ -1,6 +1,6 @@
 // The columns of the paper's tables that are scores of benchmarks.
 import { type BenchmarkName, inPercent, percentDecimals } from "#evaluation";
-import type { CellResult } from "./cell.ts";
+import type { TrialResult } from "./cell.ts";
 
 export const COLUMN_KEYS = [
   "mmlu",
@@ -22,7 +22,7 @@ export interface Column {
 
 interface Source extends Column {
   readonly task: BenchmarkName;
-  /** Where it is not the first one of its task. */
+  /** Metric, unless it is the first one of its task. */
   readonly metric?: string;
 }
 
@@ -37,16 +37,16 @@ const SOURCES: readonly Source[] = [
 ];
 const AVERAGE: Column = { key: "average", title: "Avg." };
 
-const sourcesOf = (tasks: readonly BenchmarkName[]): readonly Source[] =>
+const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
   SOURCES.filter(({ task }) => tasks.includes(task));
 
 /** Those of these tasks; the mean of all where there are several. */
-export function columnsOf(tasks: readonly BenchmarkName[]): readonly Column[] {
-  const columns = sourcesOf(tasks);
+export function listColumns(tasks: readonly BenchmarkName[]): readonly Column[] {
+  const columns = listSources(tasks);
   return columns.length > 1 ? [...columns, AVERAGE] : columns;
 }
 
-function scoreOf({ benchmarks = [] }: CellResult, { task, metric }: Source): number | undefined {
+function readScore({ benchmarks = [] }: TrialResult, { task, metric }: Source): number | undefined {
   const found = benchmarks.find((one) => one.task === task);
   const name = metric ?? found?.metric ?? "";
   const score = found?.scores[name];
@@ -55,14 +55,14 @@ function scoreOf({ benchmarks = [] }: CellResult, { task, metric }: Source): num
 
 /** A cell's number in a column, in per cent; an average needs all columns before it. */
 export function columnValue(
-  cell: CellResult,
+  trial: TrialResult,
   key: ColumnKey,
   tasks: readonly BenchmarkName[],
 ): number | undefined {
-  const sources = sourcesOf(tasks);
+  const sources = listSources(tasks);
   const source = sources.find((one) => one.key === key);
-  if (source !== undefined) return scoreOf(cell, source);
-  const scores = sources.map((one) => scoreOf(cell, one)).filter((score) => score !== undefined);
+  if (source !== undefined) return readScore(trial, source);
+  const scores = sources.map((one) => readScore(trial, one)).filter((score) => score !== undefined);
   return key !== "average" || scores.length < sources.length || scores.length === 0
     ? undefined
     : scores.reduce((sum, score) => sum + score, 0) / scores.length;
@@ -70,15 +70,15 @@ export function columnValue(
 
 /** Questions that a column's numbers are of; of an average those of the smallest benchmark. */
 export function columnQuestions(
-  cells: readonly CellResult[],
+  trials: readonly TrialResult[],
   key: ColumnKey,
   tasks: readonly BenchmarkName[],
 ): number {
-  const asked = cells.flatMap(({ benchmarks = [] }) => benchmarks);
-  const counts = sourcesOf(tasks)
+  const requested = trials.flatMap(({ benchmarks = [] }) => benchmarks);
+  const counts = listSources(tasks)
     .filter((source) => key === "average" || source.key === key)
     .flatMap(({ task }) => {
-      const own = asked.filter((one) => one.task === task).map(({ questions }) => questions);
+      const own = requested.filter((one) => one.task === task).map(({ questions }) => questions);
       return own.length === 0 ? [] : [Math.max(...own)];
     });
   return counts.length === 0 ? 0 : Math.min(...counts);
@@ -86,7 +86,7 @@ export function columnQuestions(
 
 /** Decimals that they allow. */
 export const columnDecimals = (
-  cells: readonly CellResult[],
+  trials: readonly TrialResult[],
   key: ColumnKey,
   tasks: readonly BenchmarkName[],
-): number => percentDecimals(columnQuestions(cells, key, tasks));
+): number => percentDecimals(columnQuestions(trials, key, tasks));

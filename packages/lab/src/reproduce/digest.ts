@@ -50,5 +50,5 @@ export async function fileDigest(path: string): Promise<string> {
 }
 
 /** sha256 over everything that decides a cell's result. */
-export const identityOf = (parts: Readonly<Record<string, unknown>>): string =>
+export const hashParts = (parts: Readonly<Record<string, unknown>>): string =>
   `sha256:${createHash("sha256").update(canonicalJson(parts)).digest("hex")}`;

@@ -2,10 +2,10 @@ import { expect, test } from "vitest";
 import { largestRank, nearestShards } from "./fit-row.ts";
 
 test("a number of shards that does not divide every width is replaced by the nearest that does", () => {
-  const geometry = { layers: 8, widths: { q_proj: { in: 30, out: 60 }, up_proj: { in: 30, out: 90 } } };
-  expect(nearestShards(4, { layers: 8, widths: geometry.widths })).toBe(3); // 3 and 5 are as near
-  expect(nearestShards(1, geometry)).toBe(1);
-  expect(nearestShards(100, geometry)).toBe(30);
+  const shapes = { layers: 8, widths: { q_proj: { in: 30, out: 60 }, up_proj: { in: 30, out: 90 } } };
+  expect(nearestShards(4, { layers: 8, widths: shapes.widths })).toBe(3); // 3 and 5 are as near
+  expect(nearestShards(1, shapes)).toBe(1);
+  expect(nearestShards(100, shapes)).toBe(30);
 });
 
 test("the largest rank within a limit", () => {

@@ -3,20 +3,20 @@
 import {
   type AdapterConfig,
   type AdapterConfigInput,
-  type AdapterGeometry,
   budget,
+  findProblem,
+  type LayerShapes,
   methods,
   parseAdapterConfig,
-  problemOf,
   shardCounts,
 } from "mixture-of-shards";
 import type { LinearName } from "mixture-of-shards/graph";
 import type { ChatFormat } from "#evaluation";
 
-/** What rows are built for. */
+/** Context of building rows. */
 export interface RowContext {
-  readonly geometry: AdapterGeometry;
-  /** Of every method that has one. */
+  readonly shapes: LayerShapes;
+  /** Alpha of every method that has one. */
   readonly alpha: number;
   readonly dropout: number;
   /** Linear layers that every method adapts; what each adapts by default without. */
@@ -35,17 +35,17 @@ export interface Row {
   readonly adapter: AdapterConfig | null | undefined;
   /** Trained numbers. */
   readonly trainable: number;
-  /** Where the row is not what the paper has, and why. */
+  /** Differences of the row from the paper's, with reasons. */
   readonly notes: readonly string[];
   /** Key of the row that this is an ablation of: it is tested against that one only. */
   readonly ablates?: string;
   /** In figure 1. */
   readonly place?: { readonly privateRank: number; readonly shards: number };
-  /** Of the questions of benchmarks, where it is not that of the other rows. */
+  /** Chat format of the benchmarks' questions, if it differs from the other rows'. */
   readonly chatFormat?: ChatFormat;
 }
 
-const configOf = (adapter: AdapterConfigInput, { targets }: RowContext, key: string): AdapterConfig =>
+const completeConfig = (adapter: AdapterConfigInput, { targets }: RowContext, key: string): AdapterConfig =>
   parseAdapterConfig(targets === undefined ? adapter : { ...adapter, targets }, key);
 
 /** A target of all rows that this method cannot adapt. */
@@ -55,13 +55,13 @@ function foreignTarget({ method }: AdapterConfigInput, { targets = [] }: RowCont
 }
 
 /** Trained numbers; infinitely many where the method cannot adapt the targets. */
-export const trainableOf = (adapter: AdapterConfigInput, context: RowContext): number =>
+export const countTrainable = (adapter: AdapterConfigInput, context: RowContext): number =>
   foreignTarget(adapter, context) === undefined
-    ? budget(configOf(adapter, context, adapter.method), context.geometry).trainable
+    ? budget(completeConfig(adapter, context, adapter.method), context.shapes).trainable
     : Number.POSITIVE_INFINITY;
 
 /** A row as the paper has it. */
-export interface AskedRow {
+export interface RequestedRow {
   readonly key: string;
   readonly label: string;
   readonly adapter: AdapterConfigInput;
@@ -75,10 +75,10 @@ export interface AskedRow {
 
 /** A row with the largest rank up to the one asked for that fits the model; without an adapter where none does. */
 export function fitRow(
-  { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: AskedRow,
+  { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: RequestedRow,
   context: RowContext,
 ): Row {
-  const { geometry } = context;
+  const { shapes } = context;
   const more = ablates === undefined ? {} : { ablates };
   const unfit = (rank: string, note: string): Row => ({
     key,
@@ -91,27 +91,29 @@ export function fitRow(
   });
   const foreign = foreignTarget(adapter, context);
   if (foreign !== undefined) return unfit("–", `${adapter.method} does not adapt ${foreign}`);
-  const asked = configOf(adapter, context, key);
-  let config = asked;
-  while (!isExact && config.rank > 1 && problemOf(config, geometry) !== undefined)
-    config = parseAdapterConfig({ ...asked, rank: config.rank - 1 }, key);
-  if (problemOf(config, geometry) !== undefined)
-    return unfit(shown(asked.rank), problemOf(asked, geometry) ?? "");
+  const requested = completeConfig(adapter, context, key);
+  let config = requested;
+  while (!isExact && config.rank > 1 && findProblem(config, shapes) !== undefined)
+    config = parseAdapterConfig({ ...requested, rank: config.rank - 1 }, key);
+  if (findProblem(config, shapes) !== undefined)
+    return unfit(shown(requested.rank), findProblem(requested, shapes) ?? "");
   const lower =
-    config.rank < asked.rank ? [`rank ${config.rank}, the most that fits, in place of ${asked.rank}`] : [];
+    config.rank < requested.rank
+      ? [`rank ${config.rank}, the most that fits, in place of ${requested.rank}`]
+      : [];
   return {
     key,
     label,
     rank: shown(config.rank),
     adapter: config,
-    trainable: budget(config, geometry).trainable,
+    trainable: budget(config, shapes).trainable,
     notes: [...notes, ...lower],
     ...more,
   };
 }
 
 /** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export const nearestShards = (wanted: number, { widths }: AdapterGeometry): number =>
+export const nearestShards = (wanted: number, { widths }: LayerShapes): number =>
   shardCounts(Object.values(widths)).reduce((best, count) =>
     Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
   );

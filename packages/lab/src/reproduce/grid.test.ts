@@ -2,8 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { CellSpec } from "./cell.ts";
-import { type Grid, measuringCells, planGrid } from "./grid.ts";
+import type { TrialSpec } from "./cell.ts";
+import { type Grid, measuringTrials, planGrid } from "./grid.ts";
 import type { ReproduceOptions } from "./settings.ts";
 import { searchRate } from "./tuning.ts";
 
@@ -20,12 +20,14 @@ const options: ReproduceOptions = {
   version: "1",
 };
 
-const tuningCells = (grid: Grid, row: Grid["selected"][number]): readonly CellSpec[] =>
-  searchRate(grid, row, new Map()).cells;
-const cellsOf = (grid: Grid): readonly CellSpec[] =>
-  grid.selected.flatMap((row) => [...tuningCells(grid, row), ...measuringCells(grid, row, 1e-3)]);
+const tuningTrials = (grid: Grid, row: Grid["selected"][number]): readonly TrialSpec[] =>
+  searchRate(grid, row, new Map()).trials;
+const listTrials = (grid: Grid): readonly TrialSpec[] =>
+  grid.selected.flatMap((row) => [...tuningTrials(grid, row), ...measuringTrials(grid, row, 1e-3)]);
 const identities = async (more: Partial<ReproduceOptions> = {}): Promise<ReadonlyMap<string, string>> =>
-  new Map(cellsOf(await planGrid({ ...options, ...more })).map(({ folder, identity }) => [folder, identity]));
+  new Map(
+    listTrials(await planGrid({ ...options, ...more })).map(({ folder, identity }) => [folder, identity]),
+  );
 
 const TUNING = "test/fixtures/tuning.jsonl";
 
@@ -108,9 +110,9 @@ test("examples that are both trained and measured on are counted", async () => {
 describe("cells", () => {
   test("with the same seed see the same data in the same order in every row", async () => {
     const grid = await planGrid({ ...options, seeds: 1 });
-    const cells = grid.selected.flatMap((row) => measuringCells(grid, row, 1e-3));
-    expect(new Set(cells.slice(1).map(({ settings }) => JSON.stringify(settings))).size).toBe(1);
-    for (const { settings, adapter } of cells) {
+    const trials = grid.selected.flatMap((row) => measuringTrials(grid, row, 1e-3));
+    expect(new Set(trials.slice(1).map(({ settings }) => JSON.stringify(settings))).size).toBe(1);
+    for (const { settings, adapter } of trials) {
       expect(settings).toMatchObject({ seed: 0, validationSplit: 0 });
       if (adapter !== null) expect(adapter.seed).toBe(0);
     }
@@ -118,7 +120,7 @@ describe("cells", () => {
 
   test("for tuning have their own seeds and never see the evaluation file", async () => {
     const grid = await planGrid(options);
-    const tuning = grid.selected.flatMap((row) => tuningCells(grid, row));
+    const tuning = grid.selected.flatMap((row) => tuningTrials(grid, row));
     expect(tuning).toHaveLength(16 * 2 * 2); // the base is not tuned
     expect(new Set(tuning.map(({ seed }) => seed)).size).toBe(2);
     for (const { seed, train, evaluation, settings, benchmarks } of tuning) {
@@ -130,13 +132,13 @@ describe("cells", () => {
       expect(settings.validationSplit).toBe(0);
     }
     const single = await planGrid({ ...options, learningRates: [1e-3] });
-    expect(single.selected.flatMap((row) => tuningCells(single, row))).toEqual([]);
+    expect(single.selected.flatMap((row) => tuningTrials(single, row))).toEqual([]);
   });
 
   test("for tuning with their own evaluation file use the whole training file, or their own", async () => {
     const cellsWith = async (more: Partial<ReproduceOptions>) => {
       const grid = await planGrid({ ...options, tuneEvaluation: TUNING, ...more });
-      return tuningCells(grid, grid.selected[1]!).map(({ train, evaluation }) => [
+      return tuningTrials(grid, grid.selected[1]!).map(({ train, evaluation }) => [
         train,
         evaluation.file,
         evaluation.examples,

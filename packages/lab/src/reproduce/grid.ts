@@ -5,22 +5,22 @@ import {
   type Example,
   type FinetuneSettingsInput,
   finetuneSettings,
-  geometryOf,
   MosError,
   readDataset,
   readModelConfig,
+  toLayerShapes,
 } from "mixture-of-shards";
 import { parseSettings } from "mixture-of-shards/cli";
 import type { ChatFormat } from "#evaluation";
 import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
-import { type CellName, type CellSpec, cellFolder, type Evaluation, type Purpose } from "./cell.ts";
-import { fileDigest, identityOf, modelDigest } from "./digest.ts";
+import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";
+import { fileDigest, hashParts, modelDigest } from "./digest.ts";
 import type { Row } from "./fit-row.ts";
-import { type ReproduceOptions, type Settings, settingsOf } from "./settings.ts";
-import { type Experiment, experimentOf, selectRows, withPlainBase } from "./tables.ts";
+import { type ReproduceOptions, resolveSettings, type Settings } from "./settings.ts";
+import { buildExperiment, type Experiment, selectRows, withPlainBase } from "./tables.ts";
 import { planTuning, type TuningPlan } from "./tuning-files.ts";
 
-/** What the files hold, so that results of other files never count. */
+/** Digests of the files, so that results of other files never count. */
 export interface Digests {
   readonly model: string;
   readonly train: string;
@@ -39,7 +39,7 @@ export interface Grid {
   /** Examples measured on that are trained on, too. */
   readonly repeatedExamples: number;
   readonly seeds: readonly number[];
-  /** What measured cells are asked, in the order of columns. */
+  /** Benchmarks of measured cells, in the order of columns. */
   readonly benchmarks: readonly BenchmarkPlan[];
 }
 
@@ -48,7 +48,7 @@ const SAVE_EVERY = 20;
 
 /** Reads and checks everything that can be, so that a mistake is one message and not a failure of every cell. */
 export async function planGrid(options: ReproduceOptions): Promise<Grid> {
-  const settings = settingsOf(options);
+  const settings = resolveSettings(options);
   const { model, train, evaluation } = options;
   const config = await readModelConfig(model);
   const { maxLength } = settings.training;
@@ -59,11 +59,11 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
     );
   checkTraining(settings);
   const { alpha, dropout, targets, axes, experiment: name } = settings;
-  const context = { geometry: geometryOf(config), alpha, dropout, targets };
-  const asked = settings.benchmarks;
+  const context = { shapes: toLayerShapes(config), alpha, dropout, targets };
+  const requested = settings.benchmarks;
   // a base that knows no chat is asked without one, too, as the paper does
-  const isChat = asked !== undefined && asked.format !== "none";
-  const plain = experimentOf(name, context, axes);
+  const isChat = requested !== undefined && requested.format !== "none";
+  const plain = buildExperiment(name, context, axes);
   const experiment = isChat ? withPlainBase(plain) : plain;
   const selected = selectRows(experiment.rows, options.only);
   const trainSet = await readDataset(train);
@@ -90,11 +90,11 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
       trainSet.examples.slice(0, settings.training.maxExamples),
     ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
-    benchmarks: await benchmarksOf(options, settings),
+    benchmarks: await resolveBenchmarks(options, settings),
   };
 }
 
-async function benchmarksOf(
+async function resolveBenchmarks(
   { benchmarks, model }: ReproduceOptions,
   settings: Settings,
 ): Promise<readonly BenchmarkPlan[]> {
@@ -103,9 +103,9 @@ async function benchmarksOf(
 }
 
 function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {
-  const contentOf = ({ line: _, ...content }: Example): string => JSON.stringify(content);
-  const known = new Set(trained.map(contentOf));
-  return measured.filter((example) => known.has(contentOf(example))).length;
+  const exampleContent = ({ line: _, ...content }: Example): string => JSON.stringify(content);
+  const known = new Set(trained.map(exampleContent));
+  return measured.filter((example) => known.has(exampleContent(example))).length;
 }
 
 /** The settings that `finetune` checks, before any cell is started. */
@@ -120,27 +120,27 @@ function checkTraining({ training, steps, tuneSteps }: Settings): void {
 }
 
 /** A cell that tries a rate for a row. */
-export const tuningCell = (
+export const tuningTrial = (
   grid: Grid,
   { key, adapter }: { readonly key: string; readonly adapter: AdapterConfig },
-  { learningRate, seed }: Pick<CellName, "learningRate" | "seed">,
-): CellSpec => specOf(grid, { key, purpose: "tune", learningRate, seed }, adapter);
+  { learningRate, seed }: Pick<TrialName, "learningRate" | "seed">,
+): TrialSpec => trialSpec(grid, { key, purpose: "tune", learningRate, seed }, adapter);
 
 /** The cells of a row at its rate, one for each seed. The base has nothing random, and one cell. */
-export function measuringCells(
+export function measuringTrials(
   grid: Grid,
   { adapter, key, chatFormat }: Row,
   learningRate: number | undefined,
-): readonly CellSpec[] {
+): readonly TrialSpec[] {
   if (adapter === null) {
-    const spec = specOf(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null);
-    return [chatFormat === undefined ? spec : { ...spec, benchmarks: askedOf(grid, chatFormat) }];
+    const spec = trialSpec(grid, { key, purpose: "measure", learningRate: 0, seed: 0 }, null);
+    return [chatFormat === undefined ? spec : { ...spec, benchmarks: requestedBenchmarks(grid, chatFormat) }];
   }
   if (adapter === undefined || learningRate === undefined) return [];
-  return grid.seeds.map((seed) => specOf(grid, { key, purpose: "measure", learningRate, seed }, adapter));
+  return grid.seeds.map((seed) => trialSpec(grid, { key, purpose: "measure", learningRate, seed }, adapter));
 }
 
-const askedOf = (
+const requestedBenchmarks = (
   { benchmarks, settings, options: { version } }: Grid,
   format?: ChatFormat,
 ): readonly BenchmarkSpec[] =>
@@ -149,7 +149,7 @@ const askedOf = (
     : benchmarkSpecs(benchmarks, settings.benchmarks, { version, format });
 
 /** What a cell reads, and that as it counts for its identity. */
-function inputsOf(grid: Grid, purpose: Purpose) {
+function trialInputs(grid: Grid, purpose: Purpose) {
   const { options, digests, settings, tuning } = grid;
   const { answerTokens } = settings;
   if (purpose === "tune") {
@@ -167,10 +167,10 @@ function inputsOf(grid: Grid, purpose: Purpose) {
   return { train: options.train, evaluation, identity };
 }
 
-function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellSpec {
+function trialSpec(grid: Grid, name: TrialName, config: AdapterConfig | null): TrialSpec {
   const { options, digests, settings } = grid;
   const { learningRate, seed, purpose } = name;
-  const inputs = inputsOf(grid, purpose);
+  const inputs = trialInputs(grid, purpose);
   const adapter = config === null ? null : { ...config, seed };
   const training: FinetuneSettingsInput = {
     ...settings.training,
@@ -186,7 +186,7 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
   const isPlain = base.baseDtype === "float32" && base.computeDtype === "float32";
   return {
     ...name,
-    identity: identityOf({
+    identity: hashParts({
       version,
       model: digests.model,
       train: adapter === null ? null : inputs.identity.train,
@@ -196,12 +196,12 @@ function specOf(grid: Grid, name: CellName, config: AdapterConfig | null): CellS
       training: adapter === null ? { ...settings.training, maxExamples: undefined } : training,
       ...(isPlain ? {} : { base }),
     }),
-    folder: cellFolder(options.out, name),
+    folder: trialFolder(options.out, name),
     model: options.model,
     base,
     train: inputs.train,
     evaluation: inputs.evaluation,
-    benchmarks: purpose === "tune" ? [] : askedOf(grid),
+    benchmarks: purpose === "tune" ? [] : requestedBenchmarks(grid),
     version,
     adapter,
     settings: { ...training, ...base },

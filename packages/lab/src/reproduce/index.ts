@@ -15,4 +15,4 @@ export {
   type ReproduceOptions,
   trainingSettings,
 } from "./settings.ts";
-export { EXPERIMENTS, experimentOf, withPlainBase } from "./tables.ts";
+export { buildExperiment, EXPERIMENTS, withPlainBase } from "./tables.ts";

@@ -1,6 +1,6 @@
 // The table of an experiment as cells of text: for the report with every column, for a terminal without those of times.
 import type { BenchmarkName } from "#evaluation";
-import { columnDecimals, columnsOf } from "./columns.ts";
+import { columnDecimals, listColumns } from "./columns.ts";
 import type { Row } from "./fit-row.ts";
 import type { Grid } from "./grid.ts";
 import type { Summary } from "./statistics.ts";
@@ -38,9 +38,9 @@ interface TableColumn {
   readonly isCost?: boolean;
 }
 
-const seedsText = ({ row: { adapter }, cells, expected }: RowSummary): string => {
+const seedsText = ({ row: { adapter }, trials, expected }: RowSummary): string => {
   if (adapter === undefined) return "does not fit";
-  return adapter === null ? MISSING : `${cells.length} of ${expected}`;
+  return adapter === null ? MISSING : `${trials.length} of ${expected}`;
 };
 
 const COSTS: readonly TableColumn[] = [
@@ -62,7 +62,7 @@ function tableColumns(
   rows: readonly RowSummary[],
   tasks: readonly BenchmarkName[],
 ): readonly TableColumn[] {
-  const cells = rows.flatMap((row) => row.cells);
+  const trials = rows.flatMap((row) => row.trials);
   return [
     { title: "Method", text: ({ row }) => row.label },
     { title: "Rank", text: ({ row }) => row.rank },
@@ -79,9 +79,9 @@ function tableColumns(
           },
         ]
       : []),
-    ...columnsOf(tasks).map(({ key, title }) => ({
+    ...listColumns(tasks).map(({ key, title }) => ({
       title: `${title} (%)`,
-      text: (row: RowSummary) => spread(row.scores?.[key], { digits: columnDecimals(cells, key, tasks) }),
+      text: (row: RowSummary) => spread(row.scores?.[key], { digits: columnDecimals(trials, key, tasks) }),
     })),
     ...COSTS,
     {

@@ -1,17 +1,17 @@
 // The table in the paper's layout, and what is needed to read it.
 import { basename } from "node:path";
 import { BENCHMARK_NAMES, type ChatFormat } from "#evaluation";
-import { columnDecimals, columnsOf } from "./columns.ts";
+import { columnDecimals, listColumns } from "./columns.ts";
 import type { Grid } from "./grid.ts";
 import { type Format, mainTable, namedRow, plain, plural } from "./main-table.ts";
 import { FINEST_STEP } from "./rate-search.ts";
-import { isWithinRateStep, rateTable, warningsOf } from "./rates-text.ts";
+import { isWithinRateStep, listWarnings, rateTable } from "./rates-text.ts";
 import type { Comparison, Metric, RowSummary } from "./summary.ts";
 
 const p = (value: number | undefined): string =>
   value === undefined ? "not available" : value < 0.0001 ? value.toExponential(1) : value.toFixed(4);
 
-const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows]
     .map((cells) => `| ${cells.join(" | ")} |`)
     .join("\n");
@@ -22,11 +22,11 @@ const METRICS: Readonly<Record<"validationLoss" | "exactMatch", Format & { reado
   exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
 };
 
-function formatOf(metric: Metric, rows: readonly RowSummary[]): Format & { readonly title: string } {
+function metricFormat(metric: Metric, rows: readonly RowSummary[]): Format & { readonly title: string } {
   if (metric === "validationLoss" || metric === "exactMatch") return METRICS[metric];
-  const column = columnsOf(BENCHMARK_NAMES).find(({ key }) => key === metric);
-  const cells = rows.flatMap((row) => row.cells);
-  const digits = columnDecimals(cells, metric, BENCHMARK_NAMES);
+  const column = listColumns(BENCHMARK_NAMES).find(({ key }) => key === metric);
+  const trials = rows.flatMap((row) => row.trials);
+  const digits = columnDecimals(trials, metric, BENCHMARK_NAMES);
   return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits };
 }
 
@@ -44,7 +44,7 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
       const members = comparisons.filter(({ metric, ours }) => `${metric} ${ours}` === family);
       const [first] = members;
       if (first === undefined) return "";
-      const { title, digits, factor = 1 } = formatOf(first.metric, rows);
+      const { title, digits, factor = 1 } = metricFormat(first.metric, rows);
       // where no model gets anything right there is nothing to test
       if (members.every(({ difference, test }) => difference === 0 && test === undefined))
         return `${named(first.ours)}, ${title}: no pair differs.`;
@@ -61,7 +61,7 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
         ...(hasSteps ? [stepText(one)] : []),
       ]);
       if (hasSteps) head.push("One step of the rates");
-      return `${named(first.ours)}, ${title}:\n\n${tableOf(head, body)}`;
+      return `${named(first.ours)}, ${title}:\n\n${markdownTable(head, body)}`;
     })
     .join("\n\n");
 }
@@ -73,23 +73,23 @@ function rateText(rows: readonly RowSummary[]): readonly string[] {
   return [
     "## Learning rates",
     "Tuning losses: means over the tuning seeds, on examples that no row is measured on. One step of the finished grid to\neither side of the best rate changes them by as much as shown.",
-    tableOf(head, lines),
+    markdownTable(head, lines),
   ];
 }
 
 const failureText = (rows: readonly RowSummary[]): readonly string[] =>
   rows.flatMap(({ failures }) =>
-    failures.map(({ cell, message }) => {
-      const which = cell.purpose === "tune" ? "tuning" : `seed ${cell.seed}`;
-      return `- ${cell.key}, ${which}, learning rate ${cell.learningRate}: ${message.split("\n")[0]}`;
+    failures.map(({ trial, message }) => {
+      const which = trial.purpose === "tune" ? "tuning" : `seed ${trial.seed}`;
+      return `- ${trial.key}, ${which}, learning rate ${trial.learningRate}: ${message.split("\n")[0]}`;
     }),
   );
 
 /** How the cells shared the machine; times of rows that were run otherwise cannot be compared. */
 function machineText(rows: readonly RowSummary[]): string {
   const ways = new Set(
-    rows.flatMap(({ cells }) =>
-      cells.map(
+    rows.flatMap(({ trials }) =>
+      trials.map(
         ({ jobs, threads }) =>
           `${plural(jobs, "cell")} at a time${threads === undefined ? "" : ` with ${plural(threads, "thread")} each`}`,
       ),
@@ -138,7 +138,7 @@ function aboutBenchmarks(
   { settings, benchmarks }: Grid,
   rows: readonly RowSummary[],
 ): { readonly tasks: readonly string[]; readonly notes: readonly string[] } {
-  const scores = rows.flatMap(({ cells }) => cells.flatMap((cell) => cell.benchmarks ?? []));
+  const scores = rows.flatMap(({ trials }) => trials.flatMap((trial) => trial.benchmarks ?? []));
   const about = benchmarks.map(({ task, shots, notes }) => {
     const own = scores.filter((score) => score.task === task);
     const [{ questions = settings.benchmarks?.limit } = {}] = own;
@@ -159,15 +159,15 @@ const FORMATS: Readonly<Record<ChatFormat, string>> = {
 
 /** Whose rules, how many questions, and what the paper does otherwise. */
 function benchmarkText(grid: Grid, rows: readonly RowSummary[]): readonly string[] {
-  const asked = grid.settings.benchmarks;
-  if (asked === undefined) return [];
+  const requested = grid.settings.benchmarks;
+  if (requested === undefined) return [];
   const { tasks, notes } = aboutBenchmarks(grid, rows);
   return [
     [
-      `Benchmarks by ${asked.rules}'s rules, ${FORMATS[asked.format]}: ${tasks.join(", ")}.`,
+      `Benchmarks by ${requested.rules}'s rules, ${FORMATS[requested.format]}: ${tasks.join(", ")}.`,
       `All of them are asked of the same adapters, trained on ${basename(grid.options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
       "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
-      ...(columnsOf(asked.tasks).length > 1
+      ...(listColumns(requested.tasks).length > 1
         ? ["Avg. is the mean of the columns of benchmarks before it."]
         : []),
     ].join("\n"),
@@ -175,7 +175,7 @@ function benchmarkText(grid: Grid, rows: readonly RowSummary[]): readonly string
   ];
 }
 
-const HOW_TO_READ = [
+const LEGEND = [
   "Means over seeds ± sample standard deviation. Losses are nats per trained token. Time per step is the median update,",
   "relative to the first LoRA row. Peak memory is that of the cell's process, answers left out.",
 ].join("\n");
@@ -188,18 +188,18 @@ export interface ReportParts {
 }
 
 /** The whole report of an experiment. */
-export function markdownOf(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
+export function formatReport(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
   const { experiment, options } = grid;
   const [head = [], ...body] = mainTable(rows, grid, { withCosts: true });
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `- ${namedRow(row)}: ${text}`));
   const failures = failureText(rows);
-  const warnings = warningsOf(grid, rows, comparisons);
+  const warnings = listWarnings(grid, rows, comparisons);
   const tests = comparisonTables(comparisons, rows);
   return `${[
     `# ${experiment.title}`,
     settingsText(grid, rows),
-    tableOf(head, body),
-    HOW_TO_READ,
+    markdownTable(head, body),
+    LEGEND,
     ...benchmarkText(grid, rows),
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
     ...pictures.map((name) => `![${name.replace(/\.svg$/, "")}](${name})`),

@@ -12,12 +12,12 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const trainedOf = async (lines: readonly object[], resumedAt = 0) => {
+const measureTrained = async (lines: readonly object[], resumedAt = 0) => {
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
   await writeFile(join(folder, "run", "metrics.jsonl"), text);
   return trainedPart({ folder, adapter: parseAdapterConfig({ method: "lora" }) }, resumedAt);
 };
-const stepOf = (step: number, seconds: number) => ({
+const makeStep = (step: number, seconds: number) => ({
   type: "step",
   step,
   loss: 4 - step,
@@ -27,8 +27,15 @@ const stepOf = (step: number, seconds: number) => ({
 
 test("updates that compiled a program count with the median time", async () => {
   const evaluation = { type: "evaluation", step: 2, loss: 9, seconds: 50 };
-  const lines = [stepOf(1, 20), stepOf(2, 1), evaluation, stepOf(3, 30), stepOf(4, 3), stepOf(5, 2)];
-  expect(await trainedOf(lines, 2)).toEqual({
+  const lines = [
+    makeStep(1, 20),
+    makeStep(2, 1),
+    evaluation,
+    makeStep(3, 30),
+    makeStep(4, 3),
+    makeStep(5, 2),
+  ];
+  expect(await measureTrained(lines, 2)).toEqual({
     losses: [3, 2, 1, 0, -1],
     tokens: 50,
     seconds: { training: 3 + 1 + 3 + 3 + 2, step: 3 },
@@ -36,7 +43,7 @@ test("updates that compiled a program count with the median time", async () => {
 });
 
 test("a line that is not a metric is an error with its line number", async () => {
-  await expect(trainedOf([stepOf(1, 1), { type: "step", step: "2" }])).rejects.toMatchObject({
+  await expect(measureTrained([makeStep(1, 1), { type: "step", step: "2" }])).rejects.toMatchObject({
     code: "bad_data",
     message: expect.stringMatching(/metrics\.jsonl:2: field "step" is "2"; a number is expected/),
   });

@@ -1,4 +1,4 @@
-// What training a cell took, and how good its adapter is on the evaluation file.
+// Cost of training a cell, and quality of its adapter on the evaluation file.
 import { join } from "node:path";
 import {
   type Adapter,
@@ -9,21 +9,21 @@ import {
   evaluateLoss,
   type FinetuneSettings,
   frozenModel,
-  geometryOf,
   gradientSource,
   loadAdapter,
   MosError,
   readDataset,
+  toLayerShapes,
 } from "mixture-of-shards";
 import { parseWith, readJsonLines } from "mixture-of-shards/cli";
 import { z } from "zod";
-import { type Question, questionOf } from "./answers.ts";
-import { type CellResult, type CellSpec, compileOf, runOf } from "./cell.ts";
+import { type Question, toQuestion } from "./answers.ts";
+import { runPath, sessionOptions, type TrialResult, type TrialSpec } from "./cell.ts";
 import { median } from "./statistics.ts";
 
-/** What a cell has at hand while it runs. */
-export interface RunningCell {
-  readonly spec: CellSpec;
+/** Context of a running cell. */
+export interface RunningTrial {
+  readonly spec: TrialSpec;
   readonly base: BaseModel;
   readonly settings: FinetuneSettings;
   readonly signal: AbortSignal;
@@ -47,13 +47,13 @@ export interface Trained {
   readonly seconds: { readonly training: number; readonly step: number };
 }
 
-/** What the run's metrics say, those of earlier processes included. Throws `bad_data` for lines that are none. */
+/** Sums of the run's metrics, including those of earlier processes. Throws `bad_data` for lines that are none. */
 export async function trainedPart(
-  spec: Pick<CellSpec, "folder" | "adapter">,
+  spec: Pick<TrialSpec, "folder" | "adapter">,
   resumedAt: number | undefined,
 ): Promise<Trained> {
   if (spec.adapter === null) return { losses: [], tokens: 0, seconds: { training: 0, step: 0 } };
-  const path = join(runOf(spec), "metrics.jsonl");
+  const path = join(runPath(spec), "metrics.jsonl");
   const lines: z.output<typeof metricLine>[] = [];
   for await (const { line, value } of readJsonLines(path))
     lines.push(parseWith(metricLine, value, { code: "bad_data", where: `${path}:${line}` }));
@@ -71,8 +71,8 @@ export async function trainedPart(
 }
 
 /** The validation loss, and what is to be answered. */
-export async function measure(running: RunningCell): Promise<{
-  readonly result: Pick<CellResult, "validationLoss" | "validationExamples" | "peakMemoryBytes">;
+export async function measure(running: RunningTrial): Promise<{
+  readonly result: Pick<TrialResult, "validationLoss" | "validationExamples" | "peakMemoryBytes">;
   readonly questions: readonly Question[];
   readonly seconds: number;
 }> {
@@ -88,17 +88,17 @@ export async function measure(running: RunningCell): Promise<{
     result: { validationLoss: loss.mean, validationExamples: loss.examples, peakMemoryBytes: peakMemory() },
     questions: examples
       .slice(0, evaluation.answers)
-      .map((example) => questionOf(example, { text: base.text, promptFormat, system, maxLength })),
+      .map((example) => toQuestion(example, { text: base.text, promptFormat, system, maxLength })),
     seconds: (now() - started) / 1000,
   };
 }
 
-const finalAdapter = ({ spec, base: { model } }: RunningCell): Promise<Adapter> =>
-  loadAdapter(runOf(spec), { geometry: geometryOf(model.config), fingerprint: model.fingerprint });
+const finalAdapter = ({ spec, base: { model } }: RunningTrial): Promise<Adapter> =>
+  loadAdapter(runPath(spec), { shapes: toLayerShapes(model.config), fingerprint: model.fingerprint });
 
 /** As training measures it: a mean over the trained tokens, in batches of the training's shape. */
 async function validationLoss(
-  { spec, base, settings, signal }: RunningCell,
+  { spec, base, settings, signal }: RunningTrial,
   adapter: Adapter | null,
   examples: readonly Example[],
 ): Promise<{ readonly mean: number; readonly examples: number }> {
@@ -114,7 +114,7 @@ async function validationLoss(
   });
   const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
   const model = adapter === null ? frozenModel(base.model) : adapterModel(base.model, adapter);
-  await using source = gradientSource(model, { ...compileOf(spec), maxSegment });
+  await using source = gradientSource(model, { ...sessionOptions(spec), maxSegment });
   const { padToken, eosTokens } = base.model.config;
   const { loss: mean } = await evaluateLoss(source, encoded, {
     batchSize: settings.batchSize,

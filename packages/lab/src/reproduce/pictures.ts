@@ -3,7 +3,7 @@
 import { basename } from "node:path";
 import { dotPlot } from "./charts/dot-plot.ts";
 import type { Better } from "./charts/svg.ts";
-import { columnsOf } from "./columns.ts";
+import { listColumns } from "./columns.ts";
 import { MISSING, namedRow, plural } from "./main-table.ts";
 import type { StoredReport, StoredRow } from "./stored-report.ts";
 import { type ExperimentName, REFERENCES } from "./tables.ts";
@@ -11,7 +11,7 @@ import { type ExperimentName, REFERENCES } from "./tables.ts";
 /** SVG texts by file name; none of what was not measured. */
 type Pictures = Readonly<Record<string, string>>;
 
-/** Which measures can be drawn, by the ends of the files' names. */
+/** Measures that can be drawn, by the suffixes of the files' names. */
 export const PICTURES = ["loss", "answers", "benchmarks"] as const;
 
 interface Measured {
@@ -20,7 +20,7 @@ interface Measured {
   readonly points: readonly number[];
 }
 
-/** What a picture is of. */
+/** Measure of a picture. */
 interface Measure {
   readonly kind: (typeof PICTURES)[number];
   readonly title: string;
@@ -28,7 +28,7 @@ interface Measure {
   readonly better: Better;
   readonly decimals: number;
   readonly limits?: readonly [number, number];
-  /** What each row was asked. */
+  /** Text that says what each row was measured on. */
   readonly on: string;
   readonly of: (row: StoredRow) => Measured | undefined;
 }
@@ -55,12 +55,12 @@ const shortPath = (path: string): string => path.split(/[\\/]/).slice(-2).join("
 
 const PERCENT = { better: "higher", limits: [0, 100] } as const;
 
-function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[] {
+function listMeasures({ files, settings, rows }: StoredReport): readonly Measure[] {
   const cells = rows.flatMap((row) => row.cells);
   const of = (examples: number | undefined) =>
     `${plural(examples ?? 0, "example")} of ${shortPath(files.evaluation)}`;
   const { tasks, limit } = settings.benchmarks ?? { tasks: [] };
-  const column = columnsOf(tasks).at(-1);
+  const column = listColumns(tasks).at(-1);
   return [
     {
       kind: "loss",
@@ -112,7 +112,7 @@ function measuresOf({ files, settings, rows }: StoredReport): readonly Measure[]
 
 /** The pictures of an experiment, from its numbers alone. */
 export function drawPictures(report: StoredReport): Pictures {
-  const drawn = measuresOf(report).flatMap((measure) => {
+  const drawn = listMeasures(report).flatMap((measure) => {
     const means = report.rows.flatMap((row) => measure.of(row)?.mean ?? []);
     // where no model gets anything right there is nothing to see
     if (means.length === 0 || (measure.limits !== undefined && means.every((mean) => mean === 0))) return [];

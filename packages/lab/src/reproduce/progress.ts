@@ -4,9 +4,9 @@ import type { ReproduceEvent } from "./index.ts";
 
 type EndEvent = Extract<ReproduceEvent, { readonly type: "finish" }>;
 type PlanEvent = Extract<ReproduceEvent, { readonly type: "plan" }>;
-type Cell = Extract<ReproduceEvent, { readonly type: "started" }>["cell"];
+type Trial = Extract<ReproduceEvent, { readonly type: "started" }>["trial"];
 
-/** What the terminal shows of an experiment. */
+/** Progress of an experiment on the terminal. */
 export interface ReproduceProgress {
   /** Takes an event in; gives a line that stays, of those that are worth one. */
   take(event: ReproduceEvent): string | undefined;
@@ -15,13 +15,13 @@ export interface ReproduceProgress {
   summary(end: EndEvent): string;
 }
 
-const nameOf = ({ key, purpose, learningRate, seed }: Cell): string =>
+const trialName = ({ key, purpose, learningRate, seed }: Trial): string =>
   purpose === "tune" ? `${key} tuning at ${learningRate} seed ${seed}` : `${key} seed ${seed}`;
 
-const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: number): string =>
+const planText = ({ title, rows, trials, finished, retrained }: PlanEvent, jobs: number): string =>
   [
     `${title}: ${counted(rows.length, "row")}`,
-    counted(cells, "cell"),
+    counted(trials, "cell"),
     ...(finished > 0 ? [`${finished} of them finished before`] : []),
     ...(jobs > 1 ? [`${jobs} at a time`] : []),
     ...(retrained > 0
@@ -30,7 +30,7 @@ const planText = ({ title, rows, cells, finished, retrained }: PlanEvent, jobs: 
   ].join(", ");
 
 const resultText = ({
-  cell,
+  trial,
   validationLoss,
   answers,
   scores = {},
@@ -41,16 +41,16 @@ const resultText = ({
   const marks = Object.entries(scores).map(
     ([title, score]) => `, ${title} ${score.toFixed(percentDecimals(questions[title] ?? 0))} %`,
   );
-  const loss = cell.purpose === "tune" ? "tuning loss" : "validation loss";
-  return `${nameOf(cell)}: ${loss} ${validationLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
+  const loss = trial.purpose === "tune" ? "tuning loss" : "validation loss";
+  return `${trialName(trial)}: ${loss} ${validationLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
 
 interface Clock {
   /** More updates are to be made than was planned. */
   add(updates: number): void;
   /** Made so far by a cell that runs. */
-  run(cell: Cell, made: number): void;
-  end(cell: Cell, isDone: boolean): void;
+  run(trial: Trial, made: number): void;
+  end(trial: Trial, isDone: boolean): void;
   /** `  3 min left`; nothing before the first guess. */
   text(): string;
 }
@@ -66,11 +66,11 @@ function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () =
       left += updates;
     },
     // a tenth for loading and measuring
-    run: (cell, made) => parts.set(nameOf(cell), 0.9 * made),
-    end: (cell, isDone) => {
-      parts.delete(nameOf(cell));
+    run: (trial, made) => parts.set(trialName(trial), 0.9 * made),
+    end: (trial, isDone) => {
+      parts.delete(trialName(trial));
       // the base model has nothing to train, and the rate 0
-      if (isDone && cell.learningRate > 0) done += { tune, measure }[cell.purpose];
+      if (isDone && trial.learningRate > 0) done += { tune, measure }[trial.purpose];
     },
     text: () => {
       const made = [...parts.values()].reduce((sum, part) => sum + part, done);
@@ -91,38 +91,38 @@ export function reproduceProgress({
   let [cells, done] = [0, 0];
   let left: Clock | undefined;
   const running = new Map<string, string>();
-  const end = (cell: Cell, isDone: boolean): void => {
-    running.delete(nameOf(cell));
-    left?.end(cell, isDone);
+  const end = (trial: Trial, isDone: boolean): void => {
+    running.delete(trialName(trial));
+    left?.end(trial, isDone);
     done += Number(isDone);
   };
   return {
     take(event) {
       switch (event.type) {
         case "plan":
-          [cells, done, left] = [event.cells, event.finished, clock(event.updates, now)];
+          [cells, done, left] = [event.trials, event.finished, clock(event.updates, now)];
           return planText(event, jobs);
         case "started":
-          running.set(nameOf(event.cell), "starting");
+          running.set(trialName(event.trial), "starting");
           return undefined;
         case "phase":
-          running.set(nameOf(event.cell), event.phase);
+          running.set(trialName(event.trial), event.phase);
           return undefined;
         case "progress":
-          running.set(nameOf(event.cell), `${event.step}/${event.steps} loss ${event.loss.toFixed(3)}`);
-          left?.run(event.cell, event.step);
+          running.set(trialName(event.trial), `${event.step}/${event.steps} loss ${event.loss.toFixed(3)}`);
+          left?.run(event.trial, event.step);
           return undefined;
         case "benchmark":
-          running.set(nameOf(event.cell), `${event.task} ${event.done}/${event.total}`);
+          running.set(trialName(event.trial), `${event.task} ${event.done}/${event.total}`);
           return undefined;
         case "result":
-          end(event.cell, true);
+          end(event.trial, true);
           return resultText(event);
         case "failed":
-          end(event.cell, !event.retried);
-          return `${nameOf(event.cell)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
+          end(event.trial, !event.retried);
+          return `${trialName(event.trial)} failed${event.retried ? ", trying once more" : ""}: ${event.message}`;
         case "refine":
-          cells += event.cells;
+          cells += event.trials;
           left?.add(event.updates);
           return `${event.key}: next rates ${event.learningRates.join(", ")}`;
         case "tuned":

@@ -1,23 +1,23 @@
 import { describe, expect, test } from "vitest";
-import { bestOf, nextRates, stepsOf, type TriedRate } from "./rate-search.ts";
+import { findBest, findRateSteps, nextRates, type TriedRate } from "./rate-search.ts";
 
 /** Runs a search to its end: the rates in the order in which they were tried. */
-function search(coarse: readonly number[], lossOf: (rate: number) => number): readonly TriedRate[] {
-  const tried = coarse.map((learningRate) => ({ learningRate, loss: lossOf(learningRate) }));
+function search(coarse: readonly number[], lossAt: (rate: number) => number): readonly TriedRate[] {
+  const tried = coarse.map((learningRate) => ({ learningRate, loss: lossAt(learningRate) }));
   for (let next = nextRates(tried, coarse); next.length > 0; next = nextRates(tried, coarse)) {
-    tried.push(...next.map((learningRate) => ({ learningRate, loss: lossOf(learningRate) })));
+    tried.push(...next.map((learningRate) => ({ learningRate, loss: lossAt(learningRate) })));
     if (tried.length > 100) throw new Error("the search does not end");
   }
   return tried;
 }
 
 const valley = (best: number) => (rate: number) => Math.log(rate / best) ** 2;
-const ratesOf = (tried: readonly TriedRate[]) => tried.map(({ learningRate }) => learningRate);
+const listRates = (tried: readonly TriedRate[]) => tried.map(({ learningRate }) => learningRate);
 
 /** The ratios of the best rate to its neighbours. */
 function gaps(tried: readonly TriedRate[]): readonly number[] {
-  const rates = [...ratesOf(tried)].sort((a, b) => a - b);
-  const at = rates.indexOf(bestOf(tried)?.learningRate ?? Number.NaN);
+  const rates = [...listRates(tried)].sort((a, b) => a - b);
+  const at = rates.indexOf(findBest(tried)?.learningRate ?? Number.NaN);
   return [rates[at]! / rates[at - 1]!, rates[at + 1]! / rates[at]!];
 }
 
@@ -31,35 +31,39 @@ describe("a search", () => {
         expect(gap).toBeLessThanOrEqual(1.5 * 1.011);
       }
       // on such a valley the best rate tried is at most half a step away
-      expect(Math.abs(Math.log(bestOf(tried)!.learningRate / best))).toBeLessThanOrEqual(Math.log(1.51) / 2);
+      expect(Math.abs(Math.log(findBest(tried)!.learningRate / best))).toBeLessThanOrEqual(
+        Math.log(1.51) / 2,
+      );
     },
   );
 
   test("adds nothing to a grid that is fine enough", () => {
-    expect(ratesOf(search([0.01, 0.015, 0.0225], valley(0.015)))).toEqual([0.01, 0.015, 0.0225]);
+    expect(listRates(search([0.01, 0.015, 0.0225], valley(0.015)))).toEqual([0.01, 0.015, 0.0225]);
   });
 
   test("refines next to the best rate only, and follows it", () => {
     const tried = search([1e-3, 1e-2, 1e-1], valley(0.018));
-    expect(ratesOf(tried).slice(0, 5)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147]);
-    expect(ratesOf(tried)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147, 0.0216, 0.0317]);
+    expect(listRates(tried).slice(0, 5)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147]);
+    expect(listRates(tried)).toEqual([1e-3, 1e-2, 1e-1, 0.00681, 0.0147, 0.0216, 0.0317]);
   });
 
   test("extends the grid by a coarse step where the best rate is at an end", () => {
-    expect(ratesOf(search([0.01, 0.03], valley(0.002))).slice(0, 4)).toEqual([0.01, 0.03, 0.00333, 0.00111]);
-    expect(ratesOf(search([0.01, 0.03], valley(0.2))).slice(0, 4)).toEqual([0.01, 0.03, 0.09, 0.27]);
+    expect(listRates(search([0.01, 0.03], valley(0.002))).slice(0, 4)).toEqual([
+      0.01, 0.03, 0.00333, 0.00111,
+    ]);
+    expect(listRates(search([0.01, 0.03], valley(0.2))).slice(0, 4)).toEqual([0.01, 0.03, 0.09, 0.27]);
   });
 
   test("ends within a bounded range, at most at 10, where the loss keeps falling", () => {
-    expect(Math.max(...ratesOf(search([0.01, 0.03], (rate) => -rate)))).toBeLessThanOrEqual(3.04);
-    expect(Math.max(...ratesOf(search([1, 3], (rate) => -rate)))).toBe(10);
-    expect(Math.min(...ratesOf(search([0.01, 0.03], (rate) => rate)))).toBeGreaterThanOrEqual(0.99e-4);
+    expect(Math.max(...listRates(search([0.01, 0.03], (rate) => -rate)))).toBeLessThanOrEqual(3.04);
+    expect(Math.max(...listRates(search([1, 3], (rate) => -rate)))).toBe(10);
+    expect(Math.min(...listRates(search([0.01, 0.03], (rate) => rate)))).toBeGreaterThanOrEqual(0.99e-4);
   });
 
   test("tries lower rates where all diverge", () => {
     const tried = search([0.1, 0.3], (rate) => (rate < 0.02 ? valley(0.01)(rate) : Number.POSITIVE_INFINITY));
-    expect(bestOf(tried)?.learningRate).toBeCloseTo(0.0111, 3);
-    expect(bestOf(search([0.1, 0.3], () => Number.POSITIVE_INFINITY))).toBeUndefined();
+    expect(findBest(tried)?.learningRate).toBeCloseTo(0.0111, 3);
+    expect(findBest(search([0.1, 0.3], () => Number.POSITIVE_INFINITY))).toBeUndefined();
   });
 });
 
@@ -71,7 +75,7 @@ describe("a step", () => {
     { learningRate: 0.001, loss: 9 },
   ];
   test("has the size of the smaller difference to its neighbours, in any order", () => {
-    expect(stepsOf(tried)).toEqual({
+    expect(findRateSteps(tried)).toEqual({
       below: { learningRate: 0.005, change: 0.5 },
       above: { learningRate: 0.02, change: 0.25 },
       change: 0.5,
@@ -80,9 +84,12 @@ describe("a step", () => {
 
   test("to a rate that diverged, or without a neighbour, has no size", () => {
     const diverged = [...tried.slice(1), { learningRate: 0.02, loss: Number.POSITIVE_INFINITY }];
-    expect(stepsOf(diverged)).toMatchObject({ above: { change: Number.POSITIVE_INFINITY }, change: 0.5 });
-    expect(stepsOf(tried.slice(0, 2))).toMatchObject({ below: undefined, change: 0.25 });
-    expect(stepsOf(tried.slice(1, 2))).toMatchObject({ change: undefined });
-    expect(stepsOf([])).toBeUndefined();
+    expect(findRateSteps(diverged)).toMatchObject({
+      above: { change: Number.POSITIVE_INFINITY },
+      change: 0.5,
+    });
+    expect(findRateSteps(tried.slice(0, 2))).toMatchObject({ below: undefined, change: 0.25 });
+    expect(findRateSteps(tried.slice(1, 2))).toMatchObject({ change: undefined });
+    expect(findRateSteps([])).toBeUndefined();
   });
 });

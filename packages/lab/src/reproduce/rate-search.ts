@@ -12,7 +12,7 @@ export interface TriedRate {
 export const FINEST_STEP = 1.5;
 /** Rates are rounded, so a step may be a little longer. */
 const TOLERANCE = 1.01;
-/** How far beyond the coarse grid a search goes, as a factor. */
+/** Factor by which a search may leave the coarse grid. */
 const REACH = 100;
 const HIGHEST_RATE = 10;
 
@@ -22,7 +22,7 @@ const byRate = (tried: readonly TriedRate[]): readonly TriedRate[] =>
   [...tried].sort((a, b) => a.learningRate - b.learningRate);
 
 /** The rate with the lowest loss, the lower one of two; undefined where all diverged. */
-export function bestOf(tried: readonly TriedRate[]): TriedRate | undefined {
+export function findBest(tried: readonly TriedRate[]): TriedRate | undefined {
   const [first, ...others] = byRate(tried).filter(({ loss }) => Number.isFinite(loss));
   return first && others.reduce((best, one) => (one.loss < best.loss ? one : best), first);
 }
@@ -36,7 +36,7 @@ export function bestOf(tried: readonly TriedRate[]): TriedRate | undefined {
 export function nextRates(tried: readonly TriedRate[], coarse: readonly number[]): readonly number[] {
   const rates = byRate(tried).map(({ learningRate }) => learningRate);
   // where every rate diverged, lower ones may not
-  const best = bestOf(tried)?.learningRate ?? rates[0];
+  const best = findBest(tried)?.learningRate ?? rates[0];
   if (best === undefined) return [];
   const beyond = extension(best, rates, coarse);
   const next = beyond === undefined ? refinement(best, rates) : [beyond];
@@ -74,7 +74,7 @@ export interface RateStep {
   readonly change: number;
 }
 
-/** What one step of the finished grid changes, to either side of the best rate. */
+/** Change of the loss by one step of the finished grid, to either side of the best rate. */
 export interface RateSteps {
   /** Undefined at an end of the rates tried. */
   readonly below: RateStep | undefined;
@@ -84,8 +84,8 @@ export interface RateSteps {
 }
 
 /** Undefined where there is no best rate. */
-export function stepsOf(tried: readonly TriedRate[]): RateSteps | undefined {
-  const best = bestOf(tried);
+export function findRateSteps(tried: readonly TriedRate[]): RateSteps | undefined {
+  const best = findBest(tried);
   if (best === undefined) return undefined;
   const sorted = byRate(tried);
   const at = sorted.findIndex(({ learningRate }) => learningRate === best.learningRate);

@@ -1,7 +1,7 @@
-// How each row's learning rate was found, and what makes the choice doubtful.
+// Search of each row's learning rate, and warnings about the choice.
 import type { Grid } from "./grid.ts";
 import { MISSING, namedRow, plain, plural } from "./main-table.ts";
-import { bestOf, type RateStep, stepsOf } from "./rate-search.ts";
+import { findBest, findRateSteps, type RateStep } from "./rate-search.ts";
 import type { Comparison, RowSummary } from "./summary.ts";
 
 const lossText = (loss: number): string => (Number.isFinite(loss) ? loss.toFixed(4) : "diverged");
@@ -15,7 +15,7 @@ const stepText = (step: RateStep | undefined): string => {
 /** A line for each row that has been tuned: its best rate, its neighbours, and all rates. */
 export function rateTable(rows: readonly RowSummary[]): readonly (readonly string[])[] {
   const lines = rows.flatMap(({ row, tuning }) => {
-    const [best, steps] = [bestOf(tuning), stepsOf(tuning)];
+    const [best, steps] = [findBest(tuning), findRateSteps(tuning)];
     if (tuning.length === 0) return [];
     const all = [...tuning]
       .sort((a, b) => a.learningRate - b.learningRate)
@@ -73,8 +73,8 @@ function stepWarnings(rows: readonly RowSummary[], comparisons: readonly Compari
   });
 }
 
-/** What makes a comparison of the rows doubtful, in sentences. */
-export function warningsOf(
+/** Warnings about comparisons of the rows, in sentences. */
+export function listWarnings(
   { settings: { steps, tuneSteps, learningRates } }: Pick<Grid, "settings">,
   rows: readonly RowSummary[],
   comparisons: readonly Comparison[],

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import type { CellResult } from "./cell.ts";
-import { measuringCells, planGrid } from "./grid.ts";
-import { markdownOf } from "./markdown.ts";
-import { bestOf } from "./rate-search.ts";
-import { warningsOf } from "./rates-text.ts";
-import { comparisonsOf, type RowOutcome, summariesOf } from "./summary.ts";
+import type { TrialResult } from "./cell.ts";
+import { measuringTrials, planGrid } from "./grid.ts";
+import { formatReport } from "./markdown.ts";
+import { findBest } from "./rate-search.ts";
+import { listWarnings } from "./rates-text.ts";
+import { compareRows, type RowOutcome, summarizeRows } from "./summary.ts";
 
 const grid = await planGrid({
   experiment: "table2",
@@ -23,7 +23,7 @@ const asked = await planGrid({
   benchmarks: { tasks: ["tydiqa", "gsm8k"], dataFolder: () => "test/fixtures/benchmarks", limit: 2 },
 });
 
-const cell = (key: string, seed: number, validationLoss: number): CellResult => ({
+const cell = (key: string, seed: number, validationLoss: number): TrialResult => ({
   format: 1,
   identity: "",
   key,
@@ -51,13 +51,13 @@ const outcomes = (losses: Readonly<Record<string, readonly (number | undefined)[
       expected: 3,
       failures: [],
       tuning: [],
-      cells: losses[row.key]!.flatMap((loss, seed) =>
+      trials: losses[row.key]!.flatMap((loss, seed) =>
         loss === undefined ? [] : [cell(row.key, seed, loss)],
       ),
     }));
 
 test("only seeds that both rows have make pairs, ours − theirs", () => {
-  const found = comparisonsOf(outcomes({ "lora-2": [1, undefined, 3], "mos-2": [0.5, 7, 2] }), references);
+  const found = compareRows(outcomes({ "lora-2": [1, undefined, 3], "mos-2": [0.5, 7, 2] }), references);
   expect(found[0]).toMatchObject({
     metric: "validationLoss",
     ours: "mos-2",
@@ -66,12 +66,12 @@ test("only seeds that both rows have make pairs, ours − theirs", () => {
     difference: -0.75,
     test: { difference: -0.75, pairs: 2 },
   });
-  expect(comparisonsOf(outcomes({ "lora-2": [1], "mos-2": [undefined, 2] }), references)).toEqual([]);
+  expect(compareRows(outcomes({ "lora-2": [1], "mos-2": [undefined, 2] }), references)).toEqual([]);
 });
 
 test("the base and the other reference are not tested, ablations against their own row only", () => {
   const keys = ["base", "lora-2", "mos-2", "mos-8", "mos-8-sp"];
-  const found = comparisonsOf(outcomes(Object.fromEntries(keys.map((key) => [key, [1, 2]]))), references);
+  const found = compareRows(outcomes(Object.fromEntries(keys.map((key) => [key, [1, 2]]))), references);
   expect(
     found.filter(({ metric }) => metric === "validationLoss").map(({ ours, theirs }) => [ours, theirs]),
   ).toEqual([
@@ -83,14 +83,14 @@ test("the base and the other reference are not tested, ablations against their o
 
 test("a report with one pair, a row without cells, and no right answers", () => {
   const made = outcomes({ "lora-2": [1], "lora-8": [], "mos-2": [0.5, 2] });
-  const text = markdownOf(grid, {
-    rows: summariesOf(made),
-    comparisons: comparisonsOf(made, references),
+  const text = formatReport(grid, {
+    rows: summarizeRows(made),
+    comparisons: compareRows(made, references),
     pictures: [],
   });
   expect(text).toContain("trained on the first 100 examples of train.jsonl");
   expect(text).not.toContain("can be found in the training file");
-  const leaking = markdownOf({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
+  const leaking = formatReport({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
   expect(leaking).toContain("\n1 example of those measured on can be found in the training file, too.\n");
   expect(text).toContain("| LoRA r=2 | 1 | -0.5000 | – | – | not available | not available |");
   expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
@@ -101,18 +101,18 @@ test("a report with one pair, a row without cells, and no right answers", () => 
 test("results without times, as from another machine, count for everything but the times", () => {
   const [row] = outcomes({ "lora-2": [1, 2] });
   const zeros = { total: 0, load: 0, training: 0, step: 0, evaluation: 0, answers: 0 };
-  const [first, second] = row!.cells;
-  const cells = [first!, { ...second!, seconds: zeros, peakMemoryBytes: 0 }];
-  const [mixed] = summariesOf([{ ...row!, cells }]);
+  const [first, second] = row!.trials;
+  const trials = [first!, { ...second!, seconds: zeros, peakMemoryBytes: 0 }];
+  const [mixed] = summarizeRows([{ ...row!, trials }]);
   expect(mixed).toMatchObject({ validationLoss: { count: 2, mean: 1.5 }, tokensPerSecond: { mean: 10 } });
   expect(mixed).toMatchObject({ stepSeconds: { count: 1 }, peakMemoryBytes: { mean: 1e9 } });
-  const only = summariesOf([{ ...row!, cells: cells.slice(1) }]);
-  const text = markdownOf(grid, { rows: only, comparisons: [], pictures: [] });
+  const only = summarizeRows([{ ...row!, trials: trials.slice(1) }]);
+  const text = formatReport(grid, { rows: only, comparisons: [], pictures: [] });
   expect(text).toContain("| LoRA | 2 | 23,360 | 2.0000 | 0.0 | – | – | – | 0.001 | 1 of 3 |");
 });
 
 test("benchmarks are columns in the paper's order after the losses, with tests of their own", () => {
-  const scored = (one: CellResult, gsm8k: number, f1: number): CellResult => ({
+  const scored = (one: TrialResult, gsm8k: number, f1: number): TrialResult => ({
     ...one,
     benchmarks: [
       { ...score, task: "tydiqa", metric: "f1", scores: { f1, exact_match: f1 / 2 } },
@@ -130,13 +130,13 @@ test("benchmarks are columns in the paper's order after the losses, with tests o
   };
   const made = outcomes({ base: [3], "lora-2": [1, 2], "mos-2": [0.5, 2] }).map((outcome) => ({
     ...outcome,
-    cells: outcome.cells.map((one, i) =>
+    trials: outcome.trials.map((one, i) =>
       outcome.row.key === "base" ? one : scored(one, i / 4, outcome.row.key === "mos-2" ? 30 + i : 20),
     ),
   }));
   const { tasks } = asked.settings.benchmarks!;
-  const comparisons = comparisonsOf(made, references, tasks);
-  const text = markdownOf(asked, { rows: summariesOf(made, tasks), comparisons, pictures: [] });
+  const comparisons = compareRows(made, references, tasks);
+  const text = formatReport(asked, { rows: summarizeRows(made, tasks), comparisons, pictures: [] });
   expect(text).toContain(
     "| Validation loss | Exact match (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | Avg. (%) | Time per step |",
   );
@@ -159,7 +159,7 @@ test("the base is also evaluated without a chat format, where adapters use one",
   expect(grid.experiment.rows.map(({ key }) => key)).not.toContain("base-no-chat");
   const formats = asked.experiment.rows
     .slice(0, 3)
-    .map((row) => measuringCells(asked, row, 1e-3)[0]!.benchmarks.map(({ format }) => format));
+    .map((row) => measuringTrials(asked, row, 1e-3)[0]!.benchmarks.map(({ format }) => format));
   expect(formats).toEqual([
     ["tulu", "tulu"],
     ["none", "none"],
@@ -169,8 +169,8 @@ test("the base is also evaluated without a chat format, where adapters use one",
 
 test("settings of benchmarks are part of the identity of scores, not of cells", () => {
   const [row] = grid.experiment.rows.filter(({ key }) => key === "mos-2");
-  const [plain] = measuringCells(grid, row!, 1e-3);
-  const [scored] = measuringCells(asked, row!, 1e-3);
+  const [plain] = measuringTrials(grid, row!, 1e-3);
+  const [scored] = measuringTrials(asked, row!, 1e-3);
   expect(scored!.identity).toBe(plain!.identity);
   expect(plain!.benchmarks).toEqual([]);
   expect(scored!.benchmarks.map(({ task, limit }) => [task, limit])).toEqual([
@@ -205,17 +205,17 @@ describe("rates that were searched for", () => {
   const rowsWith = (found: Readonly<Record<string, readonly number[]>>) =>
     outcomes({ "lora-2": [1, 1.1], "mos-2": [0.9, 1.05] }).map((outcome) => {
       const tried = tuning(found[outcome.row.key]!);
-      return { ...outcome, tuning: tried, learningRate: bestOf(tried)!.learningRate };
+      return { ...outcome, tuning: tried, learningRate: findBest(tried)!.learningRate };
     });
-  const reportOf = (found: Readonly<Record<string, readonly number[]>>) => {
-    const rows = summariesOf(rowsWith(found));
-    const comparisons = comparisonsOf(rows, references);
-    const text = markdownOf(tuned, { rows, comparisons, pictures: [] });
-    return { text, comparisons, warnings: warningsOf(tuned, rows, comparisons) };
+  const makeReport = (found: Readonly<Record<string, readonly number[]>>) => {
+    const rows = summarizeRows(rowsWith(found));
+    const comparisons = compareRows(rows, references);
+    const text = formatReport(tuned, { rows, comparisons, pictures: [] });
+    return { text, comparisons, warnings: listWarnings(tuned, rows, comparisons) };
   };
 
   test("a difference is compared with the larger step of both rows", () => {
-    const { comparisons, warnings, text } = reportOf({
+    const { comparisons, warnings, text } = makeReport({
       "lora-2": [1.02, 1, 1.01],
       "mos-2": [1.2, 1, 1.1],
     });
@@ -228,11 +228,11 @@ describe("rates that were searched for", () => {
     expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.2000 | 0.0225: +0.1000 |");
     expect(text).toContain("0.2000 (more than the difference) |");
     expect(text).toContain(`- ${warnings[0]}`);
-    expect(reportOf({ "lora-2": [1.07, 1, 1.06], "mos-2": [1.02, 1, 1.01] }).warnings).toEqual([]);
+    expect(makeReport({ "lora-2": [1.07, 1, 1.06], "mos-2": [1.02, 1, 1.01] }).warnings).toEqual([]);
   });
 
   test("a best rate at the end of the range, or next to one that diverged, is reported as such", () => {
-    const { warnings, text } = reportOf({
+    const { warnings, text } = makeReport({
       "lora-2": [1, 1.01, 1.02, 2],
       "mos-2": [1.01, 1, Number.POSITIVE_INFINITY],
     });

@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { writeFileAtomic } from "mixture-of-shards/cli";
 import type { Grid } from "./grid.ts";
 import { mainTable } from "./main-table.ts";
-import { markdownOf } from "./markdown.ts";
+import { formatReport } from "./markdown.ts";
 import { drawPictures, PICTURES } from "./pictures.ts";
-import { stepsOf } from "./rate-search.ts";
-import { rateTable, warningsOf } from "./rates-text.ts";
+import { findRateSteps } from "./rate-search.ts";
+import { listWarnings, rateTable } from "./rates-text.ts";
 import { readReport, storedReport } from "./stored-report.ts";
-import { type Comparison, comparisonsOf, type RowOutcome, type RowSummary, summariesOf } from "./summary.ts";
+import { type Comparison, compareRows, type RowOutcome, type RowSummary, summarizeRows } from "./summary.ts";
 import type { ExperimentName } from "./tables.ts";
 
 /** Everything that was found, for programs. */
-function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
+function formatJson(grid: Grid, rows: readonly RowSummary[], comparisons: readonly Comparison[]): string {
   const { options, settings, experiment, digests, tuning, repeatedExamples } = grid;
   const { version, command, environment, model, train, evaluation, jobs = 1, threads } = options;
   const value = {
@@ -25,9 +25,9 @@ function jsonOf(grid: Grid, rows: readonly RowSummary[], comparisons: readonly C
     settings: { ...settings, jobs, threads, tuningExamples: tuning.examples, repeatedExamples },
     tuning: { seeds: tuning.seeds, ...tuning.identity },
     ...(grid.benchmarks.length === 0 ? {} : { benchmarks: grid.benchmarks }),
-    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest, rateSteps: stepsOf(rest.tuning) })),
+    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest, rateSteps: findRateSteps(rest.tuning) })),
     comparisons,
-    warnings: warningsOf(grid, rows, comparisons),
+    warnings: listWarnings(grid, rows, comparisons),
   };
   return `${JSON.stringify(value, null, 2)}\n`;
 }
@@ -45,22 +45,22 @@ export interface Report {
 export async function writeReport(grid: Grid, outcomes: readonly RowOutcome[]): Promise<Report> {
   const { experiment, options } = grid;
   const { tasks } = grid.settings.benchmarks ?? { tasks: [] };
-  const rows = summariesOf(outcomes, tasks);
-  const comparisons = comparisonsOf(outcomes, experiment.references, tasks);
-  const json = jsonOf(grid, rows, comparisons);
+  const rows = summarizeRows(outcomes, tasks);
+  const comparisons = compareRows(outcomes, experiment.references, tasks);
+  const json = formatJson(grid, rows, comparisons);
   // from what is stored, as they are drawn again later
   const pictures = drawPictures(storedReport.parse(JSON.parse(json)));
   const texts: Readonly<Record<string, string>> = {
     [`${experiment.name}.json`]: json,
     ...pictures,
-    [`${experiment.name}.md`]: markdownOf(grid, { rows, comparisons, pictures: Object.keys(pictures) }),
+    [`${experiment.name}.md`]: formatReport(grid, { rows, comparisons, pictures: Object.keys(pictures) }),
   };
   const files = await writeTexts(options.out, experiment.name, texts);
   return {
     files,
     table: mainTable(rows, grid, { withCosts: false }),
     rates: rateTable(rows).map((cells) => cells.slice(0, -1)),
-    warnings: warningsOf(grid, rows, comparisons),
+    warnings: listWarnings(grid, rows, comparisons),
   };
 }
 

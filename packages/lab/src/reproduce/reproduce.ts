@@ -1,8 +1,8 @@
 // Runs an experiment: plans its cells, runs what is not finished, and writes the tables again after every cell.
 import { AsyncQueue, lockFolder, makeFolder } from "mixture-of-shards/cli";
-import { type CellSpec, isFinished } from "./cell.ts";
-import { type Grid, measuringCells, planGrid } from "./grid.ts";
-import { missingOf, outcomesOf, type Records, recall } from "./records.ts";
+import { isFinished, type TrialSpec } from "./cell.ts";
+import { type Grid, measuringTrials, planGrid } from "./grid.ts";
+import { countMissing, listOutcomes, type Records, recall } from "./records.ts";
 import { writeReport } from "./report.ts";
 import type { ReproduceEvent } from "./reproduce-event.ts";
 import { runAll } from "./run-cells.ts";
@@ -49,15 +49,15 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
   try {
     for await (const event of events) {
       if (event.type === "result" || event.type === "failed")
-        await writeReport(grid, outcomesOf(grid, records));
+        await writeReport(grid, listOutcomes(grid, records));
       yield event;
     }
-    const report = await writeReport(grid, outcomesOf(grid, records));
+    const report = await writeReport(grid, listOutcomes(grid, records));
     yield {
       type: "finish",
       stopped: controller.signal.aborted,
       ...report,
-      missing: missingOf(grid, records),
+      missing: countMissing(grid, records),
     };
   } finally {
     // also where the caller stops reading the events
@@ -70,22 +70,22 @@ export async function* reproduce(options: ReproduceOptions): AsyncGenerator<Repr
 function planEvent(grid: Grid, { results, retrained }: Records): ReproduceEvent {
   const rows = grid.selected.filter(({ adapter }) => adapter !== undefined);
   const [anyRate] = grid.settings.learningRates;
-  const cells = rows.flatMap((row) => {
-    const { cells: tuning, learningRate = anyRate } = searchRate(grid, row, results);
-    return [...tuning, ...measuringCells(grid, row, learningRate)];
+  const trials = rows.flatMap((row) => {
+    const { trials: tuning, learningRate = anyRate } = searchRate(grid, row, results);
+    return [...tuning, ...measuringTrials(grid, row, learningRate)];
   });
-  const left = cells.filter((spec) => !isFinished(spec, results.get(spec.folder)));
+  const left = trials.filter((spec) => !isFinished(spec, results.get(spec.folder)));
   const { tuneSteps: tune, steps: measure } = grid.settings;
-  const updatesOf = ({ adapter, purpose, folder }: CellSpec): number =>
+  const countUpdates = ({ adapter, purpose, folder }: TrialSpec): number =>
     adapter === null || (results.has(folder) && !retrained.has(folder)) ? 0 : { tune, measure }[purpose];
   return {
     type: "plan",
     experiment: grid.experiment.name,
     title: grid.experiment.title,
     rows: grid.selected,
-    cells: cells.length,
-    finished: cells.length - left.length,
+    trials: trials.length,
+    finished: trials.length - left.length,
     retrained: left.filter(({ folder }) => retrained.has(folder)).length,
-    updates: { tune, measure, left: left.reduce((sum, cell) => sum + updatesOf(cell), 0) },
+    updates: { tune, measure, left: left.reduce((sum, trial) => sum + countUpdates(trial), 0) },
   };
 }

@@ -2,27 +2,27 @@
 // calls it in a process of its own.
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { budget, finetune, finetuneSettings, geometryOf, loadModel } from "mixture-of-shards";
+import { budget, finetune, finetuneSettings, loadModel, toLayerShapes } from "mixture-of-shards";
 import { parseSettings, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
 import { z } from "zod";
 import { countCorrect, type Question } from "./answers.ts";
 import {
   BENCHMARKS,
-  type CellEvent,
-  type CellResult,
-  type CellSpec,
-  compileOf,
   hasAdapter,
   isResult,
   RESULT,
   readResult,
-  runOf,
+  runPath,
+  sessionOptions,
+  type TrialEvent,
+  type TrialResult,
+  type TrialSpec,
   unscored,
 } from "./cell.ts";
-import { measure, type RunningCell, trainedPart } from "./measure-cell.ts";
-import { adapterName, openCellEngine, scoreCell, writeResult } from "./score-cell.ts";
+import { measure, type RunningTrial, trainedPart } from "./measure-cell.ts";
+import { adapterName, openTrialEngine, scoreTrial, writeResult } from "./score-cell.ts";
 
-export interface RunCellOptions extends Pick<RunningCell, "signal" | "now" | "peakMemory"> {
+export interface RunTrialOptions extends Pick<RunningTrial, "signal" | "now" | "peakMemory"> {
   /** Milliseconds since 1970. */
   readonly date: () => number;
 }
@@ -30,26 +30,29 @@ export interface RunCellOptions extends Pick<RunningCell, "signal" | "now" | "pe
 const RECORD = "cell.json";
 const recordSchema = z.looseObject({ identity: z.string(), keepAdapter: z.boolean() });
 
-async function ownRecord({ folder, identity }: CellSpec): Promise<z.output<typeof recordSchema> | undefined> {
+async function ownRecord({
+  folder,
+  identity,
+}: TrialSpec): Promise<z.output<typeof recordSchema> | undefined> {
   const path = join(folder, RECORD);
   if (!(await pathExists(path))) return undefined;
   const record = await readJson(path, recordSchema, { code: "bad_data" }).catch(() => undefined);
   return record?.identity === identity ? record : undefined;
 }
 
-/** What earlier attempts have left. */
+/** State that earlier attempts have left. */
 interface Left {
   /** The cell's result, where nothing but scores of benchmarks is missing. */
-  readonly result: CellResult | undefined;
-  /** Whether training can resume. */
+  readonly result: TrialResult | undefined;
+  /** True if training can resume. */
   readonly resume: boolean;
-  /** Whether the adapter was to be kept. */
+  /** True if the adapter was to be kept. */
   readonly wasKept: boolean;
 }
 
 /** Checks the files of earlier attempts, and removes those that cannot be used. */
-async function prepareFolder(spec: CellSpec): Promise<Left> {
-  const run = runOf(spec);
+async function prepareFolder(spec: TrialSpec): Promise<Left> {
+  const run = runPath(spec);
   await mkdir(spec.folder, { recursive: true });
   const record = spec.fresh ? undefined : await ownRecord(spec);
   const wasKept = record?.keepAdapter === true;
@@ -70,29 +73,29 @@ async function prepareFolder(spec: CellSpec): Promise<Left> {
  * Runs a cell to its result, or to a checkpoint when the signal is aborted; then asks its adapter the benchmarks. Throws
  * what `finetune`, `openEngine` and `evaluate` throw.
  */
-export async function* runCell(spec: CellSpec, options: RunCellOptions): AsyncGenerator<CellEvent, void> {
+export async function* runTrial(spec: TrialSpec, options: RunTrialOptions): AsyncGenerator<TrialEvent, void> {
   const { result, resume, wasKept } = await prepareFolder(spec);
   const measured =
     result === undefined ? yield* trainAndMeasure(spec, options, resume) : { result, questions: [] };
   if (measured === "stopped") return;
   yield* askAdapter(spec, measured, options);
   const isKept = spec.keepAdapter || wasKept;
-  await rm(isKept ? join(runOf(spec), "checkpoints") : runOf(spec), { recursive: true, force: true });
+  await rm(isKept ? join(runPath(spec), "checkpoints") : runPath(spec), { recursive: true, force: true });
   yield { type: "finished" };
 }
 
 /** A result without what is asked, and questions to be answered before it is written. */
 interface Measured {
-  readonly result: CellResult;
+  readonly result: TrialResult;
   readonly questions: readonly Question[];
 }
 
 /** Everything that needs the model in this process; the model can be freed when this returns. */
 async function* trainAndMeasure(
-  spec: CellSpec,
-  options: RunCellOptions,
+  spec: TrialSpec,
+  options: RunTrialOptions,
   resume: boolean,
-): AsyncGenerator<CellEvent, Measured | "stopped"> {
+): AsyncGenerator<TrialEvent, Measured | "stopped"> {
   const { signal, now } = options;
   yield { type: "phase", phase: "loading" };
   const loading = now();
@@ -100,19 +103,19 @@ async function* trainAndMeasure(
   const load = (now() - loading) / 1000;
   const settings = parseSettings(finetuneSettings, spec.settings);
   const running = { ...options, spec, base, settings };
-  const resumedAt = spec.adapter === null ? undefined : yield* trainCell(running, resume);
+  const resumedAt = spec.adapter === null ? undefined : yield* trainTrial(running, resume);
   if (resumedAt === "stopped") return "stopped";
   const trained = await trainedPart(spec, resumedAt);
   yield { type: "phase", phase: "evaluating" };
   const measured = await measure(running);
-  const result: CellResult = {
+  const result: TrialResult = {
     format: 1,
     identity: spec.identity,
     key: spec.key,
     purpose: spec.purpose,
     learningRate: spec.learningRate,
     seed: spec.seed,
-    trainable: spec.adapter === null ? 0 : budget(spec.adapter, geometryOf(base.model.config)).trainable,
+    trainable: spec.adapter === null ? 0 : budget(spec.adapter, toLayerShapes(base.model.config)).trainable,
     losses: [...trained.losses],
     ...measured.result,
     tokens: trained.tokens,
@@ -126,15 +129,15 @@ async function* trainAndMeasure(
 
 /** Counts the answers, writes the result, and adds the scores of benchmarks to it. */
 async function* askAdapter(
-  spec: CellSpec,
+  spec: TrialSpec,
   { result, questions }: Measured,
-  { signal, now, date }: RunCellOptions,
-): AsyncGenerator<CellEvent, void> {
+  { signal, now, date }: RunTrialOptions,
+): AsyncGenerator<TrialEvent, void> {
   const isScored = unscored(spec, result).length === 0;
   if (questions.length === 0 && isScored) return writeResult(spec, result);
   const started = now();
   yield { type: "phase", phase: questions.length > 0 ? "answering" : "scoring" };
-  await using engine = await openCellEngine(spec, signal);
+  await using engine = await openTrialEngine(spec, signal);
   let answered = result;
   if (questions.length > 0) {
     const { answerTokens: maxTokens } = spec.evaluation;
@@ -145,26 +148,26 @@ async function* askAdapter(
   await writeResult(spec, answered);
   if (isScored) return;
   yield { type: "phase", phase: "scoring" };
-  yield* scoreCell(spec, answered, { engine, signal, date });
+  yield* scoreTrial(spec, answered, { engine, signal, date });
 }
 
 /** Trains in the cell's folder; returns the update from which it resumed, or that it was stopped. */
-async function* trainCell(
-  { spec, base, signal, now }: RunningCell,
+async function* trainTrial(
+  { spec, base, signal, now }: RunningTrial,
   resume: boolean,
-): AsyncGenerator<CellEvent, number | "stopped"> {
+): AsyncGenerator<TrialEvent, number | "stopped"> {
   if (spec.adapter === null) return 0;
   yield { type: "phase", phase: "training" };
   const events = finetune({
     model: base,
     data: spec.train,
-    out: runOf(spec),
+    out: runPath(spec),
     adapter: spec.adapter,
     settings: spec.settings,
     resume,
     overwrite: !resume,
     keepVersions: 0,
-    session: compileOf(spec),
+    session: sessionOptions(spec),
     signal,
     now,
   });

@@ -1,17 +1,17 @@
 // Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
 import type { AsyncQueue } from "mixture-of-shards/cli";
 import {
-  type CellResult,
-  type CellSpec,
   isFinished,
   isResult,
-  nameOf,
+  pickName,
   readResult,
-  withScoresOf,
+  type TrialResult,
+  type TrialSpec,
+  withRequestedScores,
 } from "./cell.ts";
-import { type CellEnd, runInChild } from "./cell-child.ts";
-import { columnQuestions, columnsOf, columnValue } from "./columns.ts";
-import { type Grid, measuringCells } from "./grid.ts";
+import { runInChild, type TrialEnd } from "./cell-child.ts";
+import { columnQuestions, columnValue, listColumns } from "./columns.ts";
+import { type Grid, measuringTrials } from "./grid.ts";
 import type { Records } from "./records.ts";
 import type { ReproduceEvent } from "./reproduce-event.ts";
 import { searchRate } from "./tuning.ts";
@@ -31,54 +31,57 @@ export async function runAll(work: Work): Promise<void> {
   // a rate that is not known yet is none that could not be found
   if (signal.aborted) return;
   const byRow = rows.map((row) => {
-    const { learningRate, cells } = searchRate(grid, row, records.results);
-    if (cells.length > 0) events.push({ type: "tuned", key: row.key, learningRate });
-    return measuringCells(grid, row, learningRate);
+    const { learningRate, trials } = searchRate(grid, row, records.results);
+    if (trials.length > 0) events.push({ type: "tuned", key: row.key, learningRate });
+    return measuringTrials(grid, row, learningRate);
   });
   const bySeed = grid.seeds.flatMap((seed) =>
-    byRow.flatMap((cells) => cells.filter((cell) => cell.seed === seed)),
+    byRow.flatMap((trials) => trials.filter((trial) => trial.seed === seed)),
   );
-  await runCells(bySeed, work);
+  await runTrials(bySeed, work);
 }
 
 /** Tries rates for all rows, round after round, until every row's search is over or has failed. */
 async function tune(work: Work): Promise<void> {
   const { grid, records, events, signal } = work;
-  const asked = new Set<string>();
+  const requested = new Set<string>();
   for (let round = 0; !signal.aborted; round++) {
     const rows = grid.selected.map(({ key, ...row }) => {
-      const { cells } = searchRate(grid, { key, ...row }, records.results);
-      return { key, cells: cells.filter(({ folder }) => !records.results.has(folder) && !asked.has(folder)) };
+      const { trials } = searchRate(grid, { key, ...row }, records.results);
+      return {
+        key,
+        trials: trials.filter(({ folder }) => !records.results.has(folder) && !requested.has(folder)),
+      };
     });
-    const wanted = rows.filter(({ cells }) => cells.length > 0);
+    const wanted = rows.filter(({ trials }) => trials.length > 0);
     if (wanted.length === 0) return;
-    for (const { key, cells } of wanted) {
-      for (const { folder } of cells) asked.add(folder);
+    for (const { key, trials } of wanted) {
+      for (const { folder } of trials) requested.add(folder);
       // the first round is in the plan
-      if (round > 0) events.push(refineEvent(key, cells, grid));
+      if (round > 0) events.push(refineEvent(key, trials, grid));
     }
-    await runCells(
-      wanted.flatMap(({ cells }) => cells),
+    await runTrials(
+      wanted.flatMap(({ trials }) => trials),
       work,
     );
   }
 }
 
-const refineEvent = (key: string, cells: readonly CellSpec[], { settings }: Grid): ReproduceEvent => ({
+const refineEvent = (key: string, trials: readonly TrialSpec[], { settings }: Grid): ReproduceEvent => ({
   type: "refine",
   key,
-  cells: cells.length,
-  updates: cells.length * settings.tuneSteps,
-  learningRates: [...new Set(cells.map(({ learningRate }) => learningRate))],
+  trials: trials.length,
+  updates: trials.length * settings.tuneSteps,
+  learningRates: [...new Set(trials.map(({ learningRate }) => learningRate))],
 });
 
 /** Runs the cells that have no result, or not all scores, a few at a time. */
-async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
-  const queue = cells.filter((spec) => !isFinished(spec, work.records.results.get(spec.folder)));
+async function runTrials(trials: readonly TrialSpec[], work: Work): Promise<void> {
+  const queue = trials.filter((spec) => !isFinished(spec, work.records.results.get(spec.folder)));
   const worker = async (): Promise<void> => {
-    for (let cell = queue.shift(); cell !== undefined; cell = queue.shift()) {
+    for (let trial = queue.shift(); trial !== undefined; trial = queue.shift()) {
       if (work.signal.aborted) return;
-      await runWithRetry(cell, work);
+      await runWithRetry(trial, work);
     }
   };
   await Promise.all(Array.from({ length: work.grid.options.jobs ?? 1 }, worker));
@@ -87,10 +90,10 @@ async function runCells(cells: readonly CellSpec[], work: Work): Promise<void> {
 const ATTEMPTS = 2;
 
 /** A failure with a code comes from what was computed or left by an earlier attempt: the second one starts over. */
-async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
+async function runWithRetry(spec: TrialSpec, work: Work): Promise<void> {
   let fresh = false;
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    const cell = nameOf(spec);
+    const trial = pickName(spec);
     const end = await runOnce({ ...spec, fresh }, attempt, work);
     if (end.type === "stopped" && work.signal.aborted) return;
     const result = await readResult(spec.folder, spec.identity);
@@ -101,32 +104,32 @@ async function runWithRetry(spec: CellSpec, work: Work): Promise<void> {
     work.records.failures.set(spec.folder, message);
     // a stored failure, such as a loss that diverged, would come again
     const retried = !isOver && attempt < ATTEMPTS;
-    work.events.push({ type: "failed", cell, message, retried });
+    work.events.push({ type: "failed", trial, message, retried });
     if (!retried) return;
     fresh = end.type === "failed" && end.code !== undefined && result === undefined;
   }
 }
 
-function endText(end: CellEnd): string {
+function endText(end: TrialEnd): string {
   if (end.type === "failed") return end.message;
   return end.type === "stopped"
     ? "its process was stopped by another program"
     : "its process ended without a result";
 }
 
-function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): ReproduceEvent {
+function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): ReproduceEvent {
   const { validationLoss, answers, seconds } = result;
   const { tasks } = settings.benchmarks ?? { tasks: [] };
-  const asked = withScoresOf(spec, result);
-  const scores = columnsOf(tasks).flatMap(({ key, title }) => {
-    const value = columnValue(asked, key, tasks);
-    return value === undefined ? [] : [{ title, value, questions: columnQuestions([asked], key, tasks) }];
+  const requested = withRequestedScores(spec, result);
+  const scores = listColumns(tasks).flatMap(({ key, title }) => {
+    const value = columnValue(requested, key, tasks);
+    return value === undefined ? [] : [{ title, value, questions: columnQuestions([requested], key, tasks) }];
   });
   const byTitle = (number: (score: (typeof scores)[number]) => number): Readonly<Record<string, number>> =>
     Object.fromEntries(scores.map((score) => [score.title, number(score)]));
   return {
     type: "result",
-    cell: nameOf(spec),
+    trial: pickName(spec),
     validationLoss,
     seconds: seconds.total,
     ...(answers === undefined ? {} : { answers }),
@@ -136,17 +139,17 @@ function resultEvent(spec: CellSpec, result: CellResult, { settings }: Grid): Re
   };
 }
 
-function runOnce(spec: CellSpec, attempt: number, { grid, events, signal }: Work): Promise<CellEnd> {
-  const cell = nameOf(spec);
+function runOnce(spec: TrialSpec, attempt: number, { grid, events, signal }: Work): Promise<TrialEnd> {
+  const trial = pickName(spec);
   return runInChild(spec, {
     entry: grid.options.entry,
     signal,
-    onStart: (pid) => events.push({ type: "started", cell, attempt, pid }),
+    onStart: (pid) => events.push({ type: "started", trial, attempt, pid }),
     onEvent: (event) => {
       if (event.type === "step")
-        events.push({ type: "progress", cell, step: event.step, steps: event.steps, loss: event.loss });
-      if (event.type === "phase") events.push({ type: "phase", cell, phase: event.phase });
-      if (event.type === "benchmark") events.push({ ...event, cell });
+        events.push({ type: "progress", trial, step: event.step, steps: event.steps, loss: event.loss });
+      if (event.type === "phase") events.push({ type: "phase", trial, phase: event.phase });
+      if (event.type === "benchmark") events.push({ ...event, trial });
     },
   });
 }

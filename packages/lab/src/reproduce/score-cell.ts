@@ -7,11 +7,11 @@ import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
 import {
   BENCHMARKS,
   type BenchmarkScore,
-  type CellEvent,
-  type CellResult,
-  type CellSpec,
   RESULT,
   RUN,
+  type TrialEvent,
+  type TrialResult,
+  type TrialSpec,
   unscored,
 } from "./cell.ts";
 
@@ -19,8 +19,8 @@ import {
 const ROWS = 32;
 
 /** The engine with a cell's adapter, or with the base alone. Throws what `openEngine` throws. */
-export async function openCellEngine(
-  { model, base, folder, adapter, threads }: CellSpec,
+export async function openTrialEngine(
+  { model, base, folder, adapter, threads }: TrialSpec,
   signal: AbortSignal,
 ): Promise<Engine> {
   return openEngine({
@@ -36,10 +36,10 @@ export async function openCellEngine(
   });
 }
 
-/** What the engine calls the cell's adapter. */
-export const adapterName = ({ adapter }: CellSpec): string | null => (adapter === null ? null : RUN);
+/** Name of the cell's adapter in the engine. */
+export const adapterName = ({ adapter }: TrialSpec): string | null => (adapter === null ? null : RUN);
 
-export const writeResult = ({ folder }: CellSpec, result: CellResult): Promise<void> =>
+export const writeResult = ({ folder }: TrialSpec, result: TrialResult): Promise<void> =>
   writeFileAtomic(join(folder, RESULT), `${JSON.stringify(result, null, 2)}\n`);
 
 export interface ScoreOptions {
@@ -50,11 +50,11 @@ export interface ScoreOptions {
 }
 
 /** Runs the benchmarks that the result has no score of, and writes it after each. After a break it resumes from its logs. */
-export async function* scoreCell(
-  spec: CellSpec,
-  result: CellResult,
+export async function* scoreTrial(
+  spec: TrialSpec,
+  result: TrialResult,
   options: ScoreOptions,
-): AsyncGenerator<CellEvent, void> {
+): AsyncGenerator<TrialEvent, void> {
   const text = await loadText(spec.model);
   await makeFolder(join(spec.folder, BENCHMARKS));
   let benchmarks = result.benchmarks ?? [];
@@ -69,13 +69,19 @@ export async function* scoreCell(
 const modelName = (path: string): string => basename(path).replace(/\.gguf$/i, "");
 
 /** A log is of one way to ask; another limit adds to it or leaves it. */
-const logOf = ({ folder }: CellSpec, { task, identity }: BenchmarkSpec): string =>
+const sampleLogPath = ({ folder }: TrialSpec, { task, identity }: BenchmarkSpec): string =>
   join(folder, BENCHMARKS, `${task}-${identity.slice(-8)}.json`);
 
 async function* ask(
   benchmark: BenchmarkSpec,
-  { spec, text, engine, signal, date }: ScoreOptions & { readonly spec: CellSpec; readonly text: LoadedText },
-): AsyncGenerator<CellEvent, BenchmarkScore> {
+  {
+    spec,
+    text,
+    engine,
+    signal,
+    date,
+  }: ScoreOptions & { readonly spec: TrialSpec; readonly text: LoadedText },
+): AsyncGenerator<TrialEvent, BenchmarkScore> {
   const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
   const adapter = adapterName(spec);
   const { fingerprint, baseDtype, computeDtype } = engine.model;
@@ -92,7 +98,7 @@ async function* ask(
     model: { name: modelName(spec.model), fingerprint, baseDtype, computeDtype },
     subjects: [{ name: spec.key, adapter }],
     dataFolder: () => folder,
-    out: logOf(spec, benchmark),
+    out: sampleLogPath(spec, benchmark),
     openChecker: () => createProgramChecker({ signal }),
     // the engine is never without the next question
     concurrency: 2 * ROWS,

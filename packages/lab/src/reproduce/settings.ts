@@ -4,7 +4,7 @@ import {
   alphaSetting,
   commonSettings,
   integer,
-  listOf,
+  list,
   names,
   number,
   parseSettings,
@@ -13,13 +13,13 @@ import {
   type SettingValues,
 } from "mixture-of-shards/cli";
 import { LINEAR_NAMES } from "mixture-of-shards/graph";
-import { type BenchmarkOptions, type BenchmarkSettings, benchmarkSettingsOf } from "./benchmarks.ts";
+import { type BenchmarkOptions, type BenchmarkSettings, resolveBenchmarkSettings } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
 
 const MAX = 100_000_000;
 const AXIS = "one or more different numbers";
 
-/** Which cells there are, and how the rates of rows are chosen. Each is an option of `mos reproduce`. */
+/** Settings of the grid and of the search for learning rates. Each is an option of `mos reproduce`. */
 export const gridSettings = {
   seeds: integer({
     min: 1,
@@ -28,19 +28,19 @@ export const gridSettings = {
     help: "runs per row, with seeds 0 to n − 1",
   }),
   steps: integer({ min: 1, max: MAX, default: 200, help: "updates per cell" }),
-  privateRanks: listOf(integer({ min: 0, max: 4096, help: "private rank" }), {
+  privateRanks: list(integer({ min: 0, max: 4096, help: "private rank" }), {
     what: AXIS,
     default: FIGURE_AXES.privateRanks,
     defaultText: FIGURE_AXES.privateRanks.join(","),
     help: "figure1: private ranks on one axis",
   }),
-  shards: listOf(integer({ min: 1, max: 65_536, help: "shards" }), {
+  shards: list(integer({ min: 1, max: 65_536, help: "shards" }), {
     what: AXIS,
     default: FIGURE_AXES.shards,
     defaultText: FIGURE_AXES.shards.join(","),
     help: "figure1: shards per vector on the other axis",
   }),
-  learningRates: listOf(number({ above: 0, max: 10, help: "rate" }), {
+  learningRates: list(number({ above: 0, max: 10, help: "rate" }), {
     what: "one or more different rates",
     default: [1e-3],
     defaultText: "1e-3",
@@ -65,7 +65,7 @@ const { batchSize, gradientAccumulationSteps, maxLength, packing, schedule, warm
   finetuneSettings;
 const { maxGradientNorm, promptFormat, system, maxExamples } = finetuneSettings;
 
-/** How the base of all cells is kept and computed, in training and in answers. */
+/** Settings of the base of all cells, in training and in answers. */
 export const baseSettings = {
   baseDtype: adjust(finetuneSettings.baseDtype, {
     help: "data type of the base weights in memory; the paper uses nf4",
@@ -74,7 +74,7 @@ export const baseSettings = {
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
 
-/** What every method's adapter has. */
+/** Settings of every method's adapter. */
 export const adapterSettings = {
   alpha: adjust(alphaSetting.alpha, { help: "scale the update by alpha / rank, for every method but VeRA" }),
   dropout: adjust(commonSettings.dropout, { default: 0.1 }),
@@ -84,7 +84,7 @@ export const adapterSettings = {
   }),
 };
 
-/** What is trained alike in every cell: settings of `finetune`, but for the paper's gradient norm. */
+/** Settings of training, the same in every cell: those of `finetune`, except the paper's gradient norm. */
 export const trainingSettings = {
   batchSize,
   gradientAccumulationSteps,
@@ -100,7 +100,7 @@ export const trainingSettings = {
 };
 export type TrainingSettings = SettingValues<typeof trainingSettings>;
 
-/** What is measured of a cell. */
+/** Settings of measuring a cell. */
 export const measuringSettings = {
   evaluationExamples: integer({
     min: 1,
@@ -117,7 +117,7 @@ export const measuringSettings = {
   answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "maximum number of output tokens" }),
 };
 
-/** What the cells may take of the machine. */
+/** Settings of the cells' resources. */
 export const machineSettings = {
   jobs: integer({
     min: 1,
@@ -158,11 +158,11 @@ export interface ReproduceOptions
   /** Scores of the paper's benchmarks as columns; none without. */
   readonly benchmarks?: BenchmarkOptions | undefined;
   readonly keepAdapters?: boolean;
-  /** Of the program: results of another version do not count. */
+  /** Version of the program: results of another version do not count. */
   readonly version: string;
   /** As it was given, for the record. */
   readonly command?: string | undefined;
-  /** Of the machine, for the record. */
+  /** Description of the machine, for the record. */
   readonly environment?: Readonly<Record<string, string | number>>;
   /** Stops the cells at their next update, with a checkpoint. */
   readonly signal?: AbortSignal | undefined;
@@ -188,7 +188,7 @@ export interface Settings
  *
  * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
  */
-export function settingsOf(options: ReproduceOptions): Settings {
+export function resolveSettings(options: ReproduceOptions): Settings {
   const { experiment, axes = {}, training = {}, benchmarks } = options;
   const { privateRanks, shards, tuneSteps, ...grid } = parseSettings(gridSettings, {
     ...pick(gridSettings, options),
@@ -204,6 +204,6 @@ export function settingsOf(options: ReproduceOptions): Settings {
     axes: { privateRanks, shards },
     base: parseSettings(baseSettings, pick(baseSettings, options)),
     training: parseSettings(trainingSettings, training),
-    ...(benchmarks === undefined ? {} : { benchmarks: benchmarkSettingsOf(benchmarks) }),
+    ...(benchmarks === undefined ? {} : { benchmarks: resolveBenchmarkSettings(benchmarks) }),
   };
 }

@@ -9,13 +9,13 @@ export interface Summary {
   readonly deviation: number | undefined;
 }
 
-const meanOf = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+const average = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 /** Undefined where there are no values. */
 export function summarize(values: readonly number[]): Summary | undefined {
   const count = values.length;
   if (count === 0) return undefined;
-  const mean = meanOf(values);
+  const mean = average(values);
   const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
   return { count, mean, deviation: count < 2 ? undefined : Math.sqrt(squares / (count - 1)) };
 }
@@ -59,7 +59,7 @@ export function pairedTest(
   const summary = summarize(pairs.map(([ours, theirs]) => ours - theirs));
   if (summary?.deviation === undefined) return undefined;
   const { mean, deviation, count } = summary;
-  // what rounding leaves of equal differences does not count as spread
+  // rounding errors of equal differences do not count as spread
   if (deviation <= 1e-12 * Math.max(...pairs.flat().map(Math.abs))) return undefined;
   const effect = mean / deviation;
   const t = effect * Math.sqrt(count);

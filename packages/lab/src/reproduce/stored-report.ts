@@ -1,4 +1,4 @@
-// What pictures are drawn from: a part of the JSON that an experiment leaves, so that they can be drawn again without it.
+// Data of pictures: a part of the JSON that an experiment leaves, so that they can be drawn again without it.
 import { join } from "node:path";
 import { readJson } from "mixture-of-shards/cli";
 import { z } from "zod";

@@ -1,19 +1,19 @@
-import { geometryOf, presetConfig } from "mixture-of-shards";
+import { presetConfig, toLayerShapes } from "mixture-of-shards";
 import { describe, expect, test } from "vitest";
 import type { Row, RowContext } from "./fit-row.ts";
-import { experimentOf, selectRows } from "./tables.ts";
+import { buildExperiment, selectRows } from "./tables.ts";
 
-const contextOf = (preset: string, layers?: number): RowContext => {
+const makeContext = (preset: string, layers?: number): RowContext => {
   const config = presetConfig(preset);
-  const geometry = geometryOf({ ...config, layers: layers ?? config.layers });
-  return { geometry, alpha: 16, dropout: 0.1 };
+  const shapes = toLayerShapes({ ...config, layers: layers ?? config.layers });
+  return { shapes, alpha: 16, dropout: 0.1 };
 };
-const llama = contextOf("llama2-7b");
-const rowsOf = (context: RowContext) =>
-  new Map(experimentOf("table2", context).rows.map((row): [string, Row] => [row.key, row]));
+const llama = makeContext("llama2-7b");
+const rowsByKey = (context: RowContext) =>
+  new Map(buildExperiment("table2", context).rows.map((row): [string, Row] => [row.key, row]));
 
 describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
-  const rows = rowsOf(llama);
+  const rows = rowsByKey(llama);
   test.each([
     ["lora-2", "2", 4997120],
     ["lora-8", "8", 19988480],
@@ -53,12 +53,12 @@ describe("table 2 on LLaMA2-7B has the paper's ranks and numbers", () => {
 
 test("every row of table 2 fits every well-known model", () => {
   for (const preset of ["smollm2-135m", "llama3-8b", "llama3.2-3b", "tinyllama", "mistral-7b"])
-    for (const [key, { adapter }] of rowsOf(contextOf(preset)))
+    for (const [key, { adapter }] of rowsByKey(makeContext(preset)))
       expect(adapter, `${preset} ${key}`).not.toBeUndefined();
 });
 
 test("table 1 is the first row of table 2 and the ways to share", () => {
-  const { rows, references } = experimentOf("table1", llama);
+  const { rows, references } = buildExperiment("table1", llama);
   expect(rows.map(({ key }) => key)).toEqual([
     "base",
     "lora-2",
@@ -70,7 +70,7 @@ test("table 1 is the first row of table 2 and the ways to share", () => {
 });
 
 test("a rank that does not fit few layers is lowered, and the row says so", () => {
-  const rows = rowsOf(contextOf("smollm2-135m", 3));
+  const rows = rowsByKey(makeContext("smollm2-135m", 3));
   expect(rows.get("mos-2")).toMatchObject({
     rank: "4",
     notes: ["rank 4, the most that fits, in place of 8"],
@@ -79,8 +79,8 @@ test("a rank that does not fit few layers is lowered, and the row says so", () =
 });
 
 test("all rows adapt the targets that are asked for; a method that cannot has no adapter", () => {
-  const context = contextOf("smollm2-135m");
-  const rows = rowsOf({ ...context, targets: ["v_proj", "k_proj"] });
+  const context = makeContext("smollm2-135m");
+  const rows = rowsByKey({ ...context, targets: ["v_proj", "k_proj"] });
   for (const [key, { adapter }] of rows)
     if (adapter !== null) expect(adapter?.targets, key).toEqual(["k_proj", "v_proj"]);
   const trained = 2 * 30 * 2 * (576 + 192);
@@ -89,7 +89,7 @@ test("all rows adapt the targets that are asked for; a method that cannot has no
   expect(trainable).toBeLessThanOrEqual(trained);
   expect(trained - trainable).toBeLessThan(576 + 2 * 192 + 30);
 
-  const up = rowsOf({ ...context, targets: ["k_proj", "up_proj"] });
+  const up = rowsByKey({ ...context, targets: ["k_proj", "up_proj"] });
   expect(up.get("tied-lora")).toMatchObject({
     adapter: undefined,
     notes: ["tied-lora does not adapt up_proj"],
@@ -98,10 +98,13 @@ test("all rows adapt the targets that are asked for; a method that cannot has no
 });
 
 test("figure 1 has every point of its grid; points that do not fit have no adapter", () => {
-  const all = experimentOf("figure1", contextOf("smollm2-135m")).rows;
+  const all = buildExperiment("figure1", makeContext("smollm2-135m")).rows;
   expect(all).toHaveLength(20);
   expect(all.every(({ adapter }) => adapter)).toBe(true);
-  const { rows } = experimentOf("figure1", contextOf("smollm2-135m"), { privateRanks: [3], shards: [5, 4] });
+  const { rows } = buildExperiment("figure1", makeContext("smollm2-135m"), {
+    privateRanks: [3],
+    shards: [5, 4],
+  });
   expect(rows.map(({ key, place }) => [key, place])).toEqual([
     ["mos-p3-l5", { privateRank: 3, shards: 5 }],
     ["mos-p3-l4", { privateRank: 3, shards: 4 }],
@@ -110,7 +113,7 @@ test("figure 1 has every point of its grid; points that do not fit have no adapt
   expect(rows[0]!.notes[0]).toMatch(/does not split into 5 shards/);
   expect(rows[1]!.adapter).toMatchObject({ rank: 8, equivalentRank: 4, privateRank: 3, shardsPerVector: 4 });
   // with few layers the rank would have to be lower, which is another point
-  const few = experimentOf("figure1", contextOf("smollm2-135m", 3), {
+  const few = buildExperiment("figure1", makeContext("smollm2-135m", 3), {
     privateRanks: [0, 3],
     shards: [1],
   }).rows;
@@ -118,14 +121,14 @@ test("figure 1 has every point of its grid; points that do not fit have no adapt
 });
 
 describe("choosing rows", () => {
-  const { rows } = experimentOf("table2", llama);
-  const keysOf = (only: readonly string[]) => selectRows(rows, only).map(({ key }) => key);
+  const { rows } = buildExperiment("table2", llama);
+  const listKeys = (only: readonly string[]) => selectRows(rows, only).map(({ key }) => key);
 
   test("selects all rows by default, or by key, label, or label and rank", () => {
-    expect(keysOf([])).toHaveLength(rows.length);
-    expect(keysOf(["mos-2"])).toEqual(["mos-2"]);
-    expect(keysOf(["LoRA"])).toEqual(["lora-2", "lora-8", "lora-16", "lora-64"]);
-    expect(keysOf(["lora 16", "MoS r=32", "lora-16"])).toEqual(["lora-16", "mos-8"]);
+    expect(listKeys([])).toHaveLength(rows.length);
+    expect(listKeys(["mos-2"])).toEqual(["mos-2"]);
+    expect(listKeys(["LoRA"])).toEqual(["lora-2", "lora-8", "lora-16", "lora-64"]);
+    expect(listKeys(["lora 16", "MoS r=32", "lora-16"])).toEqual(["lora-16", "mos-8"]);
   });
 
   test("keys are unique and usable as folder names", () => {

@@ -4,16 +4,16 @@
 import { type AdapterConfigInput, MosError, methods, PAPER_ROWS } from "mixture-of-shards";
 import { pick } from "mixture-of-shards/cli";
 import {
-  type AskedRow,
+  countTrainable,
   fitRow,
   largestRank,
   nearestShards,
+  type RequestedRow,
   type Row,
   type RowContext,
-  trainableOf,
 } from "./fit-row.ts";
 
-/** What the paper shows, and can be run again. */
+/** Experiments of the paper that can be reproduced. */
 export const EXPERIMENTS = ["table1", "table2", "budget", "figure1"] as const;
 export type ExperimentName = (typeof EXPERIMENTS)[number];
 
@@ -41,7 +41,7 @@ const MAX_RANK = 4096;
 const SHARDS = 4;
 const PRIVATE_RANK = 1;
 const BUDGET = 2;
-/** Of MoS at that budget. */
+/** Rank of MoS at that budget. */
 const SMALL_RANK = 8;
 const FIGURE = { rank: 8, equivalentRank: 4 } as const;
 
@@ -57,9 +57,9 @@ function ofPaper(
   key: string,
   context: RowContext,
   rank: "first" | "last" = "first",
-): Pick<AskedRow, "key" | "label" | "adapter"> {
+): Pick<RequestedRow, "key" | "label" | "adapter"> {
   const row = PAPER_ROWS.find((known) => known.key === key);
-  const own = row?.settings(context.geometry).at(rank === "first" ? 0 : -1);
+  const own = row?.settings(context.shapes).at(rank === "first" ? 0 : -1);
   if (row === undefined || own === undefined)
     throw new MosError("not_found", `the paper's tables have no row ${key}`);
   // a method without alpha, such as VeRA, is not given one
@@ -71,8 +71,8 @@ const paperRow = (key: string, context: RowContext): Row => fitRow(ofPaper(key, 
 
 const lora = (rank: number, context: RowContext): Row => paperRow(`lora-${rank}`, context);
 
-function mosRow(asked: Omit<AskedRow, "adapter">, own: Partial<Mos>, context: RowContext): Row {
-  const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.geometry);
+function mosRow(asked: Omit<RequestedRow, "adapter">, own: Partial<Mos>, context: RowContext): Row {
+  const shards = own.shardsPerVector ?? nearestShards(SHARDS, context.shapes);
   const notes =
     shards === SHARDS || own.shardsPerVector !== undefined
       ? []
@@ -94,9 +94,9 @@ function paperMos(key: string, context: RowContext, ablates?: string): Row {
   return mosRow({ key, label, ...(ablates === undefined ? {} : { ablates }) }, own, context);
 }
 
-/** What the first table compares: the ways to share. */
+/** Rows of the first table: the ways to share. */
 function sharing(context: RowContext): readonly Row[] {
-  const pairs = BUDGET * context.geometry.layers;
+  const pairs = BUDGET * context.shapes.layers;
   return [
     paperRow("pure-sharing", context),
     paperRow("random-scaling", context),
@@ -108,7 +108,7 @@ function sharing(context: RowContext): readonly Row[] {
 function veraRows(context: RowContext): readonly Row[] {
   const { dropout } = context;
   const limit = lora(BUDGET, context).trainable;
-  const equal = largestRank((rank) => trainableOf({ method: "vera", rank }, context), {
+  const equal = largestRank((rank) => countTrainable({ method: "vera", rank }, context), {
     limit,
     most: MAX_VERA_RANK,
   });
@@ -131,7 +131,7 @@ function veraRows(context: RowContext): readonly Row[] {
 /** Its rank in the paper is that of this budget on LLaMA2-7B. */
 function tiedRow(context: RowContext): Row {
   const limit = lora(BUDGET, context).trainable;
-  const trainable = (rank: number): number => trainableOf({ method: "tied-lora", rank }, context);
+  const trainable = (rank: number): number => countTrainable({ method: "tied-lora", rank }, context);
   const rank = largestRank(trainable, { limit, most: MAX_RANK });
   const { key, label } = ofPaper("tied-lora", context);
   return fitRow({ key, label, adapter: { method: "tied-lora", rank, ...scaled(context) } }, context);
@@ -191,9 +191,9 @@ function figureRows({ privateRanks, shards }: FigureAxes, context: RowContext): 
  * does is taken and noted; points of figure 1 that do not fit have no adapter.
  *
  * @example
- * experimentOf("table2", { geometry, alpha: 16, dropout: 0.1 }).rows.map(({ key }) => key);
+ * buildExperiment("table2", { shapes, alpha: 16, dropout: 0.1 }).rows.map(({ key }) => key);
  */
-export function experimentOf(
+export function buildExperiment(
   name: ExperimentName,
   context: RowContext,
   axes: FigureAxes = FIGURE_AXES,

@@ -1,4 +1,4 @@
-// What learning rates are chosen on: a part of the training file that is held out while tuning, or files of its own. It is
+// Data that learning rates are chosen on: a part of the training file that is held out while tuning, or files of its own. It is
 // never what a row is measured on.
 import { join } from "node:path";
 import { MosError, readDataset, splitValidation } from "mixture-of-shards";
@@ -10,18 +10,18 @@ import type { ReproduceOptions, Settings } from "./settings.ts";
 export interface TuningPlan {
   readonly seeds: readonly number[];
   readonly files: { readonly train: string; readonly validation: string };
-  /** How many examples to evaluate on, from the first of the file. */
+  /** Number of examples to evaluate on, from the first of the file. */
   readonly examples: number;
-  /** Whether the files are written from the training file. */
+  /** True if the files are split off the training file. */
   readonly isSplit: boolean;
-  /** What the files hold. */
+  /** Identity of the files' contents. */
   readonly identity: { readonly train: string; readonly validation: Readonly<Record<string, unknown>> };
 }
 
 /** No grid has as many seeds, so no row is measured with a seed that its rate was chosen with. */
 const FIRST_SEED = 1_000_003;
 const SHARE = 0.1;
-const MOST_EXAMPLES = 64;
+const MAX_EXAMPLES = 64;
 
 interface Known {
   /** Examples of the training file. */
@@ -40,7 +40,7 @@ export async function planTuning(
   if (tuneEvaluation !== undefined) return { seeds, ...(await ownFiles(options, settings, known)) };
   if (tuneTrain !== undefined)
     throw new MosError("bad_option", "tuneTrain is of use with tuneEvaluation only; give both");
-  const examples = examplesOf(settings, known.train);
+  const examples = countTuningExamples(settings, known.train);
   const folder = join(options.out, "tuning");
   return {
     seeds,
@@ -76,9 +76,9 @@ async function ownFiles(
 }
 
 /** Something has to be left to train on, where there is a rate to choose. */
-function examplesOf({ training, tuneExamples, learningRates }: Settings, count: number): number {
+function countTuningExamples({ training, tuneExamples, learningRates }: Settings, count: number): number {
   const examples = Math.min(count, training.maxExamples ?? count);
-  const held = tuneExamples ?? Math.max(1, Math.min(MOST_EXAMPLES, Math.floor(examples * SHARE)));
+  const held = tuneExamples ?? Math.max(1, Math.min(MAX_EXAMPLES, Math.floor(examples * SHARE)));
   if (learningRates.length > 1 && held >= examples)
     throw new MosError(
       "bad_option",

@@ -11,7 +11,7 @@ import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
 import { type CheckReason, cancelled } from "./types.ts";
 
 /** Seconds after the time limit, which the process itself keeps, until it is killed. */
-const GRACE = 1;
+const GRACE_SECONDS = 1;
 /** Seconds that loading may take on a busy machine. */
 const LOADING = 120;
 /** Node's heap, in MiB: Python's memory is not in it. */
@@ -21,7 +21,7 @@ const STACK = 4800;
 const STACK_LIMIT = 8_000_000;
 
 export interface WorkerSettings {
-  /** Where the process is: an empty folder. */
+  /** Working directory of the process: an empty folder. */
   readonly folder: string;
   readonly seconds: number;
   readonly memory: number;
@@ -85,7 +85,7 @@ export class JailedWorker {
         signal?.addEventListener("abort", onAbort, { once: true });
         // not by `exited`, which would hold every program as long as this worker lives
         this.#child.once("exit", onExit);
-        const timer = setTimeout(() => end("timed out"), (seconds + GRACE) * 1000);
+        const timer = setTimeout(() => end("timed out"), (seconds + GRACE_SECONDS) * 1000);
         unwatch.push(
           watchMemory(this.#child.pid ?? 0, this.#baseline + memory, () => end("failed: out of memory")),
           () => clearTimeout(timer),
@@ -102,7 +102,7 @@ export class JailedWorker {
     }
   }
 
-  /** Whether its exit is known already. */
+  /** Tests whether its exit is known already. */
   #isGone(): boolean {
     return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }

@@ -20,7 +20,7 @@ export class PyodideChecker implements ProgramChecker {
   readonly #idle: JailedWorker[] = [];
   readonly #waiting = new Set<Waiting>();
   #failedStarts = 0;
-  /** Why no more processes are started. */
+  /** Reason why no more processes are started. */
   #failure: MosError | undefined;
 
   private constructor(settings: Settings, folder: string) {
@@ -71,7 +71,7 @@ export class PyodideChecker implements ProgramChecker {
     if (this.#failure !== undefined) return;
     const { seconds, memory } = this.#settings;
     const worker = new JailedWorker({ folder: this.#folder, seconds, memory });
-    this.#keep(worker);
+    this.#track(worker);
     worker.ready().then(
       () => {
         this.#failedStarts = 0;
@@ -86,7 +86,7 @@ export class PyodideChecker implements ProgramChecker {
   }
 
   /** Knows of it as long as it lives. */
-  #keep(worker: JailedWorker): void {
+  #track(worker: JailedWorker): void {
     this.#all.add(worker);
     void worker.exited.then(() => {
       this.#all.delete(worker);

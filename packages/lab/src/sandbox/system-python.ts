@@ -8,7 +8,7 @@ import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */
-const GRACE = 1;
+const GRACE_SECONDS = 1;
 const MAX_RESULT = 1000;
 
 interface PythonSettings extends Settings {
@@ -94,7 +94,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
         // the group is gone
       }
     };
-    const timer = setTimeout(kill, (seconds + GRACE) * 1000);
+    const timer = setTimeout(kill, (seconds + GRACE_SECONDS) * 1000);
     signal.addEventListener("abort", kill, { once: true });
     let result = "";
     const results = child.stdio[3] as Readable;

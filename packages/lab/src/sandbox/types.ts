@@ -1,4 +1,4 @@
-// What the room offers: whether a Python program runs to its end.
+// Interface of the sandbox: running a Python program to its end.
 import { MosError } from "mixture-of-shards";
 
 /** For people. A program chooses what follows the colon. */

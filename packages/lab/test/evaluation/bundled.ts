@@ -4,11 +4,11 @@ import { join } from "node:path";
 import {
   type AdapterConfigInput,
   type Engine,
-  geometryOf,
   type LoadedText,
   loadModelText,
   openModel,
   saveAdapter,
+  toLayerShapes,
 } from "mixture-of-shards";
 import type { EvaluateOptions } from "mixture-of-shards-lab";
 import { randomAdapter } from "../../../../test/random-adapter.ts";
@@ -19,7 +19,7 @@ export const FINGERPRINT = "sha256:13e568bbb49810c9c2ba7599bfc863b2ee8d5b48b79a9
 
 export async function readBundled() {
   await using files = await openModel(MODEL);
-  return { text: await loadModelText(files.source), geometry: geometryOf(files.config) };
+  return { text: await loadModelText(files.source), shapes: toLayerShapes(files.config) };
 }
 
 /** Saves an adapter of the bundled model whose numbers are far from zero. */
@@ -31,9 +31,9 @@ export async function writeAdapter(
     ...config
   }: Partial<AdapterConfigInput> & { readonly fingerprint?: string; readonly tokens?: string } = {},
 ): Promise<string> {
-  const { geometry } = await readBundled();
+  const { shapes } = await readBundled();
   const input = { method: "lora", rank: 2, seed: 1, ...config };
-  const adapter = randomAdapter(input, geometry, { seed: 1, deviation: 0.06 });
+  const adapter = randomAdapter(input, shapes, { seed: 1, deviation: 0.06 });
   await saveAdapter(folder, adapter, { base: { name: "tiny-english", fingerprint, tokens } });
   return folder;
 }
@@ -49,7 +49,7 @@ export async function writeSums(folder: string, count: number): Promise<string> 
   return folder;
 }
 
-export const optionsOf = (
+export const makeOptions = (
   { engine, text, out }: { readonly engine: Engine; readonly text: LoadedText; readonly out: string },
   more: Partial<EvaluateOptions> = {},
 ): EvaluateOptions => ({

@@ -13,7 +13,7 @@ import {
   resultTable,
 } from "mixture-of-shards-lab";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { MODEL, optionsOf, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
+import { MODEL, makeOptions, readBundled, timeless, writeAdapter, writeSums } from "./bundled.ts";
 
 let folder: string;
 let engine: Engine;
@@ -36,23 +36,24 @@ afterAll(async () => {
 let runs = 0;
 const newOut = (): string => join(folder, `out-${runs++}`, "results.json");
 /** What opens a checker of this kind. */
-const checkerOf =
+const makeChecker =
   (check: ProgramChecker["check"]): EvaluateOptions["openChecker"] =>
   async () => ({ check, [Symbol.asyncDispose]: async () => undefined });
-const options = (out: string, more: Partial<EvaluateOptions> = {}) => optionsOf({ engine, text, out }, more);
+const options = (out: string, more: Partial<EvaluateOptions> = {}) =>
+  makeOptions({ engine, text, out }, more);
 const subjects = [
   { name: "base", adapter: null },
   { name: "one", adapter: "one" },
   { name: "two", adapter: "two" },
 ];
 
-async function eventsOf(chosen: EvaluateOptions): Promise<readonly EvaluateEvent[]> {
+async function collectEvents(chosen: EvaluateOptions): Promise<readonly EvaluateEvent[]> {
   const events: EvaluateEvent[] = [];
   for await (const event of evaluate(chosen)) events.push(event);
   return events;
 }
 const read = async (out: string): Promise<EvaluationResult> => JSON.parse(await readFile(out, "utf8"));
-const idsOf = async (out: string, log: string): Promise<readonly string[]> =>
+const readIds = async (out: string, log: string): Promise<readonly string[]> =>
   (await readFile(join(out.replace(".json", ".answers"), log), "utf8"))
     .trimEnd()
     .split("\n")
@@ -61,7 +62,7 @@ const idsOf = async (out: string, log: string): Promise<readonly string[]> =>
 
 test("several subjects and tasks: events in order, one table, a log for each", async () => {
   const out = newOut();
-  const events = await eventsOf(options(out, { subjects, tasks: ["mmlu", "gsm8k"] }));
+  const events = await collectEvents(options(out, { subjects, tasks: ["mmlu", "gsm8k"] }));
   const kinds = events.map(({ type }) => type).join(" ");
   expect(kinds).toMatch(/^(task( (progress|score)){12}( difference){2} ?){2}finish$/);
   const scores = events.flatMap((event) => (event.type === "score" ? [event.score] : []));
@@ -102,13 +103,13 @@ test("several subjects and tasks: events in order, one table, a log for each", a
   expect((await readdir(out.replace(".json", ".answers"))).toSorted()).toEqual(
     ["base", "one", "two"].flatMap((name) => [`${name}.gsm8k.jsonl`, `${name}.mmlu.jsonl`]),
   );
-  expect(await idsOf(out, "two.mmlu.jsonl")).toHaveLength(3);
+  expect(await readIds(out, "two.mmlu.jsonl")).toHaveLength(3);
   expect(await readdir(join(out, ".."))).toEqual(["results.answers", "results.json"]);
 });
 
 test("an adapter's answers are its own", async () => {
   const out = newOut();
-  await eventsOf(options(out, { subjects, dataFolder: () => sums, limit: 4 }));
+  await collectEvents(options(out, { subjects, dataFolder: () => sums, limit: 4 }));
   const answers = await Promise.all(
     ["base", "one", "two"].map(async (name) => {
       const lines = await readFile(join(out.replace(".json", ".answers"), `${name}.gsm8k.jsonl`), "utf8");
@@ -139,30 +140,30 @@ test("a larger limit keeps what is there, and a smaller one counts only its own"
   const out = newOut();
   const known: number[] = [];
   for (const limit of [5, 12, 5]) {
-    const events = await eventsOf(options(out, { dataFolder: () => sums, limit }));
+    const events = await collectEvents(options(out, { dataFolder: () => sums, limit }));
     for (const event of events) if (event.type === "task") known.push(event.done);
     expect((await read(out)).scores[0]?.questions).toBe(limit);
   }
   expect(known).toEqual([0, 5, 5]);
-  const ids = await idsOf(out, "base.gsm8k.jsonl");
+  const ids = await readIds(out, "base.gsm8k.jsonl");
   expect([ids.length, new Set(ids).size]).toEqual([12, 12]);
 });
 
 test("a loop that is left early can be resumed, to the same result as without a break", async () => {
   const [whole, broken] = [newOut(), newOut()];
   const chosen = { subjects, dataFolder: () => sums, limit: 12 };
-  await eventsOf(options(whole, chosen));
+  await collectEvents(options(whole, chosen));
   let left = 0;
   for await (const event of evaluate(options(broken, chosen)))
     if (event.type === "progress" && ++left === 15) break;
   const [, rest] = [
     await readdir(broken.replace(".json", ".answers")),
-    await eventsOf(options(broken, chosen)),
+    await collectEvents(options(broken, chosen)),
   ];
   expect(rest[0]).toMatchObject({ type: "task", done: 15, total: 36 });
   expect(timeless(await read(broken))).toEqual(timeless(await read(whole)));
   for (const name of ["base", "one", "two"]) {
-    const ids = await idsOf(broken, `${name}.gsm8k.jsonl`);
+    const ids = await readIds(broken, `${name}.gsm8k.jsonl`);
     expect(new Set(ids).size).toBe(ids.length);
     expect(ids).toHaveLength(12);
   }
@@ -176,7 +177,7 @@ test("the signal stops it with `cancelled`, and what was answered stays", async 
       if (event.type === "progress" && event.done === 3) controller.abort();
   })();
   await expect(stopped).rejects.toMatchObject({ code: "cancelled" });
-  const ids = await idsOf(out, "base.gsm8k.jsonl");
+  const ids = await readIds(out, "base.gsm8k.jsonl");
   expect(ids.length).toBeGreaterThanOrEqual(3);
   expect(ids.length).toBeLessThan(40);
   expect(await readdir(out.replace(".json", ".answers"))).toEqual(["base.gsm8k.jsonl"]);
@@ -185,7 +186,7 @@ test("the signal stops it with `cancelled`, and what was answered stays", async 
 
 test("other settings do not mix with a log, and are named", async () => {
   const out = newOut();
-  await eventsOf(options(out));
+  await collectEvents(options(out));
   for (const [more, message] of [
     [{ seed: 1 }, /seed was 0, now 1/],
     [{ format: "tulu" }, /format was none, now tulu/],
@@ -195,19 +196,19 @@ test("other settings do not mix with a log, and are named", async () => {
     [{ subjects: [{ name: "base", adapter: "one" }] }, /adapter was not set, now sha256/],
   ] as const) {
     const error = { code: "bad_option", message: expect.stringMatching(message) };
-    await expect(eventsOf(options(out, more as Partial<EvaluateOptions>))).rejects.toMatchObject(error);
+    await expect(collectEvents(options(out, more as Partial<EvaluateOptions>))).rejects.toMatchObject(error);
   }
 });
 
 test("a folder of answers has one user at a time", async () => {
   const out = newOut();
-  await eventsOf(options(out));
+  await collectEvents(options(out));
   {
     await using _lock = await lockFolder(out.replace(".json", ".answers"));
     const error = { code: "bad_option", message: expect.stringMatching(/is in use by process/) };
-    await expect(eventsOf(options(out))).rejects.toMatchObject(error);
+    await expect(collectEvents(options(out))).rejects.toMatchObject(error);
   }
-  await eventsOf(options(out));
+  await collectEvents(options(out));
 });
 
 test("unusable options are reported before anything is asked or written", async () => {
@@ -236,7 +237,7 @@ test("unusable options are reported before anything is asked or written", async 
   for (const [more, code, message] of cases) {
     const out = newOut();
     const error = { code, message: expect.stringMatching(message) };
-    await expect(eventsOf(options(out, more))).rejects.toMatchObject(error);
+    await expect(collectEvents(options(out, more))).rejects.toMatchObject(error);
     await expect(readdir(join(out, "..")), String(message)).rejects.toMatchObject({ code: "ENOENT" });
   }
 });
@@ -266,7 +267,7 @@ test("another file stays as it is, and a later task's log is checked before the 
     message: expect.stringMatching(/notes\.json exists and is not a result/),
   });
   expect(await readFile(notes, "utf8")).toBe("my notes");
-  await eventsOf(options(out, { tasks: ["gsm8k"] }));
+  await collectEvents(options(out, { tasks: ["gsm8k"] }));
   const later = evaluate(options(out, { tasks: ["mmlu", "gsm8k"], seed: 1 }));
   await expect(later.next()).rejects.toMatchObject({ message: expect.stringMatching(/seed was 0, now 1/) });
   expect(await readdir(out.replace(".json", ".answers"))).toEqual(["base.gsm8k.jsonl"]);
@@ -274,21 +275,21 @@ test("another file stays as it is, and a later task's log is checked before the 
 
 test("options of other tasks do not matter to a task's log, and neither does naming a default", async () => {
   const out = newOut();
-  const askedOf = async (more: Partial<EvaluateOptions>): Promise<readonly number[]> => {
-    await eventsOf(options(out, { ...more, openChecker }));
+  const countAsked = async (more: Partial<EvaluateOptions>): Promise<readonly number[]> => {
+    await collectEvents(options(out, { ...more, openChecker }));
     return (await read(out)).scores.map(({ asked }) => asked);
   };
-  const openChecker = checkerOf(async () => ({ passed: true, reason: "passed" }));
+  const openChecker = makeChecker(async () => ({ passed: true, reason: "passed" }));
   const harness = { rules: "lm-eval", shots: undefined } as const;
-  expect(await askedOf({ ...harness, tasks: ["gsm8k"] })).toEqual([3]);
+  expect(await countAsked({ ...harness, tasks: ["gsm8k"] })).toEqual([3]);
   const both = { ...harness, tasks: ["gsm8k", "humaneval"] } as const;
-  expect(await askedOf({ ...both, temperature: 0 })).toEqual([0, 2]);
-  expect(await askedOf({ ...both, samples: 1, direct: true })).toEqual([0, 0]);
+  expect(await countAsked({ ...both, temperature: 0 })).toEqual([0, 2]);
+  expect(await countAsked({ ...both, samples: 1, direct: true })).toEqual([0, 0]);
 });
 
 test("questions without room for an answer are counted, and wrong", async () => {
   const out = newOut();
-  await eventsOf(options(out, { shots: 8, format: "tulu" }));
+  await collectEvents(options(out, { shots: 8, format: "tulu" }));
   expect((await read(out)).scores[0]).toMatchObject({ tooLong: 3, scores: { exact_match: 0 }, questions: 3 });
 });
 
@@ -301,24 +302,24 @@ test("HumanEval's programs go through the checker, which is closed in the end", 
     [Symbol.asyncDispose]: async () => void closed++,
   });
   const more = { tasks: ["humaneval"], samples: 2, openChecker, shots: undefined, concurrency: 1 } as const;
-  await eventsOf(options(out, more));
+  await collectEvents(options(out, more));
   expect([programs.length, closed]).toEqual([4, 1]);
   expect(programs[0]).toMatch(/\ncheck\((one|double)\)$/);
   expect((await read(out)).scores[0]?.scores).toEqual({ "pass@1": 0.5 });
-  await eventsOf(options(out, more));
+  await collectEvents(options(out, more));
   expect([programs.length, closed]).toEqual([4, 1]);
 });
 
 test("programs that ran out of time beside other work are scored again when nothing else runs", async () => {
   const seen = new Map<string, number>();
-  const openChecker = checkerOf(async (program) => {
+  const openChecker = makeChecker(async (program) => {
     const times = (seen.get(program) ?? 0) + 1;
     seen.set(program, times);
     return times === 1 ? { passed: false, reason: "timed out" } : { passed: true, reason: "passed" };
   });
   const out = newOut();
   const more = { tasks: ["humaneval"], samples: 1, openChecker, shots: undefined } as const;
-  const events = await eventsOf(options(out, more));
+  const events = await collectEvents(options(out, more));
   expect([...seen.values()].every((times) => times === 2)).toBe(true);
   expect(events.map(({ type }) => type).filter((type) => type !== "progress")).toEqual([
     "task",
@@ -327,7 +328,7 @@ test("programs that ran out of time beside other work are scored again when noth
   ]);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
   // a later run takes the second score from the log
-  await eventsOf(options(out, more));
+  await collectEvents(options(out, more));
   expect([...seen.values()].every((times) => times === 2)).toBe(true);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 } }]);
 });
@@ -336,13 +337,13 @@ test("a run that is stopped before that scores them later, without asking again"
   const out = newOut();
   const more = { tasks: ["humaneval"], samples: 1, shots: undefined, concurrency: 1 } as const;
   let checked = 0;
-  const stopped = checkerOf(async () => {
+  const stopped = makeChecker(async () => {
     if (++checked > 2) throw new MosError("cancelled", "stopped");
     return { passed: false, reason: "timed out" };
   });
-  await expect(eventsOf(options(out, { ...more, openChecker: stopped }))).rejects.toThrow("stopped");
-  const openChecker = checkerOf(async () => ({ passed: true, reason: "passed" }));
-  const events = await eventsOf(options(out, { ...more, openChecker }));
+  await expect(collectEvents(options(out, { ...more, openChecker: stopped }))).rejects.toThrow("stopped");
+  const openChecker = makeChecker(async () => ({ passed: true, reason: "passed" }));
+  const events = await collectEvents(options(out, { ...more, openChecker }));
   expect(events.map(({ type }) => type)).toEqual(["task", "score", "finish"]);
   expect((await read(out)).scores).toMatchObject([{ scores: { "pass@1": 1 }, asked: 0 }]);
 });

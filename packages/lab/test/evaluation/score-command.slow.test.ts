@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A file of these lines; what is not text is written as JSON. */
-async function fileOf(...lines: readonly unknown[]): Promise<string> {
+async function writeLines(...lines: readonly unknown[]): Promise<string> {
   const path = join(folder, "cases.jsonl");
   const texts = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
   await writeFile(path, `${texts.join("\n")}\n`);
@@ -28,7 +28,7 @@ test("HumanEval's completions are run, and the reason is reported", async () => 
     "    while True: pass\n",
     "    return 1",
   ];
-  const file = await fileOf(...bodies.map((prediction) => ({ prediction, references })));
+  const file = await writeLines(...bodies.map((prediction) => ({ prediction, references })));
   const ended = await mos(["score", "--task", "humaneval", "--file", file]);
   expect(ended.stderr).toBe("humaneval by the rules of open-instruct: mean 0.4 ± 0.24 of 5 cases\n");
   expect(ended.code).toBe(0);
@@ -60,7 +60,7 @@ test.skipIf(python === undefined)(
   async () => {
     const prediction = "    import sys\n    return sys.platform\n";
     const references = ["def one():\n", "def check(f):\n    assert f() != 'emscripten'\n", "one"];
-    const score = ["score", "--task", "humaneval", "--file", await fileOf({ prediction, references })];
+    const score = ["score", "--task", "humaneval", "--file", await writeLines({ prediction, references })];
     const marks = async (args: readonly string[]) => jsonLines((await mos(args)).stdout);
     expect(await marks([...score, "--python", python!])).toMatchObject([{ score: 1 }]);
     expect(await marks(score)).toMatchObject([{ score: 0 }]);

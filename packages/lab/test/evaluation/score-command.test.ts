@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A file of these lines; what is not text is written as JSON. */
-async function fileOf(...lines: readonly unknown[]): Promise<string> {
+async function writeLines(...lines: readonly unknown[]): Promise<string> {
   const path = join(folder, "cases.jsonl");
   const texts = lines.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
   await writeFile(path, `${texts.join("\n")}\n`);
@@ -19,7 +19,7 @@ async function fileOf(...lines: readonly unknown[]): Promise<string> {
 }
 
 test("every case becomes a line, in order; the mean goes to stderr", async () => {
-  const file = await fileOf(
+  const file = await writeLines(
     { prediction: "So the answer is 1,234.", references: "1234" },
     "",
     { prediction: "no number", references: ["18"], id: "more fields are left alone" },
@@ -38,12 +38,12 @@ test("every case becomes a line, in order; the mean goes to stderr", async () =>
 });
 
 test("of several metrics the first is the score, and each has a field", async () => {
-  const file = await fileOf({ prediction: "The answer is 18.\nOr 19", references: "19" });
+  const file = await writeLines({ prediction: "The answer is 18.\nOr 19", references: "19" });
   const harness = await mos(["score", "--task", "gsm8k", "--rules", "lm-eval", "--file", file]);
   expect(jsonLines(harness.stdout)).toEqual([
     { extracted: "18", score: 0, "strict-match": 0, "flexible-extract": 1 },
   ]);
-  const answers = await fileOf({ prediction: " the old city\n", references: ["city", "Old"] });
+  const answers = await writeLines({ prediction: " the old city\n", references: ["city", "Old"] });
   const squad = await mos(["score", "--task", "tydiqa", "--file", answers, "--json"]);
   const f1 = 100 * (2 / 3);
   expect(jsonLines(squad.stdout)).toEqual([{ extracted: "the old city", score: f1, f1, exact_match: 0 }]);
@@ -53,7 +53,7 @@ test("of several metrics the first is the score, and each has a field", async ()
 });
 
 test("the scores go to a file on request", async () => {
-  const file = await fileOf({ prediction: " B. because", references: "B" });
+  const file = await writeLines({ prediction: " B. because", references: "B" });
   const out = join(folder, "marks.jsonl");
   const ended = await mos(["score", "--task", "mmlu", "--file", file, "--out", out]);
   expect(ended).toMatchObject({ code: 0, stdout: "" });
@@ -66,7 +66,7 @@ test("the scores go to a file on request", async () => {
 });
 
 test("the cases are not written over", async () => {
-  const file = await fileOf({ prediction: "B", references: "B" });
+  const file = await writeLines({ prediction: "B", references: "B" });
   const message = /--out .*cases\.jsonl would overwrite the cases; choose another/;
   await expectRefusal(["score", "--task", "mmlu", "--file", file, "--out", file], {
     code: 2,
@@ -95,13 +95,13 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   ],
   ["nothing", [""], /cases\.jsonl: no cases; write one line/],
 ])("a broken line is refused before anything is scored: %s", async (_name, lines, message) => {
-  const file = await fileOf(...lines);
+  const file = await writeLines(...lines);
   await expectRefusal(["score", "--task", "mmlu", "--file", file], { code: 1, message, untouched: folder });
 });
 
 test("a Python that is not there", async () => {
   const references = ["def one():\n", "def check(f):\n    pass\n", "one"];
-  const file = await fileOf({ prediction: "    return 1", references });
+  const file = await writeLines({ prediction: "    return 1", references });
   await expectRefusal(["score", "--task", "humaneval", "--file", file, "--python", "/no/python"], {
     code: 1,
     message: /\/no\/python is not a program that can be run/,
@@ -110,7 +110,7 @@ test("a Python that is not there", async () => {
 });
 
 test("HumanEval's references are three", async () => {
-  const file = await fileOf({ prediction: "    return 1", references: "def f():\n" });
+  const file = await writeLines({ prediction: "    return 1", references: "def f():\n" });
   await expectRefusal(["score", "--task", "humaneval", "--file", file], {
     code: 1,
     message: /cases\.jsonl:1: field "references" is "def f\(\):\\n"; a list is expected/,
@@ -119,7 +119,7 @@ test("HumanEval's references are three", async () => {
 });
 
 test("options that cannot be used", async () => {
-  const file = await fileOf(good);
+  const file = await writeLines(good);
   const cases = [
     [
       ["--task", "mmul", "--file", file],

@@ -6,7 +6,7 @@ import { loadText, openEngine } from "mixture-of-shards";
 import { type BenchmarkName, createProgramChecker, evaluate } from "mixture-of-shards-lab";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { BenchmarkOptions, ReproduceEvent, ReproduceOptions } from "../../src/reproduce/index.ts";
-import { eventsOf } from "./events-of.ts";
+import { collectEvents } from "./events-of.ts";
 
 const MODEL = "assets/tiny-english";
 let folder: string;
@@ -26,13 +26,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const benchmarksOf = (...tasks: readonly BenchmarkName[]): BenchmarkOptions => ({
+const makeBenchmarks = (...tasks: readonly BenchmarkName[]): BenchmarkOptions => ({
   tasks,
   dataFolder: () => join(folder, "data"),
   samples: 1,
 });
 
-const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
+const makeOptions = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
   experiment: "table2",
   model: MODEL,
   train: "assets/quickstart/train.jsonl",
@@ -49,18 +49,18 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
   ...more,
 });
 
-const cellPath = (out: string, key: string, rate = 0.001): string =>
+const trialPath = (out: string, key: string, rate = 0.001): string =>
   join(folder, out, "cells", key, `seed-0-rate-${rate}`);
-const cellOf = async (out: string, key: string, rate?: number): Promise<Record<string, unknown>> =>
-  JSON.parse(await readFile(join(cellPath(out, key, rate), "result.json"), "utf8"));
+const readTrial = async (out: string, key: string, rate?: number): Promise<Record<string, unknown>> =>
+  JSON.parse(await readFile(join(trialPath(out, key, rate), "result.json"), "utf8"));
 
-const typesOf = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
+const eventTypes = (events: readonly ReproduceEvent[]): ReadonlySet<string> =>
   new Set(events.map(({ type }) => type));
 
 /** The scores of an adapter by `evaluate`. */
 async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
   await using engine = await openEngine({ model: MODEL, adapters, threads: 1 });
-  const { samples, dataFolder } = benchmarksOf(...tasks);
+  const { samples, dataFolder } = makeBenchmarks(...tasks);
   const events = evaluate({
     engine,
     text: await loadText(MODEL),
@@ -89,64 +89,67 @@ async function scoresByHand(adapters: string, tasks: readonly BenchmarkName[]) {
 
 test("a grid of two rows has the paper's seven columns, with the scores of `evaluate`", async () => {
   const tasks = ["mmlu", "bbh", "gsm8k", "tydiqa", "humaneval"] as const;
-  const options = optionsOf("columns", {
+  const options = makeOptions("columns", {
     only: ["base", "mos-2"],
-    benchmarks: benchmarksOf(...tasks),
+    benchmarks: makeBenchmarks(...tasks),
     answers: 2,
     answerTokens: 4,
     keepAdapters: true,
   });
-  const events = await eventsOf(options);
+  const events = await collectEvents(options);
   expect(events.at(-1)).toMatchObject({ type: "finish", missing: 0 });
-  const cell = await cellOf("columns", "mos-2");
+  const cell = await readTrial("columns", "mos-2");
   const benchmarks = cell["benchmarks"] as { task: string; scores: Record<string, number> }[];
-  const byHand = await scoresByHand(cellPath("columns", "mos-2"), tasks);
+  const byHand = await scoresByHand(trialPath("columns", "mos-2"), tasks);
   expect(benchmarks.map(({ task, scores }) => [task, scores])).toEqual(
     byHand.map(({ task, scores }) => [task, scores]),
   );
   expect(benchmarks[0]!.scores["average_acc"]).toBe(0.25);
-  expect(await cellOf("columns", "base", 0)).toMatchObject({ benchmarks: { length: 5 } });
+  expect(await readTrial("columns", "base", 0)).toMatchObject({ benchmarks: { length: 5 } });
   const table = await readFile(join(folder, "columns", "table2.md"), "utf8");
   expect(table).toContain(
     "| MMLU EM (%) | BBH EM (%) | GSM8K EM (%) | TyDi QA F1 (%) | TyDi QA EM (%) | HumanEval P@1 (%) | Avg. (%) |",
   );
   expect(table).toMatch(/^\| MoS \| 6 \| 23,360 \| \d\.\d{4} \| 0\.0 \| 25 \|/m);
-  const again = await eventsOf(options);
-  expect(typesOf(again)).toEqual(new Set(["plan", "finish"]));
+  const again = await collectEvents(options);
+  expect(eventTypes(again)).toEqual(new Set(["plan", "finish"]));
 });
 
 test("a kept adapter is evaluated without training, and stays", async () => {
-  await eventsOf(optionsOf("kept", { keepAdapters: true }));
-  const before = await cellOf("kept", "mos-2");
-  const adapter = join(cellPath("kept", "mos-2"), "run", "adapter_model.safetensors");
+  await collectEvents(makeOptions("kept", { keepAdapters: true }));
+  const before = await readTrial("kept", "mos-2");
+  const adapter = join(trialPath("kept", "mos-2"), "run", "adapter_model.safetensors");
   const { mtimeMs } = await stat(adapter);
-  const events = await eventsOf(optionsOf("kept", { benchmarks: benchmarksOf("mmlu") }));
+  const events = await collectEvents(makeOptions("kept", { benchmarks: makeBenchmarks("mmlu") }));
   expect(events[0]).toMatchObject({ type: "plan", finished: 0, retrained: 0, updates: { left: 0 } });
-  expect(typesOf(events)).not.toContain("progress");
-  const { benchmarks, ...rest } = await cellOf("kept", "mos-2");
+  expect(eventTypes(events)).not.toContain("progress");
+  const { benchmarks, ...rest } = await readTrial("kept", "mos-2");
   expect(rest).toEqual(before);
   expect(benchmarks).toMatchObject([{ task: "mmlu", questions: 4, scores: { acc: 0.25 } }]);
   expect((await stat(adapter)).mtimeMs).toBe(mtimeMs);
   // another task is added to the earlier ones
-  await eventsOf(optionsOf("kept", { benchmarks: benchmarksOf("mmlu", "tydiqa") }));
-  expect((await cellOf("kept", "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }, { task: "tydiqa" }]);
+  await collectEvents(makeOptions("kept", { benchmarks: makeBenchmarks("mmlu", "tydiqa") }));
+  expect((await readTrial("kept", "mos-2"))["benchmarks"]).toMatchObject([
+    { task: "mmlu" },
+    { task: "tydiqa" },
+  ]);
 });
 
 test("an adapter that was not kept is trained again, to the same numbers", async () => {
-  await eventsOf(optionsOf("lost"));
-  const { validationLoss } = await cellOf("lost", "mos-2");
-  const events = await eventsOf(optionsOf("lost", { benchmarks: benchmarksOf("mmlu") }));
+  await collectEvents(makeOptions("lost"));
+  const { validationLoss } = await readTrial("lost", "mos-2");
+  const events = await collectEvents(makeOptions("lost", { benchmarks: makeBenchmarks("mmlu") }));
   expect(events[0]).toMatchObject({ type: "plan", retrained: 1, updates: { left: 3 } });
-  expect(typesOf(events)).toContain("progress");
-  expect(await cellOf("lost", "mos-2")).toMatchObject({ validationLoss, benchmarks: [{ task: "mmlu" }] });
-  expect(await readdir(cellPath("lost", "mos-2"))).not.toContain("run");
+  expect(eventTypes(events)).toContain("progress");
+  expect(await readTrial("lost", "mos-2")).toMatchObject({ validationLoss, benchmarks: [{ task: "mmlu" }] });
+  expect(await readdir(trialPath("lost", "mos-2"))).not.toContain("run");
 });
 
 test.each(["stopped", "killed"])("an evaluation that is %s resumes with the missing samples", async (how) => {
-  const options = optionsOf(how, { benchmarks: benchmarksOf("mmlu", "tydiqa") });
+  const options = makeOptions(how, { benchmarks: makeBenchmarks("mmlu", "tydiqa") });
   const controller = new AbortController();
   let pid: number | undefined;
-  const events = await eventsOf({ ...options, signal: controller.signal }, (event) => {
+  const events = await collectEvents({ ...options, signal: controller.signal }, (event) => {
     if (event.type === "started") pid = event.attempt === 1 ? event.pid : undefined;
     if (event.type !== "benchmark" || event.task !== "tydiqa" || pid === undefined) return;
     if (how === "stopped") controller.abort();
@@ -155,14 +158,14 @@ test.each(["stopped", "killed"])("an evaluation that is %s resumes with the miss
   });
   if (how === "stopped") {
     expect(events.at(-1)).toMatchObject({ type: "finish", stopped: true, missing: 1 });
-    expect((await cellOf(how, "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }]);
+    expect((await readTrial(how, "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }]);
   } else expect(events.filter(({ type }) => type === "failed")).toMatchObject([{ retried: true }]);
   const again =
     how === "stopped"
-      ? await eventsOf(options)
+      ? await collectEvents(options)
       : events.slice(events.findIndex(({ type }) => type === "failed"));
-  expect(typesOf(again)).not.toContain("progress");
+  expect(eventTypes(again)).not.toContain("progress");
   expect(again.filter((event) => event.type === "benchmark" && event.task === "mmlu")).toEqual([]);
-  expect((await cellOf(how, "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }, { task: "tydiqa" }]);
-  expect(await readdir(cellPath(how, "mos-2"))).not.toContain("run");
+  expect((await readTrial(how, "mos-2"))["benchmarks"]).toMatchObject([{ task: "mmlu" }, { task: "tydiqa" }]);
+  expect(await readdir(trialPath(how, "mos-2"))).not.toContain("run");
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { finetune, loadModel } from "mixture-of-shards";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { ReproduceOptions } from "../../src/reproduce/index.ts";
-import { eventsOf } from "./events-of.ts";
+import { collectEvents } from "./events-of.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
+const makeOptions = (out: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
@@ -30,15 +30,15 @@ const optionsOf = (out: string, more: Partial<ReproduceOptions> = {}): Reproduce
   ...more,
 });
 
-const cellOf = async (out: string, key: string, rate = 0.001): Promise<Record<string, unknown>> =>
+const readTrial = async (out: string, key: string, rate = 0.001): Promise<Record<string, unknown>> =>
   JSON.parse(await readFile(join(folder, out, "cells", key, `seed-0-rate-${rate}`, "result.json"), "utf8"));
 
 test("a cell is measured as `finetune` measures, and answers are counted", async () => {
   const only = ["base", "lora-2", "mos-2"];
-  await eventsOf(
-    optionsOf("whole", { only, answers: 3, answerTokens: 4, keepAdapters: true, evaluationExamples: 8 }),
+  await collectEvents(
+    makeOptions("whole", { only, answers: 3, answerTokens: 4, keepAdapters: true, evaluationExamples: 8 }),
   );
-  const cell = await cellOf("whole", "mos-2");
+  const cell = await readTrial("whole", "mos-2");
   expect(cell).toMatchObject({
     seed: 0,
     validationExamples: 8,
@@ -68,7 +68,7 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
   }))
     if (event.type === "evaluation") losses.push(event.loss);
   expect(cell["validationLoss"]).toBeCloseTo(losses[1]!, 6);
-  expect(await cellOf("whole", "base", 0)).toMatchObject({
+  expect(await readTrial("whole", "base", 0)).toMatchObject({
     validationLoss: expect.closeTo(losses[0]!, 6),
     losses: [],
     trainable: 0,
@@ -83,22 +83,22 @@ test("a cell is measured as `finetune` measures, and answers are counted", async
 });
 
 test("an adapter of hundreds of ranks is asked too", async () => {
-  await eventsOf(optionsOf("ranks", { only: ["vera-equal"], steps: 1, answers: 1, answerTokens: 1 }));
-  const cell = await cellOf("ranks", "vera-equal");
+  await collectEvents(makeOptions("ranks", { only: ["vera-equal"], steps: 1, answers: 1, answerTokens: 1 }));
+  const cell = await readTrial("ranks", "vera-equal");
   expect(cell).toMatchObject({ answers: { total: 1 } });
 });
 
 test("a cell that is killed resumes from its checkpoint, to the same numbers", async () => {
   const steps = { steps: 60, evaluationExamples: 4 };
-  await eventsOf(optionsOf("unbroken", steps));
+  await collectEvents(makeOptions("unbroken", steps));
   let pid: number | undefined;
-  const events = await eventsOf(optionsOf("killed", steps), (event) => {
+  const events = await collectEvents(makeOptions("killed", steps), (event) => {
     if (event.type === "started") pid = event.attempt === 1 ? event.pid : undefined;
     // the checkpoint of update 40 is written by now
     if (event.type === "progress" && event.step > 52 && pid !== undefined) process.kill(pid, "SIGKILL");
   });
   expect(events.filter(({ type }) => type === "failed")).toMatchObject([{ retried: true }]);
-  const [whole, killed] = [await cellOf("unbroken", "mos-2"), await cellOf("killed", "mos-2")];
+  const [whole, killed] = [await readTrial("unbroken", "mos-2"), await readTrial("killed", "mos-2")];
   expect(killed["resumedAt"]).toBe(40);
   expect(killed["losses"]).toEqual(whole["losses"]);
   expect(killed["validationLoss"]).toBe(whole["validationLoss"]);
@@ -110,13 +110,13 @@ test("a cell that is killed resumes from its checkpoint, to the same numbers", a
 
 test("a cell that is stopped saves its state, and the next run resumes", async () => {
   const controller = new AbortController();
-  const options = optionsOf("stopped", { steps: 40, evaluationExamples: 4 });
-  const events = await eventsOf({ ...options, signal: controller.signal }, (event) => {
+  const options = makeOptions("stopped", { steps: 40, evaluationExamples: 4 });
+  const events = await collectEvents({ ...options, signal: controller.signal }, (event) => {
     if (event.type === "progress" && event.step === 5) controller.abort();
   });
   expect(events.at(-1)).toMatchObject({ type: "finish", stopped: true, missing: 1 });
-  await eventsOf(options);
-  const cell = await cellOf("stopped", "mos-2");
+  await collectEvents(options);
+  const cell = await readTrial("stopped", "mos-2");
   expect(cell["resumedAt"]).toBeGreaterThanOrEqual(5);
   expect(cell["losses"]).toHaveLength(40);
 });

@@ -26,8 +26,8 @@ test("lists the methods at one budget, MoS's ablations and scaling with them", a
   expect(of("mos-2-vs").adapter.shardsPerVector).toBe(1);
   expect(of("mos-2-pd").adapter.pairDissociation).toBe(false);
   expect([of("mos-2").adapter.rank, of("mos-2-half-rank").adapter.rank]).toEqual([6, 3]);
-  const scaleOf = (key: string) => of(key).adapter.alpha / of(key).adapter.rank;
-  expect([scaleOf("mos-2-scaled"), scaleOf("mos-2")]).toEqual([scaleOf("lora-2"), 16 / 6]);
+  const readScale = (key: string) => of(key).adapter.alpha / of(key).adapter.rank;
+  expect([readScale("mos-2-scaled"), readScale("mos-2")]).toEqual([readScale("lora-2"), 16 / 6]);
 });
 
 test("runs a cell; the exit code reports missing results", async () => {

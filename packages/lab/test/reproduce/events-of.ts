@@ -1,7 +1,7 @@
 import { type ReproduceEvent, type ReproduceOptions, reproduce } from "../../src/reproduce/index.ts";
 
 /** All events of an experiment. */
-export async function eventsOf(
+export async function collectEvents(
   options: ReproduceOptions,
   onEvent: (event: ReproduceEvent) => void = () => undefined,
 ): Promise<readonly ReproduceEvent[]> {

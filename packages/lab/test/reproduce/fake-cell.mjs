@@ -8,11 +8,11 @@ const tell = (event) => {
 };
 
 /** Lower for MoS and for the rate 0.01, and different for every seed. */
-const lossOf = ({ key, learningRate, seed }) =>
+const makeLoss = ({ key, learningRate, seed }) =>
   (key.startsWith("mos") ? 1 : 2) + (learningRate === 0.01 ? 0 : 0.5) + ((seed * 37) % 11) / 100;
 
 /** Of the benchmarks asked for, without GSM8K where the message says so. */
-const scoresOf = ({ benchmarks, seed }, wish) =>
+const makeScores = ({ benchmarks, seed }, wish) =>
   benchmarks
     .filter(({ task }) => !(task === "gsm8k" && wish === "no gsm8k"))
     .map(({ task, identity, rules, format }) => ({
@@ -20,7 +20,7 @@ const scoresOf = ({ benchmarks, seed }, wish) =>
       ...{ questions: 4, tooLong: 0, shots: 0, seconds: 1 },
     }));
 
-const resultOf = (spec, wish) => ({
+const makeResult = (spec, wish) => ({
   format: 1,
   identity: spec.identity,
   key: spec.key,
@@ -29,12 +29,12 @@ const resultOf = (spec, wish) => ({
   seed: spec.seed,
   trainable: 10,
   losses: [3, 2],
-  validationLoss: lossOf(spec),
+  validationLoss: makeLoss(spec),
   validationExamples: 4,
   ...(spec.evaluation.answers === 0
     ? {}
     : { answers: { correct: spec.key.startsWith("mos") ? 3 : 1 + (spec.seed % 2), total: 4 } }),
-  ...(spec.benchmarks.length === 0 ? {} : { benchmarks: scoresOf(spec, wish) }),
+  ...(spec.benchmarks.length === 0 ? {} : { benchmarks: makeScores(spec, wish) }),
   tokens: 100,
   seconds: { total: 2, load: 0.1, training: 1, step: 0.5, evaluation: 0.1, answers: 0 },
   peakMemoryBytes: 2e9,
@@ -85,7 +85,7 @@ async function end(spec, wish) {
     );
     tell({ type: "failed", ...failure });
   } else {
-    await writeFile(join(spec.folder, "result.json"), JSON.stringify(resultOf(spec, wish)));
+    await writeFile(join(spec.folder, "result.json"), JSON.stringify(makeResult(spec, wish)));
     tell(LAST_ENDS[wish] ?? { type: "finished" });
   }
   process.disconnect();

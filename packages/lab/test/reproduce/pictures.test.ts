@@ -18,7 +18,7 @@ const reports = await withStudy((study) =>
 );
 
 /** All words of a picture, line breaks being spaces. */
-const wordsOf = (svg: string): string =>
+const readWords = (svg: string): string =>
   [...new DOMParser().parseFromString(svg, "image/svg+xml").querySelectorAll("text")]
     .map((element) =>
       [...(element.childNodes as Iterable<{ textContent: string }>)]
@@ -37,7 +37,7 @@ describe.each(reports)("%s", (name, report) => {
   const pictures = Object.entries(drawPictures(report));
 
   test.each(pictures)("%s says model, data, seeds, sizes, and which end is good", (file, svg) => {
-    const words = wordsOf(svg);
+    const words = readWords(svg);
     const isBundled = name.includes("bundled");
     const [model, data] = isBundled
       ? ["tiny-english", "quickstart/validation.jsonl"]
@@ -67,7 +67,7 @@ test("seeds that are missing are said", () => {
   const [first, ...rest] = report.rows;
   const { validationLoss: _, ...empty } = { ...first!, cells: [] };
   const changed: StoredReport = { ...report, rows: [empty, ...rest] };
-  const words = wordsOf(drawPictures(changed)["figure1-loss.svg"]!);
+  const words = readWords(drawPictures(changed)["figure1-loss.svg"]!);
   expect(words).toContain("Seeds are missing: MoS p=0 l=1 r=8 (0 of 10).");
 });
 
@@ -90,7 +90,7 @@ test("where only the base is measured, or nothing, there is no picture of losses
   expect(base).toHaveLength(1);
   expect(drawPictures({ ...report, rows: base })).toEqual({});
   expect(drawPictures({ ...report, rows: [] })).toEqual({});
-  expect(wordsOf(drawPictures(report)["table2-loss.svg"]!)).toContain(
+  expect(readWords(drawPictures(report)["table2-loss.svg"]!)).toContain(
     "The model without an adapter: 1.4615.",
   );
 });

@@ -10,7 +10,7 @@ import {
   type ReproduceOptions,
   reproduce,
 } from "../../src/reproduce/index.ts";
-import { eventsOf } from "./events-of.ts";
+import { collectEvents } from "./events-of.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const optionsOf = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
+const makeOptions = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
   experiment: "table2",
   model: "assets/tiny-english",
   train: "assets/quickstart/train.jsonl",
@@ -34,17 +34,17 @@ const optionsOf = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => ({
   ...more,
 });
 const wishing = (system: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions =>
-  optionsOf({ ...more, training: { maxLength: 64, system } });
+  makeOptions({ ...more, training: { maxLength: 64, system } });
 
 const ofType = <T extends ReproduceEvent["type"]>(events: readonly ReproduceEvent[], type: T) =>
   events.filter((event): event is Extract<ReproduceEvent, { type: T }> => event.type === type);
-const endOf = (events: readonly ReproduceEvent[]) => ofType(events, "finish")[0]!;
+const finishEvent = (events: readonly ReproduceEvent[]) => ofType(events, "finish")[0]!;
 const read = (name: string): Promise<string> => readFile(join(folder, "out", name), "utf8");
 const order = async (): Promise<readonly string[]> => (await read("order.txt")).trim().split("\n");
 
 describe("cells", () => {
   test("run seed by seed over all rows, and the tables have their results", async () => {
-    const events = await eventsOf(optionsOf());
+    const events = await collectEvents(makeOptions());
     expect(await order()).toEqual([
       "base measure 0 0 false",
       "lora-2 measure 0 0.001 false",
@@ -52,8 +52,8 @@ describe("cells", () => {
       "lora-2 measure 1 0.001 false",
       "mos-2 measure 1 0.001 false",
     ]);
-    expect(endOf(events)).toMatchObject({ stopped: false, missing: 0 });
-    expect(endOf(events).files.map((path) => path.slice(folder.length + 5))).toEqual([
+    expect(finishEvent(events)).toMatchObject({ stopped: false, missing: 0 });
+    expect(finishEvent(events).files.map((path) => path.slice(folder.length + 5))).toEqual([
       "table2.json",
       "table2-loss.svg",
       "table2-answers.svg",
@@ -77,67 +77,66 @@ describe("cells", () => {
   });
 
   test("with one seed no test is possible, and the table says so", async () => {
-    await eventsOf(optionsOf({ seeds: 1 }));
+    await collectEvents(makeOptions({ seeds: 1 }));
     expect(await read("table2.md")).toMatch(
       /\| LoRA r=2 \| 1 \| -1\.0000 \| – \| – \| not available \| not available \|/,
     );
   });
 
   test("are not run again once finished, also for another choice of rows", async () => {
-    await eventsOf(optionsOf());
-    const again = await eventsOf(optionsOf());
+    await collectEvents(makeOptions());
+    const again = await collectEvents(makeOptions());
     expect(ofType(again, "started")).toEqual([]);
     expect(ofType(again, "plan")[0]).toMatchObject({
-      cells: 5,
+      trials: 5,
       finished: 5,
       updates: { tune: 2, measure: 2, left: 0 },
     });
-    const more = await eventsOf(optionsOf({ only: ["lora-8"], seeds: 3 }));
-    expect(ofType(more, "started").map(({ cell }) => cell.key)).toEqual(["lora-8", "lora-8", "lora-8"]);
+    const more = await collectEvents(makeOptions({ only: ["lora-8"], seeds: 3 }));
+    expect(ofType(more, "started").map(({ trial }) => trial.key)).toEqual(["lora-8", "lora-8", "lora-8"]);
     // rows of earlier runs stay in the table
     expect(await read("table2.md")).toContain("| MoS | 6 |");
   });
 
   test("are run again when a setting that decides their result changes, and only then", async () => {
-    await eventsOf(optionsOf());
-    expect(ofType(await eventsOf(optionsOf({ steps: 3 })), "started").map(({ cell }) => cell.key)).toEqual([
-      ...["lora-2", "mos-2"],
-      ...["lora-2", "mos-2"],
-    ]);
+    await collectEvents(makeOptions());
+    expect(
+      ofType(await collectEvents(makeOptions({ steps: 3 })), "started").map(({ trial }) => trial.key),
+    ).toEqual([...["lora-2", "mos-2"], ...["lora-2", "mos-2"]]);
   });
 
   test("are run again when the content of a file changes, not when its name or time does", async () => {
     const train = join(folder, "train.jsonl");
     const lines = (await readFile("assets/quickstart/train.jsonl", "utf8")).split("\n");
     await writeFile(train, lines.join("\n"));
-    await eventsOf(optionsOf({ train }));
+    await collectEvents(makeOptions({ train }));
     await writeFile(train, lines.join("\n"));
-    expect(ofType(await eventsOf(optionsOf({ train })), "started")).toHaveLength(0);
+    expect(ofType(await collectEvents(makeOptions({ train })), "started")).toHaveLength(0);
     await writeFile(train, lines.slice(1).join("\n"));
     // the base is not trained
-    expect(ofType(await eventsOf(optionsOf({ train })), "started")).toHaveLength(4);
+    expect(ofType(await collectEvents(makeOptions({ train })), "started")).toHaveLength(4);
   });
 
   test("give the same results for any number of jobs", async () => {
-    await eventsOf(optionsOf());
+    await collectEvents(makeOptions());
     const alone = JSON.parse(await read("table2.json"));
-    await eventsOf(optionsOf({ jobs: 3, out: join(folder, "jobs") }));
+    await collectEvents(makeOptions({ jobs: 3, out: join(folder, "jobs") }));
     const beside = JSON.parse(await readFile(join(folder, "jobs", "table2.json"), "utf8"));
-    const bare = ({ rows }: { rows: { cells: object[] }[] }) =>
-      rows.map(({ cells }) => cells.map((cell) => ({ ...cell, jobs: 0 })));
+    const bare = ({ rows }: { rows: { trials: object[] }[] }) =>
+      rows.map(({ trials }) => trials.map((cell) => ({ ...cell, jobs: 0 })));
     expect(bare(beside)).toEqual(bare(alone));
   });
 });
 
 describe("a cell that fails", () => {
   test("once is retried from its checkpoint", async () => {
-    const events = await eventsOf(wishing("crash once"));
+    const events = await collectEvents(wishing("crash once"));
     expect(ofType(events, "failed")).toMatchObject(
-      [{ cell: { key: "lora-2", seed: 0 }, retried: true, message: /code 7.*out of cheese/ }].map(
+      [{ trial: { key: "lora-2", seed: 0 }, retried: true, message: /code 7.*out of cheese/ }].map(
         ({ message, ...rest }) => ({ ...rest, message: expect.stringMatching(message) }),
       ),
     );
-    expect(endOf(events).missing).toBe(0);
+    expect(finishEvent(events).missing).toBe(0);
     expect((await order()).filter((line) => line.startsWith("lora-2 measure 0"))).toEqual([
       "lora-2 measure 0 0.001 false",
       "lora-2 measure 0 0.001 false",
@@ -146,21 +145,21 @@ describe("a cell that fails", () => {
   });
 
   test("because it was killed is retried, too", async () => {
-    const events = await eventsOf(wishing("kill once"));
+    const events = await collectEvents(wishing("kill once"));
     expect(ofType(events, "failed")[0]!.message).toMatch(/killed \(SIGKILL\).*memory/);
-    expect(endOf(events).missing).toBe(0);
+    expect(finishEvent(events).missing).toBe(0);
   });
 
   test("because another process stopped it is resumed", async () => {
-    const events = await eventsOf(wishing("stop once"));
+    const events = await collectEvents(wishing("stop once"));
     expect(ofType(events, "failed")).toMatchObject([
       { retried: true, message: "its process was stopped by another program" },
     ]);
-    expect(endOf(events)).toMatchObject({ stopped: false, missing: 0 });
+    expect(finishEvent(events)).toMatchObject({ stopped: false, missing: 0 });
   });
 
   test("with an error of its own starts over", async () => {
-    await eventsOf(wishing("refuse once"));
+    await collectEvents(wishing("refuse once"));
     expect((await order()).filter((line) => line.startsWith("lora-2 measure 0"))).toEqual([
       "lora-2 measure 0 0.001 false",
       "lora-2 measure 0 0.001 true",
@@ -168,31 +167,31 @@ describe("a cell that fails", () => {
   });
 
   test("twice is left out, and retried by the next run", async () => {
-    const events = await eventsOf(wishing("crash"));
+    const events = await collectEvents(wishing("crash"));
     expect(ofType(events, "failed").map(({ retried }) => retried)).toEqual([true, false]);
-    expect(endOf(events)).toMatchObject({ stopped: false, missing: 1 });
+    expect(finishEvent(events)).toMatchObject({ stopped: false, missing: 1 });
     expect(ofType(events, "result")).toHaveLength(4);
     const table = await read("table2.md");
     expect(table).toMatch(/\| LoRA \| 2 \|.*\| 1 of 2 \|/);
     expect(table).toMatch(/- lora-2, seed 0, learning rate 0.001: .*code 7/);
-    expect(ofType(await eventsOf(wishing("crash")), "started")).toHaveLength(2);
+    expect(ofType(await collectEvents(wishing("crash")), "started")).toHaveLength(2);
   });
 
   test("because it diverged is a result, and not retried", async () => {
-    const events = await eventsOf(wishing("diverge"));
+    const events = await collectEvents(wishing("diverge"));
     expect(ofType(events, "failed")).toMatchObject([{ retried: false, message: "step 2: the loss is NaN" }]);
-    expect(endOf(events).missing).toBe(1);
-    const again = await eventsOf(wishing("diverge"));
+    expect(finishEvent(events).missing).toBe(1);
+    const again = await collectEvents(wishing("diverge"));
     expect(ofType(again, "started")).toEqual([]);
-    expect(endOf(again).missing).toBe(1);
+    expect(finishEvent(again).missing).toBe(1);
     expect(await read("table2.md")).toMatch(/- lora-2, seed 0, .*the loss is NaN/);
   });
 
   test("with a broken result file does not count as finished", async () => {
-    await eventsOf(optionsOf());
+    await collectEvents(makeOptions());
     const path = join(folder, "out", "cells", "mos-2", "seed-1-rate-0.001", "result.json");
     await writeFile(path, (await readFile(path, "utf8")).slice(0, 40));
-    expect(ofType(await eventsOf(optionsOf()), "started").map(({ cell }) => cell)).toEqual([
+    expect(ofType(await collectEvents(makeOptions()), "started").map(({ trial }) => trial)).toEqual([
       { key: "mos-2", purpose: "measure", learningRate: 0.001, seed: 1 },
     ]);
   });
@@ -204,19 +203,19 @@ describe("stopping", () => {
     const events: ReproduceEvent[] = [];
     for await (const event of reproduce(wishing("hang", { signal: controller.signal }))) {
       events.push(event);
-      if (event.type === "progress" && event.cell.key === "lora-2") controller.abort();
+      if (event.type === "progress" && event.trial.key === "lora-2") controller.abort();
     }
-    expect(endOf(events)).toMatchObject({ stopped: true, missing: 4 });
-    expect(ofType(events, "result").map(({ cell }) => cell.key)).toEqual(["base"]);
+    expect(finishEvent(events)).toMatchObject({ stopped: true, missing: 4 });
+    expect(ofType(events, "result").map(({ trial }) => trial.key)).toEqual(["base"]);
     expect(await read("table2.md")).toContain("| LoRA | 2 |");
-    expect(endOf(await eventsOf(optionsOf())).missing).toBe(0);
+    expect(finishEvent(await collectEvents(makeOptions())).missing).toBe(0);
   });
 
   test("leaving the loop ends the cells' processes", async () => {
     let pid: number | undefined;
     for await (const event of reproduce(wishing("hang"))) {
       if (event.type === "started") pid = event.pid;
-      if (event.type === "progress" && event.cell.key === "lora-2") break;
+      if (event.type === "progress" && event.trial.key === "lora-2") break;
     }
     expect(() => process.kill(pid!, 0)).toThrowError(/ESRCH/);
   });
@@ -230,14 +229,14 @@ describe("several rates", () => {
   const cellsRun = async () => (await order()).map((line) => line.split(" ").slice(0, 4).join(" "));
 
   test("are tried on a part of the training file, refined around the best, and the best is used", async () => {
-    const events = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
-    expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 3 * 2 + 3, updates: { left: 12 + 4 } });
+    const events = await collectEvents(makeOptions({ ...rates, seeds: 1 }));
+    expect(ofType(events, "plan")[0]).toMatchObject({ trials: 2 * 3 * 2 + 3, updates: { left: 12 + 4 } });
     expect(ofType(events, "refine")).toEqual(
       ["lora-2", "mos-2"].map((key) => ({
         type: "refine",
         key,
         learningRates: refined,
-        cells: 4,
+        trials: 4,
         updates: 4,
       })),
     );
@@ -266,32 +265,34 @@ describe("several rates", () => {
     expect(validation).toHaveLength(tuningExamples);
     const all = (await readFile("assets/quickstart/train.jsonl", "utf8")).trim().split("\n");
     expect([...train, ...validation].sort()).toEqual(all.sort());
-    const again = await eventsOf(optionsOf({ ...rates, seeds: 1 }));
+    const again = await collectEvents(makeOptions({ ...rates, seeds: 1 }));
     expect(ofType(again, "started")).toEqual([]);
-    expect(ofType(again, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 3, finished: 23 });
+    expect(ofType(again, "plan")[0]).toMatchObject({ trials: 2 * 5 * 2 + 3, finished: 23 });
   });
 
   test("resume where a search was stopped, to the same rates", async () => {
     const controller = new AbortController();
     const seen: ReproduceEvent[] = [];
-    for await (const event of reproduce(optionsOf({ ...rates, signal: controller.signal }))) {
+    for await (const event of reproduce(makeOptions({ ...rates, signal: controller.signal }))) {
       seen.push(event);
       if (event.type === "refine") controller.abort();
     }
-    expect(endOf(seen).stopped).toBe(true);
+    expect(finishEvent(seen).stopped).toBe(true);
     expect(ofType(seen, "tuned")).toEqual([]);
-    const events = await eventsOf(optionsOf(rates));
-    expect(ofType(events, "plan")[0]).toMatchObject({ cells: 2 * 5 * 2 + 5, finished: 12 });
+    const events = await collectEvents(makeOptions(rates));
+    expect(ofType(events, "plan")[0]).toMatchObject({ trials: 2 * 5 * 2 + 5, finished: 12 });
     // what is left of the search is in the plan already
     expect(ofType(events, "refine")).toEqual([]);
-    expect(endOf(events).missing).toBe(0);
+    expect(finishEvent(events).missing).toBe(0);
     expect((await cellsRun()).slice(12, 20)).toEqual(tuned(["lora-2", "mos-2"], refined));
     expect(new Set(await cellsRun()).size).toBe((await cellsRun()).length);
   });
 
   test("are tried at full length, with the given number of seeds, on a separate file", async () => {
     const tuneEvaluation = "test/fixtures/tuning.jsonl";
-    await eventsOf(optionsOf({ learningRates: [0.001, 0.01, 0.1], tuneSeeds: 1, tuneEvaluation, seeds: 1 }));
+    await collectEvents(
+      makeOptions({ learningRates: [0.001, 0.01, 0.1], tuneSeeds: 1, tuneEvaluation, seeds: 1 }),
+    );
     expect((await cellsRun()).filter((line) => line.startsWith("lora-2 tune"))).toEqual(
       tuned(["lora-2"], [...rates.learningRates, ...refined], [1_000_003]),
     );
@@ -304,8 +305,8 @@ describe("several rates", () => {
   });
 
   test("give warnings where their choice is doubtful: fewer updates, and differences within a step", async () => {
-    const events = await eventsOf(optionsOf(rates));
-    const { warnings, table, rates: found } = endOf(events);
+    const events = await collectEvents(makeOptions(rates));
+    const { warnings, table, rates: found } = finishEvent(events);
     // mos-2 is better by 1, a step changes 0.5
     expect(warnings).toEqual([
       "Learning rates were chosen after 1 update and used for 2: the best rates of shorter runs are often others.",
@@ -317,8 +318,8 @@ describe("several rates", () => {
       ["MoS", "1.0200 ± 0.0283"],
     ]);
     expect(found[1]).toEqual(["LoRA r=2", "0.01", "2.0700", "0.00681: +0.5000", "0.0147: +0.5000"]);
-    const close = await eventsOf(optionsOf({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
-    expect(endOf(close).warnings.join("\n")).toMatch(
+    const close = await collectEvents(makeOptions({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
+    expect(finishEvent(close).warnings.join("\n")).toMatch(
       /^MoS r=32 differs in validation loss by less than one step of the learning rates changes from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
     );
     expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
@@ -332,11 +333,11 @@ describe("several rates", () => {
       if (event.type === "progress") controller.abort();
     }
     expect(ofType(events, "tuned")).toEqual([]);
-    expect(endOf(events)).toMatchObject({ stopped: true, missing: 5 });
+    expect(finishEvent(events)).toMatchObject({ stopped: true, missing: 5 });
   });
 
   test("are extended where the best one is at an end", async () => {
-    await eventsOf(optionsOf({ learningRates: [0.01, 0.1], tuneSteps: 1, tuneSeeds: 1, seeds: 1 }));
+    await collectEvents(makeOptions({ learningRates: [0.01, 0.1], tuneSteps: 1, tuneSeeds: 1, seeds: 1 }));
     expect((await cellsRun()).filter((line) => line.startsWith("mos-2 tune"))).toEqual(
       tuned(["mos-2"], [0.01, 0.1, 0.001, ...refined], [1_000_003]),
     );
@@ -344,8 +345,8 @@ describe("several rates", () => {
   });
 
   test("that diverge are not chosen, and are not failures", async () => {
-    const events = await eventsOf(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
-    expect(endOf(events).missing).toBe(0);
+    const events = await collectEvents(wishing("rate 0.1 diverges", { ...rates, seeds: 1 }));
+    expect(finishEvent(events).missing).toBe(0);
     const { rows } = JSON.parse(await read("table2.json"));
     expect(rows.map((row: { learningRate?: number }) => row.learningRate)).toEqual([undefined, 0.01, 0.01]);
   });
@@ -357,7 +358,7 @@ describe("another process", () => {
   test("that runs in the folder keeps this one out", async () => {
     await mkdir(out());
     await using _lock = await lockFolder(out());
-    await expect(eventsOf(optionsOf())).rejects.toMatchObject({
+    await expect(collectEvents(makeOptions())).rejects.toMatchObject({
       code: "bad_option",
       message: expect.stringMatching(`is in use by process ${process.pid} on ${hostname()}: .*running.json$`),
     });
@@ -373,36 +374,36 @@ describe("another process", () => {
     const holder = JSON.parse(await read("running.json"));
     await lock[Symbol.asyncDispose]();
     await writeFile(join(out(), "running.json"), JSON.stringify({ ...holder, ...other }));
-    expect(endOf(await eventsOf(optionsOf({ seeds: 1 }))).missing).toBe(0);
+    expect(finishEvent(await collectEvents(makeOptions({ seeds: 1 }))).missing).toBe(0);
     expect(await readdir(out())).not.toContain("running.json");
   });
 });
 
 test("figure 1 is drawn, with the points that do not fit left empty", async () => {
-  const options = optionsOf({
+  const options = makeOptions({
     experiment: "figure1",
     only: [],
     seeds: 1,
     axes: { privateRanks: [0, 3], shards: [1, 3] },
   });
-  const events = await eventsOf(options);
+  const events = await collectEvents(options);
   // 3 shards divide none of the widths
-  expect(ofType(events, "result").map(({ cell }) => cell.key)).toEqual(["mos-p0-l1", "mos-p3-l1"]);
-  expect(endOf(events)).toMatchObject({ missing: 0 });
+  expect(ofType(events, "result").map(({ trial }) => trial.key)).toEqual(["mos-p0-l1", "mos-p3-l1"]);
+  expect(finishEvent(events)).toMatchObject({ missing: 0 });
   expect(await read("figure1-loss.svg")).toContain("<svg");
   expect(await read("figure1.md")).toMatch(/\| MoS p=0 l=3 \|.*does not fit/);
 });
 
 test("a picture from other settings is removed", async () => {
-  await eventsOf(optionsOf({ seeds: 1 }));
-  await eventsOf(optionsOf({ seeds: 1, answers: 0 }));
+  await collectEvents(makeOptions({ seeds: 1 }));
+  await collectEvents(makeOptions({ seeds: 1, answers: 0 }));
   const names = await readdir(join(folder, "out"));
   expect(names).toContain("table2-loss.svg");
   expect(names).not.toContain("table2-answers.svg");
 });
 
 test("the folder has only the files of the report", async () => {
-  await eventsOf(optionsOf({ seeds: 1 }));
+  await collectEvents(makeOptions({ seeds: 1 }));
   expect((await readdir(join(folder, "out"))).sort()).toEqual([
     "cells",
     "order.txt",
@@ -422,13 +423,13 @@ describe("benchmarks", () => {
   const only = ["lora-2", "mos-2"];
 
   test("run on finished cells, too, which are trained again where no adapter was kept", async () => {
-    await eventsOf(optionsOf({ only }));
+    await collectEvents(makeOptions({ only }));
     const plain = await read("table2.md");
     // one of the adapters was kept
     const run = join(folder, "out", "cells", "mos-2", "seed-1-rate-0.001", "run");
     await mkdir(run);
     await writeFile(join(run, "adapter_config.json"), "{}");
-    const events = await eventsOf(optionsOf({ only, benchmarks }));
+    const events = await collectEvents(makeOptions({ only, benchmarks }));
     expect(ofType(events, "plan")[0]).toMatchObject({ finished: 0, retrained: 3, updates: { left: 6 } });
     expect(ofType(events, "result")[0]).toMatchObject({
       scores: { "MMLU EM": 25, "GSM8K EM": 25, "Avg.": 25 },
@@ -442,26 +443,28 @@ describe("benchmarks", () => {
       { task: "mmlu", shots: 0 },
       { task: "gsm8k", shots: 8 },
     ]);
-    expect(ofType(await eventsOf(optionsOf({ only, benchmarks })), "started")).toEqual([]);
+    expect(ofType(await collectEvents(makeOptions({ only, benchmarks })), "started")).toEqual([]);
     // without the option they are not columns
-    expect(ofType(await eventsOf(optionsOf({ only })), "started")).toEqual([]);
+    expect(ofType(await collectEvents(makeOptions({ only })), "started")).toEqual([]);
     expect(await read("table2.md")).toBe(plain);
   });
 
   test("run again when their settings change, without training", async () => {
-    await eventsOf(optionsOf({ only, benchmarks, seeds: 1 }));
+    await collectEvents(makeOptions({ only, benchmarks, seeds: 1 }));
     const limited = { ...benchmarks, limit: 1 };
     expect(
-      ofType(await eventsOf(optionsOf({ only, benchmarks: limited, seeds: 1 })), "started"),
+      ofType(await collectEvents(makeOptions({ only, benchmarks: limited, seeds: 1 })), "started"),
     ).toHaveLength(2);
     const fewer: BenchmarkOptions = { ...limited, tasks: ["gsm8k"] };
-    expect(ofType(await eventsOf(optionsOf({ only, benchmarks: fewer, seeds: 1 })), "started")).toEqual([]);
+    expect(
+      ofType(await collectEvents(makeOptions({ only, benchmarks: fewer, seeds: 1 })), "started"),
+    ).toEqual([]);
   });
 
   test("that fail are left out of the result, and retried", async () => {
-    const events = await eventsOf(wishing("no gsm8k", { only, benchmarks, seeds: 1 }));
+    const events = await collectEvents(wishing("no gsm8k", { only, benchmarks, seeds: 1 }));
     expect(ofType(events, "failed")).toMatchObject([{ retried: true }, { retried: false }]);
-    expect(endOf(events).missing).toBe(1);
+    expect(finishEvent(events).missing).toBe(1);
     // what was trained is not trained again
     expect(await order()).toContain("lora-2 measure 0 0.001 false");
     expect((await order()).filter((line) => line.endsWith("true"))).toEqual([]);
@@ -501,7 +504,7 @@ describe("refuses, before any cell is started", () => {
     ["bad_data", { evaluation: "assets/quickstart/questions.json" }, /questions\.json/],
     ["storage", { out: "package.json/out" }, /package\.json/],
   ])("%s: %o", async (code, changed, message) => {
-    await expect(eventsOf(optionsOf(changed))).rejects.toMatchObject({
+    await expect(collectEvents(makeOptions(changed))).rejects.toMatchObject({
       code,
       message: expect.stringMatching(message),
     });

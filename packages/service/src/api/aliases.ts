@@ -10,8 +10,8 @@ import {
   security,
 } from "mixture-of-shards/server";
 import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#jobs";
-import { type AddRoutes, found, invalid } from "./service-env.ts";
-import { aliasSchema, pageQuery, pageSchema, shownAlias, shownPage } from "./shown.ts";
+import { type AddRoutes, invalid, withHttpErrors } from "./service-env.ts";
+import { aliasSchema, pageQuery, pageSchema, toAliasObject, toListObject } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/aliases";
@@ -104,7 +104,7 @@ const removeRoute = createRoute({
 type Variables = RequestContext["var"];
 
 /** The tenant whose aliases a request is about. @throws ApiError 403 for another one's without an administrator's key. */
-function tenantOf({ key }: Variables, given: string | undefined): string {
+function chooseTenant({ key }: Variables, given: string | undefined): string {
   if (given === undefined || given === key.name || key.isAdmin) return given ?? key.name;
   throw new ApiError("only administrators may name another tenant", {
     status: 403,
@@ -113,10 +113,10 @@ function tenantOf({ key }: Variables, given: string | undefined): string {
   });
 }
 
-const aliasOf = (
+const toAliasId = (
   variables: Variables,
   { name, tenant: given }: { readonly name: string; readonly tenant?: string | undefined },
-): AliasId => ({ tenant: tenantOf(variables, given), id: name });
+): AliasId => ({ tenant: chooseTenant(variables, given), id: name });
 
 /** @throws ApiError 400 for the name of a model, which an alias would not change. */
 async function checkName({ server, key }: Variables, name: string): Promise<void> {
@@ -134,7 +134,7 @@ async function checkModel({ server, key }: Variables, name: string): Promise<voi
 }
 
 /** Where a rollback leads. @throws ApiError 400 where there is nothing, or nothing any more. */
-function targetOf(versions: readonly AliasVersionRow[], wanted: number | undefined): AliasVersionRow {
+function rollbackTarget(versions: readonly AliasVersionRow[], wanted: number | undefined): AliasVersionRow {
   const byNumber = (number: number | null | undefined) => versions.find(({ version }) => version === number);
   const number = wanted ?? versions[0]?.previous;
   const target = byNumber(number);
@@ -162,17 +162,17 @@ const conflict = (expected: number): ApiError =>
   });
 
 export const aliasRoutes: AddRoutes = (app, { jobs }) => {
-  const withVersions = async (row: AliasRow) => shownAlias(row, await jobs.aliasVersions(row));
+  const withVersions = async (row: AliasRow) => toAliasObject(row, await jobs.aliasVersions(row));
   app.openapi(
     setRoute,
     async (context) => {
-      const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
       const { model, expected_version: expected } = context.req.valid("json");
       await checkName(context.var, alias.id);
       await checkModel(context.var, model);
-      const row = await found(jobs.setAlias(alias, { model, expected }), "model");
+      const row = await withHttpErrors(jobs.setAlias(alias, { model, expected }), "model");
       if (row === undefined) throw conflict(expected ?? 0);
-      return context.json(await found(withVersions(row)), 200);
+      return context.json(await withHttpErrors(withVersions(row)), 200);
     },
     checkedBy(setRequest),
   );
@@ -180,32 +180,38 @@ export const aliasRoutes: AddRoutes = (app, { jobs }) => {
     rollbackRoute,
     async (context) => {
       const { version, expected_version } = context.req.valid("json");
-      const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      const now = await found(jobs.alias(alias), "name");
+      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      const now = await withHttpErrors(jobs.alias(alias), "name");
       const expected = expected_version ?? now.version;
       if (expected !== now.version) throw conflict(expected);
-      const backTo = targetOf(await found(jobs.aliasVersions(alias)), version);
+      const backTo = rollbackTarget(await withHttpErrors(jobs.aliasVersions(alias)), version);
       await checkModel(context.var, backTo.model);
-      const row = await found(jobs.setAlias(alias, { model: backTo.model, backTo, expected }), "name");
+      const row = await withHttpErrors(
+        jobs.setAlias(alias, { model: backTo.model, backTo, expected }),
+        "name",
+      );
       if (row === undefined) throw conflict(expected);
-      return context.json(await found(withVersions(row)), 200);
+      return context.json(await withHttpErrors(withVersions(row)), 200);
     },
     checkedBy(rollbackRequest),
   );
   app.openapi(listRoute, async (context) => {
     const { tenant: given, ...page } = context.req.valid("query");
-    const { rows, hasMore } = await found(jobs.aliases(tenantOf(context.var, given), page), "after");
-    const data = rows.map((row) => shownAlias(row));
-    return context.json(shownPage(data, hasMore), 200);
+    const { rows, hasMore } = await withHttpErrors(
+      jobs.aliases(chooseTenant(context.var, given), page),
+      "after",
+    );
+    const data = rows.map((row) => toAliasObject(row));
+    return context.json(toListObject(data, hasMore), 200);
   });
   app.openapi(getRoute, async (context) => {
-    const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-    const row = await found(jobs.alias(alias), "name");
-    return context.json(await found(withVersions(row)), 200);
+    const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+    const row = await withHttpErrors(jobs.alias(alias), "name");
+    return context.json(await withHttpErrors(withVersions(row)), 200);
   });
   app.openapi(removeRoute, async (context) => {
-    const alias = aliasOf(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-    await found(jobs.removeAlias(alias), "name");
+    const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+    await withHttpErrors(jobs.removeAlias(alias), "name");
     return context.json({ id: alias.id, object: "alias" as const, deleted: true as const }, 200);
   });
 };

@@ -1,17 +1,17 @@
-// What a request for a job means, where it can be made: for jobs and for previews of them.
+// Validation of a request for a job, for jobs and their previews.
 import { MosError } from "mixture-of-shards";
 import { ApiError } from "mixture-of-shards/server";
 import {
   type FileRow,
-  isMadeOf,
+  isFineTuned,
   type JobRequest,
   type Jobs,
   type NewJob,
   type Owner,
-  planOf,
   type TrainingPlan,
+  toTrainingPlan,
 } from "#jobs";
-import { found, invalid, type ServiceEnv } from "./service-env.ts";
+import { invalid, type ServiceEnv, withHttpErrors } from "./service-env.ts";
 
 /** A file that a job can be made of. */
 async function usableFile(
@@ -19,7 +19,7 @@ async function usableFile(
   owner: Owner,
   { id, param }: { id: string; param: string },
 ): Promise<FileRow> {
-  const file = await found(jobs.file(owner, id), param).catch((error: unknown) => {
+  const file = await withHttpErrors(jobs.file(owner, id), param).catch((error: unknown) => {
     if (error instanceof ApiError && error.details.status === 404)
       throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
     throw error;
@@ -43,7 +43,7 @@ async function withoutAlias(
 }
 
 /** The adapter that a job starts from, where its model is a fine-tuned one. */
-async function initialOf(
+async function findInitialAdapter(
   { jobs, modelName }: Pick<ServiceEnv, "jobs" | "modelName">,
   { model }: JobRequest,
   owner: Owner,
@@ -54,7 +54,7 @@ async function initialOf(
     "model",
     "model_not_available",
   );
-  if (!isMadeOf(model, modelName)) throw refused;
+  if (!isFineTuned(model, modelName)) throw refused;
   const adapter = await jobs.model(owner, model).catch((error: unknown) => {
     throw error instanceof MosError && error.code === "not_found" ? refused : error;
   });
@@ -81,14 +81,14 @@ export async function checkedJob(
 ): Promise<CheckedJob> {
   const { jobs, learningRate, checkPlan, nextSeed } = service;
   const request = await withoutAlias(service, given, owner);
-  const initial = await initialOf(service, request, owner);
+  const initial = await findInitialAdapter(service, request, owner);
   const training = await usableFile(jobs, owner, { id: request.training_file, param: "training_file" });
   const validation =
     request.validation_file == null
       ? undefined
       : await usableFile(jobs, owner, { id: request.validation_file, param: "validation_file" });
   const isContinued = initial !== undefined;
-  const plan = planOf(request, { seed: request.seed ?? nextSeed(), learningRate, isContinued });
+  const plan = toTrainingPlan(request, { seed: request.seed ?? nextSeed(), learningRate, isContinued });
   checkPlan(plan);
   return { request, plan, training, validation, initial };
 }

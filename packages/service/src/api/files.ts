@@ -5,8 +5,15 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
-import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv, wholeNumber } from "./service-env.ts";
-import { fileSchema, pageQuery, pageSchema, shownFile, shownPage } from "./shown.ts";
+import {
+  type AddRoutes,
+  invalid,
+  type ServiceEnv,
+  toOwner,
+  wholeNumber,
+  withHttpErrors,
+} from "./service-env.ts";
+import { fileSchema, pageQuery, pageSchema, toFileObject, toListObject } from "./shown.ts";
 import { FORM_BYTES, readUpload } from "./upload.ts";
 
 const PURPOSES = ["fine-tune"] as const;
@@ -100,7 +107,7 @@ function tooLarge(error: unknown): never {
   });
 }
 
-function fieldsOf(fields: ReadonlyMap<string, string>) {
+function readFields(fields: ReadonlyMap<string, string>) {
   const purpose = fields.get("purpose") ?? "missing";
   if (!PURPOSES.some((known) => known === purpose))
     throw invalid(`purpose is ${JSON.stringify(purpose)}; send ${PURPOSES.join(" or ")}`, "purpose");
@@ -123,8 +130,8 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
   try {
     // of a file that cannot fit, nothing is read
     await arrival.reserve(Math.max(1, length - FORM_BYTES));
-    const { fields, filename, file } = await readUpload(request, { objects, maxBytes, fieldsOf, arrival });
-    const path = await objects.pathOf(file.digest);
+    const { fields, filename, file } = await readUpload(request, { objects, maxBytes, readFields, arrival });
+    const path = await objects.locate(file.digest);
     const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : error;
     });
@@ -162,20 +169,24 @@ export const fileRoutes: AddRoutes = (app, service) => {
   app.post(addRoute.path, async (context) => {
     const { key, running } = context.var;
     const upload = { request: context.req.raw, key, signal: running.signal };
-    const row = await found(addFile(service, upload).catch(tooLarge));
-    return context.json(shownFile(row), 200);
+    const row = await withHttpErrors(addFile(service, upload).catch(tooLarge));
+    return context.json(toFileObject(row), 200);
   });
   app.openapi(listRoute, async (context) => {
-    const { rows, hasMore } = await found(jobs.files(ownerOf(context.var.key), context.req.valid("query")));
-    return context.json(shownPage(rows.map(shownFile), hasMore), 200);
+    const { rows, hasMore } = await withHttpErrors(
+      jobs.files(toOwner(context.var.key), context.req.valid("query")),
+    );
+    return context.json(toListObject(rows.map(toFileObject), hasMore), 200);
   });
   app.openapi(getRoute, async (context) => {
-    const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
-    return context.json(shownFile(row), 200);
+    const row = await withHttpErrors(jobs.file(toOwner(context.var.key), context.req.valid("param").id));
+    return context.json(toFileObject(row), 200);
   });
   app.openapi(contentRoute, async (context) => {
-    const row = await found(jobs.file(ownerOf(context.var.key), context.req.valid("param").id));
-    const bytes = Readable.toWeb(await found(openContent(await found(objects.pathOf(row.digest)))));
+    const row = await withHttpErrors(jobs.file(toOwner(context.var.key), context.req.valid("param").id));
+    const bytes = Readable.toWeb(
+      await withHttpErrors(openContent(await withHttpErrors(objects.locate(row.digest)))),
+    );
     return context.body(bytes as ReadableStream, 200, {
       "content-type": "application/octet-stream",
       "content-length": String(row.bytes),
@@ -184,8 +195,8 @@ export const fileRoutes: AddRoutes = (app, service) => {
   });
   app.openapi(removeRoute, async (context) => {
     const { id } = context.req.valid("param");
-    await found(jobs.removeFile(ownerOf(context.var.key), id));
-    // what fails now is tried again, and said, by the server
+    await withHttpErrors(jobs.removeFile(toOwner(context.var.key), id));
+    // the server retries and reports what fails now
     await jobs.collect(objects.remove).catch(() => undefined);
     return context.json({ id, object: "file" as const, deleted: true as const }, 200);
   });

@@ -9,7 +9,7 @@ import type { AddRoutes, ServiceEnv } from "./service-env.ts";
 import { usageRoutes } from "./usage.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
-export { found, type ServiceEnv } from "./service-env.ts";
+export { type ServiceEnv, withHttpErrors } from "./service-env.ts";
 export { seconds } from "./shown.ts";
 
 const ROUTES: readonly AddRoutes[] = [

@@ -14,17 +14,17 @@ import {
 import { storable } from "#database";
 import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
-import { type AddRoutes, found, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { type AddRoutes, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import {
   checkpointSchema,
   eventSchema,
   jobSchema,
   pageQuery,
   pageSchema,
-  shownCheckpoint,
-  shownEvent,
-  shownJob,
-  shownPage,
+  toCheckpointObject,
+  toEventObject,
+  toJobObject,
+  toListObject,
 } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
 
@@ -123,7 +123,7 @@ async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: 
   const repeated =
     idempotencyKey === undefined ? undefined : await jobs.repeated({ tenant, request, idempotencyKey });
   if (repeated !== undefined) return repeated;
-  const job = await checkedJob(service, { request, owner: ownerOf(key) });
+  const job = await checkedJob(service, { request, owner: toOwner(key) });
   return jobs.create({ ...job, tenant, limits, idempotencyKey, sent: request });
 }
 
@@ -146,7 +146,7 @@ async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerato
     // before its events: none comes after the end
     const now = await jobs.job(owner, job.id);
     const events = await jobs.eventsSince(job, number);
-    for (const event of events) yield shownEvent(event);
+    for (const event of events) yield toEventObject(event);
     number = events.at(-1)?.number ?? number;
     if (events.length > 0) continue;
     if (hasEnded(now)) return;
@@ -185,24 +185,24 @@ export const jobRoutes: AddRoutes = (app, service) => {
     createJobRoute,
     async (context) => {
       const { key, server } = context.var;
-      const job = await found(
+      const job = await withHttpErrors(
         createJob(service, {
           request: context.req.valid("json"),
           key,
           idempotencyKey: context.req.valid("header")["idempotency-key"],
         }),
       );
-      return context.json(shownJob(job, server.now()), 200);
+      return context.json(toJobObject(job, server.now()), 200);
     },
     checkedBy(jobRequestSchema),
   );
   app.openapi(listRoute, async (context) => {
     const { key, server } = context.var;
     const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
-    const { rows, hasMore } = await found(jobs.jobs(ownerOf(key), page), "after");
+    const { rows, hasMore } = await withHttpErrors(jobs.jobs(toOwner(key), page), "after");
     return context.json(
-      shownPage(
-        rows.map((job) => shownJob(job, server.now())),
+      toListObject(
+        rows.map((job) => toJobObject(job, server.now())),
         hasMore,
       ),
       200,
@@ -210,29 +210,32 @@ export const jobRoutes: AddRoutes = (app, service) => {
   });
   app.openapi(getRoute, async (context) => {
     const { key, server } = context.var;
-    const job = await found(jobs.job(ownerOf(key), context.req.valid("param").id));
-    return context.json(shownJob(job, server.now()), 200);
+    const job = await withHttpErrors(jobs.job(toOwner(key), context.req.valid("param").id));
+    return context.json(toJobObject(job, server.now()), 200);
   });
   for (const what of ["cancel", "pause", "resume"] as const)
     app.openapi(CHANGES[what], async (context) => {
       const { key, server } = context.var;
-      const job = await found(jobs[what](ownerOf(key), context.req.valid("param").id));
-      return context.json(shownJob(job, server.now()), 200);
+      const job = await withHttpErrors(jobs[what](toOwner(key), context.req.valid("param").id));
+      return context.json(toJobObject(job, server.now()), 200);
     });
   app.openapi(eventsRoute, async (context) => {
-    const owner = ownerOf(context.var.key);
-    const job = await found(jobs.job(owner, context.req.valid("param").id));
+    const owner = toOwner(context.var.key);
+    const job = await withHttpErrors(jobs.job(owner, context.req.valid("param").id));
     const { stream, ...page } = context.req.valid("query");
     if (stream === "true") {
       const leaveStream = enterStream(owner.tenant);
       return streamEvents(context, liveEvents(jobs, job, owner), leaveStream) as never;
     }
-    const { rows, hasMore } = await found(jobs.events(job, page), "after");
-    return context.json(shownPage(rows.map(shownEvent), hasMore), 200);
+    const { rows, hasMore } = await withHttpErrors(jobs.events(job, page), "after");
+    return context.json(toListObject(rows.map(toEventObject), hasMore), 200);
   });
   app.openapi(checkpointsRoute, async (context) => {
-    const job = await found(jobs.job(ownerOf(context.var.key), context.req.valid("param").id));
-    const { rows, hasMore } = await found(jobs.checkpoints(job, context.req.valid("query")), "after");
-    return context.json(shownPage(rows.map(shownCheckpoint), hasMore), 200);
+    const job = await withHttpErrors(jobs.job(toOwner(context.var.key), context.req.valid("param").id));
+    const { rows, hasMore } = await withHttpErrors(
+      jobs.checkpoints(job, context.req.valid("query")),
+      "after",
+    );
+    return context.json(toListObject(rows.map(toCheckpointObject), hasMore), 200);
   });
 };

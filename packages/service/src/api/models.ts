@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#jobs";
-import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
 import { seconds } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
 
@@ -53,8 +53,8 @@ const updateRoute = createRoute({
   responses: { 200: ok(modelSchema, "The model."), default: failed },
 });
 
-/** What a request says of the time at which a model expires. */
-function expiryOf({ expires_at: at, expires_after: after }: z.output<typeof updateRequest>, now: number) {
+/** Expiry in a request. */
+function readExpiry({ expires_at: at, expires_after: after }: z.output<typeof updateRequest>, now: number) {
   if (at !== undefined && after !== undefined)
     throw invalid("expires_at and expires_after cannot be used together", "expires_at");
   if (at !== undefined && at * 1000 <= now)
@@ -63,7 +63,7 @@ function expiryOf({ expires_at: at, expires_after: after }: z.output<typeof upda
   return after === undefined ? null : { after };
 }
 
-const shownModel = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
+const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
   id: name,
   object: "model",
   created: seconds(created_at),
@@ -71,13 +71,13 @@ const shownModel = ({ name, created_at, expires_at }: ModelRow): z.output<typeof
   ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
 });
 
-export const modelRoutes: AddRoutes = (app, { jobs, objects, unpublish, lookAtExpiry }) => {
+export const modelRoutes: AddRoutes = (app, { jobs, objects, unpublish, checkExpiry }) => {
   app.openapi(removeRoute, async (context) => {
     const { key, server } = context.var;
     const id = context.req.valid("param").model;
-    await found(jobs.removeModel(ownerOf(key), id), "model");
+    await withHttpErrors(jobs.removeModel(toOwner(key), id), "model");
     await unpublish(id);
-    // what fails now is tried again, and said, by the server
+    // the server retries and reports what fails now
     await jobs.collect(objects.remove).catch(() => undefined);
     await server.engine.refreshAdapters();
     return context.json({ id, object: "model" as const, deleted: true as const }, 200);
@@ -86,13 +86,13 @@ export const modelRoutes: AddRoutes = (app, { jobs, objects, unpublish, lookAtEx
     updateRoute,
     async (context) => {
       const { key, server } = context.var;
-      const expiry = expiryOf(context.req.valid("json"), server.now());
-      const row = await found(
-        jobs.setExpiry(ownerOf(key), context.req.valid("param").model, expiry),
+      const expiry = readExpiry(context.req.valid("json"), server.now());
+      const row = await withHttpErrors(
+        jobs.setExpiry(toOwner(key), context.req.valid("param").model, expiry),
         "model",
       );
-      await found(lookAtExpiry());
-      return context.json(shownModel(row), 200);
+      await withHttpErrors(checkExpiry());
+      return context.json(toModelObject(row), 200);
     },
     checkedBy(updateRequest),
   );

@@ -12,9 +12,9 @@ import {
   ok,
   security,
 } from "mixture-of-shards/server";
-import { expectAllowed, type JobRequest, jobRequestSchema } from "#jobs";
+import { assertAllowed, type JobRequest, jobRequestSchema } from "#jobs";
 import { checkedJob } from "./checked-job.ts";
-import { type AddRoutes, found, invalid, ownerOf, type ServiceEnv } from "./service-env.ts";
+import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";
 
 /** Lines that are shown at most, and tokens of each. */
@@ -95,7 +95,7 @@ const route = createRoute({
   responses: { 200: ok(previewSchema, "The preview."), default: failed },
 });
 
-const shownPart = (report: RunPreview["train"]): z.output<typeof part> => ({
+const toPartObject = (report: RunPreview["train"]): z.output<typeof part> => ({
   examples: report.examples,
   tokens: report.tokens,
   target_tokens: report.targetTokens,
@@ -107,7 +107,7 @@ const shownPart = (report: RunPreview["train"]): z.output<typeof part> => ({
 
 const PARTS = { train: "training", validation: "validation", unused: "unused" } as const;
 
-const shownLine = (shown: PreviewedLine): z.output<typeof line> => ({
+const toLineObject = (shown: PreviewedLine): z.output<typeof line> => ({
   line: shown.line,
   part: PARTS[shown.part],
   token_count: shown.tokens,
@@ -118,11 +118,11 @@ const shownLine = (shown: PreviewedLine): z.output<typeof line> => ({
   tokens: shown.shown.map(({ id, text, isTrained }) => ({ id, text, trained: isTrained })),
 });
 
-const shownPreview = (preview: RunPreview, model: string): z.output<typeof previewSchema> => ({
+const toPreviewObject = (preview: RunPreview, model: string): z.output<typeof previewSchema> => ({
   object: "fine_tuning.preview",
   model,
-  training: shownPart(preview.train),
-  validation: preview.validation === undefined ? null : shownPart(preview.validation),
+  training: toPartObject(preview.train),
+  validation: preview.validation === undefined ? null : toPartObject(preview.validation),
   total_steps: preview.steps,
   n_epochs: preview.epochs,
   warmup_steps: preview.warmup,
@@ -135,11 +135,11 @@ const shownPreview = (preview: RunPreview, model: string): z.output<typeof previ
     parts: Object.fromEntries(preview.plan.parts.map(({ name, bytes }) => [name, bytes])),
     free_bytes: preview.free.bytes,
   },
-  lines: preview.lines.map(shownLine),
+  lines: preview.lines.map(toLineObject),
   warnings: preview.warnings.map(({ reason, message }) => ({ code: reason, message })),
 });
 
-interface Asked {
+interface PreviewRequest {
   readonly request: JobRequest & { readonly lines?: readonly number[] | undefined };
   readonly key: ApiKey;
   readonly signal: AbortSignal;
@@ -148,12 +148,12 @@ interface Asked {
 /** @throws ApiError where a job could not be made either, or a preview not now. */
 async function previewJob(
   service: ServiceEnv,
-  { request, key, signal }: Asked,
+  { request, key, signal }: PreviewRequest,
 ): Promise<z.output<typeof previewSchema>> {
   const { jobs, objects, preview, modelName } = service;
   const limits = key.fineTuning ?? {};
-  expectAllowed(request, limits);
-  const checked = await checkedJob(service, { request, owner: ownerOf(key) });
+  assertAllowed(request, limits);
+  const checked = await checkedJob(service, { request, owner: toOwner(key) });
   const { plan, training, validation, initial } = checked;
   const speed = await jobs.speed(modelName, plan);
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
@@ -163,8 +163,8 @@ async function previewJob(
     const run = {
       ...plan,
       ...(from === undefined ? {} : { adapter: { from } }),
-      data: await objects.pathOf(training.digest),
-      validationData: validation === undefined ? undefined : await objects.pathOf(validation.digest),
+      data: await objects.locate(training.digest),
+      validationData: validation === undefined ? undefined : await objects.locate(validation.digest),
       ...(request.lines === undefined ? {} : { lines: request.lines }),
       maxShown: MAX_SHOWN,
     };
@@ -172,7 +172,7 @@ async function previewJob(
       throw signal.aborted ? signal.reason : answerable(error);
     });
     const seconds = speed === undefined ? made.seconds : (made.epochs * made.train.tokens) / speed;
-    const shown = shownPreview({ ...made, seconds }, modelName);
+    const shown = toPreviewObject({ ...made, seconds }, modelName);
     return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
     if (from !== undefined) await rm(from, { recursive: true, force: true });
@@ -223,7 +223,7 @@ export const previewRoutes: AddRoutes = (app, service) => {
     async (context) => {
       const { key, running } = context.var;
       const asked = { request: context.req.valid("json"), key, signal: running.signal };
-      return context.json(await found(previewJob(service, asked)), 200);
+      return context.json(await withHttpErrors(previewJob(service, asked)), 200);
     },
     checkedBy(requestSchema),
   );

@@ -1,4 +1,4 @@
-// What the routes of the service work with.
+// Context of the service's routes.
 import { z } from "@hono/zod-openapi";
 import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
 import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
@@ -23,7 +23,7 @@ export interface ServiceEnv {
   readonly objects: ObjectStore;
   /** The model that can be trained, as clients call it. */
   readonly modelName: string;
-  /** What a multiplier of 1 stands for. */
+  /** Learning rate of a multiplier of 1. */
   readonly learningRate: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
@@ -32,7 +32,7 @@ export interface ServiceEnv {
     run: PreviewedRun,
     client: { readonly tenant: string; readonly signal: AbortSignal },
   ) => Promise<RunPreview>;
-  /** What is wrong with an uploaded file, with its line; undefined for a good one. */
+  /** Checks an uploaded file: its problem, with the line; undefined for a valid file. */
   readonly checkFile: (
     path: string,
     client: { readonly tenant: string; readonly signal: AbortSignal },
@@ -40,7 +40,7 @@ export interface ServiceEnv {
   /** Takes a model that was deleted out of the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */
-  readonly lookAtExpiry: () => Promise<void>;
+  readonly checkExpiry: () => Promise<void>;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
   /** That webhooks of tenants may have. */
@@ -53,7 +53,7 @@ export interface ServiceEnv {
 export type AddRoutes = (app: ServerApp, service: ServiceEnv) => void;
 
 /** The tenant of a key. */
-export const ownerOf = (key: { readonly name: string; readonly isAdmin: boolean }): Owner => ({
+export const toOwner = (key: { readonly name: string; readonly isAdmin: boolean }): Owner => ({
   tenant: key.name,
   isAdmin: key.isAdmin,
 });
@@ -72,7 +72,7 @@ export const invalid = (message: string, param: string, code = "invalid_value"):
   new ApiError(message, { status: 400, code, param });
 
 /** Waits for work whose "not found" concerns an id of the request rather than a model. */
-export async function found<T>(work: Promise<T>, param = "id"): Promise<T> {
+export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise<T> {
   try {
     return await work;
   } catch (error) {

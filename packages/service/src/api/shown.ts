@@ -7,14 +7,14 @@ import {
   type DeliveryRow,
   type EventRow,
   type FileRow,
-  hyperparametersOf,
   type JobRequest,
   type JobRow,
+  toHyperparameters,
   type WebhookRow,
 } from "#jobs";
 import { wholeNumber } from "./service-env.ts";
 
-/** Of OpenAI's objects: since 1970. */
+/** Time in OpenAI's objects: seconds since 1970. */
 export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
 
 /** A file. */
@@ -32,7 +32,7 @@ export const fileSchema = z
   })
   .openapi("OpenAIFile");
 
-export const shownFile = (file: FileRow): z.output<typeof fileSchema> => ({
+export const toFileObject = (file: FileRow): z.output<typeof fileSchema> => ({
   id: file.id,
   object: "file",
   bytes: file.bytes,
@@ -85,9 +85,9 @@ function estimatedFinish(
   return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
 }
 
-export function shownJob(job: JobRow, now: number): z.output<typeof jobSchema> {
+export function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
   const request = job.request as unknown as JobRequest;
-  const given = hyperparametersOf(request);
+  const given = toHyperparameters(request);
   return {
     id: job.id,
     object: "fine_tuning.job",
@@ -126,7 +126,7 @@ export const eventSchema = z
   })
   .openapi("FineTuningJobEvent");
 
-export const shownEvent = (event: EventRow): z.output<typeof eventSchema> => ({
+export const toEventObject = (event: EventRow): z.output<typeof eventSchema> => ({
   id: event.id,
   object: "fine_tuning.job.event",
   created_at: seconds(event.created_at),
@@ -149,7 +149,7 @@ export const checkpointSchema = z
   })
   .openapi("FineTuningJobCheckpoint");
 
-export const shownCheckpoint = (checkpoint: CheckpointRow): z.output<typeof checkpointSchema> => ({
+export const toCheckpointObject = (checkpoint: CheckpointRow): z.output<typeof checkpointSchema> => ({
   id: checkpoint.id,
   object: "fine_tuning.job.checkpoint",
   created_at: seconds(checkpoint.created_at),
@@ -184,7 +184,7 @@ export const aliasSchema = z
   })
   .openapi("Alias");
 
-export const shownAlias = (
+export const toAliasObject = (
   alias: AliasRow,
   versions?: readonly AliasVersionRow[],
 ): z.output<typeof aliasSchema> => ({
@@ -213,7 +213,7 @@ export const webhookSchema = z
   })
   .openapi("Webhook");
 
-export const shownWebhook = (webhook: WebhookRow): z.output<typeof webhookSchema> => ({
+export const toWebhookObject = (webhook: WebhookRow): z.output<typeof webhookSchema> => ({
   id: webhook.id,
   object: "webhook",
   created_at: seconds(webhook.created_at),
@@ -241,7 +241,7 @@ export const deliverySchema = z
   })
   .openapi("WebhookDelivery");
 
-export const shownDelivery = (delivery: DeliveryRow): z.output<typeof deliverySchema> => ({
+export const toDeliveryObject = (delivery: DeliveryRow): z.output<typeof deliverySchema> => ({
   id: delivery.id,
   object: "webhook.delivery",
   created_at: seconds(delivery.created_at),
@@ -266,7 +266,7 @@ export const pageSchema = <T extends z.ZodType>(item: T) =>
     has_more: z.boolean(),
   });
 
-export const shownPage = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+export const toListObject = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
   object: "list" as const,
   data: [...data],
   first_id: data[0]?.id ?? null,

@@ -4,27 +4,27 @@ import { storable } from "#database";
 import type { Arrival } from "#jobs";
 import type { ObjectStore, StoredObject } from "#objects";
 
-/** A form of `POST /v1/files`, with its fields as `fieldsOf` reads them. */
+/** A form of `POST /v1/files`, with its fields as `readFields` reads them. */
 export interface UploadedForm<T> {
   readonly fields: T;
   readonly filename: string;
   readonly file: StoredObject;
 }
 
-/** How a form is read. */
+/** Options of reading a form. */
 export interface UploadOptions<T> {
   readonly objects: ObjectStore;
-  /** Of the file. */
+  /** Maximum size of the file. */
   readonly maxBytes: number;
   /** Makes room for the bytes of the file, or ends the upload by throwing. */
   readonly arrival: Arrival;
   /** Throws where a field is wrong or missing. */
-  readonly fieldsOf: (fields: ReadonlyMap<string, string>) => T;
+  readonly readFields: (fields: ReadonlyMap<string, string>) => T;
 }
 
 /** A form has few parts, and each but the file is short. */
 const [MAX_PARTS, MAX_FIELD] = [16, 2000];
-/** What a form has beside its file, at most. */
+/** Maximum size of a form's fields. */
 export const FORM_BYTES = 65_536;
 
 /**
@@ -34,7 +34,7 @@ export const FORM_BYTES = 65_536;
  */
 export async function readUpload<T>(
   request: Request,
-  { objects, maxBytes, arrival, fieldsOf }: UploadOptions<T>,
+  { objects, maxBytes, arrival, readFields }: UploadOptions<T>,
 ): Promise<UploadedForm<T>> {
   const fields = new Map<string, string>();
   let filename = "";
@@ -48,7 +48,7 @@ export async function readUpload<T>(
       yield chunk;
     }
     await formEnd;
-    fieldsOf(fields);
+    readFields(fields);
   }
   await readMultipart(request, {
     // a little more than the file itself
@@ -72,5 +72,5 @@ export async function readUpload<T>(
   });
   const [file] = files;
   if (file === undefined) throw invalidForm("the form has no file; send one named file");
-  return { fields: fieldsOf(fields), filename, file };
+  return { fields: readFields(fields), filename, file };
 }

@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
 import type { UsageRow } from "#jobs";
-import { type AddRoutes, found, invalid, ownerOf, wholeNumber } from "./service-env.ts";
+import { type AddRoutes, invalid, toOwner, wholeNumber, withHttpErrors } from "./service-env.ts";
 
 /** Seconds of a bucket, and how many buckets a page has. */
 const WIDTHS = {
@@ -63,7 +63,7 @@ const usageRoute = createRoute({
   responses: { 200: ok(usageSchema, "A page of buckets, oldest first."), default: failed },
 });
 
-const shownUsage = (row: UsageRow): z.output<typeof resultSchema> => ({
+const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({
   object: "usage.result",
   api_key_id: row.tenant,
   model: row.model,
@@ -86,14 +86,14 @@ export const usageRoutes: AddRoutes = (app, { jobs }) => {
     if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
       throw invalid("end_time must be after start_time", "end_time");
     const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
-    const { starts, rows, next } = await found(
-      jobs.usage(ownerOf(context.var.key), { ...options, byModel: query.group_by === "model" }),
+    const { starts, rows, next } = await withHttpErrors(
+      jobs.usage(toOwner(context.var.key), { ...options, byModel: query.group_by === "model" }),
     );
     const data = starts.map((start) => ({
       object: "bucket" as const,
       start_time: start,
       end_time: start + width,
-      results: rows.filter((row) => row.start === start).map(shownUsage),
+      results: rows.filter((row) => row.start === start).map(toUsageObject),
     }));
     const hasMore = next !== undefined;
     return context.json(

@@ -2,15 +2,15 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { webhookEvents } from "#jobs";
-import { isPrivateHost, portOf } from "#signals";
-import { type AddRoutes, found, invalid, ownerOf } from "./service-env.ts";
+import { isPrivateHost, urlPort } from "#signals";
+import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
 import {
   deliverySchema,
   pageQuery,
   pageSchema,
-  shownDelivery,
-  shownPage,
-  shownWebhook,
+  toDeliveryObject,
+  toListObject,
+  toWebhookObject,
   webhookSchema,
 } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
@@ -108,8 +108,8 @@ function checkedUrl(
     throw invalid("url: must not contain a user or password", "url");
   if (!allowsPrivate && isPrivateHost(url))
     throw invalid(`url: ${url.hostname} is not a public address, which only administrators may use`, "url");
-  if (!allowsPrivate && !ports.includes(portOf(url)))
-    throw invalid(`url: port ${portOf(url)} is not allowed for webhooks; use ${ports.join(", ")}`, "url");
+  if (!allowsPrivate && !ports.includes(urlPort(url)))
+    throw invalid(`url: port ${urlPort(url)} is not allowed for webhooks; use ${ports.join(", ")}`, "url");
   url.hash = "";
   return url.href;
 }
@@ -122,7 +122,7 @@ export const webhookRoutes: AddRoutes = (app, { jobs, webhookPorts }) => {
       const { url, events, description = null } = context.req.valid("json");
       // where there are no keys, whoever reaches the port is of this network
       const allowsPrivate = key.isAdmin || server.keys === undefined;
-      const webhook = await found(
+      const webhook = await withHttpErrors(
         jobs.addWebhook({
           tenant: key.name,
           url: checkedUrl(url, { allowsPrivate, ports: webhookPorts }),
@@ -131,33 +131,42 @@ export const webhookRoutes: AddRoutes = (app, { jobs, webhookPorts }) => {
           events: [...new Set(events)],
         }),
       );
-      return context.json({ ...shownWebhook(webhook), secret: webhook.secret }, 200);
+      return context.json({ ...toWebhookObject(webhook), secret: webhook.secret }, 200);
     },
     checkedBy(newWebhookSchema),
   );
   app.openapi(listRoute, async (context) => {
-    const page = jobs.webhooks(ownerOf(context.var.key), context.req.valid("query"));
-    const { rows, hasMore } = await found(page, "after");
-    return context.json(shownPage(rows.map(shownWebhook), hasMore), 200);
+    const page = jobs.webhooks(toOwner(context.var.key), context.req.valid("query"));
+    const { rows, hasMore } = await withHttpErrors(page, "after");
+    return context.json(toListObject(rows.map(toWebhookObject), hasMore), 200);
   });
   app.openapi(getRoute, async (context) => {
-    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
-    const [last] = (await found(jobs.deliveries(webhook, { limit: 1 }))).rows;
-    const last_delivery = last === undefined ? null : shownDelivery(last);
-    return context.json({ ...shownWebhook(webhook), last_delivery }, 200);
+    const webhook = await withHttpErrors(
+      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
+    );
+    const [last] = (await withHttpErrors(jobs.deliveries(webhook, { limit: 1 }))).rows;
+    const last_delivery = last === undefined ? null : toDeliveryObject(last);
+    return context.json({ ...toWebhookObject(webhook), last_delivery }, 200);
   });
   app.openapi(removeRoute, async (context) => {
     const { id } = context.req.valid("param");
-    await found(jobs.removeWebhook(ownerOf(context.var.key), id));
+    await withHttpErrors(jobs.removeWebhook(toOwner(context.var.key), id));
     return context.json({ id, object: "webhook" as const, deleted: true as const }, 200);
   });
   app.openapi(testRoute, async (context) => {
-    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
-    return context.json(shownDelivery(await found(jobs.testWebhook(webhook))), 200);
+    const webhook = await withHttpErrors(
+      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
+    );
+    return context.json(toDeliveryObject(await withHttpErrors(jobs.testWebhook(webhook))), 200);
   });
   app.openapi(deliveriesRoute, async (context) => {
-    const webhook = await found(jobs.webhook(ownerOf(context.var.key), context.req.valid("param").id));
-    const { rows, hasMore } = await found(jobs.deliveries(webhook, context.req.valid("query")), "after");
-    return context.json(shownPage(rows.map(shownDelivery), hasMore), 200);
+    const webhook = await withHttpErrors(
+      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
+    );
+    const { rows, hasMore } = await withHttpErrors(
+      jobs.deliveries(webhook, context.req.valid("query")),
+      "after",
+    );
+    return context.json(toListObject(rows.map(toDeliveryObject), hasMore), 200);
   });
 };

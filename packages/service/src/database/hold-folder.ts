@@ -9,14 +9,16 @@ import { MosError } from "mixture-of-shards";
 import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/cli";
 
 /** Sockets' paths are at most 107 bytes long. */
-const LONGEST = 100;
+const MAX_PATH_BYTES = 100;
 
 /** Windows has named pipes instead of sockets in folders. */
-function addressOf(folder: string): string {
+function socketAddress(folder: string): string {
   const name = createHash("sha256").update(resolve(folder)).digest("hex").slice(0, 32);
   if (process.platform === "win32") return `\\\\.\\pipe\\mixture-of-shards-${name}`;
   const inside = resolve(`${folder}.lock`);
-  return Buffer.byteLength(inside) <= LONGEST ? inside : join(tmpdir(), `mixture-of-shards-${name}.lock`);
+  return Buffer.byteLength(inside) <= MAX_PATH_BYTES
+    ? inside
+    : join(tmpdir(), `mixture-of-shards-${name}.lock`);
 }
 
 const listenAt = (address: string): Promise<Server> =>
@@ -46,7 +48,7 @@ const isHeld = (address: string): Promise<boolean> =>
  */
 export async function holdFolder(folder: string): Promise<AsyncDisposable> {
   await makePrivateFolder(folder);
-  const address = addressOf(folder);
+  const address = socketAddress(folder);
   const server = await listenAt(address).catch(async (error: NodeJS.ErrnoException) => {
     if (error.code !== "EADDRINUSE") throw error;
     // one after the other, or the second would remove the socket of the first

@@ -296,7 +296,7 @@ export async function migrate(database: Database, steps: readonly string[] = STE
   await database.transaction(async (transaction) => {
     await transaction.query("select pg_advisory_xact_lock($1::bigint)", [LOCK]);
     await transaction.query("create table if not exists migrations (number integer primary key)");
-    const done = await expectKnownTables(transaction, steps);
+    const done = await assertKnownTables(transaction, steps);
     for (const [i, step] of steps.slice(done).entries()) {
       await transaction.query(step);
       await transaction.query("insert into migrations values ($1)", [done + i + 1]);
@@ -308,7 +308,7 @@ export async function migrate(database: Database, steps: readonly string[] = STE
 const OTHERS = LOCK + 1;
 
 /** Runs what makes tables of its own while no other process does. */
-export async function oneAtATime<T>(database: Database, work: () => Promise<T>): Promise<T> {
+export async function withMigrationLock<T>(database: Database, work: () => Promise<T>): Promise<T> {
   // only this process has such a database, and its one connection would wait for itself
   if (database.kind === "pglite") return work();
   return database.transaction(async (transaction) => {
@@ -322,7 +322,7 @@ export async function oneAtATime<T>(database: Database, work: () => Promise<T>):
  *
  * @throws MosError `unsupported` for tables of a newer version of this package.
  */
-export async function expectKnownTables(
+export async function assertKnownTables(
   database: Queryable,
   steps: readonly string[] = STEPS,
 ): Promise<number> {

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError } from "mixture-of-shards";
-import { expectWritable, makePrivateTree, reasonOf } from "mixture-of-shards/cli";
+import { assertWritable, errorText, makePrivateTree } from "mixture-of-shards/cli";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
@@ -24,11 +24,11 @@ export async function openPglite(folder?: string): Promise<Database> {
       await pglite.close();
       await hold?.[Symbol.asyncDispose]();
     };
-    const database = databaseOf(pglite, close);
+    const database = createDatabase(pglite, close);
     return folder === undefined ? database : watchFolder(database, folder);
   } catch (cause) {
     await hold?.[Symbol.asyncDispose]();
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, {
       cause,
     });
@@ -62,22 +62,22 @@ async function watchFolder(database: Database, folder: string): Promise<Database
         { cause },
       );
   };
-  const expectFolder = async (): Promise<void> => {
+  const assertFolder = async (): Promise<void> => {
     if (isGone || performance.now() - looked >= KNOWN) await look();
   };
   return {
     ...database,
     query: async (text, values) => {
-      await expectFolder();
+      await assertFolder();
       return database.query(text, values);
     },
     transaction: async (work) => {
-      await expectFolder();
+      await assertFolder();
       return database.transaction(work);
     },
     check: async () => {
       await look();
-      await expectWritable(folder);
+      await assertWritable(folder);
     },
   };
 }
@@ -120,7 +120,7 @@ const queryable = (on: Statements): Queryable => ({
   },
 });
 
-function databaseOf(pglite: PGlite, close: () => Promise<void>): Database {
+function createDatabase(pglite: PGlite, close: () => Promise<void>): Database {
   return {
     kind: "pglite",
     check: async () => undefined,

@@ -2,12 +2,12 @@ import { MosError } from "mixture-of-shards";
 import pg from "pg";
 import { type Database, type Queryable, type Row, storableValues } from "./database.ts";
 
-/** What a connection could not be made for, or lost by: the same statement may succeed later. */
+/** Codes of failed or lost connections: the same statement may succeed later. */
 const CONNECTION =
   /^(08|57P|25P03|53300|ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|EHOST|ENET)|terminated|timeout exceeded when trying to connect|Client has encountered a connection error/i;
 
-/** Where a URL leads, without its password. */
-function hostOf(url: string): string {
+/** Host of a URL, without its password. */
+function describeHost(url: string): string {
   try {
     const { host, pathname } = new URL(url);
     return `${host}${pathname}`;
@@ -21,7 +21,9 @@ function readable(cause: unknown, url: string): unknown {
   const code = "code" in cause ? String(cause.code) : "";
   if (!CONNECTION.test(code) && !(code === "" && CONNECTION.test(cause.message))) return cause;
   const reason = cause.message || code;
-  return new MosError("network", `PostgreSQL at ${hostOf(url)} cannot be reached: ${reason}`, { cause });
+  return new MosError("network", `PostgreSQL at ${describeHost(url)} cannot be reached: ${reason}`, {
+    cause,
+  });
 }
 
 const { builtins } = pg.types;
@@ -32,14 +34,14 @@ const types: pg.CustomTypesConfig = {
 };
 
 /** Several statements give a list of results. */
-const rowsOf = (found: pg.QueryResult | readonly pg.QueryResult[]): readonly Row[] => {
+const lastRows = (found: pg.QueryResult | readonly pg.QueryResult[]): readonly Row[] => {
   const last = Array.isArray(found) ? found.at(-1) : found;
   return last?.rows ?? [];
 };
 
 const queryable = (client: pg.PoolClient): Queryable => ({
   query: async (text, values) =>
-    rowsOf(await client.query(text, values === undefined ? [] : storableValues(values))),
+    lastRows(await client.query(text, values === undefined ? [] : storableValues(values))),
 });
 
 interface PostgresOptions {

@@ -2,15 +2,15 @@
 // stood for is kept, so that it can go back.
 import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
-import { tenantOfModel } from "./ids.ts";
+import { modelTenant } from "./ids.ts";
 import {
   type AliasRow,
   type AliasVersionRow,
   type ListOptions,
   missing,
   type Page,
-  pageOf,
-  rowsOf,
+  parseRows,
+  selectPage,
 } from "./rows.ts";
 
 /** An alias by whose it is and its name. */
@@ -19,7 +19,7 @@ export interface AliasId {
   readonly id: string;
 }
 
-/** What an alias is to stand for. */
+/** Change of an alias. */
 export interface AliasChange {
   readonly model: string;
   /** The version that a rollback goes back to: the next rollback goes on from there. */
@@ -30,7 +30,7 @@ export interface AliasChange {
 
 /** Aliases by their tenants. */
 export interface AliasStore {
-  /** What an alias stands for at this moment. */
+  /** Current model of an alias. */
   aliased(alias: AliasId): Promise<string | undefined>;
   alias(alias: AliasId): Promise<AliasRow>;
   aliases(tenant: string, options: ListOptions): Promise<Page<AliasRow>>;
@@ -56,7 +56,7 @@ const MAX_VERSIONS = 100;
 
 export function openAliases(database: Database): AliasStore {
   const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> =>
-    rowsOf(
+    parseRows(
       "aliases",
       await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]),
     )[0];
@@ -68,9 +68,9 @@ export function openAliases(database: Database): AliasStore {
       return found;
     },
     aliases: (tenant, page) =>
-      pageOf(database, "aliases", { where: "tenant = $1", values: [tenant], ...page }),
+      selectPage(database, "aliases", { where: "tenant = $1", values: [tenant], ...page }),
     aliasVersions: async ({ tenant, id }) =>
-      rowsOf(
+      parseRows(
         "alias_versions",
         await database.query(
           `select *, model not like 'ft:%' or exists (select from live_models where name = model) as available
@@ -102,7 +102,7 @@ async function setAlias(
     tenant,
     id,
   ]);
-  const [before] = rowsOf("aliases", locked);
+  const [before] = parseRows("aliases", locked);
   if (before === undefined) throw missing("alias", id); // deleted in this moment
   if (expected !== undefined && expected !== before.version) {
     await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", [tenant, id]);
@@ -125,7 +125,7 @@ async function setAlias(
   await on.query("delete from alias_versions where tenant = $1 and alias = $2 and version <= $3", [
     ...[tenant, id, version - MAX_VERSIONS],
   ]);
-  return rowsOf("aliases", rows)[0];
+  return parseRows("aliases", rows)[0];
 }
 
 async function checkRoom(on: Queryable, tenant: string): Promise<void> {
@@ -136,7 +136,7 @@ async function checkRoom(on: Queryable, tenant: string): Promise<void> {
 
 /** A fine-tuned model stays until the alias has been switched to it. Other models are not the database's. */
 async function holdModel(on: Queryable, tenant: string, model: string): Promise<void> {
-  if (tenantOfModel(model) === undefined) return;
+  if (modelTenant(model) === undefined) return;
   await on.query("select name from models where name = $1 for share", [model]);
   const rows = await on.query("select name from live_models where name = $1 and tenant = $2", [
     model,

@@ -12,10 +12,10 @@ export interface NewCheckpoint {
 }
 
 /** Checkpoints of a job whose models can be used: the newest ones. */
-const KEPT_CHECKPOINTS = 10;
+const MAX_CHECKPOINTS = 10;
 
-/** What the model of a job is called. */
-export const nameOf = ({ id, model, tenant, request }: JobRow): string => {
+/** Name of a job's model. */
+export const jobModelName = ({ id, model, tenant, request }: JobRow): string => {
   const suffix = typeof request["suffix"] === "string" ? request["suffix"] : undefined;
   return modelName({ id, model, tenant, suffix });
 };
@@ -46,7 +46,7 @@ export async function publishCheckpoint(
   job: JobRow,
   { step, files, metrics }: NewCheckpoint,
 ): Promise<void> {
-  const model = checkpointName(nameOf(job), step, job.restarts);
+  const model = checkpointName(jobModelName(job), step, job.restarts);
   const made = await on.query(
     `insert into checkpoints (id, job, step, model, metrics) values ($1, $2, $3, $4, $5)
      on conflict (job, step) do nothing returning id`,
@@ -73,7 +73,7 @@ export async function forgetCheckpoints(on: Queryable, { id }: JobRow): Promise<
 async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
   const rows = await on.query(
     "select id, model from checkpoints where job = $1 order by step desc offset $2",
-    [id, KEPT_CHECKPOINTS],
+    [id, MAX_CHECKPOINTS],
   );
   if (rows.length === 0) return;
   await on.query("select name from models where name = any($1) for update", [rows.map(({ model }) => model)]);

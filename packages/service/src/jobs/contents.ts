@@ -1,4 +1,4 @@
-// Which contents of the storage are needed, and how many bytes of a tenant's files lie there. A content is named by a row from
+// References to contents of the storage, and the bytes of a tenant's files there. A content is named by a row from
 // before it is relied on: by an arrival first, by a file, a job or a model then. When a row lets go of one, triggers write it
 // down as released, and it is removed once no row names it. Both happen under a lock of the content, so that nobody begins to
 // rely on one that is being removed. It costs one connection of the database while a file is removed.
@@ -33,7 +33,7 @@ export interface ArrivalOptions {
 /** Contents that are needed, and those that are not. */
 export interface ContentStore {
   arrive(tenant: string, options?: ArrivalOptions): Arrival;
-  /** Which of these contents a row names. */
+  /** Those of these contents that a row names. */
   used(digests: readonly string[]): Promise<ReadonlySet<string>>;
   /** Writes contents down as released, whatever named them. */
   release(digests: readonly string[]): Promise<void>;
@@ -48,10 +48,10 @@ const LOCK = 7_205_421;
 /** Bytes of room that are made at once. */
 const BLOCK = 1 << 20;
 /** Seconds between signs of life of arrivals, and after which they are forgotten: longer than workers wait for a database. */
-const [BEAT, SILENCE] = [60, 1800];
+const [HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT] = [60, 1800];
 
 export function openContents(database: Database): ContentStore {
-  const signs = signsOfLife(database);
+  const signs = openHeartbeats(database);
   return {
     arrive: (tenant, options) => openArrival(database, signs, { tenant, ...options }),
     used: (digests) => usedAmong(database, digests),
@@ -69,7 +69,7 @@ export function openContents(database: Database): ContentStore {
       for (const { digest } of rows)
         await database.transaction((on) => collectContent(on, String(digest), remove));
     },
-    endForgotten: async (discard, seconds = SILENCE) => {
+    endForgotten: async (discard, seconds = HEARTBEAT_TIMEOUT) => {
       const rows = await database.query(
         "select id from arrivals where seen_at <= now() - make_interval(secs => $1::float8)",
         [seconds],
@@ -82,10 +82,10 @@ export function openContents(database: Database): ContentStore {
   };
 }
 
-type Signs = ReturnType<typeof signsOfLife>;
+type Heartbeats = ReturnType<typeof openHeartbeats>;
 
 /** Tells others, now and then, that the arrivals of this process are not forgotten. */
-function signsOfLife(database: Database) {
+function openHeartbeats(database: Database) {
   const live = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   const beat = (): void =>
@@ -96,7 +96,7 @@ function signsOfLife(database: Database) {
     has: (id: string) => live.has(id),
     begin: (id: string): void => {
       live.add(id);
-      timer ??= setInterval(beat, BEAT * 1000).unref();
+      timer ??= setInterval(beat, HEARTBEAT_INTERVAL * 1000).unref();
     },
     end: (id: string): void => {
       live.delete(id);
@@ -109,7 +109,7 @@ function signsOfLife(database: Database) {
 
 function openArrival(
   database: Database,
-  signs: Signs,
+  signs: Heartbeats,
   {
     tenant,
     maxStorageBytes: most,
@@ -124,7 +124,7 @@ function openArrival(
       if (most === undefined || bytes <= reserved) return;
       signs.begin(id);
       const wanted = Math.max(bytes, Math.min(mostBytes, bytes + BLOCK));
-      reserved = await database.transaction((on) => makeRoom(on, { id, tenant, bytes, wanted, most }));
+      reserved = await database.transaction((on) => reserveStorage(on, { id, tenant, bytes, wanted, most }));
     },
     name: async (digest) => {
       signs.begin(id);
@@ -158,7 +158,7 @@ async function takenBytes(on: Queryable, tenant: string, arrival: string | undef
  *
  * @throws MosError `busy`.
  */
-export async function expectRoom(
+export async function assertStorageQuota(
   on: Queryable,
   tenant: string,
   {
@@ -176,7 +176,7 @@ export async function expectRoom(
   );
 }
 
-interface Room {
+interface StorageRequest {
   readonly id: string;
   readonly tenant: string;
   readonly bytes: number;
@@ -185,8 +185,11 @@ interface Room {
   readonly most: number;
 }
 
-async function makeRoom(on: Queryable, { id, tenant, bytes, wanted, most }: Room): Promise<number> {
-  const room = await expectRoom(on, tenant, { bytes, most, arrival: id });
+async function reserveStorage(
+  on: Queryable,
+  { id, tenant, bytes, wanted, most }: StorageRequest,
+): Promise<number> {
+  const room = await assertStorageQuota(on, tenant, { bytes, most, arrival: id });
   const reserved = Math.min(room, wanted);
   await on.query(
     `insert into arrivals (id, tenant, bytes) values ($1, $2, $3)
@@ -212,7 +215,11 @@ async function nameContent(
 }
 
 /** Whether an arrival still keeps these contents: one that was forgotten does not. */
-export async function keeps(on: Queryable, arrival: string, digests: readonly string[]): Promise<boolean> {
+export async function keepsContents(
+  on: Queryable,
+  arrival: string,
+  digests: readonly string[],
+): Promise<boolean> {
   if (digests.length === 0) return true;
   const rows = await on.query("select id from arrivals where id = $1 and digests @> $2::text[]", [
     arrival,

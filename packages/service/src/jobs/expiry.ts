@@ -1,6 +1,6 @@
 // When models expire, by the database's clock. What an alias stands for does not, nor what a rollback would lead to.
 import type { Database } from "#database";
-import { isOwned, type ModelRow, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";
+import { isOwned, type ModelRow, missing, type Owner, ownerValues, parseRows } from "./rows.ts";
 
 /** A time in seconds since 1970, or seconds from now. */
 export type Expiry = { readonly at: number } | { readonly after: number };
@@ -24,21 +24,21 @@ export function openExpiry(database: Database): ExpiryStore {
         `update models set expires_at = coalesce(to_timestamp($4::float8), now() + make_interval(secs => $5::float8))
          where ${isOwned} and name = (select name from live_models where name = $3) returning *`,
         [
-          ...[...valuesOf(owner), name],
+          ...[...ownerValues(owner), name],
           ...[expiry !== null && "at" in expiry ? expiry.at : null],
           ...[expiry !== null && "after" in expiry ? expiry.after : null],
         ],
       );
-      const [model] = rowsOf("models", rows);
+      const [model] = parseRows("models", rows);
       if (model === undefined) throw missing("model", name);
       return model;
     },
     expiringModels: async (owner) =>
-      rowsOf(
+      parseRows(
         "models",
         await database.query(
           `select * from live_models where ${isOwned} and expires_at is not null`,
-          valuesOf(owner),
+          ownerValues(owner),
         ),
       ),
     secondsLeft: async () => {

@@ -1,7 +1,7 @@
 // Rows of files: what clients upload, and what jobs leave.
 import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
-import { expectRoom, keeps } from "./contents.ts";
+import { assertStorageQuota, keepsContents } from "./contents.ts";
 import { randomId } from "./ids.ts";
 import {
   type FileRow,
@@ -9,10 +9,10 @@ import {
   type ListOptions,
   missing,
   type Owner,
+  ownerValues,
   type Page,
-  pageOf,
-  rowsOf,
-  valuesOf,
+  parseRows,
+  selectPage,
 } from "./rows.ts";
 
 /** A file that is to be kept. */
@@ -23,7 +23,7 @@ export type NewFile = Pick<
   readonly expiresSeconds?: number | undefined;
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
-  /** What has kept the content so far; it ends when the file is there. */
+  /** Arrival that has kept the content so far; it ends when the file is there. */
   readonly arrival?: string | undefined;
 };
 
@@ -38,7 +38,7 @@ export interface FileStore {
   removeExpired(): Promise<void>;
 }
 
-/** Which files are listed. */
+/** Filter of listed files. */
 export interface FileListOptions extends ListOptions {
   readonly purpose?: string | undefined;
   readonly order?: "asc" | "desc" | undefined;
@@ -60,8 +60,8 @@ async function addFile(
     ...checked
   }: NewFile,
 ): Promise<FileRow> {
-  if (most !== undefined) await expectRoom(on, tenant, { bytes, most, arrival });
-  if (arrival !== undefined && !(await keeps(on, arrival, [digest])))
+  if (most !== undefined) await assertStorageQuota(on, tenant, { bytes, most, arrival });
+  if (arrival !== undefined && !(await keepsContents(on, arrival, [digest])))
     throw new MosError("storage", "the upload took too long; send the file again");
   const rows = await on.query(
     `insert into files (id, tenant, purpose, filename, bytes, digest, status, status_details, expires_at)
@@ -73,7 +73,7 @@ async function addFile(
     ],
   );
   await on.query("delete from arrivals where id = $1", [arrival ?? null]);
-  return rowsOf("files", rows)[0] as FileRow;
+  return parseRows("files", rows)[0] as FileRow;
 }
 
 export function openFiles(database: Database): FileStore {
@@ -81,23 +81,23 @@ export function openFiles(database: Database): FileStore {
     addFile: (file) => database.transaction((transaction) => addFile(transaction, file)),
     file: async (owner, id) => {
       const rows = await database.query(`select * from files where ${isOwned} and id = $3 and ${isCurrent}`, [
-        ...valuesOf(owner),
+        ...ownerValues(owner),
         id,
       ]);
-      const [file] = rowsOf("files", rows);
+      const [file] = parseRows("files", rows);
       if (file === undefined) throw missing("file", id);
       return file;
     },
     files: (owner, { purpose, order = "desc", ...page }) =>
-      pageOf(database, "files", {
+      selectPage(database, "files", {
         where: `${isOwned} and ($3::text is null or purpose = $3) and ${isCurrent}`,
-        values: [...valuesOf(owner), purpose ?? null],
+        values: [...ownerValues(owner), purpose ?? null],
         order,
         ...page,
       }),
     removeFile: async (owner, id) => {
       const rows = await database.query(`delete from files where ${isOwned} and id = $3 returning id`, [
-        ...valuesOf(owner),
+        ...ownerValues(owner),
         id,
       ]);
       if (rows.length === 0) throw missing("file", id);

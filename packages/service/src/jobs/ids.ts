@@ -9,12 +9,12 @@ export function randomId(prefix: string): string {
 }
 
 /** Bytes of each part: the whole is the name of a folder, which 255 bytes have to hold with what hides it for a while. */
-const LONGEST = 40;
+const MAX_PART_BYTES = 40;
 
 /** A part of a name: letters and digits of any language. */
 function slug(text: string): string {
   let part = text.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[-.]+|[-.]+$/g, "");
-  while (Buffer.byteLength(part) > LONGEST) part = [...part].slice(0, -1).join("");
+  while (Buffer.byteLength(part) > MAX_PART_BYTES) part = [...part].slice(0, -1).join("");
   return part;
 }
 
@@ -33,16 +33,17 @@ export function modelName(job: {
 }
 
 /** Whether a name is that of a fine-tuned model of a base, or of one of its checkpoints. */
-export const isMadeOf = (name: string, base: string): boolean => name.startsWith(`${PREFIX}${slug(base)}:`);
+export const isFineTuned = (name: string, base: string): boolean =>
+  name.startsWith(`${PREFIX}${slug(base)}:`);
 
 /** The same without checkpoints. */
-export const isModelOf = (name: string, base: string): boolean =>
-  isMadeOf(name, base) && !/:ckpt-step-\d+(-run-\d+)?$/.test(name);
+export const isFinalModel = (name: string, base: string): boolean =>
+  isFineTuned(name, base) && !/:ckpt-step-\d+(-run-\d+)?$/.test(name);
 
 /** The name of the model at a checkpoint. One of a run that was started anew is another model than that of the first run. */
 export const checkpointName = (model: string, step: number, restarts: number): string =>
   `${model}:ckpt-step-${step}${restarts === 0 ? "" : `-run-${restarts + 1}`}`;
 
 /** The tenant of a fine-tuned model; undefined for the name of another adapter. */
-export const tenantOfModel = (name: string): string | undefined =>
+export const modelTenant = (name: string): string | undefined =>
   name.startsWith(PREFIX) ? name.split(":")[2] : undefined;

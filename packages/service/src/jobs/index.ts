@@ -1,17 +1,17 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
 export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
 export type { Arrival } from "./contents.ts";
-export { isMadeOf, isModelOf, tenantOfModel } from "./ids.ts";
+export { isFinalModel, isFineTuned, modelTenant } from "./ids.ts";
 export { type Jobs, type NewEvent, type NewJob, openJobs } from "./jobs.ts";
-export { expectAllowed } from "./limits.ts";
+export { assertAllowed } from "./limits.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {
-  hyperparametersOf,
   type JobRequest,
   jobRequestSchema,
   lifetimeSchema,
-  planOf,
   type TrainingPlan,
+  toHyperparameters,
+  toTrainingPlan,
 } from "./request.ts";
 export {
   type AliasRow,
@@ -28,11 +28,11 @@ export {
 } from "./rows.ts";
 export {
   defaultSliceOptions,
-  failureOf,
   openSlices,
   type Progress,
   type SliceEnd,
   type Slices,
+  toFailedEnd,
 } from "./slices.ts";
 export { openWatch, type ServiceState, type ServiceWatch, type WorkerSign } from "./state.ts";
 export type { UsageRow } from "./usage.ts";

@@ -10,7 +10,7 @@ import { type ContentStore, openContents } from "./contents.ts";
 import { type ExpiryStore, openExpiry } from "./expiry.ts";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
-import { expectAllowed, expectWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
+import { assertAllowed, assertWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
 import { type ModelStore, openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
 import type { JobRequest, TrainingPlan } from "./request.ts";
@@ -24,10 +24,10 @@ import {
   type ListOptions,
   missing,
   type Owner,
+  ownerValues,
   type Page,
-  pageOf,
-  rowsOf,
-  valuesOf,
+  parseRows,
+  selectPage,
 } from "./rows.ts";
 import { openUsage, type UsageStore } from "./usage.ts";
 import { announceEnd, openWebhooks, type WebhookStore } from "./webhooks.ts";
@@ -39,7 +39,7 @@ export interface NewJob {
   readonly plan: TrainingPlan;
   readonly training: FileRow;
   readonly validation: FileRow | undefined;
-  /** What the request's model is made of, where that is a fine-tuned one. */
+  /** Base and adapter of the request's model, if that is a fine-tuned one. */
   readonly initial?: { readonly base: string; readonly adapter: Files } | undefined;
   readonly limits?: FineTuningLimits | undefined;
   /** The same request with the same key is the same job. */
@@ -48,7 +48,7 @@ export interface NewJob {
   readonly sent?: JobRequest;
 }
 
-/** Which jobs are listed. */
+/** Filter of listed jobs. */
 export interface JobListOptions extends ListOptions {
   /** "none": jobs without metadata. */
   readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
@@ -83,7 +83,7 @@ export interface Jobs
   speed(model: string, plan: Pick<TrainingPlan, "settings">): Promise<number | undefined>;
 }
 
-/** What owners do with jobs. */
+/** Operations of owners on jobs. */
 interface JobChanges {
   /** A running job ends at its next checkpoint. @throws MosError `bad_option` for a job that is over. */
   pause(owner: Owner, id: string): Promise<JobRow>;
@@ -108,14 +108,14 @@ export function openJobs(database: Database, queue: Queue): Jobs {
     repeated: (sent) => repeatedJob(database, sent),
     job: (owner, id) => findJob(database, owner, id),
     jobs: (owner, { metadata, ...page }) =>
-      pageOf(database, "jobs", {
+      selectPage(database, "jobs", {
         where: `${isOwned} and ${metadata === "none" ? "metadata is null and $3::jsonb is null" : "($3::jsonb is null or metadata @> $3::jsonb)"}`,
-        values: [...valuesOf(owner), metadata === "none" ? null : (metadata ?? null)],
+        values: [...ownerValues(owner), metadata === "none" ? null : (metadata ?? null)],
         ...page,
       }),
-    events: (job, page) => pageOf(database, "events", { where: "job = $1", values: [job.id], ...page }),
+    events: (job, page) => selectPage(database, "events", { where: "job = $1", values: [job.id], ...page }),
     eventsSince: async (job, number) =>
-      rowsOf(
+      parseRows(
         "events",
         await database.query(
           "select * from events where job = $1 and number > $2 order by number limit 1000",
@@ -123,12 +123,12 @@ export function openJobs(database: Database, queue: Queue): Jobs {
         ),
       ),
     checkpoints: (job, page) =>
-      pageOf(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
-    speed: (model, { settings }) => speedOf(database, model, settings),
+      selectPage(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
+    speed: (model, { settings }) => measuredSpeed(database, model, settings),
   };
 }
 
-async function speedOf(
+async function measuredSpeed(
   database: Database,
   model: string,
   { baseDtype = "stored", computeDtype = "float32" }: TrainingPlan["settings"],
@@ -149,8 +149,8 @@ async function speedOf(
 const MEASURED = 60;
 
 async function findJob(on: Queryable, owner: Owner, id: string): Promise<JobRow> {
-  const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...valuesOf(owner), id]);
-  const [job] = rowsOf("jobs", rows);
+  const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...ownerValues(owner), id]);
+  const [job] = parseRows("jobs", rows);
   if (job === undefined) throw missing("fine-tuning job", id);
   return job;
 }
@@ -173,7 +173,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
   return {
     pause: (owner, id) =>
       changed(owner, id, async (on, job) => {
-        expectLive(job, "paused");
+        assertUnfinished(job, "paused");
         if (job.status === "paused" || job.wanted === "pause") return undefined;
         await on.query(
           job.status === "running"
@@ -185,7 +185,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
       }),
     resume: (owner, id) =>
       changed(owner, id, async (on, job) => {
-        expectLive(job, "resumed");
+        assertUnfinished(job, "resumed");
         if (job.wanted === "pause") {
           await on.query("update jobs set wanted = null where id = $1", [id]);
           return "The job continues";
@@ -198,7 +198,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
       }),
     cancel: (owner, id) =>
       changed(owner, id, async (on, job) => {
-        expectLive(job, "cancelled");
+        assertUnfinished(job, "cancelled");
         if (job.status === "running") await releaseNext(on, queue, job);
         // the lease of a running slice is void now: its worker cannot publish any more
         await on.query(
@@ -212,7 +212,7 @@ function openChanges(database: Database, queue: Queue): JobChanges {
   };
 }
 
-function expectLive(job: JobRow, what: string): void {
+function assertUnfinished(job: JobRow, what: string): void {
   if (hasEnded(job))
     throw new MosError("bad_option", `the job ${job.id} is ${job.status} and can no longer be ${what}`);
 }
@@ -270,11 +270,11 @@ export async function sendSlice(
 
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
   const { tenant, request, limits = {}, idempotencyKey, sent = request } = job;
-  expectAllowed(request, limits);
-  await queue.prepare(baseOf(job));
+  assertAllowed(request, limits);
+  await queue.prepare(baseModelName(job));
   return database.transaction(async (transaction) => {
     if (limits.max_active_jobs !== undefined) await lockTenant(transaction, tenant);
-    await keepContents(transaction, job);
+    await retainContents(transaction, job);
     const made = await insertJob(transaction, job);
     if (made === undefined) {
       const key = { tenant, request: sent, idempotencyKey: idempotencyKey ?? "" };
@@ -282,7 +282,7 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
       if (repeated === undefined) throw missing("fine-tuning job", key.idempotencyKey); // gone in this moment
       return repeated;
     }
-    await expectWithinLimits(transaction, made, limits);
+    await assertWithinLimits(transaction, made, limits);
     const message = `Created fine-tuning job: ${made.id}`;
     await addEvent(transaction, { job: made.id, name: "created", level: "info", message });
     await sendSlice(transaction, queue, made);
@@ -291,7 +291,7 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
 }
 
 /** Until the job's row is there, nobody deletes what it names. @throws MosError `not_found`. */
-async function keepContents(on: Queryable, { training, validation, initial }: NewJob): Promise<void> {
+async function retainContents(on: Queryable, { training, validation, initial }: NewJob): Promise<void> {
   for (const { id } of validation === undefined ? [training] : [training, validation]) {
     const rows = await on.query("select id from files where id = $1 for share", [id]);
     if (rows.length === 0) throw missing("file", id);
@@ -301,7 +301,7 @@ async function keepContents(on: Queryable, { training, validation, initial }: Ne
   if (models.length === 0) throw new MosError("not_found", "the base model of the job was deleted");
 }
 
-const baseOf = ({ initial, request }: NewJob): string => initial?.base ?? request.model;
+const baseModelName = ({ initial, request }: NewJob): string => initial?.base ?? request.model;
 
 /** Undefined where there is a job with the same Idempotency-Key. */
 async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined> {
@@ -314,17 +314,17 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
      values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
      on conflict (tenant, idempotency_key) do nothing returning *`,
     [
-      ...[randomId("ftjob-"), tenant, baseOf(job), request, plan, training.id, training.digest],
+      ...[randomId("ftjob-"), tenant, baseModelName(job), request, plan, training.id, training.digest],
       ...[validation?.id, validation?.digest, request.metadata, initial?.adapter].map(
         (value) => value ?? null,
       ),
-      ...[request.mos?.priority ?? limits.priority ?? 0, idempotencyKey, digestOf(sent)],
+      ...[request.mos?.priority ?? limits.priority ?? 0, idempotencyKey, digestRequest(sent)],
       ...[limits.max_running_jobs, limits.max_steps_per_job, limits.max_tokens_per_job].map(
         (limit) => limit ?? null,
       ),
     ],
   );
-  return rowsOf("jobs", rows)[0];
+  return parseRows("jobs", rows)[0];
 }
 
 /** A request with the key by which it is known. */
@@ -334,7 +334,7 @@ interface SentRequest {
   readonly idempotencyKey: string;
 }
 
-const digestOf = (request: JobRequest): string =>
+const digestRequest = (request: JobRequest): string =>
   createHash("sha256").update(canonicalJson(request)).digest("hex");
 
 async function repeatedJob(
@@ -345,8 +345,8 @@ async function repeatedJob(
     tenant,
     idempotencyKey,
   ]);
-  const [job] = rowsOf("jobs", rows);
-  if (job !== undefined && rows[0]?.["request_digest"] !== digestOf(request))
+  const [job] = parseRows("jobs", rows);
+  if (job !== undefined && rows[0]?.["request_digest"] !== digestRequest(request))
     throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
   return job;
 }

@@ -15,8 +15,8 @@ export async function lockTenant(on: Queryable, tenant: string): Promise<void> {
   await on.query("select pg_advisory_xact_lock($1::integer, hashtext($2))", [LOCK, tenant]);
 }
 
-/** What the key may never ask for. Throws `bad_option`. */
-export function expectAllowed(
+/** Checks a request against the key's limits. Throws `bad_option`. */
+export function assertAllowed(
   { mos }: JobRequest,
   { max_steps_per_job, priority: most = 0 }: FineTuningLimits,
 ): void {
@@ -36,7 +36,7 @@ export function expectAllowed(
  *
  * @throws MosError `busy` where the tenant has too many jobs now.
  */
-export async function expectWithinLimits(
+export async function assertWithinLimits(
   on: Queryable,
   { tenant }: Pick<JobRow, "tenant">,
   { max_active_jobs }: FineTuningLimits,
@@ -54,10 +54,11 @@ export async function expectWithinLimits(
 }
 
 /** Turns that are given out before a larger priority would be overtaken. */
-const TURNS = 100_000_000;
+const FAIRNESS_CLOCK_RANGE = 100_000_000;
 
 /** pg-boss takes the largest first. */
-export const placeInQueue = (priority: number, turn: number): number => priority * TURNS - turn;
+export const placeInQueue = (priority: number, turn: number): number =>
+  priority * FAIRNESS_CLOCK_RANGE - turn;
 
 /** Whether a job that is due may run beside its tenant's others. Where not, it waits until `releaseNext` has it sent. */
 export async function mayRun(on: Queryable, { job, slice }: SliceMessage): Promise<boolean> {

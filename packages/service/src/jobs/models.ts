@@ -2,7 +2,7 @@
 import { MosError } from "mixture-of-shards";
 import type { Database } from "#database";
 import type { Files } from "#objects";
-import { isOwned, missing, type Owner, rowsOf, valuesOf } from "./rows.ts";
+import { isOwned, missing, type Owner, ownerValues, parseRows } from "./rows.ts";
 
 /** Published models. */
 export interface ModelStore {
@@ -13,7 +13,7 @@ export interface ModelStore {
   /** The files of one of the owner's. */
   model(owner: Owner, name: string): Promise<Files>;
   /** The files of one of them, whoever's it is. */
-  filesOfModel(name: string): Promise<Files | undefined>;
+  modelFiles(name: string): Promise<Files | undefined>;
 }
 
 export function openModels(database: Database): ModelStore {
@@ -23,7 +23,7 @@ export function openModels(database: Database): ModelStore {
         // locked before aliases are looked at: none can be pointed to it meanwhile
         const found = await transaction.query(
           `select name from models where ${isOwned} and name = $3 for update`,
-          [...valuesOf(owner), name],
+          [...ownerValues(owner), name],
         );
         if (found.length === 0) throw missing("model", name);
         const [alias] = await transaction.query("select id from aliases where model = $1 limit 1", [name]);
@@ -35,19 +35,20 @@ export function openModels(database: Database): ModelStore {
         await transaction.query("delete from models where name = $1", [name]);
       }),
     published: async () => {
-      const rows = rowsOf("models", await database.query("select * from live_models"));
+      const rows = parseRows("models", await database.query("select * from live_models"));
       return new Map(rows.map(({ name, files }) => [name, files]));
     },
     model: async (owner, name) => {
       const rows = await database.query(`select * from live_models where ${isOwned} and name = $3`, [
-        ...valuesOf(owner),
+        ...ownerValues(owner),
         name,
       ]);
-      const [model] = rowsOf("models", rows);
+      const [model] = parseRows("models", rows);
       if (model === undefined) throw missing("model", name);
       return model.files;
     },
-    filesOfModel: async (name) =>
-      rowsOf("models", await database.query("select * from live_models where name = $1", [name]))[0]?.files,
+    modelFiles: async (name) =>
+      parseRows("models", await database.query("select * from live_models where name = $1", [name]))[0]
+        ?.files,
   };
 }

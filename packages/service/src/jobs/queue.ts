@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
 import PgBoss from "pg-boss";
-import { type Database, oneAtATime, type Queryable } from "#database";
+import { type Database, type Queryable, withMigrationLock } from "#database";
 
 /** A slice that is due. */
 export interface SliceMessage {
@@ -75,7 +75,7 @@ export async function openQueue(
     deleteAfterHours: 1,
   });
   boss.on("error", onError);
-  await oneAtATime(database, () => boss.start());
+  await withMigrationLock(database, () => boss.start());
   const made = new Map<string, Promise<void>>();
   const make = async (model: string): Promise<void> => {
     const name = queueName(model);
@@ -84,7 +84,7 @@ export async function openQueue(
       expireInSeconds: SECONDS_TO_LOOK,
       retentionMinutes: MINUTES_TO_WAIT,
     };
-    await oneAtATime(database, () => boss.createQueue(name, { name, ...options }));
+    await withMigrationLock(database, () => boss.createQueue(name, { name, ...options }));
   };
   const prepare = (model: string): Promise<void> => {
     const known = made.get(model) ?? make(model);

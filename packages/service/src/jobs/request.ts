@@ -1,4 +1,4 @@
-// What a client asks for, as OpenAI's API has it with settings of our own under `mos`, and what that means to a run.
+// Requests for jobs, in OpenAI's format with our own settings under `mos`, and their conversion to a run.
 import { z } from "@hono/zod-openapi";
 import {
   type AdapterConfigInput,
@@ -8,7 +8,7 @@ import {
   MosError,
   parseAdapterConfig,
 } from "mixture-of-shards";
-import { DEFAULT_METHOD, parseSettings, reasonOf } from "mixture-of-shards/cli";
+import { DEFAULT_METHOD, errorText, parseSettings } from "mixture-of-shards/cli";
 import type { JobRow } from "./rows.ts";
 import { adapterFields, settingFields, settingsOf } from "./setting-fields.ts";
 
@@ -77,13 +77,14 @@ export interface TrainingPlan {
 /** Passes over the data where the client leaves them to us. */
 const EPOCHS = 3;
 
-const set = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+const omitUndefined = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 
-const known = <T>(value: T | "auto" | undefined): T | undefined => (value === "auto" ? undefined : value);
+const autoToUndefined = <T>(value: T | "auto" | undefined): T | undefined =>
+  value === "auto" ? undefined : value;
 
 /** The hyperparameters as the answer shows them, "auto" where they were left to us. */
-export function hyperparametersOf(request: JobRequest) {
+export function toHyperparameters(request: JobRequest) {
   const given = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
   const { batch_size = "auto", n_epochs = "auto", learning_rate_multiplier = "auto" } = given;
   return { batch_size, n_epochs, learning_rate_multiplier };
@@ -136,18 +137,18 @@ function checkStep(settings: FinetuneSettingsInput): void {
  *
  * @throws MosError `bad_option` for fields that do not go with each other, and for too large a step.
  */
-export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan {
+export function toTrainingPlan(request: JobRequest, options: PlanOptions): TrainingPlan {
   const { seed, learningRate } = options;
   checkTogether(request, options);
-  const { batch_size, n_epochs, learning_rate_multiplier } = hyperparametersOf(request);
+  const { batch_size, n_epochs, learning_rate_multiplier } = toHyperparameters(request);
   const mos = request.mos ?? {};
   const { adapter, run } = settingsOf(mos);
-  const { epochs = known(n_epochs) ?? EPOCHS, steps, ...chosen } = run;
-  const multiplier = known(learning_rate_multiplier) ?? 1;
+  const { epochs = autoToUndefined(n_epochs) ?? EPOCHS, steps, ...chosen } = run;
+  const multiplier = autoToUndefined(learning_rate_multiplier) ?? 1;
   const plan: TrainingPlan = {
     adapter: { method: mos.method ?? DEFAULT_METHOD, ...adapter } as AdapterConfigInput,
-    settings: set({
-      batchSize: known(batch_size),
+    settings: omitUndefined({
+      batchSize: autoToUndefined(batch_size),
       // kept with the job, so that another default later does not change it
       learningRate: multiplier * learningRate,
       ...chosen,
@@ -167,14 +168,14 @@ export function planOf(request: JobRequest, options: PlanOptions): TrainingPlan 
  *
  * @throws MosError `unsupported`.
  */
-export function expectKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
+export function assertKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
   try {
     const [unknown] = Object.keys(more);
     if (unknown !== undefined) throw new MosError("bad_option", `unknown field ${unknown}`);
     parseSettings(finetuneSettings, settings);
     parseAdapterConfig(adapter);
   } catch (cause) {
-    const reason = reasonOf(cause);
+    const reason = errorText(cause);
     throw new MosError("unsupported", `the job ${job} requires a newer version of mos worker: ${reason}`, {
       cause,
     });

@@ -10,9 +10,9 @@ export interface Owner {
   readonly isAdmin: boolean;
 }
 
-/** The condition that a row is the owner's, with `valuesOf` as the first values. */
+/** The condition that a row is the owner's, with `ownerValues` as the first values. */
 export const isOwned = "(tenant = $1 or $2)";
-export const valuesOf = ({ tenant, isAdmin }: Owner): readonly unknown[] => [tenant, isAdmin];
+export const ownerValues = ({ tenant, isAdmin }: Owner): readonly unknown[] => [tenant, isAdmin];
 
 export const missing = (what: string, id: string): MosError =>
   new MosError("not_found", `there is no ${what} ${JSON.stringify(id.slice(0, 100))}`);
@@ -184,7 +184,7 @@ const SCHEMAS = {
 type Rows = { readonly [T in keyof typeof SCHEMAS]: z.output<(typeof SCHEMAS)[T]> };
 
 /** Rows of a table that a statement gave. */
-export const rowsOf = <T extends keyof Rows>(table: T, rows: readonly unknown[]): readonly Rows[T][] =>
+export const parseRows = <T extends keyof Rows>(table: T, rows: readonly unknown[]): readonly Rows[T][] =>
   rows.map((row) =>
     parseWith(SCHEMAS[table] as unknown as z.ZodType<Rows[T]>, row, { code: "bad_data", where: table }),
   );
@@ -212,7 +212,7 @@ export interface Page<T> {
  *
  * @throws MosError `bad_option` where `after` is no row of the list.
  */
-export async function pageOf<T extends Exclude<keyof Rows, "models" | "alias_versions">>(
+export async function selectPage<T extends Exclude<keyof Rows, "models" | "alias_versions">>(
   database: Queryable,
   table: T,
   { where, values, after, limit, order = "desc" }: PageOptions,
@@ -234,5 +234,5 @@ export async function pageOf<T extends Exclude<keyof Rows, "models" | "alias_ver
     `select * from ${table} where ${where} ${start} order by number ${order} limit $${next + more.length}`,
     [...values, ...more, limit + 1],
   );
-  return { rows: rowsOf(table, rows.slice(0, limit)), hasMore: rows.length > limit };
+  return { rows: parseRows(table, rows.slice(0, limit)), hasMore: rows.length > limit };
 }

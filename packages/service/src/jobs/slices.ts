@@ -1,51 +1,51 @@
 // A job is a chain of slices. A worker claims the slice that is due and holds a lease on it; every change that it makes names
 // the slice and the lease, so that a worker which was believed dead changes nothing any more. Time is the database's.
 import { MosError } from "mixture-of-shards";
-import { type Database, expectKnownTables, type Queryable, storable } from "#database";
+import { assertKnownTables, type Database, type Queryable, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import {
   forgetCheckpoints,
+  jobModelName,
   type NewCheckpoint,
-  nameOf,
   publishCheckpoint,
   publishModel,
 } from "./checkpoints.ts";
-import { type Arrival, keeps, openContents } from "./contents.ts";
+import { type Arrival, keepsContents, openContents } from "./contents.ts";
 import { randomId } from "./ids.ts";
 import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
 import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
-import { expectKnownPlan } from "./request.ts";
-import { type JobRow, rowsOf } from "./rows.ts";
+import { assertKnownPlan } from "./request.ts";
+import { type JobRow, parseRows } from "./rows.ts";
 import { addTrained } from "./usage.ts";
 import { announceEnd } from "./webhooks.ts";
 
-/** What a slice has added to its job. */
+/** Progress that a slice has added to its job. */
 export interface Progress {
   readonly step: number;
   readonly steps: number;
-  /** Of the whole job so far. */
+  /** Trained tokens of the whole job so far. */
   readonly trainedTokens: number;
-  /** Of this slice. */
+  /** Seconds of this slice. */
   readonly seconds: number;
 }
 
-/** How a slice ended. */
+/** End of a slice. */
 export type SliceEnd =
   /** At a checkpoint; the run's folder as it is now. */
   | ({ readonly type: "stopped"; readonly run: Files } & Progress)
   | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
-  /** By what the job is: trying again would not help. */
+  /** Failure caused by the job: a retry would not help. */
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
   /** The run of another version of the worker cannot be gone on with: it is made anew from its first step. */
   | { readonly type: "restarted"; readonly message: string }
-  /** By what happened to the worker: the slice is due again. */
+  /** Interruption of the worker: the slice is due again. */
   | { readonly type: "interrupted"; readonly message: string };
 
-/** What a worker is told when it renews its lease: "lost" where the slice is no longer its own. */
+/** Result of renewing a lease: "lost" if the slice is no longer the worker's. */
 export type Renewal = "held" | "pause" | "lost";
 
-/** What workers do with jobs. */
+/** Operations of workers on jobs. */
 export interface Slices {
   /**
    * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
@@ -67,7 +67,7 @@ export interface Slices {
   recover(): Promise<number>;
 }
 
-/** How long leases last, and how often a slice is tried. */
+/** Duration of leases, and number of attempts of a slice. */
 export interface SliceOptions {
   /** Seconds without a sign of life after which a worker counts as dead. */
   readonly leaseSeconds: number;
@@ -75,7 +75,7 @@ export interface SliceOptions {
   readonly maxFailures: number;
 }
 
-/** What slices are unless it is said otherwise. */
+/** Default options of slices. */
 export const defaultSliceOptions: SliceOptions = { leaseSeconds: 60, maxFailures: 50 };
 
 /** Opens what workers need of a database whose tables are there. */
@@ -94,7 +94,7 @@ export function openSlices(
         "select * from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
         [id, slice, lease],
       );
-      const [job] = rowsOf("jobs", rows);
+      const [job] = parseRows("jobs", rows);
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
@@ -119,13 +119,13 @@ export function openSlices(
     },
     publishCheckpoint: async (job, checkpoint, arrival) => {
       await held(job, async (on) => {
-        await expectKept(on, checkpoint, arrival);
+        await assertStored(on, checkpoint, arrival);
         await publishCheckpoint(on, job, checkpoint);
       });
     },
     end: async (job, given, arrival) =>
       (await held(job, async (on, now) => {
-        const end = await keptEnd(on, given, arrival);
+        const end = await storedEnd(on, given, arrival);
         await endSlice(on, { queue, maxFailures, job: now }, end);
         if (end.type === "stopped" || end.type === "succeeded") await addTrained(on, now, end);
         return true;
@@ -149,7 +149,7 @@ export function openSlices(
         "select * from jobs where id = $1 and status = 'running' and lease_until < now() for update skip locked",
         [id],
       );
-      const [job] = rowsOf("jobs", rows);
+      const [job] = parseRows("jobs", rows);
       if (job === undefined) return false;
       await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
       const end = { type: "interrupted", message: "worker heartbeat lost" } as const;
@@ -162,18 +162,18 @@ export function openSlices(
 /** Nobody heard of the worker for long, and others may have removed what it had stored. */
 const FORGOTTEN = "the result expired while the database was unavailable";
 
-async function keptEnd(on: Queryable, end: SliceEnd, arrival?: string): Promise<SliceEnd> {
-  const isKept = arrival === undefined || (await keeps(on, arrival, contentsOf(end)));
+async function storedEnd(on: Queryable, end: SliceEnd, arrival?: string): Promise<SliceEnd> {
+  const isKept = arrival === undefined || (await keepsContents(on, arrival, listContents(end)));
   return isKept ? end : { type: "interrupted", message: FORGOTTEN };
 }
 
-async function expectKept(on: Queryable, { files }: NewCheckpoint, arrival?: string): Promise<void> {
-  if (arrival !== undefined && !(await keeps(on, arrival, Object.values(files))))
+async function assertStored(on: Queryable, { files }: NewCheckpoint, arrival?: string): Promise<void> {
+  if (arrival !== undefined && !(await keepsContents(on, arrival, Object.values(files))))
     throw new MosError("storage", FORGOTTEN);
 }
 
 /** What the rows of an end name in the storage. */
-function contentsOf(end: SliceEnd): readonly string[] {
+function listContents(end: SliceEnd): readonly string[] {
   if (end.type === "stopped") return Object.values(end.run);
   return end.type === "succeeded" ? [...Object.values(end.adapter), end.results.digest] : [];
 }
@@ -183,7 +183,7 @@ async function claimSlice(
   message: SliceMessage,
   { worker, leaseSeconds }: { readonly worker: string; readonly leaseSeconds: number },
 ): Promise<JobRow | undefined> {
-  await expectKnownTables(on);
+  await assertKnownTables(on);
   const start = async (isFree: boolean): Promise<JobRow | undefined> => {
     const rows = await on.query(
       `update jobs set status = 'running', is_held = false, worker = $3, lease = lease + 1,
@@ -191,10 +191,10 @@ async function claimSlice(
        where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
       [message.job, message.slice, worker, leaseSeconds, isFree],
     );
-    return rowsOf("jobs", rows)[0];
+    return parseRows("jobs", rows)[0];
   };
   const claimed = (await start(false)) ?? ((await mayRun(on, message)) ? await start(true) : undefined);
-  if (claimed !== undefined) expectKnownPlan(claimed.plan, claimed.id);
+  if (claimed !== undefined) assertKnownPlan(claimed.plan, claimed.id);
   return claimed;
 }
 
@@ -236,7 +236,7 @@ async function endSlice(
       return;
     }
     case "succeeded": {
-      const name = nameOf(job);
+      const name = jobModelName(job);
       await publishModel(on, job, { name, files: end.adapter, lifetime: "expires_after" });
       const resultId = randomId("file-");
       await on.query(
@@ -312,7 +312,7 @@ async function failJob(
 }
 
 /** What the trainer's error is to the client: whose fault it is, and what to do. */
-export function failureOf(error: unknown): SliceEnd {
+export function toFailedEnd(error: unknown): SliceEnd {
   if (!(error instanceof MosError)) return { type: "interrupted", message: String(error) };
   const { code, message } = error;
   switch (code) {

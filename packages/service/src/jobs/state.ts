@@ -1,4 +1,4 @@
-// What operators ask of the whole service: how much waits, and who works.
+// State of the whole service for operators: the queue and the workers.
 
 import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
@@ -8,7 +8,7 @@ import type { Database } from "#database";
 export interface WorkerSign {
   readonly name: string;
   readonly models: readonly string[];
-  /** Of the package that it runs. */
+  /** Version of the package that it runs. */
   readonly version: string;
 }
 

@@ -1,9 +1,9 @@
-// What tenants have used, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
+// Usage of tenants, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
 // requests are added up in memory and written together.
 import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { Database, Queryable } from "#database";
-import { isOwned, type JobRow, type Owner, valuesOf } from "./rows.ts";
+import { isOwned, type JobRow, type Owner, ownerValues } from "./rows.ts";
 
 /** A request that was answered, or several of a tenant's to one model. */
 export interface Served {
@@ -29,10 +29,10 @@ const usageSchema = z.object({
   trained_tokens: z.number(),
   training_seconds: z.number(),
 });
-/** What a tenant used in an hour or a day. */
+/** Usage of a tenant in an hour or a day. */
 export type UsageRow = z.output<typeof usageSchema>;
 
-/** Which hours or days are looked at. Times in seconds since 1970, by UTC. */
+/** Range and unit of a usage query. Times in seconds since 1970, by UTC. */
 export interface UsageOptions {
   /** Seconds of an hour or a day. */
   readonly width: number;
@@ -43,7 +43,7 @@ export interface UsageOptions {
   /** The most hours or days. */
   readonly limit: number;
   readonly byModel: boolean;
-  /** Of this tenant only. */
+  /** Filters by this tenant. */
   readonly tenant?: string | undefined;
 }
 
@@ -51,11 +51,11 @@ export interface UsageOptions {
 export interface UsagePage {
   readonly starts: readonly number[];
   readonly rows: readonly UsageRow[];
-  /** Where the next page starts. */
+  /** Start of the next page. */
   readonly next: number | undefined;
 }
 
-/** What was used, as its owners see it and servers add to it. */
+/** Store of usage, read by its owners and written by servers. */
 export interface UsageStore {
   usage(owner: Owner, options: UsageOptions): Promise<UsagePage>;
   /** Adds requests in memory until `writeServed`. */
@@ -65,7 +65,7 @@ export interface UsageStore {
 }
 
 /** Pairs of tenant and model in memory while the database is away; more models of a tenant are counted together. */
-const MOST_WAITING = 10_000;
+const MAX_PENDING = 10_000;
 const OTHER = "other";
 
 const HOUR = "date_trunc('hour', now(), 'UTC')";
@@ -74,11 +74,11 @@ export function openUsage(database: Database): UsageStore {
   let waiting = new Map<string, Served>();
   const addServed = (served: Served): void => {
     const { tenant } = served;
-    const nameOf = (model: string): string => JSON.stringify([tenant, model]);
-    const isNamed = waiting.has(nameOf(served.model)) || waiting.size < MOST_WAITING;
+    const usageKey = (model: string): string => JSON.stringify([tenant, model]);
+    const isNamed = waiting.has(usageKey(served.model)) || waiting.size < MAX_PENDING;
     const model = isNamed ? served.model : OTHER;
-    const before = waiting.get(nameOf(model));
-    waiting.set(nameOf(model), before === undefined ? { ...served, model } : sumOf(before, served));
+    const before = waiting.get(usageKey(model));
+    waiting.set(usageKey(model), before === undefined ? { ...served, model } : addUsage(before, served));
   };
   return {
     usage: (owner, options) => readUsage(database, owner, options),
@@ -97,7 +97,7 @@ export function openUsage(database: Database): UsageStore {
   };
 }
 
-const sumOf = (a: Served, b: Served): Served => ({
+const addUsage = (a: Served, b: Served): Served => ({
   ...a,
   requests: a.requests + b.requests,
   prompt_tokens: a.prompt_tokens + b.prompt_tokens,
@@ -160,7 +160,7 @@ async function readUsage(
      from usage where ${isOwned} and ($4::text is null or tenant = $4)
        and hour >= to_timestamp($5) and hour < to_timestamp($6)
      group by 1, 2, 3 order by 1, 2, 3`,
-    [...valuesOf(owner), width, tenant ?? null, first, Math.min(next, until)],
+    [...ownerValues(owner), width, tenant ?? null, first, Math.min(next, until)],
   );
   return {
     starts,

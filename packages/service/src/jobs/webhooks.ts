@@ -13,25 +13,25 @@ import {
   type ListOptions,
   missing,
   type Owner,
+  ownerValues,
   type Page,
-  pageOf,
-  rowsOf,
-  valuesOf,
+  parseRows,
+  selectPage,
   type WebhookRow,
 } from "./rows.ts";
 
 const OUTCOMES = ["succeeded", "failed", "cancelled"] as const;
-const typeOf = <T extends (typeof OUTCOMES)[number]>(outcome: T) => `fine_tuning.job.${outcome}` as const;
+const eventType = <T extends (typeof OUTCOMES)[number]>(outcome: T) => `fine_tuning.job.${outcome}` as const;
 
 /** What a webhook can be told, by OpenAI's names. */
-export const webhookEvents = [typeOf("succeeded"), typeOf("failed"), typeOf("cancelled")] as const;
+export const webhookEvents = [eventType("succeeded"), eventType("failed"), eventType("cancelled")] as const;
 
 /** Webhooks of a tenant. */
-const MOST = 10;
+const MAX_WEBHOOKS = 10;
 /** The job that a test tells of. */
 const TEST_JOB = "ftjob-test";
 /** Days after which a delivery that is over is forgotten. */
-const KEPT_DAYS = 30;
+const RETENTION_DAYS = 30;
 
 /** A webhook that is to be made. */
 export type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
@@ -57,18 +57,18 @@ export function openWebhooks(database: Database): WebhookStore {
     addWebhook: (webhook) => addWebhook(database, webhook),
     webhook: async (owner, id) => {
       const rows = await database.query(`select * from webhooks where ${isOwned} and id = $3`, [
-        ...valuesOf(owner),
+        ...ownerValues(owner),
         id,
       ]);
-      const [webhook] = rowsOf("webhooks", rows);
+      const [webhook] = parseRows("webhooks", rows);
       if (webhook === undefined) throw missing("webhook", id);
       return webhook;
     },
     webhooks: (owner, page) =>
-      pageOf(database, "webhooks", { where: isOwned, values: valuesOf(owner), ...page }),
+      selectPage(database, "webhooks", { where: isOwned, values: ownerValues(owner), ...page }),
     removeWebhook: async (owner, id) => {
       const rows = await database.query(`delete from webhooks where ${isOwned} and id = $3 returning id`, [
-        ...valuesOf(owner),
+        ...ownerValues(owner),
         id,
       ]);
       if (rows.length === 0) throw missing("webhook", id);
@@ -80,7 +80,7 @@ export function openWebhooks(database: Database): WebhookStore {
            select from webhook_deliveries where webhook = $1 and job = $4 and due_at is not null) returning *`,
         [id, randomId("evt_"), events[0], TEST_JOB],
       );
-      const [delivery] = rowsOf("webhook_deliveries", rows);
+      const [delivery] = parseRows("webhook_deliveries", rows);
       if (delivery === undefined)
         throw new MosError(
           "bad_option",
@@ -89,7 +89,7 @@ export function openWebhooks(database: Database): WebhookStore {
       return delivery;
     },
     deliveries: (webhook, page) =>
-      pageOf(database, "webhook_deliveries", { where: "webhook = $1", values: [webhook.id], ...page }),
+      selectPage(database, "webhook_deliveries", { where: "webhook = $1", values: [webhook.id], ...page }),
   };
 }
 
@@ -105,12 +105,12 @@ function addWebhook(
        returning *`,
       [
         ...[randomId("wh_"), tenant, url, description === null ? null : storable(description), events],
-        ...[`whsec_${randomBytes(32).toString("base64")}`, allowsPrivate, MOST],
+        ...[`whsec_${randomBytes(32).toString("base64")}`, allowsPrivate, MAX_WEBHOOKS],
       ],
     );
-    const [webhook] = rowsOf("webhooks", rows);
+    const [webhook] = parseRows("webhooks", rows);
     if (webhook === undefined)
-      throw new MosError("bad_option", `too many webhooks (${MOST}); delete one first`);
+      throw new MosError("bad_option", `too many webhooks (${MAX_WEBHOOKS}); delete one first`);
     return webhook;
   });
 }
@@ -126,7 +126,7 @@ export async function announceEnd(
     `insert into webhook_deliveries (webhook, tenant, event, type, job)
      select id, tenant, $2, $3, $4 from webhooks
      where tenant = $1 and $3 = any(events) and disabled_at is null for key share`,
-    [tenant, randomId("evt_"), typeOf(outcome), id],
+    [tenant, randomId("evt_"), eventType(outcome), id],
   );
 }
 
@@ -177,7 +177,7 @@ export function openOutbox(database: Database): Outbox {
          returning delivery.*, url, secret, allows_private, now() as claimed_at`,
         [except, seconds],
       );
-      const [delivery] = rowsOf("webhook_deliveries", rows);
+      const [delivery] = parseRows("webhook_deliveries", rows);
       if (delivery === undefined) return undefined;
       return { ...delivery, ...claimSchema.parse(rows[0]) };
     },
@@ -198,7 +198,7 @@ export function openOutbox(database: Database): Outbox {
     removeOld: async () => {
       await database.query(
         "delete from webhook_deliveries where finished_at < now() - make_interval(days => $1)",
-        [KEPT_DAYS],
+        [RETENTION_DAYS],
       );
     },
   };

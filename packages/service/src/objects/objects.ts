@@ -4,7 +4,7 @@ import { access, copyFile, link, readdir, rename, rm, stat, utimes } from "node:
 import { dirname, join, relative, sep } from "node:path";
 import { MosError } from "mixture-of-shards";
 import {
-  expectWritable,
+  assertWritable,
   makeFolder,
   makePrivateFolder,
   openAtomicFile,
@@ -30,16 +30,16 @@ export interface Putter {
 }
 
 /** For contents that only the age in `sweep` keeps until a row names them. */
-const NOBODY: Putter = { id: "unnamed", name: async () => undefined };
+const NO_OWNER: Putter = { id: "unnamed", name: async () => undefined };
 
-/** What is put is complete on the disk before its digest is known, so that a row can name it. */
+/** Store of objects. An object is complete on the disk before its digest is known, so that a row can name it. */
 export interface ObjectStore {
   /** Keeps bytes as they arrive. What fails in the middle leaves nothing. */
   put(source: AsyncIterable<Uint8Array>, putter?: Putter): Promise<StoredObject>;
   /** Keeps all files of a folder, but those whose path `skip` names. */
   putFolder(folder: string, skip?: (path: string) => boolean, putter?: Putter): Promise<Files>;
-  /** Where the content lies; for reading only. @throws MosError `not_found` where it is missing, `storage` where all are. */
-  pathOf(digest: string): Promise<string>;
+  /** Path of the content; for reading only. @throws MosError `not_found` where it is missing, `storage` where all are. */
+  locate(digest: string): Promise<string>;
   /** Writes copies, which may be changed, into a folder; with `link`, files that share their content and may not. */
   restore(files: Files, folder: string, options?: { readonly link?: boolean }): Promise<void>;
   /** Removes a content that no row names. @throws MosError `storage`, also where the storage is not there. */
@@ -69,7 +69,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   const incoming = join(folder, "incoming");
   await makePrivateFolder(incoming);
   await makePrivateFolder(join(folder, "objects"));
-  const placeOf = (digest: string): string => {
+  const objectPath = (digest: string): string => {
     if (!DIGEST.test(digest)) throw new MosError("storage", "a digest must have 64 hexadecimal digits");
     return join(folder, "objects", digest.slice(0, 2), digest);
   };
@@ -81,7 +81,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     throw new MosError("storage", `${folder}: the storage folder is missing; remount it`, { cause });
   };
 
-  const put: ObjectStore["put"] = async (source, putter = NOBODY) => {
+  const put: ObjectStore["put"] = async (source, putter = NO_OWNER) => {
     const temporary = join(incoming, `${putter.id}.${randomUUID()}`);
     const hash = createHash("sha256");
     let bytes = 0;
@@ -92,7 +92,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
       await file.write(chunk);
     }
     const digest = hash.digest("hex");
-    const place = placeOf(digest);
+    const place = objectPath(digest);
     await putter.name(digest);
     // without a row, its time keeps it from a sweep
     if (await touch(place)) return { digest, bytes };
@@ -102,8 +102,8 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     return { digest, bytes };
   };
 
-  const pathOf: ObjectStore["pathOf"] = async (digest) => {
-    const place = placeOf(digest);
+  const locate: ObjectStore["locate"] = async (digest) => {
+    const place = objectPath(digest);
     if (await pathExists(place)) return place;
     await access(incoming).catch(failed);
     throw new MosError("not_found", `content ${digest.slice(0, 12)}… is missing from the storage`);
@@ -111,8 +111,8 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
 
   return {
     put,
-    pathOf,
-    putFolder: async (from, skip = () => false, putter = NOBODY) => {
+    locate,
+    putFolder: async (from, skip = () => false, putter = NO_OWNER) => {
       const files: Record<string, string> = {};
       for (const path of await filesIn(from)) {
         const name = relative(from, path).split(sep).join("/");
@@ -124,17 +124,17 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
       for (const [name, digest] of Object.entries(files)) {
         const target = join(to, ...name.split("/"));
         await makeFolder(dirname(target));
-        const place = await pathOf(digest);
+        const place = await locate(digest);
         await (isLinked ? linkOrCopy(place, target) : copyFile(place, target)).catch((error: unknown) => {
           throw storageError(error, target);
         });
       }
     },
     remove: async (digest) => {
-      await rm(placeOf(digest)).catch(expectGone(incoming)).catch(failed);
+      await rm(objectPath(digest)).catch(ignoreMissing(incoming)).catch(failed);
     },
     check: async () => {
-      for (const place of [incoming, join(folder, "objects")]) await expectWritable(place).catch(failed);
+      for (const place of [incoming, join(folder, "objects")]) await assertWritable(place).catch(failed);
     },
     discard: (id) => discard(incoming, id).catch(failed),
     sweep: (isUsed, olderThan) => sweep(folder, isUsed, olderThan),
@@ -142,7 +142,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
 }
 
 /** What is not there needs no removing, but the whole storage may be away. */
-const expectGone =
+const ignoreMissing =
   (incoming: string) =>
   async (error: unknown): Promise<void> => {
     if (systemCode(error) !== "ENOENT" || !(await pathExists(incoming))) throw error;

@@ -1,4 +1,4 @@
-// Which addresses a webhook of a tenant may have: those of the internet, not those that only this network reaches.
+// Addresses allowed for a tenant's webhooks: those of the internet, not those that only this network reaches.
 import { lookup } from "node:dns";
 import type { LookupFunction } from "node:net";
 import ipaddr from "ipaddr.js";
@@ -30,7 +30,7 @@ export function isPrivateHost({ hostname }: URL): boolean {
 }
 
 /** The port of a URL of HTTP or HTTPS. */
-export const portOf = ({ port, protocol }: URL): number =>
+export const urlPort = ({ port, protocol }: URL): number =>
   port === "" ? (protocol === "https:" ? 443 : 80) : Number(port);
 
 /** Looks a name up for a connection, which is made to nothing but the addresses that were checked here. */

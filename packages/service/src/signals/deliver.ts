@@ -1,10 +1,10 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
-import { pause, reasonOf } from "mixture-of-shards/cli";
+import { delay, errorText } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
 import { sendDelivery } from "./send.ts";
 
-/** What deliveries are made with. */
+/** Options of deliveries. */
 export interface DeliverOptions {
   readonly outbox: Outbox;
   readonly log: ServerLog;
@@ -25,7 +25,7 @@ const HOUR = 3600;
 /** About three days. */
 const PAUSES = [5, 30, 300, 1800, 2 * HOUR, 6 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR, 12 * HOUR];
 /** Attempts that run side by side, of all tenants and of one: a receiver that hangs delays nobody else. */
-const [MOST, MOST_OF_TENANT] = [64, 4];
+const [MAX_CONCURRENT, MAX_PER_TENANT] = [64, 4];
 /** Seconds beyond an attempt's own after which another server makes it again. */
 const LEASE = 50;
 /** Seconds after which a database that failed is tried again. */
@@ -38,20 +38,20 @@ export async function deliverWebhooks(options: DeliverOptions): Promise<void> {
   while (!signal.aborted) {
     const tenants = [...running.values()];
     const except = tenants.filter(
-      (tenant) => tenants.filter((other) => other === tenant).length >= MOST_OF_TENANT,
+      (tenant) => tenants.filter((other) => other === tenant).length >= MAX_PER_TENANT,
     );
     try {
-      const isFull = running.size >= MOST;
+      const isFull = running.size >= MAX_CONCURRENT;
       const claim = { except, seconds: answerSeconds + LEASE };
       const delivery = isFull ? undefined : await outbox.claim(claim);
-      if (delivery === undefined) await pause(idleSeconds, signal);
+      if (delivery === undefined) await delay(idleSeconds, signal);
       else {
         const work = attempt(delivery, { ...options, answerSeconds }).finally(() => running.delete(work));
         running.set(work, delivery.tenant);
       }
     } catch (error) {
       log.warn({ reason: String(error) }, "delivering webhooks failed; retrying later");
-      await pause(BROKEN, signal);
+      await delay(BROKEN, signal);
     }
   }
   await Promise.all(running.keys());
@@ -62,7 +62,7 @@ type AttemptOptions = DeliverOptions & { readonly answerSeconds: number };
 async function attempt(delivery: ClaimedDelivery, options: AttemptOptions): Promise<void> {
   const { outbox, log, onAttempt } = options;
   const started = performance.now();
-  const end = await endOf(delivery, options);
+  const end = await attemptDelivery(delivery, options);
   const { status, error, again } = end;
   const outcome = again !== undefined ? "retried" : end.type === "delivered" ? "delivered" : "failed";
   const { id, event, type, tenant, webhook, attempts } = delivery;
@@ -77,7 +77,7 @@ async function attempt(delivery: ClaimedDelivery, options: AttemptOptions): Prom
   });
 }
 
-async function endOf(
+async function attemptDelivery(
   delivery: ClaimedDelivery,
   { ports, signal, answerSeconds, pauses = PAUSES }: AttemptOptions,
 ): Promise<AttemptEnd> {
@@ -90,7 +90,7 @@ async function endOf(
     return { type: "failed", again, status, error: `the receiver returned status ${status}` };
   } catch (error) {
     if (signal.aborted) return { type: "failed", again: 0, error: "the server stopped" };
-    const reason = reasonOf(error);
+    const reason = errorText(error);
     const message = timeout.aborted ? `the receiver did not respond within ${answerSeconds} seconds` : reason;
     return { type: "failed", again, error: message };
   }

@@ -8,7 +8,7 @@ export interface EndedSlice {
   readonly model: string;
   readonly result: string;
   readonly seconds: number;
-  /** Where what it trained was kept. */
+  /** Trained tokens, if they were kept. */
   readonly trainedTokens?: number;
 }
 
@@ -32,7 +32,7 @@ export interface StateReading {
 const STATUSES = ["queued", "running", "paused", "succeeded", "failed", "cancelled"] as const;
 const SLICE_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 120, 160, 320, 640, 1280, 3600];
 /** Milliseconds for which a state is shown again, and after which a scrape goes on without it. */
-const [FRESH, PATIENCE] = [3000, 3000];
+const [FRESH, READ_TIMEOUT] = [3000, 3000];
 
 export function createMetrics(): ServiceMetrics {
   const registry = new Registry();
@@ -155,7 +155,7 @@ function cached(): (read: () => Promise<ServiceState>) => Promise<ServiceState |
         until = performance.now() + FRESH;
       });
     }
-    const late = sleep(PATIENCE, undefined, { ref: false });
+    const late = sleep(READ_TIMEOUT, undefined, { ref: false });
     return Promise.race([reading, late]);
   };
 }

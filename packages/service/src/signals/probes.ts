@@ -3,12 +3,12 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { MosError } from "mixture-of-shards";
 
-/** Where to listen, and what /metrics says. */
+/** Options of probes: the address, and the contents of /metrics. */
 export interface ProbeOptions {
   readonly host: string;
   readonly port: number;
   readonly metrics: () => Promise<string>;
-  /** What is wrong with its storage, for anybody to read; undefined while all is well. */
+  /** Problem of its storage, for anybody to read; undefined while there is none. */
   readonly problem: () => Promise<string | undefined>;
 }
 

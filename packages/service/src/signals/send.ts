@@ -3,10 +3,10 @@ import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { Webhook } from "standardwebhooks";
 import type { ClaimedDelivery } from "#jobs";
-import { isPrivateHost, lookupPublic, portOf } from "./address.ts";
+import { isPrivateHost, lookupPublic, urlPort } from "./address.ts";
 
 /** The same bytes at each attempt. */
-function bodyOf({ event, type, created_at, job }: ClaimedDelivery): string {
+function serializeEvent({ event, type, created_at, job }: ClaimedDelivery): string {
   const created = Math.floor(created_at.getTime() / 1000);
   return JSON.stringify({ id: event, object: "event", created_at: created, type, data: { id: job } });
 }
@@ -24,9 +24,9 @@ export async function sendDelivery(
   const url = new URL(delivery.url);
   // a connection to an address looks no name up
   if (!allows_private && isPrivateHost(url)) throw new Error(`${url.hostname} has no public address`);
-  if (!allows_private && !ports.includes(portOf(url)))
-    throw new Error(`port ${portOf(url)} is not allowed for webhooks`);
-  const body = bodyOf(delivery);
+  if (!allows_private && !ports.includes(urlPort(url)))
+    throw new Error(`port ${urlPort(url)} is not allowed for webhooks`);
+  const body = serializeEvent(delivery);
   const headers = {
     "content-type": "application/json",
     "content-length": Buffer.byteLength(body),

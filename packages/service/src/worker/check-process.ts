@@ -2,7 +2,7 @@
 import { createReadStream } from "node:fs";
 import { setPriority } from "node:os";
 import { checkDataset, MosError } from "mixture-of-shards";
-import { reasonOf } from "mixture-of-shards/cli";
+import { errorText } from "mixture-of-shards/cli";
 import type { CheckReport } from "./orders.ts";
 
 async function check(path: string): Promise<CheckReport> {
@@ -12,7 +12,7 @@ async function check(path: string): Promise<CheckReport> {
     return { type: "checked", wrong: undefined };
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_data")
-      return { type: "failed", message: reasonOf(error) };
+      return { type: "failed", message: errorText(error) };
     const wrong = error.message.replaceAll(`${path}:`, "line ").replaceAll(path, "the file");
     return { type: "checked", wrong };
   }

@@ -5,19 +5,19 @@ import { startChild } from "./child.ts";
 import type { CheckReport } from "./orders.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
-/** What checks may take of the server. */
+/** Limits of checks. */
 export interface CheckLimits {
   /** Checks that run at a time, each of another tenant. */
   readonly running: number;
-  /** Of one check. */
+  /** Seconds of one check. */
   readonly seconds: number;
-  /** Of a process's heap. */
+  /** Megabytes of a process's heap. */
   readonly megabytes: number;
   /** Seconds after which a process without work ends. */
   readonly idleSeconds: number;
 }
 
-/** What checks may take unless it is said otherwise. */
+/** Default limits of checks. */
 export const defaultCheckLimits: CheckLimits = { running: 2, seconds: 300, megabytes: 768, idleSeconds: 60 };
 
 /** Says what is wrong with a training file, with its line; undefined for a good one. Ends when the client leaves. */
@@ -27,7 +27,7 @@ export type CheckFile = (path: string, client: TurnClient) => Promise<string | u
 export function createFileChecker(limits: CheckLimits = defaultCheckLimits): CheckFile {
   const { running } = limits;
   const none = Number.POSITIVE_INFINITY; // uploads are limited before
-  const takeTurn = createTurns({ running, runningOfTenant: 1, ofTenant: none, waiting: none });
+  const takeTurn = createTurns({ running, runningPerTenant: 1, perTenant: none, waiting: none });
   /** Processes without work, and what ends each after a while. */
   const idle = new Map<ChildProcess, NodeJS.Timeout>();
   const start = (): ChildProcess => {

@@ -1,19 +1,22 @@
-// What a run measures, as OpenAI's events, checkpoints and result files show it.
+// Metrics of a run, as OpenAI's events, checkpoints and result files.
 import type { FinetuneEvent } from "mixture-of-shards";
 import { readJsonLines } from "mixture-of-shards/cli";
 import type { NewEvent } from "#jobs";
 
-const shown = (loss: number): string => loss.toFixed(4);
+const formatLoss = (loss: number): string => loss.toFixed(4);
 
-/** What an event is to the job's owner; undefined for what is of no concern. */
-export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<NewEvent, "job"> | undefined {
+/** Event for the job's owner; undefined for events that do not concern the owner. */
+export function toJobEvent(
+  event: FinetuneEvent,
+  steps: number | undefined,
+): Omit<NewEvent, "job"> | undefined {
   switch (event.type) {
     case "ready":
       return { name: "started", message: "Fine-tuning job started" };
     case "step":
       return {
         name: `step-${event.step}`,
-        message: `Step ${event.step}/${steps ?? "?"}: training loss=${shown(event.loss)}`,
+        message: `Step ${event.step}/${steps ?? "?"}: training loss=${formatLoss(event.loss)}`,
         data: { total_steps: steps ?? null, ...measured(event) },
       };
     case "stopped":
@@ -21,7 +24,7 @@ export function noteOf(event: FinetuneEvent, steps: number | undefined): Omit<Ne
     case "evaluation":
       return {
         name: `evaluation-${event.step}`,
-        message: `Step ${event.step}/${steps ?? "?"}: validation loss=${shown(event.loss)}`,
+        message: `Step ${event.step}/${steps ?? "?"}: validation loss=${formatLoss(event.loss)}`,
         data: { total_steps: steps ?? null, ...measured(event) },
       };
     case "earlyStop":
@@ -90,7 +93,7 @@ export async function metricsAt(metrics: string, step: number): Promise<Readonly
 const COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n";
 
 /** The result file of a job, from the metrics of its run. */
-export async function* resultsOf(metrics: string): AsyncGenerator<Uint8Array, void> {
+export async function* formatResults(metrics: string): AsyncGenerator<Uint8Array, void> {
   const encoder = new TextEncoder();
   yield encoder.encode(COLUMNS);
   const valid = new Map<number, string>();

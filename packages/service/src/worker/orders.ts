@@ -1,8 +1,8 @@
-// What a supervisor and its trainer say to each other.
+// Messages between a supervisor and its trainer.
 import type { FinetuneEvent, FinetuneOptions, FinetuneSettingsInput, RunPreview } from "mixture-of-shards";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */
-export interface TrainOrder {
+export interface TrainRequest {
   readonly type: "train";
   /** The folder or file of the base. */
   readonly model: string;
@@ -18,34 +18,34 @@ export interface TrainOrder {
 }
 
 /** A run to preview. */
-export interface PreviewOrder
-  extends Pick<TrainOrder, "model" | "data" | "validationData" | "adapter" | "settings" | "threads"> {
+export interface PreviewRequest
+  extends Pick<TrainRequest, "model" | "data" | "validationData" | "adapter" | "settings" | "threads"> {
   /** Lines of the data; without them the first ones. */
   readonly lines?: readonly number[];
   /** Tokens of a line at most. */
   readonly maxShown: number;
 }
 
-/** What comes of it. */
+/** Result of a preview. */
 export type PreviewReport =
   | { readonly type: "preview"; readonly preview: RunPreview }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 
-/** What a check of an uploaded file says: what is wrong with it, or that it could not be checked. */
+/** Result of checking an uploaded file: its problem, or that it could not be checked. */
 export type CheckReport =
   | { readonly type: "checked"; readonly wrong: string | undefined }
   | { readonly type: "failed"; readonly message: string };
 
 /** To the trainer. */
-export type Order =
-  | TrainOrder
+export type ToTrainer =
+  | TrainRequest
   /** A checkpoint was copied: go on. */
   | { readonly type: "continue" }
   /** Save a checkpoint and end the slice. */
   | { readonly type: "stop" };
 
 /** From the trainer. */
-export type Report =
+export type FromTrainer =
   | { readonly type: "event"; readonly event: FinetuneEvent }
   /** The trainer waits for "continue" after one that says "saved". */
   | { readonly type: "ended"; readonly isComplete: boolean }

@@ -2,10 +2,10 @@
 
 import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
-import { freeMemory, reasonOf } from "mixture-of-shards/cli";
-import type { PreviewOrder, PreviewReport } from "./orders.ts";
+import { errorText, freeMemory } from "mixture-of-shards/cli";
+import type { PreviewReport, PreviewRequest } from "./orders.ts";
 
-async function preview({ threads, validationData, ...order }: PreviewOrder): Promise<PreviewReport> {
+async function preview({ threads, validationData, ...order }: PreviewRequest): Promise<PreviewReport> {
   try {
     const { bytes, resident } = await freeMemory();
     const made = await previewRun({
@@ -18,7 +18,7 @@ async function preview({ threads, validationData, ...order }: PreviewOrder): Pro
     return { type: "preview", preview: { ...made, free: { bytes, resident, limit: "machine" } } };
   } catch (error) {
     const code = error instanceof MosError ? error.code : "unexpected";
-    return { type: "failed", code, message: reasonOf(error) };
+    return { type: "failed", code, message: errorText(error) };
   }
 }
 
@@ -26,7 +26,7 @@ setPriority(10); // requests come first
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit(1));
-process.once("message", async (order: PreviewOrder) => {
+process.once("message", async (order: PreviewRequest) => {
   const report = await preview(order);
   process.send?.(report, () => process.exit(0));
 });

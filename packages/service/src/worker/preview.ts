@@ -2,29 +2,29 @@
 import { type ErrorCode, MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside } from "mixture-of-shards/cli";
 import { startChild } from "./child.ts";
-import type { PreviewOrder, PreviewReport } from "./orders.ts";
+import type { PreviewReport, PreviewRequest } from "./orders.ts";
 import { createTurns, type TurnClient, type TurnLimits } from "./turns.ts";
 
-/** What previews may take of the server. */
+/** Limits of previews. */
 export interface PreviewLimits extends TurnLimits {
-  /** Of one preview. */
+  /** Seconds of one preview. */
   readonly seconds: number;
-  /** Of the process's heap. */
+  /** Megabytes of the process's heap. */
   readonly megabytes: number;
 }
 
-/** What previews may take unless it is said otherwise. */
+/** Default limits of previews. */
 export const defaultPreviewLimits: PreviewLimits = {
   running: 2,
-  runningOfTenant: 1,
-  ofTenant: 2,
+  runningPerTenant: 1,
+  perTenant: 2,
   waiting: 64,
   seconds: 300,
   megabytes: 2048,
 };
 
 /** Makes a preview, or throws MosError: `busy` where too many wait, and as `previewRun`. */
-export type MakePreview = (order: PreviewOrder, client: TurnClient) => Promise<RunPreview>;
+export type MakePreview = (order: PreviewRequest, client: TurnClient) => Promise<RunPreview>;
 
 /** Previews in turn for each tenant: one that is slow holds up those of its own tenant only. */
 export function createPreviewer(limits: PreviewLimits = defaultPreviewLimits): MakePreview {
@@ -35,7 +35,7 @@ export function createPreviewer(limits: PreviewLimits = defaultPreviewLimits): M
 const ENTRY = moduleBeside(import.meta.url, "preview-process");
 
 function inProcess(
-  order: PreviewOrder,
+  order: PreviewRequest,
   { seconds, megabytes, signal }: PreviewLimits & { readonly signal: AbortSignal },
 ): Promise<RunPreview> {
   const execArgv = [`--max-old-space-size=${megabytes}`];

@@ -4,23 +4,23 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
-import { makeFolder, pathExists, readJsonLines, reasonOf } from "mixture-of-shards/cli";
+import { errorText, makeFolder, pathExists, readJsonLines } from "mixture-of-shards/cli";
 import {
   type Arrival,
-  failureOf,
   type JobRow,
   type NewEvent,
   type Progress,
   type SliceEnd,
   type Slices,
+  toFailedEnd,
 } from "#jobs";
 import type { Files, ObjectStore } from "#objects";
-import { isAfterStep, metricsAt, noteOf, resultsOf } from "./metrics.ts";
-import type { Report, TrainOrder } from "./orders.ts";
-import { type Patience, patiently } from "./patience.ts";
+import { formatResults, isAfterStep, metricsAt, toJobEvent } from "./metrics.ts";
+import type { FromTrainer, TrainRequest } from "./orders.ts";
+import { type RetryOptions, retryTransient } from "./patience.ts";
 import { type Trainer, TrainerStalled } from "./trainer.ts";
 
-/** What slices are run with. */
+/** Context of running slices. */
 export interface SliceContext {
   readonly slices: Slices;
   readonly objects: ObjectStore;
@@ -29,14 +29,14 @@ export interface SliceContext {
   readonly models: ReadonlyMap<string, string>;
   /** A folder of this machine for runs in the making. */
   readonly scratch: string;
-  /** How long a slice trains. */
+  /** Duration of a slice's training. */
   readonly sliceSeconds: number;
-  /** How often the lease is renewed. */
+  /** Interval of lease renewals. */
   readonly renewSeconds: number;
   readonly threads: number;
   /** Ends the slice at a checkpoint. */
   readonly signal: AbortSignal;
-  /** How long that may take; then the slice is given back as it was. */
+  /** Timeout of stopping; then the slice is given back unchanged. */
   readonly stopSeconds: number;
   /** The database or the storage is away, and is waited for. */
   readonly onWait: (error: unknown) => void;
@@ -44,15 +44,15 @@ export interface SliceContext {
   readonly onStall: (job: JobRow, message: string) => void;
 }
 
-/** How a slice went, for operators. */
+/** Report on a slice, for operators. */
 export interface SliceReport {
   /** "lost" where another worker has it by now. */
   readonly result: SliceEnd["type"] | "lost";
-  /** Where the job is now, and what the slice has added to it; only of what was kept. */
+  /** Position of the job, and what the slice has added to it, as far as it was kept. */
   readonly toStep?: number;
   readonly steps?: number;
   readonly trainedTokens?: number;
-  /** Why it did not come further. */
+  /** Reason why it did not get further. */
   readonly reason?: string;
   /** Seconds of each part, of those that it came to. */
   readonly times: SliceTimes;
@@ -77,8 +77,8 @@ export async function runSlice(job: JobRow, context: SliceContext): Promise<Slic
     );
     const end = await Promise.race([trained, deadline.passed]);
     if (end === "lost" || lease.isLost()) return { result: "lost", times };
-    const isEnded = await patiently(() => context.slices.end(job, end, arrival.id), wait);
-    return isEnded ? { ...reportOf(job, end), times } : { result: "lost", times };
+    const isEnded = await retryTransient(() => context.slices.end(job, end, arrival.id), wait);
+    return isEnded ? { ...toReport(job, end), times } : { result: "lost", times };
   } finally {
     deadline.end();
     lease.end();
@@ -109,7 +109,7 @@ function startDeadline({ signal, trainer, stopSeconds }: SliceContext) {
   return { passed, end };
 }
 
-function reportOf(job: JobRow, end: SliceEnd): Omit<SliceReport, "times"> {
+function toReport(job: JobRow, end: SliceEnd): Omit<SliceReport, "times"> {
   if (!("step" in end)) return { result: end.type, reason: end.message };
   const trainedTokens = end.trainedTokens - (job.trained_tokens ?? 0);
   return { result: end.type, toStep: end.step, steps: end.steps, trainedTokens };
@@ -126,25 +126,25 @@ async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => P
 }
 
 /** A slice whose lease is held. */
-interface HeldContext extends SliceContext {
+interface LeasedContext extends SliceContext {
   readonly times: SliceTimes;
   /** Keeps what the slice stores. */
   readonly arrival: Arrival;
   readonly isLost: () => boolean;
-  readonly wait: Patience;
+  readonly wait: RetryOptions;
 }
 
-async function trainSlice(job: JobRow, folder: string, context: HeldContext): Promise<SliceEnd | "lost"> {
+async function trainSlice(job: JobRow, folder: string, context: LeasedContext): Promise<SliceEnd | "lost"> {
   const { objects, models, threads, times, arrival } = context;
   const model = models.get(job.model);
   if (model === undefined)
     return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
   const started = performance.now();
   const out = join(folder, "run");
-  let order: TrainOrder;
+  let order: TrainRequest;
   try {
     const fetched = await timed(times, "fetchSeconds", () =>
-      patiently(() => fetchRun(job, { folder, out, objects }), context.wait),
+      retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
     order = { ...fetched, model, threads };
   } catch (error) {
@@ -154,10 +154,10 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
   const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
-  if (watched.type === "failed") return failureIn(order, watched, failureOf(errorOf(watched, folder)));
+  if (watched.type === "failed") return failureIn(order, watched, toFailedEnd(toError(watched, folder)));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
   const { steps = job.steps ?? 0, unfinishedTokens } = watched;
-  const computed = await progressOf(out, { steps, unfinishedTokens });
+  const computed = await readProgress(out, { steps, unfinishedTokens });
   // a slice that was stopped before it trained says nothing of the step that an earlier one began
   const progress = { ...computed, trainedTokens: Math.max(computed.trainedTokens, job.trained_tokens ?? 0) };
   const seconds = (performance.now() - started) / 1000;
@@ -165,11 +165,11 @@ async function trainSlice(job: JobRow, folder: string, context: HeldContext): Pr
     if (!watched.isComplete)
       return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress, seconds };
     const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path), arrival);
-    const results = await objects.put(resultsOf(join(out, METRICS)), arrival);
+    const results = await objects.put(formatResults(join(out, METRICS)), arrival);
     return { type: "succeeded", adapter, results, ...progress, seconds };
   };
   try {
-    return await timed(times, "storeSeconds", () => patiently(kept, context.wait));
+    return await timed(times, "storeSeconds", () => retryTransient(kept, context.wait));
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
@@ -191,10 +191,10 @@ interface RunPlace {
 async function fetchRun(
   job: JobRow,
   { folder, out, objects }: RunPlace,
-): Promise<Omit<TrainOrder, "model" | "threads">> {
+): Promise<Omit<TrainRequest, "model" | "threads">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
-  const dataOf = async (file: string, digest: string): Promise<string> => {
+  const restoreData = async (file: string, digest: string): Promise<string> => {
     const name = `${file}.jsonl`;
     if (await pathExists(join(folder, name))) return join(folder, name); // both files may be one
     await objects.restore({ [name]: digest }, folder, { link: true });
@@ -205,12 +205,12 @@ async function fetchRun(
   if (run !== null) await objects.restore(run, out);
   return {
     type: "train",
-    data: await dataOf(job.training_file, job.training_digest),
-    validationData: file === null || digest === null ? undefined : await dataOf(file, digest),
+    data: await restoreData(job.training_file, job.training_digest),
+    validationData: file === null || digest === null ? undefined : await restoreData(file, digest),
     out,
     resume: run !== null && Object.hasOwn(run, RECORD),
     maxTokens: job.max_tokens ?? undefined,
-    ...(job.plan as unknown as Pick<TrainOrder, "adapter" | "settings">),
+    ...(job.plan as unknown as Pick<TrainRequest, "adapter" | "settings">),
     ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
   };
 }
@@ -226,7 +226,7 @@ async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Pr
 }
 
 /** How far a run has come, by its metrics and the tokens of a step that is not complete. */
-async function progressOf(
+async function readProgress(
   out: string,
   { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
 ): Promise<Omit<Progress, "seconds">> {
@@ -257,7 +257,7 @@ type Watched =
   | { readonly type: "lost" };
 
 /** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
-async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext): Promise<Watched> {
+async function watchSlice(job: JobRow, order: TrainRequest, context: LeasedContext): Promise<Watched> {
   const { slices, trainer, signal, isLost } = context;
   const stop = (): void => trainer.stop();
   signal.addEventListener("abort", stop, { once: true });
@@ -265,13 +265,13 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
   try {
     const watched = await watchTrainer(job, order, { ...context, add: notes.add });
     // before the slice ends: the next one does not say it again
-    await patiently(notes.flush, context.wait);
+    await retryTransient(notes.flush, context.wait);
     return isLost() ? { type: "lost" } : watched;
   } catch (error) {
     if (isLost()) return { type: "lost" };
     trainer.kill();
     if (error instanceof TrainerStalled) context.onStall(job, error.message);
-    return { type: "died", message: reasonOf(error) };
+    return { type: "died", message: errorText(error) };
   } finally {
     signal.removeEventListener("abort", stop);
     notes.end();
@@ -280,8 +280,8 @@ async function watchSlice(job: JobRow, order: TrainOrder, context: HeldContext):
 
 type Note = Omit<NewEvent, "job">;
 
-function endOf(
-  report: Exclude<Report, { readonly type: "event" }>,
+function toEnd(
+  report: Exclude<FromTrainer, { readonly type: "event" }>,
   { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
 ): Watched {
   if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
@@ -291,28 +291,28 @@ function endOf(
 
 async function watchTrainer(
   job: JobRow,
-  order: TrainOrder,
-  context: HeldContext & { readonly add: (note: Note) => void },
+  order: TrainRequest,
+  context: LeasedContext & { readonly add: (note: Note) => void },
 ): Promise<Watched> {
   const { trainer, add, wait } = context;
-  const turn = turnOf(context, () => trainer.stop());
-  const limits = limitsOf(job, () => trainer.stop());
+  const turn = startTurn(context, () => trainer.stop());
+  const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
   let steps: number | undefined;
   for await (const report of trainer.train(order)) {
     if (report.type !== "event") {
-      return limits.exceeded() ?? endOf(report, { steps, last });
+      return limits.exceeded() ?? toEnd(report, { steps, last });
     }
     const { event } = report;
     last = event;
     if (event.type === "ready") ({ steps } = event);
     turn(event);
-    limits.look(event);
-    const note = noteOf(event, steps);
+    limits.check(event);
+    const note = toJobEvent(event, steps);
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
     const { out } = order;
-    await patiently(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
+    await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
     trainer.continue();
   }
   return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
@@ -334,7 +334,7 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
 }
 
 /** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
-function limitsOf({ max_steps, max_tokens }: JobRow, stop: () => void) {
+function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
   let exceeded: Watched | undefined;
   const check = (what: "step" | "token", count: number, most: number | null): void => {
     if (most === null || count <= most) return;
@@ -350,7 +350,7 @@ function limitsOf({ max_steps, max_tokens }: JobRow, stop: () => void) {
   };
   return {
     exceeded: () => exceeded,
-    look: (event: FinetuneEvent): void => {
+    check: (event: FinetuneEvent): void => {
       if (event.type === "ready") check("step", event.steps, max_steps);
       // the trainer counts them before each step
       if (event.type === "limited") check("token", event.tokens, max_tokens);
@@ -358,12 +358,12 @@ function limitsOf({ max_steps, max_tokens }: JobRow, stop: () => void) {
   };
 }
 /** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
-const MOST_CHECKPOINTS = 1000;
+const MAX_CHECKPOINTS = 1000;
 
 /** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
 function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
   const asked = Number(plan.settings["saveEvery"] ?? 100);
-  const every = asked * Math.ceil(steps / (asked * MOST_CHECKPOINTS));
+  const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
   return step === steps || (every > 0 && step % every === 0);
 }
 
@@ -379,7 +379,7 @@ const ADVANCES: ReadonlySet<FinetuneEvent["type"]> = new Set([
  * Ends a turn after some seconds, in the middle of a step or an evaluation too, but not before a batch was computed: a slice
  * without progress would be repeated for ever.
  */
-function turnOf(
+function startTurn(
   { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
   stop: () => void,
 ): (event: FinetuneEvent) => void {
@@ -445,14 +445,14 @@ function batchedNotes(job: JobRow, slices: Slices) {
 
 /** Without the paths of this machine. */
 const readable = (error: unknown, folder: string): string =>
-  reasonOf(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
+  errorText(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
 
 /**
  * A run that was right when it began, and now cannot be gone on with: its worker had another version or another base than
  * this one, or more memory. That is no fault of its owner's.
  */
 function failureIn(
-  { resume }: TrainOrder,
+  { resume }: TrainRequest,
   { hasBegun, code, message }: Watched & { readonly type: "failed" },
   failure: SliceEnd,
 ): SliceEnd {
@@ -462,7 +462,7 @@ function failureIn(
     : { type: "restarted", message: failure.message };
 }
 
-function errorOf(report: Report & { readonly type: "failed" }, folder: string): unknown {
+function toError(report: FromTrainer & { readonly type: "failed" }, folder: string): unknown {
   const message = readable(new Error(report.message), folder);
   return report.code === "unexpected" ? message : new MosError(report.code as ErrorCode, message);
 }

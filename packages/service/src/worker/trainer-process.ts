@@ -2,21 +2,21 @@
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
 import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
-import { freeMemory, reasonOf } from "mixture-of-shards/cli";
-import type { Order, Report, TrainOrder } from "./orders.ts";
+import { errorText, freeMemory } from "mixture-of-shards/cli";
+import type { FromTrainer, ToTrainer, TrainRequest } from "./orders.ts";
 
-/** What was free before a base was loaded: the base in memory is a part of what a run takes. */
+/** Free memory before a base was loaded: the loaded base is a part of a run's memory. */
 const free = await freeMemory();
 
 let loaded: { readonly key: string; readonly base: BaseModel } | undefined;
 let controller = new AbortController();
-let goOn: (() => void) | undefined;
+let resumeTraining: (() => void) | undefined;
 
-const tell = (report: Report): void => {
+const send = (report: FromTrainer): void => {
   if (process.connected) process.send?.(report);
 };
 
-async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
+async function loadBase({ model, settings }: TrainRequest): Promise<BaseModel> {
   const { baseDtype = "stored", computeDtype = "float32" } = settings;
   const key = JSON.stringify([model, baseDtype, computeDtype]);
   if (loaded?.key === key) return loaded.base;
@@ -31,12 +31,12 @@ async function baseOf({ model, settings }: TrainOrder): Promise<BaseModel> {
   return base;
 }
 
-async function train(order: TrainOrder): Promise<void> {
+async function train(order: TrainRequest): Promise<void> {
   const { data, validationData, out, resume, adapter, settings, maxTokens, threads } = order;
   let isComplete = false;
   try {
     const events = finetune({
-      model: await baseOf(order),
+      model: await loadBase(order),
       data,
       out,
       resume,
@@ -49,36 +49,36 @@ async function train(order: TrainOrder): Promise<void> {
       signal: controller.signal,
     });
     for await (const event of events) {
-      tell({ type: "event", event });
+      send({ type: "event", event });
       if (event.type === "saved" && event.what === "adapter") isComplete = true;
       if (event.type === "saved" && event.what === "checkpoint")
         await new Promise<void>((resolve) => {
-          goOn = resolve;
+          resumeTraining = resolve;
         });
     }
-    tell({ type: "ended", isComplete });
+    send({ type: "ended", isComplete });
   } catch (error) {
     const code = error instanceof MosError ? error.code : "unexpected";
-    if (code === "cancelled") return tell({ type: "ended", isComplete: false });
-    tell({ type: "failed", code, message: reasonOf(error) });
+    if (code === "cancelled") return send({ type: "ended", isComplete: false });
+    send({ type: "failed", code, message: errorText(error) });
   }
 }
 
 process.on("SIGINT", () => undefined);
 process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => process.exit(1));
-process.on("message", (order: Order) => {
+process.on("message", (order: ToTrainer) => {
   switch (order.type) {
     case "train":
       controller = new AbortController();
       void train(order);
       return;
     case "continue":
-      goOn?.();
-      goOn = undefined;
+      resumeTraining?.();
+      resumeTraining = undefined;
       return;
     case "stop":
       controller.abort();
   }
 });
-tell({ type: "ended", isComplete: false }); // ready
+send({ type: "ended", isComplete: false }); // ready

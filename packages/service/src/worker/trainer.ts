@@ -4,17 +4,17 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AsyncQueue, moduleBeside } from "mixture-of-shards/cli";
 import { onComputing, startChild } from "./child.ts";
-import type { Order, Report, TrainOrder } from "./orders.ts";
+import type { FromTrainer, ToTrainer, TrainRequest } from "./orders.ts";
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {
   /** The model whose base it has loaded. */
   readonly model: string | undefined;
   /**
-   * What it says until the slice has ended. Throws where the process dies in the middle, and `TrainerStalled` where it was
+   * Events until the slice has ended. Throws if the process dies before, and `TrainerStalled` if it was
    * killed because it made no progress.
    */
-  train(order: TrainOrder): AsyncIterable<Report>;
+  train(order: TrainRequest): AsyncIterable<FromTrainer>;
   /** Ends the running slice at a checkpoint. */
   stop(): void;
   /** Goes on after a checkpoint. */
@@ -38,7 +38,7 @@ export interface TrainerOptions {
 const ENTRY = moduleBeside(import.meta.url, "trainer-process");
 
 /** Seconds in which a killed process ends, unless a disk that hangs holds it. */
-const KILLED_WITHIN = 2;
+const KILL_SECONDS = 2;
 
 /** A trainer whose process is not started yet. */
 export function createTrainer(options: TrainerOptions): Trainer {
@@ -53,7 +53,7 @@ export function createTrainer(options: TrainerOptions): Trainer {
     if (started.pid === undefined) isGone();
     return started;
   };
-  const send = (order: Order): void => {
+  const send = (order: ToTrainer): void => {
     if (child?.connected === true) child.send(order, () => undefined);
   };
   const kill = (): void => {
@@ -69,9 +69,9 @@ export function createTrainer(options: TrainerOptions): Trainer {
         if (child?.connected !== true) {
           model = undefined;
           child = launch();
-          for await (const _ready of reportsOf(child, options));
+          for await (const _ready of readReports(child, options));
         }
-        const reports = reportsOf(child, options);
+        const reports = readReports(child, options);
         send(order);
         model = order.model;
         yield* reports;
@@ -86,28 +86,28 @@ export function createTrainer(options: TrainerOptions): Trainer {
     [Symbol.asyncDispose]: async () => {
       kill();
       const ended = Promise.all([...alive].map((one) => once(one, "exit")));
-      await Promise.race([ended, sleep(KILLED_WITHIN * 1000)]);
-      for (const one of alive) letGo(one);
+      await Promise.race([ended, sleep(KILL_SECONDS * 1000)]);
+      for (const one of alive) detach(one);
     },
   };
 }
 
 /** A process that does not end even now must not keep this one. */
-function letGo(child: ChildProcess): void {
+function detach(child: ChildProcess): void {
   child.unref();
   if (child.connected) child.disconnect();
   for (const stream of child.stdio) stream?.destroy();
 }
 
 /** Reports in order, up to the one that ends the slice. */
-async function* reportsOf(
+async function* readReports(
   child: ChildProcess,
   { stallSeconds }: TrainerOptions,
-): AsyncGenerator<Report, void> {
-  const queue = new AsyncQueue<Report>();
+): AsyncGenerator<FromTrainer, void> {
+  const queue = new AsyncQueue<FromTrainer>();
   // counted, not timed: this process may have been stopped itself
   let quietSeconds = 0;
-  const onMessage = (report: Report): void => {
+  const onMessage = (report: FromTrainer): void => {
     quietSeconds = 0;
     queue.push(report);
   };

@@ -1,14 +1,14 @@
 // Places that tenants share: each has its turn, however much the others ask for.
 import { MosError } from "mixture-of-shards";
 
-/** How many tasks there may be. */
+/** Limits of tasks. */
 export interface TurnLimits {
   /** That run. */
   readonly running: number;
   /** That run, of one tenant: with fewer than `running`, no tenant has all places. */
-  readonly runningOfTenant: number;
+  readonly runningPerTenant: number;
   /** That run or wait, of one tenant. */
-  readonly ofTenant: number;
+  readonly perTenant: number;
   /** That wait. */
   readonly waiting: number;
 }
@@ -27,18 +27,18 @@ interface Waiting {
   readonly start: () => void;
 }
 
-/** Of the tenants that wait, the one whose last task began longest ago has the next free place. */
-export function createTurns({ running, runningOfTenant, ofTenant, waiting }: TurnLimits): TakeTurn {
+/** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
+export function createTurns({ running, runningPerTenant, perTenant, waiting }: TurnLimits): TakeTurn {
   const queue: Waiting[] = [];
   const runs: string[] = [];
   /** When the last task of a tenant began, in tasks. */
   const lastTurn = new Map<string, number>();
   let turn = 0;
-  const countOf = (tenant: string): number => runs.filter((name) => name === tenant).length;
+  const countWaiting = (tenant: string): number => runs.filter((name) => name === tenant).length;
   const next = (): void => {
     if (runs.length >= running) return;
     const [first] = queue
-      .filter(({ tenant }) => countOf(tenant) < runningOfTenant)
+      .filter(({ tenant }) => countWaiting(tenant) < runningPerTenant)
       .sort((a, b) => (lastTurn.get(a.tenant) ?? 0) - (lastTurn.get(b.tenant) ?? 0));
     if (first === undefined) return;
     queue.splice(queue.indexOf(first), 1);
@@ -64,8 +64,8 @@ export function createTurns({ running, runningOfTenant, ofTenant, waiting }: Tur
     });
   return async (task, client) => {
     const { tenant } = client;
-    const own = countOf(tenant) + queue.filter((one) => one.tenant === tenant).length;
-    if (own >= ofTenant)
+    const own = countWaiting(tenant) + queue.filter((one) => one.tenant === tenant).length;
+    if (own >= perTenant)
       throw new MosError("busy", `${tenant} already has ${own} previews in progress; retry later`);
     if (queue.length >= waiting)
       throw new MosError("busy", `${queue.length} previews are already queued; retry later`);

@@ -1,6 +1,6 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
 import { MosError } from "mixture-of-shards";
-import { pause } from "mixture-of-shards/cli";
+import { delay } from "mixture-of-shards/cli";
 import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
@@ -13,7 +13,7 @@ export interface WorkerLog {
   error(fields: object, message: string): void;
 }
 
-/** What a worker works with. */
+/** Options of a worker. */
 export interface WorkerOptions {
   /** Shown where it is asked who has a job. */
   readonly name: string;
@@ -25,9 +25,9 @@ export interface WorkerOptions {
   readonly scratch: string;
   readonly sliceSeconds: number;
   readonly leaseSeconds: number;
-  /** How long a slice may take to end when the worker is to end; then its trainer is killed. */
+  /** Timeout of a slice when the worker stops; then its trainer is killed. */
   readonly stopSeconds: number;
-  /** How long a trainer may make no progress before it is killed. */
+  /** Timeout of a trainer without progress; then it is killed. */
   readonly stallSeconds: number;
   readonly threads: number;
   readonly log: WorkerLog;
@@ -75,12 +75,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         if (count > 0) log.warn({ slices: count }, "requeued slices of workers without heartbeat");
       }
       const job = await nextJob();
-      if (job === undefined) await pause(IDLE, signal);
+      if (job === undefined) await delay(IDLE, signal);
       else await work(job, context, options);
     } catch (error) {
       if (error instanceof MosError && error.code === "unsupported") throw error;
       log.error({ reason: String(error) }, "worker error; retrying");
-      await pause(BROKEN, signal);
+      await delay(BROKEN, signal);
     }
   }
 

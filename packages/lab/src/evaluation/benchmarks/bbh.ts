@@ -14,19 +14,19 @@ import type {
   TextBenchmark,
   Verdict,
 } from "../benchmark.ts";
-import { type BenchmarkData, digestOfRows, missingData, readText, readValue } from "../data.ts";
+import { type BenchmarkData, digestRows, missingData, readText, readValue } from "../data.ts";
 import { type Tables, tableRows, writeBelow } from "../parquet.ts";
 import { strip } from "../python.ts";
-import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
+import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import {
+  averageGroups,
   exactMatch,
   figuresAs,
   foldAnswer,
   joinFigures,
-  meanOfGroups,
   NO_ANSWER,
-  summariesOf,
-  summaryOf,
+  summarizeGroups,
+  summarizeScores,
 } from "../scoring.ts";
 
 export const bbh: TextBenchmark<"bbh"> = {
@@ -39,7 +39,7 @@ export const bbh: TextBenchmark<"bbh"> = {
     async write(tables, folder) {
       for (const table of tables.keys()) {
         const examples = await tableRows(tables, table, example);
-        await writeBelow(folder, `bbh/tasks/${taskOf(table)}.json`, JSON.stringify({ examples }));
+        await writeBelow(folder, `bbh/tasks/${taskName(table)}.json`, JSON.stringify({ examples }));
       }
     },
     texts: {
@@ -48,11 +48,11 @@ export const bbh: TextBenchmark<"bbh"> = {
       url: "https://raw.githubusercontent.com/suzgunmirac/BIG-Bench-Hard/main/cot-prompts",
       folder: "cot-prompts",
       instead: "bbh/tasks and bbh/cot-prompts",
-      names: (tables: Tables) => [...tables.keys()].map((table) => `${taskOf(table)}.txt`),
+      names: (tables: Tables) => [...tables.keys()].map((table) => `${taskName(table)}.txt`),
     },
   },
   read: readBbh,
-  questions: questionsOf,
+  questions: makeQuestions,
   scorers: { "open-instruct": scoreStated, "lm-eval": scoreHarness },
   summarise,
 };
@@ -63,7 +63,7 @@ const example = z.object({ input: z.string(), target: z.string() });
 const taskFile = z.looseObject({ examples: z.array(example).min(1).max(100_000) });
 const TASK_FILE = /^([a-z][a-z_]{0,80})\.json$/;
 
-const taskOf = (table: string): string => table.split("/")[0] ?? "";
+const taskName = (table: string): string => table.split("/")[0] ?? "";
 
 /** One of the 27 tasks. */
 export interface BbhTask {
@@ -92,21 +92,21 @@ export async function readBbh(folder: string): Promise<BbhData> {
       { what: "questions of BBH", found: questions, expected: 6_511 },
       { what: "tasks of BBH", found: tasks.length, expected: 27 },
     ],
-    digest: digestOfRows({ tasks }),
+    digest: digestRows({ tasks }),
   };
 }
 
-const missing = (path: string): MosError =>
+const missingError = (path: string): MosError =>
   missingData(`${path}: there is no task`, "bbh/tasks/snarks.json and so on");
 
 async function taskNames(folder: string): Promise<readonly string[]> {
   const path = join(folder, "bbh", "tasks");
   const files = await readdir(path).catch((error: unknown) => {
-    throw systemCode(error) === "ENOENT" ? missing(path) : storageError(error, path);
+    throw systemCode(error) === "ENOENT" ? missingError(path) : storageError(error, path);
   });
   const names = files.flatMap((file) => TASK_FILE.exec(file)?.[1] ?? []).sort();
   if (names.length > 0) return names;
-  throw missing(path);
+  throw missingError(path);
 }
 
 /** A canary and a line of dashes stand above every prompt of the original. */
@@ -124,14 +124,14 @@ async function readPrompt(folder: string, name: string): Promise<string> {
 
 // --- prompts
 
-async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   const reason = "every task comes with a prompt of three examples";
-  const shots = shotsOf(options, { benchmark: "bbh", default: 3, min: 3, max: 3, reason });
+  const shots = chooseShots(options, { benchmark: "bbh", default: 3, min: 3, max: 3, reason });
   const makePrompt = promptMaker(options);
   const data = await readBbh(folder);
-  const drafts = data.tasks.flatMap((task) => draftsOf(task, makePrompt));
+  const drafts = data.tasks.flatMap((task) => makeDrafts(task, makePrompt));
   return finishQuestions(
-    { benchmark: "bbh", data, drafts, output: outputOf(options), shots, direct: options.direct === true },
+    { benchmark: "bbh", data, drafts, output: outputSpec(options), shots, direct: options.direct === true },
     options,
   );
 }
@@ -149,7 +149,7 @@ function promptMaker({ rules, direct = false }: QuestionOptions): PromptMaker {
   );
 }
 
-const draftsOf = ({ name, prompt, examples }: BbhTask, makePrompt: PromptMaker): readonly Draft[] =>
+const makeDrafts = ({ name, prompt, examples }: BbhTask, makePrompt: PromptMaker): readonly Draft[] =>
   examples.map(({ input, target }, index) => ({
     id: `bbh/${name}/${index}`,
     group: name,
@@ -157,7 +157,7 @@ const draftsOf = ({ name, prompt, examples }: BbhTask, makePrompt: PromptMaker):
     prompt: () => makePrompt(prompt, input),
   }));
 
-function outputOf({ rules, format }: QuestionOptions): OutputSpec {
+function outputSpec({ rules, format }: QuestionOptions): OutputSpec {
   const greedy = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
   if (rules === "lm-eval") return { ...greedy, maxTokens: 1024, stop: ["</s>", "Q", "\n\n"] };
   return { ...greedy, maxTokens: 512, stop: format === "none" ? ["\n\n"] : [] };
@@ -231,8 +231,8 @@ function scoreHarness(prediction: string, references: readonly string[]): Verdic
 
 /** The original's mean counts every task alike, the harness's every question. */
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
-  const groups = summariesOf(scored);
-  const all = summaryOf(scored);
-  const average = figuresAs(meanOfGroups([...groups.values()]), "exact_match", "average_exact_match");
+  const groups = summarizeGroups(scored);
+  const all = summarizeScores(scored);
+  const average = figuresAs(averageGroups([...groups.values()]), "exact_match", "average_exact_match");
   return { overall: { ...joinFigures([average, all]), questions: all.questions }, groups };
 }

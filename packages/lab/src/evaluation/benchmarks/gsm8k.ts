@@ -11,11 +11,11 @@ import type {
   TextBenchmark,
   Verdict,
 } from "../benchmark.ts";
-import { type BenchmarkData, digestOfRows, readRows } from "../data.ts";
+import { type BenchmarkData, digestRows, readRows } from "../data.ts";
 import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { DIGIT, pythonRandom, strip } from "../python.ts";
-import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { exactMatch, foldAnswer, NO_ANSWER, summariesOf, summaryOf } from "../scoring.ts";
+import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
+import { exactMatch, foldAnswer, NO_ANSWER, summarizeGroups, summarizeScores } from "../scoring.ts";
 
 export const gsm8k: TextBenchmark<"gsm8k"> = {
   name: "gsm8k",
@@ -30,9 +30,9 @@ export const gsm8k: TextBenchmark<"gsm8k"> = {
     },
   },
   read: readGsm8k,
-  questions: questionsOf,
+  questions: makeQuestions,
   scorers: { "open-instruct": scoreLastNumber, "lm-eval": scoreHarness },
-  summarise: (scored) => ({ overall: summaryOf(scored), groups: summariesOf(scored) }),
+  summarise: (scored) => ({ overall: summarizeScores(scored), groups: summarizeGroups(scored) }),
 };
 
 // --- data
@@ -56,23 +56,23 @@ export async function readGsm8k(folder: string): Promise<Gsm8kData> {
   return {
     test,
     counts: [{ what: "questions of GSM8K", found: test.length, expected: 1_319 }],
-    digest: digestOfRows({ test }),
+    digest: digestRows({ test }),
   };
 }
 
 // --- prompts
 
-async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   const max = WORKED_EXAMPLES.length;
   const reason = "there are eight worked examples";
-  const shots = shotsOf(options, { benchmark: "gsm8k", default: max, min: 0, max, reason });
+  const shots = chooseShots(options, { benchmark: "gsm8k", default: max, min: 0, max, reason });
   const data = await readGsm8k(folder);
-  const drafts = draftsOf(data.test, shots, options);
-  return finishQuestions({ benchmark: "gsm8k", data, drafts, output: outputOf(options), shots }, options);
+  const drafts = makeDrafts(data.test, shots, options);
+  return finishQuestions({ benchmark: "gsm8k", data, drafts, output: outputSpec(options), shots }, options);
 }
 
-function draftsOf(rows: readonly Gsm8kRow[], shots: number, { rules }: QuestionOptions): readonly Draft[] {
-  const examples = examplesOf(shots, rules);
+function makeDrafts(rows: readonly Gsm8kRow[], shots: number, { rules }: QuestionOptions): readonly Draft[] {
+  const examples = chooseExamples(shots, rules);
   const prompt = rules === "open-instruct" ? openInstructPrompt : harnessPrompt;
   return rows.map(({ question, answer }, index) => {
     const id = `gsm8k/${index}`;
@@ -91,7 +91,7 @@ function checkedGold(answer: string, id: string): string {
   throw new MosError("bad_data", `${id}: the result ${JSON.stringify(gold)} is not a number other than 0`);
 }
 
-function outputOf({ rules, format }: QuestionOptions): OutputSpec {
+function outputSpec({ rules, format }: QuestionOptions): OutputSpec {
   const greedy = { kind: "text", temperature: 0, topP: 1, samples: 1 } as const;
   if (rules === "lm-eval") return { ...greedy, maxTokens: 256, stop: ["Q:", "</s>", "<|im_end|>"] };
   return { ...greedy, maxTokens: 512, stop: format === "none" ? ["\n"] : [] };
@@ -105,7 +105,7 @@ interface WorkedExample {
 }
 
 /** The examples that are shown: open-instruct draws them where it shows fewer than all. */
-function examplesOf(shots: number, rules: Rules): readonly WorkedExample[] {
+function chooseExamples(shots: number, rules: Rules): readonly WorkedExample[] {
   if (rules === "lm-eval" || shots === WORKED_EXAMPLES.length) return WORKED_EXAMPLES.slice(0, shots);
   return pythonRandom(42)
     .sample(WORKED_EXAMPLES.length, shots)

@@ -13,17 +13,17 @@ import type {
   ScoreSummary,
 } from "../benchmark.ts";
 import {
+  assertUnique,
   type BenchmarkData,
   type BenchmarkFile,
   benchmarkFileExists,
-  digestOfRows,
-  expectUnique,
+  digestRows,
   readPackedRows,
   readRows,
 } from "../data.ts";
 import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
-import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { summariesOf, summaryOf } from "../scoring.ts";
+import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
+import { summarizeGroups, summarizeScores } from "../scoring.ts";
 
 export const humaneval: ProgramBenchmark<"humaneval"> = {
   name: "humaneval",
@@ -38,14 +38,14 @@ export const humaneval: ProgramBenchmark<"humaneval"> = {
     },
   },
   read: readHumanEval,
-  questions: questionsOf,
+  questions: makeQuestions,
   references: z.tuple([z.string(), z.string(), z.string()]),
   program: (completion, [prompt, test, entryPoint]) => {
     if (prompt === undefined || test === undefined || entryPoint === undefined)
       throw new MosError("bad_data", "humaneval: references are a prompt, a test and an entry point");
     return humanEvalProgram({ prompt, completion, test, entryPoint });
   },
-  summarise: (scored) => ({ overall: passRates(scored), groups: summariesOf(scored, passRates) }),
+  summarise: (scored) => ({ overall: passRates(scored), groups: summarizeGroups(scored, passRates) }),
 };
 
 // --- data
@@ -78,14 +78,14 @@ export async function readHumanEval(folder: string): Promise<HumanEvalData> {
   const plain: BenchmarkFile = { folder, parts: ["humaneval", "HumanEval.jsonl"] };
   const usePlain = !(await benchmarkFileExists(packed)) && (await benchmarkFileExists(plain));
   const test = usePlain ? await readRows(plain, row) : await readPackedRows(packed, row);
-  expectUnique(
+  assertUnique(
     test.map(({ task_id }) => task_id),
     "humaneval",
   );
   return {
     test,
     counts: [{ what: "problems of HumanEval", found: test.length, expected: 164 }],
-    digest: digestOfRows({ test }),
+    digest: digestRows({ test }),
   };
 }
 
@@ -93,16 +93,16 @@ export async function readHumanEval(folder: string): Promise<HumanEvalData> {
 
 const STOP = ["\nclass", "\ndef", "\n#", "\nif", "\nprint"];
 
-async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   const reason = "HumanEval has no examples";
-  const shots = shotsOf(options, { benchmark: "humaneval", default: 0, min: 0, max: 0, reason });
-  const output = outputOf(options);
+  const shots = chooseShots(options, { benchmark: "humaneval", default: 0, min: 0, max: 0, reason });
+  const output = outputSpec(options);
   const data = await readHumanEval(folder);
-  const drafts = draftsOf(data.test, options);
+  const drafts = makeDrafts(data.test, options);
   return finishQuestions({ benchmark: "humaneval", data, drafts, output, shots }, options);
 }
 
-const draftsOf = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): readonly Draft[] =>
+const makeDrafts = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): readonly Draft[] =>
   rows.map(({ task_id, prompt, test, entry_point }) => ({
     id: `humaneval/${task_id.replace(/^HumanEval\//, "")}`,
     group: "humaneval",
@@ -110,7 +110,7 @@ const draftsOf = (rows: readonly HumanEvalRow[], { rules }: QuestionOptions): re
     prompt: () => (rules === "open-instruct" ? openInstructPrompt(prompt) : harnessPrompt(prompt)),
   }));
 
-function outputOf({ rules, samples, temperature }: QuestionOptions): OutputSpec {
+function outputSpec({ rules, samples, temperature }: QuestionOptions): OutputSpec {
   if (samples !== undefined && !(Number.isSafeInteger(samples) && samples > 0))
     throw new MosError(
       "bad_option",
@@ -186,7 +186,7 @@ export function estimatePassAtK(problems: readonly PassCount[], k: number): numb
 }
 
 /** Of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
-function ratesOf({ verdicts }: ScoredQuestion, ks: readonly number[]): Readonly<Record<string, number>> {
+function passRatesAtK({ verdicts }: ScoredQuestion, ks: readonly number[]): Readonly<Record<string, number>> {
   const passed = verdicts.reduce((sum, { scores }) => sum + (scores["passed"] ?? 0), 0);
   const rate = (k: number): number =>
     k === 1 ? passed / verdicts.length : passAtK(verdicts.length, passed, k);
@@ -202,7 +202,7 @@ function passRates(scored: readonly ScoredQuestion[]): ScoreSummary {
   const usable = [1, 5, 10, 20].filter((k) => estimatePassAtK(counts, k) !== undefined);
   const problems = scored.map((problem) => ({
     ...problem,
-    verdicts: [{ scores: ratesOf(problem, usable) }],
+    verdicts: [{ scores: passRatesAtK(problem, usable) }],
   }));
-  return summaryOf(problems);
+  return summarizeScores(problems);
 }

@@ -24,4 +24,4 @@ export type BenchmarkName = keyof typeof benchmarks;
 export const BENCHMARK_NAMES: readonly BenchmarkName[] = Object.values(benchmarks).map(({ name }) => name);
 
 /** One of them, whichever it is. */
-export const benchmarkOf = (name: BenchmarkName): Benchmark<BenchmarkName> => benchmarks[name];
+export const findBenchmark = (name: BenchmarkName): Benchmark<BenchmarkName> => benchmarks[name];

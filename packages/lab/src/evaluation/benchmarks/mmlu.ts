@@ -16,13 +16,20 @@ import {
   type BenchmarkData,
   type BenchmarkFile,
   benchmarkFileExists,
-  digestOfRows,
+  digestRows,
   readRows,
 } from "../data.ts";
 import { jsonLines, tableRows, tablesNamed, wholeNumber, writeBelow } from "../parquet.ts";
 import { strip, WORD } from "../python.ts";
-import { type ChatPrompt, type Draft, finishQuestions, renderPrompt, shotsOf } from "../questions.ts";
-import { type Figures, figuresAs, groupQuestions, joinFigures, summariesOf, summaryOf } from "../scoring.ts";
+import { type ChatPrompt, chooseShots, type Draft, finishQuestions, renderPrompt } from "../questions.ts";
+import {
+  type Figures,
+  figuresAs,
+  groupQuestions,
+  joinFigures,
+  summarizeGroups,
+  summarizeScores,
+} from "../scoring.ts";
 
 const LETTERS = ["A", "B", "C", "D"] as const;
 const letter = z.string().regex(/^\s*[A-D]\s*$/, `one of ${LETTERS.join(", ")}`);
@@ -42,7 +49,7 @@ export const mmlu: TextBenchmark<"mmlu"> = {
     },
   },
   read: readMmlu,
-  questions: questionsOf,
+  questions: makeQuestions,
   // any other reference would never be met
   references: z.union([letter, z.array(letter).min(1)]),
   // both compare the same letters
@@ -91,7 +98,7 @@ export async function readMmlu(folder: string): Promise<MmluData> {
       { what: "questions of MMLU", found: test.length, expected: 14_042 },
       { what: "subjects of MMLU", found: subjects.size, expected: 57 },
     ],
-    digest: digestOfRows({ test, dev }),
+    digest: digestRows({ test, dev }),
   };
 }
 
@@ -100,16 +107,16 @@ export async function readMmlu(folder: string): Promise<MmluData> {
 /** open-instruct shows fewer examples in a prompt of more tokens than that. */
 const MAX_TOKENS = 2048;
 
-async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   const reason = "there are five solved questions of each subject";
-  const shots = shotsOf(options, { benchmark: "mmlu", default: 0, min: 0, max: 5, reason });
+  const shots = chooseShots(options, { benchmark: "mmlu", default: 0, min: 0, max: 5, reason });
   const data = await readMmlu(folder);
-  const drafts = draftsOf(data, shots, options);
-  const output = (first: Draft | undefined): OutputSpec => outputOf(first, options);
+  const drafts = makeDrafts(data, shots, options);
+  const output = (first: Draft | undefined): OutputSpec => outputSpec(first, options);
   return finishQuestions({ benchmark: "mmlu", data, drafts, output, shots }, options);
 }
 
-function draftsOf(data: MmluData, shots: number, options: QuestionOptions): readonly Draft[] {
+function makeDrafts(data: MmluData, shots: number, options: QuestionOptions): readonly Draft[] {
   const examples = new Map<string, MmluRow[]>();
   for (const row of data.dev) examples.set(row.subject, [...(examples.get(row.subject) ?? []), row]);
   const seen = new Map<string, number>();
@@ -126,19 +133,19 @@ function draftsOf(data: MmluData, shots: number, options: QuestionOptions): read
       id: `mmlu/${row.subject}/${index}`,
       group: row.subject,
       references: [LETTERS[row.answer] ?? ""],
-      prompt: () => promptOf({ row, examples: shown }, options),
+      prompt: () => makePrompt({ row, examples: shown }, options),
     };
   });
 }
 
-interface Shown {
+interface ShownQuestion {
   readonly row: MmluRow;
   /** Solved questions of the same subject. */
   readonly examples: readonly MmluRow[];
 }
 
 /** As many of the first examples as leave the prompt at its length. */
-function promptOf({ row, examples }: Shown, options: QuestionOptions): ChatPrompt {
+function makePrompt({ row, examples }: ShownQuestion, options: QuestionOptions): ChatPrompt {
   const { rules, text } = options;
   if (rules === "lm-eval") return harnessPrompt({ row, examples });
   for (let shots = examples.length; ; shots--) {
@@ -149,7 +156,7 @@ function promptOf({ row, examples }: Shown, options: QuestionOptions): ChatPromp
   }
 }
 
-function outputOf(first: Draft | undefined, options: QuestionOptions): OutputSpec {
+function outputSpec(first: Draft | undefined, options: QuestionOptions): OutputSpec {
   const { rules, format, text } = options;
   const encode = (written: string): readonly number[] =>
     text.tokenizer.encode(written, { addSpecialTokens: false });
@@ -175,7 +182,7 @@ const choices = (row: MmluRow): string =>
 
 const solved = (asked: string, row: MmluRow): string => `${asked} ${LETTERS[row.answer]}\n\n`;
 
-function openInstructPrompt({ row, examples }: Shown): ChatPrompt {
+function openInstructPrompt({ row, examples }: ShownQuestion): ChatPrompt {
   const asked = (one: MmluRow): string => `${one.question}${choices(one)}\nAnswer:`;
   // every part of the subject's name has a blank before it, so that two follow "about"
   const subject = row.subject
@@ -187,7 +194,7 @@ function openInstructPrompt({ row, examples }: Shown): ChatPrompt {
   return { messages: [{ role: "user", content: plain }], leadIn: "The answer is ", plain };
 }
 
-function harnessPrompt({ row, examples }: Shown): ChatPrompt {
+function harnessPrompt({ row, examples }: ShownQuestion): ChatPrompt {
   const asked = (one: MmluRow): string => `${strip(one.question)}${choices(one)}\nAnswer:`;
   const description = header(row.subject.replaceAll("_", " "));
   const user = examples.map((one) => solved(asked(one), one)).join("") + asked(row);
@@ -233,9 +240,9 @@ function scoreChoice(prediction: string, references: readonly string[]): Verdict
 }
 
 function summarise(scored: readonly ScoredQuestion[]): Summaries {
-  const all = summaryOf(scored);
+  const all = summarizeScores(scored);
   const figures = joinFigures([figuresAs(all, "acc", "average_acc"), all, ...categoryAccuracies(scored)]);
-  return { overall: { ...figures, questions: all.questions }, groups: summariesOf(scored) };
+  return { overall: { ...figures, questions: all.questions }, groups: summarizeGroups(scored) };
 }
 
 /** Accuracy in each category and subcategory, every question counting as much as any other. */
@@ -244,7 +251,7 @@ function categoryAccuracies(scored: readonly ScoredQuestion[]): readonly Figures
     const name = kind === "category" ? "cat_acc" : "subcat_acc";
     const groups = groupQuestions(scored, ({ group }) => PLACES.get(group)?.[kind] ?? "");
     return [...groups].flatMap(([place, questions]) =>
-      place === "" ? [] : [figuresAs(summaryOf(questions), "acc", `${name}/${place}`)],
+      place === "" ? [] : [figuresAs(summarizeScores(questions), "acc", `${name}/${place}`)],
     );
   });
 }

@@ -15,7 +15,7 @@ let bos: string;
 beforeAll(async () => {
   const bundled = await loadTextFromFolder("assets/tiny-english");
   const { tokenizer } = bundled;
-  bos = tokenizer.bosToken === undefined ? "" : (tokenizer.tokenOf(tokenizer.bosToken) ?? "");
+  bos = tokenizer.bosToken === undefined ? "" : (tokenizer.idToToken(tokenizer.bosToken) ?? "");
   text = { ...bundled, template: chatTemplate({ template: TEMPLATE, tokenizer }) };
 });
 

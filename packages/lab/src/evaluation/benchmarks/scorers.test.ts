@@ -53,7 +53,7 @@ const trap = fc
     { maxLength: 12 },
   )
   .map((parts) => parts.join(""));
-const rulesOf = fc.constantFrom(...RULES);
+const arbitraryRules = fc.constantFrom(...RULES);
 
 describe.each(NAMES)("%s: hand-made cases", (task) => {
   test("there are 30 at least", () => {
@@ -80,24 +80,29 @@ test("rules without a task of their own in lm-evaluation-harness score as open-i
 test.each(NAMES)("%s: scores are within bounds, and the best reference counts", (task) => {
   const top = task === "tydiqa" ? 100 : 1;
   fc.assert(
-    fc.property(trap, fc.array(trap, { minLength: 1, maxLength: 3 }), rulesOf, (prediction, golds, rules) => {
-      const { scores } = benchmarks[task].scorers[rules](prediction, golds);
-      for (const [metric, score] of Object.entries(scores)) {
-        expect(score).toBeGreaterThanOrEqual(0);
-        expect(score).toBeLessThanOrEqual(top);
-        const each = golds.map(
-          (gold) => benchmarks[task].scorers[rules](prediction, [gold]).scores[metric] ?? -1,
-        );
-        expect(score).toBe(Math.max(...each));
-      }
-    }),
+    fc.property(
+      trap,
+      fc.array(trap, { minLength: 1, maxLength: 3 }),
+      arbitraryRules,
+      (prediction, golds, rules) => {
+        const { scores } = benchmarks[task].scorers[rules](prediction, golds);
+        for (const [metric, score] of Object.entries(scores)) {
+          expect(score).toBeGreaterThanOrEqual(0);
+          expect(score).toBeLessThanOrEqual(top);
+          const each = golds.map(
+            (gold) => benchmarks[task].scorers[rules](prediction, [gold]).scores[metric] ?? -1,
+          );
+          expect(score).toBe(Math.max(...each));
+        }
+      },
+    ),
   );
 });
 
 test("bbh: what is said in the rules' words is found and right", () => {
   const answer = trap.filter((text) => !/[\n.]|he answer is |\0/.test(text));
   fc.assert(
-    fc.property(answer, trap, rulesOf, (gold, rest, rules) => {
+    fc.property(answer, trap, arbitraryRules, (gold, rest, rules) => {
       const tail = rules === "lm-eval" ? `.\n${rest}` : `.${rest}`;
       const own = benchmarks.bbh.scorers[rules](`Step by step. So the answer is ${gold}${tail}`, [gold]);
       expect(own.extracted).toBe(
@@ -112,7 +117,7 @@ test("bbh: what is said in the rules' words is found and right", () => {
 
 test("gsm8k: any whole number is found and right, with or without commas between its digits", () => {
   fc.assert(
-    fc.property(fc.maxSafeInteger(), fc.boolean(), rulesOf, (value, grouped, rules) => {
+    fc.property(fc.maxSafeInteger(), fc.boolean(), arbitraryRules, (value, grouped, rules) => {
       const said = grouped ? value.toLocaleString("en-US") : String(value);
       const { scores } = benchmarks.gsm8k.scorers[rules](`First 3, then 4. The answer is ${said}.`, [
         goldNumber(`some work\n#### ${said}`),

@@ -8,7 +8,7 @@ const scored = (group: string, ...answers: Readonly<Record<string, number>>[]): 
   group,
   verdicts: answers.map((scores) => ({ extracted: "", scores })),
 });
-const groupsOf = (groups: ReadonlyMap<string, unknown>) => Object.fromEntries(groups);
+const toGroups = (groups: ReadonlyMap<string, unknown>) => Object.fromEntries(groups);
 
 test("MMLU counts every question alike, in all and in categories", () => {
   const { overall, groups } = benchmarks.mmlu.summarise([
@@ -64,7 +64,7 @@ test("BBH's mean counts tasks alike, the harness's questions", () => {
   const { errors } = benchmarks.bbh.summarise([...more, ...navigate]).overall;
   // variances of the means: 1/4 of one task, 1/9 of the other
   expect(errors["average_exact_match"]).toBeCloseTo(Math.sqrt(1 / 4 + 1 / 9) / 2, 12);
-  expect(groupsOf(groups)).toMatchObject({
+  expect(toGroups(groups)).toMatchObject({
     navigate: { questions: 3, scores: { exact_match: 1 / 3 } },
     snarks: { questions: 1, scores: { exact_match: 1 } },
   });

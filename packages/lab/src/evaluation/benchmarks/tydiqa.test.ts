@@ -9,7 +9,7 @@ const rows = (language: string, count: number): TydiqaRow[] =>
     question: "q",
     answers: ["a"],
   }));
-const trainOf = (name: string) => LANGUAGES.find((language) => language.name === name)?.train ?? 0;
+const trainSize = (name: string) => LANGUAGES.find((language) => language.name === name)?.train ?? 0;
 const ids = (examples: ReturnType<typeof drawExamples>) =>
   Object.fromEntries(
     [...examples.byLanguage].map(([language, drawn]) => [language, drawn.map(({ id }) => id).join()]),
@@ -33,7 +33,7 @@ test("draws the same where only some train files are at hand, and lends English'
   const languages = LANGUAGES.map(({ name }) => ({
     name,
     dev: rows(name, 1),
-    train: ["english", "korean", "swahili"].includes(name) ? rows(name, trainOf(name)) : undefined,
+    train: ["english", "korean", "swahili"].includes(name) ? rows(name, trainSize(name)) : undefined,
   }));
   const examples = drawExamples(languages, 1);
   expect(ids(examples)).toEqual({
@@ -82,7 +82,7 @@ test("a passage is cut to 512 ids, a tokenizer's first among them, which is then
   expect(tokenizer.encode(cut)).toHaveLength(512);
   expect(long.startsWith(cut)).toBe(true);
   const marked = cutPassage(long, withFirst);
-  const mark = tokenizer.tokenOf(first) ?? "";
+  const mark = tokenizer.idToToken(first) ?? "";
   expect(marked.startsWith(`${mark}the cat`)).toBe(true);
   expect(tokenizer.encode(marked.slice(mark.length))).toHaveLength(511);
   expect(cutPassage("short", withFirst)).toBe("short");

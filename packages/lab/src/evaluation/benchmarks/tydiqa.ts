@@ -5,19 +5,19 @@ import type { Tokenizer } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
 import {
+  assertUnique,
   type BenchmarkData,
   type BenchmarkFile,
   benchmarkFileExists,
   type Count,
-  digestOfRows,
-  expectUnique,
+  digestRows,
   missingData,
   readValue,
 } from "../data.ts";
 import { tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { pythonRandom, strip } from "../python.ts";
-import { type ChatPrompt, type Draft, finishQuestions, shotsOf } from "../questions.ts";
-import { meanOfGroups, squadScores, summariesOf, summaryOf } from "../scoring.ts";
+import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
+import { averageGroups, squadScores, summarizeGroups, summarizeScores } from "../scoring.ts";
 
 export const tydiqa: TextBenchmark<"tydiqa"> = {
   name: "tydiqa",
@@ -32,13 +32,13 @@ export const tydiqa: TextBenchmark<"tydiqa"> = {
     },
   },
   read: readTydiqa,
-  questions: questionsOf,
+  questions: makeQuestions,
   // lm-evaluation-harness has no TyDi QA with gold passages: other programs' predictions are scored alike
   scorers: { "open-instruct": scoreSquad, "lm-eval": scoreSquad },
   /** Every language counts as much as any other. */
   summarise(scored) {
-    const groups = summariesOf(scored, (group) => summaryOf(group, 100));
-    return { overall: { ...meanOfGroups([...groups.values()]), questions: scored.length }, groups };
+    const groups = summarizeGroups(scored, (group) => summarizeScores(group, 100));
+    return { overall: { ...averageGroups([...groups.values()]), questions: scored.length }, groups };
   },
 };
 
@@ -124,11 +124,11 @@ export async function readTydiqa(folder: string): Promise<TydiqaData> {
   const asked = languages.flatMap(({ dev }) => dev);
   if (asked.length === 0)
     throw missingData(`${folder}/tydiqa: there are no questions`, "tydiqa/english-dev.json and so on");
-  expectUnique(
+  assertUnique(
     asked.map(({ id }) => id),
     "tydiqa",
   );
-  return { languages, counts: countsOf(languages), digest: digestOf(languages) };
+  return { languages, counts: listCounts(languages), digest: digestLanguages(languages) };
 }
 
 async function readSplit(place: BenchmarkFile): Promise<readonly TydiqaRow[] | undefined> {
@@ -146,7 +146,7 @@ async function readSplit(place: BenchmarkFile): Promise<readonly TydiqaRow[] | u
   );
 }
 
-const countsOf = (languages: readonly TydiqaLanguage[]): readonly Count[] => [
+const listCounts = (languages: readonly TydiqaLanguage[]): readonly Count[] => [
   {
     what: "questions of TyDi QA",
     found: languages.reduce((sum, { dev }) => sum + dev.length, 0),
@@ -159,8 +159,8 @@ const countsOf = (languages: readonly TydiqaLanguage[]): readonly Count[] => [
   },
 ];
 
-const digestOf = (languages: readonly TydiqaLanguage[]): string =>
-  digestOfRows(
+const digestLanguages = (languages: readonly TydiqaLanguage[]): string =>
+  digestRows(
     Object.fromEntries(
       languages.flatMap(({ name, dev, train = [] }) => [
         [`${name}-dev`, dev],
@@ -171,22 +171,22 @@ const digestOf = (languages: readonly TydiqaLanguage[]): string =>
 
 // --- prompts
 
-async function questionsOf(folder: string, options: QuestionOptions): Promise<QuestionSet> {
+async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   if (options.rules === "lm-eval")
     throw new MosError(
       "bad_option",
       "tydiqa: lm-evaluation-harness has no TyDi QA with gold passages; use open-instruct's rules",
     );
   const reason = "five passages of 512 tokens each fill a prompt";
-  const shots = shotsOf(options, { benchmark: "tydiqa", default: 1, min: 0, max: 5, reason });
+  const shots = chooseShots(options, { benchmark: "tydiqa", default: 1, min: 0, max: 5, reason });
   const data = await readTydiqa(folder);
   const { byLanguage, notes } = drawExamples(data.languages, shots);
-  const drafts = draftsOf(data, byLanguage, options);
-  const output = outputOf(options);
+  const drafts = makeDrafts(data, byLanguage, options);
+  const output = outputSpec(options);
   return finishQuestions({ benchmark: "tydiqa", data, drafts, output, shots, notes }, options);
 }
 
-function draftsOf(
+function makeDrafts(
   { languages }: TydiqaData,
   byLanguage: ReadonlyMap<Language, readonly TydiqaRow[]>,
   { text: { tokenizer } }: QuestionOptions,
@@ -198,12 +198,12 @@ function draftsOf(
       id: `tydiqa/${row.id}`,
       group: name,
       references: row.answers,
-      prompt: () => promptOf(name, cut(row), examples),
+      prompt: () => makePrompt(name, cut(row), examples),
     }));
   });
 }
 
-const outputOf = ({ format }: QuestionOptions): OutputSpec => ({
+const outputSpec = ({ format }: QuestionOptions): OutputSpec => ({
   kind: "text",
   maxTokens: 50,
   stop: format === "none" ? ["\n"] : [],
@@ -213,7 +213,7 @@ const outputOf = ({ format }: QuestionOptions): OutputSpec => ({
 });
 
 /** Passages are cut already. */
-function promptOf(language: Language, row: TydiqaRow, examples: readonly TydiqaRow[]): ChatPrompt {
+function makePrompt(language: Language, row: TydiqaRow, examples: readonly TydiqaRow[]): ChatPrompt {
   const words = WORDS[language];
   const asked = ({ context, question }: TydiqaRow): string =>
     `${words.passage} ${context}\n${words.question} ${question}\n`;

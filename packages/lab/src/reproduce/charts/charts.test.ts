@@ -53,9 +53,9 @@ const inherited = (element: SvgElement | null, name: string): string =>
   element === null ? "" : (element.getAttribute(name) ?? inherited(element.parentElement, name));
 
 /** Where an element's own origin lies in the picture, and whether it is turned. */
-function originOf(element: SvgElement | null): { x: number; y: number; turned: boolean } {
+function elementOrigin(element: SvgElement | null): { x: number; y: number; turned: boolean } {
   if (element?.parentElement == null) return { x: 0, y: 0, turned: false };
-  const outer = originOf(element.parentElement);
+  const outer = elementOrigin(element.parentElement);
   const transform = element.getAttribute("transform") ?? "";
   const [, x = "0", y = "0"] = /translate\(([^,]+),([^)]+)\)/.exec(transform) ?? [];
   const nested = element.tagName.toLowerCase() === "svg" ? element : undefined;
@@ -74,7 +74,7 @@ function lineBox(line: SvgElement): Box {
   const first = line.tagName === "tspan" ? line.parentElement?.firstElementChild : line;
   const down =
     line === first ? em("y") : Number.parseFloat(first?.getAttribute("y") ?? "0") * size + before * em("dy");
-  const { x, y, turned } = originOf(line);
+  const { x, y, turned } = elementOrigin(line);
   const width = 0.6 * size * (line.textContent ?? "").length;
   const share = { start: 0, middle: 0.5, end: 1 }[inherited(line, "text-anchor")] ?? 0;
   return turned
@@ -82,7 +82,7 @@ function lineBox(line: SvgElement): Box {
     : { x: x - share * width, y: y + down - 0.75 * size, width, height: size };
 }
 
-function shapesOf(svg: string): {
+function readShapes(svg: string): {
   readonly width: number;
   readonly height: number;
   readonly shapes: readonly Shape[];
@@ -91,7 +91,7 @@ function shapesOf(svg: string): {
   const number = (element: SvgElement, name: string) => Number(element.getAttribute(name));
   const shapes = [...root.querySelectorAll("text, tspan, rect")].flatMap((element): Shape[] => {
     if (element.querySelector("tspan") !== null) return [];
-    const { x, y } = originOf(element);
+    const { x, y } = elementOrigin(element);
     const box =
       element.tagName === "rect"
         ? {
@@ -108,9 +108,9 @@ function shapesOf(svg: string): {
   return { width: number(root, "width"), height: number(root, "height"), shapes };
 }
 
-const linesOf = (svg: string) => shapesOf(svg).shapes.filter(({ tag }) => tag !== "rect");
-const wordsOf = (svg: string) => linesOf(svg).map(({ text }) => text);
-const find = (svg: string, text: string) => linesOf(svg).find((line) => line.text === text)!;
+const readLines = (svg: string) => readShapes(svg).shapes.filter(({ tag }) => tag !== "rect");
+const readWords = (svg: string) => readLines(svg).map(({ text }) => text);
+const find = (svg: string, text: string) => readLines(svg).find((line) => line.text === text)!;
 const meet = (a: Box, b: Box) =>
   a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 
@@ -118,9 +118,9 @@ test.each(Object.entries(everything))(
   "%s stands alone, and none of its words collide or are cut",
   (_, svg) => {
     expect(svg).toMatch(/^<svg[^>]*xmlns="http:\/\/www.w3.org\/2000\/svg"/);
-    const { width, height, shapes } = shapesOf(svg);
+    const { width, height, shapes } = readShapes(svg);
     expect(shapes[0]).toMatchObject({ x: 0, y: 0, width, height, fill: "#ffffff" });
-    const lines = linesOf(svg);
+    const lines = readLines(svg);
     expect(lines.length).toBeGreaterThan(10);
     for (const [i, line] of lines.entries()) {
       expect(line.x, line.text).toBeGreaterThanOrEqual(0);
@@ -166,7 +166,7 @@ test("the same options give the same SVG", () => {
 test("an axis begins at the least possible value, where there is one, and error bars end there", () => {
   const low = [{ label: "a", mean: 1, deviation: 2, points: [0, 2] }];
   const [free, cut] = [dotPlot({ rows: low }), dotPlot({ rows: low, limits: [0, 100] })];
-  const ticks = (svg: string) => wordsOf(svg).filter((words) => /^−?\d\.\d$/.test(words));
+  const ticks = (svg: string) => readWords(svg).filter((words) => /^−?\d\.\d$/.test(words));
   const start = (svg: string, group: string) =>
     Math.min(
       ...[
@@ -182,7 +182,7 @@ test("an axis begins at the least possible value, where there is one, and error 
 
 test("long labels and titles wrap", () => {
   const title = `${long}, ${long}, ${long}`;
-  const words = wordsOf(dotPlot({ rows: [{ label: long, mean: 1 }], title }));
+  const words = readWords(dotPlot({ rows: [{ label: long, mean: 1 }], title }));
   expect(words).not.toContain(long);
   expect(words.join(" ")).toContain(title);
   expect(words.join(" ")).toContain(
@@ -192,7 +192,7 @@ test("long labels and titles wrap", () => {
 });
 
 test("an axis of losses begins near the smallest, with round ticks", () => {
-  const words = wordsOf(everything["a dot plot of losses"]);
+  const words = readWords(everything["a dot plot of losses"]);
   expect(words).toEqual(expect.arrayContaining(["0.4440", "0.4441", "0.4448"]));
 });
 
@@ -236,7 +236,9 @@ test.each(Object.entries(everything))(
     );
     night.set("currentColor", /\.plot\{color:(#\w+)\}/.exec(svg)![1]!);
     const ink = /^<svg[^>]* color="(#\w+)"/.exec(svg)![1]!;
-    const words = shapesOf(svg).shapes.filter(({ tag, fill }) => tag !== "rect" && !/black|white/.test(fill));
+    const words = readShapes(svg).shapes.filter(
+      ({ tag, fill }) => tag !== "rect" && !/black|white/.test(fill),
+    );
     expect(words.length).toBeGreaterThan(5);
     for (const { text, fill } of words) {
       const day = fill === "currentColor" ? ink : fill;

@@ -3,20 +3,20 @@ import { MosError } from "mixture-of-shards";
 import {
   axisBelow,
   type Better,
+  barEnds,
   check,
   draw,
   EMPHASISED,
-  endsOf,
   GRID,
   type Heading,
-  heightOf,
   INK,
   LEADING,
   longest,
   PADDING,
   PLAIN,
-  rangeOf,
   roomBelow,
+  textHeight,
+  valueRange,
   wrap,
   written,
 } from "./svg.ts";
@@ -31,17 +31,17 @@ export interface DotRow {
   readonly points?: readonly number[];
   /** Another colour and a bold label. */
   readonly emphasised?: boolean;
-  /** What else is known of it: texts in columns behind the label. */
+  /** Details in columns after the label. */
   readonly details?: readonly string[];
 }
 
-/** What a dot plot is drawn from. */
+/** Options of a dot plot. */
 export interface DotPlotOptions extends Heading {
   /** From top to bottom. */
   readonly rows: readonly DotRow[];
   /** Heads of the columns of details. */
   readonly detailTitles?: readonly string[];
-  /** What the values are, and in which unit. */
+  /** Title of the values, with their unit. */
   readonly valueTitle?: string;
   /** Written at the axis. */
   readonly better?: Better;
@@ -83,7 +83,7 @@ export function dotPlot(options: DotPlotOptions): string {
   checkRows(options);
   const { rows, detailTitles = [], valueTitle, better, limits, decimals, width = 800 } = options;
   const labels = new Map(rows.map(({ label }) => [label, wrap(label, LABEL_WIDTH)]));
-  const step = PADDING + heightOf([...labels.values()].reduce(taller));
+  const step = PADDING + textHeight([...labels.values()].reduce(taller));
   const details = detailTitles.map((title, i) => ({
     title,
     of: ({ details }: DotRow) => details?.[i] ?? "",
@@ -96,16 +96,16 @@ export function dotPlot(options: DotPlotOptions): string {
   const axis = [valueTitle, better && `${better} is better`]
     .filter((words) => words !== undefined)
     .join("; ");
-  const values = rows.flatMap((row) => [row.mean, ...(row.points ?? []), ...barOf(row, limits)]);
+  const values = rows.flatMap((row) => [row.mean, ...(row.points ?? []), ...errorBar(row, limits)]);
   return draw(options, {
     width,
     height: step * rows.length,
-    above: heightOf([means.title, ...detailTitles].reduce(taller)) + GAP,
+    above: textHeight([means.title, ...detailTitles].reduce(taller)) + GAP,
     marginLeft,
     marginRight: 2 * PADDING + meansWidth,
     marginBottom: roomBelow(axis),
-    x: { domain: rangeOf([...values, ...(limits?.slice(0, 1) ?? [])]), nice: 6 },
-    y: { type: "band", domain: rows.map(labelOf), padding: 0, axis: null },
+    x: { domain: valueRange([...values, ...(limits?.slice(0, 1) ?? [])]), nice: 6 },
+    y: { type: "band", domain: rows.map(rowLabel), padding: 0, axis: null },
     marks: [
       gridX({ stroke: GRID, strokeOpacity: 1 }),
       axisBelow(axis),
@@ -113,7 +113,7 @@ export function dotPlot(options: DotPlotOptions): string {
         text(
           rows.filter(({ emphasised = false }) => emphasised === bold),
           {
-            y: labelOf,
+            y: rowLabel,
             text: ({ label }: DotRow) => labels.get(label),
             lineHeight: LEADING,
             frameAnchor: "left",
@@ -125,37 +125,37 @@ export function dotPlot(options: DotPlotOptions): string {
       ),
       ...details.flatMap((column, i) => {
         const behind = details.slice(i + 1).reduce((sum, { width }) => sum + width, 2 * PADDING);
-        return columnOf(rows, column, { frameAnchor: "left", dx: -behind });
+        return textColumn(rows, column, { frameAnchor: "left", dx: -behind });
       }),
-      ...columnOf(rows, means, { frameAnchor: "right", dx: PADDING + meansWidth }),
-      ...marksOf(options, step),
+      ...textColumn(rows, means, { frameAnchor: "right", dx: PADDING + meansWidth }),
+      ...plotMarks(options, step),
     ],
   });
 }
 
-const labelOf = ({ label }: DotRow): string => label;
-const taller = (a: string, b: string): string => (heightOf(b) > heightOf(a) ? b : a);
+const rowLabel = ({ label }: DotRow): string => label;
+const taller = (a: string, b: string): string => (textHeight(b) > textHeight(a) ? b : a);
 
 /** A column of texts, right-aligned, with its head above the plot. */
-function columnOf(
+function textColumn(
   rows: readonly DotRow[],
   { title, of }: { readonly title: string; readonly of: (row: DotRow) => string },
   { frameAnchor, dx }: { readonly frameAnchor: "left" | "right"; readonly dx: number },
 ): readonly Markish[] {
   const aligned = { textAnchor: "end", dx, lineHeight: LEADING } as const;
   return [
-    text(rows, { ...aligned, y: labelOf, text: of, frameAnchor }),
+    text(rows, { ...aligned, y: rowLabel, text: of, frameAnchor }),
     text([title], { ...aligned, frameAnchor: `top-${frameAnchor}`, lineAnchor: "bottom", dy: -GAP }),
   ];
 }
 
 /** Where a row's error bar ends; at its mean if it has none. */
-const barOf = ({ mean, deviation }: DotRow, limits?: DotPlotOptions["limits"]) =>
-  endsOf(mean, deviation, limits);
+const errorBar = ({ mean, deviation }: DotRow, limits?: DotPlotOptions["limits"]) =>
+  barEnds(mean, deviation, limits);
 
 /** Means, error bars and rings; each row has `step` pixels. */
-function marksOf({ rows, limits }: DotPlotOptions, step: number): readonly Markish[] {
-  const y = labelOf;
+function plotMarks({ rows, limits }: DotPlotOptions, step: number): readonly Markish[] {
+  const y = rowLabel;
   const fill = ({ emphasised }: DotRow) => (emphasised ? EMPHASISED : PLAIN);
   const line = { y, stroke: INK, strokeWidth: 1.5 };
   const caps = { ...line, insetTop: (step - CAP) / 2, insetBottom: (step - CAP) / 2, dy: UP };
@@ -165,13 +165,13 @@ function marksOf({ rows, limits }: DotPlotOptions, step: number): readonly Marki
     ruleY(deviating, {
       ...line,
       dy: UP,
-      x1: (row: DotRow) => barOf(row, limits)[0],
-      x2: (row: DotRow) => barOf(row, limits)[1],
+      x1: (row: DotRow) => errorBar(row, limits)[0],
+      x2: (row: DotRow) => errorBar(row, limits)[1],
     }),
     // no cap where a bar is cut
     ...([-1, 1] as const).map((side) => {
       const end = ({ mean, deviation = 0 }: DotRow): number => mean + side * deviation;
-      const isWhole = (row: DotRow): boolean => barOf(row, limits).includes(end(row));
+      const isWhole = (row: DotRow): boolean => errorBar(row, limits).includes(end(row));
       return tickX(deviating.filter(isWhole), { ...caps, x: end });
     }),
     dot(rows, { x: "mean", y, fill, r: 5, dy: UP }),
@@ -193,7 +193,7 @@ function checkRows({ rows }: DotPlotOptions): void {
     "row",
     rows.map((row) => ({
       name: `"${row.label}"`,
-      values: [row.mean, ...(row.points ?? []), ...barOf(row)],
+      values: [row.mean, ...(row.points ?? []), ...errorBar(row)],
     })),
   );
   for (const { label, deviation = 0 } of rows)

@@ -1,4 +1,4 @@
-// What the charts share: Observable Plot draws, on a document of linkedom's; a heading, and room for words.
+// Shared parts of charts: Observable Plot draws, on a document of linkedom's; a heading, and room for words.
 import {
   type AxisXOptions,
   axisX,
@@ -15,7 +15,7 @@ import { MosError } from "mixture-of-shards";
 export interface Heading {
   readonly title?: string;
   readonly subtitle?: string;
-  /** What a reader needs to know of the marks and the numbers; each line wraps. */
+  /** Note on the marks and the numbers; each line wraps. */
   readonly note?: string;
 }
 
@@ -48,27 +48,27 @@ export const LEADING = 1.3;
 const LETTER = 0.6;
 
 /** About how many pixels the longest line of a text takes. */
-const widthOf = (words: string, fontSize: number = FONT_SIZE): number =>
+const textWidth = (words: string, fontSize: number = FONT_SIZE): number =>
   LETTER * fontSize * Math.max(...words.split("\n").map(({ length }) => length));
 
 /** The same of the longest of some texts. */
 export const longest = (texts: readonly string[]): number =>
-  Math.max(...texts.map((words) => widthOf(words)));
+  Math.max(...texts.map((words) => textWidth(words)));
 
 /** Breaks the lines of a text between words into lines of at most `width` pixels. */
 export const wrap = (words: string, width: number, fontSize: number = FONT_SIZE): string =>
   words.split(/ +|(?<=\n)/).reduce((lines, word) => {
     const line = `${lines.slice(lines.lastIndexOf("\n") + 1)} ${word}`;
     if (lines.endsWith("\n")) return `${lines}${word}`;
-    return `${lines}${widthOf(line, fontSize) > width ? "\n" : " "}${word}`;
+    return `${lines}${textWidth(line, fontSize) > width ? "\n" : " "}${word}`;
   });
 
 /** Pixels that the lines of a text take, one below the other. */
-export const heightOf = (words: string, fontSize: number = FONT_SIZE): number =>
+export const textHeight = (words: string, fontSize: number = FONT_SIZE): number =>
   words === "" ? 0 : LEADING * fontSize * words.split("\n").length;
 
 /** Pixels that the axis below a chart takes. */
-export const roomBelow = (title: string): number => 2 * PADDING + heightOf(title);
+export const roomBelow = (title: string): number => 2 * PADDING + textHeight(title);
 
 /** That axis: its values, without ticks, and a title. */
 export const axisBelow = (title: string, ticks: AxisXOptions = {}): Markish =>
@@ -89,13 +89,13 @@ export function written(value: number, decimals?: number): string {
 }
 
 /** A range that holds all values and is not empty. */
-export function rangeOf(values: readonly number[]): [low: number, high: number] {
+export function valueRange(values: readonly number[]): [low: number, high: number] {
   const [low, high] = values.length === 0 ? [0, 1] : [Math.min(...values), Math.max(...values)];
   return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
 }
 
 /** Where a bar of this half width around a mean ends, between the least and the largest possible value. */
-export function endsOf(
+export function barEnds(
   mean: number,
   half = 0,
   limits: readonly [least: number, largest: number] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
@@ -142,9 +142,9 @@ export function draw(
   const { width, height, marginLeft, marginRight } = drawing;
   const room = width - 2 * PADDING;
   const [big, small, last] = [wrap(title, room, TITLE_SIZE), wrap(subtitle, room), wrap(note, room)];
-  const below = PADDING + heightOf(big, TITLE_SIZE);
-  const marginTop = below + heightOf(small) + (title + subtitle === "" ? 0 : PADDING) + above;
-  const marginBottom = drawing.marginBottom + (note === "" ? 0 : heightOf(last) + 1.5 * PADDING);
+  const below = PADDING + textHeight(big, TITLE_SIZE);
+  const marginTop = below + textHeight(small) + (title + subtitle === "" ? 0 : PADDING) + above;
+  const marginBottom = drawing.marginBottom + (note === "" ? 0 : textHeight(last) + 1.5 * PADDING);
   const common = {
     document: new DOMParser().parseFromString("<svg/>", "image/svg+xml"),
     className: "plot",

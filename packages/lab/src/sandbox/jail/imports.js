@@ -1,7 +1,7 @@
 // @ts-check
 // The wall. Whatever Python does outside of its own memory goes through a function that the WebAssembly module imports from
 // JavaScript. While a program runs, only those named here work; this holds even where a program corrupts its memory on purpose.
-import { lengthOf } from "./temporary.js";
+import { sumLengths } from "./temporary.js";
 
 /** Act on Python's memory, clocks, random numbers, and files that were in it from the start. */
 const ALLOWED = new Set([
@@ -32,7 +32,7 @@ const notPermitted = () => -NOT_PERMITTED;
 const readOnly = () => -READ_ONLY;
 
 /**
- * What programs may well try is refused as an operating system would, so that they continue or fail by themselves.
+ * Answers to calls that programs may well try: refusals as an operating system makes them, so that programs continue or fail.
  *
  * @type {Readonly<Record<string, import("./types.ts").Answer>>}
  */
@@ -80,7 +80,7 @@ const ANSWERS = {
  * @type {import("./types.ts").Answer}
  */
 function swallow(_real, [, vectors = 0, count = 0, result = 0], memory) {
-  new DataView(memory()).setUint32(result >>> 0, lengthOf(memory(), vectors, count), true);
+  new DataView(memory()).setUint32(result >>> 0, sumLengths(memory(), vectors, count), true);
   return 0;
 }
 

@@ -1,10 +1,10 @@
 // @ts-check
-// What programs may write: files below /tmp of the interpreter's own file system, which is memory. They have a size in all, and
+// Writable files of programs: those below /tmp of the interpreter's own file system, which is memory. They have a size in all, and
 // are gone after each program.
 
 const FOLDER = "/tmp";
 const LIMIT = 32 * 2 ** 20;
-/** What a file or folder counts for itself. */
+/** Bytes that a file or folder counts for itself. */
 const ENTRY = 4096;
 /** More than this is not worth clearing away: a new process is sooner there. */
 const SMALL = 2 ** 20;
@@ -36,7 +36,7 @@ export function temporaryFiles(files) {
   };
 
   /**
-   * Whether a path leads below the folder. There are no links there, and none can be made, so its text alone says so.
+   * Tests whether a path leads below the folder. There are no links there, and none can be made, so its text is enough.
    *
    * @param {() => ArrayBuffer} memory
    * @param {number} descriptor of a folder
@@ -65,7 +65,7 @@ export function temporaryFiles(files) {
     const start = (stream.flags & APPENDING) !== 0 ? (stream.node?.usedBytes ?? 0) : stream.position;
     // fd_pwrite has a place before the pointer to the result
     const from = args.length > 4 ? Number(offset) : start;
-    return grows(descriptor, from + lengthOf(memory(), vectors, count)) ? real(...args) : NO_SPACE;
+    return grows(descriptor, from + sumLengths(memory(), vectors, count)) ? real(...args) : NO_SPACE;
   }
 
   return {
@@ -144,7 +144,7 @@ function textAt(memory, start) {
  * @param {number} vectors
  * @param {number} count
  */
-export function lengthOf(memory, vectors, count) {
+export function sumLengths(memory, vectors, count) {
   const view = new DataView(memory);
   let length = 0;
   for (let i = 0; i < count; i++) length += view.getUint32((vectors >>> 0) + 8 * i + 4, true);

@@ -3,7 +3,7 @@ import type { CheckReason } from "../types.ts";
 
 /** A function that the WebAssembly module imports. Its arguments are numbers, or references that only pass through. */
 export type Import = (...args: number[]) => unknown;
-/** What is said in place of an import while a program runs. */
+/** Substitute of an import while a program runs. */
 export type Answer = (real: Import, args: readonly number[], memory: () => ArrayBuffer) => unknown;
 export type Imports = Record<string, Record<string, unknown>>;
 
@@ -14,7 +14,7 @@ export interface Gate {
   breach: string | undefined;
 }
 
-/** Of Emscripten's file system, what the jail uses. */
+/** Members of Emscripten's file system that the jail uses. */
 export interface FileSystem {
   cwd(): string;
   readdir(path: string): readonly string[];
@@ -37,13 +37,13 @@ export interface FileSystem {
 export interface TemporaryFiles {
   /** In place of the imports that change files. */
   readonly answers: Readonly<Record<string, Answer>>;
-  /** Whether `clear` is quick. */
+  /** True if `clear` is quick. */
   readonly isSmall: boolean;
   /** Removes all. No file may be open. */
   clear(): void;
 }
 
-/** Of Python's C API and the C library, as the module exports them; pointers are numbers. */
+/** Members of Python's C API and the C library, as the module exports them; pointers are numbers. */
 export interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer };
   malloc(bytes: number): number;
