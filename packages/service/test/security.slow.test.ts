@@ -603,7 +603,7 @@ describe("whatever is asked of a job", () => {
       const error = await begins(plan).catch((thrown: unknown) => thrown);
       // which this machine may not have; how many updates epochs are, and whether 2 tokens suffice, the data say
       const later =
-        plan.settings.steps === undefined ? /warmup of|after the cut to 2/ : /after truncation to 2/;
+        plan.settings.steps === undefined ? /warmup of|after truncation to 2/ : /after truncation to 2/;
       if ((error instanceof MosError && error.code === "memory") || later.test(String(error))) return;
       expect(error).toBeUndefined();
     });
