@@ -13,7 +13,7 @@ import {
   openQueue,
   openSlices,
   toTrainingPlan,
-} from "../packages/service/src/jobs/index.ts";
+} from "../packages/service/src/store/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
 import { fail, median, readArguments } from "./arguments.ts";
 

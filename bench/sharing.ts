@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { migrate, openPostgres } from "../packages/service/src/database/index.ts";
+import { openObjects } from "../packages/service/src/objects/index.ts";
 import {
   hasEnded,
   jobRequestSchema,
   openJobs,
   openQueue,
   toTrainingPlan,
-} from "../packages/service/src/jobs/index.ts";
-import { openObjects } from "../packages/service/src/objects/index.ts";
+} from "../packages/service/src/store/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
 import { fail, printResult, readArguments, rounded } from "./arguments.ts";
 import { watch } from "./watched.ts";

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
-import { createMetrics as createServiceMetrics } from "../../packages/service/src/signals/metrics.ts";
+import { createMetrics as createServiceMetrics } from "../../packages/service/src/operations/metrics.ts";
 import { ROUTES } from "../../src/server/app.ts";
 import type { ServerEnv } from "../../src/server/context.ts";
 import { createMetrics } from "../../src/server/metrics.ts";

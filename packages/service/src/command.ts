@@ -14,10 +14,10 @@ import {
   text,
 } from "mixture-of-shards/cli";
 import { watchStorage } from "mixture-of-shards/server";
-import { listenForProbes } from "#signals";
+import { listenForProbes } from "#operations";
+import { work, workerName } from "./local-worker.ts";
 import { needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openParts } from "./parts.ts";
-import { work, workerName } from "./work.ts";
 
 const { storage } = serviceOptions;
 

@@ -1,5 +1,5 @@
 // Expired models, known in advance, so that they expire on time and while the database cannot be reached.
-import type { Jobs } from "#jobs";
+import type { Jobs } from "#store";
 
 /** Knows models whose time is over. */
 export interface Expired {

@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { MosError, type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
 import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
-import { type Jobs, MAX_ALIASES, modelTenant, type TrainingPlan } from "#jobs";
+import { type Jobs, MAX_ALIASES, modelTenant, type TrainingPlan } from "#store";
 import type { Expired } from "./expired.ts";
 import type { Publisher } from "./publish.ts";
 

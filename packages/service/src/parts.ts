@@ -4,9 +4,9 @@ import { MosError } from "mixture-of-shards";
 import { makeNamedFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
-import { openQueue, type Queue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics, type ServiceMetrics } from "#signals";
+import { createMetrics, type ServiceMetrics } from "#operations";
+import { openQueue, type Queue } from "#store";
 import type { ServiceOptions } from "./options.ts";
 
 /** Location of a service's state. */

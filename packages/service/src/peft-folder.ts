@@ -12,8 +12,8 @@ import {
   toFileName,
 } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import { isFinalModel, type Jobs } from "#jobs";
 import type { ObjectStore } from "#objects";
+import { isFinalModel, type Jobs } from "#store";
 import { startChild } from "#worker";
 import type { Conversion, Converted } from "./peft-process.ts";
 import { openPublisher, type Publisher } from "./publish.ts";

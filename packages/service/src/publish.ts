@@ -4,8 +4,8 @@ import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { assertWritable, fromFileName, makeFolder, pathExists, toFileName } from "mixture-of-shards/cli";
-import { type Jobs, modelTenant } from "#jobs";
 import type { Files } from "#objects";
+import { type Jobs, modelTenant } from "#store";
 
 /** Keeps the folders of models as the table has them. */
 export interface Publisher {

@@ -11,16 +11,16 @@ import {
 } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
-import { type Jobs, openJobs, openOutbox, openWatch } from "#jobs";
-import { deliverWebhooks } from "#signals";
+import { type Jobs, openJobs, openOutbox, openWatch } from "#store";
+import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createPreviewer } from "#worker";
 import { type Expired, openExpired } from "./expired.ts";
 import { createExtension } from "./extension.ts";
+import { openServiceSlices, work, workerName } from "./local-worker.ts";
 import type { ServiceOptions } from "./options.ts";
 import { openParts, type ServiceParts } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
-import { openServiceSlices, work, workerName } from "./work.ts";
 
 /** Seconds between looks at models that other servers have published or removed. */
 const SYNC_SECONDS = 5;

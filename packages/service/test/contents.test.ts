@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
+import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
 describe.each(databases)("%s", (_, open) => {

@@ -1,7 +1,7 @@
 // The databases that tests run on: PGlite in memory, and PostgreSQL where MOS_DATABASE_URL names one.
 import { randomUUID } from "node:crypto";
 import { type Database, migrate, openPglite, openPostgres } from "#database";
-import { type Jobs, openJobs, openQueue, type Queue } from "#jobs";
+import { type Jobs, openJobs, openQueue, type Queue } from "#store";
 
 const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
 

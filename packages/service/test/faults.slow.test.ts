@@ -14,8 +14,8 @@ import { randomStream } from "mixture-of-shards/cli";
 import OpenAI, { toFile } from "openai";
 import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";
-import { type Jobs, openJobs, openQueue } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
+import { type Jobs, openJobs, openQueue } from "#store";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 import { listTrainers, processState } from "./processes.ts";
 

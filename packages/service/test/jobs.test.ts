@@ -9,7 +9,7 @@ import {
   type Queue,
   type Slices,
   toTrainingPlan,
-} from "#jobs";
+} from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
 const MODEL = "tiny";

@@ -7,6 +7,8 @@ import { MosError } from "mixture-of-shards";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
+import { type ObjectStore, openObjects } from "#objects";
+import { createMetrics, listenForProbes, startHeartbeat } from "#operations";
 import {
   type JobRow,
   type Jobs,
@@ -15,9 +17,7 @@ import {
   openWatch,
   type Queue,
   toTrainingPlan,
-} from "#jobs";
-import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics, listenForProbes, startHeartbeat } from "#signals";
+} from "#store";
 import { runWorker } from "#worker";
 import { databases, openTables, type TestTables } from "./databases.ts";
 

@@ -2,7 +2,7 @@
 import { finetuneSettings, runCheck } from "mixture-of-shards";
 import { adapterSettings, type Setting } from "mixture-of-shards/cli";
 import { describe, expect, test } from "vitest";
-import { jobRequestSchema, toTrainingPlan } from "#jobs";
+import { jobRequestSchema, toTrainingPlan } from "#store";
 
 test("a step has at most 1,048,576 tokens, however it is made of them", () => {
   const asked = (mos: object) => () => plannedRate({ mos });

@@ -11,7 +11,7 @@ import { type FinetuneOptions, finetune, loadModel, METHOD_NAMES, MosError } fro
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { jobRequestSchema, toTrainingPlan } from "#jobs";
+import { jobRequestSchema, toTrainingPlan } from "#store";
 import { type Serving, startServing } from "./serving.ts";
 
 let serving: Serving;

@@ -11,7 +11,7 @@ import {
   type SliceEnd,
   type Slices,
   toTrainingPlan,
-} from "#jobs";
+} from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
 const MODEL = "tiny";

@@ -16,9 +16,9 @@ import {
   type Queue,
   type Slices,
   toTrainingPlan,
-} from "#jobs";
-import { deliverWebhooks } from "#signals";
-import { lookupPublic } from "../src/signals/address.ts";
+} from "#store";
+import { deliverWebhooks } from "#webhooks";
+import { lookupPublic } from "../src/webhooks/address.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { makeServer, type TestServer } from "./server.ts";
 

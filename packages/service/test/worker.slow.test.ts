@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, type Queue, toTrainingPlan } from "#jobs";
 import { type ObjectStore, openObjects } from "#objects";
+import { type JobRow, type Jobs, jobRequestSchema, openSlices, type Queue, toTrainingPlan } from "#store";
 import { runWorker } from "#worker";
 import { databases, openTables, type TestTables } from "./databases.ts";
 

@@ -9,9 +9,9 @@ import {
   type RequestContext,
   security,
 } from "mixture-of-shards/server";
-import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#jobs";
+import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#store";
+import { aliasSchema, pageQuery, pageSchema, toAliasObject, toListObject } from "./serializers.ts";
 import { type AddRoutes, invalid, withHttpErrors } from "./service-env.ts";
-import { aliasSchema, pageQuery, pageSchema, toAliasObject, toListObject } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/aliases";

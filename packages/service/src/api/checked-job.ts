@@ -10,7 +10,7 @@ import {
   type Owner,
   type TrainingPlan,
   toTrainingPlan,
-} from "#jobs";
+} from "#store";
 import { invalid, type ServiceEnv, withHttpErrors } from "./service-env.ts";
 
 /** A file that a job can be made of. */

@@ -5,6 +5,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { fileSchema, pageQuery, pageSchema, toFileObject, toListObject } from "./serializers.ts";
 import {
   type AddRoutes,
   invalid,
@@ -13,7 +14,6 @@ import {
   wholeNumber,
   withHttpErrors,
 } from "./service-env.ts";
-import { fileSchema, pageQuery, pageSchema, toFileObject, toListObject } from "./shown.ts";
 import { FORM_BYTES, readUpload } from "./upload.ts";
 
 const PURPOSES = ["fine-tune"] as const;

@@ -9,8 +9,8 @@ import type { AddRoutes, ServiceEnv } from "./service-env.ts";
 import { usageRoutes } from "./usage.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
+export { seconds } from "./serializers.ts";
 export { type ServiceEnv, withHttpErrors } from "./service-env.ts";
-export { seconds } from "./shown.ts";
 
 const ROUTES: readonly AddRoutes[] = [
   ...[fileRoutes, jobRoutes, previewRoutes, modelRoutes],

@@ -12,9 +12,8 @@ import {
   streamEvents,
 } from "mixture-of-shards/server";
 import { storable } from "#database";
-import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#jobs";
+import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#store";
 import { checkedJob } from "./checked-job.ts";
-import { type AddRoutes, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import {
   checkpointSchema,
   eventSchema,
@@ -25,7 +24,8 @@ import {
   toEventObject,
   toJobObject,
   toListObject,
-} from "./shown.ts";
+} from "./serializers.ts";
+import { type AddRoutes, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/fine_tuning/jobs";

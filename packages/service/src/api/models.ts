@@ -1,9 +1,9 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
-import { lifetimeSchema, type ModelRow } from "#jobs";
+import { lifetimeSchema, type ModelRow } from "#store";
+import { seconds } from "./serializers.ts";
 import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
-import { seconds } from "./shown.ts";
 import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/models/{model{.+}}";

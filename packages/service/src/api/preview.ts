@@ -12,7 +12,7 @@ import {
   ok,
   security,
 } from "mixture-of-shards/server";
-import { assertAllowed, type JobRequest, jobRequestSchema } from "#jobs";
+import { assertAllowed, type JobRequest, jobRequestSchema } from "#store";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";

@@ -3,8 +3,8 @@ import { z } from "@hono/zod-openapi";
 import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
 import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
 import { ApiError, type ServerApp } from "mixture-of-shards/server";
-import type { Jobs, Owner, TrainingPlan } from "#jobs";
 import type { ObjectStore } from "#objects";
+import type { Jobs, Owner, TrainingPlan } from "#store";
 
 /** A run to preview, on files of the storage. */
 export interface PreviewedRun extends Pick<TrainingPlan, "settings"> {

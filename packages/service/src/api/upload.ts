@@ -1,8 +1,8 @@
 // A file as it arrives in a form: its bytes go to the storage, everything else is small.
 import { type FormFile, invalidForm, readMultipart } from "mixture-of-shards/server";
 import { storable } from "#database";
-import type { Arrival } from "#jobs";
 import type { ObjectStore, StoredObject } from "#objects";
+import type { Arrival } from "#store";
 
 /** A form of `POST /v1/files`, with its fields as `readFields` reads them. */
 export interface UploadedForm<T> {

@@ -1,7 +1,7 @@
 // GET /v1/usage: what tenants have trained and asked for, in the shape of OpenAI's usage of an organization.
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
-import type { UsageRow } from "#jobs";
+import type { UsageRow } from "#store";
 import { type AddRoutes, invalid, toOwner, wholeNumber, withHttpErrors } from "./service-env.ts";
 
 /** Seconds of a bucket, and how many buckets a page has. */

@@ -1,9 +1,8 @@
 // /v1/webhooks: where a tenant is told that its jobs have ended.
 import { createRoute, z } from "@hono/zod-openapi";
 import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
-import { webhookEvents } from "#jobs";
-import { isPrivateHost, urlPort } from "#signals";
-import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
+import { webhookEvents } from "#store";
+import { isPrivateHost, urlPort } from "#webhooks";
 import {
   deliverySchema,
   pageQuery,
@@ -12,7 +11,8 @@ import {
   toListObject,
   toWebhookObject,
   webhookSchema,
-} from "./shown.ts";
+} from "./serializers.ts";
+import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";
 
 const path = "/v1/webhooks";

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { setPriority } from "node:os";
 import { checkDataset, MosError } from "mixture-of-shards";
 import { errorText } from "mixture-of-shards/cli";
-import type { CheckReport } from "./orders.ts";
+import type { CheckReport } from "./protocol.ts";
 
 async function check(path: string): Promise<CheckReport> {
   try {

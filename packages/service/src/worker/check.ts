@@ -2,7 +2,7 @@
 import type { ChildProcess } from "node:child_process";
 import { moduleBeside } from "mixture-of-shards/cli";
 import { startChild } from "./child.ts";
-import type { CheckReport } from "./orders.ts";
+import type { CheckReport } from "./protocol.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
 /** Limits of checks. */

@@ -3,7 +3,7 @@
 import { setPriority } from "node:os";
 import { MosError, previewRun } from "mixture-of-shards";
 import { errorText, freeMemory } from "mixture-of-shards/cli";
-import type { PreviewReport, PreviewRequest } from "./orders.ts";
+import type { PreviewReport, PreviewRequest } from "./protocol.ts";
 
 async function preview({ threads, validationData, ...order }: PreviewRequest): Promise<PreviewReport> {
   try {

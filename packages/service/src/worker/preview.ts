@@ -2,7 +2,7 @@
 import { type ErrorCode, MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside } from "mixture-of-shards/cli";
 import { startChild } from "./child.ts";
-import type { PreviewReport, PreviewRequest } from "./orders.ts";
+import type { PreviewReport, PreviewRequest } from "./protocol.ts";
 import { createTurns, type TurnClient, type TurnLimits } from "./turns.ts";
 
 /** Limits of previews. */

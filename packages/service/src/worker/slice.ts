@@ -5,6 +5,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
 import { errorText, makeFolder, pathExists, readJsonLines } from "mixture-of-shards/cli";
+import type { Files, ObjectStore } from "#objects";
 import {
   type Arrival,
   type JobRow,
@@ -13,11 +14,10 @@ import {
   type SliceEnd,
   type Slices,
   toFailedEnd,
-} from "#jobs";
-import type { Files, ObjectStore } from "#objects";
-import { formatResults, isAfterStep, metricsAt, toJobEvent } from "./metrics.ts";
-import type { FromTrainer, TrainRequest } from "./orders.ts";
-import { type RetryOptions, retryTransient } from "./patience.ts";
+} from "#store";
+import type { FromTrainer, TrainRequest } from "./protocol.ts";
+import { type RetryOptions, retryTransient } from "./retry.ts";
+import { formatResults, isAfterStep, metricsAt, toJobEvent } from "./step-metrics.ts";
 import { type Trainer, TrainerStalled } from "./trainer.ts";
 
 /** Context of running slices. */

@@ -3,7 +3,7 @@
 
 import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
 import { errorText, freeMemory } from "mixture-of-shards/cli";
-import type { FromTrainer, ToTrainer, TrainRequest } from "./orders.ts";
+import type { FromTrainer, ToTrainer, TrainRequest } from "./protocol.ts";
 
 /** Free memory before a base was loaded: the loaded base is a part of a run's memory. */
 const free = await freeMemory();

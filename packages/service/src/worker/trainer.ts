@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AsyncQueue, moduleBeside } from "mixture-of-shards/cli";
 import { onComputing, startChild } from "./child.ts";
-import type { FromTrainer, ToTrainer, TrainRequest } from "./orders.ts";
+import type { FromTrainer, ToTrainer, TrainRequest } from "./protocol.ts";
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {

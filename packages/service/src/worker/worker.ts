@@ -1,8 +1,8 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
 import { MosError } from "mixture-of-shards";
 import { delay } from "mixture-of-shards/cli";
-import type { JobRow, Queue, SliceMessage, Slices } from "#jobs";
 import type { ObjectStore } from "#objects";
+import type { JobRow, Queue, SliceMessage, Slices } from "#store";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
 import { createTrainer, type Trainer } from "./trainer.ts";
 

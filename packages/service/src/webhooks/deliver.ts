@@ -1,7 +1,7 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
 import { delay, errorText } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import type { AttemptEnd, ClaimedDelivery, Outbox } from "#jobs";
+import type { AttemptEnd, ClaimedDelivery, Outbox } from "#store";
 import { sendDelivery } from "./send.ts";
 
 /** Options of deliveries. */

@@ -1,7 +1,7 @@
 // Numbers for Prometheus: events are counted where they happen, and what is in the database is read at a scrape.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { ServiceState } from "#jobs";
+import type { ServiceState } from "#store";
 
 /** A slice that has ended. */
 export interface EndedSlice {

@@ -1,7 +1,7 @@
 // Metrics of a run, as OpenAI's events, checkpoints and result files.
 import type { FinetuneEvent } from "mixture-of-shards";
 import { readJsonLines } from "mixture-of-shards/cli";
-import type { NewEvent } from "#jobs";
+import type { NewEvent } from "#store";
 
 const formatLoss = (loss: number): string => loss.toFixed(4);
 

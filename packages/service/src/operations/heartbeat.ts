@@ -1,6 +1,6 @@
 // A worker's sign of life, also while it trains.
 import { readFileSync } from "node:fs";
-import type { ServiceWatch, WorkerSign } from "#jobs";
+import type { ServiceWatch, WorkerSign } from "#store";
 
 /** Seconds between signs. */
 const HEARTBEAT_SECONDS = 10;

@@ -2,7 +2,7 @@
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { Webhook } from "standardwebhooks";
-import type { ClaimedDelivery } from "#jobs";
+import type { ClaimedDelivery } from "#store";
 import { isPrivateHost, lookupPublic, urlPort } from "./address.ts";
 
 /** The same bytes at each attempt. */

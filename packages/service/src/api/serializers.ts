@@ -11,7 +11,7 @@ import {
   type JobRow,
   toHyperparameters,
   type WebhookRow,
-} from "#jobs";
+} from "#store";
 import { wholeNumber } from "./service-env.ts";
 
 /** Time in OpenAI's objects: seconds since 1970. */

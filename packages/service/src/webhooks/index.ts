@@ -1,0 +1,2 @@
+export { isPrivateHost, urlPort } from "./address.ts";
+export { deliverWebhooks } from "./deliver.ts";
