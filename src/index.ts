@@ -136,5 +136,6 @@ export {
   type RunMemory,
   type RunPreview,
   runCheck,
+  type ScheduleName,
   usualLearningRate,
 } from "#training";

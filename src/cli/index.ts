@@ -69,7 +69,7 @@ export {
 } from "#text";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn, type ServeContext } from "./add-ons.ts";
 export { paint } from "./colour.ts";
-export { type Command, defineCommand, group } from "./command.ts";
+export { type Command, defineCommand, type Grouped, group } from "./command.ts";
 export { JSON_EVENTS, model, omitUndefined, python, quiet } from "./common-options.ts";
 export {
   engineProgress,

@@ -46,6 +46,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, void> {
     return { done: true, value: undefined };
   }
 
+  /** Ends reading; what is pushed later is dropped. */
   async return(): Promise<IteratorResult<T, void>> {
     this.#onLeave();
     this.close();
@@ -54,6 +55,7 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T, void> {
     return { done: true, value: undefined };
   }
 
+  /** The queue itself, for `for await`. */
   [Symbol.asyncIterator](): this {
     return this;
   }

@@ -31,6 +31,7 @@ export interface MultipartOptions {
   readonly drains?: boolean;
 }
 
+/** The answer to a form that cannot be read: status 400, code `invalid_multipart`. */
 export const invalidForm = (message: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_multipart", cause });
 

@@ -19,7 +19,7 @@ export {
   type RunMemory,
 } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
-
+export type { ScheduleName } from "./optimizer.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,
@@ -39,7 +39,6 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
-
 export {
   hiddenStates,
   lossGraph,
