@@ -12,9 +12,20 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string | undefined;
 }
 
+/** Empty databases that nobody uses: to make one takes longer than most files of tests, which share a process. */
+const idle: Database[] = [];
+
 async function onPglite(): Promise<TestDatabase> {
-  const database = await openPglite();
-  return { database, url: undefined, [Symbol.asyncDispose]: () => database[Symbol.asyncDispose]() };
+  const database = idle.pop() ?? (await openPglite());
+  return {
+    database,
+    url: undefined,
+    [Symbol.asyncDispose]: async () => {
+      await database.query("discard all");
+      await database.query("drop schema public cascade; create schema public; set time zone 'UTC'");
+      idle.push(database);
+    },
+  };
 }
 
 async function onPostgres(url: string): Promise<TestDatabase> {
