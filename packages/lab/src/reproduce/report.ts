@@ -25,7 +25,12 @@ function formatJson(grid: Grid, rows: readonly RowSummary[], comparisons: readon
     settings: { ...settings, jobs, threads, tuningExamples: tuning.examples, repeatedExamples },
     tuning: { seeds: tuning.seeds, ...tuning.identity },
     ...(grid.benchmarks.length === 0 ? {} : { benchmarks: grid.benchmarks }),
-    rows: rows.map(({ row, ...rest }) => ({ ...row, ...rest, rateSteps: findRateSteps(rest.tuning) })),
+    rows: rows.map(({ row, trials, ...rest }) => ({
+      ...row,
+      cells: trials,
+      ...rest,
+      rateSteps: findRateSteps(rest.tuning),
+    })),
     comparisons,
     warnings: listWarnings(grid, rows, comparisons),
   };
