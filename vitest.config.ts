@@ -1,16 +1,9 @@
-import { readFileSync } from "node:fs";
-import { globSync } from "tinyglobby";
 import { defineConfig } from "vitest/config";
 
 const ALL = ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"];
 
 /** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. */
 const SLOW = ALL.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
-
-/** Files that replace a module, or count what their process holds: they need one of their own. */
-const ISOLATED = globSync(ALL, { ignore: SLOW }).filter((path) =>
-  /vi\.mock\(|getActiveResourcesInfo/.test(readFileSync(path, "utf8")),
-);
 
 /** Packages that have a "source" of their own, in TypeScript that Node does not read, and what imports them. */
 const SOURCES = [/node_modules\/(ai|@ai-sdk|eventsource-parser)\//];
@@ -49,12 +42,11 @@ export default defineConfig({
     projects: [
       tier("fast", {
         include: ALL,
-        exclude: [...SLOW, ...ISOLATED],
+        exclude: SLOW,
         isolate: false,
         setupFiles: ["test/setup.ts"],
         seconds: 60,
       }),
-      tier("fast-isolated", { include: ISOLATED, isolate: true, setupFiles: ["test/setup.ts"], seconds: 60 }),
       tier("slow", { include: SLOW, isolate: true, seconds: 300 }),
     ],
   },

@@ -2,25 +2,24 @@
 // permitted the tests are skipped and say so.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, openAsBlob } from "node:fs";
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdirSync, openAsBlob, type PathLike, type StatsFs } from "node:fs";
+import files, { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { replaceBuiltin } from "../replace-builtin.ts";
 import { makeServer } from "../server/harness.ts";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { mos, snapshot } from "./run-mos.ts";
 
 /** Whether a disk tells its size. Where it does not, as some of a network, a run finds out when it is full. */
-const disks = vi.hoisted(() => ({ tellSize: false }));
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  const statfs = async (path: string) => ({
-    ...(await real.statfs(path)),
-    ...(disks.tellSize ? {} : { blocks: 0 }),
-  });
-  return { ...real, statfs };
-});
+const disks = { tellSize: false };
+const findSpace = async (real: typeof files.statfs, path: PathLike): Promise<StatsFs> => {
+  const found = await real(path);
+  if (!disks.tellSize) found.blocks = 0;
+  return found;
+};
+replaceBuiltin(files, "statfs", (real) => ((path: PathLike) => findSpace(real, path)) as typeof real);
 
 const mount = (...args: readonly string[]): void => {
   execFileSync("mount", args, { stdio: "ignore" });

@@ -1,18 +1,10 @@
 import type { ChildProcess } from "node:child_process";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { openEngine } from "#inference";
+import { recordForks } from "../replace-builtin.ts";
 import { catchRefusal, collectAnswer, request } from "./tiny-engine.ts";
 
-const children: ChildProcess[] = [];
-vi.mock("node:child_process", async (original) => {
-  const actual = await original<typeof import("node:child_process")>();
-  const fork = (...args: Parameters<typeof actual.fork>): ChildProcess => {
-    const child = actual.fork(...args);
-    children.push(child);
-    return child;
-  };
-  return { ...actual, fork };
-});
+const children = recordForks();
 
 const settings = { model: "assets/tiny-english", threads: 1 };
 const long = request({ maxTokens: 400, ignoreEos: true });

@@ -1,8 +1,8 @@
 // Packed weights that are kept for the next start: the same numbers, and never those for another model or a broken file.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import {
+import { mkdtempSync, type PathLike, rmSync, type StatsFs } from "node:fs";
+import files, {
   chmod,
   chown,
   cp,
@@ -18,23 +18,22 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "../../src/files/writer.ts";
 import { resolveOptions } from "../../src/inference/engine-options.ts";
 import { openWeights } from "../../src/inference/open-weights.ts";
+import { replaceBuiltin } from "../replace-builtin.ts";
 
 /** Whether disks tell their size. Where they do not, as some of a network, writing finds out. */
-const disks = vi.hoisted(() => ({ tellSize: true }));
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  const statfs = async (path: string) => ({
-    ...(await real.statfs(path)),
-    ...(disks.tellSize ? {} : { blocks: 0 }),
-  });
-  return { ...real, statfs };
-});
+const disks = { tellSize: true };
+const findSpace = async (real: typeof files.statfs, path: PathLike): Promise<StatsFs> => {
+  const found = await real(path);
+  if (!disks.tellSize) found.blocks = 0;
+  return found;
+};
+replaceBuiltin(files, "statfs", (real) => ((path: PathLike) => findSpace(real, path)) as typeof real);
 
 function canMount(): boolean {
   const probe = mkdtempSync(join(tmpdir(), "mos-mount-"));

@@ -1,4 +1,5 @@
 // Webhooks: what tenants are told, by OpenAI's signatures, at least once, and at addresses of the internet only.
+import dns from "node:dns";
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -18,21 +19,21 @@ import {
   toTrainingPlan,
 } from "#store";
 import { deliverWebhooks } from "#webhooks";
+import { replaceBuiltin } from "../../../test/replace-builtin.ts";
 import { lookupPublic } from "../src/webhooks/address.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { makeServer, type TestServer } from "./server.ts";
 
 /** What names of these tests mean, in place of what a network says. */
-const names = vi.hoisted(() => new Map<string, readonly string[]>());
-vi.mock("node:dns", async (original) => {
-  const dns = await original<typeof import("node:dns")>();
+const names = new Map<string, readonly string[]>();
+replaceBuiltin(dns, "lookup", (real) => {
   const lookup = (name: string, options: { all?: boolean }, done: (...found: unknown[]) => void): void => {
     const found = names.get(name)?.map((address) => ({ address, family: address.includes(":") ? 6 : 4 }));
-    if (found === undefined) dns.lookup(name, options as { all: true }, done);
+    if (found === undefined) real(name, options as { all: true }, done);
     else if (options.all === true) done(null, found);
     else done(null, found[0]?.address, found[0]?.family);
   };
-  return { ...dns, lookup };
+  return lookup as typeof real;
 });
 
 const until = <T>(check: () => T | Promise<T>): Promise<T> =>

@@ -1,17 +1,19 @@
-import { type ChildProcess, fork } from "node:child_process";
+import processes, { type ChildProcess } from "node:child_process";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { MosError } from "mixture-of-shards";
 import { expect, test, vi } from "vitest";
+import { replaceBuiltin } from "../../../../test/replace-builtin.ts";
 import { JailedWorker } from "./jailed-worker.ts";
 
-vi.mock("node:child_process", { spy: true });
-const actual = await vi.importActual<typeof import("node:child_process")>("node:child_process");
+const { fork } = processes;
+const forked = vi.fn(fork);
+replaceBuiltin(processes, "fork", () => forked as typeof fork);
 const settings = { folder: tmpdir(), seconds: 1, memory: 64 << 20 };
 
 test("a process that cannot load says so in one line, and its stack is the cause's", async () => {
   const main = fileURLToPath(new URL("./jail/main.js", import.meta.url));
-  vi.mocked(fork).mockImplementationOnce(() => actual.fork(main, ["/no/pyodide", "1"], { silent: true }));
+  forked.mockImplementationOnce(() => fork(main, ["/no/pyodide", "1"], { silent: true }));
   const worker = new JailedWorker(settings);
   const error: MosError = await worker.ready().then(
     () => expect.unreachable(),
@@ -26,7 +28,7 @@ test("a process that cannot load says so in one line, and its stack is the cause
 
 test("a run leaves no listeners on the process, and the end of the process ends the run", async () => {
   const worker = new JailedWorker({ ...settings, seconds: 60 });
-  const child = vi.mocked(fork).mock.results.at(-1)?.value as ChildProcess;
+  const child = forked.mock.results.at(-1)?.value as ChildProcess;
   await worker.ready();
   const held = vi.spyOn(worker.exited, "then");
   const listeners = () => child.eventNames().map((name) => [name, child.listenerCount(name)]);
