@@ -232,9 +232,8 @@ describe("a whole run", () => {
     const file = "checkpoints/step-00000006/state.safetensors";
     expect(await bytes(file)).toEqual(await bytes(file, whole));
   };
-  // within the checkpoints' interval, and at its end
-  test.each([2, 3])("stopped after step %i and resumed, it leaves the same files", stopAndResume);
-  test.each([1, 4, 5])("so it does after step %i", { tags: "thorough" }, stopAndResume);
+  test("stopped after step 2 and resumed, it leaves the same files", () => stopAndResume(2));
+  test.each([1, 3, 4, 5])("so it does after step %i", { tags: "thorough" }, stopAndResume);
 
   test("resumed once more, it has nothing to do", async () => {
     const before = await bytes("metrics.jsonl", whole);
@@ -306,7 +305,8 @@ describe("a run that is stopped within an update", () => {
   });
 
   test("that may not train as many tokens as its epochs have does not begin", async () => {
-    const { steps: _, ...byEpochs } = long;
+    const { steps: _, ...all } = long;
+    const byEpochs = { ...all, maxExamples: 8 };
     const tokens = await run({ settings: byEpochs }).then((events) =>
       events.reduce((sum, event) => sum + (event.type === "step" ? event.tokens : 0), 0),
     );
@@ -341,7 +341,7 @@ describe("a run that is stopped within an evaluation", () => {
       { type: "stopped", step: 0, evaluationBatches: 1 },
     ]);
     expect(await readFile(join(out, "metrics.jsonl"), "utf8")).toBe("");
-    for (let part = 1; part < 4; part++) await stopSoon({ resume: true });
+    for (let part = 1; part < 2; part++) await stopSoon({ resume: true });
     await run({ settings: long, resume: true });
     for (const name of ["adapter_model.safetensors", "metrics.jsonl", "run.json"])
       expect(await bytes(name), name).toEqual(await bytes(name, whole));
@@ -475,7 +475,6 @@ describe("an adapter that is trained anew", () => {
   test("is refused to a second run meanwhile, by whoever has it", async () => {
     await copyWhole();
     const refused: unknown[] = [];
-    await run(again, () => undefined);
     for await (const event of finetune(makeOptions(again)))
       if (event.type === "step" && event.step === 2)
         for (const change of [{ overwrite: true }, { resume: true }])
@@ -573,7 +572,7 @@ test("a checkpoint holds the adapter of its step", async () => {
 test("a run whose learning rate is far too high says that it has collapsed, and has no best adapter", async () => {
   const model = "assets/tiny-english";
   const data = "assets/quickstart/train.jsonl";
-  const steep = { ...settings, learningRate: 10, steps: 8, maxLength: 128, validationSplit: 4 };
+  const steep = { ...settings, learningRate: 10, maxLength: 128, validationSplit: 4 };
   const events = await run({ model, data, adapter: { method: "lora", rank: 4 }, settings: steep });
   const warnings = events.flatMap((event) => (event.type === "warning" ? [event] : []));
   expect(warnings.map(({ reason }) => reason)).toEqual(

@@ -18,6 +18,7 @@ import {
   type TrainSettings,
   train,
 } from "#training";
+import { runs } from "./runs.ts";
 import { copyNumbers, randomExamples, tinyMos, tinySettings, tinyTrainable } from "./tiny-training.ts";
 
 const examples = randomExamples([9, 14, 5, 20, 7, 11, 16, 3, 12, 6, 18, 8]);
@@ -255,7 +256,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
         expect(resumed.numbers).toEqual(whole.numbers);
         expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
       }),
-      { numRuns: 3, examples: [[[1, 1, 1, 1, 1, 1]]] },
+      { numRuns: runs(3), examples: [[[1, 1, 1, 1, 1, 1]]] },
     );
   });
 

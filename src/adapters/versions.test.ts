@@ -1,10 +1,12 @@
 // Adapters that are replaced while others read them.
+
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { lockChanges, pathExists } from "#files";
+import { runs } from "../../test/runs.ts";
 import { createAdapter } from "./adapter.ts";
 import { loadAdapter, saveAdapter } from "./folder.ts";
 import { parseAdapterConfig } from "./methods.ts";
@@ -32,7 +34,7 @@ test("whoever reads an adapter gets one version whole, and never none, however o
   await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 3 });
   let isRunning = true;
   const swap = async (): Promise<void> => {
-    for (let i = 0; i < 50; i++) {
+    for (let i = 0; i < runs(50); i++) {
       await rollBack(acme, undefined);
       await sleep(5);
     }

@@ -100,6 +100,7 @@ describe.each([
             expect.fail(`${JSON.stringify(piece)} of ${JSON.stringify(text)}`);
         }
       }),
+      { numRuns: runs(100) },
     );
   });
 

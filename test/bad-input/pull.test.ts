@@ -5,8 +5,17 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import timers from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { replaceBuiltin } from "../replace-builtin.ts";
 import { expectRefusal, mos, snapshot } from "./run-mos.ts";
+
+/** Retries wait for a moment only. */
+replaceBuiltin(
+  timers,
+  "setTimeout",
+  (sleep) => ((_, value, options) => sleep(1, value, options)) as typeof sleep,
+);
 
 let folder: string;
 beforeAll(async () => {

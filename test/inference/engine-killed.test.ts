@@ -41,20 +41,6 @@ test("an engine whose process is killed fails all its requests, and can be close
   await engine[Symbol.asyncDispose]();
 });
 
-test("the process sends one message for each step, with the events of all its requests", async () => {
-  await using engine = await openEngine(settings);
-  let outputs = 0;
-  children.at(-1)?.on("message", (message: { readonly type: string }) => {
-    if (message.type === "output") outputs++;
-  });
-  const answers = Array.from({ length: 4 }, (_, i) =>
-    collectAnswer(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),
-  );
-  const tokens = (await Promise.all(answers)).reduce((sum, { ids }) => sum + ids.length, 0);
-  expect(tokens).toBe(160);
-  expect(outputs).toBeLessThan(60);
-});
-
 test("closing succeeds when the process dies meanwhile", async () => {
   const { engine, child, rest } = await openRunning();
   child.kill("SIGSTOP");
@@ -94,8 +80,20 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
   });
 });
 
-test("closing cancels running requests and ends the process; a request whose events are not consumed can be cancelled", async () => {
+test("the process sends one message for each step, with the events of all its requests; closing cancels those that run and ends it", async () => {
   const { engine, child, rest } = await openRunning();
+  let outputs = 0;
+  child.on("message", ({ type }: { readonly type: string }) => {
+    if (type === "output") outputs++;
+  });
+  const answers = Array.from({ length: 4 }, (_, i) =>
+    collectAnswer(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),
+  );
+  const tokens = (await Promise.all(answers)).reduce((sum, { ids }) => sum + ids.length, 0);
+  expect(tokens).toBe(160);
+  expect(outputs).toBeLessThan(60);
+
+  // one whose events are not consumed can be cancelled, too
   const controller = new AbortController();
   const unread = engine.submit({ ...long, signal: controller.signal });
   await expect.poll(async () => (await engine.stats()).running).toBe(2);

@@ -1,5 +1,6 @@
 // Random arrivals, cancellations, replaced and evicted adapters: every answer must be the one that its request gets alone,
 // from the content of the adapter that answered.
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +12,7 @@ import type { Engine, EngineRequest } from "#inference";
 import { toLayerShapes } from "#models";
 import { openAdapterManager } from "../../src/inference/adapters/index.ts";
 import { randomAdapter } from "../random-adapter.ts";
+import { runs } from "../runs.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import { type Answer, collectAnswer, config, request, tinyEngine } from "./tiny-engine.ts";
 
@@ -163,6 +165,6 @@ test("every answer equals the one that its request gets alone", { timeout: 120_0
       }
     }),
     // no shrinking: a smaller seed is not a simpler case
-    { numRuns: 3, endOnFailure: true, examples: [[28]] },
+    { numRuns: runs(3), endOnFailure: true, examples: [[28]] },
   ),
 );

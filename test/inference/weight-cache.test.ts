@@ -192,7 +192,6 @@ test("a cache whose matrices do not fit the model is made anew, however well it 
     expect(again.notes[0]).toMatch(/cannot be used and are rebuilt: .* is missing/);
     expect(again.logits).toEqual(logits);
     expect(before.equals(await readFile(path))).toBe(true);
-    expect((await start()).notes).toEqual([]);
   }
 });
 

@@ -1,7 +1,8 @@
 // What the recipe puts together: keys with quotas over a restart, HTTPS, and options that cannot be used.
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { request } from "node:https";
+import http from "node:http";
+import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
@@ -25,43 +26,45 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const open = (more: Partial<ServeOptions>) =>
   serve({ model: MODEL, port: 0, log: quiet, threads: 1, ...more });
 
-test("tokens of a key are remembered over a restart", async () => {
-  const asked = { model: "tiny-english", prompt: "Once", max_tokens: 10, ignore_eos: true };
-  const body = { method: "POST", body: JSON.stringify(asked) };
+/** Asks a server, over HTTPS where it has a certificate. */
+const ask = async (
+  address: string,
+  path: string,
+  body?: object,
+): Promise<[status: number, json: unknown]> => {
+  const { request } = address.startsWith("https:") ? https : http;
   const headers = { "content-type": "application/json", authorization: "Bearer k" };
+  const options = { ca: readFileSync(TLS.tlsCert), headers, method: body === undefined ? "GET" : "POST" };
+  return new Promise((resolve, reject) => {
+    const asked = request(`${address}${path}`, options, async (answer) =>
+      resolve([answer.statusCode ?? 0, await json(answer)]),
+    );
+    asked.on("error", reject).end(body === undefined ? undefined : JSON.stringify(body));
+  });
+};
+
+test("tokens of a key are remembered over a restart; HTTPS, with the defaults of sampling in the list of models", async () => {
+  const completion = { model: "tiny-english", prompt: "Once", max_tokens: 10, ignore_eos: true };
   const statuses: number[] = [];
-  for (let start = 0; start < 2; start++) {
+  const askTwice = async (address: string): Promise<void> => {
+    for (let i = 0; i < 2; i++) statuses.push((await ask(address, "/v1/completions", completion))[0]);
+  };
+  {
     await using server = await open({ apiKeys });
-    for (let i = 0; i < 2; i++) {
-      const answer = await fetch(`${server.address}/v1/completions`, { ...body, headers });
-      await answer.arrayBuffer();
-      statuses.push(answer.status);
-    }
+    await askTwice(server.address);
     await server.stop();
   }
+  await using server = await open({ apiKeys, ...TLS, temperature: 0.7, topK: 5, maxTokens: 9 });
+  expect(server.address).toMatch(/^https:/);
+  await askTwice(server.address);
   expect(statuses.slice(0, 2)).toEqual([200, 200]);
   expect(statuses[3]).toBe(429);
+  const given = { temperature: 0.7, top_k: 5, top_p: 1, repetition_penalty: 1, max_tokens: 9 };
+  const [, models] = await ask(server.address, "/v1/models");
+  expect(models).toMatchObject({ data: [{ id: "tiny-english", default_parameters: given }] });
+  await server.stop();
   const { tokens } = JSON.parse(await readFile(`${apiKeys}.usage.json`, "utf8"));
   expect(Object.values<number>(tokens.acme)[0]).toBeGreaterThanOrEqual(20);
-});
-
-test("HTTPS, with the defaults of sampling in the list of models", async () => {
-  await using server = await open({ ...TLS, temperature: 0.7, topK: 5, maxTokens: 9 });
-  expect(server.address).toMatch(/^https:/);
-  const ca = readFileSync(TLS.tlsCert);
-  const models = await new Promise((resolve, reject) => {
-    const asked = request(`${server.address}/v1/models`, { ca }, (answer) => resolve(json(answer)));
-    asked.on("error", reject).end();
-  });
-  expect(models).toMatchObject({
-    data: [
-      {
-        id: "tiny-english",
-        default_parameters: { temperature: 0.7, top_k: 5, top_p: 1, repetition_penalty: 1, max_tokens: 9 },
-      },
-    ],
-  });
-  await server.stop();
 });
 
 test("options that cannot be used are refused before the model is opened", async () => {

@@ -226,14 +226,14 @@ describe.each(databases)("%s", (_, open) => {
       await createMany(5, "zeta");
       const turns = new Map<string, number>();
       const running: JobRow[] = [await claimed(), await claimed()];
-      for (let i = 0; i < 60; i++) {
+      for (let i = 0; i < 30; i++) {
         const job = running.shift() as JobRow;
         turns.set(job.tenant, (turns.get(job.tenant) ?? 0) + 1);
         await slices.end(job, stopAt(i));
         running.push(await claimed());
         expect(running.filter(({ tenant }) => tenant === "acme").length).toBeLessThan(2);
       }
-      for (const count of turns.values()) expect(Math.abs(count - 20), String([...turns])).toBeLessThan(4);
+      for (const count of turns.values()) expect(Math.abs(count - 10), String([...turns])).toBeLessThan(4);
     });
 
     test("a limited tenant does not catch up on turns that it could not have", async () => {
@@ -263,8 +263,8 @@ describe.each(databases)("%s", (_, open) => {
     });
 
     test("with many workers at once", async () => {
-      await createMany(12, "acme", limits);
-      await createMany(12, "zeta", { max_running_jobs: 3 });
+      await createMany(6, "acme", limits);
+      await createMany(6, "zeta", { max_running_jobs: 3 });
       let most = 0;
       const countRunning = async (): Promise<void> => {
         const [row] = await opened.database.query(
@@ -280,14 +280,14 @@ describe.each(databases)("%s", (_, open) => {
         if (isLast) ended.push(id);
       };
       const worker = async (): Promise<void> => {
-        while (ended.length < 24) {
+        while (ended.length < 12) {
           const job = await claimNext();
           await countRunning();
           if (job !== undefined) await work(job);
         }
       };
       await Promise.all(Array.from({ length: 8 }, worker));
-      expect(new Set(ended).size).toBe(24);
+      expect(new Set(ended).size).toBe(12);
       expect(most).toBeLessThanOrEqual(2);
     });
   });
