@@ -29,7 +29,7 @@ beforeAll(async () => {
   await saveAdapter(join(folder, "fresh"), adapter, of);
   for (const [name, { data }] of adapter.tensors) if (name.includes("B")) data.fill(0.3);
   await saveAdapter(join(folder, "loud"), adapter, of);
-  engine = await openEngine({ model: "assets/tiny-english", adapters: folder, threads: 1 });
+  engine = await openEngine({ model: "assets/tiny-english", adapters: folder, threads: 1, inProcess: true });
 });
 afterAll(async () => {
   await engine[Symbol.asyncDispose]();
