@@ -127,7 +127,7 @@ test("a request for more log-probabilities than one may hold is told what would 
 
 test("requests share a budget of log-probabilities, which each gives back at its end", async () => {
   await using small = await makeServer({
-    engine: { delay: 10 },
+    engine: { delay: 20 },
     server: { limits: { logprobsInFlight: 150, choicesAtOnce: 2 } },
   });
   const asked = { model: "base", prompt: "x", max_tokens: 5, logprobs: 9 };
