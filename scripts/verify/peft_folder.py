@@ -98,7 +98,7 @@ def main():
             model = trained(client)
             path = eventually(lambda: resolved(tree, BASE_NAME, model))
             assert resolved(tree, "org/other", model) is None
-            shutil.copytree(folder / "state/storage/adapters" / model, folder / "adapter")
+            shutil.copytree(folder / "state/storage/adapters" / model.replace(":", "%3A"), folder / "adapter")
             error, moved = compare(folder, path)
             print(f"{model}: PEFT to this engine {error:.1e}; moves the logits by {moved:.3f}")
             names = [entry.name for entry in tree.iterdir() if not entry.name.startswith(".")]

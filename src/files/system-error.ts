@@ -21,11 +21,11 @@ export function isDiskFull(error: unknown): boolean {
 const PROBLEMS: Readonly<Record<string, string>> = {
   ENOSPC: "the server's disk is full",
   EDQUOT: "the server's disk quota is used up",
-  EROFS: "the server's storage is read-only now",
-  EACCES: "the server may not use its storage now",
-  EPERM: "the server may not use its storage now",
-  ENOENT: "the server's storage is not there now",
-  ENOTDIR: "the server's storage is not there now",
+  EROFS: "the server's storage is read-only",
+  EACCES: "the server is not allowed to use its storage",
+  EPERM: "the server is not allowed to use its storage",
+  ENOENT: "the server's storage is missing",
+  ENOTDIR: "the server's storage is missing",
 };
 
 /** Problem of a disk, for readers who may not see its path. */

@@ -21,7 +21,7 @@ interface WatchOptions {
  *
  * @example
  * const problem = watchStorage({ check: () => assertWritable("/mnt/mos"), log });
- * await problem(); // "the server's storage is read-only now"
+ * await problem(); // "the server's storage is read-only"
  */
 export function watchStorage({ check, log }: WatchOptions): StorageWatch {
   let logged: string | undefined;

@@ -44,9 +44,9 @@ test("/ready looks at the disks of an extension; the log has what is wrong once,
   const lines = () => server.log.map(({ level, message, fields }) => [level, message, fields["reason"]]);
   expect(await ready()).toEqual([200, { status: "ready" }]);
   for (const [code, reason] of [
-    ["EROFS", "the server's storage is read-only now"],
-    ["ENOENT", "the server's storage is not there now"],
-    ["EACCES", "the server may not use its storage now"],
+    ["EROFS", "the server's storage is read-only"],
+    ["ENOENT", "the server's storage is missing"],
+    ["EACCES", "the server is not allowed to use its storage"],
     ["EIO", "the server's storage cannot be used now"],
   ]) {
     server.log.length = 0;

@@ -162,7 +162,7 @@ describe.each(databases)("%s", (_, open) => {
         "storage_unavailable",
         "5",
       ]);
-      expect(json.error.message).toBe("the server's storage is not there now; retry the request");
+      expect(json.error.message).toBe("the server's storage is missing; retry the request");
     } finally {
       await rename(`${adapters}.away`, adapters);
     }

@@ -259,20 +259,20 @@ test("what is read-only or gone is told to clients without its place, and to the
   if (disk !== undefined) {
     await disk.mode("ro");
     await expectRefusal(
-      "the server's storage is read-only now",
+      "the server's storage is read-only",
       `${storage}.*: the file system is read-only`,
     );
     await disk.mode("rw");
     expect(await ready()).toEqual(READY);
   }
-  const AWAY = "the server's storage is not there now";
+  const AWAY = "the server's storage is missing";
   await rename(storage, `${storage}.away`);
-  await expectRefusal(AWAY, `${storage}: the storage folder is not there`);
+  await expectRefusal(AWAY, `${storage}: the storage folder is missing`);
   await rename(`${storage}.away`, storage);
   expect(await ready()).toEqual(READY);
   const adapters = join(storage, "adapters");
   await rename(adapters, `${adapters}.away`);
-  await expectProblem(AWAY, `${adapters}: the folder of models is not there`);
+  await expectProblem(AWAY, `${adapters}: the folder of models is missing`);
   await sleep(6000); // longer than between two looks at models
   await expect(access(adapters)).rejects.toMatchObject({ code: "ENOENT" });
   await rename(`${adapters}.away`, adapters);

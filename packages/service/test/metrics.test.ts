@@ -238,7 +238,7 @@ test("the port of a worker", async () => {
   const get = (path: string, init?: RequestInit) => fetch(`http://127.0.0.1:${probes.port}${path}`, init);
   expect(await (await get("/health")).json()).toEqual({ status: "up" });
   expect(await (await get("/ready")).json()).toEqual({ status: "ready" });
-  reason = "the server's storage is not there now";
+  reason = "the server's storage is missing";
   const unready = await get("/ready");
   expect([unready.status, await unready.json()]).toEqual([503, { status: "storage_unavailable", reason }]);
   const answer = await get("/metrics");

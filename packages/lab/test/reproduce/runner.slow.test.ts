@@ -30,7 +30,7 @@ const makeOptions = (more: Partial<ReproduceOptions> = {}): ReproduceOptions => 
   answers: 4,
   out: join(folder, "out"),
   version: "1",
-  entry: "packages/reproduce/test/fake-cell.mjs",
+  entry: "packages/lab/test/reproduce/fake-cell.mjs",
   ...more,
 });
 const wishing = (system: string, more: Partial<ReproduceOptions> = {}): ReproduceOptions =>
@@ -122,8 +122,8 @@ describe("cells", () => {
     const alone = JSON.parse(await read("table2.json"));
     await collectEvents(makeOptions({ jobs: 3, out: join(folder, "jobs") }));
     const beside = JSON.parse(await readFile(join(folder, "jobs", "table2.json"), "utf8"));
-    const bare = ({ rows }: { rows: { trials: object[] }[] }) =>
-      rows.map(({ trials }) => trials.map((cell) => ({ ...cell, jobs: 0 })));
+    const bare = ({ rows }: { rows: { cells: object[] }[] }) =>
+      rows.map(({ cells }) => cells.map((cell) => ({ ...cell, jobs: 0 })));
     expect(bare(beside)).toEqual(bare(alone));
   });
 });
