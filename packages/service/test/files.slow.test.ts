@@ -258,10 +258,7 @@ test("what is read-only or gone is told to clients without its place, and to the
   expect(await ready()).toEqual(READY);
   if (disk !== undefined) {
     await disk.mode("ro");
-    await expectRefusal(
-      "the server's storage is read-only",
-      `${storage}.*: the file system is read-only`,
-    );
+    await expectRefusal("the server's storage is read-only", `${storage}.*: the file system is read-only`);
     await disk.mode("rw");
     expect(await ready()).toEqual(READY);
   }
