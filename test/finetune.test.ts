@@ -191,7 +191,7 @@ describe("a whole run", () => {
       expect(await bytes(name), name).toEqual(await bytes(name, whole));
   });
 
-  test("another seed gives another adapter", async () => {
+  test("another seed gives another adapter", { tags: "thorough" }, async () => {
     await run({ settings: { ...settings, seed: 1 } });
     expect(await bytes("adapter_model.safetensors")).not.toEqual(
       await bytes("adapter_model.safetensors", whole),
@@ -332,7 +332,7 @@ describe("a run that is stopped within an evaluation", () => {
     );
   };
 
-  test("goes on with its next batch, to the same bytes and metrics", { timeout: 60_000 }, async () => {
+  test("goes on with its next batch, to the same bytes and metrics", { tags: "thorough" }, async () => {
     const whole = join(folder, "whole-evaluations");
     await run({ out: whole, settings: long });
     const stopped = await stopSoon();
@@ -341,7 +341,7 @@ describe("a run that is stopped within an evaluation", () => {
       { type: "stopped", step: 0, evaluationBatches: 1 },
     ]);
     expect(await readFile(join(out, "metrics.jsonl"), "utf8")).toBe("");
-    for (let part = 1; part < 2; part++) await stopSoon({ resume: true });
+    for (let part = 1; part < 4; part++) await stopSoon({ resume: true });
     await run({ settings: long, resume: true });
     for (const name of ["adapter_model.safetensors", "metrics.jsonl", "run.json"])
       expect(await bytes(name), name).toEqual(await bytes(name, whole));

@@ -1,4 +1,5 @@
 // Scans and loads of a folder that changes meanwhile.
+
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAdapter, openAdapterFolder, parseAdapterConfig, saveAdapter } from "#adapters";
 import { MosError } from "#core";
 import { toFileName } from "#files";
+import { runs } from "../../../test/runs.ts";
 import { Registry } from "./registry.ts";
 import { ResidentCache } from "./resident-cache.ts";
 
@@ -167,7 +169,7 @@ test("every digest is that of a content that the folder had, however fast it is 
   const registry = await makeRegistry();
   let running = true;
   const write = async (): Promise<void> => {
-    for (let i = 0; i < 1500; i++) await swap(1 + (i % 3));
+    for (let i = 0; i < runs(1500); i++) await swap(1 + (i % 3));
     running = false;
   };
   const seen = new Set<string>();
