@@ -99,14 +99,14 @@ test("errors: one line that helps, exit codes, JSON on request, a stack with --v
   });
   expect(number.code).toBe(2);
   expect(number.stderr).toMatch(
-    /^mos: option '--steps <n>' argument '0' is invalid\. .*1 or more; see mos train --help\n$/,
+    /^mos: option '--steps <n>' argument '0' is invalid\. It must be a whole number from 1 to 10000000; see mos train --help\n$/,
   );
   expect(model).toMatchObject({ code: 1, stdout: "" });
   expect(model.stderr).toMatch(/^mos: nowhere: no such folder or file; .*\n$/);
   expect(JSON.parse(json.stderr)).toEqual({
     error: { code: "not_found", message: expect.stringContaining('no preset "llama"') },
   });
-  expect(verbose.stderr).toMatch(/\n {4}at .*registry\.ts/);
+  expect(verbose.stderr).toMatch(/\n {4}at .*presets\.ts/);
 });
 
 test("train, then generate", async () => {

@@ -244,8 +244,8 @@ describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
     const exits = (): unknown => processes.map(({ exitCode }) => exitCode);
     try {
       await vi.waitFor(() => expect(exits()).toEqual([1, 1]), { timeout: 30_000 });
-      expect(server.lines.join("\n")).toContain("the server did not exit within 16 s, and is terminated");
-      expect(worker.lines.join("\n")).toContain("the worker did not exit within 16 s, and is terminated");
+      expect(server.lines.join("\n")).toContain("the server did not exit within 16 s and is terminated");
+      expect(worker.lines.join("\n")).toContain("the worker did not exit within 16 s and is terminated");
       for (const trainer of trainers)
         await vi.waitFor(async () => expect(await processState(trainer)).toBeUndefined(), {
           timeout: 10_000,
