@@ -150,12 +150,12 @@ const LOOK = `
 import { METHOD_NAMES } from "#adapters";
 import { trainingSettings } from "./src/training/settings.ts";
 import { FAMILY_NAMES } from "./src/models/families/index.ts";
-import { openApp } from "mixture-of-shards/server";
+import { openApp } from "mixture-of-shards";
 import { addServiceRoutes } from "./packages/service/src/api/index.ts";
 
 const extension = {
   addRoutes: (app) => addServiceRoutes(app, {}),
-  keyOf: (key) => key,
+  extendKey: (key) => key,
   fetch: async () => false,
   resolve: async () => undefined,
   describe: async () => ({ aliases: [], expiresAt: new Map() }),

@@ -197,7 +197,7 @@ describe.runIf(programs !== undefined)("PostgreSQL", () => {
     const ended = once(old.child, "exit");
     const id = await createJob(acme);
     expect((await ended)[0]).not.toBe(0);
-    expect(logged(old.lines, /made by a newer version: it is at step 1000/)).toBe(true);
+    expect(logged(old.lines, /created by a newer version: its schema is 1000/)).toBe(true);
     expect(await acme.fineTuning.jobs.retrieve(id)).toMatchObject({ status: "queued" });
     await database.query("delete from migrations where number = 1000");
     await using _new = startWorker();
@@ -274,7 +274,7 @@ describe.each(databases)("%s", (name, openDatabase) => {
     for (const ask of [() => upload(acme), () => acme.files.content(before.id)])
       await expect(ask()).rejects.toMatchObject({ status: 503, code: "storage_unavailable" });
     await say(acme);
-    await expectLogged(serving.lines, /"reason":"[^"]*the storage folder is not there; mount it again/);
+    await expectLogged(serving.lines, /"reason":"[^"]*the storage folder is missing; remount it/);
     // nothing is written to where it is missing
     await expect(access(serving.storage)).rejects.toMatchObject({ code: "ENOENT" });
     await rename(join(root, "away"), serving.storage);
