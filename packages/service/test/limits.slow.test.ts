@@ -102,7 +102,7 @@ describe.each(databases)("%s", (name, open) => {
     await expect(create({ steps: 50 })).rejects.toMatchObject({
       status: 429,
       code: "rate_limit_exceeded",
-      message: expect.stringMatching(/1 jobs/),
+      message: expect.stringMatching(/1 unfinished jobs/),
     });
     expect(sent).toHaveLength(1);
     await makeClient("acme").fineTuning.jobs.cancel(job.id);
