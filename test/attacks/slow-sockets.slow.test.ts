@@ -102,7 +102,7 @@ test("a process that may open 200 files is held by no slow client, and has files
         "processed",
       ]);
     }
-    expect(said.log).toMatch(/"connections":\d+,"msg":"this process may open few files/);
+    expect(said.log).toMatch(/"connections":\d+,"msg":"the limit of open files is low/);
     expect(said.log).not.toContain("EMFILE");
   } finally {
     for (const socket of sockets) socket.destroy();
