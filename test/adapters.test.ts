@@ -1,4 +1,5 @@
 // What every adapter method promises. A new method has to be added to the tables below, or nothing compiles.
+
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,21 +42,11 @@ import {
   type TargetModule,
   type Value,
 } from "../src/graph/index.ts";
+import { layerShapes } from "./layer-shapes.ts";
 import { fillRandom } from "./random-adapter.ts";
 import { runs } from "./runs.ts";
 
-const shapes: LayerShapes = {
-  layers: 3,
-  widths: {
-    q_proj: { in: 16, out: 16 },
-    k_proj: { in: 16, out: 8 },
-    v_proj: { in: 16, out: 8 },
-    o_proj: { in: 16, out: 16 },
-    gate_proj: { in: 16, out: 40 },
-    up_proj: { in: 16, out: 40 },
-    down_proj: { in: 40, out: 16 },
-  },
-};
+const shapes = layerShapes(3);
 const base = { name: "tiny", fingerprint: "sha256:0" };
 
 const variants = {

@@ -1,20 +1,9 @@
 import { describe, expect, test } from "vitest";
+import { layerShapes } from "../../test/layer-shapes.ts";
 import { createAdapter } from "./adapter.ts";
-import type { LayerShapes } from "./method.ts";
 import { METHOD_NAMES, methods, parseAdapterConfig } from "./methods.ts";
 
-const shapes: LayerShapes = {
-  layers: 2,
-  widths: {
-    q_proj: { in: 16, out: 16 },
-    k_proj: { in: 16, out: 8 },
-    v_proj: { in: 16, out: 8 },
-    o_proj: { in: 16, out: 16 },
-    gate_proj: { in: 16, out: 40 },
-    up_proj: { in: 16, out: 40 },
-    down_proj: { in: 40, out: 16 },
-  },
-};
+const shapes = layerShapes(2);
 const seven = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj";
 
 test.each(METHOD_NAMES)("the example of %s is valid, and parsing it again changes nothing", (name) => {

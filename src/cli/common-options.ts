@@ -44,16 +44,5 @@ export const SIZES =
   "Sizes are in bytes or take a unit: kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).";
 
 /** Backslash escapes of a text that no shell quotes easily: \n, \t and \\. */
-export const unescaped = (omitUndefined: string): string =>
-  omitUndefined.replace(/\\(n|t|\\)/g, (_, letter: string) =>
-    letter === "n" ? "\n" : letter === "t" ? "\t" : "\\",
-  );
-
-/** The entries that were given. */
-export function omitUndefined<T extends object>(
-  values: T,
-): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
-}
+export const unescaped = (text: string): string =>
+  text.replace(/\\(n|t|\\)/g, (_, letter: string) => (letter === "n" ? "\n" : letter === "t" ? "\t" : "\\"));

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, describeTrainedOn, readAdapterBase, type TrainedOn } from "#adapters";
-import { flag, integer, MosError, type SettingValues, text } from "#core";
+import { flag, integer, MosError, omitUndefined, type SettingValues, text } from "#core";
 import { storageError } from "#files";
 import {
   answerSettings,
@@ -20,7 +20,7 @@ import { templateSettings } from "#text";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, model, omitUndefined, threads, unescaped } from "./common-options.ts";
+import { device, model, threads, unescaped } from "./common-options.ts";
 import { engineProgress, findModel, usableAdapter, userCache } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";

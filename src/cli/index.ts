@@ -17,6 +17,7 @@ export {
   monotonicNow,
   names,
   number,
+  omitUndefined,
   parseJson,
   parseSettings,
   parseWith,
@@ -70,7 +71,7 @@ export {
 export { type AddOn, defineServeAddOn, type OpenServeAddOn, type ServeContext } from "./add-ons.ts";
 export { paint } from "./colour.ts";
 export { type Command, defineCommand, type Grouped, group } from "./command.ts";
-export { JSON_EVENTS, model, omitUndefined, python, quiet } from "./common-options.ts";
+export { JSON_EVENTS, model, python, quiet } from "./common-options.ts";
 export {
   engineProgress,
   findModel,

@@ -7,6 +7,7 @@ import {
   flag,
   integer,
   MosError,
+  omitUndefined,
   type Setting,
   type SettingValues,
   text,
@@ -15,7 +16,6 @@ import {
 import { pathExists, readBytes, storageError } from "#files";
 import { hashKey, type KeyLine, keyLines } from "#server";
 import { defineCommand, formatFlag, group } from "./command.ts";
-import { omitUndefined } from "./common-options.ts";
 import { counted, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { printable, printJson, printLine } from "./terminal.ts";

@@ -3,12 +3,11 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { isAdapterInUse, unfinishedText } from "#adapters";
-import { describeBytes } from "#core";
+import { describeBytes, omitUndefined } from "#core";
 import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
-import { omitUndefined } from "./common-options.ts";
 import { counted, formatBar, formatDuration, formatRate } from "./numbers.ts";
 import { type LiveLine, liveLine, warn } from "./terminal.ts";
 

@@ -1,8 +1,8 @@
 import { describeTrainedOn } from "#adapters";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
-import { describeBytes, type SettingValues, text } from "#core";
+import { describeBytes, omitUndefined, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
-import { adapterFolder, base, JSON_EVENTS, omitUndefined, quiet, SIZES } from "./common-options.ts";
+import { adapterFolder, base, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
 import { findModel, usableAdapter } from "./loading.ts";
 import { counted, formatBar, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";

@@ -1,7 +1,7 @@
-import { describeBytes, type SettingValues, text, texts } from "#core";
+import { describeBytes, omitUndefined, type SettingValues, text, texts } from "#core";
 import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
-import { JSON_EVENTS, omitUndefined, quiet } from "./common-options.ts";
+import { JSON_EVENTS, quiet } from "./common-options.ts";
 import { pullProgress, userHub } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";

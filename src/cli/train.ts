@@ -8,6 +8,7 @@ import {
   integer,
   list,
   MosError,
+  omitUndefined,
   pick,
   type SettingValues,
   text,
@@ -29,7 +30,7 @@ import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, JSON_EVENTS, model, omitUndefined, quiet, threads } from "./common-options.ts";
+import { device, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { counted, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, timeRows } from "./preview-text.ts";

@@ -8,6 +8,7 @@ import { randomStream } from "#core";
 import { openGguf, openSafetensors } from "#files";
 import { LINEAR_NAMES, moduleKey, type TargetModule } from "#graph";
 import { parseHuggingFaceConfig } from "#models";
+import { layerShapes } from "../../test/layer-shapes.ts";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { runs } from "../../test/runs.ts";
 import { assembleLora, type ModuleFactors, toLora } from "./assemble-lora.ts";
@@ -30,18 +31,7 @@ const model = parseHuggingFaceConfig(
   },
   "config.json",
 );
-const shapes: LayerShapes = {
-  layers: 2,
-  widths: {
-    q_proj: { in: 16, out: 16 },
-    k_proj: { in: 16, out: 8 },
-    v_proj: { in: 16, out: 8 },
-    o_proj: { in: 16, out: 16 },
-    gate_proj: { in: 16, out: 40 },
-    up_proj: { in: 16, out: 40 },
-    down_proj: { in: 40, out: 16 },
-  },
-};
+const shapes = layerShapes(2);
 const targets: readonly TargetModule[] = [0, 1].flatMap((layer) =>
   LINEAR_NAMES.map((linear) => ({ layer, linear })),
 );

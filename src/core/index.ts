@@ -24,6 +24,7 @@ export {
   list,
   names,
   number,
+  omitUndefined,
   parseSettings,
   pick,
   type Setting,

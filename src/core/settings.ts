@@ -377,3 +377,12 @@ export function parseSettings<S extends Settings>(
   const value = Object.entries(given).find(([key]) => key === name)?.[1];
   throw new MosError("bad_option", `${name}: ${show(value)} is invalid; ${issue?.message}`);
 }
+
+/** The entries that have a value. */
+export function omitUndefined<T extends object>(
+  values: T,
+): { readonly [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -2,24 +2,16 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { MosError } from "mixture-of-shards";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
 import { createMetrics, listenForProbes, startHeartbeat } from "#operations";
-import {
-  type JobRow,
-  type Jobs,
-  jobRequestSchema,
-  openSlices,
-  openWatch,
-  type Queue,
-  toTrainingPlan,
-} from "#store";
+import { type JobRow, type Jobs, openSlices, openWatch, type Queue } from "#store";
 import { runWorker } from "#worker";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { queueJob } from "./queued-job.ts";
 
 type Trainer = NonNullable<Parameters<typeof runWorker>[0]["trainer"]>;
 
@@ -56,21 +48,7 @@ describe.each(databases)("%s", (_, open) => {
     while ((await queue.take("tiny")) !== undefined);
   });
 
-  async function create(): Promise<JobRow> {
-    const { digest, bytes } = await objects.put(Readable.from([Buffer.from("{}\n")]));
-    const training = await jobs.addFile({
-      tenant: "acme",
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes,
-      digest,
-      status: "processed",
-      status_details: null,
-    });
-    const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-    return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
-  }
+  const create = (): Promise<JobRow> => queueJob(jobs, objects);
 
   /** Trains two of four steps in each slice; the third time that it is asked, its process dies. */
   function fakeTrainer(): Trainer {

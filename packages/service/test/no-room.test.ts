@@ -2,14 +2,14 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { makeFolder } from "mixture-of-shards/cli";
 import { expect, test, vi } from "vitest";
 import { openObjects } from "#objects";
-import { jobRequestSchema, openSlices, toTrainingPlan } from "#store";
+import { openSlices } from "#store";
 import { runWorker } from "#worker";
 import type { Trainer } from "../src/worker/trainer.ts";
 import { databases, openTables } from "./databases.ts";
+import { queueJob } from "./queued-job.ts";
 
 const admin = { tenant: "", isAdmin: true };
 
@@ -41,21 +41,7 @@ test.each(databases)(
     const { jobs, database, queue } = opened;
     const folder = await mkdtemp(join(tmpdir(), "mos-no-room-"));
     const objects = await openObjects(join(folder, "storage"));
-    const create = async (): Promise<string> => {
-      const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
-      const training = await jobs.addFile({
-        tenant: "acme",
-        purpose: "fine-tune",
-        filename: "a.jsonl",
-        bytes,
-        digest,
-        status: "processed",
-        status_details: null,
-      });
-      const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-      const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
-      return (await jobs.create({ tenant: "acme", request, plan, training, validation: undefined })).id;
-    };
+    const create = async (): Promise<string> => (await queueJob(jobs, objects)).id;
     const [large, next] = [await create(), await create()];
     const stopping = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };

@@ -15,22 +15,12 @@ import {
 } from "#adapters";
 import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
+import { layerShapes } from "../../../test/layer-shapes.ts";
 import { bufferLayout, residentBytes } from "./compact-adapter.ts";
 import { openAdapterManager } from "./manager.ts";
 import type { AdapterManager, AdapterManagerOptions } from "./types.ts";
 
-const shapes = {
-  layers: 2,
-  widths: {
-    q_proj: { in: 16, out: 16 },
-    k_proj: { in: 16, out: 8 },
-    v_proj: { in: 16, out: 8 },
-    o_proj: { in: 16, out: 16 },
-    gate_proj: { in: 16, out: 40 },
-    up_proj: { in: 16, out: 40 },
-    down_proj: { in: 40, out: 16 },
-  },
-};
+const shapes = layerShapes(2);
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
 
 let folder = "";

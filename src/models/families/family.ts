@@ -63,13 +63,5 @@ export interface GgufHeader {
 export const unsupported = (where: string, what: string): MosError =>
   new MosError("unsupported", `${where}: ${what}`);
 
-type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
-
-/** The fields that have a value. */
-export const defined = <T extends object>(fields: T): Partial<Defined<T>> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<
-    Defined<T>
-  >;
-
 /** null, as config.json has it, is nothing. */
 export const nullToUndefined = <T>(value: T | null | undefined): T | undefined => value ?? undefined;

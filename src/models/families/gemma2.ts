@@ -1,13 +1,7 @@
+import { omitUndefined } from "#core";
 import type { DecoderChoices } from "../geometry.ts";
 import { activationName } from "./activations.ts";
-import {
-  defined,
-  type Family,
-  type FamilyChoices,
-  type GgufHeader,
-  nullToUndefined,
-  unsupported,
-} from "./family.ts";
+import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined, unsupported } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
 import { eachLayer, layerTypes, windowByTypes, windowOn } from "./layers.ts";
 import type { RawConfig } from "./raw-config.ts";
@@ -31,7 +25,7 @@ export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
   return {
     embeddingScale: Math.sqrt(raw.hidden_size),
     attentionScale: (nullToUndefined(raw.query_pre_attn_scalar) ?? 256) ** -0.5,
-    ...defined({ logitSoftCap: nullToUndefined(raw.final_logit_softcapping) }),
+    ...omitUndefined({ logitSoftCap: nullToUndefined(raw.final_logit_softcapping) }),
   };
 }
 
@@ -56,7 +50,7 @@ export function gemmaGgufScales(
   return {
     embeddingScale: Math.sqrt(need("embedding_length")),
     attentionScale: width ** -0.5,
-    ...defined({ logitSoftCap: at("final_logit_softcapping") }),
+    ...omitUndefined({ logitSoftCap: at("final_logit_softcapping") }),
   };
 }
 
@@ -74,7 +68,7 @@ export const gemma2: Family = {
   decoder: GEMMA,
   fromJson: (raw, where) => ({
     ...gemmaScales(raw, where),
-    ...defined({ attentionSoftCap: nullToUndefined(raw.attn_logit_softcapping) }),
+    ...omitUndefined({ attentionSoftCap: nullToUndefined(raw.attn_logit_softcapping) }),
     ...windowByTypes(raw, {
       where,
       size: nullToUndefined(raw.sliding_window),

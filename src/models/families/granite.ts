@@ -1,4 +1,5 @@
-import { defined, type Family, nullToUndefined } from "./family.ts";
+import { omitUndefined } from "#core";
+import { type Family, nullToUndefined } from "./family.ts";
 
 /** Granite 3 (dense): Llama with factors on embeddings, attention scores, branches and logits. */
 export const granite: Family = {
@@ -13,7 +14,7 @@ export const granite: Family = {
   },
   decoder: {},
   fromJson: (raw) =>
-    defined({
+    omitUndefined({
       embeddingScale: nullToUndefined(raw.embedding_multiplier),
       attentionScale: nullToUndefined(raw.attention_multiplier),
       residualScale: nullToUndefined(raw.residual_multiplier),
@@ -30,7 +31,7 @@ export const granite: Family = {
     interleaved: true,
     read(header) {
       const logits = header.at("logit_scale");
-      return defined({
+      return omitUndefined({
         embeddingScale: header.at("embedding_scale"),
         attentionScale: header.at("attention.scale"),
         residualScale: header.at("residual_scale"),

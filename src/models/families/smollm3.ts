@@ -1,5 +1,5 @@
-import { MosError } from "#core";
-import { defined, type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
+import { MosError, omitUndefined } from "#core";
+import { type Family, type FamilyChoices, nullToUndefined } from "./family.ts";
 import { eachLayer, windowByTypes } from "./layers.ts";
 import { qwenWindowJson } from "./qwen2.ts";
 import type { RawConfig } from "./raw-config.ts";
@@ -51,7 +51,7 @@ export const smollm3: Family = {
   fromJson: choices,
   toJson: (config) => ({
     ...qwenWindowJson(config),
-    ...defined({ no_rope_layers: config.rotatedLayers?.map(Number) }),
+    ...omitUndefined({ no_rope_layers: config.rotatedLayers?.map(Number) }),
   }),
   gguf: {
     architecture: "smollm3",

@@ -8,7 +8,7 @@ import {
   MosError,
   parseAdapterConfig,
 } from "mixture-of-shards";
-import { DEFAULT_METHOD, errorText, parseSettings } from "mixture-of-shards/cli";
+import { DEFAULT_METHOD, errorText, omitUndefined, parseSettings } from "mixture-of-shards/cli";
 import type { JobRow } from "./rows.ts";
 import { adapterFields, settingFields, settingsOf } from "./setting-fields.ts";
 
@@ -76,9 +76,6 @@ export interface TrainingPlan {
 
 /** Passes over the data where the client leaves them to us. */
 const EPOCHS = 3;
-
-const omitUndefined = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 
 const autoToUndefined = <T>(value: T | "auto" | undefined): T | undefined =>
   value === "auto" ? undefined : value;
