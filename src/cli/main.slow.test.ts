@@ -65,7 +65,7 @@ test("a dry run says what a run would be, and writes nothing", async () => {
   ]);
   expect(said).toMatchObject({ code: 0, stderr: "" });
   expect(said.stdout).toMatch(
-    /^model +tiny-english[\s\S]*\ntraining +40 steps[\s\S]*\ntime +about .* on this machine/,
+    /^model +tiny-english[\s\S]*\ntraining +40 steps[\s\S]*\nschedule +\S+ passe?s? over the data/,
   );
   expect(said.stdout).toMatch(/\nline 7: 42 tokens, 22 trained\n {2}<\|im_start\|>│user[\s\S]*\n\+ A│ho│y/);
   expect(json.code).toBe(0);

@@ -1,26 +1,24 @@
-// Output of mos train --dry-run beside the first lines of a run: its duration, and examples token by token.
+// Output of mos train --dry-run beside the first lines of a run: its schedule, and examples token by token.
 import { describeCount } from "#core";
 import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
-import { counted, formatDuration } from "./numbers.ts";
+import { counted } from "./numbers.ts";
 import { displayWidth, wrapText } from "./tables.ts";
 
 /** Between tokens. */
 const EDGE = "│";
 
-/** Duration of a run, and warnings to consider before starting it. */
-export function timeRows({
-  seconds,
+/** Schedule of a run, and warnings to consider before starting it. */
+export function scheduleRows({
   epochs,
   warmup,
   warnings,
 }: RunPreview): readonly (readonly [string, string])[] {
-  const time = [
-    `about ${formatDuration(seconds)} on this machine at its current load`,
+  const schedule = [
     `${describeCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data`,
     `${counted(warmup, "step")} of warm-up`,
   ].join(" · ");
-  return [["time", time], ...warnings.map(({ message }) => ["", `note: ${message}`] as const)];
+  return [["schedule", schedule], ...warnings.map(({ message }) => ["", `note: ${message}`] as const)];
 }
 
 export interface LinesOptions {

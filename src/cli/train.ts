@@ -33,7 +33,7 @@ import { defineCommand, group } from "./command.ts";
 import { device, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { counted, formatDuration, formatInteger } from "./numbers.ts";
-import { linesText, timeRows } from "./preview-text.ts";
+import { linesText, scheduleRows } from "./preview-text.ts";
 import { commandText, labelled } from "./tables.ts";
 import {
   EXIT_INTERRUPTED,
@@ -143,7 +143,7 @@ Examples:
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
   mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
-      preview tokens, trained spans, updates, memory and time; nothing is written
+      preview tokens, trained spans, updates and memory; nothing is written
 
   mos train … --data 'data/*.jsonl' --data HuggingFaceH4/no_robots:train --data-columns prompt=article,completion=summary
       several files and a data set on the Hub, with column names mapped to fields
@@ -215,7 +215,7 @@ async function dryRun(options: Options): Promise<number> {
   const preview = await previewRun({ ...run, model, ...omitUndefined({ lines }) });
   if (options.json) printJson(preview);
   else {
-    printLine(`${labelled([...startRows(preview, options), ...timeRows(preview)])}\n`);
+    printLine(`${labelled([...startRows(preview, options), ...scheduleRows(preview)])}\n`);
     const emphasise = (row: string): string => paint("green", row);
     printLine(linesText(preview.lines, { columns: terminalColumns(), emphasise }));
   }

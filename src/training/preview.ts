@@ -1,22 +1,13 @@
-// Preview of a run, without running it: its examples, updates, duration and memory. Of the model
-// the header and the tokenizer are read, and nothing is written.
-import { type AdapterConfig, type Budget, blankAdapter, budget } from "#adapters";
-import { type FreeMemory, type MemoryPlan, MosError, monotonicNow } from "#core";
-import {
-  type EncodedDataset,
-  type EncodedExample,
-  type EncodingReport,
-  type Example,
-  encodeAnswers,
-  IGNORED,
-} from "#data";
+// Preview of a run, without running it: its examples, updates and memory. Of the model the header and the
+// tokenizer are read, and nothing is written.
+import { type AdapterConfig, type Budget, budget } from "#adapters";
+import { type FreeMemory, type MemoryPlan, MosError } from "#core";
+import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
-import { type PaddedBatches, paddedTokens } from "./micro-batches.ts";
+import { paddedTokens } from "./micro-batches.ts";
 import { encodingOptions, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
-import { trainingSpeed } from "./speed.ts";
 import type { Rematerialise } from "./step.ts";
-import { plannedModel } from "./trainable.ts";
 
 /** A run, and what is shown of it. */
 export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {
@@ -78,8 +69,6 @@ export interface RunPreview {
   readonly plan: MemoryPlan;
   readonly free: FreeMemory;
   readonly rematerialise: Rematerialise;
-  /** About how long the updates and evaluations take on this machine, from the speed of one layer; loading is not in it. */
-  readonly seconds: number;
   readonly lines: readonly PreviewedLine[];
   readonly warnings: readonly PreviewWarning[];
 }
@@ -91,12 +80,12 @@ const DEFAULT_LINES = 3;
  *
  * @throws MosError as `finetune` does before it loads the base; `bad_option` for a line that has no example.
  * @example
- * const { steps, seconds, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
+ * const { steps, plan, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   const plan = await plannedRun(options);
   const { settings, config, base, free, train, validation, run, memory } = plan;
-  const batches = paddedTokens(exampleLengths(train), run);
+  const lengths = train.encoded.map(({ ids }) => ids.length);
   return {
     model: modelSummary(plan),
     adapter: config,
@@ -104,13 +93,12 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
-    epochs: (run.steps * run.gradientAccumulationSteps) / batches.batches,
+    epochs: (run.steps * run.gradientAccumulationSteps) / paddedTokens(lengths, run).batches,
     warmup: run.warmup,
     learningRate: run.learningRate,
     plan: memory.plan,
     free,
     rematerialise: memory.rematerialise,
-    seconds: await estimateSeconds(plan, { ...options, batches }),
     lines: previewLines(plan, options),
     warnings: listWarnings({ train, validation, maxLength: settings.maxLength }),
   };
@@ -121,40 +109,6 @@ async function plannedRun(options: PreviewOptions): Promise<RunPlan> {
   let step = await planning.next();
   for (; step.done !== true; step = await planning.next()) options.onDownload?.(step.value.transfer);
   return step.value;
-}
-
-const exampleLengths = ({ encoded }: EncodedDataset): readonly number[] =>
-  encoded.map(({ ids }) => ids.length);
-
-/** The tokens of all batches, by the time that one layer needs for a token. */
-async function estimateSeconds(
-  { base, config, settings, train, validation, run, memory }: RunPlan,
-  { batches, session, now = monotonicNow }: PreviewOptions & { readonly batches: PaddedBatches },
-): Promise<number> {
-  const formats = base.formsOf({ ...settings, ...memory });
-  const model = plannedModel(base.config, formats, blankAdapter(config, toLayerShapes(base.config)));
-  const { tokens, rows, longest } = batches;
-  const validationTokens =
-    validation === undefined ? 0 : paddedTokens(exampleLengths(validation), run).tokens;
-  const speed = await trainingSpeed(model, {
-    formats,
-    rematerialise: memory.rematerialise,
-    evaluates: validation !== undefined,
-    now,
-    shape: {
-      rows,
-      length: longest,
-      maxSegment: Math.max(train.report.longest, validation?.report.longest ?? 0),
-    },
-    targetShare: train.report.targetTokens / tokens,
-    ...(session === undefined ? {} : { session }),
-  });
-  const { steps, gradientAccumulationSteps, evaluateEvery } = run;
-  const evaluations = 1 + (evaluateEvery === 0 ? 1 : Math.ceil(steps / evaluateEvery));
-  return (
-    ((steps * gradientAccumulationSteps * tokens) / batches.batches) * speed.update +
-    evaluations * validationTokens * speed.evaluation
-  );
 }
 
 function previewLines(

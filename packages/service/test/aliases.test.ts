@@ -135,8 +135,6 @@ describe.each(databases)("%s", (_, open) => {
   const put = (model: string, more: object = {}, options: Call & { name?: string } = {}) =>
     call(`/aliases/${options.name ?? "support"}`, { method: "PUT", body: { model, ...more }, ...options });
   const remove = (model: string) => call(`/models/${model}`, { method: "DELETE" });
-  const rollback = (body?: object, options: Call = {}) =>
-    call("/aliases/support/rollback", { method: "POST", body, ...options });
   const messages = [{ role: "user", content: "Hi" }];
   const chat = (model: string, options: Call = {}, more: object = {}) =>
     call("/chat/completions", { method: "POST", body: { model, messages, ...more }, ...options });
@@ -172,7 +170,7 @@ describe.each(databases)("%s", (_, open) => {
     );
   });
 
-  test("a switch and a rollback on one server are what the next request on another one has", async () => {
+  test("a switch on one server is what the next request on another one has", async () => {
     expect(await answerer("support")).toBe("404 model_not_found");
     expect((await put(V1)).json).toMatchObject({ id: "support", object: "alias", model: V1, version: 1 });
     expect(await answerer("support", { server: two })).toBe(V1);
@@ -182,37 +180,11 @@ describe.each(databases)("%s", (_, open) => {
     expect((await call("/completions", completion)).json.model).toBe(V2);
     await put(V3);
     expect(await answerer("support", { server: two })).toBe(V3);
-    expect((await rollback()).json).toMatchObject({ model: V2, version: 4 });
+    // back to an earlier model
+    expect((await put(V2)).json).toMatchObject({ model: V2, version: 4 });
     expect(await answerer("support", { server: two })).toBe(V2);
-    expect((await rollback({}, { server: two })).json).toMatchObject({ model: V1, version: 5 });
-    expect(await answerer("support")).toBe(V1);
-    const { json } = await rollback();
-    expect(json.error).toMatchObject({
-      message: "there is no previous version",
-      param: "version",
-    });
-    // what a rollback left is not where the next one leads
     await put("base");
     expect(await answerer("support", { server: two })).toBe("base");
-    expect((await rollback()).json).toMatchObject({ model: V1, version: 7 });
-    expect((await rollback({ version: 3 })).json).toMatchObject({ model: V3, version: 8 });
-    const { versions } = (await call("/aliases/support")).json;
-    expect(
-      versions.map(({ version, model, previous }: Record<string, unknown>) => [version, model, previous]),
-    ).toEqual([
-      ...[
-        [8, V3, 2],
-        [7, V1, null],
-        [6, "base", 5],
-        [5, V1, null],
-      ],
-      ...[
-        [4, V2, 1],
-        [3, V3, 2],
-        [2, V2, 1],
-        [1, V1, null],
-      ],
-    ]);
   });
 
   test("a stream ends on the version with which it began", async () => {
@@ -237,7 +209,6 @@ describe.each(databases)("%s", (_, open) => {
     await put(V1);
     expect(await answerer("support", { tenant: "zeta" })).toBe("404 model_not_found");
     expect((await call("/aliases/support", { tenant: "zeta" })).status).toBe(404);
-    expect((await rollback({}, { tenant: "zeta" })).status).toBe(404);
     expect((await call("/aliases/support", { tenant: "zeta", method: "DELETE" })).status).toBe(404);
     expect((await call("/aliases/support?tenant=acme", { tenant: "zeta" })).status).toBe(403);
     expect((await put(V1, {}, { tenant: "zeta" })).json.error).toMatchObject({ code: "model_not_found" });
@@ -278,8 +249,6 @@ describe.each(databases)("%s", (_, open) => {
       expect((await put(model)).json.error, model).toMatchObject({ code: "model_not_found", param: "model" });
     expect((await put("plain", {}, { tenant: "zeta" })).status).toBe(404);
     expect((await call("/aliases/support", { method: "PUT", body: {} })).json.error.param).toBe("model");
-    expect((await rollback({ version: 9 })).json.error.message).toBe("there is no version 9");
-    expect((await call("/aliases/none/rollback", { method: "POST" })).status).toBe(404);
     expect((await call("/aliases/support", { method: "DELETE" })).json).toMatchObject({ deleted: true });
     expect(await answerer("support")).toBe("404 model_not_found");
     expect((await call("/aliases/support")).status).toBe(404);
@@ -296,23 +265,18 @@ describe.each(databases)("%s", (_, open) => {
     expect((await put(model, { expected_version: 2 })).json.error).toMatchObject({ code: "conflict" });
     const others = models.filter((each) => each !== model);
     await Promise.all(others.map((each, i) => put(each, {}, { server: i === 0 ? one : two })));
-    const { version, versions, model: last } = (await call("/aliases/support")).json;
-    expect(version).toBe(3);
-    expect(versions[0]).toMatchObject({ version: 3, model: last, previous: 2 });
-    expect((await rollback({ expected_version: 2 })).status).toBe(409);
-    // one of two that go back at once, or both one after the other
-    await Promise.all([
-      rollback({ expected_version: 3 }),
-      rollback({ expected_version: 3 }, { server: two }),
-    ]);
-    expect((await call("/aliases/support")).json.version).toBe(4);
+    expect((await call("/aliases/support")).json.version).toBe(3);
+    // one of two that go back at once
+    const back = { expected_version: 3 };
+    const both = await Promise.all([put(model, back), put(model, back, { server: two })]);
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 409]);
+    expect((await call("/aliases/support")).json).toMatchObject({ version: 4, model });
   });
 
   test("lists by pages, and models with the names that stand for them", async () => {
     for (const name of ["a", "b", "c"]) await put(V1, {}, { name });
     const first = (await call("/aliases?limit=2")).json;
     expect(first).toMatchObject({ object: "list", first_id: "c", last_id: "b", has_more: true });
-    expect(first.data[0].versions).toBeUndefined();
     const second = (await call("/aliases?limit=2&after=b")).json;
     expect(second).toMatchObject({ first_id: "a", last_id: "a", has_more: false });
     const names = (await listed()).map(({ id }) => id);
@@ -327,20 +291,16 @@ describe.each(databases)("%s", (_, open) => {
     expect((await call("/models/a", { tenant: "zeta" })).status).toBe(404);
   });
 
-  test("a model that an alias stands for is not deleted, and a rollback to one that was says so", async () => {
+  test("a model that an alias stands for is not deleted, and one that was deleted cannot be set again", async () => {
     const [older, old, now] = ["ft:base:acme::older", "ft:base:acme::old", "ft:base:acme::now"];
     for (const name of [older, old, now]) await publish(name);
     for (const name of [older, old, now]) await put(name);
     expect((await remove(now)).json.error.message).toContain("the alias support points to this model");
     expect(await answerer("support")).toBe(now);
     expect((await remove(old)).status).toBe(200);
-    const refused = (await rollback()).json.error;
-    expect(refused).toMatchObject({ code: "model_deleted", param: "version" });
-    expect(refused.message).toContain("is version 1");
+    expect((await put(old)).json.error).toMatchObject({ code: "model_not_found", param: "model" });
     expect(await answerer("support")).toBe(now);
-    const { versions } = (await call("/aliases/support")).json;
-    expect(versions.map(({ available }: { available: boolean }) => available)).toEqual([true, false, true]);
-    expect((await rollback({ version: 1 })).json.model).toBe(older);
+    expect((await put(older)).json.model).toBe(older);
     expect((await remove(now)).status).toBe(200);
   });
 
@@ -406,16 +366,13 @@ describe.each(databases)("%s", (_, open) => {
     const after = (await expires(short, { expires_after: 7200 })).json.expires_at;
     expect(after).toBeGreaterThan(at);
 
-    // held by what an alias is, and by where a rollback leads
+    // held by what an alias is
     await put(short);
     await end(short);
     expect(await answerer(short, { server: two })).toBe(short);
-    await put(V1);
     await jobs.removeExpiredModels();
-    expect((await rollback()).json.model).toBe(short);
     expect(await answerer("support", { server: two })).toBe(short);
     await put(V1);
-    await put(V2);
     for (const look of looks) await look();
     for (const server of [one, two]) {
       expect(await answerer(short, { server })).toBe("404 model_not_found");
@@ -425,12 +382,9 @@ describe.each(databases)("%s", (_, open) => {
     expect((await put(short)).status).toBe(404);
     expect((await expires(short, { expires_after: 60 })).status).toBe(404);
     expect((await jobs.published()).has(short)).toBe(false);
-    expect((await rollback({ version: 1 })).json.error.code).toBe("model_deleted");
     await jobs.removeExpiredModels();
-    const rows = await opened.database.query("select name from models where name = any($1)", [
-      [short, V1, V2],
-    ]);
-    expect(rows.map(({ name }) => name).sort()).toEqual([V1, V2]);
+    const rows = await opened.database.query("select name from models where name = any($1)", [[short, V1]]);
+    expect(rows.map(({ name }) => name)).toEqual([V1]);
   });
 
   test("a job says after how long its models expire", async () => {

@@ -324,19 +324,4 @@ describe.each(databases)("%s", (_, open) => {
     await jobs.removeFile(zeta, file?.id ?? "");
     expect((await jobs.files(zeta, { limit: 9 })).rows).toEqual([]);
   });
-
-  test("the speed of jobs is that of long ones on the same base", async () => {
-    const trained = async (seconds: number): Promise<JobRow> => {
-      await create("acme");
-      const job = await claimed();
-      await slices.end(job, { ...succeeded, trainedTokens: 1000, seconds });
-      return job;
-    };
-    const { plan } = await trained(50);
-    expect(await jobs.speed(MODEL, plan)).toBeUndefined();
-    await trained(30);
-    expect(await jobs.speed(MODEL, plan)).toBeCloseTo(2000 / 80);
-    expect(await jobs.speed(MODEL, { settings: { ...plan.settings, baseDtype: "int4" } })).toBeUndefined();
-    expect(await jobs.speed("other", plan)).toBeUndefined();
-  });
 });

@@ -9,7 +9,7 @@ import {
   type RequestContext,
   security,
 } from "mixture-of-shards/server";
-import { type AliasId, type AliasRow, type AliasVersionRow, isAliasName } from "#store";
+import { type AliasId, isAliasName } from "#store";
 import { aliasSchema, pageQuery, pageSchema, toAliasObject, toListObject } from "./serializers.ts";
 import { type AddRoutes, invalid, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";
@@ -48,30 +48,6 @@ const setRoute = createRoute({
   responses: answers,
 });
 
-const rollbackRequest = z
-  .strictObject({
-    version: z.int().min(1).optional().describe("Version to restore. Default: the previous one."),
-    expected_version,
-  })
-  .openapi("RollbackAliasRequest");
-
-/** A rollback is in a hurry: it needs no body. */
-const bodyIfAny = ((context, next) => {
-  const { headers } = context.req.raw;
-  const isEmpty = Number(headers.get("content-length") ?? 0) === 0 && !headers.has("transfer-encoding");
-  return isEmpty && !headers.has("content-type") ? next() : storedBody(context, next);
-}) satisfies typeof storedBody;
-
-const rollbackRoute = createRoute({
-  method: "post",
-  path: `${path}/{name}/rollback`,
-  summary: "Roll back an alias to an earlier version",
-  security,
-  middleware: bodyIfAny,
-  request: { params, query, body: { content: { "application/json": { schema: rollbackRequest } } } },
-  responses: answers,
-});
-
 const listRoute = createRoute({
   method: "get",
   path,
@@ -84,7 +60,7 @@ const listRoute = createRoute({
 const getRoute = createRoute({
   method: "get",
   path: `${path}/{name}`,
-  summary: "Retrieve an alias with its versions",
+  summary: "Retrieve an alias",
   security,
   request: { params, query },
   responses: answers,
@@ -133,26 +109,6 @@ async function checkModel({ server, key }: Variables, name: string): Promise<voi
   );
 }
 
-/** Where a rollback leads. @throws ApiError 400 where there is nothing, or nothing any more. */
-function rollbackTarget(versions: readonly AliasVersionRow[], wanted: number | undefined): AliasVersionRow {
-  const byNumber = (number: number | null | undefined) => versions.find(({ version }) => version === number);
-  const number = wanted ?? versions[0]?.previous;
-  const target = byNumber(number);
-  if (target === undefined)
-    throw invalid(
-      number == null ? "there is no previous version" : `there is no version ${number}`,
-      "version",
-    );
-  if (target.available) return target;
-  let older: AliasVersionRow | undefined = target;
-  while (older !== undefined && !older.available) older = byNumber(older.previous);
-  throw invalid(
-    `the model of version ${target.version} was deleted or has expired; ${older === undefined ? "no earlier version is available" : `the one before it that is left is version ${older.version}`}`,
-    "version",
-    "model_deleted",
-  );
-}
-
 const conflict = (expected: number): ApiError =>
   new ApiError(`the alias is no longer at version ${expected}`, {
     status: 409,
@@ -162,7 +118,6 @@ const conflict = (expected: number): ApiError =>
   });
 
 export const aliasRoutes: AddRoutes = (app, { jobs }) => {
-  const withVersions = async (row: AliasRow) => toAliasObject(row, await jobs.aliasVersions(row));
   app.openapi(
     setRoute,
     async (context) => {
@@ -172,28 +127,9 @@ export const aliasRoutes: AddRoutes = (app, { jobs }) => {
       await checkModel(context.var, model);
       const row = await withHttpErrors(jobs.setAlias(alias, { model, expected }), "model");
       if (row === undefined) throw conflict(expected ?? 0);
-      return context.json(await withHttpErrors(withVersions(row)), 200);
+      return context.json(toAliasObject(row), 200);
     },
     checkedBy(setRequest),
-  );
-  app.openapi(
-    rollbackRoute,
-    async (context) => {
-      const { version, expected_version } = context.req.valid("json");
-      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-      const now = await withHttpErrors(jobs.alias(alias), "name");
-      const expected = expected_version ?? now.version;
-      if (expected !== now.version) throw conflict(expected);
-      const backTo = rollbackTarget(await withHttpErrors(jobs.aliasVersions(alias)), version);
-      await checkModel(context.var, backTo.model);
-      const row = await withHttpErrors(
-        jobs.setAlias(alias, { model: backTo.model, backTo, expected }),
-        "name",
-      );
-      if (row === undefined) throw conflict(expected);
-      return context.json(await withHttpErrors(withVersions(row)), 200);
-    },
-    checkedBy(rollbackRequest),
   );
   app.openapi(listRoute, async (context) => {
     const { tenant: given, ...page } = context.req.valid("query");
@@ -201,13 +137,11 @@ export const aliasRoutes: AddRoutes = (app, { jobs }) => {
       jobs.aliases(chooseTenant(context.var, given), page),
       "after",
     );
-    const data = rows.map((row) => toAliasObject(row));
-    return context.json(toListObject(data, hasMore), 200);
+    return context.json(toListObject(rows.map(toAliasObject), hasMore), 200);
   });
   app.openapi(getRoute, async (context) => {
     const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-    const row = await withHttpErrors(jobs.alias(alias), "name");
-    return context.json(await withHttpErrors(withVersions(row)), 200);
+    return context.json(toAliasObject(await withHttpErrors(jobs.alias(alias), "name")), 200);
   });
   app.openapi(removeRoute, async (context) => {
     const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });

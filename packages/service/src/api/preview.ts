@@ -67,11 +67,6 @@ const previewSchema = z
     learning_rate: z.number().describe("Peak learning rate."),
     trainable_parameters: z.int(),
     adapter_bytes: z.int(),
-    estimated_seconds: z
-      .number()
-      .describe(
-        "Estimated training time, from recent jobs on this base or else timed on this server's machine.",
-      ),
     memory: z.object({
       bytes: z.number(),
       parts: z.record(z.string(), z.number()),
@@ -87,7 +82,7 @@ const previewSchema = z
 const route = createRoute({
   method: "post",
   path: "/v1/fine_tuning/preview",
-  summary: "Preview a fine-tuning job: tokenised examples, steps, time and memory",
+  summary: "Preview a fine-tuning job: tokenised examples, steps and memory",
   description: "Takes the body of a job. Creates nothing and does not load the base.",
   security,
   middleware: storedBody,
@@ -129,7 +124,6 @@ const toPreviewObject = (preview: RunPreview, model: string): z.output<typeof pr
   learning_rate: preview.learningRate,
   trainable_parameters: preview.budget.trainable,
   adapter_bytes: preview.budget.bytes.float32,
-  estimated_seconds: preview.seconds,
   memory: {
     bytes: preview.plan.bytes,
     parts: Object.fromEntries(preview.plan.parts.map(({ name, bytes }) => [name, bytes])),
@@ -150,12 +144,11 @@ async function previewJob(
   service: ServiceEnv,
   { request, key, signal }: PreviewRequest,
 ): Promise<z.output<typeof previewSchema>> {
-  const { jobs, objects, preview, modelName } = service;
+  const { objects, preview, modelName } = service;
   const limits = key.fineTuning ?? {};
   assertAllowed(request, limits);
   const checked = await checkedJob(service, { request, owner: toOwner(key) });
   const { plan, training, validation, initial } = checked;
-  const speed = await jobs.speed(modelName, plan);
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
   try {
     if (from !== undefined && initial !== undefined)
@@ -171,8 +164,7 @@ async function previewJob(
     const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : answerable(error);
     });
-    const seconds = speed === undefined ? made.seconds : (made.epochs * made.train.tokens) / speed;
-    const shown = toPreviewObject({ ...made, seconds }, modelName);
+    const shown = toPreviewObject(made, modelName);
     return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
     if (from !== undefined) await rm(from, { recursive: true, force: true });

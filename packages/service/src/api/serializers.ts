@@ -2,7 +2,6 @@
 import { z } from "@hono/zod-openapi";
 import {
   type AliasRow,
-  type AliasVersionRow,
   type CheckpointRow,
   type DeliveryRow,
   type EventRow,
@@ -169,25 +168,10 @@ export const aliasSchema = z
     version: z.int(),
     created_at: z.int(),
     changed_at: z.int(),
-    versions: z
-      .array(
-        z.object({
-          version: z.int(),
-          model: z.string(),
-          previous: z.int().nullable().describe("Version that a rollback from this one restores."),
-          created_at: z.int(),
-          available: z.boolean().describe("False once the model has been deleted or has expired."),
-        }),
-      )
-      .optional()
-      .describe("Versions, newest first; absent in lists."),
   })
   .openapi("Alias");
 
-export const toAliasObject = (
-  alias: AliasRow,
-  versions?: readonly AliasVersionRow[],
-): z.output<typeof aliasSchema> => ({
+export const toAliasObject = (alias: AliasRow): z.output<typeof aliasSchema> => ({
   id: alias.id,
   object: "alias",
   organization_id: alias.tenant,
@@ -195,9 +179,6 @@ export const toAliasObject = (
   version: alias.version,
   created_at: seconds(alias.created_at),
   changed_at: seconds(alias.changed_at),
-  ...(versions === undefined
-    ? {}
-    : { versions: versions.map((row) => ({ ...row, created_at: seconds(row.created_at) })) }),
 });
 
 /** A webhook, without its secret. */

@@ -80,7 +80,6 @@ const STEPS: readonly string[] = [
   create index jobs_held on jobs (tenant) where is_held and status = 'queued';
   create index jobs_running_turns on jobs (turn) where status = 'running';
   create index jobs_queued_turns on jobs (turn) where status = 'queued';
-  create index jobs_succeeded on jobs (model, number desc) where status = 'succeeded';
 
   create table usage (
     tenant text not null,
@@ -183,7 +182,7 @@ const STEPS: readonly string[] = [
   create table aliases (
     tenant text not null,
     id text not null,
-    -- what it stands for now, by the row of its versions with this number
+    -- incremented by each change; 0 in the transaction that creates it
     version integer not null default 0,
     model text not null,
     created_at timestamptz not null default now(),
@@ -193,30 +192,9 @@ const STEPS: readonly string[] = [
   );
   create index aliases_by_model on aliases (model);
 
-  -- each change adds one, also a rollback
-  create table alias_versions (
-    tenant text not null,
-    alias text not null,
-    version integer not null,
-    model text not null,
-    -- where a rollback leads from here
-    previous integer,
-    created_at timestamptz not null default now(),
-    primary key (tenant, alias, version),
-    foreign key (tenant, alias) references aliases on delete cascade
-  );
-  create index alias_versions_by_model on alias_versions (model);
-
-  -- models that do not expire now: what aliases stand for, and what a rollback would lead to
-  create view held_models as
-    select model from aliases
-    union all select before.model from aliases
-      join alias_versions now on (now.tenant, now.alias, now.version) = (aliases.tenant, aliases.id, aliases.version)
-      join alias_versions before on (before.tenant, before.alias, before.version) = (now.tenant, now.alias, now.previous);
-
   create view live_models as
     select * from models
-    where expires_at is null or expires_at > now() or exists (select from held_models where model = name);
+    where expires_at is null or expires_at > now() or exists (select from aliases where model = name);
   `,
   `
   -- contents that are put into the storage before a row of their own names them, and bytes of files that arrive

@@ -1,17 +1,8 @@
-// Aliases: names of a tenant's own for models. What one stands for changes for all servers with one row, and all that it has
-// stood for is kept, so that it can go back.
+// Aliases: a tenant's own names for models. One row says for all servers what a name stands for.
 import { MosError } from "mixture-of-shards";
 import type { Database, Queryable } from "#database";
 import { modelTenant } from "./ids.ts";
-import {
-  type AliasRow,
-  type AliasVersionRow,
-  type ListOptions,
-  missing,
-  type Page,
-  parseRows,
-  selectPage,
-} from "./rows.ts";
+import { type AliasRow, type ListOptions, missing, type Page, parseRows, selectPage } from "./rows.ts";
 
 /** An alias by whose it is and its name. */
 export interface AliasId {
@@ -22,8 +13,6 @@ export interface AliasId {
 /** Change of an alias. */
 export interface AliasChange {
   readonly model: string;
-  /** The version that a rollback goes back to: the next rollback goes on from there. */
-  readonly backTo?: AliasVersionRow;
   /** The version that the alias is at, 0 for one that does not exist; left out, the last change wins. */
   readonly expected?: number | undefined;
 }
@@ -34,8 +23,6 @@ export interface AliasStore {
   aliased(alias: AliasId): Promise<string | undefined>;
   alias(alias: AliasId): Promise<AliasRow>;
   aliases(tenant: string, options: ListOptions): Promise<Page<AliasRow>>;
-  /** The newest first. */
-  aliasVersions(alias: AliasId): Promise<readonly AliasVersionRow[]>;
   /**
    * Makes an alias or switches it. One that stands for the model already stays as it is. Undefined where it is not at the
    * expected version.
@@ -51,8 +38,6 @@ export const isAliasName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-
 
 /** Aliases of a tenant; lists of models show them all. */
 export const MAX_ALIASES = 1000;
-/** Versions of an alias that are kept. */
-const MAX_VERSIONS = 100;
 
 export function openAliases(database: Database): AliasStore {
   const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> =>
@@ -69,15 +54,6 @@ export function openAliases(database: Database): AliasStore {
     },
     aliases: (tenant, page) =>
       selectPage(database, "aliases", { where: "tenant = $1", values: [tenant], ...page }),
-    aliasVersions: async ({ tenant, id }) =>
-      parseRows(
-        "alias_versions",
-        await database.query(
-          `select *, model not like 'ft:%' or exists (select from live_models where name = model) as available
-           from alias_versions where tenant = $1 and alias = $2 order by version desc`,
-          [tenant, id],
-        ),
-      ),
     setAlias: (alias, change) => database.transaction((transaction) => setAlias(transaction, alias, change)),
     removeAlias: async ({ tenant, id }) => {
       const rows = await database.query("delete from aliases where tenant = $1 and id = $2 returning id", [
@@ -92,7 +68,7 @@ export function openAliases(database: Database): AliasStore {
 async function setAlias(
   on: Queryable,
   { tenant, id }: AliasId,
-  { model, backTo, expected }: AliasChange,
+  { model, expected }: AliasChange,
 ): Promise<AliasRow | undefined> {
   // a row to lock, also of an alias that two servers make at once
   await on.query("insert into aliases (tenant, id, model) values ($1, $2, $3) on conflict do nothing", [
@@ -112,19 +88,10 @@ async function setAlias(
   if (!isNew && before.model === model) return before;
   if (isNew) await checkRoom(on, tenant);
   await holdModel(on, tenant, model);
-  const version = before.version + 1;
   const rows = await on.query(
-    `update aliases set version = $3, model = $4, changed_at = now() where tenant = $1 and id = $2 returning *`,
-    [tenant, id, version, model],
+    `update aliases set version = version + 1, model = $3, changed_at = now() where tenant = $1 and id = $2 returning *`,
+    [tenant, id, model],
   );
-  const previous = backTo === undefined ? before.version || null : backTo.previous;
-  await on.query(
-    "insert into alias_versions (tenant, alias, version, model, previous) values ($1, $2, $3, $4, $5)",
-    [tenant, id, version, model, previous],
-  );
-  await on.query("delete from alias_versions where tenant = $1 and alias = $2 and version <= $3", [
-    ...[tenant, id, version - MAX_VERSIONS],
-  ]);
   return parseRows("aliases", rows)[0];
 }
 

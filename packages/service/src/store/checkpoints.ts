@@ -64,7 +64,7 @@ export async function forgetCheckpoints(on: Queryable, { id }: JobRow): Promise<
   // locked before aliases are looked at: none can be pointed to them meanwhile
   await on.query("select name from models where name = any($1) for update", [models]);
   await on.query(
-    "delete from models where name = any($1) and not exists (select from held_models where model = name)",
+    "delete from models where name = any($1) and not exists (select from aliases where model = name)",
     [models],
   );
 }
@@ -80,7 +80,7 @@ async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void
   await on.query(
     `with old as (
        delete from checkpoints where id = any($1)
-         and not exists (select from held_models where held_models.model = checkpoints.model) returning model)
+         and not exists (select from aliases where aliases.model = checkpoints.model) returning model)
      delete from models using old where name = old.model`,
     [rows.map(({ id: checkpoint }) => checkpoint)],
   );

@@ -1,4 +1,4 @@
-// When models expire, by the database's clock. What an alias stands for does not, nor what a rollback would lead to.
+// When models expire, by the database's clock. What an alias stands for does not.
 import type { Database } from "#database";
 import { isOwned, type ModelRow, missing, type Owner, ownerValues, parseRows } from "./rows.ts";
 
@@ -44,7 +44,7 @@ export function openExpiry(database: Database): ExpiryStore {
     secondsLeft: async () => {
       const rows = await database.query(
         `select name, extract(epoch from expires_at - now())::float8 as seconds from models
-         where expires_at is not null and not exists (select from held_models where model = name)`,
+         where expires_at is not null and not exists (select from aliases where model = name)`,
       );
       return new Map(rows.map((row) => [String(row["name"]), Number(row["seconds"])]));
     },
@@ -52,11 +52,11 @@ export function openExpiry(database: Database): ExpiryStore {
       database.transaction(async (transaction) => {
         // locked before aliases are looked at again: none can be pointed to them meanwhile
         const rows = await transaction.query(
-          `select name from models where expires_at <= now() and not exists (select from held_models where model = name)
+          `select name from models where expires_at <= now() and not exists (select from aliases where model = name)
            for update skip locked`,
         );
         await transaction.query(
-          "delete from models where name = any($1) and not exists (select from held_models where model = name)",
+          "delete from models where name = any($1) and not exists (select from aliases where model = name)",
           [rows.map(({ name }) => name)],
         );
       }),

@@ -15,7 +15,6 @@ export {
 } from "./request.ts";
 export {
   type AliasRow,
-  type AliasVersionRow,
   type CheckpointRow,
   type DeliveryRow,
   type EventRow,

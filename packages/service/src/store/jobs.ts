@@ -79,8 +79,6 @@ export interface Jobs
   /** Those after a number, the oldest first. */
   eventsSince(job: JobRow, number: number): Promise<readonly EventRow[]>;
   checkpoints(job: JobRow, options: ListOptions): Promise<Page<CheckpointRow>>;
-  /** Tokens a second of the latest jobs on a base that is kept and computed as in a plan; undefined before a minute of them. */
-  speed(model: string, plan: Pick<TrainingPlan, "settings">): Promise<number | undefined>;
 }
 
 /** Operations of owners on jobs. */
@@ -124,29 +122,8 @@ export function openJobs(database: Database, queue: Queue): Jobs {
       ),
     checkpoints: (job, page) =>
       selectPage(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
-    speed: (model, { settings }) => measuredSpeed(database, model, settings),
   };
 }
-
-async function measuredSpeed(
-  database: Database,
-  model: string,
-  { baseDtype = "stored", computeDtype = "float32" }: TrainingPlan["settings"],
-): Promise<number | undefined> {
-  const [row] = await database.query(
-    `select sum(trained_tokens)::float8 as tokens, sum(seconds) as seconds from (
-       select trained_tokens, seconds from jobs where model = $1 and status = 'succeeded'
-         and coalesce(plan #>> '{settings,baseDtype}', 'stored') = $2
-         and coalesce(plan #>> '{settings,computeDtype}', 'float32') = $3
-       order by number desc limit 20) as latest`,
-    [model, baseDtype, computeDtype],
-  );
-  const [tokens, seconds] = [Number(row?.["tokens"]), Number(row?.["seconds"])];
-  return tokens > 0 && seconds >= MEASURED ? tokens / seconds : undefined;
-}
-
-/** Seconds of jobs that say something about the speed of others: short ones mostly start. */
-const MEASURED = 60;
 
 async function findJob(on: Queryable, owner: Owner, id: string): Promise<JobRow> {
   const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...ownerValues(owner), id]);

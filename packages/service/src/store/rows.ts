@@ -129,16 +129,6 @@ const aliasSchema = z.object({
 /** A name for a model that can be another one tomorrow. */
 export type AliasRow = z.output<typeof aliasSchema>;
 
-const aliasVersionSchema = z.object({
-  version: z.number(),
-  model: z.string(),
-  previous: z.number().nullable(),
-  created_at: z.date(),
-  available: z.boolean(),
-});
-/** What an alias has stood for since some time. */
-export type AliasVersionRow = z.output<typeof aliasVersionSchema>;
-
 const webhookSchema = z.object({
   id: z.string(),
   tenant: z.string(),
@@ -177,7 +167,6 @@ const SCHEMAS = {
   checkpoints: checkpointSchema,
   models: modelSchema,
   aliases: aliasSchema,
-  alias_versions: aliasVersionSchema,
   webhooks: webhookSchema,
   webhook_deliveries: deliverySchema,
 };
@@ -212,7 +201,7 @@ export interface Page<T> {
  *
  * @throws MosError `bad_option` where `after` is no row of the list.
  */
-export async function selectPage<T extends Exclude<keyof Rows, "models" | "alias_versions">>(
+export async function selectPage<T extends Exclude<keyof Rows, "models">>(
   database: Queryable,
   table: T,
   { where, values, after, limit, order = "desc" }: PageOptions,
