@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { randomStream } from "#core";
-import { loadWeights } from "#models";
+import { loadBase } from "#models";
 import { makeAdapters } from "./adapter-folders.ts";
 import { fail, readArguments, rounded } from "./arguments.ts";
 import { ChildServer } from "./load/child-server.ts";
@@ -155,7 +155,7 @@ async function loggedErrors(): Promise<readonly string[]> {
 
 async function load(): Promise<Readonly<Record<string, unknown>>> {
   // wide enough that they change answers
-  const adapters = await makeAdapters(folder, await loadWeights(model), { count: adapterCount, scale: 0.2 });
+  const adapters = await makeAdapters(folder, await loadBase(model), { count: adapterCount, scale: 0.2 });
   // sorted, every tenant has some of both kinds
   const { tenants, admin } = await makeTenants(keyFile, adapters.toSorted());
   const digest = await digestFolder(folder);

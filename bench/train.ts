@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, type BaseModel, loadModelText, loadWeights, toLayerShapes } from "#models";
+import { type BaseDtype, type BaseModel, loadBase, loadModelText, toLayerShapes } from "#models";
 import { adapterModel, countSteps, initialState, type StepEvent, type TrainSettings, train } from "#training";
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
@@ -85,7 +85,7 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
 
 const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
 const computeDtype = given.choice("compute-dtype", ["float32", "int8"] as const);
-const loaded = await loadWeights(path, { baseDtype, computeDtype });
+const loaded = await loadBase(path, { baseDtype, computeDtype });
 const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);

@@ -8,7 +8,7 @@ import { checkDecoder, loadAdapter, saveAdapter, type TrainedOn } from "#adapter
 import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
 import { writeSafetensors } from "#files";
 import { openEngine } from "#inference";
-import { computeIdentity, type LoadedModel, loadWeights, openModel, toLayerShapes } from "#models";
+import { computeIdentity, type LoadedModel, loadBase, openModel, toLayerShapes } from "#models";
 import { type RopeConfig, ropeFrequencies } from "../src/models/geometry.ts";
 import { mos } from "./bad-input/run-mos.ts";
 import { randomAdapter } from "./random-adapter.ts";
@@ -32,7 +32,7 @@ beforeAll(async () => {
   ({ model } = await writeTinyFolder(folder));
   [halved, other] = [at("halved"), at("other")];
   for (const copy of [halved, other]) await cp(model, copy, { recursive: true });
-  base = await loadWeights(model);
+  base = await loadBase(model);
   const same = await writeTinyModel(at("again"), { overrides: { vocab_size: 1024 } });
   const half = Object.entries(asTensors(same.weights)).map(([name, tensor]) => [
     name,
@@ -61,7 +61,7 @@ const identityAt = async (path: string): Promise<string | undefined> => {
 };
 
 test("the identity is that of the model, the fingerprint that of its numbers", async () => {
-  const [half, unlike] = [await loadWeights(halved), await loadWeights(other)];
+  const [half, unlike] = [await loadBase(halved), await loadBase(other)];
   expect(base.identity).toMatch(/^sha256:[0-9a-f]{64}$/);
   expect(half.identity).toBe(base.identity);
   expect(half.fingerprint).not.toBe(base.fingerprint);
@@ -78,7 +78,7 @@ test("gains that are all one number identify nothing", async () => {
         if (name.includes("norm")) weights.set(name, { ...weight, data: weight.data.map(() => 1) });
     },
   });
-  expect((await loadWeights(at("ones"))).identity).toBeUndefined();
+  expect((await loadBase(at("ones"))).identity).toBeUndefined();
 });
 
 test("loading takes an adapter of another quantisation, not of another model, and an old one as before", async () => {
@@ -86,9 +86,9 @@ test("loading takes an adapter of another quantisation, not of another model, an
   expect(saved).toMatchObject({ base_fingerprint: base.fingerprint, base_identity: base.identity });
   const load = ({ config, fingerprint, identity }: LoadedModel, from = adapter) =>
     loadAdapter(from, { shapes: toLayerShapes(config), fingerprint, identity });
-  const half = await loadWeights(halved);
+  const half = await loadBase(halved);
   expect((await load(half)).tensors).toEqual((await load(base)).tensors);
-  await expect(load(await loadWeights(other))).rejects.toThrow(REFUSAL);
+  await expect(load(await loadBase(other))).rejects.toThrow(REFUSAL);
   await cp(adapter, at("old/acme"), { recursive: true });
   const { base_identity: _, ...old } = saved;
   await writeFile(at("old/acme/adapter_config.json"), JSON.stringify(old));
@@ -135,7 +135,7 @@ async function changed(name: string, fields: object): Promise<string> {
 }
 
 test.each(OTHER_FUNCTIONS)("%s makes another base of the same weights", async (name, fields, message) => {
-  const { config, fingerprint, identity } = await loadWeights(await changed(name, fields));
+  const { config, fingerprint, identity } = await loadBase(await changed(name, fields));
   expect(fingerprint).toBe(base.fingerprint);
   const refusal = { code: "bad_adapter", message: expect.stringMatching(message) };
   await expect(
@@ -222,7 +222,7 @@ test("merge, export and import say it", async () => {
   const imported = { folder: adapter, model: halved, out: at("imported") };
   expect(await importAdapter(imported)).toMatchObject({ trainedOn });
   // from now on it is an adapter of that file
-  const { fingerprint, identity, config } = await loadWeights(halved);
+  const { fingerprint, identity, config } = await loadBase(halved);
   await loadAdapter(at("imported"), { shapes: toLayerShapes(config), fingerprint });
   expect(await readFile(at("imported/adapter_config.json"), "utf8")).toContain(identity);
   await expect(exportAdapter({ adapter, model: other, format: "peft", out: at("x") })).rejects.toThrow(

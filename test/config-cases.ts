@@ -4,7 +4,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "#core";
 import { writeSafetensors } from "#files";
-import { floatTensors, loadWeights, parseHuggingFaceConfig } from "#models";
+import { floatTensors, loadBase, parseHuggingFaceConfig } from "#models";
 import { trainingLogits } from "./training-logits.ts";
 
 /** A line of the script's file. */
@@ -75,7 +75,7 @@ export async function runCase(folder: string, given: ConfigCase): Promise<Outcom
       return { kind: "alone", message: refused };
     }
     await writeModel(folder, given);
-    const { config, weights } = await loadWeights(folder, { baseDtype: "float32" });
+    const { config, weights } = await loadBase(folder, { baseDtype: "float32" });
     if (length > config.maxPositions)
       throw new MosError("bad_option", `${length} tokens are more than the model's ${config.maxPositions}`);
     const ids = Array.from({ length }, (_, i) => (5 * i * i + 3 * i + 1) % config.vocabularySize);

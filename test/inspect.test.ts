@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { budget, createAdapter, METHOD_NAMES, methods, parseAdapterConfig, saveAdapter } from "#adapters";
-import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
+import { type LoadedModel, loadBase, toLayerShapes } from "#models";
 import { mos } from "./bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";
@@ -13,7 +13,7 @@ let folder = "";
 let base: LoadedModel;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-inspect-"));
-  base = await loadWeights(MODEL);
+  base = await loadBase(MODEL);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

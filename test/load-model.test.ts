@@ -11,7 +11,7 @@ import {
   floatData,
   floatTensors,
   huggingFaceConfig,
-  loadWeights,
+  loadBase,
   openModel,
   parseHuggingFaceConfig,
   presetConfig,
@@ -32,7 +32,7 @@ describe("Hugging Face folders", () => {
   test("config and every weight arrive", async () => {
     const { config, weights } = await writeTinyModel(at("tiny"));
     const progress: number[] = [];
-    const model = await loadWeights(at("tiny"), {
+    const model = await loadBase(at("tiny"), {
       onProgress: ({ done, total }) => progress.push(done / total),
     });
     expect(model.config).toEqual(config);
@@ -44,7 +44,7 @@ describe("Hugging Face folders", () => {
 
   test("shards are joined by the index", async () => {
     const { weights } = await writeTinyModel(folder);
-    const whole = await loadWeights(folder);
+    const whole = await loadBase(folder);
     rmSync(at("model.safetensors"));
     const entries = [...weights];
     const parts = [entries.slice(0, 5), entries.slice(5)];
@@ -55,7 +55,7 @@ describe("Hugging Face folders", () => {
       for (const [name] of part) map[name] = shard;
     }
     writeFileSync(at("model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: map }));
-    const model = await loadWeights(folder);
+    const model = await loadBase(folder);
     expect(floatTensors(model.weights)).toEqual(weights);
     expect(model.fingerprint).toBe(whole.fingerprint);
   });
@@ -63,7 +63,7 @@ describe("Hugging Face folders", () => {
   test.each(Object.entries(TINY_FAMILIES))("a model of the family %s", async (_, overrides = {}) => {
     const { config, weights } = await writeTinyModel(folder, { overrides });
     await using files = await openModel(folder);
-    const model = await loadWeights(folder);
+    const model = await loadBase(folder);
     expect(model.config).toEqual(config);
     expect([...model.weights.keys()]).toEqual([...weights.keys()]);
     for (const [name, { shape, data }] of weights) {
@@ -98,14 +98,14 @@ describe("Hugging Face folders", () => {
       });
       const text_config = { ...tinyConfigJson, ...overrides, architectures: undefined };
       writeFileSync(at("config.json"), JSON.stringify({ model_type: "gemma3", text_config }));
-      expect((await loadWeights(folder)).config.layers).toBe(3);
+      expect((await loadBase(folder)).config.layers).toBe(3);
     }
   });
 
   test("biases, a head width of its own and a tied head are read where the config says so", async () => {
     const overrides = { attention_bias: true, mlp_bias: true, head_dim: 6, tie_word_embeddings: true };
     await writeTinyModel(folder, { overrides });
-    const { weights } = await loadWeights(folder);
+    const { weights } = await loadBase(folder);
     expect(weights.get("model.layers.1.self_attn.k_proj.bias")?.shape).toEqual([12]);
     expect(weights.get("model.layers.0.self_attn.o_proj.weight")?.shape).toEqual([16, 24]);
     expect(weights.get("model.layers.0.mlp.down_proj.bias")?.shape).toEqual([16]);
@@ -118,7 +118,7 @@ describe("Hugging Face folders", () => {
       weights.set("lm_head.weight", { shape: [48, 16], data: new Float32Array(768) });
     };
     await writeTinyModel(folder, { overrides: { tie_word_embeddings: true }, edit });
-    expect((await loadWeights(folder)).weights.has("lm_head.weight")).toBe(false);
+    expect((await loadBase(folder)).weights.has("lm_head.weight")).toBe(false);
   });
 
   test("vectors of 16 bits are read as float32, matrices keep their type", async () => {
@@ -128,7 +128,7 @@ describe("Hugging Face folders", () => {
       { ...tensor, dtype: "BF16" },
     ]);
     await writeSafetensors(at("model.safetensors"), Object.fromEntries(halves));
-    const loaded = await loadWeights(folder, { baseDtype: "stored" });
+    const loaded = await loadBase(folder, { baseDtype: "stored" });
     expect(loaded.weights.get("model.embed_tokens.weight")!.format).toEqual({ kind: "bfloat16" });
     const norm = floatData(loaded.weights.get("model.norm.weight")!);
     for (const [i, x] of weights.get("model.norm.weight")!.data.entries())
@@ -171,32 +171,30 @@ describe("Hugging Face folders", () => {
     ],
   ])("%s is refused", async (_, edit, message) => {
     await writeTinyModel(folder, { edit });
-    await expect(loadWeights(folder)).rejects.toMatchObject(failing("bad_model", message));
+    await expect(loadBase(folder)).rejects.toMatchObject(failing("bad_model", message));
   });
 
   test("files that are missing or cut short", async () => {
-    await expect(loadWeights(at("none"))).rejects.toMatchObject(failing("not_found", /none/));
-    await expect(loadWeights(folder)).rejects.toMatchObject(
-      failing("not_found", /no config.json and no .gguf/),
-    );
+    await expect(loadBase(at("none"))).rejects.toMatchObject(failing("not_found", /none/));
+    await expect(loadBase(folder)).rejects.toMatchObject(failing("not_found", /no config.json and no .gguf/));
     writeFileSync(at("config.json"), JSON.stringify(tinyConfigJson));
-    await expect(loadWeights(folder)).rejects.toMatchObject(
+    await expect(loadBase(folder)).rejects.toMatchObject(
       failing("not_found", /neither model.safetensors nor/),
     );
     writeFileSync(at("pytorch_model.bin"), "");
-    await expect(loadWeights(folder)).rejects.toMatchObject(
+    await expect(loadBase(folder)).rejects.toMatchObject(
       failing("unsupported", /pytorch_model.bin is a Python pickle/),
     );
     await writeTinyModel(folder);
-    await expect(loadWeights(at("model.safetensors"))).rejects.toMatchObject(
+    await expect(loadBase(at("model.safetensors"))).rejects.toMatchObject(
       failing("bad_option", /give the folder/),
     );
     truncateSync(at("model.safetensors"), 3000);
-    await expect(loadWeights(folder)).rejects.toMatchObject(
+    await expect(loadBase(folder)).rejects.toMatchObject(
       failing("bad_model", /model.safetensors: .*cut short/),
     );
     writeFileSync(at("generation_config.json"), '{"eos_token_id":"x"}');
-    await expect(loadWeights(folder)).rejects.toMatchObject(
+    await expect(loadBase(folder)).rejects.toMatchObject(
       failing("bad_model", /generation_config.json: field "eos_token_id"/),
     );
   });
@@ -205,7 +203,7 @@ describe("Hugging Face folders", () => {
     await writeTinyModel(folder);
     const index = (map: Record<string, string>) => {
       writeFileSync(at("model.safetensors.index.json"), JSON.stringify({ weight_map: map }));
-      return expect(loadWeights(folder)).rejects;
+      return expect(loadBase(folder)).rejects;
     };
     writeFileSync(at("a.safetensors"), readFileSync(at("model.safetensors")));
     rmSync(at("model.safetensors"));
@@ -226,7 +224,7 @@ describe("Hugging Face folders", () => {
 
   test("a signal stops the loading", async () => {
     await writeTinyModel(folder);
-    await expect(loadWeights(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(loadBase(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({
       code: "cancelled",
     });
   });
@@ -240,7 +238,7 @@ describe("the fingerprint", () => {
     await writeTinyModel(at("d"), { overrides: { rope_theta: 20000 } });
     await writeGguf(at("e.gguf"), tinyGguf(tinyModel()));
     const [a, b, c, d, e] = await Promise.all(
-      ["a", "b", "c", "d", "e.gguf"].map(async (name) => (await loadWeights(at(name))).fingerprint),
+      ["a", "b", "c", "d", "e.gguf"].map(async (name) => (await loadBase(at(name))).fingerprint),
     );
     expect(b).toBe(a);
     expect(e).toBe(a);
@@ -258,12 +256,12 @@ describe("GGUF", () => {
   ])("%s: config and weights equal those of the folder", async (_, overrides) => {
     const model = tinyModel({ overrides });
     await writeGguf(at("tiny.gguf"), tinyGguf(model));
-    const loaded = await loadWeights(at("tiny.gguf"));
+    const loaded = await loadBase(at("tiny.gguf"));
     expect(loaded.config).toEqual(model.config);
     expect(floatTensors(loaded.weights)).toEqual(model.weights);
     expect(loaded).toMatchObject({ name: "tiny", source: { kind: "gguf", file: { path: at("tiny.gguf") } } });
     // a folder that holds only this file
-    expect((await loadWeights(folder)).fingerprint).toBe(loaded.fingerprint);
+    expect((await loadBase(folder)).fingerprint).toBe(loaded.fingerprint);
   });
 
   test("rope scaling", async () => {
@@ -309,7 +307,7 @@ describe("GGUF", () => {
 
   test("version 2 is read", async () => {
     await writeGguf(at("a.gguf"), { ...tinyGguf(tinyModel()), version: 2 });
-    expect((await loadWeights(at("a.gguf"))).weights.size).toBe(21);
+    expect((await loadBase(at("a.gguf"))).weights.size).toBe(21);
   });
 });
 
@@ -320,7 +318,7 @@ const smollm2 = process.env["MOS_TEST_MODEL"];
 test.skipIf(!smollm2)(
   "SmolLM2's weights equal those of transformers, bit for bit (needs MOS_TEST_MODEL)",
   async () => {
-    const { config, weights } = await loadWeights(smollm2!, { baseDtype: "float32" });
+    const { config, weights } = await loadBase(smollm2!, { baseDtype: "float32" });
     expect(config).toEqual(presetConfig("smollm2-135m"));
     const digest = createHash("sha256");
     for (const [name, { data }] of [...floatTensors(weights)].sort(([a], [b]) => (a < b ? -1 : 1)))

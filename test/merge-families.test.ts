@@ -8,7 +8,7 @@ import { mergeAdapter } from "#convert";
 import { randomStream } from "#core";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { LINEAR_NAMES, modulePath } from "#graph";
-import { loadWeights, parseHuggingFaceConfig, storedPlace, storedShapes, toLayerShapes } from "#models";
+import { loadBase, parseHuggingFaceConfig, storedPlace, storedShapes, toLayerShapes } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
 import { tinyConfigJson } from "./tiny-model.ts";
 
@@ -44,7 +44,7 @@ async function writeBase(name: string, json: string): Promise<Base> {
 }
 
 async function merge({ path }: Base): Promise<{ readonly out: string; readonly adapter: Adapter }> {
-  const { config, fingerprint } = await loadWeights(path);
+  const { config, fingerprint } = await loadBase(path);
   const adapter = randomAdapter(SETTINGS, toLayerShapes(config), { seed: 2, deviation: 0.3 });
   await saveAdapter(`${path}-adapter`, adapter, { base: { name: "tiny", fingerprint } });
   const out = `${path}-merged`;
@@ -55,7 +55,7 @@ async function merge({ path }: Base): Promise<{ readonly out: string; readonly a
 
 /** What an adapter adds to the tensors of a folder, by their names. */
 async function deltas(adapter: Adapter, path: string): Promise<ReadonlyMap<string, Float32Array>> {
-  const { config } = await loadWeights(path);
+  const { config } = await loadBase(path);
   const shapes = storedShapes(config);
   const found = new Map<string, Float32Array>();
   for (let layer = 0; layer < config.layers; layer++)
@@ -109,5 +109,5 @@ test("of a model that also sees, the merged one is the language model", async ()
     architectures: ["Gemma3ForCausalLM"],
     model_type: "gemma3_text",
   });
-  expect((await loadWeights(out)).config).toEqual((await loadWeights(join(folder, "sees"))).config);
+  expect((await loadBase(out)).config).toEqual((await loadBase(join(folder, "sees"))).config);
 });

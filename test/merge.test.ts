@@ -11,7 +11,7 @@ import { LINEAR_NAMES, modulePath } from "#graph";
 import {
   dequantizeWeight,
   type LoadedModel,
-  loadWeights,
+  loadBase,
   loadModel as loadWithText,
   openModel,
   storedBytes,
@@ -31,7 +31,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-merge-"));
   model = join(folder, "model");
   await writeTinyModel(model);
-  base = await loadWeights(model);
+  base = await loadBase(model);
   adapter = join(folder, "adapter");
   loaded = await saveRandom(base, adapter);
 });
@@ -106,7 +106,7 @@ const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
 
 test("the merged folder holds W + scale · B A, and is a model of its own", async () => {
   const { out, events } = await merge();
-  const merged = await loadWeights(out);
+  const merged = await loadBase(out);
   expect(merged.config).toEqual(base.config);
   const wanted = await expected();
   expect([...merged.weights.keys()]).toEqual([...wanted.keys()]);
@@ -145,9 +145,9 @@ test.each([
   ["float16", "F16", (data: Float32Array) => decodeFloat16(encodeFloat16(data))],
   ["bfloat16", "BF16", (data: Float32Array) => decodeBfloat16(encodeBfloat16(data))],
 ] as const)("%s is rounded once from float32, and said in config.json", async (dtype, stored, rounded) => {
-  const exact = await loadWeights((await merge()).out);
+  const exact = await loadBase((await merge()).out);
   const { out } = await merge({ dtype });
-  const merged = await loadWeights(out);
+  const merged = await loadBase(out);
   for (const [name, weight] of merged.weights)
     expect(dequantizeWeight(weight)).toEqual(rounded(dequantizeWeight(exact.weights.get(name)!)));
   expect(JSON.parse(await readFile(join(out, "config.json"), "utf8"))).toMatchObject({ torch_dtype: dtype });
@@ -159,14 +159,14 @@ test.each([
 test("without a wish, every tensor keeps the base's type", async () => {
   const half = (await merge({ dtype: "bfloat16" })).out;
   const own = join(folder, "own");
-  await saveRandom(await loadWeights(half), own);
+  await saveRandom(await loadBase(half), own);
   const { out } = await merge({ model: half, adapter: own });
   await using file = await openSafetensors(join(out, "model.safetensors"));
   expect(new Set([...file.tensors.values()].map(({ dtype }) => dtype))).toEqual(new Set(["BF16"]));
 });
 
 test("large models go to several files with an index, and are the same model", async () => {
-  const whole = await loadWeights((await merge()).out);
+  const whole = await loadBase((await merge()).out);
   const { out, events } = await merge({ shardSize: 5000 });
   const names = (await readdir(out)).filter((name) => name.endsWith(".safetensors")).sort();
   expect(names.length).toBeGreaterThan(3);
@@ -181,7 +181,7 @@ test("large models go to several files with an index, and are the same model", a
     const bytes = [...file.tensors.values()].reduce((sum, { begin, end }) => sum + end - begin, 0);
     expect(bytes <= 5000 || file.tensors.size === 1).toBe(true);
   }
-  const merged = await loadWeights(out);
+  const merged = await loadBase(out);
   expect(merged.weights).toEqual(whole.weights);
   expect(merged.fingerprint).toBe(whole.fingerprint);
 });
@@ -328,7 +328,7 @@ test("a sum beyond float16 is refused, and float32 takes it", async () => {
   const large = join(folder, "large");
   await writeTinyModel(large, { edit: (weights) => weights.get("lm_head.weight")!.data.fill(70000, 0, 1) });
   const own = join(folder, "large-adapter");
-  await saveRandom(await loadWeights(large), own);
+  await saveRandom(await loadBase(large), own);
   await expect(merge({ model: large, adapter: own, dtype: "float16" })).rejects.toMatchObject({
     code: "bad_option",
     message:

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { loadAdapter, saveAdapter } from "#adapters";
 import { exportAdapter, importAdapter } from "#convert";
 import { openGguf, openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { loadWeights, openModel, toLayerShapes } from "#models";
+import { loadBase, openModel, toLayerShapes } from "#models";
 import { randomAdapter } from "./random-adapter.ts";
 import { TINY_FAMILIES } from "./tiny-families.ts";
 import { asTensors, storedTensors, tinyConfigJson, writeTinyModel } from "./tiny-model.ts";
@@ -34,7 +34,7 @@ beforeAll(async () => {
     tensor,
   ]);
   await writeSafetensors(join(at(nested), "model.safetensors"), Object.fromEntries(parts));
-  const { config, fingerprint } = await loadWeights(at(nested));
+  const { config, fingerprint } = await loadBase(at(nested));
   const settings = { method: "lora", rank: 2, alpha: 3, targets: ["q_proj", "v_proj", "down_proj"] };
   const adapter = randomAdapter(settings, toLayerShapes(config), { seed: 3 });
   await saveAdapter(at("acme"), adapter, { base: { name: "org/sees", fingerprint } });
@@ -62,7 +62,7 @@ const exported = async (model: string) => {
 async function imported(from: string, model: string): Promise<ReadonlyMap<string, Float32Array>> {
   const out = `${from}-imported`;
   await importAdapter({ folder: from, model: at(model), out, overwrite: true });
-  const { config } = await loadWeights(at(model));
+  const { config } = await loadBase(at(model));
   const { tensors } = await loadAdapter(out, { shapes: toLayerShapes(config), fingerprint: undefined });
   return new Map([...tensors].map(([name, { data }]) => [name, data as Float32Array]));
 }
@@ -159,7 +159,7 @@ test.each([
   ],
 ])("such a folder is told where it is used without an import: %s", async (what, more) => {
   const out = await savedByPeft(`direct ${Object.keys(more).length}`, "model.language_model.", more);
-  const { config } = await loadWeights(at(nested));
+  const { config } = await loadBase(at(nested));
   await expect(
     loadAdapter(out, { shapes: toLayerShapes(config), fingerprint: undefined }),
   ).rejects.toThrowError(`${what}; mos import makes an adapter of such a folder`);

@@ -6,7 +6,7 @@ import {
   type BaseDtype,
   headWeight,
   type LoadedModel,
-  loadWeights,
+  loadBase,
   toLayerShapes,
   weightFeeds,
   weightLeaves,
@@ -101,7 +101,7 @@ export async function compareStored(
   tokens: readonly number[],
   baseDtype: BaseDtype = "stored",
 ): Promise<StoredDifference> {
-  const stored = await loadWeights(path, { baseDtype });
+  const stored = await loadBase(path, { baseDtype });
   const adapter = randomAdapter(SETTINGS, toLayerShapes(stored.config), {
     seed: 5,
     deviation: 0.02,
@@ -109,7 +109,7 @@ export async function compareStored(
   });
   const batch = makeBatch(tokens);
   const ours = await computeNumbers(stored, adapter, batch);
-  const theirs = await computeNumbers(await loadWeights(path, { baseDtype: "float32" }), adapter, batch);
+  const theirs = await computeNumbers(await loadBase(path, { baseDtype: "float32" }), adapter, batch);
   const gradients = [...theirs.gradients].map(([name, gradient]) =>
     farthest(gradient, ours.gradients.get(name) ?? new Float32Array(0)),
   );
@@ -129,7 +129,7 @@ export async function trainingLogprobs(
   tokens: readonly number[],
   baseDtype: BaseDtype,
 ): Promise<readonly number[]> {
-  const model = await loadWeights(path, { baseDtype });
+  const model = await loadBase(path, { baseDtype });
   const { vocabularySize: V } = model.config;
   const adapter = randomAdapter(SETTINGS, toLayerShapes(model.config), {
     seed: 5,

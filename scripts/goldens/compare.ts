@@ -3,7 +3,7 @@ import { type Adapter, type AdapterConfig, computeDelta, createAdapter } from "#
 import type { EncodedExample } from "#data";
 import { openSafetensors, type SafetensorsFile } from "#files";
 import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
-import { headWeight, type LoadedModel, loadWeights, toLayerShapes } from "#models";
+import { headWeight, type LoadedModel, loadBase, toLayerShapes } from "#models";
 import {
   adapterModel,
   gradientSource,
@@ -181,7 +181,7 @@ export async function compareCase(
   entry: GoldenEntry,
   { config, device }: CaseOptions,
 ): Promise<Comparison> {
-  const loaded = await loadWeights(join(folder, entry.base), { baseDtype: "float32" });
+  const loaded = await loadBase(join(folder, entry.base), { baseDtype: "float32" });
   await using inputs = await openSafetensors(join(folder, entry.inputs));
   await using expected = await openSafetensors(
     join(folder, config === undefined ? entry.inputs : entry.file),

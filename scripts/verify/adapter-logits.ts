@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { z } from "zod";
 import { loadAdapter } from "#adapters";
 import { readJson, writeSafetensors } from "#files";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { computeLogits } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);
 if (base === undefined || folder === undefined) throw new Error("usage: adapter-logits.ts BASE FOLDER NAME…");
-const loaded = await loadWeights(base);
+const loaded = await loadBase(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 for (const name of names) {
   const { config, fingerprint } = loaded;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Adapter, loadAdapter } from "#adapters";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, type BaseModel, loadModelText, loadWeights, toLayerShapes } from "#models";
+import { type BaseDtype, type BaseModel, loadBase, loadModelText, toLayerShapes } from "#models";
 import {
   adapterModel,
   evaluateLoss,
@@ -100,7 +100,7 @@ function makePlan(given: Arguments): Plan {
 }
 
 async function openBase({ model: path }: Plan, { baseDtype, computeDtype }: Base): Promise<BaseModel> {
-  const model = await loadWeights(path, { baseDtype, computeDtype });
+  const model = await loadBase(path, { baseDtype, computeDtype });
   return { model, text: await loadModelText(model.source) };
 }
 

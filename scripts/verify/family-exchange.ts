@@ -8,7 +8,7 @@ import { z } from "zod";
 import { loadAdapter, methods, saveAdapter } from "#adapters";
 import { exportAdapter, importAdapter, mergeAdapter } from "#convert";
 import { pathExists, readJson, writeSafetensors } from "#files";
-import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
+import { type LoadedModel, loadBase, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { computeLogits } from "./engine-logits.ts";
 
@@ -35,7 +35,7 @@ async function writeLogits(folder: string, { base, name }: { base: LoadedModel; 
 
 async function exchange(folder: string): Promise<void> {
   const model = join(folder, "base");
-  const base = await loadWeights(model);
+  const base = await loadBase(model);
   for (const [name, settings] of Object.entries(ADAPTERS)) {
     const adapter = join(folder, name);
     const numbers = { seed: 7, deviation: 0.1, only: "zeros" } as const;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type Adapter, loadAdapter, saveAdapter } from "#adapters";
 import { readJson, writeSafetensors } from "#files";
-import { type LoadedModel, loadWeights, toLayerShapes } from "#models";
+import { type LoadedModel, loadBase, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { computeLogits } from "./engine-logits.ts";
 
@@ -18,7 +18,7 @@ function ownAdapter({ config }: LoadedModel): Adapter {
 
 const [base, folder] = process.argv.slice(2);
 if (base === undefined || folder === undefined) throw new Error("usage: lora-logits.ts BASE FOLDER");
-const loaded = await loadWeights(base);
+const loaded = await loadBase(base);
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 const { config, fingerprint } = loaded;
 const given = await loadAdapter(join(folder, "peft"), { shapes: toLayerShapes(config), fingerprint });

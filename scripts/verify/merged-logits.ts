@@ -9,13 +9,13 @@ import { z } from "zod";
 import { loadAdapter } from "#adapters";
 import { mergeAdapter } from "#convert";
 import { pathExists, readJson, writeSafetensors } from "#files";
-import { loadModel, loadWeights, toLayerShapes } from "#models";
+import { loadBase, loadModel, toLayerShapes } from "#models";
 import { computeLogits } from "./engine-logits.ts";
 
 const [base, folder, ...names] = process.argv.slice(2);
 if (base === undefined || folder === undefined)
   throw new Error("usage: merged-logits.ts BASE FOLDER NAME...");
-const loaded = await loadWeights(base);
+const loaded = await loadBase(base);
 const { config, fingerprint } = loaded;
 const rows = await readJson(join(folder, "tokens.json"), z.array(z.array(z.int())), { code: "bad_data" });
 for (const name of names) {

@@ -4,7 +4,7 @@
 // numbers of this standard deviation (0.1). Prints the names.
 import { join } from "node:path";
 import { METHOD_NAMES, methods, saveAdapter } from "#adapters";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { randomAdapter } from "../../test/random-adapter.ts";
 
 /** Settings that fit every base of two layers and more whose widths are even; alpha is an unlikely one. */
@@ -25,7 +25,7 @@ function settings(): ReadonlyMap<string, unknown> {
 const [base, folder, deviation = "0.1", only] = process.argv.slice(2);
 if (base === undefined || folder === undefined)
   throw new Error("usage: random-adapters.ts BASE FOLDER [DEVIATION] [NAME]");
-const { config, fingerprint, name: model } = await loadWeights(base);
+const { config, fingerprint, name: model } = await loadBase(base);
 for (const [name, given] of settings()) {
   if (only !== undefined && only !== name) continue;
   const numbers = { seed: 7, deviation: Number(deviation), only: "zeros" } as const;

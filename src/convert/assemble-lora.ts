@@ -26,7 +26,7 @@ export interface ModuleFactors extends Factors {
   readonly scale: number;
 }
 
-export interface AssembleOptions {
+interface AssembleOptions {
   readonly shapes: LayerShapes;
   readonly dropout: number;
   readonly seed: number;

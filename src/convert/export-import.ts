@@ -31,7 +31,7 @@ import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
 
 /** Formats of `exportAdapter`. */
-export const EXPORT_FORMATS = ["peft", "gguf"] as const;
+const EXPORT_FORMATS = ["peft", "gguf"] as const;
 /** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 

@@ -3,7 +3,7 @@
 import type { Factors } from "./assemble-lora.ts";
 
 /** A layer's rows in the fused matrix, and its factors where it has any. */
-export interface FusedPart {
+interface FusedPart {
   readonly out: number;
   readonly factors: Factors | undefined;
 }

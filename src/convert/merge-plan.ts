@@ -22,7 +22,7 @@ export interface MergePlan {
   readonly replaced: readonly string[];
 }
 
-export interface MergePlanOptions {
+interface MergePlanOptions {
   /**
    * One type for all tensors; without it each keeps the type that it has in a folder, and those of a GGUF file become
    * bfloat16 where its matrices are, else float16.

@@ -8,7 +8,7 @@ import { type Factors, maxExpandedSize } from "./assemble-lora.ts";
 import { type FileModule, moduleNames } from "./file-modules.ts";
 
 /** Role of a module's tensor; the last four only in pools saved by the authors of MoS. */
-export type ModulePart = (typeof PARTS)[number];
+type ModulePart = (typeof PARTS)[number];
 const PARTS = [
   "lora_A",
   "lora_B",

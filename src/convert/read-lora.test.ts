@@ -16,8 +16,7 @@ import { randomStream } from "#core";
 import { type WritableTensor, writeSafetensors } from "#files";
 import { LINEAR_NAMES, type LinearName, moduleKey, modulePath, type TargetModule } from "#graph";
 import { parseHuggingFaceConfig, toLayerShapes } from "#models";
-import { modulePatterns } from "./module-rules.ts";
-import { type ImportSource, readLora } from "./read-lora.ts";
+import { type ImportSource, modulePatterns, readLora } from "./read-lora.ts";
 
 const makeConfig = (fields: Readonly<Record<string, unknown>>) =>
   parseHuggingFaceConfig(

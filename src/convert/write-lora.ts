@@ -97,7 +97,7 @@ function targetModules(modules: readonly StoredModule[], prefix: string): readon
     : `${prefix.replaceAll(".", "\\.")}layers\\.\\d+\\.(self_attn|mlp)\\.(${names.join("|")})`;
 }
 
-export interface WritePeftOptions {
+interface WritePeftOptions {
   readonly dtype: FileDtype;
   /** The base's config: its family decides which linear layers its files keep as one. */
   readonly model: ModelConfig;
@@ -148,7 +148,7 @@ export async function writePeft(
   );
 }
 
-export interface WriteGgufLoraOptions {
+interface WriteGgufLoraOptions {
   readonly dtype: FileDtype;
   /** The base's config: its family decides the tensors' names, and its heads the order of the rows of q and k. */
   readonly model: ModelConfig;

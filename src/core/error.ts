@@ -16,7 +16,7 @@ export type ErrorCode =
   | "memory"; // not enough memory
 
 /** Cause and remedy of an error. */
-export interface MosErrorOptions {
+interface MosErrorOptions {
   readonly cause?: unknown;
   /** Lines of our own after the message. */
   readonly hint?: string;

@@ -137,7 +137,7 @@ const describeSyntaxError = (error: unknown): string =>
   errorText(error).replace(/^Unexpected token .*$|^".*" is not valid JSON$/s, "unexpected character");
 
 /** How a text is parsed, and what an error says. */
-export interface ParseJsonOptions {
+interface ParseJsonOptions {
   readonly code: ErrorCode;
   readonly where: string;
   /** Lists, objects and members of objects. Each takes many times the bytes of its text, so they are counted before. */

@@ -5,7 +5,7 @@ import type { FreeMemory } from "./free-memory.ts";
 import { describeBytes } from "./units.ts";
 
 /** A part of what a job takes. */
-export interface MemoryPart {
+interface MemoryPart {
   /** "base", "activations". */
   readonly name: string;
   readonly bytes: number;
@@ -51,7 +51,7 @@ const LIMITS: Readonly<Record<FreeMemory["limit"], string>> = {
 };
 
 /** What a plan is compared with, and what is said where it does not fit. */
-export interface AssertMemoryOptions {
+interface AssertMemoryOptions {
   /** What needs it, as the start of a sentence: "training llama-7b". */
   readonly what: string;
   readonly free: FreeMemory;

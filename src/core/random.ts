@@ -1,7 +1,7 @@
 import { MosError } from "./error.ts";
 
 /** The complete state of a generator, four unsigned 32-bit words: a stream can be saved and resumed. */
-export type RandomState = readonly [number, number, number, number];
+type RandomState = readonly [number, number, number, number];
 
 /** A stream of random numbers that is the same on every platform and in every version of this package. */
 export interface Random {

@@ -33,7 +33,7 @@ export interface Setting<Value = unknown> {
 /** Settings by name. */
 export type Settings = Readonly<Record<string, Setting>>;
 /** The value of a setting, its default filled in. */
-export type SettingValue<S> = S extends Setting<infer Value> ? Value : never;
+type SettingValue<S> = S extends Setting<infer Value> ? Value : never;
 /** Values of settings, defaults filled in. */
 export type SettingValues<S extends Settings> = { readonly [K in keyof S]: SettingValue<S[K]> };
 /** Values as given: missing ones have their defaults. */

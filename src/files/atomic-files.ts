@@ -71,7 +71,7 @@ export async function openForReading(path: string, code: ErrorCode): Promise<Rea
   }
 }
 
-export interface ReadOptions {
+interface ReadOptions {
   /** What a file that is too large, or not readable as what it should be, counts as. */
   readonly code: ErrorCode;
   /** Files above this many bytes are refused before anything is allocated. */

@@ -144,7 +144,7 @@ export async function repairFolder(folder: string): Promise<void> {
 }
 
 /** A folder being written: it appears under its name at `commit`; without a commit, disposal removes it. */
-export interface AtomicFolder extends AsyncDisposable {
+interface AtomicFolder extends AsyncDisposable {
   /** The empty folder under its temporary name, to be filled. */
   readonly path: string;
   /** Gives the folder its name, replacing a folder of that name. */

@@ -9,7 +9,7 @@ export interface JsonLine {
   readonly value: unknown;
 }
 
-export interface ReadJsonLinesOptions {
+interface ReadJsonLinesOptions {
   /** A longer line is refused, so that a file without line ends cannot fill the memory. */
   readonly maximumLineBytes?: number;
   /** Leave out a last line without a line end, which a process may have been killed over. */

@@ -5,12 +5,12 @@ import { openAtomicFile } from "./atomic-files.ts";
 type AtomicFile = Awaited<ReturnType<typeof openAtomicFile>>;
 
 /** Writes the parts of tensors, and commits what is whole. Disposed without that, it leaves no file. */
-export interface PlannedWriter<Data> extends AsyncDisposable {
+interface PlannedWriter<Data> extends AsyncDisposable {
   write(name: string, data: Data): Promise<void>;
   commit(): Promise<void>;
 }
 
-export interface PlannedWriterOptions<Tensor, Data> {
+interface PlannedWriterOptions<Tensor, Data> {
   readonly header: Uint8Array;
   readonly tensors: readonly Tensor[];
   /** Unit of the length of a part. */

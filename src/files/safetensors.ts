@@ -30,7 +30,7 @@ const WIDTHS = {
 export type SafetensorsDtype = keyof typeof WIDTHS;
 
 /** One tensor of a file. `begin` and `end` are byte positions in the file; the last dimension runs fastest. */
-export interface SafetensorsEntry {
+interface SafetensorsEntry {
   readonly dtype: SafetensorsDtype;
   readonly shape: readonly number[];
   readonly begin: number;
@@ -57,7 +57,7 @@ export interface SafetensorsFile extends AsyncDisposable {
   readBytes(name: string): Promise<Uint8Array>;
 }
 
-export interface OpenSafetensorsOptions {
+interface OpenSafetensorsOptions {
   /** Error code of a broken file: "bad_model" (the default) or "bad_adapter", whose header is shorter. */
   readonly code?: ErrorCode;
 }

@@ -17,7 +17,7 @@ async function measureFreeBytes(folder: string): Promise<number> {
   return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }
 
-export interface AssertSpaceOptions {
+interface AssertSpaceOptions {
   /** Name of the data to write, as the start of a sentence: "the merged model". */
   readonly what: string;
   readonly bytes: number;

@@ -20,7 +20,7 @@ export interface RowTarget {
 }
 
 /** Writes the blocks of a row where they belong; codes of 4 bits are added to bytes that were zero at first. */
-export type UnpackRow = (source: Uint8Array, target: RowTarget) => void;
+type UnpackRow = (source: Uint8Array, target: RowTarget) => void;
 
 /** In-memory format of a type, and its unpacking into blocks. */
 export type StoredFormat =

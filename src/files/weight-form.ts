@@ -51,7 +51,7 @@ export type WeightFormat = PlainFormat | BlockFormat | Nf4Format | Int8RowsForma
 export type WeightPart = "data" | "codes" | "transposed" | "scales" | "offsets";
 
 /** One tensor of a stored weight. */
-export interface PartType {
+interface PartType {
   readonly part: WeightPart;
   readonly shape: readonly number[];
   readonly dtype: DType;

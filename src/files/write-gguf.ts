@@ -145,7 +145,7 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
 }
 
 /** Takes the bytes of the planned tensors in their order, and removes the file again if it is not committed. */
-export interface GgufWriter extends AsyncDisposable {
+interface GgufWriter extends AsyncDisposable {
   /** The next bytes of a tensor, which may come in several parts. */
   write(name: string, bytes: Uint8Array): Promise<void>;
   /** Gives the file its name, once all tensors are there. */

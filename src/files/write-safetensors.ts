@@ -50,7 +50,7 @@ export function safetensorsHeader(
 }
 
 /** A safetensors file that is written tensor by tensor; it appears at `commit`, and never without. */
-export interface SafetensorsWriter extends AsyncDisposable {
+interface SafetensorsWriter extends AsyncDisposable {
   /** Writes the next tensor of the plan, or its next numbers. F16 and BF16 are rounded from float32. */
   write(name: string, data: Float32Array | Int32Array): Promise<void>;
   /** Gives the file its name, once all tensors are there. */

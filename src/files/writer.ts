@@ -8,7 +8,7 @@ import { monotonicNow } from "#core";
 import { systemCode } from "./system-error.ts";
 
 /** One run of a process. */
-export interface Writer {
+interface Writer {
   readonly pid: number;
   /** When it was started: another process may get its id later. */
   readonly start: string;
@@ -47,7 +47,7 @@ export const thisWriter: Writer = {
 /** Whether `/proc` shows the processes by the ids that they have here. */
 const seesProcesses = attempt(() => readlinkSync("/proc/self")) === String(process.pid);
 
-export function isRunning(pid: number): boolean {
+function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0); // signal 0 only asks
     return true;

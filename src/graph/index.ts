@@ -81,8 +81,8 @@ export {
 } from "./ops/shape.ts";
 export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
 export { DEVICES, type Device, supports } from "./runtime/device.ts";
-export type { HostTensor, LeafType } from "./runtime/host-tensor.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
+export type { HostTensor, LeafType } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {

@@ -62,7 +62,7 @@ export const listLayerGroups = (layers: number): readonly LayerGroup[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 
 /** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
-export interface LinearWeights {
+interface LinearWeights {
   readonly weight: Value;
   readonly bias: Value | undefined;
 }

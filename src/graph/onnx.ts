@@ -40,7 +40,7 @@ const integer = (writer: BinaryWriter, field: number, value: number): BinaryWrit
   writer.tag(field, WireType.Varint).int64(value);
 
 /** A constant too large for the model's own bytes, which belongs into a second file at `offset` (bytes). */
-export interface ExternalData {
+interface ExternalData {
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
@@ -58,7 +58,7 @@ export interface SerializedProgram {
 }
 
 /** File for large constants. */
-export interface SerializeOptions {
+interface SerializeOptions {
   /** Constants of at least this many bytes become external data once all together exceed `inlineLimit`; 1024. */
   readonly externalAbove?: number;
   /** Bytes of all constants up to which they stay in the model, since a protobuf message ends at 2 GiB; 1.5 GiB. */

@@ -132,7 +132,7 @@ export const scalar = (x: number): Value => constant(Float32Array.of(x), []);
 export const int64s = (...xs: readonly number[]): Value =>
   constant(Int32Array.from(xs), [xs.length], "int64");
 
-export interface EmitOptions {
+interface EmitOptions {
   readonly domain?: string;
   readonly attributes?: Readonly<Record<string, Attribute>>;
   readonly dtype?: DType;

@@ -45,7 +45,7 @@ export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKi
   };
 }
 
-export interface ResolveOptions {
+interface ResolveOptions {
   readonly cacheFolder: string;
   readonly revision?: string;
   readonly include?: readonly string[];
@@ -77,7 +77,7 @@ export async function resolveCached(
   }
 }
 
-export interface Placed {
+interface Placed {
   readonly entry: CacheEntry;
   readonly commit: string;
   readonly selection: Selection;

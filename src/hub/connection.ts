@@ -4,7 +4,7 @@ import { cancelled, type Failure, type Resource, responseFailure, toFailure } fr
 import { checkToken } from "./settings.ts";
 
 /** Waits; rejects when the signal aborts. */
-export type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
 
 /** One hub, and how to talk to it. */
 export interface Connection {
@@ -43,7 +43,7 @@ export interface Answer {
   readonly etag: string | undefined;
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
 }
@@ -51,7 +51,7 @@ export interface RequestOptions {
 const MAX_REDIRECTS = 8;
 const MAX_API_BYTES = 32 * 2 ** 20;
 
-export const defaultSleep: Sleep = (milliseconds, signal) =>
+const defaultSleep: Sleep = (milliseconds, signal) =>
   delay(milliseconds, undefined, signal === undefined ? {} : { signal });
 
 /** @throws MosError `bad_option` for an address or a token that cannot be used. */

@@ -18,7 +18,7 @@ export interface HubFile extends ListedFile {
 }
 
 /** The files of one commit. */
-export interface Listing {
+interface Listing {
   readonly commit: string;
   readonly files: readonly HubFile[];
 }

@@ -142,7 +142,7 @@ export async function cachedDataset(
 }
 
 /** A small public text file on any server, such as one of a GitHub repository. */
-export interface TextFile {
+interface TextFile {
   readonly url: string;
   /** The repository and the file, for messages. */
   readonly repository: string;

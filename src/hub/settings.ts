@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { MosError } from "#core";
 
 /** The variables that Hugging Face's own tools read; `process.env` has this shape. */
-export interface HubEnvironment {
+interface HubEnvironment {
   readonly HF_TOKEN?: string | undefined;
   readonly HUGGING_FACE_HUB_TOKEN?: string | undefined;
   readonly HF_TOKEN_PATH?: string | undefined;

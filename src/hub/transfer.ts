@@ -45,7 +45,7 @@ export type TransferEvent =
     };
 
 /** The files of one commit that have to be in the cache. */
-export interface TransferRequest {
+interface TransferRequest {
   readonly resource: Resource;
   readonly entry: CacheEntry;
   readonly commit: string;

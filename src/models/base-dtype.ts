@@ -1,21 +1,40 @@
 // Choice of each base weight's in-memory format, by its file's format and the requested dtype.
-import { MosError } from "#core";
+import { choice, MosError } from "#core";
 import type { WeightFormat } from "#files";
 
-/** In-memory format of a base's matrices. "stored": as in the file. */
-export type BaseDtype = "stored" | "float32" | "int8" | "int4" | "nf4";
+/** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
+export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
+/** In-memory format of a base's matrices. */
+export type BaseDtype = (typeof BASE_DTYPES)[number];
+
+/** Types in which the products of the linear layers are computed, the default first. */
+export const COMPUTE_DTYPES = ["float32", "int8"] as const;
+/** Type in which the products of the linear layers are computed. */
+export type ComputeDtype = (typeof COMPUTE_DTYPES)[number];
+
+/** Setting of the format of a base's weights. */
+export const baseDtype = choice(BASE_DTYPES, {
+  default: "stored",
+  help: "data type of the base weights in memory; stored keeps the file's",
+});
+
+/** Setting of the type in which products with frozen weights are computed. */
+export const computeDtype = choice(COMPUTE_DTYPES, {
+  default: "float32",
+  help: "data type of matrix products with the base weights; int8 is faster but rounds",
+});
 
 /** Formats of a base. */
 export interface BaseFormats {
   readonly baseDtype: BaseDtype;
   /** "int8": linear layers are kept as int8 rows, whose products are computed in int8. */
-  readonly computeDtype: "float32" | "int8";
+  readonly computeDtype: ComputeDtype;
   /** Stores a transposed copy of the codes of int8 rows. */
   readonly transposedCodes: boolean;
 }
 
 /** A weight as its file has it. */
-export interface StoredWeightInfo {
+interface StoredWeightInfo {
   readonly name: string;
   readonly shape: readonly number[];
   readonly stored: WeightFormat;

@@ -116,7 +116,7 @@ function namesIn({ head_dim, rope_scaling }: RawConfig): ConfigNames {
   };
 }
 
-export interface ParseConfigOptions {
+interface ParseConfigOptions {
   /** The content of generation_config.json, whose eos_token_id counts too. */
   readonly generation?: unknown;
 }
@@ -212,3 +212,10 @@ export function huggingFaceConfig(config: ModelConfig, where: string): Readonly<
     pad_token_id: config.padToken ?? null,
   };
 }
+
+/** Fields in which transformers 5 refuses a whole number that has no decimal point. */
+const CAPS = /("(?:attn|final)_logit_softcapping": -?\d+)(?=[,\s])/g;
+
+/** The text of a config.json, which JSON.stringify alone would give without the points that transformers asks for. */
+export const configText = (config: unknown): string =>
+  `${JSON.stringify(config, null, 2).replace(CAPS, "$1.0")}\n`;

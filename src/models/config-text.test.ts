@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { huggingFaceConfig } from "./config-json.ts";
-import { configText } from "./config-text.ts";
+import { configText, huggingFaceConfig } from "./config-json.ts";
 import { presetConfig } from "./presets.ts";
 
 test("soft caps have a decimal point, and the text says the same as before", () => {

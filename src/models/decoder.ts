@@ -49,14 +49,14 @@ export const weightLeaves = (
 export type ProjectHook = (x: Value, layerGroup: LayerGroup) => readonly Value[];
 
 /** The branch of a layer added to the residual stream, and the norm of the sum, by one operator. */
-export type AddNormHook = (
+type AddNormHook = (
   residual: Value,
   branch: Value,
   options: NormOptions & { readonly gain: Value },
 ) => AddedNorm;
 
 /** Queries and keys with their rotary positions, and values, of one layer. */
-export interface Heads {
+interface Heads {
   readonly q: Value;
   readonly k: Value;
   readonly v: Value;

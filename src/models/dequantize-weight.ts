@@ -15,7 +15,7 @@ import { floatData, type Weight } from "./weight.ts";
 const LEVELS = Float32Array.from(NF4_LEVELS);
 
 /** Whole rows of a matrix: `begin` … `end` − 1. */
-export interface RowRange {
+interface RowRange {
   readonly begin: number;
   readonly end: number;
 }

@@ -8,7 +8,7 @@ import { checkFinite, weightShapes } from "./weights.ts";
 const SAMPLES = 4096;
 
 /** At most 4,096 numbers, evenly spread over a tensor, which comes in parts. */
-export interface Sampler {
+interface Sampler {
   /** Takes what it needs of the numbers from `begin` on. */
   take(part: Float32Array, begin: number): void;
   /** Takes every number that it needs by its index. */
@@ -131,13 +131,13 @@ export async function computeIdentity({
 }
 
 /** What `computeFingerprint` needs of an open model. */
-export interface FingerprintSource {
+interface FingerprintSource {
   readonly path: string;
   readonly config: ModelConfig;
   readWeightParts(name: string): AsyncIterable<Float32Array>;
 }
 
-export interface FingerprintOptions {
+interface FingerprintOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called after each weight with how many of `total` were read. */
   readonly onProgress?: ((progress: FingerprintProgress) => void) | undefined;

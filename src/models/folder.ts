@@ -24,7 +24,7 @@ const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string())
 const options = { code: "bad_model" } as const;
 
 /** Contents of config.json. */
-export interface FolderConfig {
+interface FolderConfig {
   readonly config: ModelConfig;
   /** Prefix of the language model's module names in transformers. */
   readonly modulePrefix: string;
@@ -56,7 +56,7 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
 }
 
 /** The safetensors files of a folder taken as one. */
-export interface FolderWeights extends AsyncDisposable {
+interface FolderWeights extends AsyncDisposable {
   /** The files, by name. */
   readonly paths: readonly string[];
   readonly shapes: ReadonlyMap<string, readonly number[]>;

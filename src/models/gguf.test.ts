@@ -6,7 +6,7 @@ import { parseHuggingFaceConfig } from "./config-json.ts";
 import { dequantizeWeight } from "./dequantize-weight.ts";
 import { computeFingerprint } from "./fingerprint.ts";
 import { fromGgufRows, ggufName, toGgufRows } from "./gguf.ts";
-import { loadWeights, openModel } from "./load.ts";
+import { loadBase, openModel } from "./load.ts";
 
 const BUNDLED = "assets/tiny-english";
 const config = async (fields: Readonly<Record<string, number>>): Promise<ModelConfig> =>
@@ -65,7 +65,7 @@ test("there and back is where it was", async () => {
 });
 
 test("the fingerprint of an open model is that of the loaded one", async () => {
-  const loaded = await loadWeights(BUNDLED);
+  const loaded = await loadBase(BUNDLED);
   // what adapters of the bundled model have recorded
   expect(loaded.fingerprint).toBe("sha256:13e568bbb49810c9c2ba7599bfc863b2ee8d5b48b79a9adbeef0fd40ff63ffc6");
   await using files = await openModel(BUNDLED);
@@ -80,7 +80,7 @@ test("the fingerprint of an open model is that of the loaded one", async () => {
 });
 
 test("the fingerprint does not depend on the parts in which a weight is read", async () => {
-  const { config, weights, fingerprint: whole } = await loadWeights(BUNDLED);
+  const { config, weights, fingerprint: whole } = await loadBase(BUNDLED);
   for (const step of [1000, 4096, 7777]) {
     const parts = {
       path: BUNDLED,

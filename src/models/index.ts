@@ -1,9 +1,7 @@
 export type { BaseDtype } from "./base-dtype.ts";
-export { type BaseModel, type LoadOptions, loadBase, loadModel, loadText } from "./base-model.ts";
-export { BASE_DTYPES, baseDtype, COMPUTE_DTYPES, type ComputeDtype, computeDtype } from "./base-settings.ts";
+export { BASE_DTYPES, baseDtype, COMPUTE_DTYPES, type ComputeDtype, computeDtype } from "./base-dtype.ts";
 export type { ModelConfig } from "./config.ts";
-export { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
-export { configText } from "./config-text.ts";
+export { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {
   type AttentionHook,
   type DecoderOptions,
@@ -29,7 +27,18 @@ export {
   inspectModel,
   type ModelInspection,
 } from "./inspect-model.ts";
-export { type LoadedModel, loadModelText, loadWeights, type ModelFiles, openModel } from "./load.ts";
+export {
+  type BaseModel,
+  type LoadedModel,
+  type LoadOptions,
+  loadBase,
+  loadModel,
+  loadModelText,
+  loadText,
+  type ModelFiles,
+  openModel,
+  readModelConfig,
+} from "./load.ts";
 export {
   type DownloadEvent,
   type LocateCalls,
@@ -40,7 +49,6 @@ export {
 export { isForPictures, modulePrefixIn } from "./nested.ts";
 export { baseBytes, baseFromConfig, baseFromFiles, type PlannedBase } from "./planned-base.ts";
 export { PRESET_NAMES, type PresetName, presetConfig } from "./presets.ts";
-export { parameterCount, readModelConfig } from "./read-config.ts";
 export { baseFormats, type LoadProgress, type ModelHashes, readWeights } from "./read-weights.ts";
 export { sourceDigest } from "./source-digest.ts";
 export {
@@ -54,4 +62,11 @@ export {
   type Weight,
   weightFeeds,
 } from "./weight.ts";
-export { storedOffset, storedPlace, storedShapes, toLayerShapes, weightShapes } from "./weights.ts";
+export {
+  parameterCount,
+  storedOffset,
+  storedPlace,
+  storedShapes,
+  toLayerShapes,
+  weightShapes,
+} from "./weights.ts";

@@ -3,17 +3,16 @@
 import { countElements } from "#core";
 import { blockFormats, type WeightFormat, weightBytes } from "#files";
 import type { BaseDtype } from "./base-dtype.ts";
-import { BASE_DTYPES } from "./base-settings.ts";
+import { BASE_DTYPES } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { computeFingerprint, computeIdentity } from "./fingerprint.ts";
 import { type ModelFiles, openModel } from "./load.ts";
 import { type LocateCalls, locatedPath } from "./locate.ts";
-import { parameterCount } from "./read-config.ts";
 import { baseFormats } from "./read-weights.ts";
-import { weightShapes } from "./weights.ts";
+import { parameterCount, weightShapes } from "./weights.ts";
 
 /** The weights that are stored as one type. */
-export interface TypeUse {
+interface TypeUse {
   /** As the file names it: "F32", "BF16", "Q4_K" … */
   readonly type: string;
   readonly tensors: number;

@@ -1,6 +1,7 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { z } from "zod";
 import { countElements, MosError } from "#core";
 import {
   blockFormats,
@@ -10,6 +11,7 @@ import {
   openGguf,
   pathExists,
   readableType,
+  readJson,
   type SafetensorsDtype,
   type StoredType,
   storageError,
@@ -17,14 +19,16 @@ import {
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import type { BaseFormats } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
+import { parseHuggingFaceConfig } from "./config-json.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
+import { type LocateCalls, locatedPath } from "./locate.ts";
 import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
 import type { Weight } from "./weight.ts";
 import { checkShapes, storedOffset, storedPlace, weightShapes } from "./weights.ts";
 
 /** Origin of a model; its tokenizer is there too. */
-export type ModelSource =
+type ModelSource =
   | { readonly kind: "folder"; readonly folder: string }
   | { readonly kind: "gguf"; readonly file: { readonly path: string; readonly metadata: GgufMetadata } };
 
@@ -62,12 +66,6 @@ export interface LoadedModel {
   /** Equal in all quantisations of a model; undefined where its norms tell nothing, as before any training. */
   readonly identity: string | undefined;
   readonly source: ModelSource;
-}
-
-/** Default: weights as they are stored, for float32 products. */
-export interface LoadModelOptions extends Partial<BaseFormats> {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: LoadProgress) => void;
 }
 
 /** Numbers that are read at a time, where a row has fewer. */
@@ -235,35 +233,6 @@ export async function openModel(path: string): Promise<ModelFiles> {
   return openGgufModel(path);
 }
 
-/**
- * Loads a whole model, in the form that `baseDtype` names. Every expected weight must be there, have its exact shape, and
- * be finite. While it loads, memory holds what is loaded and a few megabytes.
- *
- * @throws MosError as `openModel`, "unsupported" where a weight cannot be kept so, and "cancelled" when the signal fires.
- * @example
- * const model = await loadWeights("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
- * const weight = model.weights.get("model.layers.0.self_attn.q_proj.weight");
- * weight?.shape; // [576, 576]
- * weight?.format; // { kind: "blocks", bits: 4, … }
- */
-export async function loadWeights(
-  path: string,
-  {
-    baseDtype = "stored",
-    computeDtype = "float32",
-    transposedCodes = false,
-    ...options
-  }: LoadModelOptions = {},
-): Promise<LoadedModel> {
-  await using files = await openModel(path);
-  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, ...options });
-  const weights = new Map<string, Weight>();
-  let step = await reading.next();
-  for (; step.done !== true; step = await reading.next()) weights.set(...step.value);
-  const { config, name, source } = files;
-  return { name, path, config, weights, ...step.value, source };
-}
-
 /** The tokenizer and chat template beside a model's weights. Throws `bad_model`, `unsupported`, naming the file. */
 export async function loadModelText(source: ModelSource, options: LoadTextOptions = {}): Promise<LoadedText> {
   if (source.kind === "folder") return loadTextFromFolder(source.folder, options);
@@ -278,4 +247,83 @@ export async function loadModelText(source: ModelSource, options: LoadTextOption
       .replace(/^tokenizer\.json:?/, `${path}: tokenizer:`);
     throw new MosError(cause.code, message, { cause });
   }
+}
+
+/** A base model in memory, with its tokenizer and chat template. */
+export interface BaseModel {
+  readonly model: LoadedModel;
+  readonly text: LoadedText;
+}
+
+/** Options of finding and loading a model. */
+export interface LoadOptions extends LocateCalls, Partial<BaseFormats> {
+  /** Called after each part of a weight that was read. */
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+}
+
+/**
+ * Loads a model from a Hugging Face folder, a GGUF file, or `org/name[@revision][:file.gguf]` of the hub, which
+ * is downloaded unless the cache has it.
+ *
+ * @throws MosError `not_found`, `bad_model`, `unsupported`, `cancelled`, and what a download throws: `network`, `storage`.
+ * @example
+ * const base = await loadModel("assets/tiny-english");
+ * const other = await loadModel("org/name", { hub: { token: process.env.HF_TOKEN } });
+ */
+export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
+  const loaded = await loadBase(model, options);
+  return { model: loaded, text: await loadModelText(loaded.source) };
+}
+
+/**
+ * Loads the weights of a model without its text, in the format that `baseDtype` names (as they are stored). Every expected
+ * weight must be there, have its exact shape, and be finite. While it loads, memory holds what is loaded and a few
+ * megabytes.
+ *
+ * @throws MosError as `loadModel`, and "unsupported" where a weight cannot be kept in that format.
+ * @example
+ * const model = await loadBase("SmolLM2-135M-Instruct.gguf", { baseDtype: "stored" });
+ * const weight = model.weights.get("model.layers.0.self_attn.q_proj.weight");
+ * weight?.shape; // [576, 576]
+ * weight?.format; // { kind: "blocks", bits: 4, … }
+ */
+export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const { baseDtype = "stored", computeDtype = "float32", transposedCodes = false } = options;
+  const path = await locatedPath(model, options);
+  await using files = await openModel(path);
+  const { signal, onProgress } = options;
+  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });
+  const weights = new Map<string, Weight>();
+  let step = await reading.next();
+  for (; step.done !== true; step = await reading.next()) weights.set(...step.value);
+  const { config, name, source } = files;
+  return { name, path, config, weights, ...step.value, source };
+}
+
+/**
+ * The tokenizer and chat template of a model; its weights are not read. Throws as `loadModel`.
+ *
+ * @example
+ * const { tokenizer } = await loadText("assets/tiny-english");
+ */
+export async function loadText(model: string, options: LocateCalls = {}): Promise<LoadedText> {
+  await using files = await openModel(await locatedPath(model, options));
+  return await loadModelText(files.source);
+}
+
+/**
+ * The config of a model folder, a config.json, a GGUF file or `org/name` of the hub. Of a folder the weights need not be
+ * there, and of the hub only config.json is downloaded, unless a file is named.
+ *
+ * @throws MosError `not_found`, `bad_model`, `unsupported`, and what a download throws.
+ */
+export async function readModelConfig(model: string, options: LocateCalls = {}): Promise<ModelConfig> {
+  const include = model.includes(":") ? undefined : ["config.json"];
+  const path = await locatedPath(model, { ...options, include });
+  const found = await stat(path);
+  const file = found.isDirectory() ? join(path, "config.json") : path;
+  if (file.endsWith(".json") && (await pathExists(file)))
+    return parseHuggingFaceConfig(await readJson(file, z.unknown(), { code: "bad_model" }), file);
+  await using files = await openModel(path);
+  return files.config;
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { dequantizeWeight } from "./dequantize-weight.ts";
-import { nf4Codes } from "./nf4.ts";
+import { nf4Codes } from "./quantize-blocks.ts";
 import { floatData } from "./weight.ts";
 
 // Made by scripts/make_nf4_fixture.py with bitsandbytes.

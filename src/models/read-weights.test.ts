@@ -20,7 +20,7 @@ import { writeGguf } from "../../test/tiny-gguf.ts";
 import { asTensors, tinyModel, writeTinyModel } from "../../test/tiny-model.ts";
 import { dequantizeWeight, numberAt } from "./dequantize-weight.ts";
 import { computeIdentity } from "./fingerprint.ts";
-import { loadWeights, openModel } from "./load.ts";
+import { loadBase, openModel } from "./load.ts";
 import { baseFormats, type LoadProgress, readWeights } from "./read-weights.ts";
 import { rowWriter } from "./row-writer.ts";
 import { storedBytes, type Weight, weightFeeds } from "./weight.ts";
@@ -94,9 +94,9 @@ describe.each(ALL)("%s", (type) => {
     const { kept, expanded } = blocksGguf(type);
     await writeGguf(at("kept.gguf"), kept);
     await writeGguf(at("expanded.gguf"), expanded);
-    const stored = await loadWeights(at("kept.gguf"), { baseDtype: "stored" });
-    const float = await loadWeights(at("expanded.gguf"), { baseDtype: "float32" });
-    const opened = await loadWeights(at("kept.gguf"), { baseDtype: "float32" });
+    const stored = await loadBase(at("kept.gguf"), { baseDtype: "stored" });
+    const float = await loadBase(at("expanded.gguf"), { baseDtype: "float32" });
+    const opened = await loadBase(at("kept.gguf"), { baseDtype: "float32" });
     expect(stored.fingerprint).toBe(float.fingerprint);
     expect(stored.identity).toBe(float.identity);
     expect(opened).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
@@ -134,7 +134,7 @@ describe("identity", () => {
     await writeTinyModel(at("e"), { edit: (weights) => weights.get("lm_head.weight")!.data.fill(1.5, 3, 4) });
     await writeTinyModel(at("f"), { overrides: { rope_theta: 20000 } });
     const [a, b, c, d, e, f] = await Promise.all(
-      ["a.gguf", "b.gguf", "c", "d", "e", "f"].map((name) => loadWeights(at(name))),
+      ["a.gguf", "b.gguf", "c", "d", "e", "f"].map((name) => loadBase(at(name))),
     );
     expect(a!.identity).toBe(b!.identity);
     expect(a!.fingerprint).not.toBe(b!.fingerprint);
@@ -184,8 +184,8 @@ describe("quantised while it is read", () => {
     "%s keeps the fingerprint of the file and leaves vectors alone",
     async (baseDtype) => {
       await writeTinyModel(at("m"), { overrides: { hidden_size: 64, intermediate_size: 192, head_dim: 16 } });
-      const float = await loadWeights(at("m"));
-      const loaded = await loadWeights(at("m"), { baseDtype });
+      const float = await loadBase(at("m"));
+      const loaded = await loadBase(at("m"), { baseDtype });
       expect(loaded).toMatchObject({ fingerprint: float.fingerprint, identity: float.identity });
       for (const [name, weight] of loaded.weights) {
         const expected = model.weights.get(name)!.data;
@@ -224,10 +224,10 @@ describe("what is refused", () => {
       return { ...tensor, bytes: bad };
     });
     await writeGguf(at("bad.gguf"), { ...kept, tensors });
-    await expect(loadWeights(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadBase(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal("bad_model", message),
     );
-    const loaded = loadWeights(at("bad.gguf"), { baseDtype: "float32" });
+    const loaded = loadBase(at("bad.gguf"), { baseDtype: "float32" });
     await expect(loaded).rejects.toMatchObject(
       refusal("bad_model", /q_proj.weight holds the value (NaN|-?Infinity) at 16/),
     );
@@ -239,7 +239,7 @@ describe("what is refused", () => {
       tensor.name === "output.weight" ? { ...tensor, type: 20 } : tensor,
     );
     await writeGguf(at("bad.gguf"), { ...kept, tensors });
-    await expect(loadWeights(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadBase(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal(
         "unsupported",
         /bad.gguf: tensor "output.weight" has type IQ4_NL; readable are F32, F16, BF16, Q4_0/,
@@ -250,7 +250,7 @@ describe("what is refused", () => {
   test("rows that no block size divides", async () => {
     await writeTinyModel(at("tiny"));
     for (const baseDtype of ["int8", "int4", "nf4"] as const)
-      await expect(loadWeights(at("tiny"), { baseDtype })).rejects.toMatchObject(
+      await expect(loadBase(at("tiny"), { baseDtype })).rejects.toMatchObject(
         refusal(
           "unsupported",
           new RegExp(
@@ -258,7 +258,7 @@ describe("what is refused", () => {
           ),
         ),
       );
-    await loadWeights(at("tiny"), { computeDtype: "int8" });
+    await loadBase(at("tiny"), { computeDtype: "int8" });
   });
 
   test("numbers that int4 has no scale for", async () => {
@@ -266,13 +266,13 @@ describe("what is refused", () => {
       overrides: wide,
       edit: (weights) => weights.get(q)!.data.fill(3e6, 0, 1),
     });
-    await expect(loadWeights(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
+    await expect(loadBase(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
       refusal(
         "unsupported",
         /q_proj.weight holds numbers in block 0 of row 0 that are too large to be quantised \(the scale/,
       ),
     );
-    await loadWeights(at("big"), { baseDtype: "int8" });
+    await loadBase(at("big"), { baseDtype: "int8" });
   });
 
   test("whole numbers in safetensors", async () => {
@@ -283,7 +283,7 @@ describe("what is refused", () => {
       ...asTensors(weights),
       [q]: { dtype: "I32", shape, data },
     });
-    await expect(loadWeights(at("whole"), { baseDtype: "stored" })).rejects.toMatchObject(
+    await expect(loadBase(at("whole"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal("unsupported", /q_proj.weight" has type I32; F32, F16 or BF16/),
     );
   });
@@ -301,7 +301,7 @@ describe("loading", () => {
   test("tells the bytes that were read, and ends at all of them", async () => {
     await writeGguf(at("a.gguf"), blocksGguf("Q4_0").kept);
     const seen: LoadProgress[] = [];
-    const { weights } = await loadWeights(at("a.gguf"), {
+    const { weights } = await loadBase(at("a.gguf"), {
       baseDtype: "stored",
       onProgress: (progress) => seen.push(progress),
     });

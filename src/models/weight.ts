@@ -31,7 +31,7 @@ export function floatData({ format, parts }: Weight): Float32Array {
 }
 
 /** A tensor of a weight, by the name of the leaf that takes it. */
-export interface WeightTensor {
+interface WeightTensor {
   readonly shape: readonly number[];
   readonly data: TensorData;
 }

@@ -1,4 +1,4 @@
-import { MosError } from "#core";
+import { countElements, MosError } from "#core";
 import { LINEAR_NAMES, type LinearName, modulePath } from "#graph";
 import type { ModelConfig } from "./config.ts";
 import { type DecoderSettings, decoderSettings } from "./decoder-settings.ts";
@@ -75,6 +75,10 @@ export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
   return shapes;
 }
 
+/** The number of parameters of a model. */
+export const parameterCount = (config: ModelConfig): number =>
+  [...weightShapes(config).values()].reduce((sum, shape) => sum + countElements(shape), 0);
+
 /** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
 export function toLayerShapes(config: ModelConfig): {
   readonly layers: number;
@@ -101,7 +105,7 @@ const FUSED = {
 } as const;
 
 /** Where a weight stands in the files of its family. */
-export interface StoredPlace {
+interface StoredPlace {
   /** The weight's name in the file. */
   readonly name: string;
   /** The first of its rows there. */

@@ -1,7 +1,6 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { errorText, MosError } from "#core";
 import { boundedInterpreter } from "./bounded-interpreter.ts";
-import { assertAllRendered, omittedMarkers } from "./left-out.ts";
 import {
   type ChatMessage,
   type LocateOptions,
@@ -10,8 +9,7 @@ import {
   type RenderTurnsOptions,
   renderTurns,
 } from "./render-turns.ts";
-import { globals } from "./template-globals.ts";
-import { checkVariables, type TemplateVariables } from "./template-variables.ts";
+import { checkVariables, globals, type TemplateVariables } from "./template-variables.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
@@ -42,7 +40,7 @@ export interface ChatTemplate {
 }
 
 /** Options of rendering a conversation. */
-export interface RenderOptions {
+interface RenderOptions {
   /** Ends the text where the assistant's answer begins (false). */
   readonly addGenerationPrompt?: boolean;
   /** Ends the text with the content of the last message, so that an answer continues it (false). */
@@ -52,7 +50,7 @@ export interface RenderOptions {
 }
 
 /** A template, and what it needs to be rendered. */
-export interface ChatTemplateOptions {
+interface ChatTemplateOptions {
   /** The model's own Jinja template; without one, a default is used. */
   readonly template?: string | undefined;
   /** Origin of the template, for messages. */
@@ -242,4 +240,34 @@ function attempt<Result>(what: string, action: () => Result): Result {
     const reason = cause instanceof TypeError ? "it ends too early, or is damaged" : errorText(cause);
     throw new MosError("bad_model", `${what}: ${reason}`, { cause });
   }
+}
+
+// Detection of messages that a chat template silently omits, as some do for roles that they do not know.
+
+/** Takes the place of a content, to see whether a template shows it; contents may be alike, these never are. */
+const marker = (index: number): string => `is-message-${index}-shown?`;
+
+const isMarked = ({ role, content }: ChatMessage): boolean =>
+  role !== "user" && role !== "assistant" && content.trim() !== "";
+
+/** The messages, of other roles than user and assistant, whose content is not in the text. */
+function omittedMarkers(messages: readonly ChatMessage[], render: Render): readonly ChatMessage[] {
+  if (!messages.some(isMarked)) return [];
+  // a template may show a content changed, but hardly a marker
+  const text = render(messages.map((one, i) => (isMarked(one) ? { ...one, content: marker(i) } : one)));
+  return messages.filter((one, i) => isMarked(one) && !text.includes(marker(i)));
+}
+
+/** @throws MosError `bad_data` when the text leaves out a message. */
+function assertAllRendered(
+  messages: readonly ChatMessage[],
+  { name, render }: RenderTurnsOptions,
+): void {
+  const [first] = omittedMarkers(messages, render);
+  if (first === undefined) return;
+  const { role } = first;
+  throw new MosError(
+    "bad_data",
+    `${name} leaves out message ${messages.indexOf(first) + 1}, of the role ${role}; put what it says into a message of the user`,
+  );
 }

@@ -10,7 +10,7 @@ export interface Detokenizer {
 }
 
 /** Options of a detokenizer. */
-export interface DetokenizerOptions {
+interface DetokenizerOptions {
   readonly skipSpecialTokens?: boolean;
   /** The ids continue a text, so that a leading blank, which SentencePiece prepends to a text, is part of it. */
   readonly continues?: boolean;

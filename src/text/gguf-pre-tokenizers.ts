@@ -4,7 +4,7 @@ import { MosError } from "#core";
 import { GPT2_SPLIT } from "./pre-tokenizer.ts";
 
 /** Text is split by each pattern in turn, every match and every gap a piece. */
-export interface GgufPreTokenizer {
+interface GgufPreTokenizer {
   readonly splits: readonly string[];
   /** A word that is a token becomes that token, whatever the merges say. */
   readonly ignoreMerges: boolean;

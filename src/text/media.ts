@@ -16,7 +16,7 @@ const KINDS: Readonly<Record<string, string>> = {
 };
 
 /** The first part that is no text. */
-export interface MediaPart {
+interface MediaPart {
   readonly index: number;
   /** As a sentence calls it: `an image (type "image_url")`. */
   readonly what: string;

@@ -8,7 +8,7 @@ const IS_SPACE = new RegExp(SPACE, "u");
 export type StripSide = "strip" | "lstrip" | "rstrip";
 
 /** Characters to remove, and from which side. */
-export interface StripOptions {
+interface StripOptions {
   /** Its characters are removed, in any order and number. Default: white space. */
   readonly chars?: string | undefined;
   readonly side?: StripSide;

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 
 /** Text that a scanner releases. */
-export interface ScannedText {
+interface ScannedText {
   /** Text that is not part of a stop string. */
   readonly text: string;
   /** True if a stop string was found; it and all that follows is dropped. */

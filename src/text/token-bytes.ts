@@ -73,7 +73,7 @@ const encoder = new TextEncoder();
 const NO_BYTES = new Uint8Array(0);
 
 /** A vocabulary, and how it spells bytes. */
-export interface ByteTableOptions {
+interface ByteTableOptions {
   readonly tokens: readonly (string | undefined)[];
   /** Ids of added tokens: those of a byte-level tokenizer are plain text, not written in the byte alphabet. */
   readonly added: ReadonlySet<number>;

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { hashKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
@@ -56,7 +56,7 @@ test("keys are revoked and added, limits end, and adapters appear as before", as
   await expect.poll(() => fetchStatus("old"), { timeout: 10_000 }).toBe(401);
   expect(await fetchStatus("new")).toBe(200);
 
-  const { config, fingerprint } = await loadWeights(MODEL);
+  const { config, fingerprint } = await loadBase(MODEL);
   const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed: 1 });
   await saveAdapter(at("acme"), adapter, { base: { name: "tiny-english", fingerprint } });
   await rename(at("acme"), join(at("adapters"), "acme"));

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { mos } from "../bad-input/run-mos.ts";
 
 const MODEL = "assets/tiny-english";
@@ -287,7 +287,7 @@ describe("on a server, whose running request does not feel", () => {
   });
 
   test("an upload of a small file that stands for many numbers", async () => {
-    const { config, fingerprint } = await loadWeights(MODEL);
+    const { config, fingerprint } = await loadBase(MODEL);
     const vera = createAdapter(parseAdapterConfig({ method: "vera", rank: 4096 }), toLayerShapes(config));
     const at = join(folder, "vera");
     await saveAdapter(at, vera, { base: { name: "tiny-english", fingerprint } });

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { randomStream } from "#core";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { hashKey } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 
@@ -57,7 +57,7 @@ beforeAll(async () => {
   await mkdir(adapters);
   const key = { name: "operator", sha256: hashKey("operator"), admin: true };
   await writeFile(join(folder, "keys.jsonl"), `${JSON.stringify(key)}\n`);
-  const { config, fingerprint } = await loadWeights(MODEL);
+  const { config, fingerprint } = await loadBase(MODEL);
   for (const seed of [1, 2, 3]) {
     const into = join(folder, `made-${seed}`);
     const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed });

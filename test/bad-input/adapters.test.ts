@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos } from "./run-mos.ts";
@@ -262,7 +262,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
   ],
 ];
 test.each(otherCases)("%s", async (_, settings, arrange, message) => {
-  const { config, fingerprint } = await loadWeights(model);
+  const { config, fingerprint } = await loadBase(model);
   const at = join(folder, `adapter-${count++}`);
   const made = createAdapter(parseAdapterConfig(settings), toLayerShapes(config));
   await saveAdapter(at, made, { base: { name: "model", fingerprint } });
@@ -276,7 +276,7 @@ test.each(otherCases)("%s", async (_, settings, arrange, message) => {
 });
 
 test("finite numbers that overflow in use", async () => {
-  const { config, fingerprint } = await loadWeights(model);
+  const { config, fingerprint } = await loadBase(model);
   const at = join(folder, "large");
   const made = createAdapter(parseAdapterConfig({ method: "lora", rank: 2 }), toLayerShapes(config));
   for (const { data } of made.tensors.values()) data.fill(9e17);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createAdapter, methods, parseAdapterConfig, saveAdapter } from "#adapters";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos } from "./run-mos.ts";
@@ -26,7 +26,7 @@ beforeAll(async () => {
   await writeGguf(other, tinyGguf(await writeTinyModel(model)));
   adapter = join(folder, "adapter");
   peft = join(folder, "peft");
-  const { config, fingerprint } = await loadWeights(model);
+  const { config, fingerprint } = await loadBase(model);
   const made = createAdapter(parseAdapterConfig(methods.mos.example), toLayerShapes(config));
   await saveAdapter(adapter, made, { base: { name: "org/tiny", fingerprint } });
   const done = await mos(["export", adapter, "--model", model, "--format", "peft", "--out", peft, "--json"]);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { writeSafetensors } from "#files";
-import { floatTensors, loadWeights, toLayerShapes } from "#models";
+import { floatTensors, loadBase, toLayerShapes } from "#models";
 import { tinyGguf, writeGguf } from "../tiny-gguf.ts";
 import { asTensors, writeTinyModel } from "../tiny-model.ts";
 import { expectRefusal, mos, snapshot } from "./run-mos.ts";
@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function newAdapter(settings: unknown, path: string): Promise<void> {
-  const { config, fingerprint } = await loadWeights(model);
+  const { config, fingerprint } = await loadBase(model);
   const made = createAdapter(parseAdapterConfig(settings), toLayerShapes(config));
   await saveAdapter(path, made, { base: { name: "model", fingerprint } });
 }
@@ -45,7 +45,7 @@ async function sharded(name: string): Promise<string> {
   await cp(model, path, { recursive: true });
   await rm(join(path, "model.safetensors"));
   const tensors = Object.entries(
-    asTensors(floatTensors((await loadWeights(model, { baseDtype: "float32" })).weights)),
+    asTensors(floatTensors((await loadBase(model, { baseDtype: "float32" })).weights)),
   );
   const parts = [tensors.slice(0, 9), tensors.slice(9)];
   const homes: Record<string, string> = {};

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { saveAdapter } from "#adapters";
 import { MosError } from "#core";
-import { loadWeights, toLayerShapes } from "#models";
+import { loadBase, toLayerShapes } from "#models";
 import { hashKey, type RunningServer, serve } from "#server";
 import { randomAdapter } from "../random-adapter.ts";
 import { makeServer } from "./harness.ts";
@@ -48,7 +48,7 @@ beforeAll(async () => {
     join(base, "keys.jsonl"),
     JSON.stringify({ name: "operator", sha256: hashKey("operator"), admin: true }),
   );
-  const { config, fingerprint } = await loadWeights(MODEL);
+  const { config, fingerprint } = await loadBase(MODEL);
   const adapter = randomAdapter({ method: "lora", rank: 2 }, toLayerShapes(config), { seed: 1 });
   await saveAdapter(join(adapters, "good"), adapter, { base: { name: resolve(MODEL), fingerprint } });
   files.config = JSON.parse(await readFile(join(adapters, "good/adapter_config.json"), "utf8"));

@@ -76,7 +76,7 @@ function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">, window: n
 }
 
 /** What attention needs besides queries and keys. */
-export interface AttentionOptions {
+interface AttentionOptions {
   /** Values, [B, K, S, D]. */
   readonly v: Value;
   /** Factor on q kᵀ, usually 1 / √D. */

@@ -43,7 +43,7 @@ export function windowMask(mask: Value, positions: Value, first: Value): Value {
 }
 
 /** The KV cache that new tokens attend to, and the heads of the model. */
-export interface CachedAttentionOptions {
+interface CachedAttentionOptions {
   /** Keys of earlier tokens, [B, K, M, D]. */
   readonly pastKeys: Value;
   /** Their values, [B, K, M, D]. */

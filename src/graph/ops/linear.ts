@@ -8,7 +8,7 @@ import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
 /** Options of a matrix product. */
-export interface MatmulOptions {
+interface MatmulOptions {
   /** Use the transpose of the last two axes of a. */
   readonly transposeA?: boolean;
   /** Use the transpose of the last two axes of b. */
@@ -123,7 +123,7 @@ const backward = (dy: Value, weight: Value): Value =>
     : matmul(dy, loadWeight(dy, weight));
 
 /** A low-rank update scale · B A of a weight [out, in]. */
-export interface LowRank {
+interface LowRank {
   /** A [r, in] */
   readonly a: Value;
   /** Bᵀ [r, out] */
@@ -133,7 +133,7 @@ export interface LowRank {
 }
 
 /** How the low-rank branch is computed. */
-export interface LowRankLinearOptions {
+interface LowRankLinearOptions {
   /** 0 or 1 / (1 − probability) for every element of x [N, in], on the adapter's branch only. */
   readonly dropoutMask?: Value;
   /** Add scale · B A to W once per step rather than to every row; only without dropout. */

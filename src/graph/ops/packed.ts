@@ -49,7 +49,7 @@ export interface Nf4Matrix {
 export type PackedMatrix = BlockMatrix | Nf4Matrix;
 
 /** The precision of the product. */
-export interface PackedLinearOptions {
+interface PackedLinearOptions {
   /** int8 quantises the rows of x by blocks: several times faster, and less exact. NF4 knows only float32. */
   readonly computeDtype?: "float32" | "int8";
 }

@@ -51,7 +51,7 @@ export function transpose(x: Value, order: readonly number[]): Value {
 }
 
 /** A range of one axis. */
-export interface SliceOptions {
+interface SliceOptions {
   /** 0 for the outermost. */
   readonly axis: number;
   readonly from: number;
@@ -74,7 +74,7 @@ export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
 }
 
 /** How many zeros are added to one axis. */
-export interface PadOptions {
+interface PadOptions {
   /** 0 for the outermost. */
   readonly axis: number;
   readonly before: number;
@@ -122,7 +122,7 @@ export function concat(values: readonly Value[], axis: number): Value {
 }
 
 /** How an axis is divided. */
-export interface SplitOptions {
+interface SplitOptions {
   /** 0 for the outermost. */
   readonly axis: number;
   /** Of the parts; they add up to the size of the axis. */

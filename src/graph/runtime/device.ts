@@ -9,7 +9,7 @@ export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
  * Fused operators that not every provider has in float32; each has a plain form of several operators. Capped attention is
  * the grouped one with a soft cap.
  */
-export type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
+type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
 
 /**
  * CUDA's attention takes only halves: such a node would run on the CPU, with the cache copied there at each step. WebGPU's

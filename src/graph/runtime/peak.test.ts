@@ -3,8 +3,7 @@ import { add, mul } from "../ops/elementwise.ts";
 import { matmul } from "../ops/linear.ts";
 import { reshape } from "../ops/shape.ts";
 import { constant, leaf } from "../value.ts";
-import { Arena } from "./arena.ts";
-import { programPeak } from "./peak.ts";
+import { Arena, programPeak } from "./peak.ts";
 
 const dimensionSize = (): number => 1024;
 const KB = 1024;
