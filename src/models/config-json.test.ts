@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { ModelConfig } from "./config.ts";
-import { huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
+import { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 import { ropeFrequencies } from "./geometry.ts";
 import { PRESET_NAMES, presetConfig } from "./presets.ts";
 
@@ -405,5 +405,17 @@ test("other factors are refused", () => {
   const odd = Array.from({ length: llama.headDim / 2 }, (_, i) => 1 + i);
   expect(() => huggingFaceConfig(withFactors(odd), "m.gguf")).toThrowError(
     /m\.gguf: its rotary factors .* are not those of Llama 3/,
+  );
+});
+
+test("soft caps have a decimal point, and the text says the same as before", () => {
+  const config = huggingFaceConfig(presetConfig("gemma2-2b"), "here");
+  const text = configText({ ...config, note: '"final_logit_softcapping": 30,' });
+  expect(text).toContain('"attn_logit_softcapping": 50.0,\n');
+  expect(text).toContain('"final_logit_softcapping": 30.0,\n');
+  expect(text.match(/\d\.0\b/g)).toHaveLength(2);
+  expect(JSON.parse(text)).toMatchObject(config);
+  expect(configText({ attn_logit_softcapping: 2.5, final_logit_softcapping: null })).not.toMatch(
+    /2\.5\.|null\./,
   );
 });

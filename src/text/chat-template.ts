@@ -259,10 +259,7 @@ function omittedMarkers(messages: readonly ChatMessage[], render: Render): reado
 }
 
 /** @throws MosError `bad_data` when the text leaves out a message. */
-function assertAllRendered(
-  messages: readonly ChatMessage[],
-  { name, render }: RenderTurnsOptions,
-): void {
+function assertAllRendered(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): void {
   const [first] = omittedMarkers(messages, render);
   if (first === undefined) return;
   const { role } = first;
