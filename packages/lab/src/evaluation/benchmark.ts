@@ -5,8 +5,7 @@ import { type LoadedText, MosError } from "mixture-of-shards";
 import type { TemplateVariables } from "mixture-of-shards/cli";
 import type { z } from "zod";
 import type { CheckReason, ProgramChecker } from "#sandbox";
-import type { BenchmarkData } from "./data.ts";
-import type { Tables } from "./parquet.ts";
+import type { BenchmarkData, Tables } from "./data.ts";
 
 /** Whose rules: open-instruct's of November 2023, which the paper's tables use, or lm-evaluation-harness's. */
 export const RULES = ["open-instruct", "lm-eval"] as const;

@@ -1,18 +1,22 @@
-// Files of benchmarks: their sizes are checked before they are read, and every row before it is used.
+// Files of benchmarks, in a folder or as the tables of the hub that such a folder is made from. Their sizes are checked before
+// they are read, and every row before it is used.
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { MosError } from "mixture-of-shards";
 import {
   decodeText,
   errorText,
+  makeFolder,
   parseJson,
   parseWith,
   pathExists,
   readBytes,
   readJsonLines,
+  readParquetRows,
+  writeFileAtomic,
 } from "mixture-of-shards/cli";
-import type { z } from "zod";
+import { z } from "zod";
 
 /** Above all files of the five benchmarks (the largest has 45 MB), far below what fills the memory. */
 const MAX_BYTES = 256 << 20;
@@ -154,4 +158,55 @@ export async function readValue<S extends z.ZodType>(file: BenchmarkFile, schema
 function requireRows<T>(rows: readonly T[], path: string): readonly T[] {
   if (rows.length > 0) return rows;
   throw new MosError("bad_data", `${path}: the file holds no questions`);
+}
+
+// --- the hub
+
+/** Above all tables of the benchmarks, the largest of which has 54 MB packed. */
+const LIMITS = { maximumRows: 500_000, maximumUnpackedBytes: 1 << 30 };
+
+/** All rows of a Parquet file. Throws as `readParquetRows`, and `bad_data` for a row of another form. */
+export async function readParquet<S extends z.ZodType>(
+  path: string,
+  schema: S,
+): Promise<readonly z.output<S>[]> {
+  const rows: z.output<S>[] = [];
+  for await (const row of readParquetRows(path, LIMITS))
+    rows.push(parseWith(schema, row, { code: "bad_data", where: `${path}: row ${rows.length + 1}` }));
+  return rows;
+}
+
+/** Paths of Parquet files by `config/split`, in the order of their names. */
+export type Tables = ReadonlyMap<string, readonly string[]>;
+
+/** A whole number, which Parquet may hold in 64 bits. */
+export const wholeNumber = z.union([z.int(), z.bigint()]).transform(Number);
+
+/** Accepts the tables of these names, `config/split`. */
+export const tablesNamed =
+  (...names: readonly string[]) =>
+  (config: string, split: string): boolean =>
+    names.includes(`${config}/${split}`);
+
+/** All rows of a table. */
+export async function tableRows<S extends z.ZodType>(
+  tables: Tables,
+  name: string,
+  schema: S,
+): Promise<readonly z.output<S>[]> {
+  const rows: z.output<S>[] = [];
+  // one by one: a call takes only so many arguments
+  for (const path of tables.get(name) ?? [])
+    for (const row of await readParquet(path, schema)) rows.push(row);
+  return rows;
+}
+
+/** Rows as JSON Lines. */
+export const jsonLines = (rows: readonly unknown[]): string =>
+  rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+
+/** Writes a file below a folder, with the folders on its way. */
+export async function writeBelow(folder: string, path: string, content: string | Uint8Array): Promise<void> {
+  await makeFolder(dirname(join(folder, path)));
+  await writeFileAtomic(join(folder, path), content);
 }

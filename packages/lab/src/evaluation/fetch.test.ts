@@ -12,8 +12,8 @@ import { readHumanEval } from "./benchmarks/humaneval.ts";
 import { benchmarks } from "./benchmarks/index.ts";
 import { readMmlu } from "./benchmarks/mmlu.ts";
 import { LANGUAGES, readTydiqa } from "./benchmarks/tydiqa.ts";
+import { readParquet } from "./data.ts";
 import { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
-import { readParquet } from "./parquet.ts";
 
 type Columns = Omit<ParquetWriteOptions, "writer">["columnData"];
 type Schema = NonNullable<ParquetWriteOptions["schema"]>;

@@ -13,8 +13,7 @@ import {
 import { pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { HubSource } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
-import { assertCounts } from "./data.ts";
-import { type Tables, writeBelow } from "./parquet.ts";
+import { assertCounts, type Tables, writeBelow } from "./data.ts";
 
 /** The hub, where benchmarks are kept, and how the connection is made. */
 export interface FetchBenchmarkOptions extends Omit<ConnectionOptions, "endpoint" | "token"> {

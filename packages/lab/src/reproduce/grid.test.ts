@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { TrialSpec } from "./cell.ts";
 import { type Grid, measuringTrials, planGrid } from "./grid.ts";
+import { searchRate } from "./rate-search.ts";
 import type { ReproduceOptions } from "./settings.ts";
-import { searchRate } from "./tuning.ts";
 
 const options: ReproduceOptions = {
   experiment: "table2",

@@ -15,8 +15,8 @@ import type { ChatFormat } from "#evaluation";
 import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
 import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";
 import { fileDigest, hashParts, modelDigest } from "./digest.ts";
-import type { Row } from "./fit-row.ts";
 import { type ReproduceOptions, resolveSettings, type Settings } from "./settings.ts";
+import type { Row } from "./tables.ts";
 import { buildExperiment, type Experiment, selectRows, withPlainBase } from "./tables.ts";
 import { planTuning, type TuningPlan } from "./tuning-files.ts";
 

@@ -1,11 +1,10 @@
 // Experiments: the paper's tables and figure, run again on any model. Start with tables.ts, then reproduce.ts,
 // run-cell.ts and measure-cell.ts.
 export { type BenchmarkOptions, benchmarkSettings } from "./benchmarks.ts";
-export type { Row } from "./fit-row.ts";
 export { reproduceProgress } from "./progress.ts";
 export { redraw } from "./report.ts";
 export { reproduce } from "./reproduce.ts";
-export type { ReproduceEvent } from "./reproduce-event.ts";
+export type { ReproduceEvent } from "./run-cells.ts";
 export {
   adapterSettings,
   baseSettings,
@@ -15,4 +14,5 @@ export {
   type ReproduceOptions,
   trainingSettings,
 } from "./settings.ts";
+export type { Row } from "./tables.ts";
 export { buildExperiment, EXPERIMENTS, withPlainBase } from "./tables.ts";

@@ -1,36 +1,67 @@
-// Each picture says all that a reader without the text needs: what was measured of which model on which data, how often,
-// which end of the scale is good, and what may explain a difference.
-import { basename } from "node:path";
-import { dotPlot } from "./charts/dot-plot.ts";
-import type { Better } from "./charts/svg.ts";
-import { listColumns } from "./columns.ts";
+// The pictures of an experiment, drawn from a part of the JSON that it leaves. Each says all that a reader without the text
+// needs: what was measured of which model on which data, how often, which end of the scale is good, and what may explain a
+// difference.
+import { basename, join } from "node:path";
+import { readJson } from "mixture-of-shards/cli";
+import { z } from "zod";
+import { BENCHMARK_NAMES } from "#evaluation";
+import { type DotPlotOptions, type DotRow, dotPlot } from "./dot-plot.ts";
 import { MISSING, namedRow, plural } from "./main-table.ts";
-import type { StoredReport, StoredRow } from "./stored-report.ts";
-import { type ExperimentName, REFERENCES } from "./tables.ts";
+import { COLUMN_KEYS, listColumns } from "./summary.ts";
+import { EXPERIMENTS, type ExperimentName, REFERENCES } from "./tables.ts";
 
-/** SVG texts by file name; none of what was not measured. */
-type Pictures = Readonly<Record<string, string>>;
+const summary = z.object({ mean: z.number(), deviation: z.number().optional() });
+
+const storedRow = z.object({
+  key: z.string(),
+  label: z.string(),
+  rank: z.string(),
+  /** Null for the base model as it is; undefined where the row does not fit the model. */
+  adapter: z.object({}).nullish(),
+  trainable: z.int(),
+  learningRate: z.number().optional(),
+  expected: z.int(),
+  validationLoss: summary.optional(),
+  exactMatch: summary.optional(),
+  scores: z.partialRecord(z.enum(COLUMN_KEYS), summary).optional(),
+  cells: z.array(
+    z.object({
+      validationLoss: z.number(),
+      validationExamples: z.int(),
+      answers: z.object({ correct: z.int(), total: z.int() }).optional(),
+    }),
+  ),
+});
+type StoredRow = Readonly<z.output<typeof storedRow>>;
+
+export const storedReport = z.object({
+  format: z.literal(1),
+  experiment: z.enum(EXPERIMENTS),
+  files: z.object({ model: z.string(), train: z.string(), evaluation: z.string() }),
+  settings: z.object({
+    seeds: z.int(),
+    steps: z.int(),
+    tuneSteps: z.int(),
+    learningRates: z.array(z.number()),
+    benchmarks: z.object({ tasks: z.array(z.enum(BENCHMARK_NAMES)), limit: z.int().optional() }).optional(),
+  }),
+  rows: z.array(storedRow),
+});
+export type StoredReport = Readonly<z.output<typeof storedReport>>;
+
+/** @throws MosError `not_found`, or `bad_data` with the place of what is wrong. */
+export const readReport = (folder: string, experiment: ExperimentName): Promise<StoredReport> =>
+  readJson(join(folder, `${experiment}.json`), storedReport, { code: "bad_data" });
 
 /** Measures that can be drawn, by the suffixes of the files' names. */
 export const PICTURES = ["loss", "answers", "benchmarks"] as const;
 
-interface Measured {
-  readonly mean: number;
-  readonly deviation?: number | undefined;
-  readonly points: readonly number[];
-}
-
 /** Measure of a picture. */
-interface Measure {
+interface Measure extends Pick<DotPlotOptions, "title" | "valueTitle" | "better" | "decimals" | "limits"> {
   readonly kind: (typeof PICTURES)[number];
-  readonly title: string;
-  readonly valueTitle: string;
-  readonly better: Better;
-  readonly decimals: number;
-  readonly limits?: readonly [number, number];
   /** Text that says what each row was measured on. */
   readonly on: string;
-  readonly of: (row: StoredRow) => Measured | undefined;
+  readonly read: (row: StoredRow) => Pick<DotRow, "mean" | "deviation" | "points"> | undefined;
 }
 
 const SUBJECTS: Readonly<Record<ExperimentName, string>> = {
@@ -57,115 +88,117 @@ const PERCENT = { better: "higher", limits: [0, 100] } as const;
 
 function listMeasures({ files, settings, rows }: StoredReport): readonly Measure[] {
   const cells = rows.flatMap((row) => row.cells);
-  const of = (examples: number | undefined) =>
-    `${plural(examples ?? 0, "example")} of ${shortPath(files.evaluation)}`;
+  const examples = (count: number | undefined): string =>
+    `${plural(count ?? 0, "example")} of ${shortPath(files.evaluation)}`;
+  const loss: Measure = {
+    kind: "loss",
+    title: "Validation loss",
+    valueTitle: "validation loss (nats per token)",
+    better: "lower",
+    limits: undefined,
+    decimals: 4,
+    on: examples(cells[0]?.validationExamples),
+    // the base is so far away that the others would look alike beside it
+    read: ({ adapter, validationLoss, cells }) =>
+      adapter === null || validationLoss === undefined
+        ? undefined
+        : {
+            mean: validationLoss.mean,
+            deviation: validationLoss.deviation,
+            points: cells.map((cell) => cell.validationLoss),
+          },
+  };
+  const answered: Measure = {
+    kind: "answers",
+    title: "Exactly right answers",
+    valueTitle: "exact match (%)",
+    ...PERCENT,
+    decimals: 1,
+    on: `greedy answers to ${examples(cells.find(({ answers }) => answers !== undefined)?.answers?.total)}`,
+    read: ({ exactMatch, cells }) =>
+      exactMatch && {
+        mean: 100 * exactMatch.mean,
+        deviation: exactMatch.deviation && 100 * exactMatch.deviation,
+        points: cells.flatMap(({ answers }) =>
+          answers === undefined || answers.total === 0 ? [] : [(100 * answers.correct) / answers.total],
+        ),
+      },
+  };
   const { tasks, limit } = settings.benchmarks ?? { tasks: [] };
   const column = listColumns(tasks).at(-1);
-  return [
-    {
-      kind: "loss",
-      title: "Validation loss",
-      valueTitle: "validation loss (nats per token)",
-      better: "lower",
-      decimals: 4,
-      on: of(cells[0]?.validationExamples),
-      // the base is so far away that the others would look alike beside it
-      of: ({ adapter, validationLoss, cells }) =>
-        adapter === null || validationLoss === undefined
-          ? undefined
-          : { ...validationLoss, points: cells.map((cell) => cell.validationLoss) },
+  if (column === undefined) return [loss, answered];
+  const isMean = column.key === "average";
+  const benchmarks: Measure = {
+    kind: "benchmarks",
+    title: isMean ? "Mean of benchmarks" : column.title,
+    valueTitle: `${isMean ? "mean of the columns" : column.title} (%)`,
+    ...PERCENT,
+    decimals: 2,
+    on: `${limit === undefined ? "all questions" : plural(limit, "question")} of ${tasks.join(", ")}`,
+    read: ({ scores }) => {
+      const score = scores?.[column.key];
+      return score && { mean: score.mean, deviation: score.deviation, points: [] };
     },
-    {
-      kind: "answers",
-      title: "Exactly right answers",
-      valueTitle: "exact match (%)",
-      ...PERCENT,
-      decimals: 1,
-      on: `greedy answers to ${of(cells.find(({ answers }) => answers !== undefined)?.answers?.total)}`,
-      of: ({ exactMatch, cells }) =>
-        exactMatch && {
-          mean: 100 * exactMatch.mean,
-          deviation: exactMatch.deviation && 100 * exactMatch.deviation,
-          points: cells.flatMap(({ answers }) =>
-            answers === undefined || answers.total === 0 ? [] : [(100 * answers.correct) / answers.total],
-          ),
-        },
-    },
-    ...(column === undefined
-      ? []
-      : [
-          {
-            kind: "benchmarks" as const,
-            title: column.key === "average" ? "Mean of benchmarks" : column.title,
-            valueTitle: `${column.key === "average" ? "mean of the columns" : column.title} (%)`,
-            ...PERCENT,
-            decimals: 2,
-            on: `${limit === undefined ? "all questions" : plural(limit, "question")} of ${tasks.join(", ")}`,
-            of: ({ scores }: StoredRow) => {
-              const found = scores?.[column.key];
-              return found && { ...found, points: [] };
-            },
-          },
-        ]),
-  ];
+  };
+  return [loss, answered, benchmarks];
 }
 
-/** The pictures of an experiment, from its numbers alone. */
-export function drawPictures(report: StoredReport): Pictures {
+/** SVG texts of an experiment's pictures by file name; none of what was not measured. */
+export function drawPictures(report: StoredReport): Readonly<Record<string, string>> {
   const drawn = listMeasures(report).flatMap((measure) => {
-    const means = report.rows.flatMap((row) => measure.of(row)?.mean ?? []);
+    const rows = report.rows.flatMap((row) => toDotRow(row, report.experiment, measure) ?? []);
     // where no model gets anything right there is nothing to see
-    if (means.length === 0 || (measure.limits !== undefined && means.every((mean) => mean === 0))) return [];
-    return [[`${report.experiment}-${measure.kind}.svg`, drawRows(report, measure)] as const];
+    if (rows.every(({ mean }) => measure.limits !== undefined && mean === 0)) return [];
+    return [[`${report.experiment}-${measure.kind}.svg`, draw(report, measure, rows)] as const];
   });
   return Object.fromEntries(drawn);
 }
 
-function drawRows(report: StoredReport, measure: Measure): string {
-  const { title, valueTitle, better, decimals, limits, kind } = measure;
-  const base =
-    kind === "loss" ? report.rows.find(({ adapter }) => adapter === null)?.validationLoss : undefined;
-  const rows = report.rows.flatMap((row) => {
-    const measured = measure.of(row);
-    if (measured === undefined) return [];
-    const { mean, deviation, points } = measured;
-    return {
+function toDotRow(row: StoredRow, experiment: ExperimentName, { read }: Measure): DotRow | undefined {
+  const measured = read(row);
+  return (
+    measured && {
+      ...measured,
       label: namedRow(row),
-      mean,
-      points,
-      ...(deviation === undefined ? {} : { deviation }),
-      emphasised: REFERENCES[report.experiment].includes(row.key),
+      emphasised: REFERENCES[experiment].includes(row.key),
       details: [
         row.trainable === 0 ? MISSING : row.trainable.toLocaleString("en-US"),
         String(row.learningRate ?? MISSING),
       ],
-    };
-  });
-  const rings = rows.some(({ points }) => points.length > 0);
+    }
+  );
+}
+
+function draw(report: StoredReport, measure: Measure, rows: readonly DotRow[]): string {
+  const { files, settings, experiment } = report;
+  const { seeds, steps } = settings;
+  const { kind, title, decimals, limits, on, valueTitle, better } = measure;
+  const base = report.rows.find(({ adapter }) => adapter === null)?.validationLoss;
   return dotPlot({
     rows,
     valueTitle,
     better,
     decimals,
-    ...(limits && { limits }),
+    limits,
     detailTitles: ["trainable\nparameters", "learning\nrate"],
-    title: `${title}: ${SUBJECTS[report.experiment]}`,
-    subtitle: aboutRun(report, measure),
+    title: `${title}: ${SUBJECTS[experiment]}`,
+    subtitle: `${basename(files.model)}, trained for ${plural(steps, "update")} on ${shortPath(files.train)}; measured on ${on}; ${plural(seeds, "seed")}.`,
     note: [
       `Dots: means over the seeds. Lines: one standard deviation to each side${limits ? ", within 0 and 100 %" : ""}.`,
-      ...(rings ? ["Rings: single seeds, stronger where several meet."] : []),
-      ROWS[report.experiment],
-      rateNote(report),
+      ...(rows.some(({ points }) => points.length > 0)
+        ? ["Rings: single seeds, stronger where several meet."]
+        : []),
+      ROWS[experiment],
+      rateNote(settings),
       ...seedsNote(report),
-      ...(base === undefined ? [] : [`The model without an adapter: ${base.mean.toFixed(decimals)}.`]),
+      ...(kind === "loss" && base !== undefined
+        ? [`The model without an adapter: ${base.mean.toFixed(decimals)}.`]
+        : []),
     ].join("\n"),
   });
 }
 
-const aboutRun = ({ files, settings: { seeds, steps } }: StoredReport, { on }: Measure): string =>
-  `${basename(files.model)}, trained for ${plural(steps, "update")} on ${shortPath(files.train)}; measured on ${on}; ${plural(seeds, "seed")}.`;
-
-function rateNote({ settings: { learningRates, steps, tuneSteps } }: StoredReport): string {
+function rateNote({ learningRates, steps, tuneSteps }: StoredReport["settings"]): string {
   if (learningRates.length === 1)
     return `Learning rate: ${learningRates[0]} for all, which may suit some better than others.`;
   const early = tuneSteps < steps ? ` after ${tuneSteps} of the ${steps} updates` : "";

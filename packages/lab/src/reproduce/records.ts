@@ -9,10 +9,10 @@ import {
   type TrialSpec,
   withRequestedScores,
 } from "./cell.ts";
-import type { Row } from "./fit-row.ts";
 import { type Grid, measuringTrials } from "./grid.ts";
+import { searchRate } from "./rate-search.ts";
 import type { RowOutcome } from "./summary.ts";
-import { searchRate } from "./tuning.ts";
+import type { Row } from "./tables.ts";
 
 /** Records of the cells, by their folders. */
 export interface Records {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { TrialResult } from "./cell.ts";
 import { measuringTrials, planGrid } from "./grid.ts";
-import { formatReport } from "./markdown.ts";
+import { listWarnings } from "./main-table.ts";
 import { findBest } from "./rate-search.ts";
-import { listWarnings } from "./rates-text.ts";
+import { formatReport } from "./report.ts";
 import { compareRows, type RowOutcome, summarizeRows } from "./summary.ts";
 
 const grid = await planGrid({

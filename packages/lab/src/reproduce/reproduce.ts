@@ -2,12 +2,12 @@
 import { AsyncQueue, lockFolder, makeFolder } from "mixture-of-shards/cli";
 import { isFinished, type TrialSpec } from "./cell.ts";
 import { type Grid, measuringTrials, planGrid } from "./grid.ts";
+import { searchRate } from "./rate-search.ts";
 import { countMissing, listOutcomes, type Records, recall } from "./records.ts";
 import { writeReport } from "./report.ts";
-import type { ReproduceEvent } from "./reproduce-event.ts";
+import type { ReproduceEvent } from "./run-cells.ts";
 import { runAll } from "./run-cells.ts";
 import type { ReproduceOptions } from "./settings.ts";
-import { searchRate } from "./tuning.ts";
 import { writeTuningFiles } from "./tuning-files.ts";
 
 /**

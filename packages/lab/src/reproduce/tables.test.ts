@@ -1,7 +1,13 @@
 import { presetConfig, toLayerShapes } from "mixture-of-shards";
 import { describe, expect, test } from "vitest";
-import type { Row, RowContext } from "./fit-row.ts";
-import { buildExperiment, selectRows } from "./tables.ts";
+import {
+  buildExperiment,
+  largestRank,
+  nearestShards,
+  type Row,
+  type RowContext,
+  selectRows,
+} from "./tables.ts";
 
 const makeContext = (preset: string, layers?: number): RowContext => {
   const config = presetConfig(preset);
@@ -145,4 +151,18 @@ describe("choosing rows", () => {
       }),
     );
   });
+});
+
+test("a number of shards that does not divide every width is replaced by the nearest that does", () => {
+  const shapes = { layers: 8, widths: { q_proj: { in: 30, out: 60 }, up_proj: { in: 30, out: 90 } } };
+  expect(nearestShards(4, { layers: 8, widths: shapes.widths })).toBe(3); // 3 and 5 are as near
+  expect(nearestShards(1, shapes)).toBe(1);
+  expect(nearestShards(100, shapes)).toBe(30);
+});
+
+test("the largest rank within a limit", () => {
+  for (const limit of [1, 2, 9, 10, 11, 100])
+    expect(largestRank((rank) => 3 * rank + 1, { limit, most: 20 })).toBe(
+      Math.max(1, Math.min(20, Math.floor((limit - 1) / 3))),
+    );
 });

@@ -3,8 +3,7 @@ import { readFile } from "node:fs/promises";
 import { DOMParser } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { withStudy } from "../../../../scripts/study/archive.ts";
-import { drawPictures } from "../../src/reproduce/pictures.ts";
-import { readReport, type StoredReport } from "../../src/reproduce/stored-report.ts";
+import { drawPictures, readReport, type StoredReport } from "../../src/reproduce/pictures.ts";
 import { EXPERIMENTS } from "../../src/reproduce/tables.ts";
 
 const reports = await withStudy((study) =>

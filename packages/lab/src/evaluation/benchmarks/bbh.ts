@@ -14,8 +14,16 @@ import type {
   TextBenchmark,
   Verdict,
 } from "../benchmark.ts";
-import { type BenchmarkData, digestRows, missingData, readText, readValue } from "../data.ts";
-import { type Tables, tableRows, writeBelow } from "../parquet.ts";
+import {
+  type BenchmarkData,
+  digestRows,
+  missingData,
+  readText,
+  readValue,
+  type Tables,
+  tableRows,
+  writeBelow,
+} from "../data.ts";
 import { strip } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import {

@@ -11,8 +11,15 @@ import type {
   TextBenchmark,
   Verdict,
 } from "../benchmark.ts";
-import { type BenchmarkData, digestRows, readRows } from "../data.ts";
-import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
+import {
+  type BenchmarkData,
+  digestRows,
+  jsonLines,
+  readRows,
+  tableRows,
+  tablesNamed,
+  writeBelow,
+} from "../data.ts";
 import { DIGIT, pythonRandom, strip } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { exactMatch, foldAnswer, NO_ANSWER, summarizeGroups, summarizeScores } from "../scoring.ts";

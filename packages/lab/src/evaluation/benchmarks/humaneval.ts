@@ -18,10 +18,13 @@ import {
   type BenchmarkFile,
   benchmarkFileExists,
   digestRows,
+  jsonLines,
   readPackedRows,
   readRows,
+  tableRows,
+  tablesNamed,
+  writeBelow,
 } from "../data.ts";
-import { jsonLines, tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { summarizeGroups, summarizeScores } from "../scoring.ts";
 

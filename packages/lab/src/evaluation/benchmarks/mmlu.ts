@@ -17,9 +17,13 @@ import {
   type BenchmarkFile,
   benchmarkFileExists,
   digestRows,
+  jsonLines,
   readRows,
+  tableRows,
+  tablesNamed,
+  wholeNumber,
+  writeBelow,
 } from "../data.ts";
-import { jsonLines, tableRows, tablesNamed, wholeNumber, writeBelow } from "../parquet.ts";
 import { strip, WORD } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions, renderPrompt } from "../questions.ts";
 import {

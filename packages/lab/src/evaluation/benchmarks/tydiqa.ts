@@ -13,8 +13,10 @@ import {
   digestRows,
   missingData,
   readValue,
+  tableRows,
+  tablesNamed,
+  writeBelow,
 } from "../data.ts";
-import { tableRows, tablesNamed, writeBelow } from "../parquet.ts";
 import { pythonRandom, strip } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { averageGroups, squadScores, summarizeGroups, summarizeScores } from "../scoring.ts";

@@ -1,12 +1,30 @@
 // What a reader sees: the words, their order and positions, and whether they are legible.
 import { DOMParser } from "linkedom";
 import { expect, test } from "vitest";
-import { type DotRow, dotPlot } from "./dot-plot.ts";
+import { type DotPlotOptions, type DotRow, dotPlot } from "./dot-plot.ts";
 
+const makeRow = (row: Partial<DotRow> & Pick<DotRow, "label" | "mean">): DotRow => ({
+  deviation: undefined,
+  points: [],
+  emphasised: false,
+  details: [],
+  ...row,
+});
 const rows: readonly DotRow[] = [
-  { label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44], details: ["23,360", "0.01"] },
-  { label: "MoS <4/2>", mean: 0.47, deviation: 0.01, points: [0.46, 0.48], emphasised: true },
+  makeRow({ label: "LoRA", mean: 0.41, deviation: 0.02, points: [0.38, 0.44], details: ["23,360", "0.01"] }),
+  makeRow({ label: "MoS <4/2>", mean: 0.47, deviation: 0.01, points: [0.46, 0.48], emphasised: true }),
 ];
+const plain: DotPlotOptions = {
+  title: "Accuracy",
+  subtitle: "two seeds",
+  note: "Rings: seeds.",
+  rows,
+  detailTitles: ["size"],
+  valueTitle: "share",
+  better: "higher",
+  limits: undefined,
+  decimals: 3,
+};
 const long = "MoS with one private pair and three shared ones";
 const everything = {
   "a dot plot": dotPlot({
@@ -18,14 +36,22 @@ const everything = {
     better: "higher",
     limits: [0, 1],
     decimals: 1,
-    rows: [...rows, { label: `${long}, ${long}`, mean: 0.99, deviation: 0.3 }, { label: "base", mean: 0 }],
+    rows: [
+      ...rows,
+      makeRow({ label: `${long}, ${long}`, mean: 0.99, deviation: 0.3 }),
+      makeRow({ label: "base", mean: 0 }),
+    ],
   }),
   "a dot plot of losses": dotPlot({
+    ...plain,
     title: "Losses",
     valueTitle: "loss",
     note: "Rings: the seeds.",
+    better: "lower",
     decimals: 4,
-    rows: [0.4441, 0.4448].map((mean, i) => ({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] })),
+    rows: [0.4441, 0.4448].map((mean, i) =>
+      makeRow({ label: `row ${i}`, mean, deviation: 1e-4, points: [mean] }),
+    ),
   }),
 };
 
@@ -134,8 +160,7 @@ test.each(Object.entries(everything))(
 );
 
 test("a dot plot shows its labels from top to bottom, escaped", () => {
-  const words = { title: "Accuracy", subtitle: "two seeds", note: "Rings: seeds." };
-  const svg = dotPlot({ ...words, rows, detailTitles: ["size"], valueTitle: "share", better: "higher" });
+  const svg = dotPlot(plain);
   const order = ["Accuracy", "two seeds", "size", "LoRA", "MoS <4/2>", "0.40"]
     .concat("share; higher is better", "Rings: seeds.")
     .map((text) => find(svg, text).y);
@@ -147,7 +172,7 @@ test("a dot plot shows its labels from top to bottom, escaped", () => {
 });
 
 test("means are numbers in a column of their own, beyond every ring", () => {
-  const svg = dotPlot({ rows });
+  const svg = dotPlot(plain);
   const rings = [...svg.matchAll(/<circle cx="([\d.]+)"/g)].map(([, x]) => Number(x));
   for (const [label, mean] of [
     ["LoRA", "0.410"],
@@ -160,12 +185,12 @@ test("means are numbers in a column of their own, beyond every ring", () => {
 });
 
 test("the same options give the same SVG", () => {
-  expect(dotPlot({ rows })).toBe(dotPlot({ rows }));
+  expect(dotPlot(plain)).toBe(dotPlot(plain));
 });
 
 test("an axis begins at the least possible value, where there is one, and error bars end there", () => {
-  const low = [{ label: "a", mean: 1, deviation: 2, points: [0, 2] }];
-  const [free, cut] = [dotPlot({ rows: low }), dotPlot({ rows: low, limits: [0, 100] })];
+  const low = { ...plain, rows: [makeRow({ label: "a", mean: 1, deviation: 2, points: [0, 2] })] };
+  const [free, cut] = [dotPlot(low), dotPlot({ ...low, limits: [0, 100] })];
   const ticks = (svg: string) => readWords(svg).filter((words) => /^−?\d\.\d$/.test(words));
   const start = (svg: string, group: string) =>
     Math.min(
@@ -182,7 +207,7 @@ test("an axis begins at the least possible value, where there is one, and error 
 
 test("long labels and titles wrap", () => {
   const title = `${long}, ${long}, ${long}`;
-  const words = readWords(dotPlot({ rows: [{ label: long, mean: 1 }], title }));
+  const words = readWords(dotPlot({ ...plain, rows: [makeRow({ label: long, mean: 1 })], title }));
   expect(words).not.toContain(long);
   expect(words.join(" ")).toContain(title);
   expect(words.join(" ")).toContain(
@@ -194,24 +219,6 @@ test("long labels and titles wrap", () => {
 test("an axis of losses begins near the smallest, with round ticks", () => {
   const words = readWords(everything["a dot plot of losses"]);
   expect(words).toEqual(expect.arrayContaining(["0.4440", "0.4441", "0.4448"]));
-});
-
-test.each([
-  ["no rows", [], "without rows"],
-  ["not a number", [{ label: "a", mean: Number.NaN }], 'row "a" holds NaN'],
-  ["a negative deviation", [{ label: "a", mean: 1, deviation: -1 }], "negative deviation, -1"],
-  [
-    "a row twice",
-    [
-      { label: "a", mean: 1 },
-      { label: "a", mean: 2 },
-    ],
-    'row "a" occurs twice',
-  ],
-] as const)("refuses %s", (_, some, message) => {
-  expect(() => dotPlot({ rows: some })).toThrowError(
-    expect.objectContaining({ code: "bad_option", message: expect.stringContaining(message) }),
-  );
 });
 
 /** WCAG 2's relative luminance. */

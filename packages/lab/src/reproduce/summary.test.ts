@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { BENCHMARK_NAMES, type BenchmarkName } from "#evaluation";
 import type { BenchmarkScore, TrialResult } from "./cell.ts";
-import { columnValue, listColumns } from "./columns.ts";
+import { columnValue, listColumns } from "./summary.ts";
 
 const score = (
   task: BenchmarkName,
