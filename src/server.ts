@@ -4,7 +4,6 @@ export {
   type ApiKey,
   checkedBy,
   createServer,
-  type FineTuningLimits,
   type FormFile,
   failed,
   findAdapter,

@@ -1,8 +1,8 @@
-// Add-ons: packages that bring commands, and options of mos serve. "addOns" of package.json lists the known ones, so that
+// Add-ons: packages that bring commands, and options of mos serve and mos keys. "addOns" of package.json lists the known ones, so that
 // help names their commands without loading them, and a missing package is named in one message.
 import { readFileSync } from "node:fs";
 import { MosError, type Settings, type SettingValues } from "#core";
-import type { ServedModel, ServerExtension, ServerLog } from "#server";
+import type { KeyLimits, ServedModel, ServerExtension, ServerLog } from "#server";
 import type { Command, Grouped } from "./command.ts";
 
 /** The default export of an add-on's entry point `./add-on`. */
@@ -20,6 +20,8 @@ export interface ServeAddOn {
   readonly conflicts: readonly (readonly string[])[];
   /** Options that a configuration file may set only where the user named that file. */
   readonly guarded: readonly string[];
+  /** Limits that it enforces on keys, with their options of `mos keys create`. */
+  readonly keyLimits: (KeyLimits & { readonly options: Grouped<Settings> }) | undefined;
   /** Seconds that it needs at most to end after SIGTERM. */
   readonly stopSeconds: (values: Readonly<Record<string, unknown>>) => number;
   /** Undefined where no option asks for it. */
@@ -53,6 +55,7 @@ interface ServeAddOnSpec<S extends Settings> {
   readonly options: Grouped<S>;
   readonly conflicts?: readonly (readonly string[])[];
   readonly guarded?: readonly (keyof S & string)[];
+  readonly keyLimits?: ServeAddOn["keyLimits"];
   readonly stopSeconds: (values: SettingValues<S>) => number;
   readonly open: (values: SettingValues<S>, server: ServeContext) => Promise<OpenServeAddOn | undefined>;
 }
@@ -62,6 +65,7 @@ export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): S
   options: spec.options,
   conflicts: spec.conflicts ?? [],
   guarded: spec.guarded ?? [],
+  keyLimits: spec.keyLimits,
   // each value was read by the setting of its name
   stopSeconds: (values) => spec.stopSeconds(values as SettingValues<S>),
   open: (values, server) => spec.open(values as SettingValues<S>, server),
@@ -70,8 +74,9 @@ export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): S
 interface KnownAddOn {
   /** Summaries by command. */
   readonly commands: Readonly<Record<string, string>>;
-  /** Options that it adds to `mos serve`. */
+  /** Options that it adds to `mos serve`, and to `mos keys`. */
   readonly serve?: readonly string[];
+  readonly keys?: readonly string[];
 }
 
 interface Manifest {
@@ -137,6 +142,10 @@ export async function installedServeAddOns(): Promise<readonly ServeAddOn[]> {
   return found.filter((one) => one !== undefined);
 }
 
-/** The package that an option of `mos serve` comes with. */
-export const packageOfServeOption = (option: string): string | undefined =>
-  Object.entries(manifest.addOns).find(([, { serve }]) => serve?.includes(option))?.[0];
+/** The limits in keys that add-ons enforce. */
+export const listKeyLimits = (addOns: readonly ServeAddOn[]) =>
+  addOns.flatMap(({ keyLimits }) => (keyLimits === undefined ? [] : [keyLimits]));
+
+/** The package that an option of `mos serve` or `mos keys` comes with. */
+export const packageOfOption = (command: "serve" | "keys", option: string): string | undefined =>
+  Object.entries(manifest.addOns).find(([, addOn]) => addOn[command]?.includes(option))?.[0];

@@ -2,6 +2,7 @@ export { adapterSettings, alphaSetting, commonSettings, DEFAULT_METHOD } from "#
 export {
   AsyncQueue,
   adjust,
+  bytes,
   canonicalJson,
   childOptions,
   choice,
@@ -27,6 +28,7 @@ export {
   type SettingInput,
   type Settings,
   type SettingValues,
+  snakeCase,
   text,
   texts,
 } from "#core";

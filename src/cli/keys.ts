@@ -1,21 +1,22 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 import {
-  bytes,
   choice,
   decodeText,
   flag,
   integer,
   MosError,
   omitUndefined,
-  type Setting,
+  type Settings,
   type SettingValues,
+  snakeCase,
   text,
   texts,
 } from "#core";
 import { pathExists, readBytes, storageError } from "#files";
-import { hashKey, type KeyLine, keyLines } from "#server";
-import { defineCommand, formatFlag, group } from "./command.ts";
+import { hashKey, type KeyLimits, type KeyLine, keyLines } from "#server";
+import { installedServeAddOns, listKeyLimits } from "./add-ons.ts";
+import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { counted, formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
 import { printable, printJson, printLine } from "./terminal.ts";
@@ -23,19 +24,7 @@ import { printable, printJson, printLine } from "./terminal.ts";
 const ACTIONS = ["create", "list", "revoke"] as const;
 type KeyAction = (typeof ACTIONS)[number];
 
-const fineTuning = {
-  maxActiveJobs: integer({ min: 0, help: "maximum number of unfinished jobs" }),
-  maxRunningJobs: integer({ min: 1, help: "maximum number of jobs that train at the same time" }),
-  maxStepsPerJob: integer({ min: 1, help: "maximum number of steps per job" }),
-  maxTokensPerJob: integer({ min: 1, help: "maximum number of trained tokens per job, over all epochs" }),
-  maxStorageBytes: bytes({ min: 0, help: "maximum total size of its files" }),
-  priority: integer({
-    min: -10,
-    max: 10,
-    help: "default and maximum job priority (higher runs first)",
-  }),
-};
-const options = {
+const keyOptions = {
   ...group("Key", {
     name: text({
       pattern: /^[\w.@-]{1,64}$/,
@@ -70,26 +59,32 @@ const options = {
       help: "expiry: 12h, 30d, 8w, or a date in UTC",
     }),
   }),
-  ...group("New key's fine-tuning jobs", fineTuning),
-  ...group("Output", {
-    append: text({ placeholder: "file", help: "create: append the key to this file" }),
-  }),
 };
+const outputOptions = group("Output", {
+  append: text({ placeholder: "file", help: "create: append the key to this file" }),
+});
+type KeyOptions = typeof keyOptions & typeof outputOptions;
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
   file: text({ help: "list, revoke: key file" }),
 };
-type Options = SettingValues<typeof options> & { readonly json: boolean };
+type Options = SettingValues<KeyOptions> & { readonly json: boolean };
 type Values = Options & SettingValues<typeof positional>;
 
-export const command = defineCommand({
-  description:
-    "Creates API keys for mos serve, and lists and revokes the keys of a key file. " +
-    "The file stores only the hash of each key.",
-  usage: "create --name <name> [options] | list <file> | revoke <file> (--name <name> | --sha256 <start>)",
-  arguments: positional,
-  options,
-  examples: `
+/** The command, with options for the limits of installed add-ons. */
+export async function loadCommand(): Promise<Command> {
+  const limits = listKeyLimits(await installedServeAddOns());
+  const limitOptions: Settings = Object.assign({}, ...limits.map(({ options }) => options));
+  // the limits' own values are read by their names
+  const options = { ...keyOptions, ...limitOptions, ...outputOptions } as KeyOptions;
+  return defineCommand({
+    description:
+      "Creates API keys for mos serve, and lists and revokes the keys of a key file. " +
+      "The file stores only the hash of each key.",
+    usage: "create --name <name> [options] | list <file> | revoke <file> (--name <name> | --sha256 <start>)",
+    arguments: positional,
+    options,
+    examples: `
 Examples:
   mos keys create --name acme --adapters "acme-*" --append keys.jsonl
   mos keys create --name operator --admin --append keys.jsonl
@@ -102,49 +97,41 @@ Examples:
 
 A new key is shown once; the file stores only its hash. revoke appends a line to the file; a server that runs with
 --api-keys then refuses the key within about a second. Running requests finish.`,
-  run,
-});
+    run: (values) => run(values, { options, limits }),
+  });
+}
 
 /** Digits of a hash that tell keys apart. */
 const HASH_DIGITS = 12;
 
-/** The options of each action. */
-const OPTIONS: Readonly<Record<KeyAction, readonly string[]>> = {
-  create: [
-    "name",
-    "admin",
-    "adapters",
-    "requestsPerMinute",
-    "maxConcurrent",
-    "tokensPerDay",
-    "tokensPerMonth",
-    "expires",
-    ...Object.keys(fineTuning),
-    "append",
-  ],
-  list: [],
-  revoke: ["name", "sha256"],
-};
+/** Whether an action takes an option. */
+const isOptionOf = (action: KeyAction, name: string): boolean =>
+  action === "create" ? name !== "sha256" : action === "revoke" && ["name", "sha256"].includes(name);
+
+interface KeyParts {
+  readonly options: Settings;
+  readonly limits: readonly KeyLimits[];
+}
 
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 /** Does what is asked with keys, and shows no key but one that it makes. */
-async function run({ action, file, ...values }: Values): Promise<void> {
-  for (const [name, setting] of Object.entries<Setting>(options)) {
+async function run({ action, file, ...values }: Values, { options, limits }: KeyParts): Promise<void> {
+  for (const [name, setting] of Object.entries(options)) {
     const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
-    if (isGiven && !OPTIONS[action].includes(name))
+    if (isGiven && !isOptionOf(action, name))
       throw invalid(
         `${formatFlag(name, setting)} cannot be used with mos keys ${action}; see mos keys --help`,
       );
   }
   if (action === "create") {
     if (file !== undefined) throw invalid(`mos keys create takes no file; use --append ${file}`);
-    await create(values);
+    await create(values, limits);
     return;
   }
   if (file === undefined) throw invalid(`the key file is missing: mos keys ${action} keys.jsonl`);
-  const keys = keyLines(await readText(file), file);
-  if (action === "list") list(keys, values);
+  const keys = keyLines(await readText(file), file, limits);
+  if (action === "list") list(keys, { ...values, limits });
   else await revoke(keys, { file, options: values });
 }
 
@@ -186,17 +173,17 @@ function parseExpiry(text: string, now: number): string {
   return new Date(at).toISOString();
 }
 
+/** Limits of an add-on that were given as options; undefined for none. */
+function givenLimits({ options }: KeyLimits, values: Readonly<Record<string, unknown>>): object | undefined {
+  const given = Object.keys(options).flatMap((name) =>
+    values[name] === undefined ? [] : [[snakeCase(name), values[name]] as const],
+  );
+  return given.length === 0 ? undefined : Object.fromEntries(given);
+}
+
 /** Prints a new key, and keeps its hash only. */
-async function create(options: Options): Promise<void> {
+async function create(options: Options, limits: readonly KeyLimits[]): Promise<void> {
   const { name, admin, adapters, requestsPerMinute, maxConcurrent, expires, append: file } = options;
-  const limits = omitUndefined({
-    max_active_jobs: options.maxActiveJobs,
-    max_running_jobs: options.maxRunningJobs,
-    max_steps_per_job: options.maxStepsPerJob,
-    max_tokens_per_job: options.maxTokensPerJob,
-    max_storage_bytes: options.maxStorageBytes,
-    priority: options.priority,
-  });
   if (name === undefined) throw invalid("--name is required: the tenant that owns the key");
   const key = `mos-${randomBytes(32).toString("base64url")}`;
   const line = {
@@ -210,7 +197,7 @@ async function create(options: Options): Promise<void> {
       tokens_per_day: options.tokensPerDay,
       tokens_per_month: options.tokensPerMonth,
       expires_at: expires === undefined ? undefined : parseExpiry(expires, Date.now()),
-      fine_tuning: Object.keys(limits).length === 0 ? undefined : limits,
+      ...Object.fromEntries(limits.map((one) => [one.name, givenLimits(one, options)])),
     }),
   };
   if (file !== undefined) await append(file, [line]);
@@ -241,21 +228,27 @@ const MORE_COLUMNS: readonly { readonly head: string; readonly of: (key: KeyLine
     { head: "tokens a day", of: ({ tokens_per_day }) => countText(tokens_per_day) },
     { head: "a month", of: ({ tokens_per_month }) => countText(tokens_per_month) },
     { head: "expires", of: ({ expires_at }) => expires_at },
-    {
-      head: "fine-tuning",
-      of: ({ fine_tuning }) =>
-        fine_tuning &&
-        Object.entries(fine_tuning)
-          .map(([field, value]) => `${field} ${value}`)
-          .join(", "),
-    },
   ];
 
-function list(keys: readonly KeyLine[], { json }: Options): void {
+const limitsColumn = ({ name }: KeyLimits): (typeof MORE_COLUMNS)[number] => ({
+  head: name.replaceAll("_", "-"),
+  of: ({ [name]: limits }) =>
+    limits === undefined
+      ? undefined
+      : Object.entries(Object(limits))
+          .map(([field, value]) => `${field} ${value}`)
+          .join(", "),
+});
+
+function list(
+  keys: readonly KeyLine[],
+  { json, limits }: Options & { readonly limits: readonly KeyLimits[] },
+): void {
   if (json) printJson({ keys: keys.map((key) => ({ ...key, sha256: shortHash(key) })) });
   else if (keys.length === 0) printLine("no keys");
   else {
-    const more = MORE_COLUMNS.filter(({ of }) => keys.some((key) => of(key) !== undefined));
+    const columns = [...MORE_COLUMNS, ...limits.map(limitsColumn)];
+    const more = columns.filter(({ of }) => keys.some((key) => of(key) !== undefined));
     const rows = keys.map((key) => [
       ...[key.name, shortHash(key), describeState(key)],
       String(key.requests_per_minute ?? "–"),

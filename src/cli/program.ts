@@ -3,7 +3,7 @@
 import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
 import { MosError } from "#core";
-import { addOnCommands, manifest, packageOfServeOption } from "./add-ons.ts";
+import { addOnCommands, manifest, packageOfOption } from "./add-ons.ts";
 import { breakColumns, paint, terminalColumns } from "./colour.ts";
 import type { Command } from "./command.ts";
 import { describeFailure, type FailedCommand, failureText } from "./failure.ts";
@@ -45,7 +45,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "list adapters, roll back to an earlier version, write metrics for TensorBoard",
     load: () => import("./adapters.ts"),
   },
-  keys: { summary: "create, list and revoke API keys for mos serve", load: () => import("./keys.ts") },
+  keys: {
+    summary: "create, list and revoke API keys for mos serve",
+    load: async () => ({ command: await (await import("./keys.ts")).loadCommand() }),
+  },
   ...addOnCommands,
 };
 
@@ -138,11 +141,13 @@ function mistypedOption(args: readonly string[], commands: LoadedCommands): unkn
   }
 }
 
-/** An option of mos serve that comes with a package which is not installed. */
+/** An option of mos serve or mos keys that comes with a package which is not installed. */
 function missingAddOn(error: unknown, args: readonly string[]): MosError | undefined {
   if (!(error instanceof CommanderError) || error.code !== "commander.unknownOption") return undefined;
   const [, flag] = /'(--[a-z-]+)/.exec(error.message) ?? [];
-  const name = flag === undefined || nameIn(args) !== "serve" ? undefined : packageOfServeOption(flag);
+  const command = nameIn(args);
+  if (flag === undefined || (command !== "serve" && command !== "keys")) return undefined;
+  const name = packageOfOption(command, flag);
   if (name === undefined) return undefined;
   return new MosError(
     "not_found",

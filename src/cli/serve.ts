@@ -4,7 +4,13 @@ import { describeBytes, describePlan, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#server";
 import { templateSettings } from "#text";
-import { installedServeAddOns, type OpenServeAddOn, type ServeAddOn, type ServeContext } from "./add-ons.ts";
+import {
+  installedServeAddOns,
+  listKeyLimits,
+  type OpenServeAddOn,
+  type ServeAddOn,
+  type ServeContext,
+} from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { engineProgress, findModel, userCache } from "./loading.ts";
@@ -106,7 +112,7 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using addOn = await openAddOn(options, { addOns, model, log });
-  await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn });
+  await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn, addOns });
   printStart(server, options);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
@@ -124,11 +130,12 @@ interface Opening {
   readonly interrupt: Interrupt;
   readonly silent: boolean;
   readonly addOn: OpenServeAddOn | undefined;
+  readonly addOns: readonly ServeAddOn[];
 }
 
 async function openServer(
   options: Values,
-  { log, interrupt, silent, addOn }: Opening,
+  { log, interrupt, silent, addOn, addOns }: Opening,
 ): Promise<RunningServer> {
   using line = liveLine({ silent });
   return await serve({
@@ -137,6 +144,7 @@ async function openServer(
     onProgress: engineProgress(line),
     signal: interrupt.signal,
     cacheFolder: userCache(),
+    keyLimits: listKeyLimits(addOns),
     ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });
 }

@@ -33,6 +33,7 @@ export {
   type SettingValues,
   settingsShape,
   show,
+  snakeCase,
   text,
   texts,
 } from "./settings.ts";

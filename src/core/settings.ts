@@ -30,6 +30,10 @@ export interface Setting<Value = unknown> {
   readonly read: (text: string) => unknown;
 }
 
+/** `maxActiveJobs` is `max_active_jobs`. */
+export const snakeCase = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
 /** Settings by name. */
 export type Settings = Readonly<Record<string, Setting>>;
 /** The value of a setting, its default filled in. */

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { integer } from "#core";
 import { authenticate, findKey, hashKey, keyLines, parseKeys } from "./auth.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashKey(name), ...more });
@@ -58,19 +59,15 @@ test("each key occurs once, with its last line, revoked if any line revokes it",
   ]);
 });
 
-test("limits of fine-tuning are read, and what is not one is refused", () => {
-  const fine_tuning = { max_active_jobs: 0, max_running_jobs: 2, max_storage_bytes: 1e12, priority: -3 };
-  expect(findKey(parseKeys(line("a", { fine_tuning }), "k"), "a")?.fineTuning).toEqual(fine_tuning);
-  expect(findKey(parseKeys(line("a"), "k"), "a")?.fineTuning).toBeUndefined();
-  for (const wrong of [
-    { max_running_jobs: 0 },
-    { priority: 11 },
-    { max_steps_per_job: 1.5 },
-    { max_jobs: 1 },
-  ])
-    expect(() => parseKeys(line("a", { fine_tuning: wrong }), "k"), JSON.stringify(wrong)).toThrowError(
-      /^k:1: /,
-    );
+test("limits of add-ons are read, and what is not one is refused", () => {
+  const limits = [{ name: "printing", options: { maxPages: integer({ min: 1, help: "pages" }) } }];
+  const printing = { max_pages: 3 };
+  const limitsIn = (text: string) => findKey(parseKeys(text, "k", limits), "a")?.limits?.["printing"];
+  expect(limitsIn(line("a", { printing }))).toEqual(printing);
+  expect(limitsIn(line("a"))).toBeUndefined();
+  for (const wrong of [{ max_pages: 0 }, { max_pages: 1.5 }, { maxPages: 1 }, { pages: 1 }, 3])
+    expect(() => limitsIn(line("a", { printing: wrong })), JSON.stringify(wrong)).toThrowError(/^k:1: /);
+  expect(() => parseKeys(line("a", { printing }), "k")).toThrowError(/printing/);
 });
 
 test("a wrong line is named, and no key is shown", () => {

@@ -1,7 +1,7 @@
 // Authentication: API keys, the file with their hashes, and the host names that the server accepts.
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
-import { decodeText, errorText, parseJson, parseWith } from "#core";
+import { decodeText, errorText, parseJson, parseWith, type Settings, snakeCase } from "#core";
 import { fileStamp, readBytes } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
@@ -19,7 +19,8 @@ export interface ApiKey {
   readonly tokensPerMonth?: number | undefined;
   /** From then on it is refused, in milliseconds since 1970. */
   readonly expiresAt?: number | undefined;
-  readonly fineTuning?: FineTuningLimits | undefined;
+  /** Limits that add-ons enforce, by their names. */
+  readonly limits?: Readonly<Record<string, unknown>> | undefined;
   /** Tests whether the key may see the adapter of this name. */
   mayUse(adapter: string): boolean;
 }
@@ -39,26 +40,7 @@ export interface KeyFile extends KeyRing {
 /** The key of every client where the server runs without keys. */
 const ANONYMOUS: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
 
-const fineTuningSchema = z
-  .strictObject({
-    /** Jobs of the tenant that have not ended. */
-    max_active_jobs: z.int().min(0),
-    /** Jobs of the tenant that train at the same time; further ones wait. */
-    max_running_jobs: z.int().min(1),
-    max_steps_per_job: z.int().min(1),
-    /** Tokens that a job trains on, each as often as it comes. */
-    max_tokens_per_job: z.int().min(1),
-    /** Limit for all files of the tenant. */
-    max_storage_bytes: z.int().min(0),
-    /** Default and maximum priority of its jobs; higher runs first. 0 if left out. */
-    priority: z.int().min(-10).max(10),
-  })
-  .partial();
-
-/** Limits of a key's fine-tuning jobs and files, as in its file. Missing ones are unlimited. */
-export type FineTuningLimits = z.output<typeof fineTuningSchema>;
-
-const keySchema = z.strictObject({
+const keyFields = {
   name: z.string().regex(/^[\w.@-]{1,64}$/, "a name of letters, digits and . _ - @, at most 64"),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "the SHA-256 of the key, 64 hexadecimal digits"),
   adapters: z.array(z.string().max(200)).max(10_000).optional(),
@@ -70,12 +52,32 @@ const keySchema = z.strictObject({
   expires_at: z.iso
     .datetime({ offset: true, error: "a date and time with time zone, such as 2027-01-31T00:00:00Z," })
     .optional(),
-  fine_tuning: fineTuningSchema.optional(),
   revoked: z.boolean().optional(),
-});
+};
 
-/** Entry of a key file, which does not contain the key itself. */
-export type KeyLine = z.output<typeof keySchema>;
+/** Entry of a key file, which does not contain the key itself. Limits of add-ons are under their own names. */
+export type KeyLine = z.output<z.ZodObject<typeof keyFields>> & Readonly<Record<string, unknown>>;
+
+/** Limits that an add-on enforces: an object in a key, whose fields are the options in snake case. */
+export interface KeyLimits {
+  /** Name of the object in a key. */
+  readonly name: string;
+  readonly options: Settings;
+}
+
+/** The schema of a key, with the limits of add-ons. */
+const keySchema = (limits: readonly KeyLimits[]) =>
+  z.strictObject({
+    ...keyFields,
+    ...Object.fromEntries(limits.map(({ name, options }) => [name, limitsSchema(options).optional()])),
+  });
+
+const limitsSchema = (options: Settings) =>
+  z.strictObject(
+    Object.fromEntries(
+      Object.entries(options).map(([name, { check }]) => [snakeCase(name), check.optional()]),
+    ),
+  );
 
 /** `acme-*` as a test of names; only * has a meaning. The parts between stars are found one after the other, never again. */
 function matcher(pattern: string): (name: string) => boolean {
@@ -94,8 +96,8 @@ function matcher(pattern: string): (name: string) => boolean {
   };
 }
 
-function toApiKey(line: KeyLine): ApiKey {
-  const { name, adapters, admin, requests_per_minute, max_concurrent, fine_tuning, expires_at } = line;
+function toApiKey(line: KeyLine, limits: readonly KeyLimits[]): ApiKey {
+  const { name, adapters, admin, requests_per_minute, max_concurrent, expires_at } = line;
   const matchers = adapters?.map(matcher);
   return {
     name,
@@ -105,7 +107,7 @@ function toApiKey(line: KeyLine): ApiKey {
     tokensPerDay: line.tokens_per_day,
     tokensPerMonth: line.tokens_per_month,
     expiresAt: expires_at === undefined ? undefined : Date.parse(expires_at),
-    fineTuning: fine_tuning,
+    limits: Object.fromEntries(limits.map((one) => [one.name, line[one.name]])),
     mayUse: (adapter) => matchers?.some((matches) => matches(adapter)) ?? true,
   };
 }
@@ -127,9 +129,10 @@ export interface HashedKey {
  *
  * @throws MosError `bad_config`, naming the line.
  */
-export function keyLines(text: string, where: string): readonly KeyLine[] {
-  const lines = splitEntries(text, where).map(({ value, place }) =>
-    parseWith(keySchema, value, { code: "bad_config", where: place }),
+export function keyLines(text: string, where: string, limits: readonly KeyLimits[] = []): readonly KeyLine[] {
+  const schema = keySchema(limits);
+  const lines = splitEntries(text, where).map(
+    ({ value, place }): KeyLine => parseWith(schema, value, { code: "bad_config", where: place }),
   );
   const revoked = new Set(lines.filter((line) => line.revoked === true).map((line) => line.sha256));
   const keys = new Map<string, KeyLine>();
@@ -138,10 +141,14 @@ export function keyLines(text: string, where: string): readonly KeyLine[] {
 }
 
 /** The keys of a key file that are not revoked. Throws as `keyLines` does. */
-export const parseKeys = (text: string, where: string): readonly HashedKey[] =>
-  keyLines(text, where)
+export const parseKeys = (
+  text: string,
+  where: string,
+  limits: readonly KeyLimits[] = [],
+): readonly HashedKey[] =>
+  keyLines(text, where, limits)
     .filter(({ revoked }) => revoked !== true)
-    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: toApiKey(line) }));
+    .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: toApiKey(line, limits) }));
 
 function splitEntries(
   text: string,
@@ -176,6 +183,8 @@ export interface KeyFileOptions {
   readonly now: () => number;
   /** Where a changed or broken file is reported. */
   readonly log: Pick<ServerLog, "info" | "error">;
+  /** Limits of add-ons that keys may have. */
+  readonly limits?: readonly KeyLimits[] | undefined;
 }
 
 /** How often the file's times are compared, in milliseconds. */
@@ -183,8 +192,11 @@ const CHECK_EVERY = 1000;
 
 const place = (path: string) => ({ code: "bad_config", where: path }) as const;
 
-const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
-  parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path);
+const readKeys = async (
+  path: string,
+  limits: readonly KeyLimits[] | undefined,
+): Promise<readonly HashedKey[]> =>
+  parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path, limits);
 
 /**
  * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the
@@ -192,15 +204,15 @@ const readKeys = async (path: string): Promise<readonly HashedKey[]> =>
  *
  * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
  */
-export async function openKeyFile(path: string, { now, log }: KeyFileOptions): Promise<KeyFile> {
+export async function openKeyFile(path: string, { now, log, limits }: KeyFileOptions): Promise<KeyFile> {
   let stamp = await fileStamp(path).catch(() => "");
-  let keys = await readKeys(path);
+  let keys = await readKeys(path, limits);
   let checkedAt = now();
   const refresh = async (): Promise<void> => {
     try {
       const current = await fileStamp(path);
       if (current === stamp) return;
-      keys = await readKeys(path);
+      keys = await readKeys(path, limits);
       stamp = current;
       log.info({ keys: keys.length }, "reloaded the key file");
     } catch (error) {

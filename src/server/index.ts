@@ -1,8 +1,8 @@
 export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,
-  type FineTuningLimits,
   hashKey,
+  type KeyLimits,
   type KeyLine,
   type KeyRing,
   keyLines,

@@ -20,7 +20,7 @@ import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openE
 import { type LocateCalls, locatedPath, openModel, toLayerShapes } from "#models";
 import { templateSettings } from "#text";
 import { createServer } from "./app.ts";
-import { type KeyFile, openKeyFile } from "./auth.ts";
+import { type KeyFile, type KeyLimits, openKeyFile } from "./auth.ts";
 import type { ServerExtension } from "./context.ts";
 import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
@@ -112,6 +112,8 @@ export interface ServeOptions
   readonly modelName?: string | undefined;
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
+  /** Limits of add-ons that keys may have. */
+  readonly keyLimits?: readonly KeyLimits[];
   /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
   readonly cacheFolder?: string | undefined;
   /** Logger of requests and failures, such as `console`. Default: none. */
@@ -201,7 +203,7 @@ const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
-  const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now } = options;
+  const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now, keyLimits = [] } = options;
   if (hasPort) {
     checkReach(network);
     await assertFreePort({ host, port });
@@ -210,7 +212,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, shapes, hiddenSize, checkAdapter } = await readModel(model);
-  const { keys, quotas } = await openKeys(network, { now, date, log });
+  const { keys, quotas } = await openKeys(network, { now, date, log, keyLimits });
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
   const dispose = async (): Promise<void> => {
@@ -314,13 +316,15 @@ async function loadCertificate(
   throw new MosError("bad_option", `${there} requires ${missing}`);
 }
 
+type KeyParts = Pick<Required<ServeOptions>, "now" | "date" | "log"> & Pick<ServeOptions, "keyLimits">;
+
 /** The keys of clients, and the tokens that they have had. */
 async function openKeys(
   { apiKeys, usageFile = `${apiKeys}.usage.json` }: NetworkSettings,
-  { now, date, log }: Pick<Required<ServeOptions>, "now" | "date" | "log">,
+  { now, date, log, keyLimits: limits }: KeyParts,
 ): Promise<{ readonly keys?: KeyFile; readonly quotas?: StoredQuotas }> {
   if (apiKeys === undefined) return {};
-  const keys = await openKeyFile(apiKeys, { now, log });
+  const keys = await openKeyFile(apiKeys, { now, log, limits });
   return { keys, quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }) };
 }
 

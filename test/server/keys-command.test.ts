@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openKeyFile } from "#server";
+import { installedServeAddOns, listKeyLimits } from "../../src/cli/add-ons.ts";
 import { run } from "../../src/cli/program.ts";
 import { expectRefusal, mos } from "../bad-input/run-mos.ts";
 
@@ -25,7 +26,10 @@ async function create(name: string, ...more: readonly string[]): Promise<Made> {
   expect(code).toBe(0);
   return JSON.parse(stdout);
 }
-const ring = () => openKeyFile(file, { now: () => 0, log: { info: () => {}, error: () => {} } });
+const ring = async () => {
+  const limits = listKeyLimits(await installedServeAddOns());
+  return openKeyFile(file, { now: () => 0, log: { info: () => {}, error: () => {} }, limits });
+};
 const isKnown = async ({ key }: Made): Promise<boolean> => (await (await ring()).find(key)) !== undefined;
 
 test("list shows names, limits and the start of hashes, and neither keys nor whole hashes", async () => {
@@ -68,7 +72,7 @@ test("limits of fine-tuning are written, and shown where a key has some", async 
     priority: -1,
   };
   expect(made.line).toEqual({ name: "acme", sha256: made.line.sha256, fine_tuning });
-  expect((await (await ring()).find(made.key))?.fineTuning).toEqual(fine_tuning);
+  expect((await (await ring()).find(made.key))?.limits).toEqual({ fine_tuning });
   await create("other");
   const [head, first, second] = (await mos(["keys", "list", file])).stdout.split("\n");
   expect(head).toMatch(/ adapters {2}fine-tuning$/);
@@ -76,6 +80,15 @@ test("limits of fine-tuning are written, and shown where a key has some", async 
     / all {7}max_active_jobs 8, max_running_jobs 2, .*max_storage_bytes 2000000000, priority -1$/,
   );
   expect(second).toMatch(/ all$/);
+  for (const wrong of [
+    { max_running_jobs: 0 },
+    { priority: 11 },
+    { max_steps_per_job: 1.5 },
+    { max_jobs: 1 },
+  ]) {
+    await writeFile(file, JSON.stringify({ ...made.line, fine_tuning: wrong }));
+    await expect(ring(), JSON.stringify(wrong)).rejects.toThrowError(/keys\.jsonl:1: /);
+  }
 });
 
 test("revoke takes all keys of a name, or one by its hash; the other lines stay as they were", async () => {

@@ -2,6 +2,7 @@
 import { MosError } from "mixture-of-shards";
 import { type AddOn, defineServeAddOn } from "mixture-of-shards/cli";
 import { serveOptions } from "./options.ts";
+import { keyLimits } from "./store/key-limits.ts";
 
 const serve = defineServeAddOn({
   options: serveOptions,
@@ -12,6 +13,7 @@ const serve = defineServeAddOn({
     ["adapters", "databaseUrl"],
   ],
   guarded: ["databaseUrl"],
+  keyLimits,
   stopSeconds: ({ stopSeconds }) => stopSeconds,
   open: async ({ peftFolder, peftBaseName, workers, ...options }, server) => {
     const { state, databaseUrl, storage } = options;

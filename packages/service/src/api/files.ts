@@ -5,6 +5,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { toLimits } from "#store";
 import { fileSchema, pageQuery, pageSchema, toFileObject, toListObject } from "./serializers.ts";
 import {
   type AddRoutes,
@@ -122,9 +123,9 @@ interface Upload {
 }
 
 async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
-  const { name: tenant, fineTuning } = key;
+  const { name: tenant } = key;
   const { jobs, objects, maxFileBytes: maxBytes } = service;
-  const maxStorageBytes = fineTuning?.max_storage_bytes;
+  const maxStorageBytes = toLimits(key).max_storage_bytes;
   const length = Number(request.headers.get("content-length") ?? 0);
   const arrival = jobs.arrive(tenant, { maxStorageBytes, mostBytes: length > 0 ? length : undefined });
   try {

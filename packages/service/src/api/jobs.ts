@@ -12,7 +12,15 @@ import {
   streamEvents,
 } from "mixture-of-shards/server";
 import { storable } from "#database";
-import { hasEnded, type JobRequest, type JobRow, type Jobs, jobRequestSchema, type Owner } from "#store";
+import {
+  hasEnded,
+  type JobRequest,
+  type JobRow,
+  type Jobs,
+  jobRequestSchema,
+  type Owner,
+  toLimits,
+} from "#store";
 import { checkedJob } from "./checked-job.ts";
 import {
   checkpointSchema,
@@ -119,12 +127,12 @@ interface Creation {
 
 async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
   const { jobs } = service;
-  const { name: tenant, fineTuning: limits } = key;
+  const { name: tenant } = key;
   const repeated =
     idempotencyKey === undefined ? undefined : await jobs.repeated({ tenant, request, idempotencyKey });
   if (repeated !== undefined) return repeated;
   const job = await checkedJob(service, { request, owner: toOwner(key) });
-  return jobs.create({ ...job, tenant, limits, idempotencyKey, sent: request });
+  return jobs.create({ ...job, tenant, limits: toLimits(key), idempotencyKey, sent: request });
 }
 
 /** `metadata[team]=a` of a query; "none" for `metadata=null`. */

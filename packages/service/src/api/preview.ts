@@ -3,16 +3,8 @@ import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type PreviewedLine, type RunPreview } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
-import {
-  ApiError,
-  type ApiKey,
-  checkedBy,
-  type FineTuningLimits,
-  failed,
-  ok,
-  security,
-} from "mixture-of-shards/server";
-import { assertAllowed, type JobRequest, jobRequestSchema } from "#store";
+import { ApiError, type ApiKey, checkedBy, failed, ok, security } from "mixture-of-shards/server";
+import { assertAllowed, type FineTuningLimits, type JobRequest, jobRequestSchema, toLimits } from "#store";
 import { checkedJob } from "./checked-job.ts";
 import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
 import { storedBody } from "./stored-body.ts";
@@ -145,7 +137,7 @@ async function previewJob(
   { request, key, signal }: PreviewRequest,
 ): Promise<z.output<typeof previewSchema>> {
   const { objects, preview, modelName } = service;
-  const limits = key.fineTuning ?? {};
+  const limits = toLimits(key);
   assertAllowed(request, limits);
   const checked = await checkedJob(service, { request, owner: toOwner(key) });
   const { plan, training, validation, initial } = checked;

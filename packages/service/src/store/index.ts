@@ -3,6 +3,7 @@ export { type AliasId, isAliasName, MAX_ALIASES } from "./aliases.ts";
 export type { Arrival } from "./contents.ts";
 export { isFinalModel, isFineTuned, modelTenant } from "./ids.ts";
 export { type Jobs, type NewEvent, type NewJob, openJobs } from "./jobs.ts";
+export { type FineTuningLimits, toLimits } from "./key-limits.ts";
 export { assertAllowed } from "./limits.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {

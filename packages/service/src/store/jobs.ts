@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
 import { canonicalJson } from "mixture-of-shards/cli";
-import type { FineTuningLimits } from "mixture-of-shards/server";
 import { type Database, type Queryable, storable } from "#database";
 import type { Files } from "#objects";
 import { type AliasStore, openAliases } from "./aliases.ts";
@@ -10,6 +9,7 @@ import { type ContentStore, openContents } from "./contents.ts";
 import { type ExpiryStore, openExpiry } from "./expiry.ts";
 import { type FileStore, openFiles } from "./files.ts";
 import { randomId } from "./ids.ts";
+import type { FineTuningLimits } from "./key-limits.ts";
 import { assertAllowed, assertWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
 import { type ModelStore, openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";

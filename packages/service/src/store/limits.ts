@@ -1,7 +1,7 @@
 // Limits of a tenant's jobs. Who counts its jobs to decide on one holds the tenant's lock, after the row of the job itself.
 import { MosError } from "mixture-of-shards";
-import type { FineTuningLimits } from "mixture-of-shards/server";
 import type { Database, Queryable } from "#database";
+import type { FineTuningLimits } from "./key-limits.ts";
 import type { Queue, SliceMessage } from "./queue.ts";
 import type { JobRequest } from "./request.ts";
 import type { JobRow } from "./rows.ts";

@@ -8,6 +8,7 @@ import {
   type Setting,
   type SettingInput,
   type Settings,
+  snakeCase,
 } from "mixture-of-shards/cli";
 
 /** What the service decides, or takes from other fields of the request. */
@@ -27,8 +28,7 @@ const runSettings: Settings = Object.fromEntries(
 );
 
 /** The field of a setting. Targets have PEFT's name. */
-const fieldName = (name: string): string =>
-  name === "targets" ? "target_modules" : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const fieldName = (name: string): string => (name === "targets" ? "target_modules" : snakeCase(name));
 
 const fieldSchema = ({ kind, check }: Setting): z.ZodType =>
   kind === "text" || kind === "object"
