@@ -66,6 +66,7 @@ export {
 export {
   chatTemplate,
   loadTextFromFolder,
+  pythonStrip,
   type TemplateVariables,
   type Tokenizer,
   templateSettings,

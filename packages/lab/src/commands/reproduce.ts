@@ -13,7 +13,6 @@ import {
   listenForInterrupt,
   liveLine,
   model,
-  omitUndefined,
   pick,
   printJson,
   printLine,
@@ -28,7 +27,7 @@ import {
   userHub,
   withProgress,
 } from "mixture-of-shards/cli";
-import { type BenchmarkName, fetchBenchmark } from "#evaluation";
+import { findData } from "#evaluation";
 import {
   adapterSettings,
   type BenchmarkOptions,
@@ -152,21 +151,24 @@ async function run(options: Values, { version }: { readonly version: string }): 
   using live = liveLine({ silent });
   line = live;
   const benchmarks = await prepareBenchmarks(options, { line: live, interrupt });
-  const grid = { ...requested, ...omitUndefined({ benchmarks }), model, version, signal: interrupt.signal };
+  const grid = { ...requested, benchmarks, model, version, signal: interrupt.signal };
   return await watch(reproduce(grid), { line: live, options });
 }
 
-/** Data that are not given are fetched before anything is trained. */
+/** The benchmarks that are asked for. Data that are not given are fetched before anything is trained. */
 async function prepareBenchmarks(
   options: Values,
-  at: { readonly line: LiveLine; readonly interrupt: Interrupt },
+  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
 ): Promise<BenchmarkOptions | undefined> {
-  const { benchmarks: tasks, benchmarkData: data } = options;
+  const { benchmarks: tasks, benchmarkData } = options;
   if (tasks === undefined) return undefined;
-  const folders: ReadonlyMap<BenchmarkName, string> = await findBenchmarks({ data, tasks }, at);
+  const data = benchmarkData ?? { hub: await userHub(), folder: userBenchmarks() };
+  const show = pullProgress(line, () => performance.now());
   return {
     tasks,
-    dataFolder: (task) => folders.get(task) ?? "",
+    dataFolder: await withProgress(findData({ tasks, data, signal: interrupt.signal }), ({ transfer }) =>
+      show(transfer),
+    ),
     rules: options.benchmarkRules,
     limit: options.benchmarkLimit,
     samples: options.benchmarkSamples,
@@ -181,38 +183,22 @@ function required(flag: string, value: string | undefined): string {
 }
 
 /** Converts the command line's options to those of the experiment. */
-function gridOptions(options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> {
-  const { experiment, evalExamples, jobs, threads, tuneTrain, tuneEval } = options;
-  const { privateRanks, shards, ...grid } = pick(gridSettings, options);
-  const { seeds, steps, alpha, dropout, targets, answers, answerTokens } = options;
-  return {
-    experiment,
-    train: required("--train", options.train),
-    evaluation: required("--eval", options.eval),
-    out: required("--out", options.out),
-    ...omitUndefined(grid),
-    seeds,
-    steps,
-    alpha,
-    dropout,
-    targets,
-    answers,
-    answerTokens,
-    jobs,
-    training: pick(trainingSettings, options),
-    ...pick(baseSettings, options),
-    axes: omitUndefined({ privateRanks, shards }),
-    ...omitUndefined({
-      only: options.only?.flatMap((words) => words.split(",")),
-      tuneTrain,
-      tuneEvaluation: tuneEval,
-      evaluationExamples: evalExamples,
-      threads,
-    }),
-    keepAdapters: options.keepAdapters,
-    ...thisRun(),
-  };
-}
+const gridOptions = (options: Values): Omit<ReproduceOptions, "model" | "version" | "signal"> => ({
+  ...pick({ ...gridSettings, ...adapterSettings, ...baseSettings, ...machineSettings }, options),
+  experiment: options.experiment,
+  train: required("--train", options.train),
+  evaluation: required("--eval", options.eval),
+  out: required("--out", options.out),
+  answers: options.answers,
+  answerTokens: options.answerTokens,
+  evaluationExamples: options.evalExamples,
+  training: pick(trainingSettings, options),
+  only: options.only?.flatMap((words) => words.split(",")),
+  tuneTrain: options.tuneTrain,
+  tuneEvaluation: options.tuneEval,
+  keepAdapters: options.keepAdapters,
+  ...thisRun(),
+});
 
 /** The rows of an experiment on a model, without running anything. */
 async function list(model: string, options: Values): Promise<number> {
@@ -266,20 +252,4 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
 function chooseExitCode({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
   if (stopped) return EXIT_INTERRUPTED;
   return missing > 0 ? EXIT_MISSING : 0;
-}
-
-/** Where the data of each task are: in the user's folder, or fetched before anything is asked. */
-async function findBenchmarks(
-  { data, tasks }: { readonly data?: string | undefined; readonly tasks: readonly BenchmarkName[] },
-  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
-): Promise<ReadonlyMap<BenchmarkName, string>> {
-  if (data !== undefined) return new Map(tasks.map((task) => [task, data]));
-  const hub = await userHub();
-  const folders = new Map<BenchmarkName, string>();
-  const show = pullProgress(line, () => performance.now());
-  for (const task of tasks) {
-    const events = fetchBenchmark(task, { hub, folder: userBenchmarks(), signal: interrupt.signal });
-    folders.set(task, await withProgress(events, show));
-  }
-  return folders;
 }

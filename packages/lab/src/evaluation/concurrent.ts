@@ -1,4 +1,6 @@
 import { setMaxListeners } from "node:events";
+import { MosError } from "mixture-of-shards";
+import { AsyncQueue, limitConcurrency } from "mixture-of-shards/cli";
 
 export interface ConcurrencyOptions {
   /** Items at a time. */
@@ -10,6 +12,7 @@ export interface ConcurrencyOptions {
  * Works on several items at a time and gives results as they come. Where one fails, or the consumer leaves, no further
  * item is begun; those that run are stopped by the signal that they were given, and awaited before it ends.
  *
+ * @throws MosError `cancelled` by the signal, and what the work throws.
  * @example
  * for await (const sample of concurrently(questions, { concurrency: 16 }, predict)) await log.write(sample);
  */
@@ -18,35 +21,27 @@ export async function* concurrently<T, R>(
   { concurrency, signal }: ConcurrencyOptions,
   work: (item: T, signal: AbortSignal) => Promise<R>,
 ): AsyncGenerator<R, void> {
-  type Settled = { readonly id: number } & ({ readonly value: R } | { readonly error: unknown });
-  const running = new Map<number, Promise<Settled>>();
-  const stopping = new AbortController();
+  const leaving = new AbortController();
+  const stopping = AbortSignal.any([leaving.signal, ...(signal === undefined ? [] : [signal])]);
   // every item listens to it
-  setMaxListeners(0, stopping.signal);
-  const stop = (): void => stopping.abort(signal?.reason);
-  let next = 0;
-  const begin = (id: number): void => {
-    running.set(
-      id,
-      work(items[id] as T, stopping.signal).then(
-        (value) => ({ id, value }),
-        (error: unknown) => ({ id, error }),
-      ),
-    );
+  setMaxListeners(0, stopping);
+  const limited = limitConcurrency(
+    concurrency,
+    () => new MosError("cancelled", "the evaluation was interrupted"),
+  );
+  const results = new AsyncQueue<R>();
+  const fail = (error: unknown): void => {
+    results.close(error);
+    leaving.abort();
   };
-  signal?.addEventListener("abort", stop, { once: true });
-  if (signal?.aborted === true) stop();
+  const settled = items.map((item) =>
+    limited(() => work(item, stopping).then((result) => results.push(result), fail), stopping).catch(fail),
+  );
+  const all = Promise.all(settled).then(() => results.close());
   try {
-    while (next < items.length || running.size > 0) {
-      while (next < items.length && running.size < concurrency) begin(next++);
-      const settled = await Promise.race(running.values());
-      running.delete(settled.id);
-      if ("error" in settled) throw settled.error;
-      yield settled.value;
-    }
+    yield* results;
   } finally {
-    signal?.removeEventListener("abort", stop);
-    stop();
-    await Promise.all(running.values());
+    leaving.abort();
+    await all;
   }
 }

@@ -19,7 +19,7 @@ import { createProgramChecker } from "#sandbox";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
 import { BENCHMARK_NAMES, type BenchmarkName } from "./benchmarks/index.ts";
 import { checkTasks, evaluate } from "./evaluate.ts";
-import { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
+import { type FetchBenchmarkOptions, findData } from "./fetch.ts";
 import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
 
 /** Options of evaluating a model. */
@@ -107,8 +107,7 @@ export async function* evaluateModel({
   const names = [...named.keys()];
   for (const [i, found] of [...named.values()].entries())
     if (found.what !== "adapter") yield { type: "unfinished", adapter: adapters[i] ?? "", ...found };
-  const folders = yield* findData(tasks, data, signal);
-  const dataFolder = (task: BenchmarkName): string => folders.get(task) ?? "";
+  const dataFolder = yield* findData({ tasks, data, signal });
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
   await using engine = await openEngine({
@@ -155,27 +154,6 @@ async function readModel(path: string) {
   await using files = await openModel(path);
   const { name, config, source } = files;
   return { name, text: await loadModelText(source), shapes: toLayerShapes(config) };
-}
-
-/** The folder of each benchmark's data; what is not given is fetched, before anything is asked. */
-async function* findData(
-  tasks: readonly BenchmarkName[],
-  data: EvaluateModelOptions["data"],
-  signal: AbortSignal | undefined,
-): AsyncGenerator<EvaluateModelEvent, ReadonlyMap<BenchmarkName, string>> {
-  const folders = new Map<BenchmarkName, string>();
-  for (const task of tasks) {
-    if (typeof data === "string") {
-      folders.set(task, data);
-      continue;
-    }
-    const transfers = fetchBenchmark(task, { ...data, ...(signal === undefined ? {} : { signal }) });
-    let step = await transfers.next();
-    for (; step.done !== true; step = await transfers.next())
-      yield { type: "download", task, transfer: step.value };
-    folders.set(task, step.value);
-  }
-  return folders;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import {
   type ConnectionOptions,
+  type DownloadEvent,
   fetchTextFile,
   type HubSettings,
   type ListedFile,
@@ -10,7 +11,7 @@ import {
   pullDataset,
   type TransferEvent,
 } from "mixture-of-shards";
-import { pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards/cli";
+import { omitUndefined, pathExists, writeFileAtomic, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { HubSource } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { assertCounts, type Tables, writeBelow } from "./data.ts";
@@ -62,6 +63,34 @@ export async function* fetchBenchmark(
     await writeFileAtomic(join(staging, "source.json"), `${JSON.stringify({ repository, commit })}\n`);
   });
   return target;
+}
+
+/** Data of several benchmarks: one folder that holds them all, or how to fetch them and where to keep them. */
+export interface FindDataOptions {
+  readonly tasks: readonly BenchmarkName[];
+  readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The folder of each benchmark's data; what is not given is fetched. Throws what `fetchBenchmark` throws. */
+export async function* findData({
+  tasks,
+  data,
+  signal,
+}: FindDataOptions): AsyncGenerator<
+  DownloadEvent & { readonly task: BenchmarkName },
+  (task: BenchmarkName) => string
+> {
+  if (typeof data === "string") return () => data;
+  const folders = new Map<BenchmarkName, string>();
+  for (const task of tasks) {
+    const transfers = fetchBenchmark(task, { ...data, ...omitUndefined({ signal }) });
+    let step = await transfers.next();
+    for (; step.done !== true; step = await transfers.next())
+      yield { type: "download", task, transfer: step.value };
+    folders.set(task, step.value);
+  }
+  return (task) => folders.get(task) ?? "";
 }
 
 async function* pullTables(

@@ -29,7 +29,7 @@ export {
 export { BENCHMARK_NAMES, type BenchmarkName, benchmarks, findBenchmark } from "./benchmarks/index.ts";
 export { checkTasks, evaluate, previewTasks } from "./evaluate.ts";
 export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } from "./evaluate-model.ts";
-export { type FetchBenchmarkOptions, fetchBenchmark } from "./fetch.ts";
+export { type FetchBenchmarkOptions, fetchBenchmark, findData } from "./fetch.ts";
 export {
   inPercent,
   type Percentage,

@@ -1,10 +1,5 @@
 // The originals are Python programs: what Python takes for whitespace, digits and letters decides scores, and its random
-// numbers decide which examples are shown. JavaScript's trim, \s, \w, \d and dot differ.
-
-/** Whitespace of `str.strip`, `str.split` and `\s`: also U+001C to 1F and U+0085, but not U+FEFF. */
-const BLANKS = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
-const BLANK = new RegExp(`[${BLANKS}]`);
-const BLANK_RUN = new RegExp(`[${BLANKS}]+`);
+// numbers decide which examples are shown. JavaScript's \s, \w, \d and dot differ.
 
 /** Python's `\w`, for a class of a regular expression with the flag `u`: no marks, no joiners. */
 export const WORD = "\\p{L}\\p{N}_";
@@ -12,13 +7,9 @@ export const WORD = "\\p{L}\\p{N}_";
 /** Python's `\d`, for a regular expression with the flag `u`: digits of all scripts. */
 export const DIGIT = "\\p{Nd}";
 
-/** `str.strip()`. A loop: `[…]+$` takes quadratic time on a text of many blanks. */
-export function strip(text: string): string {
-  let [begin, end] = [0, text.length];
-  while (begin < end && BLANK.test(text.charAt(begin))) begin++;
-  while (end > begin && BLANK.test(text.charAt(end - 1))) end--;
-  return text.slice(begin, end);
-}
+/** Whitespace, which in Python is also U+001C to 1F. */
+const BLANKS = "\\p{White_Space}\\x1c-\\x1f";
+const BLANK_RUN = new RegExp(`[${BLANKS}]+`, "u");
 
 /** `str.split()`: the words, none of them empty. */
 export const splitWords = (text: string): readonly string[] =>

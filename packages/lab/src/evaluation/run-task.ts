@@ -1,5 +1,4 @@
 // One task for all subjects: opens their logs, asks what is missing, and scores predictions as they come.
-import { MosError } from "mixture-of-shards";
 import type { ProgramChecker } from "#sandbox";
 import {
   type Benchmark,
@@ -163,7 +162,6 @@ async function* askAll(pending: readonly Pending[], asking: Asking) {
     done < UNTIMED ? undefined : ((now() - startedAt) / 1000 / done) * (pending.length - done);
   let done = 0;
   const ask = async ({ run, question }: Pending, stopping: AbortSignal) => {
-    if (stopping.aborted) throw new MosError("cancelled", "the evaluation was interrupted");
     run.startedAt ??= now();
     return { run, sample: await takeSample(question, { ...asking, subject: run.subject, signal: stopping }) };
   };

@@ -13,31 +13,25 @@ import {
 } from "#evaluation";
 import { hashParts } from "./digest.ts";
 
-/** Benchmarks whose scores are columns. Named and valued as `evaluate` has it. */
-export interface BenchmarkOptions {
+/** Benchmarks whose scores are columns, named and valued as in `evaluate`. */
+export interface BenchmarkSettings {
   readonly tasks: readonly BenchmarkName[];
-  /** Folder of a task's data, in the layout of `mos eval --data`. */
-  readonly dataFolder: (task: BenchmarkName) => string;
   /** Questions of each task, the same ones for every cell; all without. */
   readonly limit?: number | undefined;
   /** Answers to each question of HumanEval; what the rules draw without. */
   readonly samples?: number | undefined;
   /** Examples before each question, where the benchmark leaves the choice. Default: the rules' own number. */
   readonly shots?: number | undefined;
-  /** open-instruct's without, as in the paper. */
-  readonly rules?: Rules | undefined;
-  /** Tulu's tags with open-instruct's rules, none with the others, without. */
-  readonly format?: ChatFormat | undefined;
-}
-
-/** The same, filled in and checked. */
-export interface BenchmarkSettings {
-  readonly tasks: readonly BenchmarkName[];
-  readonly limit?: number | undefined;
-  readonly samples?: number | undefined;
-  readonly shots?: number | undefined;
   readonly rules: Rules;
   readonly format: ChatFormat;
+}
+
+/** The same as given. Default: open-instruct's rules, as in the paper, and the rules' own format. */
+export interface BenchmarkOptions extends Omit<BenchmarkSettings, "rules" | "format"> {
+  readonly rules?: Rules | undefined;
+  readonly format?: ChatFormat | undefined;
+  /** Folder of a task's data, in the layout of `mos eval --data`. */
+  readonly dataFolder: (task: BenchmarkName) => string;
 }
 
 /** A benchmark as a cell is asked it. */

@@ -90,16 +90,11 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
       trainSet.examples.slice(0, settings.training.maxExamples),
     ),
     seeds: Array.from({ length: settings.seeds }, (_, seed) => seed),
-    benchmarks: await resolveBenchmarks(options, settings),
+    benchmarks:
+      options.benchmarks === undefined || requested === undefined
+        ? []
+        : await planBenchmarks(requested, { model, dataFolder: options.benchmarks.dataFolder }),
   };
-}
-
-async function resolveBenchmarks(
-  { benchmarks, model }: ReproduceOptions,
-  settings: Settings,
-): Promise<readonly BenchmarkPlan[]> {
-  if (benchmarks === undefined || settings.benchmarks === undefined) return [];
-  return planBenchmarks(settings.benchmarks, { model, dataFolder: benchmarks.dataFolder });
 }
 
 function countRepeated(measured: readonly Example[], trained: readonly Example[]): number {

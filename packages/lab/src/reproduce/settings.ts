@@ -13,8 +13,8 @@ import {
   type SettingValues,
 } from "mixture-of-shards/cli";
 import { LINEAR_NAMES } from "mixture-of-shards/graph";
-import { type BenchmarkOptions, type BenchmarkSettings, resolveBenchmarkSettings } from "./benchmarks.ts";
-import { type ExperimentName, FIGURE_AXES, type FigureAxes } from "./tables.ts";
+import { type BenchmarkOptions, resolveBenchmarkSettings } from "./benchmarks.ts";
+import { type ExperimentName, FIGURE_AXES } from "./tables.ts";
 
 const MAX = 100_000_000;
 const AXIS = "one or more different numbers";
@@ -61,10 +61,6 @@ export const gridSettings = {
   }),
 };
 
-const { batchSize, gradientAccumulationSteps, maxLength, packing, schedule, warmup, weightDecay } =
-  finetuneSettings;
-const { maxGradientNorm, promptFormat, system, maxExamples } = finetuneSettings;
-
 /** Settings of the base of all cells, in training and in answers. */
 export const baseSettings = {
   baseDtype: adjust(finetuneSettings.baseDtype, {
@@ -86,19 +82,18 @@ export const adapterSettings = {
 
 /** Settings of training, the same in every cell: those of `finetune`, except the paper's gradient norm. */
 export const trainingSettings = {
-  batchSize,
-  gradientAccumulationSteps,
-  maxLength,
-  packing,
-  schedule,
-  warmup,
-  weightDecay,
-  maxGradientNorm: adjust(maxGradientNorm, { default: 0.3 }),
-  promptFormat,
-  system,
-  maxExamples,
+  batchSize: finetuneSettings.batchSize,
+  gradientAccumulationSteps: finetuneSettings.gradientAccumulationSteps,
+  maxLength: finetuneSettings.maxLength,
+  packing: finetuneSettings.packing,
+  schedule: finetuneSettings.schedule,
+  warmup: finetuneSettings.warmup,
+  weightDecay: finetuneSettings.weightDecay,
+  maxGradientNorm: adjust(finetuneSettings.maxGradientNorm, { default: 0.3 }),
+  promptFormat: finetuneSettings.promptFormat,
+  system: finetuneSettings.system,
+  maxExamples: finetuneSettings.maxExamples,
 };
-export type TrainingSettings = SettingValues<typeof trainingSettings>;
 
 /** Settings of measuring a cell. */
 export const measuringSettings = {
@@ -133,28 +128,27 @@ export const machineSettings = {
   }),
 };
 
+const experimentSettings = { ...gridSettings, ...adapterSettings, ...measuringSettings };
+
 /** A grid of cells: what is trained on what, how often, and where it goes. */
 export interface ReproduceOptions
-  extends SettingInput<typeof adapterSettings>,
+  extends SettingInput<typeof experimentSettings>,
     SettingInput<typeof baseSettings>,
-    SettingInput<typeof measuringSettings>,
-    SettingInput<typeof machineSettings>,
-    SettingInput<Omit<typeof gridSettings, "privateRanks" | "shards">> {
+    SettingInput<typeof machineSettings> {
   readonly experiment: ExperimentName;
   /** A model folder or a .gguf file. */
   readonly model: string;
-  /** JSONL files. The second one is measured on, and never trained on. */
+  /** JSON Lines files. The second one is measured on, and never trained on. */
   readonly train: string;
   readonly evaluation: string;
   readonly out: string;
   /** Labels or keys of rows; all without. */
-  readonly only?: readonly string[];
+  readonly only?: readonly string[] | undefined;
   /** A file of examples to choose rates on; a part of the training file, held out while tuning, without. */
   readonly tuneEvaluation?: string | undefined;
   /** With a file to choose rates on, what is trained on meanwhile; the training file without. */
   readonly tuneTrain?: string | undefined;
   readonly training?: SettingInput<typeof trainingSettings>;
-  readonly axes?: Partial<FigureAxes>;
   /** Scores of the paper's benchmarks as columns; none without. */
   readonly benchmarks?: BenchmarkOptions | undefined;
   readonly keepAdapters?: boolean;
@@ -170,40 +164,26 @@ export interface ReproduceOptions
   readonly entry?: string;
 }
 
-/** The same, filled in and checked. */
-export interface Settings
-  extends SettingValues<typeof adapterSettings>,
-    SettingValues<typeof measuringSettings>,
-    SettingValues<Omit<typeof gridSettings, "privateRanks" | "shards" | "tuneSteps">> {
-  readonly experiment: ExperimentName;
-  readonly tuneSteps: number;
-  readonly training: TrainingSettings;
-  readonly base: BaseSettings;
-  readonly axes: FigureAxes;
-  readonly benchmarks?: BenchmarkSettings;
-}
+/** What is recorded of an experiment: its options filled in and checked. */
+export type Settings = ReturnType<typeof resolveSettings>;
 
 /**
  * Fills in and checks, training's own settings too.
  *
  * @throws MosError `bad_option` with the name of the setting, what was given, and what would be accepted.
  */
-export function resolveSettings(options: ReproduceOptions): Settings {
-  const { experiment, axes = {}, training = {}, benchmarks } = options;
-  const { privateRanks, shards, tuneSteps, ...grid } = parseSettings(gridSettings, {
-    ...pick(gridSettings, options),
-    ...axes,
-  });
+export function resolveSettings(options: ReproduceOptions) {
+  const { experiment, training = {}, benchmarks } = options;
+  const given = parseSettings(experimentSettings, pick(experimentSettings, options));
+  const { privateRanks, shards, tuneSteps = given.steps, ...settings } = given;
   parseSettings(machineSettings, pick(machineSettings, options));
   return {
     experiment,
-    ...grid,
-    tuneSteps: tuneSteps ?? grid.steps,
-    ...parseSettings(adapterSettings, pick(adapterSettings, options)),
-    ...parseSettings(measuringSettings, pick(measuringSettings, options)),
+    ...settings,
+    tuneSteps,
     axes: { privateRanks, shards },
     base: parseSettings(baseSettings, pick(baseSettings, options)),
     training: parseSettings(trainingSettings, training),
-    ...(benchmarks === undefined ? {} : { benchmarks: resolveBenchmarkSettings(benchmarks) }),
+    benchmarks: benchmarks && resolveBenchmarkSettings(benchmarks),
   };
 }

@@ -384,7 +384,8 @@ test("figure 1 is drawn, with the points that do not fit left empty", async () =
     experiment: "figure1",
     only: [],
     seeds: 1,
-    axes: { privateRanks: [0, 3], shards: [1, 3] },
+    privateRanks: [0, 3],
+    shards: [1, 3],
   });
   const events = await collectEvents(options);
   // 3 shards divide none of the widths

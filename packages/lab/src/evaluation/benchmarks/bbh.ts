@@ -3,7 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { storageError, systemCode } from "mixture-of-shards/cli";
+import { pythonStrip, storageError, systemCode } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type {
   OutputSpec,
@@ -24,7 +24,6 @@ import {
   tableRows,
   writeBelow,
 } from "../data.ts";
-import { strip } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import {
   averageGroups,
@@ -172,7 +171,7 @@ function outputSpec({ rules, format }: QuestionOptions): OutputSpec {
 }
 
 function openInstructPrompt(prompt: string, input: string): ChatPrompt {
-  const content = `${strip(prompt)}\n\nQ: ${input}`;
+  const content = `${pythonStrip(prompt)}\n\nQ: ${input}`;
   return { messages: [{ role: "user", content }], leadIn: "A:", plain: `${content}\nA:` };
 }
 
@@ -185,8 +184,8 @@ function directExamples(prompt: string): string {
 }
 
 function directExample(block: string): string {
-  const question = strip(block.split("\nA:", 1)[0] ?? "");
-  const answer = strip(block.split("So the answer is").at(-1) ?? "");
+  const question = pythonStrip(block.split("\nA:", 1)[0] ?? "");
+  const answer = pythonStrip(block.split("So the answer is").at(-1) ?? "");
   return `${question}\nA: ${answer}`;
 }
 
@@ -194,7 +193,7 @@ const THINKING = "A: Let's think step by step.";
 
 function harnessPrompt(prompt: string, input: string): ChatPrompt {
   // one of the 27 files continues in the same line; the harness begins a new one in all
-  const whole = strip(prompt).replaceAll(`${THINKING} `, `${THINKING}\n`);
+  const whole = pythonStrip(prompt).replaceAll(`${THINKING} `, `${THINKING}\n`);
   const begin = whole.indexOf("\n\nQ: ") + 2;
   const description = whole.slice(0, begin);
   const user = `${whole.slice(begin)}\n\nQ: ${input}\n${THINKING}\n`;
@@ -214,8 +213,8 @@ function harnessPrompt(prompt: string, input: string): ChatPrompt {
 function statedAnswer(text: string): string {
   // Where a line end comes first it does so for later matches in that line, too: no character is read twice.
   for (const [, answer = "", period] of text.matchAll(/[t|T]he answer is ([^\n.]*)(\.?)/g))
-    if (period === ".") return strip(answer);
-  return strip(text);
+    if (period === ".") return pythonStrip(answer);
+  return pythonStrip(text);
 }
 
 /**
@@ -224,7 +223,7 @@ function statedAnswer(text: string): string {
  */
 function restOfLine(text: string): string {
   const answer = /(?<=the answer is )[^\n]*(?=[^\n])/u.exec(text)?.[0];
-  return answer === undefined ? NO_ANSWER : strip(answer);
+  return answer === undefined ? NO_ANSWER : pythonStrip(answer);
 }
 
 function scoreStated(prediction: string, references: readonly string[]): Verdict {

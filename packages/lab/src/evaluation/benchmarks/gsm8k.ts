@@ -2,6 +2,7 @@
 // thought, and lm-evaluation-harness's `gsm8k_cot`.
 
 import { MosError } from "mixture-of-shards";
+import { pythonStrip } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type {
   OutputSpec,
@@ -20,7 +21,7 @@ import {
   tablesNamed,
   writeBelow,
 } from "../data.ts";
-import { DIGIT, pythonRandom, strip } from "../python.ts";
+import { DIGIT, pythonRandom } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { exactMatch, foldAnswer, NO_ANSWER, summarizeGroups, summarizeScores } from "../scoring.ts";
 
@@ -125,7 +126,7 @@ function openInstructPrompt(question: string, examples: readonly WorkedExample[]
     (example) =>
       `Question: ${example.question}\nAnswer: ${example.thought} So the answer is ${example.result}.\n\n`,
   );
-  const content = `${header}${shown.join("")}Question: ${strip(question)}`;
+  const content = `${header}${shown.join("")}Question: ${pythonStrip(question)}`;
   return { messages: [{ role: "user", content }], leadIn: "Answer:", plain: `${content}\nAnswer:` };
 }
 
@@ -213,14 +214,14 @@ function lastNumber(text: string): string {
 /** open-instruct's right answer out of a worked one of GSM8K: what follows its first `####`. A bare one stays. */
 export function goldNumber(answer: string): string {
   const [, found] = answer.split("####");
-  return found === undefined ? answer : withoutGrouping(strip(found));
+  return found === undefined ? answer : withoutGrouping(pythonStrip(found));
 }
 
 /** lm-evaluation-harness's: what follows the last `####`. */
 function harnessGold(answer: string): string {
   const [, ...found] = answer.split("####");
   const last = found.at(-1);
-  return last === undefined ? answer : strip(last);
+  return last === undefined ? answer : pythonStrip(last);
 }
 
 /**

@@ -2,6 +2,7 @@
 // `eval/mmlu`, and lm-evaluation-harness's `mmlu`.
 
 import { MosError } from "mixture-of-shards";
+import { pythonStrip } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type {
   OutputSpec,
@@ -24,7 +25,7 @@ import {
   wholeNumber,
   writeBelow,
 } from "../data.ts";
-import { strip, WORD } from "../python.ts";
+import { WORD } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions, renderPrompt } from "../questions.ts";
 import {
   type Figures,
@@ -199,7 +200,7 @@ function openInstructPrompt({ row, examples }: ShownQuestion): ChatPrompt {
 }
 
 function harnessPrompt({ row, examples }: ShownQuestion): ChatPrompt {
-  const asked = (one: MmluRow): string => `${strip(one.question)}${choices(one)}\nAnswer:`;
+  const asked = (one: MmluRow): string => `${pythonStrip(one.question)}${choices(one)}\nAnswer:`;
   const description = header(row.subject.replaceAll("_", " "));
   const user = examples.map((one) => solved(asked(one), one)).join("") + asked(row);
   const messages = [
@@ -239,7 +240,7 @@ function chosenLetter(text: string): string {
 /** The choice is one of four letters; texts of other programs say it in more words. */
 function scoreChoice(prediction: string, references: readonly string[]): Verdict {
   const extracted = chosenLetter(prediction);
-  const isRight = extracted !== "" && references.some((reference) => strip(reference) === extracted);
+  const isRight = extracted !== "" && references.some((reference) => pythonStrip(reference) === extracted);
   return { extracted, scores: { acc: isRight ? 1 : 0 } };
 }
 

@@ -2,6 +2,7 @@
 
 import { MosError } from "mixture-of-shards";
 import type { Tokenizer } from "mixture-of-shards/cli";
+import { pythonStrip } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
 import {
@@ -17,7 +18,7 @@ import {
   tablesNamed,
   writeBelow,
 } from "../data.ts";
-import { pythonRandom, strip } from "../python.ts";
+import { pythonRandom } from "../python.ts";
 import { type ChatPrompt, chooseShots, type Draft, finishQuestions } from "../questions.ts";
 import { averageGroups, squadScores, summarizeGroups, summarizeScores } from "../scoring.ts";
 
@@ -352,5 +353,5 @@ const WORDS: Readonly<Record<Language, TydiqaWords>> = {
 
 function scoreSquad(prediction: string, references: readonly string[]): Verdict {
   const { f1, exactMatch } = squadScores(prediction, references);
-  return { extracted: strip(prediction), scores: { f1, exact_match: exactMatch } };
+  return { extracted: pythonStrip(prediction), scores: { f1, exact_match: exactMatch } };
 }
