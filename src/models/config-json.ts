@@ -2,7 +2,7 @@
 // refused by name; what does not matter for the forward pass is ignored.
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
-import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { checkConfig, jsonNames, type ModelConfig } from "./config.ts";
 import { ACTIVATIONS, activationName } from "./families/activations.ts";
 import { unsupported } from "./families/family.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName } from "./families/index.ts";
@@ -79,43 +79,6 @@ function endTokens(raw: RawConfig, generation: Tokens): readonly number[] {
   return [...new Set(all)].filter((token) => token >= 0).sort((a, b) => a - b);
 }
 
-/** The keys of config.json. */
-function namesIn({ head_dim, rope_scaling }: RawConfig): ConfigNames {
-  const rope = Object.keys(rope_scaling ?? {}).length > 0 ? "rope_scaling" : "rope_parameters";
-  return {
-    vocabularySize: "vocab_size",
-    hiddenSize: "hidden_size",
-    intermediateSize: "intermediate_size",
-    layers: "num_hidden_layers",
-    heads: "num_attention_heads",
-    keyValueHeads: "num_key_value_heads",
-    headDim: (head_dim ?? undefined) === undefined ? "hidden_size / num_attention_heads" : "head_dim",
-    maxPositions: "max_position_embeddings",
-    normEpsilon: "rms_norm_eps",
-    bosToken: "bos_token_id",
-    eosTokens: "eos_token_id",
-    padToken: "pad_token_id",
-    theta: "rope_theta",
-    factor: `${rope}.factor`,
-    lowFrequencyFactor: `${rope}.low_freq_factor`,
-    highFrequencyFactor: `${rope}.high_freq_factor`,
-    originalMaxPositions: `${rope}.original_max_position_embeddings`,
-    shortFactors: `${rope}.short_factor`,
-    longFactors: `${rope}.long_factor`,
-    attentionFactor: `${rope}.attention_factor`,
-    betaFast: `${rope}.beta_fast`,
-    betaSlow: `${rope}.beta_slow`,
-    rotaryDim: "head_dim · partial_rotary_factor",
-    window: "sliding_window",
-    attentionScale: "the factor on attention scores",
-    attentionSoftCap: "attn_logit_softcapping",
-    logitSoftCap: "final_logit_softcapping",
-    embeddingScale: "embedding_multiplier",
-    residualScale: "residual_multiplier",
-    logitScale: "1 / logits_scaling",
-  };
-}
-
 interface ParseConfigOptions {
   /** The content of generation_config.json, whose eos_token_id counts too. */
   readonly generation?: unknown;
@@ -178,7 +141,9 @@ export function parseHuggingFaceConfig(
     ...(bosToken === undefined ? {} : { bosToken }),
     ...(padToken === undefined ? {} : { padToken }),
   };
-  return checkConfig(withoutIdleWindow(config), where, namesIn(raw));
+  const head = (raw.head_dim ?? undefined) === undefined ? "hidden_size / num_attention_heads" : "head_dim";
+  const rope = Object.keys(raw.rope_scaling ?? {}).length > 0 ? "rope_scaling" : "rope_parameters";
+  return checkConfig(withoutIdleWindow(config), where, jsonNames({ head, rope }));
 }
 
 /**

@@ -2,7 +2,7 @@
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
 import type { GgufFile, NumberRange } from "#files";
-import { type ConfigNames, checkConfig, type ModelConfig } from "./config.ts";
+import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
 import { FAMILIES, FAMILY_NAMES, type Family, type FamilyName, type GgufHeader } from "./families/index.ts";
@@ -269,37 +269,6 @@ function specialTokens(header: GgufHeader, vocabularySize: number) {
   };
 }
 
-/** The keys of a GGUF's header. */
-const headerFields = (arch: string): ConfigNames => ({
-  vocabularySize: "the number of tokenizer.ggml.tokens",
-  hiddenSize: `${arch}.embedding_length`,
-  intermediateSize: `${arch}.feed_forward_length`,
-  layers: `${arch}.block_count`,
-  heads: `${arch}.attention.head_count`,
-  keyValueHeads: `${arch}.attention.head_count_kv`,
-  headDim: `${arch}.attention.key_length (or ${arch}.embedding_length / ${arch}.attention.head_count)`,
-  rotaryDim: `${arch}.rope.dimension_count`,
-  maxPositions: `${arch}.context_length`,
-  normEpsilon: `${arch}.attention.layer_norm_rms_epsilon`,
-  bosToken: "tokenizer.ggml.bos_token_id",
-  eosTokens: "tokenizer.ggml.eos_token_id",
-  padToken: "tokenizer.ggml.padding_token_id",
-  theta: `${arch}.rope.freq_base`,
-  factor: `${arch}.rope.scaling.factor`,
-  factors: "rope_freqs.weight",
-  shortFactors: "rope_factors_short.weight",
-  longFactors: "rope_factors_long.weight",
-  attentionFactor: `${arch}.rope.scaling.attn_factor`,
-  originalMaxPositions: `${arch}.rope.scaling.original_context_length`,
-  window: `${arch}.attention.sliding_window`,
-  attentionScale: `${arch}.attention.scale`,
-  attentionSoftCap: `${arch}.attn_logit_softcapping`,
-  logitSoftCap: `${arch}.final_logit_softcapping`,
-  embeddingScale: `${arch}.embedding_scale`,
-  residualScale: `${arch}.residual_scale`,
-  logitScale: `1 / ${arch}.logit_scale`,
-});
-
 /**
  * The header of a GGUF file → ModelConfig. Reads the rotary factors where there are any.
  *
@@ -337,7 +306,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
       file.path,
       `longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
     );
-  return checkConfig(withoutIdleWindow(config), file.path, headerFields(family.gguf.architecture));
+  return checkConfig(withoutIdleWindow(config), file.path, ggufNames(family.gguf.architecture));
 }
 
 const isRotary = (name: string): boolean =>
