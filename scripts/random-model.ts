@@ -2,7 +2,7 @@
 // model says. usage: npm run random-model -- --help
 import { parseArgs } from "node:util";
 import { describeBytes, MosError } from "#core";
-import { type GgufType, pathExists } from "#files";
+import { pathExists, type StoredType } from "#files";
 import { type ModelConfig, PRESET_NAMES, presetConfig } from "#models";
 import { blockFormats } from "../src/files/dequantize.ts";
 import { checkConfig } from "../src/models/config.ts";
@@ -65,10 +65,10 @@ function sizeAt(option: keyof typeof values, name: keyof OtherSizes): OtherSizes
     : fail(`--${option} ${value}: give a whole number above 0`);
 }
 
-function typeAt(name: "type" | "head", fallback: GgufType): GgufType {
+function typeAt(name: "type" | "head", fallback: StoredType): StoredType {
   const value = values[name] ?? fallback;
   return Object.hasOwn(blockFormats, value)
-    ? (value as GgufType)
+    ? (value as StoredType)
     : fail(`--${name} ${value}: known are ${TYPES.join(", ")}`);
 }
 
@@ -90,7 +90,7 @@ function buildConfig(preset: string): ModelConfig {
 }
 
 /** What llama.cpp's quantiser makes of the matrix of the logits. */
-const headTypeFor = (type: GgufType, { hiddenSize }: ModelConfig): GgufType =>
+const headTypeFor = (type: StoredType, { hiddenSize }: ModelConfig): StoredType =>
   /^Q[45]/.test(type) && hiddenSize % blockFormats.Q6_K.blockSize === 0 ? "Q6_K" : type;
 
 /** A line that is written over, or nothing where output is not a terminal. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { GgufType } from "#files";
+import type { StoredType } from "#files";
 import { openEngine, unpackLogprobs } from "#inference";
 import { type BaseDtype, type PresetName, presetConfig } from "#models";
 import { type PaddedTokenizer, paddedTokenizer, SPECIAL } from "../scripts/random-model/padded-tokenizer.ts";
@@ -19,7 +19,7 @@ const PRESETS: readonly PresetName[] = [
   ...(["llama3.2-1b", "mistral-7b-v0.1", "qwen2.5-0.5b", "qwen3-0.6b", "smollm3-3b", "gemma2-2b"] as const),
   ...(["gemma3-270m", "phi3-mini-4k", "phi4-mini", "olmo2-1b", "granite3.3-2b"] as const),
 ];
-const TYPES: readonly GgufType[] = ["BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"];
+const TYPES: readonly StoredType[] = ["BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"];
 
 /** How far a rounded base may be from float32: shares of the largest logit. */
 const ROUNDED: readonly (readonly [BaseDtype, number])[] = [
@@ -37,7 +37,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A model of rows that blocks of 256 divide. */
-function makeModel(name: PresetName, type: GgufType) {
+function makeModel(name: PresetName, type: StoredType) {
   const { headDim, window, ...preset } = presetConfig(name);
   const sizes = {
     layers: 3,

@@ -1,5 +1,5 @@
 // The header of a random model's GGUF file: its sizes and choices under llama.cpp's keys, and the tokenizer.
-import type { GgufType, WritableGgufValue } from "#files";
+import type { StoredType, WritableGgufValue } from "#files";
 import type { ModelConfig } from "#models";
 import { FAMILIES } from "../../src/models/families/index.ts";
 import { rotatedWidth } from "../../src/models/geometry.ts";
@@ -8,7 +8,7 @@ import { type PaddedTokenizer, SPECIAL } from "./padded-tokenizer.ts";
 type Header = Readonly<Record<string, WritableGgufValue>>;
 
 /** llama.cpp's numbers for what most tensors of a file are. */
-const FILE_TYPES: Readonly<Record<GgufType, number>> = {
+const FILE_TYPES: Readonly<Record<StoredType, number>> = {
   F32: 0,
   F16: 1,
   Q4_0: 2,
@@ -120,7 +120,7 @@ export function ggufMetadata({
   readonly name: string;
   readonly config: ModelConfig;
   readonly tokenizer: PaddedTokenizer;
-  readonly type: GgufType;
+  readonly type: StoredType;
 }): Header {
   const { architecture } = FAMILIES[config.architecture].gguf;
   const own = Object.entries({ ...sizeFields(config), ...choiceFields(config) });

@@ -2,7 +2,7 @@
 // random bytes; the scales of a block are drawn from a table, so that 7B takes seconds rather than hours.
 import { createCipheriv, createHash } from "node:crypto";
 import { randomStream } from "#core";
-import { encodeBfloat16, encodeFloat16, type GgufType } from "#files";
+import { encodeBfloat16, encodeFloat16, type StoredType } from "#files";
 import { blockFormats } from "../../src/files/dequantize.ts";
 
 const DEVIATION = 0.02;
@@ -35,7 +35,7 @@ interface BlockScales {
 
 // Deviations: √((n² − 1) / 12) for n equally likely codes; with random 6-bit scales and minima, or 8-bit scales, that of
 // the sums of products.
-const BLOCKS: Readonly<Partial<Record<GgufType, BlockScales>>> = {
+const BLOCKS: Readonly<Partial<Record<StoredType, BlockScales>>> = {
   Q4_0: { at: 0, deviation: 4.61 },
   Q4_1: { at: 0, deviation: 4.61, offset: -7.5 },
   Q5_0: { at: 0, deviation: 9.23 },
@@ -81,7 +81,7 @@ const PART = 1 << 24;
 
 /** The bytes of a random tensor of `count` weights, in parts of whole blocks. */
 export function* randomTensor(
-  type: GgufType,
+  type: StoredType,
   count: number,
   { seed, label, table }: { readonly seed: number; readonly label: string; readonly table: Float32Array },
 ): Generator<Uint8Array> {

@@ -7,14 +7,14 @@ import {
   decodeBfloat16,
   decodeFloat16,
   encodeBfloat16,
-  type GgufType,
   openGgufWriter,
   openSafetensorsWriter,
   type PlannedGgufTensor,
+  type StoredType,
   writeFileAtomic,
 } from "#files";
 import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
-import { blockFormats } from "../../src/files/dequantize.ts";
+import { fileBytes } from "../../src/files/dequantize.ts";
 import { ropeFrequencies, rotatedWidth } from "../../src/models/geometry.ts";
 import { storedShapes } from "../../src/models/weights.ts";
 import { ggufMetadata } from "./gguf-metadata.ts";
@@ -28,9 +28,9 @@ export interface RandomModel {
   readonly tokenizer: PaddedTokenizer;
   readonly seed: number;
   /** Of the layers' matrices, and of an embedding that is not the head. */
-  readonly type: GgufType;
+  readonly type: StoredType;
   /** Of the matrix that gives the logits. */
-  readonly headType: GgufType;
+  readonly headType: StoredType;
   readonly onProgress: (done: number, total: number) => void;
 }
 
@@ -39,21 +39,20 @@ export type PlainType = "F32" | "F16" | "BF16";
 interface Tensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly type: GgufType;
+  readonly type: StoredType;
 }
 
-const countBytes = ({ type, shape }: Tensor): number =>
-  (countElements(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+const countBytes = ({ type, shape }: Tensor): number => fileBytes(type, countElements(shape));
 
 /** What a type becomes for rows that its blocks of 256 do not divide, as llama.cpp's quantiser chooses. */
-const SMALLER_BLOCKS: Partial<Readonly<Record<GgufType, GgufType>>> = {
+const SMALLER_BLOCKS: Partial<Readonly<Record<StoredType, StoredType>>> = {
   Q4_K: "Q5_0",
   Q5_K: "Q5_1",
   Q6_K: "Q8_0",
 };
 
 /** The type, or the nearest one whose blocks divide a row. */
-const typeFor = (type: GgufType, shape: readonly number[]): GgufType =>
+const typeFor = (type: StoredType, shape: readonly number[]): StoredType =>
   (shape.at(-1) ?? 0) % blockFormats[type].blockSize === 0 ? type : (SMALLER_BLOCKS[type] ?? type);
 
 function listTensors({ config, type, headType }: RandomModel): readonly Tensor[] {

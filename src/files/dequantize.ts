@@ -182,12 +182,12 @@ export const blockFormats = {
   Q6_K: { blockSize: 256, bytes: 210, decode: decodeQ6_K },
 } as const satisfies Readonly<Record<string, GgufBlockFormat>>;
 
-const formatTable: Readonly<Record<string, GgufBlockFormat>> = blockFormats;
-
 export type StoredType = keyof typeof blockFormats;
 
 export const isStoredType = (type: string): type is StoredType => Object.hasOwn(blockFormats, type);
 
-/** The format of a tensor type, or undefined for one that this version cannot read. */
-export const findBlockFormat = (type: string): GgufBlockFormat | undefined =>
-  isStoredType(type) ? formatTable[type] : undefined;
+/** Bytes of so many numbers of a type, which are whole blocks. */
+export function fileBytes(type: StoredType, numbers: number): number {
+  const { blockSize, bytes } = blockFormats[type];
+  return (numbers / blockSize) * bytes;
+}

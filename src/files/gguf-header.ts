@@ -11,6 +11,8 @@ const WINDOW = 1 << 20;
  * need is compared with what the file still has before anything is allocated.
  */
 export interface GgufCursor {
+  /** The error for a broken file. */
+  readonly invalid: (what: string) => MosError;
   readonly position: number;
   /** Bytes between the position and the end of the file. */
   readonly remaining: number;
@@ -29,6 +31,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
   let window = new Uint8Array(0);
   let begin = 0; // of the window in the file
   let position = 0;
+  const invalid = (what: string): MosError => new MosError("bad_model", `${path}: ${what}`);
 
   const refill = (length: number): void => {
     const wanted = Math.min(Math.max(length, WINDOW), size - position);
@@ -41,7 +44,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
       } catch (error) {
         throw storageError(error, path);
       }
-      if (read === 0) throw new MosError("bad_model", `${path}: the file became shorter while it was read`);
+      if (read === 0) throw invalid("the file became shorter while it was read");
       filled += read;
     }
     window = buffer;
@@ -50,9 +53,8 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
 
   const take = (length: number, what: string): DataView => {
     if (length > size - position)
-      throw new MosError(
-        "bad_model",
-        `${path}: ${what} needs ${length} bytes at byte ${position}, but the file ends at ${size}; it is cut short or damaged, fetch it again`,
+      throw invalid(
+        `${what} needs ${length} bytes at byte ${position}, but the file ends at ${size}; it is cut short or damaged, fetch it again`,
       );
     if (position + length > begin + window.length) refill(length);
     const view = new DataView(window.buffer, position - begin, length);
@@ -62,12 +64,12 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
 
   const count = (what: string, maximum: number): number => {
     const value = take(8, what).getBigUint64(0, true);
-    if (value > BigInt(maximum))
-      throw new MosError("bad_model", `${path}: ${what} is ${value}; at most ${maximum} is possible here`);
+    if (value > BigInt(maximum)) throw invalid(`${what} is ${value}; at most ${maximum} is possible here`);
     return Number(value);
   };
 
   return {
+    invalid,
     get position() {
       return position;
     },
@@ -126,26 +128,24 @@ const SCALARS: Readonly<Record<number, Scalar>> = {
   12: { bytes: 8, read: (view) => view.getFloat64(0, true) },
 };
 
+const smallestItem = (type: number): number => SCALARS[type]?.bytes ?? (type === STRING ? 8 : 12);
+
+/** A value of the header: its key, and the number of lists around it. */
 interface Item {
-  readonly path: string;
   readonly key: string;
   readonly depth: number;
 }
 
-const smallestItem = (type: number): number => SCALARS[type]?.bytes ?? (type === STRING ? 8 : 12);
-
-function readArray(cursor: GgufCursor, { path, key, depth }: Item): readonly GgufValue[] {
-  if (depth >= MAX_DEPTH)
-    throw new MosError("bad_model", `${path}: ${key} holds lists nested more than ${MAX_DEPTH} deep`);
+function readArray(cursor: GgufCursor, { key, depth }: Item): readonly GgufValue[] {
+  if (depth >= MAX_DEPTH) throw cursor.invalid(`${key} holds lists nested more than ${MAX_DEPTH} deep`);
   const type = cursor.uint32(`the item type of ${key}`);
   const length = cursor.count(`the length of ${key}`, MAX_ITEMS);
   if (length * smallestItem(type) > cursor.remaining)
-    throw new MosError(
-      "bad_model",
-      `${path}: ${key} claims ${length} items, but only ${cursor.remaining} bytes follow; the file is cut short or damaged`,
+    throw cursor.invalid(
+      `${key} claims ${length} items, but only ${cursor.remaining} bytes follow; the file is cut short or damaged`,
     );
   const items: GgufValue[] = [];
-  for (let i = 0; i < length; i++) items.push(readValue(cursor, type, { path, key, depth: depth + 1 }));
+  for (let i = 0; i < length; i++) items.push(readValue(cursor, type, { key, depth: depth + 1 }));
   return items;
 }
 
@@ -154,26 +154,19 @@ function readValue(cursor: GgufCursor, type: number, item: Item): GgufValue {
   if (scalar) return scalar.read(cursor.take(scalar.bytes, item.key));
   if (type === STRING) return cursor.string(item.key, MAX_STRING_LENGTH);
   if (type === ARRAY) return readArray(cursor, item);
-  throw new MosError("bad_model", `${item.path}: ${item.key} has the unknown value type ${type}`);
+  throw cursor.invalid(`${item.key} has the unknown value type ${type}`);
 }
 
 /** Reads `count` keys with their values. */
-export function readGgufMetadata(
-  cursor: GgufCursor,
-  { path, count }: { readonly path: string; readonly count: number },
-): GgufMetadata {
-  if (count > MAX_KEYS)
-    throw new MosError("bad_model", `${path}: the header claims ${count} keys; at most ${MAX_KEYS} are read`);
+export function readGgufMetadata(cursor: GgufCursor, count: number): GgufMetadata {
+  if (count > MAX_KEYS) throw cursor.invalid(`the header claims ${count} keys; at most ${MAX_KEYS} are read`);
   const values = new Map<string, GgufValue>();
   for (let i = 0; i < count; i++) {
     const key = cursor.string(`key ${i + 1} of the header`, MAX_KEY_LENGTH);
     if (key === "__proto__" || values.has(key))
-      throw new MosError(
-        "bad_model",
-        `${path}: the key "${key}" of the header is not allowed or occurs twice`,
-      );
+      throw cursor.invalid(`the key "${key}" of the header is not allowed or occurs twice`);
     const type = cursor.uint32(`the type of ${key}`);
-    values.set(key, readValue(cursor, type, { path, key, depth: 0 }));
+    values.set(key, readValue(cursor, type, { key, depth: 0 }));
   }
   return Object.fromEntries(values);
 }

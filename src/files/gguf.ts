@@ -6,7 +6,7 @@ import { countElements, MosError } from "#core";
 import { openForReading, type ReadableFile } from "./atomic-files.ts";
 import {
   blockFormats,
-  findBlockFormat,
+  fileBytes,
   type GgufBlockFormat,
   isStoredType,
   type StoredType,
@@ -34,8 +34,8 @@ export interface GgufFile extends AsyncDisposable {
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
 }
 
-/** Names by type number; the gaps are types that were withdrawn. */
-const TYPE_NAMES: Readonly<Record<number, string>> = {
+/** Names of tensor types by their numbers; the gaps are types that were withdrawn. */
+export const TYPE_NAMES: Readonly<Record<number, string>> = {
   0: "F32",
   1: "F16",
   2: "Q4_0",
@@ -71,7 +71,7 @@ const TYPE_NAMES: Readonly<Record<number, string>> = {
   40: "NVFP4",
 };
 
-const MAGIC = 0x46554747; // "GGUF", read little-endian
+export const MAGIC = 0x46554747; // "GGUF", read little-endian
 const MAX_TENSORS = 1 << 17;
 const MAX_ALIGNMENT = 1 << 20;
 const MAX_NAME_LENGTH = 1 << 10;
@@ -81,7 +81,7 @@ const CHUNK = 1 << 22;
 
 function readCounts(cursor: GgufCursor, path: string): { version: number; tensors: number; keys: number } {
   if (cursor.remaining < 24 || cursor.uint32("the magic number") !== MAGIC)
-    throw new MosError("bad_model", `${path}: this is not a GGUF file (it does not begin with "GGUF")`);
+    throw cursor.invalid('this is not a GGUF file (it does not begin with "GGUF")');
   const version = cursor.uint32("the version");
   if (version > 0xffff)
     throw new MosError("unsupported", `${path}: a big-endian GGUF file; only little-endian ones are read`);
@@ -92,61 +92,56 @@ function readCounts(cursor: GgufCursor, path: string): { version: number; tensor
   return { version, tensors, keys };
 }
 
-function readTensor(cursor: GgufCursor, path: string): readonly [string, GgufTensor] {
+function readTensor(cursor: GgufCursor): readonly [string, GgufTensor] {
   const name = cursor.string("a tensor's name", MAX_NAME_LENGTH);
   const where = `tensor "${name}"`;
   const rank = cursor.uint32(`the rank of ${where}`);
-  if (rank > 4) throw new MosError("bad_model", `${path}: ${where} has ${rank} dimensions; at most 4 exist`);
+  if (rank > 4) throw cursor.invalid(`${where} has ${rank} dimensions; at most 4 exist`);
   const shape: number[] = [];
   for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MAX_WEIGHTS));
   if (countElements(shape) > MAX_WEIGHTS)
-    throw new MosError("bad_model", `${path}: ${where} claims the impossible shape [${shape.join(", ")}]`);
+    throw cursor.invalid(`${where} claims the impossible shape [${shape.join(", ")}]`);
   const type = cursor.uint32(`the type of ${where}`);
   const offset = cursor.count(`the offset of ${where}`, Number.MAX_SAFE_INTEGER);
   return [name, { type: TYPE_NAMES[type] ?? `number ${type}`, shape, offset }];
 }
 
-function readAlignment(metadata: GgufMetadata, path: string): number {
+function readAlignment(metadata: GgufMetadata, { invalid }: GgufCursor): number {
   const value = metadata["general.alignment"] ?? 32;
   if (typeof value === "number" && value >= 1 && value <= MAX_ALIGNMENT && Number.isInteger(Math.log2(value)))
     return value;
-  throw new MosError(
-    "bad_model",
-    `${path}: general.alignment is ${String(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`,
-  );
+  throw invalid(`general.alignment is ${String(value)}; it must be a power of two up to ${MAX_ALIGNMENT}`);
 }
 
 /** Bytes of a tensor, or 0 for a type that cannot be read (its reading is refused later, by name). */
-function checkedSize(name: string, { type, shape }: GgufTensor, path: string): number {
-  const format = findBlockFormat(type);
-  if (!format) return 0;
+function checkedSize(name: string, { type, shape }: GgufTensor, { invalid }: GgufCursor): number {
+  if (!isStoredType(type)) return 0;
+  const { blockSize } = blockFormats[type];
   const row = shape.at(-1) ?? 1;
-  if (row % format.blockSize !== 0)
-    throw new MosError(
-      "bad_model",
-      `${path}: tensor "${name}" has rows of ${row}, but ${type} stores blocks of ${format.blockSize}`,
-    );
-  return (countElements(shape) / format.blockSize) * format.bytes;
+  if (row % blockSize !== 0)
+    throw invalid(`tensor "${name}" has rows of ${row}, but ${type} stores blocks of ${blockSize}`);
+  return fileBytes(type, countElements(shape));
 }
 
 function placeTensors(
   listed: readonly (readonly [string, GgufTensor])[],
-  { file, dataBegin }: { readonly file: ReadableFile; readonly dataBegin: number },
+  {
+    cursor,
+    size,
+    dataBegin,
+  }: { readonly cursor: GgufCursor; readonly size: number; readonly dataBegin: number },
 ): ReadonlyMap<string, GgufTensor> {
-  const { path, size } = file;
   const tensors = new Map<string, GgufTensor>();
   let previous = { name: "", end: dataBegin };
   for (const [name, tensor] of [...listed].sort(([, a], [, b]) => a.offset - b.offset)) {
     const offset = dataBegin + tensor.offset;
-    const end = offset + checkedSize(name, tensor, path);
-    if (tensors.has(name)) throw new MosError("bad_model", `${path}: tensor "${name}" occurs twice`);
+    const end = offset + checkedSize(name, tensor, cursor);
+    if (tensors.has(name)) throw cursor.invalid(`tensor "${name}" occurs twice`);
     if (end > size)
-      throw new MosError(
-        "bad_model",
-        `${path}: tensor "${name}" ends at byte ${end}, but the file has ${size}; it is cut short, fetch it again`,
+      throw cursor.invalid(
+        `tensor "${name}" ends at byte ${end}, but the file has ${size}; it is cut short, fetch it again`,
       );
-    if (offset < previous.end)
-      throw new MosError("bad_model", `${path}: tensors "${previous.name}" and "${name}" overlap`);
+    if (offset < previous.end) throw cursor.invalid(`tensors "${previous.name}" and "${name}" overlap`);
     tensors.set(name, { ...tensor, offset });
     previous = { name, end };
   }
@@ -196,14 +191,14 @@ export async function openGguf(path: string): Promise<GgufFile> {
   try {
     const cursor = ggufCursor(file);
     const counts = readCounts(cursor, path);
-    const metadata = readGgufMetadata(cursor, { path, count: counts.keys });
-    const listed = Array.from({ length: counts.tensors }, () => readTensor(cursor, path));
-    const alignment = readAlignment(metadata, path);
+    const metadata = readGgufMetadata(cursor, counts.keys);
+    const listed = Array.from({ length: counts.tensors }, () => readTensor(cursor));
+    const alignment = readAlignment(metadata, cursor);
     const dataBegin = Math.ceil(cursor.position / alignment) * alignment;
-    const tensors = placeTensors(listed, { file, dataBegin });
+    const tensors = placeTensors(listed, { cursor, size: file.size, dataBegin });
     const find = (name: string): GgufTensor => {
       const tensor = tensors.get(name);
-      if (!tensor) throw new MosError("bad_model", `${path}: there is no tensor "${name}"`);
+      if (!tensor) throw cursor.invalid(`there is no tensor "${name}"`);
       return tensor;
     };
     return {

@@ -12,7 +12,7 @@ export {
   removeLeftovers,
   writeFileAtomic,
 } from "./atomic-files.ts";
-export { blockFormats, type StoredType } from "./dequantize.ts";
+export { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 export { fromFileName, toFileName } from "./file-names.ts";
 export { decodeBfloat16, decodeFloat16, encodeBfloat16, encodeFloat16, float16Value } from "./floats.ts";
 export {
@@ -65,7 +65,6 @@ export {
   weightParts,
 } from "./weight-form.ts";
 export {
-  type GgufType,
   openGgufWriter,
   type PlannedGgufTensor,
   type WritableGgufTensor,

@@ -1,13 +1,23 @@
 // A file whose tensors come one after another, in the order of a plan, each in any number of parts.
-import { MosError } from "#core";
-import { openAtomicFile } from "./atomic-files.ts";
+import { countElements, MosError } from "#core";
+import { type AtomicFile, openAtomicFile } from "./atomic-files.ts";
 
-type AtomicFile = Awaited<ReturnType<typeof openAtomicFile>>;
-
-/** Writes the parts of tensors, and commits what is whole. Disposed without that, it leaves no file. */
-interface PlannedWriter<Data> extends AsyncDisposable {
+/** A file that is written tensor by tensor. Disposed before `commit`, it leaves no file. */
+export interface PlannedWriter<Data> extends AsyncDisposable {
+  /** Writes the next tensor of the plan, or its next part. */
   write(name: string, data: Data): Promise<void>;
+  /** Gives the file its name, once all tensors are there. */
   commit(): Promise<void>;
+}
+
+/** Throws `bad_config` where a tensor has not as many numbers as its shape needs. */
+export function checkCount(name: string, shape: readonly number[], data: { readonly length: number }): void {
+  const count = countElements(shape);
+  if (count !== data.length)
+    throw new MosError(
+      "bad_config",
+      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
+    );
 }
 
 interface PlannedWriterOptions<Tensor, Data> {

@@ -2,9 +2,10 @@
 // each at a multiple of 32. llama.cpp refuses a table whose offsets leave any other gaps.
 
 import { countElements, MosError } from "#core";
-import { blockFormats } from "./dequantize.ts";
+import { blockFormats, fileBytes, type StoredType } from "./dequantize.ts";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
-import { openPlannedWriter } from "./planned-writer.ts";
+import { MAGIC, TYPE_NAMES } from "./gguf.ts";
+import { checkCount, openPlannedWriter, type PlannedWriter } from "./planned-writer.ts";
 
 /** A value of the header with the type that it is written in. */
 export type WritableGgufValue =
@@ -29,7 +30,6 @@ export interface WritableGguf {
   readonly tensors: Readonly<Record<string, WritableGgufTensor>>;
 }
 
-const MAGIC = 0x46554747; // "GGUF", read little-endian
 const VERSION = 3;
 /** The alignment of files that do not state another. */
 const ALIGNMENT = 32;
@@ -40,36 +40,22 @@ const MAX_DIMENSIONS = 4;
 /** A tensor of a file whose bytes come later. */
 export interface PlannedGgufTensor {
   readonly name: string;
-  readonly type: GgufType;
+  readonly type: StoredType;
   /** The last dimension runs fastest, and is a whole number of blocks of the type. */
   readonly shape: readonly number[];
 }
 
-/** Tensor types that can be written, by GGUF's names. */
-export type GgufType = keyof typeof blockFormats;
-
 const ARRAY = 9;
 const VALUE_TYPES = { uint32: 4, float32: 6, bool: 7, string: 8, strings: ARRAY, int32s: ARRAY } as const;
 const INT32 = 5;
-const TENSOR_TYPES = {
-  F32: 0,
-  F16: 1,
-  BF16: 30,
-  Q4_0: 2,
-  Q4_1: 3,
-  Q5_0: 6,
-  Q5_1: 7,
-  Q8_0: 8,
-  Q4_K: 12,
-  Q5_K: 13,
-  Q6_K: 14,
-} as const satisfies Readonly<Record<GgufType, number>>;
+
+const typeNumber = (type: StoredType): number =>
+  Number(Object.entries(TYPE_NAMES).find(([, name]) => name === type)?.[0]);
 
 const padded = (size: number): number => Math.ceil(size / ALIGNMENT) * ALIGNMENT;
 
 /** Bytes of a tensor. */
-const tensorBytes = ({ type, shape }: PlannedGgufTensor): number =>
-  (countElements(shape) / blockFormats[type].blockSize) * blockFormats[type].bytes;
+const tensorBytes = ({ type, shape }: PlannedGgufTensor): number => fileBytes(type, countElements(shape));
 
 function checkTensor({ name, type, shape }: PlannedGgufTensor): void {
   const refuse = (what: string): never => {
@@ -132,7 +118,7 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
   for (const tensor of table) {
     const sizes = [...tensor.shape].reverse(); // GGUF lists the fastest dimension first
     parts.push(...text(tensor.name), uint32(sizes.length), ...sizes.map(uint64));
-    parts.push(uint32(TENSOR_TYPES[tensor.type]), uint64(offset));
+    parts.push(uint32(typeNumber(tensor.type)), uint64(offset));
     offset += padded(tensorBytes(tensor));
   }
   const header = new Uint8Array(padded(parts.reduce((sum, part) => sum + part.length, 0)));
@@ -142,14 +128,6 @@ function buildHeader(metadata: GgufHeader, table: readonly PlannedGgufTensor[]):
     position += part.length;
   }
   return header;
-}
-
-/** Takes the bytes of the planned tensors in their order, and removes the file again if it is not committed. */
-interface GgufWriter extends AsyncDisposable {
-  /** The next bytes of a tensor, which may come in several parts. */
-  write(name: string, bytes: Uint8Array): Promise<void>;
-  /** Gives the file its name, once all tensors are there. */
-  commit(): Promise<void>;
 }
 
 /**
@@ -166,7 +144,7 @@ export async function openGgufWriter(
   path: string,
   metadata: GgufHeader,
   tensors: readonly PlannedGgufTensor[],
-): Promise<GgufWriter> {
+): Promise<PlannedWriter<Uint8Array>> {
   for (const tensor of tensors) checkTensor(tensor);
   return openPlannedWriter(path, {
     header: buildHeader(metadata, tensors),
@@ -181,15 +159,6 @@ export async function openGgufWriter(
   });
 }
 
-function checkNumbers(name: string, { shape, data }: WritableGgufTensor): void {
-  const count = countElements(shape);
-  if (count !== data.length)
-    throw new MosError(
-      "bad_config",
-      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
-    );
-}
-
 /**
  * Writes a GGUF file, complete or not at all.
  *
@@ -202,7 +171,7 @@ function checkNumbers(name: string, { shape, data }: WritableGgufTensor): void {
  */
 export async function writeGguf(path: string, { metadata, tensors }: WritableGguf): Promise<void> {
   const entries = Object.entries(tensors);
-  for (const [name, tensor] of entries) checkNumbers(name, tensor);
+  for (const [name, { shape, data }] of entries) checkCount(name, shape, data);
   const planned = entries.map(([name, { dtype, shape }]) => ({ name, type: dtype, shape }));
   await using file = await openGgufWriter(path, metadata, planned);
   for (const [name, { data, dtype }] of entries)

@@ -1,6 +1,6 @@
-import { countElements, MosError } from "#core";
+import { countElements } from "#core";
 import { type FloatDtype, writeNumbers } from "./floats.ts";
-import { openPlannedWriter } from "./planned-writer.ts";
+import { checkCount, openPlannedWriter, type PlannedWriter } from "./planned-writer.ts";
 import type { SafetensorsDtype } from "./safetensors.ts";
 
 /** A tensor to be written; the last dimension runs fastest. */
@@ -49,17 +49,9 @@ export function safetensorsHeader(
   return header;
 }
 
-/** A safetensors file that is written tensor by tensor; it appears at `commit`, and never without. */
-interface SafetensorsWriter extends AsyncDisposable {
-  /** Writes the next tensor of the plan, or its next numbers. F16 and BF16 are rounded from float32. */
-  write(name: string, data: Float32Array | Int32Array): Promise<void>;
-  /** Gives the file its name, once all tensors are there. */
-  commit(): Promise<void>;
-}
-
 /**
  * Starts a safetensors file whose tensors come one after the other, in the order of the plan. Where types are mixed,
- * the four-byte ones should come first, so that all stand aligned.
+ * the four-byte ones should come first, so that all stand aligned. F16 and BF16 are rounded from float32.
  *
  * @throws MosError "bad_config" if a tensor is not the next one or has another size; "storage", "not_found".
  * @example
@@ -71,7 +63,7 @@ export async function openSafetensorsWriter(
   path: string,
   tensors: readonly PlannedTensor[],
   metadata: Readonly<Record<string, string>> = {},
-): Promise<SafetensorsWriter> {
+): Promise<PlannedWriter<Float32Array | Int32Array>> {
   return openPlannedWriter(path, {
     header: safetensorsHeader(
       tensors.map((tensor) => ({
@@ -85,15 +77,6 @@ export async function openSafetensorsWriter(
     byteLength: ({ shape }) => countElements(shape),
     put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),
   });
-}
-
-function checkTensor({ name, shape }: PlannedTensor, data: Float32Array | Int32Array): void {
-  const count = countElements(shape);
-  if (count !== data.length)
-    throw new MosError(
-      "bad_config",
-      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
-    );
 }
 
 /**
@@ -112,7 +95,7 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   const entries = Object.entries(tensors).map(([name, tensor]) => ({ ...tensor, name }));
-  for (const tensor of entries) checkTensor(tensor, tensor.data);
+  for (const { name, shape, data } of entries) checkCount(name, shape, data);
   const ordered = entries.sort(
     (a, b) => bytesPerElement(b.dtype) - bytesPerElement(a.dtype) || compare(a.name, b.name),
   );

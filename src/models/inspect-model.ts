@@ -1,7 +1,7 @@
 // Inspection of a model's files: types of tensors, bytes in the file and in memory, and the model's identity.
 
 import { countElements } from "#core";
-import { blockFormats, type WeightFormat, weightBytes } from "#files";
+import { fileBytes, type WeightFormat, weightBytes } from "#files";
 import type { BaseDtype } from "./base-dtype.ts";
 import { BASE_DTYPES } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
@@ -72,7 +72,6 @@ function countTypes(files: ModelFiles): readonly TypeUse[] {
     const { type } = files.storedRows(name);
     const format = formats.get(name) ?? { kind: "float32" };
     const numbers = countElements(shape);
-    const { blockSize, bytes } = blockFormats[type];
     // vectors are float32 in memory, whatever their type
     const key = `${type} ${formatText(format)}`;
     const before = uses.get(key);
@@ -81,7 +80,7 @@ function countTypes(files: ModelFiles): readonly TypeUse[] {
       form: formatText(format),
       tensors: (before?.tensors ?? 0) + 1,
       numbers: (before?.numbers ?? 0) + numbers,
-      bytes: (before?.bytes ?? 0) + (numbers / blockSize) * bytes,
+      bytes: (before?.bytes ?? 0) + fileBytes(type, numbers),
       storedBytes: (before?.storedBytes ?? 0) + weightBytes(format, shape),
     });
   }

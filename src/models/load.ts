@@ -4,7 +4,7 @@ import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { countElements, MosError } from "#core";
 import {
-  blockFormats,
+  fileBytes,
   type GgufMetadata,
   listFolder,
   type NumberRange,
@@ -13,7 +13,6 @@ import {
   readableType,
   readJson,
   type SafetensorsDtype,
-  type StoredType,
   storageError,
 } from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
@@ -105,12 +104,6 @@ function weightReaders(
   };
 }
 
-/** Bytes of so many numbers of a type, which are whole blocks. */
-function countStoredBytes(type: StoredType, numbers: number): number {
-  const { blockSize, bytes } = blockFormats[type];
-  return (numbers / blockSize) * bytes;
-}
-
 /** Adds a number to each of some numbers. */
 const plus = (numbers: Float32Array, offset: number): Float32Array =>
   offset === 0 ? numbers : numbers.map((number) => number + offset);
@@ -138,7 +131,7 @@ async function openFolder(folder: string): Promise<ModelFiles> {
       const stored = storedPlace(config, name).name;
       const type = weights.readableDtype(stored);
       const shape = shapes.get(name) ?? [];
-      const before = countStoredBytes(type, countBefore(config, name, shape));
+      const before = fileBytes(type, countBefore(config, name, shape));
       return {
         type,
         shape,
@@ -174,7 +167,7 @@ async function openGgufModel(path: string): Promise<ModelFiles> {
         const stored = ggufName(config, name);
         const type = readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
         const shape = shapes.get(name) ?? [];
-        const before = countStoredBytes(type, countBefore(config, name, shape));
+        const before = fileBytes(type, countBefore(config, name, shape));
         return {
           type,
           shape,

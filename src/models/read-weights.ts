@@ -2,7 +2,7 @@
 // for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
 import { countElements, MosError } from "#core";
 import {
-  blockFormats,
+  fileBytes,
   float16Value,
   type StoredType,
   storedFormat,
@@ -69,12 +69,8 @@ export interface ModelHashes {
 /** Bytes that are read at a time, where a row has fewer. */
 const PART = 1 << 23;
 
-function rowBytes({ type, width }: StoredRows): number {
-  const { blockSize, bytes } = blockFormats[type];
-  return (width / blockSize) * bytes;
-}
-
-const countBytes = (rows: StoredRows): number => (countElements(rows.shape) / rows.width) * rowBytes(rows);
+const rowBytes = ({ type, width }: StoredRows): number => fileBytes(type, width);
+const countBytes = ({ type, shape }: StoredRows): number => fileBytes(type, countElements(shape));
 
 /**
  * The form in which each weight will be kept, by name. Nothing is read.

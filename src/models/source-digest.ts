@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { countElements } from "#core";
-import { blockFormats, storageError } from "#files";
+import { fileBytes, storageError } from "#files";
 import type { ModelFiles } from "./load.ts";
 import { weightShapes } from "./weights.ts";
 
@@ -30,8 +30,7 @@ export async function sourceDigest(files: ModelFiles): Promise<string> {
   const page = new Uint8Array(PAGE);
   for (const name of weightShapes(config).keys()) {
     const { type, shape, readInto } = files.storedRows(name);
-    const { blockSize, bytes } = blockFormats[type];
-    const total = (countElements(shape) / blockSize) * bytes;
+    const total = fileBytes(type, countElements(shape));
     hash.update(JSON.stringify([name, type, shape]));
     const count = Math.min(PAGES, Math.ceil(total / PAGE));
     const part = page.subarray(0, Math.min(PAGE, total));
