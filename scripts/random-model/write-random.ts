@@ -14,7 +14,7 @@ import {
   writeFileAtomic,
 } from "#files";
 import { configText, ggufName, huggingFaceConfig, type ModelConfig } from "#models";
-import { fileBytes } from "../../src/files/dequantize.ts";
+import { blockFormats, fileBytes } from "../../src/files/dequantize.ts";
 import { ropeFrequencies, rotatedWidth } from "../../src/models/geometry.ts";
 import { storedShapes } from "../../src/models/weights.ts";
 import { ggufMetadata } from "./gguf-metadata.ts";
