@@ -44,7 +44,7 @@ export const equivalentRankSetting = {
     max: 4096,
     default: 2,
     placeholder: "e",
-    help: "parameter budget: the rank of a LoRA with as many trainable parameters",
+    help: "parameter budget, as the rank of a LoRA with as many trainable parameters",
   }),
 };
 

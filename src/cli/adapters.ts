@@ -44,9 +44,9 @@ Examples:
   mos adapters tensorboard adapters/acme
       convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
 
-mos train keeps what it replaces (--keep-versions). An adapter is replaced in one move, and the one that a rollback replaces is kept
-too: a server that runs with --adapters answers with either, and needs no restart. list does not read a model, so whether an
-adapter belongs to the one that is served, the server's log says.`,
+mos train keeps the adapters that it replaces (--keep-versions), and a rollback keeps the one that it replaces. Both replace an
+adapter atomically, so a server that runs with --adapters needs no restart. list reads no model: the server's log says whether
+an adapter belongs to the model that it serves.`,
   run,
 });
 

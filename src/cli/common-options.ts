@@ -6,20 +6,20 @@ import { DEVICES } from "#graph";
 export const model = text({
   required: true,
   placeholder: "model",
-  help: "model folder, .gguf file, or org/name on the Hugging Face Hub",
+  help: "model: a folder, a .gguf file, or org/name on the Hugging Face Hub",
 });
 
 /** The same where an adapter comes first. */
 export const base = text({
   required: true,
   placeholder: "model",
-  help: "base model: folder, .gguf file, or org/name on the Hugging Face Hub",
+  help: "base model: a folder, a .gguf file, or org/name on the Hugging Face Hub",
 });
 
 /** The same where its weights are not needed. */
 export const configOnly = text({
   placeholder: "model",
-  help: "model folder, .gguf file, or org/name; only its config is read",
+  help: "model: a folder, a .gguf file, or org/name; only its config is read",
 });
 
 export const adapterFolder = text({ required: true, help: "adapter folder" });

@@ -44,7 +44,7 @@ const maxLength = integer({
   default: 8192,
   placeholder: "tokens",
   defaultText: "the model's limit, at most 8192",
-  help: "largest number of tokens of prompt and output together",
+  help: "maximum length of prompt and output together, in tokens",
 });
 
 const options = {

@@ -20,8 +20,8 @@ type Values = SettingValues<typeof options> & { readonly adapter: string; readon
 
 export const command = defineCommand({
   description:
-    "Shows an adapter's settings and budget, the norm of its update in each layer and the use of its shards;\n" +
-    "or a model's weight types and sizes, fingerprint and identity.",
+    "Shows the settings and budget of an adapter, the norm of its update in each layer and the use of its shards;\n" +
+    "or the weight types, sizes, fingerprint and identity of a model.",
   arguments: {
     adapter: text({ required: true, help: "adapter folder, model folder or .gguf file" }),
   },
@@ -31,10 +31,10 @@ Examples:
   mos inspect adapters/acme
   mos inspect adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --json
   mos inspect model.gguf
-      types of the tensors, bytes under each --base-dtype, fingerprint and identity
+      types of the tensors, memory for each --base-dtype, fingerprint and identity
 
 The base is not read. pure-sharing, vera, tied-lora, and prolora without unshared ranks do not record the shapes of
-their base and need --model, of which only the config is read.`,
+their base and need --model, but only the config of that model is read.`,
   run,
 });
 

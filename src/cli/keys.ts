@@ -91,9 +91,9 @@ Examples:
   mos keys create --name trial --expires 30d --tokens-per-day 100000 --append keys.jsonl
   mos keys list keys.jsonl
   mos keys revoke keys.jsonl --name acme
-      every key of that name
+      revokes every key of that name
   mos keys revoke keys.jsonl --sha256 5e884898da28
-      one key, by the start of its hash as list shows it
+      revokes one key, by the start of its hash, which list shows
 
 A new key is shown once; the file stores only its hash. revoke appends a line to the file; a server that runs with
 --api-keys then refuses the key within about a second. Running requests finish.`,

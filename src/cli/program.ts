@@ -27,7 +27,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./generate.ts"),
   },
   inspect: {
-    summary: "show an adapter's settings, size and norms, or a model's weights",
+    summary: "show the settings, size and norms of an adapter, or the weights of a model",
     load: () => import("./inspect.ts"),
   },
   export: {

@@ -33,7 +33,7 @@ const options = {
     model,
     modelName: text({
       placeholder: "name",
-      defaultText: "name of its folder or file",
+      defaultText: "the name of its folder or file",
       help: "name of the base model in the API",
     }),
     ...baseSettings,
@@ -84,7 +84,7 @@ Examples:
 Point OpenAI clients at http://127.0.0.1:8080/v1 and name the base or an adapter as model.
 Sampling options set the defaults of requests; without them, the model's generation_config.json or GGUF metadata apply.
 /docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
-On SIGTERM or Ctrl-C, running requests finish and the server exits within --drain-delay + --drain-seconds + ${END_SECONDS} s.
+On SIGTERM or Ctrl-C, running requests may finish, and the server exits within --drain-delay + --drain-seconds + ${END_SECONDS} s.
 A second signal exits at once.
 ${SIZES}`,
     run: (values) => run(values, addOns),

@@ -66,7 +66,7 @@ const options = {
     data: texts({
       required: true,
       placeholder: "name",
-      help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
+      help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob pattern such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
     }),
     ...dataSettings,
     validationData: texts({
@@ -143,7 +143,7 @@ Examples:
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
   mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
-      preview tokens, trained spans, updates and memory; nothing is written
+      previews target tokens, updates and memory; writes nothing
 
   mos train … --data 'data/*.jsonl' --data HuggingFaceH4/no_robots:train --data-columns prompt=article,completion=summary
       several files and a data set on the Hub, with column names mapped to fields

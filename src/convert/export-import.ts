@@ -37,12 +37,15 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** Settings of an export. */
 export const exportSettings = {
-  format: choice(EXPORT_FORMATS, { required: true, help: "peft: a folder; gguf: a file" }),
+  format: choice(EXPORT_FORMATS, {
+    required: true,
+    help: "output format: peft writes a folder, gguf a single file",
+  }),
   dtype: choice(FILE_DTYPES, { default: "float32", help: "data type of the written weights" }),
   baseName: text({
     placeholder: "name",
     defaultText: "the name in the adapter",
-    help: "base_model_name_or_path to write: where the other program finds the base",
+    help: "base_model_name_or_path to write: the name by which the other program finds the base",
   }),
 };
 

@@ -46,7 +46,7 @@ import { DEFAULT_SHARD_SIZE, type MergePlan, type MergeShard, planMerge } from "
 export const mergeSettings = {
   dtype: choice(FILE_DTYPES, {
     placeholder: "type",
-    defaultText: "as in the base; of a .gguf base bfloat16 if it is that, else float16",
+    defaultText: "the base's; for a .gguf base bfloat16 if its matrices are, else float16",
     help: "data type of the written weights",
   }),
   shardSize: bytes({

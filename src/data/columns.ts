@@ -22,7 +22,7 @@ export const dataColumns = list(
   {
     what: "different pairs field=column, with fields of a form such as prompt, completion, messages or text",
     placeholder: "pairs",
-    help: "column names of the fields, such as prompt=article,completion=summary",
+    help: "columns that hold the fields, such as prompt=article,completion=summary",
   },
 );
 

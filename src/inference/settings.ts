@@ -68,7 +68,7 @@ export const batchSettings = {
     min: 2,
     placeholder: "tokens",
     defaultText: "the model's limit, at most 4096",
-    help: "largest number of tokens of prompt and output together",
+    help: "maximum length of prompt and output together, in tokens",
   }),
   threads: integer({ min: 0, default: 0, defaultText: "one per core", help: "compute threads" }),
 };

@@ -63,9 +63,9 @@ export const networkSettings = {
   tlsKey: text({ placeholder: "file", help: "private key of the certificate, in PEM" }),
   cors: list(origin, {
     what: "a list of different origins",
-    help: "origins allowed to call the server from browsers, or * for all",
+    help: "web origins whose pages may call the server, or * for all",
   }),
-  publicMetrics: flag({ help: "serve /metrics, which names adapters, without a key" }),
+  publicMetrics: flag({ help: "serve /metrics without a key, although it names adapters" }),
   drainSeconds: integer({
     min: 0,
     default: 30,

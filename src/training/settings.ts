@@ -29,7 +29,7 @@ export const dataSettings = {
     min: 0,
     default: 0.05,
     placeholder: "n",
-    help: "examples to hold out for validation: a fraction below 1, or a count",
+    help: "examples to keep for validation: a fraction below 1, or a number",
   }),
 };
 
@@ -62,7 +62,7 @@ export const trainingSettings = {
     min: 0,
     default: 0.03,
     placeholder: "n",
-    help: "warm-up updates: a fraction below 1, or a count",
+    help: "warm-up updates: a fraction below 1, or a number",
   }),
   weightDecay: number({ min: 0, max: 10, default: 0, help: "AdamW weight decay" }),
   beta1: number({ min: 0, below: 1, default: 0.9, help: "AdamW beta1" }),

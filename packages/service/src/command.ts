@@ -26,7 +26,7 @@ const options = {
     model,
     modelName: text({
       placeholder: "name",
-      defaultText: "name of its folder or file",
+      defaultText: "the name of its folder or file",
       help: "name of the base model in the API, as given to mos serve",
     }),
   }),

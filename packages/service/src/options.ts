@@ -43,14 +43,14 @@ export const serviceOptions = {
   storage: text({
     placeholder: "folder",
     defaultText: "storage/ inside --state",
-    help: "folder of files, checkpoints and models; with several machines, one that all of them mount",
+    help: "folder for files, checkpoints and models; all machines must mount the same one",
   }),
   sliceSeconds: integer({
     min: 1,
     max: 3600,
     default: 120,
     placeholder: "n",
-    help: "how long a job trains before the next one runs",
+    help: "time that a job trains before the next one gets its turn",
   }),
   leaseSeconds: integer({
     min: 2,
@@ -79,7 +79,7 @@ export const serviceOptions = {
 export const serveOptions = group("Fine-tuning", {
   state: text({
     placeholder: "folder",
-    help: "accept fine-tuning jobs and store their state in this folder",
+    help: "accept fine-tuning jobs, and store their state in this folder",
   }),
   ...serviceOptions,
   workers: integer({
@@ -100,6 +100,6 @@ export const serveOptions = group("Fine-tuning", {
   peftBaseName: text({
     placeholder: "name",
     defaultText: "--model",
-    help: "base_model_name_or_path of these exports: the --model of vLLM",
+    help: "base_model_name_or_path of these exports, which must equal vLLM's --model",
   }),
 });

@@ -61,7 +61,7 @@ const options = {
     data: text({
       placeholder: "folder",
       defaultText: "downloaded from the Hub once",
-      help: "gsm8k/test.jsonl and so on, as docs/reference/files.md lists them",
+      help: "folder with the benchmarks' files, such as gsm8k/test.jsonl; docs/reference/files.md lists them",
     }),
   }),
   ...group("Output", {

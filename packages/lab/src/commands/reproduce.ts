@@ -66,8 +66,11 @@ const options = {
     privateRanks,
     shards,
     ...tuning,
-    tuneEval: text({ ...file, help: "choose learning rates on this file, without a split of --train" }),
-    tuneTrain: text({ ...file, help: "with --tune-eval, train on this file while choosing" }),
+    tuneEval: text({ ...file, help: "choose learning rates on this file instead of a split of --train" }),
+    tuneTrain: text({
+      ...file,
+      help: "with --tune-eval, the file to train on while choosing learning rates",
+    }),
   }),
   ...group("Training", { ...adapterSettings, ...trainingSettings }),
   ...group("Evaluation", { evalExamples, answers, answerTokens }),
@@ -96,7 +99,7 @@ type Values = SettingValues<typeof options> &
 
 export const command = defineCommand({
   description:
-    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at one budget, or the grid of its figure 1,\n" +
+    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, or the grid of its figure 1,\n" +
     "on your model and data, with the same training for every method, several seeds and paired tests.",
   usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
   arguments: { experiment },
@@ -123,9 +126,8 @@ Examples:
   mos reproduce table2 --redraw --out reproduction
       redraw the pictures from reproduction/table2.json
 
-Ctrl-C stops with a checkpoint; the same command resumes. Seeds run one after another over all rows, and tables are
-rewritten after each cell, so partial results are comparable early. The exit code is 1 while a
-result is missing.`,
+Ctrl-C saves a checkpoint and stops; the same command resumes. All rows run with one seed before the next seed starts, and
+tables are rewritten after each cell, so you can compare the rows early. The exit code is 1 while a result is missing.`,
   run,
 });
 

@@ -17,21 +17,21 @@ export const evaluationSettings = {
   }),
   rules: rulesSetting,
   chatFormat: choice(CHAT_FORMATS, {
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
-  shots: integer({ min: 0, defaultText: "by --rules", help: "few-shot examples per question" }),
+  shots: integer({ min: 0, defaultText: "as --rules says", help: "few-shot examples per question" }),
   limit: integer({ min: 1, defaultText: "all", help: "questions per benchmark, sampled with --seed" }),
   samples: integer({
     min: 1,
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "HumanEval: samples per problem",
   }),
   temperature: number({
     min: 0,
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "HumanEval: sampling temperature",
   }),
   direct: flag({ help: "BBH: direct answers without chain of thought" }),
-  seed: integer({ min: 0, default: 0, help: "random seed of question and prediction sampling" }),
+  seed: integer({ min: 0, default: 0, help: "random seed for sampling questions and answers" }),
 };

@@ -68,17 +68,17 @@ export const benchmarkSettings = {
   }),
   benchmarkSamples: integer({
     min: 1,
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "HumanEval: samples per problem",
   }),
   benchmarkShots: integer({
     min: 0,
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "few-shot examples per question",
   }),
   benchmarkRules: rulesSetting,
   benchmarkFormat: choice(CHAT_FORMATS, {
-    defaultText: "by --rules",
+    defaultText: "as --rules says",
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
 };

@@ -44,15 +44,15 @@ export const gridSettings = {
     what: "one or more different rates",
     default: [1e-3],
     defaultText: "1e-3",
-    help: "peak learning rate of all rows; several start a search per row",
+    help: "peak learning rate of all rows; with several, each row searches for its own",
   }),
   tuneSteps: integer({
     min: 1,
     max: MAX,
     defaultText: "as many as --steps",
-    help: "updates per run while choosing learning rates",
+    help: "updates of each run that helps to choose a learning rate",
   }),
-  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds per learning rate while choosing" }),
+  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds for each learning rate to choose from" }),
   tuneExamples: integer({
     min: 1,
     max: MAX,
@@ -107,7 +107,7 @@ export const measuringSettings = {
     min: 0,
     max: MAX,
     default: 32,
-    help: "greedy answers to compare exactly with the first n examples",
+    help: "number of test examples to answer greedily and compare for exact match",
   }),
   answerTokens: integer({ min: 1, max: 1_000_000, default: 200, help: "maximum number of output tokens" }),
 };
