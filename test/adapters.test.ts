@@ -38,7 +38,7 @@ import {
   matmul,
   moduleKey,
   mul,
-  sumAll,
+  sum,
   type TargetModule,
   type Value,
 } from "../src/graph/index.ts";
@@ -525,7 +525,7 @@ function weighDeltas(
     const { a, b, scale } = siteFactors({ layer, linear })!;
     const delta = matmul(b, a, { transposeA: true, alpha: scale });
     const [rows, columns] = delta.shape as [number, number];
-    return sumAll(
+    return sum(
       mul(
         delta,
         constant(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { countElements, randomStream } from "../src/core/index.ts";
-import { compile, constant, grad, leaf, mul, sumAll, type Value } from "../src/graph/index.ts";
+import { compile, constant, grad, leaf, mul, sum, type Value } from "../src/graph/index.ts";
 import { add } from "../src/graph/ops/index.ts";
 import { type Case, cases } from "./op-cases.ts";
 
@@ -13,7 +13,7 @@ async function compareGradients({ shapes, signed = false, build }: Case, label: 
   const built = build(...leaves);
   const outputs = Array.isArray(built) ? (built as Value[]) : [built as Value];
   const loss = outputs
-    .map((y) => sumAll(mul(y, constant(draw(countElements(y.shape)), y.shape))))
+    .map((y) => sum(mul(y, constant(draw(countElements(y.shape)), y.shape))))
     .reduce((a, b) => add(a, b));
   const gradients = grad(loss, leaves);
   await using program = await compile({ loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) });

@@ -11,7 +11,7 @@ import {
   linear,
   lowRankLinear,
   mul,
-  sumAll,
+  sum,
   weightLeaf,
 } from "#graph";
 import { expand, randomWeight } from "./stored-weights.ts";
@@ -79,7 +79,7 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
 
   test("the product and its gradient are those of whole numbers", async () => {
     const y = linear(input, weight);
-    const [dx] = grad(sumAll(mul(y, leaf("t", ["rows", out]))), [input]);
+    const [dx] = grad(sum(mul(y, leaf("t", ["rows", out]))), [input]);
     await using program = await compile({ y, dx: dx!, transformed: hadamard(input) });
     const found = await program.run(feeds);
     const transformed = found["transformed"]!.data as Float32Array;
@@ -113,7 +113,7 @@ describe.each([false, true])("with the transpose of the codes stored: %s", (tran
     const [a, b] = [leaf("a", [2, width]), leaf("b", [2, out])];
     const outputs = (w: typeof weight) => {
       const y = lowRankLinear(input, w, { a, b, scale: 0.5 });
-      const [dx, da, db] = grad(sumAll(mul(y, leaf("t", ["rows", out]))), [input, a, b]);
+      const [dx, da, db] = grad(sum(mul(y, leaf("t", ["rows", out]))), [input, a, b]);
       return { y, dx: dx!, da: da!, db: db! };
     };
     const factors = {

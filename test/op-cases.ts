@@ -18,14 +18,12 @@ type Differentiable =
   | "softCap"
   | "relu"
   | "gelu"
-  | "geluTanh"
   | "gatedUnit"
   | "matmul"
   | "linear"
   | "lowRankLinear"
   | "sum"
   | "mean"
-  | "sumAll"
   | "reshape"
   | "transpose"
   | "slice"
@@ -119,9 +117,11 @@ export const cases: Cases = {
   silu: [{ shapes: [[5]], signed: true, build: (a) => ops.silu(a!) }],
   tanh: [{ shapes: [[5]], signed: true, build: (a) => ops.tanh(a!) }],
   softCap: [{ shapes: [[2, 3]], signed: true, build: (a) => ops.softCap(a!, 0.5) }],
-  geluTanh: [{ shapes: [[7]], signed: true, build: (a) => ops.geluTanh(a!) }],
   relu: [{ shapes: [[7]], signed: true, build: (a) => ops.relu(a!) }],
-  gelu: [{ shapes: [[7]], signed: true, build: (a) => ops.gelu(a!) }],
+  gelu: [
+    { shapes: [[7]], signed: true, build: (a) => ops.gelu(a!) },
+    { shapes: [[7]], signed: true, build: (a) => ops.gelu(a!, "tanh") },
+  ],
   gatedUnit: (["silu", "relu", "gelu", "gelu_tanh"] as const).map((kind) => ({
     shapes: [
       [2, 3],
@@ -238,9 +238,11 @@ export const cases: Cases = {
         ops.lowRankLinear(x!, storedConstant(format), { a: a!, b: b!, scale: 0.5 }),
     })),
   ],
-  sum: [{ shapes: [[2, 3, 2]], build: (a) => ops.sum(a!, [0, 2]) }],
+  sum: [
+    { shapes: [[2, 3, 2]], build: (a) => ops.sum(a!, [0, 2]) },
+    { shapes: [[2, 3]], build: (a) => ops.sum(a!) },
+  ],
   mean: [{ shapes: [[2, 3]], build: (a) => ops.mean(a!, [1]) }],
-  sumAll: [{ shapes: [[2, 3]], build: (a) => ops.sumAll(a!) }],
   reshape: [{ shapes: [[2, 6]], build: (a) => ops.reshape(a!, [3, 4]) }],
   transpose: [{ shapes: [[2, 3, 4]], build: (a) => ops.transpose(a!, [2, 0, 1]) }],
   slice: [{ shapes: [[2, 5]], build: (a) => ops.slice(a!, { axis: 1, from: 1, to: 4 }) }],

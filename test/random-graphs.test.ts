@@ -29,7 +29,6 @@ import {
   split,
   sub,
   sum,
-  sumAll,
   transpose,
   type Value,
 } from "#graph";
@@ -81,7 +80,7 @@ function build(inputs: readonly Value[], steps: readonly Step[]): Value {
     values.push(operations[operation]!(a, b));
   }
   // every value counts, so that none of the steps is without effect
-  return values.map((value) => sumAll(mul(value, value))).reduce((a, b) => add(a, mul(b, scalar(0.5))));
+  return values.map((value) => sum(mul(value, value))).reduce((a, b) => add(a, mul(b, scalar(0.5))));
 }
 
 /** Compares the slope along a random direction with a difference quotient. */

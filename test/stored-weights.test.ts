@@ -14,7 +14,7 @@ import {
   mul,
   partName,
   storedWeight,
-  sumAll,
+  sum,
   weightLeaf,
 } from "../src/graph/index.ts";
 import { sortNodes } from "../src/graph/value.ts";
@@ -123,7 +123,7 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, format) => {
       };
       const outputs = (w: typeof weight) => {
         const y = kind === "plain" ? linear(x, w) : lowRankLinear(x, w, options);
-        const loss = sumAll(mul(y, mul(y, leaf("t", [5, 7]))));
+        const loss = sum(mul(y, mul(y, leaf("t", [5, 7]))));
         const [dx, da, db] = grad(loss, kind === "plain" ? [x] : [x, a, b]);
         return { y, dx: dx!, ...(da && db ? { da, db } : {}) };
       };
@@ -162,7 +162,7 @@ test("NF4 has the runtime's own product forward only, since with transB = 0 that
   const x = leaf("x", ["n", 128]);
   const weight = weightLeaf("w", [8, 128], FORMS["nf4"]!);
   const y = lowRankLinear(x, weight, { a: leaf("a", [2, 128]), b: leaf("b", [2, 8]), scale: 1 });
-  const loss = sumAll(mul(y, y));
+  const loss = sum(mul(y, y));
   const products = sortNodes([loss, ...grad(loss, [x])]).filter(({ op }) => op === "MatMulBnb4");
   expect(products).toHaveLength(1);
   for (const { attributes } of products) expect(attributes["transB"]).toBe(1);

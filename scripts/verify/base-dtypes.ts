@@ -2,16 +2,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Adapter, loadAdapter } from "#adapters";
-import { type EncodedExample, encodeExamples, readDataset } from "#data";
+import { readDataset } from "#data";
 import { type BaseDtype, type BaseModel, loadBase, loadModelText, toLayerShapes } from "#models";
-import {
-  adapterModel,
-  evaluateLoss,
-  finetune,
-  frozenModel,
-  gradientSource,
-  type TrainableModel,
-} from "#training";
+import { finetune, validationLoss } from "#training";
 import { type Arguments, fail, readArguments, rounded } from "../../bench/arguments.ts";
 
 const HELP = `usage: npm run verify:base-dtypes -- --model PATH --validation-data FILE (--data FILE --out FOLDER | --adapter FOLDER) [options]
@@ -131,39 +124,29 @@ async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
   return folders;
 }
 
-async function computeLoss(
-  model: TrainableModel,
-  encoded: readonly EncodedExample[],
-  plan: Plan,
-): Promise<number> {
-  const { batchSize, maxLength } = plan.settings;
-  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
-  const { padToken, eosTokens } = model.config;
-  await using source = gradientSource(model, { ...plan.session, maxSegment });
-  const batch = { batchSize, maxLength, packing: true, padToken: padToken ?? eosTokens[0] ?? 0 };
-  return (await evaluateLoss(source, encoded, batch)).loss;
-}
-
 /** The base, then the mean over the adapters of each row, on one form. */
 async function measuredOn(
   plan: Plan,
   base: Base,
   rows: readonly (readonly string[])[],
 ): Promise<readonly number[]> {
-  const { model, text } = await openBase(plan, base);
+  const model = await openBase(plan, base);
   const examples = (await readDataset(plan.validation)).examples.slice(0, plan.examples);
-  const { tokenizer, template } = text;
-  const { maxLength } = plan.settings;
-  const how = { tokenizer, template, maxLength, promptFormat: "template", system: undefined } as const;
-  const { encoded } = await encodeExamples(examples, { ...how, signal: undefined });
-  const { fingerprint, identity, config } = model;
+  const { fingerprint, identity, config } = model.model;
   const shapes = toLayerShapes(config);
-  const load = (folder: string): Promise<Adapter> => loadAdapter(folder, { shapes, fingerprint, identity });
-  const losses = [await computeLoss(frozenModel(model), encoded, plan)];
+  const settings = {
+    ...plan.settings,
+    promptFormat: "template" as const,
+    system: undefined,
+    packing: true,
+  };
+  const measure = async (adapter?: Adapter): Promise<number> =>
+    (await validationLoss(model, examples, { adapter, settings, session: plan.session })).loss;
+  const losses = [await measure()];
   for (const folders of rows) {
     let sum = 0;
     for (const folder of folders)
-      sum += await computeLoss(adapterModel(model, await load(folder)), encoded, plan);
+      sum += await measure(await loadAdapter(folder, { shapes, fingerprint, identity }));
     losses.push(sum / folders.length);
   }
   console.error(`measured on ${base.name}`);

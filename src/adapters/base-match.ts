@@ -14,7 +14,7 @@ export interface BaseMarks {
   readonly tokens?: string | undefined;
 }
 
-/** The base that an adapter was trained on, where that differs from the one that it is used with. */
+/** The base that an adapter was trained on, where that differs from the one that it is used with. @inline */
 export interface TrainedOn {
   readonly name: string | undefined;
   readonly fingerprint: string;

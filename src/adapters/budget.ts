@@ -3,7 +3,7 @@ import type { LayerShapes, TensorSpec } from "./method.ts";
 import { targetWidths } from "./method-parts.ts";
 import { type AdapterConfig, bindMethod } from "./methods.ts";
 
-/** Cost of an adapter, before it exists. */
+/** Cost of an adapter, before it exists. @inline */
 export interface Budget {
   /** Trained numbers. */
   readonly trainable: number;

@@ -74,7 +74,7 @@ export const saveAdapter = (
 
 // Opening
 
-/** Options of loading an adapter. */
+/** Options of loading an adapter. @inline */
 export interface LoadAdapterOptions {
   readonly shapes: LayerShapes;
   /** Fingerprint of the base that the adapter is to be used with; undefined if only the adapter itself matters. */

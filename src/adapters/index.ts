@@ -52,15 +52,9 @@ export {
   writeFolderFiles,
 } from "./folder-files.ts";
 
-export { type Inspection, type InspectOptions, inspectAdapter } from "./inspect-folder.ts";
-export { type DescribedAdapter, type ListedAdapter, listAdapters } from "./list.ts";
-export type {
-  AdapterTensor,
-  Factors,
-  LayerShapes,
-  TensorSpec,
-  Widths,
-} from "./method.ts";
+export { type Inspection, inspectAdapter } from "./inspect-folder.ts";
+export { type ListedAdapter, listAdapters } from "./list.ts";
+export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
 export {
   type AdapterConfig,
@@ -81,17 +75,13 @@ export {
   type Precision,
   paperTable,
 } from "./paper-table.ts";
-export {
-  type AdapterParams,
-  adapterParams,
-} from "./params.ts";
-export { alphaSetting, commonSettings } from "./settings.ts";
+export { type AdapterParams, adapterParams } from "./params.ts";
+
 export {
   ADAPTER_FILES,
   BEST,
   CHECKPOINTS,
   explainMissingAdapter,
-  type FoundAdapter,
   findAdapter,
   isAdapterInUse,
   listVersions,

@@ -7,7 +7,7 @@ import { type ModuleNorms, moduleNorms, type RoutingUse, routingUse } from "./in
 import type { LayerShapes } from "./method.ts";
 import type { AdapterConfig } from "./methods.ts";
 
-/** Report on an adapter: its settings, its cost, and its update of the base. */
+/** Report on an adapter: its settings, its cost, and its update of the base. @inline */
 export interface Inspection {
   readonly adapter: AdapterConfig;
   /** The base recorded in the folder, not compared with any. */
@@ -20,7 +20,7 @@ export interface Inspection {
   readonly routing: readonly RoutingUse[];
 }
 
-/** Options of inspecting an adapter. */
+/** Options of inspecting an adapter. @inline */
 export interface InspectOptions {
   /** The base's config; some methods keep too little to tell the base's shape without it. */
   readonly model?: ModelConfig | undefined;

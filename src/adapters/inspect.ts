@@ -6,7 +6,7 @@ import { type Adapter, adapterLeaves } from "./adapter.ts";
 import type { RoutingTable } from "./method.ts";
 import { bindMethod } from "./methods.ts";
 
-/** Norms of the factors of one site. */
+/** Norms of the factors of one site. @inline */
 export interface ModuleNorms extends TargetModule {
   readonly rank: number;
   readonly scale: number;
@@ -140,7 +140,7 @@ export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorm
   return norms;
 }
 
-/** How often the rows of one pool are used. */
+/** How often the rows of one pool are used. @inline */
 export interface RoutingUse extends Omit<RoutingTable, "table"> {
   /** Entry n: how many of the shared rows are used n times, over all layers. The last entry is not 0. */
   readonly usedTimes: readonly number[];

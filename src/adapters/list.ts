@@ -16,7 +16,7 @@ import {
   type StoredVersion,
 } from "./versions.ts";
 
-/** A sub-folder of a folder of adapters. */
+/** A sub-folder of a folder of adapters. @inline */
 export interface ListedAdapter {
   readonly name: string;
   /** Undefined where it cannot be served. */
@@ -31,7 +31,7 @@ export interface ListedAdapter {
   readonly isRetrained: boolean;
 }
 
-/** Description of an adapter by its own files. */
+/** Description of an adapter by its own files. @inline */
 export interface DescribedAdapter {
   readonly config: AdapterConfig;
   readonly base: SavedBase;

@@ -17,7 +17,7 @@ const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string 
   `${linear}.${layer}.${side}`;
 
 /** LoRA, as the head of this file describes it. */
-export const lora: AdapterMethod<LoraConfig> = {
+export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof settings } = {
   settings,
   schema,
   example: schema.parse({ method: "lora", rank: 2 }),

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { Random, Settings } from "#core";
 import type { LinearName, TargetModule, Value } from "#graph";
 
-/** The linear layers that a model has, by their widths, in each of its decoder layers. */
+/** The linear layers that a model has, by their widths, in each of its decoder layers. @inline */
 export interface LayerShapes {
   /** L */
   readonly layers: number;

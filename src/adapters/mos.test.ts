@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { countElements, randomStream } from "#core";
-import { add, compile, constant, grad, LINEAR_NAMES, type LinearName, matmul, mul, sumAll } from "#graph";
+import { add, compile, constant, grad, LINEAR_NAMES, type LinearName, matmul, mul, sum } from "#graph";
 import { randomAdapter } from "../../test/random-adapter.ts";
 import { runs } from "../../test/runs.ts";
 import { type Adapter, adapterLeaves, createAdapter } from "./adapter.ts";
@@ -204,7 +204,7 @@ function weightedDeltas(adapter: Adapter) {
       const delta = matmul(b, a, { transposeA: true, alpha: scale });
       const { normal } = randomStream(2, `${layer}.${linear}`);
       const weights = Float32Array.from({ length: countElements(delta.shape) }, () => normal());
-      return sumAll(mul(delta, constant(weights, delta.shape)));
+      return sum(mul(delta, constant(weights, delta.shape)));
     }),
   );
   const loss = parts.reduce((sum, part) => add(sum, part));

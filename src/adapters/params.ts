@@ -3,7 +3,7 @@ import { type ModelConfig, parameterCount, toLayerShapes } from "#models";
 import { type Budget, budget } from "./budget.ts";
 import { type AdapterConfig, type AdapterConfigInput, parseAdapterConfig } from "./methods.ts";
 
-/** The part of one type of linear layers, over all decoder layers. */
+/** The part of one type of linear layers, over all decoder layers. @inline */
 export interface TypeParams {
   readonly linear: LinearName;
   readonly in: number;
@@ -12,7 +12,7 @@ export interface TypeParams {
   readonly trainable: number | undefined;
 }
 
-/** Cost of an adapter relative to its model. */
+/** Cost of an adapter relative to its model. @inline */
 export interface AdapterParams {
   readonly adapter: AdapterConfig;
   readonly budget: Budget;

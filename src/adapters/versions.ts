@@ -53,7 +53,7 @@ export const retrainingFolder = (folder: string): string => siblingFolder(folder
 
 const versionsFolder = (folder: string): string => siblingFolder(folder, ".versions");
 
-/** An adapter as it can be used, though its run may not have finished. */
+/** An adapter as it can be used, though its run may not have finished. @inline */
 export interface FoundAdapter {
   readonly path: string;
   /** "adapter" is the folder's own; the others are what an unfinished run has so far. */

@@ -7,11 +7,11 @@ import {
   type MethodName,
   methods,
 } from "#adapters";
-import { choice, MosError, type Setting } from "#core";
+import { choice, MosError, type Setting, type Settings } from "#core";
 import { formatFlag } from "./command.ts";
 
 /** --method and the settings of all methods; `adapterInput` reads their values. */
-export const adapterOptions: { readonly method: Setting<MethodName> } = {
+export const adapterOptions: { readonly method: Setting<MethodName> } & Settings = {
   method: choice(METHOD_NAMES, {
     default: DEFAULT_METHOD,
     help: "adapter method; mos is Mixture of Shards",

@@ -21,6 +21,8 @@ const generalOptions = group("General", {
   verbose: flag({ help: "show stack traces" }),
 });
 
+const EVENTS = "print one JSON line per event on stdout";
+
 /** The option of commands that a configuration file may have a section for. */
 const configOptions = group("General", {
   config: text({
@@ -44,7 +46,7 @@ export interface CommandSpec<O extends Options, A extends Settings> {
   readonly options: O;
   /** Options that exclude each other. */
   readonly conflicts?: readonly (readonly ((keyof O & string) | "json")[])[];
-  /** What --json does, where it is not the usual. */
+  /** Help of --json where it prints no single JSON value; "events" is the help for one line per event. */
   readonly json?: string;
   /** Shown below the options. */
   readonly examples?: string;
@@ -206,7 +208,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
     ...spec.options,
     ...(isConfigurable ? configOptions : {}),
     ...generalOptions,
-    json: spec.json === undefined ? json : { ...json, group: "General", help: spec.json },
+    json: { ...json, help: spec.json === "events" ? EVENTS : (spec.json ?? json.help) },
   };
   const names = Object.entries<Setting>(spec.arguments ?? {});
   const attach = (program: Commander, name: string): Commander => {

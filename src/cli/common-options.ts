@@ -28,17 +28,8 @@ export const device = choice(DEVICES, { default: "cpu", help: "device to compute
 
 export const threads = integer({ min: 1, defaultText: "one per core", help: "compute threads" });
 
-/** The interpreter of `mos eval` and `mos score`. */
-export const python = text({
-  placeholder: "path",
-  help: "run HumanEval programs with this Python interpreter, without a sandbox",
-});
-
 /** `--quiet`. */
 export const quiet = flag({ help: "print errors only" });
-
-/** Help of --json for commands that report events. */
-export const JSON_EVENTS = "print one JSON line per event on stdout";
 
 export const SIZES =
   "Sizes are in bytes or take a unit: kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).";

@@ -21,7 +21,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
-import { engineProgress, findModel, usableAdapter, userCache } from "./loading.ts";
+import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted } from "./numbers.ts";
 import { sideBySide } from "./tables.ts";
@@ -174,7 +174,7 @@ async function run(given: Values): Promise<number> {
     defaults: { generationConfig: options.generationConfig },
     chatTemplateKwargs: options.chatTemplateKwargs,
     weightCache,
-    cacheFolder: userCache(),
+    cacheFolder: (await userPlaces()).weights,
     // two requests at most run side by side
     maxBatch: 2,
     onProgress: engineProgress(line),

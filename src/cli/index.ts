@@ -1,4 +1,3 @@
-export { adapterSettings, alphaSetting, commonSettings, DEFAULT_METHOD } from "#adapters";
 export {
   AsyncQueue,
   adjust,
@@ -7,7 +6,6 @@ export {
   childOptions,
   choice,
   decodeText,
-  delay,
   errorText,
   flag,
   freeMemory,
@@ -15,7 +13,6 @@ export {
   limitConcurrency,
   list,
   moduleBeside,
-  monotonicNow,
   names,
   number,
   omitUndefined,
@@ -26,7 +23,6 @@ export {
   randomStream,
   type Setting,
   type SettingInput,
-  type Settings,
   type SettingValues,
   snakeCase,
   text,
@@ -37,19 +33,14 @@ export {
   assertWritable,
   fromFileName,
   isDiskFull,
-  type JsonLinesWriter,
   lockChanges,
   lockFolder,
   makeFolder,
-  makeNamedFolder,
   makePrivateFolder,
-  makePrivateTree,
   makeTemporaryFolder,
   openAtomicFile,
   openForReading,
   openJsonLinesWriter,
-  PRIVATE_FILE,
-  PRIVATE_FOLDER,
   pathExists,
   readBytes,
   readJson,
@@ -63,40 +54,21 @@ export {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#files";
-export {
-  chatTemplate,
-  loadTextFromFolder,
-  pythonStrip,
-  type TemplateVariables,
-  type Tokenizer,
-  templateSettings,
-} from "#text";
-export { type AddOn, defineServeAddOn, type OpenServeAddOn, type ServeContext } from "./add-ons.ts";
+export { pythonStrip, templateSettings } from "#text";
+export { adapterOptions } from "./adapter-options.ts";
+export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { paint } from "./colour.ts";
-export { type Command, defineCommand, type Grouped, group } from "./command.ts";
-export { JSON_EVENTS, model, python, quiet } from "./common-options.ts";
+export { defineCommand, group } from "./command.ts";
+export { model, quiet } from "./common-options.ts";
+export { engineProgress, findModel, pullProgress, userPlaces, withProgress } from "./loading.ts";
+export { counted, formatBar, formatDuration } from "./numbers.ts";
+
+export { labelled, textTable } from "./tables.ts";
 export {
-  engineProgress,
-  findModel,
-  pullProgress,
-  userBenchmarks,
-  userCache,
-  userHub,
-  withProgress,
-} from "./loading.ts";
-export { counted, formatBar, formatDuration, formatInteger } from "./numbers.ts";
-export { variableName } from "./sources.ts";
-export { labelled, markdownTable, textTable } from "./tables.ts";
-export {
-  END_SECONDS,
-  EXIT_INTERRUPTED,
   forceExit,
-  type Interrupt,
-  type LiveLine,
   listenForInterrupt,
   liveLine,
   nearPath,
-  print,
   printJson,
   printLine,
   thisRun,

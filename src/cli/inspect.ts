@@ -7,7 +7,7 @@ import { inspectModel, readModelConfig } from "#models";
 import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
-import { configPath, usableAdapter, userHub, withReadingLine } from "./loading.ts";
+import { configPath, usableAdapter, userPlaces, withReadingLine } from "./loading.ts";
 import { modelText } from "./model-text.ts";
 import { formatInteger } from "./numbers.ts";
 import { labelled, textTable } from "./tables.ts";
@@ -58,7 +58,9 @@ async function run({ adapter: folder, model, json }: Values): Promise<void> {
 async function modelAt(path: string): Promise<string | undefined> {
   if (path.toLowerCase().endsWith(".gguf")) return path;
   if (!(await pathExists(path)))
-    return looksLikeRepository(path) ? (await resolveCached(path, await userHub()))?.path : undefined;
+    return looksLikeRepository(path)
+      ? (await resolveCached(path, (await userPlaces()).hub))?.path
+      : undefined;
   if (await pathExists(join(path, ADAPTER_CONFIG))) return undefined;
   const names = await listFolder(path).catch(() => []);
   return names.some((name) => name === "config.json" || name.endsWith(".gguf")) ? path : undefined;

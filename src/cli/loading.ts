@@ -11,15 +11,24 @@ import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { counted, formatBar, formatDuration, formatRate } from "./numbers.ts";
 import { type LiveLine, liveLine, warn } from "./terminal.ts";
 
-/** The hub as the user's environment has it. */
-export const userHub = (): Promise<HubSettings> => hubSettings(process.env, homedir());
+interface UserPlaces {
+  readonly hub: HubSettings;
+  /** Folder of benchmarks from the hub. */
+  readonly benchmarks: string;
+  /** Cache folder for packed weights of models whose own folder is read-only. */
+  readonly weights: string;
+}
 
-/** Folder of benchmarks fetched from the hub. */
-export const userBenchmarks = (): string => join(hubAssetsFolder(process.env, homedir()), "benchmarks");
-
-/** Cache folder for packed weights of models whose own folder is read-only. */
-export const userCache = (): string =>
-  join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "mixture-of-shards", "weights");
+/** The hub and the cache folders by the user's environment. */
+export async function userPlaces(): Promise<UserPlaces> {
+  const home = homedir();
+  const cache = process.env["XDG_CACHE_HOME"] || join(home, ".cache");
+  return {
+    hub: await hubSettings(process.env, home),
+    benchmarks: join(hubAssetsFolder(process.env, home), "benchmarks"),
+    weights: join(cache, "mixture-of-shards", "weights"),
+  };
+}
 
 /** The folder of the adapter that is in a folder; of a run that has not finished, that of what it has so far, which is said. */
 export async function usableAdapter(folder: string): Promise<string> {
@@ -94,7 +103,8 @@ export async function findModel(
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  const found = locateModel(model, { hub: await userHub(), ...omitUndefined({ signal }) });
+  const { hub } = await userPlaces();
+  const found = locateModel(model, { hub, ...omitUndefined({ signal }) });
   return await withProgress(found, ({ transfer }) => show(transfer));
 }
 
@@ -105,7 +115,8 @@ export async function findData(
 ): Promise<readonly string[]> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
-  return await withProgress(locateData(names, { hub: await userHub(), ...omitUndefined({ signal }) }), show);
+  const { hub } = await userPlaces();
+  return await withProgress(locateData(names, { hub, ...omitUndefined({ signal }) }), show);
 }
 
 /** Progress of reading, with the remaining time. */
@@ -135,7 +146,8 @@ export function loadingProgress(line: LiveLine): (progress: LoadProgress) => voi
 /** Where a model's config is; of a model on the hub that is not here, only config.json is downloaded. */
 export async function configPath(model: string): Promise<string> {
   const include = model.includes(":") ? undefined : ["config.json"];
-  return await locatedPath(model, { hub: await userHub(), include });
+  const { hub } = await userPlaces();
+  return await locatedPath(model, { hub, include });
 }
 
 const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = {

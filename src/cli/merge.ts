@@ -2,7 +2,7 @@ import { describeTrainedOn } from "#adapters";
 import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
 import { describeBytes, omitUndefined, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
-import { adapterFolder, base, JSON_EVENTS, quiet, SIZES } from "./common-options.ts";
+import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
 import { findModel, usableAdapter } from "./loading.ts";
 import { counted, formatBar, formatDuration } from "./numbers.ts";
 import { labelled } from "./tables.ts";
@@ -35,7 +35,7 @@ export const command = defineCommand({
   description: "Merges an adapter into its base model and writes the result as a Hugging Face model folder.",
   arguments: { adapter: adapterFolder },
   options,
-  json: JSON_EVENTS,
+  json: "events",
   examples: `
 Examples:
   mos merge adapters/acme --model HuggingFaceTB/SmolLM2-135M-Instruct --out models/acme

@@ -1,8 +1,8 @@
 import { describeBytes, omitUndefined, type SettingValues, text, texts } from "#core";
 import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
-import { JSON_EVENTS, quiet } from "./common-options.ts";
-import { pullProgress, userHub } from "./loading.ts";
+import { quiet } from "./common-options.ts";
+import { pullProgress, userPlaces } from "./loading.ts";
 import { counted } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import { listenForInterrupt, liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
@@ -20,7 +20,7 @@ export const command = defineCommand({
   description: "Downloads a model from the Hugging Face Hub into the local cache and verifies its checksums.",
   arguments: { model: repository },
   options,
-  json: JSON_EVENTS,
+  json: "events",
   examples: `
 Examples:
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct
@@ -34,14 +34,14 @@ HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
 });
 
 async function run({ model: repository, ...options }: Values): Promise<void> {
-  const settings = await userHub();
+  const { hub } = await userPlaces();
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt();
   const done = await (async (): Promise<PulledModel | undefined> => {
     using line = liveLine({ silent });
     const show = pullProgress(line, () => performance.now());
     const events = pull(repository, {
-      ...settings,
+      ...hub,
       ...omitUndefined({ cacheFolder: options.cache, include: options.include }),
       signal: interrupt.signal,
     });

@@ -7,7 +7,6 @@ import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
-import { JSON_EVENTS } from "./common-options.ts";
 import { formatDuration } from "./numbers.ts";
 import { hasTwoColumns, labelled, twoColumns } from "./tables.ts";
 import {
@@ -42,7 +41,7 @@ export const command = defineCommand({
     "Trains a Mixture-of-Shards adapter on one tenant's facts and tone, for a bundled toy model of a million parameters,\n" +
     "and shows what changed. Requires neither network nor GPU.",
   options,
-  json: JSON_EVENTS,
+  json: "events",
   run,
 });
 

@@ -13,12 +13,11 @@ import {
 } from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
-import { engineProgress, findModel, userCache } from "./loading.ts";
+import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
 import { counted, formatInteger } from "./numbers.ts";
 import { labelled } from "./tables.ts";
 import {
-  END_SECONDS,
   forceExit,
   type Interrupt,
   listenForInterrupt,
@@ -84,7 +83,7 @@ Examples:
 Point OpenAI clients at http://127.0.0.1:8080/v1 and name the base or an adapter as model.
 Sampling options set the defaults of requests; without them, the model's generation_config.json or GGUF metadata apply.
 /docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
-On SIGTERM or Ctrl-C, running requests may finish, and the server exits within --drain-delay + --drain-seconds + ${END_SECONDS} s.
+On SIGTERM or Ctrl-C, running requests may finish, and the server exits within --drain-delay + --drain-seconds + 15 s.
 A second signal exits at once.
 ${SIZES}`,
     run: (values) => run(values, addOns),
@@ -105,10 +104,9 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
   const { drainDelay, drainSeconds } = options;
   const stopSeconds = addOns.map((addOn) => addOn.stopSeconds(options));
-  const seconds = Math.max(drainDelay + drainSeconds, ...stopSeconds) + END_SECONDS;
   using _exit = forceExit(interrupt.signal, {
-    seconds,
-    onForced: () => log.error({}, `the server did not exit within ${seconds} s and is terminated`),
+    seconds: Math.max(drainDelay + drainSeconds, ...stopSeconds),
+    onForced: (seconds) => log.error({}, `the server did not exit within ${seconds} s and is terminated`),
   });
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using addOn = await openAddOn(options, { addOns, model, log });
@@ -143,7 +141,7 @@ async function openServer(
     log,
     onProgress: engineProgress(line),
     signal: interrupt.signal,
-    cacheFolder: userCache(),
+    cacheFolder: (await userPlaces()).weights,
     keyLimits: listKeyLimits(addOns),
     ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });

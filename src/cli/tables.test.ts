@@ -5,7 +5,6 @@ import {
   commandText,
   displayWidth,
   labelled,
-  markdownTable,
   sideBySide,
   textTable,
   wrapText,
@@ -153,13 +152,4 @@ test("a wide table becomes several with the same first column; in a file it stay
 test("colours take no columns", () => {
   expect(displayWidth("\u001b[31mred\u001b[39m")).toBe(3);
   expect(breakLines("\u001b[31mno room\u001b[39m here", 12)).toBe("\u001b[31mno room\u001b[39m here");
-});
-
-test("a table in Markdown", () => {
-  expect(
-    markdownTable([
-      ["", "a|b"],
-      ["base", "1 of 3"],
-    ]),
-  ).toBe("|  | a\\|b |\n| --- | ---: |\n| base | 1 of 3 |");
 });

@@ -92,14 +92,6 @@ function groupColumns(widths: readonly number[], columns: number): readonly (rea
   return blocks;
 }
 
-/** The same as a table of Markdown. */
-export function markdownTable([head = [], ...rows]: readonly (readonly string[])[]): string {
-  const rule = head.map((_, column) => (column === 0 ? "---" : "---:"));
-  return [head, rule, ...rows]
-    .map((cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`)
-    .join("\n");
-}
-
 const WIDE =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}/u;
 const NARROW = /[©®™‼⁉]/u; // pictographic, but drawn as letters

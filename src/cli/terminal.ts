@@ -179,24 +179,27 @@ export function listenForInterrupt(onFirst: () => void = () => undefined): Inter
 }
 
 interface ForcedExit {
-  /** Ends the process where it is still there so long after the signal. */
+  /** Seconds after the signal that the process may take to stop its work. */
   readonly seconds: number;
-  /** Says so. */
-  readonly onForced: () => void;
+  /** Reports after how many seconds the process is terminated. */
+  readonly onForced: (seconds: number) => void;
 }
 
-/** How long a process may take to end after its own time to stop; then it is terminated. */
-export const END_SECONDS = 15;
+/** How long a process may take to exit after its time to stop. */
+const END_SECONDS = 15;
 
-/** Ends the process some seconds after a signal, with exit code 1, unless it is disposed of before: what it waits for may hang. */
+/**
+ * Terminates the process with exit code 1 where it still runs 15 seconds after its time to stop: what it waits for may
+ * hang. Disposing it cancels that.
+ */
 export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit): Disposable {
   let timer: NodeJS.Timeout | undefined;
   const force = (): void => {
-    onForced();
+    onForced(seconds + END_SECONDS);
     process.exit(1);
   };
   const start = (): void => {
-    timer = setTimeout(force, seconds * 1000);
+    timer = setTimeout(force, (seconds + END_SECONDS) * 1000);
   };
   signal.addEventListener("abort", start, { once: true });
   return {

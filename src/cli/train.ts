@@ -30,7 +30,7 @@ import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.
 import { adapterText, budgetText } from "./adapter-text.ts";
 import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, JSON_EVENTS, model, quiet, threads } from "./common-options.ts";
+import { device, model, quiet, threads } from "./common-options.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { counted, formatDuration, formatInteger } from "./numbers.ts";
 import { linesText, scheduleRows } from "./preview-text.ts";
@@ -131,7 +131,7 @@ export const command = defineCommand({
     ["dryRun", "overwrite"],
     ["dryRun", "tensorboard"],
   ],
-  json: JSON_EVENTS,
+  json: "events",
   examples: `
 Examples:
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/acme

@@ -32,7 +32,7 @@ import { writeGgufLora, writePeft } from "./write-lora.ts";
 
 /** Formats of `exportAdapter`. */
 const EXPORT_FORMATS = ["peft", "gguf"] as const;
-/** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. */
+/** `peft`: a folder for Hugging Face PEFT, vLLM and others; `gguf`: a file for llama.cpp. @inline */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** Settings of an export. */
@@ -69,7 +69,7 @@ interface ExchangeOptions extends LocateCalls {
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;
 }
 
-/** Options of an export. */
+/** Options of an export. @inline */
 export interface ExportOptions extends ExchangeOptions {
   /** An adapter's folder. */
   readonly adapter: string;
@@ -82,7 +82,7 @@ export interface ExportOptions extends ExchangeOptions {
   readonly isBaseKnown?: boolean | undefined;
 }
 
-/** The plain LoRA that was written. */
+/** The plain LoRA that was written. @inline */
 export interface LoraSummary {
   readonly out: string;
   readonly rank: number;
@@ -102,7 +102,7 @@ export interface ExportSummary extends LoraSummary {
   readonly method: Adapter["config"]["method"];
 }
 
-/** Options of an import. */
+/** Options of an import. @inline */
 export interface ImportOptions extends ExchangeOptions {
   /** The folder that PEFT or the authors' code saved. */
   readonly folder: string;
@@ -110,7 +110,7 @@ export interface ImportOptions extends ExchangeOptions {
   readonly from?: ImportSource | undefined;
 }
 
-/** Sites are named `${layer}.${linear}`. */
+/** Sites are named `${layer}.${linear}`. @inline */
 export interface ImportSummary extends LoraSummary {
   readonly from: ImportSource;
   /** Sites of lower rank, filled up with zeros. */

@@ -57,7 +57,7 @@ export const mergeSettings = {
   }),
 };
 
-/** Options of a merge. */
+/** Options of a merge. @inline */
 export interface MergeOptions extends LocateOptions {
   /** The base: a Hugging Face folder, a GGUF file or org/name of the hub. */
   readonly model: string;
@@ -71,7 +71,7 @@ export interface MergeOptions extends LocateOptions {
   readonly shardSize?: number | undefined;
 }
 
-/** Event of a merge. */
+/** Event of a merge. @inline */
 export type MergeEvent =
   | DownloadEvent
   | ({ readonly type: "plan"; readonly out: string } & MergePlan)

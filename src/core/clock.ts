@@ -1,11 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
-
 /**
  * Milliseconds since 1970 by a clock that nobody sets: it goes on from the machine's time at the start of the process, so
  * that intervals are right however the machine's clock jumps meanwhile.
  */
 export const monotonicNow = (): number => performance.timeOrigin + performance.now();
-
-/** Waits some seconds, or until the signal is aborted. */
-export const delay = (seconds: number, signal: AbortSignal): Promise<void> =>
-  sleep(seconds * 1000, undefined, { signal }).catch(() => undefined);

@@ -1,5 +1,5 @@
 export { childOptions, moduleBeside } from "./child-options.ts";
-export { delay, monotonicNow } from "./clock.ts";
+export { monotonicNow } from "./clock.ts";
 export { limitConcurrency } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";

@@ -13,6 +13,6 @@ export {
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
 export { type LocateDataOptions, locateData } from "./locate.ts";
 export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
-export { PROMPT_FORMATS, type PromptFormat } from "./prompt-formats.ts";
+export { PROMPT_FORMATS } from "./prompt-formats.ts";
 export { splitValidation } from "./split.ts";
 export { missingBos } from "./tokenize-pieces.ts";

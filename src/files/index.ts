@@ -36,13 +36,7 @@ export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
 export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 export { lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";
-export {
-  makeNamedFolder,
-  makePrivateFolder,
-  makePrivateTree,
-  PRIVATE_FILE,
-  PRIVATE_FOLDER,
-} from "./private.ts";
+export { makePrivateFolder } from "./private.ts";
 export {
   assertAdapterHeader,
   type NumberRange,

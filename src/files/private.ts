@@ -1,14 +1,9 @@
 // Folders that only their owner may enter. Windows has no such modes: there, the rights of the folder above count.
 import { chmod, lstat, mkdir, readdir, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { MosError } from "#core";
 import { makeFolder } from "./folders.ts";
 import { storageError, systemCode } from "./system-error.ts";
-
-/** Mode of files that only the owner may read and write. */
-export const PRIVATE_FILE = 0o600;
-/** Mode of folders that only the owner may enter. */
-export const PRIVATE_FOLDER = 0o700;
 
 const OTHERS = 0o077;
 /** Set on folders that many users share, such as /tmp. */
@@ -17,41 +12,29 @@ const STICKY = 0o1000;
 const hasModes = process.platform !== "win32";
 
 /**
- * Makes a folder of mode 0700. One that exists loses the rights of other users.
+ * Makes a folder of mode 0700. One that exists loses the rights of other users; with `ownEntries`, for a folder that an
+ * operator names, only where nothing else is in it: a home, a mounted disk or /tmp stays as it is.
  *
  * @throws MosError `storage` where no folder can be made, or where another user's folder is open to others.
  */
-export async function makePrivateFolder(path: string): Promise<void> {
+export async function makePrivateFolder(
+  path: string,
+  { ownEntries }: { readonly ownEntries?: readonly string[] } = {},
+): Promise<void> {
   if (await makeOwn(path)) return;
+  if (ownEntries !== undefined) {
+    const { mode, uid } = await stat(path);
+    if ((mode & STICKY) !== 0 || uid !== process.geteuid?.()) return;
+    if ((await readdir(path)).some((name) => !ownEntries.includes(name))) return;
+  }
   await tighten(path);
-}
-
-/**
- * Makes a folder that an operator names, of mode 0700. One that exists loses the rights of other users only where nothing but
- * `entries` is in it: a home, a mounted disk or /tmp stays as it is, and what is made in it is private by itself.
- *
- * @throws MosError `storage` where no folder can be made.
- */
-export async function makeNamedFolder(path: string, entries: readonly string[]): Promise<void> {
-  if (await makeOwn(path)) return;
-  const { mode, uid } = await stat(path);
-  if ((mode & STICKY) !== 0 || uid !== process.geteuid?.()) return;
-  const found = await readdir(path);
-  if (found.every((name) => entries.includes(name))) await tighten(path);
-}
-
-/** Takes the rights of other users from everything in a folder. Links are not followed. */
-export async function makePrivateTree(folder: string): Promise<void> {
-  if (!hasModes) return;
-  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }))
-    if (!entry.isSymbolicLink()) await tighten(join(entry.parentPath, entry.name));
 }
 
 /** False where there is such a folder already. */
 async function makeOwn(path: string): Promise<boolean> {
   await makeFolder(dirname(resolve(path)));
   try {
-    await mkdir(path, { mode: PRIVATE_FOLDER });
+    await mkdir(path, { mode: 0o700 });
     return true;
   } catch (error) {
     // says what else is in the way

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { grad } from "./grad.ts";
 import { add, mul } from "./ops/elementwise.ts";
-import { sumAll } from "./ops/reduce.ts";
+import { sum } from "./ops/reduce.ts";
 import { split } from "./ops/shape.ts";
 import { constant, leaf, scalar } from "./value.ts";
 
@@ -15,7 +15,7 @@ test("only scalars have gradients", () => {
 
 test("an input that the result does not depend on is refused", () => {
   const message = "grad: the result does not depend on one of the inputs";
-  const y = sumAll(mul(x, x));
+  const y = sum(mul(x, x));
   expect(() => grad(y, [leaf("z", [2])])).toThrowError(refusal(message));
   expect(() => grad(y, [x, leaf("x", [2, 3])])).toThrowError(refusal(message));
   // depends on z, but not where y comes from
@@ -26,24 +26,24 @@ test("an input that the result does not depend on is refused", () => {
 test("gradients have the shapes of their inputs, whether leaves or values in between", () => {
   const gain = leaf("gain", [3]);
   const between = mul(x, gain);
-  const gradients = grad(sumAll(mul(between, between)), [gain, x, between]);
+  const gradients = grad(sum(mul(between, between)), [gain, x, between]);
   expect(gradients.map(({ shape }) => shape)).toEqual([[3], [2, 3], [2, 3]]);
 });
 
 test("of a value with respect to itself it is 1", () => {
-  const y = sumAll(x);
+  const y = sum(x);
   expect(grad(y, [y])[0]!.source).toEqual({ kind: "constant", data: Float32Array.of(1) });
 });
 
 test("an unused part of a split gets a gradient of zeros", () => {
   const [first] = split(x, { axis: 1, sizes: [1, 2] });
-  expect(grad(sumAll(first!), [x])[0]!.shape).toEqual([2, 3]);
+  expect(grad(sum(first!), [x])[0]!.shape).toEqual([2, 3]);
 });
 
 test("a graph of many thousand nodes does not exhaust the stack", () => {
   let y = x;
   for (let i = 0; i < 20_000; i++) y = add(y, x);
-  expect(grad(sumAll(y), [x])[0]!.shape).toEqual([2, 3]);
+  expect(grad(sum(y), [x])[0]!.shape).toEqual([2, 3]);
 });
 
 test("rules that lead to none of the inputs are not applied", () => {
@@ -60,6 +60,6 @@ test("rules that lead to none of the inputs are not applied", () => {
       },
     },
   };
-  grad(sumAll(mul(x, watched)), [x]);
+  grad(sum(mul(x, watched)), [x]);
   expect(asked).toBe(0);
 });

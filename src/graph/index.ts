@@ -40,7 +40,6 @@ export {
   type GateActivation,
   gatedUnit,
   gelu,
-  geluTanh,
   log,
   mul,
   neg,
@@ -53,20 +52,11 @@ export {
 } from "./ops/elementwise.ts";
 export { embed, gatherRows, inverseIndex } from "./ops/gather.ts";
 export { hadamard, hadamardRows } from "./ops/hadamard.ts";
-export {
-  linear,
-  lowRankLinear,
-  matmul,
-} from "./ops/linear.ts";
+export { linear, lowRankLinear, matmul } from "./ops/linear.ts";
 export { crossEntropy, type TokenLoss } from "./ops/loss.ts";
 export { type NormOptions, rmsNorm } from "./ops/norm.ts";
-export {
-  type BlockMatrix,
-  type Nf4Matrix,
-  type PackedMatrix,
-  packedLinear,
-} from "./ops/packed.ts";
-export { mean, sum, sumAll } from "./ops/reduce.ts";
+export { type BlockMatrix, type Nf4Matrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
+export { mean, sum } from "./ops/reduce.ts";
 export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
 export {
   after,

@@ -20,7 +20,7 @@ export interface Connection {
   readonly stallMilliseconds: number;
 }
 
-/** Options of a connection. */
+/** Options of a connection. @inline */
 export interface ConnectionOptions {
   readonly endpoint?: string;
   /** Sent to the endpoint's own origin only. */

@@ -1,5 +1,5 @@
 export { type PulledModel, resolveCached } from "./cache.ts";
-export type { ConnectionOptions } from "./connection.ts";
+
 export {
   cachedDataset,
   fetchTextFile,

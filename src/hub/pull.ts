@@ -64,7 +64,7 @@ export async function* pull(
   }
 }
 
-/** Some files of a data set that are on this machine. */
+/** Some files of a data set that are on this machine. @inline */
 export interface PulledDataset {
   readonly repository: string;
   readonly revision: string;

@@ -1,7 +1,7 @@
 import { describeBytes, MosError } from "#core";
 import type { Repository } from "./repository.ts";
 
-/** A file as the hub or a folder lists it; `size` in bytes. */
+/** A file as the hub or a folder lists it; `size` in bytes. @inline */
 export interface ListedFile {
   readonly path: string;
   readonly size: number;

@@ -17,7 +17,7 @@ interface HubEnvironment {
   readonly XDG_CACHE_HOME?: string | undefined;
 }
 
-/** The address of the hub, the token, and the folder of the cache. */
+/** The address of the hub, the token, and the folder of the cache. @inline */
 export interface HubSettings {
   readonly cacheFolder: string;
   readonly endpoint: string;
@@ -64,6 +64,7 @@ export async function hubSettings(
 /**
  * Options of the hub. Defaults are those of Hugging Face's own tools without environment variables;
  * `await hubSettings(process.env)` takes these into account.
+ * @inline
  */
 export interface HubOptions {
   /**

@@ -7,7 +7,7 @@ import type { LoadedText, TemplateVariables } from "#text";
 import type { DefaultsInput } from "./answer-defaults.ts";
 import { defaultCompute, engineSettings } from "./settings.ts";
 
-/** Progress of opening: bytes of the model read, adapters found, the programs compiled. Notes report other events. */
+/** Progress of opening: bytes of the model read, adapters found, the programs compiled. Notes report other events. @inline */
 export type OpenProgress =
   | {
       readonly type: "model" | "adapters" | "compile";

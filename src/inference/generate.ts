@@ -5,10 +5,10 @@ import type { EngineOptions } from "./engine-options.ts";
 import { openEngine } from "./open-engine.ts";
 import type { EngineEvent, TextRequest } from "./types.ts";
 
-/** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. */
+/** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. @inline */
 export type Prompt = string | readonly ChatMessage[];
 
-/** A request's options, which adapter answers it, and how much of the machine it takes. */
+/** A request's options, which adapter answers it, and how much of the machine it takes. @inline */
 export interface GenerateOptions
   extends Omit<TextRequest, "adapter">,
     Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {

@@ -3,7 +3,7 @@ export { type PrepareOptions, prepareWeights } from "./base-weights.ts";
 export { createEngine } from "./engine-client.ts";
 export { type CoreLimits, createCore } from "./engine-core.ts";
 export type { EngineOptions, OpenProgress } from "./engine-options.ts";
-export { type GenerateOptions, generate, type Prompt, textStream } from "./generate.ts";
+export { generate, type Prompt, textStream } from "./generate.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { openEngine } from "./open-engine.ts";

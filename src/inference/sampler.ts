@@ -2,7 +2,7 @@
 import { MosError, parseSettings, pick, type Random } from "#core";
 import { samplingSettings } from "./settings.ts";
 
-/** Options of choosing the next token. The defaults decode greedily. */
+/** Options of choosing the next token. The defaults decode greedily. @inline */
 export interface SamplingOptions {
   /** 0 takes the most likely token. */
   readonly temperature?: number | undefined;

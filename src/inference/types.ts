@@ -42,7 +42,7 @@ export interface EngineRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Reason for the end of an answer: an end token, a stop text, its length, or the caller's signal. */
+/** Reason for the end of an answer: an end token, a stop text, its length, or the caller's signal. @inline */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /**
@@ -71,7 +71,7 @@ export type EngineEvent =
       readonly usage: EngineUsage;
     };
 
-/** Usage of a request. */
+/** Usage of a request. @inline */
 export interface EngineUsage {
   readonly promptTokens: number;
   /** Tokens of the prompt whose keys and values another request had computed. */
@@ -153,7 +153,7 @@ export interface EngineModel {
   readonly plan?: MemoryPlan | undefined;
 }
 
-/** A request in text: everything about it but the prompt's tokens. */
+/** A request in text: everything about it but the prompt's tokens. @inline */
 export type TextRequest = Omit<EngineRequest, "prompt">;
 
 /** Defaults of requests. */

@@ -4,12 +4,12 @@ import type { WeightFormat } from "#files";
 
 /** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
 export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
-/** In-memory format of a base's matrices. */
+/** In-memory format of a base's matrices. @inline */
 export type BaseDtype = (typeof BASE_DTYPES)[number];
 
 /** Types in which the products of the linear layers are computed, the default first. */
 export const COMPUTE_DTYPES = ["float32", "int8"] as const;
-/** Type in which the products of the linear layers are computed. */
+/** Type in which the products of the linear layers are computed. @inline */
 export type ComputeDtype = (typeof COMPUTE_DTYPES)[number];
 
 /** Setting of the format of a base's weights. */

@@ -21,12 +21,7 @@ export {
 } from "./fingerprint.ts";
 export { layerWindow, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
-export {
-  formatText,
-  type InspectModelOptions,
-  inspectModel,
-  type ModelInspection,
-} from "./inspect-model.ts";
+export { formatText, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export {
   type BaseModel,
   type LoadedModel,

@@ -26,7 +26,7 @@ interface TypeUse {
   readonly storedBytes: number;
 }
 
-/** Report on a model's files. */
+/** Report on a model's files. @inline */
 export interface ModelInspection {
   readonly name: string;
   readonly path: string;
@@ -43,7 +43,7 @@ export interface ModelInspection {
   readonly identity: string | undefined;
 }
 
-/** Options of inspecting a model. */
+/** Options of inspecting a model. @inline */
 export interface InspectModelOptions extends LocateCalls {
   /** Weights that were read for the fingerprint. */
   readonly onProgress?: ((progress: { readonly done: number; readonly total: number }) => void) | undefined;

@@ -248,7 +248,7 @@ export interface BaseModel {
   readonly text: LoadedText;
 }
 
-/** Options of finding and loading a model. */
+/** Options of finding and loading a model. @inline */
 export interface LoadOptions extends LocateCalls, Partial<BaseFormats> {
   /** Called after each part of a weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;

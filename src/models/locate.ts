@@ -31,7 +31,7 @@ export interface LocateCalls extends LocateOptions {
   readonly onDownload?: ((transfer: TransferEvent) => void) | undefined;
 }
 
-/** Something happens while files are downloaded from the hub. */
+/** Something happens while files are downloaded from the hub. @inline */
 export interface DownloadEvent {
   readonly type: "download";
   readonly transfer: TransferEvent;

@@ -279,7 +279,7 @@ const presets = {
   }),
 };
 
-/** A name that `presetConfig` knows. */
+/** A name that `presetConfig` knows. @inline */
 export type PresetName = keyof typeof presets;
 
 /** The names of all presets. */

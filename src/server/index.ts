@@ -8,7 +8,7 @@ export {
   keyLines,
   openKeyFile,
 } from "./auth.ts";
-export type { ModelNotes, RequestContext, ServerApp, ServerExtension, ServerOptions } from "./context.ts";
+export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { ApiError } from "./errors.ts";
 export { findAdapter } from "./find-adapter.ts";
 export { listen } from "./http.ts";
@@ -17,7 +17,6 @@ export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { checkedBy, jsonBody } from "./request.ts";
 export { failed, ok, security } from "./schemas.ts";
 export {
-  type AppOptions,
   networkSettings,
   openApp,
   type RunningServer,

@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { z } from "zod";
 import { errorText, MosError } from "#core";
-import { fileStamp, lockChanges, PRIVATE_FILE, pathExists, readJson, writeFileAtomic } from "#files";
+import { fileStamp, lockChanges, pathExists, readJson, writeFileAtomic } from "#files";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
@@ -259,7 +259,7 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
     const counts = await readCounts(path);
     const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
     for (const [name, periods] of added) addTo(counts, name, periods);
-    await writeFileAtomic(path, serializeCounts(counts, date()), { mode: PRIVATE_FILE });
+    await writeFileAtomic(path, serializeCounts(counts, date()), { mode: 0o600 });
     stamp = await readStamp();
     saved = counts;
     for (const [name, periods] of added) addTo(fresh, name, new Map([...periods].map(([p, n]) => [p, -n])));

@@ -99,7 +99,7 @@ export const networkSettings = {
   }),
 };
 
-/** Options of serving: the model, the clients and the resources. */
+/** Options of serving: the model, the clients and the resources. @inline */
 export interface ServeOptions
   extends SettingInput<typeof networkSettings>,
     SettingInput<typeof engineSettings>,
@@ -128,7 +128,7 @@ export interface ServeOptions
   readonly date?: () => number;
 }
 
-/** The model of a server. */
+/** The model of a server. @inline */
 export interface ServedModel {
   /** Name of the base for clients. */
   readonly name: string;
@@ -139,7 +139,7 @@ export interface ServedModel {
   readonly path: string;
 }
 
-/** OpenAI's API over an engine. Disposing it closes the engine, which cancels what runs. */
+/** OpenAI's API over an engine. Disposing it closes the engine, which cancels what runs. @inline */
 export interface ServedApp extends AsyncDisposable {
   readonly modelName: string;
   readonly engine: Engine;
@@ -152,7 +152,7 @@ export interface ServedApp extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** A server that answers. Disposing it closes the port, too. `signal` stops opening, and no open server. */
+/** A server that answers. Disposing it closes the port, too. `signal` stops opening, and no open server. @inline */
 export interface RunningServer extends ServedApp {
   /** Such as `http://127.0.0.1:8080`. */
   readonly address: string;
@@ -167,7 +167,7 @@ const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Without its engine a server has only errors to give, which are sent at once. */
 const SECONDS_WITHOUT_ENGINE = 2;
 
-/** Options of a server without a port. */
+/** Options of a server without a port. @inline */
 export type AppOptions = Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">;
 
 /**

@@ -1,9 +1,4 @@
-export {
-  initialState,
-  loadCheckpoint,
-  saveCheckpoint,
-  type TrainingState,
-} from "./checkpoint.ts";
+export { initialState, loadCheckpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 
 export { finetune } from "./finetune.ts";
 export {
@@ -13,13 +8,9 @@ export {
   type Parameter,
   type TrainableModel,
 } from "./gradients.ts";
-export {
-  describeStorage,
-  planMemory,
-  type RunMemory,
-} from "./memory-plan.ts";
+export { describeStorage, planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
-export type { ScheduleName } from "./optimizer.ts";
+
 export {
   type PreviewedLine,
   type PreviewedToken,
@@ -27,7 +18,7 @@ export {
   previewRun,
   type RunPreview,
 } from "./preview.ts";
-export { type DataInput, type FinetuneOptions, type PlannedRun, runCheck } from "./run-plan.ts";
+export { type FinetuneOptions, runCheck } from "./run-plan.ts";
 export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {
   checkpointSettings,
@@ -39,13 +30,9 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
-export {
-  hiddenStates,
-  lossGraph,
-  type Rematerialise,
-} from "./step.ts";
+export { hiddenStates, lossGraph, type Rematerialise } from "./step.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
-export { adapterModel, frozenModel, wholeModel } from "./trainable.ts";
+export { adapterModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
-export { evaluateLoss } from "./validation.ts";
+export { evaluateLoss, validationLoss } from "./validation.ts";

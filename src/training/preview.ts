@@ -9,7 +9,7 @@ import { encodingOptions, planRun, type RunOptions, type RunPlan } from "./run-p
 import { type ModelSummary, modelSummary } from "./run-results.ts";
 import type { Rematerialise } from "./step.ts";
 
-/** A run, and what is shown of it. */
+/** A run, and what is shown of it. @inline */
 export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {
   /** Lines of the data whose tokens are shown, of each file that has them; the first three examples. */
   readonly lines?: readonly number[];
@@ -25,7 +25,7 @@ export interface PreviewedToken {
   readonly isTrained: boolean;
 }
 
-/** A line of the data as the run sees it, or an answer of it where these are encoded apart. */
+/** A line of the data as the run sees it, or an answer of it where these are encoded apart. @inline */
 export interface PreviewedLine {
   readonly line: number;
   /** Unit of `line`: lines of a file, rows of a table, or examples of a list. */

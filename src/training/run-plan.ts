@@ -62,10 +62,11 @@ import type { TrainSettings } from "./trainer.ts";
 /**
  * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
  * serves one run.
+ * @inline
  */
 export type DataInput = string | readonly string[] | Iterable<ExampleInput> | AsyncIterable<ExampleInput>;
 
-/** An adapter that a run starts from. */
+/** An adapter that a run starts from. @inline */
 export interface SavedStart {
   /** Its folder, which the run does not change. */
   readonly from: string;
@@ -194,7 +195,7 @@ export async function runCheck(path: string): Promise<(run: PlannedRun) => void>
   return (run) => checkRun(base, run);
 }
 
-/** The part of a run that can be checked before its data are read. */
+/** The part of a run that can be checked before its data are read. @inline */
 export type PlannedRun = Pick<FinetuneOptions, "adapter" | "settings">;
 
 function checkRun(base: PlannedBase, run: PlannedRun): void {

@@ -1,12 +1,17 @@
 // The loss on validation examples, batch by batch.
+import type { Adapter } from "#adapters";
 import { MosError } from "#core";
-import { batches, type EncodedExample } from "#data";
+import { batches, type EncodedExample, type Example, encodeExamples } from "#data";
+import type { SessionOptions } from "#graph";
+import type { BaseModel } from "#models";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
-import type { GradientSource } from "./gradients.ts";
+import { type GradientSource, gradientSource } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
+import type { FinetuneSettings } from "./settings.ts";
+import { adapterModel, frozenModel } from "./trainable.ts";
 import { yieldToEventLoop } from "./update.ts";
 
-/** The loss over a set of examples: means over its target tokens. */
+/** The loss over a set of examples: means over its target tokens. @inline */
 export interface ValidationLoss {
   /** In nats. */
   readonly loss: number;
@@ -84,4 +89,38 @@ export async function evaluateLoss(
     sums = next;
   }
   return averageLoss(sums);
+}
+
+/** Options of measuring a loss. @inline */
+export interface ValidationLossOptions {
+  /** The base as it is without one. */
+  readonly adapter?: Adapter | undefined;
+  readonly settings: Pick<
+    FinetuneSettings,
+    "maxLength" | "promptFormat" | "system" | "batchSize" | "packing"
+  >;
+  readonly session?: SessionOptions;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Measures the validation loss as training does, with the same prompts and batches.
+ *
+ * @returns the means, and the number of examples that have target tokens.
+ * @throws MosError `bad_data`; `cancelled` when the signal is aborted.
+ */
+export async function validationLoss(
+  { model, text: { tokenizer, template } }: BaseModel,
+  data: readonly Example[],
+  { adapter, settings, session, signal }: ValidationLossOptions,
+): Promise<ValidationLoss & { readonly examples: number }> {
+  const { maxLength, promptFormat, system, batchSize, packing } = settings;
+  const options = { tokenizer, template, maxLength, promptFormat, system, signal };
+  const { encoded } = await encodeExamples(data, options);
+  const measured = adapter === undefined ? frozenModel(model) : adapterModel(model, adapter);
+  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
+  await using source = gradientSource(measured, { ...session, maxSegment });
+  const { padToken, eosTokens } = model.config;
+  const batch = { batchSize, maxLength, packing, padToken: padToken ?? eosTokens[0] ?? 0, signal };
+  return { ...(await evaluateLoss(source, encoded, batch)), examples: encoded.length };
 }

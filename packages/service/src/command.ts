@@ -1,7 +1,6 @@
 import { basename } from "node:path";
 import {
   defineCommand,
-  END_SECONDS,
   findModel,
   forceExit,
   group,
@@ -74,7 +73,7 @@ Examples:
 
 A worker runs one slice of a job at a time. Each slice ends at a checkpoint from which any worker can resume. On SIGTERM or
 Ctrl-C the slice stops at its next step, or after --stop-seconds at the previous checkpoint, and the process exits within
-${END_SECONDS} more seconds. A killed worker loses only the work since its last checkpoint.`,
+15 more seconds. A killed worker loses only the work since its last checkpoint.`,
   run,
 });
 
@@ -85,11 +84,11 @@ async function run(given: Values): Promise<number> {
   using interrupt = listenForInterrupt(() => undefined);
   const { signal } = interrupt;
   const log = lineLog(options);
-  const seconds = options.stopSeconds + END_SECONDS;
   const worker = workerName(0);
   using _exit = forceExit(signal, {
-    seconds,
-    onForced: () => log.error({ worker }, `the worker did not exit within ${seconds} s and is terminated`),
+    seconds: options.stopSeconds,
+    onForced: (seconds) =>
+      log.error({ worker }, `the worker did not exit within ${seconds} s and is terminated`),
   });
   const path = await findModel(options.model, { signal, silent: options.quiet });
   const modelName = options.modelName ?? basename(path).replace(/\.gguf$/i, "");

@@ -1,7 +1,8 @@
 // Server extension of a service: routes, and the models of tenants.
 import { randomInt } from "node:crypto";
-import { MosError, type PlannedRun, type ServedModel, usualLearningRate } from "mixture-of-shards";
-import type { ApiKey, ModelNotes, ServerExtension } from "mixture-of-shards/server";
+import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
+import type { OpenServeAddOn } from "mixture-of-shards/cli";
+import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
 import { type Jobs, MAX_ALIASES, modelTenant, type TrainingPlan } from "#store";
 import type { Expired } from "./expired.ts";
@@ -10,9 +11,12 @@ import type { Publisher } from "./publish.ts";
 /** Bytes of an uploaded file, as OpenAI's. */
 const MAX_FILE_BYTES = 512_000_000;
 
+/** Throws for a run that the model cannot have, whatever its data are. */
+type CheckRun = Awaited<ReturnType<typeof runCheck>>;
+
 /** A plan that the model cannot be trained by is refused before it is queued. Throws `bad_option`. */
 const refusing =
-  (checkRun: (run: PlannedRun) => void) =>
+  (checkRun: CheckRun) =>
   (plan: TrainingPlan): void => {
     try {
       checkRun(plan);
@@ -23,9 +27,8 @@ const refusing =
   };
 
 interface ExtensionParts {
-  readonly model: ServedModel;
-  /** Throws for a run that the model cannot have, whatever its data are. */
-  readonly checkRun: (run: PlannedRun) => void;
+  readonly model: Parameters<OpenServeAddOn["start"]>[0];
+  readonly checkRun: CheckRun;
   readonly publisher: Pick<Publisher, "fetch">;
   /** Takes a model that was deleted out of all folders. */
   readonly unpublish: (name: string) => Promise<void>;
@@ -88,7 +91,10 @@ export function createExtension({
 }
 
 /** Without the database aliases cannot be used, so that lists go on without them. */
-async function readNotes(jobs: Jobs, { name: tenant, isAdmin }: ApiKey): Promise<ModelNotes> {
+async function readNotes(
+  jobs: Jobs,
+  { name: tenant, isAdmin }: ApiKey,
+): ReturnType<ServerExtension["describe"]> {
   try {
     const { rows } = await jobs.aliases(tenant, { limit: MAX_ALIASES });
     const expiring = await jobs.expiringModels({ tenant, isAdmin });

@@ -1,6 +1,6 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { group, integer, list, text, variableName } from "mixture-of-shards/cli";
+import { group, integer, list, text } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 
 /** Options of a service: the place of its state, and its workers. */
@@ -24,7 +24,7 @@ export interface ServiceOptions {
 }
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
-const DATABASE_URL = variableName("databaseUrl");
+const DATABASE_URL = "MOS_DATABASE_URL";
 
 /** @throws MosError `bad_option` where there is none. */
 export function needDatabaseUrl(given: string | undefined): string {

@@ -1,7 +1,7 @@
 // Parts that every process of a service opens: the database with its queue, and the storage.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { makeNamedFolder } from "mixture-of-shards/cli";
+import { makePrivateFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
@@ -40,7 +40,8 @@ export async function openParts(
   const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
   if (storage === undefined)
     throw new MosError("bad_option", "--database-url requires --storage, a folder shared by all machines");
-  for (const folder of new Set([state ?? storage, storage])) await makeNamedFolder(folder, OWN_ENTRIES);
+  for (const folder of new Set([state ?? storage, storage]))
+    await makePrivateFolder(folder, { ownEntries: OWN_ENTRIES });
   const objects = await openObjects(storage);
   const metrics = createMetrics();
   const opened =

@@ -1,9 +1,9 @@
 // The process that writes adapters as plain LoRAs of PEFT, one after the other. It ends with its parent.
 import { setPriority } from "node:os";
-import { type ErrorCode, type ExportOptions, exportAdapter, MosError } from "mixture-of-shards";
+import { type ErrorCode, exportAdapter, MosError } from "mixture-of-shards";
 
 /** An adapter, its base, and where the result goes. */
-export type Conversion = Required<Pick<ExportOptions, "adapter" | "model" | "out">> & {
+export type Conversion = Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out">> & {
   readonly baseName: string;
 };
 

@@ -3,12 +3,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
-import {
-  makePrivateFolder,
-  type OpenServeAddOn,
-  PRIVATE_FOLDER,
-  writeFolderAtomic,
-} from "mixture-of-shards/cli";
+import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
 import { type Jobs, openJobs, openOutbox, openWatch } from "#store";
@@ -49,7 +44,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   const publisher = await openPublisher(adapters, {
     jobs,
     write: (files, path) =>
-      writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: PRIVATE_FOLDER }),
+      writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: 0o700 }),
     onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),
   });
   const expired = openExpired(jobs);

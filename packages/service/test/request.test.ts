@@ -1,6 +1,6 @@
 // What the hyperparameters of a job mean.
 import { finetuneSettings, runCheck } from "mixture-of-shards";
-import { adapterSettings, type Setting } from "mixture-of-shards/cli";
+import { adapterOptions, type Setting } from "mixture-of-shards/cli";
 import { describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 
@@ -53,7 +53,7 @@ describe("settings under mos", () => {
     { a: 1 },
   ];
 
-  test.each(Object.entries<Setting>({ ...finetuneSettings, ...adapterSettings }))(
+  test.each(Object.entries<Setting>({ ...finetuneSettings, ...adapterOptions }))(
     "%s is taken as mos train takes it, or not offered",
     (name, { check }) => {
       const expected = values.map((value) => !withheld.includes(name) && check.safeParse(value).success);

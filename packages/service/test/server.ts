@@ -1,7 +1,7 @@
 // A server with the service's routes, without a port, in front of an engine that needs no model: it says its adapter's name.
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Engine, type EngineEvent, type EngineRequest, loadText } from "mixture-of-shards";
-import { createServer, type ServerOptions } from "mixture-of-shards/server";
+import { createServer } from "mixture-of-shards/server";
 
 interface LogLine {
   readonly level: string;
@@ -24,7 +24,7 @@ export interface TestServer {
   send(path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
 }
 
-interface TestServerOptions extends Pick<ServerOptions, "extension" | "keys"> {
+interface TestServerOptions extends Pick<Parameters<typeof createServer>[0], "extension" | "keys"> {
   /** The names of the adapters that there are now; none by default. */
   readonly look?: () => Promise<readonly string[]>;
 }

@@ -155,11 +155,11 @@ export const silu = (x: Value): Value => activated(x, "silu");
 /** max(x, 0) */
 export const relu = (x: Value): Value => activated(x, "relu");
 
-/** GELU, x · Φ(x) with the normal distribution Φ. */
-export const gelu = (x: Value): Value => activated(x, "gelu");
-
-/** GELU in its tanh form, x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))). */
-export const geluTanh = (x: Value): Value => activated(x, "gelu_tanh");
+/**
+ * GELU, x · Φ(x) with the normal distribution Φ; approximated by "tanh" it is x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³))).
+ */
+export const gelu = (x: Value, approximate: "none" | "tanh" = "none"): Value =>
+  activated(x, approximate === "tanh" ? "gelu_tanh" : "gelu");
 
 /**
  * activation(gate) · up: the gate of an MLP, such as SwiGLU with "silu" and GeGLU with "gelu_tanh". The backward pass

@@ -4,7 +4,7 @@ import { dequantiseRange, type StoredRange, sliceStoredRows, storedRows } from "
 import { add, exp, mul, neg, softCap, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
 import { matmul } from "./linear.ts";
-import { sum, sumAll } from "./reduce.ts";
+import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
 /** Loss and hits of a batch, both scalars. */
@@ -33,7 +33,7 @@ export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions
   const chunks = parts === undefined ? wholeHead() : [];
   const { lse, mixed, ...logits } = parts === undefined ? joined(chunks, x) : partwiseLoss(x, parts, options);
   const isStored = head.stored !== undefined;
-  const loss = withGradient(sumAll(sub(lse, hit)), isStored ? [x] : [x, head], (dy) => {
+  const loss = withGradient(sum(sub(lse, hit)), isStored ? [x] : [x, head], (dy) => {
     const dx = mul(sub(mixed, uncap(target, hit, cap)), dy);
     if (isStored) return [dx];
     const headGradient = (chunks.length > 0 ? chunks : wholeHead())
@@ -157,7 +157,7 @@ function ownLogit(logits: Value, labels: Value, tokens: readonly StoredRange[] |
 /** Σ over rows of 1 where a token was likelier than the label, a scalar. */
 function countMisses({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
   const isMiss = emit("Less", [own, peak], { shape: peak.shape, dtype: "bool" });
-  return sumAll(emit("Cast", [isMiss], { shape: peak.shape, dtype: "float32", attributes: { to: 1 } }));
+  return sum(emit("Cast", [isMiss], { shape: peak.shape, dtype: "float32", attributes: { to: 1 } }));
 }
 
 /** What chunks say of their rows, put together again. */

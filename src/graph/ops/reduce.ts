@@ -8,8 +8,12 @@ const reducedShape = (shape: Shape, axes: readonly number[]): Shape =>
 const stretch = (dy: Value, x: Value): Value =>
   emit("Expand", [dy, emit("Shape", [x], { shape: [x.shape.length], dtype: "int64" })], { shape: x.shape });
 
-/** The sum over axes, which remain with size 1. */
-export function sum(x: Value, axes: readonly number[]): Value {
+/** The sum over axes, which remain with size 1; without axes the sum of all elements, a scalar. Dimensions may be names. */
+export function sum(x: Value, axes?: readonly number[]): Value {
+  if (axes === undefined) {
+    const total = emit("ReduceSum", [x], { shape: [], attributes: { keepdims: 0 } });
+    return withGradient(total, [x], (dy) => [stretch(dy, x)]);
+  }
   const y = emit("ReduceSum", [x, int64s(...axes)], {
     shape: reducedShape(x.shape, axes),
     attributes: { keepdims: 1 },
@@ -25,10 +29,4 @@ export function mean(x: Value, axes: readonly number[]): Value {
   });
   const share = scalar(1 / countElements(axes.map((axis) => x.shape[axis] ?? 1)));
   return withGradient(y, [x], (dy) => [stretch(emit("Mul", [dy, share], { shape: dy.shape }), x)]);
-}
-
-/** The sum of all elements, a scalar. Dimensions may be names. */
-export function sumAll(x: Value): Value {
-  const y = emit("ReduceSum", [x], { shape: [], attributes: { keepdims: 0 } });
-  return withGradient(y, [x], (dy) => [stretch(dy, x)]);
 }

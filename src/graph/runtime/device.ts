@@ -1,6 +1,6 @@
 import { errorText, MosError } from "#core";
 
-/** Execution provider of ONNX Runtime, which the installed runtime must include. */
+/** Execution provider of ONNX Runtime, which the installed runtime must include. @inline */
 export type Device = "cpu" | "webgpu" | "cuda";
 /** All devices. */
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];

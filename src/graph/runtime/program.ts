@@ -10,7 +10,7 @@ import { unwritten, writeAll } from "./constants-file.ts";
 import { type Device, deviceError } from "./device.ts";
 import { env, InferenceSession, Tensor } from "./onnxruntime.ts";
 
-/** Options of a session. */
+/** Options of a session. @inline */
 export interface SessionOptions {
   /** "cpu" by default. */
   readonly device?: Device;
@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly inlineLimit?: number;
 }
 
-/** A compiled program. It holds native memory and must be disposed. */
+/** A compiled program. It holds native memory and must be disposed. @inline */
 export interface Program extends AsyncDisposable {
   readonly inputs: ReadonlyMap<string, LeafType>;
   /** Sets inputs for all later runs. Arrays are shared, so the program reads what is written into them later. */
@@ -157,7 +157,7 @@ export async function compile(
   };
 }
 
-/** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. */
+/** A tensor in the memory of this process, row-major. Whole numbers are Int32Array, whatever the program's own type. @inline */
 export interface HostTensor {
   readonly shape: readonly number[];
   readonly data: TensorData;

@@ -8,23 +8,17 @@ import {
   flag,
   formatBar,
   formatDuration,
-  formatInteger,
   group,
-  JSON_EVENTS,
-  type LiveLine,
   labelled,
   listenForInterrupt,
   liveLine,
-  markdownTable,
   model,
-  monotonicNow,
   nearPath,
   omitUndefined,
   paint,
   printJson,
   printLine,
   pullProgress,
-  python,
   quiet,
   type SettingValues,
   templateSettings,
@@ -32,9 +26,7 @@ import {
   texts,
   textTable,
   thisRun,
-  userBenchmarks,
-  userCache,
-  userHub,
+  userPlaces,
   warn,
 } from "mixture-of-shards/cli";
 import {
@@ -42,8 +34,10 @@ import {
   evaluateModel,
   evaluationSettings,
   inPercent,
+  markdownTable,
   percentDecimals,
   percentText,
+  python,
   resultTable,
   type TaskScore,
   toPercentage,
@@ -84,7 +78,7 @@ export const command = defineCommand({
     "Mixture-of-Shards paper or of lm-evaluation-harness.",
   usage: "--model <model> --out <file> [options]",
   options,
-  json: JSON_EVENTS,
+  json: "events",
   examples: `
 Examples:
   mos eval --model org/name --tasks gsm8k --limit 200 --out results.json
@@ -130,9 +124,10 @@ async function watchEvaluation(
     threads,
     python,
   } = options;
+  const { hub, benchmarks, weights } = await userPlaces();
   const events = evaluateModel({
     model: await findModel(options.model, { signal, silent }),
-    data: options.data ?? { hub: await userHub(), folder: userBenchmarks() },
+    data: options.data ?? { hub, folder: benchmarks },
     rules,
     seed,
     tasks,
@@ -143,7 +138,7 @@ async function watchEvaluation(
     direct,
     python,
     weightCache,
-    cacheFolder: userCache(),
+    cacheFolder: weights,
     base,
     baseDtype,
     computeDtype,
@@ -154,7 +149,7 @@ async function watchEvaluation(
     ...omitUndefined({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
-    now: monotonicNow,
+    now: () => performance.timeOrigin + performance.now(),
   });
   const showTransfer = pullProgress(line, () => performance.now());
   for await (const event of events) {
@@ -174,12 +169,15 @@ async function watchEvaluation(
   return undefined;
 }
 
-function show(event: EvaluateEvent, line: LiveLine): void {
+function show(event: EvaluateEvent, line: ReturnType<typeof liveLine>): void {
   if (event.type === "trainedOn") line.print(`${event.subject}: ${describeTrainedOn(event.base)}`);
   else if (event.type === "task") {
     const { task, done, total } = { ...event, task: event.task.task };
     for (const text of event.task.notes) line.print(`${task}: ${text}`);
-    if (done > 0) line.print(`${task}: ${formatInteger(done)} of ${formatInteger(total)} answers reused`);
+    if (done > 0)
+      line.print(
+        `${task}: ${done.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} answers reused`,
+      );
   } else if (event.type === "progress") {
     const { task, subject, done, total, score, secondsLeft } = event;
     line.update([
@@ -193,7 +191,7 @@ function show(event: EvaluateEvent, line: LiveLine): void {
     line.print(`${task} ${subject}: ${metric} ${scoreText(event.score, metric)}, ${formatDuration(seconds)}`);
     if (tooLong > 0)
       line.print(
-        `${task} ${subject}: ${formatInteger(tooLong)} prompts left no room for an answer and count as wrong`,
+        `${task} ${subject}: ${tooLong.toLocaleString("en-US")} prompts left no room for an answer and count as wrong`,
       );
   }
 }

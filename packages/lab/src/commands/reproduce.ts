@@ -2,14 +2,9 @@ import { MosError, readModelConfig, toLayerShapes } from "mixture-of-shards";
 import {
   choice,
   defineCommand,
-  EXIT_INTERRUPTED,
   findModel,
   flag,
-  formatInteger,
   group,
-  type Interrupt,
-  JSON_EVENTS,
-  type LiveLine,
   listenForInterrupt,
   liveLine,
   model,
@@ -23,8 +18,7 @@ import {
   texts,
   textTable,
   thisRun,
-  userBenchmarks,
-  userHub,
+  userPlaces,
   withProgress,
 } from "mixture-of-shards/cli";
 import { findData } from "#evaluation";
@@ -104,7 +98,7 @@ export const command = defineCommand({
   usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
   arguments: { experiment },
   options,
-  json: JSON_EVENTS,
+  json: "events",
   examples: `
 Examples:
   mos reproduce table2 --list --model model.gguf
@@ -141,7 +135,7 @@ async function run(options: Values, { version }: { readonly version: string }): 
     else if (!silent) printLine(files.join("\n"));
     return 0;
   }
-  let line: LiveLine | undefined;
+  let line: Line | undefined;
   using interrupt = listenForInterrupt(() =>
     line?.print("stopping the cells after their update; the same command resumes. Ctrl-C again ends at once"),
   );
@@ -157,14 +151,23 @@ async function run(options: Values, { version }: { readonly version: string }): 
   return await watch(reproduce(grid), { line: live, options });
 }
 
+type Line = ReturnType<typeof liveLine>;
+
+/** The terminal of a running experiment. */
+interface Watched {
+  readonly line: Line;
+  readonly interrupt: ReturnType<typeof listenForInterrupt>;
+}
+
 /** The benchmarks that are asked for. Data that are not given are fetched before anything is trained. */
 async function prepareBenchmarks(
   options: Values,
-  { line, interrupt }: { readonly line: LiveLine; readonly interrupt: Interrupt },
+  { line, interrupt }: Watched,
 ): Promise<BenchmarkOptions | undefined> {
   const { benchmarks: tasks, benchmarkData } = options;
   if (tasks === undefined) return undefined;
-  const data = benchmarkData ?? { hub: await userHub(), folder: userBenchmarks() };
+  const { hub, benchmarks: folder } = await userPlaces();
+  const data = benchmarkData ?? { hub, folder };
   const show = pullProgress(line, () => performance.now());
   return {
     tasks,
@@ -220,14 +223,14 @@ function listText(rows: readonly Row[]): string {
     key,
     label,
     rank,
-    adapter === undefined ? "does not fit" : trainable === 0 ? "–" : formatInteger(trainable),
+    adapter === undefined ? "does not fit" : trainable === 0 ? "–" : trainable.toLocaleString("en-US"),
     notes.join("; "),
   ]);
   return textTable([["key", "row", "rank", "trainable", ""], ...cells], { left: [0, 1, 4] });
 }
 
 interface Watching {
-  readonly line: LiveLine;
+  readonly line: Line;
   readonly options: Values;
 }
 
@@ -252,6 +255,6 @@ async function watch(events: AsyncIterable<ReproduceEvent>, { line, options }: W
 }
 
 function chooseExitCode({ stopped, missing }: Extract<ReproduceEvent, { readonly type: "finish" }>): number {
-  if (stopped) return EXIT_INTERRUPTED;
+  if (stopped) return 130; // 128 + SIGINT
   return missing > 0 ? EXIT_MISSING : 0;
 }

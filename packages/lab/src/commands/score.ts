@@ -11,8 +11,6 @@ import {
   makeFolder,
   omitUndefined,
   parseWith,
-  print,
-  python,
   readJsonLines,
   type SettingValues,
   text,
@@ -25,6 +23,7 @@ import {
   createProgramChecker,
   findBenchmark,
   meanWithError,
+  python,
   rulesSetting,
   type ScoringTools,
   scorePrediction,
@@ -160,7 +159,7 @@ async function run(options: Values): Promise<void> {
   const cases = await readCases(options);
   const scores =
     out === undefined
-      ? await scoreCases(cases, options, (line) => print(`${line}\n`))
+      ? await scoreCases(cases, options, (line) => process.stdout.write(`${line}\n`))
       : await scoreInto(out, cases, options);
   const { mean, error = null } = meanWithError(scores);
   if (json) warn(JSON.stringify({ task, rules, cases: cases.length, mean, error }));

@@ -1,8 +1,7 @@
 // The contract of a benchmark: where its data are, what it asks a model, how a prediction is scored, and how scores become
 // the figures of a table.
 
-import { type LoadedText, MosError } from "mixture-of-shards";
-import type { TemplateVariables } from "mixture-of-shards/cli";
+import { type EngineOptions, type LoadedText, MosError } from "mixture-of-shards";
 import type { z } from "zod";
 import type { CheckReason, ProgramChecker } from "#sandbox";
 import type { BenchmarkData, Tables } from "./data.ts";
@@ -61,7 +60,7 @@ export interface PromptSettings {
   readonly rules: Rules;
   readonly format: ChatFormat;
   /** Variables of the model's chat template, where that is the format. */
-  readonly chatTemplateKwargs?: TemplateVariables | undefined;
+  readonly chatTemplateKwargs?: EngineOptions["chatTemplateKwargs"];
   /** Examples before the question. Default: the rules' own number. */
   readonly shots?: number | undefined;
   /** Number of questions, from the first of a random order that `seed` draws (all groups alike). Default: all. */

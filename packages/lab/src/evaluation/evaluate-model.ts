@@ -1,18 +1,17 @@
 // A whole evaluation: the model's text, adapters from anywhere, the benchmarks' data, the engine, the result.
 import { basename, resolve } from "node:path";
 import {
-  type DownloadEvent,
+  type Adapter,
   type Engine,
   type EngineOptions,
-  type FoundAdapter,
   isAdapterInUse,
-  type LayerShapes,
   loadAdapter,
-  loadModelText,
+  loadText,
   locateModel,
   MosError,
   openEngine,
   openModel,
+  type TransferEvent,
   toLayerShapes,
 } from "mixture-of-shards";
 import { createProgramChecker } from "#sandbox";
@@ -59,10 +58,16 @@ export interface EvaluateModelOptions
 /** Event of an evaluation: downloads, then the events of `evaluate`. */
 export type EvaluateModelEvent =
   /** The model is downloaded, or the data of a benchmark. */
-  | (DownloadEvent & { readonly task?: BenchmarkName })
+  | {
+      readonly type: "download";
+      readonly transfer: TransferEvent;
+      readonly task?: BenchmarkName;
+    }
   /** The adapter of a run that has not finished: `path` is what it has so far. */
   | ({ readonly type: "unfinished"; readonly adapter: string } & FoundAdapter)
   | EvaluateEvent;
+
+type FoundAdapter = Awaited<ReturnType<typeof isAdapterInUse>>;
 
 /** Name in results of the model without an adapter. */
 const BASE_NAME = "base";
@@ -76,7 +81,7 @@ const MAX_BATCH = 32;
  *
  * @throws MosError `bad_option`, `not_found`, `bad_data`, `bad_model`, `bad_adapter`, `cancelled`, and what a download throws.
  * @example
- * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: monotonicNow };
+ * const options = { model: "model.gguf", adapters: ["adapters/mos"], data: "benchmarks", out: "results.json", version: "1", now: () => performance.timeOrigin + performance.now() };
  * for await (const event of evaluateModel(options)) if (event.type === "score") console.log(event.score);
  */
 export async function* evaluateModel({
@@ -152,8 +157,7 @@ const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) =
 
 async function readModel(path: string) {
   await using files = await openModel(path);
-  const { name, config, source } = files;
-  return { name, text: await loadModelText(source), shapes: toLayerShapes(config) };
+  return { name: files.name, text: await loadText(path), shapes: toLayerShapes(files.config) };
 }
 
 /**
@@ -165,7 +169,7 @@ async function readModel(path: string) {
  */
 export async function nameAdapters(
   folders: readonly string[],
-  shapes: LayerShapes,
+  shapes: Adapter["shapes"],
 ): Promise<ReadonlyMap<string, FoundAdapter>> {
   const paths = folders.map((folder) => resolve(folder));
   const twice = paths.find((path, i) => paths.indexOf(path) < i);

@@ -1,13 +1,9 @@
 // Benchmarks from the Hugging Face Hub, kept as the folders that `--data` takes.
 import { join } from "node:path";
 import {
-  type ConnectionOptions,
-  type DownloadEvent,
   fetchTextFile,
-  type HubSettings,
-  type ListedFile,
+  type hubSettings,
   MosError,
-  type PulledDataset,
   pullDataset,
   type TransferEvent,
 } from "mixture-of-shards";
@@ -17,8 +13,9 @@ import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { assertCounts, type Tables, writeBelow } from "./data.ts";
 
 /** The hub, where benchmarks are kept, and how the connection is made. */
-export interface FetchBenchmarkOptions extends Omit<ConnectionOptions, "endpoint" | "token"> {
-  readonly hub: HubSettings;
+export interface FetchBenchmarkOptions
+  extends Omit<Parameters<typeof fetchTextFile>[1] & object, "endpoint" | "token"> {
+  readonly hub: Awaited<ReturnType<typeof hubSettings>>;
   /** Folder of the benchmarks, each in a folder of its own. */
   readonly folder: string;
   /** URL of BBH's prompts, as `<task>.txt`. Default: their authors' repository. */
@@ -53,7 +50,7 @@ export async function* fetchBenchmark(
       `${name}: ${source.repository} is not in ${folder}, and the network is switched off; give a folder (--data)`,
     );
   const pulled = yield* pullTables(source, options);
-  const tables = groupTables(pulled, source);
+  const tables = groupTables(pulled.paths, source);
   const texts = yield* fetchTexts(source, tables, options);
   await writeFolderAtomic(target, async (staging) => {
     await source.write(tables, staging);
@@ -72,15 +69,19 @@ export interface FindDataOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Progress of a benchmark's download. */
+export interface BenchmarkDownload {
+  readonly type: "download";
+  readonly task: BenchmarkName;
+  readonly transfer: TransferEvent;
+}
+
 /** The folder of each benchmark's data; what is not given is fetched. Throws what `fetchBenchmark` throws. */
 export async function* findData({
   tasks,
   data,
   signal,
-}: FindDataOptions): AsyncGenerator<
-  DownloadEvent & { readonly task: BenchmarkName },
-  (task: BenchmarkName) => string
-> {
+}: FindDataOptions): AsyncGenerator<BenchmarkDownload, (task: BenchmarkName) => string> {
   if (typeof data === "string") return () => data;
   const folders = new Map<BenchmarkName, string>();
   for (const task of tasks) {
@@ -96,13 +97,17 @@ export async function* findData({
 async function* pullTables(
   source: HubSource,
   { hub, folder: _folder, promptsUrl: _promptsUrl, ...connection }: FetchBenchmarkOptions,
-): AsyncGenerator<TransferEvent, PulledDataset> {
+): ReturnType<typeof pullDataset> {
   const { offline: _offline, ...settings } = hub;
-  const select = (files: readonly ListedFile[]): readonly string[] =>
-    files.map(({ path }) => path).filter((path) => tableName(path, source) !== undefined);
   for (const revision of REVISIONS) {
     try {
-      return yield* pullDataset(source.repository, { ...settings, ...connection, revision, select });
+      return yield* pullDataset(source.repository, {
+        ...settings,
+        ...connection,
+        revision,
+        select: (files) =>
+          files.map(({ path }) => path).filter((path) => tableName(path, source) !== undefined),
+      });
     } catch (error) {
       const last = revision === REVISIONS.at(-1);
       if (last || !(error instanceof MosError) || error.code !== "not_found") throw error;
@@ -117,7 +122,7 @@ function tableName(path: string, { wants }: HubSource): string | undefined {
   return wants(config, split) ? `${config}/${split}` : undefined;
 }
 
-function groupTables({ paths }: PulledDataset, source: HubSource): Tables {
+function groupTables(paths: ReadonlyMap<string, string>, source: HubSource): Tables {
   const tables = new Map<string, string[]>();
   for (const [name, path] of [...paths].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const table = tableName(name, source) ?? "";

@@ -32,6 +32,7 @@ export { type EvaluateModelEvent, type EvaluateModelOptions, evaluateModel } fro
 export { type FetchBenchmarkOptions, fetchBenchmark, findData } from "./fetch.ts";
 export {
   inPercent,
+  markdownTable,
   type Percentage,
   percentDecimals,
   percentText,
@@ -41,7 +42,7 @@ export {
   toPoints,
 } from "./results.ts";
 export { meanWithError } from "./scoring.ts";
-export { evaluationSettings, rulesSetting } from "./settings.ts";
+export { evaluationSettings, python, rulesSetting } from "./settings.ts";
 export type {
   EvaluateEvent,
   EvaluateOptions,

@@ -1,4 +1,4 @@
-import type { Engine, EngineEvent, EngineRequest, FinishReason } from "mixture-of-shards";
+import type { Engine, EngineEvent, EngineRequest } from "mixture-of-shards";
 import { expect, test } from "vitest";
 import type { Question } from "./benchmark.ts";
 import { predict } from "./predict.ts";
@@ -8,7 +8,7 @@ const MAX_LENGTH = 20;
 interface Script {
   readonly logprobs?: readonly number[];
   readonly digest?: string | null;
-  readonly finish?: FinishReason;
+  readonly finish?: Extract<EngineEvent, { readonly type: "finish" }>["finishReason"];
 }
 
 /** An engine that answers with its seed, and keeps its requests. */

@@ -2,7 +2,7 @@
 // asked get a prompt and tokens.
 import { setImmediate } from "node:timers/promises";
 import { type ChatMessage, type LoadedText, MosError, missingBos } from "mixture-of-shards";
-import { randomStream, type Tokenizer } from "mixture-of-shards/cli";
+import { randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, describeCounts } from "./data.ts";
 
@@ -53,7 +53,7 @@ function withLeadIn(prompt: string, leadIn: string): string {
 }
 
 /** Token ids of a prompt. A BOS comes first where the tokenizer begins texts with one, but only once. */
-function encodePrompt(prompt: string, tokenizer: Tokenizer): readonly number[] {
+function encodePrompt(prompt: string, tokenizer: LoadedText["tokenizer"]): readonly number[] {
   const ids = tokenizer.encode(prompt, { addSpecialTokens: false });
   const bos = missingBos(ids, tokenizer);
   return bos === undefined ? ids : [bos, ...ids];

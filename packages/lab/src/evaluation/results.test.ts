@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { percentDecimals, percentText, pointsText } from "./results.ts";
+import { markdownTable, percentDecimals, percentText, pointsText } from "./results.ts";
 
 test("few questions are counted, more have a percentage in as many digits as they allow", () => {
   expect(percentText({ percent: 100 / 3, error: 33.3, questions: 3, right: 1 })).toBe("1 of 3");
@@ -26,4 +26,13 @@ test("one question more changes a percentage by at least a unit of its last digi
       expect(100 / questions).toBeGreaterThanOrEqual(unit);
     }),
   );
+});
+
+test("a table in Markdown", () => {
+  expect(
+    markdownTable([
+      ["", "a|b"],
+      ["base", "1 of 3"],
+    ]),
+  ).toBe("|  | a\\|b |\n| --- | ---: |\n| base | 1 of 3 |");
 });

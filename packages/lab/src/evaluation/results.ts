@@ -147,3 +147,11 @@ export async function assertResult(out: string): Promise<void> {
 
 export const writeResult = (result: EvaluationResult, out: string): Promise<void> =>
   writeFileAtomic(out, `${JSON.stringify(result, null, 2)}\n`);
+
+/** Rows of cells as a table in Markdown; the first row is the head. */
+export function markdownTable([head = [], ...rows]: readonly (readonly string[])[]): string {
+  const rule = head.map((_, column) => (column === 0 ? "---" : "---:"));
+  return [head, rule, ...rows]
+    .map((cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`)
+    .join("\n");
+}

@@ -2,13 +2,7 @@
 // its predictions and their scores.
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import {
-  type JsonLinesWriter,
-  openJsonLinesWriter,
-  pathExists,
-  readJsonLines,
-  writeFileAtomic,
-} from "mixture-of-shards/cli";
+import { openJsonLinesWriter, pathExists, readJsonLines, writeFileAtomic } from "mixture-of-shards/cli";
 import { z } from "zod";
 
 const sampleSchema = z.looseObject({
@@ -97,7 +91,7 @@ export async function openSampleLog(options: SampleLogOptions): Promise<SampleLo
   if (!(await pathExists(path)))
     await writeFileAtomic(path, `${JSON.stringify({ type: "run", identity })}\n`);
   await checkIdentity(path, identity);
-  const writer: JsonLinesWriter = await openJsonLinesWriter(path);
+  const writer = await openJsonLinesWriter(path);
   try {
     const known = new Map<string, Sample>();
     let isHead = true;

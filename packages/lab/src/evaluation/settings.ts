@@ -1,4 +1,4 @@
-import { choice, flag, integer, names, number } from "mixture-of-shards/cli";
+import { choice, flag, integer, names, number, text } from "mixture-of-shards/cli";
 import { CHAT_FORMATS, RULES } from "./benchmark.ts";
 import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
 
@@ -6,6 +6,12 @@ import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
 export const rulesSetting = choice(RULES, {
   default: "open-instruct",
   help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
+});
+
+/** The interpreter of HumanEval's programs. */
+export const python = text({
+  placeholder: "path",
+  help: "run HumanEval programs with this Python interpreter, without a sandbox",
 });
 
 /** Settings of an evaluation. Each is an option of `mos eval`. */

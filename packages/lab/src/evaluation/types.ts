@@ -1,5 +1,5 @@
 // Options, events and results of an evaluation.
-import type { BaseDtype, ComputeDtype, Engine, TrainedOn } from "mixture-of-shards";
+import type { describeTrainedOn, Engine } from "mixture-of-shards";
 import type { ProgramChecker } from "#sandbox";
 import type { QuestionOptions, ScoreSummary } from "./benchmark.ts";
 import type { BenchmarkName } from "./benchmarks/index.ts";
@@ -27,8 +27,8 @@ export interface EvaluateOptions extends TaskOptions {
   readonly model: {
     readonly name: string;
     readonly fingerprint: string;
-    readonly baseDtype: BaseDtype;
-    readonly computeDtype: ComputeDtype;
+    readonly baseDtype: Engine["model"]["baseDtype"];
+    readonly computeDtype: Engine["model"]["computeDtype"];
   };
   readonly subjects: readonly Subject[];
   /** Opens what runs HumanEval's programs, if there are any to run. */
@@ -40,9 +40,12 @@ export interface EvaluateOptions extends TaskOptions {
   /** For the record. */
   readonly command?: string | undefined;
   readonly environment?: Readonly<Record<string, string | number>>;
-  /** Milliseconds since 1970, by a clock that never goes back (`monotonicNow`): intervals are measured with it. */
+  /** Milliseconds since 1970, by a clock that never goes back: intervals are measured with it. */
   readonly now: () => number;
 }
+
+/** The base that an adapter was trained on. */
+type TrainedOn = Parameters<typeof describeTrainedOn>[0];
 
 /** Event of an evaluation. */
 export type EvaluateEvent =

@@ -2,23 +2,17 @@
 import { join } from "node:path";
 import {
   type Adapter,
-  adapterModel,
   type BaseModel,
   type Engine,
   type Example,
   encodeExample,
-  encodeExamples,
-  evaluateLoss,
   type FinetuneSettings,
-  frozenModel,
-  gradientSource,
-  IGNORED,
   type LoadedText,
   loadAdapter,
   MosError,
-  type PromptFormat,
   readDataset,
   toLayerShapes,
+  validationLoss,
 } from "mixture-of-shards";
 import { parseWith, readJsonLines } from "mixture-of-shards/cli";
 import { z } from "zod";
@@ -84,12 +78,22 @@ export async function measure(running: RunningTrial): Promise<{
   const { evaluation } = spec;
   const started = now();
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
-  const adapter = spec.adapter === null ? null : await finalAdapter(running);
-  const loss = await validationLoss(running, adapter, examples);
+  const measured = await validationLoss(base, examples, {
+    adapter: spec.adapter === null ? undefined : await finalAdapter(running),
+    settings,
+    session: sessionOptions(spec),
+    signal: running.signal,
+  });
+  if (!Number.isFinite(measured.loss))
+    throw new MosError("diverged", `the validation loss is ${measured.loss}; use a lower --learning-rate`);
   const { promptFormat, system } = settings;
   const { maxPositions: maxLength } = base.model.config;
   return {
-    result: { validationLoss: loss.mean, validationExamples: loss.examples, peakMemoryBytes: peakMemory() },
+    result: {
+      validationLoss: measured.loss,
+      validationExamples: measured.examples,
+      peakMemoryBytes: peakMemory(),
+    },
     questions: examples
       .slice(0, evaluation.answers)
       .map((example) => toQuestion(example, { text: base.text, promptFormat, system, maxLength })),
@@ -100,44 +104,12 @@ export async function measure(running: RunningTrial): Promise<{
 const finalAdapter = ({ spec, base: { model } }: RunningTrial): Promise<Adapter> =>
   loadAdapter(runPath(spec), { shapes: toLayerShapes(model.config), fingerprint: model.fingerprint });
 
-/** As training measures it: a mean over the trained tokens, in batches of the training's shape. */
-async function validationLoss(
-  { spec, base, settings, signal }: RunningTrial,
-  adapter: Adapter | null,
-  examples: readonly Example[],
-): Promise<{ readonly mean: number; readonly examples: number }> {
-  const { tokenizer, template } = base.text;
-  const { maxLength, promptFormat, system } = settings;
-  const { encoded } = await encodeExamples(examples, {
-    tokenizer,
-    template,
-    maxLength,
-    promptFormat,
-    system,
-    signal,
-  });
-  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
-  const model = adapter === null ? frozenModel(base.model) : adapterModel(base.model, adapter);
-  await using source = gradientSource(model, { ...sessionOptions(spec), maxSegment });
-  const { padToken, eosTokens } = base.model.config;
-  const { loss: mean } = await evaluateLoss(source, encoded, {
-    batchSize: settings.batchSize,
-    maxLength,
-    packing: settings.packing,
-    padToken: padToken ?? eosTokens[0] ?? 0,
-    signal,
-  });
-  if (!Number.isFinite(mean))
-    throw new MosError("diverged", `the validation loss is ${mean}; use a lower --learning-rate`);
-  return { mean, examples: encoded.length };
-}
-
 // --- answers
 
 /** Settings of rendering examples as prompts, as in training. */
 export interface QuestionSettings {
   readonly text: LoadedText;
-  readonly promptFormat: PromptFormat;
+  readonly promptFormat: FinetuneSettings["promptFormat"];
   readonly system: string | undefined;
   /** The model's longest sequence. */
   readonly maxLength: number;
@@ -149,6 +121,9 @@ export interface Question {
   readonly reference: string;
 }
 
+/** Labels of tokens that the loss leaves out are negative. */
+const isTarget = (label = -1): boolean => label >= 0;
+
 /** Everything before the last stretch that training counts, which is the reference. */
 export function toQuestion(
   example: Example,
@@ -156,8 +131,8 @@ export function toQuestion(
 ): Question {
   const { ids, labels } = encodeExample(example, { tokenizer, template, promptFormat, system, maxLength });
   let start = labels.length;
-  while (start > 0 && labels[start - 1] === IGNORED) start--;
-  while (start > 0 && labels[start - 1] !== IGNORED) start--;
+  while (start > 0 && !isTarget(labels[start - 1])) start--;
+  while (start > 0 && isTarget(labels[start - 1])) start--;
   return { ids: [...ids.subarray(0, start)], reference: referenceAnswer(example) };
 }
 

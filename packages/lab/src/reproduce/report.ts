@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { writeFileAtomic } from "mixture-of-shards/cli";
-import { BENCHMARK_NAMES, type ChatFormat } from "#evaluation";
+import { BENCHMARK_NAMES, type ChatFormat, markdownTable } from "#evaluation";
 import type { Grid } from "./grid.ts";
 import {
   type Format,
@@ -113,11 +113,6 @@ async function writeTexts(
 const p = (value: number | undefined): string =>
   value === undefined ? "not available" : value < 0.0001 ? value.toExponential(1) : value.toFixed(4);
 
-const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map((_, column) => (column === 0 ? "---" : "---:")), ...rows]
-    .map((cells) => `| ${cells.join(" | ")} |`)
-    .join("\n");
-
 /** In the units of the main table. */
 const METRICS: Readonly<Record<"validationLoss" | "exactMatch", Format & { readonly title: string }>> = {
   validationLoss: { title: "validation loss (negative is better)", digits: 4 },
@@ -163,7 +158,7 @@ function comparisonTables(comparisons: readonly Comparison[], rows: readonly Row
         ...(hasSteps ? [stepText(one)] : []),
       ]);
       if (hasSteps) head.push("One step of the rates");
-      return `${named(first.ours)}, ${title}:\n\n${markdownTable(head, body)}`;
+      return `${named(first.ours)}, ${title}:\n\n${markdownTable([head, ...body])}`;
     })
     .join("\n\n");
 }
@@ -175,7 +170,7 @@ function rateText(rows: readonly RowSummary[]): readonly string[] {
   return [
     "## Learning rates",
     "Tuning losses: means over the tuning seeds, on examples that no row is measured on. One step of the finished grid to\neither side of the best rate changes them by as much as shown.",
-    markdownTable(head, lines),
+    markdownTable([head, ...lines]),
   ];
 }
 
@@ -300,7 +295,7 @@ export function formatReport(grid: Grid, { rows, comparisons, pictures }: Report
   return `${[
     `# ${experiment.title}`,
     settingsText(grid, rows),
-    markdownTable(head, body),
+    markdownTable([head, ...body]),
     LEGEND,
     ...benchmarkText(grid, rows),
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),

@@ -1,8 +1,6 @@
-import { finetuneSettings } from "mixture-of-shards";
+import { finetuneSettings, methods } from "mixture-of-shards";
 import {
   adjust,
-  alphaSetting,
-  commonSettings,
   integer,
   list,
   names,
@@ -12,7 +10,6 @@ import {
   type SettingInput,
   type SettingValues,
 } from "mixture-of-shards/cli";
-import { LINEAR_NAMES } from "mixture-of-shards/graph";
 import { type BenchmarkOptions, resolveBenchmarkSettings } from "./benchmarks.ts";
 import { type ExperimentName, FIGURE_AXES } from "./tables.ts";
 
@@ -70,11 +67,13 @@ export const baseSettings = {
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
 
+const { alpha, dropout, targets } = methods.lora.settings;
+
 /** Settings of every method's adapter. */
 export const adapterSettings = {
-  alpha: adjust(alphaSetting.alpha, { help: "scale the update by alpha / rank, for every method but VeRA" }),
-  dropout: adjust(commonSettings.dropout, { default: 0.1 }),
-  targets: names(LINEAR_NAMES, {
+  alpha: adjust(alpha, { help: "scale the update by alpha / rank, for every method but VeRA" }),
+  dropout: adjust(dropout, { default: 0.1 }),
+  targets: names(targets.default ?? [], {
     defaultText: "all that the method supports",
     help: "linear layers to adapt with every method",
   }),

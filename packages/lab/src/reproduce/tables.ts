@@ -2,11 +2,11 @@
 // methods at one budget, and the grid of its figure 1, as data. What the paper has is decided by PAPER_ROWS; here its rows
 // are fitted to a model.
 import {
+  type Adapter,
   type AdapterConfig,
   type AdapterConfigInput,
   budget,
   findProblem,
-  type LayerShapes,
   MosError,
   methods,
   PAPER_ROWS,
@@ -14,7 +14,6 @@ import {
   shardCounts,
 } from "mixture-of-shards";
 import { pick } from "mixture-of-shards/cli";
-import type { LinearName } from "mixture-of-shards/graph";
 import type { ChatFormat } from "#evaluation";
 
 /** Experiments of the paper that can be reproduced. */
@@ -283,12 +282,12 @@ export function selectRows(rows: readonly Row[], only: readonly string[] = []): 
 
 /** Context of building rows. */
 export interface RowContext {
-  readonly shapes: LayerShapes;
+  readonly shapes: Adapter["shapes"];
   /** Alpha of every method that has one. */
   readonly alpha: number;
   readonly dropout: number;
   /** Linear layers that every method adapts; what each adapts by default without. */
-  readonly targets?: readonly LinearName[] | undefined;
+  readonly targets?: AdapterConfig["targets"] | undefined;
 }
 
 /** A row as it will be run on a model. */
@@ -381,7 +380,7 @@ export function fitRow(
 }
 
 /** The number of shards nearest to `wanted` that cuts every width; the smaller of two. */
-export const nearestShards = (wanted: number, { widths }: LayerShapes): number =>
+export const nearestShards = (wanted: number, { widths }: Adapter["shapes"]): number =>
   shardCounts(Object.values(widths)).reduce((best, count) =>
     Math.abs(count - wanted) < Math.abs(best - wanted) ? count : best,
   );

@@ -5,8 +5,8 @@ import {
   type AdapterConfigInput,
   type Engine,
   type LoadedText,
-  loadModelText,
-  openModel,
+  loadText,
+  readModelConfig,
   saveAdapter,
   toLayerShapes,
 } from "mixture-of-shards";
@@ -18,8 +18,7 @@ export const DATA = "test/fixtures/benchmarks";
 export const FINGERPRINT = "sha256:13e568bbb49810c9c2ba7599bfc863b2ee8d5b48b79a9adbeef0fd40ff63ffc6";
 
 export async function readBundled() {
-  await using files = await openModel(MODEL);
-  return { text: await loadModelText(files.source), shapes: toLayerShapes(files.config) };
+  return { text: await loadText(MODEL), shapes: toLayerShapes(await readModelConfig(MODEL)) };
 }
 
 /** Saves an adapter of the bundled model whose numbers are far from zero. */

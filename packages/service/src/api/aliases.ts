@@ -2,11 +2,11 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import {
   ApiError,
+  type ApiKey,
   checkedBy,
   failed,
   findAdapter,
   ok,
-  type RequestContext,
   security,
 } from "mixture-of-shards/server";
 import { type AliasId, isAliasName } from "#store";
@@ -77,7 +77,10 @@ const removeRoute = createRoute({
   responses: { 200: ok(deleted, "The alias was deleted; its models are kept."), default: failed },
 });
 
-type Variables = RequestContext["var"];
+interface Variables {
+  readonly server: Parameters<typeof findAdapter>[0] & { readonly modelName: string };
+  readonly key: ApiKey;
+}
 
 /** The tenant whose aliases a request is about. @throws ApiError 403 for another one's without an administrator's key. */
 function chooseTenant({ key }: Variables, given: string | undefined): string {

@@ -1,7 +1,7 @@
 // POST /v1/fine_tuning/preview: what a job would be, before it is made.
 import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError, type PreviewedLine, type RunPreview } from "mixture-of-shards";
+import { MosError, type RunPreview } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, checkedBy, failed, ok, security } from "mixture-of-shards/server";
 import { assertAllowed, type FineTuningLimits, type JobRequest, jobRequestSchema, toLimits } from "#store";
@@ -94,7 +94,7 @@ const toPartObject = (report: RunPreview["train"]): z.output<typeof part> => ({
 
 const PARTS = { train: "training", validation: "validation", unused: "unused" } as const;
 
-const toLineObject = (shown: PreviewedLine): z.output<typeof line> => ({
+const toLineObject = (shown: RunPreview["lines"][number]): z.output<typeof line> => ({
   line: shown.line,
   part: PARTS[shown.part],
   token_count: shown.tokens,

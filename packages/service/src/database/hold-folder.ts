@@ -6,7 +6,7 @@ import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { lockChanges, makePrivateFolder, PRIVATE_FILE } from "mixture-of-shards/cli";
+import { lockChanges, makePrivateFolder } from "mixture-of-shards/cli";
 
 /** Sockets' paths are at most 107 bytes long. */
 const MAX_PATH_BYTES = 100;
@@ -61,7 +61,7 @@ export async function holdFolder(folder: string): Promise<AsyncDisposable> {
     await rm(address, { force: true }); // left by a process that was killed
     return listenAt(address);
   });
-  if (process.platform !== "win32") await chmod(address, PRIVATE_FILE);
+  if (process.platform !== "win32") await chmod(address, 0o600);
   return {
     [Symbol.asyncDispose]: () => new Promise<void>((resolved) => server.close(() => resolved())),
   };

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError } from "mixture-of-shards";
-import { assertWritable, errorText, makePrivateTree } from "mixture-of-shards/cli";
+import { assertWritable, errorText } from "mixture-of-shards/cli";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 import { holdFolder } from "./hold-folder.ts";
 
@@ -17,7 +17,6 @@ import { holdFolder } from "./hold-folder.ts";
 export async function openPglite(folder?: string): Promise<Database> {
   const hold = folder === undefined ? undefined : await holdFolder(folder);
   try {
-    if (folder !== undefined) await makePrivateTree(folder); // of a version before
     const pglite = await PGlite.create(folder === undefined ? {} : { fs: new PrivateFiles(folder) });
     await pglite.query("set time zone 'UTC'");
     const close = async (): Promise<void> => {

@@ -8,7 +8,6 @@ import {
   makeFolder,
   makePrivateFolder,
   openAtomicFile,
-  PRIVATE_FILE,
   pathExists,
   storageError,
   systemCode,
@@ -85,7 +84,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
     const temporary = join(incoming, `${putter.id}.${randomUUID()}`);
     const hash = createHash("sha256");
     let bytes = 0;
-    await using file = await openAtomicFile(temporary, { mode: PRIVATE_FILE }).catch(failed);
+    await using file = await openAtomicFile(temporary, { mode: 0o600 }).catch(failed);
     for await (const chunk of source) {
       hash.update(chunk);
       bytes += chunk.length;

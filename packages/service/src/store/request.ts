@@ -4,11 +4,10 @@ import {
   type AdapterConfigInput,
   type FinetuneSettingsInput,
   finetuneSettings,
-  METHOD_NAMES,
   MosError,
   parseAdapterConfig,
 } from "mixture-of-shards";
-import { DEFAULT_METHOD, errorText, omitUndefined, parseSettings } from "mixture-of-shards/cli";
+import { adapterOptions, errorText, omitUndefined, parseSettings } from "mixture-of-shards/cli";
 import type { JobRow } from "./rows.ts";
 import { adapterFields, settingFields, settingsOf } from "./setting-fields.ts";
 
@@ -27,7 +26,7 @@ export const lifetimeSchema = z.int().min(60).max(315_360_000);
 const mosFields = z
   .strictObject({
     ...settingFields,
-    method: z.enum(METHOD_NAMES).optional(),
+    method: adapterOptions.method.check.optional(),
     priority: z.int().min(-10).max(10).optional(),
     expires_after: lifetimeSchema.optional(),
     checkpoints_expire_after: lifetimeSchema.optional(),
@@ -143,7 +142,7 @@ export function toTrainingPlan(request: JobRequest, options: PlanOptions): Train
   const { epochs = autoToUndefined(n_epochs) ?? EPOCHS, steps, ...chosen } = run;
   const multiplier = autoToUndefined(learning_rate_multiplier) ?? 1;
   const plan: TrainingPlan = {
-    adapter: { method: mos.method ?? DEFAULT_METHOD, ...adapter } as AdapterConfigInput,
+    adapter: { method: mos.method ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,
     settings: omitUndefined({
       batchSize: autoToUndefined(batch_size),
       // kept with the job, so that another default later does not change it

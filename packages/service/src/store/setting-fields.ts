@@ -2,14 +2,15 @@
 import type { z } from "@hono/zod-openapi";
 import { type FinetuneSettingsInput, finetuneSettings } from "mixture-of-shards";
 import {
-  adapterSettings,
+  adapterOptions,
   integer,
   pick,
   type Setting,
   type SettingInput,
-  type Settings,
   snakeCase,
 } from "mixture-of-shards/cli";
+
+const { method: _, ...adapterSettings } = adapterOptions;
 
 /** What the service decides, or takes from other fields of the request. */
 const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
@@ -17,13 +18,13 @@ const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memo
 /** Characters of a text or an object. */
 const MAX_TEXT = 10_000;
 
-const offered: Settings = {
+const offered: Readonly<Record<string, Setting>> = {
   ...finetuneSettings,
   // a job that is interrupted goes on from a checkpoint
   saveEvery: integer({ min: 1, help: finetuneSettings.saveEvery.help }),
 };
 const isWithheld = (name: string): boolean => WITHHELD.some((withheld) => withheld === name);
-const runSettings: Settings = Object.fromEntries(
+const runSettings: Readonly<Record<string, Setting>> = Object.fromEntries(
   Object.entries(offered).filter(([name]) => !isWithheld(name)),
 );
 
@@ -48,10 +49,12 @@ export const adapterFields: readonly string[] = Object.keys(adapterSettings).map
 
 /** What checked fields say of an adapter and of its run. */
 export function settingsOf(fields: Readonly<Record<string, unknown>>): {
-  readonly adapter: SettingInput<Settings>;
+  readonly adapter: SettingInput<Readonly<Record<string, Setting>>>;
   readonly run: FinetuneSettingsInput;
 } {
-  const byName = (settings: Settings): SettingInput<Settings> =>
+  const byName = (
+    settings: Readonly<Record<string, Setting>>,
+  ): SettingInput<Readonly<Record<string, Setting>>> =>
     pick(settings, Object.fromEntries(Object.keys(settings).map((name) => [name, fields[fieldName(name)]])));
   return { adapter: byName(adapterSettings), run: byName(runSettings) };
 }

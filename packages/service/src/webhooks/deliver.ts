@@ -1,5 +1,6 @@
 // Delivers webhooks at least once: several servers share the work, and what a dead one had is delivered by another.
-import { delay, errorText } from "mixture-of-shards/cli";
+import { setTimeout as sleep } from "node:timers/promises";
+import { errorText } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { AttemptEnd, ClaimedDelivery, Outbox } from "#store";
 import { sendDelivery } from "./send.ts";
@@ -44,14 +45,15 @@ export async function deliverWebhooks(options: DeliverOptions): Promise<void> {
       const isFull = running.size >= MAX_CONCURRENT;
       const claim = { except, seconds: answerSeconds + LEASE };
       const delivery = isFull ? undefined : await outbox.claim(claim);
-      if (delivery === undefined) await delay(idleSeconds, signal);
+      if (delivery === undefined)
+        await sleep(idleSeconds * 1000, undefined, { signal }).catch(() => undefined);
       else {
         const work = attempt(delivery, { ...options, answerSeconds }).finally(() => running.delete(work));
         running.set(work, delivery.tenant);
       }
     } catch (error) {
       log.warn({ reason: String(error) }, "delivering webhooks failed; retrying later");
-      await delay(BROKEN, signal);
+      await sleep(BROKEN * 1000, undefined, { signal }).catch(() => undefined);
     }
   }
   await Promise.all(running.keys());

@@ -1,6 +1,6 @@
 // A worker: takes slices one after the other, those of the base that its trainer has loaded first.
+import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
-import { delay } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
 import type { JobRow, Queue, SliceMessage, Slices } from "#store";
 import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
@@ -75,12 +75,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
         if (count > 0) log.warn({ slices: count }, "requeued slices of workers without heartbeat");
       }
       const job = await nextJob();
-      if (job === undefined) await delay(IDLE, signal);
+      if (job === undefined) await sleep(IDLE * 1000, undefined, { signal }).catch(() => undefined);
       else await work(job, context, options);
     } catch (error) {
       if (error instanceof MosError && error.code === "unsupported") throw error;
       log.error({ reason: String(error) }, "worker error; retrying");
-      await delay(BROKEN, signal);
+      await sleep(BROKEN * 1000, undefined, { signal }).catch(() => undefined);
     }
   }
 

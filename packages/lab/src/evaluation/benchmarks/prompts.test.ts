@@ -1,6 +1,6 @@
-import type { LoadedText } from "mixture-of-shards";
-import { chatTemplate, loadTextFromFolder } from "mixture-of-shards/cli";
+import { type LoadedText, loadText } from "mixture-of-shards";
 import { beforeAll, expect, test } from "vitest";
+import { chatTemplate } from "../../../../../src/text/index.ts";
 import type { ChatFormat, Question, QuestionOptions, Rules } from "../benchmark.ts";
 import { type BenchmarkName, benchmarks } from "./index.ts";
 
@@ -13,7 +13,7 @@ const TEMPLATE =
 let text: LoadedText;
 let bos: string;
 beforeAll(async () => {
-  const bundled = await loadTextFromFolder("assets/tiny-english");
+  const bundled = await loadText("assets/tiny-english");
   const { tokenizer } = bundled;
   bos = tokenizer.bosToken === undefined ? "" : (tokenizer.idToToken(tokenizer.bosToken) ?? "");
   text = { ...bundled, template: chatTemplate({ template: TEMPLATE, tokenizer }) };

@@ -1,4 +1,4 @@
-import { loadTextFromFolder } from "mixture-of-shards/cli";
+import { loadText } from "mixture-of-shards";
 import { expect, test } from "vitest";
 import { cutPassage, drawExamples, drawnIndices, LANGUAGES, type TydiqaRow } from "./tydiqa.ts";
 
@@ -68,7 +68,7 @@ test("a part of a train file, or none at all", () => {
 });
 
 test("a passage is cut to 512 ids, a tokenizer's first among them, which is then read", async () => {
-  const { tokenizer } = await loadTextFromFolder("assets/tiny-english");
+  const { tokenizer } = await loadText("assets/tiny-english");
   const first = tokenizer.bosToken ?? -1;
   const withFirst = {
     ...tokenizer,

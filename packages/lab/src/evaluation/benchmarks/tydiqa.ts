@@ -1,7 +1,6 @@
 // TyDi QA with gold passages: nine languages, with one solved question before each. open-instruct's `eval/tydiqa`.
 
-import { MosError } from "mixture-of-shards";
-import type { Tokenizer } from "mixture-of-shards/cli";
+import { type LoadedText, MosError } from "mixture-of-shards";
 import { pythonStrip } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { OutputSpec, QuestionOptions, QuestionSet, TextBenchmark, Verdict } from "../benchmark.ts";
@@ -232,7 +231,7 @@ function makePrompt(language: Language, row: TydiqaRow, examples: readonly Tydiq
 const PASSAGE_TOKENS = 512;
 
 /** At most 512 ids, the first of the tokenizer's own among them: a cut passage begins with its text, such as `<s>`. */
-export function cutPassage(context: string, tokenizer: Tokenizer): string {
+export function cutPassage(context: string, tokenizer: LoadedText["tokenizer"]): string {
   const ids = tokenizer.encode(context);
   return ids.length <= PASSAGE_TOKENS ? context : tokenizer.decode(ids.slice(0, PASSAGE_TOKENS));
 }
