@@ -1,6 +1,8 @@
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type LoadedText, loadText } from "mixture-of-shards";
 import { beforeAll, expect, test } from "vitest";
-import { chatTemplate } from "../../../../../src/text/index.ts";
 import type { ChatFormat, Question, QuestionOptions, Rules } from "../benchmark.ts";
 import { type BenchmarkName, benchmarks } from "./index.ts";
 
@@ -13,10 +15,13 @@ const TEMPLATE =
 let text: LoadedText;
 let bos: string;
 beforeAll(async () => {
-  const bundled = await loadText("assets/tiny-english");
-  const { tokenizer } = bundled;
+  const folder = await mkdtemp(join(tmpdir(), "mos-prompts-"));
+  await cp("assets/tiny-english", folder, { recursive: true });
+  await writeFile(join(folder, "chat_template.jinja"), TEMPLATE);
+  text = await loadText(folder);
+  await rm(folder, { recursive: true });
+  const { tokenizer } = text;
   bos = tokenizer.bosToken === undefined ? "" : (tokenizer.idToToken(tokenizer.bosToken) ?? "");
-  text = { ...bundled, template: chatTemplate({ template: TEMPLATE, tokenizer }) };
 });
 
 const ask = (task: BenchmarkName, more: Partial<QuestionOptions> = {}) =>
