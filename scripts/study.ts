@@ -6,8 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { writeFileAtomic } from "#files";
-import { withStudy } from "./study/archive.ts";
-import { fillTables } from "./study/markdown.ts";
+import { fillTables, withStudy } from "./study/archive.ts";
 import { computeTables } from "./study/tables.ts";
 
 const { page } = parseArgs({ options: { page: { type: "string" } } }).values;

@@ -10,7 +10,7 @@ import {
   toRows,
 } from "../scripts/study/analysis.ts";
 import { withStudy } from "../scripts/study/archive.ts";
-import { fillTables } from "../scripts/study/markdown.ts";
+import { fillTables } from "../scripts/study/archive.ts";
 import { computeTables } from "../scripts/study/tables.ts";
 
 interface Told {

@@ -1,4 +1,5 @@
 // The variants of a training step that are compared, and their table.
+import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { rounded } from "../arguments.ts";
 
 /** Where models, data and programs are. */
@@ -77,11 +78,8 @@ export function trainTable(variants: readonly Variant[], measured: Measurements)
     const speed = measured(name, field);
     const memory = measured(name, "peak_rss_gb");
     const ratios = names.map((other) => rounded(speed.median / measured(other, field).median, 2));
-    return `| ${[name, `${speed.median} (${speed.least}–${speed.most})`, memory.median, ...ratios].join(" | ")} |`;
+    return [name, `${speed.median} (${speed.least}–${speed.most})`, memory.median, ...ratios].map(String);
   });
-  return [
-    `| | ${field.replace("_per_s", "/s")} | peak GB | ${names.map((name) => `× ${name}`).join(" | ")} |`,
-    `|${"---|".repeat(names.length + 3)}`,
-    ...rows,
-  ].join("\n");
+  const head = ["", field.replace("_per_s", "/s"), "peak GB", ...names.map((name) => `× ${name}`)];
+  return markdownTable([head, ...rows]);
 }

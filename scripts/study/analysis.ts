@@ -12,6 +12,12 @@ import {
   type Summary,
   summarize,
 } from "../../packages/lab/src/reproduce/statistics.ts";
+import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
+
+/** In place of a number that there is none of. */
+export const NONE = "–";
+export const fixed = (value: number | undefined, decimals: number): string =>
+  value === undefined ? NONE : value.toFixed(decimals).replace("-", "−");
 
 const score = z.looseObject({
   scores: z.record(z.string(), z.number()),
@@ -259,3 +265,64 @@ function equality({ difference = 0, half = 0, theirMean = 0 }: Unjudged, share: 
 
 const excludesGain = ({ difference = 0, half = 0, theirMean = 0 }: Unjudged, share: number): boolean =>
   difference - half > -share * theirMean;
+
+/** An open verdict says whether it is the step alone that leaves it open. */
+function verdictText({ verdict, p = 1, hypothesis: { margin } }: Finding): string {
+  if (verdict !== "open") return verdict === "not run" ? verdict : `**${verdict}**`;
+  return p < 0.05 && margin === undefined ? "open: less than a step" : "open";
+}
+
+function findingCells(finding: Finding, decimals: number): readonly string[] {
+  const { hypothesis, task, pairs, difference, half, theirMean, p, step, visible } = finding;
+  const share =
+    difference === undefined || theirMean === undefined ? undefined : (100 * difference) / theirMean;
+  return [
+    hypothesis.name,
+    hypothesis.says,
+    task,
+    String(pairs),
+    fixed(difference, decimals),
+    half === undefined || difference === undefined
+      ? NONE
+      : `${fixed(difference - half, decimals)} to ${fixed(difference + half, decimals)}`,
+    share === undefined ? NONE : `${fixed(share, 1)} %`,
+    p === undefined ? NONE : p < 0.001 ? "< 0.001" : fixed(p, 3),
+    fixed(step, decimals),
+    fixed(visible, decimals),
+    verdictText(finding),
+  ];
+}
+
+/** A line for each finding. */
+export const findingsTable = (findings: readonly Finding[], decimals: number): string =>
+  markdownTable(
+    [
+      ["", "", "task", "pairs", "difference", "95 % interval", "of theirs", "p", "one step", "visible", ""],
+      ...findings.map((finding) => findingCells(finding, decimals)),
+    ],
+    { left: [0, 1, 2, 10] },
+  );
+
+/** Verdict, effect in per cent of theirs with its interval, and p, in a cell for each task. */
+export function overview(findings: readonly Finding[], tasks: readonly string[]): string {
+  const names = [...new Set(findings.map(({ hypothesis }) => hypothesis))];
+  const findingCell = (finding: Finding | undefined): string => {
+    const { difference, half = 0, theirMean, p = 1 } = finding ?? {};
+    if (finding === undefined || difference === undefined || theirMean === undefined) return "not run";
+    const [mean, low, high] = [difference, difference - half, difference + half].map((x) =>
+      fixed((100 * x) / theirMean, 1),
+    );
+    return `${verdictText(finding)}; ${mean} % (${low} to ${high}), ${p < 0.001 ? "p < 0.001" : `p = ${fixed(p, 3)}`}`;
+  };
+  const rows = [
+    ["", "", ...tasks],
+    ...names.map((hypothesis) => [
+      hypothesis.name,
+      hypothesis.says,
+      ...tasks.map((task) =>
+        findingCell(findings.find((one) => one.hypothesis === hypothesis && one.task === task)),
+      ),
+    ]),
+  ];
+  return markdownTable(rows, { left: [...(rows[0] ?? []).keys()] });
+}

@@ -1,23 +1,29 @@
 // The tables of the study: those of its page, by name, and the long list of every row with its rates, seeds and commands.
 import { join } from "node:path";
+import { parseAdapterConfig } from "#adapters";
+import type { LinearName } from "#graph";
+import { presetConfig, readModelConfig, toLayerShapes } from "#models";
 import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
+import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
+import { residentBytes } from "../../src/inference/adapters/index.ts";
 import {
   type Cell,
   f1Measure,
+  findingsTable,
+  fixed,
   HYPOTHESES,
   listFindings,
   lossMeasure,
   type Measure,
   measureSpread,
+  NONE,
+  overview,
   RECALL,
   readCells,
   recallMeasure,
   type StudyRow,
   toRows,
 } from "./analysis.ts";
-import { findingsTable, overview } from "./findings.ts";
-import { fixed, NONE, table } from "./markdown.ts";
-import { type Fitting, servingLines } from "./serving.ts";
 
 /** Rows by key, in the order of the tables. */
 const LABELS: Readonly<Record<string, string>> = {
@@ -141,10 +147,10 @@ function rowsText(rows: readonly StudyRow[], extra: Part["extra"]): string {
   const place = ({ key }: StudyRow): number => (order.indexOf(key) + order.length + 1) % (order.length + 1);
   const sorted = [...rows].sort((a, b) => place(a) - place(b));
   const head = ["", "trained", "rate (tried)", "one step", "seeds", "validation loss", "95 % interval"];
-  return table(
+  return markdownTable([
     extra === undefined ? head : [...head, extra.title, "95 % interval"],
-    sorted.map((row) => rowCells(row, extra)),
-  );
+    ...sorted.map((row) => rowCells(row, extra)),
+  ]);
 }
 
 function partText(
@@ -178,15 +184,15 @@ function languagesText(rows: readonly StudyRow[]): string {
   ];
   const f1 = (cells: readonly Cell[], language: string): string =>
     fixed(summarize(cells.flatMap((cell) => cellGroups(cell)[language]?.scores["f1"] ?? []))?.mean, 1);
-  return table(
+  return markdownTable([
     ["", "seeds", ...languages, "all"],
-    asked.map(({ key, cells }) => [
+    ...asked.map(({ key, cells }) => [
       rowLabel(key),
       String(cells.length),
       ...languages.map((language) => f1(cells, language)),
       fixed(summarize(cells.flatMap((cell) => f1Measure(cell) ?? []))?.mean, 1),
     ]),
-  );
+  ]);
 }
 
 /** Which row so many adapters can have, what they take, and how good it is. */
@@ -221,7 +227,9 @@ function ratesText(
       return [task, rowLabel(key), ...losses, String(own ?? NONE)];
     }),
   );
-  return table(["task", "", ...FIXED_RATES.map(String), "its best", "which is"], lines);
+  return markdownTable([["task", "", ...FIXED_RATES.map(String), "its best", "which is"], ...lines], {
+    left: [0, 1],
+  });
 }
 
 /** The loss after half, all and twice the updates of a task, and what each doubling gains. */
@@ -239,7 +247,10 @@ async function lengthsText(read: (task: string) => Promise<readonly Cell[]>): Pr
     });
     return [task, ...cells];
   });
-  return table(["task", "half the updates", "as measured", "twice the updates"], await Promise.all(lines));
+  return markdownTable([
+    ["task", "half the updates", "as measured", "twice the updates"],
+    ...(await Promise.all(lines)),
+  ]);
 }
 
 /** Facts kept at the points of figure 1, in per cent. */
@@ -248,13 +259,13 @@ function figureText(rows: readonly StudyRow[]): string {
     const row = rows.find((one) => one.key === key);
     return row === undefined ? NONE : (spreadCells(row, recall.of, recall.decimals)[0] ?? NONE);
   };
-  return table(
+  return markdownTable([
     ["", ...FIGURE.shards.map((shards) => `l = ${shards}`)],
-    FIGURE.privateRanks.map((rank) => [
+    ...FIGURE.privateRanks.map((rank) => [
       `p = ${rank}`,
       ...FIGURE.shards.map((shards) => findCell(`mos-p${rank}-l${shards}`)),
     ]),
-  );
+  ]);
 }
 
 async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Promise<string> {
@@ -268,9 +279,12 @@ async function servingText(tasks: ReadonlyMap<string, readonly StudyRow[]>): Pro
         ...fittingCells(adapters, lora),
         ...fittingCells(adapters, mos),
       ]);
-  return table(
-    ["task", "adapters", "LoRA", "they take", "validation loss", "MoS", "they take", "validation loss"],
-    lines,
+  return markdownTable(
+    [
+      ["task", "adapters", "LoRA", "they take", "validation loss", "MoS", "they take", "validation loss"],
+      ...lines,
+    ],
+    { left: [0, 2, 5] },
   );
 }
 
@@ -324,4 +338,56 @@ export async function computeTables(folder: string): Promise<StudyTables> {
       rates: ratesText(cells, tasks),
     },
   };
+}
+
+/** As `mos serve` keeps them with `--adapter-memory 2GB --adapter-dtype bfloat16`. */
+const MEMORY = 2e9;
+const COUNTS = [100, 1000, 10_000] as const;
+
+/** Of one method, the row with the best result of those whose adapters fit. */
+export interface Fitting {
+  readonly row: StudyRow;
+  readonly targets: readonly LinearName[];
+  /** Of one adapter. */
+  readonly bytes: number;
+}
+export interface ServingLine {
+  readonly adapters: number;
+  readonly lora: Fitting | undefined;
+  readonly mos: Fitting | undefined;
+}
+
+/** The base of a task: SmolLM2-135M's shapes are known, the bundled model's are read. */
+const geometryFor = async (task: string) =>
+  toLayerShapes(
+    task.startsWith("capacity") ? await readModelConfig("assets/tiny-english") : presetConfig("smollm2-135m"),
+  );
+
+/** The best of LoRA's rows and of MoS's for each number of adapters, by `measure`, of which low values are good. */
+export async function servingLines(
+  task: string,
+  rows: readonly StudyRow[],
+  measure: Measure,
+): Promise<readonly ServingLine[]> {
+  const shapes = await geometryFor(task);
+  const sized = rows.flatMap((row): readonly (Fitting & { readonly mean: number })[] => {
+    const [cell] = row.cells.values();
+    const mean = measureSpread(row, measure)?.mean;
+    if (row.key === "base" || cell === undefined || mean === undefined) return [];
+    const config = parseAdapterConfig(cell.adapter, row.key);
+    const { targets } = config;
+    return [{ row, mean, targets, bytes: residentBytes(config, shapes, "bfloat16").own }];
+  });
+  const best = (adapters: number, matches: (key: string) => boolean): Fitting | undefined =>
+    sized
+      .filter(({ row, bytes }) => matches(row.key) && bytes * adapters <= MEMORY)
+      .reduce<(typeof sized)[number] | undefined>(
+        (found, one) => (found === undefined || one.mean < found.mean ? one : found),
+        undefined,
+      );
+  return COUNTS.map((adapters) => ({
+    adapters,
+    lora: best(adapters, (key) => key.startsWith("lora-")),
+    mos: best(adapters, (key) => key === "mos-2" || key === "mos-8"),
+  }));
 }

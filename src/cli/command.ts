@@ -1,5 +1,5 @@
 // A command: its options and arguments as settings, its help, and the work. From the settings come the options of the
-// command line here, and the tables of the documents (scripts/ci/option-lists.ts).
+// command line here, and the tables of the documents (scripts/ci/reference.ts).
 import { type Command as Commander, InvalidArgumentError, Option } from "commander";
 import { flag, MosError, type Setting, type Settings, type SettingValues, text } from "#core";
 import {

@@ -149,8 +149,11 @@ export const writeResult = (result: EvaluationResult, out: string): Promise<void
   writeFileAtomic(out, `${JSON.stringify(result, null, 2)}\n`);
 
 /** Rows of cells as a table in Markdown; the first row is the head. */
-export function markdownTable([head = [], ...rows]: readonly (readonly string[])[]): string {
-  const rule = head.map((_, column) => (column === 0 ? "---" : "---:"));
+export function markdownTable(
+  [head = [], ...rows]: readonly (readonly string[])[],
+  { left = [0] }: { readonly left?: readonly number[] } = {},
+): string {
+  const rule = head.map((_, column) => (left.includes(column) ? "---" : "---:"));
   return [head, rule, ...rows]
     .map((cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`)
     .join("\n");

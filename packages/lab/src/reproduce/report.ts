@@ -287,7 +287,6 @@ export interface ReportParts {
 /** The whole report of an experiment. */
 export function formatReport(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
   const { experiment, options } = grid;
-  const [head = [], ...body] = mainTable(rows, grid, { withCosts: true });
   const notes = rows.flatMap(({ row }) => row.notes.map((text) => `- ${namedRow(row)}: ${text}`));
   const failures = failureText(rows);
   const warnings = listWarnings(grid, rows, comparisons);
@@ -295,7 +294,7 @@ export function formatReport(grid: Grid, { rows, comparisons, pictures }: Report
   return `${[
     `# ${experiment.title}`,
     settingsText(grid, rows),
-    markdownTable([head, ...body]),
+    markdownTable(mainTable(rows, grid, { withCosts: true })),
     LEGEND,
     ...benchmarkText(grid, rows),
     ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
