@@ -1,9 +1,5 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
-
-const ALL = ["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"];
-
-/** Kills, fuzzing, hostile programs, load, whole runs: `npm run test:slow`. */
-const SLOW = ALL.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
 
 /** Packages that have a "source" of their own, in TypeScript that Node does not read, and what imports them. */
 const SOURCES = [/node_modules\/(ai|@ai-sdk|eventsource-parser)\//];
@@ -30,6 +26,21 @@ const tier = (name: string, { seconds, ...files }: Tier) => ({
   },
 });
 
+/** Two tiers of tests: fast ones, and kills, fuzzing, hostile programs, load and whole runs (`npm run test:slow`). */
+export function tiers(tests: readonly string[]) {
+  const slow = tests.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
+  return [
+    tier("fast", {
+      include: [...tests],
+      exclude: slow,
+      isolate: false,
+      setupFiles: [join(import.meta.dirname, "test/setup.ts")],
+      seconds: 60,
+    }),
+    tier("slow", { include: slow, isolate: true, seconds: 300 }),
+  ];
+}
+
 export default defineConfig({
   test: {
     // a tier may be empty in a filtered run
@@ -39,15 +50,6 @@ export default defineConfig({
     ],
     // the default leaves one core idle, which is half of a small machine
     maxWorkers: "100%",
-    projects: [
-      tier("fast", {
-        include: ALL,
-        exclude: SLOW,
-        isolate: false,
-        setupFiles: ["test/setup.ts"],
-        seconds: 60,
-      }),
-      tier("slow", { include: SLOW, isolate: true, seconds: 300 }),
-    ],
+    projects: tiers(["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"]),
   },
 });

@@ -4,6 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
+import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { findBest, findRateSteps, type TriedRate } from "../../packages/lab/src/reproduce/rate-search.ts";
 import {
   halfWidth,
@@ -12,7 +13,6 @@ import {
   type Summary,
   summarize,
 } from "../../packages/lab/src/reproduce/statistics.ts";
-import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 
 /** In place of a number that there is none of. */
 export const NONE = "–";

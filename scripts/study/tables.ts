@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { parseAdapterConfig } from "#adapters";
 import type { LinearName } from "#graph";
 import { presetConfig, readModelConfig, toLayerShapes } from "#models";
-import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
+import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
 import { residentBytes } from "../../src/inference/adapters/index.ts";
 import {
   type Cell,

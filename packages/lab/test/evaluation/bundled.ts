@@ -1,17 +1,23 @@
 // The bundled model with adapters that were never trained, asked hand-made questions: all of an evaluation in a second.
+
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import {
   type AdapterConfigInput,
+  createAdapter,
   type Engine,
   type LoadedText,
   loadText,
+  parseAdapterConfig,
   readModelConfig,
   saveAdapter,
   toLayerShapes,
 } from "mixture-of-shards";
+import { randomStream } from "mixture-of-shards/cli";
 import type { EvaluateOptions } from "mixture-of-shards-lab";
-import { randomAdapter } from "../../../../test/random-adapter.ts";
 
 export const MODEL = "assets/tiny-english";
 export const DATA = "test/fixtures/benchmarks";
@@ -32,7 +38,11 @@ export async function writeAdapter(
 ): Promise<string> {
   const { shapes } = await readBundled();
   const input = { method: "lora", rank: 2, seed: 1, ...config };
-  const adapter = randomAdapter(input, shapes, { seed: 1, deviation: 0.06 });
+  const adapter = createAdapter(parseAdapterConfig(input), shapes);
+  for (const [name, { data }] of adapter.tensors) {
+    const random = randomStream(1, name);
+    if (data instanceof Float32Array) for (let i = 0; i < data.length; i++) data[i] = 0.06 * random.normal();
+  }
   await saveAdapter(folder, adapter, { base: { name: "tiny-english", fingerprint, tokens } });
   return folder;
 }
@@ -79,4 +89,32 @@ export const makeOptions = (
 export function timeless(result: { readonly scores: readonly object[] }): object {
   const scores = result.scores.map((score) => ({ ...score, seconds: 0, asked: 0, answerTokens: 0 }));
   return { ...result, date: "", command: "", scores };
+}
+
+/** `mos` in a process of its own, which can be killed. */
+export function start(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): ChildProcess {
+  const main = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
+  return spawn(process.execPath, [...main, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
+}
+
+/** Waits for the end of a process; `signal` is sent to it after so many answers. */
+export async function ended(
+  child: ChildProcess,
+  stop?: { readonly signal: NodeJS.Signals; readonly after: number },
+) {
+  const closed = new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) =>
+    child.on("close", (code, signal) => resolve([code, signal])),
+  );
+  const stderr = text(child.stderr!);
+  let answers = 0;
+  for await (const line of createInterface(child.stdout!))
+    if (line.includes('"type":"progress"') && ++answers === stop?.after) child.kill(stop.signal);
+  const [code, signal] = await closed;
+  return { code, signal, answers, stderr: await stderr };
 }

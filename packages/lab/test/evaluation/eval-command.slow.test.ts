@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { jsonLines } from "../../../../test/bad-input/run-mos.ts";
-import { DATA, MODEL, timeless, writeAdapter, writeSums } from "./bundled.ts";
-import { ended, start } from "./eval-process.ts";
+import { DATA, ended, MODEL, start, timeless, writeAdapter, writeSums } from "./bundled.ts";
 
 let folder: string;
 let sums: string;

@@ -5,8 +5,7 @@ import { BENCHMARK_NAMES } from "mixture-of-shards-lab";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createProgram, loadCommands } from "../../../../src/cli/program.ts";
 import { expectRefusal, jsonLines, mos } from "../../../../test/bad-input/run-mos.ts";
-import { DATA, MODEL, writeAdapter } from "./bundled.ts";
-import { ended, start } from "./eval-process.ts";
+import { DATA, ended, MODEL, start, writeAdapter } from "./bundled.ts";
 
 let folder: string;
 let adapters: readonly string[];
