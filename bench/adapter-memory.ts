@@ -7,7 +7,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type LayerShapes, parseAdapterConfig } from "#adapters";
 import { readModelConfig, toLayerShapes } from "#models";
-import { openAdapterManager, type ResidentDtype, residentBytes } from "../src/inference/adapters/index.ts";
+import { type ResidentDtype, residentBytes } from "../src/inference/adapters/compact-adapter.ts";
+import { openAdapterManager } from "../src/inference/adapters/manager.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 

@@ -2,7 +2,7 @@
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { type Random, randomStream } from "#core";
 import { LINEAR_NAMES } from "#graph";
-import { capacityFor, createModelRunner, prepareWeights } from "#inference";
+import { capacityFor, createModelRunner, mergeAdapter, prepareWeights } from "#inference";
 import { loadModel, toLayerShapes } from "#models";
 import { argmax } from "../src/inference/sampler.ts";
 import { fail, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
@@ -54,7 +54,8 @@ const prompts = Array.from({ length: rows }, () =>
 const [lone] = made;
 const merged = rows === 1 && lone !== undefined && !given.flag("slots") ? lone : undefined;
 const maxLength = Math.min(config.maxPositions, promptLength + newTokens);
-const base = await prepareWeights(config, weights, { mergedAdapter: merged });
+const base = await prepareWeights(config, weights);
+if (merged !== undefined) await mergeAdapter(base, merged);
 await using runner = await createModelRunner(base, {
   maxLength,
   adapters: made.length > 0 && merged === undefined,

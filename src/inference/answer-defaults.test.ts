@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { GenerationConfig } from "#text";
-import { answerDefaults, samplingBy } from "./answer-defaults.ts";
+import { answerDefaults, samplingBy } from "./engine-options.ts";
 
 const WHERE = "models/tiny/generation_config.json";
 const model = (more: Partial<GenerationConfig> = {}): GenerationConfig => ({

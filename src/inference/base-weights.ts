@@ -1,19 +1,30 @@
 // The base as the engine holds it. Plain matrices stay in this process and are fed to the programs; all others are packed
 // by the runtime, which only does that with constants: they go through a file while they are read, so that neither this
 // process nor the disk's cache has to keep a second copy of the model.
+
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
 import { weightParts } from "#files";
 import {
+  add,
+  compile,
   GROUPS,
   type GroupName,
+  groupKey,
   type HostTensor,
   type LayerGroup,
+  LINEAR_NAMES,
+  type LinearName,
+  leaf,
   linear,
+  matmul,
+  moduleKey,
+  modulePath,
   type PackedMatrix,
   packedLinear,
   type SessionOptions,
   softCap,
+  split,
   storedWeight,
   type TensorData,
   type Value,
@@ -27,40 +38,11 @@ import {
   type ModelConfig,
   toLayerShapes,
   type Weight,
-  type WeightValues,
   weightFeeds,
   weightShapes,
 } from "#models";
-import { mergeAdapter } from "./merge-adapter.ts";
-import { countRows, packMatrix } from "./pack-matrix.ts";
-import { findLayer, type GroupWidths, PackedLayers, type Product } from "./packed-layers.ts";
+import { canJoin, countRows, type MatrixArrays, packMatrix } from "./pack-matrix.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
-
-/** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
-export interface BaseWeights extends AsyncDisposable {
-  readonly config: ModelConfig;
-  readonly widths: Readonly<Record<GroupName, GroupWidths>>;
-  /**
-   * The linear layers of a group on their common input x [..., in], an output [..., out] for each. What an adapter adds
-   * to them comes joined: `branch` [..., Σ out].
-   */
-  readonly project: (x: Value, layerGroup: LayerGroup, branches?: readonly Value[]) => readonly Value[];
-  /** Hidden states [..., C] giving logits [..., V]. */
-  readonly head: (x: Value) => Value;
-  /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
-  readonly values: WeightValues;
-  /** Bytes of the matrices that are part of every program: all but plain ones. */
-  readonly constantBytes: number;
-  /** Feeds of all leaves: `mergeAdapter` changes them. */
-  readonly feeds: Record<string, HostTensor>;
-  /** True if all linear layers are float32, so that an adapter can be merged into them. */
-  readonly canMerge: boolean;
-}
-
-/** Weights by name, in any order: those of a model in memory, or of one that is read. */
-export type WeightStream =
-  | Iterable<readonly [string, Weight]>
-  | AsyncIterable<readonly [name: string, weight: Weight]>;
 
 /** Options of preparing a base for the model runner. */
 export interface PrepareOptions {
@@ -68,14 +50,10 @@ export interface PrepareOptions {
   readonly computeDtype?: ComputeDtype | undefined;
   /** Expands 16-bit numbers to float32 once, rather than at each step (true). */
   readonly expand?: boolean | undefined;
-  /** An adapter that becomes part of the base, all of whose linear layers must be float32 then. */
-  readonly mergedAdapter?: FactorMap | undefined;
   /** Called after each weight, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
-  /** Session options of merging. */
-  readonly session?: SessionOptions;
   /** Store of packed matrices, disposed with the base (a temporary file). */
-  readonly store?: PackedStore;
+  readonly store?: PackedStore | undefined;
 }
 
 /** Bytes of matrices in a program up to which a second program holds them again. */
@@ -95,22 +73,14 @@ export function* consume(weights: Map<string, Weight>): Generator<readonly [stri
 /**
  * Makes weights ready for a model runner as they arrive. Float32 matrices are not copied.
  *
- * @throws MosError "bad_model" for a weight that is missing, "storage" where the disk has no room, "bad_option" for an
- * adapter that would have to be merged into numbers of fewer bits.
+ * @throws MosError "bad_model" for a weight that is missing, "storage" where the disk has no room.
  */
 export async function prepareWeights(
   config: ModelConfig,
-  weights: WeightStream,
-  {
-    computeDtype = "float32",
-    expand = true,
-    mergedAdapter,
-    onProgress,
-    session = {},
-    store,
-  }: PrepareOptions = {},
+  weights: Iterable<readonly [string, Weight]> | AsyncIterable<readonly [string, Weight]>,
+  { onProgress, ...options }: PrepareOptions = {},
 ): Promise<BaseWeights> {
-  const base = new BaseBuilder(config, { computeDtype, expand, store: store ?? temporaryStore() });
+  const base = new Base(config, options);
   try {
     const total = weightShapes(config).size;
     let done = 0;
@@ -120,9 +90,8 @@ export async function prepareWeights(
       // long work on the engine's thread: let messages in
       await new Promise((resolve) => setImmediate(resolve));
     }
-    if (mergedAdapter !== undefined)
-      await mergeAdapter(base.feeds, { config, adapter: mergedAdapter, session });
-    return base.finish();
+    base.assertComplete();
+    return base;
   } catch (cause) {
     await base[Symbol.asyncDispose]();
     throw cause;
@@ -130,23 +99,64 @@ export async function prepareWeights(
 }
 
 /** Sorts weights as they come into leaves, constants and packed matrices. */
-class BaseBuilder implements AsyncDisposable {
+class Base implements AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly widths: Readonly<Record<GroupName, GroupWidths>>;
+  /** Embedding and norms, and whatever else is plain, by Hugging Face's names. */
+  readonly values = new Map<string, Value>();
+  /** Feeds of all leaves: `mergeAdapter` changes them. */
   readonly feeds: Record<string, HostTensor> = {};
-  readonly #config: ModelConfig;
-  readonly #options: BuilderOptions;
-  readonly #values = new Map<string, Value>();
-  readonly #layers: PackedLayers;
+  /** True if all linear layers are float32, so that an adapter can be merged into them. */
+  canMerge = true;
+  readonly #computeDtype: ComputeDtype;
+  readonly #expand: boolean;
+  readonly #store: PackedStore;
+  /** Weights of groups that lack others. */
+  readonly #waiting = new Map<string, Map<LinearName, Weight>>();
+  /** Of each group one product of all its layers, or one for each. */
+  readonly #groups = new Map<string, Product | readonly Product[]>();
   #head: Product | undefined;
-  #canMerge = true;
 
-  constructor(config: ModelConfig, options: BuilderOptions) {
-    this.#config = config;
-    this.#options = options;
-    this.#layers = new PackedLayers({
-      isPlain: (weight) => this.#isPlain(weight),
-      plain: (name, weight) => this.#leaf(name, weight),
-      packed: (name, packed) => this.#packed(name, packed),
-    });
+  constructor(
+    config: ModelConfig,
+    { computeDtype = "float32", expand = true, store = temporaryStore() }: PrepareOptions,
+  ) {
+    this.config = config;
+    this.widths = groupWidths(config);
+    this.#computeDtype = computeDtype;
+    this.#expand = expand;
+    this.#store = store;
+  }
+
+  /** Bytes of the matrices that are part of every program: all but plain ones. */
+  get constantBytes(): number {
+    return this.#store.bytes;
+  }
+
+  /**
+   * The linear layers of a group on their common input x [..., in], an output [..., out] for each, with what an adapter adds
+   * to each.
+   */
+  project(x: Value, { layer, group }: LayerGroup, branches: readonly Value[] = []): readonly Value[] {
+    const products = this.#groups.get(groupKey({ layer, group })) ?? [];
+    const biases = GROUPS[group].map((name) =>
+      this.values.get(`${modulePath({ layer, linear: name })}.bias`),
+    );
+    const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
+    const apart = (y: Value): readonly Value[] =>
+      split(y, { axis: y.shape.length - 1, sizes: this.widths[group].outs });
+    const outputs =
+      typeof products === "function" ? apart(products(x)) : products.map((product) => product(x));
+    return outputs.map((y, i) => plus(plus(y, biases[i]), branches[i]));
+  }
+
+  /** Hidden states [..., C] giving logits [..., V]. */
+  head(x: Value): Value {
+    return softCap((this.#head as Product)(x), this.config.logitSoftCap);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#store[Symbol.asyncDispose]();
   }
 
   async take(name: string, given: Weight): Promise<void> {
@@ -154,52 +164,57 @@ class BaseBuilder implements AsyncDisposable {
     const { shape } = given;
     if (shape.length === 1) {
       const vector = { shape, dtype: "float32", data: () => floatData(given) } as const;
-      this.#values.set(name, await this.#options.store.vector(name, vector));
+      this.values.set(name, await this.#store.vector(name, vector));
       return;
     }
     const is16Bits = given.format.kind === "float16" || given.format.kind === "bfloat16";
-    const weight =
-      is16Bits && this.#options.expand ? floatWeight(given.shape, dequantizeWeight(given)) : given;
+    const weight = is16Bits && this.#expand ? floatWeight(given.shape, dequantizeWeight(given)) : given;
     const layer = findLayer(name);
     if (layer !== undefined) {
-      this.#canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
-      return this.#layers.take(layer, weight);
+      this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
+      return this.#takeLayer(layer, weight);
     }
     const isEmbedding = name === EMBEDDING;
-    if (isEmbedding) this.#values.set(name, await this.#table(name, weight));
-    if (isEmbedding === this.#config.tiedHead) this.#head = await this.#product(name, weight);
+    if (isEmbedding) this.values.set(name, await this.#table(name, weight));
+    if (isEmbedding !== this.config.tiedHead) return;
+    this.#head = this.#isPlain(weight) ? this.#plain(name, weight) : await this.#packed(HEAD, [weight]);
   }
 
-  finish(): BaseWeights {
-    const config = this.#config;
-    const values = this.#values;
-    const widths = groupWidths(config);
-    for (const name of weightShapes(config).keys())
-      if (!values.has(name) && !this.#layers.has(name) && this.feeds[name] === undefined && name !== HEAD)
-        throw missingError(name);
-    const head = this.#head;
-    if (head === undefined) throw missingError(config.tiedHead ? EMBEDDING : HEAD);
-    return {
-      config,
-      widths,
-      values,
-      feeds: this.feeds,
-      constantBytes: this.#options.store.bytes,
-      head: (x) => softCap(head(x), config.logitSoftCap),
-      canMerge: this.#canMerge,
-      project: (x, layerGroup, branches) =>
-        this.#layers.project(x, { layerGroup, widths: widths[layerGroup.group], values, branches }),
-      [Symbol.asyncDispose]: () => this[Symbol.asyncDispose](),
-    };
+  assertComplete(): void {
+    const missing = [...weightShapes(this.config).keys()].find((name) => {
+      const layer = findLayer(name);
+      const isProduct = layer !== undefined && this.#groups.has(groupKey(layer.layerGroup));
+      return !isProduct && name !== HEAD && !this.values.has(name) && this.feeds[name] === undefined;
+    });
+    if (missing !== undefined) throw missingError(missing);
+    if (this.#head === undefined) throw missingError(this.config.tiedHead ? EMBEDDING : HEAD);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#options.store[Symbol.asyncDispose]();
+  /** Makes the products of a group when its last weight arrives, so that few are held at a time. */
+  async #takeLayer({ layerGroup, linear: linearName }: LayerWeight, weight: Weight): Promise<void> {
+    const key = groupKey(layerGroup);
+    const waiting = this.#waiting.get(key) ?? new Map<LinearName, Weight>();
+    this.#waiting.set(key, waiting.set(linearName, weight));
+    const names: readonly LinearName[] = GROUPS[layerGroup.group];
+    const weights = names.flatMap((part) => waiting.get(part) ?? []);
+    if (weights.length < names.length) return;
+    this.#waiting.delete(key);
+    // a plain weight is a product by itself: joined it would be a copy, and no faster
+    if (!weights.some((one) => this.#isPlain(one)) && canJoin(weights)) {
+      this.#groups.set(key, await this.#packed(key, weights));
+      return;
+    }
+    const products: Product[] = [];
+    for (const [i, one] of weights.entries()) {
+      const name = `${modulePath({ layer: layerGroup.layer, linear: names[i] as LinearName })}.weight`;
+      products.push(this.#isPlain(one) ? this.#plain(name, one) : await this.#packed(name, [one]));
+    }
+    this.#groups.set(key, products);
   }
 
   /** Weights that the graph's own product takes. */
   #isPlain({ format: { kind } }: Weight): boolean {
-    return this.#options.computeDtype === "float32" && kind !== "blocks" && kind !== "nf4";
+    return this.#computeDtype === "float32" && kind !== "blocks" && kind !== "nf4";
   }
 
   #leaf(name: string, weight: Weight): Value {
@@ -218,26 +233,26 @@ class BaseBuilder implements AsyncDisposable {
         if (found === undefined) throw missingError(`${name}:${part}`);
         return found;
       };
-      values.push([part, await this.#options.store.tensor(`${name}:${part}`, { ...type, data })]);
+      values.push([part, await this.#store.tensor(`${name}:${part}`, { ...type, data })]);
     }
     return storedWeight(format, shape, Object.fromEntries(values));
   }
 
-  async #product(name: string, weight: Weight): Promise<Product> {
-    if (!this.#isPlain(weight)) return this.#packed(HEAD, [weight]);
-    const value = this.#values.get(name) ?? this.#leaf(name, weight);
+  #plain(name: string, weight: Weight): Product {
+    const value = this.values.get(name) ?? this.#leaf(name, weight);
     return (x) => linear(x, value);
   }
 
   async #packed(name: string, weights: readonly Weight[]): Promise<Product> {
-    const { computeDtype, store } = this.#options;
+    const computeDtype = this.#computeDtype;
     const shape = { out: countRows(weights), in: weights[0]?.shape[1] ?? 0 };
-    return makeProduct(
-      await store.matrix(name, shape, () => packMatrix(weights, computeDtype)),
-      computeDtype,
-    );
+    const pack = (): MatrixArrays => packMatrix(weights, computeDtype);
+    return makeProduct(await this.#store.matrix(name, shape, pack), computeDtype);
   }
 }
+
+/** A base that is ready to be built into the programs of a model runner; disposal removes its file once they are open. */
+export type BaseWeights = Omit<Base, "take" | "assertComplete">;
 
 /** A function of its own, since one beside the packing would keep the weights in memory. */
 const makeProduct =
@@ -245,17 +260,11 @@ const makeProduct =
   (x) =>
     packedLinear(x, matrix, { computeDtype });
 
-interface BuilderOptions {
-  readonly computeDtype: ComputeDtype;
-  readonly expand: boolean;
-  readonly store: PackedStore;
-}
-
 const HEAD = "lm_head.weight";
 
 const missingError = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
 
-function groupWidths(config: ModelConfig): BaseWeights["widths"] {
+function groupWidths(config: ModelConfig): Base["widths"] {
   const { widths } = toLayerShapes(config);
   const widthsInGroup = (group: GroupName): GroupWidths => {
     const [first] = GROUPS[group];
@@ -268,4 +277,70 @@ function groupWidths(config: ModelConfig): BaseWeights["widths"] {
     gateUp: widthsInGroup("gateUp"),
     down: widthsInGroup("down"),
   };
+}
+
+/** d_in of a group, d_out of each of its linear layers, and their sum. */
+export interface GroupWidths {
+  readonly in: number;
+  readonly outs: readonly number[];
+  readonly out: number;
+}
+
+/** x [..., in] times a matrix that was prepared for it. */
+type Product = (x: Value) => Value;
+
+/** Layer and role of a weight. */
+interface LayerWeight {
+  readonly layerGroup: LayerGroup;
+  readonly linear: LinearName;
+}
+
+const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
+
+/** The linear layer that a weight of this name is; undefined for every other weight. */
+function findLayer(name: string): LayerWeight | undefined {
+  const [, layer, found] = PATTERN.exec(name) ?? [];
+  const linearName = LINEAR_NAMES.find((candidate) => candidate === found);
+  if (layer === undefined || linearName === undefined) return undefined;
+  const group = (Object.keys(GROUPS) as GroupName[]).find((key) =>
+    (GROUPS[key] as readonly LinearName[]).includes(linearName),
+  );
+  return group === undefined
+    ? undefined
+    : { layerGroup: { layer: Number(layer), group }, linear: linearName };
+}
+
+/**
+ * Puts W + scale · B A in the place of every weight that an adapter touches; the old arrays stay as they are.
+ *
+ * @throws MosError "bad_option" where such a weight is not float32.
+ */
+export async function mergeAdapter(
+  { config, feeds }: BaseWeights,
+  adapter: FactorMap,
+  options: SessionOptions = {},
+): Promise<void> {
+  const { layers, widths } = toLayerShapes(config);
+  for (const linear of LINEAR_NAMES) {
+    const { in: width, out } = widths[linear];
+    const delta = matmul(leaf("b", ["rank", out]), leaf("a", ["rank", width]), { transposeA: true });
+    const sum = add(leaf("w", [out, width]), delta);
+    // one program serves the layers, so that no more than one of them is held twice
+    await using program = await compile({ sum }, options);
+    for (let layer = 0; layer < layers; layer++) {
+      const factors = adapter.get(moduleKey({ layer, linear }));
+      if (factors === undefined) continue;
+      const { rank, scale } = factors;
+      const name = `${modulePath({ layer, linear })}.weight`;
+      const w = feeds[name];
+      if (!(w?.data instanceof Float32Array))
+        throw new MosError("bad_option", `${name} is not float32, so no adapter can be merged into it`);
+      const merged = await program.run({
+        w,
+        a: { shape: [rank, width], data: factors.a },
+        b: { shape: [rank, out], data: factors.b.map((x) => x * scale) },
+      });
+      feeds[name] = merged["sum"] as HostTensor;
+    }
+  }
 }

@@ -3,10 +3,11 @@
 import { AsyncQueue, MosError } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
-import { NO_DEFAULTS } from "./answer-defaults.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { fullRequest, type RequestBounds } from "./request.ts";
+import { NO_DEFAULTS, samplingBy } from "./engine-options.ts";
+import { checkSampling } from "./sampler.ts";
 import type { SequenceUpdate } from "./sequence.ts";
+import { capacityFor } from "./slots.ts";
 import type {
   AdapterInfo,
   AnswerDefaults,
@@ -15,20 +16,24 @@ import type {
   EngineModel,
   EngineRequest,
   EngineStats,
+  FullRequest,
   RefusedAdapter,
   TextRequest,
 } from "./types.ts";
 
 /** Limits for admitting requests, sent by the engine's process to this one. */
-export interface AdmissionLimits extends Omit<RequestBounds, "model"> {
+export interface AdmissionLimits {
   /** Requests that run side by side. */
   readonly maxBatch: number;
   /** Requests of one tenant that may wait. */
   readonly maxWaiting: number;
+  /** Bytes of keys and values of one position, and of all slots. */
+  readonly bytesPerPosition: number;
+  readonly cacheMemory: number;
 }
 
 /** Parts of an engine. */
-export interface EngineParts {
+interface EngineParts {
   /** Disposed with the engine. */
   readonly core: EngineCore;
   readonly model: EngineModel;
@@ -40,11 +45,6 @@ export interface EngineParts {
   readonly adapters: readonly AdapterInfo[];
   /** Folders beside them that cannot be used now; none. */
   readonly refused?: readonly RefusedAdapter[];
-}
-
-/** An engine over a core, which is started. */
-export function createEngine(options: EngineParts): Engine {
-  return new EngineClient(options);
 }
 
 /** A request that was accepted and has not finished. */
@@ -66,7 +66,8 @@ const isConversation = (given: unknown): boolean =>
 const received = (error: NonNullable<SequenceUpdate["error"]>): MosError =>
   error instanceof MosError ? error : new MosError(error.code, error.message);
 
-class EngineClient implements Engine {
+/** An engine over a core, which it starts. */
+export class EngineClient implements Engine {
   readonly model: EngineModel;
   readonly text: LoadedText;
   readonly defaults: AnswerDefaults;
@@ -83,16 +84,16 @@ class EngineClient implements Engine {
   /** Called when no request is live any more. */
   #drains: (() => void)[] = [];
 
-  constructor({ core, model, text, defaults = NO_DEFAULTS, ...rest }: EngineParts) {
-    const { limits, adapters, refused = [] } = rest;
-    this.model = model;
-    this.text = text;
-    this.defaults = defaults;
+  constructor(parts: EngineParts) {
+    const { core } = parts;
+    this.model = parts.model;
+    this.text = parts.text;
+    this.defaults = parts.defaults ?? NO_DEFAULTS;
     this.closed = core.closed;
     this.#core = core;
-    this.#limits = limits;
-    this.#adapters = adapters;
-    this.#refused = refused;
+    this.#limits = parts.limits;
+    this.#adapters = parts.adapters;
+    this.#refused = parts.refused ?? [];
     core.start({
       onOutput: (updates) => {
         for (const update of updates) this.#take(update);
@@ -249,4 +250,77 @@ class EngineClient implements Engine {
     const error = failure ?? new MosError("device", "the engine was closed");
     for (const id of [...this.#live.keys()]) this.#end(id, error);
   }
+}
+
+/** Tokens of an answer where neither its request nor an option nor the model says how many. */
+const MAX_TOKENS = 256;
+
+const DEFAULTS = {
+  adapter: null,
+  seed: 0,
+  stop: [],
+  stopTokens: [],
+  ignoreEos: false,
+  minTokens: 0,
+  continuesPrompt: false,
+  tenant: "default",
+} satisfies Partial<EngineRequest>;
+
+const invalid = (message: string): MosError => new MosError("bad_option", message);
+
+function checkCount(name: string, value: number | undefined, max: number): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max))
+    throw invalid(`${name} is ${value}; it must be a whole number from 0 to ${max}`);
+}
+
+function checkTokens(where: string, ids: readonly number[], vocabularySize: number): void {
+  const odd = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
+  if (odd !== undefined)
+    throw new MosError(
+      "bad_data",
+      `token ${odd} of ${where} is outside the model's vocabulary of ${vocabularySize}`,
+    );
+}
+
+interface RequestBounds extends Omit<AdmissionLimits, "maxBatch" | "maxWaiting"> {
+  readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
+  readonly defaults?: AnswerDefaults;
+}
+
+/** Fills in the defaults, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
+export function fullRequest(
+  { signal: _, ...given }: EngineRequest,
+  { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
+): FullRequest {
+  const { vocabularySize, maxLength } = model;
+  const room = Math.max(1, maxLength - given.prompt.length);
+  const maxTokens = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);
+  const sampling = samplingBy(defaults, given.sampling);
+  const request = { ...DEFAULTS, ...given, maxTokens, sampling };
+  const { prompt, minTokens, seed, stop, stopTokens } = request;
+  const { logprobs, promptLogprobs, candidates = [] } = request;
+  if (prompt.length === 0)
+    throw new MosError("bad_data", "the prompt is empty; at least one token is required");
+  checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
+  checkCount("minTokens", minTokens, maxTokens);
+  checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
+  checkCount("logprobs", logprobs, vocabularySize);
+  checkCount("promptLogprobs", promptLogprobs, vocabularySize);
+  checkSampling(sampling);
+  if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
+  const length = prompt.length + maxTokens;
+  if (length > maxLength)
+    throw invalid(
+      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${maxLength} fit`,
+    );
+  // a slot has room for one token more than its sequence has when it gets the slot
+  if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition > cacheMemory)
+    throw invalid(
+      `${length} tokens need more than the ${cacheMemory} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
+    );
+  checkTokens("the prompt", prompt, vocabularySize);
+  checkTokens("the candidates", candidates, vocabularySize);
+  checkTokens("the stop tokens", stopTokens, vocabularySize);
+  checkTokens("logitBias", [...(given.sampling?.logitBias?.keys() ?? [])], vocabularySize);
+  return request;
 }

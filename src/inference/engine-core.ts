@@ -2,13 +2,12 @@
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
 import type { MosError } from "#core";
 import type { Tokenizer } from "#text";
-import type { AdapterLease, AdapterManager, AdaptersListener } from "./adapters/index.ts";
+import type { AdapterLease, AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
-import type { FullRequest } from "./request.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineModel, EngineStats } from "./types.ts";
+import type { AdapterInfo, EngineModel, EngineStats, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
 export interface CoreListener {
@@ -55,12 +54,8 @@ export interface CoreParts {
 /** Iterations between checks for memory that can be released. */
 const TRIM_EVERY = 64;
 
-/** A core whose steps block the thread that calls this. */
-export function createCore(parts: CoreParts): EngineCore {
-  return new LocalCore(parts);
-}
-
-class LocalCore implements EngineCore {
+/** A core whose steps block the thread that made it. */
+export class LocalCore implements EngineCore {
   /** A failed step ends its requests and not the core. */
   readonly closed: Promise<undefined>;
   readonly isResponding = true;

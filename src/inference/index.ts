@@ -1,22 +1,21 @@
-export { samplingBy } from "./answer-defaults.ts";
-export { type PrepareOptions, prepareWeights } from "./base-weights.ts";
-export { createEngine } from "./engine-client.ts";
-export { type CoreLimits, createCore } from "./engine-core.ts";
-export type { EngineOptions, OpenProgress } from "./engine-options.ts";
-export { generate, type Prompt, textStream } from "./generate.ts";
-export { bytesPerPosition, capacityFor, KVCache } from "./kv-cache.ts";
-export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
-export { openEngine } from "./open-engine.ts";
-export { unpackLogprobs } from "./packed-logprobs.ts";
-export type { SamplingOptions, TokenLogprob } from "./sampler.ts";
+export { mergeAdapter, type PrepareOptions, prepareWeights } from "./base-weights.ts";
+export { EngineClient } from "./engine-client.ts";
+export { type CoreLimits, LocalCore } from "./engine-core.ts";
 export {
   adapterSettings,
   answerSettings,
   baseSettings,
   batchSettings,
   defaultsSettings,
+  type EngineOptions,
   engineSettings,
-} from "./settings.ts";
+  type OpenProgress,
+  samplingBy,
+} from "./engine-options.ts";
+export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
+export { generate, openEngine, type Prompt, textStream } from "./open-engine.ts";
+export { unpackLogprobs } from "./sampler.ts";
+export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {
   AdapterInfo,
   AnswerDefaults,
@@ -28,5 +27,7 @@ export type {
   EngineUsage,
   FinishReason,
   RefusedAdapter,
+  SamplingOptions,
   TextRequest,
+  TokenLogprob,
 } from "./types.ts";

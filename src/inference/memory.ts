@@ -15,7 +15,7 @@ import { type ComputeDtype, type ModelConfig, type PlannedBase, toLayerShapes, w
 import { TOKENIZER_BYTES } from "#text";
 import { EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
-import { bytesPerPosition, capacityFor } from "./kv-cache.ts";
+import { bytesPerPosition, capacityFor } from "./slots.ts";
 
 /** Settings that determine an engine's memory. */
 export type EngineSize = Pick<

@@ -1,19 +1,41 @@
-// R slots of the step · S new tokens of each · V vocabulary
+// The programs of a step, which are the decoder of #models with the engine's hooks, what they are fed with, and how they run.
+// R slots of the step · S new tokens of each · M positions of the cache · T logits · V vocabulary · L layers
+// H query heads · K key heads · G = H / K · D head width
 import { MosError } from "#core";
 import {
+  add,
+  addRmsNorm,
   compile,
+  concat,
   type Device,
+  fromCache,
+  groupedAttention,
   type HostTensor,
+  leaf,
+  matmul,
   type Program,
+  reshape,
   type SessionOptions,
+  softCap,
+  softmax,
+  splitDynamic,
+  splitEqual,
   supports,
   type TensorData,
+  toCache,
+  type Value,
+  windowMask,
 } from "#graph";
-import type { ModelConfig } from "#models";
-import { AdapterSlots } from "./adapter-slots.ts";
+import {
+  type AttentionHook,
+  decoder,
+  layerWindow,
+  type ModelConfig,
+  type ProjectHook,
+  scoreScale,
+} from "#models";
 import { type BaseWeights, SECOND_COPY_LIMIT } from "./base-weights.ts";
-import { fusedStep, generalStep, type Step, type StepGraph } from "./decoder-graph.ts";
-import { type CacheDtype, KVCache, type SlotRange } from "./kv-cache.ts";
+import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -32,7 +54,7 @@ const FEW_SLOTS = 2;
 const COPY_LIMIT = 600e3;
 
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
-function canFuse({ config, constantBytes }: BaseWeights, device: Device): boolean {
+function canFuse({ config, constantBytes }: BaseWeights, device: Device = "cpu"): boolean {
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
   return supports(device, attention) && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
 }
@@ -58,17 +80,6 @@ export interface ModelRunner extends AsyncDisposable {
   run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
 }
 
-/** Capabilities that an engine's steps need. */
-export interface ModelRunnerOptions {
-  /** The longest sequence, in tokens. */
-  readonly maxLength: number;
-  /** Allows slots to hold adapters; steps are cheaper without. */
-  readonly adapters?: boolean;
-  /** Type of the cache's numbers ("float32"). */
-  readonly cacheDtype?: CacheDtype;
-  readonly session?: SessionOptions;
-}
-
 /**
  * Compiles the programs of an engine's steps.
  *
@@ -76,23 +87,22 @@ export interface ModelRunnerOptions {
  */
 export async function createModelRunner(
   base: BaseWeights,
-  { maxLength, adapters = true, cacheDtype = "float32", session: given = {} }: ModelRunnerOptions,
+  options: ModelRunnerOptions,
 ): Promise<ModelRunner> {
   const { config } = base;
+  const { maxLength, session = {} } = options;
   if (maxLength > config.maxPositions)
     throw new MosError(
       "bad_option",
       `${maxLength} tokens exceed the ${config.maxPositions} positions of this model`,
     );
-  const { device = "cpu" } = given;
-  const [cache, slots] = [new KVCache(config, cacheDtype), new AdapterSlots(base)];
-  const open = async (graph: StepGraph): Promise<BoundProgram> => {
-    const outputs = graph.outputs(base, { maxLength, adapters, cacheDtype, device });
-    const program = await compile(outputs, given);
+  const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(base)];
+  const open = async (graph: StepGraph) => {
+    const program = await compile(graph.outputs(base, options), session);
     return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
   };
   const general = await open(generalStep);
-  const fused = canFuse(base, device) ? await open(fusedStep) : undefined;
+  const fused = canFuse(base, session.device) ? await open(fusedStep) : undefined;
   return {
     config,
     cache,
@@ -117,21 +127,11 @@ export async function createModelRunner(
 const isCacheArray = (data: TensorData | undefined): data is Float32Array | Uint16Array =>
   data instanceof Float32Array || data instanceof Uint16Array;
 
-/** A program, and how it gets the slots that it works on. */
-interface BoundProgram {
-  readonly graph: StepGraph;
-  readonly program: Program;
-  readonly bind: (range: SlotRange) => void;
-}
-
-interface Bindings {
-  readonly cache: KVCache;
-  readonly slots: AdapterSlots;
-  readonly feeds: Readonly<Record<string, HostTensor>>;
-}
-
 /** Making hundreds of views takes a while, so they are bound again only when they changed. */
-function binder(program: Program, { cache, slots, feeds }: Bindings): (range: SlotRange) => void {
+function binder(
+  program: Program,
+  { cache, slots, feeds }: Pick<ModelRunner, "cache" | "slots"> & Pick<BaseWeights, "feeds">,
+): (range: SlotRange) => void {
   const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
     program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));
   bind(feeds);
@@ -158,4 +158,258 @@ function logitsBySlot(
       return logits.subarray((next - 1) * vocabularySize, next * vocabularySize);
     }),
   );
+}
+
+/** Some slots, and the new tokens of each. */
+interface Step extends SlotRange {
+  /** For each slot of the range; none for one that only lies between others. */
+  readonly tokens: readonly (readonly number[])[];
+  /** Logits of every token, rather than of the last one of each slot. */
+  readonly allLogits?: boolean;
+}
+
+/** Capabilities that an engine's steps need. */
+export interface ModelRunnerOptions {
+  /** The longest sequence, in tokens. */
+  readonly maxLength: number;
+  /** Allows slots to hold adapters; steps are cheaper without (true). */
+  readonly adapters?: boolean;
+  /** Data type of the cache ("float32"). */
+  readonly cacheDtype?: CacheDtype;
+  readonly session?: SessionOptions;
+}
+
+/** A program of a step: its outputs are `logits` [T, V] and `new_keys_values`, of all layers the rotated keys, then the values. */
+interface StepGraph {
+  readonly outputs: (base: BaseWeights, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
+  /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
+  readonly feeds: (step: Step, cache: KVCache, maxLength: number) => Record<string, HostTensor>;
+}
+
+/** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
+export const generalStep: StepGraph = {
+  outputs(base, { maxLength, adapters, cacheDtype }) {
+    const grid = ["slots", "tokens"];
+    const cache = new GraphCache(base.config, cacheDtype);
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions: leaf("positions", grid, "int64"),
+      maxPositions: maxLength,
+      logitsIndices: leaf("logits_indices", ["logits"], "int32"),
+      weights: base.values,
+      project: withSlots(base, adapters),
+      attention: cachedAttention(base.config, cache, maxLength),
+    });
+    return { logits: base.head(hidden), new_keys_values: cache.written(1) }; // [T, V], [R, 2·L·K, S, D]
+  },
+  feeds({ from, count, tokens, allLogits = false }, cache, maxLength) {
+    const S = Math.max(...tokens.map(({ length }) => length));
+    const ids = new Int32Array(count * S);
+    const positions = new Int32Array(count * S);
+    const logitsIndices: number[] = [];
+    for (const [i, row] of tokens.entries()) {
+      ids.set(row, i * S);
+      const start = cache.lengths[from + i] ?? 0;
+      // padding has a position that the rotary tables have
+      for (let s = 0; s < S; s++)
+        positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
+      for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++)
+        logitsIndices.push(i * S + s);
+    }
+    return {
+      ids: { shape: [count, S], data: ids },
+      positions: { shape: [count, S], data: positions },
+      ...maskFeeds(cache.config, positions, { count, maxLength }),
+      key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
+      logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
+    };
+  },
+};
+
+/** One token of every slot, with all operators fused that the device has. */
+const fusedStep: StepGraph = {
+  outputs(base, { maxLength, adapters, cacheDtype, session }) {
+    const grid = ["slots", 1];
+    const cache = new GraphCache(base.config, cacheDtype);
+    const hidden = decoder(base.config, {
+      ids: leaf("ids", grid, "int32"),
+      positions: leaf("positions", grid, "int64"),
+      maxPositions: maxLength,
+      weights: base.values,
+      project: withSlots(base, adapters),
+      attention: fusedAttention(base.config, cache, maxLength),
+      ...(supports(session?.device ?? "cpu", "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
+    });
+    return { logits: base.head(hidden), new_keys_values: cache.written(2) }; // [R, 1, V], [R, 1, 2·L·K·D]
+  },
+  feeds({ from, count, tokens }, cache) {
+    const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+    return {
+      ids: { shape: [count, 1], data: Int32Array.from(tokens.flat()) },
+      positions: { shape: [count, 1], data: lengths },
+      lengths: { shape: [count], data: lengths },
+      total: { shape: [], data: Int32Array.of(Math.max(...lengths) + 1) },
+    };
+  },
+};
+
+/** The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. */
+const withSlots =
+  (base: BaseWeights, adapters = true): ProjectHook =>
+  (x, layerGroup) => {
+    if (!adapters) return base.project(x, layerGroup);
+    const { in: width, outs } = base.widths[layerGroup.group];
+    const { a, b } = slotNames(layerGroup);
+    const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
+    const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true });
+    const parts = splitEqual(low, outs.length, "rank");
+    const branches = parts.map((part, i) =>
+      matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number])),
+    );
+    return base.project(x, layerGroup, branches);
+  };
+
+/** The cache as a graph reads it, and the new keys and values of all layers, collected while it is built. */
+class GraphCache {
+  readonly #config: ModelConfig;
+  readonly #dtype: CacheDtype;
+  readonly #keys: Value[] = [];
+  readonly #values: Value[] = [];
+
+  constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
+    this.#config = config;
+    this.#dtype = dtype;
+  }
+
+  /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
+  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]): {
+    readonly pastKeys: Value;
+    readonly pastValues: Value;
+  } {
+    this.#keys.push(k);
+    this.#values.push(v);
+    const { keyValueHeads, headDim } = this.#config;
+    const past = (part: "k" | "v"): Value =>
+      fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], this.#dtype));
+    return { pastKeys: past("k"), pastValues: past("v") };
+  }
+
+  written(axis: number): Value {
+    return toCache(concat([...this.#keys, ...this.#values], axis), this.#dtype);
+  }
+}
+
+/**
+ * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
+ * read where it lies and never copied.
+ */
+function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
+  const { heads: H, keyValueHeads: K, headDim: D, attentionSoftCap } = config;
+  const alpha = scoreScale(config);
+  const layerMasks = attentionMasks(config, maxLength);
+  const counts = leaf("key_counts", [2], "int64");
+  return {
+    heads: "split",
+    attend(heads) {
+      const { q, k, v, layer } = heads;
+      const { pastKeys, pastValues } = cache.exchange(heads);
+      const grouped = reshape(q, ["slots", K, "grouped", D]); // [R, K, G·S, D]
+      const scores = (keys: Value, mask: Value): Value => {
+        const plain = matmul(grouped, keys, { transposeB: true, alpha });
+        return add(attentionSoftCap === undefined ? plain : softCap(plain, attentionSoftCap), mask);
+      };
+      const { cached, added } = layerMasks(layer);
+      const p = softmax(concat([scores(pastKeys, cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
+      const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
+      const seen = add(matmul(onCache, pastValues), matmul(onNew, v));
+      return reshape(seen, ["slots", H, "tokens", D]);
+    },
+  };
+}
+
+/** The same of one token in one operator. The runtime copies the cache for it. */
+function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
+  const lengths = leaf("lengths", ["slots"], "int32");
+  const total = leaf("total", [], "int32");
+  const { heads: H, keyValueHeads, headDim } = config;
+  return {
+    heads: "joined",
+    attend: (heads) =>
+      groupedAttention(heads.q, [heads.k, heads.v], {
+        ...cache.exchange(heads),
+        lengths,
+        total,
+        heads: H,
+        keyValueHeads,
+        headDim,
+        scale: scoreScale(config),
+        softCap: config.attentionSoftCap,
+        window: layerWindow(config, heads.layer, maxLength),
+      }),
+  };
+}
+
+/** Masks that are added to attention scores. */
+interface AttentionMasks {
+  /** On tokens of the cache, [R, 1, 1, M]; with a window [R, 1, G · S, M]. */
+  readonly cached: Value;
+  /** On new tokens, [1, 1, G · S, S]. */
+  readonly added: Value;
+}
+
+const maskName = (mask: string, window: number | undefined): string =>
+  window === undefined ? mask : `${mask}.${window}`;
+
+function makeMasks(window: number | undefined): AttentionMasks {
+  const cached = leaf("past_mask", ["slots", 1, 1, "cached"]);
+  const added = leaf(maskName("new_mask", window), [1, 1, "grouped", "tokens"]);
+  if (window === undefined) return { cached, added };
+  const positions = leaf("cached_positions", ["cached"], "int32");
+  const first = leaf(maskName("first_seen", window), ["slots", 1, "grouped", 1], "int32");
+  return { cached: windowMask(cached, positions, first), added };
+}
+
+/** The masks of each layer of a graph, in which no sequence is longer than `maxLength`. Layers of a kind share them. */
+function attentionMasks(config: ModelConfig, maxLength: number): (layer: number) => AttentionMasks {
+  const made = new Map<number | undefined, AttentionMasks>();
+  return (layer) => {
+    const window = layerWindow(config, layer, maxLength);
+    const masks = made.get(window) ?? makeMasks(window);
+    made.set(window, masks);
+    return masks;
+  };
+}
+
+/** The masks of new tokens at `positions` [count, S], as a graph for sequences up to `maxLength` takes them. */
+function maskFeeds(
+  config: ModelConfig,
+  positions: Int32Array,
+  { count, maxLength }: { readonly count: number; readonly maxLength: number },
+): Record<string, HostTensor> {
+  const S = positions.length / count;
+  const groups = config.heads / config.keyValueHeads;
+  const feeds: Record<string, HostTensor> = {};
+  const windows = Array.from({ length: config.layers }, (_, layer) => layerWindow(config, layer, maxLength));
+  for (const window of new Set(windows)) {
+    const data = causalMask(S, groups, window);
+    feeds[maskName("new_mask", window)] = { shape: [1, 1, groups * S, S], data };
+    if (window === undefined) continue;
+    const first = Int32Array.from({ length: count * groups * S }, (_, i) => {
+      const [slot, token] = [Math.floor(i / (groups * S)), i % S];
+      return (positions[slot * S + token] as number) - window + 1;
+    });
+    feeds[maskName("first_seen", window)] = { shape: [count, 1, groups * S, 1], data: first };
+  }
+  return feeds;
+}
+
+/** 0 for the last `window` tokens up to a query's own, −10³⁰ for all others: [G · S, S] */
+function causalMask(S: number, groups: number, window = S): Float32Array {
+  const mask = new Float32Array(groups * S * S);
+  for (let row = 0; row < groups * S; row++) {
+    const query = row % S;
+    mask.fill(-1e30, row * S, row * S + Math.max(0, query - window + 1));
+    mask.fill(-1e30, row * S + query + 1, (row + 1) * S);
+  }
+  return mask;
 }

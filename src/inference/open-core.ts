@@ -1,11 +1,28 @@
 // From a model to a core on this thread. engine-worker.ts runs it in a process of its own.
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
-import type { FreeMemory } from "#core";
-import { type ModelConfig, toLayerShapes } from "#models";
-import { tokenDigest } from "#text";
-import { type AdapterLease, type AdapterManager, noAdapters, openAdapterManager } from "./adapters/index.ts";
+import { errorText, type FreeMemory, freeMemory, type MemoryPlan, MosError } from "#core";
+import { weightBytes } from "#files";
+import {
+  type BaseDtype,
+  baseFormats,
+  baseFromFiles,
+  type LoadedModel,
+  loadModelText,
+  type ModelConfig,
+  type ModelFiles,
+  type ModelHashes,
+  openModel,
+  readWeights,
+  steadyPositions,
+  toLayerShapes,
+  type Weight,
+  weightShapes,
+} from "#models";
+import { type LoadedText, tokenDigest } from "#text";
+import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
+import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
-import { createCore, type EngineCore } from "./engine-core.ts";
+import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CoreOptions,
   type ModelWithText,
@@ -13,12 +30,14 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from "./engine-options.ts";
-import { mergeAdapter } from "./merge-adapter.ts";
+import { AS_KEPT, CACHE_MEMORY, requireEngineMemory } from "./memory.ts";
 import { createModelRunner } from "./model-runner.ts";
-import { type ModelFacts, type OpenedWeights, openWeights, type Report } from "./open-weights.ts";
+import type { PackedStore } from "./packed-store.ts";
+import type { PrefillLimits } from "./scheduler.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
+import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";
 
-/** A core that waits to be started, and what its front has to know. */
+/** A core that waits to be started, and what its client has to know. */
 export interface OpenedCore {
   readonly core: EngineCore;
   readonly model: EngineModel;
@@ -27,18 +46,18 @@ export interface OpenedCore {
   readonly refused: readonly RefusedAdapter[];
 }
 
-export interface OpenCoreOptions {
+/** How opening is watched and stopped, and limits that tests lower. */
+interface OpenCoreOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
   /** Memory available to the engine ("what the machine and its limits leave"). */
-  readonly free?: FreeMemory;
-  /** Numbers of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
+  readonly free?: FreeMemory | undefined;
+  /** Parameters of a loaded model's linear layers up to which they are copied to merge a lone adapter (300 million). */
   readonly mergeLimit?: number;
   /** Bytes of packed weights from which on they are cached (32 MB): fewer are made in a moment. */
   readonly minCacheBytes?: number;
 }
 
-const MIN_CACHE_BYTES = 32e6;
 /** Prompt tokens between two tokens of the slots that decode. */
 const PREFILL_CHUNK = 128;
 /** Prompt tokens at a time when no slot decodes. */
@@ -58,101 +77,81 @@ export async function openCore(
     adapters: source,
     mergedAdapter,
     device = "cpu",
-    cacheFolder,
     ...rest
   }: CoreOptions<string | ModelWithText>,
-  { onProgress, signal, free, mergeLimit = MERGE_LIMIT, minCacheBytes = MIN_CACHE_BYTES }: OpenCoreOptions,
+  options: OpenCoreOptions,
 ): Promise<OpenedCore> {
+  const { onProgress, signal, mergeLimit = MERGE_LIMIT } = options;
   const settings = resolveOptions(rest, source !== undefined || mergedAdapter !== undefined);
-  const session = { device, threads: settings.threads };
-  const report: Report = (type, done, total) => onProgress({ type, done, total });
-  const opened = await openWeights(given, {
-    settings,
-    free,
-    report,
-    signal,
-    onNote: (text) => onProgress({ type: "note", text }),
-    cache: settings.weightCache ? { minBytes: minCacheBytes, fallback: cacheFolder } : undefined,
-  });
-  const { model, tokenizer, maxLength, cacheMemory, plan } = opened;
+  const opened = await openWeights(given, settings, options);
+  const { tokenizer, maxLength, cacheMemory, plan, ...facts } = opened;
   await using base = opened.weights;
-  const { config } = model;
-  const tokens = tokenDigest(tokenizer);
-  const own = mergedAdapter === undefined ? undefined : await resolveAdapter(mergedAdapter, model);
+  const { config, fingerprint, identity } = facts;
+  const { baseDtype, computeDtype, cacheDtype, maxBatch, maxWaiting, slotMemory, threads } = settings;
+  const shapes = toLayerShapes(config);
+  const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
+  const merged =
+    typeof mergedAdapter === "string"
+      ? await loadAdapter(mergedAdapter, { shapes, fingerprint, identity })
+      : mergedAdapter;
   // merging into weights that the caller keeps copies them, so a lone adapter of a large model has a slot instead; and
-  // into numbers of fewer bits nothing can be merged without rounding it
+  // into quantised weights nothing can be merged without rounding it
   const isCopied = typeof given !== "string";
   const usesSlot =
-    own !== undefined &&
+    merged !== undefined &&
     (!base.canMerge || (source === undefined && isCopied && linearParameters(config) > mergeLimit));
-  const adapters = await openManager(model, settings, { source, tokens, signal });
+  const adapters = await openAdapterManager({
+    ...marks,
+    source: source ?? {},
+    signal,
+    limitBytes: source === undefined ? 0 : settings.adapterMemory,
+    maxRank: settings.maxAdapterRank,
+    dtype: settings.adapterDtype,
+    now: () => performance.now(),
+  });
   const registered = adapters.list();
-  report("adapters", registered.length, registered.length);
+  onProgress({ type: "adapters", done: registered.length, total: registered.length });
   try {
-    if (own !== undefined && !usesSlot)
-      await mergeAdapter(base.feeds, { config, adapter: await expandFactors(own), session });
-    report("compile", 0, 1);
-    const runner = await createModelRunner(base, {
+    const session = { device, threads };
+    if (merged !== undefined && !usesSlot) await mergeAdapter(base, await expandFactors(merged), session);
+    onProgress({ type: "compile", done: 0, total: 1 });
+    const hasSlots = source !== undefined || usesSlot;
+    const runner = await createModelRunner(base, { maxLength, session, cacheDtype, adapters: hasSlots });
+    onProgress({ type: "compile", done: 1, total: 1 });
+    const { vocabularySize } = config;
+    const model: EngineModel = {
+      vocabularySize,
       maxLength,
-      session,
-      cacheDtype: settings.cacheDtype,
-      adapters: source !== undefined || usesSlot,
-    });
-    report("compile", 1, 1);
-    const engineModel: EngineModel = {
-      ...describeModel(opened, tokens),
-      baseDtype: settings.baseDtype,
-      computeDtype: settings.computeDtype,
+      endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
+      fingerprint,
+      identity,
+      tokens: marks.tokens,
+      baseDtype,
+      computeDtype,
       plan,
     };
-    const { maxBatch, maxWaiting } = settings;
-    const core = createCore({
+    const core = new LocalCore({
       runner,
       adapters,
       tokenizer,
-      model: engineModel,
-      defaultAdapter: usesSlot ? permanentLease(own) : undefined,
-      limits: { ...coreLimits(settings, config.vocabularySize), cacheMemory },
+      model,
+      defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
+      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(vocabularySize) },
       now: () => performance.now(),
     });
-    return {
-      core,
-      model: engineModel,
-      limits: { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition },
-      adapters: registered,
-      refused: adapters.refused(),
-    };
+    const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
+    return { core, model, limits, adapters: registered, refused: adapters.refused() };
   } catch (cause) {
     await adapters[Symbol.asyncDispose]();
     throw cause;
   }
 }
 
-const describeModel = (
-  { model, tokenizer, maxLength }: Pick<OpenedWeights, "model" | "tokenizer" | "maxLength">,
-  tokens: EngineModel["tokens"],
-) => ({
-  vocabularySize: model.config.vocabularySize,
-  maxLength,
-  endTokens: [...new Set([...tokenizer.eosTokens, ...model.config.eosTokens])],
-  fingerprint: model.fingerprint,
-  identity: model.identity,
-  tokens,
-});
-
-const coreLimits = ({ maxBatch, slotMemory }: ResolvedOptions, vocabularySize: number) => ({
-  maxBatch,
-  slotMemory,
+const prefillLimits = (vocabularySize: number): PrefillLimits => ({
   prefillChunk: PREFILL_CHUNK,
   lonePrefillChunk: LONE_PREFILL_CHUNK,
   scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),
 });
-
-async function resolveAdapter(adapter: string | Adapter, model: ModelFacts): Promise<Adapter> {
-  if (typeof adapter !== "string") return adapter;
-  const { config, fingerprint, identity } = model;
-  return await loadAdapter(adapter, { shapes: toLayerShapes(config), fingerprint, identity });
-}
 
 function linearParameters(config: ModelConfig): number {
   const { layers, widths } = toLayerShapes(config);
@@ -168,30 +167,146 @@ const permanentLease = (adapter: Adapter): AdapterLease => ({
   [Symbol.dispose]: () => undefined,
 });
 
-function openManager(
-  { config, fingerprint, identity }: ModelFacts,
-  { adapterMemory, maxAdapterRank, adapterDtype }: ResolvedOptions,
-  {
-    source,
-    tokens,
-    signal,
-  }: {
-    readonly source: CoreOptions["adapters"];
-    readonly tokens: string;
-    readonly signal: AbortSignal | undefined;
-  },
-): Promise<AdapterManager> {
-  if (source === undefined) return Promise.resolve(noAdapters);
-  return openAdapterManager({
-    source,
-    shapes: toLayerShapes(config),
-    fingerprint,
-    identity,
-    tokens,
-    signal,
-    limitBytes: adapterMemory,
-    maxRank: maxAdapterRank,
-    dtype: adapterDtype,
-    now: () => performance.now(),
+const MAX_LENGTH = 4096;
+
+interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "identity"> {
+  readonly weights: BaseWeights;
+  readonly tokenizer: LoadedText["tokenizer"];
+  /** The longest sequence. */
+  readonly maxLength: number;
+  readonly cacheMemory: number;
+  readonly plan?: MemoryPlan;
+}
+
+/**
+ * The base of a model, and its tokenizer. Of a path, each weight is prepared when it is read, and then let go of; what has
+ * no room is refused before that. A loaded model has its room already.
+ */
+export async function openWeights(
+  given: string | ModelWithText,
+  settings: ResolvedOptions,
+  options: OpenCoreOptions,
+): Promise<OpenedWeights> {
+  const longest = (config: ModelConfig): number =>
+    Math.min(settings.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
+  if (typeof given !== "string") {
+    const { config, fingerprint, identity, weights: plain } = given.model;
+    const weights = await prepareWeights(config, plain, { computeDtype: settings.computeDtype });
+    const { cacheMemory = CACHE_MEMORY } = settings;
+    const { tokenizer } = given.text;
+    return { config, fingerprint, identity, weights, tokenizer, maxLength: longest(config), cacheMemory };
+  }
+  await using files = await openModel(given);
+  const { config } = files;
+  const maxLength = longest(config);
+  const free = options.free ?? (await freeMemory());
+  const { cacheMemory, ...memory } = requireEngineMemory(
+    baseFromFiles(files),
+    { ...settings, maxLength },
+    free,
+  );
+  const { tokenizer } = await loadModelText(files.source);
+  const base = await loadBase(files, { ...options, settings, expand: memory.expand });
+  return { config, ...base, tokenizer, maxLength, cacheMemory, plan: memory.plan };
+}
+
+interface BaseOptions extends OpenCoreOptions {
+  readonly settings: ResolvedOptions;
+  /** Keeps 16-bit weights as float32. */
+  readonly expand: boolean;
+}
+
+type HashedBase = ModelHashes & Pick<OpenedWeights, "weights">;
+
+/** The weights from the cache; or else they are read, packed, and cached. */
+async function loadBase(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
+  const { settings, expand, onProgress } = options;
+  const { baseDtype, computeDtype } = settings;
+  const note = (text: string): void => onProgress({ type: "note", text });
+  const cache = await chooseCache(files, options);
+  const cached = await cache?.open();
+  if (cached !== undefined) {
+    const { hashes, store } = cached;
+    try {
+      const outlines = outlineWeights(files, baseDtype);
+      const weights = await prepareWeights(files.config, outlines, { computeDtype, expand, store });
+      onProgress({ type: "model", done: 1, total: 1 });
+      return { ...hashes, weights };
+    } catch (cause) {
+      note(unusableNote(errorText(cause)));
+    }
+  }
+  const store = await cache?.create();
+  if (store === undefined) return readBase(files, options);
+  try {
+    const base = await readBase(files, options, store);
+    await store.commit(base);
+    note(cachedNote(store));
+    return base;
+  } catch (cause) {
+    await store[Symbol.asyncDispose]();
+    if (store.failure === undefined) throw cause;
+    note(`packed weights are not cached: ${store.failure.message}`);
+    return readBase(files, options);
+  }
+}
+
+async function readBase(
+  files: ModelFiles,
+  { settings: { baseDtype, computeDtype }, expand, signal, onProgress }: BaseOptions,
+  store?: PackedStore,
+): Promise<HashedBase> {
+  let hashes: ModelHashes | undefined;
+  async function* read(): AsyncGenerator<readonly [string, Weight], void> {
+    hashes = yield* readWeights(files, {
+      ...AS_KEPT,
+      baseDtype,
+      signal,
+      onProgress: ({ doneBytes: done, totalBytes: total }) => onProgress({ type: "model", done, total }),
+    });
+  }
+  const weights = await prepareWeights(files.config, read(), { computeDtype, expand, store });
+  if (hashes === undefined) throw new MosError("bad_config", "the weights were not read to their end");
+  return { ...hashes, weights };
+}
+
+/** Weights without their numbers. */
+function outlineWeights(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
+  const shapes = weightShapes(files.config);
+  return [...baseFormats(files, { ...AS_KEPT, baseDtype })].map(([name, format]) => [
+    name,
+    { shape: shapes.get(name) ?? [], format, parts: {} },
+  ]);
+}
+
+/** The cache of a base that is quantised here, all of whose matrices are packed. */
+async function chooseCache(
+  files: ModelFiles,
+  { settings, minCacheBytes = MIN_CACHE_BYTES, onProgress }: BaseOptions,
+): Promise<WeightCache | undefined> {
+  const { baseDtype, computeDtype, cacheFolder } = settings;
+  if (!settings.weightCache || baseDtype === "stored" || baseDtype === "float32") return undefined;
+  const { tiedHead } = files.config;
+  let bytes = 0;
+  const outlines = outlineWeights(files, baseDtype);
+  for (const [name, { shape, format }] of outlines) {
+    if (shape.length > 1 && format.kind !== "blocks" && format.kind !== "nf4") return undefined;
+    // a tied embedding is there as a table, too
+    bytes += weightBytes(format, shape) * (tiedHead && name === EMBEDDING ? 2 : 1);
+  }
+  if (bytes < minCacheBytes) return undefined;
+  return weightCache(files, {
+    baseDtype,
+    computeDtype,
+    fallback: cacheFolder,
+    onNote: (text) => onProgress({ type: "note", text }),
+    bytes: bytes * (baseDtype === "nf4" && computeDtype === "int8" ? 2 : GROWTH[baseDtype]),
+    tensors: outlines.length * MAX_TENSORS_PER_WEIGHT,
   });
 }
+
+const MIN_CACHE_BYTES = 32e6;
+/** What packing adds at most: scales and offsets are float32. In int8, codes of NF4 become twice as wide. */
+const GROWTH = { int4: 1.25, int8: 1.1, nf4: 1.05 } as const;
+/** A matrix becomes codes, scales, zero points and offsets; an embedding is a table besides. */
+const MAX_TENSORS_PER_WEIGHT = 5;

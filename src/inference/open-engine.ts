@@ -1,11 +1,11 @@
+import type { Adapter } from "#adapters";
 import { MosError } from "#core";
-import { loadModelText, locatedPath, openModel } from "#models";
-import { type LoadedText, withVariables } from "#text";
-import { answerDefaults } from "./answer-defaults.ts";
-import { createEngine } from "./engine-client.ts";
-import type { EngineOptions } from "./engine-options.ts";
+import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
+import { type ChatMessage, type LoadedText, withVariables } from "#text";
+import { EngineClient } from "./engine-client.ts";
+import { answerDefaults, type EngineOptions } from "./engine-options.ts";
 import { openCore } from "./open-core.ts";
-import type { AnswerDefaults, Engine } from "./types.ts";
+import type { AnswerDefaults, Engine, EngineEvent, TextRequest } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
 
 /**
@@ -38,7 +38,7 @@ export async function openEngine({
     const text = laidOut(model.text);
     const defaults = answerDefaults(given, text.generation);
     const opened = await openCore({ ...settings, model }, { onProgress, signal });
-    return createEngine({ ...opened, text, defaults });
+    return new EngineClient({ ...opened, text, defaults });
   }
   const path = await locatedPath(model, { hub, onDownload, signal });
   const read = async (): Promise<{ readonly text: LoadedText; readonly defaults: AnswerDefaults }> => {
@@ -47,7 +47,7 @@ export async function openEngine({
   };
   if (inProcess) {
     const textAndDefaults = await read();
-    return createEngine({
+    return new EngineClient({
       ...(await openCore({ ...settings, model: path }, { onProgress, signal })),
       ...textAndDefaults,
     });
@@ -70,7 +70,7 @@ export async function openEngine({
     );
     throw cause;
   });
-  const engine = createEngine({ ...(await opening), ...textAndDefaults });
+  const engine = new EngineClient({ ...(await opening), ...textAndDefaults });
   if (signal?.aborted !== true) return engine;
   await engine[Symbol.asyncDispose]();
   throw new MosError("cancelled", "opening the engine was interrupted", { cause: signal.reason });
@@ -79,4 +79,83 @@ export async function openEngine({
 async function loadText(path: string, now: Date | undefined): Promise<LoadedText> {
   await using files = await openModel(path);
   return await loadModelText(files.source, { now }); // before the file is closed
+}
+
+/** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. @inline */
+export type Prompt = string | readonly ChatMessage[];
+
+/** A request's options, which adapter answers it, and how much of the machine it takes. @inline */
+export interface GenerateOptions
+  extends Omit<TextRequest, "adapter">,
+    Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
+  /** An adapter or its folder; the base answers without. */
+  readonly adapter?: string | Adapter | undefined;
+  /** Source of missing options: the model's files ("auto"), or none. */
+  readonly generationConfig?: "auto" | "none" | undefined;
+  /** The longest sequence, prompt and answer together (8,192 tokens, or fewer where the model has fewer). */
+  readonly maxLength?: number | undefined;
+  /** Device of the steps ("cpu"). */
+  readonly device?: EngineOptions["device"];
+  /** Threads to compute with (one for each core). */
+  readonly threads?: number | undefined;
+}
+
+/**
+ * Answers one prompt, and closes its engine: steps are computed on the thread that calls this. For several prompts keep an
+ * engine open with `openEngine`.
+ *
+ * @param base A model that is in memory already, or else a folder, a .gguf file or org/name of the hub.
+ * @throws MosError what `openEngine` and the `chat` and `complete` of its engine throw.
+ * @example
+ * for await (const event of generate("assets/tiny-english", "Once upon a time"))
+ *   if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
+ * const question = { role: "user", content: "When can I come in?" };
+ * generate(base, [question], { adapter: "adapters/acme", maxTokens: 100, sampling: { temperature: 0.8 } });
+ */
+export async function* generate(
+  base: string | BaseModel,
+  prompt: Prompt,
+  {
+    adapter,
+    generationConfig,
+    chatTemplateKwargs,
+    maxLength = 8192,
+    device,
+    threads,
+    hub,
+    onDownload,
+    onProgress,
+    ...request
+  }: GenerateOptions = {},
+): AsyncGenerator<EngineEvent, void> {
+  await using engine = await openEngine({
+    model: base,
+    inProcess: true,
+    mergedAdapter: adapter,
+    maxLength,
+    device,
+    threads,
+    hub,
+    onDownload,
+    defaults: { generationConfig },
+    chatTemplateKwargs,
+    ...(onProgress === undefined ? {} : { onProgress }),
+    signal: request.signal,
+  });
+  yield* typeof prompt === "string" ? engine.complete(prompt, request) : engine.chat(prompt, request);
+}
+
+/**
+ * The text of an answer as it is written, without empty parts. Leaving the loop cancels the request, and so do streams of
+ * Node that read it where their destination closes. A slow reader slows nobody: what is written already waits for it.
+ *
+ * @param events Those of `generate`, or of an engine's `chat` and `complete`.
+ * @throws MosError what the events throw.
+ * @example
+ * for await (const text of textStream(engine.chat("When can I come in?"))) process.stdout.write(text);
+ * const answer = await text(textStream(engine.chat("And on Sundays?"))); // of node:stream/consumers
+ * return new Response(ReadableStream.from(textStream(events)).pipeThrough(new TextEncoderStream()));
+ */
+export async function* textStream(events: AsyncIterable<EngineEvent>): AsyncGenerator<string, void> {
+  for await (const event of events) if ("text" in event && event.text !== "") yield event.text;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { planPrefixes, type SlotContent } from "./prefix-cache.ts";
+import { planPrefixes, type SlotContent } from "./placement.ts";
 
 const makeTokens = (length: number, first = 0): readonly number[] =>
   Array.from({ length }, (_, i) => (i === 0 ? first : i));

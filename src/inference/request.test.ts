@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { tinyModel } from "../../test/tiny-model.ts";
-import { bytesPerPosition } from "./kv-cache.ts";
-import { fullRequest } from "./request.ts";
+import { fullRequest } from "./engine-client.ts";
+import { bytesPerPosition } from "./slots.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 
 const { config } = tinyModel();

@@ -1,29 +1,10 @@
 // From logits to the next token, and to log-probabilities.
 import { MosError, parseSettings, pick, type Random } from "#core";
-import { samplingSettings } from "./settings.ts";
-
-/** Options of choosing the next token. The defaults decode greedily. @inline */
-export interface SamplingOptions {
-  /** 0 takes the most likely token. */
-  readonly temperature?: number | undefined;
-  /** Keep the smallest set of tokens whose probabilities reach this sum; 1 keeps all. */
-  readonly topP?: number | undefined;
-  /** Keep this many tokens; 0 keeps all. */
-  readonly topK?: number | undefined;
-  /** Keep tokens at least this likely as a share of the most likely one; 0 keeps all. */
-  readonly minP?: number | undefined;
-  /** Logits of tokens seen before are divided (if positive) or multiplied by this; 1 changes nothing. */
-  readonly repetitionPenalty?: number | undefined;
-  /** Taken off the logits of tokens that the answer has already; 0 changes nothing. */
-  readonly presencePenalty?: number | undefined;
-  /** The same, once for each time that the answer has the token. */
-  readonly frequencyPenalty?: number | undefined;
-  /** Added to the logits of these token ids. */
-  readonly logitBias?: ReadonlyMap<number, number> | undefined;
-}
+import { samplingSettings } from "./engine-options.ts";
+import type { PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
 
 /** State that the choice of a token depends on, beside the logits and the options. */
-export interface SamplingState {
+interface SamplingState {
   /** Ids of the sequence so far, for the repetition penalty. */
   readonly seen: Iterable<number>;
   /** Those of them that are the answer's, for the other penalties. */
@@ -158,14 +139,6 @@ export function sample(logits: Float32Array, options: SamplingOptions & Sampling
   return ids[ids.length - 1] as number;
 }
 
-/** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
-export interface TokenLogprob {
-  readonly id: number;
-  /** null at the first token of a prompt, which nothing predicts. */
-  readonly logprob: number | null;
-  readonly top: readonly { readonly id: number; readonly logprob: number }[];
-}
-
 /** log Σ e^z, safe for large logits. Throws `diverged` where that is not a number. */
 function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
@@ -203,4 +176,52 @@ export function tokenLogprob(logits: Float32Array, id: number, top: number): Tok
   const of = (token: number): number => (logits[token] as number) - total;
   const ids = top > 0 ? largest(logits, top) : [];
   return { id, logprob: of(id), top: ids.map((token) => ({ id: token, logprob: of(token) })) };
+}
+
+/** Empty rows of so many tokens with so many alternatives. */
+export const emptyLogprobs = (tokens: number, alternatives: number): PackedLogprobs =>
+  new Float64Array(tokens * 2 * (alternatives + 1)).fill(Number.NaN);
+
+/** The row of one of so many tokens. */
+export function rowAt(logprobs: PackedLogprobs, token: number, tokens: number): PackedLogprobs {
+  const width = logprobs.length / tokens;
+  return logprobs.subarray(token * width, (token + 1) * width);
+}
+
+/** Fills a token's row, and gives it. */
+export function packLogprob(row: PackedLogprobs, { id, logprob, top }: TokenLogprob): PackedLogprobs {
+  row[0] = id;
+  row[1] = logprob ?? Number.NaN;
+  for (const [i, entry] of top.entries()) {
+    row[2 * i + 2] = entry.id;
+    row[2 * i + 3] = entry.logprob;
+  }
+  return row;
+}
+
+function unpack(row: PackedLogprobs): TokenLogprob {
+  const [id = 0, logprob = Number.NaN] = row;
+  const top: { readonly id: number; readonly logprob: number }[] = [];
+  for (let at = 2; at < row.length && !Number.isNaN(row[at]); at += 2)
+    top.push({ id: row[at] as number, logprob: row[at + 1] as number });
+  return { id, logprob: Number.isNaN(logprob) ? null : logprob, top };
+}
+
+/** What `unpackLogprobs` reads, with at most so many alternatives. */
+export function packLogprobs(entries: readonly TokenLogprob[], alternatives: number): PackedLogprobs {
+  const packed = emptyLogprobs(entries.length, alternatives);
+  entries.forEach((entry, i) => void packLogprob(rowAt(packed, i, entries.length), entry));
+  return packed;
+}
+
+/** The log-probabilities of a `prompt` event, or of a `token` event; none where it has none. */
+export function unpackLogprobs({
+  tokens = 1,
+  logprobs,
+}: {
+  readonly tokens?: number;
+  readonly logprobs?: PackedLogprobs;
+}): readonly TokenLogprob[] {
+  if (logprobs === undefined) return [];
+  return Array.from({ length: tokens }, (_, i) => unpack(rowAt(logprobs, i, tokens)));
 }

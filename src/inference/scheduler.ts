@@ -1,10 +1,8 @@
 // Decides what the engine computes next, as data: who gets a slot, who loses one, and which tokens each slot computes.
 import { MosError } from "#core";
-import type { AdapterManager } from "./adapters/index.ts";
-import type { Placement } from "./placement.ts";
-import { planPrefixes } from "./prefix-cache.ts";
+import type { AdapterManager } from "./adapters/manager.ts";
+import { type Placement, planPrefixes } from "./placement.ts";
 import type { Sequence } from "./sequence.ts";
-import { WaitingQueue } from "./waiting-queue.ts";
 
 /** A part of a prompt, computed in a step of its own. */
 export interface PrefillPart {
@@ -13,7 +11,7 @@ export interface PrefillPart {
 }
 
 /** Work of one step: the parts of prompts first, then one token of every slot in `decode`. */
-export interface SchedulerOutput {
+interface SchedulerOutput {
   readonly prefill: readonly PrefillPart[];
   readonly decode: readonly number[];
 }
@@ -57,7 +55,7 @@ export function planStep(
   return { prefill, decode };
 }
 
-export interface SchedulerOptions {
+interface SchedulerOptions {
   readonly placement: Placement;
   readonly adapters: AdapterManager;
   readonly limits: PrefillLimits & { readonly maxBatch: number };
@@ -265,3 +263,85 @@ const tooLarge = ({ lease }: Sequence): MosError =>
     "bad_option",
     `a slot for an adapter of rank ${Math.max(1, lease?.rank ?? 0)} does not fit into the engine's memory for slots; raise it with --slot-memory of mos serve`,
   );
+
+interface Line<T> {
+  readonly items: T[];
+  /** Tokens served, raised when the tenant returns: idle time earns no credit. */
+  served: number;
+}
+
+/** Waiting items by tenant. */
+export class WaitingQueue<T> {
+  readonly #lines = new Map<string, Line<T>>();
+  /** Tokens served to the tenant whose queue emptied last: a tenant that finds all queues empty starts there. */
+  #lastServed = 0;
+
+  get size(): number {
+    let size = 0;
+    for (const { items } of this.#lines.values()) size += items.length;
+    return size;
+  }
+
+  push(tenant: string, item: T): void {
+    this.#waiting(tenant).push(item);
+  }
+
+  /** Puts an item before all others of its tenant: it was preempted. */
+  pushFirst(tenant: string, item: T): void {
+    this.#waiting(tenant).unshift(item);
+  }
+
+  remove(tenant: string, item: T): void {
+    const line = this.#lines.get(tenant);
+    const index = line?.items.indexOf(item) ?? -1;
+    if (line === undefined || index < 0) return;
+    line.items.splice(index, 1);
+    if (line.items.length === 0) this.#lastServed = line.served;
+  }
+
+  /** Counts tokens that a tenant was served. */
+  charge(tenant: string, tokens: number): void {
+    const line = this.#lines.get(tenant);
+    if (line !== undefined) line.served += tokens;
+  }
+
+  /** The first `count` items in the order in which they should get slots. */
+  first(count: number): readonly T[] {
+    const lines = [...this.#lines.values()]
+      .filter(({ items }) => items.length > 0)
+      .sort((a, b) => a.served - b.served);
+    const chosen: T[] = [];
+    for (let round = 0; chosen.length < count; round++) {
+      const items = lines.flatMap((line) => line.items.slice(round, round + 1));
+      if (items.length === 0) break;
+      chosen.push(...items);
+    }
+    return chosen.slice(0, count);
+  }
+
+  *[Symbol.iterator](): Generator<T> {
+    for (const { items } of this.#lines.values()) yield* items;
+  }
+
+  /** Forgets tenants without waiting items once there are very many. */
+  prune(limit = 10_000): void {
+    if (this.#lines.size <= limit) return;
+    for (const [tenant, { items }] of this.#lines) if (items.length === 0) this.#lines.delete(tenant);
+  }
+
+  #waiting(tenant: string): T[] {
+    const found = this.#lines.get(tenant);
+    const line = found ?? { items: [], served: 0 };
+    if (line.items.length === 0) line.served = Math.max(line.served, this.#least());
+    if (found === undefined) this.#lines.set(tenant, line);
+    return line.items;
+  }
+
+  /** The fewest tokens that any waiting tenant was served, where a new tenant starts. */
+  #least(): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { items, served } of this.#lines.values())
+      if (items.length > 0) least = Math.min(least, served);
+    return Number.isFinite(least) ? least : this.#lastServed;
+  }
+}

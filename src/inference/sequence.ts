@@ -7,11 +7,17 @@ import {
   type StopScanner,
   type Tokenizer,
 } from "#text";
-import type { AdapterLease } from "./adapters/index.ts";
-import { emptyLogprobs, type PackedLogprobs, packLogprob, packLogprobs, rowAt } from "./packed-logprobs.ts";
-import type { FullRequest } from "./request.ts";
-import { computeLogprobs, sample, type TokenLogprob, tokenLogprob } from "./sampler.ts";
-import type { EngineEvent, FinishReason } from "./types.ts";
+import type { AdapterLease } from "./adapters/manager.ts";
+import {
+  computeLogprobs,
+  emptyLogprobs,
+  packLogprob,
+  packLogprobs,
+  rowAt,
+  sample,
+  tokenLogprob,
+} from "./sampler.ts";
+import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogprob } from "./types.ts";
 
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseSettings, type SettingInput } from "#core";
-import { engineSettings } from "./settings.ts";
+import { engineSettings } from "./engine-options.ts";
 
 type EngineSettings = SettingInput<typeof engineSettings>;
 const fullSettings = (given: EngineSettings) => parseSettings(engineSettings, given);

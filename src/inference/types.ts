@@ -3,8 +3,26 @@ import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
 import type { ChatMessage, LoadedText } from "#text";
-import type { PackedLogprobs } from "./packed-logprobs.ts";
-import type { SamplingOptions } from "./sampler.ts";
+
+/** Options of choosing the next token. The defaults decode greedily. @inline */
+export interface SamplingOptions {
+  /** 0 takes the most likely token. */
+  readonly temperature?: number | undefined;
+  /** Keep the smallest set of tokens whose probabilities reach this sum; 1 keeps all. */
+  readonly topP?: number | undefined;
+  /** Keep this many tokens; 0 keeps all. */
+  readonly topK?: number | undefined;
+  /** Keep tokens at least this likely as a share of the most likely one; 0 keeps all. */
+  readonly minP?: number | undefined;
+  /** Logits of tokens seen before are divided (if positive) or multiplied by this; 1 changes nothing. */
+  readonly repetitionPenalty?: number | undefined;
+  /** Taken off the logits of tokens that the answer has already; 0 changes nothing. */
+  readonly presencePenalty?: number | undefined;
+  /** The same, once for each time that the answer has the token. */
+  readonly frequencyPenalty?: number | undefined;
+  /** Added to the logits of these token ids. */
+  readonly logitBias?: ReadonlyMap<number, number> | undefined;
+}
 
 /** One completion of one prompt. A caller that wants n of them submits n requests. */
 export interface EngineRequest {
@@ -41,6 +59,23 @@ export interface EngineRequest {
   readonly tenant?: string;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** A request with its defaults filled in; the signal stays with the caller. */
+export type FullRequest = Required<
+  Omit<EngineRequest, "signal" | "maxTokens" | "logprobs" | "promptLogprobs" | "candidates">
+> &
+  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates"> & { readonly maxTokens: number };
+
+/** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
+export interface TokenLogprob {
+  readonly id: number;
+  /** null at the first token of a prompt, which nothing predicts. */
+  readonly logprob: number | null;
+  readonly top: readonly { readonly id: number; readonly logprob: number }[];
+}
+
+/** A row [id, ln p, id, ln p, …] for each token, its own first and then the likeliest; NaN where nothing stands. */
+export type PackedLogprobs = Float64Array;
 
 /** Reason for the end of an answer: an end token, a stop text, its length, or the caller's signal. @inline */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
@@ -120,6 +155,7 @@ export interface EngineStats {
   readonly adapters: {
     readonly registered: number;
     readonly resident: number;
+    /** With tensors that several adapters share, each counted once, and with what is being loaded. */
     readonly residentBytes: number;
     readonly residentLimit: number;
     readonly active: number;
@@ -130,6 +166,7 @@ export interface EngineStats {
     readonly evictions: number;
     readonly loads: number;
     readonly loadSeconds: number;
+    /** Folders that were found broken, and loads that failed. */
     readonly failures: number;
   };
 }

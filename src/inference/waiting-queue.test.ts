@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { WaitingQueue } from "./waiting-queue.ts";
+import { WaitingQueue } from "./scheduler.ts";
 
 const makeQueue = (...items: readonly string[]): WaitingQueue<string> => {
   const queue = new WaitingQueue<string>();

@@ -9,9 +9,15 @@ import type { AdmissionLimits } from "./engine-client.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreOptions, OpenProgress } from "./engine-options.ts";
 import type { OpenedCore } from "./open-core.ts";
-import type { FullRequest } from "./request.ts";
 import type { SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineEvent, EngineModel, EngineStats, RefusedAdapter } from "./types.ts";
+import type {
+  AdapterInfo,
+  EngineEvent,
+  EngineModel,
+  EngineStats,
+  FullRequest,
+  RefusedAdapter,
+} from "./types.ts";
 import { removeUnfinished } from "./weight-cache.ts";
 
 /** An error on its way between processes. */

@@ -9,7 +9,6 @@ export {
   eachLinear,
   headWeight,
   type ProjectHook,
-  type WeightValues,
   weightLeaves,
 } from "./decoder.ts";
 export { dequantizeWeight } from "./dequantize-weight.ts";

@@ -25,25 +25,14 @@ import type { AdapterInfo, Engine } from "#inference";
 import { ApiError } from "./errors.ts";
 
 /** An adapter's two files as a client sent them. */
-export interface UploadedAdapter {
+interface UploadedAdapter {
   /** JSON. */
   readonly config: string;
   /** Safetensors. */
   readonly tensors: Blob;
 }
 
-/**
- * Adds, replaces and removes adapters, one after the other, also where several servers share the folder. A change that
- * fails leaves everything as it was.
- */
-export interface AdapterStore {
-  /** @throws ApiError 400 for a wrong name, or files that are not an adapter of the served model. */
-  put(name: string, files: UploadedAdapter): Promise<AdapterInfo>;
-  /** @throws ApiError 404 if there is no such adapter. */
-  remove(name: string): Promise<void>;
-}
-
-export interface AdapterStoreOptions {
+interface AdapterStoreOptions {
   readonly engine: Engine;
   readonly modelName: string;
   readonly folder: string | undefined;
@@ -162,7 +151,10 @@ function checkConfig(config: string): void {
     throw new MosError("bad_adapter", `${CONFIG}: not a JSON object`);
 }
 
-async function writeUpload(folder: string, { files, check }: Upload): Promise<void> {
+async function writeUpload(
+  folder: string,
+  { files, check }: { readonly files: UploadedAdapter; readonly check: AdapterStoreOptions["check"] },
+): Promise<void> {
   await inUpload(folder, async () => {
     checkConfig(files.config);
     await using tensors = await openAtomicFile(join(folder, TENSORS));
@@ -175,12 +167,11 @@ async function writeUpload(folder: string, { files, check }: Upload): Promise<vo
   });
 }
 
-interface Upload {
-  readonly files: UploadedAdapter;
-  readonly check: AdapterStoreOptions["check"];
-}
-
-export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
+/**
+ * Adds, replaces and removes adapters, one after the other, also where several servers share the folder. A change that
+ * fails leaves everything as it was.
+ */
+export function createAdapterStore(options: AdapterStoreOptions) {
   const { engine, check } = options;
   let last: Promise<unknown> = Promise.resolve();
   /** One change at a time: two uploads of the same name would race for it. */
@@ -235,7 +226,9 @@ export function createAdapterStore(options: AdapterStoreOptions): AdapterStore {
     await engine.refreshAdapters().catch(() => undefined);
   };
   return {
-    put: (name, files) => withLock(() => put(name, files)),
-    remove: (name) => withLock(() => remove(name)),
+    /** @throws ApiError 400 for a wrong name, or files that are not an adapter of the served model. */
+    put: (name: string, files: UploadedAdapter) => withLock(() => put(name, files)),
+    /** @throws ApiError 404 if there is no such adapter. */
+    remove: (name: string) => withLock(() => remove(name)),
   };
 }

@@ -4,29 +4,24 @@ import type { MiddlewareHandler, Next } from "hono";
 import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { createAdapterStore } from "./adapter-store.ts";
 import { authenticate, checkHost, checkSite } from "./auth.ts";
-import type { RequestContext, ServerApp, ServerContext, ServerEnv, ServerOptions } from "./context.ts";
-import { ApiError, createAnswers, watchEngine } from "./errors.ts";
-import type { ListeningServer } from "./http.ts";
 import {
-  createConcurrencyLimiter,
-  createInFlight,
-  createLogprobBudget,
-  createRateLimiter,
-  defaultLimits,
-} from "./limits.ts";
-import { createMetrics, createRecord, logFields } from "./metrics.ts";
-import { createPromptReader } from "./prompts.ts";
-import { createQuotas } from "./quotas.ts";
+  createContext,
+  type RequestContext,
+  type ServerApp,
+  type ServerContext,
+  type ServerEnv,
+  type ServerOptions,
+} from "./context.ts";
+import { ApiError } from "./errors.ts";
+import type { ListeningServer } from "./http.ts";
+import { createRecord, logFields } from "./metrics.ts";
 import { checkedBy } from "./request.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
-import { watchStorage } from "./storage-watch.ts";
-import { notFound, type UnservedRequest, wrongMethod } from "./unserved.ts";
 
 /** Functions that add the routes of each file. */
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
@@ -107,38 +102,6 @@ function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): voi
   look();
 }
 
-function createContext(options: ServerOptions): ServerContext {
-  const { engine, modelName, now, date = now, quotas = createQuotas({ date }) } = options;
-  const limits = { ...defaultLimits, ...options.limits };
-  const engineWatch = watchEngine(engine);
-  const { adapterFolder, privatePaths = [] } = options;
-  return {
-    ...options,
-    limits,
-    date,
-    quotas,
-    createdAt: Math.floor(now() / 1000),
-    inFlight: createInFlight(limits.answerSeconds),
-    logprobBudget: createLogprobBudget(limits.logprobsInFlight),
-    engineWatch,
-    storageWatch: watchStorage({ check: async () => options.extension?.check?.(), log: options.log }),
-    answerTo: createAnswers(engineWatch, [
-      ...(adapterFolder === undefined ? [] : [adapterFolder]),
-      ...privatePaths,
-    ]),
-    rateLimiter: createRateLimiter(now),
-    concurrencyLimiter: createConcurrencyLimiter(),
-    prompts: createPromptReader(engine.text, engine.model),
-    metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics }),
-    store: createAdapterStore({
-      engine,
-      modelName,
-      folder: adapterFolder,
-      check: options.checkAdapter,
-    }),
-  };
-}
-
 /** A client that left before its answer gets no status. The log has this one, nginx's. */
 const CLIENT_LEFT = 499;
 
@@ -217,4 +180,45 @@ function refuseOtherMethods(app: ServerApp): void {
     if (method !== "ALL") allowed.set(path, (allowed.get(path) ?? new Set()).add(method));
   for (const [path, methods] of allowed)
     app.all(path, (context) => failed(context, wrongMethod(unserved(context), [...methods])));
+}
+
+/** Paths of fine-tuning as a service. */
+const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
+/** It also adds methods to this one. */
+const MODEL_PATH = /^\/v1\/models\/./;
+const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
+
+const SERVICE_HINT =
+  "start it with mos serve --state FOLDER and the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
+
+/** A request of a client, and whether the server has the routes of fine-tuning as a service. */
+interface UnservedRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly hasService: boolean;
+}
+
+/** Clients that can use either of OpenAI's APIs may ask for the other one first. */
+function notFound({ path, hasService }: UnservedRequest): ApiError {
+  const shown = path.slice(0, 200);
+  const message = path.startsWith("/v1/responses")
+    ? "the Responses API is not supported by this server; use /v1/chat/completions"
+    : !hasService && SERVICE_PATH.test(path)
+      ? `no route ${shown}: this server does not accept fine-tuning jobs; ${SERVICE_HINT}`
+      : `no route ${shown}`;
+  return new ApiError(message, { status: 404, code: "unknown_url" });
+}
+
+/** The path has routes, but none for the method. */
+function wrongMethod({ method, path, hasService }: UnservedRequest, allowed: readonly string[]): ApiError {
+  const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
+  const isServicePath = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
+  const more = isServicePath
+    ? `. Only servers that accept fine-tuning jobs can change models; ${SERVICE_HINT}`
+    : "";
+  return new ApiError(`${method} is not allowed; ${possible}${more}`, {
+    status: 405,
+    code: "method_not_allowed",
+    headers: { allow: allowed.join(", ") },
+  });
 }

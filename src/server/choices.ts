@@ -1,11 +1,12 @@
 // The choices of a request: within which limits they start, and what they take.
+
+import { setMaxListeners } from "node:events";
+import { AsyncQueue } from "#core";
 import type { EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { RequestContext } from "./context.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
-import { type MergedEvents, mergeEvents, type SourceEvent } from "./merge-events.ts";
 import type { QuotaShare } from "./quotas.ts";
-import type { UsageFields } from "./schemas.ts";
 
 /** @throws ApiError 400 if a request asks for too many choices. */
 export function checkChoices(count: number, limit: number): void {
@@ -42,36 +43,20 @@ function logprobsHeldBy(requests: readonly EngineRequest[], limits: ServerLimits
 const scoredTokens = ({ prompt, maxTokens = 0, logprobs, promptLogprobs }: EngineRequest): number =>
   (promptLogprobs === undefined ? 0 : prompt.length) + (logprobs === undefined ? 0 : maxTokens);
 
-/** The choices of a request that the engine has accepted. */
-export interface RunningChoices {
-  /** Each with the number of its choice. */
-  readonly events: AsyncGenerator<SourceEvent<EngineEvent>, void>;
-  /** After the last event. */
-  usage(): UsageFields;
-  /** The model that answers, by its own name. */
-  readonly model: string;
-  /** Digest of the adapter that answers; null for the base. */
-  readonly digest: string | null;
-}
-
-interface StartOptions {
-  readonly requests: readonly EngineRequest[];
-  /** Whether events are sent as they come. */
-  readonly isStream: boolean;
-}
-
 /**
  * Hands a request's choices to the engine, which accepts the first of them (as many as run at a time) or none, and waits
  * until one runs. So an answer begins only when it will have content. An adapter that turns out to be broken, and a
  * later choice that the engine does not accept, end it with an error.
  *
+ * @param isStream Whether events are sent as they come.
+ * @returns the events, each with the number of its choice; the record counts their tokens.
  * @throws what the engine's `submit` throws; ApiError 400 or 429 for more log-probabilities than there is room for, and 429
  * where the key's quota has no room for the prompt, or no more for a later choice.
  */
 export async function startChoices(
   context: RequestContext,
-  { requests, isStream }: StartOptions,
-): Promise<RunningChoices> {
+  { requests, isStream }: { readonly requests: readonly EngineRequest[]; readonly isStream: boolean },
+) {
   const { server, record, running, key } = context.var;
   const { engine, limits, quotas } = server;
   // the choices of a prompt share it, so it counts once, by the first of them
@@ -82,7 +67,7 @@ export async function startChoices(
   const answerTokens = requests.reduce((sum, { maxTokens = 0 }) => sum + maxTokens, 0);
   const share = quotas.take(key, promptTokens, answerTokens);
   running.atEnd(share.release);
-  const start = async (): Promise<MergedEvents<EngineEvent>> => {
+  const start = async () => {
     // all of them or none: those before a refused one would be queued and cancelled
     engine.assertCapacity(key.name, Math.min(requests.length, limits.choicesAtOnce));
     const merging = mergeEvents(
@@ -100,19 +85,7 @@ export async function startChoices(
     throw error;
   });
   for (const [name, value] of Object.entries(quotas.headers(key))) context.header(name, value);
-  return {
-    events: merged.events(),
-    usage: () => ({
-      prompt_tokens: promptTokens,
-      completion_tokens: record.completionTokens,
-      total_tokens: promptTokens + record.completionTokens,
-      prompt_tokens_details: { cached_tokens: record.cachedTokens },
-    }),
-    model: record.model ?? server.modelName,
-    get digest() {
-      return record.digest ?? null;
-    },
-  };
+  return merged.events();
 }
 
 /** Keeps a request's record and the metrics, event by event. `firsts` are the first choices of each prompt. */
@@ -152,4 +125,102 @@ export function toFinishReason(reason: FinishReason): "stop" | "length" {
   if (reason === "length") return "length";
   if (reason !== "cancelled") return "stop";
   throw shuttingDown("the answer was cut off because the server is shutting down; retry the request");
+}
+
+/** Milliseconds that sources have to end in when they are cancelled. */
+const CANCEL_MILLISECONDS = 1000;
+
+/**
+ * Merges sources of events that run side by side, in the order in which their events arrive. Opens the first `atOnce`, each
+ * with a signal that fires when the merged events end; the others follow as these end.
+ *
+ * @param options `onEvent` is called with each event before the reader has it.
+ * @throws what a source throws when it is opened; those before it are cancelled.
+ */
+export function mergeEvents<Event>(
+  sources: readonly ((signal: AbortSignal) => AsyncIterable<Event>)[],
+  {
+    atOnce,
+    signal,
+    onEvent = () => undefined,
+  }: {
+    readonly atOnce: number;
+    readonly signal: AbortSignal;
+    readonly onEvent?: (source: number, event: Event) => void;
+  },
+) {
+  const own = new AbortController();
+  setMaxListeners(0, own.signal); // one for each source, which is not a leak
+  const open = new Set<AsyncIterator<Event>>();
+  const arrivals = new AsyncQueue<{
+    readonly source: number;
+    readonly iterator: AsyncIterator<Event>;
+    readonly result: IteratorResult<Event>;
+  }>();
+  let opened = 0;
+  let late: NodeJS.Timeout | undefined;
+  const stop = (): void => {
+    own.abort();
+    // an engine that does not answer does not end its requests
+    late = setTimeout(() => arrivals.close(signal.reason), CANCEL_MILLISECONDS);
+  };
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop);
+  const openNext = (): void => {
+    const source = opened++;
+    const iterator = sources[source]?.(own.signal)[Symbol.asyncIterator]();
+    if (iterator === undefined) return;
+    open.add(iterator);
+    pull(source, iterator);
+  };
+  const pull = (source: number, iterator: AsyncIterator<Event>): void =>
+    void iterator.next().then(
+      (result) => arrivals.push({ source, iterator, result }),
+      (error: unknown) => arrivals.close(error),
+    );
+  const close = async (): Promise<void> => {
+    signal.removeEventListener("abort", stop);
+    clearTimeout(late);
+    own.abort();
+    await Promise.allSettled([...open].map((iterator) => iterator.return?.()));
+  };
+  /** If one source fails, or the caller leaves the loop, the others are cancelled. */
+  async function* events(): AsyncGenerator<readonly [source: number, event: Event], void> {
+    try {
+      while (open.size > 0) {
+        const { done, value } = await arrivals.next();
+        if (done === true) return;
+        const { source, iterator, result } = value;
+        if (result.done === true) {
+          open.delete(iterator);
+          openNext();
+        } else {
+          pull(source, iterator);
+          onEvent(source, result.value);
+          yield [source, result.value];
+        }
+      }
+    } finally {
+      await close();
+    }
+  }
+  try {
+    while (opened < Math.min(atOnce, sources.length)) openNext();
+  } catch (error) {
+    void close();
+    throw error;
+  }
+  return {
+    events,
+    /** Resolves when the first event is there. @throws what a source has failed with until then. */
+    async ready(): Promise<void> {
+      if (open.size === 0) return;
+      try {
+        await arrivals.ready();
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+  };
 }

@@ -3,21 +3,22 @@ import type { HttpBindings } from "@hono/node-server";
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Engine } from "#inference";
-import type { AdapterStore } from "./adapter-store.ts";
+import { createAdapterStore } from "./adapter-store.ts";
 import type { ApiKey, KeyRing } from "./auth.ts";
-import type { Answers, EngineWatch } from "./errors.ts";
-import type {
-  Budget,
-  ConcurrencyLimiter,
-  InFlight,
-  RateLimiter,
-  RunningRequest,
-  ServerLimits,
+import { createPromptReader } from "./engine-requests.ts";
+import { createAnswers, watchEngine } from "./errors.ts";
+import {
+  createConcurrencyLimiter,
+  createInFlight,
+  createLogprobBudget,
+  createRateLimiter,
+  defaultLimits,
+  type RunningRequest,
+  type ServerLimits,
 } from "./limits.ts";
-import type { RequestRecord, ServerLog, ServerMetrics } from "./metrics.ts";
-import type { PromptReader } from "./prompts.ts";
-import type { Quotas } from "./quotas.ts";
-import type { StorageWatch } from "./storage-watch.ts";
+import { createMetrics, type RequestRecord, type ServerLog } from "./metrics.ts";
+import { createQuotas, type Quotas } from "./quotas.ts";
+import { watchStorage } from "./storage-watch.ts";
 
 /** Extension of a server by another package. */
 export interface ServerExtension {
@@ -85,23 +86,40 @@ export interface ServerOptions {
   readonly nextSeed: () => number;
 }
 
-/** The options and the parts that are made of them. */
-export interface ServerContext extends Omit<ServerOptions, "limits" | "date" | "quotas"> {
-  readonly limits: ServerLimits;
-  readonly date: () => number;
-  readonly quotas: Quotas;
-  /** When the server was started, in seconds since 1970. */
-  readonly createdAt: number;
-  readonly inFlight: InFlight;
-  readonly engineWatch: EngineWatch;
-  readonly storageWatch: StorageWatch;
-  readonly answerTo: Answers;
-  readonly rateLimiter: RateLimiter;
-  readonly concurrencyLimiter: ConcurrencyLimiter;
-  readonly logprobBudget: Budget;
-  readonly prompts: PromptReader;
-  readonly metrics: ServerMetrics;
-  readonly store: AdapterStore;
+/** The options, and the parts that are made of them. */
+export type ServerContext = ReturnType<typeof createContext>;
+
+export function createContext(options: ServerOptions) {
+  const { engine, modelName, now, date = now, quotas = createQuotas(date) } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const engineWatch = watchEngine(engine);
+  const { adapterFolder, privatePaths = [] } = options;
+  return {
+    ...options,
+    limits,
+    date,
+    quotas,
+    /** When the server was started, in seconds since 1970. */
+    createdAt: Math.floor(now() / 1000),
+    inFlight: createInFlight(limits.answerSeconds),
+    logprobBudget: createLogprobBudget(limits.logprobsInFlight),
+    engineWatch,
+    storageWatch: watchStorage({ check: async () => options.extension?.check?.(), log: options.log }),
+    answerTo: createAnswers(engineWatch, [
+      ...(adapterFolder === undefined ? [] : [adapterFolder]),
+      ...privatePaths,
+    ]),
+    rateLimiter: createRateLimiter(now),
+    concurrencyLimiter: createConcurrencyLimiter(),
+    prompts: createPromptReader(engine.text, engine.model),
+    metrics: createMetrics({ engine, modelName, now, more: options.extension?.metrics }),
+    store: createAdapterStore({
+      engine,
+      modelName,
+      folder: adapterFolder,
+      check: options.checkAdapter,
+    }),
+  };
 }
 
 /** Hono's environment of a request. */

@@ -3,14 +3,9 @@ import { expect, test } from "vitest";
 import { makeRequests } from "./engine-requests.ts";
 
 const choiceSeeds = (seed: number, n: number): number[] =>
-  makeRequests({
-    prompt: { ids: [1] },
-    maxTokens: 1,
-    adapter: null,
-    fields: { model: "base", n },
-    seed,
-    tenant: "t",
-  }).map(({ seed: own = -1 }) => own);
+  makeRequests({ ids: [1] }, { model: "base", n }, { maxTokens: 1, adapter: null, seed, tenant: "t" }).map(
+    ({ seed: own = -1 }) => own,
+  );
 
 test("every whole number is a seed, and the choices of a request have different ones", () => {
   expect(choiceSeeds(5, 3)[0]).toBe(5);

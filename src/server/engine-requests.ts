@@ -1,20 +1,158 @@
 // Conversion of a client's fields to engine requests: one for each answer, with tokens, seed and sampling.
-import { randomStream } from "#core";
-import type { EngineModel, EngineRequest, SamplingOptions } from "#inference";
+
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { monotonicNow, randomStream } from "#core";
+import { missingBos } from "#data";
+import type { AdapterInfo, EngineModel, EngineRequest, SamplingOptions } from "#inference";
+import type { LoadedText } from "#text";
+import type { ApiKey } from "./auth.ts";
+import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError } from "./errors.ts";
-import { type EncodedPrompt, tooLong } from "./prompts.ts";
 import type { SamplingFields } from "./schemas.ts";
+
+/** An adapter that a key may use, by name. */
+export async function findAdapter(
+  { engine, extension }: Pick<ServerContext, "engine" | "extension">,
+  { name, key }: { readonly name: string; readonly key: ApiKey },
+): Promise<AdapterInfo | undefined> {
+  // the key first, so that the time reveals nothing about other tenants' names
+  if (!key.mayUse(name)) return undefined;
+  const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
+  const found = find();
+  if (found !== undefined || !(await extension?.fetch(name))) return found;
+  await engine.refreshAdapters();
+  return find();
+}
+
+/**
+ * The adapter that the model of a request means; null is the base. The record has the name by which the model is served.
+ *
+ * @throws ApiError 404 rather than answering with the base.
+ */
+export async function resolveAdapter(context: RequestContext, model: string): Promise<string | null> {
+  const { server, key, record } = context.var;
+  const isServed = async (name: string): Promise<boolean> =>
+    name === server.modelName || (await findAdapter(server, { name, key })) !== undefined;
+  const isName = await isServed(model);
+  const name = isName ? model : await server.extension?.resolve(model, key);
+  if (name === undefined || !(isName || (await isServed(name))))
+    throw new ApiError(
+      name === undefined
+        ? `the model ${JSON.stringify(model)} does not exist or you do not have access to it; GET /v1/models lists the models`
+        : `the alias ${JSON.stringify(model)} points to ${JSON.stringify(name)}, which no longer exists; switch it to another model`,
+      { status: 404, code: "model_not_found", param: "model" },
+    );
+  record.model = name;
+  return name === server.modelName ? null : name;
+}
+
+/** A prompt as the engine takes it. */
+export interface EncodedPrompt {
+  readonly ids: readonly number[];
+  /** As it was sent; undefined where token ids were. */
+  readonly text?: string;
+  /** Tokens that were added before the text, such as a BOS. */
+  readonly added?: number;
+}
+
+/** Encodes prompts. Its methods throw ApiError 400, naming the field. */
+export type PromptReader = ReturnType<typeof createPromptReader>;
+
+/** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
+export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
+  new ApiError(`this model's maximum context length is ${maxLength} tokens, and ${found}; send less`, {
+    status: 400,
+    code: "context_length_exceeded",
+    param: field,
+  });
+
+/** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
+const COUNTED_FROM = 2;
+/** It is counted in chunks of this many characters; each cut may add this many tokens. */
+const CHUNK = 1024;
+const CUT = 32;
+/** Milliseconds of counting after which other requests have their turn. */
+const MAX_BUSY_MILLISECONDS = 10;
+
+/** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
+const MAX_WORD = 4096;
+
+/** What tokenizers take as one word: letters, digits, blanks or signs in a row. */
+const WORDS = /\p{L}+|\p{N}+|\s+|[^\s\p{L}\p{N}]+/gu;
+
+function checkWords(text: string, field: string): void {
+  if (text.length <= MAX_WORD) return;
+  for (const [word] of text.matchAll(WORDS))
+    if (word.length > MAX_WORD)
+      throw invalidField(
+        `${field} has ${word.length} letters, digits, blanks or symbols in a row; at most ${MAX_WORD} are allowed`,
+        field,
+      );
+}
+
+export function createPromptReader(
+  { tokenizer }: Pick<LoadedText, "tokenizer">,
+  { vocabularySize, maxLength }: Pick<EngineModel, "vocabularySize" | "maxLength">,
+) {
+  let maxTokenBytes = 1;
+  for (let id = 0; id < tokenizer.vocabularySize; id++)
+    // no token stands for more bytes than its spelling has; bytesOf would keep those of a quarter million tokens
+    maxTokenBytes = Math.max(maxTokenBytes, Buffer.byteLength(tokenizer.idToToken(id) ?? ""));
+  const checkLength = async (text: string, field: string): Promise<void> => {
+    if (Buffer.byteLength(text) > maxLength * maxTokenBytes)
+      throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+    if (text.length < COUNTED_FROM * maxLength) return;
+    let tokens = 0;
+    let since = monotonicNow();
+    for (let start = 0; start < text.length; start += CHUNK) {
+      const chunk = text.slice(start, start + CHUNK);
+      tokens += Math.max(0, tokenizer.encode(chunk, { addSpecialTokens: false }).length - CUT);
+      if (tokens > maxLength) throw tooLong(maxLength, `a text of ${text.length} characters has more`, field);
+      if (monotonicNow() - since < MAX_BUSY_MILLISECONDS) continue;
+      await nextTurn();
+      since = monotonicNow();
+    }
+  };
+  const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
+    const { ids } = prompt;
+    if (ids.length === 0) throw invalidField(`${field} is empty`, field);
+    if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
+    return prompt;
+  };
+  return {
+    /**
+     * As in training: with a BOS if the tokenizer begins texts with one and this text does not, and never with an EOS. Other
+     * requests are answered while the tokens of a long text are counted.
+     */
+    fromText: async (text: string, field: string): Promise<EncodedPrompt> => {
+      await checkLength(text, field);
+      checkWords(text, field);
+      const ids = tokenizer.encode(text, { addSpecialTokens: false });
+      const bos = missingBos(ids, tokenizer);
+      const prompt = bos === undefined ? { ids, text } : { ids: [bos, ...ids], text, added: 1 };
+      return checked(prompt, field);
+    },
+    fromIds: (ids: readonly number[], field: string): EncodedPrompt => {
+      const wrong = ids.find((id) => id >= vocabularySize);
+      if (wrong !== undefined)
+        throw invalidField(
+          `${field} has token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`,
+          field,
+        );
+      return checked({ ids }, field);
+    },
+  };
+}
 
 const invalidField = (message: string, param: string): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_value", param });
 
-export interface LengthFields {
+type LengthFields = Pick<SamplingFields, "min_tokens"> & {
   readonly max_tokens?: number | undefined;
   readonly max_completion_tokens?: number | undefined;
-  readonly min_tokens?: number | undefined;
-}
+};
 
-export interface LengthOptions {
+interface LengthOptions {
   /** Limit of prompt and answer together, in tokens. */
   readonly maxLength: number;
   /** Tokens if the request names no number, cut to what is left of the context. */
@@ -28,32 +166,23 @@ export interface LengthOptions {
  * @throws ApiError 400 if prompt and answer do not fit into the context, or the answer has to be longer than it may be.
  */
 export function resolveMaxTokens(
-  prompt: EncodedPrompt,
-  fields: LengthFields,
-  options: LengthOptions,
-): number {
-  const { min_tokens = 0 } = fields;
-  const max = answerRoom(prompt, fields, options);
-  if (min_tokens <= max) return max;
-  throw invalidField(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
-}
-
-function answerRoom(
   { ids: { length } }: EncodedPrompt,
-  { max_completion_tokens, max_tokens }: LengthFields,
+  { max_completion_tokens, max_tokens, min_tokens = 0 }: LengthFields,
   { maxLength, fallback, field }: LengthOptions,
 ): number {
   const left = maxLength - length;
   const asked = max_completion_tokens ?? max_tokens;
-  if (asked === undefined && left > 0) return Math.min(fallback, left);
-  if (asked !== undefined && asked <= left) return asked;
-  throw tooLong(
-    maxLength,
-    asked === undefined
-      ? `the prompt has ${length}, which leaves no room for the answer`
-      : `${length + asked} were requested (${length} in the prompt, ${asked} in the answer)`,
-    field,
-  );
+  const max = asked ?? Math.min(fallback, left);
+  if (max > left || (left <= 0 && asked === undefined))
+    throw tooLong(
+      maxLength,
+      asked === undefined
+        ? `the prompt has ${length}, which leaves no room for the answer`
+        : `${length + asked} were requested (${length} in the prompt, ${asked} in the answer)`,
+      field,
+    );
+  if (min_tokens <= max) return max;
+  throw invalidField(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
 }
 
 /** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
@@ -81,36 +210,23 @@ export function checkTokenIds(
   }
 }
 
-export interface ChoiceOptions {
-  readonly prompt: EncodedPrompt;
-  readonly maxTokens: number;
-  readonly adapter: string | null;
-  readonly fields: SamplingFields;
-  /** A whole number of either sign. */
-  readonly seed: number;
-  readonly tenant: string;
-  readonly more?: Partial<
-    Pick<EngineRequest, "logprobs" | "promptLogprobs" | "ignoreEos" | "continuesPrompt">
-  >;
-}
-
-/** The engine's requests for one prompt, one for each of its n choices. */
-export function makeRequests(options: ChoiceOptions): readonly EngineRequest[] {
-  const { prompt, maxTokens, adapter, fields, seed, tenant, more = {} } = options;
+/** The engine's requests for one prompt, one for each of its n choices. The seed is a whole number of either sign. */
+export function makeRequests(
+  prompt: EncodedPrompt,
+  fields: SamplingFields,
+  own: Omit<EngineRequest, "prompt" | "seed"> & { readonly seed: number },
+): readonly EngineRequest[] {
   const { n = 1, stop = [], stop_token_ids = [], min_tokens = 0, ignore_eos = false } = fields;
   const sampling = toSampling(fields);
   return Array.from({ length: n }, (_, i) => ({
     prompt: prompt.ids,
-    adapter,
-    maxTokens,
     minTokens: min_tokens,
     sampling,
-    seed: seedAt(seed, i),
     stop: [stop].flat().filter((text) => text !== ""),
     stopTokens: stop_token_ids,
     ignoreEos: ignore_eos,
-    tenant,
-    ...more,
+    ...own,
+    seed: seedAt(own.seed, i),
   }));
 }
 

@@ -37,24 +37,6 @@ export class ApiError extends MosError {
   }
 }
 
-/** An error as OpenAI's API writes it. */
-export interface ErrorBody {
-  readonly error: {
-    readonly message: string;
-    readonly type: string;
-    readonly param: string | null;
-    readonly code: string | null;
-  };
-}
-
-export interface ErrorAnswer {
-  readonly status: number;
-  readonly body: ErrorBody;
-  readonly headers: Readonly<Record<string, string>>;
-  /** The fault is the server's, not the request's: the cause belongs in the log. */
-  readonly isServerFault: boolean;
-}
-
 function typeForStatus(status: number): string {
   if (status === 429) return "rate_limit_error";
   if (status === 401) return "authentication_error";
@@ -62,20 +44,17 @@ function typeForStatus(status: number): string {
   return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
-function answer(message: string, details: ApiErrorDetails, isServerFault = false): ErrorAnswer {
-  const {
-    status,
-    type = typeForStatus(status),
-    code = null,
-    param = null,
-    retryAfter,
-    headers = {},
-  } = details;
+/** An error as OpenAI's API writes it, with its status and headers. */
+type ErrorAnswer = ReturnType<typeof answer>;
+
+function answer(message: string, details: ApiErrorDetails, isServerFault = false) {
+  const { status, type = typeForStatus(status), code = null, param = null, retryAfter } = details;
   const wait = retryAfter === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfter))) };
   return {
     status,
     body: { error: { message, type, param, code } },
-    headers: { ...headers, ...wait },
+    headers: { ...details.headers, ...wait },
+    /** The fault is the server's, not the request's: the cause belongs in the log. */
     isServerFault,
   };
 }
@@ -134,17 +113,11 @@ const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\
 /** A path with folders that stands alone. In quotation marks it is what the client wrote itself. */
 const ANY_PATH = /(?<=^|[\s(])\/(?:[^\s/:;,"()]+\/)+([^\s/:;,"()]*)/g;
 
-/** Makes the answer to anything that was thrown, in which no path of this machine stands. */
-export type Answers = (error: unknown) => ErrorAnswer;
-
 /**
- * The one way in which errors become answers. Of paths below `folders`, and below those of the user, the process and the
+ * Makes the answer to anything that was thrown, in which no path of this machine stands. Of paths below `folders`, and below those of the user, the process and the
  * system's temporary files, only the rest is shown; and of other paths that the package's own errors name, the last part.
  */
-export function createAnswers(
-  engineWatch: Pick<EngineWatch, "explain">,
-  folders: readonly string[],
-): Answers {
+export function createAnswers({ explain }: Pick<EngineWatch, "explain">, folders: readonly string[]) {
   const roots = [...new Set([...folders, tmpdir(), homedir(), process.cwd()].flatMap(pathVariants))]
     .filter((root) => root.length > 1)
     .sort((a, b) => b.length - a.length)
@@ -158,8 +131,8 @@ export function createAnswers(
         text.replace(pattern, (found) => (found.endsWith("/") ? "" : basename(root))),
       message,
     );
-  return (thrown) => {
-    const error = engineWatch.explain(thrown);
+  return (thrown: unknown): ErrorAnswer => {
+    const error = explain(thrown);
     const { body, ...rest } = answerTo(error);
     const known = hidden(body.error.message);
     const message = error instanceof ApiError ? known : known.replace(ANY_PATH, "$1");
@@ -200,15 +173,6 @@ interface EngineProblem {
 const BROKEN: EngineProblem = { status: "broken", reason: "the engine process exited" };
 const NOT_RESPONDING: EngineProblem = { status: "stuck", reason: "the engine process does not respond" };
 
-/** Whether the engine still runs. */
-export interface EngineWatch {
-  readonly problem: EngineProblem | undefined;
-  /** @throws ApiError 503 while there is a problem. */
-  check(): void;
-  /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
-  explain(error: unknown): unknown;
-}
-
 function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError {
   const isBroken = status === "broken";
   return new ApiError(
@@ -225,7 +189,10 @@ function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError
   );
 }
 
-export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">): EngineWatch {
+/** Whether the engine still runs. */
+export type EngineWatch = ReturnType<typeof watchEngine>;
+
+export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {
   let isGone = false;
   void engine.closed.then(() => {
     isGone = true;
@@ -233,14 +200,16 @@ export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">): En
   const findProblem = (): EngineProblem | undefined =>
     isGone ? BROKEN : engine.isResponding ? undefined : NOT_RESPONDING;
   return {
-    get problem() {
+    get problem(): EngineProblem | undefined {
       return findProblem();
     },
-    check() {
+    /** @throws ApiError 503 while there is a problem. */
+    check(): void {
       const problem = findProblem();
       if (problem !== undefined) throw engineUnavailable(problem);
     },
-    explain(error) {
+    /** An error as it was thrown, or a 503 where the engine's problem is the reason for it. */
+    explain(error: unknown): unknown {
       const problem = findProblem();
       const isItsFault = error instanceof MosError && !(error instanceof ApiError) && error.code === "device";
       return problem !== undefined && isItsFault ? engineUnavailable(problem, error) : error;

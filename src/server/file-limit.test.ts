@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { processFiles, withinFiles } from "./file-limit.ts";
+import { processFiles, withinFiles } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 
 const within = (limit: number, open = 40): readonly [number, number] => {

@@ -1,4 +1,6 @@
 // Connections: the port, timeouts for clients that are slow or silent, and closing it when running requests have ended.
+
+import { readdirSync } from "node:fs";
 import {
   createServer as createHttpServer,
   type IncomingMessage,
@@ -11,36 +13,14 @@ import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import { getRequestListener } from "@hono/node-server";
 import { MosError } from "#core";
-import type { ErrorBody } from "./errors.ts";
-import { withinFiles } from "./file-limit.ts";
 import { GRACE, type InFlight, type ServerLimits } from "./limits.ts";
 import type { OpenCertificate } from "./tls.ts";
-
-/** Options of listening. */
-export interface ListenOptions {
-  /** An address or name of this machine. */
-  readonly host: string;
-  /** 0 takes any free port. */
-  readonly port: number;
-  /** For HTTPS. */
-  readonly tls?: OpenCertificate | undefined;
-}
 
 /** Members of a server that listening needs. */
 export interface ListeningServer {
   readonly app: { readonly fetch: Parameters<typeof getRequestListener>[0] };
   readonly inFlight: InFlight;
   readonly limits: ServerLimits;
-}
-
-/** A server with an open port. */
-export interface Listening {
-  readonly port: number;
-  readonly address: string;
-  /** That are accepted at a time: fewer than the server's limit where the process may open few files. */
-  readonly connections: number;
-  /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
-  close(options?: { readonly drainSeconds?: number }): Promise<void>;
 }
 
 /** A server without a port; with a certificate, of HTTPS. */
@@ -60,15 +40,21 @@ function makeHttp({ limits, app }: ListeningServer, tls: OpenCertificate | undef
   return createHttpsServer({ ...options, handshakeTimeout, ...tls.pair }, listener);
 }
 
+/** An address or name of this machine, and a port; 0 takes any free one. */
+interface Place {
+  readonly host: string;
+  readonly port: number;
+}
+
 /**
- * Listens on a port.
+ * Listens on a port, with a certificate for HTTPS.
  *
  * @throws MosError `bad_option` where the port is taken or not allowed.
  */
 export async function listen(
   server: ListeningServer,
-  { host, port, tls }: ListenOptions,
-): Promise<Listening> {
+  { host, port, tls }: Place & { readonly tls?: OpenCertificate | undefined },
+) {
   const { inFlight } = server;
   const limits = withinFiles(server.limits);
   const http = makeHttp(server, tls);
@@ -87,9 +73,11 @@ export async function listen(
   const shownHost = host.includes(":") ? `[${host}]` : host;
   return {
     port: bound,
+    /** Connections accepted at a time: fewer than the server's limit where the process may open few files. */
     connections: limits.connections,
     address: `${tls === undefined ? "http" : "https"}://${shownHost}:${bound}`,
-    async close({ drainSeconds = 30 } = {}) {
+    /** Accepts no more requests, gives running ones this long to end (30 seconds), then cancels them and closes the port. */
+    async close({ drainSeconds = 30 } = {}): Promise<void> {
       const closed = new Promise<void>((resolve) => http.close(() => resolve()));
       await inFlight.drain(drainSeconds);
       closeIdle();
@@ -104,13 +92,13 @@ export async function listen(
  *
  * @throws MosError as `listen`.
  */
-export async function assertFreePort(options: Pick<ListenOptions, "host" | "port">): Promise<void> {
+export async function assertFreePort(place: Place): Promise<void> {
   const http = createHttpServer();
-  await bind(http, { ...options, backlog: 1 });
+  await bind(http, { ...place, backlog: 1 });
   await new Promise<void>((resolve) => http.close(() => resolve()));
 }
 
-function bind(http: Server, options: ListenOptions & { readonly backlog: number }): Promise<number> {
+function bind(http: Server, options: Place & { readonly backlog: number }): Promise<number> {
   const { host, port } = options;
   return new Promise((resolve, reject) => {
     http.once("error", (cause: NodeJS.ErrnoException) => {
@@ -130,7 +118,7 @@ function bind(http: Server, options: ListenOptions & { readonly backlog: number 
 }
 
 /** To requests that never reach the app. */
-const badRequest = (message: string): ErrorBody => ({
+const badRequest = (message: string) => ({
   error: { message, type: "invalid_request_error", param: null, code: "bad_request" },
 });
 
@@ -157,32 +145,20 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void
   setTimeout(() => socket.destroy(), GRACE).unref();
 }
 
-/** A request that is being answered, and its answer. */
-interface Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-}
-
-interface WatchedConnections {
-  /** The answer that is being written to a connection. */
-  answerOn(socket: Duplex): ServerResponse | undefined;
-  /** Whether a connection is there for requests: with TLS, after its handshake. */
-  isOpen(socket: Duplex): boolean;
-  /** Closes idle connections now, and each other one once its answer is written. */
-  closeIdle(): void;
-}
-
 /**
  * Drops connections whose client does not read its answer. A client that waits for a slow answer is silent, too, but
  * nothing is buffered for it, so it stays. Where there are as many connections as may be, a new one takes the place of the
  * oldest one that has not sent a whole request: clients that send slowly cannot keep others out.
  */
-function watchConnections(http: Server, limits: ServerLimits): WatchedConnections {
+function watchConnections(http: Server, limits: ServerLimits) {
   const { stalledSeconds } = limits;
   /** The address of each, the oldest first; and those of each address. */
   const sockets = new Map<Socket, string>();
   const byAddress = new Map<string, Set<Socket>>();
-  const answering = new Map<Duplex, Exchange>();
+  const answering = new Map<
+    Duplex,
+    { readonly request: IncomingMessage; readonly response: ServerResponse }
+  >();
   let isClosing = false;
   const forget = (socket: Socket): void => {
     const address = sockets.get(socket) ?? "";
@@ -236,12 +212,55 @@ function watchConnections(http: Server, limits: ServerLimits): WatchedConnection
     else socket.destroy();
   });
   return {
-    answerOn: (socket) => answering.get(socket)?.response,
-    isOpen: (socket) =>
+    /** The answer that is being written to a connection. */
+    answerOn: (socket: Duplex): ServerResponse | undefined => answering.get(socket)?.response,
+    /** Whether a connection is there for requests: with TLS, after its handshake. */
+    isOpen: (socket: Duplex): boolean =>
       !(http instanceof HttpsServer) || (socket instanceof TLSSocket && sockets.has(socket)),
-    closeIdle() {
+    /** Closes idle connections now, and each other one once its answer is written. */
+    closeIdle(): void {
       isClosing = true;
       for (const socket of sockets.keys()) if (!answering.has(socket)) socket.destroy();
     },
   };
+}
+
+/** Files for adapters, logs, keys, the database and webhooks while all connections are taken. */
+const RESERVE = 32;
+/** Below these a server would serve nobody. */
+const MIN_CONNECTIONS = 8;
+
+/** The files of this process: those that it may have open, and those that it has. */
+interface ProcessFiles {
+  readonly limit: number;
+  readonly open: number;
+}
+
+/** Undefined where the system has no such limit, as on Windows. */
+export function processFiles(): ProcessFiles | undefined {
+  const report: unknown = process.report.getReport();
+  const { userLimits } = report as { readonly userLimits?: Readonly<Record<string, { soft?: unknown }>> };
+  const limit = userLimits?.["open_files"]?.soft;
+  if (typeof limit !== "number") return undefined;
+  try {
+    return { limit, open: readdirSync("/dev/fd").length };
+  } catch {
+    return { limit, open: RESERVE };
+  }
+}
+
+/**
+ * The limits with no more connections than there can be. Of the files that are left, half are for connections: each may send a
+ * file or use an adapter that is opened for it. One address may have half of all connections, as it may by default.
+ */
+export function withinFiles(
+  limits: ServerLimits,
+  files: ProcessFiles | undefined = processFiles(),
+): ServerLimits {
+  if (files === undefined) return limits;
+  const room = Math.floor((files.limit - files.open - RESERVE) / 2);
+  const connections = Math.max(MIN_CONNECTIONS, room);
+  if (connections >= limits.connections) return limits;
+  const connectionsPerAddress = Math.min(limits.connectionsPerAddress, Math.ceil(connections / 2));
+  return { ...limits, connections, connectionsPerAddress };
 }

@@ -1,3 +1,4 @@
+export { streamEvents } from "./answer.ts";
 export { type ApiServer, createServer } from "./app.ts";
 export {
   type ApiKey,
@@ -9,8 +10,8 @@ export {
   openKeyFile,
 } from "./auth.ts";
 export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
+export { findAdapter } from "./engine-requests.ts";
 export { ApiError } from "./errors.ts";
-export { findAdapter } from "./find-adapter.ts";
 export { listen } from "./http.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
@@ -25,6 +26,5 @@ export {
   type ServeOptions,
   serve,
 } from "./serve.ts";
-export { streamEvents } from "./sse.ts";
 export { watchStorage } from "./storage-watch.ts";
 export { openCertificate, type TlsOptions } from "./tls.ts";

@@ -1,4 +1,5 @@
 // Limits of requests, connections and keys, and the list of running requests.
+import type { ApiKey } from "./auth.ts";
 import { ApiError, shuttingDown } from "./errors.ts";
 
 /** Limits of the server. Sizes in bytes, times in seconds. */
@@ -56,39 +57,16 @@ export const defaultLimits: ServerLimits = {
   stalledSeconds: 30,
 };
 
-/** Members of a key that the limiters need. */
-export interface LimitedKey {
-  readonly name: string;
-  readonly requestsPerMinute?: number | undefined;
-  readonly maxConcurrent?: number | undefined;
-}
-
-/** Limits how many requests a key sends. */
-export interface RateLimiter {
-  /** Counts a request. @throws ApiError 429 with the seconds until the next one is allowed. */
-  count(key: LimitedKey): void;
-}
-
-/** Limits how many requests of a key run at the same time. */
-export interface ConcurrencyLimiter {
-  /** Counts a running request until the returned function is called. @throws ApiError 429. */
-  enter(key: LimitedKey): () => void;
-}
-
-interface Bucket {
-  tokens: number;
-  filledAt: number;
-}
-
 /**
- * A token bucket for each key: it holds one minute's requests and refills steadily.
+ * Limits how many requests a key sends: a token bucket for each key holds one minute's requests and refills steadily.
  *
  * @param now Milliseconds since 1970.
  */
-export function createRateLimiter(now: () => number): RateLimiter {
-  const buckets = new Map<string, Bucket>();
+export function createRateLimiter(now: () => number) {
+  const buckets = new Map<string, { readonly tokens: number; readonly filledAt: number }>();
   return {
-    count({ name, requestsPerMinute: limit }) {
+    /** Counts a request. @throws ApiError 429 with the seconds until the next one is allowed. */
+    count({ name, requestsPerMinute: limit }: Pick<ApiKey, "name" | "requestsPerMinute">): void {
       if (limit === undefined) return;
       const capacity = Math.max(1, limit);
       const bucket = buckets.get(name) ?? { tokens: capacity, filledAt: now() };
@@ -105,10 +83,12 @@ export function createRateLimiter(now: () => number): RateLimiter {
   };
 }
 
-export function createConcurrencyLimiter(): ConcurrencyLimiter {
+/** Limits how many requests of a key run at the same time. */
+export function createConcurrencyLimiter() {
   const running = new Map<string, number>();
   return {
-    enter({ name, maxConcurrent = Number.POSITIVE_INFINITY }) {
+    /** Counts a running request until the returned function is called. @throws ApiError 429. */
+    enter({ name, maxConcurrent = Infinity }: Pick<ApiKey, "name" | "maxConcurrent">): () => void {
       const count = running.get(name) ?? 0;
       if (count >= maxConcurrent)
         throw new ApiError(`this key may have ${maxConcurrent} concurrent requests; wait for one to finish`, {
@@ -129,16 +109,12 @@ export function createConcurrencyLimiter(): ConcurrencyLimiter {
   };
 }
 
-/** Limits how much all requests hold together. */
-export interface Budget {
-  /** Takes so much of it until the returned function is called. @throws ApiError 429. */
-  take(amount: number): () => void;
-}
-
-export function createLogprobBudget(limit: number): Budget {
+/** Limits how many log-probabilities all requests hold together. */
+export function createLogprobBudget(limit: number) {
   let taken = 0;
   return {
-    take(amount) {
+    /** Takes so many until the returned function is called. @throws ApiError 429. */
+    take(amount: number): () => void {
       if (taken + amount > limit)
         throw new ApiError(
           `running requests hold ${taken} of ${limit} log-probabilities, which leaves no room for the ${amount} of this one; retry later, or ask for fewer`,
@@ -150,34 +126,6 @@ export function createLogprobBudget(limit: number): Budget {
       };
     },
   };
-}
-
-/** A request that is being answered. */
-export interface RunningRequest {
-  /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
-  readonly signal: AbortSignal;
-  /** Cancels the request: the client has left. */
-  stop(): void;
-  /** The first call counts. */
-  end(): void;
-  /** Has work done at its end. */
-  atEnd(work: () => void): void;
-}
-
-/** The requests that are being answered, and whether new ones are accepted. */
-export interface InFlight {
-  readonly draining: boolean;
-  /** Whether clients should go elsewhere, although requests may still be accepted. */
-  readonly leaving: boolean;
-  readonly count: number;
-  /** @throws ApiError 503 while draining. */
-  begin(client: AbortSignal): RunningRequest;
-  leave(): void;
-  /**
-   * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
-   * as their body is still arriving, get two seconds more.
-   */
-  drain(seconds: number): Promise<void>;
 }
 
 /** Time for cancelled requests to end and for written answers to reach their clients, in milliseconds. */
@@ -195,26 +143,33 @@ const timedOut = (seconds: number): ApiError =>
 const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
-/** @param seconds That a request may take; 0 is for ever. */
-export function createInFlight(seconds = 0): InFlight {
+/** A request that is being answered. */
+export type RunningRequest = ReturnType<InFlight["begin"]>;
+/** The requests that are being answered, and whether new ones are accepted. */
+export type InFlight = ReturnType<typeof createInFlight>;
+
+/** @param seconds Time limit of a request; 0 is for ever. */
+export function createInFlight(seconds = 0) {
   const running = new Set<AbortController>();
   let draining = false;
   let leaving = false;
   let whenIdle: () => void = () => undefined;
   return {
-    get draining() {
+    get draining(): boolean {
       return draining;
     },
-    get leaving() {
+    /** Whether clients should go elsewhere, although requests may still be accepted. */
+    get leaving(): boolean {
       return leaving || draining;
     },
-    leave() {
+    leave(): void {
       leaving = true;
     },
-    get count() {
+    get count(): number {
       return running.size;
     },
-    begin(client) {
+    /** @throws ApiError 503 while draining. */
+    begin(client: AbortSignal) {
       if (draining) throw shuttingDown();
       const controller = new AbortController();
       const stop = (): void => controller.abort();
@@ -224,16 +179,28 @@ export function createInFlight(seconds = 0): InFlight {
       const limit = Math.min(seconds * 1000, MAX_DELAY);
       const timer = limit > 0 ? setTimeout(() => controller.abort(timedOut(seconds)), limit) : undefined;
       const works: (() => void)[] = [];
-      const end = (): void => {
-        if (!running.delete(controller)) return;
-        client.removeEventListener("abort", stop);
-        clearTimeout(timer);
-        for (const work of works) work();
-        if (running.size === 0) whenIdle();
+      return {
+        /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
+        signal: controller.signal,
+        /** Cancels the request: the client has left. */
+        stop,
+        /** The first call counts. */
+        end(): void {
+          if (!running.delete(controller)) return;
+          client.removeEventListener("abort", stop);
+          clearTimeout(timer);
+          for (const work of works) work();
+          if (running.size === 0) whenIdle();
+        },
+        /** Has work done at its end. */
+        atEnd: (work: () => void): void => void works.push(work),
       };
-      return { signal: controller.signal, stop, end, atEnd: (work) => void works.push(work) };
     },
-    async drain(seconds) {
+    /**
+     * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
+     * as their body is still arriving, get two seconds more.
+     */
+    async drain(seconds: number): Promise<void> {
       draining = true;
       if (running.size === 0) return;
       const idle = new Promise<void>((resolve) => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { runs } from "../../test/runs.ts";
-import { jsonList, jsonObject } from "./json.ts";
+import { jsonList, jsonObject } from "./answer.ts";
 import { LogprobBuffer, textOffsets } from "./logprobs.ts";
 
 const canBegin = (bytes: readonly number[]): boolean => {

@@ -2,7 +2,7 @@
 // answer's text each begins.
 import type { TokenLogprob } from "#inference";
 import { createDetokenizer, incompleteTail, type LoadedText } from "#text";
-import { type JsonPieces, jsonList, jsonObject } from "./json.ts";
+import { type JsonPieces, jsonList, jsonObject } from "./answer.ts";
 
 /** The part of a tokenizer that turns tokens into text. */
 export type TokenWriter = Pick<LoadedText["tokenizer"], "idToBytes" | "isSpecial" | "strippedBlanks">;
@@ -24,13 +24,6 @@ export function characters(text: string): number {
   return count;
 }
 
-export interface TextOffsetOptions {
-  /** Characters before the first token. */
-  readonly start: number;
-  /** The tokens continue a text, as a completion's do, rather than begin one. */
-  readonly continues: boolean;
-}
-
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Tests whether bytes are a prefix of valid UTF-8: the last character may be incomplete. */
@@ -46,10 +39,13 @@ function isValidPrefix(bytes: Uint8Array): boolean {
 /**
  * Gives for each token in turn the offset of its own text, in characters, also where the engine still holds that text
  * back as the possible start of a stop text. A token that continues a character begins where the character does.
+ *
+ * @param options `start`: characters before the first token; `continues`: the tokens continue a text, as a completion's do,
+ * rather than begin one.
  */
 export function textOffsets(
   tokenizer: TokenWriter,
-  { start, continues }: TextOffsetOptions,
+  { start, continues }: { readonly start: number; readonly continues: boolean },
 ): (id: number) => number {
   const detokenizer = createDetokenizer(tokenizer, { continues });
   let at = start;
@@ -109,35 +105,8 @@ export class LogprobBuffer implements Iterable<TokenLogprob> {
   }
 }
 
-/** `logprobs` of a completion: one entry for each token in each list. */
-export interface CompletionLogprobs {
-  readonly tokens: readonly string[];
-  readonly token_logprobs: readonly (number | null)[];
-  /** null at a first token, which nothing predicts. */
-  readonly top_logprobs: readonly (Record<string, number> | null)[];
-  /** Characters of the text before the token's own. */
-  readonly text_offset: readonly number[];
-}
-
-/** Collects the lists of one choice. */
-export interface LogprobsCollector {
-  /** All tokens of a prompt, the first `added` of which are not part of its text. */
-  prompt(logprobs: readonly TokenLogprob[], added: number): void;
-  /** A token of the answer. */
-  token(logprob: TokenLogprob): void;
-  /** Log-probabilities collected since the last call; undefined if there are none. */
-  take(): CompletionLogprobs | undefined;
-  /** The same as JSON, made token by token. */
-  json(): JsonPieces;
-}
-
-/** Lists without entries. */
-export const noLogprobs: CompletionLogprobs = {
-  tokens: [],
-  token_logprobs: [],
-  top_logprobs: [],
-  text_offset: [],
-};
+/** Collects `logprobs` of one choice of a completion: one entry for each token in each list. */
+export type LogprobsCollector = ReturnType<typeof collectLogprobs>;
 
 /** The likeliest tokens and the one that stands here. Of two ids with the same text the likelier counts. */
 function toTopLogprobs(
@@ -154,7 +123,7 @@ function toTopLogprobs(
 }
 
 /** @param echoed Characters of the prompt at the start of the choice's text. */
-export function collectLogprobs(tokenizer: TokenWriter, echoed: number): LogprobsCollector {
+export function collectLogprobs(tokenizer: TokenWriter, echoed: number) {
   let held = new LogprobBuffer();
   let offsets: number[] = [];
   const nextOffset = textOffsets(tokenizer, { start: echoed, continues: true });
@@ -168,13 +137,18 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
     top_logprobs: (entry: TokenLogprob) => toTopLogprobs(tokenizer, entry),
   };
   return {
-    prompt(logprobs, added) {
+    /** All tokens of a prompt, the first `added` of which are not part of its text. */
+    prompt(logprobs: readonly TokenLogprob[], added: number): void {
       const offsetInPrompt = textOffsets(tokenizer, { start: 0, continues: false });
       for (const [i, entry] of logprobs.entries()) add(entry, i < added ? 0 : offsetInPrompt(entry.id));
     },
-    token: (entry) => add(entry, nextOffset(entry.id)),
+    /** A token of the answer. */
+    token: (entry: TokenLogprob): void => add(entry, nextOffset(entry.id)),
+    get isEmpty(): boolean {
+      return offsets.length === 0;
+    },
+    /** Log-probabilities collected since the last call. */
     take() {
-      if (offsets.length === 0) return undefined;
       const entries = [...held];
       const taken = {
         tokens: entries.map(lists.tokens),
@@ -186,7 +160,8 @@ export function collectLogprobs(tokenizer: TokenWriter, echoed: number): Logprob
       offsets = [];
       return taken;
     },
-    json: () =>
+    /** The same as JSON, made token by token. */
+    json: (): JsonPieces =>
       jsonObject({
         tokens: jsonList(() => held.map(lists.tokens)),
         token_logprobs: jsonList(() => held.map(lists.token_logprobs)),

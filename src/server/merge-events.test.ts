@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { mergeEvents } from "./merge-events.ts";
+import { mergeEvents } from "./choices.ts";
 
 /** A source of numbers that ends early when its signal fires, and counts how many run. */
 function makeSource(values: readonly number[], running: { now: number; max: number }) {

@@ -81,27 +81,6 @@ export function logFields(record: RequestRecord, now: number): object {
   };
 }
 
-/** Counts and times of one server. */
-export interface ServerMetrics {
-  /** A request has ended. */
-  ended(record: RequestRecord): void;
-  /** A first token came this many seconds after the request. */
-  firstToken(seconds: number): void;
-  /** A further token came this many seconds after the one before. */
-  nextToken(seconds: number): void;
-  /** Prometheus' text format. */
-  render(): Promise<{ readonly type: string; readonly text: string }>;
-}
-
-export interface MetricsOptions {
-  readonly engine: Pick<Engine, "stats">;
-  readonly modelName: string;
-  /** Milliseconds since 1970. */
-  readonly now: () => number;
-  /** Lines of the server's extension. */
-  readonly more?: (() => Promise<string>) | undefined;
-}
-
 /** Models that have their own label. Further ones share one, so that thousands of adapters do not make thousands of series. */
 const MAX_MODEL_LABELS = 100;
 /** The same of keys. */
@@ -144,46 +123,20 @@ const COUNTERS: readonly Reading[] = [
   ["mos_adapter_failures_total", "Failed adapter loads.", (s) => s.adapters.failures],
 ];
 
-export function createMetrics({ engine, modelName, now, more }: MetricsOptions): ServerMetrics {
+interface MetricsOptions {
+  readonly engine: Pick<Engine, "stats">;
+  readonly modelName: string;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** Lines of the server's extension. */
+  readonly more?: (() => Promise<string>) | undefined;
+}
+
+/** Counts and times of one server. */
+export function createMetrics({ engine, modelName, now, more }: MetricsOptions) {
   const registry = new Registry();
   const registers = [registry];
-  const requests = new Counter({
-    name: "mos_http_requests_total",
-    help: "HTTP requests by route, model and status; models beyond the first 100 share the label other.",
-    labelNames: ["route", "model", "status"],
-    registers,
-  });
-  const tokens = new Counter({
-    name: "mos_tokens_total",
-    help: "Tokens by model and kind: prompt, completion.",
-    labelNames: ["kind", "model"],
-    registers,
-  });
-  const keyRequests = new Counter({
-    name: "mos_key_requests_total",
-    help: "HTTP requests by key name and status; keys beyond the first 1000 share the label other.",
-    labelNames: ["key", "status"],
-    registers,
-  });
-  const keyTokens = new Counter({
-    name: "mos_key_tokens_total",
-    help: "Tokens by key name and kind: prompt, cached (prompt tokens from the prefix cache), completion.",
-    labelNames: ["kind", "key"],
-    registers,
-  });
-  const histogram = (name: string, help: string, buckets: number[]) =>
-    new Histogram({ name, help, buckets, registers });
-  const firstToken = histogram(
-    "mos_time_to_first_token_seconds",
-    "Time from arrival of a request to its first token.",
-    REQUEST_SECONDS,
-  );
-  const nextToken = histogram("mos_inter_token_seconds", "Time between tokens of an answer.", TOKEN_SECONDS);
-  const whole = histogram(
-    "mos_request_seconds",
-    "Time from arrival of a request to the end of its answer.",
-    REQUEST_SECONDS,
-  );
+  const { requests, tokens, keyRequests, keyTokens, firstToken, nextToken, whole } = instruments(registers);
   const updateEngine = engineReadings(registers, now);
   const labelModel = labels([modelName], MAX_MODEL_LABELS);
   const labelKey = labels([], MAX_KEY_LABELS);
@@ -196,9 +149,12 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
     keyTokens.inc({ kind: "completion", key }, record.completionTokens);
   };
   return {
-    firstToken: (seconds) => firstToken.observe(seconds),
-    nextToken: (seconds) => nextToken.observe(seconds),
-    ended(record) {
+    /** A first token came this many seconds after the request. */
+    firstToken: (seconds: number): void => firstToken.observe(seconds),
+    /** A further token came this many seconds after the one before. */
+    nextToken: (seconds: number): void => nextToken.observe(seconds),
+    /** A request has ended. */
+    ended(record: RequestRecord): void {
       const model = labelModel(record.model);
       requests.inc({ route: record.route, model, status: String(record.status) });
       if (record.keyName !== undefined) countKey(record);
@@ -208,10 +164,47 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions):
       }
       if (record.model !== undefined) whole.observe((now() - record.startedAt) / 1000);
     },
-    async render() {
+    /** Prometheus' text format. */
+    async render(): Promise<{ readonly type: string; readonly text: string }> {
       updateEngine(await engine.stats());
       return { type: registry.contentType, text: (await registry.metrics()) + ((await more?.()) ?? "") };
     },
+  };
+}
+
+function instruments(registers: Registry[]) {
+  const counter = <const L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Counter<L>({ name, help, labelNames, registers });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers });
+  return {
+    requests: counter(
+      "mos_http_requests_total",
+      "HTTP requests by route, model and status; models beyond the first 100 share the label other.",
+      ["route", "model", "status"],
+    ),
+    tokens: counter("mos_tokens_total", "Tokens by model and kind: prompt, completion.", ["kind", "model"]),
+    keyRequests: counter(
+      "mos_key_requests_total",
+      "HTTP requests by key name and status; keys beyond the first 1000 share the label other.",
+      ["key", "status"],
+    ),
+    keyTokens: counter(
+      "mos_key_tokens_total",
+      "Tokens by key name and kind: prompt, cached (prompt tokens from the prefix cache), completion.",
+      ["kind", "key"],
+    ),
+    firstToken: histogram(
+      "mos_time_to_first_token_seconds",
+      "Time from arrival of a request to its first token.",
+      REQUEST_SECONDS,
+    ),
+    nextToken: histogram("mos_inter_token_seconds", "Time between tokens of an answer.", TOKEN_SECONDS),
+    whole: histogram(
+      "mos_request_seconds",
+      "Time from arrival of a request to the end of its answer.",
+      REQUEST_SECONDS,
+    ),
   };
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { loadTextFromFolder } from "#text";
-import { createPromptReader } from "./prompts.ts";
+import { createPromptReader } from "./engine-requests.ts";
 
 const text = await loadTextFromFolder("assets/tiny-english");
 const reader = (maxLength: number) =>

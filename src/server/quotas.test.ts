@@ -28,7 +28,7 @@ function refusal(
 describe("a day's tokens", () => {
   test("are those of prompts and answers, and the next day of UTC begins at none", () => {
     let now = NOON;
-    const quotas = createQuotas({ date: () => now });
+    const quotas = createQuotas(() => now);
     quotas.take(acme, 60, 0).add(30);
     expect(quotas.headers(acme)).toEqual({
       "x-ratelimit-limit-tokens": "100",
@@ -54,7 +54,7 @@ describe("a day's tokens", () => {
 
   test("of a request that is not accepted are given back, to the day that they were of", () => {
     let now = NOON;
-    const quotas = createQuotas({ date: () => now });
+    const quotas = createQuotas(() => now);
     const { giveBack } = quotas.take(acme, 100, 0);
     now += 12 * HOUR;
     quotas.take(acme, 40, 0);
@@ -67,7 +67,7 @@ describe("a day's tokens", () => {
 
 describe("what answers may take", () => {
   test("is reserved while they are written, of all that is left at most", () => {
-    const quotas = createQuotas({ date: () => NOON });
+    const quotas = createQuotas(() => NOON);
     const first = quotas.take(acme, 10, 60);
     const second = quotas.take(acme, 10, 1000); // of which 20 are left
     const wait = { status: 429, code: "concurrency_limit_exceeded", retryAfter: 1 };
@@ -92,7 +92,7 @@ describe("what answers may take", () => {
   });
 
   test("ends choices that have not begun when it is used up, and not what fits or has no quota", () => {
-    const quotas = createQuotas({ date: () => NOON });
+    const quotas = createQuotas(() => NOON);
     const fitting = quotas.take(acme, 10, 20);
     const more = quotas.take(acme, 10, 1000);
     fitting.add(20);
@@ -105,7 +105,7 @@ describe("what answers may take", () => {
   });
 
   test("goes with a request that is not accepted", () => {
-    const quotas = createQuotas({ date: () => NOON });
+    const quotas = createQuotas(() => NOON);
     const share = quotas.take(acme, 10, 1000);
     share.giveBack();
     share.release();
@@ -113,7 +113,11 @@ describe("what answers may take", () => {
   });
 
   test("a prompt larger than the whole quota is told so, and not to come back", () => {
-    const { retryAfter, ...refused } = refusal(createQuotas({ date: () => NOON }), acme, 101);
+    const { retryAfter, ...refused } = refusal(
+      createQuotas(() => NOON),
+      acme,
+      101,
+    );
     expect([refused.message, refused.code, retryAfter]).toEqual([
       "the prompt has 101 tokens; the quota of this key is 100 per day",
       "insufficient_quota",
@@ -124,7 +128,7 @@ describe("what answers may take", () => {
 
 test("a month counts all its days; the tighter quota decides; keys of a name share; others are free", () => {
   let now = NOON;
-  const quotas = createQuotas({ date: () => now });
+  const quotas = createQuotas(() => now);
   const both = { ...acme, tokensPerMonth: 150 };
   quotas.take(both, 90, 0);
   now += 24 * HOUR;

@@ -3,50 +3,18 @@ import { dirname } from "node:path";
 import { z } from "zod";
 import { errorText, MosError } from "#core";
 import { fileStamp, lockChanges, pathExists, readJson, writeFileAtomic } from "#files";
+import type { ApiKey } from "./auth.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerLog } from "./metrics.ts";
 
-/** Members of a key that quotas need. */
-export interface QuotaKey {
-  readonly name: string;
-  readonly tokensPerDay?: number | undefined;
-  readonly tokensPerMonth?: number | undefined;
-}
-
-/** Reservation of a request in its key's quota. */
-export interface QuotaShare {
-  /** Counts tokens of its answers. */
-  add(tokens: number): void;
-  /** @throws ApiError 429 where its answers have had all that was reserved for them, and that was less than they may take. */
-  check(): void;
-  /** Lets others have what was reserved and not used. */
-  release(): void;
-  /** Takes the prompt back, too, of a request that is not accepted. */
-  giveBack(): void;
-}
-
 /** Counts the tokens of keys that have a quota. */
-export interface Quotas {
-  /**
-   * Counts a prompt, and reserves what its answers may take, or as much as is left, until it is released.
-   *
-   * @throws ApiError 429 where the quota has no room for the prompt.
-   */
-  take(key: QuotaKey, promptTokens: number, answerTokens: number): QuotaShare;
-  /** Rest of the tightest quota, in OpenAI's headers. */
-  headers(key: QuotaKey): Readonly<Record<string, string>>;
-}
-
+export type Quotas = ReturnType<typeof quotasOver>;
+/** Reservation of a request in its key's quota. */
+export type QuotaShare = ReturnType<Quotas["take"]>;
 /** Quotas whose counts are in a file. Disposing them writes what is new. */
-export interface StoredQuotas extends Quotas, AsyncDisposable {
-  /** Adds what is new to the file, and takes over what other servers have added. */
-  save(): Promise<void>;
-}
+export type StoredQuotas = Awaited<ReturnType<typeof openQuotas>>;
 
-interface QuotaOptions {
-  /** Milliseconds since 1970 by the machine's clock. */
-  readonly date: () => number;
-}
+type QuotaKey = Pick<ApiKey, "name" | "tokensPerDay" | "tokensPerMonth">;
 
 /** Tokens by tenant and period, such as `2026-11-26` and `2026-11`. */
 type Counts = Map<string, Map<string, number>>;
@@ -138,11 +106,12 @@ function refusal(state: State, promptTokens: number, now: number): ApiError {
   );
 }
 
-/** Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet. */
-function quotasOver(
-  counts: { readonly saved: () => Counts; readonly fresh: Counts },
-  { date }: QuotaOptions,
-): Quotas {
+/**
+ * Quotas over two counts: `saved`, which a file has, and `fresh`, which it does not have yet.
+ *
+ * @param date Milliseconds since 1970 by the machine's clock.
+ */
+function quotasOver(counts: { readonly saved: () => Counts; readonly fresh: Counts }, date: () => number) {
   /** Tokens reserved, by tenant. */
   const held = new Map<string, number>();
   const hold = (name: string, tokens: number): void => {
@@ -164,7 +133,12 @@ function quotasOver(
     addTo(counts.fresh, key.name, new Map([day, month].map((period) => [period, tokens])));
   };
   return {
-    take(key, promptTokens, answerTokens) {
+    /**
+     * Counts a prompt, and reserves what its answers may take, or as much as is left, until it is released.
+     *
+     * @throws ApiError 429 where the quota has no room for the prompt.
+     */
+    take(key: QuotaKey, promptTokens: number, answerTokens: number) {
       const at = date();
       const full = quotaStates(key).find((state) => unreservedTokens(state) < Math.max(1, promptTokens));
       if (full !== undefined) throw refusal(full, promptTokens, at);
@@ -178,30 +152,35 @@ function quotasOver(
       };
       hold(key.name, unused);
       return {
-        add(tokens) {
+        /** Counts tokens of its answers. */
+        add(tokens: number): void {
           use(tokens);
           count(key, tokens);
         },
-        check() {
+        /** @throws ApiError 429 where its answers have had all that was reserved for them, and that was less than they may take. */
+        check(): void {
           if (reserved === answerTokens || unused > 0) return;
           const full = quotaStates(key).find((state) => unreservedTokens(state) === 0);
           if (full !== undefined) throw refusal(full, 1, date());
         },
-        release: () => use(unused),
-        giveBack() {
+        /** Lets others have what was reserved and not used. */
+        release: (): void => use(unused),
+        /** Takes the prompt back, too, of a request that is not accepted. */
+        giveBack(): void {
           use(unused);
           count(key, -promptTokens, at);
         },
       };
     },
-    headers: (key) => quotaHeaders(quotaStates(key), date()),
+    /** Rest of the tightest quota, in OpenAI's headers. */
+    headers: (key: QuotaKey) => quotaHeaders(quotaStates(key), date()),
   };
 }
 
 /** Quotas that end with the server. */
-export function createQuotas(options: QuotaOptions): Quotas {
+export function createQuotas(date: () => number): Quotas {
   const none: Counts = new Map();
-  return quotasOver({ saved: () => none, fresh: new Map() }, options);
+  return quotasOver({ saved: () => none, fresh: new Map() }, date);
 }
 
 const fileSchema = z.strictObject({
@@ -234,21 +213,20 @@ const SAVE_EVERY = 5000;
 /** How long the last write waits for a lock that others hold, in milliseconds. */
 const LAST_WRITE_WAIT = 5000;
 
-/** How counts are kept. */
-export interface StoredQuotaOptions extends QuotaOptions {
-  /** Whether the file has to be writable from the start. */
-  readonly isNeeded: boolean;
-  /** Where it is reported that they cannot be. */
-  readonly log: Pick<ServerLog, "error">;
-}
-
 /**
  * Quotas whose counts are kept in a file, written every five seconds where they have changed.
  *
+ * @param options `isNeeded`: the file has to be writable from the start; `log`: where it is reported that it is not.
  * @throws MosError `bad_config` for a file that is none of these; where quotas are needed, `storage` and `not_found`, too.
  */
-export async function openQuotas(path: string, options: StoredQuotaOptions): Promise<StoredQuotas> {
-  const { date, isNeeded, log } = options;
+export async function openQuotas(
+  path: string,
+  {
+    date,
+    isNeeded,
+    log,
+  }: { readonly date: () => number; readonly isNeeded: boolean; readonly log: Pick<ServerLog, "error"> },
+) {
   let saved = await readCounts(path);
   const fresh: Counts = new Map();
   let stamp = "";
@@ -290,9 +268,10 @@ export async function openQuotas(path: string, options: StoredQuotaOptions): Pro
   if (isNeeded) await write().catch((cause) => Promise.reject(notWritable(path, cause)));
   const timer = setInterval(() => void save().catch(() => undefined), SAVE_EVERY).unref();
   return {
-    ...quotasOver({ saved: () => saved, fresh }, options),
+    ...quotasOver({ saved: () => saved, fresh }, date),
+    /** Adds what is new to the file, and takes over what other servers have added. */
     save,
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       clearInterval(timer);
       const timeout = setTimeout(() => ending.abort(), LAST_WRITE_WAIT);
       await save().catch((error) => {

@@ -6,9 +6,9 @@ import { decodeText, describeIssues, errorText, parseJson } from "#core";
 import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
+import { tooLong } from "./engine-requests.ts";
 import { ApiError } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
-import { tooLong } from "./prompts.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
 const tooLarge = (limit: number): ApiError =>

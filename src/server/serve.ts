@@ -167,9 +167,6 @@ const LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"];
 /** Without its engine a server has only errors to give, which are sent at once. */
 const SECONDS_WITHOUT_ENGINE = 2;
 
-/** Options of a server without a port. @inline */
-export type AppOptions = Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">;
-
 /**
  * Opens a model with its adapters and serves it by OpenAI's API.
  *
@@ -193,7 +190,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
  * const answer = await app.fetch(new Request("http://localhost/v1/models"));
  * new Hono().mount("/llm", app.fetch); // or createServer(getRequestListener(app.fetch)) of @hono/node-server
  */
-export async function openApp(options: AppOptions): Promise<ServedApp> {
+export async function openApp(
+  options: Omit<ServeOptions, "host" | "port" | "keys" | "tlsCert" | "tlsKey" | "keepAlive">,
+): Promise<ServedApp> {
   return await openServer(options, false);
 }
 

@@ -7,23 +7,21 @@ import type { ServerLog } from "./metrics.ts";
 /** Milliseconds after which a disk that does not answer, such as one of a machine that is gone, counts as away. */
 const RESPONSE_TIMEOUT = 5000;
 
-/** Looks, and gives what anybody may know of the problem; undefined where there is none. */
-export type StorageWatch = () => Promise<string | undefined>;
-
-interface WatchOptions {
-  /** Throws where a disk cannot be used. */
-  readonly check: () => Promise<void>;
-  readonly log: ServerLog;
-}
-
 /**
- * One look at a time, however many ask. The log has each problem once, with its place, and its end.
+ * A function that looks, by a check that throws where a disk cannot be used, and gives what anybody may know of the problem;
+ * undefined where there is none. One look at a time, however many ask. The log has each problem once, with its place, and its end.
  *
  * @example
  * const problem = watchStorage({ check: () => assertWritable("/mnt/mos"), log });
  * await problem(); // "the server's storage is read-only"
  */
-export function watchStorage({ check, log }: WatchOptions): StorageWatch {
+export function watchStorage({
+  check,
+  log,
+}: {
+  readonly check: () => Promise<void>;
+  readonly log: ServerLog;
+}) {
   let logged: string | undefined;
   let looking: Promise<void> | undefined;
   const probe = async (): Promise<void> => {
@@ -32,7 +30,7 @@ export function watchStorage({ check, log }: WatchOptions): StorageWatch {
     });
     await Promise.race([looking, timeoutError()]);
   };
-  return async () => {
+  return async (): Promise<string | undefined> => {
     try {
       await probe();
       if (logged !== undefined) log.info({}, "the storage is available again");

@@ -20,21 +20,8 @@ export interface TlsOptions {
   readonly checkEvery?: number;
 }
 
-interface Pair {
-  readonly cert: Buffer;
-  readonly key: Buffer;
-}
-
 /** A certificate that was read and checked. */
-export interface OpenCertificate {
-  /** As Node's servers take it. */
-  readonly pair: Pair;
-  /**
-   * Gives the server its certificate again when the files have changed; new connections have it. Files that do not belong
-   * together, as in the middle of a renewal, leave the old one in use. Returns what ends the watching.
-   */
-  watch(server: Pick<Server, "setSecureContext">): () => void;
-}
+export type OpenCertificate = Awaited<ReturnType<typeof openCertificate>>;
 
 const invalid = (message: string, cause?: unknown): MosError =>
   new MosError("bad_option", message, { cause });
@@ -63,7 +50,7 @@ function parsePrivateKey(bytes: Buffer, path: string): KeyObject {
   }
 }
 
-async function readPair({ certFile, keyFile, date, log }: TlsOptions): Promise<Pair> {
+async function readPair({ certFile, keyFile, date, log }: TlsOptions) {
   const [cert, key] = [await read(certFile), await read(keyFile)];
   const certificate = parseCertificate(cert, certFile);
   if (!certificate.checkPrivateKey(parsePrivateKey(key, keyFile)))
@@ -92,13 +79,18 @@ async function readStamp({ certFile, keyFile }: TlsOptions): Promise<string> {
  *
  * @throws MosError `bad_option`, `not_found` or `storage`, naming the file.
  */
-export async function openCertificate(options: TlsOptions): Promise<OpenCertificate> {
+export async function openCertificate(options: TlsOptions) {
   const { log, checkEvery = CHECK_EVERY } = options;
   let stamp = await readStamp(options);
   const pair = await readPair(options);
   return {
+    /** As Node's servers take it. */
     pair,
-    watch(server) {
+    /**
+     * Gives the server its certificate again when the files have changed; new connections have it. Files that do not belong
+     * together, as in the middle of a renewal, leave the old one in use. Returns what ends the watching.
+     */
+    watch(server: Pick<Server, "setSecureContext">): () => void {
       let reported = "";
       const refresh = async (): Promise<void> => {
         const found = await readStamp(options);

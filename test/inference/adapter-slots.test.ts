@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { FactorMap } from "#adapters";
 import { GROUPS, type HostTensor, listLayerGroups } from "#graph";
-import { AdapterSlots, slotNames } from "../../src/inference/adapter-slots.ts";
 import { prepareWeights } from "../../src/inference/base-weights.ts";
+import { AdapterSlots, slotNames } from "../../src/inference/slots.ts";
 import { floatWeights, tinyModel } from "../tiny-model.ts";
 
 const { config, weights } = tinyModel();

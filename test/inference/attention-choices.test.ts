@@ -5,7 +5,7 @@ import { randomStream } from "#core";
 import { serialize } from "#graph";
 import { createModelRunner, type ModelRunner, prepareWeights } from "#inference";
 import type { ModelConfig } from "#models";
-import { generalStep } from "../../src/inference/decoder-graph.ts";
+import { generalStep } from "../../src/inference/model-runner.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 import { trainingLogits } from "../training-logits.ts";
 
@@ -158,7 +158,7 @@ test("a window that no sequence fills is none", async () => {
   const model = makeModel({}, { window: { size: 50, layers: [true, true, true] } });
   const base = await prepareWeights(model.config, floatWeights(model.weights), {});
   const inputsAt = (maxLength: number) => {
-    const options = { maxLength, adapters: false, cacheDtype: "float32", device: "cpu" } as const;
+    const options = { maxLength, adapters: false };
     const names = serialize(generalStep.outputs(base, options), { externalName: "weights" }).inputs.keys();
     return [...names].filter((name) => !name.startsWith("past."));
   };

@@ -7,6 +7,7 @@ import {
   type Engine,
   type EngineRequest,
   type ModelRunner,
+  mergeAdapter,
   prepareWeights,
 } from "#inference";
 import { TINY_FAMILIES } from "../tiny-families.ts";
@@ -105,9 +106,8 @@ describe.each(Object.entries(TINY_FAMILIES))("%s", (family, overrides) => {
     const tokens = randomPrompt(1, 20);
     for (const method of ["mos", "tied-lora"] as const) {
       const adapter = adapters.get(method)!;
-      const base = await prepareWeights(model.config, floatWeights(model.weights), {
-        mergedAdapter: adapter,
-      });
+      const base = await prepareWeights(model.config, floatWeights(model.weights));
+      await mergeAdapter(base, adapter);
       await using merged = await createModelRunner(base, { maxLength: MAX_LENGTH, adapters: false });
       merged.cache.resize(1, 64);
       const expected = await trainingLogits(model, tokens, adapter, MAX_LENGTH);

@@ -10,7 +10,7 @@ import { type Adapter, expandFactors, saveAdapter } from "#adapters";
 import { MosError, type Random, randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
 import { toLayerShapes } from "#models";
-import { openAdapterManager } from "../../src/inference/adapters/index.ts";
+import { openAdapterManager } from "../../src/inference/adapters/manager.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { runs } from "../runs.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";

@@ -1,13 +1,24 @@
 // An adapter manager over factors in memory, for tests of the engine.
 import type { ExpandedFactors } from "#adapters";
 import { MosError } from "#core";
-import { type AdapterManager, noAdapters } from "../../src/inference/adapters/index.ts";
+import type { AdapterManager } from "../../src/inference/adapters/manager.ts";
 
 export interface MemoryAdapters extends AdapterManager {
   /** Replaces the factors of a name; the digest changes too. */
   replace(name: string, factors: ReadonlyMap<string, ExpandedFactors>): void;
   readonly leases: () => number;
 }
+
+const NO_COUNTS = {
+  residentBytes: 0,
+  residentLimit: 0,
+  hits: 0,
+  misses: 0,
+  evictions: 0,
+  loads: 0,
+  loadSeconds: 0,
+  failures: 0,
+};
 
 /** Acquiring an adapter takes `delay` milliseconds. */
 export function memoryAdapters(
@@ -49,7 +60,7 @@ export function memoryAdapters(
         },
       };
     },
-    stats: () => ({ ...noAdapters.stats(), registered: known.size, resident: known.size }),
+    stats: () => ({ ...NO_COUNTS, registered: known.size, resident: known.size }),
     [Symbol.asyncDispose]: async () => undefined,
   };
 }

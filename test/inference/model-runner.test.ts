@@ -7,6 +7,7 @@ import {
   createModelRunner,
   type ModelRunner,
   type ModelRunnerOptions,
+  mergeAdapter,
   type PrepareOptions,
   prepareWeights,
 } from "#inference";
@@ -31,7 +32,8 @@ async function openRunner(
   { config, weights }: TinyModel,
   { mergedAdapter, ...options }: Partial<ModelRunnerOptions> & { readonly mergedAdapter?: FactorMap } = {},
 ): Promise<ModelRunner> {
-  const base = await prepareWeights(config, floatWeights(weights), { mergedAdapter });
+  const base = await prepareWeights(config, floatWeights(weights));
+  if (mergedAdapter !== undefined) await mergeAdapter(base, mergedAdapter);
   return createModelRunner(base, { maxLength: config.maxPositions, ...options });
 }
 
@@ -344,7 +346,8 @@ describe("a stored base", () => {
   test("a missing weight is named, and an adapter is not merged into fewer bits", async () => {
     const weights = storedWeights(FORMS["nf4"]!);
     const adapter = await makeFactors(wide, 3, { rank: 2 });
-    await expect(prepareWeights(config, weights, { mergedAdapter: adapter })).rejects.toThrowError(
+    await using base = await prepareWeights(config, weights);
+    await expect(mergeAdapter(base, adapter)).rejects.toThrowError(
       expect.objectContaining({ code: "bad_option" }),
     );
     weights.delete("model.layers.1.mlp.up_proj.weight");

@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createEngine, type Engine, generate, openEngine } from "#inference";
+import { type Engine, EngineClient, generate, openEngine } from "#inference";
 import { loadModel, toLayerShapes } from "#models";
 import { chatTemplate } from "#text";
 import { thisWriter } from "../../src/files/writer.ts";
@@ -117,7 +117,7 @@ describe("a merged adapter", async () => {
   const mergedOver = async (mergeLimit: number) => {
     const settings = { model: base, mergedAdapter: adapter, threads: 1 };
     const opened = await openCore(settings, { onProgress: () => undefined, mergeLimit });
-    return createEngine({ ...opened, text: base.text });
+    return new EngineClient({ ...opened, text: base.text });
   };
 
   test("answers the same from a slot, where the model is too large to be copied", async () => {

@@ -3,8 +3,8 @@ import { describe, expect, test, vi } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { type Engine, type EngineRequest, prepareWeights } from "#inference";
-import { AdapterSlots } from "../../src/inference/adapter-slots.ts";
-import type { AdapterManager } from "../../src/inference/adapters/index.ts";
+import type { AdapterManager } from "../../src/inference/adapters/manager.ts";
+import { AdapterSlots } from "../../src/inference/slots.ts";
 import { floatWeights } from "../tiny-model.ts";
 import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
 import {

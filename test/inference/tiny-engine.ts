@@ -4,19 +4,19 @@ import { MosError, randomStream } from "#core";
 import {
   bytesPerPosition,
   type CoreLimits,
-  createCore,
-  createEngine,
   createModelRunner,
   type Engine,
+  EngineClient,
   type EngineEvent,
   type EngineModel,
   type EngineRequest,
+  LocalCore,
   type ModelRunner,
   prepareWeights,
 } from "#inference";
 import { toLayerShapes } from "#models";
 import { chatTemplate, type LoadedText, type Tokenizer } from "#text";
-import type { AdapterManager } from "../../src/inference/adapters/index.ts";
+import type { AdapterManager } from "../../src/inference/adapters/manager.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
 
@@ -93,7 +93,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     baseDtype: "float32",
     computeDtype: "float32",
   };
-  const core = createCore({
+  const core = new LocalCore({
     runner: wrap(await createModelRunner(prepared, { maxLength, session: { threads: 1 } })),
     adapters,
     tokenizer,
@@ -101,7 +101,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     limits,
     now: () => performance.now(),
   });
-  return createEngine({
+  return new EngineClient({
     core,
     model,
     text,

@@ -23,7 +23,7 @@ import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "../../src/files/writer.ts";
 import { resolveOptions } from "../../src/inference/engine-options.ts";
-import { openWeights } from "../../src/inference/open-weights.ts";
+import { openWeights } from "../../src/inference/open-core.ts";
 import { replaceBuiltin } from "../replace-builtin.ts";
 
 /** Whether disks tell their size. Where they do not, as some of a network, writing finds out. */
@@ -84,19 +84,18 @@ async function start({
   path = model,
 }: StartOptions = {}): Promise<Started> {
   const notes: string[] = [];
-  const opened = await openWeights(path, {
-    settings: resolveOptions({ baseDtype, computeDtype, maxLength: 64 }, false),
-    free: undefined,
-    signal: undefined,
-    report: () => undefined,
-    cache: keep ? { minBytes: from, fallback } : undefined,
-    onNote: (text) => notes.push(text),
+  const settings = { baseDtype, computeDtype, maxLength: 64, weightCache: keep, cacheFolder: fallback };
+  const opened = await openWeights(path, resolveOptions(settings, false), {
+    minCacheBytes: from,
+    onProgress: (progress) => {
+      if (progress.type === "note") notes.push(progress.text);
+    },
   });
   await using weights = opened.weights;
   await using runner = await createModelRunner(weights, { maxLength: 64, adapters: false });
   runner.cache.resize(1, 64);
   const [[logits] = []] = await runner.run({ from: 0, count: 1, tokens: [[1, 5, 9, 200, 33]] });
-  const { fingerprint, identity } = opened.model;
+  const { fingerprint, identity } = opened;
   return { logits: logits!.slice(), fingerprint, identity, notes };
 }
 

@@ -13,7 +13,7 @@ import type {
   TokenLogprob,
 } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
-import { packLogprobs } from "../../src/inference/packed-logprobs.ts";
+import { packLogprobs } from "../../src/inference/sampler.ts";
 
 export interface FakeEngineOptions {
   readonly text: LoadedText;

@@ -11,7 +11,9 @@ import {
 } from "#adapters";
 import { countElements, MosError } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
-import type { ResidentDtype } from "./types.ts";
+
+/** Type of trained parameters in memory. */
+export type ResidentDtype = "float32" | "bfloat16";
 
 /** Location of a tensor. `offset` counts bytes, `length` numbers. */
 export interface StoredTensor {

@@ -17,8 +17,7 @@ import {
 import { MosError, randomStream } from "#core";
 import { runs } from "../../../test/runs.ts";
 import { residentBytes } from "./compact-adapter.ts";
-import { openAdapterManager } from "./manager.ts";
-import type { AdapterLease, AdapterManager } from "./types.ts";
+import { type AdapterLease, type AdapterManager, openAdapterManager } from "./manager.ts";
 
 const shapes = { layers: 2, widths: { q_proj: { in: 8, out: 8 }, v_proj: { in: 8, out: 4 } } };
 const base = { name: "tiny", fingerprint: "sha256:0" };

@@ -17,8 +17,8 @@ import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
 import { layerShapes } from "../../../test/layer-shapes.ts";
 import { bufferLayout, residentBytes } from "./compact-adapter.ts";
-import { openAdapterManager } from "./manager.ts";
-import type { AdapterManager, AdapterManagerOptions } from "./types.ts";
+import { type AdapterManager, openAdapterManager } from "./manager.ts";
+import type { AdapterManagerOptions } from "./registry.ts";
 
 const shapes = layerShapes(2);
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };

@@ -1,11 +1,27 @@
 // The adapters of an engine: registered by name (registry.ts), resident in memory by content (resident-cache.ts).
 import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
-import type { AdapterInfo, RefusedAdapter } from "../types.ts";
+import type { AdapterInfo, EngineStats, RefusedAdapter } from "../types.ts";
 import { unpackAdapter } from "./compact-adapter.ts";
-import { type RegisteredAdapter, Registry } from "./registry.ts";
+import { type AdapterManagerOptions, type RegisteredAdapter, Registry } from "./registry.ts";
 import { type Pinned, ResidentCache } from "./resident-cache.ts";
-import type { AdapterLease, AdapterManager, AdapterManagerOptions, AdaptersListener } from "./types.ts";
+
+/** Is told which adapters there are, and which folders cannot be used. */
+export type AdaptersListener = (adapters: readonly AdapterInfo[], refused: readonly RefusedAdapter[]) => void;
+
+/** Pins an adapter's resident form until it is disposed. A replaced or removed adapter stays in memory for its leases. */
+export interface AdapterLease extends Disposable {
+  readonly name: string;
+  /** Digest of the leased content, which the folder may no longer hold. */
+  readonly digest: string;
+  /** The largest rank of its factors. */
+  readonly rank: number;
+  /**
+   * The factors of all sites by `moduleKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
+   * the resident ones or be shared between sites: copy them, never write into them.
+   */
+  expand(): ReadonlyMap<string, ExpandedFactors>;
+}
 
 const POLL_SECONDS = 5;
 const ATTEMPTS = 4;
@@ -63,7 +79,7 @@ const isBroken = (error: unknown): error is MosError =>
 const mayBeStale = (error: unknown): boolean =>
   error instanceof MosError && (error.code === "not_found" || error.code === "storage");
 
-class Manager implements AdapterManager {
+class Manager implements AsyncDisposable {
   readonly #options: AdapterManagerOptions;
   readonly #registry: Registry;
   readonly #resident: ResidentCache;
@@ -74,7 +90,13 @@ class Manager implements AdapterManager {
   #reportedRefused: readonly RefusedAdapter[] = [];
   #listener: AdaptersListener | undefined;
 
-  constructor(options: AdapterManagerOptions) {
+  static async open(options: AdapterManagerOptions): Promise<AdapterManager> {
+    const manager = new Manager(options);
+    await manager.#open();
+    return manager;
+  }
+
+  private constructor(options: AdapterManagerOptions) {
     this.#options = options;
     this.#registry = new Registry(options);
     this.#resident = new ResidentCache({ ...options, isRegistered: (digest) => this.#registry.has(digest) });
@@ -84,7 +106,7 @@ class Manager implements AdapterManager {
     });
   }
 
-  async open(): Promise<void> {
+  async #open(): Promise<void> {
     await this.#registry.restore();
     await this.#registry.scan(this.#options.signal);
     this.#reported = this.#registry.list();
@@ -92,23 +114,33 @@ class Manager implements AdapterManager {
     this.#schedule();
   }
 
+  /** As last seen in the folder, by name. */
   list(): readonly AdapterInfo[] {
     return this.#registry.list();
   }
 
+  /** Sub-folders that cannot be used, as last seen, by name. */
   refused(): readonly RefusedAdapter[] {
     return this.#registry.refused();
   }
 
+  /** Calls the listener after every scan that changed either list. */
   onChange(listener: AdaptersListener): void {
     this.#listener = listener;
   }
 
+  /** Scans the folder now. */
   async refresh(): Promise<readonly AdapterInfo[]> {
     await this.#scan();
     return this.list();
   }
 
+  /**
+   * The resident form, loaded if need be; callers of one adapter share one load.
+   *
+   * @throws MosError `not_found` for a name that is not registered, `bad_adapter` for one that cannot be used, `busy`
+   * where pinned adapters leave no room, `cancelled` by the signal.
+   */
   async acquire(
     name: string,
     { signal }: { readonly signal?: AbortSignal | undefined } = {},
@@ -128,7 +160,7 @@ class Manager implements AdapterManager {
     );
   }
 
-  stats(): ReturnType<AdapterManager["stats"]> {
+  stats(): Omit<EngineStats["adapters"], "active" | "activeBytes"> {
     return {
       registered: this.#registry.list().length,
       resident: this.#resident.count,
@@ -188,6 +220,9 @@ class Manager implements AdapterManager {
   }
 }
 
+/** The adapters of a folder: registered by name, and resident in memory in a compact form as far as a limit allows. */
+export type AdapterManager = Pick<Manager, keyof Manager>;
+
 /**
  * Registers the adapters of a folder, and polls it for changes. Dispose it; leases that are still held stay valid.
  *
@@ -197,32 +232,5 @@ class Manager implements AdapterManager {
  * using lease = await adapters.acquire("acme");
  * const factors = lease.expand();
  */
-export async function openAdapterManager(options: AdapterManagerOptions): Promise<AdapterManager> {
-  const manager = new Manager(options);
-  await manager.open();
-  return manager;
-}
-
-/** The adapters of an engine that serves the base alone. */
-export const noAdapters: AdapterManager = {
-  list: () => [],
-  refused: () => [],
-  onChange: () => undefined,
-  refresh: async () => [],
-  acquire: async (name) => {
-    throw new MosError("not_found", `there is no adapter ${name}: this engine was opened without adapters`);
-  },
-  stats: () => ({
-    registered: 0,
-    resident: 0,
-    residentBytes: 0,
-    residentLimit: 0,
-    hits: 0,
-    misses: 0,
-    evictions: 0,
-    loads: 0,
-    loadSeconds: 0,
-    failures: 0,
-  }),
-  [Symbol.asyncDispose]: async () => undefined,
-};
+export const openAdapterManager = (options: AdapterManagerOptions): Promise<AdapterManager> =>
+  Manager.open(options);

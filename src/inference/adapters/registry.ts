@@ -5,15 +5,38 @@ import {
   ADAPTER_CONFIG,
   type AdapterConfig,
   type AdapterFolder,
+  type BaseMarks,
   explainMissingAdapter,
   folderVersion,
+  type LayerShapes,
   openAdapterFolder,
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { fromFileName, pathExists, repairFolder, replacedName, storageError, toFileName } from "#files";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
-import { residentBytes } from "./compact-adapter.ts";
-import type { AdapterManagerOptions } from "./types.ts";
+import { type ResidentDtype, residentBytes } from "./compact-adapter.ts";
+
+/** Options of an adapter manager: its base, and the limits of its memory. */
+export interface AdapterManagerOptions {
+  /** A folder, where every sub-folder with an adapter_config.json is an adapter of that name, or folders by name. */
+  readonly source: string | Readonly<Record<string, string>>;
+  readonly shapes: LayerShapes;
+  /** Fingerprint of the base; adapters that name another fingerprint and another identity are `bad_adapter`. */
+  readonly fingerprint: string;
+  readonly identity?: string | undefined;
+  readonly tokens?: BaseMarks["tokens"];
+  /** Maximum bytes of resident adapters. */
+  readonly limitBytes: number;
+  readonly dtype: ResidentDtype;
+  /** Adapters of a larger rank are refused. */
+  readonly maxRank?: number | undefined;
+  /** Milliseconds from any start. */
+  readonly now: () => number;
+  /** Seconds between scans of the folder (5); with 0 only `refresh` scans it. */
+  readonly pollSeconds?: number;
+  /** Stops the first scan of the folder: `cancelled`. */
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** An adapter that can be loaded. */
 export interface RegisteredAdapter {
@@ -55,15 +78,9 @@ const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Options that hold for every adapter. */
-type RegistryOptions = Pick<
-  AdapterManagerOptions,
-  "source" | "shapes" | "fingerprint" | "identity" | "tokens" | "dtype" | "limitBytes" | "maxRank"
->;
-
 export class Registry {
   failures = 0;
-  readonly #options: RegistryOptions;
+  readonly #options: Omit<AdapterManagerOptions, "now">;
   #states: ReadonlyMap<string, State> = new Map();
   /** Adapters whose folders an operator named as `toFileName` does not. */
   #oddlyNamed: ReadonlySet<string> = new Set();
@@ -73,7 +90,7 @@ export class Registry {
   #digests: ReadonlySet<string> = new Set();
   #repairing: Promise<void> | undefined;
 
-  constructor(options: RegistryOptions) {
+  constructor(options: Omit<AdapterManagerOptions, "now">) {
     this.#options = options;
   }
 

@@ -2,8 +2,7 @@
 import { type AdapterTensor, drawSeeded, drawTensor, openAdapterFolder } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { type CompactAdapter, listSharedTensors, packAdapter, type SharedTensor } from "./compact-adapter.ts";
-import type { RegisteredAdapter } from "./registry.ts";
-import type { AdapterManagerOptions } from "./types.ts";
+import type { AdapterManagerOptions, RegisteredAdapter } from "./registry.ts";
 
 /** An adapter in memory, or on its way there. */
 interface Entry {
@@ -35,7 +34,7 @@ export interface Pinned {
 
 const MAX_LOADS = 4;
 
-interface ResidentOptions extends Pick<AdapterManagerOptions, "shapes" | "limitBytes" | "dtype" | "now"> {
+interface ResidentOptions extends Omit<AdapterManagerOptions, "source"> {
   /** Tests whether a content is still registered. */
   readonly isRegistered: (digest: string) => boolean;
 }

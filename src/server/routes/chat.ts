@@ -3,13 +3,11 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { errorText, MosError } from "#core";
 import { type EngineEvent, type TokenLogprob, unpackLogprobs } from "#inference";
 import type { ChatMessage, LoadedText, Tokenizer } from "#text";
-import { Answer, type ChoiceWriter } from "../answer.ts";
-import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
+import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject, sendAnswer } from "../answer.ts";
+import { checkChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { checkTokenIds, makeRequests, resolveMaxTokens } from "../engine-requests.ts";
+import { checkTokenIds, makeRequests, resolveAdapter, resolveMaxTokens } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { resolveAdapter } from "../find-adapter.ts";
-import { type JsonPieces, jsonList, jsonObject, sendJson } from "../json.ts";
 import { LogprobBuffer, tokenText } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
@@ -25,7 +23,6 @@ import {
   security,
   unused,
 } from "../schemas.ts";
-import { streamEvents } from "../sse.ts";
 
 const textPart = z.strictObject({
   type: z.literal("text"),
@@ -175,12 +172,7 @@ const chatRoute = createRoute({
 export function chatRoutes(app: ServerApp): void {
   app.openapi(
     chatRoute,
-    async (context) => {
-      const request = context.req.valid("json");
-      const answer = await startChat(context, request);
-      if (request.stream === true) return streamEvents(context, answer.chunks());
-      return sendJson(context, await answer.toResponse());
-    },
+    async (context) => await answerChat(context, context.req.valid("json")),
     checkedBy(chatRequest),
   );
 }
@@ -191,37 +183,27 @@ const CHAT_FORMAT = {
   chunkObject: "chat.completion.chunk",
 } as const;
 
-async function startChat(context: RequestContext, request: ChatRequest) {
+async function answerChat(context: RequestContext, request: ChatRequest) {
   const { server, key } = context.var;
+  const { model, defaults, text } = server.engine;
   const adapter = await resolveAdapter(context, request.model);
   checkChoices(request.n ?? 1, server.limits.choices);
   const logprobs = requestedLogprobs(request);
-  const prompt = await server.prompts.fromText(render(server.engine.text, request), "messages");
-  checkTokenIds(request, server.engine.model);
-  const { model, defaults } = server.engine;
+  const prompt = await server.prompts.fromText(render(text, request), "messages");
+  checkTokenIds(request, model);
   const { maxLength } = model;
   const fallback = defaults.maxTokens ?? maxLength;
-  const requests = makeRequests({
-    prompt,
-    maxTokens: resolveMaxTokens(prompt, request, { maxLength, fallback, field: "messages" }),
+  const requests = makeRequests(prompt, request, {
     adapter,
-    fields: request,
-    seed: request.seed ?? server.nextSeed(),
     tenant: key.name,
-    more: {
-      ...(logprobs === undefined ? {} : { logprobs }),
-      // a blank before the first word is part of an answer that continues a message
-      continuesPrompt: request.continue_final_message === true,
-    },
+    seed: request.seed ?? server.nextSeed(),
+    maxTokens: resolveMaxTokens(prompt, request, { maxLength, fallback, field: "messages" }),
+    ...(logprobs === undefined ? {} : { logprobs }),
+    // a blank before the first word is part of an answer that continues a message
+    continuesPrompt: request.continue_final_message === true,
   });
-  const choices = await startChoices(context, { requests, isStream: request.stream === true });
-  return new Answer({
-    format: CHAT_FORMAT,
-    request,
-    choices,
-    writers: requests.map((_, index) => new ChatWriter(index, server.engine.text, request)),
-    now: server.now,
-  });
+  const writers = requests.map((_, index) => new ChatWriter(index, text, request));
+  return await sendAnswer(context, { format: CHAT_FORMAT, request, requests, writers });
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */
@@ -263,7 +245,7 @@ function requestedLogprobs({ logprobs, top_logprobs }: ChatRequest): number | un
 type ChatChunkChoice = ChatChunk["choices"][number];
 
 /** Writes one choice of a chat. */
-class ChatWriter implements ChoiceWriter<ChatChunkChoice> {
+class ChatWriter implements ChoiceWriter {
   readonly #index: number;
   readonly #tokenizer: Tokenizer;
   readonly #withLogprobs: boolean;

@@ -3,15 +3,19 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
-import { Answer, type ChoiceWriter } from "../answer.ts";
-import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
+import { type ChoiceWriter, type JsonPieces, jsonObject, sendAnswer } from "../answer.ts";
+import { checkChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { checkTokenIds, makeRequests, resolveMaxTokens } from "../engine-requests.ts";
+import {
+  checkTokenIds,
+  type EncodedPrompt,
+  makeRequests,
+  type PromptReader,
+  resolveAdapter,
+  resolveMaxTokens,
+} from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { resolveAdapter } from "../find-adapter.ts";
-import { type JsonPieces, jsonObject, sendJson } from "../json.ts";
-import { characters, collectLogprobs, type LogprobsCollector, noLogprobs } from "../logprobs.ts";
-import type { EncodedPrompt, PromptReader } from "../prompts.ts";
+import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
 import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
@@ -25,7 +29,6 @@ import {
   samplingFields,
   security,
 } from "../schemas.ts";
-import { streamEvents } from "../sse.ts";
 
 /** One text, the ids of one, or several of either. */
 type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
@@ -118,12 +121,7 @@ const completionRoute = createRoute({
 export function completionRoutes(app: ServerApp): void {
   app.openapi(
     completionRoute,
-    async (context) => {
-      const request = context.req.valid("json");
-      const answer = await startCompletion(context, request);
-      if (request.stream === true) return streamEvents(context, answer.chunks());
-      return sendJson(context, await answer.toResponse());
-    },
+    async (context) => await answerCompletion(context, context.req.valid("json")),
     checkedBy(completionRequest),
   );
 }
@@ -134,30 +132,28 @@ const COMPLETION_FORMAT = {
   chunkObject: "text_completion",
 } as const;
 
-async function startCompletion(context: RequestContext, request: CompletionRequest) {
+async function answerCompletion(context: RequestContext, request: CompletionRequest) {
   const { server, key } = context.var;
+  const { engine } = server;
   const adapter = await resolveAdapter(context, request.model);
   checkBestOf(request);
   const { n = 1 } = request;
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
-  checkTokenIds(request, server.engine.model);
+  checkTokenIds(request, engine.model);
   const prompts = await readPrompts(request.prompt, server.prompts);
-  const { model, defaults } = server.engine;
-  const { maxLength } = model;
-  const fallback = defaults.maxTokens ?? DEFAULT_TOKENS;
+  const fallback = engine.defaults.maxTokens ?? DEFAULT_TOKENS;
+  const lengths = { maxLength: engine.model.maxLength, fallback, field: "prompt" };
   const seed = request.seed ?? server.nextSeed();
   const requests = prompts.flatMap((prompt) => {
-    const lengths = { maxLength, fallback, field: "prompt" };
     const maxTokens = resolveMaxTokens(prompt, request, lengths);
     const more = engineOptions(request, maxTokens);
-    return makeRequests({ prompt, maxTokens, adapter, fields: request, seed, tenant: key.name, more });
+    return makeRequests(prompt, request, { maxTokens, adapter, seed, tenant: key.name, ...more });
   });
-  const choices = await startChoices(context, { requests, isStream: request.stream === true });
   const writers = requests.map((_, index) => {
-    const prompt = prompts[Math.floor(index / n)];
-    return new CompletionWriter({ index, engine: server.engine, request, prompt });
+    const prompt = prompts[Math.floor(index / n)] as EncodedPrompt;
+    return new CompletionWriter({ index, engine, request, prompt });
   });
-  return new Answer({ format: COMPLETION_FORMAT, request, choices, writers, now: server.now });
+  return await sendAnswer(context, { format: COMPLETION_FORMAT, request, requests, writers });
 }
 
 const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);
@@ -218,11 +214,11 @@ interface CompletionWriterOptions {
   readonly index: number;
   readonly engine: Engine;
   readonly request: CompletionRequest;
-  readonly prompt: EncodedPrompt | undefined;
+  readonly prompt: EncodedPrompt;
 }
 
 /** Writes one choice of a completion. */
-class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
+class CompletionWriter implements ChoiceWriter {
   readonly #options: CompletionWriterOptions;
   /** The prompt's text, where the answer begins with it. */
   readonly #echoed: string;
@@ -235,7 +231,7 @@ class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
     const { tokenizer } = options.engine.text;
     this.#options = options;
     const { request, prompt } = options;
-    this.#echoed = request.echo === true && prompt !== undefined ? echoPrompt(prompt, tokenizer) : "";
+    this.#echoed = request.echo === true ? echoPrompt(prompt, tokenizer) : "";
     this.#logprobs = collectLogprobs(tokenizer, characters(this.#echoed));
   }
 
@@ -254,8 +250,8 @@ class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
   stream(event: EngineEvent): readonly CompletionChunkChoice[] {
     const { index, request } = this.#options;
     const { text, finish } = this.#read(event);
-    const none = finish !== null && request.logprobs !== undefined ? noLogprobs : null;
-    const logprobs = this.#logprobs.take() ?? none;
+    const isLast = finish !== null && request.logprobs !== undefined;
+    const logprobs = this.#logprobs.isEmpty && !isLast ? null : this.#logprobs.take();
     if (text === "" && logprobs === null && finish === null) return [];
     return [{ index, text, logprobs, finish_reason: finish }];
   }
@@ -264,7 +260,7 @@ class CompletionWriter implements ChoiceWriter<CompletionChunkChoice> {
   #read(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null } {
     const { engine, request, prompt } = this.#options;
     if (event.type === "scheduled") return { text: this.#echoed, finish: null };
-    if (event.type === "prompt") this.#logprobs.prompt(unpackLogprobs(event), prompt?.added ?? 0);
+    if (event.type === "prompt") this.#logprobs.prompt(unpackLogprobs(event), prompt.added ?? 0);
     if (event.type === "token") {
       this.#lastId = event.id;
       for (const entry of unpackLogprobs(event)) this.#logprobs.token(entry);

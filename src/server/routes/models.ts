@@ -2,8 +2,8 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { type AdapterInfo, samplingBy } from "#inference";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
+import { findAdapter } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { findAdapter } from "../find-adapter.ts";
 import { failed, ok, security } from "../schemas.ts";
 
 const parametersSchema = z
