@@ -5,7 +5,7 @@ import type { LinearName } from "#graph";
 import { presetConfig, readModelConfig, toLayerShapes } from "#models";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { summarize } from "../../packages/lab/src/reproduce/statistics.ts";
-import { residentBytes } from "../../src/inference/adapters/index.ts";
+import { residentBytes } from "../../src/inference/adapters/compact-adapter.ts";
 import {
   type Cell,
   f1Measure,
