@@ -113,7 +113,7 @@ function stateGauges(): (reading: StateReading) => Promise<string> {
   const deliveries = gauge("mos_webhook_deliveries_waiting", "Pending webhook deliveries.", []);
   const isUp = gauge(
     "mos_database_up",
-    "1 if the database answers within 3 seconds, else 0, without the other metrics of shared state.",
+    "1 if the database answers within 3 seconds. If not, 0, and the other metrics of shared state are missing.",
     [],
   );
   const show = (state: ServiceState, model: string): void => {
