@@ -1,5 +1,9 @@
-import { expect, test } from "vitest";
-import { checkBase, describeTrainedOn, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { LINEAR_NAMES } from "#graph";
+import { checkBase, describeTrainedOn, inferShapes, type TrainedOn, UNKNOWN_TOKENS } from "./base-match.ts";
+import type { LayerShapes } from "./method.ts";
+import { type AdapterConfig, bindMethod, METHOD_NAMES, methods } from "./methods.ts";
 
 const saved = { name: "tiny", fingerprint: "sha256:0123456789abcdef", identity: "sha256:1" };
 test.each<[string, string | undefined, true | undefined]>([
@@ -24,4 +28,77 @@ test("one line says what differs", () => {
     /^trained on another quantisation.*tiny.*; trained with token ids that differ.*; used unchanged$/,
   );
   expect(says({})).not.toMatch(/token/);
+});
+
+const width = fc.integer({ min: 1, max: 40 }).map((n) => 12 * n);
+/** Bases of one hidden width, as decoders are. */
+const bases = fc
+  .record({ layers: fc.integer({ min: 2, max: 9 }), hidden: width, keyValue: width, inner: width })
+  .map(({ layers, hidden, keyValue, inner }): LayerShapes => {
+    const [up, down] = [
+      { in: hidden, out: inner },
+      { in: inner, out: hidden },
+    ];
+    const [square, narrow] = [
+      { in: hidden, out: hidden },
+      { in: hidden, out: keyValue },
+    ];
+    return {
+      layers,
+      widths: {
+        q_proj: square,
+        k_proj: narrow,
+        v_proj: narrow,
+        o_proj: square,
+        gate_proj: up,
+        up_proj: up,
+        down_proj: down,
+      },
+    };
+  });
+const targets = fc.subarray([...LINEAR_NAMES], { minLength: 1 });
+
+function listShapes(config: AdapterConfig, shapes: LayerShapes) {
+  const { tensors, tensorName } = bindMethod(config);
+  return new Map(
+    tensors(shapes)
+      .filter(({ role }) => role !== "seeded")
+      .map(({ name, shape }) => [tensorName(name), shape] as const),
+  );
+}
+
+describe.each(METHOD_NAMES)("%s", (method) => {
+  test("its tensors tell the base that they were made for, or nothing", () => {
+    let told = 0;
+    fc.assert(
+      fc.property(bases, targets, (shapes, names) => {
+        const { example, schema } = methods[method];
+        const chosen = schema.safeParse({ ...example, targets: names });
+        const config: AdapterConfig = chosen.success ? chosen.data : example;
+        let found: LayerShapes;
+        try {
+          found = inferShapes(config, listShapes(config, shapes));
+        } catch (error) {
+          expect(error).toMatchObject({ code: "bad_option" });
+          return;
+        }
+        told++;
+        expect(found.layers).toBe(shapes.layers);
+        for (const name of config.targets) expect(found.widths[name]).toEqual(shapes.widths[name]);
+      }),
+      { numRuns: 12 },
+    );
+    if (!["pure-sharing", "vera", "tied-lora"].includes(method)) expect(told).toBe(12);
+  });
+});
+
+test("tensors that fit no base give no geometry", () => {
+  const config = methods.lora.schema.parse({ method: "lora", targets: ["q_proj"] });
+  const shapes = listShapes(config, { layers: 2, widths: { q_proj: { in: 8, out: 8 } } });
+  expect(inferShapes(config, shapes).layers).toBe(2);
+  shapes.delete("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
+  for (const broken of [shapes, new Map()])
+    expect(() => inferShapes(config, broken)).toThrowError(
+      "the tensors of this lora adapter do not tell how many layers its base has, or how wide they are; give --model too",
+    );
 });

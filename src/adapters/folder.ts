@@ -11,7 +11,7 @@ import {
   writeFolderAtomic,
 } from "#files";
 import { type Adapter, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
-import { type BaseMarks, checkBase, checkDecoder, type TrainedOn } from "./base-match.ts";
+import { type BaseMarks, checkBase, checkDecoder, inferShapes, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
   readFields,
@@ -30,7 +30,6 @@ import {
   readAll,
   writeFolderFiles,
 } from "./folder-files.ts";
-import { inferShapes } from "./infer-geometry.ts";
 import type { AdapterTensor, AdapterTensors, LayerShapes, TensorSpec } from "./method.ts";
 import { type AdapterConfig, bindMethod } from "./methods.ts";
 

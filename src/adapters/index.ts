@@ -7,7 +7,6 @@ export {
   drawSeeded,
   drawTensor,
 } from "./adapter.ts";
-export { adapterSettings } from "./all-settings.ts";
 export {
   type BaseMarks,
   checkBase,
@@ -17,7 +16,7 @@ export {
   type TrainedOn,
   UNKNOWN_TOKENS,
 } from "./base-match.ts";
-export { type Budget, budget } from "./budget.ts";
+export { type AdapterParams, adapterParams, type Budget, budget } from "./budget.ts";
 export {
   computeDelta,
   type ExpandedFactors,
@@ -51,14 +50,13 @@ export {
   readAdapterBase,
   writeFolderFiles,
 } from "./folder-files.ts";
-
-export { type Inspection, inspectAdapter } from "./inspect-folder.ts";
-export { type ListedAdapter, listAdapters } from "./list.ts";
+export { type Inspection, inspectAdapter } from "./inspect.ts";
 export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
 export {
   type AdapterConfig,
   type AdapterConfigInput,
+  adapterSettings,
   bindMethod,
   DEFAULT_METHOD,
   findProblem,
@@ -75,8 +73,6 @@ export {
   type Precision,
   paperTable,
 } from "./paper-table.ts";
-export { type AdapterParams, adapterParams } from "./params.ts";
-
 export {
   ADAPTER_FILES,
   BEST,
@@ -84,6 +80,8 @@ export {
   explainMissingAdapter,
   findAdapter,
   isAdapterInUse,
+  type ListedAdapter,
+  listAdapters,
   listVersions,
   RETRAINING,
   type RolledBack,

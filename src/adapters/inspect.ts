@@ -1,10 +1,15 @@
-// Norm and effective rank of each layer's update, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
+// Report on an adapter: its use of the pools, and norm and effective rank of each layer's update, from products of size r × r: with G_A = A Aᵀ and G_B = Bᵀ B,
 // ‖B A‖²_F = Σ G_A ∘ G_B, and the squares of the singular values of B A are the eigenvalues of G_A G_B.
 import { MosError, randomStream } from "#core";
 import { compile, matmul, moduleKey, type TargetModule, type Value } from "#graph";
+import { type ModelConfig, toLayerShapes } from "#models";
 import { type Adapter, adapterLeaves } from "./adapter.ts";
-import type { RoutingTable } from "./method.ts";
-import { bindMethod } from "./methods.ts";
+import { type Budget, budget } from "./budget.ts";
+import { loadAdapter, readShapes } from "./folder.ts";
+import type { SavedBase } from "./folder-config.ts";
+import { readAdapterBase } from "./folder-files.ts";
+import type { LayerShapes, RoutingTable } from "./method.ts";
+import { type AdapterConfig, bindMethod } from "./methods.ts";
 
 /** Norms of the factors of one site. @inline */
 export interface ModuleNorms extends TargetModule {
@@ -173,3 +178,44 @@ export const routingUse = (adapter: Adapter): readonly RoutingUse[] =>
   bindMethod(adapter.config)
     .routing(adapter.shapes)
     .map((table) => countUse(table, adapter));
+
+/** Report on an adapter: its settings, its cost, and its update of the base. @inline */
+export interface Inspection {
+  readonly adapter: AdapterConfig;
+  /** The base recorded in the folder, not compared with any. */
+  readonly base: SavedBase;
+  readonly shapes: LayerShapes;
+  readonly budget: Budget;
+  /** By linear type, then by layer. */
+  readonly modules: readonly ModuleNorms[];
+  /** Routing tables, for methods that route. */
+  readonly routing: readonly RoutingUse[];
+}
+
+/** Options of inspecting an adapter. @inline */
+export interface InspectOptions {
+  /** The base's config; some methods keep too little to tell the base's shape without it. */
+  readonly model?: ModelConfig | undefined;
+}
+
+/**
+ * Describes a saved adapter: settings, budget, norms of each layer, and how its pools are used. No weights of the base
+ * are read. Throws `bad_option` where the base's config is needed, and what loading an adapter throws.
+ *
+ * @example
+ * const { modules } = await inspectAdapter("adapters/acme");
+ * modules.map(({ layer, linear, update }) => `${layer} ${linear} ${update}`);
+ */
+export async function inspectAdapter(folder: string, { model }: InspectOptions = {}): Promise<Inspection> {
+  const base = await readAdapterBase(folder);
+  const shapes = model === undefined ? await readShapes(folder) : toLayerShapes(model);
+  const adapter = await loadAdapter(folder, { shapes, fingerprint: undefined });
+  return {
+    adapter: adapter.config,
+    base,
+    shapes,
+    budget: budget(adapter.config, shapes),
+    modules: await moduleNorms(adapter),
+    routing: routingUse(adapter),
+  };
+}

@@ -2,8 +2,17 @@
 import type { z } from "zod";
 import { type LinearName, modulePath, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { alphaScale, checkTargets, kaiming, targetWidths, trainable, zeros } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema } from "./settings.ts";
+import {
+  alphaScale,
+  alphaSetting,
+  checkTargets,
+  commonSettings,
+  configSchema,
+  kaiming,
+  targetWidths,
+  trainable,
+  zeros,
+} from "./method-parts.ts";
 
 const settings = {
   ...commonSettings,

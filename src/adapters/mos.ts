@@ -7,7 +7,11 @@ import { gatherRows, type LinearName, reshape, split, type Value } from "#graph"
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
   alphaScale,
+  alphaSetting,
   checkTargets,
+  commonSettings,
+  configSchema,
+  equivalentRankSetting,
   kaiming,
   ownTensorName,
   shardCounts,
@@ -15,7 +19,6 @@ import {
   trainable,
   zeros,
 } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema, equivalentRankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,

@@ -6,14 +6,17 @@ import { concat, gatherRows, type LinearName, reshape, slice, transpose, type Va
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
   alphaScale,
+  alphaSetting,
   checkTargets,
+  commonSettings,
+  configSchema,
   kaiming,
   ownTensorName,
+  rankSetting,
   targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema, rankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,

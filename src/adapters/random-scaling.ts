@@ -4,8 +4,16 @@ import type { z } from "zod";
 import { MosError, number } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
-import { alphaScale, checkTargets, ownTensorName, pairTensors } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema, poolRank } from "./settings.ts";
+import {
+  alphaScale,
+  alphaSetting,
+  checkTargets,
+  commonSettings,
+  configSchema,
+  ownTensorName,
+  pairTensors,
+  poolRank,
+} from "./method-parts.ts";
 
 const settings = {
   ...commonSettings,

@@ -4,8 +4,16 @@ import type { z } from "zod";
 import { MosError, type Random } from "#core";
 import { gatherRows, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
-import { alphaScale, checkTargets, ownTensorName, pairTensors } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema, equivalentRankSetting } from "./settings.ts";
+import {
+  alphaScale,
+  alphaSetting,
+  checkTargets,
+  commonSettings,
+  configSchema,
+  equivalentRankSetting,
+  ownTensorName,
+  pairTensors,
+} from "./method-parts.ts";
 
 const settings = {
   ...commonSettings,

@@ -6,14 +6,17 @@ import { type LinearName, mul, reshape, slice, split, transpose, type Value } fr
 import type { AdapterMethod, LayerShapes } from "./method.ts";
 import {
   alphaScale,
+  alphaSetting,
+  commonSettings,
+  configSchema,
   filled,
   kaiming,
   ownTensorName,
+  targetsSetting,
   targetWidths,
   trainable,
   zeros,
 } from "./method-parts.ts";
-import { alphaSetting, commonSettings, configSchema, targetsSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,

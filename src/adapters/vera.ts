@@ -6,14 +6,16 @@ import { type LinearName, mul, reshape, transpose } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
   checkTargets,
+  commonSettings,
+  configSchema,
   filled,
   ownTensorName,
+  rankSetting,
   targetWidths,
   trainable,
   uniform,
   zeros,
 } from "./method-parts.ts";
-import { commonSettings, configSchema, rankSetting } from "./settings.ts";
 
 const settings = {
   ...commonSettings,

@@ -3,8 +3,7 @@ import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#ad
 import { choice, describeCount, integer, MosError, monotonicNow, type SettingValues, text } from "#core";
 import { metricsToTensorboard } from "#training";
 import { defineCommand, group } from "./command.ts";
-import { counted } from "./numbers.ts";
-import { labelled, textTable } from "./tables.ts";
+import { counted, labelled, textTable } from "./format.ts";
 import { printable, printJson, printLine, shellWord, warn } from "./terminal.ts";
 
 const ACTIONS = ["list", "rollback", "tensorboard"] as const;

@@ -2,8 +2,7 @@ import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
 import type { Engine, FinishReason, TextRequest } from "#inference";
 import type { ChatMessage } from "#text";
-import { isTerminal, paint } from "./colour.ts";
-import { counted, formatDuration, formatRate } from "./numbers.ts";
+import { counted, formatDuration, formatRate, isTerminal, paint } from "./format.ts";
 import { print, printable, printLine, warn } from "./terminal.ts";
 
 export interface AnswerClock {

@@ -1,11 +1,10 @@
 import { type ExportSummary, exportAdapter, exportSettings } from "#convert";
 import { flag, type SettingValues, text } from "#core";
-import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
+import { commandText, counted, labelled } from "./format.ts";
 import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
-import { counted } from "./numbers.ts";
-import { commandText, labelled } from "./tables.ts";
+import { loraText, trainedOnRow } from "./model-text.ts";
 import { heading, listenForInterrupt, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const options = {

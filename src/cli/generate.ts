@@ -18,13 +18,11 @@ import {
 } from "#inference";
 import { templateSettings } from "#text";
 import { type AnswerClock, runChat, startClock } from "./chat.ts";
-import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
+import { counted, paint, sideBySide } from "./format.ts";
 import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import { counted } from "./numbers.ts";
-import { sideBySide } from "./tables.ts";
 import {
   EXIT_INTERRUPTED,
   type Interrupt,

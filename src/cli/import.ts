@@ -1,11 +1,10 @@
 import { type ImportSummary, importAdapter, importSettings } from "#convert";
 import { flag, type SettingValues, text } from "#core";
-import { loraText, trainedOnRow } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { base } from "./common-options.ts";
+import { counted, labelled } from "./format.ts";
 import { findModel, withReadingLine } from "./loading.ts";
-import { counted } from "./numbers.ts";
-import { labelled } from "./tables.ts";
+import { loraText, trainedOnRow } from "./model-text.ts";
 import { listenForInterrupt, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const folder = text({

@@ -55,15 +55,12 @@ export {
   writeFolderAtomic,
 } from "#files";
 export { pythonStrip, templateSettings } from "#text";
-export { adapterOptions } from "./adapter-options.ts";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
-export { paint } from "./colour.ts";
 export { defineCommand, group } from "./command.ts";
-export { model, quiet } from "./common-options.ts";
+export { adapterOptions, model, quiet } from "./common-options.ts";
+export { counted, formatBar, formatDuration, labelled, paint, textTable } from "./format.ts";
 export { engineProgress, findModel, pullProgress, userPlaces, withProgress } from "./loading.ts";
-export { counted, formatBar, formatDuration } from "./numbers.ts";
 
-export { labelled, textTable } from "./tables.ts";
 export {
   forceExit,
   listenForInterrupt,

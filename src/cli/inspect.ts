@@ -4,13 +4,11 @@ import { describeBytes, MosError, type SettingValues, text } from "#core";
 import { listFolder, pathExists } from "#files";
 import { looksLikeRepository, resolveCached } from "#hub";
 import { inspectModel, readModelConfig } from "#models";
-import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
+import { formatInteger, labelled, textTable } from "./format.ts";
 import { configPath, usableAdapter, userPlaces, withReadingLine } from "./loading.ts";
-import { modelText } from "./model-text.ts";
-import { formatInteger } from "./numbers.ts";
-import { labelled, textTable } from "./tables.ts";
+import { adapterText, formatShare, frozenRows, modelText } from "./model-text.ts";
 import { listenForInterrupt, printJson, printLine } from "./terminal.ts";
 
 const options = {

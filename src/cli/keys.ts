@@ -17,8 +17,7 @@ import { pathExists, readBytes, storageError } from "#files";
 import { hashKey, type KeyLimits, type KeyLine, keyLines } from "#server";
 import { installedServeAddOns, listKeyLimits } from "./add-ons.ts";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
-import { counted, formatInteger } from "./numbers.ts";
-import { labelled, textTable } from "./tables.ts";
+import { counted, formatInteger, labelled, textTable } from "./format.ts";
 import { printable, printJson, printLine } from "./terminal.ts";
 
 const ACTIONS = ["create", "list", "revoke"] as const;

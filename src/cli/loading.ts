@@ -8,7 +8,7 @@ import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
-import { counted, formatBar, formatDuration, formatRate } from "./numbers.ts";
+import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
 import { type LiveLine, liveLine, warn } from "./terminal.ts";
 
 interface UserPlaces {

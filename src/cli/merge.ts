@@ -3,9 +3,8 @@ import { type MergeEvent, mergeAdapter, mergeSettings } from "#convert";
 import { describeBytes, omitUndefined, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
+import { counted, formatBar, formatDuration, labelled } from "./format.ts";
 import { findModel, usableAdapter } from "./loading.ts";
-import { counted, formatBar, formatDuration } from "./numbers.ts";
-import { labelled } from "./tables.ts";
 import {
   listenForInterrupt,
   liveLine,

@@ -1,12 +1,12 @@
-// Output of `mos inspect` for a model, and of its answer defaults.
-
+// Descriptions of models, their sampling defaults, and adapters.
 import { basename } from "node:path";
+import { type AdapterConfig, type Budget, describeTrainedOn } from "#adapters";
+import type { LoraSummary } from "#convert";
 import { describeBytes, describeCount } from "#core";
 import { type AnswerDefaults, samplingBy } from "#inference";
 import type { ModelInspection } from "#models";
 import { flagName } from "./command.ts";
-import { counted, formatInteger } from "./numbers.ts";
-import { labelled, textTable } from "./tables.ts";
+import { counted, formatInteger, labelled, textTable } from "./format.ts";
 
 /** Facts, types of the tensors, and bytes under each base dtype. */
 export function modelText(inspection: ModelInspection): string {
@@ -71,3 +71,62 @@ export function defaultsText({ sampling, maxTokens, sources }: AnswerDefaults): 
   const set = [...bySource].map(([source, parts]) => `${parts.join(", ")} (${basename(source)})`);
   return [...implied, ...set].join("; ");
 }
+
+const LETTERS: Readonly<Record<string, string>> = {
+  equivalentRank: "e",
+  rank: "r",
+  shardsPerVector: "l",
+  privateRank: "p",
+  unsharedRank: "u",
+  chunks: "m",
+  scaleMean: "scale mean",
+  scaleDeviation: "scale deviation",
+};
+
+/** The method with its settings, by the paper's letters where it has some: "mos: e 2, r 8, l 4, p 1, alpha 16; on q, k, v, o, gate, up, down". */
+export function adapterText(adapter: AdapterConfig): string {
+  const fields = new Map(Object.entries(adapter));
+  const letters = Object.entries(LETTERS).flatMap(([field, letter]) =>
+    fields.has(field) ? [`${letter} ${fields.get(field)}`] : [],
+  );
+  const settings = [...letters, ...("alpha" in adapter ? [`alpha ${adapter.alpha}`] : [])];
+  if (adapter.dropout > 0) settings.push(`dropout ${adapter.dropout}`);
+  if (fields.get("pairDissociation") === false) settings.push("B routed as A");
+  const targets = adapter.targets.map((name) => name.replace(/_proj$/, ""));
+  return `${adapter.method}: ${settings.join(", ")}; on ${targets.join(", ")}`;
+}
+
+/** Rows of numbers that are not trained, for `labelled`; none where there are none. */
+export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [string, string])[] => [
+  ...(frozen > 0
+    ? ([["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`]] as const)
+    : []),
+  ...(seeded > 0
+    ? ([
+        ["from the seed", `${formatInteger(seeded)} parameters, regenerated from the seed, not saved`],
+      ] as const)
+    : []),
+];
+
+/** A share in as many digits as say something. */
+export const formatShare = (share: number): string => `${Number((100 * share).toPrecision(2))}%`;
+
+/** What the adapter costs, beside the model and beside LoRA of the same rank. */
+export function budgetText(
+  { trainable, bytes, lora, ratio }: Budget,
+  { parameters }: { readonly parameters: number },
+): string {
+  const cost = `${formatInteger(trainable)} trainable parameters (${formatShare(trainable / parameters)} of the model), ${describeBytes(bytes.float32)}`;
+  if (trainable === lora.trainable) return cost;
+  return `${cost}; LoRA of the same rank: ${describeCount(lora.trainable)} in ${describeBytes(lora.bytes.float32)}, ${(1 / ratio).toFixed(1)}× as many`;
+}
+
+/** "rank 8, alpha 16; on q, k, v". */
+export const loraText = ({ rank, alpha, targets }: LoraSummary): string =>
+  `rank ${rank}, alpha ${Number(alpha.toPrecision(6))}; on ${targets.map((name) => name.replace(/_proj$/, "")).join(", ")}`;
+
+/** A row for `labelled` where the adapter comes from another quantisation of the model; else none. */
+export const trainedOnRow = ({
+  trainedOn,
+}: Pick<LoraSummary, "trainedOn">): readonly (readonly [string, string])[] =>
+  trainedOn === undefined ? [] : [["", describeTrainedOn(trainedOn)]];

@@ -32,13 +32,11 @@ import {
   readModelConfig,
 } from "#models";
 import { dataSettings, describeStorage, memorySettings, planMemory, trainingSettings } from "#training";
-import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
-import { adapterText, formatShare, frozenRows } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
-import { configOnly } from "./common-options.ts";
+import { adapterInput, adapterOptions, configOnly, refuseSettings } from "./common-options.ts";
+import { formatInteger, labelled, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
-import { formatInteger } from "./numbers.ts";
-import { labelled, textTable } from "./tables.ts";
+import { adapterText, formatShare, frozenRows } from "./model-text.ts";
 import { printJson, printLine } from "./terminal.ts";
 
 const options = {

@@ -2,8 +2,7 @@
 import { describeCount } from "#core";
 import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
-import { counted } from "./numbers.ts";
-import { displayWidth, wrapText } from "./tables.ts";
+import { counted, displayWidth, wrapText } from "./format.ts";
 
 /** Between tokens. */
 const EDGE = "│";

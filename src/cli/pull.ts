@@ -2,9 +2,8 @@ import { describeBytes, omitUndefined, type SettingValues, text, texts } from "#
 import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
+import { counted, labelled } from "./format.ts";
 import { pullProgress, userPlaces } from "./loading.ts";
-import { counted } from "./numbers.ts";
-import { labelled } from "./tables.ts";
 import { listenForInterrupt, liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
 
 const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });

@@ -5,10 +5,9 @@ import { describeCount, type SettingValues, text } from "#core";
 import { openEngine } from "#inference";
 import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
-import { adapterText, budgetText } from "./adapter-text.ts";
 import { defineCommand, group } from "./command.ts";
-import { formatDuration } from "./numbers.ts";
-import { hasTwoColumns, labelled, twoColumns } from "./tables.ts";
+import { formatDuration, hasTwoColumns, labelled, twoColumns } from "./format.ts";
+import { adapterText, budgetText } from "./model-text.ts";
 import {
   EXIT_INTERRUPTED,
   type Interrupt,

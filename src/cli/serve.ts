@@ -13,10 +13,9 @@ import {
 } from "./add-ons.ts";
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
+import { counted, formatInteger, labelled } from "./format.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import { counted, formatInteger } from "./numbers.ts";
-import { labelled } from "./tables.ts";
 import {
   forceExit,
   type Interrupt,

@@ -1,10 +1,17 @@
 // A command's terminal: lines on stdout and stderr, one live line, and Ctrl-C.
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
-import { breakColumns, isTerminal, paint, terminalColumns } from "./colour.ts";
-import { breakLines, commandText, displayWidth } from "./tables.ts";
+import {
+  breakColumns,
+  breakLines,
+  commandText,
+  displayWidth,
+  isTerminal,
+  paint,
+  terminalColumns,
+} from "./format.ts";
 
-export { terminalColumns } from "./colour.ts";
+export { terminalColumns } from "./format.ts";
 
 /** Writes text to stdout, whole lines or parts of one. */
 export const print = (text: string): void => {

@@ -26,15 +26,20 @@ import {
   previewRun,
   trainingSettings,
 } from "#training";
-import { adapterInput, adapterOptions, refuseSettings } from "./adapter-options.ts";
-import { adapterText, budgetText } from "./adapter-text.ts";
-import { paint } from "./colour.ts";
 import { defineCommand, group } from "./command.ts";
-import { device, model, quiet, threads } from "./common-options.ts";
+import {
+  adapterInput,
+  adapterOptions,
+  device,
+  model,
+  quiet,
+  refuseSettings,
+  threads,
+} from "./common-options.ts";
+import { commandText, counted, formatDuration, formatInteger, labelled, paint } from "./format.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
-import { counted, formatDuration, formatInteger } from "./numbers.ts";
+import { adapterText, budgetText } from "./model-text.ts";
 import { linesText, scheduleRows } from "./preview-text.ts";
-import { commandText, labelled } from "./tables.ts";
 import {
   EXIT_INTERRUPTED,
   heading,

@@ -1,9 +1,8 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides the form, and every other
 // one must have the same: a mixture of forms is most likely a mistake.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { MosError } from "#core";
+import { list, MosError, randomStream, text } from "#core";
 import { readJsonLines } from "#files";
-import { type Columns, FIELDS, withColumns } from "./columns.ts";
 import {
   acceptedForms,
   describeValue,
@@ -219,4 +218,115 @@ function checkSize(example: Example, refuse: Refuse): void {
     throw refuse(
       `this example has ${characters.toLocaleString("en")} characters, more than the ${MAX_CHARACTERS.toLocaleString("en")} of any model's context; split it`,
     );
+}
+
+/** Fields of a form, and what they are called in the data. */
+export type Columns = Readonly<Record<string, string>>;
+
+/** The fields of all forms. */
+export const FIELDS: readonly string[] = [
+  ...["messages", "conversations", "system", "prompt", "completion", "instruction", "input", "output"],
+  ...["question", "answer", "text"],
+];
+const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
+
+/** `--data-columns prompt=question,completion=answer`. */
+export const dataColumns = list(
+  text({
+    pattern: PAIR,
+    what: "field=column, with a field of a form such as prompt, completion, messages or text",
+    help: "a field",
+  }),
+  {
+    what: "different pairs field=column, with fields of a form such as prompt, completion, messages or text",
+    placeholder: "pairs",
+    help: "columns that hold the fields, such as prompt=article,completion=summary",
+  },
+);
+
+/** Pairs as `dataColumns` has them. Throws `bad_option` where two are for one field. */
+export function parseColumns(pairs: readonly string[] | undefined): Columns | undefined {
+  if (pairs === undefined) return undefined;
+  const columns = Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
+  if (Object.keys(columns).length < pairs.length)
+    throw new MosError("bad_option", `${pairs.join(",")}: two columns for one field; omit one`);
+  return columns;
+}
+
+/** Fields that an example may lack. */
+const OPTIONAL: readonly string[] = ["input", "system"];
+
+/** The fields that are named, under the names of their form, and nothing else of a value. */
+export async function* withColumns(
+  values: AsyncIterable<NumberedRecord>,
+  columns: Columns | undefined,
+  { path, unit }: { readonly path: string; readonly unit: Source["unit"] },
+): AsyncGenerator<NumberedRecord, void> {
+  if (columns === undefined) return yield* values;
+  const wanted = Object.entries(columns);
+  for await (const { line, value } of values) {
+    const given = Object(value) as Readonly<Record<string, unknown>>;
+    const found = wanted.filter(([field, column]) => {
+      const isThere = Object.hasOwn(given, column);
+      if (isThere || OPTIONAL.includes(field)) return isThere;
+      throw new MosError(
+        "bad_data",
+        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${listFields(value)}), which --data-columns names as ${field}`,
+      );
+    });
+    yield { line, value: Object.fromEntries(found.map(([field, column]) => [field, given[column]])) };
+  }
+}
+
+/** Size of the validation split: a share of the examples, or a number of them. */
+export type HoldOutOptions = { readonly seed: number } & (
+  | { readonly fraction: number }
+  | { readonly count: number }
+);
+
+/** Both parts of a data set. */
+export interface Split<T> {
+  readonly train: readonly T[];
+  readonly validation: readonly T[];
+}
+
+/**
+ * Holds out a random part of the examples, chosen by the seed; both parts keep the order of the whole. A fraction is
+ * rounded to the nearest number of examples, at least one; 0 holds out none.
+ *
+ * @throws MosError `bad_option` for a fraction outside [0, 1) or a count that is not a whole number; `bad_data` when
+ * nothing would be left to train on.
+ */
+export function splitValidation<T>(examples: readonly T[], options: HoldOutOptions): Split<T> {
+  const count = validationCount(examples.length, options);
+  if (count === 0) return { train: examples, validation: [] };
+  if (count >= examples.length)
+    throw new MosError(
+      "bad_data",
+      `a validation split of ${count} of ${examples.length} examples leaves none to train on; lower --validation-split or add examples`,
+    );
+  const chosen = new Set(
+    randomStream(options.seed, "held-out split").permutation(examples.length).subarray(0, count),
+  );
+  return {
+    train: examples.filter((_, i) => !chosen.has(i)),
+    validation: examples.filter((_, i) => chosen.has(i)),
+  };
+}
+
+function validationCount(n: number, options: HoldOutOptions): number {
+  if ("count" in options) {
+    if (Number.isSafeInteger(options.count) && options.count >= 0) return options.count;
+    throw new MosError(
+      "bad_option",
+      `cannot hold out ${options.count} examples; give a whole number from 0 up`,
+    );
+  }
+  const { fraction } = options;
+  if (!(fraction >= 0 && fraction < 1))
+    throw new MosError(
+      "bad_option",
+      `cannot hold out a fraction of ${fraction}; give a number from 0 to below 1`,
+    );
+  return fraction === 0 ? 0 : Math.max(1, Math.round(n * fraction));
 }

@@ -1,6 +1,21 @@
-export { type Batch, batches, makeBatch, plannedBatch } from "./batch.ts";
-export { dataColumns, parseColumns } from "./columns.ts";
-export { checkDataset, type DataSource, dataPaths, readDataset } from "./dataset.ts";
+export {
+  type Batch,
+  batches,
+  type EpochPlan,
+  makeBatch,
+  type PlanOptions,
+  planEpoch,
+  plannedBatch,
+} from "./batch.ts";
+export {
+  checkDataset,
+  type DataSource,
+  dataColumns,
+  dataPaths,
+  parseColumns,
+  readDataset,
+  splitValidation,
+} from "./dataset.ts";
 export {
   type EncodedDataset,
   type EncodedExample,
@@ -12,7 +27,4 @@ export {
 } from "./encode.ts";
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
 export { type LocateDataOptions, locateData } from "./locate.ts";
-export { type EpochPlan, type PlanOptions, planEpoch } from "./plan.ts";
-export { PROMPT_FORMATS } from "./prompt-formats.ts";
-export { splitValidation } from "./split.ts";
-export { missingBos } from "./tokenize-pieces.ts";
+export { missingBos, PROMPT_FORMATS } from "./prompt-formats.ts";

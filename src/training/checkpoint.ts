@@ -12,7 +12,18 @@ import {
   writeSafetensors,
 } from "#files";
 import type { Parameter } from "./gradients.ts";
-import { emptyMoments, type Moments } from "./optimizer.ts";
+
+/** First and second moments of one tensor, of its length. */
+export interface Moments {
+  readonly first: Float32Array;
+  readonly second: Float32Array;
+}
+
+/** The moments before the first update of a tensor of `length` numbers: zeros. */
+export const emptyMoments = (length: number): Moments => ({
+  first: new Float32Array(length),
+  second: new Float32Array(length),
+});
 
 /** Everything from which a run resumes as if it had not been interrupted. */
 export interface TrainingState {

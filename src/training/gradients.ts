@@ -1,16 +1,23 @@
-import { MosError } from "#core";
+// The program of a training step: its graph, compiled for each shape of a batch, and fed.
+import { type Dim, MosError } from "#core";
 import type { Batch } from "#data";
 import {
+  type AttentionBlock,
+  attention,
+  checkpoint,
   compile,
+  crossEntropy,
+  grad,
   type HostTensor,
   type LinearHook,
   leaf,
   type Program,
+  packedBlocks,
   type SessionOptions,
+  type TokenLoss,
   type Value,
 } from "#graph";
-import type { ModelConfig } from "#models";
-import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./step.ts";
+import { decoder, eachLinear, headWeight, layerWindow, type ModelConfig, scoreScale } from "#models";
 
 /** A float32 tensor that training changes in place. */
 export interface Parameter {
@@ -166,4 +173,122 @@ function floats(outputs: Readonly<Record<string, HostTensor>>, name: string): Fl
   if (!(data instanceof Float32Array))
     throw new MosError("bad_config", `the program gave no numbers for ${name}`);
   return data;
+}
+
+// The graph. B rows · S tokens per row · N = B · S · C hidden width
+
+/** The shape of a batch, for which a program is compiled. */
+export interface StepShape {
+  /** B */
+  readonly rows: number;
+  /** S */
+  readonly length: number;
+  /** Tokens that no segment exceeds, of this batch and others of the run; S where it is not known. */
+  readonly maxSegment?: number;
+}
+
+/** Part of the forward pass that the backward pass recomputes. */
+export type Rematerialise = "none" | "layers";
+
+/** Options of a graph over a batch. */
+export interface BatchGraphOptions {
+  readonly shape: StepShape;
+  /** The base, by the names of its tensors. */
+  readonly weights: ReadonlyMap<string, Value>;
+  readonly linear: LinearHook;
+  /** Queries whose attention probabilities exist at the same time; 128. */
+  readonly queryBlock?: number;
+  /**
+   * Recomputation in the backward pass: "none" beyond the cheapest values, "layers" all but the
+   * residual stream before each half of a layer. That costs about a third of a step. "none".
+   */
+  readonly rematerialise?: Rematerialise;
+  /** Tokens whose hidden states are needed, int32 [T], as indices into the N tokens; left out, all are. */
+  readonly logitsIndices?: Value;
+}
+
+/**
+ * Hidden states after the last norm, [T, C] or [N, C], of a batch of packed rows: a graph with the inputs `ids`,
+ * `positions` and `segments` [B, S]. A token attends to its own segment only.
+ */
+export function hiddenStates(
+  config: ModelConfig,
+  { shape, weights, linear, queryBlock = 128, rematerialise = "none", logitsIndices }: BatchGraphOptions,
+): Value {
+  const grid: readonly Dim[] = [shape.rows, shape.length];
+  const blocksForLayer = layerBlocks(config, shape, Math.min(queryBlock, shape.length));
+  const [scale, softCap] = [scoreScale(config), config.attentionSoftCap];
+  return decoder(config, {
+    ids: leaf("ids", grid, "int32"),
+    positions: leaf("positions", grid, "int64"),
+    layout: [shape.rows * shape.length],
+    // of the run, not of this batch: longrope goes by the longest sequence, and all batches train one model
+    maxPositions: shape.maxSegment ?? shape.length,
+    weights,
+    project: eachLinear(weights, linear),
+    attention: {
+      heads: "split",
+      attend: ({ q, k, v, layer }) => attention(q, k, { v, scale, softCap, blocks: blocksForLayer(layer) }),
+    },
+    ...(logitsIndices === undefined ? {} : { logitsIndices }),
+    ...(rematerialise === "none" ? {} : { mark: checkpoint }),
+  });
+}
+
+/** Blocks of queries for each layer, which all layers of a kind share. A window that no segment fills is none. */
+function layerBlocks(
+  config: ModelConfig,
+  { rows, length, ...shape }: StepShape,
+  blockSize: number,
+): (layer: number) => readonly AttentionBlock[] {
+  const segments = leaf("segments", [rows, length], "int32");
+  const maxSegment = Math.min(shape.maxSegment ?? length, length);
+  const made = new Map<number | undefined, readonly AttentionBlock[]>();
+  return (layer) => {
+    const window = layerWindow(config, layer, maxSegment);
+    const blocks = made.get(window) ?? packedBlocks(segments, { blockSize, maxSegment, window });
+    made.set(window, blocks);
+    return blocks;
+  };
+}
+
+/** Options of a graph that ends in the loss. */
+export interface LossGraphOptions extends Omit<BatchGraphOptions, "logitsIndices"> {
+  /** Target tokens whose logits exist at the same time; 256. */
+  readonly headChunk?: number;
+  /** Computes gradients, not the loss alone; true. */
+  readonly training?: boolean;
+}
+
+/**
+ * The summed cross-entropy of the target tokens of a batch, and how many are predicted wrongly: `hiddenStates` with the further inputs
+ * `label_indices` and `label_ids` [labels]. The last norm and the head run only where a target is predicted.
+ */
+export function lossGraph(
+  config: ModelConfig,
+  { headChunk = 256, training = true, ...options }: LossGraphOptions,
+): TokenLoss {
+  const logitsIndices = leaf("label_indices", ["labels"], "int32");
+  const hidden = hiddenStates(config, { ...options, logitsIndices }); // [labels, C]
+  return crossEntropy(hidden, headWeight(config, options.weights), {
+    labels: leaf("label_ids", ["labels"], "int32"),
+    chunk: headChunk,
+    training,
+    maxRows: options.shape.rows * options.shape.length,
+    softCap: config.logitSoftCap,
+  });
+}
+
+/** The outputs of a training step: `loss`, `misses`, and the gradient of each trainable leaf as `grad.<name>`. */
+export function stepOutputs(
+  { loss, misses }: TokenLoss,
+  trainable: ReadonlyMap<string, Value>,
+): Readonly<Record<string, Value>> {
+  const names = [...trainable.keys()];
+  const gradients = grad(loss, [...trainable.values()]);
+  return {
+    loss,
+    misses,
+    ...Object.fromEntries(names.map((name, i) => [`grad.${name}`, gradients[i] as Value])),
+  };
 }

@@ -5,7 +5,10 @@ export {
   type BatchGradients,
   type GradientSourceOptions,
   gradientSource,
+  hiddenStates,
+  lossGraph,
   type Parameter,
+  type Rematerialise,
   type TrainableModel,
 } from "./gradients.ts";
 export { describeStorage, planMemory } from "./memory-plan.ts";
@@ -30,7 +33,6 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
-export { hiddenStates, lossGraph, type Rematerialise } from "./step.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";

@@ -4,10 +4,10 @@ import { type AdapterConfig, type Budget, budget } from "#adapters";
 import { type FreeMemory, type MemoryPlan, MosError } from "#core";
 import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
+import type { Rematerialise } from "./gradients.ts";
 import { paddedTokens } from "./micro-batches.ts";
 import { encodingOptions, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
-import type { Rematerialise } from "./step.ts";
 
 /** A run, and what is shown of it. @inline */
 export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {

@@ -3,7 +3,6 @@ import { bytes, choice, flag, integer, number, type SettingInput, type SettingVa
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
-import { SCHEDULES } from "./optimizer.ts";
 
 /** Settings of the data. */
 export const dataSettings = {
@@ -32,6 +31,11 @@ export const dataSettings = {
     help: "examples to keep for validation: a fraction below 1, or a number",
   }),
 };
+
+/** Courses of the learning rate after its warm-up. */
+const SCHEDULES = ["linear", "cosine", "constant"] as const;
+/** One of these. */
+export type ScheduleName = (typeof SCHEDULES)[number];
 
 /** Settings of the duration and the learning rate. */
 export const trainingSettings = {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { compile, leaf } from "#graph";
-import { drawMaskBuffer, dropoutMask, maskBufferLength } from "./dropout.ts";
+import { drawMaskBuffer, dropoutMask, maskBufferLength } from "./trainable.ts";
 
 test("a buffer holds 0 and 1 / (1 − probability), so that its mean is 1", () => {
   const buffer = drawMaskBuffer(100_000, { seed: 3, microBatch: 5, probability: 0.25 });

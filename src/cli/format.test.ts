@@ -1,14 +1,23 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import {
+  breakColumns,
   breakLines,
   commandText,
   displayWidth,
+  formatBar,
+  formatDuration,
+  formatInteger,
+  formatRate,
+  hasColour,
+  isTerminal,
   labelled,
+  paint,
   sideBySide,
+  terminalColumns,
   textTable,
   wrapText,
-} from "./tables.ts";
+} from "./format.ts";
 
 describe("displayWidth", () => {
   test.each([
@@ -152,4 +161,75 @@ test("a wide table becomes several with the same first column; in a file it stay
 test("colours take no columns", () => {
   expect(displayWidth("\u001b[31mred\u001b[39m")).toBe(3);
   expect(breakLines("\u001b[31mno room\u001b[39m here", 12)).toBe("\u001b[31mno room\u001b[39m here");
+});
+
+const terminal = { isTTY: true };
+const pipe = {};
+
+afterEach(() => vi.unstubAllEnvs());
+
+test("a terminal shows colour, a pipe does not", () => {
+  expect([hasColour(terminal, {}), hasColour(pipe, {})]).toEqual([true, false]);
+  expect([isTerminal(terminal, {}), isTerminal(pipe, {})]).toEqual([true, false]);
+});
+
+test("NO_COLOR takes colours away and leaves the cursor; TERM=dumb takes both", () => {
+  expect(hasColour(terminal, { NO_COLOR: "1" })).toBe(false);
+  expect(hasColour(terminal, { NO_COLOR: "1", FORCE_COLOR: "1" })).toBe(false);
+  expect(hasColour(terminal, { NO_COLOR: "" })).toBe(true); // an empty one counts as not set
+  expect(isTerminal(terminal, { NO_COLOR: "1" })).toBe(true);
+  expect(hasColour(terminal, { TERM: "dumb", FORCE_COLOR: "1" })).toBe(false);
+  expect(isTerminal(terminal, { TERM: "dumb" })).toBe(false);
+});
+
+test("FORCE_COLOR has a pipe show colour, 0 takes it from a terminal; neither is about the cursor", () => {
+  for (const forced of ["", "1", "3", "true"]) expect(hasColour(pipe, { FORCE_COLOR: forced })).toBe(true);
+  for (const forced of ["0", "false"]) expect(hasColour(terminal, { FORCE_COLOR: forced })).toBe(false);
+  expect(isTerminal(pipe, { FORCE_COLOR: "1" })).toBe(false);
+});
+
+test("text is painted for its own stream only", () => {
+  for (const name of ["NO_COLOR", "FORCE_COLOR", "TERM"]) vi.stubEnv(name, undefined);
+  expect(paint("red", "no", terminal)).toBe("\u001b[31mno\u001b[39m");
+  expect(paint(["bold", "cyan"], "a", terminal)).toBe("\u001b[1m\u001b[36ma\u001b[39m\u001b[22m");
+  expect(paint("dim", "", terminal)).toBe("");
+  expect(paint("red", "no", pipe)).toBe("no");
+  vi.stubEnv("NO_COLOR", "1");
+  expect(paint("red", "no", terminal)).toBe("no");
+});
+
+test("columns are the terminal's own, then COLUMNS, then 80; in a pipe lines are not broken", () => {
+  expect(terminalColumns({ isTTY: true, columns: 60 }, { COLUMNS: "100" })).toBe(60);
+  expect(terminalColumns({ isTTY: true, columns: 0 }, { COLUMNS: "100" })).toBe(100);
+  for (const bad of ["", "x", "-5", "0", undefined])
+    expect(terminalColumns({ columns: 0 }, { COLUMNS: bad })).toBe(80);
+  expect(breakColumns({ isTTY: true, columns: 60 })).toBe(60);
+  expect(breakColumns({ columns: 60 })).toBe(Number.POSITIVE_INFINITY);
+});
+
+test.each([
+  [0, "0.0 s"],
+  [0.42, "0.42 s"],
+  [9.94, "9.9 s"],
+  [9.96, "10 s"],
+  [59.6, "1 min 00 s"],
+  [185, "3 min 05 s"],
+  [3599.7, "1 h 00 min"],
+  [7620, "2 h 07 min"],
+  [86_399, "1 d 00 h"],
+  [273_600, "3 d 04 h"],
+  [-1, "?"],
+  [Number.POSITIVE_INFINITY, "?"],
+])("formatDuration(%d) is %s", (seconds, text) => expect(formatDuration(seconds)).toBe(text));
+
+test("counts, rates and bars", () => {
+  expect(formatInteger(4_815_162)).toBe("4,815,162");
+  expect(formatRate(1240, "tokens")).toBe("1.24 k tokens/s");
+  expect(formatRate(12.345, "tokens")).toBe("12.3 tokens/s");
+  expect(formatRate(3e6, "bytes")).toBe("3.00 MB/s");
+  expect(formatRate(Number.NaN, "tokens")).toBe("? tokens/s");
+  expect(formatBar(0.5, 10)).toBe("#####-----");
+  expect(formatBar(0.999, 10)).toBe("#########-");
+  expect(formatBar(7, 4)).toBe("####");
+  expect(formatBar(Number.NaN, 4)).toBe("----");
 });

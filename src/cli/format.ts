@@ -1,7 +1,6 @@
-// Text in columns: rows with labels, tables, and two texts side by side, by widths as a terminal counts them. Lines are
-// broken between words.
-import { stripVTControlCharacters } from "node:util";
-import { breakColumns, paint, type Style } from "./colour.ts";
+// Text for a terminal: colour, numbers, and columns by widths as a terminal counts them. Lines are broken between words.
+import { stripVTControlCharacters, styleText } from "node:util";
+import { describeBytes, describeCount } from "#core";
 
 /** Fewest columns that a text is broken to beside its label. */
 const MIN_COLUMNS = 20;
@@ -231,3 +230,94 @@ export function sideBySide(left: TitledText, right: TitledText, columns: number)
 }
 
 const rule = (title: string): string => "─".repeat(displayWidth(title));
+
+// Capabilities of a stream are decided separately for stdout and stderr, and by the environment.
+
+/** Style of text. */
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
+
+/** The part of a stream (`process.stdout`) that this depends on. */
+export interface TerminalStream {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Tests whether a stream is a terminal that takes escape codes: colours, and those that move the cursor. */
+export const isTerminal = (stream: TerminalStream, env: Environment = process.env): boolean =>
+  stream.isTTY === true && env["TERM"] !== "dumb";
+
+/** Tests whether a stream shows colour: a terminal does unless `NO_COLOR` is set; `FORCE_COLOR` enables it for files and pipes. */
+export function hasColour(stream: TerminalStream, env: Environment = process.env): boolean {
+  if ((env["NO_COLOR"] ?? "") !== "" || env["TERM"] === "dumb") return false;
+  const forced = env["FORCE_COLOR"];
+  if (forced === "0" || forced === "false") return false;
+  return forced !== undefined || isTerminal(stream, env);
+}
+
+/**
+ * A text in a style where its stream shows colour, else as it is. Widths are counted before: paint last.
+ *
+ * @example
+ * printLine(paint("bold", "mixture of shards"));
+ * note(paint("yellow", "warning: the disk is nearly full", process.stderr));
+ */
+export const paint = (
+  style: Style | readonly Style[],
+  text: string,
+  stream: TerminalStream = process.stdout,
+): string =>
+  text !== "" && hasColour(stream)
+    ? styleText(typeof style === "string" ? style : [...style], text, { validateStream: false })
+    : text;
+
+/** Columns of a terminal: its own, or `COLUMNS` where it says 0, or 80. */
+export const terminalColumns = (
+  stream: TerminalStream = process.stdout,
+  env: Environment = process.env,
+): number => stream.columns || Math.max(0, Math.trunc(Number(env["COLUMNS"]))) || 80;
+
+/** Columns that lines are broken to: those of a terminal. In files and pipes lines stay whole, for programs that read them. */
+export const breakColumns = (stream: TerminalStream = process.stdout): number =>
+  stream.isTTY === true ? terminalColumns(stream) : Number.POSITIVE_INFINITY;
+
+/** All digits, in groups: 4815162 is "4,815,162". */
+export const formatInteger = (value: number): string => Math.round(value).toLocaleString("en-US");
+
+/** Seconds as "0.42 s", "17 s", "3 min 05 s", "2 h 07 min" or "3 d 04 h"; "?" where unknown. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return "?";
+  if (seconds < 9.95) return `${seconds.toPrecision(2)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return pair(whole, { unit: 60, names: ["min", "s"] });
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 1440) return pair(minutes, { unit: 60, names: ["h", "min"] });
+  return pair(Math.round(seconds / 3600), { unit: 24, names: ["d", "h"] });
+}
+
+/** A speed: `formatRate(1240, "tokens")` is "1.24 k tokens/s", `formatRate(3e6, "bytes")` is "3.00 MB/s". */
+export function formatRate(perSecond: number, unit: string): string {
+  if (!Number.isFinite(perSecond)) return `? ${unit}/s`;
+  return unit === "bytes" ? `${describeBytes(perSecond)}/s` : `${describeCount(perSecond)} ${unit}/s`;
+}
+
+/** A bar of this many columns: `formatBar(0.5, 10)` is "#####-----". */
+export function formatBar(fraction: number, width: number): string {
+  const known = Number.isFinite(fraction) ? Math.min(1, Math.max(0, fraction)) : 0;
+  const full = Math.floor(known * width);
+  return "#".repeat(full) + "-".repeat(width - full);
+}
+
+interface PairNames {
+  readonly unit: number;
+  readonly names: readonly [string, string];
+}
+
+const pair = (value: number, { unit, names }: PairNames): string =>
+  `${Math.floor(value / unit)} ${names[0]} ${String(value % unit).padStart(2, "0")} ${names[1]}`;
+
+/** `1 example`, `2 examples`. */
+export const counted = (count: number, noun: string): string =>
+  `${Math.round(count).toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
