@@ -48,7 +48,7 @@ const maxLength = integer({
 const options = {
   ...group("Model", {
     model,
-    adapter: text({ placeholder: "folder", help: "adapter folder, trained on this model" }),
+    adapter: text({ placeholder: "folder", help: "folder of an adapter that was trained on this model" }),
     compare: flag({ help: "show the base model's answer beside the adapter's" }),
   }),
   ...group("Prompt", {

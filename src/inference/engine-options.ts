@@ -158,11 +158,11 @@ export const batchSettings = {
     default: "float32",
     help: "data type of the KV cache; float16 halves its memory but rounds",
   }),
-  maxBatch: integer({ min: 1, default: 16, help: "largest number of concurrent requests" }),
+  maxBatch: integer({ min: 1, default: 16, help: "maximum number of concurrent requests" }),
   maxWaiting: integer({
     min: 1,
     default: 256,
-    help: "largest number of queued requests per tenant; more get status 429",
+    help: "maximum number of queued requests per tenant; further requests get status 429",
   }),
   maxLength: integer({
     min: 2,

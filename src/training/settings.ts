@@ -17,7 +17,7 @@ export const dataSettings = {
     min: 2,
     default: 512,
     placeholder: "tokens",
-    help: "maximum tokens of an example and of a packed sequence",
+    help: "maximum length of an example and of a packed row, in tokens",
   }),
   packing: flag({
     default: true,
@@ -47,12 +47,18 @@ export const trainingSettings = {
     help: "passes over the data; may be fractional",
   }),
   steps: integer({ min: 1, max: 10_000_000, help: "number of updates, instead of --epochs" }),
-  batchSize: integer({ min: 1, max: 4096, default: 4, placeholder: "rows", help: "sequences per batch" }),
+  batchSize: integer({
+    min: 1,
+    max: 4096,
+    default: 4,
+    placeholder: "rows",
+    help: "rows per batch; a packed row holds several examples",
+  }),
   gradientAccumulationSteps: integer({
     min: 1,
     max: 65_536,
     default: 1,
-    help: "batches accumulated per update",
+    help: "batches whose gradients are summed for each update",
   }),
   learningRate: number({
     above: 0,

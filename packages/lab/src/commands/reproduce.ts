@@ -79,10 +79,10 @@ const options = {
   ...group("Output", {
     out: text({
       placeholder: "folder",
-      help: "output folder for tables, pictures and cells; finished cells are not rerun",
+      help: "output folder for tables, pictures and runs; finished runs are not repeated",
     }),
     redraw: flag({ help: "redraw the pictures from the results in --out without running anything" }),
-    keepAdapters: flag({ help: "keep the adapter of every cell" }),
+    keepAdapters: flag({ help: "keep the adapter of every run" }),
     quiet,
   }),
   ...group("Machine", machineSettings),
@@ -121,7 +121,7 @@ Examples:
       redraw the pictures from reproduction/table2.json
 
 Ctrl-C saves a checkpoint and stops; the same command resumes. All rows run with one seed before the next seed starts, and
-tables are rewritten after each cell, so you can compare the rows early. The exit code is 1 while a result is missing.`,
+tables are rewritten after each run, so you can compare the rows early. The exit code is 1 while a result is missing.`,
   run,
 });
 

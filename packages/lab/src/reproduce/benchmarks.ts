@@ -64,7 +64,7 @@ export const benchmarkSettings = {
   benchmarkLimit: integer({
     min: 1,
     defaultText: "all",
-    help: "questions per benchmark, the same for all cells",
+    help: "questions per benchmark, the same for all runs",
   }),
   benchmarkSamples: integer({
     min: 1,

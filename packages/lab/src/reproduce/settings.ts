@@ -24,7 +24,7 @@ export const gridSettings = {
     default: 3,
     help: "runs per row, with seeds 0 to n − 1",
   }),
-  steps: integer({ min: 1, max: MAX, default: 200, help: "updates per cell" }),
+  steps: integer({ min: 1, max: MAX, default: 200, help: "updates per run" }),
   privateRanks: list(integer({ min: 0, max: 4096, help: "private rank" }), {
     what: AXIS,
     default: FIGURE_AXES.privateRanks,
@@ -117,13 +117,13 @@ export const machineSettings = {
     min: 1,
     max: 1024,
     default: 1,
-    help: "cells to run in parallel, each in its own process",
+    help: "number of runs at the same time, each in its own process",
   }),
   threads: integer({
     min: 1,
     max: 1024,
     defaultText: "the cores, shared by the jobs",
-    help: "threads per cell",
+    help: "threads per run",
   }),
 };
 
