@@ -4,8 +4,7 @@ import { join, resolve } from "node:path";
 import { pathExists } from "#files";
 import { fail, median, readArguments, rounded } from "./arguments.ts";
 import { type Result, runForJson } from "./child.ts";
-import { DECODE, decodeTable } from "./dtypes/decode.ts";
-import { type Measured, TRAIN, trainTable, type Variant } from "./dtypes/train.ts";
+import { DECODE, decodeTable, type Measured, TRAIN, trainTable, type Variant } from "./dtypes.ts";
 
 const HELP = `usage: bench:base-dtypes -- --part train-1x256|train-4x256|gsm8k|decode --models DIR [--rounds 3] [--out FILE.json]
 

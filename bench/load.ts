@@ -1,19 +1,108 @@
 // A server under load: many connections with good and bad requests, for minutes, and what they met.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { randomStream } from "#core";
 import { loadBase } from "#models";
+import { hashKey } from "#server";
 import { makeAdapters } from "./adapter-folders.ts";
 import { fail, readArguments, rounded } from "./arguments.ts";
-import { ChildServer } from "./load/child-server.ts";
+import { ChildServer, type Memory } from "./load/child-server.ts";
 import { send } from "./load/http.ts";
-import { createMemoryLog, type MemoryLog } from "./load/memory-log.ts";
 import { quantiles, Tally } from "./load/tally.ts";
-import { digestFolder, makeTenants, type Tenant } from "./load/tenants.ts";
 import { Busy, draw, KINDS, type Visitor } from "./load/visits.ts";
+
+export interface MemoryLog {
+  add(seconds: number, memory: Memory): void;
+  last(): Memory | undefined;
+  /** Another process is there: what was seen before does not count. */
+  restart(): void;
+  /** Megabytes after the first fifth of the time and at the end, and the slope between the two. */
+  report(): Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+type Sample = readonly [seconds: number, memory: Memory];
+
+/** Slope of the straight line with the least squares. */
+function slope(points: readonly (readonly [number, number])[]): number {
+  const mean = (of: (point: readonly [number, number]) => number): number =>
+    points.reduce((sum, point) => sum + of(point), 0) / points.length;
+  const [x, y] = [mean((point) => point[0]), mean((point) => point[1])];
+  return mean((point) => (point[0] - x) * (point[1] - y)) / mean((point) => (point[0] - x) ** 2);
+}
+
+export function createMemoryLog(): MemoryLog {
+  let samples: Sample[] = [];
+  const of = (name: keyof Memory): Readonly<Record<string, number>> => {
+    const start = samples[0]?.[0] ?? 0;
+    const end = samples.at(-1)?.[0] ?? 0;
+    const warm = samples.filter(([seconds]) => seconds - start >= (end - start) / 5);
+    const points = warm.map(([seconds, memory]) => [seconds / 60, memory[name] / 1e6] as const);
+    const megabytes = (point: readonly [number, number] | undefined): number =>
+      rounded(point?.[1] ?? Number.NaN, 1);
+    return {
+      warm_mb: megabytes(points[0]),
+      end_mb: megabytes(points.at(-1)),
+      most_mb: rounded(Math.max(...points.map((point) => point[1])), 1),
+      slope_mb_per_minute: rounded(slope(points), 2),
+    };
+  };
+  return {
+    add: (seconds, memory) => void samples.push([seconds, memory]),
+    last: () => samples.at(-1)?.[1],
+    restart: () => {
+      samples = [];
+    },
+    report: () => ({ server: of("server"), engine: of("engine") }),
+  };
+}
+
+export interface Tenant {
+  readonly key: string;
+  readonly adapters: readonly string[];
+}
+
+const newKey = (): string => `mos-${randomBytes(24).toString("base64url")}`;
+
+/**
+ * Deals the adapters out to four tenants and writes their keys; the last one may have four requests at a time.
+ *
+ * @returns The tenants, and an administrator's key.
+ */
+export async function makeTenants(
+  file: string,
+  adapters: readonly string[],
+): Promise<{ readonly tenants: readonly Tenant[]; readonly admin: string }> {
+  const tenants = [0, 1, 2, 3].map((i) => ({
+    key: newKey(),
+    adapters: adapters.filter((_, k) => k % 4 === i),
+  }));
+  const admin = newKey();
+  const lines = tenants.map(({ key, adapters: own }, i) => ({
+    name: `tenant-${i}`,
+    sha256: hashKey(key),
+    adapters: own,
+    ...(i === 3 ? { max_concurrent: 4 } : {}),
+  }));
+  const all = [...lines, { name: "operator", sha256: hashKey(admin), admin: true }];
+  await writeFile(file, all.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  return { tenants, admin };
+}
+
+/** A digest of every file of a folder, with its path. */
+export async function digestFolder(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const entry of (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath, one.name))
+    .sort())
+    hash.update(`${entry}\n`).update(await readFile(entry));
+  return hash.digest("hex");
+}
 
 const HELP = `usage: bench:load -- --model DIR|FILE.gguf [--adapters 16] [--minutes 10] [--connections 200] [--restart]
 

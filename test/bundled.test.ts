@@ -4,8 +4,14 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { expect, test } from "vitest";
 import { randomStream } from "#core";
 import { trainMerges } from "../scripts/bundled/bpe.ts";
-import { corpus, type Document } from "../scripts/bundled/corpus.ts";
-import { packRows, pretrainingDocuments, renderChat, renderDocument } from "../scripts/bundled/documents.ts";
+import {
+  corpus,
+  type Document,
+  packRows,
+  pretrainingDocuments,
+  renderChat,
+  renderDocument,
+} from "../scripts/bundled/documents.ts";
 import { fill, polish } from "../scripts/bundled/grammar.ts";
 import { showcase, tenantHeldout, tenantTraining } from "../scripts/bundled/tenant.ts";
 

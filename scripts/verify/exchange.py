@@ -92,7 +92,7 @@ def differences(one, other, bare):
 
 def exports(base, folder, tokens):
     names = node("scripts/verify/random-adapters.ts", base, folder).split()
-    node("scripts/verify/adapter-logits.ts", base, folder, *names)
+    node("scripts/verify/logits.ts", "adapters", base, folder, *names)
     for name in names:
         out = folder / f"{name}-peft"
         options = ["--model", base, "--format", "peft", "--out", out, "--overwrite"]
@@ -121,7 +121,7 @@ def imports(base, folder, tokens):
         expected[name] = logits(PeftModel.from_pretrained(load(base), folder / f"{name}-peft"), tokens)
         options = ["--model", base, "--out", folder / name, "--overwrite"]
         node("src/cli/main.ts", "import", folder / f"{name}-peft", *options)
-    node("scripts/verify/adapter-logits.ts", base, folder, *IMPORTS)
+    node("scripts/verify/logits.ts", "adapters", base, folder, *IMPORTS)
     for name, peft in expected.items():
         yield f"import {name}", load_file(folder / f"{name}.safetensors")["logits"], peft
 

@@ -70,7 +70,7 @@ def check(name, base, folder, only=None):
     (folder / "tokens.json").write_text(json.dumps(tokens.tolist()))
     if gguf:
         (folder / "texts.json").write_text(json.dumps(TEXTS))
-    subprocess.run([*NODE, "scripts/verify/merged-logits.ts", str(base), str(folder), *made], check=True,
+    subprocess.run([*NODE, "scripts/verify/logits.ts", "merged", str(base), str(folder), *made], check=True,
                    stdout=subprocess.DEVNULL)
     passed = True
     for adapter in made:

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM
 BASE = ROOT / "assets/tiny-english"
 BASE_NAME = "org/tiny-english"
 SETTINGS = {"mos": {"rank": 6, "steps": 4, "save_every": 2, "max_length": 128, "learning_rate": 0.01}}
-ENGINE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/adapter-logits.ts"]
+ENGINE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/logits.ts", "adapters"]
 
 
 def resolved(folder, base_model, name):

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-ENGINE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/lora-logits.ts"]
+ENGINE = ["node", "--conditions=source", "--import", "tsx", "scripts/verify/logits.ts", "lora"]
 
 
 def load(base):
