@@ -55,7 +55,8 @@ export { hadamard, hadamardRows } from "./ops/hadamard.ts";
 export { linear, lowRankLinear, matmul } from "./ops/linear.ts";
 export { crossEntropy, type TokenLoss } from "./ops/loss.ts";
 export { type NormOptions, rmsNorm } from "./ops/norm.ts";
-export { type BlockMatrix, type Nf4Matrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
+export { type BlockMatrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
+export type { Nf4Matrix } from "./ops/quantised.ts";
 export { mean, sum } from "./ops/reduce.ts";
 export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
 export {

@@ -9,6 +9,7 @@ import {
   type Source,
   sortNodes,
   type TensorData,
+  TYPE_NUMBERS,
   type Value,
 } from "./value.ts";
 
@@ -17,18 +18,6 @@ const OPSET = 21;
 /** Operators that came later, and the opset of a program that has one. */
 const LATER: Readonly<Record<string, number>> = { BitCast: 26 };
 const IR_VERSION = 10;
-const TYPES: Readonly<Record<DType, number>> = {
-  float32: 1,
-  uint8: 2,
-  int8: 3,
-  uint16: 4,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-  bfloat16: 16,
-};
-
 const message = (writer: BinaryWriter, field: number, write: (inner: BinaryWriter) => void): void => {
   writer.tag(field, WireType.LengthDelimited).fork();
   write(writer);
@@ -100,7 +89,7 @@ function writeValueInfo(
   text(writer, 1, name);
   message(writer, 2, (type) =>
     message(type, 1, (tensor) => {
-      integer(tensor, 1, TYPES[dtype]);
+      integer(tensor, 1, TYPE_NUMBERS[dtype]);
       message(tensor, 2, (dims) => {
         for (const dim of shape)
           message(dims, 1, (d) => (typeof dim === "number" ? integer(d, 1, dim) : text(d, 2, dim)));
@@ -246,7 +235,7 @@ function writeConstant(
 
 function writeTensorType(writer: BinaryWriter, name: string, { shape, dtype }: Value): void {
   for (const dim of shape) integer(writer, 1, dim as number);
-  integer(writer, 2, TYPES[dtype]);
+  integer(writer, 2, TYPE_NUMBERS[dtype]);
   text(writer, 8, name);
 }
 

@@ -168,6 +168,42 @@ export function emit(
   return value as Value;
 }
 
+/** ONNX's numbers of the types. */
+export const TYPE_NUMBERS: Readonly<Record<DType, number>> = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  bfloat16: 16,
+};
+
+/** The numbers of x in another type, or its bits taken for another type. There is no gradient. */
+export const cast = (x: Value, dtype: DType, op: "Cast" | "BitCast" = "Cast"): Value =>
+  x.dtype === dtype ? x : emit(op, [x], { shape: x.shape, dtype, attributes: { to: TYPE_NUMBERS[dtype] } });
+
+/** Rows of a table by indices of any shape: [...indices, ...row]. There is no gradient. */
+export const gather = (table: Value, indices: Value): Value =>
+  emit("Gather", [table, indices], {
+    shape: [...indices.shape, ...table.shape.slice(1)],
+    attributes: { axis: 0 },
+  });
+
+/** The same tensors, with one gradient rule of their own for all. */
+export function withGradients(
+  values: readonly Value[],
+  inputs: readonly Value[],
+  given: Pick<Rule, "vjp" | "isCheckpoint">,
+): readonly Value[] {
+  const outputs: Value[] = [];
+  const rule: Rule = { inputs, outputs, ...given };
+  for (const value of values) outputs.push({ ...value, rule });
+  return outputs;
+}
+
 /**
  * The same tensor, with a gradient rule of its own: gradients flow to `inputs` by `vjp`, whatever it was computed from.
  * `vjp` maps the gradient of the tensor (and the tensor y itself) to those of the inputs; undefined for none.
@@ -177,38 +213,18 @@ export function withGradient(
   inputs: readonly Value[],
   vjp: (dy: Value, y: Value) => readonly (Value | undefined)[],
 ): Value {
-  const outputs: Value[] = [];
-  const rule: Rule = {
-    inputs,
-    outputs,
-    vjp: ([dy]) => (dy === undefined ? inputs.map(() => undefined) : vjp(dy, outputs[0] as Value)),
-  };
-  outputs.push({ ...value, rule });
-  return outputs[0] as Value;
+  const [y] = withGradients([value], inputs, {
+    vjp: ([dy]) => (dy === undefined ? inputs.map(() => undefined) : vjp(dy, y as Value)),
+  }) as [Value];
+  return y;
 }
 
 /**
  * x itself, which is kept for the backward pass. What is computed between one checkpoint and the next is not: `grad` makes
  * nodes that compute it again, from the first of the two, once the gradient of the second is known.
  */
-export function checkpoint(x: Value): Value {
-  const outputs: Value[] = [];
-  const rule: Rule = { inputs: [x], outputs, vjp: (gradients) => gradients, isCheckpoint: true };
-  outputs.push({ ...x, rule });
-  return outputs[0] as Value;
-}
-
-/** As `withGradient`, for operations with several outputs. */
-export function withGradients(
-  values: readonly Value[],
-  inputs: readonly Value[],
-  vjp: Rule["vjp"],
-): readonly Value[] {
-  const outputs: Value[] = [];
-  const rule: Rule = { inputs, outputs, vjp };
-  for (const value of values) outputs.push({ ...value, rule });
-  return outputs;
-}
+export const checkpoint = (x: Value): Value =>
+  withGradients([x], [x], { vjp: (gradients) => gradients, isCheckpoint: true })[0] as Value;
 
 /** The nodes that compute these values, each once, in topological order; without those in `seen`, which they are added to. */
 export function sortNodes(roots: Iterable<Value>, seen = new Set<Node>()): readonly Node[] {

@@ -1,6 +1,6 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
-import { type DType, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
+import { cast, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
 import type { NormOptions } from "./norm.ts";
 
 /** The outputs of `addRmsNorm`, both in the shape of its inputs. */
@@ -24,13 +24,9 @@ export function addRmsNorm(x: Value, y: Value, options: NormOptions & { readonly
 }
 
 /** The numbers of a KV cache of float16 as float32. A float32 one stays as it is. */
-export const fromCache = (x: Value): Value => cast(x, "float32", 1);
+export const fromCache = (x: Value): Value => cast(x, "float32");
 /** Float32 numbers as a KV cache of this type holds them. */
-export const toCache = (x: Value, dtype: "float32" | "float16"): Value =>
-  cast(x, dtype, dtype === "float32" ? 1 : 10);
-
-const cast = (x: Value, dtype: DType, to: number): Value =>
-  x.dtype === dtype ? x : emit("Cast", [x], { shape: x.shape, dtype, attributes: { to } });
+export const toCache = (x: Value, dtype: "float32" | "float16"): Value => cast(x, dtype);
 
 /**
  * The mask of a windowed layer: `mask` [B, 1, 1, M] on tokens of the cache at `positions` [M] int32, and −10³⁰ on those

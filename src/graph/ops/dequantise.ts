@@ -2,13 +2,9 @@
 // R rows, of any number of axes · K blocks per row
 import { countElements, MosError, type Shape } from "#core";
 import type { BlockFormat, WeightPart } from "#files";
-import { constant, emit, int64s, type StoredWeight, scalar, type Value } from "../value.ts";
+import { cast, constant, emit, gather, int64s, type StoredWeight, scalar, type Value } from "../value.ts";
 import { hadamard } from "./hadamard.ts";
 import { after, concat, reshape, slice } from "./shape.ts";
-
-const FLOAT32 = 1;
-const INT32 = 6;
-const BFLOAT16 = 16;
 
 /** The levels of NF4, from −1 to 1 (QLoRA, appendix E). */
 export const NF4_LEVELS: readonly number[] = [
@@ -26,10 +22,7 @@ const NF4_PAIRS = constant(
 const plain = (op: string, inputs: readonly Value[], shape: Shape): Value => emit(op, inputs, { shape });
 const byte = (x: number): Value => constant(Uint8Array.of(x), []);
 
-const toFloat = (x: Value): Value =>
-  x.dtype === "float32"
-    ? x
-    : emit("Cast", [x], { shape: x.shape, dtype: "float32", attributes: { to: FLOAT32 } });
+const toFloat = (x: Value): Value => cast(x, "float32");
 
 const lowHalf = (codes: Value): Value => plain("BitwiseAnd", [codes, byte(15)], codes.shape);
 const highHalf = (codes: Value): Value =>
@@ -112,12 +105,7 @@ function nf4Rows(
 ): Value {
   const rows = codes.shape.slice(0, -1);
   const width = 2 * (codes.shape.at(-1) as number);
-  const index = emit("Cast", [codes], { shape: codes.shape, dtype: "int32", attributes: { to: INT32 } });
-  const levels = emit("Gather", [NF4_PAIRS, index], {
-    shape: [...codes.shape, 2],
-    dtype: "float32",
-    attributes: { axis: 0 },
-  });
+  const levels = gather(NF4_PAIRS, cast(codes, "int32"));
   const shape = [...rows, width / blockSize, blockSize];
   const scaled = plain("Mul", [reshape(levels, shape), reshape(scales, [...scales.shape, 1])], shape);
   return reshape(scaled, [...rows, width]);
@@ -130,12 +118,8 @@ function decodeParts({ format, parts, shape }: StoredWeight, unpackCodes: (codes
     case "float32":
     case "float16":
       return toFloat(part("data"));
-    case "bfloat16": {
-      const bits = part("data");
-      return toFloat(
-        emit("BitCast", [bits], { shape: bits.shape, dtype: "bfloat16", attributes: { to: BFLOAT16 } }),
-      );
-    }
+    case "bfloat16":
+      return toFloat(cast(part("data"), "bfloat16", "BitCast"));
     case "blocks":
       return scaleBlocks(
         {
@@ -218,8 +202,6 @@ export function dequantiseRange(
 
 /** Some rows of a stored weight as float32 numbers, [...indices, in]; no other row is dequantised. */
 export function dequantiseRows(weight: StoredWeight, indices: Value): Value {
-  const gather = (part: Value, at: Value): Value =>
-    emit("Gather", [part, at], { shape: [...at.shape, ...part.shape.slice(1)], attributes: { axis: 0 } });
   const packed = weight.format.kind === "blocks" && weight.format.bits === 4;
   if (!packed)
     return decodeParts(

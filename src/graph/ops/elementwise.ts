@@ -40,6 +40,9 @@ function unbroadcast(dy: Value, shape: Shape): Value {
 const binary = (op: string, a: Value, b: Value): Value =>
   emit(op, [a, b], { shape: broadcast(a.shape, b.shape) });
 
+/** A standard operator of one operand, without a gradient. */
+const plain = (op: string, x: Value): Value => emit(op, [x], { shape: x.shape });
+
 /** a + b, with broadcasting. */
 export const add = (a: Value, b: Value): Value =>
   withGradient(binary("Add", a, b), [a, b], (dy) => [unbroadcast(dy, a.shape), unbroadcast(dy, b.shape)]);
@@ -67,27 +70,22 @@ export const div = (a: Value, b: Value): Value =>
   ]);
 
 /** −x */
-export const neg = (x: Value): Value =>
-  withGradient(emit("Neg", [x], { shape: x.shape }), [x], (dy) => [neg(dy)]);
+export const neg = (x: Value): Value => withGradient(plain("Neg", x), [x], (dy) => [neg(dy)]);
 
 /** eˣ, element by element. */
-export const exp = (x: Value): Value =>
-  withGradient(emit("Exp", [x], { shape: x.shape }), [x], (dy, y) => [mul(dy, y)]);
+export const exp = (x: Value): Value => withGradient(plain("Exp", x), [x], (dy, y) => [mul(dy, y)]);
 
 /** The natural logarithm, element by element. */
-export const log = (x: Value): Value =>
-  withGradient(emit("Log", [x], { shape: x.shape }), [x], (dy) => [div(dy, x)]);
+export const log = (x: Value): Value => withGradient(plain("Log", x), [x], (dy) => [div(dy, x)]);
 
 /** σ(x) = 1 / (1 + e⁻ˣ) */
 export const sigmoid = (x: Value): Value =>
-  withGradient(emit("Sigmoid", [x], { shape: x.shape }), [x], (dy, y) => [
-    mul(dy, mul(y, sub(scalar(1), y))),
-  ]);
+  withGradient(plain("Sigmoid", x), [x], (dy, y) => [mul(dy, mul(y, sub(scalar(1), y)))]);
 
 /** tanh x, element by element. */
 export const tanh = (x: Value): Value =>
   // y' = 1 − y²
-  withGradient(emit("Tanh", [x], { shape: x.shape }), [x], (dy, y) => [mul(dy, sub(scalar(1), mul(y, y)))]);
+  withGradient(plain("Tanh", x), [x], (dy, y) => [mul(dy, sub(scalar(1), mul(y, y)))]);
 
 /** cap · tanh(x / cap): numbers that never exceed ± cap (Gemma 2). Without a cap, x. */
 export const softCap = (x: Value, cap: number | undefined): Value =>
@@ -103,9 +101,6 @@ interface Activation {
 export type GateActivation = "silu" | "relu" | "gelu" | "gelu_tanh";
 
 const [GELU_SCALE, GELU_CUBE] = [Math.sqrt(2 / Math.PI), 0.044715];
-
-/** A standard operator of one operand, without a gradient. */
-const plain = (op: string, x: Value): Value => emit(op, [x], { shape: x.shape });
 
 const ACTIVATIONS: Readonly<Record<GateActivation, Activation>> = {
   silu: {

@@ -1,5 +1,5 @@
 import { countElements, MosError } from "#core";
-import { constant, emit, int64s, scalar, showShape, type Value, withGradient } from "../value.ts";
+import { constant, emit, gather, int64s, scalar, showShape, type Value, withGradient } from "../value.ts";
 import { dequantiseRows } from "./dequantise.ts";
 import { sum } from "./reduce.ts";
 import { concat, reshape, zeros } from "./shape.ts";
@@ -38,17 +38,11 @@ export function gatherRows(table: Value, indices: Int32Array): Value {
     throw new MosError("bad_config", `gatherRows needs a table of known size, not ${showShape(table.shape)}`);
   const bad = indices.find((row) => row < 0 || row >= rows);
   if (bad !== undefined) throw new MosError("bad_config", `row ${bad} of a table of ${rows} rows`);
-  const y = emit("Gather", [table, constant(indices)], {
-    shape: [indices.length, width],
-    attributes: { axis: 0 },
-  });
+  const y = gather(table, constant(indices));
   return withGradient(y, [table], (dy) => {
     const inverse = inverseIndex(indices, rows);
     const padded = concat([dy, zeros([1, width])], 0);
-    const used = emit("Gather", [padded, constant(inverse.positions)], {
-      shape: [rows * inverse.width, width],
-      attributes: { axis: 0 },
-    });
+    const used = gather(padded, constant(inverse.positions));
     return [reshape(sum(reshape(used, [rows, inverse.width, width]), [1]), [rows, width])];
   });
 }
@@ -64,7 +58,7 @@ export function embed(table: Value, indices: Value): Value {
   if (rows === undefined || width === undefined)
     throw new MosError("bad_config", `embed needs a table, not ${showShape(table.shape)}`);
   if (table.stored !== undefined) return dequantiseRows(table.stored, indices);
-  const y = emit("Gather", [table, indices], { shape: [...indices.shape, width], attributes: { axis: 0 } });
+  const y = gather(table, indices);
   return withGradient(y, [table], (dy) => [scatterRows(dy, indices, table)]);
 }
 

@@ -2,8 +2,7 @@ import { type Dim, MosError, type Shape } from "#core";
 import { emit, MICROSOFT, rematerialised, showShape, type Value, withGradient } from "../value.ts";
 import { dequantise } from "./dequantise.ts";
 import { add, mul } from "./elementwise.ts";
-import { int8Backward, int8Forward } from "./int8.ts";
-import { nf4Forward } from "./nf4.ts";
+import { int8Backward, int8Forward, nf4Forward } from "./quantised.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
@@ -35,18 +34,10 @@ function productShape(a: Value, b: Value, { transposeA = false, transposeB = fal
 }
 
 /** The gradient of a matrix that was used for a whole batch: summed over the batch. */
-const overBatch = (dy: Value, shape: Shape): Value => {
-  const extra = dy.shape.length - shape.length;
-  return extra === 0
-    ? dy
-    : reshape(
-        sum(
-          dy,
-          Array.from({ length: extra }, (_, i) => i),
-        ),
-        shape,
-      );
-};
+function overBatch(dy: Value, shape: Shape): Value {
+  const axes = [...dy.shape.keys()].slice(0, dy.shape.length - shape.length);
+  return axes.length === 0 ? dy : reshape(sum(dy, axes), shape);
+}
 
 /**
  * Matrix product over the last two axes, alpha · op(a) · op(b); leading axes are a batch.
@@ -107,14 +98,10 @@ const loadWeight = (operand: Value, weight: Value): Value =>
   weight.stored === undefined ? weight : dequantise(weight.stored, [operand]);
 /** x Wᵀ */
 function forward(x: Value, weight: Value): Value {
-  switch (weight.stored?.format.kind) {
-    case "int8rows":
-      return int8Forward(x, weight.stored);
-    case "nf4":
-      return nf4Forward(x, weight.stored);
-    default:
-      return matmul(x, loadWeight(x, weight), { transposeB: true });
-  }
+  const { stored } = weight;
+  if (stored?.format.kind === "int8rows") return int8Forward(x, stored);
+  if (stored?.format.kind === "nf4") return nf4Forward(x, stored, stored.format);
+  return matmul(x, loadWeight(x, weight), { transposeB: true });
 }
 /** dy W */
 const backward = (dy: Value, weight: Value): Value =>

@@ -1,5 +1,14 @@
 // N target tokens · n rows of a chunk · C hidden width · V vocabulary, or a part of it
-import { constant, emit, int64s, type StoredWeight, scalar, type Value, withGradient } from "../value.ts";
+import {
+  cast,
+  constant,
+  emit,
+  int64s,
+  type StoredWeight,
+  scalar,
+  type Value,
+  withGradient,
+} from "../value.ts";
 import { dequantiseRange, type StoredRange, sliceStoredRows, storedRows } from "./dequantise.ts";
 import { add, exp, mul, neg, softCap, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
@@ -157,7 +166,7 @@ function ownLogit(logits: Value, labels: Value, tokens: readonly StoredRange[] |
 /** Σ over rows of 1 where a token was likelier than the label, a scalar. */
 function countMisses({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
   const isMiss = emit("Less", [own, peak], { shape: peak.shape, dtype: "bool" });
-  return sum(emit("Cast", [isMiss], { shape: peak.shape, dtype: "float32", attributes: { to: 1 } }));
+  return sum(cast(isMiss, "float32"));
 }
 
 /** What chunks say of their rows, put together again. */

@@ -4,6 +4,7 @@ import { MosError } from "#core";
 import { emit, MICROSOFT, showShape, type Value, withGradient } from "../value.ts";
 import { add } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
+import { type Nf4Matrix, nf4Product } from "./quantised.ts";
 import { concat, reshape } from "./shape.ts";
 
 /**
@@ -33,19 +34,7 @@ export interface BlockMatrix {
   readonly offsets?: Value | undefined;
 }
 
-/** A matrix [out, in] of NF4 codes as MatMulBnb4 reads it. Both parts are constants. */
-export interface Nf4Matrix {
-  readonly kind: "nf4";
-  readonly blockSize: number;
-  readonly out: number;
-  readonly in: number;
-  /** [out · in / 2] uint8; of two codes the first has the high half. */
-  readonly codes: Value;
-  /** The largest magnitude of each block, [out · in / blockSize]. */
-  readonly scales: Value;
-}
-
-/** A matrix [out, in] in a layout that the runtime packs for its kernels. */
+/** A matrix [out, in] in a layout that the runtime packs for its kernels. All parts are constants. */
 export type PackedMatrix = BlockMatrix | Nf4Matrix;
 
 /** The precision of the product. */
@@ -91,14 +80,6 @@ function blockProduct(x: Value, matrix: BlockMatrix, computeDtype: "float32" | "
   if (offsets === undefined || means === undefined) return y;
   return add(y, matmul(means, offsets, { transposeB: true }));
 }
-
-/** transB = 1 is the only form of MatMulBnb4 whose numbers are right. */
-const nf4Product = (x: Value, { blockSize, out, in: width, codes, scales }: Nf4Matrix): Value =>
-  emit("MatMulBnb4", [x, codes, scales], {
-    ...MICROSOFT,
-    shape: [...x.shape.slice(0, -1), out],
-    attributes: { K: width, N: out, block_size: blockSize, quant_type: 1, transB: 1 },
-  });
 
 /**
  * x [..., in] · Wᵀ for a packed W, giving [..., out]. It has no gradient: `grad` through it throws `bad_config`.

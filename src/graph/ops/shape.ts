@@ -42,12 +42,8 @@ export function transpose(x: Value, order: readonly number[]): Value {
     shape: order.map((axis) => x.shape[axis] as Dim),
     attributes: { perm: order },
   });
-  return withGradient(y, [x], (dy) => [
-    transpose(
-      dy,
-      order.map((_, axis) => order.indexOf(axis)),
-    ),
-  ]);
+  const inverse = order.map((_, axis) => order.indexOf(axis));
+  return withGradient(y, [x], (dy) => [transpose(dy, inverse)]);
 }
 
 /** A range of one axis. */
@@ -68,8 +64,9 @@ export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
   if (typeof size !== "number" || from < 0 || to > size || from >= to)
     throw new MosError("bad_config", `cannot take ${from}…${to} of axis ${axis} of ${showShape(x.shape)}`);
   if (from === 0 && to === size) return x;
-  const shape = x.shape.map((dim, i) => (i === axis ? to - from : dim));
-  const y = emit("Slice", [x, int64s(from), int64s(to), int64s(axis)], { shape });
+  const y = emit("Slice", [x, int64s(from), int64s(to), int64s(axis)], {
+    shape: x.shape.with(axis, to - from),
+  });
   return withGradient(y, [x], (dy) => [padAxis(dy, { axis, before: from, after: size - to })]);
 }
 
@@ -91,13 +88,8 @@ export function padAxis(x: Value, { axis, before, after }: PadOptions): Value {
   const size = x.shape[axis];
   if (typeof size !== "number")
     throw new MosError("bad_config", `cannot pad axis ${axis} of ${showShape(x.shape)}`);
-  const pads = [
-    ...x.shape.map((_, i) => (i === axis ? before : 0)),
-    ...x.shape.map((_, i) => (i === axis ? after : 0)),
-  ];
-  const y = emit("Pad", [x, int64s(...pads)], {
-    shape: x.shape.map((dim, i) => (i === axis ? before + size + after : dim)),
-  });
+  const pads = [before, after].flatMap((count) => x.shape.map((_, i) => (i === axis ? count : 0)));
+  const y = emit("Pad", [x, int64s(...pads)], { shape: x.shape.with(axis, before + size + after) });
   return withGradient(y, [x], (dy) => [slice(dy, { axis, from: before, to: before + size })]);
 }
 
@@ -114,7 +106,7 @@ export function concat(values: readonly Value[], axis: number): Value {
   const known = sizes.every((size) => typeof size === "number");
   const total: Dim = known ? (sizes as number[]).reduce((a, b) => a + b, 0) : sizes.join("+");
   const y = emit("Concat", values, {
-    shape: first.shape.map((dim, i) => (i === axis ? total : dim)),
+    shape: first.shape.with(axis, total),
     attributes: { axis },
   });
   if (!known) return y;
@@ -141,14 +133,14 @@ export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[]
       "bad_config",
       `cannot split axis ${axis} of ${showShape(x.shape)} into ${sizes.join(" + ")}`,
     );
-  const shapes = sizes.map((size) => x.shape.map((dim, i) => (i === axis ? size : dim)));
+  const shapes = sizes.map((size) => x.shape.with(axis, size));
   const parts = emitAll("Split", [x, int64s(...sizes)], { outputs: shapes, attributes: { axis } });
-  return withGradients(parts, [x], (dys) => [
-    concat(
-      dys.map((dy, i) => dy ?? zeros(shapes[i] as Shape)),
-      axis,
-    ),
-  ]);
+  return withGradients(parts, [x], {
+    vjp(dys) {
+      const known = dys.map((dy, i) => dy ?? zeros(shapes[i] as Shape));
+      return [concat(known, axis)];
+    },
+  });
 }
 
 /**

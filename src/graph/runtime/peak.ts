@@ -1,19 +1,7 @@
 // Peak memory of a program, known before it is compiled: the runtime's own rules for the
 // order of nodes and the reuse of buffers, applied to the shapes of the graph.
-import type { Dim } from "#core";
-import { type DType, type Node, sortNodes, type Value } from "../value.ts";
-
-const BYTES: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float16: 2,
-  bfloat16: 2,
-  int64: 8,
-  int32: 4,
-  uint16: 2,
-  uint8: 1,
-  int8: 1,
-  bool: 1,
-};
+import { type Dim, DTYPE_BYTES } from "#core";
+import { type Node, sortNodes, type Value } from "../value.ts";
 
 /** Operators whose output is their first input in another shape. */
 const ALIASES = new Set(["Reshape", "Squeeze", "Unsqueeze", "Flatten"]);
@@ -66,7 +54,7 @@ export function programPeak(
   const countBytes = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): number =>
     shape.reduce<number>(
       (size, dim) => size * (typeof dim === "number" ? dim : dimensionSize(dim)),
-      BYTES[dtype],
+      DTYPE_BYTES[dtype],
     );
   const { buffers } = new BufferPlan(program, countBytes);
   return {
@@ -211,7 +199,7 @@ const isComparable = (dim: Dim): boolean => typeof dim === "number" || /^\w+$/.t
 
 /** The runtime reuses a buffer for tensors of the same shape and width of numbers; "" is like none. */
 const reuseKey = ({ shape, dtype }: Pick<Value, "shape" | "dtype">): string =>
-  shape.every(isComparable) ? `${BYTES[dtype]} ${shape.join()}` : "";
+  shape.every(isComparable) ? `${DTYPE_BYTES[dtype]} ${shape.join()}` : "";
 
 function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
   const list = lists.get(key) ?? [];

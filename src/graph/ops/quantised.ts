@@ -1,6 +1,7 @@
-// Products of activations with signed bytes, as whole numbers. u8 · s8 is the pair that processors multiply fastest: codes
-// of activations have a zero point of 128. N rows · in, out widths of the matrix
+// Products of activations with quantised weights. Those with int8 are whole numbers: u8 · s8 is the pair that processors
+// multiply fastest, so the codes of activations have a zero point of 128. N rows · in, out widths of the matrix
 
+import type { Nf4Format } from "#files";
 import { constant, emit, int64s, MICROSOFT, type StoredWeight, scalar, type Value } from "../value.ts";
 import { requirePart } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
@@ -74,4 +75,36 @@ export function int8Forward(x: Value, weight: StoredWeight): Value {
 export function int8Backward(dy: Value, weight: StoredWeight): Value {
   const rows = quantiseRows(mul(dy, requirePart(weight, "scales")));
   return hadamard(product(rows, requirePart(weight, "codes"), undefined), { inverse: true });
+}
+
+/** A matrix [out, in] of NF4 codes as MatMulBnb4 reads it. */
+export interface Nf4Matrix {
+  readonly kind: "nf4";
+  readonly blockSize: number;
+  readonly out: number;
+  readonly in: number;
+  /** [out · in / 2] uint8; of two codes the first has the high half. */
+  readonly codes: Value;
+  /** The largest magnitude of each block, [out · in / blockSize]. */
+  readonly scales: Value;
+}
+
+/**
+ * x [..., in] · Wᵀ by the runtime's own operator, which looks levels up faster than a Gather. With transB = 0 it gives wrong
+ * numbers, so the backward pass dequantises.
+ */
+export const nf4Product = (x: Value, { blockSize, out, in: width, codes, scales }: Nf4Matrix): Value =>
+  emit("MatMulBnb4", [x, codes, scales], {
+    ...MICROSOFT,
+    shape: [...x.shape.slice(0, -1), out],
+    dtype: "float32",
+    attributes: { K: width, N: out, block_size: blockSize, quant_type: 1, transB: 1 },
+  });
+
+/** The same for a stored weight. */
+export function nf4Forward(x: Value, weight: StoredWeight, { blockSize }: Nf4Format): Value {
+  const [out = 0, width = 0] = weight.shape;
+  const codes = reshape(requirePart(weight, "codes"), [(out * width) / 2]);
+  const scales = reshape(requirePart(weight, "scales"), [(out * width) / blockSize]);
+  return nf4Product(x, { kind: "nf4", blockSize, out, in: width, codes, scales });
 }
