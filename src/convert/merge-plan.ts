@@ -43,7 +43,7 @@ const total = (tensors: readonly Planned[]): number =>
   tensors.reduce((sum, tensor) => sum + countBytes(tensor), 0);
 
 /** Members of an open model that a plan needs. */
-type StoredModel = Pick<ModelFiles, "path" | "config" | "source" | "storedDtype" | "storedRows">;
+type StoredModel = Pick<ModelFiles, "config" | "source" | "storedRows">;
 
 /** The types of a GGUF file's matrices. */
 const matrixTypes = ({ config, storedRows }: StoredModel): ReadonlySet<string> =>
@@ -54,15 +54,6 @@ const matrixTypes = ({ config, storedRows }: StoredModel): ReadonlySet<string> =
 /** One type for all tensors of a GGUF file. */
 const ggufDtype = (types: ReadonlySet<string>): StoredDtype =>
   types.size === 1 && types.has("BF16") ? "BF16" : "F16";
-
-function folderDtype({ path, storedDtype }: StoredModel, name: string): StoredDtype {
-  const found = storedDtype(name);
-  if (found === "F32" || found === "F16" || found === "BF16") return found;
-  throw new MosError(
-    "unsupported",
-    `${path}: ${name} is stored as ${found}; use the base in F32, F16 or BF16`,
-  );
-}
 
 /** In the order of the forward pass, as many in a file as fit. */
 function fillShards(tensors: readonly Planned[], shardSize: number): readonly (readonly Planned[])[] {
@@ -104,7 +95,8 @@ export function planMerge(
   const types = model.source.kind === "gguf" ? matrixTypes(model) : undefined;
   const chooseDtype = (name: string): StoredDtype => {
     if (dtype !== undefined) return STORED[dtype];
-    return types === undefined ? folderDtype(model, name) : ggufDtype(types);
+    // a folder's weights have one of these types, or cannot be read
+    return types === undefined ? (model.storedRows(name).type as StoredDtype) : ggufDtype(types);
   };
   const tensors = [...storedShapes(model.config)].map(([name, shape]) => ({
     name,

@@ -26,6 +26,19 @@ export interface ReadableFile extends ByteSource {
   readonly handle: FileHandle;
 }
 
+/** Makes something of an open file, and closes the file where that fails. */
+export async function closeOnFailure<File extends AsyncDisposable, Made>(
+  file: File,
+  make: (file: File) => Made | Promise<Made>,
+): Promise<Made> {
+  try {
+    return await make(file);
+  } catch (error) {
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 /** Bytes in memory as a `ByteSource`; `path` is what messages call them. */
 export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
   path,

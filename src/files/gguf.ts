@@ -3,16 +3,9 @@
 // with the file before use, and a message names the key or tensor that does not fit.
 
 import { countElements, MosError } from "#core";
-import { openForReading, type ReadableFile } from "./atomic-files.ts";
-import {
-  blockFormats,
-  fileBytes,
-  type GgufBlockFormat,
-  isStoredType,
-  type StoredType,
-} from "./dequantize.ts";
+import { closeOnFailure, openForReading, type ReadableFile } from "./atomic-files.ts";
+import { blockFormats, fileBytes, isStoredType, type StoredType } from "./dequantize.ts";
 import { type GgufCursor, type GgufMetadata, ggufCursor, readGgufMetadata } from "./gguf-header.ts";
-import type { NumberRange } from "./safetensors.ts";
 
 /** One tensor. `shape` is row-major, as Hugging Face writes it: the last dimension runs fastest. */
 export interface GgufTensor {
@@ -28,8 +21,8 @@ export interface GgufFile extends AsyncDisposable {
   readonly version: number;
   readonly metadata: GgufMetadata;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
-  /** Any readable type as float32: all of the tensor, or a part that begins and ends between rows. */
-  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
+  /** Any readable type as float32. */
+  readFloat32(name: string): Promise<Float32Array>;
   /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
 }
@@ -159,20 +152,19 @@ export function readableType(type: string, where: string): StoredType {
 
 async function dequantizeTensor(
   file: ReadableFile,
-  { shape, offset: start, range }: GgufTensor & { readonly range: NumberRange | undefined },
-  format: GgufBlockFormat,
+  { shape, offset }: GgufTensor,
+  type: StoredType,
 ): Promise<Float32Array> {
-  const { begin, end } = range ?? { begin: 0, end: countElements(shape) };
-  const offset = start + (begin / format.blockSize) * format.bytes; // rows are whole blocks
-  const result = new Float32Array(Math.min(end, countElements(shape)) - begin);
-  const blocks = result.length / format.blockSize;
-  const step = Math.min(blocks, Math.ceil(CHUNK / format.bytes));
-  const buffer = new Uint8Array(step * format.bytes);
+  const { bytes: size, blockSize, decode } = blockFormats[type];
+  const result = new Float32Array(countElements(shape));
+  const blocks = result.length / blockSize;
+  const step = Math.min(blocks, Math.ceil(CHUNK / size));
+  const buffer = new Uint8Array(step * size);
   for (let block = 0; block < blocks; block += step) {
     const some = Math.min(step, blocks - block);
-    const part = buffer.subarray(0, some * format.bytes);
-    await file.read(part, offset + block * format.bytes);
-    format.decode(part, result.subarray(block * format.blockSize, (block + some) * format.blockSize));
+    const part = buffer.subarray(0, some * size);
+    await file.read(part, offset + block * size);
+    decode(part, result.subarray(block * blockSize, (block + some) * blockSize));
   }
   return result;
 }
@@ -187,8 +179,7 @@ async function dequantizeTensor(
  * const embedding = await file.readFloat32("token_embd.weight");
  */
 export async function openGguf(path: string): Promise<GgufFile> {
-  const file = await openForReading(path, "bad_model");
-  try {
+  return closeOnFailure(await openForReading(path, "bad_model"), (file) => {
     const cursor = ggufCursor(file);
     const counts = readCounts(cursor, path);
     const metadata = readGgufMetadata(cursor, counts.keys);
@@ -206,19 +197,12 @@ export async function openGguf(path: string): Promise<GgufFile> {
       version: counts.version,
       metadata,
       tensors,
-      readFloat32: async (name, range) => {
+      readFloat32: async (name) => {
         const tensor = find(name);
-        return dequantizeTensor(
-          file,
-          { ...tensor, range },
-          blockFormats[readableType(tensor.type, `${path}: tensor "${name}"`)],
-        );
+        return dequantizeTensor(file, tensor, readableType(tensor.type, `${path}: tensor "${name}"`));
       },
       readInto: async (name, target, begin) => file.read(target, find(name).offset + begin),
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
+  });
 }

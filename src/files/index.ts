@@ -2,6 +2,7 @@ export {
   type AtomicFile,
   type ByteSource,
   bytesInMemory,
+  closeOnFailure,
   fileStamp,
   openAtomicFile,
   openForReading,
@@ -39,7 +40,6 @@ export { readParquetRows } from "./parquet.ts";
 export { makePrivateFolder } from "./private.ts";
 export {
   assertAdapterHeader,
-  type NumberRange,
   openSafetensors,
   type SafetensorsDtype,
   type SafetensorsFile,

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { MosError, parseJson } from "#core";
-import { openForReading, type ReadableFile } from "./atomic-files.ts";
+import { closeOnFailure, openForReading, type ReadableFile } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 
 /** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
@@ -184,12 +184,7 @@ async function removeTornLine(handle: FileHandle): Promise<void> {
 export async function openJsonLinesWriter(path: string): Promise<JsonLinesWriter> {
   try {
     const handle = await open(path, "a+");
-    try {
-      await removeTornLine(handle);
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
+    await closeOnFailure(handle, removeTornLine);
     return {
       write: async (value) => {
         await handle.appendFile(`${JSON.stringify(value)}\n`).catch((error: unknown) => {

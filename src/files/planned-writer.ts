@@ -1,6 +1,6 @@
 // A file whose tensors come one after another, in the order of a plan, each in any number of parts.
 import { countElements, MosError } from "#core";
-import { type AtomicFile, openAtomicFile } from "./atomic-files.ts";
+import { type AtomicFile, closeOnFailure, openAtomicFile } from "./atomic-files.ts";
 
 /** A file that is written tensor by tensor. Disposed before `commit`, it leaves no file. */
 export interface PlannedWriter<Data> extends AsyncDisposable {
@@ -42,14 +42,9 @@ export async function openPlannedWriter<
 >(path: string, options: PlannedWriterOptions<Tensor, Data>): Promise<PlannedWriter<Data>> {
   const { header, tensors, unit, byteLength, put, end } = options;
   const file = await openAtomicFile(path);
+  await closeOnFailure(file, () => file.write(header));
   let done = 0;
   let filled = 0;
-  try {
-    await file.write(header);
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
   return {
     async write(name, data) {
       const next = tensors[done];

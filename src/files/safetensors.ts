@@ -4,7 +4,7 @@
 import { setImmediate } from "node:timers/promises";
 import { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
-import { type ByteSource, openForReading } from "./atomic-files.ts";
+import { type ByteSource, closeOnFailure, openForReading } from "./atomic-files.ts";
 import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
 import { ADAPTER_LIMITS, assertFlatHeader, type HeaderLimits, MODEL_LIMITS } from "./safetensors-header.ts";
 
@@ -37,18 +37,12 @@ interface SafetensorsEntry {
   readonly end: number;
 }
 
-/** Numbers of a tensor from `begin` to before `end`, counted from its first. */
-export interface NumberRange {
-  readonly begin: number;
-  readonly end: number;
-}
-
 export interface SafetensorsFile extends AsyncDisposable {
   readonly path: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
-  /** F32, F16 or BF16 as float32: all of the tensor, or a part. */
-  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
+  /** F32, F16 or BF16 as float32. */
+  readFloat32(name: string): Promise<Float32Array>;
   /** I32, or I64 whose values fit. */
   readInt32(name: string): Promise<Int32Array>;
   /** Fills `target` with bytes of a tensor as they stand in the file, from its byte `begin` on. */
@@ -223,14 +217,6 @@ async function readHalf(
   return result;
 }
 
-/** The bytes of a part of a tensor. */
-function sliceEntry(entry: SafetensorsEntry, range: NumberRange | undefined): SafetensorsEntry {
-  if (range === undefined) return entry;
-  const width = WIDTHS[entry.dtype];
-  const place = (index: number): number => Math.min(entry.end, entry.begin + index * width);
-  return { ...entry, begin: place(range.begin), end: place(range.end) };
-}
-
 async function readFloats(file: ByteSource, entry: SafetensorsEntry, place: Place): Promise<Float32Array> {
   switch (entry.dtype) {
     case "F32": {
@@ -279,9 +265,9 @@ export async function openSafetensors(
   from: string | ByteSource,
   { code = "bad_model" }: OpenSafetensorsOptions = {},
 ): Promise<SafetensorsFile> {
-  const file = typeof from === "string" ? await openForReading(from, code) : from;
-  const { path } = file;
-  try {
+  const source = typeof from === "string" ? await openForReading(from, code) : from;
+  return closeOnFailure(source, async (file) => {
+    const { path } = file;
     const place = { code, where: path };
     const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
     const { text, names, dataBegin } = await readHeader(file, { code, limits });
@@ -306,10 +292,7 @@ export async function openSafetensors(
       path,
       metadata,
       tensors,
-      readFloat32: async (name, range) => {
-        const [source, entry, where] = find(name);
-        return readFloats(source, sliceEntry(entry, range), where);
-      },
+      readFloat32: async (name) => readFloats(...find(name)),
       readInt32: async (name) => readIntegers(...find(name)),
       readInto: async (name, target, begin) => {
         const [source, entry] = find(name);
@@ -323,8 +306,5 @@ export async function openSafetensors(
       },
       [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
+  });
 }

@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import {
+  closeOnFailure,
   listFolder,
-  type NumberRange,
   openSafetensors,
   pathExists,
   readJson,
-  type SafetensorsDtype,
   type SafetensorsFile,
   type StoredType,
 } from "#files";
@@ -60,13 +59,10 @@ interface FolderWeights extends AsyncDisposable {
   /** The files, by name. */
   readonly paths: readonly string[];
   readonly shapes: ReadonlyMap<string, readonly number[]>;
-  /** How the numbers of a weight are stored. */
-  storedDtype(name: string): SafetensorsDtype | undefined;
-  readFloat32(name: string, range?: NumberRange): Promise<Float32Array>;
   /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
-  /** How the numbers of a weight are stored, if they are numbers that can be read. */
-  readableDtype(name: string): StoredType;
+  /** Type of a weight's numbers. Throws `unsupported` for one that cannot be read. */
+  dtype(name: string): StoredType;
 }
 
 /** The error for a folder without safetensors. */
@@ -90,95 +86,74 @@ async function openShard(folder: string, shard: string): Promise<SafetensorsFile
   throw new MosError("not_found", `${path}: the index names this shard, but it is missing; fetch it`);
 }
 
-/** Opens the files, or none: if one fails, those before it are closed again. */
-async function openAll(
-  folder: string,
-  shards: Iterable<string>,
-): Promise<ReadonlyMap<string, SafetensorsFile>> {
-  const files = new Map<string, SafetensorsFile>();
-  try {
-    for (const shard of shards) files.set(shard, await openShard(folder, shard));
-    return files;
-  } catch (error) {
-    await closeAll(files.values());
-    throw error;
-  }
-}
-
-async function closeAll(files: Iterable<SafetensorsFile>): Promise<void> {
-  for (const file of files) await file[Symbol.asyncDispose]();
-}
-
-/** Which open file holds which weight. */
-function findHomes(
-  files: ReadonlyMap<string, SafetensorsFile>,
-  { index, folder }: { readonly index: ReadonlyMap<string, string> | undefined; readonly folder: string },
-): ReadonlyMap<string, SafetensorsFile> {
-  const homes = new Map<string, SafetensorsFile>();
-  if (!index)
-    for (const file of files.values()) for (const name of file.tensors.keys()) homes.set(name, file);
-  for (const [name, shard] of index ?? []) {
-    const file = files.get(shard);
-    if (!file?.tensors.has(name))
-      throw new MosError(
-        "bad_model",
-        `${join(folder, INDEX)}: ${name} is not in ${shard}, as the index says`,
-      );
-    homes.set(name, file);
-  }
-  return homes;
-}
-
-/** A weight in a file. */
+/** A weight in an open file. */
 interface StoredWeight {
   readonly file: SafetensorsFile;
   /** Its name there. */
   readonly stored: string;
 }
 
-/** The weights of the language model, by their names in it; those for pictures are left out. */
-const textWeights = (homes: ReadonlyMap<string, SafetensorsFile>): ReadonlyMap<string, StoredWeight> =>
-  new Map(
-    [...homes]
-      .filter(([name]) => !isForPictures(name))
-      .map(([stored, file]) => [textName(stored), { file, stored }]),
-  );
+/** The file of each weight: by the index or, of a file without one, all that are in it. */
+function findHomes(
+  files: ReadonlyMap<string, SafetensorsFile>,
+  { index, folder }: { readonly index: ReadonlyMap<string, string> | undefined; readonly folder: string },
+): readonly StoredWeight[] {
+  if (!index)
+    return [...files.values()].flatMap((file) =>
+      [...file.tensors.keys()].map((stored) => ({ file, stored })),
+    );
+  return [...index].map(([stored, shard]) => {
+    const file = files.get(shard);
+    if (file?.tensors.has(stored)) return { file, stored };
+    throw new MosError(
+      "bad_model",
+      `${join(folder, INDEX)}: ${stored} is not in ${shard}, as the index says`,
+    );
+  });
+}
 
 /** Opens all weights of a folder: headers only. */
 export async function openFolderWeights(folder: string): Promise<FolderWeights> {
   const whole = await pathExists(join(folder, WHOLE));
   if (!whole && !(await pathExists(join(folder, INDEX)))) throw await explainMissing(folder);
   const index = whole ? undefined : await readIndex(folder);
-  const files = await openAll(folder, index ? new Set(index.values()) : [WHOLE]);
-  try {
-    const homes = textWeights(findHomes(files, { index, folder }));
-    const findStored = (name: string): StoredWeight => {
+  const files = new Map<string, SafetensorsFile>();
+  const close = {
+    async [Symbol.asyncDispose]() {
+      for (const file of files.values()) await file[Symbol.asyncDispose]();
+    },
+  };
+  return closeOnFailure(close, async () => {
+    for (const shard of new Set(index?.values() ?? [WHOLE])) files.set(shard, await openShard(folder, shard));
+    // weights for pictures are left out, the others have their names in the language model
+    const homes = new Map(
+      findHomes(files, { index, folder }).flatMap((home) =>
+        isForPictures(home.stored) ? [] : [[textName(home.stored), home] as const],
+      ),
+    );
+    const find = (name: string): StoredWeight => {
       const home = homes.get(name);
       if (!home) throw new MosError("bad_model", `${folder}: the weight ${name} is missing`);
       return home;
     };
     const findTensor = ({ file, stored }: StoredWeight) => file.tensors.get(stored);
     return {
+      ...close,
       paths: [...files.values()].map(({ path }) => path).sort(),
       shapes: new Map([...homes].map(([name, home]) => [name, findTensor(home)?.shape ?? []])),
-      storedDtype: (name) => findTensor(findStored(name))?.dtype,
-      readFloat32: async (name, range) => findStored(name).file.readFloat32(findStored(name).stored, range),
-      readInto: async (name, target, begin) =>
-        findStored(name).file.readInto(findStored(name).stored, target, begin),
-      readableDtype: (name) => {
-        const home = findStored(name);
-        const { path } = home.file;
+      async readInto(name, target, begin) {
+        const { file, stored } = find(name);
+        await file.readInto(stored, target, begin);
+      },
+      dtype(name) {
+        const home = find(name);
         const dtype = findTensor(home)?.dtype;
         if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
         throw new MosError(
           "unsupported",
-          `${path}: tensor "${name}" has type ${dtype}; F32, F16 or BF16 can be read as numbers`,
+          `${home.file.path}: tensor "${name}" has type ${dtype}; F32, F16 or BF16 can be read as numbers`,
         );
       },
-      [Symbol.asyncDispose]: () => closeAll(files.values()),
     };
-  } catch (error) {
-    await closeAll(files.values());
-    throw error;
-  }
+  });
 }

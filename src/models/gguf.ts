@@ -1,7 +1,7 @@
 // A GGUF file as a model with Hugging Face's names and layout. llama.cpp has names of its own, and its own order of the
 // rows of q and k; adapters for it are written by the same rules.
 import { MosError } from "#core";
-import type { GgufFile, NumberRange } from "#files";
+import type { GgufFile } from "#files";
 import { checkConfig, ggufNames, type ModelConfig } from "./config.ts";
 import { type GgufFamily, unsupported } from "./families/family.ts";
 import { ggufBiases, headerNumber, shortDecimal } from "./families/gguf-header.ts";
@@ -57,32 +57,15 @@ export function ggufName(config: ModelConfig, name: string): string {
 export const ggufArchitecture = ({ architecture }: ModelConfig): string =>
   FAMILIES[architecture].gguf.architecture;
 
-/** Heads whose rows are reordered, for the weights that llama.cpp reorders: those of q and k. */
-function rotatedHeads(config: ModelConfig, name: string): number | undefined {
-  const { architecture, heads, keyValueHeads } = config;
-  if (!FAMILIES[architecture].gguf.interleaved) return undefined;
-  if (name.includes(".q_proj.")) return heads;
-  return name.includes(".k_proj.") ? keyValueHeads : undefined;
-}
-
-/** Whether llama.cpp keeps the rows of a weight in another order, so that no part can be read alone. */
-export const isReordered = (config: ModelConfig, name: string): boolean =>
-  rotatedHeads(config, name) !== undefined;
-
 /**
- * llama.cpp stores the two halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face
- * keeps the halves apart. Gives where row `row` of a head of width D stands in the file.
+ * Hugging Face's row for a row of a GGUF file; undefined where the order is the same. Of q and k, llama.cpp stores the two
+ * halves of a head's rotary pairs side by side (0, D/2, 1, D/2 + 1, …), where Hugging Face keeps the halves apart.
  */
-const storedRow = (row: number, headDim: number): number =>
-  (row % (headDim / 2)) * 2 + (row < headDim / 2 ? 0 : 1);
-
-/** Moves whole rows: row i of the source becomes row `target(i)`. */
-function moveRows(data: Float32Array, rows: number, target: (row: number) => number): Float32Array {
-  const width = data.length / rows;
-  const result = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++)
-    result.set(data.subarray(row * width, (row + 1) * width), target(row) * width);
-  return result;
+export function rowFromGguf(config: ModelConfig, name: string): ((row: number) => number) | undefined {
+  const { architecture, headDim } = config;
+  if (!FAMILIES[architecture].gguf.interleaved || !/\.[qk]_proj\./.test(name)) return undefined;
+  const sourceRow = (stored: number): number => (stored % 2) * (headDim / 2) + Math.floor(stored / 2);
+  return (row) => row - (row % headDim) + sourceRow(row % headDim);
 }
 
 /**
@@ -92,26 +75,16 @@ function moveRows(data: Float32Array, rows: number, target: (row: number) => num
  * @param name The weight's Hugging Face name, such as "model.layers.0.self_attn.q_proj.weight".
  */
 export function toGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
-  const heads = rotatedHeads(config, name);
-  if (heads === undefined) return data;
-  const { headDim } = config;
-  return moveRows(data, heads * headDim, (row) => row - (row % headDim) + storedRow(row % headDim, headDim));
-}
-
-/** Hugging Face's row for a row of a GGUF file: the inverse of what `toGgufRows` does. */
-export function rowFromGguf(config: ModelConfig, name: string): (row: number) => number {
-  if (!isReordered(config, name)) return (row) => row;
-  const { headDim } = config;
-  const half = headDim / 2;
-  const sourceRow = (stored: number): number => (stored % 2) * half + Math.floor(stored / 2);
-  return (row) => row - (row % headDim) + sourceRow(row % headDim);
-}
-
-/** Undoes `toGgufRows`. */
-export function fromGgufRows(config: ModelConfig, name: string, data: Float32Array): Float32Array {
-  const heads = rotatedHeads(config, name);
-  if (heads === undefined) return data;
-  return moveRows(data, heads * config.headDim, rowFromGguf(config, name));
+  const source = rowFromGguf(config, name);
+  if (source === undefined) return data;
+  const rows = config.headDim * (name.includes(".q_proj.") ? config.heads : config.keyValueHeads);
+  const width = data.length / rows;
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) {
+    const begin = source(row) * width;
+    result.set(data.subarray(begin, begin + width), row * width);
+  }
+  return result;
 }
 
 /** The header behind the keys of its architecture, and the family that it is of. */
@@ -321,16 +294,4 @@ export function ggufShapes(
   const shapes = new Map<string, readonly number[]>();
   for (const [name, { shape }] of tensors) if (!isRotary(name)) shapes.set(names.get(name) ?? name, shape);
   return shapes;
-}
-
-/** Reads a weight, or whole rows of it, by its Hugging Face name, in Hugging Face's order of rows. */
-export async function readGgufWeight(
-  file: GgufFile,
-  config: ModelConfig,
-  { name, range }: { readonly name: string; readonly range?: NumberRange | undefined },
-): Promise<Float32Array> {
-  const stored = ggufName(config, name);
-  if (!isReordered(config, name)) return file.readFloat32(stored, range);
-  const whole = fromGgufRows(config, name, await file.readFloat32(stored));
-  return range === undefined ? whole : whole.subarray(range.begin, range.end);
 }

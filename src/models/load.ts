@@ -2,17 +2,17 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
-import { countElements, MosError } from "#core";
+import { MosError } from "#core";
 import {
+  closeOnFailure,
   fileBytes,
   type GgufMetadata,
   listFolder,
-  type NumberRange,
   openGguf,
   pathExists,
   readableType,
   readJson,
-  type SafetensorsDtype,
+  type StoredType,
   storageError,
 } from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
@@ -20,9 +20,9 @@ import type { BaseFormats } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
-import { ggufName, ggufShapes, isReordered, parseGgufConfig, readGgufWeight, rowFromGguf } from "./gguf.ts";
+import { ggufName, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf.ts";
 import { type LocateCalls, locatedPath } from "./locate.ts";
-import { type LoadProgress, readWeights, type StoredRows } from "./read-weights.ts";
+import { type LoadProgress, readNumbers, readParts, readWeights, type StoredRows } from "./read-weights.ts";
 import type { Weight } from "./weight.ts";
 import { checkShapes, storedOffset, storedPlace, weightShapes } from "./weights.ts";
 
@@ -42,8 +42,6 @@ export interface ModelFiles extends AsyncDisposable {
   /** Prefix of its linear layers' names in transformers; `model.language_model.` in a folder of a vision model. */
   readonly modulePrefix: string;
   readonly source: ModelSource;
-  /** Type of a weight's numbers in a folder; undefined for GGUF, which has types of its own. */
-  storedDtype(name: string): SafetensorsDtype | undefined;
   /** One weight by its Hugging Face name; linear layers are [out, in]. */
   readWeight(name: string): Promise<Float32Array>;
   /** A norm's gains as a Hugging Face folder of the model states them: Gemma's are less 1 there. */
@@ -67,126 +65,99 @@ export interface LoadedModel {
   readonly source: ModelSource;
 }
 
-/** Numbers that are read at a time, where a row has fewer. */
-const PART = 1 << 24;
-
-/** Reads numbers of a weight's place in its file; all of them without a range. */
-type ReadRange = (name: string, range?: NumberRange) => Promise<Float32Array>;
-
-/** Numbers before those of a weight of this shape in the tensor that files keep it in. */
-function countBefore(config: ModelConfig, name: string, shape: readonly number[]): number {
-  const { row } = storedPlace(config, name);
-  return shape.length > 1 ? row * (shape.at(-1) ?? 1) : row;
+/** Stored weights of one kind of files, by their Hugging Face names. */
+interface StoredWeights extends AsyncDisposable {
+  readonly type: (name: string) => StoredType;
+  /** Added to every number of a weight. */
+  readonly plus: (name: string) => number;
+  readonly order: (name: string) => StoredRows["order"];
+  /** Fills `target` with bytes of the tensor that holds a weight. */
+  readonly readInto: (name: string, target: Uint8Array, begin: number) => Promise<void>;
 }
 
-/** Reads a weight whole, or some rows at a time. */
-function weightReaders(
-  config: ModelConfig,
-  read: ReadRange,
-): Pick<ModelFiles, "readWeight" | "readWeightParts"> {
+/** Everything about an open model but its weights. */
+type ModelFacts = Omit<
+  ModelFiles,
+  "readWeight" | "readWeightParts" | "readStatedGains" | "storedRows" | typeof Symbol.asyncDispose
+>;
+
+function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
+  const { config } = facts;
   const shapes = weightShapes(config);
-  const weightShape = (name: string): readonly number[] => shapes.get(name) ?? [];
-  const isFused = config.fusedProjections === true;
+  const storedRows = (name: string): StoredRows => {
+    const [type, order] = [stored.type(name), stored.order(name)];
+    const shape = shapes.get(name) ?? [];
+    const width = shape.at(-1) ?? 1;
+    const { row } = storedPlace(config, name);
+    const before = fileBytes(type, shape.length > 1 ? row * width : row);
+    return {
+      type,
+      shape,
+      order,
+      width: shape.length === 1 && order !== undefined ? 1 : width,
+      plus: stored.plus(name),
+      readInto: (target, begin) => stored.readInto(name, target, before + begin),
+    };
+  };
   return {
-    readWeight(name) {
-      if (!isFused) return read(name);
-      const begin = countBefore(config, name, weightShape(name));
-      return read(name, { begin, end: begin + countElements(weightShape(name)) });
+    ...facts,
+    storedRows,
+    readWeight: (name) => readNumbers(storedRows(name)),
+    readWeightParts: (name) => readParts(storedRows(name)),
+    readStatedGains(name) {
+      const rows = storedRows(name);
+      return readNumbers({ ...rows, plus: rows.plus - storedOffset(config, name) });
     },
-    async *readWeightParts(name) {
-      const count = countElements(weightShape(name));
-      const row = weightShape(name).at(-1) ?? 1;
-      const step = Math.max(1, Math.floor(PART / row)) * row;
-      const before = countBefore(config, name, weightShape(name));
-      for (let begin = 0; begin < count; begin += step)
-        yield await read(name, { begin: before + begin, end: before + Math.min(count, begin + step) });
-    },
+    [Symbol.asyncDispose]: () => stored[Symbol.asyncDispose](),
   };
 }
-
-/** Adds a number to each of some numbers. */
-const plus = (numbers: Float32Array, offset: number): Float32Array =>
-  offset === 0 ? numbers : numbers.map((number) => number + offset);
 
 async function openFolder(folder: string): Promise<ModelFiles> {
   const { config, modulePrefix } = await readFolderConfig(folder);
-  const weights = await openFolderWeights(folder);
-  try {
+  return closeOnFailure(await openFolderWeights(folder), (weights) => {
     checkShapes(weights.shapes, { config, where: folder });
-  } catch (error) {
-    await weights[Symbol.asyncDispose]();
-    throw error;
-  }
-  const shapes = weightShapes(config);
-  const read: ReadRange = (name, range) => weights.readFloat32(storedPlace(config, name).name, range);
-  return {
-    name: folderName(resolve(folder)),
-    path: folder,
-    weightFiles: weights.paths,
-    config,
-    modulePrefix,
-    source: { kind: "folder", folder },
-    storedDtype: (name) => weights.storedDtype(storedPlace(config, name).name),
-    storedRows(name) {
-      const stored = storedPlace(config, name).name;
-      const type = weights.readableDtype(stored);
-      const shape = shapes.get(name) ?? [];
-      const before = fileBytes(type, countBefore(config, name, shape));
-      return {
-        type,
-        shape,
-        width: shape.at(-1) ?? 1,
-        plus: storedOffset(config, name),
-        storedRow: (row) => row,
-        readInto: (target, begin) => weights.readInto(stored, target, before + begin),
-      };
-    },
-    readStatedGains: (name) => read(name),
-    ...weightReaders(config, async (name, range) =>
-      plus(await read(name, range), storedOffset(config, name)),
-    ),
-    [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
-  };
+    const place = (name: string): string => storedPlace(config, name).name;
+    const facts: ModelFacts = {
+      name: folderName(resolve(folder)),
+      path: folder,
+      weightFiles: weights.paths,
+      config,
+      modulePrefix,
+      source: { kind: "folder", folder },
+    };
+    return modelFiles(facts, {
+      type: (name) => weights.dtype(place(name)),
+      plus: (name) => storedOffset(config, name),
+      order: () => undefined,
+      readInto: (name, target, begin) => weights.readInto(place(name), target, begin),
+      [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
+    });
+  });
 }
 
-async function openGgufModel(path: string): Promise<ModelFiles> {
-  const file = await openGguf(path);
-  try {
+const openGgufModel = async (path: string): Promise<ModelFiles> =>
+  closeOnFailure(await openGguf(path), async (file) => {
     const config = await parseGgufConfig(file);
     checkShapes(ggufShapes(file, config), { config, where: path });
-    const shapes = weightShapes(config);
-    return {
+    const facts: ModelFacts = {
       name: basename(path).replace(/\.gguf$/i, ""),
       path,
       weightFiles: [path],
       config,
       modulePrefix: "model.",
       source: { kind: "gguf", file: { path, metadata: file.metadata } },
-      storedDtype: () => undefined,
-      storedRows: (name) => {
-        const stored = ggufName(config, name);
-        const type = readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
-        const shape = shapes.get(name) ?? [];
-        const before = fileBytes(type, countBefore(config, name, shape));
-        return {
-          type,
-          shape,
-          plus: 0,
-          width: shape.length === 1 && isReordered(config, name) ? 1 : (shape.at(-1) ?? 1),
-          storedRow: rowFromGguf(config, name),
-          readInto: (target, begin) => file.readInto(stored, target, before + begin),
-        };
-      },
-      readStatedGains: async (name) =>
-        plus(await readGgufWeight(file, config, { name }), -storedOffset(config, name)),
-      ...weightReaders(config, (name, range) => readGgufWeight(file, config, { name, range })),
-      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
     };
-  } catch (error) {
-    await file[Symbol.asyncDispose]();
-    throw error;
-  }
-}
+    return modelFiles(facts, {
+      type(name) {
+        const stored = ggufName(config, name);
+        return readableType(file.tensors.get(stored)?.type ?? "missing", `${path}: tensor "${stored}"`);
+      },
+      plus: () => 0,
+      order: (name) => rowFromGguf(config, name),
+      readInto: (name, target, begin) => file.readInto(ggufName(config, name), target, begin),
+      [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+    });
+  });
 
 /** In the hub's cache the folder of a model is called by a commit, and one above it by the repository. */
 const folderName = (folder: string): string =>

@@ -2,6 +2,7 @@
 // for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
 import { countElements, MosError } from "#core";
 import {
+  blockFormats,
   fileBytes,
   float16Value,
   type StoredType,
@@ -26,8 +27,8 @@ export interface StoredRows {
   readonly width: number;
   /** Added to every number; 0 but for gains that are stored around 0. */
   readonly plus: number;
-  /** Maps a row of the file to the row of the weight. */
-  readonly storedRow: (stored: number) => number;
+  /** Maps a row of the file to the row of the weight; undefined where their order is the same. */
+  readonly order: ((stored: number) => number) | undefined;
   /** Fills `target` with the tensor's bytes from `begin` on. */
   readonly readInto: (target: Uint8Array, begin: number) => Promise<void>;
 }
@@ -91,23 +92,58 @@ function partBytes(rows: StoredRows): number {
   return Math.min(countBytes(rows), Math.max(1, Math.floor(PART / size)) * size);
 }
 
-interface EachPartOptions {
-  /** Buffer to read the parts into. */
-  readonly buffer: Uint8Array;
-  readonly write: (row: number, bytes: Uint8Array) => void;
-}
-
-/** Reads the rows of a weight in parts of whole rows; gives how many bytes there were of each. */
-async function* eachPart(rows: StoredRows, { buffer, write }: EachPartOptions): AsyncGenerator<number> {
-  const size = rowBytes(rows);
+/** Reads a weight in parts of whole rows, each into the same buffer. */
+async function* eachPart(
+  rows: StoredRows,
+  buffer = new Uint8Array(partBytes(rows)),
+): AsyncGenerator<{ readonly begin: number; readonly bytes: Uint8Array }> {
   const total = countBytes(rows);
   const step = partBytes(rows);
   for (let begin = 0; begin < total; begin += step) {
-    const part = buffer.subarray(0, Math.min(step, total - begin));
-    await rows.readInto(part, begin);
-    for (let at = 0; at < part.length; at += size)
-      write(rows.storedRow((begin + at) / size), part.subarray(at, at + size));
-    yield part.length;
+    const bytes = buffer.subarray(0, Math.min(step, total - begin));
+    await rows.readInto(bytes, begin);
+    yield { begin, bytes };
+  }
+}
+
+/** Calls `write` with each row of a part, by its place in the weight. */
+function eachRow(
+  rows: StoredRows,
+  { begin, bytes }: { readonly begin: number; readonly bytes: Uint8Array },
+  write: (row: number, bytes: Uint8Array) => void,
+): void {
+  const { order = (row) => row } = rows;
+  const size = rowBytes(rows);
+  for (let at = 0; at < bytes.length; at += size)
+    write(order((begin + at) / size), bytes.subarray(at, at + size));
+}
+
+function decodeInto(target: Float32Array, bytes: Uint8Array, { type, plus }: StoredRows): void {
+  blockFormats[type].decode(bytes, target);
+  if (plus !== 0) for (let i = 0; i < target.length; i++) target[i] = (target[i] as number) + plus;
+}
+
+/** The numbers of a whole weight. */
+export async function readNumbers(rows: StoredRows): Promise<Float32Array> {
+  const { shape, width } = rows;
+  const numbers = new Float32Array(countElements(shape));
+  for await (const part of eachPart(rows))
+    eachRow(rows, part, (row, bytes) =>
+      decodeInto(numbers.subarray(row * width, (row + 1) * width), bytes, rows),
+    );
+  return numbers;
+}
+
+/** The numbers of a weight in parts of whole rows; all at once where the file has them in another order. */
+export async function* readParts(rows: StoredRows): AsyncGenerator<Float32Array> {
+  if (rows.order !== undefined) {
+    yield readNumbers(rows);
+    return;
+  }
+  for await (const { bytes } of eachPart(rows)) {
+    const numbers = new Float32Array((bytes.length / rowBytes(rows)) * rows.width);
+    decodeInto(numbers, bytes, rows);
+    yield numbers;
   }
 }
 
@@ -147,8 +183,9 @@ export async function* readWeights(
       },
     });
     const { weight } = writer;
-    for await (const bytes of eachPart(rows, { buffer, write: writer.write })) {
-      doneBytes += bytes;
+    for await (const part of eachPart(rows, buffer)) {
+      eachRow(rows, part, writer.write);
+      doneBytes += part.bytes.length;
       if (signal?.aborted)
         throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
       onProgress?.({ done, total, doneBytes, totalBytes, name });
@@ -192,17 +229,10 @@ function firstBadScale(data: TensorData): number {
   return -1;
 }
 
-function valueAt(data: TensorData, i: number, kind: WeightFormat["kind"]): number {
-  const found = data[i] as number;
-  if (data instanceof Float32Array) return found;
-  if (kind !== "bfloat16") return float16Value(found);
-  return new Float32Array(Uint32Array.of(found << 16).buffer)[0] as number;
-}
-
 /** Refuses a scale or an offset that is not finite, or so large that a number of its block might not be. */
 function checkBlocks(
   name: string,
-  { format, shape, parts }: Weight,
+  { shape, parts }: Weight,
   { part, where, fromFile }: CheckStoredOptions & { readonly part: WeightPart },
 ): void {
   const data = parts[part];
@@ -211,7 +241,8 @@ function checkBlocks(
   if (found < 0) return;
   const blocks = data.length / (shape[0] ?? 1);
   const place = `block ${found % blocks} of row ${Math.floor(found / blocks)}`;
-  const value = `the ${part === "scales" ? "scale" : "offset"} ${valueAt(data, found, format.kind)}`;
+  const number = data instanceof Float32Array ? data[found] : float16Value(data[found] as number);
+  const value = `the ${part === "scales" ? "scale" : "offset"} ${number}`;
   throw fromFile
     ? new MosError(
         "bad_model",
@@ -237,12 +268,11 @@ function checkStored(name: string, weight: Weight, options: CheckStoredOptions):
     return;
   }
   if (format.kind === "float16" || format.kind === "bfloat16") {
-    const data = parts.data as Uint16Array;
-    const found = firstInfinite(data, format.kind);
+    const found = firstInfinite(parts.data as Uint16Array, format.kind);
     if (found < 0) return;
     throw new MosError(
       "bad_model",
-      `${where}: ${name} holds the value ${valueAt(data, found, format.kind)} at ${found}; the file is damaged`,
+      `${where}: ${name} holds the value ${numberAt(weight, found)} at ${found}; the file is damaged`,
     );
   }
   checkBlocks(name, weight, { ...options, part: "scales" });
