@@ -127,7 +127,7 @@ export const adapterSettings = {
   adapterMemory: bytes({
     default: 2e9,
     defaultText: "2GB",
-    help: "memory for adapters kept loaded",
+    help: "memory for the adapters that are kept loaded",
   }),
   slotMemory: bytes({
     min: 1,

@@ -15,7 +15,7 @@ export type ComputeDtype = (typeof COMPUTE_DTYPES)[number];
 /** Setting of the format of a base's weights. */
 export const baseDtype = choice(BASE_DTYPES, {
   default: "stored",
-  help: "data type of the base weights in memory; stored keeps the file's",
+  help: "data type of the base weights in memory; stored keeps the types of the file",
 });
 
 /** Setting of the type in which products with frozen weights are computed. */

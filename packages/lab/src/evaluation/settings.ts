@@ -23,19 +23,19 @@ export const evaluationSettings = {
   }),
   rules: rulesSetting,
   chatFormat: choice(CHAT_FORMATS, {
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
-  shots: integer({ min: 0, defaultText: "as --rules says", help: "few-shot examples per question" }),
+  shots: integer({ min: 0, defaultText: "depends on --rules", help: "few-shot examples per question" }),
   limit: integer({ min: 1, defaultText: "all", help: "questions per benchmark, sampled with --seed" }),
   samples: integer({
     min: 1,
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "HumanEval: samples per problem",
   }),
   temperature: number({
     min: 0,
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "HumanEval: sampling temperature",
   }),
   direct: flag({ help: "BBH: direct answers without chain of thought" }),

@@ -68,17 +68,17 @@ export const benchmarkSettings = {
   }),
   benchmarkSamples: integer({
     min: 1,
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "HumanEval: samples per problem",
   }),
   benchmarkShots: integer({
     min: 0,
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "few-shot examples per question",
   }),
   benchmarkRules: rulesSetting,
   benchmarkFormat: choice(CHAT_FORMATS, {
-    defaultText: "as --rules says",
+    defaultText: "depends on --rules",
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
 };

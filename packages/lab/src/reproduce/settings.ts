@@ -47,9 +47,9 @@ export const gridSettings = {
     min: 1,
     max: MAX,
     defaultText: "as many as --steps",
-    help: "updates of each run that helps to choose a learning rate",
+    help: "updates of each run that tries a learning rate",
   }),
-  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds for each learning rate to choose from" }),
+  tuneSeeds: integer({ min: 1, max: 1000, default: 2, help: "seeds with which to try each learning rate" }),
   tuneExamples: integer({
     min: 1,
     max: MAX,
