@@ -3,9 +3,9 @@ import { MosError } from "#core";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
 import { EngineClient } from "./engine-client.ts";
-import { answerDefaults, type EngineOptions } from "./engine-options.ts";
+import { answerDefaults, type EngineOptions, type ModelWithText } from "./engine-options.ts";
 import { openCore } from "./open-core.ts";
-import type { AnswerDefaults, Engine, EngineEvent, TextRequest } from "./types.ts";
+import type { Engine, EngineEvent, TextRequest } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
 
 /**
@@ -30,27 +30,16 @@ export async function openEngine({
   onDownload,
   ...settings
 }: EngineOptions): Promise<Engine> {
-  const laidOut = (text: LoadedText): LoadedText => ({
-    ...text,
-    template: withVariables(text.template, chatTemplateKwargs),
-  });
-  if (typeof model !== "string") {
-    const text = laidOut(model.text);
-    const defaults = answerDefaults(given, text.generation);
-    const opened = await openCore({ ...settings, model }, { onProgress, signal });
-    return new EngineClient({ ...opened, text, defaults });
-  }
-  const path = await locatedPath(model, { hub, onDownload, signal });
-  const read = async (): Promise<{ readonly text: LoadedText; readonly defaults: AnswerDefaults }> => {
-    const text = laidOut(await loadText(path, now));
-    return { text, defaults: answerDefaults(given, text.generation) };
+  const path = typeof model === "string" ? await locatedPath(model, { hub, onDownload, signal }) : undefined;
+  const read = async () => {
+    const text = path === undefined ? (model as ModelWithText).text : await loadText(path, now);
+    const template = withVariables(text.template, chatTemplateKwargs);
+    return { text: { ...text, template }, defaults: answerDefaults(given, text.generation) };
   };
-  if (inProcess) {
+  if (inProcess || path === undefined) {
     const textAndDefaults = await read();
-    return new EngineClient({
-      ...(await openCore({ ...settings, model: path }, { onProgress, signal })),
-      ...textAndDefaults,
-    });
+    const opened = await openCore({ ...settings, model: path ?? model }, { onProgress, signal });
+    return new EngineClient({ ...opened, ...textAndDefaults });
   }
   // this process reads tokenizer and defaults while the other one opens the core, and ends that if it cannot
   const stop = new AbortController();

@@ -21,7 +21,14 @@ import {
 } from "#files";
 import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
 import { type BaseDtype, type ComputeDtype, type ModelFiles, type ModelHashes, sourceDigest } from "#models";
-import { type AddPart, type PackedStore, type StoredTensor, writeMatrix } from "./packed-store.ts";
+import type { MatrixArrays } from "./pack-matrix.ts";
+import {
+  type AddPart,
+  type MatrixShape,
+  type PackedStore,
+  type StoredTensor,
+  writeMatrix,
+} from "./packed-store.ts";
 
 /** Raise it when packing gives other bytes, or the file another shape: `test/inference/weight-cache.test.ts` says when. */
 const FORMAT = 1;
@@ -62,8 +69,7 @@ const factsSchema = z.strictObject({
   matrices: z.record(z.string(), matrixSchema),
 });
 
-/** Options of a weight cache. */
-export interface WeightCacheOptions {
+interface WeightCacheOptions {
   readonly baseDtype: BaseDtype;
   readonly computeDtype: ComputeDtype;
   /** A folder for those of models whose own folder cannot be written. */
@@ -76,28 +82,8 @@ export interface WeightCacheOptions {
   readonly onNote: (text: string) => void;
 }
 
-/** Cached weights, and the hashes of the model that they come from. */
-export interface CachedWeights {
-  readonly store: PackedStore;
-  readonly hashes: ModelHashes;
-}
-
-/** Writes the cache. Disposed before `commit`, it leaves nothing. */
-export interface CacheWriter extends PackedStore {
-  readonly folder: string;
-  /** Error of the disk. */
-  readonly failure: MosError | undefined;
-  /** Gives the file its name, once all tensors are there. */
-  commit(hashes: ModelHashes): Promise<void>;
-}
-
 /** The packed weights of a model in one form. */
-export interface WeightCache {
-  /** The cached weights; undefined where there are none that can be used. */
-  open(): Promise<CachedWeights | undefined>;
-  /** A place for new ones; undefined where there is none. */
-  create(): Promise<CacheWriter | undefined>;
-}
+export type WeightCache = Awaited<ReturnType<typeof weightCache>>;
 
 /** Beside the model: in its folder, or in one that is named after its file. */
 const folderBeside = ({ source, path }: ModelFiles): string =>
@@ -128,7 +114,7 @@ const sha256 = (content: string | Uint8Array): string => createHash("sha256").up
 export async function weightCache(
   files: ModelFiles,
   { baseDtype, computeDtype, fallback, bytes, tensors, onNote }: WeightCacheOptions,
-): Promise<WeightCache> {
+) {
   const source = await sourceDigest(files);
   const key = `${FORMAT} ${baseDtype} ${computeDtype} ${source}`;
   // part of the name: the runtime opens the file later, and must not meet one that another model has put there meanwhile
@@ -136,6 +122,7 @@ export async function weightCache(
   const name = `${prefix}${sha256(key).slice(0, 16)}.safetensors`;
   const folders = cacheFolders(files, fallback);
   return {
+    /** The cached weights; undefined where there are none that can be used. */
     async open() {
       const refused: string[] = [];
       for (const folder of folders) {
@@ -151,6 +138,7 @@ export async function weightCache(
       if (refused.length > 0) onNote(unusableNote(refused.join("; ")));
       return undefined;
     },
+    /** A place for new ones; undefined where there is none. */
     async create() {
       const refused: string[] = [];
       for (const folder of folders) {
@@ -237,30 +225,34 @@ function withSeal(header: Uint8Array, seal: string, other: string): Uint8Array {
   return changed;
 }
 
-/** @throws MosError `storage` for a file that is damaged, or of other weights. */
-async function openCached(path: string, key: string): Promise<CachedWeights> {
+/**
+ * Cached weights, and the hashes of the model that they come from.
+ *
+ * @throws MosError `storage` for a file that is damaged, or of other weights.
+ */
+async function openCached(path: string, key: string) {
   await using file = await openSafetensors(path, { code: "storage" });
   const { metadata, tensors } = file;
   if (metadata["mos_key"] !== key)
     throw new MosError("storage", `${path}: made for another model or by another version`);
-  const ends = [...tensors.values()].map(({ end }) => end);
-  const begin = [...tensors.values()].reduce((least, entry) => Math.min(least, entry.begin), Infinity);
+  const [begin, end] = [...tensors.values()].reduce(
+    ([least, most], place) => [Math.min(least, place.begin), Math.max(most, place.end)],
+    [Infinity, 0],
+  );
   await using bytes = await openForReading(path, "storage");
   const header = new Uint8Array(Math.min(begin, bytes.size));
   await bytes.read(header, 0);
   const { mos_header: seal = "", mos_pages: pages } = metadata;
   if (
     sha256(withSeal(header, seal, NO_SEAL)) !== seal ||
-    (await pagesDigest(bytes.read, begin, Math.max(...ends))) !== pages
+    (await pagesDigest(bytes.read, begin, end)) !== pages
   )
     throw new MosError("storage", `${path}: checksum mismatch`);
   const place = { code: "storage", where: `${path}: mos_facts` } as const;
   const facts = parseWith(factsSchema, parseJson(metadata["mos_facts"] ?? "", place), place);
   const { fingerprint, identity, matrices } = facts;
-  return {
-    hashes: { fingerprint, identity },
-    store: cachedStore(file, new Map(Object.entries(matrices))),
-  };
+  const hashes: ModelHashes = { fingerprint, identity };
+  return { hashes, store: cachedStore(file, new Map(Object.entries(matrices))) };
 }
 
 /** Tensors where they lie; nothing is read, and data are not asked for. */
@@ -327,19 +319,20 @@ function partShapes(facts: MatrixFacts): PartShapes {
   };
 }
 
-interface CacheWriterOptions {
-  readonly path: string;
-  /** How the names of files begin that this one replaces. */
-  readonly prefix: string;
-  readonly key: string;
-  readonly tensors: number;
-}
-
-/** Tensors are written behind room for the header, which comes last. */
+/**
+ * Writes the cache: tensors behind room for the header, which comes last. Disposed before `commit`, it leaves nothing.
+ *
+ * @param options `prefix`: how the names of files begin that this one replaces; `tensors`: how many there are at most.
+ */
 function createCacheWriter(
   file: AtomicFile,
-  { path, prefix, key, tensors: most }: CacheWriterOptions,
-): CacheWriter {
+  {
+    path,
+    prefix,
+    key,
+    tensors: most,
+  }: { readonly path: string; readonly prefix: string; readonly key: string; readonly tensors: number },
+) {
   const begin = Math.ceil(((most + 16) * HEADER_SHARE) / PAGE) * PAGE;
   const written: PlacedTensor[] = [];
   const matrices: Record<string, MatrixFacts> = {};
@@ -365,20 +358,22 @@ function createCacheWriter(
     add(name, { ...type, data: data() });
   return {
     folder: dirname(path),
-    get bytes() {
+    get bytes(): number {
       return end;
     },
-    get failure() {
+    /** Error of the disk. */
+    get failure(): MosError | undefined {
       return failure;
     },
     tensor,
     vector: tensor,
-    async matrix(name, _, pack) {
+    async matrix(name: string, _: MatrixShape, pack: () => MatrixArrays): Promise<PackedMatrix> {
       const matrix = await writeMatrix(pack(), (part, given) => add(`${name}.${part}`, given));
       matrices[name] = matrixFacts(matrix);
       return matrix;
     },
-    async commit({ fingerprint, identity }) {
+    /** Gives the file its name, once all tensors are there. */
+    async commit({ fingerprint, identity }: ModelHashes): Promise<void> {
       const facts = { fingerprint, ...(identity === undefined ? {} : { identity }), matrices };
       try {
         const header = safetensorsHeader(written, {
@@ -399,7 +394,7 @@ function createCacheWriter(
         throw failure;
       }
     },
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await file[Symbol.asyncDispose]();
       await removeEmpty(dirname(path));
     },
@@ -422,5 +417,5 @@ function matrixFacts(matrix: PackedMatrix): MatrixFacts {
 }
 
 /** The line that says what was cached. */
-export const cachedNote = ({ folder, bytes }: CacheWriter): string =>
+export const cachedNote = ({ folder, bytes }: ReturnType<typeof createCacheWriter>): string =>
   `cached packed weights: ${describeBytes(bytes)} in ${folder}`;
