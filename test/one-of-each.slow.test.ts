@@ -110,7 +110,7 @@ const ADDITIONS: readonly (readonly [string, files: readonly string[], add: () =
     async () => {
       const imports = `import { createRoute, z } from "@hono/zod-openapi";
 import type { ServerApp } from "../context.ts";
-import { ok } from "../schemas.ts";`;
+import { ok } from "../request.ts";`;
       await add("src/server/routes/added.ts", routeFile("ServerApp", "/v1/added", imports));
       const row = ["ROUTES: readonly ((app: ServerApp) => void)[] = [", "\n  addedRoutes,"] as const;
       await addRow("src/server/app.ts", row, 'import { addedRoutes } from "./routes/added.ts";\n');

@@ -22,7 +22,7 @@ import {
   writeFileAtomic,
 } from "#files";
 import type { AdapterInfo, Engine } from "#inference";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalidValue } from "./errors.ts";
 
 /** An adapter's two files as a client sent them. */
 interface UploadedAdapter {
@@ -52,9 +52,9 @@ const DEVICE_NAME = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
  */
 export function checkAdapterName(name: string): void {
   if (PLAIN_NAME.test(name) && !name.endsWith(".") && !DEVICE_NAME.test(name)) return;
-  throw new ApiError(
+  throw invalidValue(
     "name: must start with a letter or digit, followed by letters, digits and . _ -, at most 128, and must not end with a dot or be a device name such as CON or COM1",
-    { status: 400, code: "invalid_value", param: "name" },
+    "name",
   );
 }
 
@@ -78,11 +78,7 @@ function newPath(name: string, options: AdapterStoreOptions): string {
   const folder = requireFolder(options);
   checkAdapterName(name);
   if (name === options.modelName)
-    throw new ApiError(`name: ${name} is the base model; choose another name`, {
-      status: 400,
-      code: "invalid_value",
-      param: "name",
-    });
+    throw invalidValue(`name: ${name} is the base model; choose another name`, "name");
   return join(folder, name);
 }
 

@@ -5,7 +5,7 @@ import type { EngineEvent, EngineRequest } from "#inference";
 import { startChoices } from "./choices.ts";
 import type { RequestContext } from "./context.ts";
 import { GRACE, type RunningRequest } from "./limits.ts";
-import type { SamplingFields, UsageFields } from "./schemas.ts";
+import type { SamplingFields, UsageFields } from "./request.ts";
 
 /** Writes one choice of an answer. */
 export interface ChoiceWriter {

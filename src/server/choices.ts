@@ -4,18 +4,14 @@ import { setMaxListeners } from "node:events";
 import { AsyncQueue } from "#core";
 import type { EngineEvent, EngineRequest, FinishReason } from "#inference";
 import type { RequestContext } from "./context.ts";
-import { ApiError, shuttingDown } from "./errors.ts";
+import { ApiError, invalidValue, shuttingDown } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { QuotaShare } from "./quotas.ts";
 
 /** @throws ApiError 400 if a request asks for too many choices. */
 export function checkChoices(count: number, limit: number): void {
   if (count > limit)
-    throw new ApiError(`the request asks for ${count} choices; at most ${limit} are allowed`, {
-      status: 400,
-      code: "invalid_value",
-      param: "n",
-    });
+    throw invalidValue(`the request asks for ${count} choices; at most ${limit} are allowed`, "n");
 }
 
 /**
@@ -33,9 +29,9 @@ function logprobsHeldBy(requests: readonly EngineRequest[], limits: ServerLimits
   const held = answers * tokens * (alternatives + 1);
   if (held <= limits.logprobs) return held;
   const fitting = Math.floor(limits.logprobs / answers / (alternatives + 1));
-  throw new ApiError(
+  throw invalidValue(
     `${answers} answers of ${tokens} tokens with ${alternatives} alternatives each are ${held} log-probabilities; at most ${limits.logprobs} are allowed: ask for ${fitting} tokens, fewer answers, or fewer alternatives`,
-    { status: 400, code: "invalid_value", param: "logprobs" },
+    "logprobs",
   );
 }
 

@@ -7,8 +7,8 @@ import type { AdapterInfo, EngineModel, EngineRequest, SamplingOptions } from "#
 import type { LoadedText } from "#text";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
-import { ApiError } from "./errors.ts";
-import type { SamplingFields } from "./schemas.ts";
+import { ApiError, invalidValue } from "./errors.ts";
+import type { SamplingFields } from "./request.ts";
 
 /** An adapter that a key may use, by name. */
 export async function findAdapter(
@@ -84,7 +84,7 @@ function checkWords(text: string, field: string): void {
   if (text.length <= MAX_WORD) return;
   for (const [word] of text.matchAll(WORDS))
     if (word.length > MAX_WORD)
-      throw invalidField(
+      throw invalidValue(
         `${field} has ${word.length} letters, digits, blanks or symbols in a row; at most ${MAX_WORD} are allowed`,
         field,
       );
@@ -115,7 +115,7 @@ export function createPromptReader(
   };
   const checked = (prompt: EncodedPrompt, field: string): EncodedPrompt => {
     const { ids } = prompt;
-    if (ids.length === 0) throw invalidField(`${field} is empty`, field);
+    if (ids.length === 0) throw invalidValue(`${field} is empty`, field);
     if (ids.length > maxLength) throw tooLong(maxLength, `the prompt has ${ids.length}`, field);
     return prompt;
   };
@@ -135,7 +135,7 @@ export function createPromptReader(
     fromIds: (ids: readonly number[], field: string): EncodedPrompt => {
       const wrong = ids.find((id) => id >= vocabularySize);
       if (wrong !== undefined)
-        throw invalidField(
+        throw invalidValue(
           `${field} has token ${wrong}; the vocabulary ends at ${vocabularySize - 1}`,
           field,
         );
@@ -143,9 +143,6 @@ export function createPromptReader(
     },
   };
 }
-
-const invalidField = (message: string, param: string): ApiError =>
-  new ApiError(message, { status: 400, code: "invalid_value", param });
 
 type LengthFields = Pick<SamplingFields, "min_tokens"> & {
   readonly max_tokens?: number | undefined;
@@ -182,7 +179,7 @@ export function resolveMaxTokens(
       field,
     );
   if (min_tokens <= max) return max;
-  throw invalidField(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
+  throw invalidValue(`min_tokens is ${min_tokens}, more than the answer may have (${max})`, "min_tokens");
 }
 
 /** The engine's seeds are whole numbers from 0 to just below this; others wrap around. */
@@ -203,7 +200,7 @@ export function checkTokenIds(
   for (const [field, ids] of Object.entries({ logit_bias: Object.keys(logit_bias), stop_token_ids })) {
     const wrong = ids.find(odd);
     if (wrong !== undefined)
-      throw invalidField(
+      throw invalidValue(
         `${field} has ${JSON.stringify(wrong).slice(0, 100)}; token ids are whole numbers from 0 to ${vocabularySize - 1}`,
         field,
       );

@@ -44,6 +44,10 @@ function typeForStatus(status: number): string {
   return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
+/** @returns 400 for a field whose value will not do. */
+export const invalidValue = (message: string, param?: string, cause?: unknown): ApiError =>
+  new ApiError(message, { status: 400, code: "invalid_value", param, cause });
+
 /** An error as OpenAI's API writes it, with its status and headers. */
 type ErrorAnswer = ReturnType<typeof answer>;
 

@@ -1,4 +1,5 @@
-// A request's body from bytes to checked fields: the size while it arrives, then UTF-8, JSON and the route's schema.
+// A request's body from bytes to checked fields: the size while it arrives, then UTF-8, JSON and the route's schema; and the
+// fields that the schemas of several routes share.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
@@ -7,7 +8,7 @@ import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
 import { tooLong } from "./engine-requests.ts";
-import { ApiError } from "./errors.ts";
+import { ApiError, invalidValue } from "./errors.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /** Without "connection: close": the client still writes, and a connection that is closed at once would lose the answer. */
@@ -42,10 +43,7 @@ export async function* bodyChunks(request: Request, limit: number): AsyncGenerat
   }
 }
 
-/** What a body of JSON may be. */
-type BodyLimits = Pick<ServerLimits, "bodyBytes" | "requestSeconds">;
-
-async function readBody(request: Request, { bodyBytes, requestSeconds }: BodyLimits): Promise<Uint8Array> {
+async function readBody(request: Request, { bodyBytes, requestSeconds }: ServerLimits): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   const read = async (): Promise<void> => {
     for await (const chunk of bodyChunks(request, bodyBytes)) chunks.push(chunk);
@@ -95,9 +93,6 @@ function decodeJson(bytes: Uint8Array): unknown {
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const invalidValue = (message: string, param?: string): ApiError =>
-  new ApiError(message, { status: 400, code: "invalid_value", param });
-
 /** Looks at lengths before a schema looks at each value. Prompts have limits of their own. */
 function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unknown>>): void {
   const pending = Object.entries(fields);
@@ -118,16 +113,8 @@ function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unk
   }
 }
 
-/** What decides how many prompts a request may have, and how long one may be. */
-export interface PromptLimits {
-  /** Of a request. */
-  readonly choices: number;
-  /** Tokens. */
-  readonly maxLength: number;
-}
-
 /** Looks at the length of a list of prompts or token ids. What it holds is the schema's business. */
-function checkPrompt(prompt: unknown, { choices, maxLength }: PromptLimits): void {
+function checkPrompt(prompt: unknown, choices: number, maxLength: number): void {
   if (!Array.isArray(prompt)) return;
   if (typeof prompt[0] !== "number") checkChoices(prompt.length, choices);
   else if (prompt.length > maxLength) throw tooLong(maxLength, `the prompt has ${prompt.length}`, "prompt");
@@ -149,31 +136,24 @@ function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
 }
 
 /**
- * The fields of a JSON body, of which nothing is known but that they are not null.
+ * Reads a JSON body before the route's schema checks it, in place of Hono's reader, which knows no limits. The schema gets
+ * the fields that are not null.
  *
  * @throws ApiError 400, 408, 413 or 415.
  */
-export async function readJsonBody(
-  request: Request,
-  limits: BodyLimits & PromptLimits,
-): Promise<Readonly<Record<string, unknown>>> {
-  checkJsonType(request);
-  const body = decodeJson(await readBody(request, limits));
+export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  const { limits, engine } = context.var.server;
+  checkJsonType(context.req.raw);
+  const body = decodeJson(await readBody(context.req.raw, limits));
   if (!isObject(body))
     throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
-  checkPrompt(body["prompt"], limits);
   const { prompt, ...fields } = body;
-  const kept = withoutNulls(fields);
+  checkPrompt(prompt, limits.choices, engine.model.maxLength);
+  const kept = withoutNulls(fields) as typeof fields;
   await nextTurn(); // a body of megabytes took its time
-  return { ...(isObject(kept) ? kept : {}), ...(prompt === undefined || prompt === null ? {} : { prompt }) };
-}
-
-/** Reads a JSON body before the route's schema checks it, in place of Hono's reader, which knows no limits. */
-export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
-  const { limits, engine } = context.var.server;
-  const fields = await readJsonBody(context.req.raw, { ...limits, maxLength: engine.model.maxLength });
-  context.req.json = async () => fields as never;
+  const read = prompt === undefined || prompt === null ? kept : { ...kept, prompt };
+  context.req.json = async () => read as never;
   await next();
 };
 
@@ -208,30 +188,21 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
     path.map((key) => clipped(String(key)));
   const invalid = (message: string, code: string, param: string): ApiError =>
     new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
-  const media = error.issues
-    .map((issue) => mediaAt(issuePath(issue), value))
-    .find((part) => part !== undefined);
-  if (media !== undefined)
-    return invalid(
-      `${media.param} is ${media.what}; this server's models read text only`,
-      "unsupported_value",
-      media.param,
-    );
+  const paths = error.issues.map(issuePath);
+  const media = paths.map((at) => mediaAt(at, value)).find((part) => part !== undefined);
+  if (media !== undefined) {
+    const { what, param } = media;
+    return invalid(`${param} is ${what}; this server's models read text only`, "unsupported_value", param);
+  }
   // before other complaints: a message that calls tools need not have a content
-  const unsupported = error.issues
-    .map((issue) => unsupportedOn(issuePath(issue), schema))
-    .find((field) => field !== undefined);
-  if (unsupported !== undefined)
-    return invalid(
-      `${unsupported} is not supported by this server; omit it`,
-      "unsupported_parameter",
-      unsupported,
-    );
+  const field = paths.map((at) => unsupportedOn(at, schema)).find((found) => found !== undefined);
+  if (field !== undefined)
+    return invalid(`${field} is not supported by this server; omit it`, "unsupported_parameter", field);
   const [issue] = error.issues;
-  const path = issue === undefined ? [] : issuePath(issue);
+  const [path = []] = paths;
   if (issue?.code === "unrecognized_keys") {
-    const field = [...path, clipped(issue.keys[0] ?? "")].join(".");
-    return invalid(`unknown field ${field}; omit it`, "unknown_parameter", field);
+    const name = [...path, clipped(issue.keys[0] ?? "")].join(".");
+    return invalid(`unknown field ${name}; omit it`, "unknown_parameter", name);
   }
   const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
   return invalid(`the request: ${describeIssues(error, value)}`, code, path.join("."));
@@ -248,3 +219,150 @@ export const checkedBy =
   (result: Checked): undefined => {
     if (!result.success) throw invalidRequest(schema, result.error, result.data);
   };
+
+/** A field of OpenAI's that this server does not support: only the value that changes nothing is taken. */
+export const neutral = <T extends z.ZodType>(schema: T) =>
+  schema.optional().describe("Not supported: only the neutral value is accepted.");
+
+/** A field that is accepted, since an answer without it is as good. */
+export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Accepted and ignored.");
+
+/** Schema of a field that may only be null, which counts as left out. */
+export const nullOnly = z.never().openapi({ type: "null" });
+
+const penalty = z.number().min(-2).max(2).optional();
+
+/** Entries of a map or list of token ids. */
+const MAX_IDS = 1024;
+
+/** Fields that chat and completions share. */
+export const samplingFields = {
+  model: z.string().min(1).max(256).describe("Name of the base model or an adapter."),
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .optional()
+    .describe("0 is greedy decoding. Default: default_parameters of GET /v1/models."),
+  top_p: z.number().min(0).max(1).optional(),
+  n: z.int().min(1).max(128).optional().describe("Number of choices per prompt."),
+  seed: z.int().optional().describe("Equal requests with equal seeds give equal output on the same machine."),
+  stop: z
+    .union([z.string().max(1000), z.array(z.string().max(1000)).max(16)])
+    .optional()
+    .describe("Stop sequences, not included in the output. Empty ones are ignored."),
+  stream: z.boolean().optional(),
+  stream_options: z
+    .strictObject({ include_usage: z.boolean().optional(), include_obfuscation: z.literal(false).optional() })
+    .optional(),
+  presence_penalty: penalty.describe(
+    "Subtracted from the logits of tokens that already occur in the output.",
+  ),
+  frequency_penalty: penalty.describe(
+    "Subtracted from the logits of tokens once per occurrence in the output.",
+  ),
+  logit_bias: z
+    .record(z.string(), z.number().min(-100).max(100))
+    .refine((biases) => Object.keys(biases).length <= MAX_IDS, `an object of at most ${MAX_IDS} token ids`)
+    .optional()
+    .describe("Values from -100 to 100 added to logits, by token id."),
+  user: unused(z.string().max(1000)),
+  top_k: z
+    .int()
+    .min(-1)
+    .optional()
+    .describe("vLLM extension: sample from this many most likely tokens; 0 and -1 disable."),
+  min_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("vLLM extension: drop tokens below this fraction of the top token's probability."),
+  repetition_penalty: z
+    .number()
+    .gt(0)
+    .max(100)
+    .optional()
+    .describe("vLLM extension: penalise tokens that occur in the prompt or output."),
+  min_tokens: z.int().min(0).optional().describe("vLLM extension: minimum number of output tokens."),
+  ignore_eos: z.boolean().optional().describe("vLLM extension: do not stop at end-of-sequence tokens."),
+  stop_token_ids: z
+    .array(z.int().min(0))
+    .max(MAX_IDS)
+    .optional()
+    .describe("vLLM extension: additional token ids to stop at."),
+  skip_special_tokens: neutral(z.literal(true)),
+  spaces_between_special_tokens: unused(z.boolean()),
+  include_stop_str_in_output: neutral(z.literal(false)),
+};
+
+/** What a request says about sampling and streaming. */
+export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
+
+const error = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string().nullable(),
+    }),
+  })
+  .openapi("Error");
+
+const usage = z
+  .object({
+    prompt_tokens: z.int(),
+    completion_tokens: z.int(),
+    total_tokens: z.int(),
+    prompt_tokens_details: z.object({
+      cached_tokens: z.int().describe("Prompt tokens served from the prefix cache."),
+    }),
+  })
+  .openapi("Usage");
+
+/** OpenAI's count of tokens. */
+export type UsageFields = z.output<typeof usage>;
+
+const headFields = {
+  id: z.string(),
+  created: z.int(),
+  model: z.string(),
+  system_fingerprint: z.string().nullable().describe("Digest of the adapter; null for the base."),
+};
+
+/** Fields that the answers of chat and completions share. */
+export const answerFields = { ...headFields, usage };
+
+/** Fields that the chunks of their streams share. */
+export const chunkFields = {
+  ...headFields,
+  usage: usage
+    .nullable()
+    .optional()
+    .describe("With stream_options.include_usage: null except in the last chunk, which has no choices."),
+};
+
+export const finishReason = z.enum(["stop", "length"]);
+
+export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
+
+/** A JSON answer. */
+export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
+  content: json(schema),
+  description,
+});
+
+/** An answer as a whole or as a stream, whose events each have a chunk as JSON. */
+export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, chunk: C) => ({
+  description:
+    "The completion or, with stream: true, server-sent events with a chunk each. The last event " +
+    "is [DONE], or an error.",
+  content: { ...json(schema), "text/event-stream": { schema: chunk } },
+});
+
+/** Any other answer. */
+export const failed = { content: json(error), description: "An error in OpenAI's format." };
+
+/** The key that a route asks for. */
+export const security = [{ key: [] }];

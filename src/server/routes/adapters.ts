@@ -11,8 +11,7 @@ import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
-import { checkedBy, jsonBody, mediaType } from "../request.ts";
-import { failed, ok, security } from "../schemas.ts";
+import { checkedBy, failed, jsonBody, mediaType, ok, security } from "../request.ts";
 
 const adapterSchema = z
   .object({

@@ -7,22 +7,23 @@ import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject, sendAnswer } 
 import { checkChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { checkTokenIds, makeRequests, resolveAdapter, resolveMaxTokens } from "../engine-requests.ts";
-import { ApiError } from "../errors.ts";
+import { invalidValue } from "../errors.ts";
 import { LogprobBuffer, tokenText } from "../logprobs.ts";
-import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
+  checkedBy,
   chunkFields,
   failed,
   finishReason,
   json,
+  jsonBody,
   neutral,
   nullOnly,
   okOrStream,
   samplingFields,
   security,
   unused,
-} from "../schemas.ts";
+} from "../request.ts";
 
 const textPart = z.strictObject({
   type: z.literal("text"),
@@ -218,7 +219,10 @@ function toTemplateMessages({ messages }: ChatRequest): readonly ChatMessage[] {
 function render({ template }: LoadedText, request: ChatRequest): string {
   const { add_generation_prompt = true, continue_final_message = false, chat_template_kwargs = {} } = request;
   if (continue_final_message && add_generation_prompt)
-    throw invalid("continue_final_message requires add_generation_prompt: false", "continue_final_message");
+    throw invalidValue(
+      "continue_final_message requires add_generation_prompt: false",
+      "continue_final_message",
+    );
   try {
     return template.render(toTemplateMessages(request), {
       addGenerationPrompt: add_generation_prompt,
@@ -228,18 +232,15 @@ function render({ template }: LoadedText, request: ChatRequest): string {
   } catch (cause) {
     const reason = errorText(cause);
     if (cause instanceof MosError && cause.code === "bad_option")
-      throw invalid(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
-    throw invalid(`messages: rejected by the model's chat template: ${reason}`, "messages", cause);
+      throw invalidValue(`chat_template_kwargs: ${reason}`, "chat_template_kwargs", cause);
+    throw invalidValue(`messages: rejected by the model's chat template: ${reason}`, "messages", cause);
   }
 }
-
-const invalid = (message: string, param: string, cause?: unknown): ApiError =>
-  new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
 function requestedLogprobs({ logprobs, top_logprobs }: ChatRequest): number | undefined {
   if (logprobs === true) return top_logprobs ?? 0;
   if (top_logprobs === undefined) return undefined;
-  throw invalid("top_logprobs requires logprobs: true", "top_logprobs");
+  throw invalidValue("top_logprobs requires logprobs: true", "top_logprobs");
 }
 
 type ChatChunkChoice = ChatChunk["choices"][number];

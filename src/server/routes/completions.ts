@@ -16,19 +16,20 @@ import {
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
-import { checkedBy, jsonBody } from "../request.ts";
 import {
   answerFields,
+  checkedBy,
   chunkFields,
   failed,
   finishReason,
   json,
+  jsonBody,
   neutral,
   nullOnly,
   okOrStream,
   samplingFields,
   security,
-} from "../schemas.ts";
+} from "../request.ts";
 
 /** One text, the ids of one, or several of either. */
 type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];

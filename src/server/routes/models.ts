@@ -4,7 +4,7 @@ import { type AdapterInfo, samplingBy } from "#inference";
 import type { ModelNotes, RequestContext, ServerApp, ServerContext } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { failed, ok, security } from "../schemas.ts";
+import { failed, ok, security } from "../request.ts";
 
 const parametersSchema = z
   .object({

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
-import { failed, ok, security } from "../schemas.ts";
+import { failed, ok, security } from "../request.ts";
 
 const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
   z.object({ status: z.enum(statuses) });
