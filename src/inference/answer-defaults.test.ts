@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { GenerationConfig } from "#text";
-import { answerDefaults, samplingBy } from "./engine-options.ts";
+import { answerDefaults } from "./engine-options.ts";
+import { samplingBy } from "./sampler.ts";
 
 const WHERE = "models/tiny/generation_config.json";
 const model = (more: Partial<GenerationConfig> = {}): GenerationConfig => ({

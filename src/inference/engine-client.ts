@@ -4,8 +4,8 @@ import { AsyncQueue, MosError } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import type { EngineCore } from "./engine-core.ts";
-import { NO_DEFAULTS, samplingBy } from "./engine-options.ts";
-import { checkSampling } from "./sampler.ts";
+import { NO_DEFAULTS } from "./engine-options.ts";
+import { checkSampling, samplingBy } from "./sampler.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
 import type {

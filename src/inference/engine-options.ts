@@ -24,7 +24,7 @@ import {
 } from "#models";
 import type { GenerationConfig, LoadedText, TemplateVariables } from "#text";
 import type { CacheDtype } from "./slots.ts";
-import type { AnswerDefaults, SamplingOptions } from "./types.ts";
+import type { AnswerDefaults } from "./types.ts";
 
 /** Progress of opening: bytes of the model read, adapters found, the programs compiled. Notes report other events. @inline */
 export type OpenProgress =
@@ -285,15 +285,4 @@ export function answerDefaults(given: DefaultsInput, model: GenerationConfig): A
     ...(all.maxTokens === undefined ? {} : { maxTokens: all.maxTokens }),
     sources: Object.fromEntries(Object.keys(all).map((name) => [name, findSource(name)])),
   };
-}
-
-/** Whether anything beside the temperature asks for a choice among tokens. */
-const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
-  topP < 1 || topK > 0 || minP > 0;
-
-/** A request's sampling with the defaults filled in, the temperature among them. */
-export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given: SamplingOptions = {}) {
-  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const merged: SamplingOptions = { ...sampling, ...own };
-  return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
 }

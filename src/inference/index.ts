@@ -10,11 +10,10 @@ export {
   type EngineOptions,
   engineSettings,
   type OpenProgress,
-  samplingBy,
 } from "./engine-options.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { generate, openEngine, type Prompt, textStream } from "./open-engine.ts";
-export { unpackLogprobs } from "./sampler.ts";
+export { samplingBy, unpackLogprobs } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {
   AdapterInfo,

@@ -1,7 +1,7 @@
 // From logits to the next token, and to log-probabilities.
 import { MosError, parseSettings, pick, type Random } from "#core";
 import { samplingSettings } from "./engine-options.ts";
-import type { PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
+import type { AnswerDefaults, PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
 
 /** State that the choice of a token depends on, beside the logits and the options. */
 interface SamplingState {
@@ -13,6 +13,17 @@ interface SamplingState {
   readonly barred?: readonly number[];
   /** Used only above temperature 0. */
   readonly random: Random;
+}
+
+/** Whether anything beside the temperature asks for a choice among tokens. */
+const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
+  topP < 1 || topK > 0 || minP > 0;
+
+/** A request's sampling with the defaults filled in, the temperature among them. */
+export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given: SamplingOptions = {}) {
+  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const merged: SamplingOptions = { ...sampling, ...own };
+  return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
 }
 
 /** Refuses settings out of range. Throws `bad_option`. */

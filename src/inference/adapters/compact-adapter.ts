@@ -15,19 +15,20 @@ import { decodeBfloat16, encodeBfloat16 } from "#files";
 /** Type of trained parameters in memory. */
 export type ResidentDtype = "float32" | "bfloat16";
 
-/** Location of a tensor. `offset` counts bytes, `length` numbers. */
-export interface StoredTensor {
+const ARRAYS = {
+  float32: Float32Array,
+  bfloat16: Uint16Array,
+  int32: Int32Array,
+  uint16: Uint16Array,
+};
+
+/** Location of a tensor. `offset` counts bytes, `length` elements. */
+interface StoredTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly format: "float32" | "bfloat16" | "int32" | "uint16";
+  readonly format: keyof typeof ARRAYS;
   readonly offset: number;
   readonly length: number;
-}
-
-/** The whole buffer. */
-export interface BufferLayout {
-  readonly stored: readonly StoredTensor[];
-  readonly bytes: number;
 }
 
 /** A tensor that adapters of one kind share, because the seed gives it. */
@@ -43,11 +44,10 @@ function storageFormat({ dtype, role, below }: TensorSpec, trained: ResidentDtyp
   return role === "trainable" ? trained : "float32";
 }
 
-const bytesPerElement = (format: StoredTensor["format"]): number =>
-  format === "bfloat16" || format === "uint16" ? 2 : 4;
+const bytesPerElement = (format: StoredTensor["format"]): number => ARRAYS[format].BYTES_PER_ELEMENT;
 
 /** Layout of an adapter's own tensors. */
-export function bufferLayout(config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype): BufferLayout {
+export function bufferLayout(config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype) {
   const own = bindMethod(config)
     .tensors(shapes)
     .filter(({ role }) => role !== "seeded")
@@ -73,18 +73,11 @@ export const listSharedTensors = (config: AdapterConfig, shapes: LayerShapes): r
       bytes: 4 * countElements(spec.shape),
     }));
 
-/** Bytes of memory: an adapter's own, and what it shares with those of its method, seed and shape. */
-export interface ResidentBytes {
-  readonly own: number;
-  readonly shared: number;
-}
-
-/** Exact resident size of an adapter, before it is loaded. */
-export const residentBytes = (
-  config: AdapterConfig,
-  shapes: LayerShapes,
-  dtype: ResidentDtype,
-): ResidentBytes => ({
+/**
+ * Exact bytes of a resident adapter, before it is loaded: its own, and what it shares with those of its method, seed and
+ * shape.
+ */
+export const residentBytes = (config: AdapterConfig, shapes: LayerShapes, dtype: ResidentDtype) => ({
   own: bufferLayout(config, shapes, dtype).bytes,
   shared: listSharedTensors(config, shapes).reduce((sum, { bytes }) => sum + bytes, 0),
 });
@@ -104,24 +97,20 @@ function rounded(data: AdapterTensor["data"], name: string): Uint16Array {
   return bits;
 }
 
-/** Writes a part of a tensor's numbers, which begins at the number `begin`. */
+/** Writes the part of a tensor that begins at the element `begin`. */
 function write(
-  { name, format, offset: start }: StoredTensor,
+  { name, format, offset }: StoredTensor,
   { data, begin }: { readonly data: AdapterTensor["data"]; readonly begin: number },
   buffer: ArrayBuffer,
 ): void {
-  const [offset, { length }] = [start + begin * bytesPerElement(format), data];
-  if (format === "uint16") new Uint16Array(buffer, offset, length).set(data);
-  else if (format === "int32") new Int32Array(buffer, offset, length).set(data);
-  else if (format === "float32") new Float32Array(buffer, offset, length).set(data);
-  else new Uint16Array(buffer, offset, length).set(rounded(data, name));
+  const target = new ARRAYS[format](buffer, offset + begin * bytesPerElement(format), data.length);
+  target.set(format === "bfloat16" ? rounded(data, name) : data);
 }
 
 function read({ shape, format, offset, length }: StoredTensor, buffer: ArrayBuffer): AdapterTensor {
-  if (format === "uint16") return { shape, data: new Int32Array(new Uint16Array(buffer, offset, length)) };
-  if (format === "int32") return { shape, data: new Int32Array(buffer, offset, length) };
-  if (format === "float32") return { shape, data: new Float32Array(buffer, offset, length) };
-  return { shape, data: decodeBfloat16(new Uint16Array(buffer, offset, length)) };
+  const stored = new ARRAYS[format](buffer, offset, length);
+  if (!(stored instanceof Uint16Array)) return { shape, data: stored };
+  return { shape, data: format === "uint16" ? new Int32Array(stored) : decodeBfloat16(stored) };
 }
 
 /** After this many numbers other work may run. */
