@@ -63,23 +63,17 @@ function packedBytes(format: WeightFormat, shape: readonly number[], computeDtyp
   return weightBytes(format, shape);
 }
 
-interface BaseOptions {
-  readonly computeDtype: ComputeDtype;
-  readonly expand: boolean;
-}
-
-const isExpanded = ({ kind }: WeightFormat): boolean => kind === "float16" || kind === "bfloat16";
 const isPlain = ({ kind }: WeightFormat): boolean => kind !== "blocks" && kind !== "nf4";
 
 function engineBaseBytes(
   config: ModelConfig,
   formats: ReadonlyMap<string, WeightFormat>,
-  { computeDtype, expand }: BaseOptions,
+  { computeDtype, expand }: { readonly computeDtype: ComputeDtype; readonly expand: boolean },
 ): number {
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && isExpanded(given) ? FLOAT32 : given;
+    return expand && (given.kind === "float16" || given.kind === "bfloat16") ? FLOAT32 : given;
   };
   for (const [name, shape] of weightShapes(config)) {
     const format = formatFor(name);

@@ -69,26 +69,14 @@ const isWorthFusing = (
   (count * capacity * bytesPerPosition) / config.layers <= COPY_LIMIT;
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
-export interface ModelRunner extends AsyncDisposable {
-  readonly config: ModelConfig;
-  readonly cache: KVCache;
-  readonly slots: AdapterSlots;
-  /**
-   * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot: of its last token,
-   * or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
-   */
-  run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
-}
+export type ModelRunner = Awaited<ReturnType<typeof createModelRunner>>;
 
 /**
  * Compiles the programs of an engine's steps.
  *
  * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
  */
-export async function createModelRunner(
-  base: BaseWeights,
-  options: ModelRunnerOptions,
-): Promise<ModelRunner> {
+export async function createModelRunner(base: BaseWeights, options: ModelRunnerOptions) {
   const { config } = base;
   const { maxLength, session = {} } = options;
   if (maxLength > config.maxPositions)
@@ -107,7 +95,11 @@ export async function createModelRunner(
     config,
     cache,
     slots,
-    async run(step) {
+    /**
+     * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot: of its last token,
+     * or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
+     */
+    async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
       const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
       bind(step);
       const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache, maxLength));
@@ -117,7 +109,7 @@ export async function createModelRunner(
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
       return logitsBySlot(logits.data, step, config);
     },
-    async [Symbol.asyncDispose]() {
+    async [Symbol.asyncDispose](): Promise<void> {
       await general.program[Symbol.asyncDispose]();
       await fused?.program[Symbol.asyncDispose]();
     },
@@ -130,7 +122,11 @@ const isCacheArray = (data: TensorData | undefined): data is Float32Array | Uint
 /** Making hundreds of views takes a while, so they are bound again only when they changed. */
 function binder(
   program: Program,
-  { cache, slots, feeds }: Pick<ModelRunner, "cache" | "slots"> & Pick<BaseWeights, "feeds">,
+  {
+    cache,
+    slots,
+    feeds,
+  }: { readonly cache: KVCache; readonly slots: AdapterSlots } & Pick<BaseWeights, "feeds">,
 ): (range: SlotRange) => void {
   const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
     program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));

@@ -1,5 +1,5 @@
 // From logits to the next token, and to log-probabilities.
-import { MosError, parseSettings, pick, type Random } from "#core";
+import { MosError, omitUndefined, parseSettings, pick, type Random } from "#core";
 import { samplingSettings } from "./engine-options.ts";
 import type { AnswerDefaults, PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
 
@@ -21,8 +21,7 @@ const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
 
 /** A request's sampling with the defaults filled in, the temperature among them. */
 export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given: SamplingOptions = {}) {
-  const own = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const merged: SamplingOptions = { ...sampling, ...own };
+  const merged: SamplingOptions = { ...sampling, ...omitUndefined(given) };
   return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
 }
 

@@ -1,3 +1,5 @@
+// What slots hold: keys and values, and the factors of the adapters whose requests run, expanded to A and B.
+// R slots · K key heads · M positions · D head width · L layers · r rank of the factors
 import type { ExpandedFactors, FactorMap } from "#adapters";
 import { GROUPS, groupKey, type HostTensor, type LayerGroup, listLayerGroups, moduleKey } from "#graph";
 import type { ModelConfig } from "#models";
@@ -121,10 +123,14 @@ export class KVCache {
   }
 
   /**
-   * Writes the first `counts[i]` of the S new tokens of slot from + i after those that the slot holds.
+   * Writes the first `counts[i]` of the S (`tokens`) new tokens of slot from + i after those that the slot holds.
    * newKeysValues [count, 2·L·K, S, D], in the cache's dtype
    */
-  append(newKeysValues: CacheArray, counts: readonly number[], { from, tokens }: AppendOptions): void {
+  append(
+    newKeysValues: CacheArray,
+    counts: readonly number[],
+    { from, tokens }: { readonly from: number; readonly tokens: number },
+  ): void {
     const { layers, keyValueHeads: K, headDim: D } = this.config;
     const perSlot = 2 * layers * K * tokens * D;
     counts.forEach((count, i) => {
@@ -172,32 +178,22 @@ export class KVCache {
   }
 }
 
-interface AppendOptions {
-  /** The slot of the first entry. */
-  readonly from: number;
-  /** S */
-  readonly tokens: number;
-}
-
 /** The inputs of a group: A [R, parts · r, in], part by part, and scale · Bᵀ [R, r, out] of each part. */
 export const slotNames = (layerGroup: LayerGroup): { readonly a: string; readonly b: readonly string[] } => ({
   a: `slot.${groupKey(layerGroup)}.a`,
   b: GROUPS[layerGroup.group].map((linear) => `slot.${moduleKey({ layer: layerGroup.layer, linear })}.b`),
 });
 
-/** The arrays of a group. */
-interface GroupSlots {
-  readonly layerGroup: LayerGroup;
-  readonly widths: GroupWidths;
-  a: Float32Array;
-  b: Float32Array[];
-}
-
 const EMPTY = new Float32Array(0);
 
 /** The factors of every slot of the batch. Smaller ranks and slots without an adapter are zero. */
 export class AdapterSlots {
-  readonly #groups: readonly GroupSlots[];
+  readonly #groups: readonly {
+    readonly layerGroup: LayerGroup;
+    readonly widths: GroupWidths;
+    a: Float32Array;
+    b: Float32Array[];
+  }[];
   #count = 0;
   #rank = 0;
   /** Counts the times that the arrays were replaced. */
@@ -281,19 +277,19 @@ export class AdapterSlots {
 
   /** Puts an adapter of at most the slots' rank into a slot. */
   fill(slot: number, adapter: FactorMap): void {
+    const rows = this.#rank;
     for (const { layerGroup, widths, a, b } of this.#groups)
       for (const [part, linear] of GROUPS[layerGroup.group].entries()) {
         const factors = adapter.get(moduleKey({ layer: layerGroup.layer, linear })) ?? NO_FACTORS;
-        writeA(a, factors, {
-          row: (slot * widths.outs.length + part) * this.#rank,
-          rows: this.#rank,
-          columns: widths.in,
-        });
-        writeB(b[part] ?? EMPTY, factors, {
-          row: slot * this.#rank,
-          rows: this.#rank,
-          columns: widths.outs[part] ?? 0,
-        });
+        const { rank, scale, b: up } = factors;
+        const [first, out] = [(slot * widths.outs.length + part) * rows, widths.outs[part] ?? 0];
+        const target = b[part] ?? EMPTY;
+        const begin = slot * rows * out;
+        a.set(factors.a, first * widths.in);
+        for (let i = 0; i < rank * out; i++) target[begin + i] = (up[i] as number) * scale;
+        // behind the ranks of the adapter there are zeros
+        a.fill(0, (first + rank) * widths.in, (first + rows) * widths.in);
+        target.fill(0, begin + rank * out, begin + rows * out);
       }
   }
 
@@ -311,26 +307,3 @@ export class AdapterSlots {
 }
 
 const NO_FACTORS: ExpandedFactors = { rank: 0, scale: 0, a: EMPTY, b: EMPTY };
-
-/** The rows of an array that one linear layer has in one slot. */
-interface Rows {
-  readonly row: number;
-  /** The slots' rank. Behind the ranks of the adapter there are zeros. */
-  readonly rows: number;
-  readonly columns: number;
-}
-
-function writeA(target: Float32Array, { rank, a }: ExpandedFactors, { row, rows, columns }: Rows): void {
-  target.set(a, row * columns);
-  target.fill(0, (row + rank) * columns, (row + rows) * columns);
-}
-
-function writeB(
-  target: Float32Array,
-  { rank, b, scale }: ExpandedFactors,
-  { row, rows, columns }: Rows,
-): void {
-  const first = row * columns;
-  for (let i = 0; i < rank * columns; i++) target[first + i] = (b[i] as number) * scale;
-  target.fill(0, first + rank * columns, first + rows * columns);
-}

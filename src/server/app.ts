@@ -70,7 +70,7 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   app.use("/v1/*", (context, next) => (context.req.method === "GET" ? next() : tracked(context, next)));
   app.onError((error, context) => failed(context, error));
-  app.notFound((context) => failed(context, notFound(unserved(context))));
+  app.notFound((context) => failed(context, notFound(context)));
   for (const addTo of ROUTES) addTo(app);
   options.extension?.addRoutes(app);
   refuseOtherMethods(app);
@@ -167,19 +167,13 @@ function failed(context: RequestContext, error: unknown): Response {
   return context.json(body, status as ContentfulStatusCode, { ...headers });
 }
 
-const unserved = ({ req: { method, path }, var: { server } }: RequestContext): UnservedRequest => ({
-  method,
-  path,
-  hasService: server.extension !== undefined,
-});
-
 /** Answers 405 where a path has routes, but none for the method. */
 function refuseOtherMethods(app: ServerApp): void {
   const allowed = new Map<string, Set<string>>();
   for (const { path, method } of app.routes)
     if (method !== "ALL") allowed.set(path, (allowed.get(path) ?? new Set()).add(method));
   for (const [path, methods] of allowed)
-    app.all(path, (context) => failed(context, wrongMethod(unserved(context), [...methods])));
+    app.all(path, (context) => failed(context, wrongMethod(context, [...methods])));
 }
 
 /** Paths of fine-tuning as a service. */
@@ -191,15 +185,9 @@ const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 const SERVICE_HINT =
   "start it with mos serve --state FOLDER and the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
 
-/** A request of a client, and whether the server has the routes of fine-tuning as a service. */
-interface UnservedRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly hasService: boolean;
-}
-
 /** Clients that can use either of OpenAI's APIs may ask for the other one first. */
-function notFound({ path, hasService }: UnservedRequest): ApiError {
+function notFound({ req: { path }, var: { server } }: RequestContext): ApiError {
+  const hasService = server.extension !== undefined;
   const shown = path.slice(0, 200);
   const message = path.startsWith("/v1/responses")
     ? "the Responses API is not supported by this server; use /v1/chat/completions"
@@ -210,7 +198,9 @@ function notFound({ path, hasService }: UnservedRequest): ApiError {
 }
 
 /** The path has routes, but none for the method. */
-function wrongMethod({ method, path, hasService }: UnservedRequest, allowed: readonly string[]): ApiError {
+function wrongMethod({ req, var: { server } }: RequestContext, allowed: readonly string[]): ApiError {
+  const { method, path } = req;
+  const hasService = server.extension !== undefined;
   const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
   const isServicePath = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
   const more = isServicePath

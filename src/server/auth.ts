@@ -117,11 +117,7 @@ const sha256 = (text: string): Buffer => createHash("sha256").update(text).diges
 /** The hash under which a key file keeps a key, in hexadecimal digits. */
 export const hashKey = (token: string): string => sha256(token).toString("hex");
 
-/** A key by the hash of its token. */
-export interface HashedKey {
-  readonly hash: Buffer;
-  readonly key: ApiKey;
-}
+type HashedKey = ReturnType<typeof parseKeys>[number];
 
 /**
  * Each key of the text of a key file once: a JSON array, or one object a line. A key that any line revokes is revoked; of
@@ -141,19 +137,12 @@ export function keyLines(text: string, where: string, limits: readonly KeyLimits
 }
 
 /** The keys of a key file that are not revoked. Throws as `keyLines` does. */
-export const parseKeys = (
-  text: string,
-  where: string,
-  limits: readonly KeyLimits[] = [],
-): readonly HashedKey[] =>
+export const parseKeys = (text: string, where: string, limits: readonly KeyLimits[] = []) =>
   keyLines(text, where, limits)
     .filter(({ revoked }) => revoked !== true)
     .map((line) => ({ hash: Buffer.from(line.sha256, "hex"), key: toApiKey(line, limits) }));
 
-function splitEntries(
-  text: string,
-  where: string,
-): readonly { readonly value: unknown; readonly place: string }[] {
+function splitEntries(text: string, where: string) {
   if (text.trimStart().startsWith("[")) {
     const value = parseJson(text, { code: "bad_config", where });
     return z
@@ -237,30 +226,19 @@ export async function openKeyFile(path: string, { now, log, limits }: KeyFileOpt
 /** Longer than any key that this package makes; nothing longer is hashed. */
 const MAX_KEY_LENGTH = 512;
 
-/** What knows the keys, and the time. */
-interface Authority {
-  readonly keys?: KeyRing | undefined;
-  /** Milliseconds since 1970 by the machine's clock. */
-  readonly date: () => number;
-}
-
 /**
- * The key that a request was sent with.
+ * The key that a request was sent with. `date` gives milliseconds since 1970 by the machine's clock.
  *
  * @throws ApiError 401 for a missing, wrong, revoked or expired key, without saying whether a wrong one was revoked.
  */
 export async function authenticate(
-  { keys, date }: Authority,
+  { keys, date }: { readonly keys?: KeyRing | undefined; readonly date: () => number },
   authorization: string | undefined,
 ): Promise<ApiKey> {
   if (keys === undefined) return ANONYMOUS;
   const token = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
   const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
-    new ApiError(message, {
-      status: 401,
-      code,
-      headers: { "www-authenticate": "Bearer" },
-    });
+    new ApiError(message, { status: 401, code, headers: { "www-authenticate": "Bearer" } });
   if (token === undefined)
     throw unauthorized("missing API key; send it in the header Authorization: Bearer KEY");
   const key = token.length > MAX_KEY_LENGTH ? undefined : await keys.find(token);
