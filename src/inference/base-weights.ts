@@ -48,7 +48,7 @@ import { type PackedStore, temporaryStore } from "./packed-store.ts";
 export interface PrepareOptions {
   /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
   readonly computeDtype?: ComputeDtype | undefined;
-  /** Expands 16-bit numbers to float32 once, rather than at each step (true). */
+  /** Expands 16-bit weights to float32 once, rather than at each step (true). */
   readonly expand?: boolean | undefined;
   /** Called after each weight, with how many of all are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
@@ -113,7 +113,7 @@ class Base implements AsyncDisposable {
   readonly #store: PackedStore;
   /** Weights of groups that lack others. */
   readonly #waiting = new Map<string, Map<LinearName, Weight>>();
-  /** Of each group one product of all its layers, or one for each. */
+  /** One product for all layers of a group, or one for each. */
   readonly #groups = new Map<string, Product | readonly Product[]>();
   #head: Product | undefined;
 

@@ -1,13 +1,12 @@
 // The engine's loop on one thread: schedule, run, update. It reports what happened, one output for each step, to the front
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
 import type { MosError } from "#core";
-import type { Tokenizer } from "#text";
-import type { AdapterLease, AdapterManager, AdaptersListener } from "./adapters/manager.ts";
+import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
-import { Sequence, type SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineModel, EngineStats, FullRequest } from "./types.ts";
+import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
+import type { AdapterInfo, EngineStats, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
 export interface CoreListener {
@@ -39,16 +38,10 @@ export interface EngineCore extends AsyncDisposable {
 export interface CoreLimits extends PrefillLimits, PlacementLimits {}
 
 /** Parts of a core, which disposes the runner and the adapters. */
-export interface CoreParts {
+export interface CoreParts extends SequenceOptions {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
-  /** Adapter of requests that name none; without it, the base alone. */
-  readonly defaultAdapter?: AdapterLease | undefined;
-  readonly tokenizer: Tokenizer;
-  readonly model: Pick<EngineModel, "endTokens">;
   readonly limits: CoreLimits;
-  /** Milliseconds from any start. */
-  readonly now: () => number;
 }
 
 /** Iterations between checks for memory that can be released. */
@@ -93,9 +86,7 @@ export class LocalCore implements EngineCore {
   }
 
   submit(id: number, request: FullRequest): void {
-    const { tokenizer, model, now, defaultAdapter } = this.#parts;
-    const { endTokens } = model;
-    const sequence = new Sequence(id, request, { tokenizer, endTokens, now, defaultAdapter });
+    const sequence = new Sequence(id, request, this.#parts);
     this.#sequences.set(id, sequence);
     this.#scheduler.add(sequence);
     this.#notify();

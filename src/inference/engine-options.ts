@@ -41,7 +41,7 @@ export interface ModelWithText {
   readonly text: LoadedText;
 }
 
-/** What an engine runs and where, how much of the machine it takes, and how opening is watched and stopped. */
+/** An engine's model, adapters and device, its share of the machine, and callbacks for opening. */
 export interface EngineOptions extends SettingInput<typeof engineSettings>, LocateCalls {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is loaded already. */
   readonly model: string | ModelWithText;
@@ -49,7 +49,7 @@ export interface EngineOptions extends SettingInput<typeof engineSettings>, Loca
   readonly adapters?: string | Readonly<Record<string, string>> | undefined;
   /**
    * An adapter, or its folder, that becomes part of the base: as fast as the base alone, which this engine lacks then.
-   * Merging takes a second copy of a loaded model's linear layers; where they have more than 300 million numbers, an
+   * Merging takes a second copy of a loaded model's linear layers; where they have more than 300 million parameters, an
    * adapter without others beside it is not merged but used, from a slot, by every request.
    */
   readonly mergedAdapter?: string | Adapter | undefined;
@@ -83,7 +83,7 @@ export type CoreOptions<Model = string> = SettingInput<typeof engineSettings> &
 /** The settings of an engine with everything that was left out, but what only the model and the machine decide. */
 export interface ResolvedOptions extends Omit<SettingValues<typeof engineSettings>, "computeDtype"> {
   readonly computeDtype: ComputeDtype;
-  /** Whether slots hold adapters. */
+  /** True if slots hold adapters. */
   readonly adapters: boolean;
   readonly cacheFolder?: string | undefined;
 }
@@ -118,7 +118,7 @@ export const baseSettings = {
   }),
 };
 
-/** The precision of the products of a base, where none is given. */
+/** The default data type of a base's products. */
 const defaultCompute = (kept: BaseDtype): ComputeDtype =>
   kept === "int8" || kept === "int4" ? "int8" : "float32";
 
@@ -178,7 +178,7 @@ export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSet
 
 const modelsOr = (value: number): string => `the model's, else ${value}`;
 
-/** How the next token is chosen. */
+/** Settings for choosing the next token. */
 export const samplingSettings = {
   temperature: number({
     min: 0,
@@ -225,7 +225,7 @@ export const samplingSettings = {
   }),
 };
 
-/** What answers are like where their requests do not say. */
+/** Defaults of requests. */
 export const defaultsSettings = {
   generationConfig: choice(["auto", "none"], {
     default: "auto",
@@ -235,7 +235,7 @@ export const defaultsSettings = {
   maxTokens: integer({ min: 1, defaultText: modelsOr(256), help: "maximum number of output tokens" }),
 };
 
-/** How an answer is written. */
+/** Settings of one answer. */
 export const answerSettings = {
   ...defaultsSettings,
   stop: texts({ help: "stop sequence, \\n for a line break; repeatable" }),

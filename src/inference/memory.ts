@@ -27,7 +27,7 @@ export type EngineSize = Pick<
 export interface EngineMemory {
   readonly plan: MemoryPlan;
   readonly cacheMemory: number;
-  /** True if 16-bit numbers fit as float32. */
+  /** True if 16-bit weights fit as float32. */
   readonly expand: boolean;
 }
 
@@ -87,7 +87,7 @@ function engineBaseBytes(
   return plain + packed * (packed <= SECOND_COPY_LIMIT ? 2 : 1);
 }
 
-/** An engine packs weights from what is kept; products in int8 are its own. */
+/** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
 export const AS_KEPT = { computeDtype: "float32", transposedCodes: false } as const;
 
 const FLOAT32: WeightFormat = { kind: "float32" };
@@ -111,11 +111,11 @@ function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): nu
   const rows = Math.min(ROWS, maxLength);
   // without windows masks do not depend on the query
   const masks = config.window === undefined ? 0 : heads / keyValueHeads;
-  const numbers =
+  const elements =
     rows * (2 * hiddenSize + 2 * (heads + keyValueHeads) * headDim + 3 * intermediateSize) +
     (2 * heads + masks) * rows * Math.min(maxLength, 4 * ROWS) +
     2 * maxBatch * vocabularySize;
-  return numbers * Float32Array.BYTES_PER_ELEMENT;
+  return elements * Float32Array.BYTES_PER_ELEMENT;
 }
 
 /** The memory of an engine whose cache takes `cacheMemory`. */

@@ -46,7 +46,7 @@ export interface OpenedCore {
   readonly refused: readonly RefusedAdapter[];
 }
 
-/** How opening is watched and stopped, and limits that tests lower. */
+/** Callbacks for opening, and limits that tests lower. */
 interface OpenCoreOptions {
   readonly onProgress: (progress: OpenProgress) => void;
   readonly signal?: AbortSignal | undefined;
@@ -134,7 +134,7 @@ export async function openCore(
       runner,
       adapters,
       tokenizer,
-      model,
+      endTokens: model.endTokens,
       defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
       limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(vocabularySize) },
       now: () => performance.now(),
@@ -270,7 +270,7 @@ async function readBase(
   return { ...hashes, weights };
 }
 
-/** Weights without their numbers. */
+/** Shapes and formats of the weights, without data. */
 function outlineWeights(files: ModelFiles, baseDtype: BaseDtype): readonly (readonly [string, Weight])[] {
   const shapes = weightShapes(files.config);
   return [...baseFormats(files, { ...AS_KEPT, baseDtype })].map(([name, format]) => [
@@ -306,7 +306,7 @@ async function chooseCache(
 }
 
 const MIN_CACHE_BYTES = 32e6;
-/** What packing adds at most: scales and offsets are float32. In int8, codes of NF4 become twice as wide. */
+/** The most that packing adds: scales and offsets are float32. In int8, codes of NF4 become twice as wide. */
 const GROWTH = { int4: 1.25, int8: 1.1, nf4: 1.05 } as const;
 /** A matrix becomes codes, scales, zero points and offsets; an embedding is a table besides. */
 const MAX_TENSORS_PER_WEIGHT = 5;

@@ -34,10 +34,10 @@ export const canJoin = (weights: readonly Weight[]): boolean =>
   new Set(weights.map(({ format, shape }) => `${JSON.stringify(format)} ${shape[1]}`)).size === 1;
 
 /**
- * Weights of one form and width under each other. `computeDtype` is the precision of the product: in float32 the numbers are
- * those of the weights; in int8 offsets are rounded to a few bits, and plain numbers, NF4 and small blocks to 8 bits.
+ * Packs weights of one format and width under each other. `computeDtype` is the precision of the product: float32 keeps the
+ * values of the weights; int8 rounds offsets to a few bits, and plain weights, NF4 and small blocks to 8 bits.
  *
- * @throws MosError "unsupported" for plain numbers that are to be multiplied in float32: those need no packing.
+ * @throws MosError "unsupported" for plain weights that are to be multiplied in float32: those need no packing.
  */
 export function packMatrix(weights: readonly Weight[], computeDtype: ComputeDtype): MatrixArrays {
   const [first] = weights;
@@ -122,7 +122,7 @@ function packForInt8(blocks: Blocks, weights: readonly Weight[]): BlockArrays {
   return { ...common(blocks), bits: 4, columns: "x", codes, scales, zeroPoints };
 }
 
-/** Offsets are multiplied in float32; 8 bits are two numbers of 4, since those have a fast product in float32. */
+/** Offsets are multiplied in float32; 8 bits are split into two codes of 4, which have a fast product in float32. */
 function packForFloat32(blocks: Blocks, weights: readonly Weight[]): BlockArrays {
   const { format, out, width, scales, offsets } = blocks;
   if (format.bits === 8) {
@@ -149,14 +149,14 @@ function packForFloat32(blocks: Blocks, weights: readonly Weight[]): BlockArrays
   return { ...common(blocks), bits: 4, columns: "x", codes, scales, offsets: rest };
 }
 
-/** What the means of x's blocks are multiplied by: (offset + shift · scale) · block size. */
+/** Factors for the means of x's blocks: (offset + shift · scale) · block size. */
 const blockSums = (
   { format: { blockSize }, scales }: Blocks,
   offsets: Float32Array,
   shift: number,
 ): Float32Array => offsets.map((offset, i) => (offset + shift * (scales[i] as number)) * blockSize);
 
-// Codes as weights store them → codes as MatMulNBits reads them, row by row; of two 4-bit numbers the first has the low half.
+// Codes as weights store them → codes as MatMulNBits reads them, row by row; of two 4-bit codes the first has the low half.
 
 /** 4-bit codes of the weights at the beginning of each row of `rowBytes`. They are stored by halves of a matrix. */
 function fillNibbles(weights: readonly Weight[], target: Uint8Array, rowBytes: number): void {
@@ -185,7 +185,7 @@ function fillSigned(weights: readonly Weight[], target: Uint8Array): void {
   }
 }
 
-/** 8 bits as two numbers of 4: of code + 128, a row of high halves and then one of low halves. */
+/** 8 bits as two codes of 4: of code + 128, a row of high halves and then one of low halves. */
 function fillHalves(weights: readonly Weight[], target: Uint8Array): void {
   let at = 0;
   for (const { shape, parts } of weights) {
@@ -237,11 +237,11 @@ function packNibbles(
   return result;
 }
 
-// Weights of other forms as 8-bit codes in blocks of 64: what the products in int8 read fastest.
+// Weights of other formats as 8-bit codes in blocks of 64, which products in int8 read fastest.
 
 type BlockWeight = Weight & { readonly format: BlockFormat };
 
-/** Rows that are dequantised at a time have so many numbers: those of a weight may not fit beside it. */
+/** Elements of the rows that are dequantised at a time: a whole weight may not fit beside its codes. */
 const PART = 1 << 22;
 
 const isBlocks = (weight: Weight): weight is BlockWeight => weight.format.kind === "blocks";
@@ -352,7 +352,7 @@ function offsetColumns(
   };
 }
 
-/** One row: scales and zero points of all its blocks, and the numbers of its offsets. */
+/** One row: scales and zero points of all its blocks, and the codes of its offsets. */
 class OffsetRow {
   readonly scales: Float32Array;
   readonly zeros: Uint8Array;
@@ -380,7 +380,7 @@ class OffsetRow {
     }
   }
 
-  /** The rests as 4-bit numbers, each block of them between its least and its largest. */
+  /** The rests as 4-bit codes, each block of them between its least and its largest. */
   fit(): void {
     const first = this.numbers.length;
     for (let from = 0, block = first; from < first; from += this.#blockSize, block++) {
@@ -398,7 +398,7 @@ class OffsetRow {
   }
 }
 
-/** Sixteen numbers from the least of some to the largest, with 0 among them. */
+/** Sixteen steps from the least to the largest of some numbers, with 0 among them. */
 function fitGrid(numbers: Float32Array): { readonly step: number; readonly zero: number } {
   let [low, high] = [0, 0];
   for (const x of numbers) {

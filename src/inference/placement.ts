@@ -15,7 +15,7 @@ export interface PlacementLimits {
   readonly slotMemory: number;
 }
 
-/** Contents of a slot's cache and factors, also while no sequence has the slot. */
+/** Contents of a slot's cache and factors, even while no sequence has the slot. */
 interface SlotCache {
   /** Digest of the adapter that computed the keys and values; null for the base. */
   digest: string | null;
@@ -26,7 +26,7 @@ interface SlotCache {
   factors: string | null | undefined;
 }
 
-/** Number of a slot's tokens that a sequence can reuse. */
+/** Counts the tokens of a slot that a sequence can reuse. */
 const reusable = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): number =>
   digest === sequence.digest && tenant === sequence.request.tenant
     ? sharedLength(tokens, sequence.tokens)

@@ -15,7 +15,7 @@ interface SamplingState {
   readonly random: Random;
 }
 
-/** Whether anything beside the temperature asks for a choice among tokens. */
+/** Tests whether anything but the temperature restricts the choice of tokens. */
 const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
   topP < 1 || topK > 0 || minP > 0;
 
@@ -105,7 +105,7 @@ function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boole
   }
 }
 
-/** What top-k, top-p and min-p, in this order, leave. */
+/** The tokens that top-k, top-p and min-p, in this order, leave. */
 function candidates(
   logits: Float32Array,
   { temperature, topK, topP, minP }: Readonly<Record<"temperature" | "topK" | "topP" | "minP", number>>,

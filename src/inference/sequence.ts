@@ -22,7 +22,7 @@ import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogpr
 export interface SequenceOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
-  /** Adapter of a request that names none. */
+  /** Adapter of requests that name none; without it, the base alone. */
   readonly defaultAdapter?: AdapterLease | undefined;
   /** Milliseconds from any start. */
   readonly now: () => number;
@@ -32,7 +32,7 @@ export interface SequenceOptions {
 export interface SequenceUpdate {
   readonly id: number;
   readonly events: readonly EngineEvent[];
-  /** What it failed with, of which code and message cross to another process: nothing follows, as after a `finish` event. */
+  /** The failure, of which code and message cross to another process. Nothing follows, as after a `finish` event. */
   readonly error?: Pick<MosError, "code" | "message">;
 }
 

@@ -164,7 +164,7 @@ export class KVCache {
   }
 
   /**
-   * Keeps the first tokens of a slot. The others are wiped, not just masked: infinite numbers, or NaN, which a broken
+   * Keeps the first tokens of a slot. The others are wiped, not just masked: infinities or NaN, which a broken
    * adapter makes, would come through the mask to the next request in the slot.
    */
   truncate(slot: number, length: number): void {

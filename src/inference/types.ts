@@ -4,7 +4,7 @@ import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
 import type { ChatMessage, LoadedText } from "#text";
 
-/** Options of choosing the next token. The defaults decode greedily. @inline */
+/** Options for choosing the next token. The defaults decode greedily. @inline */
 export interface SamplingOptions {
   /** 0 takes the most likely token. */
   readonly temperature?: number | undefined;

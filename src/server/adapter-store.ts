@@ -128,7 +128,7 @@ async function inUpload<T>(folder: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What is wrong with the first bytes of tensors: a hostile file is not read to its end. */
+/** The error in the first bytes of tensors, if there is one: a hostile file is not read to its end. */
 export function wrongTensorsBegin(begin: Uint8Array): ApiError | undefined {
   try {
     assertAdapterHeader(begin, TENSORS);

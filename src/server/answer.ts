@@ -13,7 +13,7 @@ export interface ChoiceWriter {
   add(event: EngineEvent): void;
   /** The whole choice, after its last event. */
   toJson(): JsonPieces;
-  /** What an event adds to a streamed answer: nothing, or a choice for each chunk. */
+  /** The chunks that an event adds to a streamed answer, each with one choice. */
   stream(event: EngineEvent): readonly object[];
 }
 

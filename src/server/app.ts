@@ -102,10 +102,10 @@ function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): voi
   look();
 }
 
-/** A client that left before its answer gets no status. The log has this one, nginx's. */
+/** Status in the log of a client that left before its answer, as nginx writes it; nobody receives it. */
 const CLIENT_LEFT = 499;
 
-/** What supervisors and Prometheus ask every few seconds; it is not logged unless it is refused. */
+/** Requests that supervisors and Prometheus send every few seconds; they are not logged unless they are refused. */
 const PROBES: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
 
 /** Keeps the record of a request: an id on the answer, a line in the log, a count. */

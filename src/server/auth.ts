@@ -166,7 +166,7 @@ export function findKey(keys: readonly HashedKey[], token: string): ApiKey | und
   return found;
 }
 
-/** How a key file is watched. */
+/** Options of watching a key file. */
 export interface KeyFileOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -176,7 +176,7 @@ export interface KeyFileOptions {
   readonly limits?: readonly KeyLimits[] | undefined;
 }
 
-/** How often the file's times are compared, in milliseconds. */
+/** Interval between comparisons of the file's times, in milliseconds. */
 const CHECK_EVERY = 1000;
 
 const place = (path: string) => ({ code: "bad_config", where: path }) as const;

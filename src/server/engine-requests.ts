@@ -77,7 +77,7 @@ const MAX_BUSY_MILLISECONDS = 10;
 /** A tokenizer's work grows with the square of a word's length. No word of any language comes near this. */
 const MAX_WORD = 4096;
 
-/** What tokenizers take as one word: letters, digits, blanks or signs in a row. */
+/** Text that tokenizers take as one word: letters, digits, blanks or symbols in a row. */
 const WORDS = /\p{L}+|\p{N}+|\s+|[^\s\p{L}\p{N}]+/gu;
 
 function checkWords(text: string, field: string): void {
@@ -227,7 +227,7 @@ export function makeRequests(
   }));
 }
 
-/** What the request says; of the rest the engine has defaults. */
+/** The request's own sampling options; the engine fills in the rest. */
 function toSampling(fields: SamplingFields): SamplingOptions {
   const { temperature, top_p, top_k, logit_bias } = fields;
   return {

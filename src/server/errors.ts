@@ -167,7 +167,7 @@ function answerTo(error: unknown): ErrorAnswer {
   );
 }
 
-/** Why an engine answers no requests. */
+/** The reason why an engine answers no requests. */
 interface EngineProblem {
   /** Once it is broken, only a restart of the server brings it back. */
   readonly status: "broken" | "stuck";
@@ -193,7 +193,7 @@ function engineUnavailable({ status }: EngineProblem, cause?: unknown): ApiError
   );
 }
 
-/** Whether the engine still runs. */
+/** Knows whether the engine still runs. */
 export type EngineWatch = ReturnType<typeof watchEngine>;
 
 export function watchEngine(engine: Pick<Engine, "closed" | "isResponding">) {

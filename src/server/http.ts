@@ -167,7 +167,7 @@ function watchConnections(http: Server, limits: ServerLimits) {
     same?.delete(socket);
     if (same?.size === 0) byAddress.delete(address);
   };
-  /** Whether there is room among them, perhaps since the oldest that has not sent a whole request is dropped. */
+  /** Tests whether there is room among them; the oldest that has not sent a whole request is dropped for it. */
   const hasRoom = (among: Pick<ReadonlySet<Socket>, "size" | "keys">, limit: number): boolean => {
     if (among.size < limit) return true;
     for (const socket of among.keys())
@@ -214,7 +214,7 @@ function watchConnections(http: Server, limits: ServerLimits) {
   return {
     /** The answer that is being written to a connection. */
     answerOn: (socket: Duplex): ServerResponse | undefined => answering.get(socket)?.response,
-    /** Whether a connection is there for requests: with TLS, after its handshake. */
+    /** Tests whether a connection can carry requests: with TLS, after its handshake. */
     isOpen: (socket: Duplex): boolean =>
       !(http instanceof HttpsServer) || (socket instanceof TLSSocket && sockets.has(socket)),
     /** Closes idle connections now, and each other one once its answer is written. */

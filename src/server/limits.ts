@@ -158,7 +158,7 @@ export function createInFlight(seconds = 0) {
     get draining(): boolean {
       return draining;
     },
-    /** Whether clients should go elsewhere, although requests may still be accepted. */
+    /** True if clients should go elsewhere, although requests may still be accepted. */
     get leaving(): boolean {
       return leaving || draining;
     },

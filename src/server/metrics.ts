@@ -216,7 +216,7 @@ function instruments(registers: Registry[]) {
   };
 }
 
-/** Whether a model has computed anything for a request. One that was refused has a prompt, too, but costs no tokens. */
+/** Tests whether a model has computed anything for a request. A refused one has a prompt, too, but costs no tokens. */
 const isAnswered = ({ model, status, completionTokens }: RequestRecord): boolean =>
   model !== undefined && (status < 400 || completionTokens > 0);
 

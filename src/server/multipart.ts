@@ -18,7 +18,7 @@ export interface FormFile {
 
 /** Options of reading a form. Both callbacks refuse a form by throwing. */
 export interface MultipartOptions {
-  /** Of the whole form. */
+  /** Limit of the whole form. */
   readonly maxBytes: number;
   readonly maxParts: number;
   /** Takes the texts of the form; without it they arrive as files, so that a text that is not UTF-8 is noticed. */

@@ -207,10 +207,10 @@ function serializeCounts(counts: Counts, now: number): string {
   return `${JSON.stringify({ tokens: Object.fromEntries(tokens) }, null, 1)}\n`;
 }
 
-/** How often the counts are written, in milliseconds: what a crash can lose. */
+/** Interval between writes of the counts, in milliseconds; a crash loses at most those of one. */
 const SAVE_EVERY = 5000;
 
-/** How long the last write waits for a lock that others hold, in milliseconds. */
+/** Time for which the last write waits for a lock that others hold, in milliseconds. */
 const LAST_WRITE_WAIT = 5000;
 
 /**

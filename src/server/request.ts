@@ -123,7 +123,7 @@ function checkPrompt(prompt: unknown, choices: number, maxLength: number): void 
 /** A client's own name of a field, which may be megabytes. */
 const clipped = (name: string): string => (name.length > 100 ? `${name.slice(0, 100)}…` : name);
 
-/** How deep OpenAI's fields go: body, messages, message, content, part. */
+/** Depth of OpenAI's fields: body, messages, message, content, part. */
 const FIELD_DEPTH = 5;
 
 /** As in OpenAI's API, null counts as left out: clients send messages back with all the members they know. */
@@ -208,7 +208,7 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
   return invalid(`the request: ${describeIssues(error, value)}`, code, path.join("."));
 }
 
-/** What a schema says of a request's fields, as Hono hands it to a route's hook. */
+/** A schema's verdict on a request's fields, as Hono hands it to a route's hook. */
 type Checked =
   | { readonly success: true }
   | { readonly success: false; readonly error: z.ZodError; readonly data?: unknown };
@@ -296,7 +296,7 @@ export const samplingFields = {
   include_stop_str_in_output: neutral(z.literal(false)),
 };
 
-/** What a request says about sampling and streaming. */
+/** A request's fields for sampling and streaming. */
 export type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
 
 const error = z

@@ -330,7 +330,7 @@ async function openKeys(
 /** In place of tensors that the seed gives, which need no check and may be large. */
 const UNDRAWN_DEPENDENCIES = new Float32Array(0);
 
-/** What the server itself needs of a model; its weights are the engine's. */
+/** Reads what the server itself needs of a model; the engine reads its weights. */
 async function readModel(path: string) {
   await using files = await openModel(path);
   const { config, name } = files;

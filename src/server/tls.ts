@@ -65,7 +65,7 @@ async function readPair({ certFile, keyFile, date, log }: TlsOptions) {
   return { cert, key };
 }
 
-/** How often the files' times are compared, in milliseconds. */
+/** Interval between comparisons of the files' times, in milliseconds. */
 const CHECK_EVERY = 10_000;
 
 /** Size and times of both files. */

@@ -97,7 +97,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     runner: wrap(await createModelRunner(prepared, { maxLength, session: { threads: 1 } })),
     adapters,
     tokenizer,
-    model,
+    endTokens: model.endTokens,
     limits,
     now: () => performance.now(),
   });

@@ -1,4 +1,4 @@
-// A resident adapter: all its numbers in one buffer, at offsets that its settings alone decide, so that its size is known
+// A resident adapter: all its tensors in one buffer, at offsets that its settings alone decide, so that its size is known
 // before anything is read.
 import { setImmediate } from "node:timers/promises";
 import {
@@ -38,7 +38,7 @@ export interface SharedTensor {
   readonly bytes: number;
 }
 
-/** Trained numbers as the engine keeps them, frozen ones exactly, tables as narrow as their entries allow. */
+/** Trainable parameters in the engine's data type, frozen ones exactly, tables as narrow as their entries allow. */
 function storageFormat({ dtype, role, below }: TensorSpec, trained: ResidentDtype): StoredTensor["format"] {
   if (dtype === "int32") return below !== undefined && below <= 0x1_0000 ? "uint16" : "int32";
   return role === "trainable" ? trained : "float32";
@@ -113,7 +113,7 @@ function read({ shape, format, offset, length }: StoredTensor, buffer: ArrayBuff
   return { shape, data: format === "uint16" ? new Int32Array(stored) : decodeBfloat16(stored) };
 }
 
-/** After this many numbers other work may run. */
+/** After this many elements other work may run. */
 const CHUNK_SIZE = 1 << 18;
 
 /** Packs an adapter. Throws `bad_adapter` for a number that bfloat16 cannot hold. */

@@ -193,7 +193,7 @@ export class ResidentCache {
 
 /** Tensors that several adapters use, each kept while one of them is resident. */
 export class SharedTensors {
-  /** Of all that are held. */
+  /** Bytes of all that are held. */
   bytes = 0;
   readonly #shared = new Map<
     string,

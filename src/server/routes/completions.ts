@@ -257,7 +257,7 @@ class CompletionWriter implements ChoiceWriter {
     return [{ index, text, logprobs, finish_reason: finish }];
   }
 
-  /** What an event adds to the text, and to the log-probabilities. */
+  /** Reads what an event adds to the text and to the log-probabilities. */
   #read(event: EngineEvent): { readonly text: string; readonly finish: "stop" | "length" | null } {
     const { engine, request, prompt } = this.#options;
     if (event.type === "scheduled") return { text: this.#echoed, finish: null };
