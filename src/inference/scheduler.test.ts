@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planMoves } from "./placement.ts";
-import { planStep, type SlotState } from "./scheduler.ts";
+import { planStep, type SlotState, WaitingQueue } from "./scheduler.ts";
 
 const state = fc.record({
   pending: fc.integer({ min: 0, max: 40 }),
@@ -82,6 +82,101 @@ test("planMoves fills the lowest slots and leaves no gap", () => {
       }
       expect([...slots].sort((a, b) => a - b)).toEqual(taken.map((_, i) => i));
       expect(planMoves([...slots])).toEqual([]);
+    }),
+  );
+});
+
+const makeQueue = (...items: readonly string[]): WaitingQueue<string> => {
+  const queue = new WaitingQueue<string>();
+  for (const item of items) queue.push(item[0] as string, item);
+  return queue;
+};
+
+/** Serves the first item and charges its tenant. */
+function serve(queue: WaitingQueue<string>, tokens: number): string {
+  const [item = ""] = queue.first(1);
+  queue.remove(item[0] as string, item);
+  queue.charge(item[0] as string, tokens);
+  return item;
+}
+
+describe("tenants", () => {
+  test("alternate, and each tenant's requests keep their order", () => {
+    const queue = makeQueue("a1", "a2", "a3", "b1", "c1", "b2");
+    expect(queue.first(10)).toEqual(["a1", "b1", "c1", "a2", "b2", "a3"]);
+    expect(queue.first(2)).toEqual(["a1", "b1"]);
+    expect([...queue]).toHaveLength(6);
+    expect(queue.size).toBe(6);
+  });
+
+  test("with fewer tokens served come first", () => {
+    const queue = makeQueue("a1", "a2", "b1", "b2");
+    queue.charge("a", 5);
+    expect(queue.first(10)).toEqual(["b1", "a1", "b2", "a2"]);
+    queue.charge("b", 6);
+    expect(queue.first(1)).toEqual(["a1"]);
+  });
+
+  test("accumulate no credit while idle", () => {
+    const queue = makeQueue("a1", "a2");
+    queue.charge("a", 1000);
+    queue.push("b", "b1");
+    queue.charge("b", 10);
+    // b's counter starts at a's rather than 1,000 tokens below it
+    expect(queue.first(1)).toEqual(["a1"]);
+  });
+
+  test("that arrive at an empty queue start at the counter of the last tenant that left it", () => {
+    const queue = makeQueue("a1");
+    queue.charge("a", 1000);
+    queue.remove("a", "a1");
+    queue.push("b", "b1");
+    queue.push("b", "b2");
+    queue.push("a", "a2");
+    queue.charge("b", 10);
+    expect(queue.first(1)).toEqual(["a2"]);
+  });
+
+  test("find a preempted request at the front of their queue", () => {
+    const queue = makeQueue("a1", "a2");
+    queue.remove("a", "a1");
+    queue.pushFirst("a", "a1");
+    expect(queue.first(2)).toEqual(["a1", "a2"]);
+    queue.remove("a", "unknown");
+    queue.remove("z", "unknown");
+    expect(queue.size).toBe(2);
+  });
+
+  test("without waiting requests are forgotten beyond a limit; the others are kept", () => {
+    const queue = makeQueue("a1", "b1", "c1");
+    queue.charge("a", 50);
+    queue.remove("a", "a1");
+    queue.prune(3);
+    queue.push("a", "a2");
+    expect(queue.first(1)).toEqual(["b1"]);
+    queue.remove("a", "a2");
+    queue.prune(2);
+    queue.push("a", "a3");
+    queue.charge("b", 1);
+    queue.charge("c", 1);
+    expect(queue.first(3)).toEqual(["a3", "b1", "c1"]);
+  });
+});
+
+test("while two tenants wait, neither is served more than one request ahead of the other", () => {
+  const costs = fc.array(fc.integer({ min: 1, max: 100 }), { minLength: 2, maxLength: 40 });
+  fc.assert(
+    fc.property(costs, fc.integer({ min: 0, max: 500 }), (all, past) => {
+      const queue = makeQueue("a0");
+      queue.charge("a", past);
+      for (const [i] of all.entries())
+        for (const tenant of ["a", "b"]) queue.push(tenant, `${tenant}${i + 1}`);
+      const served = { a: 0, b: 0 };
+      for (const cost of all) {
+        const tenant = serve(queue, cost)[0] as "a" | "b";
+        served[tenant] += cost;
+        expect(Math.abs(served.a - served.b)).toBeLessThanOrEqual(100);
+      }
     }),
   );
 });

@@ -17,8 +17,53 @@ import { randomStream } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
 import { layerShapes } from "../../../test/layer-shapes.ts";
 import { bufferLayout, residentBytes } from "./compact-adapter.ts";
-import { type AdapterManager, openAdapterManager } from "./manager.ts";
+import { type AdapterManager, coalesce, openAdapterManager } from "./manager.ts";
 import type { AdapterManagerOptions } from "./registry.ts";
+
+/** A promise that the test resolves. */
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test("a call during a run gets a run that starts later, and all such calls share it", async () => {
+  const runs: ReturnType<typeof deferred>[] = [];
+  const call = coalesce(() => {
+    const run = deferred();
+    runs.push(run);
+    return run.promise;
+  });
+  const ended: string[] = [];
+  const first = call().then(() => ended.push("first"));
+  const [second, third] = [call().then(() => ended.push("second")), call().then(() => ended.push("third"))];
+  await settled();
+  expect(runs).toHaveLength(1);
+  runs[0]!.resolve();
+  await first;
+  await settled();
+  expect(ended).toEqual(["first"]);
+  expect(runs).toHaveLength(2);
+  runs[1]!.resolve();
+  await Promise.all([second, third]);
+  void call();
+  expect(runs).toHaveLength(3);
+});
+
+test("the next run starts after a failed one", async () => {
+  let runs = 0;
+  const call = coalesce(async () => {
+    await settled();
+    if (runs++ === 0) throw new Error("first");
+  });
+  const [first, second] = [call(), call()];
+  await expect(first).rejects.toThrow("first");
+  await second;
+  expect(runs).toBe(2);
+});
 
 const shapes = layerShapes(2);
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
