@@ -9,9 +9,9 @@ import { createInterface } from "node:readline";
 import { migrate, openPostgres } from "../packages/service/src/database/index.ts";
 import {
   jobRequestSchema,
-  openJobs,
   openQueue,
   openSlices,
+  openStores,
   toTrainingPlan,
 } from "../packages/service/src/store/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
@@ -34,11 +34,11 @@ await using cluster = await startCluster(programs);
 await using database = await openPostgres(cluster.url, { connections: 32 });
 await migrate(database);
 await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
-const jobs = openJobs(database, queue);
+const stores = openStores(database, queue);
 
 const tenantName = (i: number): string => `tenant${i % TENANTS}`;
 const file = (tenant: string) =>
-  jobs.addFile({
+  stores.files.add({
     tenant,
     purpose: "fine-tune",
     filename: "a.jsonl",
@@ -53,7 +53,13 @@ async function create(i: number): Promise<string> {
   const training = files[i % TENANTS] as (typeof files)[number];
   const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id });
   const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-  const { id } = await jobs.create({ tenant: tenantName(i), request, plan, training, validation: undefined });
+  const { id } = await stores.jobs.create({
+    tenant: tenantName(i),
+    request,
+    plan,
+    training,
+    validation: undefined,
+  });
   return id;
 }
 

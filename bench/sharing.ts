@@ -9,8 +9,8 @@ import { openObjects } from "../packages/service/src/objects/index.ts";
 import {
   hasEnded,
   jobRequestSchema,
-  openJobs,
   openQueue,
+  openStores,
   toTrainingPlan,
 } from "../packages/service/src/store/index.ts";
 import { postgresPrograms, startCluster } from "../packages/service/test/cluster.ts";
@@ -74,13 +74,13 @@ async function trainedTogether(): Promise<{
   await using database = await openPostgres(cluster.url);
   await migrate(database);
   await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
-  const jobs = openJobs(database, queue);
+  const stores = openStores(database, queue);
   const objects = await openObjects(join(folder, "storage"));
   const owners = Array.from({ length: TENANTS }, (_, i) => ({ tenant: `tenant${i}`, isAdmin: false }));
   const made = await Promise.all(
     owners.map(async ({ tenant }, i) => {
       const stored = await objects.put(Readable.from([Buffer.from(await tenantLines(i))]));
-      const training = await jobs.addFile({
+      const training = await stores.files.add({
         tenant,
         purpose: "fine-tune",
         filename: "a.jsonl",
@@ -95,7 +95,7 @@ async function trainedTogether(): Promise<{
         mos: { ...mos, batch_size: 1 },
       });
       const plan = toTrainingPlan(request, { seed: i, learningRate: RATE });
-      return jobs.create({ tenant, request, plan, training, validation: undefined });
+      return stores.jobs.create({ tenant, request, plan, training, validation: undefined });
     }),
   );
   let end: () => void = () => undefined;
@@ -111,7 +111,7 @@ async function trainedTogether(): Promise<{
   let rows = made;
   while (!rows.every(hasEnded)) {
     await sleep(200);
-    rows = await Promise.all(made.map(({ id }, i) => jobs.job(owners[i] ?? fail("no owner"), id)));
+    rows = await Promise.all(made.map(({ id }, i) => stores.jobs.find(owners[i] ?? fail("no owner"), id)));
   }
   const seconds = (performance.now() - started) / 1000;
   end();

@@ -17,7 +17,7 @@ const LAYERS = [
 /** Modules of the packages, in the same way. A file outside of them wires them together. */
 const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   lab: [["sandbox"], ["evaluation"], ["reproduce"], ["commands"]],
-  service: [["database", "objects"], ["store"], ["worker", "operations", "webhooks"], ["api"]],
+  service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
 };
 
 const entryPoints: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);

@@ -14,7 +14,7 @@ import type { Setting, Settings } from "#core";
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
-import { createMetrics as createServiceMetrics } from "../../packages/service/src/operations/metrics.ts";
+import { createMetrics as createServiceMetrics } from "../../packages/service/src/metrics.ts";
 import { formatFlags } from "../../src/cli/command.ts";
 import { loadCommands } from "../../src/cli/program.ts";
 import { CONFIG_FILE } from "../../src/cli/sources.ts";

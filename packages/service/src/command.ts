@@ -1,4 +1,7 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { basename } from "node:path";
+import { MosError } from "mixture-of-shards";
 import {
   defineCommand,
   findModel,
@@ -13,10 +16,8 @@ import {
   text,
 } from "mixture-of-shards/cli";
 import { watchStorage } from "mixture-of-shards/server";
-import { listenForProbes } from "#operations";
-import { work, workerName } from "./local-worker.ts";
 import { needDatabaseUrl, serviceOptions } from "./options.ts";
-import { openParts } from "./parts.ts";
+import { openParts, work, workerName } from "./parts.ts";
 
 const { storage } = serviceOptions;
 
@@ -113,4 +114,56 @@ function lineLog({ json, quiet: isQuiet }: Pick<Values, "json" | "quiet">) {
     else process.stderr.write(`${line}\n`);
   };
   return { info: write("info"), warn: write("warn"), error: write("error") };
+}
+
+/** The port of mos worker, for probes and Prometheus. */
+interface ProbeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly metrics: () => Promise<string>;
+  /** Problem of its storage, for anybody to read; undefined while there is none. */
+  readonly problem: () => Promise<string | undefined>;
+}
+
+/**
+ * Answers /health, /ready and /metrics until it is disposed.
+ *
+ * @throws MosError `bad_option` where the port is taken or not allowed.
+ */
+export async function listenForProbes({
+  host,
+  port,
+  metrics,
+  problem,
+}: ProbeOptions): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer(async ({ method, url }, response) => {
+    const answer = (status: number, type: string, text: string): void => {
+      response.writeHead(status, { "content-type": type, connection: "close" }).end(text);
+    };
+    if (method !== "GET") answer(405, "text/plain", "only GET is allowed\n");
+    else if (url === "/health") answer(200, "application/json", '{"status":"up"}');
+    else if (url === "/ready") {
+      const reason = await problem();
+      const state = reason === undefined ? { status: "ready" } : { status: "storage_unavailable", reason };
+      answer(reason === undefined ? 200 : 503, "application/json", JSON.stringify(state));
+    } else if (url === "/metrics") answer(200, "text/plain; version=0.0.4; charset=utf-8", await metrics());
+    else answer(404, "text/plain", "not found; use /health, /ready or /metrics\n");
+  });
+  server.maxConnections = 100;
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new MosError("bad_option", `port: cannot listen on ${host}:${port}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : port,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
 }

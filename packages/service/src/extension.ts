@@ -4,8 +4,7 @@ import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/cli";
 import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
-import { type Jobs, MAX_ALIASES, modelTenant, type TrainingPlan } from "#store";
-import type { Expired } from "./expired.ts";
+import { MAX_ALIASES, type ModelStore, modelTenant, type Stores, type TrainingPlan } from "#store";
 import type { Publisher } from "./publish.ts";
 
 /** Bytes of an uploaded file, as OpenAI's. */
@@ -26,6 +25,25 @@ const refusing =
     }
   };
 
+/** Knows models whose time is over, in advance, so that they expire on time and while the database cannot be reached. */
+export type Expired = ReturnType<typeof openExpired>;
+
+export function openExpired(models: Pick<ModelStore, "secondsLeft">) {
+  /** When they expire, by a clock of this process. */
+  let ends = new Map<string, number>();
+  return {
+    /** Asks the database, by whose clock models expire. */
+    refresh: async (): Promise<void> => {
+      const now = performance.now();
+      const left = await models.secondsLeft();
+      ends = new Map([...left].map(([model, seconds]) => [model, now + seconds * 1000]));
+    },
+    isOver: (model: string): boolean => (ends.get(model) ?? Number.POSITIVE_INFINITY) <= performance.now(),
+    /** An alias stands for this model, so that it does not expire now. */
+    hold: (model: string): void => void ends.delete(model),
+  };
+}
+
 interface ExtensionParts {
   readonly model: Parameters<OpenServeAddOn["start"]>[0];
   readonly checkRun: CheckRun;
@@ -33,7 +51,7 @@ interface ExtensionParts {
   /** Takes a model that was deleted out of all folders. */
   readonly unpublish: (name: string) => Promise<void>;
   readonly expired: Expired;
-  readonly service: Pick<ServiceEnv, "jobs" | "objects" | "preview" | "checkFile" | "webhookPorts">;
+  readonly service: Pick<ServiceEnv, keyof Stores | "objects" | "preview" | "checkFile" | "webhookPorts">;
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */
@@ -45,7 +63,7 @@ export function createExtension({
   expired,
   service,
 }: ExtensionParts): Omit<ServerExtension, "metrics" | "check"> {
-  const { jobs } = service;
+  const { aliases, usage } = service;
   return {
     addRoutes: (app) =>
       addServiceRoutes(app, {
@@ -68,16 +86,16 @@ export function createExtension({
     }),
     fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
     resolve: async (id, { name: tenant }) => {
-      const target = await withHttpErrors(jobs.aliased({ tenant, id }), "model");
+      const target = await withHttpErrors(aliases.target({ tenant, id }), "model");
       if (target !== undefined) expired.hold(target);
       return target;
     },
-    describe: (key) => readNotes(jobs, key),
+    describe: (key) => readNotes(service, key),
     served: (record, seconds) => {
       const { keyName: tenant, model: name, status, ...tokens } = record;
       if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
         return;
-      jobs.addServed({
+      usage.add({
         tenant,
         model: name,
         requests: 1,
@@ -92,12 +110,12 @@ export function createExtension({
 
 /** Without the database aliases cannot be used, so that lists go on without them. */
 async function readNotes(
-  jobs: Jobs,
+  { aliases, models }: Pick<Stores, "aliases" | "models">,
   { name: tenant, isAdmin }: ApiKey,
 ): ReturnType<ServerExtension["describe"]> {
   try {
-    const { rows } = await jobs.aliases(tenant, { limit: MAX_ALIASES });
-    const expiring = await jobs.expiringModels({ tenant, isAdmin });
+    const { rows } = await aliases.list(tenant, { limit: MAX_ALIASES });
+    const expiring = await models.expiring({ tenant, isAdmin });
     return {
       aliases: rows.map(({ id, model, changed_at }) => ({ id, model, changedAt: seconds(changed_at) })),
       expiresAt: new Map(

@@ -1,16 +1,16 @@
-// Parts that every process of a service opens: the database with its queue, and the storage.
+// Parts that every process of a service opens: the database with its queue, and the storage; and the workers on them.
+import { readdir, rm } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { makePrivateFolder } from "mixture-of-shards/cli";
+import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics, type ServiceMetrics } from "#operations";
-import { openQueue, type Queue } from "#store";
+import { openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
+import { runWorker } from "#worker";
+import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import type { ServiceOptions } from "./options.ts";
-
-/** Location of a service's state. */
-export type ServicePlace = Pick<ServiceOptions, "state" | "databaseUrl" | "storage">;
 
 /** Parts that every process of a service opens. */
 export interface ServiceParts extends AsyncDisposable {
@@ -34,7 +34,7 @@ const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "object
  * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
  */
 export async function openParts(
-  { state, databaseUrl, storage: given }: ServicePlace,
+  { state, databaseUrl, storage: given }: Pick<ServiceOptions, "state" | "databaseUrl" | "storage">,
   { log }: { readonly log: ServerLog },
 ): Promise<ServiceParts> {
   const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
@@ -66,5 +66,67 @@ export async function openParts(
   } catch (error) {
     await database[Symbol.asyncDispose]();
     throw error;
+  }
+}
+
+/** Prefix by machine or container: others may share the same folder for temporary files. */
+const SCRATCH = `mos-jobs-${hostname()}-`;
+/** Once in a process, before it has such folders of its own. */
+let leftovers: Promise<void> | undefined;
+
+/** Removes runs that killed workers of this machine have left, with their tenants' data. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : Number.NaN;
+    if (Number.isNaN(pid) || isAlive(pid)) continue;
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+/** Whether another process of this number runs. */
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}
+
+/** Shown where it is asked who has a job. */
+export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
+
+interface WorkOptions
+  extends Pick<
+    ServiceOptions,
+    "model" | "sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds" | "threads" | "log"
+  > {
+  readonly name: string;
+  readonly modelName: string;
+  readonly parts: ServiceParts;
+  readonly signal: AbortSignal;
+}
+
+/** One worker, until the signal is aborted. */
+export async function work({ parts, model, modelName, ...options }: WorkOptions): Promise<void> {
+  leftovers ??= removeLeftovers();
+  await leftovers;
+  const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
+  const { database, queue, objects, metrics } = parts;
+  const heartbeat = startHeartbeat(openWatch(database), { name: options.name, models: [modelName] });
+  try {
+    await runWorker({
+      ...options,
+      queue,
+      objects,
+      scratch,
+      models: new Map([[modelName, model]]),
+      onSlice: metrics.sliceEnded,
+      onStall: metrics.trainerStalled,
+      slices: openSlices(database, queue, options),
+    });
+  } finally {
+    await heartbeat[Symbol.asyncDispose]();
+    await rm(scratch, { recursive: true, force: true });
   }
 }

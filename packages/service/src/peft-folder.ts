@@ -13,7 +13,7 @@ import {
 } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ObjectStore } from "#objects";
-import { isFinalModel, type Jobs } from "#store";
+import { isFinalModel, type ModelStore } from "#store";
 import { startChild } from "#worker";
 import type { Conversion, Converted } from "./peft-process.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
@@ -26,7 +26,7 @@ export interface PeftFolderOptions {
   /** The folder or file of the base, and its name in this service. */
   readonly model: string;
   readonly modelName: string;
-  readonly jobs: Pick<Jobs, "published" | "modelFiles">;
+  readonly models: Pick<ModelStore, "published" | "files">;
   readonly objects: Pick<ObjectStore, "restore">;
   /** Ends a conversion in the middle. */
   readonly signal: AbortSignal;
@@ -50,7 +50,7 @@ const MAX_INTERVAL = 10;
 export async function openPeftFolder(
   options: PeftFolderOptions,
 ): Promise<Pick<Publisher, "sync" | "remove">> {
-  const { folder, baseName, model, modelName, jobs, objects, signal, log } = options;
+  const { folder, baseName, model, modelName, models, objects, signal, log } = options;
   await makeFolder(folder);
   await repairFolder(folder);
   const converter = createConverter(signal);
@@ -59,7 +59,7 @@ export async function openPeftFolder(
   const isDue = (name: string): boolean =>
     !signal.aborted && syncs % 2 ** Math.min(failures.get(name) ?? 0, MAX_INTERVAL) === 0;
   const publisher = await openPublisher(folder, {
-    jobs,
+    models,
     isWanted: (name) => isFinalModel(name, modelName) && isDue(name),
     // vLLM's resolver looks for a folder that has the name of the model
     folderName: process.platform === "win32" ? toFileName : (name) => name,

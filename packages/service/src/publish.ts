@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { assertWritable, fromFileName, makeFolder, pathExists, toFileName } from "mixture-of-shards/cli";
 import type { Files } from "#objects";
-import { type Jobs, modelTenant } from "#store";
+import { type ModelStore, modelTenant } from "#store";
 
 /** Keeps the folders of models as the table has them. */
 export interface Publisher {
@@ -21,7 +21,7 @@ export interface Publisher {
 
 /** Options of a publisher. */
 export interface PublisherOptions {
-  readonly jobs: Pick<Jobs, "published" | "modelFiles">;
+  readonly models: Pick<ModelStore, "published" | "files">;
   /** Filter of published models for the folder (all). */
   readonly isWanted?: (name: string) => boolean;
   /** The name of a model's folder (`toFileName`). */
@@ -35,7 +35,7 @@ export interface PublisherOptions {
 /** The folders of fine-tuned models in `folder`, beside which there may be others. */
 export async function openPublisher(
   folder: string,
-  { jobs, isWanted = () => true, folderName = toFileName, write, onError }: PublisherOptions,
+  { models, isWanted = () => true, folderName = toFileName, write, onError }: PublisherOptions,
 ): Promise<Publisher> {
   await makeFolder(folder);
   const check = async (): Promise<void> => {
@@ -64,7 +64,7 @@ export async function openPublisher(
     sync: async () => {
       // what is there first: a model that is published meanwhile is not in the way
       const folders = await readdir(folder);
-      const published = await jobs.published();
+      const published = await models.published();
       for (const [name, files] of published)
         if (isWanted(name)) await add(name, files).catch((error: unknown) => onError(name, error));
       // others are no longer published, or were named by another version
@@ -76,7 +76,7 @@ export async function openPublisher(
     },
     fetch: async (name) => {
       if (modelTenant(name) === undefined || name.includes("\0")) return false;
-      const files = await jobs.modelFiles(name);
+      const files = await models.files(name);
       if (files === undefined) return false;
       await add(name, files);
       return true;

@@ -6,14 +6,13 @@ import { runCheck } from "mixture-of-shards";
 import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
-import { type Jobs, openJobs, openOutbox, openWatch } from "#store";
+import type { ObjectStore } from "#objects";
+import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createPreviewer } from "#worker";
-import { type Expired, openExpired } from "./expired.ts";
-import { createExtension } from "./extension.ts";
-import { openServiceSlices, work, workerName } from "./local-worker.ts";
+import { createExtension, type Expired, openExpired } from "./extension.ts";
 import type { ServiceOptions } from "./options.ts";
-import { openParts, type ServiceParts } from "./parts.ts";
+import { openParts, type ServiceParts, work, workerName } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
 import { openPublisher, type Publisher } from "./publish.ts";
 
@@ -39,21 +38,11 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   const { database, queue, objects, storage, metrics } = parts;
   const { log } = options;
   const adapters = join(storage, "adapters");
-  await makePrivateFolder(adapters);
-  const jobs = openJobs(database, queue);
-  const publisher = await openPublisher(adapters, {
-    jobs,
-    write: (files, path) =>
-      writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: 0o700 }),
-    onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),
-  });
-  const expired = openExpired(jobs);
+  const stores = openStores(database, queue);
   // nobody else has this database
-  if (database.kind === "pglite") await jobs.endForgotten(objects.discard, 0);
-  const models: Models = { jobs, publisher, expired };
-  await syncModels(models).catch((error: unknown) =>
-    log.warn({ reason: String(error) }, "publishing failed; retrying"),
-  );
+  if (database.kind === "pglite") await stores.contents.endForgotten(objects.discard, 0);
+  const published = await openPublished(adapters, { stores, objects, log });
+  const { publisher } = published;
   const checkFile = createFileChecker();
   const preview = choosePreviewer(options);
   const stopping = new AbortController();
@@ -69,20 +58,29 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       const { signal } = stopping;
       const { peft } = options;
       const others =
-        peft && (await openPeftFolder({ ...options, ...peft, jobs, objects, signal, modelName: model.name }));
+        peft &&
+        (await openPeftFolder({
+          ...options,
+          ...peft,
+          models: stores.models,
+          objects,
+          signal,
+          modelName: model.name,
+        }));
       const everywhere = others === undefined ? [publisher] : [publisher, others];
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);
       };
-      running = startBackground({ ...options, ...models, parts, others, modelName: model.name, signal });
+      const context = { ...options, ...published, stores, parts, others, modelName: model.name, signal };
+      running = startBackground(context);
       const state = { read: openWatch(database).state, model: model.name };
       return {
         ...createExtension({
-          ...models,
+          ...published,
           model,
           checkRun: await runCheck(model.path),
           unpublish,
-          service: { jobs, objects, preview, checkFile, webhookPorts: options.webhookPorts },
+          service: { ...stores, objects, preview, checkFile, webhookPorts: options.webhookPorts },
         }),
         check: async () => {
           await parts.check();
@@ -96,8 +94,8 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       if (isOver) return;
       isOver = true;
       await stopWorkers();
-      await jobs
-        .writeServed()
+      await stores.usage
+        .write()
         .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));
       await parts[Symbol.asyncDispose]();
     },
@@ -109,24 +107,49 @@ function choosePreviewer({ model, threads }: ServiceOptions): ServiceEnv["previe
   return (order, client) => preview({ ...order, model, threads }, client);
 }
 
-interface Models {
-  readonly jobs: Jobs;
+interface Published {
   readonly publisher: Publisher;
   readonly expired: Expired;
 }
 
-async function syncModels({ expired, publisher }: Pick<Models, "expired" | "publisher">): Promise<void> {
+interface PublishedOptions {
+  readonly stores: Stores;
+  readonly objects: ObjectStore;
+  readonly log: ServerLog;
+}
+
+/** The models of tenants in their folder, as far as the storage is there. */
+async function openPublished(
+  adapters: string,
+  { stores, objects, log }: PublishedOptions,
+): Promise<Published> {
+  await makePrivateFolder(adapters);
+  const publisher = await openPublisher(adapters, {
+    models: stores.models,
+    write: (files, path) =>
+      writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: 0o700 }),
+    onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),
+  });
+  const published = { publisher, expired: openExpired(stores.models) };
+  await syncModels(published).catch((error: unknown) =>
+    log.warn({ reason: String(error) }, "publishing failed; retrying"),
+  );
+  return published;
+}
+
+async function syncModels({ expired, publisher }: Published): Promise<void> {
   await expired.refresh();
   await publisher.sync();
 }
 
 interface BackgroundOptions
-  extends Models,
+  extends Published,
     Pick<
       ServiceOptions,
       | ("workers" | "model" | "threads" | "log" | "webhookPorts")
       | ("sliceSeconds" | "leaseSeconds" | "stopSeconds" | "stallSeconds")
     > {
+  readonly stores: Stores;
   readonly parts: ServiceParts;
   /** Other folders of models. */
   readonly others: Pick<Publisher, "sync"> | undefined;
@@ -136,26 +159,26 @@ interface BackgroundOptions
 
 /** Background work of a server, until the signal is aborted. */
 function startBackground({ workers, others, ...options }: BackgroundOptions): readonly Promise<void>[] {
-  const { jobs, parts, signal, log } = options;
+  const { stores, parts, signal, log } = options;
   const { database, objects, metrics } = parts;
   const outbox = openOutbox(database);
-  const slices = openServiceSlices(parts, options);
+  const slices = openSlices(database, parts.queue, options);
   const collect = async (): Promise<void> => {
-    await jobs.removeExpired();
-    await jobs.removeExpiredModels();
-    await jobs.endForgotten(objects.discard);
-    await jobs.collect(objects.remove);
+    await stores.files.removeExpired();
+    await stores.models.removeExpired();
+    await stores.contents.endForgotten(objects.discard);
+    await stores.contents.collect(objects.remove);
   };
   const sweep = async (): Promise<void> => {
     await outbox.removeOld();
-    const unused = await objects.sweep(jobs.used, SWEEP_AGE);
-    await jobs.release(unused);
+    const unused = await objects.sweep(stores.contents.used, SWEEP_AGE);
+    await stores.contents.release(unused);
     if (unused.length > 0) log.info({ files: unused.length }, "removed unused files");
   };
   const chores: readonly (readonly [number, () => Promise<unknown>])[] = [
     [SYNC_SECONDS, () => syncModels(options)],
     ...(others === undefined ? [] : [[SYNC_SECONDS, others.sync] as const]),
-    [USAGE_SECONDS, () => jobs.writeServed()],
+    [USAGE_SECONDS, stores.usage.write],
     // also where workers are on other machines, and all of them are gone
     [options.leaseSeconds, () => slices.recover()],
     [COLLECT_SECONDS, collect],

@@ -9,11 +9,11 @@ import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { openObjects } from "#objects";
-import { type Jobs, jobRequestSchema, openJobs, openSlices, type Queue, toTrainingPlan } from "#store";
-import { openExpired } from "../src/expired.ts";
-import { createExtension } from "../src/extension.ts";
+import { jobRequestSchema, openSlices, openStores, type Queue, type Stores, toTrainingPlan } from "#store";
+import { createExtension, openExpired } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { addTrainingFile } from "./queued-job.ts";
 import { type Answer, collectAnswer, makeServer, type TestServer } from "./server.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
@@ -22,7 +22,7 @@ const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be rea
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
   let queue: Queue;
-  let jobs: Jobs;
+  let stores: Stores;
   let folder: string;
   let isReachable = true;
   let beforeCommit = async (): Promise<void> => undefined;
@@ -37,15 +37,15 @@ describe.each(databases)("%s", (_, open) => {
   /** A server with a folder of its own. */
   async function startServer(name: string, database: Database): Promise<TestServer> {
     const adapters = join(folder, name);
-    const own = openJobs(database, queue);
+    const own = openStores(database, queue);
     const objects = await openObjects(join(folder, "objects"));
     const publisher = await openPublisher(adapters, {
-      jobs: own,
+      models: own.models,
       write: (files, path) => writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true })),
       onError: () => undefined,
     });
     const unpublish = (name: string): Promise<void> => publisher.remove(name);
-    const expired = openExpired(own);
+    const expired = openExpired(own.models);
     looks.push(() => expired.refresh());
     const model = { name: "base", shapes: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     return makeServer({
@@ -60,7 +60,7 @@ describe.each(databases)("%s", (_, open) => {
           publisher,
           unpublish,
           expired,
-          service: { jobs: own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
+          service: { ...own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
         }),
         metrics: async () => "",
       },
@@ -77,7 +77,7 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     const { database } = opened;
-    ({ queue, jobs } = opened);
+    ({ queue, stores } = opened);
     folder = await mkdtemp(join(tmpdir(), "mos-aliases-"));
     const breakable: Database = {
       ...database,
@@ -370,7 +370,7 @@ describe.each(databases)("%s", (_, open) => {
     await put(short);
     await end(short);
     expect(await answerer(short, { server: two })).toBe(short);
-    await jobs.removeExpiredModels();
+    await stores.models.removeExpired();
     expect(await answerer("support", { server: two })).toBe(short);
     await put(V1);
     for (const look of looks) await look();
@@ -381,26 +381,18 @@ describe.each(databases)("%s", (_, open) => {
     }
     expect((await put(short)).status).toBe(404);
     expect((await expires(short, { expires_after: 60 })).status).toBe(404);
-    expect((await jobs.published()).has(short)).toBe(false);
-    await jobs.removeExpiredModels();
+    expect((await stores.models.published()).has(short)).toBe(false);
+    await stores.models.removeExpired();
     const rows = await opened.database.query("select name from models where name = any($1)", [[short, V1]]);
     expect(rows.map(({ name }) => name)).toEqual([V1]);
   });
 
   test("a job says after how long its models expire", async () => {
-    const training = await jobs.addFile({
-      tenant: "acme",
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes: 3,
-      digest: "a".repeat(64),
-      status: "processed",
-      status_details: null,
-    });
+    const training = await addTrainingFile(stores);
     const made = async (mos: object) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
       const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-      await jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
+      await stores.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
       const slices = openSlices(opened.database, queue);
       const message = await queue.take("base");
       const job = message === undefined ? undefined : await slices.claim(message, "w");

@@ -55,7 +55,7 @@ const PARENTS = {
     const models = new Map([["ft:tiny:acme::12345678", {}]]);
     const peft = await openPeftFolder({
       ...{ folder: ${JSON.stringify(join(folder, "peft"))}, baseName: "tiny", model: "tiny", modelName: "tiny" },
-      jobs: { published: async () => models, filesOfModel: async (name) => models.get(name) },
+      models: { published: async () => models, files: async (name) => models.get(name) },
       ...{ objects: { restore: async () => undefined }, signal: new AbortController().signal },
       log: { warn: console.error },
     });

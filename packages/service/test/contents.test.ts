@@ -26,16 +26,16 @@ describe.each(databases)("%s", (_, open) => {
 
   const owner = { tenant: "acme", isAdmin: false };
   const toStream = (text: string) => Readable.from([Buffer.from(text)]);
-  const collect = () => opened.jobs.collect(objects.remove);
+  const collect = () => opened.stores.contents.collect(objects.remove);
   const contents = async (): Promise<readonly string[]> =>
     (await readdir(join(folder, "objects"), { recursive: true })).filter((name) => name.length > 10);
 
   async function upload(text: string, tenant = "acme", maxStorageBytes?: number): Promise<FileRow> {
-    const arrival = opened.jobs.arrive(tenant, { maxStorageBytes });
+    const arrival = opened.stores.contents.arrive(tenant, { maxStorageBytes });
     try {
       await arrival.reserve(text.length);
       const file = await objects.put(toStream(text), arrival);
-      return await opened.jobs.addFile({
+      return await opened.stores.files.add({
         tenant,
         purpose: "fine-tune",
         filename: "a.jsonl",
@@ -50,7 +50,7 @@ describe.each(databases)("%s", (_, open) => {
     }
   }
   const remove = async ({ id }: FileRow): Promise<void> => {
-    await opened.jobs.removeFile(owner, id);
+    await opened.stores.files.remove(owner, id);
     await collect();
   };
 
@@ -67,22 +67,22 @@ describe.each(databases)("%s", (_, open) => {
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
     const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined };
-    const { id } = await opened.jobs.create(made);
+    const { id } = await opened.stores.jobs.create(made);
     await remove(training);
     expect(await contents()).toHaveLength(1);
     await expect(upload("y".repeat(41), "acme", 100)).rejects.toMatchObject({ code: "busy" });
     await upload("x".repeat(60), "zeta", 100); // another tenant has the same
-    await opened.jobs.cancel(owner, id);
+    await opened.stores.jobs.cancel(owner, id);
     await collect();
     await upload("y".repeat(41), "acme", 100);
-    await expect(opened.jobs.create(made)).rejects.toMatchObject({ code: "not_found" });
+    await expect(opened.stores.jobs.create(made)).rejects.toMatchObject({ code: "not_found" });
   });
 
   test("what a slice leaves behind goes, and what it stores is kept before its rows are there", async () => {
     const training = await upload("data");
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
     const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-    await opened.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
+    await opened.stores.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
     const slices = openSlices(opened.database, opened.queue);
     const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };
     const endOne = async (text: string, arrival?: Arrival): Promise<boolean> => {
@@ -91,7 +91,7 @@ describe.each(databases)("%s", (_, open) => {
       if (job === undefined) throw new Error("no slice is due");
       const own = arrival ?? slices.arrive(job);
       const { digest } = await objects.put(toStream(text), own);
-      await opened.jobs.release([digest]);
+      await opened.stores.contents.release([digest]);
       await collect();
       await objects.locate(digest);
       const isEnded = await slices.end(job, { type: "stopped", run: { a: digest }, ...progress }, own.id);
@@ -107,13 +107,13 @@ describe.each(databases)("%s", (_, open) => {
 
   test("an arrival that is forgotten ends with what had arrived", async () => {
     const other = await openTables(async () => ({ ...opened, [Symbol.asyncDispose]: async () => undefined }));
-    const arrival = other.jobs.arrive("acme", { maxStorageBytes: 100 });
+    const arrival = other.stores.contents.arrive("acme", { maxStorageBytes: 100 });
     await arrival.reserve(90);
     const { digest } = await objects.put(toStream("abc"), arrival);
     await expect(upload("y".repeat(20), "acme", 100)).rejects.toMatchObject({ code: "busy" });
-    await opened.jobs.endForgotten(objects.discard);
+    await opened.stores.contents.endForgotten(objects.discard);
     await objects.locate(digest);
-    await opened.jobs.endForgotten(objects.discard, 0);
+    await opened.stores.contents.endForgotten(objects.discard, 0);
     await collect();
     expect(await contents()).toEqual([]);
     await upload("y".repeat(20), "acme", 100);
@@ -126,7 +126,7 @@ describe.each(databases)("%s", (_, open) => {
       arrival: arrival.id,
     };
     await expect(
-      opened.jobs.addFile({ ...late, status: "processed", status_details: null }),
+      opened.stores.files.add({ ...late, status: "processed", status_details: null }),
     ).rejects.toMatchObject({ code: "storage" });
     await arrival.end();
   });

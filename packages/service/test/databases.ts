@@ -1,7 +1,11 @@
 // The databases that tests run on: PGlite in memory, and PostgreSQL where MOS_DATABASE_URL names one.
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type Database, migrate, openPglite, openPostgres } from "#database";
-import { type Jobs, openJobs, openQueue, type Queue } from "#store";
+import { type ObjectStore, openObjects } from "#objects";
+import { openQueue, openStores, type Queue, type Stores } from "#store";
 
 const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
 
@@ -52,10 +56,12 @@ export const databases: readonly (readonly [name: string, open: () => Promise<Te
   ...(URL_OF_TESTS === undefined ? [] : [["PostgreSQL", () => onPostgres(URL_OF_TESTS)] as const]),
 ];
 
-/** An empty database with its tables, and what works on them. */
+/** An empty database with its tables, what works on them, and a storage in a folder that goes with it. */
 export interface TestTables extends TestDatabase {
   readonly queue: Queue;
-  readonly jobs: Jobs;
+  readonly stores: Stores;
+  readonly objects: ObjectStore;
+  readonly folder: string;
 }
 
 /** Opens one; what the queue says of its database is not heard unless `onError` is given. */
@@ -67,9 +73,13 @@ export async function openTables(
   const { database, url } = opened;
   await migrate(database);
   const queue = await openQueue(database, { onError });
+  const folder = await mkdtemp(join(tmpdir(), "mos-service-"));
+  const objects = await openObjects(join(folder, "storage"));
   const close = async (): Promise<void> => {
     await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
   };
-  return { database, url, queue, jobs: openJobs(database, queue), [Symbol.asyncDispose]: close };
+  const stores = openStores(database, queue);
+  return { database, url, queue, stores, objects, folder, [Symbol.asyncDispose]: close };
 }

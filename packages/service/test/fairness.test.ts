@@ -1,16 +1,13 @@
 // Two tenants whose jobs never end have all workers; a third one's job begins when the first slice ends.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type ObjectStore, openObjects } from "#objects";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
+import { type JobRow, openSlices } from "#store";
 import { runWorker } from "#worker";
 import type { Trainer } from "../src/worker/trainer.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { queueJob } from "./queued-job.ts";
 
 const BASES = new Map([
   ["one", "path-of-one"],
@@ -41,35 +38,12 @@ function endlessTrainer(): Trainer {
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let jobs: Jobs;
-  let objects: ObjectStore;
-  let folder: string;
   beforeAll(async () => {
     opened = await openTables(open);
-    ({ jobs } = opened);
-    folder = await mkdtemp(join(tmpdir(), "mos-fairness-"));
-    objects = await openObjects(join(folder, "storage"));
   });
-  afterAll(async () => {
-    await opened[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
-  });
+  afterAll(() => opened[Symbol.asyncDispose]());
 
-  async function create(tenant: string, model: string): Promise<JobRow> {
-    const { digest, bytes } = await objects.put(Readable.from(["{}\n"]));
-    const training = await jobs.addFile({
-      tenant,
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes,
-      digest,
-      status: "processed",
-      status_details: null,
-    });
-    const request = jobRequestSchema.parse({ model, training_file: training.id });
-    const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
-    return jobs.create({ tenant, request, plan, training, validation: undefined });
-  }
+  const create = (tenant: string, model: string): Promise<JobRow> => queueJob(opened, { tenant, model });
 
   /** The tenants of slices in the order in which they ended, once `last` tenants have had one. */
   async function slicesUntil(last: readonly string[], late: () => Promise<unknown>): Promise<string[]> {
@@ -82,10 +56,10 @@ describe.each(databases)("%s", (_, open) => {
         name: `w${number}`,
         slices: openSlices(opened.database, opened.queue),
         queue: opened.queue,
-        objects,
+        objects: opened.objects,
         log,
         models: BASES,
-        scratch: join(folder, `${number}`),
+        scratch: join(opened.folder, `${number}`),
         signal: stopping.signal,
         sliceSeconds: 1,
         leaseSeconds: 60,
@@ -111,8 +85,9 @@ describe.each(databases)("%s", (_, open) => {
   }
 
   const cancelAll = async (): Promise<void> => {
-    const { rows } = await jobs.jobs({ tenant: "", isAdmin: true }, { limit: 100 });
-    for (const { id } of rows) await jobs.cancel({ tenant: "", isAdmin: true }, id).catch(() => undefined);
+    const { rows } = await opened.stores.jobs.list({ tenant: "", isAdmin: true }, { limit: 100 });
+    for (const { id } of rows)
+      await opened.stores.jobs.cancel({ tenant: "", isAdmin: true }, id).catch(() => undefined);
   };
 
   test("on one base, though each of the two has many jobs", async () => {

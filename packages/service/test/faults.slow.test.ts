@@ -15,7 +15,7 @@ import OpenAI, { toFile } from "openai";
 import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
-import { type Jobs, openJobs, openQueue } from "#store";
+import { openQueue, openStores, type Stores } from "#store";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 import { listTrainers, processState } from "./processes.ts";
 
@@ -151,20 +151,20 @@ async function allEnded(made: readonly Made[]): Promise<readonly string[]> {
 }
 
 interface Checked {
-  readonly jobs: Jobs;
+  readonly stores: Stores;
   readonly objects: ObjectStore;
   readonly folder: string;
 }
 
-async function checkJob({ id, seed }: Made, { jobs, objects, folder }: Checked): Promise<void> {
+async function checkJob({ id, seed }: Made, { stores, objects, folder }: Checked): Promise<void> {
   const owner = { tenant: "", isAdmin: true };
-  const job = await jobs.job(owner, id);
-  const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
+  const job = await stores.jobs.find(owner, id);
+  const files = await stores.models.files(job.fine_tuned_model ?? "");
   const adapter = await readFile(await objects.locate(files?.["adapter_model.safetensors"] ?? ""));
   expect(adapter.equals(await expectedAdapter(join(folder, id), seed, job.plan)), `the bytes of ${id}`).toBe(
     true,
   );
-  const { rows } = await jobs.events(job, { limit: 1000 });
+  const { rows } = await stores.jobs.events(job, { limit: 1000 });
   const steps = rows.flatMap(({ data }) =>
     data?.["train_loss"] === undefined ? [] : [Number(data["step"])],
   );
@@ -269,16 +269,16 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
         ? await openPglite(join(place.state, "database"))
         : await openPostgres(cluster.url);
     await using queue = await openQueue(database, { onError: () => undefined });
-    const jobs = openJobs(database, queue);
+    const stores = openStores(database, queue);
     const objects = await openObjects(place.storage);
-    for (const job of made.slice(1)) await checkJob(job, { jobs, objects, folder });
-    await jobs.endForgotten(objects.discard, 0); // of killed workers
-    await jobs.release(await objects.sweep(jobs.used, 0));
-    await jobs.collect(objects.remove);
+    for (const job of made.slice(1)) await checkJob(job, { stores, objects, folder });
+    await stores.contents.endForgotten(objects.discard, 0); // of killed workers
+    await stores.contents.release(await objects.sweep(stores.contents.used, 0));
+    await stores.contents.collect(objects.remove);
     const kept = (await readdir(join(place.storage, "objects"), { recursive: true })).filter(
       (name) => name.length > 10,
     );
-    expect(await jobs.used(kept.map((name) => name.split("/").at(-1) ?? ""))).toHaveProperty(
+    expect(await stores.contents.used(kept.map((name) => name.split("/").at(-1) ?? ""))).toHaveProperty(
       "size",
       kept.length,
     );

@@ -4,10 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openObjects } from "#objects";
-import { openJobs } from "#store";
+import { openStores } from "#store";
 import { createFileChecker } from "#worker";
-import { openExpired } from "../src/expired.ts";
-import { createExtension } from "../src/extension.ts";
+import { createExtension, openExpired } from "../src/extension.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { type Answer, collectAnswer, makeServer, type TestServer } from "./server.ts";
 
@@ -26,7 +25,7 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     folder = await mkdtemp(join(tmpdir(), "mos-input-"));
-    const jobs = openJobs(opened.database, opened.queue);
+    const stores = openStores(opened.database, opened.queue);
     const objects = await openObjects(join(folder, "objects"));
     const model = { name: "base", shapes: { layers: 1, widths: {} }, hiddenSize: 64, path: "" };
     server = await makeServer({
@@ -36,8 +35,14 @@ describe.each(databases)("%s", (_, open) => {
           checkRun: () => undefined,
           publisher: { fetch: unused },
           unpublish: unused,
-          expired: openExpired(jobs),
-          service: { jobs, objects, preview: unused, checkFile: createFileChecker(), webhookPorts: [443] },
+          expired: openExpired(stores.models),
+          service: {
+            ...stores,
+            objects,
+            preview: unused,
+            checkFile: createFileChecker(),
+            webhookPorts: [443],
+          },
         }),
         metrics: async () => "",
       },

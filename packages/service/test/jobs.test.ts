@@ -3,14 +3,15 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import {
   type FileRow,
   type JobRow,
-  type Jobs,
   jobRequestSchema,
   openSlices,
   type Queue,
   type Slices,
+  type Stores,
   toTrainingPlan,
 } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { addTrainingFile } from "./queued-job.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
@@ -18,14 +19,14 @@ const digest = (letter: string): string => letter.repeat(64);
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
   let queue: Queue;
-  let jobs: Jobs;
+  let stores: Stores;
   let slices: Slices;
   beforeAll(async () => {
     const onError = (error: Error): never => {
       throw error;
     };
     opened = await openTables(open, onError);
-    ({ queue, jobs } = opened);
+    ({ queue, stores } = opened);
     slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
@@ -40,15 +41,7 @@ describe.each(databases)("%s", (_, open) => {
   const zeta = { tenant: "zeta", isAdmin: false };
 
   const addTestFile = (tenant: string): Promise<FileRow> =>
-    jobs.addFile({
-      tenant,
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes: 3,
-      digest: digest("a"),
-      status: "processed",
-      status_details: null,
-    });
+    addTrainingFile(stores, { tenant, digest: digest("a") });
 
   async function create(tenant: string, more: { key?: string; suffix?: string } = {}): Promise<JobRow> {
     const training = await addTestFile(tenant);
@@ -59,7 +52,14 @@ describe.each(databases)("%s", (_, open) => {
       metadata: { team: tenant },
     });
     const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-    return jobs.create({ tenant, request, plan, training, validation: undefined, idempotencyKey: more.key });
+    return stores.jobs.create({
+      tenant,
+      request,
+      plan,
+      training,
+      validation: undefined,
+      idempotencyKey: more.key,
+    });
   }
 
   /** The job of the next message, claimed by a worker. */
@@ -101,10 +101,10 @@ describe.each(databases)("%s", (_, open) => {
       { name: "step-2", message: "Step 2", data: { step: 2 } },
     ]);
     expect(await slices.end(second, { ...succeeded, step: 9 })).toBe(true);
-    const job = await jobs.job(acme, id);
+    const job = await stores.jobs.find(acme, id);
     expect(job).toMatchObject({ status: "succeeded", step: 9, seconds: 3, run: null });
     expect(job.fine_tuned_model).toBe(`ft:tiny:acme:my-suffix:${id.slice(-8)}`);
-    const { rows } = await jobs.events(job, { limit: 20 });
+    const { rows } = await stores.jobs.events(job, { limit: 20 });
     expect(rows.map(({ message }) => message)).toEqual([
       "The job has successfully completed",
       `New fine-tuned model created: ${job.fine_tuned_model}`,
@@ -112,17 +112,17 @@ describe.each(databases)("%s", (_, open) => {
       "Step 1",
       `Created fine-tuning job: ${id}`,
     ]);
-    expect((await jobs.checkpoints(job, { limit: 10 })).rows).toMatchObject([
+    expect((await stores.models.checkpoints(job, { limit: 10 })).rows).toMatchObject([
       { step: 3, model: `${job.fine_tuned_model}:ckpt-step-3`, metrics: { train_loss: 2 } },
     ]);
-    expect([...(await jobs.published()).keys()].sort()).toEqual([
+    expect([...(await stores.models.published()).keys()].sort()).toEqual([
       job.fine_tuned_model,
       `${job.fine_tuned_model}:ckpt-step-3`,
     ]);
-    expect(await jobs.used(["a", "b", "c", "d", "e"].map(digest))).toEqual(
+    expect(await stores.contents.used(["a", "b", "c", "d", "e"].map(digest))).toEqual(
       new Set(["a", "b", "c", "d"].map(digest)),
     );
-    await expect(jobs.cancel(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+    await expect(stores.jobs.cancel(acme, id)).rejects.toMatchObject({ code: "bad_option" });
   });
 
   test("a worker that was believed dead changes nothing", async () => {
@@ -138,33 +138,33 @@ describe.each(databases)("%s", (_, open) => {
     await slices.publishCheckpoint(dead, { step: 1, files: {}, metrics: {} });
     expect(await slices.end(dead, succeeded)).toBe(false);
     expect(await slices.renew(next)).toBe("held");
-    const job = await jobs.job(acme, dead.id);
+    const job = await stores.jobs.find(acme, dead.id);
     expect(job).toMatchObject({ status: "running", slice: 0 });
-    expect((await jobs.events(job, { limit: 9 })).rows).toHaveLength(1);
-    expect((await jobs.checkpoints(job, { limit: 9 })).rows).toEqual([]);
+    expect((await stores.jobs.events(job, { limit: 9 })).rows).toHaveLength(1);
+    expect((await stores.models.checkpoints(job, { limit: 9 })).rows).toEqual([]);
     expect(await slices.end(next, stopped)).toBe(true);
     expect(await slices.end(next, stopped)).toBe(false);
   });
 
   test("pause, resume and cancel, whether a slice runs or not", async () => {
     const { id } = await create("acme");
-    expect(await jobs.pause(acme, id)).toMatchObject({ status: "paused" });
+    expect(await stores.jobs.pause(acme, id)).toMatchObject({ status: "paused" });
     expect(await claimNext()).toBeUndefined();
-    expect(await jobs.resume(acme, id)).toMatchObject({ status: "queued" });
+    expect(await stores.jobs.resume(acme, id)).toMatchObject({ status: "queued" });
     const running = await claimed();
-    expect(await jobs.pause(acme, id)).toMatchObject({ status: "running", wanted: "pause" });
+    expect(await stores.jobs.pause(acme, id)).toMatchObject({ status: "running", wanted: "pause" });
     expect(await slices.renew(running)).toBe("pause");
     await slices.end(running, stopped);
-    expect(await jobs.job(acme, id)).toMatchObject({ status: "paused", step: 3 });
-    await expect(jobs.resume(zeta, id)).rejects.toMatchObject({ code: "not_found" });
-    await jobs.resume(acme, id);
-    await expect(jobs.resume(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+    expect(await stores.jobs.find(acme, id)).toMatchObject({ status: "paused", step: 3 });
+    await expect(stores.jobs.resume(zeta, id)).rejects.toMatchObject({ code: "not_found" });
+    await stores.jobs.resume(acme, id);
+    await expect(stores.jobs.resume(acme, id)).rejects.toMatchObject({ code: "bad_option" });
     const again = await claimed();
-    expect(await jobs.cancel(acme, id)).toMatchObject({ status: "cancelled" });
+    expect(await stores.jobs.cancel(acme, id)).toMatchObject({ status: "cancelled" });
     expect(await slices.renew(again)).toBe("lost");
     expect(await slices.end(again, succeeded)).toBe(false);
     expect(await claimNext()).toBeUndefined();
-    await expect(jobs.pause(acme, id)).rejects.toMatchObject({ code: "bad_option" });
+    await expect(stores.jobs.pause(acme, id)).rejects.toMatchObject({ code: "bad_option" });
   });
 
   test("interruptions are tried again, and too many fail the job", async () => {
@@ -177,7 +177,7 @@ describe.each(databases)("%s", (_, open) => {
       );
       expect(await slices.end(await claimed(), { type: "interrupted", message: "it fell" })).toBe(true);
     }
-    expect(await jobs.job(acme, id)).toMatchObject({
+    expect(await stores.jobs.find(acme, id)).toMatchObject({
       status: "failed",
       error: { code: "server_error", message: "the worker failed 3 times in a row: it fell", param: null },
     });
@@ -188,27 +188,30 @@ describe.each(databases)("%s", (_, open) => {
     const first = await claimed();
     const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
     // another one's alias holds none of them
-    await jobs.setAlias({ tenant: "zeta", id: "support" }, { model: MODEL });
+    await stores.aliases.set({ tenant: "zeta", id: "support" }, { model: MODEL });
     for (let step = 1; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
     // as by a worker that makes a slice again
     await slices.publishCheckpoint(first, checkpoint(2));
     await slices.publishCheckpoint(first, checkpoint(13));
-    const { rows } = await jobs.checkpoints(await jobs.job(acme, id), { limit: 99 });
+    const { rows } = await stores.models.checkpoints(await stores.jobs.find(acme, id), { limit: 99 });
     expect(rows.map(({ step }) => step)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5]);
-    expect(new Set((await jobs.published()).keys())).toEqual(new Set(rows.map(({ model }) => model)));
+    expect(new Set((await stores.models.published()).keys())).toEqual(
+      new Set(rows.map(({ model }) => model)),
+    );
   });
 
   test("a checkpoint that an alias stands for stays", async () => {
     const { id } = await create("acme");
     const first = await claimed();
     const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
-    const list = async () => (await jobs.checkpoints(await jobs.job(acme, id), { limit: 99 })).rows;
+    const list = async () =>
+      (await stores.models.checkpoints(await stores.jobs.find(acme, id), { limit: 99 })).rows;
     await slices.publishCheckpoint(first, checkpoint(1));
     const model = (await list())[0]?.model ?? "";
-    await jobs.setAlias({ tenant: "acme", id: "support" }, { model });
+    await stores.aliases.set({ tenant: "acme", id: "support" }, { model });
     for (let step = 2; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
     expect((await list()).map(({ step }) => step)).toEqual([14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 1]);
-    expect([...(await jobs.published()).keys()]).toContain(model);
+    expect([...(await stores.models.published()).keys()]).toContain(model);
   });
 
   test("what a newer version has made is left to it", async () => {
@@ -232,7 +235,7 @@ describe.each(databases)("%s", (_, open) => {
         code: "unsupported",
         message: expect.stringContaining("requires a newer version"),
       });
-      expect(await jobs.job(acme, id)).toMatchObject({ status: "queued", slice: 0, lease: 0 });
+      expect(await stores.jobs.find(acme, id)).toMatchObject({ status: "queued", slice: 0, lease: 0 });
     }
     await database.query("update jobs set plan = $2 where id = $1", [id, plan]);
     expect(await slices.claim(message, "new")).toMatchObject({ id });
@@ -249,16 +252,18 @@ describe.each(databases)("%s", (_, open) => {
     expect(await slices.end(resumed, { type: "restarted", message: "x was 1, now 2" })).toBe(true);
     const anew = await claimed();
     expect(anew).toMatchObject({ id, run: null, step: 0, trained_tokens: 0, slice: 2, restarts: 1 });
-    expect((await jobs.published()).size).toBe(0);
-    const { rows } = await jobs.events(await jobs.job(acme, id), { limit: 1 });
+    expect((await stores.models.published()).size).toBe(0);
+    const { rows } = await stores.jobs.events(await stores.jobs.find(acme, id), { limit: 1 });
     expect(rows).toMatchObject([
       { level: "warn", message: "The job restarts from its first step: x was 1, now 2" },
     ]);
     // the new run has checkpoints and events of the same steps
     await slices.note(anew, [{ name: "step-1", message: "Step 1 again" }]);
     await slices.publishCheckpoint(anew, step);
-    expect((await jobs.events(anew, { limit: 1 })).rows[0]?.message).toBe("Step 1 again");
-    expect([...(await jobs.published()).keys()]).toEqual([expect.stringMatching(/:ckpt-step-1-run-2$/)]);
+    expect((await stores.jobs.events(anew, { limit: 1 })).rows[0]?.message).toBe("Step 1 again");
+    expect([...(await stores.models.published()).keys()]).toEqual([
+      expect.stringMatching(/:ckpt-step-1-run-2$/),
+    ]);
   });
 
   test("many jobs of one tenant come after the first of another", async () => {
@@ -296,32 +301,34 @@ describe.each(databases)("%s", (_, open) => {
     const request = jobRequestSchema.parse({ model: MODEL, training_file: training.id, seed: 3 });
     const plan = toTrainingPlan(request, { seed: 3, learningRate: 0.002 });
     const made = { tenant: "acme", request, plan, training, validation: undefined, idempotencyKey: "k" };
-    const [one, two] = await Promise.all([jobs.create(made), jobs.create(made)]);
+    const [one, two] = await Promise.all([stores.jobs.create(made), stores.jobs.create(made)]);
     expect(two.id).toBe(one.id);
     const other = { ...made, request: { ...request, seed: 4 } };
-    await expect(jobs.create(other)).rejects.toMatchObject({ code: "bad_option" });
-    expect((await jobs.create({ ...other, tenant: "zeta" })).id).not.toBe(one.id);
+    await expect(stores.jobs.create(other)).rejects.toMatchObject({ code: "bad_option" });
+    expect((await stores.jobs.create({ ...other, tenant: "zeta" })).id).not.toBe(one.id);
   });
 
   test("pages, filters, and other tenants", async () => {
     const made: string[] = [];
     for (let i = 0; i < 5; i++) made.unshift((await create("acme")).id);
     await create("zeta");
-    const first = await jobs.jobs(acme, { limit: 3 });
+    const first = await stores.jobs.list(acme, { limit: 3 });
     expect(first.rows.map(({ id }) => id)).toEqual(made.slice(0, 3));
     expect(first.hasMore).toBe(true);
-    const second = await jobs.jobs(acme, { limit: 3, after: made[2] });
+    const second = await stores.jobs.list(acme, { limit: 3, after: made[2] });
     expect(second.rows.map(({ id }) => id)).toEqual(made.slice(3));
     expect(second.hasMore).toBe(false);
-    await expect(jobs.jobs(zeta, { limit: 3, after: made[2] })).rejects.toMatchObject({ code: "bad_option" });
-    expect((await jobs.jobs(acme, { limit: 9, metadata: { team: "acme" } })).rows).toHaveLength(5);
-    expect((await jobs.jobs(acme, { limit: 9, metadata: { team: "x" } })).rows).toEqual([]);
-    expect((await jobs.jobs(acme, { limit: 9, metadata: "none" })).rows).toEqual([]);
-    expect((await jobs.jobs({ tenant: "root", isAdmin: true }, { limit: 9 })).rows).toHaveLength(6);
-    const [file] = (await jobs.files(zeta, { limit: 9, order: "asc" })).rows;
-    await expect(jobs.file(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
-    await expect(jobs.removeFile(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
-    await jobs.removeFile(zeta, file?.id ?? "");
-    expect((await jobs.files(zeta, { limit: 9 })).rows).toEqual([]);
+    await expect(stores.jobs.list(zeta, { limit: 3, after: made[2] })).rejects.toMatchObject({
+      code: "bad_option",
+    });
+    expect((await stores.jobs.list(acme, { limit: 9, metadata: { team: "acme" } })).rows).toHaveLength(5);
+    expect((await stores.jobs.list(acme, { limit: 9, metadata: { team: "x" } })).rows).toEqual([]);
+    expect((await stores.jobs.list(acme, { limit: 9, metadata: "none" })).rows).toEqual([]);
+    expect((await stores.jobs.list({ tenant: "root", isAdmin: true }, { limit: 9 })).rows).toHaveLength(6);
+    const [file] = (await stores.files.list(zeta, { limit: 9, order: "asc" })).rows;
+    await expect(stores.files.find(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
+    await expect(stores.files.remove(acme, file?.id ?? "")).rejects.toMatchObject({ code: "not_found" });
+    await stores.files.remove(zeta, file?.id ?? "");
+    expect((await stores.files.list(zeta, { limit: 9 })).rows).toEqual([]);
   });
 });

@@ -1,15 +1,14 @@
 // What operators see: metrics of the whole service and of one process, workers that are alive, and a line for each slice.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { watchFailures } from "#database";
-import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics, listenForProbes, startHeartbeat } from "#operations";
-import { type JobRow, type Jobs, openSlices, openWatch, type Queue } from "#store";
+import { type JobRow, openSlices, openWatch, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
+import { listenForProbes } from "../src/command.ts";
+import { createMetrics } from "../src/metrics.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { queueJob } from "./queued-job.ts";
 
@@ -29,26 +28,16 @@ function parsed(text: string): ReadonlyMap<string, number> {
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let queue: Queue;
-  let jobs: Jobs;
-  let objects: ObjectStore;
-  let folder: string;
   beforeAll(async () => {
     opened = await openTables(open);
-    ({ queue, jobs } = opened);
-    folder = await mkdtemp(join(tmpdir(), "mos-metrics-"));
-    objects = await openObjects(join(folder, "storage"));
   });
-  afterAll(async () => {
-    await opened[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
-  });
+  afterAll(() => opened[Symbol.asyncDispose]());
   beforeEach(async () => {
     await opened.database.query("truncate jobs, files, models, events, checkpoints, workers");
-    while ((await queue.take("tiny")) !== undefined);
+    while ((await opened.queue.take("tiny")) !== undefined);
   });
 
-  const create = (): Promise<JobRow> => queueJob(jobs, objects);
+  const create = (): Promise<JobRow> => queueJob(opened);
 
   /** Trains two of four steps in each slice; the third time that it is asked, its process dies. */
   function fakeTrainer(): Trainer {
@@ -92,15 +81,15 @@ describe.each(databases)("%s", (_, open) => {
     const heart = startHeartbeat(openWatch(opened.database), { name: "w", models: ["tiny"] });
     const worker = runWorker({
       name: "w",
-      slices: openSlices(opened.database, queue),
-      queue,
-      objects,
+      slices: openSlices(opened.database, opened.queue),
+      queue: opened.queue,
+      objects: opened.objects,
       trainer: fakeTrainer(),
       log: { info: write, warn: write, error: write },
       onSlice: metrics.sliceEnded,
       signal: stopping.signal,
       models: new Map([["tiny", "nowhere"]]),
-      scratch: join(folder, "scratch"),
+      scratch: join(opened.folder, "scratch"),
       sliceSeconds: 1,
       leaseSeconds: 20,
       stopSeconds: 60,

@@ -1,10 +1,7 @@
 // A job that has no room where it is trained fails with what its trainer says, and the worker goes on with the next one.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeFolder } from "mixture-of-shards/cli";
 import { expect, test, vi } from "vitest";
-import { openObjects } from "#objects";
 import { openSlices } from "#store";
 import { runWorker } from "#worker";
 import type { Trainer } from "../src/worker/trainer.ts";
@@ -38,10 +35,8 @@ test.each(databases)(
   "%s: a job that has no room fails with numbers, and the next one goes on",
   async (_, open) => {
     await using opened = await openTables(open);
-    const { jobs, database, queue } = opened;
-    const folder = await mkdtemp(join(tmpdir(), "mos-no-room-"));
-    const objects = await openObjects(join(folder, "storage"));
-    const create = async (): Promise<string> => (await queueJob(jobs, objects)).id;
+    const { stores, objects, database, queue, folder } = opened;
+    const create = async (): Promise<string> => (await queueJob(opened)).id;
     const [large, next] = [await create(), await create()];
     const stopping = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -64,19 +59,18 @@ test.each(databases)(
     try {
       await vi.waitFor(
         async () => {
-          expect(await jobs.job(admin, large)).toMatchObject({ status: "failed" });
-          expect(await jobs.job(admin, next)).toMatchObject({ status: "running" });
+          expect(await stores.jobs.find(admin, large)).toMatchObject({ status: "failed" });
+          expect(await stores.jobs.find(admin, next)).toMatchObject({ status: "running" });
         },
         { timeout: 20_000, interval: 50 },
       );
-      const { error } = await jobs.job(admin, large);
+      const { error } = await stores.jobs.find(admin, large);
       expect(error).toMatchObject({ code: "insufficient_memory" });
       expect(error?.message).toMatch(/91 GB.*14 GB/);
       expect(error?.message).not.toContain("/");
     } finally {
       stopping.abort();
       await working;
-      await rm(folder, { recursive: true });
     }
   },
 );

@@ -42,7 +42,7 @@ const open = () =>
     modelName: "tiny",
     objects,
     signal: stopping.signal,
-    jobs: { published: async () => published, modelFiles: async (name) => published.get(name) },
+    models: { published: async () => published, files: async (name) => published.get(name) },
     log: { warn: (fields) => void warnings.push(fields) },
   });
 

@@ -19,7 +19,7 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const open = (published: ReadonlyMap<string, Files>) =>
   openPublisher(folder, {
-    jobs: { published: async () => published, modelFiles: async (name) => published.get(name) },
+    models: { published: async () => published, files: async (name) => published.get(name) },
     write: (_files, path) => writeFolderAtomic(path, async () => undefined),
     onError: (_name, error) => {
       throw error;

@@ -1,20 +1,52 @@
+// Training files and jobs as the routes would store them.
 import { Readable } from "node:stream";
 import type { ObjectStore } from "#objects";
-import { type JobRow, type Jobs, jobRequestSchema, toTrainingPlan } from "#store";
+import { type FileRow, type JobRow, jobRequestSchema, type Stores, toTrainingPlan } from "#store";
 
-/** A job of "acme" on a stored training file, as the routes would queue it. */
-export async function queueJob(jobs: Jobs, objects: ObjectStore): Promise<JobRow> {
-  const { digest, bytes } = await objects.put(Readable.from([Buffer.from("{}\n")]));
-  const training = await jobs.addFile({
+type NewFile = Parameters<Stores["files"]["add"]>[0];
+
+/** A training file of "acme", whose content need not be stored. */
+export const addTrainingFile = (stores: Stores, file: Partial<NewFile> = {}): Promise<FileRow> =>
+  stores.files.add({
     tenant: "acme",
     purpose: "fine-tune",
     filename: "a.jsonl",
-    bytes,
-    digest,
+    bytes: 3,
+    digest: "a".repeat(64),
     status: "processed",
     status_details: null,
+    ...file,
   });
-  const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-  const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-  return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
+
+interface QueuedJob {
+  readonly tenant?: string;
+  readonly model?: string;
+  readonly mos?: object;
+  readonly seed?: number;
+  readonly data?: Buffer;
+  readonly validationData?: Buffer | undefined;
+  readonly limits?: Parameters<Stores["jobs"]["create"]>[0]["limits"];
+}
+
+/** A job of "acme" on a stored training file. */
+export async function queueJob(
+  { stores, objects }: { readonly stores: Stores; readonly objects: ObjectStore },
+  {
+    tenant = "acme",
+    model = "tiny",
+    mos = {},
+    seed = 1,
+    data = Buffer.from("{}\n"),
+    validationData,
+    limits = {},
+  }: QueuedJob = {},
+): Promise<JobRow> {
+  const add = async (content: Buffer): Promise<FileRow> =>
+    addTrainingFile(stores, { tenant, ...(await objects.put(Readable.from([content]))) });
+  const training = await add(data);
+  const validation = validationData === undefined ? undefined : await add(validationData);
+  const files = { training_file: training.id, validation_file: validation?.id };
+  const request = jobRequestSchema.parse({ model, ...files, mos });
+  const plan = toTrainingPlan(request, { seed, learningRate: 0.002 });
+  return stores.jobs.create({ tenant, request, plan, training, validation, limits });
 }

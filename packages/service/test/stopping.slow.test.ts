@@ -1,22 +1,20 @@
 // What ends trainers: a worker that is told to end, or has lost its lease, and too long a time without progress.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Readable } from "node:stream";
 import { finetune } from "mixture-of-shards";
 import { toFileName } from "mixture-of-shards/cli";
 import type OpenAI from "openai";
 import { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { openPostgres } from "#database";
-import { type ObjectStore, openObjects } from "#objects";
-import { createMetrics } from "#operations";
-import { type JobRow, type Jobs, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
+import { type JobRow, openSlices } from "#store";
 import { runWorker } from "#worker";
+import { createMetrics } from "../src/metrics.ts";
 import { type Cluster, postgresPrograms, startCluster } from "./cluster.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { listTrainers, processState } from "./processes.ts";
 import { startProxy } from "./proxy.ts";
+import { queueJob } from "./queued-job.ts";
 import { endProcess, startMos, startServing } from "./serving.ts";
 
 const MODEL = "assets/tiny-english";
@@ -39,35 +37,13 @@ const waitForTrainer = (pid: number | undefined): Promise<number> =>
 
 describe.each(databases)("a worker on %s", (_, open) => {
   let opened: TestTables;
-  let jobs: Jobs;
-  let objects: ObjectStore;
-  let folder: string;
   beforeAll(async () => {
     opened = await openTables(open);
-    ({ jobs } = opened);
-    folder = await mkdtemp(join(tmpdir(), "mos-stopping-"));
-    objects = await openObjects(join(folder, "storage"));
   });
-  afterAll(async () => {
-    await opened[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true });
-  });
+  afterAll(() => opened[Symbol.asyncDispose]());
 
-  async function create(mos: Readonly<Record<string, unknown>>): Promise<JobRow> {
-    const { digest, bytes } = await objects.put(Readable.from([await readFile(DATA)]));
-    const training = await jobs.addFile({
-      tenant: "acme",
-      purpose: "fine-tune",
-      filename: "train.jsonl",
-      bytes,
-      digest,
-      status: "processed",
-      status_details: null,
-    });
-    const request = jobRequestSchema.parse({ model: "tiny-english", training_file: training.id, mos });
-    const plan = toTrainingPlan(request, { seed: 5, learningRate: 0.002 });
-    return jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
-  }
+  const create = async (mos: object): Promise<JobRow> =>
+    queueJob(opened, { model: "tiny-english", mos, seed: 5, data: await readFile(DATA) });
 
   function startWorker(times: { readonly stopSeconds: number; readonly stallSeconds: number }) {
     const stopping = new AbortController();
@@ -78,9 +54,9 @@ describe.each(databases)("a worker on %s", (_, open) => {
       name: "w",
       slices: openSlices(opened.database, opened.queue),
       queue: opened.queue,
-      objects,
+      objects: opened.objects,
       models: new Map([["tiny-english", MODEL]]),
-      scratch: join(folder, "scratch"),
+      scratch: join(opened.folder, "scratch"),
       ...times,
       log: { info: silent, error: silent, warn: (fields, msg) => void warnings.push({ ...fields, msg }) },
       onSlice: metrics.sliceEnded,
@@ -99,7 +75,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
     const first = await waitForTrainer(process.pid);
     process.kill(first, "SIGSTOP");
     const ended = async (): Promise<JobRow> => {
-      const job = await jobs.job(owner, id);
+      const job = await opened.stores.jobs.find(owner, id);
       expect(job.status).toBe("succeeded");
       return job;
     };
@@ -117,11 +93,11 @@ describe.each(databases)("a worker on %s", (_, open) => {
     ]);
     expect(await worker.metrics.render()).toContain('mos_trainers_stalled_total{model="tiny-english"} 1');
     expect(await processState(first)).toBeUndefined();
-    const out = join(folder, "alone");
+    const out = join(opened.folder, "alone");
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
-    const files = await jobs.modelFiles(job.fine_tuned_model ?? "");
-    const adapter = await readFile(await objects.locate(files?.["adapter_model.safetensors"] ?? ""));
+    const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
+    const adapter = await readFile(await opened.objects.locate(files?.["adapter_model.safetensors"] ?? ""));
     expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
   });
 
@@ -135,8 +111,8 @@ describe.each(databases)("a worker on %s", (_, open) => {
     await worker.ended;
     expect(performance.now() - started).toBeLessThan(5000);
     expect(await processState(trainer)).toBeUndefined();
-    expect(await jobs.job(owner, id)).toMatchObject({ status: "queued", failures: 1 });
-    await jobs.cancel(owner, id);
+    expect(await opened.stores.jobs.find(owner, id)).toMatchObject({ status: "queued", failures: 1 });
+    await opened.stores.jobs.cancel(owner, id);
   });
 });
 

@@ -3,32 +3,33 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import {
   type FileRow,
   type JobRow,
-  type Jobs,
   jobRequestSchema,
-  openJobs,
   openSlices,
+  openStores,
   type Queue,
   type SliceEnd,
   type Slices,
+  type Stores,
   toTrainingPlan,
 } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { addTrainingFile } from "./queued-job.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
-type Limits = NonNullable<Parameters<Jobs["create"]>[0]["limits"]>;
+type Limits = NonNullable<Parameters<Stores["jobs"]["create"]>[0]["limits"]>;
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
   let queue: Queue;
-  let jobs: Jobs;
+  let stores: Stores;
   let slices: Slices;
   beforeAll(async () => {
     const onError = (error: Error): never => {
       throw error;
     };
     opened = await openTables(open, onError);
-    ({ queue, jobs } = opened);
+    ({ queue, stores } = opened);
     slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
@@ -42,16 +43,7 @@ describe.each(databases)("%s", (_, open) => {
   const makeOwner = (tenant: string) => ({ tenant, isAdmin: false });
   const root = { tenant: "root", isAdmin: true };
   const addTestFile = (tenant: string, bytes = 3, maxStorageBytes?: number): Promise<FileRow> =>
-    jobs.addFile({
-      tenant,
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes,
-      digest: digest("a"),
-      status: "processed",
-      status_details: null,
-      maxStorageBytes,
-    });
+    addTrainingFile(stores, { tenant, bytes, digest: digest("a"), maxStorageBytes });
 
   interface Asked {
     readonly key?: string;
@@ -61,7 +53,7 @@ describe.each(databases)("%s", (_, open) => {
     const training = await addTestFile(tenant);
     const request = jobRequestSchema.parse({ model: MODEL, training_file: "file-1", mos });
     const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
-    return jobs.create({
+    return stores.jobs.create({
       tenant,
       request,
       plan,
@@ -112,11 +104,11 @@ describe.each(databases)("%s", (_, open) => {
       expect(refused).toHaveLength(9);
       for (const reason of refused)
         expect(reason).toMatchObject({ code: "busy", message: expect.stringMatching(/3 unfinished jobs/) });
-      const { rows } = await jobs.jobs(makeOwner("acme"), { limit: 20 });
+      const { rows } = await stores.jobs.list(makeOwner("acme"), { limit: 20 });
       expect(rows).toHaveLength(3);
-      await jobs.pause(makeOwner("acme"), rows[0]?.id ?? "");
+      await stores.jobs.pause(makeOwner("acme"), rows[0]?.id ?? "");
       await expect(create("acme", limits)).rejects.toMatchObject({ code: "busy" });
-      await jobs.cancel(makeOwner("acme"), rows[0]?.id ?? "");
+      await stores.jobs.cancel(makeOwner("acme"), rows[0]?.id ?? "");
       await create("acme", limits);
     });
 
@@ -135,7 +127,7 @@ describe.each(databases)("%s", (_, open) => {
     for (const mos of [{ steps: 101 }, { priority: 3 }])
       await expect(create("acme", limits, { mos })).rejects.toMatchObject({ code: "bad_option" });
     await expect(create("acme", {}, { mos: { priority: 1 } })).rejects.toMatchObject({ code: "bad_option" });
-    expect((await jobs.jobs(root, { limit: 9 })).rows).toEqual([]);
+    expect((await stores.jobs.list(root, { limit: 9 })).rows).toEqual([]);
     expect(await claimNext()).toBeUndefined();
     expect(await create("acme", limits, { mos: { steps: 100 } })).toMatchObject({
       priority: 2,
@@ -174,7 +166,7 @@ describe.each(databases)("%s", (_, open) => {
       ["succeeded", (job: JobRow) => slices.end(job, succeeded)],
       ["failed", (job: JobRow) => slices.end(job, { type: "failed", code: "x", message: "x" })],
       ["interrupted", (job: JobRow) => slices.end(job, interrupted)],
-      ["cancelled", ({ id, tenant }: JobRow) => jobs.cancel(makeOwner(tenant), id)],
+      ["cancelled", ({ id, tenant }: JobRow) => stores.jobs.cancel(makeOwner(tenant), id)],
       [
         "lost",
         async ({ id }: JobRow) => {
@@ -200,7 +192,7 @@ describe.each(databases)("%s", (_, open) => {
       const running = await claimed();
       expect(await claimNext()).toBeUndefined();
       await slices.end(running, succeeded);
-      await jobs.cancel(makeOwner("acme"), made[1]?.id ?? ""); // released, and gone before it ran
+      await stores.jobs.cancel(makeOwner("acme"), made[1]?.id ?? ""); // released, and gone before it ran
       expect(await claimNext()).toBeUndefined();
       await slices.recover();
       expect((await claimed()).id).toBe(made[2]?.id);
@@ -213,10 +205,10 @@ describe.each(databases)("%s", (_, open) => {
       const running = await claimed();
       expect(await claimNext()).toBeUndefined();
       const waiting = made[1]?.id ?? "";
-      await jobs.pause(makeOwner("acme"), waiting);
+      await stores.jobs.pause(makeOwner("acme"), waiting);
       await slices.end(running, succeeded);
       expect(await claimNext()).toBeUndefined();
-      await jobs.resume(makeOwner("acme"), waiting);
+      await stores.jobs.resume(makeOwner("acme"), waiting);
       expect((await claimed()).id).toBe(waiting);
     });
 
@@ -296,12 +288,12 @@ describe.each(databases)("%s", (_, open) => {
     const all = await Promise.allSettled(Array.from({ length: 6 }, () => addTestFile("acme", 40, 100)));
     expect(all.filter(({ status }) => status === "fulfilled")).toHaveLength(2);
     await addTestFile("zeta", 90, 100);
-    const arrival = jobs.arrive("acme", { maxStorageBytes: 100 });
+    const arrival = stores.contents.arrive("acme", { maxStorageBytes: 100 });
     await arrival.reserve(20);
     await expect(arrival.reserve(21)).rejects.toThrowError(/100 bytes, and 80 are in use/);
     await arrival.end();
-    const [file] = (await jobs.files(makeOwner("acme"), { limit: 1 })).rows;
-    await jobs.removeFile(makeOwner("acme"), file?.id ?? "");
+    const [file] = (await stores.files.list(makeOwner("acme"), { limit: 1 })).rows;
+    await stores.files.remove(makeOwner("acme"), file?.id ?? "");
     await addTestFile("acme", 60, 100);
   });
 
@@ -309,7 +301,7 @@ describe.each(databases)("%s", (_, open) => {
     const DAY = 86_400;
     const days = { width: DAY, limit: 7, byModel: false };
     const total = async (owner = makeOwner("acme")) =>
-      (await jobs.usage(owner, days)).rows.map(({ start: __, ...row }) => row);
+      (await stores.usage.read(owner, days)).rows.map(({ start: __, ...row }) => row);
     const nothing = {
       model: null,
       requests: 0,
@@ -355,15 +347,15 @@ describe.each(databases)("%s", (_, open) => {
     });
 
     test("adds up requests by model, for their tenant and administrators", async () => {
-      jobs.addServed(served("acme", "tiny"));
-      jobs.addServed(served("acme", "ft:a"));
-      jobs.addServed(served("acme", "tiny"));
-      jobs.addServed(served("zeta", "tiny"));
-      await jobs.writeServed();
-      await jobs.writeServed();
-      jobs.addServed(served("acme", "tiny"));
-      await jobs.writeServed();
-      const mine = (await jobs.usage(makeOwner("acme"), { ...days, byModel: true })).rows;
+      stores.usage.add(served("acme", "tiny"));
+      stores.usage.add(served("acme", "ft:a"));
+      stores.usage.add(served("acme", "tiny"));
+      stores.usage.add(served("zeta", "tiny"));
+      await stores.usage.write();
+      await stores.usage.write();
+      stores.usage.add(served("acme", "tiny"));
+      await stores.usage.write();
+      const mine = (await stores.usage.read(makeOwner("acme"), { ...days, byModel: true })).rows;
       expect(mine.map(({ model, requests, prompt_tokens }) => [model, requests, prompt_tokens])).toEqual([
         ["ft:a", 1, 5],
         ["tiny", 3, 15],
@@ -373,8 +365,10 @@ describe.each(databases)("%s", (_, open) => {
         ["zeta", 1],
       ]);
       const one = { ...days, tenant: "zeta" };
-      expect((await jobs.usage(root, one)).rows).toMatchObject([{ tenant: "zeta", serving_seconds: 0.5 }]);
-      expect((await jobs.usage(makeOwner("acme"), one)).rows).toEqual([]);
+      expect((await stores.usage.read(root, one)).rows).toMatchObject([
+        { tenant: "zeta", serving_seconds: 0.5 },
+      ]);
+      expect((await stores.usage.read(makeOwner("acme"), one)).rows).toEqual([]);
     });
 
     test("keeps what it cannot write, and bounds it", async () => {
@@ -386,12 +380,12 @@ describe.each(databases)("%s", (_, open) => {
           return opened.database.query(text, values);
         },
       };
-      const own = openJobs(database, queue);
-      for (let i = 0; i < 10_010; i++) own.addServed(served("acme", `m${i}`));
-      await expect(own.writeServed()).rejects.toThrowError("away");
-      own.addServed(served("acme", "m0"));
+      const own = openStores(database, queue);
+      for (let i = 0; i < 10_010; i++) own.usage.add(served("acme", `m${i}`));
+      await expect(own.usage.write()).rejects.toThrowError("away");
+      own.usage.add(served("acme", "m0"));
       isAway = false;
-      await own.writeServed();
+      await own.usage.write();
       expect(await total()).toMatchObject([{ requests: 10_011, completion_tokens: 30_033 }]);
       const [count] = await opened.database.query("select count(*)::integer as rows from usage", []);
       expect(count).toEqual({ rows: 10_001 });
@@ -407,23 +401,28 @@ describe.each(databases)("%s", (_, open) => {
       await at("2026-01-01T23:00:00Z", 2);
       await at("2026-01-03T05:00:00Z", 4);
       const start = Date.UTC(2026, 0, 1) / 1000;
-      const first = await jobs.usage(root, { ...days, start: start + 7200, end: start + 4 * DAY, limit: 3 });
+      const first = await stores.usage.read(root, {
+        ...days,
+        start: start + 7200,
+        end: start + 4 * DAY,
+        limit: 3,
+      });
       expect(first.starts).toEqual([start, start + DAY, start + 2 * DAY]);
       expect(first.rows.map((row) => [row.start, row.trained_tokens])).toEqual([
         [start, 3],
         [start + 2 * DAY, 4],
       ]);
       expect(first.next).toBe(start + 3 * DAY);
-      const last = await jobs.usage(root, { ...days, start: first.next, end: start + 4 * DAY });
+      const last = await stores.usage.read(root, { ...days, start: first.next, end: start + 4 * DAY });
       expect(last).toEqual({ starts: [start + 3 * DAY], rows: [], next: undefined });
       const hours = { ...days, width: 3600, start: start + 22 * 3600, end: start + DAY };
-      expect((await jobs.usage(root, hours)).rows.map((row) => [row.start, row.trained_tokens])).toEqual([
-        [start + 23 * 3600, 2],
-      ]);
+      expect(
+        (await stores.usage.read(root, hours)).rows.map((row) => [row.start, row.trained_tokens]),
+      ).toEqual([[start + 23 * 3600, 2]]);
       const cut = { ...days, start, end: start + 3600 };
-      expect((await jobs.usage(root, cut)).rows.map((row) => row.trained_tokens)).toEqual([1]);
+      expect((await stores.usage.read(root, cut)).rows.map((row) => row.trained_tokens)).toEqual([1]);
       const future = { ...days, start: start + 100 * 365 * DAY };
-      expect(await jobs.usage(root, future)).toEqual({ starts: [], rows: [], next: undefined });
+      expect(await stores.usage.read(root, future)).toEqual({ starts: [], rows: [], next: undefined });
     });
   });
 });

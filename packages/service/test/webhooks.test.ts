@@ -7,21 +7,21 @@ import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { addServiceRoutes } from "#api";
 import {
-  type FileRow,
   type JobRow,
-  type Jobs,
   jobRequestSchema,
   type Outbox,
   openOutbox,
   openSlices,
   type Queue,
   type Slices,
+  type Stores,
   toTrainingPlan,
 } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { replaceBuiltin } from "../../../test/replace-builtin.ts";
 import { lookupPublic } from "../src/webhooks/address.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { addTrainingFile } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";
 
 /** What names of these tests mean, in place of what a network says. */
@@ -80,7 +80,7 @@ async function startReceiver() {
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
   let queue: Queue;
-  let jobs: Jobs;
+  let stores: Stores;
   let slices: Slices;
   let outbox: Outbox;
   let server: TestServer;
@@ -93,7 +93,7 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     const { database } = opened;
-    ({ queue, jobs } = opened);
+    ({ queue, stores } = opened);
     slices = openSlices(database, queue);
     outbox = openOutbox(database);
     server = await startServer({});
@@ -128,7 +128,7 @@ describe.each(databases)("%s", (_, open) => {
       extension: {
         addRoutes: (app) =>
           addServiceRoutes(app, {
-            jobs,
+            ...stores,
             modelName: "tiny",
             learningRate: 0.002,
             maxFileBytes: 1000,
@@ -174,17 +174,9 @@ describe.each(databases)("%s", (_, open) => {
   }
 
   async function create(tenant = "anybody"): Promise<JobRow> {
-    const training: FileRow = await jobs.addFile({
-      tenant,
-      purpose: "fine-tune",
-      filename: "a.jsonl",
-      bytes: 3,
-      digest: "a".repeat(64),
-      status: "processed",
-      status_details: null,
-    });
+    const training = await addTrainingFile(stores, { tenant });
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
-    return jobs.create({
+    return stores.jobs.create({
       tenant,
       request,
       plan: toTrainingPlan(request, { seed: 1, learningRate: 0.002 }),
@@ -212,7 +204,7 @@ describe.each(databases)("%s", (_, open) => {
   const failed = { type: "failed", code: "invalid_training_file", message: "no" } as const;
   const cancelOne = async (tenant = "anybody"): Promise<JobRow> => {
     const { id } = await create(tenant);
-    return jobs.cancel({ tenant, isAdmin: false }, id);
+    return stores.jobs.cancel({ tenant, isAdmin: false }, id);
   };
 
   const add = async (path: string, more: object = {}, of = server) =>
@@ -331,7 +323,7 @@ describe.each(databases)("%s", (_, open) => {
     receiver.answers.set("/hangs", () => undefined);
     await add("/hangs");
     for (let i = 0; i < 10; i++) await cancelOne();
-    await jobs.addWebhook({
+    await stores.webhooks.add({
       tenant: "zeta",
       url: `${receiver.url}/zeta`,
       description: null,
@@ -381,7 +373,7 @@ describe.each(databases)("%s", (_, open) => {
     const job = await create();
     const { cancelling } = await opened.database.transaction(async (transaction) => {
       await transaction.query("delete from webhooks where id = $1", [id]);
-      const cancelling = jobs.cancel({ tenant: "anybody", isAdmin: false }, job.id);
+      const cancelling = stores.jobs.cancel({ tenant: "anybody", isAdmin: false }, job.id);
       await new Promise((resolve) => setTimeout(resolve, 200)); // it waits for the end of this transaction
       return { cancelling };
     });
@@ -464,7 +456,7 @@ describe.each(databases)("%s", (_, open) => {
         description: null,
         allowsPrivate: false,
       };
-      const { id } = await jobs.addWebhook({ ...webhook, events: ["fine_tuning.job.cancelled"] });
+      const { id } = await stores.webhooks.add({ ...webhook, events: ["fine_tuning.job.cancelled"] });
       await cancelOne("acme");
       const { outcomes } = deliver({ pauses: [] });
       await until(() => expect(outcomes).toEqual(["failed"]));
@@ -505,7 +497,7 @@ describe.each(databases)("%s", (_, open) => {
 
     test("an address that is private is not connected to, however it came there", async () => {
       const webhook = { tenant: "acme", url: `${receiver.url}/x`, description: null, allowsPrivate: false };
-      await jobs.addWebhook({ ...webhook, events: ["fine_tuning.job.cancelled"] });
+      await stores.webhooks.add({ ...webhook, events: ["fine_tuning.job.cancelled"] });
       await cancelOne("acme");
       const { outcomes } = deliver({ pauses: [] });
       await until(() => expect(outcomes).toEqual(["failed"]));

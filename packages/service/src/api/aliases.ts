@@ -1,18 +1,40 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
 import { createRoute, z } from "@hono/zod-openapi";
+import { ApiError, type ApiKey, failed, findAdapter, ok, security } from "mixture-of-shards/server";
+import { type AliasId, type AliasRow, isAliasName } from "#store";
 import {
-  ApiError,
-  type ApiKey,
-  checkedBy,
-  failed,
-  findAdapter,
-  ok,
-  security,
-} from "mixture-of-shards/server";
-import { type AliasId, isAliasName } from "#store";
-import { aliasSchema, pageQuery, pageSchema, toAliasObject, toListObject } from "./serializers.ts";
-import { type AddRoutes, invalid, withHttpErrors } from "./service-env.ts";
-import { storedBody } from "./stored-body.ts";
+  type AddRoutes,
+  addRoute,
+  invalid,
+  pageQuery,
+  pageSchema,
+  seconds,
+  storedBody,
+  toListObject,
+} from "./routes.ts";
+
+/** An alias. */
+const aliasSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("alias"),
+    organization_id: z.string(),
+    model: z.string(),
+    version: z.int(),
+    created_at: z.int(),
+    changed_at: z.int(),
+  })
+  .openapi("Alias");
+
+const toAliasObject = (alias: AliasRow): z.output<typeof aliasSchema> => ({
+  id: alias.id,
+  object: "alias",
+  organization_id: alias.tenant,
+  model: alias.model,
+  version: alias.version,
+  created_at: seconds(alias.created_at),
+  changed_at: seconds(alias.changed_at),
+});
 
 const path = "/v1/aliases";
 const params = z.object({
@@ -120,35 +142,40 @@ const conflict = (expected: number): ApiError =>
     headers: { "x-should-retry": "false" }, // it would be answered the same
   });
 
-export const aliasRoutes: AddRoutes = (app, { jobs }) => {
-  app.openapi(
-    setRoute,
-    async (context) => {
+export const aliasRoutes: AddRoutes = (app, { aliases }) => {
+  addRoute(app, setRoute, {
+    param: "model",
+    body: setRequest,
+    answer: async (context) => {
       const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
       const { model, expected_version: expected } = context.req.valid("json");
       await checkName(context.var, alias.id);
       await checkModel(context.var, model);
-      const row = await withHttpErrors(jobs.setAlias(alias, { model, expected }), "model");
+      const row = await aliases.set(alias, { model, expected });
       if (row === undefined) throw conflict(expected ?? 0);
       return context.json(toAliasObject(row), 200);
     },
-    checkedBy(setRequest),
-  );
-  app.openapi(listRoute, async (context) => {
-    const { tenant: given, ...page } = context.req.valid("query");
-    const { rows, hasMore } = await withHttpErrors(
-      jobs.aliases(chooseTenant(context.var, given), page),
-      "after",
-    );
-    return context.json(toListObject(rows.map(toAliasObject), hasMore), 200);
   });
-  app.openapi(getRoute, async (context) => {
-    const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-    return context.json(toAliasObject(await withHttpErrors(jobs.alias(alias), "name")), 200);
+  addRoute(app, listRoute, {
+    answer: async (context) => {
+      const { tenant: given, ...page } = context.req.valid("query");
+      const { rows, hasMore } = await aliases.list(chooseTenant(context.var, given), page);
+      return context.json(toListObject(rows.map(toAliasObject), hasMore), 200);
+    },
   });
-  app.openapi(removeRoute, async (context) => {
-    const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
-    await withHttpErrors(jobs.removeAlias(alias), "name");
-    return context.json({ id: alias.id, object: "alias" as const, deleted: true as const }, 200);
+  addRoute(app, getRoute, {
+    param: "name",
+    answer: async (context) => {
+      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      return context.json(toAliasObject(await aliases.find(alias)), 200);
+    },
+  });
+  addRoute(app, removeRoute, {
+    param: "name",
+    answer: async (context) => {
+      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      await aliases.remove(alias);
+      return context.json({ id: alias.id, object: "alias" as const, deleted: true as const }, 200);
+    },
   });
 };

@@ -4,18 +4,59 @@ import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import { storageError } from "mixture-of-shards/cli";
-import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
-import { toLimits } from "#store";
-import { fileSchema, pageQuery, pageSchema, toFileObject, toListObject } from "./serializers.ts";
+import {
+  ApiError,
+  type ApiKey,
+  type FormFile,
+  failed,
+  invalidForm,
+  ok,
+  readMultipart,
+  security,
+} from "mixture-of-shards/server";
+import { storable } from "#database";
+import type { StoredObject } from "#objects";
+import { type Arrival, type FileRow, toLimits } from "#store";
 import {
   type AddRoutes,
+  addRoute,
   invalid,
+  pageQuery,
+  pageSchema,
   type ServiceEnv,
+  seconds,
+  toListObject,
   toOwner,
   wholeNumber,
   withHttpErrors,
-} from "./service-env.ts";
-import { FORM_BYTES, readUpload } from "./upload.ts";
+} from "./routes.ts";
+
+/** A file. */
+const fileSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("file"),
+    bytes: z.number(),
+    created_at: z.int(),
+    expires_at: z.int().optional(),
+    filename: z.string(),
+    purpose: z.string(),
+    status: z.enum(["processed", "error"]),
+    status_details: z.string().optional(),
+  })
+  .openapi("OpenAIFile");
+
+const toFileObject = (file: FileRow): z.output<typeof fileSchema> => ({
+  id: file.id,
+  object: "file",
+  bytes: file.bytes,
+  created_at: seconds(file.created_at),
+  ...(file.expires_at === null ? {} : { expires_at: seconds(file.expires_at) }),
+  filename: file.filename,
+  purpose: file.purpose,
+  status: file.status,
+  ...(file.status_details === null ? {} : { status_details: file.status_details }),
+});
 
 const PURPOSES = ["fine-tune"] as const;
 const params = z.object({ id: z.string().max(200) });
@@ -30,7 +71,7 @@ const uploadForm = z.object({
     .describe("Seconds after which the file is deleted, from 3600 to 2592000."),
 });
 
-const addRoute = createRoute({
+const uploadRoute = createRoute({
   method: "post",
   path: "/v1/files",
   summary: "Upload a JSON Lines file for training or validation",
@@ -115,6 +156,64 @@ function readFields(fields: ReadonlyMap<string, string>) {
   return { purpose, expiresSeconds: expiry(fields) };
 }
 
+/** A form has few parts, and each but the file is short. */
+const [MAX_PARTS, MAX_FIELD] = [16, 2000];
+/** Maximum size of a form's fields. */
+const FORM_BYTES = 65_536;
+
+/**
+ * Reads the form of `POST /v1/files` to its end: the bytes of the file go to the storage, where `arrival` makes room for them.
+ * The file is kept only where all of the form is right.
+ *
+ * @throws ApiError 400, 413 or 415; MosError `busy` where there is no room.
+ */
+async function readUpload(
+  request: Request,
+  {
+    objects,
+    maxFileBytes,
+    arrival,
+  }: Pick<ServiceEnv, "objects" | "maxFileBytes"> & { readonly arrival: Arrival },
+) {
+  const fields = new Map<string, string>();
+  let filename = "";
+  const files: StoredObject[] = [];
+  let hasFile = false;
+  async function* checked({ body, formEnd }: FormFile): AsyncGenerator<Uint8Array, void> {
+    let bytes = 0;
+    for await (const chunk of body) {
+      bytes += chunk.length;
+      await arrival.reserve(bytes);
+      yield chunk;
+    }
+    await formEnd;
+    readFields(fields);
+  }
+  await readMultipart(request, {
+    // a little more than the file itself
+    maxBytes: maxFileBytes + FORM_BYTES,
+    maxParts: MAX_PARTS,
+    fields: {
+      maxBytes: MAX_FIELD,
+      take(name, value) {
+        if (fields.has(name)) throw invalidForm(`${name} occurs twice; send it once`);
+        fields.set(name, value);
+      },
+    },
+    async onFile(part) {
+      if (part.field !== "file" || hasFile)
+        throw invalidForm("the form must have exactly one file, named file");
+      hasFile = true;
+      filename = storable((part.filename ?? "").split(/[/\\]/).at(-1)?.slice(0, 255) ?? "");
+      files.push(await objects.put(checked(part), arrival));
+    },
+    drains: true,
+  });
+  const [file] = files;
+  if (file === undefined) throw invalidForm("the form has no file; send one named file");
+  return { fields: readFields(fields), filename, file };
+}
+
 interface Upload {
   readonly request: Request;
   readonly key: ApiKey;
@@ -124,19 +223,19 @@ interface Upload {
 
 async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
   const { name: tenant } = key;
-  const { jobs, objects, maxFileBytes: maxBytes } = service;
+  const { contents, objects, files } = service;
   const maxStorageBytes = toLimits(key).max_storage_bytes;
   const length = Number(request.headers.get("content-length") ?? 0);
-  const arrival = jobs.arrive(tenant, { maxStorageBytes, mostBytes: length > 0 ? length : undefined });
+  const arrival = contents.arrive(tenant, { maxStorageBytes, mostBytes: length > 0 ? length : undefined });
   try {
     // of a file that cannot fit, nothing is read
     await arrival.reserve(Math.max(1, length - FORM_BYTES));
-    const { fields, filename, file } = await readUpload(request, { objects, maxBytes, readFields, arrival });
+    const { fields, filename, file } = await readUpload(request, { ...service, arrival });
     const path = await objects.locate(file.digest);
     const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : error;
     });
-    return await jobs.addFile({
+    return await files.add({
       tenant,
       filename,
       ...fields,
@@ -161,44 +260,48 @@ async function openContent(path: string): Promise<Readable> {
 }
 
 export const fileRoutes: AddRoutes = (app, service) => {
-  const { jobs, objects } = service;
+  const { contents, files, objects } = service;
   // the document has the form, which is not read by its schema but as it arrives
   app.openAPIRegistry.registerPath({
-    ...addRoute,
+    ...uploadRoute,
     request: { body: { content: { "multipart/form-data": { schema: uploadForm } } } },
   });
-  app.post(addRoute.path, async (context) => {
+  app.post(uploadRoute.path, async (context) => {
     const { key, running } = context.var;
     const upload = { request: context.req.raw, key, signal: running.signal };
     const row = await withHttpErrors(addFile(service, upload).catch(tooLarge));
     return context.json(toFileObject(row), 200);
   });
-  app.openapi(listRoute, async (context) => {
-    const { rows, hasMore } = await withHttpErrors(
-      jobs.files(toOwner(context.var.key), context.req.valid("query")),
-    );
-    return context.json(toListObject(rows.map(toFileObject), hasMore), 200);
+  addRoute(app, listRoute, {
+    answer: async (context) => {
+      const { rows, hasMore } = await files.list(toOwner(context.var.key), context.req.valid("query"));
+      return context.json(toListObject(rows.map(toFileObject), hasMore), 200);
+    },
   });
-  app.openapi(getRoute, async (context) => {
-    const row = await withHttpErrors(jobs.file(toOwner(context.var.key), context.req.valid("param").id));
-    return context.json(toFileObject(row), 200);
+  addRoute(app, getRoute, {
+    answer: async (context) => {
+      const row = await files.find(toOwner(context.var.key), context.req.valid("param").id);
+      return context.json(toFileObject(row), 200);
+    },
   });
-  app.openapi(contentRoute, async (context) => {
-    const row = await withHttpErrors(jobs.file(toOwner(context.var.key), context.req.valid("param").id));
-    const bytes = Readable.toWeb(
-      await withHttpErrors(openContent(await withHttpErrors(objects.locate(row.digest)))),
-    );
-    return context.body(bytes as ReadableStream, 200, {
-      "content-type": "application/octet-stream",
-      "content-length": String(row.bytes),
-      "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(row.filename)}`,
-    });
+  addRoute(app, contentRoute, {
+    answer: async (context) => {
+      const row = await files.find(toOwner(context.var.key), context.req.valid("param").id);
+      const bytes = Readable.toWeb(await openContent(await objects.locate(row.digest)));
+      return context.body(bytes as ReadableStream, 200, {
+        "content-type": "application/octet-stream",
+        "content-length": String(row.bytes),
+        "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(row.filename)}`,
+      });
+    },
   });
-  app.openapi(removeRoute, async (context) => {
-    const { id } = context.req.valid("param");
-    await withHttpErrors(jobs.removeFile(toOwner(context.var.key), id));
-    // the server retries and reports what fails now
-    await jobs.collect(objects.remove).catch(() => undefined);
-    return context.json({ id, object: "file" as const, deleted: true as const }, 200);
+  addRoute(app, removeRoute, {
+    answer: async (context) => {
+      const { id } = context.req.valid("param");
+      await files.remove(toOwner(context.var.key), id);
+      // the server retries and reports what fails now
+      await contents.collect(objects.remove).catch(() => undefined);
+      return context.json({ id, object: "file" as const, deleted: true as const }, 200);
+    },
   });
 };

@@ -2,18 +2,18 @@
 import type { ServerApp } from "mixture-of-shards/server";
 import { aliasRoutes } from "./aliases.ts";
 import { fileRoutes } from "./files.ts";
+import { jobEventRoutes } from "./job-events.ts";
 import { jobRoutes } from "./jobs.ts";
 import { modelRoutes } from "./models.ts";
 import { previewRoutes } from "./preview.ts";
-import type { AddRoutes, ServiceEnv } from "./service-env.ts";
+import type { AddRoutes, ServiceEnv } from "./routes.ts";
 import { usageRoutes } from "./usage.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
-export { seconds } from "./serializers.ts";
-export { type ServiceEnv, withHttpErrors } from "./service-env.ts";
+export { type ServiceEnv, seconds, withHttpErrors } from "./routes.ts";
 
 const ROUTES: readonly AddRoutes[] = [
-  ...[fileRoutes, jobRoutes, previewRoutes, modelRoutes],
+  ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes],
   ...[aliasRoutes, usageRoutes, webhookRoutes],
 ];
 

@@ -1,43 +1,106 @@
-// /v1/fine_tuning/jobs: jobs, what happens in them, and their checkpoints.
-
-import { setTimeout as sleep } from "node:timers/promises";
+// /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { createRoute, z } from "@hono/zod-openapi";
+import { MosError } from "mixture-of-shards";
+import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { type Owner, storable } from "#database";
 import {
-  ApiError,
-  type ApiKey,
-  checkedBy,
-  failed,
-  ok,
-  security,
-  streamEvents,
-} from "mixture-of-shards/server";
-import { storable } from "#database";
-import {
-  hasEnded,
+  type FileRow,
+  isFineTuned,
   type JobRequest,
   type JobRow,
-  type Jobs,
   jobRequestSchema,
-  type Owner,
+  type NewJob,
+  type TrainingPlan,
+  toHyperparameters,
   toLimits,
+  toTrainingPlan,
 } from "#store";
-import { checkedJob } from "./checked-job.ts";
 import {
-  checkpointSchema,
-  eventSchema,
-  jobSchema,
+  type AddRoutes,
+  addRoute,
+  invalid,
   pageQuery,
   pageSchema,
-  toCheckpointObject,
-  toEventObject,
-  toJobObject,
+  type ServiceEnv,
+  seconds,
+  storedBody,
   toListObject,
-} from "./serializers.ts";
-import { type AddRoutes, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
-import { storedBody } from "./stored-body.ts";
+  toOwner,
+  withHttpErrors,
+} from "./routes.ts";
 
 const path = "/v1/fine_tuning/jobs";
 const params = z.object({ id: z.string().max(200) });
+
+const auto = z.union([z.literal("auto"), z.number()]);
+const hyperparameters = z.object({ batch_size: auto, n_epochs: auto, learning_rate_multiplier: auto });
+
+/** A job. */
+const jobSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("fine_tuning.job"),
+    created_at: z.int(),
+    finished_at: z.int().nullable(),
+    estimated_finish: z.int().nullable(),
+    model: z.string(),
+    fine_tuned_model: z.string().nullable(),
+    organization_id: z.string(),
+    status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
+    hyperparameters,
+    method: z.object({ type: z.literal("supervised"), supervised: z.object({ hyperparameters }) }),
+    training_file: z.string(),
+    validation_file: z.string().nullable(),
+    result_files: z.array(z.string()),
+    trained_tokens: z.int().nullable(),
+    seed: z.int(),
+    error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),
+    integrations: z.array(z.unknown()),
+    metadata: z.record(z.string(), z.string()).nullable(),
+    user_provided_suffix: z.string().nullable(),
+    mos: z
+      .record(z.string(), z.unknown())
+      .describe("Extensions to OpenAI's API: the job's settings and progress."),
+  })
+  .openapi("FineTuningJob");
+
+/** Ends when the rest takes as long as what was done. */
+function estimatedFinish(
+  { status, step, steps, seconds: spent, created_at }: JobRow,
+  now: number,
+): number | null {
+  if (status !== "running" || step === 0 || steps === null) return null;
+  return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
+}
+
+function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
+  const request = job.request as unknown as JobRequest;
+  const given = toHyperparameters(request);
+  return {
+    id: job.id,
+    object: "fine_tuning.job",
+    created_at: seconds(job.created_at),
+    finished_at: job.finished_at === null ? null : seconds(job.finished_at),
+    estimated_finish: estimatedFinish(job, now),
+    model: request.model,
+    fine_tuned_model: job.fine_tuned_model,
+    organization_id: job.tenant,
+    status: job.status,
+    hyperparameters: given,
+    method: { type: "supervised", supervised: { hyperparameters: given } },
+    training_file: job.training_file,
+    validation_file: job.validation_file,
+    result_files: job.result_file === null ? [] : [job.result_file],
+    trained_tokens: job.status === "succeeded" ? job.trained_tokens : null,
+    seed: Number(job.plan.settings["seed"]),
+    error: job.error,
+    integrations: [],
+    metadata: job.metadata,
+    user_provided_suffix: request.suffix ?? null,
+    mos: { ...request.mos, priority: job.priority, step: job.step, total_steps: job.steps },
+  };
+}
+
 const answers = { 200: ok(jobSchema, "The job."), default: failed };
 
 const createJobRoute = createRoute({
@@ -89,35 +152,85 @@ const CHANGES = {
   resume: change("resume", "Resume a paused fine-tuning job"),
 } as const;
 
-const eventsRoute = createRoute({
-  method: "get",
-  path: `${path}/{id}/events`,
-  summary: "List the events of a job, or stream them with stream=true",
-  security,
-  request: {
-    params,
-    query: z.object({
-      ...pageQuery({ standard: 20, most: 1000 }),
-      stream: z.enum(["true", "false"]).optional(),
-    }),
-  },
-  responses: {
-    200: ok(
-      pageSchema(eventSchema),
-      "A page of events, newest first; with stream=true, server-sent events from the first one on.",
-    ),
-    default: failed,
-  },
-});
+/** A file that a job can be made of. */
+async function usableFile(
+  { files }: Pick<ServiceEnv, "files">,
+  owner: Owner,
+  { id, param }: { id: string; param: string },
+): Promise<FileRow> {
+  const file = await withHttpErrors(files.find(owner, id), param).catch((error: unknown) => {
+    if (error instanceof ApiError && error.details.status === 404)
+      throw invalid(`${param}: there is no file ${JSON.stringify(id)}`, param, "invalid_file");
+    throw error;
+  });
+  if (file.purpose !== "fine-tune")
+    throw invalid(`${param} has purpose ${file.purpose}, not fine-tune`, param);
+  if (file.status === "error")
+    throw invalid(`${param} cannot be used: ${file.status_details}`, param, "invalid_training_file");
+  return file;
+}
 
-const checkpointsRoute = createRoute({
-  method: "get",
-  path: `${path}/{id}/checkpoints`,
-  summary: "List the checkpoints of a job, each usable as a model",
-  security,
-  request: { params, query: z.object(pageQuery({ standard: 10, most: 100 })) },
-  responses: { 200: ok(pageSchema(checkpointSchema), "A page, newest first."), default: failed },
-});
+/** A request whose model is no alias, but what that stands for now. */
+async function withoutAlias(
+  { aliases, modelName }: Pick<ServiceEnv, "aliases" | "modelName">,
+  request: JobRequest,
+  { tenant }: Owner,
+): Promise<JobRequest> {
+  const { model } = request;
+  const target = model === modelName ? undefined : await aliases.target({ tenant, id: model });
+  return { ...request, model: target ?? model };
+}
+
+/** The adapter that a job starts from, where its model is a fine-tuned one. */
+async function findInitialAdapter(
+  { models, modelName }: Pick<ServiceEnv, "models" | "modelName">,
+  { model }: JobRequest,
+  owner: Owner,
+): Promise<NewJob["initial"]> {
+  if (model === modelName) return undefined;
+  const refused = invalid(
+    `the model ${JSON.stringify(model)} cannot be fine-tuned here; use ${modelName}, or a model fine-tuned from it`,
+    "model",
+    "model_not_available",
+  );
+  if (!isFineTuned(model, modelName)) throw refused;
+  const { files } = await models.find(owner, model).catch((error: unknown) => {
+    throw error instanceof MosError && error.code === "not_found" ? refused : error;
+  });
+  return { base: modelName, adapter: files };
+}
+
+/** A job that can be made. */
+interface CheckedJob {
+  readonly request: JobRequest;
+  readonly plan: TrainingPlan;
+  readonly training: FileRow;
+  readonly validation: FileRow | undefined;
+  readonly initial: NewJob["initial"];
+}
+
+/**
+ * Checks model, files and settings of a job.
+ *
+ * @throws ApiError 400, MosError `bad_option`.
+ */
+export async function checkedJob(
+  service: ServiceEnv,
+  { request: given, owner }: { readonly request: JobRequest; readonly owner: Owner },
+): Promise<CheckedJob> {
+  const { learningRate, checkPlan, nextSeed } = service;
+  const request = await withoutAlias(service, given, owner);
+  const initial = await findInitialAdapter(service, request, owner);
+  const training = await usableFile(service, owner, { id: request.training_file, param: "training_file" });
+  const validation =
+    request.validation_file == null
+      ? undefined
+      : await usableFile(service, owner, { id: request.validation_file, param: "validation_file" });
+  const isContinued = initial !== undefined;
+  const plan = toTrainingPlan(request, { seed: request.seed ?? nextSeed(), learningRate, isContinued });
+  checkPlan(plan);
+  return { request, plan, training, validation, initial };
+}
 
 interface Creation {
   readonly request: JobRequest;
@@ -147,103 +260,42 @@ function metadataFilter(
   return pairs.length === 0 ? undefined : Object.fromEntries(pairs);
 }
 
-/** Events from the first one on, as they happen, until the job has ended or the client has left. */
-async function* liveEvents(jobs: Jobs, job: JobRow, owner: Owner): AsyncGenerator<object | undefined, void> {
-  let number = 0;
-  for (;;) {
-    // before its events: none comes after the end
-    const now = await jobs.job(owner, job.id);
-    const events = await jobs.eventsSince(job, number);
-    for (const event of events) yield toEventObject(event);
-    number = events.at(-1)?.number ?? number;
-    if (events.length > 0) continue;
-    if (hasEnded(now)) return;
-    await sleep(1000);
-    yield undefined; // shows a client that has left
-  }
-}
-
-/** Live streams that a tenant may have at a time: each asks the database every second. */
-const MAX_STREAMS = 20;
-
-/** Counts the streams of each tenant. The function that it gives counts one until what that returns is called. */
-function countStreams(): (tenant: string) => () => void {
-  const counts = new Map<string, number>();
-  return (tenant) => {
-    const count = counts.get(tenant) ?? 0;
-    if (count >= MAX_STREAMS)
-      throw new ApiError(`too many event streams (${MAX_STREAMS}); close one first`, {
-        status: 429,
-        code: "rate_limit_exceeded",
-        retryAfter: 30,
-      });
-    counts.set(tenant, count + 1);
-    return () => {
-      const left = (counts.get(tenant) ?? 1) - 1;
-      if (left > 0) counts.set(tenant, left);
-      else counts.delete(tenant);
-    };
-  };
-}
-
 export const jobRoutes: AddRoutes = (app, service) => {
   const { jobs } = service;
-  const enterStream = countStreams();
-  app.openapi(
-    createJobRoute,
-    async (context) => {
+  addRoute(app, createJobRoute, {
+    body: jobRequestSchema,
+    answer: async (context) => {
       const { key, server } = context.var;
-      const job = await withHttpErrors(
-        createJob(service, {
-          request: context.req.valid("json"),
-          key,
-          idempotencyKey: context.req.valid("header")["idempotency-key"],
-        }),
-      );
+      const job = await createJob(service, {
+        request: context.req.valid("json"),
+        key,
+        idempotencyKey: context.req.valid("header")["idempotency-key"],
+      });
       return context.json(toJobObject(job, server.now()), 200);
     },
-    checkedBy(jobRequestSchema),
-  );
-  app.openapi(listRoute, async (context) => {
-    const { key, server } = context.var;
-    const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
-    const { rows, hasMore } = await withHttpErrors(jobs.jobs(toOwner(key), page), "after");
-    return context.json(
-      toListObject(
-        rows.map((job) => toJobObject(job, server.now())),
-        hasMore,
-      ),
-      200,
-    );
   });
-  app.openapi(getRoute, async (context) => {
-    const { key, server } = context.var;
-    const job = await withHttpErrors(jobs.job(toOwner(key), context.req.valid("param").id));
-    return context.json(toJobObject(job, server.now()), 200);
+  addRoute(app, listRoute, {
+    answer: async (context) => {
+      const { key, server } = context.var;
+      const page = { ...context.req.valid("query"), metadata: metadataFilter(context.req.query()) };
+      const { rows, hasMore } = await jobs.list(toOwner(key), page);
+      const data = rows.map((job) => toJobObject(job, server.now()));
+      return context.json(toListObject(data, hasMore), 200);
+    },
+  });
+  addRoute(app, getRoute, {
+    answer: async (context) => {
+      const { key, server } = context.var;
+      const job = await jobs.find(toOwner(key), context.req.valid("param").id);
+      return context.json(toJobObject(job, server.now()), 200);
+    },
   });
   for (const what of ["cancel", "pause", "resume"] as const)
-    app.openapi(CHANGES[what], async (context) => {
-      const { key, server } = context.var;
-      const job = await withHttpErrors(jobs[what](toOwner(key), context.req.valid("param").id));
-      return context.json(toJobObject(job, server.now()), 200);
+    addRoute(app, CHANGES[what], {
+      answer: async (context) => {
+        const { key, server } = context.var;
+        const job = await jobs[what](toOwner(key), context.req.valid("param").id);
+        return context.json(toJobObject(job, server.now()), 200);
+      },
     });
-  app.openapi(eventsRoute, async (context) => {
-    const owner = toOwner(context.var.key);
-    const job = await withHttpErrors(jobs.job(owner, context.req.valid("param").id));
-    const { stream, ...page } = context.req.valid("query");
-    if (stream === "true") {
-      const leaveStream = enterStream(owner.tenant);
-      return streamEvents(context, liveEvents(jobs, job, owner), leaveStream) as never;
-    }
-    const { rows, hasMore } = await withHttpErrors(jobs.events(job, page), "after");
-    return context.json(toListObject(rows.map(toEventObject), hasMore), 200);
-  });
-  app.openapi(checkpointsRoute, async (context) => {
-    const job = await withHttpErrors(jobs.job(toOwner(context.var.key), context.req.valid("param").id));
-    const { rows, hasMore } = await withHttpErrors(
-      jobs.checkpoints(job, context.req.valid("query")),
-      "after",
-    );
-    return context.json(toListObject(rows.map(toCheckpointObject), hasMore), 200);
-  });
 };

@@ -1,10 +1,8 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
+import { failed, ok, security } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#store";
-import { seconds } from "./serializers.ts";
-import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
-import { storedBody } from "./stored-body.ts";
+import { type AddRoutes, addRoute, invalid, seconds, storedBody, toOwner } from "./routes.ts";
 
 const path = "/v1/models/{model{.+}}";
 const params = z.object({ model: z.string().max(512) });
@@ -71,29 +69,29 @@ const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.output<typ
   ...(expires_at === null ? {} : { expires_at: seconds(expires_at) }),
 });
 
-export const modelRoutes: AddRoutes = (app, { jobs, objects, unpublish, checkExpiry }) => {
-  app.openapi(removeRoute, async (context) => {
-    const { key, server } = context.var;
-    const id = context.req.valid("param").model;
-    await withHttpErrors(jobs.removeModel(toOwner(key), id), "model");
-    await unpublish(id);
-    // the server retries and reports what fails now
-    await jobs.collect(objects.remove).catch(() => undefined);
-    await server.engine.refreshAdapters();
-    return context.json({ id, object: "model" as const, deleted: true as const }, 200);
+export const modelRoutes: AddRoutes = (app, { contents, models, objects, unpublish, checkExpiry }) => {
+  addRoute(app, removeRoute, {
+    param: "model",
+    answer: async (context) => {
+      const { key, server } = context.var;
+      const id = context.req.valid("param").model;
+      await models.remove(toOwner(key), id);
+      await unpublish(id);
+      // the server retries and reports what fails now
+      await contents.collect(objects.remove).catch(() => undefined);
+      await server.engine.refreshAdapters();
+      return context.json({ id, object: "model" as const, deleted: true as const }, 200);
+    },
   });
-  app.openapi(
-    updateRoute,
-    async (context) => {
+  addRoute(app, updateRoute, {
+    param: "model",
+    body: updateRequest,
+    answer: async (context) => {
       const { key, server } = context.var;
       const expiry = readExpiry(context.req.valid("json"), server.now());
-      const row = await withHttpErrors(
-        jobs.setExpiry(toOwner(key), context.req.valid("param").model, expiry),
-        "model",
-      );
-      await withHttpErrors(checkExpiry());
+      const row = await models.setExpiry(toOwner(key), context.req.valid("param").model, expiry);
+      await checkExpiry();
       return context.json(toModelObject(row), 200);
     },
-    checkedBy(updateRequest),
-  );
+  });
 };

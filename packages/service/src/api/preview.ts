@@ -3,11 +3,10 @@ import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
-import { ApiError, type ApiKey, checkedBy, failed, ok, security } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { assertAllowed, type FineTuningLimits, type JobRequest, jobRequestSchema, toLimits } from "#store";
-import { checkedJob } from "./checked-job.ts";
-import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } from "./service-env.ts";
-import { storedBody } from "./stored-body.ts";
+import { checkedJob } from "./jobs.ts";
+import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody, toOwner } from "./routes.ts";
 
 /** Lines that are shown at most, and tokens of each. */
 const [MAX_LINES, MAX_SHOWN] = [20, 1000];
@@ -202,13 +201,12 @@ function answerable(error: unknown): unknown {
 }
 
 export const previewRoutes: AddRoutes = (app, service) => {
-  app.openapi(
-    route,
-    async (context) => {
+  addRoute(app, route, {
+    body: requestSchema,
+    answer: async (context) => {
       const { key, running } = context.var;
       const asked = { request: context.req.valid("json"), key, signal: running.signal };
-      return context.json(await withHttpErrors(previewJob(service, asked)), 200);
+      return context.json(await previewJob(service, asked), 200);
     },
-    checkedBy(requestSchema),
-  );
+  });
 };

@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
 import type { UsageRow } from "#store";
-import { type AddRoutes, invalid, toOwner, wholeNumber, withHttpErrors } from "./service-env.ts";
+import { type AddRoutes, addRoute, invalid, toOwner, wholeNumber } from "./routes.ts";
 
 /** Seconds of a bucket, and how many buckets a page has. */
 const WIDTHS = {
@@ -76,29 +76,32 @@ const toUsageObject = (row: UsageRow): z.output<typeof resultSchema> => ({
   training_seconds: row.training_seconds,
 });
 
-export const usageRoutes: AddRoutes = (app, { jobs }) => {
-  app.openapi(usageRoute, async (context) => {
-    const query = context.req.valid("query");
-    const { width, standard, most } = WIDTHS[query.bucket_width];
-    const { start_time, end_time, page, limit = standard } = query;
-    if (limit > most)
-      throw invalid(`limit must be at most ${most} for bucket_width ${query.bucket_width}`, "limit");
-    if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
-      throw invalid("end_time must be after start_time", "end_time");
-    const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
-    const { starts, rows, next } = await withHttpErrors(
-      jobs.usage(toOwner(context.var.key), { ...options, byModel: query.group_by === "model" }),
-    );
-    const data = starts.map((start) => ({
-      object: "bucket" as const,
-      start_time: start,
-      end_time: start + width,
-      results: rows.filter((row) => row.start === start).map(toUsageObject),
-    }));
-    const hasMore = next !== undefined;
-    return context.json(
-      { object: "page" as const, data, has_more: hasMore, next_page: hasMore ? String(next) : null },
-      200,
-    );
+export const usageRoutes: AddRoutes = (app, { usage }) => {
+  addRoute(app, usageRoute, {
+    answer: async (context) => {
+      const query = context.req.valid("query");
+      const { width, standard, most } = WIDTHS[query.bucket_width];
+      const { start_time, end_time, page, limit = standard } = query;
+      if (limit > most)
+        throw invalid(`limit must be at most ${most} for bucket_width ${query.bucket_width}`, "limit");
+      if (start_time !== undefined && end_time !== undefined && end_time <= start_time)
+        throw invalid("end_time must be after start_time", "end_time");
+      const options = { width, limit, start: page ?? start_time, end: end_time, tenant: query.api_key_id };
+      const { starts, rows, next } = await usage.read(toOwner(context.var.key), {
+        ...options,
+        byModel: query.group_by === "model",
+      });
+      const data = starts.map((start) => ({
+        object: "bucket" as const,
+        start_time: start,
+        end_time: start + width,
+        results: rows.filter((row) => row.start === start).map(toUsageObject),
+      }));
+      const hasMore = next !== undefined;
+      return context.json(
+        { object: "page" as const, data, has_more: hasMore, next_page: hasMore ? String(next) : null },
+        200,
+      );
+    },
   });
 };

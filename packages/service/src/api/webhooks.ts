@@ -1,19 +1,75 @@
 // /v1/webhooks: where a tenant is told that its jobs have ended.
 import { createRoute, z } from "@hono/zod-openapi";
-import { checkedBy, failed, ok, security } from "mixture-of-shards/server";
-import { webhookEvents } from "#store";
+import { failed, ok, security } from "mixture-of-shards/server";
+import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
 import {
-  deliverySchema,
+  type AddRoutes,
+  addRoute,
+  invalid,
   pageQuery,
   pageSchema,
-  toDeliveryObject,
+  seconds,
+  storedBody,
   toListObject,
-  toWebhookObject,
-  webhookSchema,
-} from "./serializers.ts";
-import { type AddRoutes, invalid, toOwner, withHttpErrors } from "./service-env.ts";
-import { storedBody } from "./stored-body.ts";
+  toOwner,
+} from "./routes.ts";
+
+/** A webhook, without its secret. */
+const webhookSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("webhook"),
+    created_at: z.int(),
+    url: z.string(),
+    description: z.string().nullable(),
+    events: z.array(z.string()),
+    status: z.enum(["enabled", "disabled"]),
+  })
+  .openapi("Webhook");
+
+const toWebhookObject = (webhook: WebhookRow): z.output<typeof webhookSchema> => ({
+  id: webhook.id,
+  object: "webhook",
+  created_at: seconds(webhook.created_at),
+  url: webhook.url,
+  description: webhook.description,
+  events: webhook.events,
+  status: webhook.disabled_at === null ? "enabled" : "disabled",
+});
+
+/** A delivery of a webhook. */
+const deliverySchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("webhook.delivery"),
+    created_at: z.int(),
+    event: z.string().describe("The webhook-id header, the same for all attempts."),
+    type: z.string(),
+    data: z.object({ id: z.string() }),
+    status: z.enum(["waiting", "delivered", "failed"]),
+    attempts: z.int(),
+    next_attempt_at: z.int().nullable(),
+    response_status: z.int().nullable().describe("HTTP status of the last attempt."),
+    error: z.string().nullable(),
+    finished_at: z.int().nullable(),
+  })
+  .openapi("WebhookDelivery");
+
+const toDeliveryObject = (delivery: DeliveryRow): z.output<typeof deliverySchema> => ({
+  id: delivery.id,
+  object: "webhook.delivery",
+  created_at: seconds(delivery.created_at),
+  event: delivery.event,
+  type: delivery.type,
+  data: { id: delivery.job },
+  status: delivery.status,
+  attempts: delivery.attempts,
+  next_attempt_at: delivery.due_at === null ? null : seconds(delivery.due_at),
+  response_status: delivery.response_status,
+  error: delivery.error,
+  finished_at: delivery.finished_at === null ? null : seconds(delivery.finished_at),
+});
 
 const path = "/v1/webhooks";
 const params = z.object({ id: z.string().max(200) });
@@ -29,7 +85,7 @@ const newWebhookSchema = z
   })
   .openapi("WebhookRequest");
 
-const addRoute = createRoute({
+const createWebhookRoute = createRoute({
   method: "post",
   path,
   summary: "Create a webhook",
@@ -114,59 +170,56 @@ function checkedUrl(
   return url.href;
 }
 
-export const webhookRoutes: AddRoutes = (app, { jobs, webhookPorts }) => {
-  app.openapi(
-    addRoute,
-    async (context) => {
+export const webhookRoutes: AddRoutes = (app, { webhooks, webhookPorts }) => {
+  addRoute(app, createWebhookRoute, {
+    body: newWebhookSchema,
+    answer: async (context) => {
       const { key, server } = context.var;
       const { url, events, description = null } = context.req.valid("json");
       // where there are no keys, whoever reaches the port is of this network
       const allowsPrivate = key.isAdmin || server.keys === undefined;
-      const webhook = await withHttpErrors(
-        jobs.addWebhook({
-          tenant: key.name,
-          url: checkedUrl(url, { allowsPrivate, ports: webhookPorts }),
-          description,
-          allowsPrivate,
-          events: [...new Set(events)],
-        }),
-      );
+      const webhook = await webhooks.add({
+        tenant: key.name,
+        url: checkedUrl(url, { allowsPrivate, ports: webhookPorts }),
+        description,
+        allowsPrivate,
+        events: [...new Set(events)],
+      });
       return context.json({ ...toWebhookObject(webhook), secret: webhook.secret }, 200);
     },
-    checkedBy(newWebhookSchema),
-  );
-  app.openapi(listRoute, async (context) => {
-    const page = jobs.webhooks(toOwner(context.var.key), context.req.valid("query"));
-    const { rows, hasMore } = await withHttpErrors(page, "after");
-    return context.json(toListObject(rows.map(toWebhookObject), hasMore), 200);
   });
-  app.openapi(getRoute, async (context) => {
-    const webhook = await withHttpErrors(
-      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
-    );
-    const [last] = (await withHttpErrors(jobs.deliveries(webhook, { limit: 1 }))).rows;
-    const last_delivery = last === undefined ? null : toDeliveryObject(last);
-    return context.json({ ...toWebhookObject(webhook), last_delivery }, 200);
+  addRoute(app, listRoute, {
+    answer: async (context) => {
+      const { rows, hasMore } = await webhooks.list(toOwner(context.var.key), context.req.valid("query"));
+      return context.json(toListObject(rows.map(toWebhookObject), hasMore), 200);
+    },
   });
-  app.openapi(removeRoute, async (context) => {
-    const { id } = context.req.valid("param");
-    await withHttpErrors(jobs.removeWebhook(toOwner(context.var.key), id));
-    return context.json({ id, object: "webhook" as const, deleted: true as const }, 200);
+  addRoute(app, getRoute, {
+    answer: async (context) => {
+      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
+      const [last] = (await webhooks.deliveries(webhook, { limit: 1 })).rows;
+      const last_delivery = last === undefined ? null : toDeliveryObject(last);
+      return context.json({ ...toWebhookObject(webhook), last_delivery }, 200);
+    },
   });
-  app.openapi(testRoute, async (context) => {
-    const webhook = await withHttpErrors(
-      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
-    );
-    return context.json(toDeliveryObject(await withHttpErrors(jobs.testWebhook(webhook))), 200);
+  addRoute(app, removeRoute, {
+    answer: async (context) => {
+      const { id } = context.req.valid("param");
+      await webhooks.remove(toOwner(context.var.key), id);
+      return context.json({ id, object: "webhook" as const, deleted: true as const }, 200);
+    },
   });
-  app.openapi(deliveriesRoute, async (context) => {
-    const webhook = await withHttpErrors(
-      jobs.webhook(toOwner(context.var.key), context.req.valid("param").id),
-    );
-    const { rows, hasMore } = await withHttpErrors(
-      jobs.deliveries(webhook, context.req.valid("query")),
-      "after",
-    );
-    return context.json(toListObject(rows.map(toDeliveryObject), hasMore), 200);
+  addRoute(app, testRoute, {
+    answer: async (context) => {
+      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
+      return context.json(toDeliveryObject(await webhooks.test(webhook)), 200);
+    },
+  });
+  addRoute(app, deliveriesRoute, {
+    answer: async (context) => {
+      const webhook = await webhooks.find(toOwner(context.var.key), context.req.valid("param").id);
+      const { rows, hasMore } = await webhooks.deliveries(webhook, context.req.valid("query"));
+      return context.json(toListObject(rows.map(toDeliveryObject), hasMore), 200);
+    },
   });
 };

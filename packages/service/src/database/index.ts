@@ -1,5 +1,23 @@
 // Database of a service: PGlite in a folder, or PostgreSQL.
-export { type Database, type Queryable, storable, watchFailures } from "./database.ts";
+export {
+  type Database,
+  findRow,
+  isOwned,
+  type ListOptions,
+  lockTenant,
+  missing,
+  type Owner,
+  ownerValues,
+  type Page,
+  parseRows,
+  type Queryable,
+  randomId,
+  removeRow,
+  selectPage,
+  storable,
+  type Table,
+  watchFailures,
+} from "./database.ts";
 export { assertKnownTables, migrate, withMigrationLock } from "./migrations.ts";
 export { openPglite } from "./pglite.ts";
 export { openPostgres } from "./postgres.ts";

@@ -1,8 +1,31 @@
 // Aliases: a tenant's own names for models. One row says for all servers what a name stands for.
 import { MosError } from "mixture-of-shards";
-import type { Database, Queryable } from "#database";
-import { modelTenant } from "./ids.ts";
-import { type AliasRow, type ListOptions, missing, type Page, parseRows, selectPage } from "./rows.ts";
+import { z } from "zod";
+import {
+  type Database,
+  type ListOptions,
+  missing,
+  type Page,
+  parseRows,
+  type Queryable,
+  selectPage,
+} from "#database";
+import { modelTenant } from "./models.ts";
+
+const aliases = {
+  name: "aliases",
+  item: "alias",
+  schema: z.object({
+    id: z.string(),
+    tenant: z.string(),
+    version: z.number(),
+    model: z.string(),
+    created_at: z.date(),
+    changed_at: z.date(),
+  }),
+};
+/** A name for a model that can be another one tomorrow. */
+export type AliasRow = z.output<typeof aliases.schema>;
 
 /** An alias by whose it is and its name. */
 export interface AliasId {
@@ -11,26 +34,10 @@ export interface AliasId {
 }
 
 /** Change of an alias. */
-export interface AliasChange {
+interface AliasChange {
   readonly model: string;
   /** The version that the alias is at, 0 for one that does not exist; left out, the last change wins. */
   readonly expected?: number | undefined;
-}
-
-/** Aliases by their tenants. */
-export interface AliasStore {
-  /** Current model of an alias. */
-  aliased(alias: AliasId): Promise<string | undefined>;
-  alias(alias: AliasId): Promise<AliasRow>;
-  aliases(tenant: string, options: ListOptions): Promise<Page<AliasRow>>;
-  /**
-   * Makes an alias or switches it. One that stands for the model already stays as it is. Undefined where it is not at the
-   * expected version.
-   *
-   * @throws MosError `not_found` for a fine-tuned model that the tenant does not have, `bad_option` for too many aliases.
-   */
-  setAlias(alias: AliasId, change: AliasChange): Promise<AliasRow | undefined>;
-  removeAlias(alias: AliasId): Promise<void>;
 }
 
 /** Names that a model of the database never has. */
@@ -39,23 +46,34 @@ export const isAliasName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-
 /** Aliases of a tenant; lists of models show them all. */
 export const MAX_ALIASES = 1000;
 
-export function openAliases(database: Database): AliasStore {
-  const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> =>
-    parseRows(
-      "aliases",
-      await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]),
-    )[0];
+/** Aliases of a database whose tables are there. */
+export type AliasStore = ReturnType<typeof openAliases>;
+
+export function openAliases(database: Database) {
+  const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> => {
+    const rows = await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]);
+    return parseRows(aliases, rows)[0];
+  };
   return {
-    aliased: async (alias) => (isAliasName(alias.id) ? (await find(alias))?.model : undefined),
-    alias: async (alias) => {
+    /** Current model of an alias. */
+    target: async (alias: AliasId): Promise<string | undefined> =>
+      isAliasName(alias.id) ? (await find(alias))?.model : undefined,
+    find: async (alias: AliasId): Promise<AliasRow> => {
       const found = await find(alias);
       if (found === undefined) throw missing("alias", alias.id);
       return found;
     },
-    aliases: (tenant, page) =>
-      selectPage(database, "aliases", { where: "tenant = $1", values: [tenant], ...page }),
-    setAlias: (alias, change) => database.transaction((transaction) => setAlias(transaction, alias, change)),
-    removeAlias: async ({ tenant, id }) => {
+    list: (tenant: string, page: ListOptions): Promise<Page<AliasRow>> =>
+      selectPage(database, aliases, { where: "tenant = $1", values: [tenant], ...page }),
+    /**
+     * Makes an alias or switches it. One that stands for the model already stays as it is. Undefined where it is not at the
+     * expected version.
+     *
+     * @throws MosError `not_found` for a fine-tuned model that the tenant does not have, `bad_option` for too many aliases.
+     */
+    set: (alias: AliasId, change: AliasChange): Promise<AliasRow | undefined> =>
+      database.transaction((transaction) => setAlias(transaction, alias, change)),
+    remove: async ({ tenant, id }: AliasId): Promise<void> => {
       const rows = await database.query("delete from aliases where tenant = $1 and id = $2 returning id", [
         tenant,
         id,
@@ -78,7 +96,7 @@ async function setAlias(
     tenant,
     id,
   ]);
-  const [before] = parseRows("aliases", locked);
+  const [before] = parseRows(aliases, locked);
   if (before === undefined) throw missing("alias", id); // deleted in this moment
   if (expected !== undefined && expected !== before.version) {
     await on.query("delete from aliases where tenant = $1 and id = $2 and version = 0", [tenant, id]);
@@ -92,7 +110,7 @@ async function setAlias(
     `update aliases set version = version + 1, model = $3, changed_at = now() where tenant = $1 and id = $2 returning *`,
     [tenant, id, model],
   );
-  return parseRows("aliases", rows)[0];
+  return parseRows(aliases, rows)[0];
 }
 
 async function checkRoom(on: Queryable, tenant: string): Promise<void> {

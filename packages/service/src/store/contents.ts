@@ -4,8 +4,7 @@
 // rely on one that is being removed. It costs one connection of the database while a file is removed.
 import { randomUUID } from "node:crypto";
 import { MosError } from "mixture-of-shards";
-import type { Database, Queryable } from "#database";
-import { lockTenant } from "./limits.ts";
+import { type Database, lockTenant, type Queryable } from "#database";
 
 /** Contents that are put into the storage and not named by a row of their own yet. */
 export interface Arrival {
@@ -23,24 +22,11 @@ export interface Arrival {
 }
 
 /** Limits of what arrives. */
-export interface ArrivalOptions {
+interface ArrivalOptions {
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
   /** Bytes that are expected at most; without it, room is made a block at a time. */
   readonly mostBytes?: number | undefined;
-}
-
-/** Contents that are needed, and those that are not. */
-export interface ContentStore {
-  arrive(tenant: string, options?: ArrivalOptions): Arrival;
-  /** Those of these contents that a row names. */
-  used(digests: readonly string[]): Promise<ReadonlySet<string>>;
-  /** Writes contents down as released, whatever named them. */
-  release(digests: readonly string[]): Promise<void>;
-  /** Removes what was released and no row names. Bytes count until `remove` has returned. */
-  collect(remove: (digest: string) => Promise<void>): Promise<void>;
-  /** Ends arrivals of processes that have been silent for some seconds. `discard` removes what had arrived. */
-  endForgotten(discard: (id: string) => Promise<void>, seconds?: number): Promise<void>;
 }
 
 /** Any number; the lock's other half is the content's. */
@@ -50,18 +36,25 @@ const BLOCK = 1 << 20;
 /** Seconds between signs of life of arrivals, and after which they are forgotten: longer than workers wait for a database. */
 const [HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT] = [60, 1800];
 
-export function openContents(database: Database): ContentStore {
+/** Contents that are needed, and those that are not. */
+export type ContentStore = ReturnType<typeof openContents>;
+
+export function openContents(database: Database) {
   const signs = openHeartbeats(database);
   return {
-    arrive: (tenant, options) => openArrival(database, signs, { tenant, ...options }),
-    used: (digests) => usedAmong(database, digests),
-    release: async (digests) => {
+    arrive: (tenant: string, options?: ArrivalOptions): Arrival =>
+      openArrival(database, signs, { tenant, ...options }),
+    /** Those of these contents that a row names. */
+    used: (digests: readonly string[]): Promise<ReadonlySet<string>> => usedAmong(database, digests),
+    /** Writes contents down as released, whatever named them. */
+    release: async (digests: readonly string[]): Promise<void> => {
       await database.query(
         "insert into released (digest, tenant) select digest, '' from unnest($1::text[]) digest",
         [digests],
       );
     },
-    collect: async (remove) => {
+    /** Removes what was released and no row names. Bytes count until `remove` has returned. */
+    collect: async (remove: (digest: string) => Promise<void>): Promise<void> => {
       const rows = await database.query(
         "select distinct digest from released where not is_used limit 1000",
         [],
@@ -69,7 +62,11 @@ export function openContents(database: Database): ContentStore {
       for (const { digest } of rows)
         await database.transaction((on) => collectContent(on, String(digest), remove));
     },
-    endForgotten: async (discard, seconds = HEARTBEAT_TIMEOUT) => {
+    /** Ends arrivals of processes that have been silent for some seconds. `discard` removes what had arrived. */
+    endForgotten: async (
+      discard: (id: string) => Promise<void>,
+      seconds = HEARTBEAT_TIMEOUT,
+    ): Promise<void> => {
       const rows = await database.query(
         "select id from arrivals where seen_at <= now() - make_interval(secs => $1::float8)",
         [seconds],

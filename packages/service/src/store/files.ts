@@ -1,22 +1,43 @@
 // Rows of files: what clients upload, and what jobs leave.
 import { MosError } from "mixture-of-shards";
-import type { Database, Queryable } from "#database";
-import { assertStorageQuota, keepsContents } from "./contents.ts";
-import { randomId } from "./ids.ts";
+import { z } from "zod";
 import {
-  type FileRow,
+  type Database,
+  findRow,
   isOwned,
   type ListOptions,
-  missing,
   type Owner,
   ownerValues,
   type Page,
   parseRows,
+  type Queryable,
+  randomId,
+  removeRow,
   selectPage,
-} from "./rows.ts";
+} from "#database";
+import { assertStorageQuota, keepsContents } from "./contents.ts";
+
+const files = {
+  name: "files",
+  item: "file",
+  schema: z.object({
+    id: z.string(),
+    tenant: z.string(),
+    purpose: z.string(),
+    filename: z.string(),
+    bytes: z.number(),
+    digest: z.string(),
+    status: z.enum(["processed", "error"]),
+    status_details: z.string().nullable(),
+    created_at: z.date(),
+    expires_at: z.date().nullable(),
+  }),
+};
+/** An uploaded file, or one that a job made. */
+export type FileRow = z.output<typeof files.schema>;
 
 /** A file that is to be kept. */
-export type NewFile = Pick<
+type NewFile = Pick<
   FileRow,
   "tenant" | "purpose" | "filename" | "bytes" | "digest" | "status" | "status_details"
 > & {
@@ -27,19 +48,8 @@ export type NewFile = Pick<
   readonly arrival?: string | undefined;
 };
 
-/** Files by their owners. */
-export interface FileStore {
-  /** @throws MosError `busy` where the tenant's files would take more than they may; `storage` where its arrival is over. */
-  addFile(file: NewFile): Promise<FileRow>;
-  file(owner: Owner, id: string): Promise<FileRow>;
-  files(owner: Owner, options: FileListOptions): Promise<Page<FileRow>>;
-  removeFile(owner: Owner, id: string): Promise<void>;
-  /** Removes files whose time is over. */
-  removeExpired(): Promise<void>;
-}
-
 /** Filter of listed files. */
-export interface FileListOptions extends ListOptions {
+interface FileListOptions extends ListOptions {
   readonly purpose?: string | undefined;
   readonly order?: "asc" | "desc" | undefined;
 }
@@ -73,35 +83,29 @@ async function addFile(
     ],
   );
   await on.query("delete from arrivals where id = $1", [arrival ?? null]);
-  return parseRows("files", rows)[0] as FileRow;
+  return parseRows(files, rows)[0] as FileRow;
 }
 
-export function openFiles(database: Database): FileStore {
+/** Files of a database whose tables are there. */
+export type FileStore = ReturnType<typeof openFiles>;
+
+export function openFiles(database: Database) {
   return {
-    addFile: (file) => database.transaction((transaction) => addFile(transaction, file)),
-    file: async (owner, id) => {
-      const rows = await database.query(`select * from files where ${isOwned} and id = $3 and ${isCurrent}`, [
-        ...ownerValues(owner),
-        id,
-      ]);
-      const [file] = parseRows("files", rows);
-      if (file === undefined) throw missing("file", id);
-      return file;
-    },
-    files: (owner, { purpose, order = "desc", ...page }) =>
-      selectPage(database, "files", {
+    /** @throws MosError `busy` where the tenant's files would take more than they may; `storage` where its arrival is over. */
+    add: (file: NewFile): Promise<FileRow> =>
+      database.transaction((transaction) => addFile(transaction, file)),
+    find: (owner: Owner, id: string): Promise<FileRow> =>
+      findRow(database, files, { owner, id, condition: isCurrent }),
+    list: (owner: Owner, { purpose, ...page }: FileListOptions): Promise<Page<FileRow>> =>
+      selectPage(database, files, {
         where: `${isOwned} and ($3::text is null or purpose = $3) and ${isCurrent}`,
         values: [...ownerValues(owner), purpose ?? null],
-        order,
         ...page,
       }),
-    removeFile: async (owner, id) => {
-      const rows = await database.query(`delete from files where ${isOwned} and id = $3 returning id`, [
-        ...ownerValues(owner),
-        id,
-      ]);
-      if (rows.length === 0) throw missing("file", id);
+    remove: (owner: Owner, id: string): Promise<void> => removeRow(database, files, { owner, id }),
+    /** Removes files whose time is over. */
+    removeExpired: async (): Promise<void> => {
+      await database.query("delete from files where expires_at <= now()", []);
     },
-    removeExpired: async () => void (await database.query("delete from files where expires_at <= now()", [])),
   };
 }

@@ -2,35 +2,99 @@
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
 import { canonicalJson } from "mixture-of-shards/cli";
-import { type Database, type Queryable, storable } from "#database";
-import type { Files } from "#objects";
-import { type AliasStore, openAliases } from "./aliases.ts";
-import { type ContentStore, openContents } from "./contents.ts";
-import { type ExpiryStore, openExpiry } from "./expiry.ts";
-import { type FileStore, openFiles } from "./files.ts";
-import { randomId } from "./ids.ts";
-import type { FineTuningLimits } from "./key-limits.ts";
-import { assertAllowed, assertWithinLimits, lockTenant, placeInQueue, releaseNext } from "./limits.ts";
-import { type ModelStore, openModels } from "./models.ts";
-import type { Queue } from "./queue.ts";
-import type { JobRequest, TrainingPlan } from "./request.ts";
+import { z } from "zod";
 import {
-  type CheckpointRow,
-  type EventRow,
-  type FileRow,
-  hasEnded,
+  type Database,
+  findRow,
   isOwned,
-  type JobRow,
   type ListOptions,
+  lockTenant,
   missing,
   type Owner,
   ownerValues,
   type Page,
   parseRows,
+  type Queryable,
+  randomId,
   selectPage,
-} from "./rows.ts";
-import { openUsage, type UsageStore } from "./usage.ts";
-import { announceEnd, openWebhooks, type WebhookStore } from "./webhooks.ts";
+  storable,
+} from "#database";
+import type { Files } from "#objects";
+import type { FileRow } from "./files.ts";
+import type { FineTuningLimits } from "./key-limits.ts";
+import { type Queue, releaseNext, sendSlice } from "./queue.ts";
+import { assertAllowed, type JobRequest, type TrainingPlan } from "./request.ts";
+import { announceEnd } from "./webhooks.ts";
+
+const files = z.record(z.string(), z.string());
+
+const jobs = {
+  name: "jobs",
+  item: "fine-tuning job",
+  schema: z.object({
+    id: z.string(),
+    tenant: z.string(),
+    model: z.string(),
+    status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
+    request: z.record(z.string(), z.unknown()),
+    // of a newer version, with more in it
+    plan: z.looseObject({
+      adapter: z.record(z.string(), z.unknown()),
+      settings: z.record(z.string(), z.unknown()),
+    }),
+    initial: files.nullable(),
+    training_file: z.string(),
+    training_digest: z.string(),
+    validation_file: z.string().nullable(),
+    validation_digest: z.string().nullable(),
+    metadata: z.record(z.string(), z.string()).nullable(),
+    priority: z.number(),
+    max_running_jobs: z.number().nullable(),
+    max_steps: z.number().nullable(),
+    max_tokens: z.number().nullable(),
+    slice: z.number(),
+    lease: z.number(),
+    failures: z.number(),
+    restarts: z.number(),
+    wanted: z.enum(["pause"]).nullable(),
+    run: files.nullable(),
+    step: z.number(),
+    steps: z.number().nullable(),
+    trained_tokens: z.number().nullable(),
+    seconds: z.number(),
+    error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),
+    fine_tuned_model: z.string().nullable(),
+    result_file: z.string().nullable(),
+    created_at: z.date(),
+    finished_at: z.date().nullable(),
+  }),
+};
+/** A job as it stands. */
+export type JobRow = z.output<typeof jobs.schema>;
+
+/** The jobs that a statement returned. */
+export const parseJobs = (rows: readonly Readonly<Record<string, unknown>>[]): readonly JobRow[] =>
+  parseRows(jobs, rows);
+
+const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
+/** Whether a job has come to its end, and stays as it is. */
+export const hasEnded = ({ status }: Pick<JobRow, "status">): boolean => ENDED.has(status);
+
+const events = {
+  name: "events",
+  item: "event",
+  schema: z.object({
+    id: z.string(),
+    level: z.enum(["info", "warn", "error"]),
+    type: z.enum(["message", "metrics"]),
+    message: z.string(),
+    data: z.record(z.string(), z.unknown()).nullable(),
+    created_at: z.date(),
+    number: z.number(),
+  }),
+};
+/** What happened in a job. */
+export type EventRow = z.output<typeof events.schema>;
 
 /** A job that is to be made. */
 export interface NewJob {
@@ -49,91 +113,49 @@ export interface NewJob {
 }
 
 /** Filter of listed jobs. */
-export interface JobListOptions extends ListOptions {
+interface JobListOptions extends ListOptions {
   /** "none": jobs without metadata. */
   readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
 }
 
-/** Files, jobs and models of the service. Whatever is not the owner's is not found. */
-export interface Jobs
-  extends FileStore,
-    ModelStore,
-    ContentStore,
-    AliasStore,
-    ExpiryStore,
-    UsageStore,
-    WebhookStore,
-    JobChanges {
-  /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
-  create(job: NewJob): Promise<JobRow>;
-  /**
-   * The job that was made of the same request before, whatever has become of its files and models.
-   *
-   * @throws MosError `bad_option` for another request with this key.
-   */
-  repeated(sent: SentRequest): Promise<JobRow | undefined>;
-  job(owner: Owner, id: string): Promise<JobRow>;
-  jobs(owner: Owner, options: JobListOptions): Promise<Page<JobRow>>;
-  /** The newest first. */
-  events(job: JobRow, options: ListOptions): Promise<Page<EventRow>>;
-  /** Those after a number, the oldest first. */
-  eventsSince(job: JobRow, number: number): Promise<readonly EventRow[]>;
-  checkpoints(job: JobRow, options: ListOptions): Promise<Page<CheckpointRow>>;
-}
+/** Jobs of a database whose tables are there. Whatever is not the owner's is not found. */
+export type JobStore = ReturnType<typeof openJobs>;
 
-/** Operations of owners on jobs. */
-interface JobChanges {
-  /** A running job ends at its next checkpoint. @throws MosError `bad_option` for a job that is over. */
-  pause(owner: Owner, id: string): Promise<JobRow>;
-  /** @throws MosError `bad_option` for a job that is not paused. */
-  resume(owner: Owner, id: string): Promise<JobRow>;
-  /** @throws MosError `bad_option` for a job that is over. */
-  cancel(owner: Owner, id: string): Promise<JobRow>;
-}
-
-/** Opens what the routes need of a database whose tables are there. */
-export function openJobs(database: Database, queue: Queue): Jobs {
+export function openJobs(database: Database, queue: Queue) {
+  const find = (owner: Owner, id: string): Promise<JobRow> => findRow(database, jobs, { owner, id });
   return {
-    ...openFiles(database),
-    ...openModels(database),
-    ...openContents(database),
-    ...openUsage(database),
-    ...openAliases(database),
-    ...openExpiry(database),
-    ...openWebhooks(database),
-    ...openChanges(database, queue),
-    create: (job) => createJob(database, queue, job),
-    repeated: (sent) => repeatedJob(database, sent),
-    job: (owner, id) => findJob(database, owner, id),
-    jobs: (owner, { metadata, ...page }) =>
-      selectPage(database, "jobs", {
+    /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
+    create: (job: NewJob): Promise<JobRow> => createJob(database, queue, job),
+    /**
+     * The job that was made of the same request before, whatever has become of its files and models.
+     *
+     * @throws MosError `bad_option` for another request with this key.
+     */
+    repeated: (sent: SentRequest): Promise<JobRow | undefined> => repeatedJob(database, sent),
+    find,
+    list: (owner: Owner, { metadata, ...page }: JobListOptions): Promise<Page<JobRow>> =>
+      selectPage(database, jobs, {
         where: `${isOwned} and ${metadata === "none" ? "metadata is null and $3::jsonb is null" : "($3::jsonb is null or metadata @> $3::jsonb)"}`,
         values: [...ownerValues(owner), metadata === "none" ? null : (metadata ?? null)],
         ...page,
       }),
-    events: (job, page) => selectPage(database, "events", { where: "job = $1", values: [job.id], ...page }),
-    eventsSince: async (job, number) =>
-      parseRows(
-        "events",
-        await database.query(
-          "select * from events where job = $1 and number > $2 order by number limit 1000",
-          [job.id, number],
-        ),
-      ),
-    checkpoints: (job, page) =>
-      selectPage(database, "checkpoints", { where: "job = $1", values: [job.id], ...page }),
+    /** Events of a job; the newest first. */
+    events: (job: JobRow, page: ListOptions): Promise<Page<EventRow>> =>
+      selectPage(database, events, { where: "job = $1", values: [job.id], ...page }),
+    /** Events after a number; the oldest first. */
+    eventsSince: async (job: JobRow, number: number): Promise<readonly EventRow[]> => {
+      const rows = await database.query(
+        "select * from events where job = $1 and number > $2 order by number limit 1000",
+        [job.id, number],
+      );
+      return parseRows(events, rows);
+    },
+    ...openChanges(database, queue),
   };
 }
 
-async function findJob(on: Queryable, owner: Owner, id: string): Promise<JobRow> {
-  const rows = await on.query(`select * from jobs where ${isOwned} and id = $3`, [...ownerValues(owner), id]);
-  const [job] = parseRows("jobs", rows);
-  if (job === undefined) throw missing("fine-tuning job", id);
-  return job;
-}
-
-function openChanges(database: Database, queue: Queue): JobChanges {
-  /** Changes a job, and says so in its events. */
+/** Operations of owners on jobs, each of which adds an event. */
+function openChanges(database: Database, queue: Queue) {
   const changed = (
     owner: Owner,
     id: string,
@@ -141,14 +163,15 @@ function openChanges(database: Database, queue: Queue): JobChanges {
   ): Promise<JobRow> =>
     database.transaction(async (transaction) => {
       await transaction.query("select id from jobs where id = $1 for update", [id]);
-      const job = await findJob(transaction, owner, id);
+      const job = await findRow(transaction, jobs, { owner, id });
       const message = await change(transaction, job);
       if (message !== undefined)
         await addEvent(transaction, { job: id, name: randomId("change-"), level: "info", message });
-      return findJob(transaction, owner, id);
+      return findRow(transaction, jobs, { owner, id });
     });
   return {
-    pause: (owner, id) =>
+    /** A running job ends at its next checkpoint. @throws MosError `bad_option` for a job that is over. */
+    pause: (owner: Owner, id: string): Promise<JobRow> =>
       changed(owner, id, async (on, job) => {
         assertUnfinished(job, "paused");
         if (job.status === "paused" || job.wanted === "pause") return undefined;
@@ -160,7 +183,8 @@ function openChanges(database: Database, queue: Queue): JobChanges {
         );
         return job.status === "running" ? "The job will pause at its next checkpoint" : "The job was paused";
       }),
-    resume: (owner, id) =>
+    /** @throws MosError `bad_option` for a job that is not paused. */
+    resume: (owner: Owner, id: string): Promise<JobRow> =>
       changed(owner, id, async (on, job) => {
         assertUnfinished(job, "resumed");
         if (job.wanted === "pause") {
@@ -173,7 +197,8 @@ function openChanges(database: Database, queue: Queue): JobChanges {
         await sendSlice(on, queue, job);
         return "The job was resumed";
       }),
-    cancel: (owner, id) =>
+    /** @throws MosError `bad_option` for a job that is over. */
+    cancel: (owner: Owner, id: string): Promise<JobRow> =>
       changed(owner, id, async (on, job) => {
         assertUnfinished(job, "cancelled");
         if (job.status === "running") await releaseNext(on, queue, job);
@@ -217,34 +242,6 @@ export async function addEvent(
   );
 }
 
-/** A job whose slice is due, after some seconds. */
-export interface DueJob extends Pick<JobRow, "id" | "tenant" | "model" | "priority"> {
-  readonly delay?: number;
-}
-
-/**
- * Puts the slice that is due into the queue, by turns: each tenant's slices follow each other, and none comes before what has
- * had its turn already. So many jobs of one tenant do not keep another one's waiting, nor does one long job.
- */
-export async function sendSlice(
-  transaction: Queryable,
-  queue: Queue,
-  { delay = 0, ...job }: DueJob,
-): Promise<void> {
-  const [row] = await transaction.query(
-    `update jobs set is_held = false, queued_at = now() + make_interval(secs => $3::float8), turn = greatest(
-       turn + 1,
-       (select max(turn) + 1 from jobs where tenant = $2 and status in ('queued', 'running') and id <> $1),
-       coalesce((select max(turn) from jobs where status = 'running'),
-         (select min(turn) - 1 from jobs where status = 'queued' and id <> $1)))
-     where id = $1 returning slice, turn`,
-    [job.id, job.tenant, delay],
-  );
-  const priority = placeInQueue(job.priority, Number(row?.["turn"]));
-  const message = { job: job.id, slice: Number(row?.["slice"]) };
-  await queue.send(transaction, message, { model: job.model, priority, delay });
-}
-
 async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
   const { tenant, request, limits = {}, idempotencyKey, sent = request } = job;
   assertAllowed(request, limits);
@@ -259,12 +256,34 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
       if (repeated === undefined) throw missing("fine-tuning job", key.idempotencyKey); // gone in this moment
       return repeated;
     }
-    await assertWithinLimits(transaction, made, limits);
+    await assertWithinLimits(transaction, tenant, limits);
     const message = `Created fine-tuning job: ${made.id}`;
     await addEvent(transaction, { job: made.id, name: "created", level: "info", message });
     await sendSlice(transaction, queue, made);
     return made;
   });
+}
+
+/**
+ * Checks a job whose row was made under the tenant's lock.
+ *
+ * @throws MosError `busy` where the tenant has too many jobs now.
+ */
+async function assertWithinLimits(
+  on: Queryable,
+  tenant: string,
+  { max_active_jobs }: FineTuningLimits,
+): Promise<void> {
+  if (max_active_jobs === undefined) return;
+  const [row] = await on.query(
+    "select count(*)::integer as jobs from jobs where tenant = $1 and status in ('queued', 'running', 'paused')",
+    [tenant],
+  );
+  if (Number(row?.["jobs"]) > max_active_jobs)
+    throw new MosError(
+      "busy",
+      `this key may have ${max_active_jobs} unfinished jobs; wait for one to finish, or cancel one`,
+    );
 }
 
 /** Until the job's row is there, nobody deletes what it names. @throws MosError `not_found`. */
@@ -301,7 +320,7 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
       ),
     ],
   );
-  return parseRows("jobs", rows)[0];
+  return parseJobs(rows)[0];
 }
 
 /** A request with the key by which it is known. */
@@ -322,7 +341,7 @@ async function repeatedJob(
     tenant,
     idempotencyKey,
   ]);
-  const [job] = parseRows("jobs", rows);
+  const [job] = parseJobs(rows);
   if (job !== undefined && rows[0]?.["request_digest"] !== digestRequest(request))
     throw new MosError("bad_option", "this Idempotency-Key was used for another request; use a new one");
   return job;

@@ -1,4 +1,5 @@
-// Requests for jobs, in OpenAI's format with our own settings under `mos`, and their conversion to a run.
+// Requests for jobs, in OpenAI's format with our own settings under `mos`, and their conversion to a run. The settings of
+// training and of adapters are fields in snake case, with the bounds that they have there.
 import { z } from "@hono/zod-openapi";
 import {
   type AdapterConfigInput,
@@ -7,9 +8,67 @@ import {
   MosError,
   parseAdapterConfig,
 } from "mixture-of-shards";
-import { adapterOptions, errorText, omitUndefined, parseSettings } from "mixture-of-shards/cli";
-import type { JobRow } from "./rows.ts";
-import { adapterFields, settingFields, settingsOf } from "./setting-fields.ts";
+import {
+  adapterOptions,
+  errorText,
+  integer,
+  omitUndefined,
+  parseSettings,
+  pick,
+  type Setting,
+  type SettingInput,
+  snakeCase,
+} from "mixture-of-shards/cli";
+import type { FineTuningLimits } from "./key-limits.ts";
+
+const { method: _, ...adapterSettings } = adapterOptions;
+
+type Settings = Readonly<Record<string, Setting>>;
+
+/** What the service decides, or takes from other fields of the request. */
+const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
+
+/** Characters of a text or an object. */
+const MAX_TEXT = 10_000;
+
+const offered: Settings = {
+  ...finetuneSettings,
+  // a job that is interrupted goes on from a checkpoint
+  saveEvery: integer({ min: 1, help: finetuneSettings.saveEvery.help }),
+};
+const isWithheld = (name: string): boolean => WITHHELD.some((withheld) => withheld === name);
+const runSettings: Settings = Object.fromEntries(
+  Object.entries(offered).filter(([name]) => !isWithheld(name)),
+);
+
+/** The field of a setting. Targets have PEFT's name. */
+const fieldName = (name: string): string => (name === "targets" ? "target_modules" : snakeCase(name));
+
+const fieldSchema = ({ kind, check }: Setting): z.ZodType =>
+  kind === "text" || kind === "object"
+    ? check.refine((value) => JSON.stringify(value).length <= MAX_TEXT, "at most 10,000 characters")
+    : check;
+
+/** The schema of each field, none of which is required. */
+const settingFields: Readonly<Record<string, z.ZodType>> = Object.fromEntries(
+  Object.entries({ ...runSettings, ...adapterSettings }).map(([name, setting]) => [
+    fieldName(name),
+    fieldSchema(setting).optional(),
+  ]),
+);
+
+/** Fields that an adapter has from its start. */
+const adapterFields: readonly string[] = Object.keys(adapterSettings).map(fieldName);
+
+/** What checked fields say of an adapter and of its run. */
+function settingsOf(fields: Readonly<Record<string, unknown>>): {
+  readonly adapter: SettingInput<Settings>;
+  readonly run: FinetuneSettingsInput;
+} {
+  const byName = (settings: Settings): SettingInput<Settings> =>
+    pick(settings, Object.fromEntries(Object.keys(settings).map((name) => [name, fields[fieldName(name)]])));
+  return { adapter: byName(adapterSettings), run: byName(runSettings) };
+}
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
 
@@ -37,7 +96,7 @@ const notOffered = (what: string) =>
   z.unknown().refine((value) => value === undefined || value === null, { error: `${what} is not supported` });
 
 /** The metadata of OpenAI's objects. */
-export const metadataSchema = z
+const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
   .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
 
@@ -87,7 +146,7 @@ export function toHyperparameters(request: JobRequest) {
 }
 
 /** What decides what is left to us. */
-export interface PlanOptions {
+interface PlanOptions {
   readonly seed: number;
   /** The usual one of the base: what a multiplier of 1 means. */
   readonly learningRate: number;
@@ -158,13 +217,36 @@ export function toTrainingPlan(request: JobRequest, options: PlanOptions): Train
   return plan;
 }
 
+/** Checks a request against the key's limits. Throws `bad_option`. */
+export function assertAllowed(
+  { mos }: JobRequest,
+  { max_steps_per_job, priority: most = 0 }: FineTuningLimits,
+): void {
+  const { priority = most } = mos ?? {};
+  const { steps = 0 } = settingsOf(mos ?? {}).run;
+  if (max_steps_per_job !== undefined && steps > max_steps_per_job)
+    throw new MosError(
+      "bad_option",
+      `mos.steps: ${steps} exceeds the limit of this key, ${max_steps_per_job}`,
+    );
+  if (priority > most)
+    throw new MosError("bad_option", `mos.priority: ${priority} exceeds the limit of this key, ${most}`);
+}
+
 /**
  * Makes sure that this version can do all that a plan says. What made it has checked it, so that only a newer version can be
  * the reason where it is not understood.
  *
  * @throws MosError `unsupported`.
  */
-export function assertKnownPlan({ adapter, settings, ...more }: JobRow["plan"], job: string): void {
+export function assertKnownPlan(
+  {
+    adapter,
+    settings,
+    ...more
+  }: { readonly [Part in "adapter" | "settings"]: Readonly<Record<string, unknown>> },
+  job: string,
+): void {
   try {
     const [unknown] = Object.keys(more);
     if (unknown !== undefined) throw new MosError("bad_option", `unknown field ${unknown}`);

@@ -1,22 +1,19 @@
 // A job is a chain of slices. A worker claims the slice that is due and holds a lease on it; every change that it makes names
 // the slice and the lease, so that a worker which was believed dead changes nothing any more. Time is the database's.
 import { MosError } from "mixture-of-shards";
-import { assertKnownTables, type Database, type Queryable, storable } from "#database";
+import { assertKnownTables, type Database, type Queryable, randomId, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
+import { type Arrival, keepsContents, openContents } from "./contents.ts";
+import { addEvent, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
 import {
   forgetCheckpoints,
   jobModelName,
   type NewCheckpoint,
   publishCheckpoint,
   publishModel,
-} from "./checkpoints.ts";
-import { type Arrival, keepsContents, openContents } from "./contents.ts";
-import { randomId } from "./ids.ts";
-import { addEvent, type NewEvent, sendSlice } from "./jobs.ts";
-import { mayRun, releaseForgotten, releaseNext } from "./limits.ts";
-import type { Queue, SliceMessage } from "./queue.ts";
+} from "./models.ts";
+import { mayRun, type Queue, releaseForgotten, releaseNext, type SliceMessage, sendSlice } from "./queue.ts";
 import { assertKnownPlan } from "./request.ts";
-import { type JobRow, parseRows } from "./rows.ts";
 import { addTrained } from "./usage.ts";
 import { announceEnd } from "./webhooks.ts";
 
@@ -43,47 +40,24 @@ export type SliceEnd =
   | { readonly type: "interrupted"; readonly message: string };
 
 /** Result of renewing a lease: "lost" if the slice is no longer the worker's. */
-export type Renewal = "held" | "pause" | "lost";
-
-/** Operations of workers on jobs. */
-export interface Slices {
-  /**
-   * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
-   * another job of its tenant.
-   *
-   * @throws MosError `unsupported` for tables or a job of a newer version, which are left as they were.
-   */
-  claim(message: SliceMessage, worker: string): Promise<JobRow | undefined>;
-  renew(job: JobRow): Promise<Renewal>;
-  /** Says something about a job, once for each name. Nothing where the lease is lost. */
-  note(job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void>;
-  /** Keeps contents that a slice puts into the storage until rows name them. */
-  arrive(job: JobRow): Arrival;
-  /** @throws MosError `storage` where the arrival of its files is over. */
-  publishCheckpoint(job: JobRow, checkpoint: NewCheckpoint, arrival?: string): Promise<void>;
-  /** False where the lease was lost, and nothing was changed. Where the arrival is over, the slice was interrupted. */
-  end(job: JobRow, end: SliceEnd, arrival?: string): Promise<boolean>;
-  /** Makes slices due again whose workers fell silent. Gives their number. */
-  recover(): Promise<number>;
-}
+type Renewal = "held" | "pause" | "lost";
 
 /** Duration of leases, and number of attempts of a slice. */
-export interface SliceOptions {
+interface SliceOptions {
   /** Seconds without a sign of life after which a worker counts as dead. */
-  readonly leaseSeconds: number;
+  readonly leaseSeconds?: number;
   /** Interruptions in a row after which a job fails. */
-  readonly maxFailures: number;
+  readonly maxFailures?: number;
 }
 
-/** Default options of slices. */
-export const defaultSliceOptions: SliceOptions = { leaseSeconds: 60, maxFailures: 50 };
+/** Operations of workers on jobs, in a database whose tables are there. */
+export type Slices = ReturnType<typeof openSlices>;
 
-/** Opens what workers need of a database whose tables are there. */
 export function openSlices(
   database: Database,
   queue: Queue,
-  { leaseSeconds, maxFailures }: SliceOptions = defaultSliceOptions,
-): Slices {
+  { leaseSeconds = 60, maxFailures = 50 }: SliceOptions = {},
+) {
   /** Works on a job, as it is now, whose lease is held; undefined where it is not. */
   const held = <T>(
     { id, slice, lease }: JobRow,
@@ -94,14 +68,21 @@ export function openSlices(
         "select * from jobs where id = $1 and slice = $2 and lease = $3 and status = 'running' for update",
         [id, slice, lease],
       );
-      const [job] = parseRows("jobs", rows);
+      const [job] = parseJobs(rows);
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
-    arrive: ({ tenant }) => openContents(database).arrive(tenant),
-    claim: (message, worker) =>
+    /** Keeps contents that a slice puts into the storage until rows name them. */
+    arrive: ({ tenant }: JobRow): Arrival => openContents(database).arrive(tenant),
+    /**
+     * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
+     * another job of its tenant.
+     *
+     * @throws MosError `unsupported` for tables or a job of a newer version, which are left as they were.
+     */
+    claim: (message: SliceMessage, worker: string): Promise<JobRow | undefined> =>
       database.transaction((transaction) => claimSlice(transaction, message, { worker, leaseSeconds })),
-    renew: async ({ id, slice, lease }) => {
+    renew: async ({ id, slice, lease }: JobRow): Promise<Renewal> => {
       const [row] = await database.query(
         `update jobs set lease_until = now() + make_interval(secs => $4::float8)
          where id = $1 and slice = $2 and lease = $3 and status = 'running' returning wanted`,
@@ -110,53 +91,62 @@ export function openSlices(
       if (row === undefined) return "lost";
       return row["wanted"] === "pause" ? "pause" : "held";
     },
-    note: async (job, events) => {
+    /** Adds events to a job, once for each name. Nothing where the lease is lost. */
+    note: async (job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void> => {
       if (events.length === 0) return;
       await held(job, async (on) => {
         for (const { name, ...event } of events)
           await addEvent(on, { job: job.id, name: `${job.restarts}-${name}`, ...event });
       });
     },
-    publishCheckpoint: async (job, checkpoint, arrival) => {
+    /** @throws MosError `storage` where the arrival of its files is over. */
+    publishCheckpoint: async (job: JobRow, checkpoint: NewCheckpoint, arrival?: string): Promise<void> => {
       await held(job, async (on) => {
         await assertStored(on, checkpoint, arrival);
         await publishCheckpoint(on, job, checkpoint);
       });
     },
-    end: async (job, given, arrival) =>
+    /** False where the lease was lost, and nothing was changed. Where the arrival is over, the slice was interrupted. */
+    end: async (job: JobRow, given: SliceEnd, arrival?: string): Promise<boolean> =>
       (await held(job, async (on, now) => {
         const end = await storedEnd(on, given, arrival);
         await endSlice(on, { queue, maxFailures, job: now }, end);
         if (end.type === "stopped" || end.type === "succeeded") await addTrained(on, now, end);
         return true;
       })) ?? false,
-    recover: async () => {
+    /** Makes slices due again whose workers fell silent. Gives their number. */
+    recover: async (): Promise<number> => {
       const silent = await database.query(
         "select id from jobs where status = 'running' and lease_until < now()",
       );
-      const recovered = await Promise.allSettled(silent.map(({ id }) => recoverJob(String(id))));
+      const recovered = await Promise.allSettled(
+        silent.map(({ id }) => recoverJob(database, { id: String(id), queue, maxFailures })),
+      );
       await releaseForgotten(database, queue);
       const failed = recovered.find((result) => result.status === "rejected");
       if (failed !== undefined) throw failed.reason;
       return recovered.filter((result) => result.status === "fulfilled" && result.value).length;
     },
   };
+}
 
-  /** One by one: what is wrong with a job keeps no other one from going on. */
-  function recoverJob(id: string): Promise<boolean> {
-    return database.transaction(async (transaction) => {
-      const rows = await transaction.query(
-        "select * from jobs where id = $1 and status = 'running' and lease_until < now() for update skip locked",
-        [id],
-      );
-      const [job] = parseRows("jobs", rows);
-      if (job === undefined) return false;
-      await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
-      const end = { type: "interrupted", message: "worker heartbeat lost" } as const;
-      await endSlice(transaction, { queue, maxFailures, job }, end);
-      return true;
-    });
-  }
+/** Makes the slice of a silent worker due again. One by one: what is wrong with a job keeps no other one from going on. */
+function recoverJob(
+  database: Database,
+  { id, ...options }: Omit<EndOptions, "job"> & { readonly id: string },
+): Promise<boolean> {
+  return database.transaction(async (transaction) => {
+    const rows = await transaction.query(
+      "select * from jobs where id = $1 and status = 'running' and lease_until < now() for update skip locked",
+      [id],
+    );
+    const [job] = parseJobs(rows);
+    if (job === undefined) return false;
+    await transaction.query("update jobs set lease = lease + 1 where id = $1", [id]);
+    const end = { type: "interrupted", message: "worker heartbeat lost" } as const;
+    await endSlice(transaction, { ...options, job }, end);
+    return true;
+  });
 }
 
 /** Nobody heard of the worker for long, and others may have removed what it had stored. */
@@ -191,7 +181,7 @@ async function claimSlice(
        where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
       [message.job, message.slice, worker, leaseSeconds, isFree],
     );
-    return parseRows("jobs", rows)[0];
+    return parseJobs(rows)[0];
   };
   const claimed = (await start(false)) ?? ((await mayRun(on, message)) ? await start(true) : undefined);
   if (claimed !== undefined) assertKnownPlan(claimed.plan, claimed.id);

@@ -1,11 +1,12 @@
-// State of the whole service for operators: the queue and the workers.
+// State of the whole service for operators: the queue, and workers by their heartbeats.
+import { readFileSync } from "node:fs";
 
 import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type { Database } from "#database";
 
 /** A worker as it shows itself. */
-export interface WorkerSign {
+interface WorkerSign {
   readonly name: string;
   readonly models: readonly string[];
   /** Version of the package that it runs. */
@@ -21,23 +22,16 @@ const stateSchema = z.object({
 /** Numbers of the whole service at this moment. */
 export type ServiceState = z.output<typeof stateSchema>;
 
-/** Signs of life of workers, and what they and the queue amount to. */
-export interface ServiceWatch {
-  /** Shows that a worker is alive; `isNew` as it starts. */
-  beat(worker: WorkerSign, isNew?: boolean): Promise<void>;
-  /** A worker has ended. */
-  leave(name: string): Promise<void>;
-  /** Jobs by status and model with the seconds that the oldest has waited, workers, and webhook deliveries that wait. */
-  state(): Promise<ServiceState>;
-}
-
 /** Seconds without a sign of life after which a worker counts as gone, and after which its row goes. */
 const [ALIVE, FORGOTTEN] = [60, 3600];
 
-/** Opens it on a database whose tables are there. */
-export function openWatch(database: Database): ServiceWatch {
+/** Heartbeats of workers, and what they and the queue amount to. */
+type ServiceWatch = ReturnType<typeof openWatch>;
+
+export function openWatch(database: Database) {
   return {
-    beat: async ({ name, models, version }, isNew = false) => {
+    /** Shows that a worker is alive; `isNew` as it starts. */
+    beat: async ({ name, models, version }: WorkerSign, isNew = false): Promise<void> => {
       await database.query(
         `with forgotten as (delete from workers where seen_at < now() - make_interval(secs => $5::float8) and name <> $1)
          insert into workers (name, model, version) select $1, model, $3 from unnest($2::text[]) as given (model)
@@ -46,8 +40,11 @@ export function openWatch(database: Database): ServiceWatch {
         [name, models, version, isNew, FORGOTTEN],
       );
     },
-    leave: async (name) => void (await database.query("delete from workers where name = $1", [name])),
-    state: async () => {
+    leave: async (name: string): Promise<void> => {
+      await database.query("delete from workers where name = $1", [name]);
+    },
+    /** Jobs by status and model with the seconds that the oldest has waited, workers, and webhook deliveries that wait. */
+    state: async (): Promise<ServiceState> => {
       const [row] = await database.query(
         `select
            (select coalesce(jsonb_agg(counted), '[]') from (
@@ -65,6 +62,31 @@ export function openWatch(database: Database): ServiceWatch {
         [ALIVE],
       );
       return parseWith(stateSchema, row, { code: "bad_data", where: "the state of the service" });
+    },
+  };
+}
+
+/** Seconds between heartbeats. */
+const HEARTBEAT_SECONDS = 10;
+
+const { version }: { readonly version: string } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+);
+
+/** Shows that a worker is alive until it is disposed. */
+export function startHeartbeat(watch: ServiceWatch, worker: Omit<WorkerSign, "version">): AsyncDisposable {
+  // a database that is away for a while is said elsewhere
+  const beat = (isNew?: boolean): Promise<void> =>
+    watch.beat({ ...worker, version }, isNew).catch(() => undefined);
+  let last = beat(true);
+  const timer = setInterval(() => {
+    last = last.then(() => beat());
+  }, HEARTBEAT_SECONDS * 1000);
+  return {
+    [Symbol.asyncDispose]: async () => {
+      clearInterval(timer);
+      await last;
+      await watch.leave(worker.name).catch(() => undefined);
     },
   };
 }

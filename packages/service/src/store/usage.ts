@@ -1,12 +1,11 @@
 // Usage of tenants, by hour and model. Training is added in the transaction in which a slice ends, and so exactly once;
 // requests are added up in memory and written together.
-import { parseWith } from "mixture-of-shards/cli";
 import { z } from "zod";
-import type { Database, Queryable } from "#database";
-import { isOwned, type JobRow, type Owner, ownerValues } from "./rows.ts";
+import { type Database, isOwned, type Owner, ownerValues, parseRows, type Queryable } from "#database";
+import type { JobRow } from "./jobs.ts";
 
 /** A request that was answered, or several of a tenant's to one model. */
-export interface Served {
+interface Served {
   readonly tenant: string;
   readonly model: string;
   readonly requests: number;
@@ -16,24 +15,28 @@ export interface Served {
   readonly serving_seconds: number;
 }
 
-const usageSchema = z.object({
-  /** When its hour or day began, in seconds since 1970. */
-  start: z.number(),
-  tenant: z.string(),
-  model: z.string().nullable(),
-  requests: z.number(),
-  prompt_tokens: z.number(),
-  cached_tokens: z.number(),
-  completion_tokens: z.number(),
-  serving_seconds: z.number(),
-  trained_tokens: z.number(),
-  training_seconds: z.number(),
-});
+const usage = {
+  name: "usage",
+  item: "usage",
+  schema: z.object({
+    /** When its hour or day began, in seconds since 1970. */
+    start: z.number(),
+    tenant: z.string(),
+    model: z.string().nullable(),
+    requests: z.number(),
+    prompt_tokens: z.number(),
+    cached_tokens: z.number(),
+    completion_tokens: z.number(),
+    serving_seconds: z.number(),
+    trained_tokens: z.number(),
+    training_seconds: z.number(),
+  }),
+};
 /** Usage of a tenant in an hour or a day. */
-export type UsageRow = z.output<typeof usageSchema>;
+export type UsageRow = z.output<typeof usage.schema>;
 
 /** Range and unit of a usage query. Times in seconds since 1970, by UTC. */
-export interface UsageOptions {
+interface UsageOptions {
   /** Seconds of an hour or a day. */
   readonly width: number;
   /** Rounded down; without it, the last `limit` hours or days. */
@@ -48,20 +51,11 @@ export interface UsageOptions {
 }
 
 /** Hours or days, those without use, too. */
-export interface UsagePage {
+interface UsagePage {
   readonly starts: readonly number[];
   readonly rows: readonly UsageRow[];
   /** Start of the next page. */
   readonly next: number | undefined;
-}
-
-/** Store of usage, read by its owners and written by servers. */
-export interface UsageStore {
-  usage(owner: Owner, options: UsageOptions): Promise<UsagePage>;
-  /** Adds requests in memory until `writeServed`. */
-  addServed(served: Served): void;
-  /** Writes what was added. Where that fails it is kept for the next time. */
-  writeServed(): Promise<void>;
 }
 
 /** Pairs of tenant and model in memory while the database is away; more models of a tenant are counted together. */
@@ -70,9 +64,12 @@ const OTHER = "other";
 
 const HOUR = "date_trunc('hour', now(), 'UTC')";
 
-export function openUsage(database: Database): UsageStore {
+/** Usage of a database whose tables are there. */
+export type UsageStore = ReturnType<typeof openUsage>;
+
+export function openUsage(database: Database) {
   let waiting = new Map<string, Served>();
-  const addServed = (served: Served): void => {
+  const add = (served: Served): void => {
     const { tenant } = served;
     const usageKey = (model: string): string => JSON.stringify([tenant, model]);
     const isNamed = waiting.has(usageKey(served.model)) || waiting.size < MAX_PENDING;
@@ -81,16 +78,18 @@ export function openUsage(database: Database): UsageStore {
     waiting.set(usageKey(model), before === undefined ? { ...served, model } : addUsage(before, served));
   };
   return {
-    usage: (owner, options) => readUsage(database, owner, options),
-    addServed,
-    writeServed: async () => {
+    read: (owner: Owner, options: UsageOptions): Promise<UsagePage> => readUsage(database, owner, options),
+    /** Adds requests in memory until `write`. */
+    add,
+    /** Writes what was added. Where that fails it is kept for the next time. */
+    write: async (): Promise<void> => {
       if (waiting.size === 0) return;
       const batch = [...waiting.values()];
       waiting = new Map();
       try {
         await writeBatch(database, batch);
       } catch (error) {
-        for (const served of batch) addServed(served);
+        for (const served of batch) add(served);
         throw error;
       }
     },
@@ -164,7 +163,7 @@ async function readUsage(
   );
   return {
     starts,
-    rows: rows.map((row) => parseWith(usageSchema, row, { code: "bad_data", where: "usage" })),
+    rows: parseRows(usage, rows),
     next: next < until ? next : undefined,
   };
 }

@@ -3,22 +3,61 @@
 import { randomBytes } from "node:crypto";
 import { MosError } from "mixture-of-shards";
 import { z } from "zod";
-import { type Database, type Queryable, storable } from "#database";
-import { randomId } from "./ids.ts";
-import { lockTenant } from "./limits.ts";
 import {
-  type DeliveryRow,
+  type Database,
+  findRow,
   isOwned,
-  type JobRow,
   type ListOptions,
-  missing,
+  lockTenant,
   type Owner,
   ownerValues,
   type Page,
   parseRows,
+  type Queryable,
+  randomId,
+  removeRow,
   selectPage,
-  type WebhookRow,
-} from "./rows.ts";
+  storable,
+} from "#database";
+
+const webhooks = {
+  name: "webhooks",
+  item: "webhook",
+  schema: z.object({
+    id: z.string(),
+    tenant: z.string(),
+    url: z.string(),
+    description: z.string().nullable(),
+    events: z.array(z.string()),
+    secret: z.string(),
+    created_at: z.date(),
+    disabled_at: z.date().nullable(),
+  }),
+};
+/** A receiver of events of a tenant's jobs. */
+export type WebhookRow = z.output<typeof webhooks.schema>;
+
+const deliveries = {
+  name: "webhook_deliveries",
+  item: "webhook delivery",
+  schema: z.object({
+    id: z.string(),
+    webhook: z.string(),
+    tenant: z.string(),
+    event: z.string(),
+    type: z.string(),
+    job: z.string(),
+    status: z.enum(["waiting", "delivered", "failed"]),
+    attempts: z.number(),
+    due_at: z.date().nullable(),
+    response_status: z.number().nullable(),
+    error: z.string().nullable(),
+    created_at: z.date(),
+    finished_at: z.date().nullable(),
+  }),
+};
+/** An event for a webhook, and how its delivery went. */
+export type DeliveryRow = z.output<typeof deliveries.schema>;
 
 const OUTCOMES = ["succeeded", "failed", "cancelled"] as const;
 const eventType = <T extends (typeof OUTCOMES)[number]>(outcome: T) => `fine_tuning.job.${outcome}` as const;
@@ -34,53 +73,31 @@ const TEST_JOB = "ftjob-test";
 const RETENTION_DAYS = 30;
 
 /** A webhook that is to be made. */
-export type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
+type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
   /** Whether its address may be one that only this network reaches. */
   readonly allowsPrivate: boolean;
 };
 
-/** Webhooks by their owners. */
-export interface WebhookStore {
-  /** @throws MosError `bad_option` where the tenant has as many as it may have. */
-  addWebhook(webhook: NewWebhook): Promise<WebhookRow>;
-  webhook(owner: Owner, id: string): Promise<WebhookRow>;
-  webhooks(owner: Owner, options: ListOptions): Promise<Page<WebhookRow>>;
-  removeWebhook(owner: Owner, id: string): Promise<void>;
-  /** Has a webhook told of a job that does not exist. @throws MosError `bad_option` where it is disabled. */
-  testWebhook(webhook: WebhookRow): Promise<DeliveryRow>;
-  /** The newest first. */
-  deliveries(webhook: WebhookRow, options: ListOptions): Promise<Page<DeliveryRow>>;
-}
+/** Webhooks of a database whose tables are there. */
+export type WebhookStore = ReturnType<typeof openWebhooks>;
 
-export function openWebhooks(database: Database): WebhookStore {
+export function openWebhooks(database: Database) {
   return {
-    addWebhook: (webhook) => addWebhook(database, webhook),
-    webhook: async (owner, id) => {
-      const rows = await database.query(`select * from webhooks where ${isOwned} and id = $3`, [
-        ...ownerValues(owner),
-        id,
-      ]);
-      const [webhook] = parseRows("webhooks", rows);
-      if (webhook === undefined) throw missing("webhook", id);
-      return webhook;
-    },
-    webhooks: (owner, page) =>
-      selectPage(database, "webhooks", { where: isOwned, values: ownerValues(owner), ...page }),
-    removeWebhook: async (owner, id) => {
-      const rows = await database.query(`delete from webhooks where ${isOwned} and id = $3 returning id`, [
-        ...ownerValues(owner),
-        id,
-      ]);
-      if (rows.length === 0) throw missing("webhook", id);
-    },
-    testWebhook: async ({ id, events }) => {
+    /** @throws MosError `bad_option` where the tenant has as many as it may have. */
+    add: (webhook: NewWebhook): Promise<WebhookRow> => addWebhook(database, webhook),
+    find: (owner: Owner, id: string): Promise<WebhookRow> => findRow(database, webhooks, { owner, id }),
+    list: (owner: Owner, page: ListOptions): Promise<Page<WebhookRow>> =>
+      selectPage(database, webhooks, { where: isOwned, values: ownerValues(owner), ...page }),
+    remove: (owner: Owner, id: string): Promise<void> => removeRow(database, webhooks, { owner, id }),
+    /** Sends an event of a job that does not exist. @throws MosError `bad_option` where the webhook is disabled. */
+    test: async ({ id, events }: WebhookRow): Promise<DeliveryRow> => {
       const rows = await database.query(
         `insert into webhook_deliveries (webhook, tenant, event, type, job)
          select id, tenant, $2, $3, $4 from webhooks where id = $1 and disabled_at is null and not exists (
            select from webhook_deliveries where webhook = $1 and job = $4 and due_at is not null) returning *`,
         [id, randomId("evt_"), events[0], TEST_JOB],
       );
-      const [delivery] = parseRows("webhook_deliveries", rows);
+      const [delivery] = parseRows(deliveries, rows);
       if (delivery === undefined)
         throw new MosError(
           "bad_option",
@@ -88,8 +105,9 @@ export function openWebhooks(database: Database): WebhookStore {
         );
       return delivery;
     },
-    deliveries: (webhook, page) =>
-      selectPage(database, "webhook_deliveries", { where: "webhook = $1", values: [webhook.id], ...page }),
+    /** Deliveries of a webhook; the newest first. */
+    deliveries: (webhook: WebhookRow, page: ListOptions): Promise<Page<DeliveryRow>> =>
+      selectPage(database, deliveries, { where: "webhook = $1", values: [webhook.id], ...page }),
   };
 }
 
@@ -108,7 +126,7 @@ function addWebhook(
         ...[`whsec_${randomBytes(32).toString("base64")}`, allowsPrivate, MAX_WEBHOOKS],
       ],
     );
-    const [webhook] = parseRows("webhooks", rows);
+    const [webhook] = parseRows(webhooks, rows);
     if (webhook === undefined)
       throw new MosError("bad_option", `too many webhooks (${MAX_WEBHOOKS}); delete one first`);
     return webhook;
@@ -118,7 +136,7 @@ function addWebhook(
 /** Has the webhooks of a job's tenant told that it has ended, with the transaction in which it ends. */
 export async function announceEnd(
   transaction: Queryable,
-  { id, tenant }: Pick<JobRow, "id" | "tenant">,
+  { id, tenant }: { readonly id: string; readonly tenant: string },
   outcome: (typeof OUTCOMES)[number],
 ): Promise<void> {
   // the lock lets a webhook that is being deleted go first, or the job could not end
@@ -150,23 +168,19 @@ export interface AttemptEnd {
   readonly again?: number | undefined;
 }
 
-/** What servers send. */
-export interface Outbox {
-  /** The next delivery, of none of these tenants, for this many seconds; then another server may have it. */
-  claim(options: {
-    readonly except: readonly string[];
-    readonly seconds: number;
-  }): Promise<ClaimedDelivery | undefined>;
-  /** Nothing where another server has the delivery by now. */
-  end(delivery: DeliveryRow, end: AttemptEnd): Promise<void>;
-  /** Forgets what was over long ago. */
-  removeOld(): Promise<void>;
-}
+/** Deliveries that servers attempt. */
+export type Outbox = ReturnType<typeof openOutbox>;
 
-/** Opens what servers need of a database whose tables are there. */
-export function openOutbox(database: Database): Outbox {
+export function openOutbox(database: Database) {
   return {
-    claim: async ({ except, seconds }) => {
+    /** The next delivery, of none of these tenants, for this many seconds; then another server may have it. */
+    claim: async ({
+      except,
+      seconds,
+    }: {
+      readonly except: readonly string[];
+      readonly seconds: number;
+    }): Promise<ClaimedDelivery | undefined> => {
       const rows = await database.query(
         `with next as (
            select id from webhook_deliveries where due_at <= now() and tenant <> all($1::text[])
@@ -177,11 +191,12 @@ export function openOutbox(database: Database): Outbox {
          returning delivery.*, url, secret, allows_private, now() as claimed_at`,
         [except, seconds],
       );
-      const [delivery] = parseRows("webhook_deliveries", rows);
+      const [delivery] = parseRows(deliveries, rows);
       if (delivery === undefined) return undefined;
       return { ...delivery, ...claimSchema.parse(rows[0]) };
     },
-    end: async (delivery, end) => {
+    /** Does nothing where another server has the delivery by now. */
+    end: async (delivery: DeliveryRow, end: AttemptEnd): Promise<void> => {
       if (end.type === "gone") return disable(database, delivery);
       const { type, status = null, error, again } = end;
       await database.query(
@@ -195,7 +210,8 @@ export function openOutbox(database: Database): Outbox {
         ],
       );
     },
-    removeOld: async () => {
+    /** Forgets what was over long ago. */
+    removeOld: async (): Promise<void> => {
       await database.query(
         "delete from webhook_deliveries where finished_at < now() - make_interval(days => $1)",
         [RETENTION_DAYS],

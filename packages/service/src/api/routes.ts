@@ -1,13 +1,14 @@
-// Context of the service's routes.
-import { z } from "@hono/zod-openapi";
+// Parts that the service's routes share: their context, bodies that can be stored, errors, and lists.
+import { type OpenAPIHono, type RouteConfig, type RouteHandler, z } from "@hono/zod-openapi";
 import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
 import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
-import { ApiError, type ServerApp } from "mixture-of-shards/server";
+import { ApiError, type ApiKey, checkedBy, jsonBody, type ServerApp } from "mixture-of-shards/server";
+import { type Owner, storable } from "#database";
 import type { ObjectStore } from "#objects";
-import type { Jobs, Owner, TrainingPlan } from "#store";
+import type { Stores, TrainingPlan } from "#store";
 
 /** A run to preview, on files of the storage. */
-export interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
+interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
   readonly adapter: FinetuneOptions["adapter"];
   readonly data: string;
   readonly validationData: string | undefined;
@@ -18,8 +19,7 @@ export interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
 }
 
 /** The parts of a service that its routes use. */
-export interface ServiceEnv {
-  readonly jobs: Jobs;
+export interface ServiceEnv extends Stores {
   readonly objects: ObjectStore;
   /** The model that can be trained, as clients call it. */
   readonly modelName: string;
@@ -53,9 +53,9 @@ export interface ServiceEnv {
 export type AddRoutes = (app: ServerApp, service: ServiceEnv) => void;
 
 /** The tenant of a key. */
-export const toOwner = (key: { readonly name: string; readonly isAdmin: boolean }): Owner => ({
-  tenant: key.name,
-  isAdmin: key.isAdmin,
+export const toOwner = ({ name, isAdmin }: Pick<ApiKey, "name" | "isAdmin">): Owner => ({
+  tenant: name,
+  isAdmin,
 });
 
 /** A whole number as a query or a form has it: decimal digits and nothing else, neither 0x10 nor 1e3 nor a blank. */
@@ -101,3 +101,80 @@ export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise
     throw error;
   }
 }
+
+type ServerEnv = ServerApp extends OpenAPIHono<infer E> ? E : never;
+
+/** What a route does. */
+interface RouteWork<Route extends RouteConfig> {
+  /** Its MosErrors become answers. */
+  readonly answer: RouteHandler<Route, ServerEnv>;
+  /** Field or parameter that a "not found" concerns. Default: id. */
+  readonly param?: string;
+  /** Schema of the body, which names its wrong fields. */
+  readonly body?: Parameters<typeof checkedBy>[0];
+}
+
+/** Adds a route to a server. */
+export function addRoute<Route extends RouteConfig>(
+  app: ServerApp,
+  route: Route,
+  { answer, param, body }: RouteWork<Route>,
+): void {
+  const handler = async (...given: Parameters<typeof answer>) =>
+    withHttpErrors(Promise.resolve(answer(...given)), param);
+  app.openapi(route, handler as unknown as typeof answer, body && checkedBy(body));
+}
+
+/** The place of the first text, as a name or a value, that PostgreSQL does not keep. */
+function unstorableAt(value: unknown, path: readonly string[] = []): readonly string[] | undefined {
+  if (typeof value === "string") return storable(value) === value ? undefined : path;
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [name, member] of Object.entries(value)) {
+    const found = storable(name) === name ? unstorableAt(member, [...path, name]) : path;
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/**
+ * Reads a body as `jsonBody` does. PostgreSQL takes no zero bytes and no lone surrogates, neither in texts nor in JSON.
+ *
+ * @throws ApiError 400 that names the field which holds one, however deep it is.
+ */
+export const storedBody: typeof jsonBody = (context, next) =>
+  jsonBody(context, async () => {
+    const path = unstorableAt(await context.req.json())?.join(".");
+    if (path !== undefined)
+      throw invalid(
+        `${path === "" ? "the request" : path} contains a zero byte or half a surrogate pair; remove it`,
+        path,
+      );
+    await next();
+  });
+
+/** Time in OpenAI's objects: seconds since 1970. */
+export const seconds = (at: Date): number => Math.floor(at.getTime() / 1000);
+
+/** A part of a list, as all lists of the API are. */
+export const pageSchema = <T extends z.ZodType>(item: T) =>
+  z.object({
+    object: z.literal("list"),
+    data: z.array(item),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+    has_more: z.boolean(),
+  });
+
+export const toListObject = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+  object: "list" as const,
+  data: [...data],
+  first_id: data[0]?.id ?? null,
+  last_id: data.at(-1)?.id ?? null,
+  has_more: hasMore,
+});
+
+/** `after` and `limit` of a list. */
+export const pageQuery = (limits: { readonly standard: number; readonly most: number }) => ({
+  after: z.string().max(200).optional().describe("Last id of the previous page."),
+  limit: wholeNumber(1, limits.most).default(limits.standard),
+});

@@ -4,7 +4,7 @@ import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServiceState } from "#store";
 
 /** A slice that has ended. */
-export interface EndedSlice {
+interface EndedSlice {
   readonly model: string;
   readonly result: string;
   readonly seconds: number;
@@ -12,18 +12,8 @@ export interface EndedSlice {
   readonly trainedTokens?: number;
 }
 
-/** Counts of one process of a service. */
-export interface ServiceMetrics {
-  sliceEnded(slice: EndedSlice): void;
-  trainerStalled(trainer: { readonly model: string }): void;
-  webhookAttempted(outcome: "delivered" | "retried" | "failed"): void;
-  databaseFailed(): void;
-  /** Prometheus' text format, with the state of the service where it is asked for. */
-  render(state?: StateReading): Promise<string>;
-}
-
 /** Reads the state of the service. */
-export interface StateReading {
+interface StateReading {
   readonly read: () => Promise<ServiceState>;
   /** Shown also where nothing waits for it. */
   readonly model: string;
@@ -34,7 +24,10 @@ const SLICE_SECONDS = [1, 2.5, 5, 10, 20, 40, 80, 120, 160, 320, 640, 1280, 3600
 /** Milliseconds for which a state is shown again, and after which a scrape goes on without it. */
 const [FRESH, READ_TIMEOUT] = [3000, 3000];
 
-export function createMetrics(): ServiceMetrics {
+/** Counts of one process of a service. */
+export type ServiceMetrics = ReturnType<typeof createMetrics>;
+
+export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   const slices = new Counter({
@@ -75,15 +68,16 @@ export function createMetrics(): ServiceMetrics {
   });
   const stateText = stateGauges();
   return {
-    sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }) => {
+    sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }: EndedSlice): void => {
       slices.inc({ model, result });
       seconds.observe({ model }, taken);
       tokens.inc({ model }, trainedTokens);
     },
-    trainerStalled: ({ model }) => stalled.inc({ model }),
-    webhookAttempted: (outcome) => attempts.inc({ outcome }),
-    databaseFailed: () => failures.inc(),
-    render: async (state) => {
+    trainerStalled: ({ model }: { readonly model: string }): void => stalled.inc({ model }),
+    webhookAttempted: (outcome: "delivered" | "retried" | "failed"): void => attempts.inc({ outcome }),
+    databaseFailed: (): void => failures.inc(),
+    /** Prometheus' text format, with the state of the service where it is asked for. */
+    render: async (state?: StateReading): Promise<string> => {
       // before the counts: what fails in it is one of them
       const text = state === undefined ? "" : await stateText(state);
       return (await registry.metrics()) + text;

@@ -1,0 +1,24 @@
+// The stores of a service, each of one kind of rows.
+import type { Database } from "#database";
+import { openAliases } from "./aliases.ts";
+import { openContents } from "./contents.ts";
+import { openFiles } from "./files.ts";
+import { openJobs } from "./jobs.ts";
+import { openModels } from "./models.ts";
+import type { Queue } from "./queue.ts";
+import { openUsage } from "./usage.ts";
+import { openWebhooks } from "./webhooks.ts";
+
+/** What owners see and change, each kind by itself. */
+export type Stores = ReturnType<typeof openStores>;
+
+/** Opens what the routes need of a database whose tables are there. */
+export const openStores = (database: Database, queue: Queue) => ({
+  aliases: openAliases(database),
+  contents: openContents(database),
+  files: openFiles(database),
+  jobs: openJobs(database, queue),
+  models: openModels(database),
+  usage: openUsage(database),
+  webhooks: openWebhooks(database),
+});
