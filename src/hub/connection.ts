@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { MosError } from "#core";
 import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
-import { checkToken } from "./settings.ts";
+import { checkToken, DEFAULT_ENDPOINT } from "./settings.ts";
 
 /** Waits; rejects when the signal aborts. */
 type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
@@ -10,31 +10,21 @@ type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<
 export interface Connection {
   /** Without a slash at the end. */
   readonly endpoint: string;
+  /** Sent to the endpoint's own origin only. */
   readonly token: string | undefined;
+  /** Node's own, but in tests. */
   readonly fetch: typeof fetch;
+  /** A timer, but in tests. */
   readonly sleep: Sleep;
   readonly signal: AbortSignal | undefined;
-  /** Maximum number of consecutive retries of a request. */
+  /** Maximum number of consecutive retries of a request, or of a transfer without progress (5). */
   readonly retries: number;
-  /** After how many milliseconds without a byte a download counts as broken. */
+  /** A download counts as broken after this many milliseconds without a byte (60,000). */
   readonly stallMilliseconds: number;
 }
 
-/** Options of a connection. @inline */
-export interface ConnectionOptions {
-  readonly endpoint?: string;
-  /** Sent to the endpoint's own origin only. */
-  readonly token?: string;
-  readonly signal?: AbortSignal | undefined;
-  /** In place of Node's own, for tests. */
-  readonly fetch?: typeof fetch;
-  /** In place of a timer, for tests. */
-  readonly sleep?: Sleep;
-  /** Maximum number of consecutive retries of a transfer without progress. */
-  readonly retries?: number;
-  /** After how many milliseconds without a byte a download counts as broken (60,000). */
-  readonly stallMilliseconds?: number;
-}
+/** Options of a connection. */
+export type ConnectionOptions = { readonly [K in keyof Connection]?: Connection[K] | undefined };
 
 /** The answer after all redirects. */
 export interface Answer {
@@ -51,24 +41,20 @@ interface RequestOptions {
 const MAX_REDIRECTS = 8;
 const MAX_API_BYTES = 32 * 2 ** 20;
 
-const defaultSleep: Sleep = (milliseconds, signal) =>
-  delay(milliseconds, undefined, signal === undefined ? {} : { signal });
-
 /** @throws MosError `bad_option` for an address or a token that cannot be used. */
 export function connect(options: ConnectionOptions): Connection {
-  const { endpoint = "https://huggingface.co", token } = options;
-  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol)) {
+  const { endpoint = DEFAULT_ENDPOINT, token } = options;
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
     throw new MosError(
       "bad_option",
-      `${JSON.stringify(endpoint)} cannot be a hub; write its address with https://`,
+      `${JSON.stringify(endpoint)} is not the address of a hub; write it with https://`,
     );
-  }
   if (token !== undefined) checkToken(token);
   return {
     endpoint: endpoint.replace(/\/+$/, ""),
     token,
     fetch: options.fetch ?? fetch,
-    sleep: options.sleep ?? defaultSleep,
+    sleep: options.sleep ?? ((milliseconds, signal) => delay(milliseconds, undefined, { signal })),
     signal: options.signal,
     retries: options.retries ?? 5,
     stallMilliseconds: options.stallMilliseconds ?? 60_000,
@@ -88,20 +74,16 @@ export async function request(
   let target = new URL(url);
   let linkedEtag: string | null = null;
   for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
-    const credentials =
-      connection.token !== undefined && target.origin === home
-        ? { authorization: `Bearer ${connection.token}` }
-        : {};
+    const isHome = connection.token !== undefined && target.origin === home;
     const response = await connection.fetch(target.href, {
-      headers: { ...headers, ...credentials },
+      headers: { ...headers, ...(isHome ? { authorization: `Bearer ${connection.token}` } : {}) },
       redirect: "manual",
-      ...(signal === undefined ? {} : { signal }),
+      signal: signal ?? null,
     });
     linkedEtag ??= response.headers.get("x-linked-etag");
     const location = response.headers.get("location");
-    if (response.status < 300 || response.status >= 400 || location === null) {
+    if (response.status < 300 || response.status >= 400 || location === null)
       return { response, etag: linkedEtag ?? response.headers.get("etag") ?? undefined };
-    }
     await response.body?.cancel();
     target = redirectTarget(location, target);
   }
@@ -170,8 +152,7 @@ async function readBounded(response: Response, resource: Resource): Promise<Buff
 function redirectTarget(location: string, from: URL): URL {
   const target = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
   const secure = target?.protocol === "https:" || (target?.protocol === "http:" && from.protocol === "http:");
-  if (target === undefined || !secure) {
+  if (target === undefined || !secure)
     throw new MosError("network", `${from.origin} redirects to an address that is not safe to follow`);
-  }
   return target;
 }

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { describeBytes, MosError } from "#core";
+import { closeOnFailure } from "#files";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
 import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
 import type { Digest, HubFile } from "./listing.ts";
@@ -53,9 +54,7 @@ async function* receive(connection: Connection, job: Download, partial: PartialF
   if (partial.position === job.file.size) return undefined;
   const stall = new AbortController();
   const timer = setTimeout(() => stall.abort(new Error("no data")), connection.stallMilliseconds);
-  const signal = AbortSignal.any(
-    connection.signal === undefined ? [stall.signal] : [connection.signal, stall.signal],
-  );
+  const signal = AbortSignal.any([stall.signal, ...(connection.signal ? [connection.signal] : [])]);
   try {
     const opened = await openAt(connection, { job, partial, signal });
     if ("error" in opened) return opened;
@@ -185,13 +184,8 @@ class PartialFile {
       return open(`${final}.partial`, "r+");
     });
     const partial = new PartialFile(final, options, handle);
-    try {
-      await partial.#readBack();
-      partial.#inherited = partial.#position > 0;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
+    await closeOnFailure(partial, () => partial.#readBack());
+    partial.#inherited = partial.#position > 0;
     return partial;
   }
 
@@ -225,13 +219,8 @@ class PartialFile {
   async append(bytes: Uint8Array): Promise<void> {
     let written = 0;
     while (written < bytes.byteLength) {
-      const { bytesWritten } = await this.#handle.write(
-        bytes,
-        written,
-        bytes.byteLength - written,
-        this.#position + written,
-      );
-      written += bytesWritten;
+      const length = bytes.byteLength - written;
+      written += (await this.#handle.write(bytes, written, length, this.#position + written)).bytesWritten;
     }
     this.#hash.update(bytes);
     this.#position += bytes.byteLength;

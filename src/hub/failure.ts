@@ -32,17 +32,7 @@ export interface Failure {
   readonly waitSeconds?: number;
 }
 
-const DISK_CODES = new Set([
-  "ENOSPC",
-  "EDQUOT",
-  "EROFS",
-  "EACCES",
-  "EPERM",
-  "EFBIG",
-  "EIO",
-  "EMFILE",
-  "ENOTDIR",
-]);
+const DISK_CODES = /^(ENOSPC|EDQUOT|EROFS|EACCES|EPERM|EFBIG|EIO|EMFILE|ENOTDIR)$/;
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
 
 /** A thrown value as a failure: MosErrors stay as they are, disk errors are "storage", the rest is the network. */
@@ -55,12 +45,8 @@ export function toFailure(error: unknown, resource: Resource, signal?: AbortSign
   const advice = CERTIFICATE.test(code)
     ? "its certificate is not trusted here; behind a company proxy, set NODE_EXTRA_CA_CERTS to the proxy's certificate"
     : `check the connection, or use a ${resource.kind ?? "model"} that is already on this machine`;
-  return {
-    error: new MosError("network", `${resource.endpoint} cannot be reached (${reason}): ${advice}`, {
-      cause: error,
-    }),
-    transient: !CERTIFICATE.test(code),
-  };
+  const message = `${resource.endpoint} cannot be reached (${reason}): ${advice}`;
+  return { error: new MosError("network", message, { cause: error }), transient: !CERTIFICATE.test(code) };
 }
 
 /** An answer other than 2xx as a failure that says what to do. */
@@ -81,14 +67,9 @@ export function responseFailure(response: Response, resource: Resource): Failure
 }
 
 /** The error of a download that its signal stopped. */
-export function cancelled(resource: Resource, cause?: unknown): MosError {
-  return new MosError(
-    "cancelled",
-    `stopped downloading ${resource.path ?? resource.name}; the same command resumes from here`,
-    {
-      cause,
-    },
-  );
+export function cancelled({ path, name }: Resource, cause?: unknown): MosError {
+  const message = `stopped downloading ${path ?? name}; the same command resumes from here`;
+  return new MosError("cancelled", message, { cause });
 }
 
 /** A refused write as an error that names the file and the reason. */
@@ -110,30 +91,25 @@ function errorCode(error: unknown): string {
 /** The file system throws its errors bare; fetch wraps the network's, which can have the same codes (EACCES). */
 function isDiskError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  return "path" in error || DISK_CODES.has(systemCode(error) ?? "");
+  return "path" in error || DISK_CODES.test(systemCode(error) ?? "");
 }
 
 /** How a token is given. */
 const TOKEN = "HF_TOKEN (in a program the option hub.token)";
 
 const final = (error: MosError): Failure => ({ error, transient: false });
+
 function notFound(headers: Headers, resource: Resource): MosError {
   const { name, revision, endpoint, hasToken, path, kind = "model" } = resource;
   const refusal = headers.get("x-error-code");
-  if (refusal === "RevisionNotFound") {
-    return new MosError(
-      "not_found",
-      `${name} has no revision ${revision}; see ${repositoryUrl(resource)}/tree/main`,
-    );
-  }
-  if (path !== undefined) {
-    return new MosError("not_found", `${name} has no file ${path} at revision ${revision}`);
-  }
   const access = hasToken ? "or the token may not see it" : `or it is private and needs ${TOKEN}`;
-  return new MosError(
-    "not_found",
-    `there is no ${kind} ${name} at ${endpoint}; check the spelling, ${access}`,
-  );
+  const message =
+    refusal === "RevisionNotFound"
+      ? `${name} has no revision ${revision}; see ${repositoryUrl(resource)}/tree/main`
+      : path !== undefined
+        ? `${name} has no file ${path} at revision ${revision}`
+        : `there is no ${kind} ${name} at ${endpoint}; check the spelling, ${access}`;
+  return new MosError("not_found", message);
 }
 
 function forbidden(headers: Headers, resource: Resource): MosError {

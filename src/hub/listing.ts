@@ -67,12 +67,11 @@ export async function listRepository(
     for await (const entry of entries) {
       const file = readEntry(entry, resource);
       if (file !== undefined) files.push(file);
-      if (files.length > MAX_FILES) {
+      if (files.length > MAX_FILES)
         throw new MosError(
           "unsupported",
           `${name} has more than ${MAX_FILES} files; it cannot be one ${kind}`,
         );
-      }
     }
     return { commit, files };
   } catch (error) {
@@ -92,12 +91,11 @@ function readEntry(entry: unknown, resource: Resource): HubFile | undefined {
   const parsed = entrySchema.safeParse(entry);
   if (!parsed.success) throw notAHub(resource, z.prettifyError(parsed.error));
   const { type, path, size, oid, lfs } = parsed.data;
-  if (!isSafePath(path)) {
+  if (!isSafePath(path))
     throw new MosError(
       "bad_model",
       `${resource.name} lists a file ${JSON.stringify(path)}, a name that could lead out of its folder; nothing was downloaded`,
     );
-  }
   if (type !== "file") return undefined;
   if (lfs !== undefined) return { path, size: lfs.size, digest: { algorithm: "sha256", hex: lfs.oid } };
   if (oid === undefined) throw notAHub(resource, `${path} has no digest`);

@@ -389,7 +389,7 @@ test("a cache folder that cannot be made is a storage error", async () => {
 test("checks options before any request", async () => {
   await expect(run("name")).rejects.toThrowError(failure("bad_option", /does not name a repository/));
   await expect(run("org/name", { endpoint: "hub" })).rejects.toThrowError(
-    failure("bad_option", /cannot be a hub/),
+    failure("bad_option", /is not the address of a hub/),
   );
   await expect(run("org/name", { token: "a b" })).rejects.toThrowError(failure("bad_option", /hub token/));
   await expect(run("org/name", { signal: AbortSignal.abort() })).rejects.toThrowError(

@@ -1,6 +1,6 @@
 // Downloads from the hub: a model, files of a data set, a text file of any server.
 import { join } from "node:path";
-import { MosError } from "#core";
+import { decodeText, MosError } from "#core";
 import {
   type CacheEntry,
   cacheEntry,
@@ -159,19 +159,8 @@ export async function fetchTextFile(
   options: Omit<ConnectionOptions, "endpoint" | "token"> = {},
 ): Promise<string> {
   if (!URL.canParse(url)) throw new MosError("bad_option", `${JSON.stringify(url)} is not an address`);
-  const connection = connect({
-    endpoint: new URL(url).origin,
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-    ...(options.fetch === undefined ? {} : { fetch: options.fetch }),
-    ...(options.sleep === undefined ? {} : { sleep: options.sleep }),
-    ...(options.retries === undefined ? {} : { retries: options.retries }),
-  });
+  const connection = connect({ ...options, endpoint: new URL(url).origin, token: undefined });
   const resource = { ...toResource({ name: repository, revision: "main" }, connection, "dataset"), path };
   const response = await apiFetch(connection, resource)(url);
-  const bytes = await response.arrayBuffer();
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new MosError("bad_data", `${url}: the text is not valid UTF-8`, { cause });
-  }
+  return decodeText(new Uint8Array(await response.arrayBuffer()), { code: "bad_data", where: url });
 }

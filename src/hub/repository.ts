@@ -49,24 +49,21 @@ export const looksLikeRepository = (text: string): boolean =>
 export function parseRepository(text: string, revision = "main"): Repository {
   const groups = WRITTEN.exec(text)?.groups ?? {};
   const { name = "", revision: written = revision, file } = groups;
-  if (!NAME.test(name) || /\.\.|--/.test(name) || name.endsWith(".git")) {
+  if (!NAME.test(name) || /\.\.|--/.test(name) || name.endsWith(".git"))
     throw new MosError(
       "bad_option",
       `${JSON.stringify(text)} does not name a repository of the hub; write org/name, org/name@revision or org/name:file.gguf`,
     );
-  }
-  if (!REVISION.test(written) || !isSafePath(written)) {
+  if (!REVISION.test(written) || !isSafePath(written))
     throw new MosError(
       "bad_option",
       `${name}: ${JSON.stringify(written)} cannot be a revision; use a branch, a tag, refs/pr/N or a commit id`,
     );
-  }
   if (file === undefined) return { name, revision: written };
-  if (!isSafePath(file)) {
+  if (!isSafePath(file))
     throw new MosError(
       "bad_option",
       `${name}: ${JSON.stringify(file)} cannot be the name of a file in a repository`,
     );
-  }
   return { name, revision: written, file };
 }

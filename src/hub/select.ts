@@ -88,12 +88,11 @@ function selectOnlyGguf<File extends ListedFile>(candidates: Candidates<File>): 
 function selectFolder<File extends ListedFile>(name: string, root: readonly File[]): readonly File[] {
   const has = (path: string): boolean => root.some((file) => file.path === path);
   for (const needed of ["config.json", "tokenizer.json"]) {
-    if (!has(needed)) {
+    if (!has(needed))
       throw new MosError(
         "unsupported",
         `${name} has safetensors weights but no ${needed}, which is needed to run them`,
       );
-    }
   }
   const weights = selectWeights(name, root);
   return root.filter(({ path }) => SETTINGS.has(path) || weights.has(path));
@@ -106,12 +105,11 @@ function selectWeights(name: string, root: readonly ListedFile[]): ReadonlySet<s
   if (!paths.has(INDEX)) return new Set([...paths].filter(isWeights));
   const shards = [...paths].filter((path) => SHARD.test(path));
   const announced = Math.max(0, ...shards.map((path) => Number(SHARD.exec(path)?.[2])));
-  if (shards.length === 0 || shards.length !== announced) {
+  if (shards.length === 0 || shards.length !== announced)
     throw new MosError(
       "unsupported",
       `${name} has an index of sharded weights, but ${shards.length} of ${announced || "its"} shards`,
     );
-  }
   return new Set([INDEX, ...shards]);
 }
 

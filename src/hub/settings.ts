@@ -26,6 +26,8 @@ export interface HubSettings {
   readonly offline: boolean;
 }
 
+export const DEFAULT_ENDPOINT = "https://huggingface.co";
+
 const findHubHome = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): string =>
   HF_HOME || join(XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
 
@@ -49,16 +51,15 @@ export async function hubSettings(
 ): Promise<HubSettings> {
   const hubHome = findHubHome(environment, home);
   const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
-  const endpoint = (environment.HF_ENDPOINT || "https://huggingface.co").replace(/\/+$/, "");
+  const endpoint = (environment.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/\/+$/, "");
   const offline = /^(1|on|yes|true)$/i.test(environment.HF_HUB_OFFLINE ?? "");
   const token =
     environment.HF_TOKEN ||
     environment.HUGGING_FACE_HUB_TOKEN ||
-    (await readOptional(environment.HF_TOKEN_PATH || join(hubHome, "token")));
+    // without a login most models can be read
+    (await readFile(environment.HF_TOKEN_PATH || join(hubHome, "token"), "utf8").catch(() => undefined));
   const trimmed = token?.trim() ?? "";
-  return trimmed === ""
-    ? { cacheFolder, endpoint, offline }
-    : { cacheFolder, endpoint, offline, token: trimmed };
+  return { cacheFolder, endpoint, offline, ...(trimmed === "" ? {} : { token: trimmed }) };
 }
 
 /**
@@ -91,18 +92,9 @@ export async function withHubDefaults(given: HubOptions = {}): Promise<HubSettin
 
 /** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */
 export function checkToken(token: string): void {
-  if (!/^[\x21-\x7e]{1,4096}$/.test(token)) {
+  if (!/^[\x21-\x7e]{1,4096}$/.test(token))
     throw new MosError(
       "bad_option",
       "the hub token holds a space or a character that cannot be sent; copy it again",
     );
-  }
-}
-
-async function readOptional(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch {
-    return undefined; // not logged in is not an error: most models need no token
-  }
 }
