@@ -26,12 +26,6 @@ export interface ModuleFactors extends Factors {
   readonly scale: number;
 }
 
-interface AssembleOptions {
-  readonly shapes: LayerShapes;
-  readonly dropout: number;
-  readonly seed: number;
-}
-
 /** A plain LoRA, and what had to change to give its sites one rank and one scale. Sites are named `${layer}.${linear}`. */
 export interface AssembledLora {
   readonly adapter: Adapter;
@@ -122,7 +116,11 @@ const listTargets = (layers: number, targets: readonly LinearName[]): readonly T
  */
 export function assembleLora(
   factors: ReadonlyMap<string, ModuleFactors>,
-  { shapes, dropout, seed }: AssembleOptions,
+  {
+    shapes,
+    dropout,
+    seed,
+  }: { readonly shapes: LayerShapes; readonly dropout: number; readonly seed: number },
 ): AssembledLora {
   const rank = Math.max(...[...factors.values()].map((target) => target.rank));
   const scale = commonScale(factors.values(), rank);

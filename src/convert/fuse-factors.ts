@@ -2,14 +2,10 @@
 // stacked, and B is block-diagonal. R rank of the fused factors.
 import type { Factors } from "./assemble-lora.ts";
 
-/** A layer's rows in the fused matrix, and its factors where it has any. */
-interface FusedPart {
-  readonly out: number;
-  readonly factors: Factors | undefined;
-}
-
 /** The factors of a fused matrix: the product is that of each part in its rows, and the rank the sum of their ranks. */
-export function fuseFactors(parts: readonly FusedPart[]): Factors {
+export function fuseFactors(
+  parts: readonly { readonly out: number; readonly factors: Factors | undefined }[],
+): Factors {
   const [only] = parts;
   if (parts.length === 1 && only?.factors !== undefined) return only.factors;
   const given = parts.flatMap(({ factors }) => (factors === undefined ? [] : [factors]));

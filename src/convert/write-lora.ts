@@ -19,16 +19,14 @@ interface StoredModule extends Pick<FileModule, "path" | "name"> {
   readonly b: WritableGgufTensor;
 }
 
-interface StoredOptions {
-  readonly dtype: FileDtype;
-  readonly model: ModelConfig;
-  readonly modulePrefix?: string | undefined;
-}
-
 /** Both factors of every module that has any, in the order of the layers. */
 function storedModules(
   { config, tensors }: Adapter,
-  { dtype, model, modulePrefix }: StoredOptions,
+  {
+    dtype,
+    model,
+    modulePrefix,
+  }: { readonly dtype: FileDtype; readonly model: ModelConfig; readonly modulePrefix?: string | undefined },
 ): readonly StoredModule[] {
   const method = bindMethod(config);
   const byName = new Map([...tensors].map(([name, tensor]) => [method.tensorName(name), tensor]));

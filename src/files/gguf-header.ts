@@ -108,13 +108,10 @@ const narrow = (value: bigint): number | bigint => {
   return Number.isSafeInteger(number) ? number : value;
 };
 
-interface Scalar {
-  readonly bytes: number;
-  readonly read: (view: DataView) => GgufValue;
-}
-
 /** The value types of fixed size, by GGUF's type number. */
-const SCALARS: Readonly<Record<number, Scalar>> = {
+const SCALARS: Readonly<
+  Record<number, { readonly bytes: number; readonly read: (view: DataView) => GgufValue }>
+> = {
   0: { bytes: 1, read: (view) => view.getUint8(0) },
   1: { bytes: 1, read: (view) => view.getInt8(0) },
   2: { bytes: 2, read: (view) => view.getUint16(0, true) },

@@ -50,15 +50,11 @@ export type WeightFormat = PlainFormat | BlockFormat | Nf4Format | Int8RowsForma
 /** The tensors of a stored weight. A plain one has `data` alone. */
 export type WeightPart = "data" | "codes" | "transposed" | "scales" | "offsets";
 
-/** One tensor of a stored weight. */
-interface PartType {
-  readonly part: WeightPart;
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-}
-
 /** The tensors that a weight [out, in] of this form is stored in. */
-export function weightParts(format: WeightFormat, shape: readonly number[]): readonly PartType[] {
+export function weightParts(
+  format: WeightFormat,
+  shape: readonly number[],
+): readonly { readonly part: WeightPart; readonly shape: readonly number[]; readonly dtype: DType }[] {
   const [out = 0, width = 0] = shape;
   switch (format.kind) {
     case "float32":

@@ -45,14 +45,12 @@ function splitAxis(
   };
 }
 
-interface AxisRange {
-  readonly axis: number;
-  readonly from: number;
-  readonly length: number;
-}
-
 /** `length` steps of an axis beginning at `from`: a view where they are contiguous, a copy elsewhere. */
-function sliceAxis(x: HostArray, op: string, { axis, from, length }: AxisRange): Float32Array {
+function sliceAxis(
+  x: HostArray,
+  op: string,
+  { axis, from, length }: { readonly axis: number; readonly from: number; readonly length: number },
+): Float32Array {
   const data = requireFloats(x, op);
   const { outer, size, inner } = splitAxis(x.shape, axis);
   const width = length * inner;

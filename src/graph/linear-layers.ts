@@ -61,14 +61,12 @@ export const groupKey = ({ layer, group }: LayerGroup): string => `${layer}.${gr
 export const listLayerGroups = (layers: number): readonly LayerGroup[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 
-/** Weights of a linear layer: W [out, in] and, where the model has one, a bias [out]. */
-interface LinearWeights {
-  readonly weight: Value;
-  readonly bias: Value | undefined;
-}
-
 /** Computes one linear layer on x [N, in]. A model calls it for every site; adapters come in by replacing it. */
-export type LinearHook = (x: Value, target: TargetModule, weights: LinearWeights) => Value;
+export type LinearHook = (
+  x: Value,
+  target: TargetModule,
+  weights: { readonly weight: Value; readonly bias: Value | undefined },
+) => Value;
 
 /** The linear layer as the checkpoint has it: x Wᵀ + b. */
 export const plainLinear: LinearHook = (x, _site, { weight, bias }) => withBias(linear(x, weight), bias);

@@ -45,12 +45,6 @@ export function cacheEntry(cacheFolder: string, name: string, kind: RepositoryKi
   };
 }
 
-interface ResolveOptions {
-  readonly cacheFolder: string;
-  readonly revision?: string;
-  readonly include?: readonly string[];
-}
-
 /**
  * Finds a model that `pull` or Python has downloaded, without any network.
  *
@@ -61,7 +55,11 @@ interface ResolveOptions {
  */
 export async function resolveCached(
   repository: string,
-  { cacheFolder, revision, include = [] }: ResolveOptions,
+  {
+    cacheFolder,
+    revision,
+    include = [],
+  }: { readonly cacheFolder: string; readonly revision?: string; readonly include?: readonly string[] },
 ): Promise<PulledModel | undefined> {
   const wanted = parseRepository(repository, revision);
   const entry = cacheEntry(cacheFolder, wanted.name);
@@ -77,16 +75,14 @@ export async function resolveCached(
   }
 }
 
-interface Placed {
-  readonly entry: CacheEntry;
-  readonly commit: string;
-  readonly selection: Selection;
-}
-
 /** The model that a selection of files makes in its snapshot folder. */
 export function describeModel(
   { name, revision }: Repository,
-  { entry, commit, selection }: Placed,
+  {
+    entry,
+    commit,
+    selection,
+  }: { readonly entry: CacheEntry; readonly commit: string; readonly selection: Selection },
 ): PulledModel {
   const folder = entry.snapshot(commit);
   const files = selection.files.map(({ path, size }) => ({ path, size }));

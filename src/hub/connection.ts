@@ -33,11 +33,6 @@ export interface Answer {
   readonly etag: string | undefined;
 }
 
-interface RequestOptions {
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal | undefined;
-}
-
 const MAX_REDIRECTS = 8;
 const MAX_API_BYTES = 32 * 2 ** 20;
 
@@ -68,7 +63,10 @@ export function connect(options: ConnectionOptions): Connection {
 export async function request(
   connection: Connection,
   url: string,
-  { headers = {}, signal = connection.signal }: RequestOptions = {},
+  {
+    headers = {},
+    signal = connection.signal,
+  }: { readonly headers?: Readonly<Record<string, string>>; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Answer> {
   const home = new URL(connection.endpoint).origin;
   let target = new URL(url);

@@ -17,12 +17,6 @@ export interface HubFile extends ListedFile {
   readonly digest: Digest;
 }
 
-/** The files of one commit. */
-interface Listing {
-  readonly commit: string;
-  readonly files: readonly HubFile[];
-}
-
 const MAX_FILES = 100_000;
 const bytes = z.int().nonnegative();
 const entrySchema = z.object({
@@ -45,7 +39,7 @@ export async function listRepository(
   connection: Connection,
   repository: Repository,
   kind: RepositoryKind = "model",
-): Promise<Listing> {
+): Promise<{ readonly commit: string; readonly files: readonly HubFile[] }> {
   const { name, revision } = repository;
   const { endpoint: hubUrl } = connection;
   const resource = toResource(repository, connection, kind);

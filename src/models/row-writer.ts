@@ -163,15 +163,13 @@ function signedRows(
   };
 }
 
-interface FourBitParts {
-  readonly codes: Uint8Array;
-  readonly scales: Uint16Array;
-  readonly offsets: Uint16Array;
-}
-
 /** Codes from 0 to 15 with the scale and offset of least squared error for each block, in halves. */
 function fourBitRows(
-  { codes, scales, offsets }: FourBitParts,
+  {
+    codes,
+    scales,
+    offsets,
+  }: { readonly codes: Uint8Array; readonly scales: Uint16Array; readonly offsets: Uint16Array },
   { blockSize, shape: [out = 0, width = 0] }: BlockFormat & { readonly shape: readonly number[] },
 ): QuantizeRow {
   const block = new Block();

@@ -169,13 +169,11 @@ function untilEnd(messages: readonly ChatMessage[], { name, render }: RenderTurn
   return text.startsWith(END_MARK, end) ? untrimmed : untrimmed.trimEnd();
 }
 
-interface Chosen {
+function choose({ template, name = "the model's chat template", tokenizer }: ChatTemplateOptions): {
   readonly source: ChatTemplate["source"];
   readonly name: string;
   readonly template: string;
-}
-
-function choose({ template, name = "the model's chat template", tokenizer }: ChatTemplateOptions): Chosen {
+} {
   if (template !== undefined) return { source: "model", name, template };
   const hasChatMl = ["<|im_start|>", "<|im_end|>"].every((token) => tokenizer.tokenToId(token) !== undefined);
   return hasChatMl

@@ -186,17 +186,14 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
 export const loadTokenizer = async (folder: string): Promise<Tokenizer> =>
   tokenizerFromJson(await readTokenizerFiles(folder));
 
-/** A token beside the vocabulary of the BPE. */
-interface AddedToken {
-  readonly id: number;
-  readonly content: string;
-  readonly special: boolean;
-}
-
 /** A checked tokenizer.json. */
 interface TokenizerDefinition {
   readonly vocabulary: ReadonlyMap<string, number>;
-  readonly addedTokens: readonly AddedToken[];
+  readonly addedTokens: readonly {
+    readonly id: number;
+    readonly content: string;
+    readonly special: boolean;
+  }[];
   readonly decoder: unknown;
   /** True if it has regular expressions that are not known to terminate. */
   readonly hasOwnPattern: boolean;
@@ -329,14 +326,11 @@ const tokenName = z
   .nullish();
 const configFile = z.looseObject({ bos_token: tokenName, eos_token: tokenName });
 
-/** The fields of tokenizer_config.json that the tokenizer itself needs. */
-interface TokenizerConfig {
+/** Checks the shape of a parsed tokenizer_config.json; errors as for {@link parseTokenizerJson}. */
+function parseTokenizerConfig(json: unknown): {
   readonly bosToken: string | undefined;
   readonly eosToken: string | undefined;
-}
-
-/** Checks the shape of a parsed tokenizer_config.json; errors as for {@link parseTokenizerJson}. */
-function parseTokenizerConfig(json: unknown): TokenizerConfig {
+} {
   const { bos_token, eos_token } = parseWith(configFile, json, {
     code: "bad_model",
     where: "tokenizer_config.json",

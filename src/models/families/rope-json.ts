@@ -114,14 +114,9 @@ function parseRope(stated: RopeFields, place: RopePlace): RopeConfig {
 const stretchFactor = (factor: number, original: number): number =>
   factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original));
 
-interface YarnPlace {
-  readonly where: string;
-  readonly factorOr: (original: number) => number;
-}
-
 function parseYarn(
   { rope, theta, isLayerSpecific, ...stated }: RopeFields,
-  { where, factorOr }: YarnPlace,
+  { where, factorOr }: { readonly where: string; readonly factorOr: (original: number) => number },
 ): RopeConfig {
   if (rope.factor === undefined)
     throw new MosError("bad_model", `${where}: rope scaling of the type "yarn" lacks factor`);
