@@ -6,21 +6,17 @@ export type GgufMetadata = Readonly<Record<string, unknown>>;
 const invalid = (key: string, expected: string): MosError =>
   new MosError("bad_model", `GGUF: ${key} is not ${expected}`);
 
-/** A string, or undefined where the key is absent. */
-export function stringAt(metadata: GgufMetadata, key: string): string | undefined {
-  const value = metadata[key];
-  if (value === undefined) return undefined;
-  if (typeof value !== "string") throw invalid(key, "a string");
-  return value;
-}
+/** The value of a key if it is of a type, or undefined where the key is absent. */
+const valueAt =
+  <T>(type: "string" | "boolean", expected: string) =>
+  (metadata: GgufMetadata, key: string): T | undefined => {
+    const value = metadata[key];
+    if (value !== undefined && typeof value !== type) throw invalid(key, expected);
+    return value as T | undefined;
+  };
 
-/** A boolean, or undefined where the key is absent. */
-export function booleanAt(metadata: GgufMetadata, key: string): boolean | undefined {
-  const value = metadata[key];
-  if (value === undefined) return undefined;
-  if (typeof value !== "boolean") throw invalid(key, "true or false");
-  return value;
-}
+export const stringAt = valueAt<string>("string", "a string");
+export const booleanAt = valueAt<boolean>("boolean", "true or false");
 
 /** A whole number below `limit`, or undefined where the key is absent. */
 export function indexAt(metadata: GgufMetadata, key: string, limit: number): number | undefined {

@@ -4,6 +4,13 @@ import { MosError } from "#core";
 export const GPT2_SPLIT =
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
+/** Error for a broken tokenizer.json. */
+export const broken = (what: string): MosError => new MosError("bad_model", `tokenizer.json: ${what}`);
+
+/** Error for what a tokenizer.json may hold and this version does not read. */
+export const unsupported = (what: string, advice = ""): MosError =>
+  new MosError("unsupported", `tokenizer.json: ${what} is not supported${advice}`);
+
 /** A step of tokenizer.json, not validated yet. */
 export type Step = Readonly<Record<string, unknown>>;
 
@@ -37,8 +44,7 @@ export function exactPreTokenizer(step: unknown): unknown {
   switch (step["type"]) {
     case "Sequence": {
       const inner = step["pretokenizers"];
-      if (!Array.isArray(inner))
-        throw new MosError("bad_model", "tokenizer.json: pre_tokenizer.pretokenizers must be a list");
+      if (!Array.isArray(inner)) throw broken("pre_tokenizer.pretokenizers must be a list");
       return { ...step, pretokenizers: inner.map(exactPreTokenizer) };
     }
     case "ByteLevel":
@@ -55,19 +61,14 @@ export function exactPreTokenizer(step: unknown): unknown {
 }
 
 function exactByteLevel(step: Step): Step {
-  if (step["add_prefix_space"] === true)
-    throw new MosError("unsupported", "tokenizer.json: ByteLevel with add_prefix_space is not supported");
+  if (step["add_prefix_space"] === true) throw unsupported("ByteLevel with add_prefix_space");
   if (step["use_regex"] === false) return step;
   return { type: "Sequence", pretokenizers: [splitStep(GPT2_SPLIT), BYTE_LEVEL_STEP] };
 }
 
 function exactMetaspace(step: Step): Step {
   const replacement = step["replacement"] ?? "▁";
-  if (replacement !== "▁")
-    throw new MosError(
-      "unsupported",
-      `tokenizer.json: Metaspace with "${String(replacement)}" is not supported`,
-    );
+  if (replacement !== "▁") throw unsupported(`Metaspace with "${String(replacement)}"`);
   const scheme = step["prepend_scheme"] ?? (step["add_prefix_space"] === false ? "never" : "always");
   const metaspace = { type: "Metaspace", replacement, prepend_scheme: scheme };
   if (step["split"] === false) return metaspace;
@@ -83,10 +84,7 @@ function exactSplit(step: Step): Step {
   // a piece up to the character and with it, as Gemma's file has it for blanks
   if (behavior === "MergedWithPrevious" && !inverted && character !== undefined)
     return splitStep(`[^${character}]+${character}?|${character}`);
-  throw new MosError(
-    "unsupported",
-    `tokenizer.json: Split with behavior "${behavior}"${inverted ? ", inverted," : ""} is not supported`,
-  );
+  throw unsupported(`Split with behavior "${behavior}"${inverted ? ", inverted," : ""}`);
 }
 
 /** The character that a pattern is, for a regular expression; undefined for another pattern. */

@@ -1,5 +1,5 @@
 import { MosError } from "#core";
-import { isStep, type Step } from "./pre-tokenizer.ts";
+import { broken, isStep, type Step, unsupported } from "./pre-tokenizer.ts";
 
 /** Rule of decoding tokens to bytes. */
 export interface DecodeRule {
@@ -25,8 +25,7 @@ export function parseDecodeRule(decoder: unknown): DecodeRule {
     return { kind: "byte-level", byteFallback: false, strippedBlanks: 0 };
   const known = ["Replace", "ByteFallback", "Fuse", "Strip"];
   const foreign = types.find((type) => typeof type !== "string" || !known.includes(type));
-  if (foreign !== undefined || types.length === 0)
-    throw new MosError("unsupported", `tokenizer.json: decoder "${String(foreign)}" is not supported`);
+  if (foreign !== undefined || types.length === 0) throw unsupported(`decoder "${String(foreign)}"`);
   for (const step of steps) checkStep(step);
   const strip = steps.find((step) => step["type"] === "Strip");
   const start = strip?.["start"];
@@ -42,7 +41,7 @@ function parseSteps(decoder: unknown): readonly Step[] {
     throw new MosError("unsupported", "tokenizer.json has no decoder; that is not supported");
   const inner = decoder["type"] === "Sequence" ? decoder["decoders"] : [decoder];
   if (!Array.isArray(inner) || !inner.every(isStep))
-    throw new MosError("bad_model", "tokenizer.json: decoder.decoders must be a list of objects");
+    throw broken("decoder.decoders must be a list of objects");
   return inner;
 }
 
@@ -52,11 +51,7 @@ function checkStep(step: Step): void {
   const blank =
     step["type"] !== "Replace" || (isStep(pattern) && pattern["String"] === "▁" && step["content"] === " ");
   const strip = step["type"] !== "Strip" || (step["content"] === " " && (step["stop"] ?? 0) === 0);
-  if (!blank || !strip)
-    throw new MosError(
-      "unsupported",
-      `tokenizer.json: decoder step ${JSON.stringify(step)} is not supported`,
-    );
+  if (!blank || !strip) throw unsupported(`decoder step ${JSON.stringify(step)}`);
 }
 
 /** GPT-2's alphabet: printable Latin-1 stands for itself, the other 68 bytes for U+0100 and on. */
@@ -108,15 +103,7 @@ function encodeToken(token: string, rule: DecodeRule): Uint8Array {
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** UTF-8 to text; invalid bytes become U+FFFD, as with Python's errors="replace". */
-export function decodeBytes(chunks: readonly Uint8Array[]): string {
-  const bytes = new Uint8Array(chunks.reduce((length, chunk) => length + chunk.length, 0));
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.length;
-  }
-  return utf8.decode(bytes);
-}
+export const decodeBytes = (chunks: readonly Uint8Array[]): string => utf8.decode(Buffer.concat(chunks));
 
 /** How many bytes at the end may begin an incomplete character: 0 to 3. */
 export function incompleteTail(bytes: Uint8Array): number {

@@ -3,9 +3,9 @@ import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { errorText, MosError, parseWith } from "#core";
 import { pathExists, readJson } from "#files";
-import { exactPreTokenizer } from "./pre-tokenizer.ts";
+import { broken, exactPreTokenizer, unsupported } from "./pre-tokenizer.ts";
 import { hasOwnPattern, withTimeLimit } from "./time-limit.ts";
-import { byteTable, type DecodeRule, decodeBytes, parseDecodeRule } from "./token-bytes.ts";
+import { byteTable, decodeBytes, parseDecodeRule } from "./token-bytes.ts";
 
 /** Text to token ids and back, with the same ids as Hugging Face's tokenizers. */
 export interface Tokenizer {
@@ -56,69 +56,38 @@ export const TOKENIZER_BYTES = 1500;
  */
 export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   const definition = parseTokenizerJson(files.tokenizer);
-  const config = parseTokenizerConfig(files.config);
+  const { bos_token, eos_token } = parseWith(configFile, files.config, {
+    code: "bad_model",
+    where: "tokenizer_config.json",
+  });
   const rule = parseDecodeRule(definition.decoder);
   const backend = createBackend(definition);
   const tokens = tokensById(definition);
-  const tokenToId = (token: string): number | undefined => backend.token_to_id(token);
-  const named = (field: string, token: string | undefined): number | undefined => {
-    if (token === undefined) return undefined;
-    const id = tokenToId(token);
-    if (id === undefined)
-      throw new MosError(
-        "bad_model",
-        `tokenizer_config.json: ${field} is "${token}", which is not in the vocabulary`,
-      );
-    return id;
+  const { addedTokens } = definition;
+  const special = new Set(addedTokens.filter((token) => token.special).map((token) => token.id));
+  const idToBytes = byteTable({ tokens, added: new Set(addedTokens.map(({ id }) => id)), rule });
+  const named = (field: string, token: string | null | undefined): readonly number[] => {
+    if (token === undefined || token === null) return [];
+    const id = backend.token_to_id(token);
+    if (id !== undefined) return [id];
+    throw new MosError(
+      "bad_model",
+      `tokenizer_config.json: ${field} is "${token}", which is not in the vocabulary`,
+    );
   };
-  const eos = named("eos_token", config.eosToken);
-  return assemble({
-    backend,
-    definition,
-    rule,
-    tokens,
-    bosToken: named("bos_token", config.bosToken),
-    eos,
-    tokenToId,
-  });
-}
-
-interface TokenizerParts {
-  readonly backend: Backend;
-  readonly definition: TokenizerDefinition;
-  readonly rule: DecodeRule;
-  readonly tokens: readonly (string | undefined)[];
-  readonly bosToken: number | undefined;
-  readonly eos: number | undefined;
-  readonly tokenToId: (token: string) => number | undefined;
-}
-
-function assemble({
-  backend,
-  definition,
-  rule,
-  tokens,
-  bosToken,
-  eos,
-  tokenToId,
-}: TokenizerParts): Tokenizer {
-  const special = new Set(definition.addedTokens.filter((token) => token.special).map((token) => token.id));
-  const added = new Set(definition.addedTokens.map((token) => token.id));
-  const idToBytes = byteTable({ tokens, added, rule });
   const limited = definition.hasOwnPattern ? withTimeLimit : undefined;
   const encode: Tokenizer["encode"] = (text, { addSpecialTokens: add_special_tokens = true } = {}) => {
     const encodeText = (given: string): number[] => backend.encode(given, { add_special_tokens }).ids;
     return (limited?.(encodeText) ?? encodeText)(wellFormed(text));
   };
+  const eosTokens = named("eos_token", eos_token);
+  const [bosToken] = named("bos_token", bos_token);
   if (encode("").some((id) => !Number.isInteger(id)))
-    throw new MosError(
-      "bad_model",
-      "tokenizer.json: post_processor adds a token that is not in the vocabulary",
-    );
+    throw broken("post_processor adds a token that is not in the vocabulary");
   return {
     vocabularySize: tokens.length,
     bosToken,
-    eosTokens: eos === undefined ? [] : [eos],
+    eosTokens,
     strippedBlanks: rule.strippedBlanks,
     encode,
     decode: (ids, { skipSpecialTokens = false } = {}) => {
@@ -127,7 +96,7 @@ function assemble({
       return text.slice(leadingBlanks(text, rule.strippedBlanks));
     },
     idToToken: (id) => tokens[id],
-    tokenToId,
+    tokenToId: (token) => backend.token_to_id(token),
     isSpecial: (id) => special.has(id),
     idToBytes,
   };
@@ -147,27 +116,27 @@ function createBackend(definition: TokenizerDefinition): Backend {
   try {
     return new Backend(definition.backendJson, {});
   } catch (cause) {
-    const reason = errorText(cause);
-    throw new MosError("unsupported", `tokenizer.json asks for something not supported here: ${reason}`, {
-      cause,
-    });
+    const message = `tokenizer.json asks for something not supported here: ${errorText(cause)}`;
+    throw new MosError("unsupported", message, { cause });
   }
 }
 
 function tokensById({ vocabulary, addedTokens }: TokenizerDefinition): (string | undefined)[] {
-  let size = 0;
-  for (const id of vocabulary.values()) size = Math.max(size, id + 1);
-  for (const { id } of addedTokens) size = Math.max(size, id + 1);
+  const all = [...vocabulary, ...addedTokens.map(({ id, content }) => [content, id] as const)];
+  const size = all.reduce((most, [, id]) => Math.max(most, id + 1), 0);
   const tokens = new Array<string | undefined>(size).fill(undefined);
-  for (const [token, id] of vocabulary) tokens[id] = token;
-  for (const { id, content } of addedTokens) tokens[id] = content;
+  for (const [token, id] of all) tokens[id] = token;
   return tokens;
 }
 
 /** Bytes; Llama 3's file has 9 MB. */
 const MAX_JSON_BYTES = 256 * 1024 * 1024;
 
-/** The two files of a Hugging Face folder, parsed; errors as for {@link loadTokenizer}. */
+/**
+ * The two files of a Hugging Face folder, parsed.
+ *
+ * @throws MosError `not_found` or `bad_model`, naming the file.
+ */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const read = async (name: string): Promise<unknown> => {
     const path = join(folder, name);
@@ -178,28 +147,8 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
   return { tokenizer: await read("tokenizer.json"), config: await read("tokenizer_config.json") };
 }
 
-/**
- * The tokenizer of a Hugging Face folder: tokenizer.json and tokenizer_config.json.
- *
- * @throws MosError `not_found`, `bad_model` or `unsupported`, naming the file.
- */
-export const loadTokenizer = async (folder: string): Promise<Tokenizer> =>
-  tokenizerFromJson(await readTokenizerFiles(folder));
-
-/** A checked tokenizer.json. */
-interface TokenizerDefinition {
-  readonly vocabulary: ReadonlyMap<string, number>;
-  readonly addedTokens: readonly {
-    readonly id: number;
-    readonly content: string;
-    readonly special: boolean;
-  }[];
-  readonly decoder: unknown;
-  /** True if it has regular expressions that are not known to terminate. */
-  readonly hasOwnPattern: boolean;
-  /** The definition that the tokenizer library is given. */
-  readonly backendJson: object;
-}
+/** A checked tokenizer.json, with the definition that the tokenizer library is given. */
+type TokenizerDefinition = ReturnType<typeof parseTokenizerJson>;
 
 /** The largest vocabularies have 300 thousand tokens; a larger id means a broken file. */
 const MAX_ID = 4_000_000;
@@ -241,7 +190,7 @@ type Model = z.output<typeof file>["model"];
  *
  * @throws MosError `bad_model` naming the field, `unsupported` for kinds other than BPE.
  */
-function parseTokenizerJson(json: unknown): TokenizerDefinition {
+function parseTokenizerJson(json: unknown) {
   const { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } = parseWith(file, json, {
     code: "bad_model",
     where: "tokenizer.json",
@@ -251,15 +200,12 @@ function parseTokenizerJson(json: unknown): TokenizerDefinition {
   const merges = parseMerges(model.merges);
   const addedTokens = added_tokens ?? [];
   const wholeWord = addedTokens.find((token) => token.single_word);
-  if (wholeWord !== undefined)
-    throw new MosError(
-      "unsupported",
-      `tokenizer.json: "${wholeWord.content}" is single_word, which is not supported`,
-    );
+  if (wholeWord !== undefined) throw unsupported(`"${wholeWord.content}" is single_word, which`);
   return {
     vocabulary,
     addedTokens,
     decoder,
+    /** True if it has regular expressions that are not known to terminate. */
     hasOwnPattern: hasOwnPattern(normalizer) || hasOwnPattern(pre_tokenizer),
     backendJson: {
       added_tokens: addedTokens,
@@ -282,40 +228,31 @@ function parseTokenizerJson(json: unknown): TokenizerDefinition {
 
 function checkModel(model: Model): void {
   if (model.type !== undefined && model.type !== "BPE")
-    throw new MosError(
-      "unsupported",
-      `tokenizer.json: a ${model.type} tokenizer is not supported; only BPE is`,
-    );
+    throw unsupported(`a ${model.type} tokenizer`, "; only BPE is");
   for (const field of ["continuing_subword_prefix", "end_of_word_suffix"] as const)
-    if (model[field])
-      throw new MosError("unsupported", `tokenizer.json: model.${field} "${model[field]}" is not supported`);
+    if (model[field]) throw unsupported(`model.${field} "${model[field]}"`);
 }
 
 function parseVocabulary(vocab: unknown): Map<string, number> {
   if (typeof vocab !== "object" || vocab === null || Array.isArray(vocab))
-    throw new MosError("bad_model", "tokenizer.json: model.vocab must be an object of token → id");
+    throw broken("model.vocab must be an object of token → id");
   const vocabulary = new Map<string, number>();
   for (const [token, value] of Object.entries(vocab)) {
     if (!Number.isInteger(value) || value < 0 || value > MAX_ID)
-      throw new MosError(
-        "bad_model",
-        `tokenizer.json: model.vocab[${JSON.stringify(token)}] is ${String(value)}, not an id`,
-      );
+      throw broken(`model.vocab[${JSON.stringify(token)}] is ${String(value)}, not an id`);
     vocabulary.set(token, value);
   }
   return vocabulary;
 }
 
 function parseMerges(merges: unknown): (readonly [string, string])[] {
-  if (!Array.isArray(merges))
-    throw new MosError("bad_model", "tokenizer.json: model.merges must be a list of pairs");
+  if (!Array.isArray(merges)) throw broken("model.merges must be a list of pairs");
   return merges.map((merge: unknown, index) => {
     const [left, right, more]: unknown[] =
       typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
     if (typeof left !== "string" || typeof right !== "string" || more !== undefined || !left || !right)
-      throw new MosError(
-        "bad_model",
-        `tokenizer.json: model.merges[${index}] is ${JSON.stringify(merge)}; a merge is two tokens with a blank between`,
+      throw broken(
+        `model.merges[${index}] is ${JSON.stringify(merge)}; a merge is two tokens with a blank between`,
       );
     return [left, right];
   });
@@ -324,16 +261,5 @@ function parseMerges(merges: unknown): (readonly [string, string])[] {
 const tokenName = z
   .union([z.string(), z.looseObject({ content: z.string() }).transform((token) => token.content)])
   .nullish();
+/** The fields of tokenizer_config.json that the tokenizer itself needs. */
 const configFile = z.looseObject({ bos_token: tokenName, eos_token: tokenName });
-
-/** Checks the shape of a parsed tokenizer_config.json; errors as for {@link parseTokenizerJson}. */
-function parseTokenizerConfig(json: unknown): {
-  readonly bosToken: string | undefined;
-  readonly eosToken: string | undefined;
-} {
-  const { bos_token, eos_token } = parseWith(configFile, json, {
-    code: "bad_model",
-    where: "tokenizer_config.json",
-  });
-  return { bosToken: bos_token ?? undefined, eosToken: eos_token ?? undefined };
-}
