@@ -37,8 +37,8 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command = defineCommand({
   description:
-    "Trains a Mixture-of-Shards adapter on one tenant's facts and tone, for a bundled toy model of a million parameters,\n" +
-    "and shows what changed. Requires neither network nor GPU.",
+    "Trains a Mixture-of-Shards adapter of a bundled toy model (a million parameters) on the facts and the tone of one\n" +
+    "business, and shows what changed. Requires neither network nor GPU.",
   options,
   json: "events",
   run,
