@@ -3,19 +3,9 @@
 // rounding alone.
 import { MosError } from "#core";
 import type { LinearName } from "#graph";
-import type { SavedBase } from "./folder-config.ts";
+import type { AdapterBase, SavedBase } from "./folder-config.ts";
 import type { DecoderSettings, LayerShapes, Widths } from "./method.ts";
 import { type AdapterConfig, bindMethod } from "./methods.ts";
-
-/** Identity of a base. */
-export interface BaseMarks {
-  /** A digest of its numbers: another quantisation of the same model has another one. */
-  readonly fingerprint: string;
-  /** A digest that all quantisations of a model share; without it only equal numbers count as the same model. */
-  readonly identity?: string | undefined;
-  /** A digest of how its tokenizer turns text into ids; left out, that is not compared. */
-  readonly tokens?: string | undefined;
-}
 
 /** The base that an adapter was trained on, where that differs from the one that it is used with. @inline */
 export interface TrainedOn {
@@ -46,7 +36,7 @@ const short = (fingerprint: string): string => `${fingerprint.slice(0, 19)}…`;
 export function checkBase(
   folder: string,
   { name, fingerprint, identity, tokens }: SavedBase,
-  actual: BaseMarks,
+  actual: Omit<AdapterBase, "name">,
 ): TrainedOn | undefined {
   if (fingerprint === undefined) return undefined;
   const other = hasOtherTokens(tokens, actual.tokens) ? ({ otherTokens: true } as const) : undefined;

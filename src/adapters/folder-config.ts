@@ -1,7 +1,7 @@
 // adapter_config.json, ours and PEFT's: the one place that knows its fields. Options of PEFT that change what an adapter
 // computes are refused by name, whether the folder is opened or imported.
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, show } from "#core";
 import { LINEAR_NAMES } from "#graph";
 import type { Adapter } from "./adapter.ts";
 import type { DecoderSettings } from "./method.ts";
@@ -169,11 +169,6 @@ const isSet = (value: unknown): boolean =>
   value !== false &&
   !(typeof value === "object" && Object.keys(value).length === 0);
 
-const shown = (value: unknown): string => {
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
-};
-
 /**
  * Refuses options of PEFT that A, B and a scale cannot express.
  *
@@ -190,14 +185,14 @@ export function refuseOptions(
   if (format !== FORMAT)
     refuse(`format ${format} comes from another version of this program; this one reads format ${FORMAT}`);
   for (const [name, reason] of Object.entries(REFUSED_OPTIONS))
-    if (isSet(fields[name])) refuse(`${name} is ${shown(fields[name])}: ${reason}`);
+    if (isSet(fields[name])) refuse(`${name} is ${show(fields[name], 60)}: ${reason}`);
   const imported = isImport ? undefined : IMPORTED_OPTIONS.find((name) => isSet(fields[name]));
-  if (imported !== undefined) refuse(`${imported} is ${shown(fields[imported])}; ${IMPORT}`);
+  if (imported !== undefined) refuse(`${imported} is ${show(fields[imported], 60)}; ${IMPORT}`);
   if (isSet(bias) && bias !== "none")
-    refuse(`bias is ${shown(bias)}: biases of the base were trained along; ${MERGE}`);
+    refuse(`bias is ${show(bias, 60)}: biases of the base were trained along; ${MERGE}`);
   if (!PLAIN_STARTS.includes(start))
     refuse(
-      `init_lora_weights is ${shown(start)}, a start that changes the base; let PEFT save it as a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)`,
+      `init_lora_weights is ${show(start, 60)}, a start that changes the base; let PEFT save it as a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)`,
     );
 }
 

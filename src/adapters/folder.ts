@@ -11,7 +11,7 @@ import {
   writeFolderAtomic,
 } from "#files";
 import { type Adapter, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
-import { type BaseMarks, checkBase, checkDecoder, inferShapes, type TrainedOn } from "./base-match.ts";
+import { checkBase, checkDecoder, inferShapes, type TrainedOn } from "./base-match.ts";
 import {
   type AdapterBase,
   readFields,
@@ -73,15 +73,11 @@ export const saveAdapter = (
 
 // Opening
 
-/** Options of loading an adapter. @inline */
-export interface LoadAdapterOptions {
+/** The base that an adapter is loaded for. @inline */
+export interface LoadAdapterOptions extends Pick<AdapterBase, "identity" | "tokens"> {
   readonly shapes: LayerShapes;
-  /** Fingerprint of the base that the adapter is to be used with; undefined if only the adapter itself matters. */
+  /** Undefined if only the adapter itself matters. */
   readonly fingerprint: string | undefined;
-  /** Identity of that base, which its other quantisations share. */
-  readonly identity?: string | undefined;
-  /** Digest of its tokenizer; not compared if left out. */
-  readonly tokens?: BaseMarks["tokens"];
 }
 
 /** An adapter whose settings and tensors' names and shapes were checked, and whose numbers were not read yet. */

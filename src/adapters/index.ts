@@ -8,7 +8,6 @@ export {
   drawTensor,
 } from "./adapter.ts";
 export {
-  type BaseMarks,
   checkBase,
   checkDecoder,
   describeTrainedOn,

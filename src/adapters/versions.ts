@@ -15,10 +15,8 @@ import {
   storageError,
   writeFolderAtomic,
 } from "#files";
-import { openAdapterFolder } from "./folder.ts";
-import type { SavedBase } from "./folder-config.ts";
+import { type AdapterDescription, openAdapterFolder } from "./folder.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder-files.ts";
-import type { AdapterConfig } from "./methods.ts";
 
 /** The files of an adapter. */
 export const ADAPTER_FILES: readonly string[] = [ADAPTER_CONFIG, ADAPTER_TENSORS];
@@ -241,11 +239,7 @@ export interface ListedAdapter {
 }
 
 /** Description of an adapter by its own files. @inline */
-export interface DescribedAdapter {
-  readonly config: AdapterConfig;
-  readonly base: SavedBase;
-  /** Numbers in its file. */
-  readonly parameters: number;
+export interface DescribedAdapter extends AdapterDescription {
   /** Seconds since 1970. */
   readonly changedAt: number;
 }

@@ -27,6 +27,7 @@ export {
   snakeCase,
   text,
   texts,
+  withProgress,
 } from "#core";
 export {
   assertNoFolder,
@@ -59,7 +60,7 @@ export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts"
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, labelled, paint, textTable } from "./format.ts";
-export { engineProgress, findModel, pullProgress, userPlaces, withProgress } from "./loading.ts";
+export { engineProgress, findModel, pullProgress, userPlaces } from "./loading.ts";
 
 export {
   forceExit,

@@ -3,7 +3,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { isAdapterInUse, unfinishedText } from "#adapters";
-import { describeBytes, omitUndefined } from "#core";
+import { describeBytes, omitUndefined, withProgress } from "#core";
 import { locateData } from "#data";
 import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
@@ -73,16 +73,6 @@ export function pullProgress(line: LiveLine, now: () => number): (event: PullEve
       case "finish":
     }
   };
-}
-
-/** Shows events, such as those of a download, and gives what they return. */
-export async function withProgress<Event, Result>(
-  events: AsyncGenerator<Event, Result>,
-  show: (event: Event) => void,
-): Promise<Result> {
-  let step = await events.next();
-  for (; step.done !== true; step = await events.next()) show(step.value);
-  return step.value;
 }
 
 /** A bar with its percentage; a short one, so that what follows is seen at 60 columns. */

@@ -1,7 +1,8 @@
 // Values of a command's options that do not stand on the command line: variables of the environment, and a section of a
 // configuration file. Each knows where it is from, so that messages can say so.
 import { readFile } from "node:fs/promises";
-import { MosError, parseJson, type Setting, type Settings, show } from "#core";
+import { Command } from "commander";
+import { errorText, MosError, parseJson, type Setting, type Settings, show } from "#core";
 
 /** The file that is read where no other one is named. */
 export const CONFIG_FILE = "mos.config.json";
@@ -76,11 +77,11 @@ export function notesOnEnvironment(
   options: Settings,
   environment: Readonly<Record<string, string | undefined>>,
 ): readonly string[] {
-  const known = Object.keys(options).map(variableName);
+  const known = new Map(Object.keys(options).map((name) => [variableName(name), name]));
   return Object.keys(environment).flatMap((name) => {
-    if (!name.startsWith("MOS_") || known.includes(name)) return [];
-    const { best, distance } = closestName(name, known);
-    return distance <= 2 ? [`${name}: unknown variable; did you mean ${best}?`] : [];
+    if (!name.startsWith("MOS_") || known.has(name)) return [];
+    const similar = findSimilar(name.slice("MOS_".length), [...known.values()]);
+    return similar === undefined ? [] : [`${name}: unknown variable; did you mean ${variableName(similar)}?`];
   });
 }
 
@@ -108,7 +109,7 @@ export function readConfigValues(
   { where, section, options }: Section & { readonly where: string },
 ): SourcedValues {
   const config = parseJson(content, { code: "bad_option", where });
-  if (!isObject(config)) throw refuse(where, describeValue(config), "an object");
+  if (!isObject(config)) throw refuse(where, show(config, 60), "an object");
   let values: SourcedValues = new Map();
   for (const [name, given] of Object.entries(config)) {
     if (name === section) values = readSection(`${where}: ${name}`, options, given);
@@ -124,7 +125,7 @@ export function readConfigValues(
 }
 
 function readSection(where: string, settings: Settings, given: unknown): SourcedValues {
-  if (!isObject(given)) throw refuse(where, describeValue(given), "an object of its options");
+  if (!isObject(given)) throw refuse(where, show(given, 60), "an object of its options");
   const values = new Map<string, SourcedValue>();
   for (const [name, value] of Object.entries(given)) {
     const origin = `${where}.${name}`;
@@ -140,59 +141,37 @@ function readField(origin: string, setting: Setting, value: unknown): unknown {
   const read = setting.kind === "bytes" && typeof value === "string" ? setting.read(value) : value;
   const given = setting.check.safeParse(read);
   if (given.success) return given.data;
-  throw refuse(
-    origin,
-    describeValue(value),
-    setting.kind === "bytes" ? setting.expectedText : setting.expected,
-  );
+  throw refuse(origin, show(value, 60), setting.kind === "bytes" ? setting.expectedText : setting.expected);
 }
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const describeValue = (value: unknown): string => {
-  const text = show(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
-};
-
 /** The error for a name that is none, with the one that was probably meant. */
 function unknown(where: string, name: string, known: readonly string[]): MosError {
-  const { best, distance } = closestName(name, known);
-  const isNear = distance <= Math.max(2, Math.floor(name.length / 3));
-  const help = isNear ? `did you mean ${best}?` : `expected one of ${known.join(", ")}`;
+  const similar = findSimilar(name, known);
+  const help = similar === undefined ? `expected one of ${known.join(", ")}` : `did you mean ${similar}?`;
   return new MosError("bad_option", `${where}: unknown name ${name}; ${help}`);
-}
-
-/** Which of some names is the most like another one, and by how many characters they differ. */
-function closestName(
-  name: string,
-  known: readonly string[],
-): { readonly best: string; readonly distance: number } {
-  const [first = { best: "", distance: Infinity }] = known
-    .map((best) => ({ best, distance: editDistance(plain(best), plain(name)) }))
-    .sort((a, b) => a.distance - b.distance);
-  return first;
 }
 
 /** `max-batch` and `max_batch` are maxBatch to a reader. */
 const plain = (name: string): string => name.replace(/[-_]/g, "").toLowerCase();
 
-/** Characters to insert, remove or replace. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(
-        Math.min(
-          (row[j] ?? 0) + 1,
-          (next[j - 1] ?? 0) + 1,
-          (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
-        ),
-      );
-    row = next;
+/** The known name that commander would suggest for another one. */
+function findSimilar(name: string, known: readonly string[]): string | undefined {
+  const options = new Map(known.map((one) => [plain(one), one]));
+  const parser = new Command()
+    .exitOverride()
+    .helpOption(false)
+    .configureOutput({ writeErr: () => undefined });
+  for (const option of options.keys()) parser.option(`--${option}`);
+  try {
+    parser.parse([`--${plain(name)}`], { from: "user" });
+    return options.get(plain(name));
+  } catch (error) {
+    const [, similar = ""] = /Did you mean (?:one of )?--(\w+)/.exec(errorText(error)) ?? [];
+    return options.get(similar);
   }
-  return row[b.length] ?? 0;
 }
 
 /** Options that exclude each other. */

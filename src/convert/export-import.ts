@@ -4,7 +4,6 @@ import { basename, dirname, resolve } from "node:path";
 import {
   ADAPTER_FILES,
   type Adapter,
-  type BaseMarks,
   checkBase,
   checkDecoder,
   loadAdapter,
@@ -202,7 +201,7 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
 }
 
 /** Identity of a base. Its weights are read one at a time. */
-const identifyBase = async (model: ModelFiles, options: ExchangeOptions): Promise<BaseMarks> => ({
+const identifyBase = async (model: ModelFiles, options: ExchangeOptions) => ({
   fingerprint: await computeFingerprint(model, options),
   identity: await computeIdentity(model),
 });

@@ -48,3 +48,13 @@ export function limitConcurrency(
     }
   };
 }
+
+/** Runs a generator to its end, shows its events, such as those of a download, and gives what it returns. */
+export async function withProgress<Event, Result>(
+  events: AsyncGenerator<Event, Result>,
+  show: (event: Event) => void = () => undefined,
+): Promise<Result> {
+  let step = await events.next();
+  for (; step.done !== true; step = await events.next()) show(step.value);
+  return step.value;
+}

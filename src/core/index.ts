@@ -1,6 +1,6 @@
 export { childOptions, moduleBeside } from "./child-options.ts";
 export { monotonicNow } from "./clock.ts";
-export { limitConcurrency } from "./concurrency.ts";
+export { limitConcurrency, withProgress } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";

@@ -351,11 +351,12 @@ export function settingsShape<S extends Settings>(
   };
 }
 
-/** A value as a person would write it. */
-export function show(value: unknown): string {
+/** A value as a person would write it, in at most so many characters. */
+export function show(value: unknown, maxLength = Number.POSITIVE_INFINITY): string {
   if (value === undefined) return "nothing";
   if (typeof value === "number" || typeof value === "bigint") return String(value);
-  return JSON.stringify(value) ?? `a ${typeof value}`;
+  const text = JSON.stringify(value) ?? `a ${typeof value}`;
+  return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
-import { MosError } from "#core";
+import { MosError, withProgress } from "#core";
 import {
   closeOnFailure,
   fileBytes,
@@ -256,12 +256,11 @@ export async function loadBase(model: string, options: LoadOptions = {}): Promis
   const path = await locatedPath(model, options);
   await using files = await openModel(path);
   const { signal, onProgress } = options;
-  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });
   const weights = new Map<string, Weight>();
-  let step = await reading.next();
-  for (; step.done !== true; step = await reading.next()) weights.set(...step.value);
+  const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });
+  const hashes = await withProgress(reading, (weight) => weights.set(...weight));
   const { config, name, source } = files;
-  return { name, path, config, weights, ...step.value, source };
+  return { name, path, config, weights, ...hashes, source };
 }
 
 /**

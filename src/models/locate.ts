@@ -1,5 +1,5 @@
 // From what a user calls a model to its folder or file: a local path, the hub's cache, or the hub.
-import { MosError } from "#core";
+import { MosError, withProgress } from "#core";
 import { pathExists } from "#files";
 import {
   type HubOptions,
@@ -93,8 +93,5 @@ async function cachedPath(
 
 /** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */
 export async function locatedPath(model: string, options: LocateCalls & WantedFiles = {}): Promise<string> {
-  const location = locateModel(model, options);
-  let step = await location.next();
-  for (; step.done !== true; step = await location.next()) options.onDownload?.(step.value.transfer);
-  return step.value;
+  return await withProgress(locateModel(model, options), ({ transfer }) => options.onDownload?.(transfer));
 }

@@ -25,6 +25,47 @@ export const emptyMoments = (length: number): Moments => ({
   second: new Float32Array(length),
 });
 
+const ofTheirTargets = ({ correct, targets }: { correct: number; targets: number }): boolean =>
+  correct <= targets;
+const MORE_RIGHT = "more tokens are right than are targets";
+
+const sums = {
+  loss: z.number(),
+  correct: z.int().nonnegative(),
+  targets: z.int().nonnegative(),
+  seconds: z.number().nonnegative(),
+};
+const updateSums = z.strictObject({
+  microBatches: z.int().positive(),
+  epoch: z.int().nonnegative(), // of the first one, from 0
+  ...sums,
+  tokens: z.int().positive(),
+  examples: z.int().positive(),
+});
+const evaluationSums = z.strictObject({ batches: z.int().positive(), ...sums });
+const bestEvaluation = z.object({ step: z.int(), loss: z.number() });
+
+/** Sums of an unfinished update. */
+export type UnfinishedUpdate = Readonly<z.output<typeof updateSums>> & {
+  /** By parameter. The next micro-batch is added in place. */
+  readonly gradients: ReadonlyMap<string, Float32Array>;
+};
+/** Sums of an unfinished evaluation. */
+export type UnfinishedEvaluation = Readonly<z.output<typeof evaluationSums>>;
+/** The lowest validation loss so far, in nats, and the step after which it was measured. */
+export type BestEvaluation = Readonly<z.output<typeof bestEvaluation>>;
+
+const progressSchema = z.object({
+  format: z.literal(1),
+  step: z.int().nonnegative(),
+  tokens: z.int().nonnegative(),
+  unfinished: updateSums.refine(ofTheirTargets, MORE_RIGHT).optional(),
+  best: bestEvaluation.optional(),
+  baseLoss: z.number().optional(),
+  evaluated: z.int().optional(),
+  evaluating: evaluationSums.refine(ofTheirTargets, MORE_RIGHT).optional(),
+});
+
 /** Everything from which a run resumes as if it had not been interrupted. */
 export interface TrainingState {
   /** Updates made. */
@@ -45,37 +86,6 @@ export interface TrainingState {
   readonly evaluating?: UnfinishedEvaluation | undefined;
 }
 
-/** Sums of an unfinished update. */
-export interface UnfinishedUpdate {
-  /** Those that are computed, at least 1. */
-  readonly microBatches: number;
-  /** Epoch of the first one, from 0. */
-  readonly epoch: number;
-  readonly loss: number;
-  readonly correct: number;
-  readonly targets: number;
-  readonly tokens: number;
-  readonly examples: number;
-  readonly seconds: number;
-  /** By parameter. The next micro-batch is added in place. */
-  readonly gradients: ReadonlyMap<string, Float32Array>;
-}
-
-/** Sums of an unfinished evaluation. */
-export interface UnfinishedEvaluation {
-  readonly batches: number;
-  readonly loss: number;
-  readonly correct: number;
-  readonly targets: number;
-  readonly seconds: number;
-}
-
-/** The lowest validation loss so far, in nats, and the step after which it was measured. */
-export interface BestEvaluation {
-  readonly step: number;
-  readonly loss: number;
-}
-
 /** The state before the first update of these parameters. */
 export const initialState = (parameters: ReadonlyMap<string, Parameter>): TrainingState => ({
   step: 0,
@@ -83,42 +93,6 @@ export const initialState = (parameters: ReadonlyMap<string, Parameter>): Traini
   parameters,
   moments: new Map([...parameters].map(([name, { data }]) => [name, emptyMoments(data.length)])),
   best: undefined,
-});
-
-const ofTheirTargets = ({ correct, targets }: { correct: number; targets: number }): boolean =>
-  correct <= targets;
-const MORE_RIGHT = "more tokens are right than are targets";
-
-const progressSchema = z.object({
-  format: z.literal(1),
-  step: z.int().nonnegative(),
-  tokens: z.int().nonnegative(),
-  unfinished: z
-    .strictObject({
-      microBatches: z.int().positive(),
-      epoch: z.int().nonnegative(),
-      loss: z.number(),
-      correct: z.int().nonnegative(),
-      targets: z.int().nonnegative(),
-      tokens: z.int().positive(),
-      examples: z.int().positive(),
-      seconds: z.number().nonnegative(),
-    })
-    .refine(ofTheirTargets, MORE_RIGHT)
-    .optional(),
-  best: z.object({ step: z.int(), loss: z.number() }).optional(),
-  baseLoss: z.number().optional(),
-  evaluated: z.int().optional(),
-  evaluating: z
-    .strictObject({
-      batches: z.int().positive(),
-      loss: z.number(),
-      correct: z.int().nonnegative(),
-      targets: z.int().nonnegative(),
-      seconds: z.number().nonnegative(),
-    })
-    .refine(ofTheirTargets, MORE_RIGHT)
-    .optional(),
 });
 
 /** Tensors of a parameter; the last one is the sum of its gradients in an unfinished update. */

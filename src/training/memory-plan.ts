@@ -12,7 +12,6 @@ import {
 import type { WeightFormat } from "#files";
 import { leaf, type ProgramPeak, programPeak } from "#graph";
 import {
-  type BaseDtype,
   baseBytes,
   type ComputeDtype,
   formatText,
@@ -24,6 +23,7 @@ import {
 import { TOKENIZER_BYTES } from "#text";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./gradients.ts";
 import { rowsAtOnce } from "./micro-batches.ts";
+import type { FinetuneSettings } from "./settings.ts";
 import { type PlannedModel, plannedModel } from "./trainable.ts";
 
 /** Description of the layers' format: "4-bit blocks of 32 with offsets". */
@@ -35,17 +35,15 @@ export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): str
 }
 
 /** Settings that determine a run's memory. */
-export interface RunSize {
-  readonly baseDtype: BaseDtype;
-  readonly computeDtype: ComputeDtype;
-  readonly batchSize: number;
-  readonly maxLength: number;
-  readonly gradientAccumulationSteps: number;
+export type RunSize = Pick<
+  FinetuneSettings,
+  "baseDtype" | "computeDtype" | "batchSize" | "maxLength" | "gradientAccumulationSteps"
+> & {
   /** True if there are validation data. */
   readonly evaluates: boolean;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
   readonly batchShapes?: (size: BatchSize) => RunShapes;
-}
+};
 
 /** Settings that determine the batches. */
 export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;

@@ -9,25 +9,16 @@ import {
   planEpoch,
   plannedBatch,
 } from "#data";
+import type { FinetuneSettings } from "./settings.ts";
 
 /** Settings of the layout of batches. */
-export interface BatchSettings {
-  /** Rows of a batch. */
-  readonly batchSize: number;
-  /** The longest row, in tokens. */
-  readonly maxLength: number;
-  /** Allows several examples in a row. */
-  readonly packing: boolean;
+export type BatchSettings = Pick<FinetuneSettings, "batchSize" | "maxLength" | "packing"> & {
   /** Any id of the vocabulary. */
   readonly padToken: number;
-}
+};
 
 /** Settings that determine the micro-batches of a run. */
-export interface MicroBatchSettings extends BatchSettings {
-  readonly seed: number;
-  /** Batches of one update. */
-  readonly gradientAccumulationSteps: number;
-}
+export type MicroBatchSettings = BatchSettings & Pick<FinetuneSettings, "seed" | "gradientAccumulationSteps">;
 
 /** Examples that are computed at once: a batch, or a part of a large one. */
 export interface MicroBatch {

@@ -1,7 +1,7 @@
 // Preview of a run, without running it: its examples, updates and memory. Of the model the header and the
 // tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, budget } from "#adapters";
-import { type FreeMemory, type MemoryPlan, MosError } from "#core";
+import { type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
 import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
@@ -26,8 +26,8 @@ export interface PreviewedToken {
 }
 
 /** A line of the data as the run sees it, or an answer of it where these are encoded apart. @inline */
-export interface PreviewedLine {
-  readonly line: number;
+export interface PreviewedLine
+  extends Pick<EncodedExample, "line" | "targetTokens" | "truncated" | "truncatedTargets"> {
   /** Unit of `line`: lines of a file, rows of a table, or examples of a list. */
   readonly unit: "line" | "row" | "example";
   /** The file, where there are several. */
@@ -37,10 +37,6 @@ export interface PreviewedLine {
   /** Up to where the example is cut off, or `maxShown` of these. */
   readonly shown: readonly PreviewedToken[];
   readonly tokens: number;
-  readonly targetTokens: number;
-  readonly truncated: boolean;
-  /** Targets that truncation cut off. */
-  readonly truncatedTargets: number;
   /** Left out, since no target is left in it. */
   readonly dropped: boolean;
 }
@@ -83,7 +79,7 @@ const DEFAULT_LINES = 3;
  * const { steps, plan, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
-  const plan = await plannedRun(options);
+  const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
   const lengths = train.encoded.map(({ ids }) => ids.length);
   return {
@@ -102,13 +98,6 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     lines: previewLines(plan, options),
     warnings: listWarnings({ train, validation, maxLength: settings.maxLength }),
   };
-}
-
-async function plannedRun(options: PreviewOptions): Promise<RunPlan> {
-  const planning = planRun(options);
-  let step = await planning.next();
-  for (; step.done !== true; step = await planning.next()) options.onDownload?.(step.value.transfer);
-  return step.value;
 }
 
 function previewLines(

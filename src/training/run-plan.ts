@@ -9,7 +9,15 @@ import {
   openAdapterFolder,
   parseAdapterConfig,
 } from "#adapters";
-import { type FreeMemory, freeMemory, limitedMemory, MosError, parseSettings, pick } from "#core";
+import {
+  type FreeMemory,
+  freeMemory,
+  limitedMemory,
+  MosError,
+  parseSettings,
+  pick,
+  withProgress,
+} from "#core";
 import {
   type DataSource,
   dataPaths,
@@ -18,7 +26,6 @@ import {
   type Example,
   type ExampleInput,
   encodeExamples,
-  type LocateDataOptions,
   locateData,
   parseColumns,
   placeText,
@@ -299,7 +306,7 @@ async function readRunData(
   const columns = parseColumns(dataColumns);
   const find = async (input: DataInput) => {
     const names = dataPaths(input);
-    const paths = names === undefined ? undefined : await located(names, options);
+    const paths = names === undefined ? undefined : await withProgress(locateData(names, options));
     return { source: paths ?? (input as DataSource), paths };
   };
   const { source, paths } = await find(data);
@@ -316,14 +323,6 @@ async function readRunData(
       validationSplit < 1 ? { seed, fraction: validationSplit } : { seed, count: validationSplit },
     ),
   };
-}
-
-/** The files of data; downloads go unseen. */
-async function located(names: readonly string[], options: LocateDataOptions): Promise<readonly string[]> {
-  const location = locateData(names, options);
-  let step = await location.next();
-  while (step.done !== true) step = await location.next();
-  return step.value;
 }
 
 /** Options of encoding a run's examples. */

@@ -5,18 +5,14 @@ import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type Rematerialise, type TrainableModel } from "./gradients.ts";
 import { microBatches, updateTokens } from "./micro-batches.ts";
+import type { FinetuneSettings } from "./settings.ts";
 import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
 import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 
 /** Settings of a run. Together with the data and the initial state, they determine every bit of the result. */
-export interface TrainSettings extends UpdateSettings {
-  /** Updates between evaluations on the validation split; 0 evaluates at the start and the end only. */
-  readonly evaluateEvery: number;
-  /** Updates between checkpoints; 0 saves at the end only. */
-  readonly saveEvery: number;
-  /** Evaluations without a better one after which the run ends; left out, never. */
-  readonly earlyStoppingPatience?: number | undefined;
-}
+export type TrainSettings = UpdateSettings &
+  Pick<FinetuneSettings, "evaluateEvery" | "saveEvery"> &
+  Partial<Pick<FinetuneSettings, "earlyStoppingPatience">>;
 
 /** Options of training: the model, the data and the initial state. */
 export interface TrainOptions {

@@ -3,23 +3,22 @@ import { MosError } from "#core";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
 import type { GradientSource } from "./gradients.ts";
 import type { MicroBatch, MicroBatchSettings } from "./micro-batches.ts";
-import type { ScheduleName } from "./settings.ts";
+import type { FinetuneSettings, ScheduleName } from "./settings.ts";
 import { drawMaskBuffer } from "./trainable.ts";
 
 /** Settings that determine an update, together with its micro-batches. */
-export interface UpdateSettings extends MicroBatchSettings, AdamWOptions {
-  /** Updates of the whole run. */
-  readonly steps: number;
-  /** At the end of the warm-up. */
-  readonly learningRate: number;
-  readonly schedule: ScheduleName;
-  /** Updates of the warm-up, in which the learning rate grows linearly from 0. */
-  readonly warmup: number;
-  /** Limit of the global gradient norm; 0 does not clip. */
-  readonly maxGradientNorm: number;
-  /** Dropout probability, on the input of the adapters. */
-  readonly dropout: number;
-}
+export type UpdateSettings = MicroBatchSettings &
+  AdamWOptions &
+  Pick<FinetuneSettings, "schedule" | "maxGradientNorm"> & {
+    /** Updates of the whole run. */
+    readonly steps: number;
+    /** Updates of the warm-up, in which the learning rate grows linearly from 0. */
+    readonly warmup: number;
+    /** At the end of the warm-up. */
+    readonly learningRate: number;
+    /** Dropout probability, on the input of the adapters. */
+    readonly dropout: number;
+  };
 
 /** One update. */
 export interface StepEvent {
@@ -210,26 +209,20 @@ export async function advance(before: TrainingState, options: AdvanceOptions): P
 // AdamW, and the schedule of its learning rate
 
 /** Constants of AdamW, by default those of torch.optim without weight decay. */
-export interface AdamWOptions {
-  /** Decay rate of the first moment; 0.9. */
-  readonly beta1?: number;
-  /** Decay rate of the second moment; 0.999. */
-  readonly beta2?: number;
+export type AdamWOptions = Partial<Pick<FinetuneSettings, "beta1" | "beta2" | "weightDecay">> & {
   /** 1e-8 */
   readonly epsilon?: number;
-  /** Decoupled: each step shrinks a parameter by learning rate · decay (Loshchilov and Hutter, 2019); 0. */
-  readonly weightDecay?: number;
-}
+};
 
 /** Inputs of one AdamW step of one tensor. */
-export interface AdamWStep extends AdamWOptions {
+export type AdamWStep = AdamWOptions & {
   readonly moments: Moments;
   readonly learningRate: number;
   /** Updates made before this one, plus one: 1, 2, … */
   readonly step: number;
   /** Factor on the gradient: 1 / target tokens, times the clip factor. */
   readonly gradientScale: number;
-}
+};
 
 /**
  * One AdamW step of `parameter` and its moments, in place. The arithmetic is in double precision and the results are

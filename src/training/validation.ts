@@ -29,12 +29,12 @@ export const NOTHING_EVALUATED: UnfinishedEvaluation = {
 };
 
 /** Options of an evaluation's batches, and its position. */
-export interface ValidationOptions extends BatchSettings {
+export type ValidationOptions = BatchSettings & {
   /** The sums of the batches that are evaluated already. */
   readonly done: UnfinishedEvaluation;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
-}
+};
 
 /** Evaluates the batches that are left, in the order of the examples, and gives the sums after each. */
 export async function* validationSums(

@@ -5,7 +5,6 @@ import {
   ADAPTER_CONFIG,
   type AdapterConfig,
   type AdapterFolder,
-  type BaseMarks,
   explainMissingAdapter,
   folderVersion,
   type LayerShapes,
@@ -24,7 +23,7 @@ export interface AdapterManagerOptions {
   /** Fingerprint of the base; adapters that name another fingerprint and another identity are `bad_adapter`. */
   readonly fingerprint: string;
   readonly identity?: string | undefined;
-  readonly tokens?: BaseMarks["tokens"];
+  readonly tokens?: string | undefined;
   /** Maximum bytes of resident adapters. */
   readonly limitBytes: number;
   readonly dtype: ResidentDtype;
