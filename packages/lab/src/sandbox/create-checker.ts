@@ -2,8 +2,8 @@ import { MosError } from "mixture-of-shards";
 import { limitConcurrency } from "mixture-of-shards/cli";
 import { z } from "zod";
 import { PyodideChecker } from "./pyodide-checker.ts";
-import { SystemPythonChecker } from "./system-python.ts";
-import { type CheckerOptions, cancelled, type ProgramChecker } from "./types.ts";
+import { openSystemPython } from "./system-python.ts";
+import { type CheckerOptions, type CheckResult, cancelled, type ProgramChecker } from "./types.ts";
 
 const MIB = 2 ** 20;
 /** Longer programs are refused: HumanEval's have some kilobytes. */
@@ -36,18 +36,31 @@ export async function createProgramChecker({
   const parsed = schema.safeParse(options);
   if (!parsed.success) throw new MosError("bad_option", `program checker: ${z.prettifyError(parsed.error)}`);
   const { python, ...settings } = parsed.data;
-  const checker =
+  const runner =
     python === undefined
-      ? await PyodideChecker.open(settings, signal)
-      : await SystemPythonChecker.open(python, settings);
+      ? await PyodideChecker.open(settings, signal ?? new AbortController().signal)
+      : await openSystemPython({ ...settings, python });
   const limited = limitConcurrency(settings.workers, cancelled);
+  const closing = new AbortController();
+  const running = new Set<Promise<CheckResult>>();
   return {
     async check(program, signal) {
       const reason = unreadable(program);
       if (reason !== undefined) return { passed: false, reason: `failed: ${reason}` };
-      return limited(() => checker.check(program, signal), signal);
+      const either = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
+      const result = limited(() => runner.check(program, either), either);
+      running.add(result);
+      try {
+        return await result;
+      } finally {
+        running.delete(result);
+      }
     },
-    [Symbol.asyncDispose]: () => checker[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      closing.abort(new MosError("cancelled", "the program checker was closed"));
+      await Promise.allSettled(running);
+      await runner[Symbol.asyncDispose]();
+    },
   };
 }
 

@@ -1,27 +1,20 @@
 // Programs in Pyodide: some processes that have loaded it, each used until a program spoils it.
 import { rm } from "node:fs/promises";
-import { MosError } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import { JailedWorker } from "./jailed-worker.ts";
-import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
+import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
 
 /** Processes that may fail to load in a row, as on a machine that is short of memory for a while. */
 const STARTS = 3;
 
-interface Waiting {
-  readonly resolve: (worker: JailedWorker) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-export class PyodideChecker implements ProgramChecker {
+export class PyodideChecker implements ProgramRunner {
   readonly #folder: string;
   readonly #settings: Settings;
   readonly #all = new Set<JailedWorker>();
-  readonly #idle: JailedWorker[] = [];
-  readonly #waiting = new Set<Waiting>();
+  /** Processes that no program has, ready or still loading. There are more of them than programs at a time. */
+  readonly #free = new Set<Promise<JailedWorker>>();
   #failedStarts = 0;
-  /** Reason why no more processes are started. */
-  #failure: MosError | undefined;
+  #isClosed = false;
 
   private constructor(settings: Settings, folder: string) {
     this.#settings = settings;
@@ -29,13 +22,13 @@ export class PyodideChecker implements ProgramChecker {
   }
 
   /** Resolves when a first program can run; the other processes continue to load. */
-  static async open(settings: Settings, signal: AbortSignal | undefined): Promise<PyodideChecker> {
+  static async open(settings: Settings, signal: AbortSignal): Promise<PyodideChecker> {
     const folder = await makeTemporaryFolder("mos-sandbox-");
     const checker = new PyodideChecker(settings, folder);
     try {
       // alone, the first loads sooner
       checker.#start();
-      checker.#give(await checker.#take(signal));
+      checker.#free.add(Promise.resolve(await checker.#take(signal)));
       // in all one more than run at a time: it stands in for one that was spoiled
       for (let i = 0; i < settings.workers; i++) checker.#start();
       return checker;
@@ -45,12 +38,11 @@ export class PyodideChecker implements ProgramChecker {
     }
   }
 
-  async check(program: string, signal?: AbortSignal): Promise<CheckResult> {
+  async check(program: string, signal: AbortSignal): Promise<CheckResult> {
     const worker = await this.#take(signal);
     try {
       const { passed, reason, reusable } = await worker.run(program, signal);
-      if (this.#failure !== undefined) throw this.#failure;
-      if (reusable) this.#give(worker);
+      if (reusable) this.#free.add(Promise.resolve(worker));
       else this.#replace(worker);
       return { passed, reason };
     } catch (error) {
@@ -60,7 +52,7 @@ export class PyodideChecker implements ProgramChecker {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#fail(new MosError("cancelled", "the program checker was closed"));
+    this.#isClosed = true;
     const all = [...this.#all];
     for (const worker of all) worker.kill();
     await Promise.all(all.map((worker) => worker.exited));
@@ -68,33 +60,11 @@ export class PyodideChecker implements ProgramChecker {
   }
 
   #start(): void {
-    if (this.#failure !== undefined) return;
-    const { seconds, memory } = this.#settings;
-    const worker = new JailedWorker({ folder: this.#folder, seconds, memory });
-    this.#track(worker);
-    worker.ready().then(
-      () => {
-        this.#failedStarts = 0;
-        this.#give(worker);
-      },
-      (error: unknown) => {
-        this.#failedStarts++;
-        if (this.#failedStarts < STARTS) this.#start();
-        else this.#fail(error);
-      },
-    );
-  }
-
-  /** Knows of it as long as it lives. */
-  #track(worker: JailedWorker): void {
-    this.#all.add(worker);
-    void worker.exited.then(() => {
-      this.#all.delete(worker);
-      const at = this.#idle.indexOf(worker);
-      if (at < 0) return;
-      this.#idle.splice(at, 1);
-      this.#start();
-    });
+    if (this.#isClosed) return;
+    const worker = this.#load();
+    this.#free.add(worker);
+    // whoever takes it is told
+    worker.catch(() => undefined);
   }
 
   #replace(worker: JailedWorker): void {
@@ -102,44 +72,44 @@ export class PyodideChecker implements ProgramChecker {
     this.#start();
   }
 
-  #give(worker: JailedWorker): void {
-    const [next] = this.#waiting;
-    if (next === undefined) this.#idle.push(worker);
-    else {
-      this.#waiting.delete(next);
-      next.resolve(worker);
+  /** A process that has loaded Pyodide. Where one cannot, others may. */
+  async #load(): Promise<JailedWorker> {
+    const { seconds, memory } = this.#settings;
+    const worker = new JailedWorker({ folder: this.#folder, seconds, memory });
+    this.#all.add(worker);
+    void worker.exited.then(() => this.#all.delete(worker));
+    try {
+      await worker.ready();
+    } catch (error) {
+      if (this.#isClosed || ++this.#failedStarts >= STARTS) throw error;
+      return this.#load();
+    }
+    this.#failedStarts = 0;
+    return worker;
+  }
+
+  /** The first free process that is ready. Throws `device` where none can be started. */
+  async #take(signal: AbortSignal): Promise<JailedWorker> {
+    for (;;) {
+      const ready = [...this.#free].map(async (free) => ({ free, worker: await free }));
+      const { free, worker } = await unlessAborted(Promise.any(ready), signal);
+      // another program may have taken it meanwhile
+      if (!this.#free.delete(free)) continue;
+      if (this.#all.has(worker)) return worker;
+      // it ended while no program had it
+      this.#start();
     }
   }
+}
 
-  async #take(signal: AbortSignal | undefined): Promise<JailedWorker> {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (signal?.aborted === true) throw cancelled(signal);
-    const idle = this.#idle.shift();
-    if (idle !== undefined) return idle;
-    return new Promise((resolve, reject) => {
-      const leave = (): void => waiting.reject(cancelled(signal));
-      const done = (): void => {
-        this.#waiting.delete(waiting);
-        signal?.removeEventListener("abort", leave);
-      };
-      const waiting: Waiting = {
-        resolve: (worker) => {
-          done();
-          resolve(worker);
-        },
-        reject: (error) => {
-          done();
-          reject(error);
-        },
-      };
-      this.#waiting.add(waiting);
-      signal?.addEventListener("abort", leave, { once: true });
-    });
-  }
-
-  #fail(error: unknown): void {
-    this.#failure ??=
-      error instanceof MosError ? error : new MosError("device", "the sandbox broke", { cause: error });
-    for (const waiting of [...this.#waiting]) waiting.reject(this.#failure);
-  }
+/** A promise's value, or the first reason why there is none, unless the signal comes before. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(cancelled(signal));
+    if (signal.aborted) return stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise
+      .then(resolve, (error: unknown) => reject(error instanceof AggregateError ? error.errors[0] : error))
+      .finally(() => signal.removeEventListener("abort", stop));
+  });
 }

@@ -5,7 +5,7 @@ import { access, constants, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MosError } from "mixture-of-shards";
 import { makeTemporaryFolder } from "mixture-of-shards/cli";
-import { type CheckResult, cancelled, type ProgramChecker, type Settings } from "./types.ts";
+import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE_SECONDS = 1;
@@ -15,57 +15,31 @@ interface PythonSettings extends Settings {
   readonly python: string;
 }
 
-export class SystemPythonChecker implements ProgramChecker {
-  readonly #settings: PythonSettings;
-  readonly #closing = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+/** @throws MosError `not_found`, `bad_option` for what is not Python. */
+export async function openSystemPython(settings: PythonSettings): Promise<ProgramRunner> {
+  const { python } = settings;
+  await access(python, constants.X_OK).catch((cause: unknown) => {
+    const found = `${python} is not a program that can be run; give the whole path of a Python`;
+    throw new MosError("not_found", found, { cause });
+  });
+  const check = (program: string, signal: AbortSignal): Promise<CheckResult> =>
+    checkProgram({ ...settings, program, signal, token: randomUUID() });
+  const { passed, reason } = await check("assert 1 + 1 == 2", new AbortController().signal);
+  if (!passed) throw new MosError("bad_option", `${python} does not run Python programs: ${reason}`);
+  return { check, [Symbol.asyncDispose]: async () => undefined };
+}
 
-  private constructor(settings: PythonSettings) {
-    this.#settings = settings;
-  }
-
-  /** @throws MosError `not_found`, `bad_option` for what is not Python. */
-  static async open(python: string, settings: Settings): Promise<SystemPythonChecker> {
-    await access(python, constants.X_OK).catch((cause: unknown) => {
-      const found = `${python} is not a program that can be run; give the whole path of a Python`;
-      throw new MosError("not_found", found, { cause });
-    });
-    const checker = new SystemPythonChecker({ ...settings, python });
-    const { passed, reason } = await checker.check("assert 1 + 1 == 2");
-    if (passed) return checker;
-    throw new MosError("bad_option", `${python} does not run Python programs: ${reason}`);
-  }
-
-  async check(program: string, signal?: AbortSignal): Promise<CheckResult> {
-    const either = AbortSignal.any([this.#closing.signal, ...(signal === undefined ? [] : [signal])]);
-    if (either.aborted) throw cancelled(either);
-    const run = this.#check(program, either);
-    const settled = run.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#running.add(settled);
-    void settled.then(() => this.#running.delete(settled));
-    return run;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort(new MosError("cancelled", "the program checker was closed"));
-    await Promise.all(this.#running);
-  }
-
-  async #check(program: string, signal: AbortSignal): Promise<CheckResult> {
-    const folder = await makeTemporaryFolder("mos-python-");
-    try {
-      const token = randomUUID();
-      const result = await runHarness({ ...this.#settings, folder, program, token, signal });
-      if (signal.aborted) throw cancelled(signal);
-      if (result === token) return { passed: true, reason: "passed" };
-      // as in the original, a process that exits without a result counts as timed out
-      return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+async function checkProgram(run: Omit<Run, "folder">): Promise<CheckResult> {
+  const { token, signal } = run;
+  const folder = await makeTemporaryFolder("mos-python-");
+  try {
+    const result = await runHarness({ ...run, folder });
+    if (signal.aborted) throw cancelled(signal);
+    if (result === token) return { passed: true, reason: "passed" };
+    // as in the original, a process that exits without a result counts as timed out
+    return { passed: false, reason: result === "" ? "timed out" : `failed: ${result}` };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 }
 

@@ -21,6 +21,11 @@ export interface ProgramChecker extends AsyncDisposable {
   check(program: string, signal?: AbortSignal): Promise<CheckResult>;
 }
 
+/** What runs the programs of a checker, at most so many at a time as its settings say. */
+export interface ProgramRunner extends AsyncDisposable {
+  check(program: string, signal: AbortSignal): Promise<CheckResult>;
+}
+
 /** How programs are run. */
 export interface CheckerOptions {
   /** Programs at a time; default 2. One more process than that is kept ready. */
