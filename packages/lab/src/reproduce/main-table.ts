@@ -31,6 +31,12 @@ export const namedRow = ({
 }: Pick<Row, "label" | "rank"> & { readonly adapter?: object | null | undefined }): string =>
   adapter === null ? label : `${label} r=${rank}`;
 
+/** The name of a row by its key. */
+export function nameKey(rows: readonly RowSummary[], key: string): string {
+  const found = rows.find(({ row }) => row.key === key);
+  return found === undefined ? key : namedRow(found.row);
+}
+
 interface TableColumn {
   readonly title: string;
   readonly text: (row: RowSummary) => string;
@@ -57,11 +63,12 @@ const COSTS: readonly TableColumn[] = [
   },
 ];
 
-function tableColumns(
-  hasAnswers: boolean,
-  rows: readonly RowSummary[],
-  tasks: readonly BenchmarkName[],
-): readonly TableColumn[] {
+const EXACT_MATCH: TableColumn = {
+  title: "Exact match (%)",
+  text: ({ exactMatch }) => spread(exactMatch, { digits: 1, factor: 100 }),
+};
+
+function tableColumns(rows: readonly RowSummary[], tasks: readonly BenchmarkName[]): readonly TableColumn[] {
   const trials = rows.flatMap((row) => row.trials);
   return [
     { title: "Method", text: ({ row }) => row.label },
@@ -71,14 +78,7 @@ function tableColumns(
       text: ({ row: { trainable } }) => (trainable === 0 ? MISSING : trainable.toLocaleString("en-US")),
     },
     { title: "Validation loss", text: ({ validationLoss }) => spread(validationLoss, { digits: 4 }) },
-    ...(hasAnswers
-      ? [
-          {
-            title: "Exact match (%)",
-            text: ({ exactMatch }: RowSummary) => spread(exactMatch, { digits: 1, factor: 100 }),
-          },
-        ]
-      : []),
+    ...(rows.some(({ exactMatch }) => exactMatch !== undefined) ? [EXACT_MATCH] : []),
     ...listColumns(tasks).map(({ key, title }) => ({
       title: `${title} (%)`,
       text: (row: RowSummary) => spread(row.scores?.[key], { digits: columnDecimals(trials, key, tasks) }),
@@ -98,8 +98,7 @@ export function mainTable(
   { settings }: Pick<Grid, "settings">,
   { withCosts }: { readonly withCosts: boolean },
 ): readonly (readonly string[])[] {
-  const hasAnswers = rows.some(({ exactMatch }) => exactMatch !== undefined);
-  const columns = tableColumns(hasAnswers, rows, settings.benchmarks?.tasks ?? []).filter(
+  const columns = tableColumns(rows, settings.benchmarks?.tasks ?? []).filter(
     ({ isCost = false }) => withCosts || !isCost,
   );
   return [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ text }) => text(row)))];
@@ -139,40 +138,32 @@ export function rateTable(rows: readonly RowSummary[]): readonly (readonly strin
 }
 
 /** Rows whose search ended at an end of the rates tried. */
-function endText(rows: readonly RowSummary[]): readonly string[] {
-  const at = (end: "lowest" | "highest"): readonly string[] => {
+const endWarnings = (rows: readonly RowSummary[]): readonly string[] =>
+  (["lowest", "highest"] as const).flatMap((end) => {
     const found = rows.flatMap(({ row, learningRate, tuning }) => {
       const rates = tuning.map((one) => one.learningRate);
       const last = end === "lowest" ? Math.min(...rates) : Math.max(...rates);
       return rates.length > 0 && learningRate === last ? [`${namedRow(row)} (${last})`] : [];
     });
-    return found.length === 0
-      ? []
-      : [
-          `Best at the ${end} rate tried: ${found.join(", ")}. These may do better at a rate that was not tried, and rows beside them may only seem to win.`,
-        ];
-  };
-  return [...at("lowest"), ...at("highest")];
-}
+    const risk =
+      "These may do better at a rate that was not tried, and rows beside them may only seem to win.";
+    return found.length === 0 ? [] : [`Best at the ${end} rate tried: ${found.join(", ")}. ${risk}`];
+  });
 
 /** Whether a difference between two rows is smaller than what the choice of their rates decides. */
 export const isWithinRateStep = ({ difference, rateStep }: Comparison): boolean =>
   rateStep !== undefined && Math.abs(difference) < rateStep;
 
 function stepWarnings(rows: readonly RowSummary[], comparisons: readonly Comparison[]): readonly string[] {
-  const named = (key: string): string => {
-    const found = rows.find(({ row }) => row.key === key);
-    return found === undefined ? key : namedRow(found.row);
-  };
   const within = comparisons.filter(isWithinRateStep);
   return [...new Set(within.map(({ ours }) => ours))].map((ours) => {
     const others = within
       .filter((one) => one.ours === ours)
       .map(
         ({ theirs, difference, rateStep }) =>
-          `${named(theirs)} (${difference.toFixed(4)}, a step ${plain(rateStep, 4)})`,
+          `${nameKey(rows, theirs)} (${difference.toFixed(4)}, a step ${plain(rateStep, 4)})`,
       );
-    return `${named(ours)} differs in validation loss by less than one step of the learning rates changes from ${others.join(", ")}. Such a difference may come from the choice of rates.`;
+    return `${nameKey(rows, ours)} differs in validation loss by less than one step of the learning rates changes from ${others.join(", ")}. Such a difference may come from the choice of rates.`;
   });
 }
 
@@ -182,14 +173,10 @@ export function listWarnings(
   rows: readonly RowSummary[],
   comparisons: readonly Comparison[],
 ): readonly string[] {
-  const isShort = learningRates.length > 1 && tuneSteps < steps;
+  const early = `Learning rates were chosen after ${plural(tuneSteps, "update")} and used for ${steps}: the best rates of shorter runs are often others.`;
   return [
-    ...(isShort
-      ? [
-          `Learning rates were chosen after ${plural(tuneSteps, "update")} and used for ${steps}: the best rates of shorter runs are often others.`,
-        ]
-      : []),
-    ...endText(rows),
+    ...(learningRates.length > 1 && tuneSteps < steps ? [early] : []),
+    ...endWarnings(rows),
     ...stepWarnings(rows, comparisons),
   ];
 }

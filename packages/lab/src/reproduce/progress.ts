@@ -45,34 +45,28 @@ const resultText = ({
   return `${trialName(trial)}: ${loss} ${validationLoss.toFixed(4)}${exact}${marks.join("")}, ${formatDuration(seconds)}`;
 };
 
-interface Clock {
-  /** More updates are to be made than was planned. */
-  add(updates: number): void;
-  /** Made so far by a cell that runs. */
-  run(trial: Trial, made: number): void;
-  end(trial: Trial, isDone: boolean): void;
-  /** `  3 min left`; nothing before the first guess. */
-  text(): string;
-}
-
 /** Guesses by the updates that are left. Cells that are made in parts count as such, so that the guess comes early. */
-function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () => number): Clock {
+function clock({ tune, measure, left: planned }: PlanEvent["updates"], now: () => number) {
   const startedAt = now();
   let left = planned;
   const parts = new Map<string, number>();
   let done = 0;
   return {
-    add(updates) {
+    /** More updates are to be made than was planned. */
+    add(updates: number): void {
       left += updates;
     },
-    // a tenth for loading and measuring
-    run: (trial, made) => parts.set(trialName(trial), 0.9 * made),
-    end: (trial, isDone) => {
+    /** Updates made so far by a cell that runs; a tenth is for loading and measuring. */
+    run(trial: Trial, made: number): void {
+      parts.set(trialName(trial), 0.9 * made);
+    },
+    end(trial: Trial, isDone: boolean): void {
       parts.delete(trialName(trial));
       // the base model has nothing to train, and the rate 0
       if (isDone && trial.learningRate > 0) done += { tune, measure }[trial.purpose];
     },
-    text: () => {
+    /** `  3 min left`; nothing before the first guess. */
+    text(): string {
       const made = [...parts.values()].reduce((sum, part) => sum + part, done);
       if (made === 0 || made < 0.05 * measure) return "";
       return `  ${formatDuration(((now() - startedAt) / 1000 / made) * (left - made))} left`;
@@ -89,7 +83,7 @@ export function reproduceProgress({
   readonly now: () => number;
 }): ReproduceProgress {
   let [cells, done] = [0, 0];
-  let left: Clock | undefined;
+  let left: ReturnType<typeof clock> | undefined;
   const running = new Map<string, string>();
   const end = (trial: Trial, isDone: boolean): void => {
     running.delete(trialName(trial));

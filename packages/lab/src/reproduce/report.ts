@@ -10,6 +10,7 @@ import {
   listWarnings,
   mainTable,
   namedRow,
+  nameKey,
   plain,
   plural,
   rateTable,
@@ -110,75 +111,68 @@ async function writeTexts(
 
 // --- Markdown
 
-const p = (value: number | undefined): string =>
-  value === undefined ? "not available" : value < 0.0001 ? value.toExponential(1) : value.toFixed(4);
+/** Paragraphs of those that there are. */
+const joined = (parts: readonly (string | undefined)[], between: string): string =>
+  parts.filter((part) => part !== undefined && part !== "").join(between);
 
-/** In the units of the main table. */
-const METRICS: Readonly<Record<"validationLoss" | "exactMatch", Format & { readonly title: string }>> = {
-  validationLoss: { title: "validation loss (negative is better)", digits: 4 },
-  exactMatch: { title: "exact match in points of % (positive is better)", digits: 1, factor: 100 },
-};
+/** A list under a line; undefined without items. */
+const bullets = (head: string, items: readonly string[]): string | undefined =>
+  items.length === 0 ? undefined : `${head}\n\n${items.map((item) => `- ${item}`).join("\n")}`;
 
+const probability = (p: number | undefined): string =>
+  p === undefined ? "not available" : p < 0.0001 ? p.toExponential(1) : p.toFixed(4);
+
+/** A metric in the units of the main table. */
 function metricFormat(metric: Metric, rows: readonly RowSummary[]): Format & { readonly title: string } {
-  if (metric === "validationLoss" || metric === "exactMatch") return METRICS[metric];
+  if (metric === "validationLoss") return { title: "validation loss (negative is better)", digits: 4 };
+  const title = (name: string): string => `${name} in points of % (positive is better)`;
+  if (metric === "exactMatch") return { title: title("exact match"), digits: 1, factor: 100 };
   const column = listColumns(BENCHMARK_NAMES).find(({ key }) => key === metric);
   const trials = rows.flatMap((row) => row.trials);
-  const digits = columnDecimals(trials, metric, BENCHMARK_NAMES);
-  return { title: `${column?.title ?? metric} in points of % (positive is better)`, digits };
+  return {
+    title: title(column?.title ?? metric),
+    digits: columnDecimals(trials, metric, BENCHMARK_NAMES),
+  };
 }
 
-const stepText = (comparison: Comparison): string =>
-  `${plain(comparison.rateStep, 4)}${isWithinRateStep(comparison) ? " (more than the difference)" : ""}`;
-
+/** A table for each reference row and metric. */
 function comparisonTables(comparisons: readonly Comparison[], rows: readonly RowSummary[]): string {
-  const named = (key: string): string => {
-    const found = rows.find(({ row }) => row.key === key);
-    return found === undefined ? key : namedRow(found.row);
-  };
-  const families = [...new Set(comparisons.map(({ metric, ours }) => `${metric} ${ours}`))];
-  return families
-    .map((family) => {
-      const members = comparisons.filter(({ metric, ours }) => `${metric} ${ours}` === family);
-      const [first] = members;
-      if (first === undefined) return "";
-      const { title, digits, factor = 1 } = metricFormat(first.metric, rows);
-      // where no model gets anything right there is nothing to test
-      if (members.every(({ difference, test }) => difference === 0 && test === undefined))
-        return `${named(first.ours)}, ${title}: no pair differs.`;
-      const head = [`${named(first.ours)} against`, "Pairs", "Mean difference", "d_z", "t", "p", "p (Holm)"];
-      const hasSteps = members.some(({ rateStep }) => rateStep !== undefined);
-      const body = members.map((one) => [
-        named(one.theirs),
-        String(one.pairs),
-        (one.difference * factor).toFixed(digits),
-        plain(one.test?.effect, 2),
-        plain(one.test?.t, 2),
-        p(one.test?.p),
-        p(one.adjusted),
-        ...(hasSteps ? [stepText(one)] : []),
-      ]);
-      if (hasSteps) head.push("One step of the rates");
-      return `${named(first.ours)}, ${title}:\n\n${markdownTable([head, ...body])}`;
-    })
+  const familyKey = ({ metric, ours }: Comparison): string => `${metric} ${ours}`;
+  return [...new Set(comparisons.map(familyKey))]
+    .map((family) => comparisons.filter((one) => familyKey(one) === family))
+    .map((family) => comparisonTable(family, rows))
     .join("\n\n");
 }
 
-/** How rates were found; nothing where there was one for all. */
-function rateText(rows: readonly RowSummary[]): readonly string[] {
-  const [head, ...lines] = rateTable(rows);
-  if (head === undefined) return [];
-  return [
-    "## Learning rates",
-    "Tuning losses: means over the tuning seeds, on examples that no row is measured on. One step of the finished grid to\neither side of the best rate changes them by as much as shown.",
-    markdownTable([head, ...lines]),
-  ];
+function comparisonTable(family: readonly Comparison[], rows: readonly RowSummary[]): string {
+  const [first] = family;
+  if (first === undefined) return "";
+  const { title, digits, factor = 1 } = metricFormat(first.metric, rows);
+  const ours = nameKey(rows, first.ours);
+  // where no model gets anything right there is nothing to test
+  if (family.every(({ difference, test }) => difference === 0 && test === undefined))
+    return `${ours}, ${title}: no pair differs.`;
+  const hasSteps = family.some(({ rateStep }) => rateStep !== undefined);
+  const head = [`${ours} against`, "Pairs", "Mean difference", "d_z", "t", "p", "p (Holm)"];
+  const body = family.map((one) => [
+    nameKey(rows, one.theirs),
+    String(one.pairs),
+    (one.difference * factor).toFixed(digits),
+    plain(one.test?.effect, 2),
+    plain(one.test?.t, 2),
+    probability(one.test?.p),
+    probability(one.adjusted),
+    `${plain(one.rateStep, 4)}${isWithinRateStep(one) ? " (more than the difference)" : ""}`,
+  ]);
+  const lines = [[...head, "One step of the rates"], ...body];
+  return `${ours}, ${title}:\n\n${markdownTable(hasSteps ? lines : lines.map((cells) => cells.slice(0, -1)))}`;
 }
 
-const failureText = (rows: readonly RowSummary[]): readonly string[] =>
+const failureLines = (rows: readonly RowSummary[]): readonly string[] =>
   rows.flatMap(({ failures }) =>
-    failures.map(({ trial, message }) => {
-      const which = trial.purpose === "tune" ? "tuning" : `seed ${trial.seed}`;
-      return `- ${trial.key}, ${which}, learning rate ${trial.learningRate}: ${message.split("\n")[0]}`;
+    failures.map(({ trial: { key, purpose, seed, learningRate }, message }) => {
+      const which = purpose === "tune" ? "tuning" : `seed ${seed}`;
+      return `${key}, ${which}, learning rate ${learningRate}: ${message.split("\n")[0]}`;
     }),
   );
 
@@ -196,56 +190,39 @@ function machineText(rows: readonly RowSummary[]): string {
   return ways.size === 0 ? "Nothing was run yet." : `Run ${[...ways].join(", or ")}${warning}.`;
 }
 
-const baseText = ({ base: { baseDtype, computeDtype } }: Grid["settings"]): string =>
-  `The base's weights are ${baseDtype === "stored" ? "as its file stores them" : `kept as ${baseDtype}`}, and its products computed in ${computeDtype}.`;
+function rateChoice({ settings: { learningRates, tuneSteps }, tuning }: Grid): string {
+  if (learningRates.length === 1) return `Learning rate ${learningRates[0]} for all rows.`;
+  const place = tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.validation)}`;
+  const seeds = `${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own`;
+  return `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, continues beyond its ends where the best is there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${place}, after ${plural(tuneSteps, "update")} with ${seeds}.`;
+}
 
-function settingsText(
-  { options, settings, tuning, repeatedExamples }: Grid,
-  measured: readonly RowSummary[],
-): string {
-  const { training, steps, seeds, alpha, dropout, learningRates, tuneSteps, evaluationExamples } = settings;
+function settingsText(grid: Grid, measured: readonly RowSummary[]): string {
+  const { options, settings, repeatedExamples } = grid;
+  const { training, base, steps, seeds, alpha, dropout, evaluationExamples, answers, answerTokens } =
+    settings;
   const rows = training.batchSize * training.gradientAccumulationSteps;
   const examples =
     evaluationExamples === undefined ? "all examples" : `the first ${evaluationExamples} examples`;
   const trained = training.maxExamples === undefined ? "" : `the first ${training.maxExamples} examples of `;
   const decay = training.weightDecay === 0 ? "" : `, weight decay ${training.weightDecay}`;
-  return [
-    `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
-    baseText(settings),
-    ...(repeatedExamples === 0
-      ? []
-      : [
-          `${plural(repeatedExamples, "example")} of those measured on can be found in the training file, too.`,
-        ]),
-    `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
-    learningRates.length > 1
-      ? `The learning rate of each row is the best of a grid that starts as ${learningRates.join(", ")}, continues beyond its ends where the best is there, and is refined to steps of at most ${FINEST_STEP} around the best: on ${plural(tuning.examples, "example")} ${tuning.isSplit ? "held out of the training file" : `of ${basename(tuning.files.validation)}`}, after ${plural(tuneSteps, "update")} with ${plural(tuning.seeds.length, "seed")} of ${tuning.seeds.length === 1 ? "its" : "their"} own.`
-      : `Learning rate ${learningRates[0]} for all rows.`,
-    machineText(measured),
-    ...(settings.answers > 0
-      ? [
-          `Exact match of greedy answers of up to ${settings.answerTokens} tokens to the first ${settings.answers} examples.`,
-        ]
-      : []),
-  ].join("\n");
-}
-
-/** Of each benchmark how many questions were asked, and what is to be known of its scores. */
-function aboutBenchmarks(
-  { settings, benchmarks }: Grid,
-  rows: readonly RowSummary[],
-): { readonly tasks: readonly string[]; readonly notes: readonly string[] } {
-  const scores = rows.flatMap(({ trials }) => trials.flatMap((trial) => trial.benchmarks ?? []));
-  const about = benchmarks.map(({ task, shots, notes }) => {
-    const own = scores.filter((score) => score.task === task);
-    const [{ questions = settings.benchmarks?.limit } = {}] = own;
-    const count = questions === undefined ? "all questions" : plural(questions, "question");
-    const tooLong = Math.max(0, ...own.map((score) => score.tooLong));
-    const room = `${tooLong} of ${count} without room for an answer, which count as wrong`;
-    const all = tooLong === 0 ? notes : [...notes, room];
-    return { text: `${task} (${count}, ${shots}-shot)`, notes: all.map((note) => `- ${task}: ${note}`) };
-  });
-  return { tasks: about.map(({ text }) => text), notes: about.flatMap(({ notes }) => notes) };
+  const kept = base.baseDtype === "stored" ? "as its file stores them" : `kept as ${base.baseDtype}`;
+  return joined(
+    [
+      `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
+      `The base's weights are ${kept}, and its products computed in ${base.computeDtype}.`,
+      repeatedExamples > 0
+        ? `${plural(repeatedExamples, "example")} of those measured on can be found in the training file, too.`
+        : undefined,
+      `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
+      rateChoice(grid),
+      machineText(measured),
+      answers > 0
+        ? `Exact match of greedy answers of up to ${answerTokens} tokens to the first ${answers} examples.`
+        : undefined,
+    ],
+    "\n",
+  );
 }
 
 const FORMATS: Readonly<Record<ChatFormat, string>> = {
@@ -255,27 +232,42 @@ const FORMATS: Readonly<Record<ChatFormat, string>> = {
 };
 
 /** Whose rules, how many questions, and what the paper does otherwise. */
-function benchmarkText(grid: Grid, rows: readonly RowSummary[]): readonly string[] {
-  const requested = grid.settings.benchmarks;
-  if (requested === undefined) return [];
-  const { tasks, notes } = aboutBenchmarks(grid, rows);
-  return [
-    [
-      `Benchmarks by ${requested.rules}'s rules, ${FORMATS[requested.format]}: ${tasks.join(", ")}.`,
-      `All of them are asked of the same adapters, trained on ${basename(grid.options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
-      "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
-      ...(listColumns(requested.tasks).length > 1
-        ? ["Avg. is the mean of the columns of benchmarks before it."]
-        : []),
-    ].join("\n"),
-    ...(notes.length === 0 ? [] : [`Of the benchmarks:\n\n${notes.join("\n")}`]),
+function benchmarkText({ settings, benchmarks, options }: Grid, rows: readonly RowSummary[]): string {
+  const requested = settings.benchmarks;
+  if (requested === undefined) return "";
+  const scores = rows.flatMap(({ trials }) => trials.flatMap((trial) => trial.benchmarks ?? []));
+  const asked: string[] = [];
+  const remarks: string[] = [];
+  for (const { task, shots, notes } of benchmarks) {
+    const own = scores.filter((score) => score.task === task);
+    const [{ questions = requested.limit } = {}] = own;
+    const count = questions === undefined ? "all questions" : plural(questions, "question");
+    const tooLong = Math.max(0, ...own.map((score) => score.tooLong));
+    asked.push(`${task} (${count}, ${shots}-shot)`);
+    remarks.push(...notes.map((note) => `${task}: ${note}`));
+    if (tooLong > 0)
+      remarks.push(`${task}: ${tooLong} of ${count} without room for an answer, which count as wrong`);
+  }
+  const about = [
+    `Benchmarks by ${requested.rules}'s rules, ${FORMATS[requested.format]}: ${asked.join(", ")}.`,
+    `All of them are asked of the same adapters, trained on ${basename(options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
+    "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
+    listColumns(requested.tasks).length > 1
+      ? "Avg. is the mean of the columns of benchmarks before it."
+      : undefined,
   ];
+  return joined([joined(about, "\n"), bullets("Of the benchmarks:", remarks)], "\n\n");
 }
 
 const LEGEND = [
   "Means over seeds ± sample standard deviation. Losses are nats per trained token. Time per step is the median update,",
   "relative to the first LoRA row. Peak memory is that of the cell's process, answers left out.",
 ].join("\n");
+
+const RATES =
+  "## Learning rates\n\nTuning losses: means over the tuning seeds, on examples that no row is measured on. One step of the finished grid to\neither side of the best rate changes them by as much as shown.";
+const TESTS =
+  "## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.";
 
 /** What the report shows, and the names of its pictures. */
 export interface ReportParts {
@@ -287,28 +279,22 @@ export interface ReportParts {
 /** The whole report of an experiment. */
 export function formatReport(grid: Grid, { rows, comparisons, pictures }: ReportParts): string {
   const { experiment, options } = grid;
-  const notes = rows.flatMap(({ row }) => row.notes.map((text) => `- ${namedRow(row)}: ${text}`));
-  const failures = failureText(rows);
-  const warnings = listWarnings(grid, rows, comparisons);
+  const notes = rows.flatMap(({ row }) => row.notes.map((text) => `${namedRow(row)}: ${text}`));
+  const rates = rateTable(rows);
   const tests = comparisonTables(comparisons, rows);
-  return `${[
+  const parts = [
     `# ${experiment.title}`,
     settingsText(grid, rows),
     markdownTable(mainTable(rows, grid, { withCosts: true })),
     LEGEND,
-    ...benchmarkText(grid, rows),
-    ...(notes.length === 0 ? [] : [`Where rows differ from the paper's:\n\n${notes.join("\n")}`]),
+    benchmarkText(grid, rows),
+    bullets("Where rows differ from the paper's:", notes),
     ...pictures.map((name) => `![${name.replace(/\.svg$/, "")}](${name})`),
-    ...(warnings.length === 0
-      ? []
-      : [`Before rows are compared:\n\n${warnings.map((text) => `- ${text}`).join("\n")}`]),
-    ...rateText(rows),
-    ...(tests === ""
-      ? []
-      : [
-          `## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.\n\n${tests}`,
-        ]),
-    ...(failures.length === 0 ? [] : [`## Failed cells\n\n${failures.join("\n")}`]),
-    ...(options.command === undefined ? [] : [`## Command\n\n\`\`\`sh\n${options.command}\n\`\`\``]),
-  ].join("\n\n")}\n`;
+    bullets("Before rows are compared:", listWarnings(grid, rows, comparisons)),
+    rates.length === 0 ? undefined : `${RATES}\n\n${markdownTable(rates)}`,
+    tests === "" ? undefined : `${TESTS}\n\n${tests}`,
+    bullets("## Failed cells", failureLines(rows)),
+    options.command === undefined ? undefined : `## Command\n\n\`\`\`sh\n${options.command}\n\`\`\``,
+  ];
+  return `${joined(parts, "\n\n")}\n`;
 }

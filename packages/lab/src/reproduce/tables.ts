@@ -56,7 +56,7 @@ const scaled = ({ alpha, dropout }: RowContext) => ({ alpha, dropout });
  * A row of the paper with the training's alpha and dropout. Where the paper has two ranks, MoS gets the larger one, which
  * its ablations are compared at, and PRoLoRA the smaller.
  */
-function ofPaper(
+function paperSettings(
   key: string,
   context: RowContext,
   rank: "first" | "last" = "first",
@@ -70,7 +70,7 @@ function ofPaper(
   return { key, label: row.method, adapter };
 }
 
-const paperRow = (key: string, context: RowContext): Row => fitRow(ofPaper(key, context), context);
+const paperRow = (key: string, context: RowContext): Row => fitRow(paperSettings(key, context), context);
 
 const lora = (rank: number, context: RowContext): Row => paperRow(`lora-${rank}`, context);
 
@@ -92,9 +92,9 @@ function mosRow(asked: Omit<RequestedRow, "adapter">, own: Partial<Mos>, context
 
 /** A row of MoS in the paper; an ablation of another row names that row. */
 function paperMos(key: string, context: RowContext, ablates?: string): Row {
-  const { label, adapter } = ofPaper(key, context, "last");
+  const { label, adapter } = paperSettings(key, context, "last");
   const own = adapter as Mos; // as the row of that key has it
-  return mosRow({ key, label, ...(ablates === undefined ? {} : { ablates }) }, own, context);
+  return mosRow({ key, label, ablates }, own, context);
 }
 
 /** Rows of the first table: the ways to share. */
@@ -103,49 +103,32 @@ function sharing(context: RowContext): readonly Row[] {
   return [
     paperRow("pure-sharing", context),
     paperRow("random-scaling", context),
-    fitRow({ ...ofPaper("subset-selection", context), rank: (rank) => `${rank} of ${pairs}` }, context),
+    fitRow({ ...paperSettings("subset-selection", context), rank: (rank) => `${rank} of ${pairs}` }, context),
   ];
 }
 
-/** VeRA at the paper's rank, and at the numbers of the other rows. */
-function veraRows(context: RowContext): readonly Row[] {
-  const { dropout } = context;
-  const limit = lora(BUDGET, context).trainable;
-  const equal = largestRank((rank) => countTrainable({ method: "vera", rank }, context), {
-    limit,
-    most: MAX_VERA_RANK,
+/** The largest rank of a method with at most the trainable parameters of LoRA at the small budget. */
+const rankAtBudget = (method: "vera" | "tied-lora", most: number, context: RowContext): number =>
+  largestRank((rank) => countTrainable({ method, rank }, context), {
+    limit: lora(BUDGET, context).trainable,
+    most,
   });
-  return [
-    paperRow("vera-256", context),
-    fitRow(
-      {
-        key: "vera-equal",
-        label: "VeRA (equal)",
-        adapter: { method: "vera", rank: equal, dropout },
-        notes: [
-          "asked for by the paper's reviewers; the largest rank with at most the numbers of LoRA of rank 2",
-        ],
-      },
-      context,
-    ),
+
+function equalVera(context: RowContext): Row {
+  const rank = rankAtBudget("vera", MAX_VERA_RANK, context);
+  const notes = [
+    "asked for by the paper's reviewers; the largest rank with at most the trainable parameters of LoRA of rank 2",
   ];
+  const adapter = { method: "vera", rank, dropout: context.dropout } as const;
+  return fitRow({ key: "vera-equal", label: "VeRA (equal)", adapter, notes }, context);
 }
 
 /** Its rank in the paper is that of this budget on LLaMA2-7B. */
 function tiedRow(context: RowContext): Row {
-  const limit = lora(BUDGET, context).trainable;
-  const trainable = (rank: number): number => countTrainable({ method: "tied-lora", rank }, context);
-  const rank = largestRank(trainable, { limit, most: MAX_RANK });
-  const { key, label } = ofPaper("tied-lora", context);
+  const rank = rankAtBudget("tied-lora", MAX_RANK, context);
+  const { key, label } = paperSettings("tied-lora", context);
   return fitRow({ key, label, adapter: { method: "tied-lora", rank, ...scaled(context) } }, context);
 }
-
-/** MoS at both budgets, and what is taken from the larger one. */
-const mosRows = (context: RowContext): readonly Row[] => [
-  paperMos("mos-2", context),
-  paperMos("mos-8", context),
-  ...["mos-8-sp", "mos-8-vs", "mos-8-pd"].map((key) => paperMos(key, context, "mos-8")),
-];
 
 /** MoS at the budget of LoRA r = 2: what is taken from it, the same with LoRA's scaling at that budget, and with less rank. */
 function smallMosRows(context: RowContext): readonly Row[] {
@@ -189,6 +172,45 @@ function figureRows({ privateRanks, shards }: FigureAxes, context: RowContext): 
   );
 }
 
+const TITLES: Readonly<Record<ExperimentName, string>> = {
+  table1: "Table 1: ways to share at the budget of LoRA r = 2",
+  table2: "Table 2: methods",
+  budget: "Methods and ablations at the budget of LoRA r = 2",
+  figure1: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
+};
+
+function listRows(name: ExperimentName, context: RowContext, axes: FigureAxes): readonly Row[] {
+  const loras = (...ranks: readonly number[]) => [BASE, ...ranks.map((rank) => lora(rank, context))];
+  switch (name) {
+    case "table1":
+      return [...loras(BUDGET), ...sharing(context)];
+    case "table2":
+      return [
+        ...loras(2, 8, 16, 64),
+        ...sharing(context),
+        paperRow("vera-256", context),
+        equalVera(context),
+        tiedRow(context),
+        paperRow("prolora", context),
+        paperMos("mos-2", context),
+        paperMos("mos-8", context),
+        ...["mos-8-sp", "mos-8-vs", "mos-8-pd"].map((key) => paperMos(key, context, "mos-8")),
+      ];
+    case "budget":
+      return [
+        ...loras(2, 8, 16),
+        ...sharing(context),
+        equalVera(context),
+        tiedRow(context),
+        paperRow("prolora", context),
+        ...smallMosRows(context),
+        paperMos("mos-8", context),
+      ];
+    case "figure1":
+      return figureRows(axes, context);
+  }
+}
+
 /**
  * The rows of an experiment for a model's geometry. Where a rank or a number of shards does not fit, the nearest that
  * does is taken and noted; points of figure 1 that do not fit have no adapter.
@@ -196,59 +218,16 @@ function figureRows({ privateRanks, shards }: FigureAxes, context: RowContext): 
  * @example
  * buildExperiment("table2", { shapes, alpha: 16, dropout: 0.1 }).rows.map(({ key }) => key);
  */
-export function buildExperiment(
+export const buildExperiment = (
   name: ExperimentName,
   context: RowContext,
   axes: FigureAxes = FIGURE_AXES,
-): Experiment {
-  switch (name) {
-    case "table1":
-      return {
-        name,
-        title: "Table 1: ways to share at the budget of LoRA r = 2",
-        rows: [BASE, lora(BUDGET, context), ...sharing(context)],
-        references: REFERENCES[name],
-      };
-    case "table2":
-      return {
-        name,
-        title: "Table 2: methods",
-        rows: [
-          BASE,
-          ...[2, 8, 16, 64].map((rank) => lora(rank, context)),
-          ...sharing(context),
-          ...veraRows(context),
-          tiedRow(context),
-          paperRow("prolora", context),
-          ...mosRows(context),
-        ],
-        references: REFERENCES[name],
-      };
-    case "budget":
-      return {
-        name,
-        title: "Methods and ablations at the budget of LoRA r = 2",
-        rows: [
-          BASE,
-          ...[2, 8, 16].map((rank) => lora(rank, context)),
-          ...sharing(context),
-          ...veraRows(context).filter(({ key }) => key === "vera-equal"),
-          tiedRow(context),
-          paperRow("prolora", context),
-          ...smallMosRows(context),
-          ...mosRows(context).filter(({ key }) => key === "mos-8"),
-        ],
-        references: REFERENCES[name],
-      };
-    case "figure1":
-      return {
-        name,
-        title: `Figure 1: MoS of rank ${FIGURE.rank} and equivalent rank ${FIGURE.equivalentRank}`,
-        rows: figureRows(axes, context),
-        references: REFERENCES[name],
-      };
-  }
-}
+): Experiment => ({
+  name,
+  title: TITLES[name],
+  rows: listRows(name, context, axes),
+  references: REFERENCES[name],
+});
 
 const PLAIN_BASE: Row = { ...BASE, key: "base-no-chat", label: "Base model (no chat)", chatFormat: "none" };
 
@@ -305,7 +284,7 @@ export interface Row {
   /** Differences of the row from the paper's, with reasons. */
   readonly notes: readonly string[];
   /** Key of the row that this is an ablation of: it is tested against that one only. */
-  readonly ablates?: string;
+  readonly ablates?: string | undefined;
   /** In figure 1. */
   readonly place?: { readonly privateRank: number; readonly shards: number };
   /** Chat format of the benchmarks' questions, if it differs from the other rows'. */
@@ -333,7 +312,7 @@ export interface RequestedRow {
   readonly label: string;
   readonly adapter: AdapterConfigInput;
   readonly notes?: readonly string[];
-  readonly ablates?: string;
+  readonly ablates?: string | undefined;
   /** With another rank it would be another point. */
   readonly isExact?: boolean;
   /** Replaces the rank in the table. */
@@ -346,15 +325,13 @@ export function fitRow(
   context: RowContext,
 ): Row {
   const { shapes } = context;
-  const more = ablates === undefined ? {} : { ablates };
+  const named = { key, label, ablates };
   const unfit = (rank: string, note: string): Row => ({
-    key,
-    label,
+    ...named,
     rank,
     adapter: undefined,
     trainable: 0,
     notes: [note],
-    ...more,
   });
   const foreign = foreignTarget(adapter, context);
   if (foreign !== undefined) return unfit("–", `${adapter.method} does not adapt ${foreign}`);
@@ -364,18 +341,13 @@ export function fitRow(
     config = parseAdapterConfig({ ...requested, rank: config.rank - 1 }, key);
   if (findProblem(config, shapes) !== undefined)
     return unfit(shown(requested.rank), findProblem(requested, shapes) ?? "");
-  const lower =
-    config.rank < requested.rank
-      ? [`rank ${config.rank}, the most that fits, in place of ${requested.rank}`]
-      : [];
+  const lower = `rank ${config.rank}, the most that fits, in place of ${requested.rank}`;
   return {
-    key,
-    label,
+    ...named,
     rank: shown(config.rank),
     adapter: config,
     trainable: budget(config, shapes).trainable,
-    notes: [...notes, ...lower],
-    ...more,
+    notes: config.rank < requested.rank ? [...notes, lower] : notes,
   };
 }
 
