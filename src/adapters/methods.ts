@@ -1,6 +1,6 @@
 // The table of all methods, their settings in one list, and settings from outside.
 import { z } from "zod";
-import { MosError, type Setting, type Settings, show } from "#core";
+import { MosError, readIssues, type Setting, type Settings, show } from "#core";
 import type { TargetModule } from "#graph";
 import { type LoraConfig, lora } from "./lora.ts";
 import type {
@@ -141,12 +141,12 @@ const invalid = (message: string, cause?: unknown): MosError =>
 type Names = Readonly<Record<string, string>>;
 
 /** The first issue of a failed parse, as a message. */
-function describeIssue(method: MethodName, error: z.ZodError, called: Names): string {
-  const [issue] = error.issues;
-  const [setting = "", ...inside] = (issue?.path ?? []).map(String);
+function describeIssue(method: MethodName, [first]: ReturnType<typeof readIssues>, called: Names): string {
+  const { issue, path = [], found } = first ?? {};
+  const [setting = "", ...inside] = path.map(String);
   const field = [called[setting] ?? setting, ...inside].join(".");
   if (issue?.code !== "unrecognized_keys")
-    return `${field === "" ? "" : `${field} `}${show(issue?.input)} is invalid; ${issue?.message}`;
+    return `${field === "" ? "" : `${field} `}${show(found)} is invalid; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
   return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; it has ${known.join(", ")}`;
@@ -163,9 +163,9 @@ export function parseAdapterConfig(input: unknown, where = "adapter", called: Na
     throw invalid(
       `${where}: ${name === undefined ? "method is missing" : `method ${show(name)} is not known`}; it can be ${joinNames(METHOD_NAMES)}`,
     );
-  const parsed = methods[method].schema.safeParse(input, { reportInput: true });
+  const parsed = methods[method].schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  throw invalid(`${where}: ${describeIssue(method, parsed.error, called)}`, parsed.error);
+  throw invalid(`${where}: ${describeIssue(method, readIssues(parsed.error, input), called)}`, parsed.error);
 }
 
 // The settings of all methods together, each once. What is left out is the method's own to fill in; the help says which

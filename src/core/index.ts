@@ -3,7 +3,7 @@ export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
-export { canonicalJson, decodeText, describeIssues, parseJson, parseWith } from "./json.ts";
+export { canonicalJson, decodeText, describeIssues, parseJson, parseWith, readIssues } from "./json.ts";
 export {
   assertMemory,
   describePlan,

@@ -61,17 +61,24 @@ function describeValue(value: unknown): string {
 }
 
 const at = (value: unknown, key: PropertyKey): unknown =>
-  typeof value === "object" && value !== null
-    ? Object.entries(value).find(([name]) => name === String(key))?.[1]
+  typeof value === "object" && value !== null && Object.hasOwn(value, key)
+    ? (value as Readonly<Record<PropertyKey, unknown>>)[key]
     : undefined;
 
+/** The issues of a failed parse, each with its path and the value that was found there. */
+export const readIssues = ({ issues }: z.ZodError, value: unknown) =>
+  issues.map((issue) => {
+    const path = issue.path.map((key) => (typeof key === "symbol" ? String(key) : key));
+    return { issue, path, found: path.reduce(at, value) };
+  });
+
 /** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
-export function describeIssues({ issues }: z.ZodError, value: unknown): string {
-  const parts = issues.slice(0, 3).map((issue) => {
+export function describeIssues(error: z.ZodError, value: unknown): string {
+  const issues = readIssues(error, value);
+  const parts = issues.slice(0, 3).map(({ issue, path, found }) => {
     if (issue.code === "unrecognized_keys") return `${quoteNames(issue.keys)} is not a known field`;
-    const field = issue.path.map((key) => clip(String(key), MAX_NAME)).join(".");
-    const found = describeValue(issue.path.reduce(at, value));
-    return `${field === "" ? "this" : `field "${field}"`} is ${found}; ${expectedBy(issue)} is expected`;
+    const field = path.map((key) => clip(String(key), MAX_NAME)).join(".");
+    return `${field === "" ? "this" : `field "${field}"`} is ${describeValue(found)}; ${expectedBy(issue)} is expected`;
   });
   const more = issues.length - parts.length;
   return parts.join(". ") + (more > 0 ? `. And ${more} more` : "");

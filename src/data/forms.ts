@@ -1,5 +1,6 @@
 // The forms that a line of a data set may have, and the example that it becomes.
 import { z } from "zod";
+import { readIssues } from "#core";
 import { mediaPart } from "#text";
 
 /** A value of a data file. */
@@ -294,10 +295,9 @@ export function readForm(name: FormName, value: unknown, place: Place): Example 
 
 /** "messages[1].role is "bot"; "system", "user" or "assistant" was expected". */
 function describeIssue(error: z.ZodError, value: unknown): string {
-  const issue = error.issues[0];
-  if (issue === undefined) return "it cannot be read";
-  const keys = issue.path.map((key) => (typeof key === "symbol" ? key.toString() : key));
-  const found = keys.reduce<unknown>(at, value);
+  const [first] = readIssues(error, value);
+  if (first === undefined) return "it cannot be read";
+  const { issue, path: keys, found } = first;
   const media = mediaPart(found);
   if (media !== undefined)
     return `${formatPath([...keys, media.index])} is ${media.what}; models are trained on text only`;

@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { decodeText, describeIssues, errorText, parseJson } from "#core";
+import { decodeText, describeIssues, errorText, parseJson, readIssues } from "#core";
 import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
@@ -173,33 +173,26 @@ function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | u
   return undefined;
 }
 
-/** An image, a sound or a file where a message has its text, by the path of the issue about it. */
-function mediaAt(path: readonly string[], value: unknown): { what: string; param: string } | undefined {
-  const found = path.reduce<unknown>((at, key) => (isParent(at) ? at[key] : undefined), value);
-  const media = mediaPart(found);
-  return media && { what: media.what, param: [...path, media.index].join(".") };
-}
-
-const isParent = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null;
-
 function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
-  const issuePath = ({ path }: { readonly path: readonly PropertyKey[] }): readonly string[] =>
-    path.map((key) => clipped(String(key)));
   const invalid = (message: string, code: string, param: string): ApiError =>
     new ApiError(message, { status: 400, code, param: param === "" ? undefined : param, cause: error });
-  const paths = error.issues.map(issuePath);
-  const media = paths.map((at) => mediaAt(at, value)).find((part) => part !== undefined);
-  if (media !== undefined) {
-    const { what, param } = media;
-    return invalid(`${param} is ${what}; this server's models read text only`, "unsupported_value", param);
+  const issues = readIssues(error, value).map((one) => ({
+    ...one,
+    path: one.path.map((key) => clipped(String(key))),
+  }));
+  // an image, a sound or a file where a message has its text
+  for (const { path, found } of issues) {
+    const media = mediaPart(found);
+    if (media === undefined) continue;
+    const param = [...path, media.index].join(".");
+    const message = `${param} is ${media.what}; this server's models read text only`;
+    return invalid(message, "unsupported_value", param);
   }
   // before other complaints: a message that calls tools need not have a content
-  const field = paths.map((at) => unsupportedOn(at, schema)).find((found) => found !== undefined);
+  const field = issues.map(({ path }) => unsupportedOn(path, schema)).find((found) => found !== undefined);
   if (field !== undefined)
     return invalid(`${field} is not supported by this server; omit it`, "unsupported_parameter", field);
-  const [issue] = error.issues;
-  const [path = []] = paths;
+  const [{ issue, path } = { issue: undefined, path: [] }] = issues;
   if (issue?.code === "unrecognized_keys") {
     const name = [...path, clipped(issue.keys[0] ?? "")].join(".");
     return invalid(`unknown field ${name}; omit it`, "unknown_parameter", name);
