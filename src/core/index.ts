@@ -1,4 +1,4 @@
-export { childOptions, moduleBeside } from "./child-options.ts";
+export { type Child, moduleBeside, startChild } from "./child.ts";
 export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
@@ -14,6 +14,7 @@ export {
 } from "./memory-plan.ts";
 export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";
+export { type CallContext, serveParent } from "./serve-parent.ts";
 export {
   adjust,
   bytes,

@@ -1,6 +1,6 @@
 // A process that decodes mutated tables, one for each message, and says how each ended. The tables may end it.
 import { writeFileSync } from "node:fs";
-import { MosError } from "#core";
+import { MosError, serveParent } from "#core";
 import { decodeParquetRows } from "../../src/files/parquet-decode.ts";
 import { mutated, validTables } from "./parquet-mutations.ts";
 
@@ -34,4 +34,6 @@ async function decode({ table, seed, path }: Mutation): Promise<Outcome> {
   }
 }
 
-process.on("message", async (mutation: Mutation) => process.send?.(await decode(mutation)));
+const methods = { decode };
+export type FuzzMethods = typeof methods;
+serveParent(methods);

@@ -1,13 +1,12 @@
 // Broken Parquet files, made by hand and by chance. The decoder can be ended by them, or kept busy for ever; its process contains that.
-import { type ChildProcess, fork } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { childOptions } from "#core";
+import { type Child, startChild } from "#core";
 import { readParquetRows } from "#files";
-import type { Mutation, Outcome } from "./parquet-fuzz-process.ts";
+import type { FuzzMethods, Mutation, Outcome } from "./parquet-fuzz-process.ts";
 import { validTables } from "./parquet-mutations.ts";
 
 const LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
@@ -64,37 +63,19 @@ describe("mutations of valid tables", () => {
   const [MUTATIONS, SECONDS, MEMORY] = [2000, 5, 1e9];
   /** Of 11 s of processor time on a busy machine. */
   const LONGEST_SECONDS = 400;
-  let child: ChildProcess | undefined;
-  afterAll(() => void child?.kill("SIGKILL"));
-
-  const start = (): ChildProcess => {
-    const entry = join(import.meta.dirname, "parquet-fuzz-process.ts");
-    const execArgv = [...childOptions(entry)];
-    return fork(entry, [], {
-      execArgv,
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-    });
-  };
+  let child: Child<FuzzMethods> | undefined;
+  afterAll(() => child?.kill());
 
   /** How it ends in a process that decodes many; undefined where it ends that process, or takes too much. */
   async function decode(mutation: Mutation): Promise<Outcome | undefined> {
-    child ??= start();
-    const running = child;
-    const outcome = await new Promise<Outcome | undefined>((resolve) => {
-      const timer = setTimeout(() => running.kill("SIGKILL"), SECONDS * 1000);
-      const settle = (result?: Outcome): void => {
-        clearTimeout(timer);
-        running.off("message", settle).off("exit", onExit);
-        resolve(result);
-      };
-      const onExit = (): void => settle();
-      running.on("message", settle).on("exit", onExit);
-      running.send(mutation, () => undefined);
-    });
+    if (child?.isAlive !== true)
+      child = startChild<FuzzMethods>(join(import.meta.dirname, "parquet-fuzz-process.ts"), {
+        stderr: "ignore",
+        exitError: Error,
+      });
+    const outcome = await child.call("decode", mutation, { timeout: SECONDS }).catch(() => undefined);
     if (outcome !== undefined && outcome.memory < MEMORY) return outcome;
-    running.kill("SIGKILL");
-    child = undefined;
+    child.kill();
     return undefined;
   }
 

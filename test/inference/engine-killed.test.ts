@@ -83,8 +83,8 @@ test("an engine whose process is stopped does not respond, goes on when it may, 
 test("the process sends one message for each step, with the events of all its requests; closing cancels those that run and ends it", async () => {
   const { engine, child, rest } = await openRunning();
   let outputs = 0;
-  child.on("message", ({ type }: { readonly type: string }) => {
-    if (type === "output") outputs++;
+  child.on("message", ({ event }: { readonly event?: { readonly output?: unknown } }) => {
+    if (event?.output !== undefined) outputs++;
   });
   const answers = Array.from({ length: 4 }, (_, i) =>
     collectAnswer(engine.submit({ prompt: [5, 6, 7 + i], maxTokens: 40, ignoreEos: true })),

@@ -1,17 +1,18 @@
 // Processes that compute end soon after their parent, also where their main thread hears nothing, and tell whether they compute.
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { startChild } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { onComputing, startChild } from "../src/worker/child.ts";
 import { processState } from "./processes.ts";
 
+const inRoot = (path: string): string => JSON.stringify(join(import.meta.dirname, "../../..", path));
+const inSource = (path: string): string => JSON.stringify(join(import.meta.dirname, "../src", path));
+
 const ENTRY = `
-process.on("disconnect", () => process.exit());
-process.on("message", () => { for (;;); });
-process.send("ready");`;
+import { serveParent } from ${inRoot("src/core/index.ts")};
+serveParent({ start: () => undefined, compute: () => { for (;;); } });`;
 
 /** Has a child compute without a pause from its first message on, and say so in a file that is named after its parent. */
 const BUSY = `
@@ -39,16 +40,19 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const inSource = (path: string): string => JSON.stringify(join(import.meta.dirname, "../src", path));
-
 /** What starts a process that then computes without a pause. */
 const PARENTS = {
   startChild: () => `
-    import { startChild } from ${inSource("worker/child.ts")};
-    const child = startChild(${JSON.stringify(entry)});
-    child.once("message", () => child.send("go"));`,
+    import { startChild } from ${inRoot("src/core/index.ts")};
+    void startChild(${JSON.stringify(entry)}, { exitError: Error }).call("compute");`,
+  "an engine": () => `
+    import { openEngine } from ${inRoot("src/inference/index.ts")};
+    await openEngine({ model: ${inRoot("assets/tiny-english")} });`,
+  "a table's decoder": () => `
+    import { readParquetRows } from ${inRoot("src/files/index.ts")};
+    for await (const row of readParquetRows("train.parquet", { maximumRows: 1, maximumUnpackedBytes: 1 }));`,
   "a check of a file": () => `
-    import { createFileChecker } from ${inSource("worker/check.ts")};
+    import { createFileChecker } from ${inSource("worker/tasks.ts")};
     void createFileChecker()("train.jsonl", { tenant: "acme", signal: new AbortController().signal });`,
   "a conversion": () => `
     import { openPeftFolder } from ${inSource("peft-folder.ts")};
@@ -80,17 +84,20 @@ test.each(Object.entries(PARENTS))("the process of %s ends when its parent is ki
 });
 
 test("a child that waits counts as idle, and one that computes does not", async () => {
-  const child = startChild(entry);
+  const methods = { start: () => undefined, compute: () => undefined };
+  const child = startChild<typeof methods>(entry, { exitError: Error });
   try {
-    await once(child, "message");
+    await child.call("start", undefined);
     await new Promise((resolve) => setTimeout(resolve, 2000));
     let beats = 0;
-    onComputing(child, () => beats++);
+    child.onHeartbeat = (isComputing) => {
+      if (isComputing) beats++;
+    };
     await new Promise((resolve) => setTimeout(resolve, 3000));
     expect(beats).toBe(0);
-    child.send("go");
+    child.notify("compute", undefined);
     await vi.waitFor(() => expect(beats).toBeGreaterThan(0), { timeout: 10_000 });
   } finally {
-    child.kill("SIGKILL");
+    child.kill();
   }
 });

@@ -23,7 +23,6 @@ function endlessTrainer(): Trainer {
       return model;
     },
     stop: () => undefined,
-    continue: () => undefined,
     kill: () => undefined,
     async *train(order) {
       ({ model } = order);

@@ -45,7 +45,6 @@ describe.each(databases)("%s", (_, open) => {
     return {
       model: undefined,
       stop: () => undefined,
-      continue: () => undefined,
       kill: () => undefined,
       async *train({ out }) {
         slices++;

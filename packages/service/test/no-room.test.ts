@@ -16,7 +16,6 @@ function smallTrainer(): Trainer {
   return {
     model: undefined,
     stop: () => undefined,
-    continue: () => undefined,
     kill: () => undefined,
     async *train({ out }) {
       if (++runs === 1) {

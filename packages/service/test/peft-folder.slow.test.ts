@@ -134,7 +134,7 @@ async function listConverters(parent: number): Promise<readonly number[]> {
   const commands = await Promise.all(
     children.map((child) => readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "")),
   );
-  return children.filter((_, i) => commands[i]?.includes("peft-process")).map(Number);
+  return children.filter((_, i) => commands[i]?.includes("task-process")).map(Number);
 }
 
 /** A new one, as soon as there is one. */

@@ -144,7 +144,7 @@ export type TrialEvent =
       readonly type: "phase";
       readonly phase: "loading" | "training" | "evaluating" | "answering" | "scoring";
     }
-  | { readonly type: "step"; readonly step: number; readonly steps: number; readonly loss: number }
+  | { readonly type: "progress"; readonly step: number; readonly steps: number; readonly loss: number }
   | {
       readonly type: "benchmark";
       readonly task: BenchmarkName;
@@ -152,8 +152,7 @@ export type TrialEvent =
       readonly total: number;
     }
   | { readonly type: "finished" }
-  | { readonly type: "stopped" }
-  | { readonly type: "failed"; readonly code: string; readonly message: string };
+  | { readonly type: "stopped" };
 
 /** The folder of a cell in that of the experiment. */
 export const trialFolder = (out: string, { key, purpose, learningRate, seed }: TrialName): string =>

@@ -187,7 +187,7 @@ async function* trainTrial(
   let from = 0;
   for await (const event of events) {
     if (event.type === "ready") [steps, from] = [event.steps, event.step];
-    if (event.type === "step") yield { type: "step", step: event.step, steps, loss: event.loss };
+    if (event.type === "step") yield { type: "progress", step: event.step, steps, loss: event.loss };
     if (event.type === "stopped") {
       yield { type: "stopped" };
       return "stopped";

@@ -1,5 +1,6 @@
 // Runs an experiment's cells, each in a process of its own: first those that choose learning rates, then the measured ones.
-import type { AsyncQueue } from "mixture-of-shards/cli";
+import { MosError } from "mixture-of-shards";
+import { type AsyncQueue, errorText, moduleBeside, startChild } from "mixture-of-shards/cli";
 import type { BenchmarkName } from "#evaluation";
 import {
   isFinished,
@@ -11,7 +12,7 @@ import {
   type TrialSpec,
   withRequestedScores,
 } from "./cell.ts";
-import { runInChild, type TrialEnd } from "./cell-child.ts";
+import type { CellMethods } from "./cell-process.ts";
 import { type Grid, measuringTrials } from "./grid.ts";
 import { searchRate } from "./rate-search.ts";
 import type { Records } from "./records.ts";
@@ -141,19 +142,50 @@ function resultEvent(spec: TrialSpec, result: TrialResult, { settings }: Grid): 
   };
 }
 
-function runOnce(spec: TrialSpec, attempt: number, { grid, events, signal }: Work): Promise<TrialEnd> {
+/** End of a cell's process. A crash has no code: nothing is known but what it last wrote. */
+type TrialEnd =
+  | { readonly type: "finished" }
+  | { readonly type: "stopped" }
+  | { readonly type: "failed"; readonly code?: string; readonly message: string };
+
+/** Seconds that a cell has to save and stop in when this process is gone. */
+const ORPHAN_SECONDS = 600;
+
+function crash(how: string, output: string): Error {
+  const end =
+    how === "SIGKILL"
+      ? "its process was killed (SIGKILL); is there enough memory for so many --jobs?"
+      : `its process ended with ${how} and no result`;
+  const lines = output.split("\n").slice(-3).join(" ");
+  return new Error(lines === "" ? end : `${end}; it wrote: ${lines}`);
+}
+
+/** Runs a cell in a process of its own, to its end. An aborted signal asks it to save and stop. */
+async function runOnce(spec: TrialSpec, attempt: number, { grid, events, signal }: Work): Promise<TrialEnd> {
+  if (signal.aborted) return { type: "stopped" };
   const trial = pickName(spec);
-  return runInChild(spec, {
-    entry: grid.options.entry,
-    signal,
-    onStart: (pid) => events.push({ type: "started", trial, attempt, pid }),
-    onEvent: (event) => {
-      if (event.type === "step")
-        events.push({ type: "progress", trial, step: event.step, steps: event.steps, loss: event.loss });
-      if (event.type === "phase") events.push({ type: "phase", trial, phase: event.phase });
-      if (event.type === "benchmark") events.push({ ...event, trial });
-    },
+  const entry = grid.options.entry ?? moduleBeside(import.meta.url, "cell-process");
+  await using child = startChild<CellMethods>(entry, {
+    stderr: "pipe",
+    orphanSeconds: ORPHAN_SECONDS,
+    exitError: crash,
   });
+  events.push({ type: "started", trial, attempt, pid: child.pid });
+  let end: TrialEnd = { type: "finished" };
+  try {
+    for await (const event of child.stream("run", spec, { signal })) {
+      if (event.type === "finished" || event.type === "stopped") end = event;
+      else events.push({ ...event, trial });
+    }
+    return end;
+  } catch (error) {
+    return child.isAlive ? toEnd(error) : { type: "failed", message: errorText(error) };
+  }
+}
+
+function toEnd(error: unknown): TrialEnd {
+  const code = error instanceof MosError ? error.code : "unexpected";
+  return code === "cancelled" ? { type: "stopped" } : { type: "failed", code, message: errorText(error) };
 }
 
 /** Event of an experiment. */

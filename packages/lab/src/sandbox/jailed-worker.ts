@@ -131,7 +131,8 @@ const unusable = (reason: string, cause?: Error): MosError =>
 
 /**
  * Starts the process in which programs run: with no environment, in `folder`, allowed by Node to read Pyodide and its own few
- * files, and neither to write any nor to start processes or threads. Its output is dropped.
+ * files, and neither to write any nor to start processes or threads. Its output is dropped. The core's `startChild` would need
+ * more: an environment, more readable files, and a thread that watches the parent.
  */
 function startJail(folder: string, memory: number): ChildProcess {
   const pyodide = dirname(createRequire(import.meta.url).resolve("pyodide/package.json"));

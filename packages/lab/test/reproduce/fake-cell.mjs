@@ -1,10 +1,12 @@
 // Stands in for a cell's process: writes a result without training, or does what the cell's system message says. Plain JavaScript,
-// because it is started a hundred times.
+// because it is started a hundred times: it answers as src/core/serve-parent.ts does.
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+let id;
 const tell = (event) => {
-  process.send?.(event);
+  const { type, ...error } = event;
+  process.send?.(type === "failed" ? { type: "failure", id, error } : { type: "event", id, event });
 };
 
 /** Lower for MoS and for the rate 0.01, and different for every seed. */
@@ -59,7 +61,7 @@ async function run(spec) {
   );
   const wish = spec.key === "lora-2" && spec.seed === 0 ? (spec.settings.system ?? "") : "";
   tell({ type: "phase", phase: "training" });
-  tell({ type: "step", step: 1, steps: 2, loss: 3 });
+  tell({ type: "progress", step: 1, steps: 2, loss: 3 });
   if (wish !== "hang") await end(spec, wish);
 }
 
@@ -88,13 +90,16 @@ async function end(spec, wish) {
     await writeFile(join(spec.folder, "result.json"), JSON.stringify(makeResult(spec, wish)));
     tell(LAST_ENDS[wish] ?? { type: "finished" });
   }
-  process.disconnect();
+  process.send?.({ type: "result", id });
 }
 
-process.on("message", (order) => {
-  if (order.type === "run") void run(order.spec);
-  else {
+process.on("message", (message) => {
+  if (message.type === "exit") process.exit();
+  else if (message.type === "abort") {
     tell({ type: "stopped" });
-    process.disconnect();
+    process.send?.({ type: "result", id });
+  } else {
+    ({ id } = message);
+    void run(message.args);
   }
 });

@@ -1,8 +1,6 @@
 // Workers: they take slices, train them in a process of their own, and put the results where everyone finds them. Previews of
 // runs, checks of files and conversions have such processes, too.
 
-export { createFileChecker } from "./check.ts";
-export { startChild } from "./child.ts";
-export { createPreviewer } from "./preview.ts";
+export { createFileChecker, createPreviewer, startTasks } from "./tasks.ts";
 export { createTurns } from "./turns.ts";
 export { runWorker } from "./worker.ts";

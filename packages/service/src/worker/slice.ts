@@ -15,10 +15,9 @@ import {
   type Slices,
   toFailedEnd,
 } from "#store";
-import type { FromTrainer, TrainRequest } from "./protocol.ts";
 import { type RetryOptions, retryTransient } from "./retry.ts";
 import { formatResults, isAfterStep, metricsAt, toJobEvent } from "./step-metrics.ts";
-import { type Trainer, TrainerStalled } from "./trainer.ts";
+import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
 /** Context of running slices. */
 export interface SliceContext {
@@ -204,7 +203,6 @@ async function fetchRun(
   if (initial !== null) await objects.restore(initial, join(folder, INITIAL), { link: true });
   if (run !== null) await objects.restore(run, out);
   return {
-    type: "train",
     data: await restoreData(job.training_file, job.training_digest),
     validationData: file === null || digest === null ? undefined : await restoreData(file, digest),
     out,
@@ -281,7 +279,7 @@ async function watchSlice(job: JobRow, order: TrainRequest, context: LeasedConte
 type Note = Omit<NewEvent, "job">;
 
 function toEnd(
-  report: Exclude<FromTrainer, { readonly type: "event" }>,
+  report: Exclude<TrainReport, { readonly type: "event" }>,
   { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
 ): Watched {
   if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
@@ -313,7 +311,6 @@ async function watchTrainer(
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
     const { out } = order;
     await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
-    trainer.continue();
   }
   return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
 }
@@ -462,7 +459,7 @@ function failureIn(
     : { type: "restarted", message: failure.message };
 }
 
-function toError(report: FromTrainer & { readonly type: "failed" }, folder: string): unknown {
+function toError(report: TrainReport & { readonly type: "failed" }, folder: string): unknown {
   const message = readable(new Error(report.message), folder);
   return report.code === "unexpected" ? message : new MosError(report.code as ErrorCode, message);
 }

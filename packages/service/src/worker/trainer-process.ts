@@ -1,22 +1,16 @@
 // The process that trains. It keeps the base of its last slice, so that jobs on one base take turns on one copy of it. When its
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
-import { type BaseModel, finetune, loadModel, MosError } from "mixture-of-shards";
-import { errorText, freeMemory } from "mixture-of-shards/cli";
-import type { FromTrainer, ToTrainer, TrainRequest } from "./protocol.ts";
+import { type BaseModel, type FinetuneEvent, finetune, loadModel, MosError } from "mixture-of-shards";
+import { type CallContext, freeMemory, omitUndefined, serveParent } from "mixture-of-shards/cli";
+import type { TrainRequest } from "./trainer.ts";
 
 /** Free memory before a base was loaded: the loaded base is a part of a run's memory. */
 const free = await freeMemory();
 
 let loaded: { readonly key: string; readonly base: BaseModel } | undefined;
-let controller = new AbortController();
-let resumeTraining: (() => void) | undefined;
 
-const send = (report: FromTrainer): void => {
-  if (process.connected) process.send?.(report);
-};
-
-async function loadBase({ model, settings }: TrainRequest): Promise<BaseModel> {
+async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal): Promise<BaseModel> {
   const { baseDtype = "stored", computeDtype = "float32" } = settings;
   const key = JSON.stringify([model, baseDtype, computeDtype]);
   if (loaded?.key === key) return loaded.base;
@@ -25,60 +19,45 @@ async function loadBase({ model, settings }: TrainRequest): Promise<BaseModel> {
     baseDtype,
     computeDtype,
     transposedCodes: computeDtype === "int8",
-    signal: controller.signal,
+    signal,
   });
   loaded = { key, base };
   return base;
 }
 
-async function train(order: TrainRequest): Promise<void> {
-  const { data, validationData, out, resume, adapter, settings, maxTokens, threads } = order;
-  let isComplete = false;
-  try {
-    const events = finetune({
-      model: await loadBase(order),
-      data,
-      out,
-      resume,
-      adapter,
-      settings,
-      free,
-      ...(validationData === undefined ? {} : { validationData }),
-      ...(maxTokens === undefined ? {} : { maxTokens }),
-      session: { threads },
-      signal: controller.signal,
-    });
-    for await (const event of events) {
-      send({ type: "event", event });
-      if (event.type === "saved" && event.what === "adapter") isComplete = true;
-      if (event.type === "saved" && event.what === "checkpoint")
-        await new Promise<void>((resolve) => {
-          resumeTraining = resolve;
-        });
+const methods = {
+  train: async (
+    order: TrainRequest,
+    { signal, emit, deliver }: CallContext<FinetuneEvent>,
+  ): Promise<{ readonly isComplete: boolean }> => {
+    const { data, validationData, out, resume, adapter, settings, maxTokens, threads } = order;
+    let isComplete = false;
+    try {
+      const events = finetune({
+        model: await loadBase(order, signal),
+        data,
+        out,
+        resume,
+        adapter,
+        settings,
+        free,
+        ...omitUndefined({ validationData, maxTokens }),
+        session: { threads },
+        signal,
+      });
+      for await (const event of events) {
+        if (event.type === "saved" && event.what === "adapter") isComplete = true;
+        // it is copied before training goes on
+        if (event.type === "saved" && event.what === "checkpoint") await deliver(event);
+        else emit(event);
+      }
+      return { isComplete };
+    } catch (error) {
+      if (error instanceof MosError && error.code === "cancelled") return { isComplete: false };
+      throw error;
     }
-    send({ type: "ended", isComplete });
-  } catch (error) {
-    const code = error instanceof MosError ? error.code : "unexpected";
-    if (code === "cancelled") return send({ type: "ended", isComplete: false });
-    send({ type: "failed", code, message: errorText(error) });
-  }
-}
+  },
+};
 
-process.on("SIGINT", () => undefined);
-process.on("SIGTERM", () => undefined);
-process.on("disconnect", () => process.exit(1));
-process.on("message", (order: ToTrainer) => {
-  switch (order.type) {
-    case "train":
-      controller = new AbortController();
-      void train(order);
-      return;
-    case "continue":
-      resumeTraining?.();
-      resumeTraining = undefined;
-      return;
-    case "stop":
-      controller.abort();
-  }
-});
-send({ type: "ended", isComplete: false }); // ready
+export type TrainerMethods = typeof methods;
+serveParent(methods);

@@ -1,143 +1,114 @@
 // The trainer as its supervisor sees it: a child process that is started when it is needed, and again after it has died.
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { setTimeout as sleep } from "node:timers/promises";
-import { AsyncQueue, moduleBeside } from "mixture-of-shards/cli";
-import { onComputing, startChild } from "./child.ts";
-import type { FromTrainer, ToTrainer, TrainRequest } from "./protocol.ts";
+import {
+  type FinetuneEvent,
+  type FinetuneOptions,
+  type FinetuneSettingsInput,
+  MosError,
+} from "mixture-of-shards";
+import { errorText, moduleBeside, startChild } from "mixture-of-shards/cli";
+import type { TrainerMethods } from "./trainer-process.ts";
+
+/** A slice to train: a run in a folder, from its last checkpoint where there is one. */
+export interface TrainRequest {
+  /** The folder or file of the base. */
+  readonly model: string;
+  readonly data: string;
+  readonly validationData: string | undefined;
+  readonly out: string;
+  readonly resume: boolean;
+  readonly adapter: FinetuneOptions["adapter"];
+  readonly settings: FinetuneSettingsInput;
+  /** Tokens that the whole job may train; undefined for any number. */
+  readonly maxTokens: number | undefined;
+  readonly threads: number;
+}
+
+/** A report on the slice: the last one says how it ended. */
+export type TrainReport =
+  | { readonly type: "event"; readonly event: FinetuneEvent }
+  | { readonly type: "ended"; readonly isComplete: boolean }
+  | { readonly type: "failed"; readonly code: string; readonly message: string };
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {
   /** The model whose base it has loaded. */
   readonly model: string | undefined;
   /**
-   * Events until the slice has ended. Throws if the process dies before, and `TrainerStalled` if it was
-   * killed because it made no progress.
+   * Reports until the slice has ended. After a checkpoint, training goes on when the next report is asked for. Throws if the
+   * process dies before, and `TrainerStalled` if it was killed because it made no progress.
    */
-  train(order: TrainRequest): AsyncIterable<FromTrainer>;
+  train(order: TrainRequest): AsyncIterable<TrainReport>;
   /** Ends the running slice at a checkpoint. */
   stop(): void;
-  /** Goes on after a checkpoint. */
-  continue(): void;
   /** Ends the process at once, in the middle of whatever it does. */
   kill(): void;
 }
 
-/** A trainer was killed because it neither said nor computed anything. */
+/** A trainer was killed because it neither reported nor computed anything. */
 export class TrainerStalled extends Error {
   constructor(seconds: number) {
     super(`the trainer made no progress for ${seconds} s and was killed`);
   }
 }
 
-export interface TrainerOptions {
-  /** Seconds without a report and without computing after which the process is killed. */
-  readonly stallSeconds: number;
-}
+const startTrainer = () =>
+  startChild<TrainerMethods>(moduleBeside(import.meta.url, "trainer-process"), {
+    exitError: (how) => new Error(`the trainer ended: ${how}`),
+  });
 
-const ENTRY = moduleBeside(import.meta.url, "trainer-process");
-
-/** Seconds in which a killed process ends, unless a disk that hangs holds it. */
-const KILL_SECONDS = 2;
-
-/** A trainer whose process is not started yet. */
-export function createTrainer(options: TrainerOptions): Trainer {
-  let child: ChildProcess | undefined;
+/**
+ * A trainer whose process is not started yet. The process is killed after `stallSeconds` in which it neither reported nor
+ * computed anything.
+ */
+export function createTrainer({ stallSeconds }: { readonly stallSeconds: number }): Trainer {
+  let child: ReturnType<typeof startTrainer> | undefined;
   let model: string | undefined;
-  const alive = new Set<ChildProcess>();
-  const launch = (): ChildProcess => {
-    const started = startChild(ENTRY);
-    alive.add(started);
-    const isGone = (): void => void alive.delete(started);
-    started.once("exit", isGone).on("error", () => undefined);
-    if (started.pid === undefined) isGone();
-    return started;
-  };
-  const send = (order: ToTrainer): void => {
-    if (child?.connected === true) child.send(order, () => undefined);
-  };
-  const kill = (): void => {
-    child?.kill("SIGKILL");
-    child = undefined; // it counts as connected until its end was noticed
-  };
+  let stopping = new AbortController();
   return {
     get model() {
-      return child?.connected === true ? model : undefined;
+      return child?.isAlive === true ? model : undefined;
     },
     async *train(order) {
+      stopping = new AbortController();
+      const trainer = child?.isAlive === true ? child : startTrainer();
+      [child, model] = [trainer, order.model];
       try {
-        if (child?.connected !== true) {
-          model = undefined;
-          child = launch();
-          for await (const _ready of readReports(child, options));
-        }
-        const reports = readReports(child, options);
-        send(order);
-        model = order.model;
-        yield* reports;
+        const events = trainer.stream("train", order, { signal: stopping.signal });
+        yield { type: "ended", ...(yield* untilStalled(trainer, events, stallSeconds)) };
       } catch (error) {
-        kill();
-        throw error;
+        if (!trainer.isAlive) throw error;
+        const code = error instanceof MosError ? error.code : "unexpected";
+        yield { type: "failed", code, message: errorText(error) };
       }
     },
-    stop: () => send({ type: "stop" }),
-    continue: () => send({ type: "continue" }),
-    kill,
+    stop: () => stopping.abort(),
+    kill: () => child?.kill(),
     [Symbol.asyncDispose]: async () => {
-      kill();
-      const ended = Promise.all([...alive].map((one) => once(one, "exit")));
-      await Promise.race([ended, sleep(KILL_SECONDS * 1000)]);
-      for (const one of alive) detach(one);
+      child?.kill();
+      await child?.exited;
     },
   };
 }
 
-/** A process that does not end even now must not keep this one. */
-function detach(child: ChildProcess): void {
-  child.unref();
-  if (child.connected) child.disconnect();
-  for (const stream of child.stdio) stream?.destroy();
-}
-
-/** Reports in order, up to the one that ends the slice. */
-async function* readReports(
-  child: ChildProcess,
-  { stallSeconds }: TrainerOptions,
-): AsyncGenerator<FromTrainer, void> {
-  const queue = new AsyncQueue<FromTrainer>();
+/** Events of a slice. A process that computes nothing while the next one is waited for is killed. */
+async function* untilStalled(
+  child: ReturnType<typeof startTrainer>,
+  events: ReturnType<typeof child.stream<"train">>,
+  stallSeconds: number,
+): AsyncGenerator<TrainReport, { readonly isComplete: boolean }> {
   // counted, not timed: this process may have been stopped itself
   let quietSeconds = 0;
-  const onMessage = (report: FromTrainer): void => {
-    quietSeconds = 0;
-    queue.push(report);
+  child.onHeartbeat = (isComputing) => {
+    if (isComputing) quietSeconds = 0;
   };
-  const fail = (error: Error): void => queue.close(error);
-  if (!child.connected) fail(new Error("the trainer could not be started"));
-  const onExit = (code: number | null, signal: string | null): void =>
-    fail(
-      new Error(
-        `the trainer exited: ${signal === null ? `its exit code is ${code}` : `it was ended by ${signal}`}`,
-      ),
-    );
-  const stopListening = onComputing(child, () => {
+  for (;;) {
+    const second = setInterval(() => {
+      quietSeconds++;
+      if (quietSeconds >= stallSeconds) child.kill(new TrainerStalled(stallSeconds));
+    }, 1000);
+    const { done, value } = await events.next().finally(() => clearInterval(second));
+    if (done === true) return value;
+    yield { type: "event", event: value };
     quietSeconds = 0;
-  });
-  child.on("message", onMessage).once("exit", onExit).once("error", fail);
-  try {
-    for (;;) {
-      const second = setInterval(() => {
-        quietSeconds++;
-        if (quietSeconds >= stallSeconds) fail(new TrainerStalled(stallSeconds));
-      }, 1000);
-      const { done, value: report } = await queue.next().finally(() => clearInterval(second));
-      if (done === true) return;
-      yield report;
-      // a trainer that waits for its supervisor computes nothing
-      quietSeconds = 0;
-      if (report.type !== "event") return;
-    }
-  } finally {
-    stopListening();
-    child.off("message", onMessage).off("exit", onExit).off("error", fail);
   }
 }

@@ -1,0 +1,51 @@
+// The process of tasks that would hold all requests: each may take seconds and hundreds of megabytes.
+import { createReadStream } from "node:fs";
+import { checkDataset, exportAdapter, MosError, previewRun, type RunPreview } from "mixture-of-shards";
+import { freeMemory, omitUndefined, serveParent } from "mixture-of-shards/cli";
+import type { TrainRequest } from "./trainer.ts";
+
+/** A run to preview. */
+export interface PreviewRequest
+  extends Pick<TrainRequest, "model" | "data" | "validationData" | "adapter" | "settings" | "threads"> {
+  /** Lines of the data; without them the first ones. */
+  readonly lines?: readonly number[];
+  /** Tokens of a line at most. */
+  readonly maxShown: number;
+}
+
+/** An adapter, its base, and where the result goes. */
+type Conversion = Required<
+  Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">
+>;
+
+/** @throws MosError `bad_data` for compressed files, which look like broken JSON. */
+async function assertUncompressed(path: string): Promise<void> {
+  for await (const chunk of createReadStream(path, { end: 1 }))
+    if (Buffer.compare(chunk as Buffer, Buffer.of(0x1f, 0x8b)) === 0)
+      throw new MosError("bad_data", `${path} is compressed with gzip; send it uncompressed`);
+}
+
+const methods = {
+  check: async (path: string): Promise<void> => {
+    await assertUncompressed(path);
+    await checkDataset(path);
+  },
+  preview: async ({ threads, validationData, ...order }: PreviewRequest): Promise<RunPreview> => {
+    const { bytes, resident } = await freeMemory();
+    const made = await previewRun({
+      ...order,
+      ...omitUndefined({ validationData }),
+      session: { threads },
+      // the base of a worker is in memory already, or on another machine: what is free here refuses nothing
+      free: { bytes: Number.POSITIVE_INFINITY, resident: 0, limit: "machine" },
+    });
+    return { ...made, free: { bytes, resident, limit: "machine" } };
+  },
+  convert: async (conversion: Conversion): Promise<void> => {
+    // where another server has written it meanwhile, it is the same; and jobs of the base have been trained on it
+    await exportAdapter({ ...conversion, format: "peft", overwrite: true, isBaseKnown: true });
+  },
+};
+
+export type TaskMethods = typeof methods;
+serveParent(methods);

@@ -1,0 +1,127 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, expect, test } from "vitest";
+import { type Child, childOptions, startChild } from "./child.ts";
+import type { CallContext } from "./serve-parent.ts";
+
+const ENTRY = `
+import { MosError, serveParent } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
+let [handled, noted] = [0, []];
+serveParent({
+  add: (numbers) => numbers.reduce((a, b) => a + b, 0),
+  refuse: () => { throw new MosError("bad_data", "line 2 is broken", { hint: "mend it" }); },
+  fail: () => null.length,
+  note: (what) => noted.push(what),
+  state: () => ({ handled, noted, temporary: process.env.TMPDIR }),
+  count: async (last, { emit, deliver }) => {
+    emit(1);
+    for (let i = 2; i <= last; i++) {
+      await deliver(i);
+      handled = i;
+    }
+    return "counted";
+  },
+  wait: (how, { signal }) => new Promise((resolve) => {
+    if (how === "politely") signal.addEventListener("abort", () => resolve("aborted"));
+  }),
+  crash: () => {
+    process.stderr.write("out of cheese\\n");
+    process.exit(7);
+  },
+});`;
+
+interface Served {
+  readonly add: (numbers: readonly number[]) => number;
+  readonly refuse: () => void;
+  readonly fail: () => void;
+  readonly note: (what: string) => void;
+  readonly state: () => { handled: number; noted: readonly string[]; temporary: string | undefined };
+  readonly count: (last: number, context: CallContext<number>) => string;
+  readonly wait: (how: "politely" | "deafly") => string;
+  readonly crash: () => void;
+}
+type Methods = { readonly [Name in keyof Served]: Served[Name] };
+
+const folder = mkdtempSync(join(tmpdir(), "mos-child-test-"));
+const entry = join(folder, "entry.mts");
+writeFileSync(entry, ENTRY);
+afterAll(() => rm(folder, { recursive: true }));
+
+const start = (): Child<Methods> =>
+  startChild(entry, {
+    stderr: "pipe",
+    exitError: (how, output) => new Error(`ended by ${how}: ${output}`),
+  });
+
+test("methods have results, events and errors with their codes; a reader is waited for where that is asked", async () => {
+  await using child = start();
+  const results = await Promise.all([
+    child.call("add", [1, 2, Number.POSITIVE_INFINITY]),
+    child.call("add", [4]),
+  ]);
+  expect(results).toEqual([Number.POSITIVE_INFINITY, 4]);
+  await expect(child.call("refuse", undefined)).rejects.toMatchObject({
+    name: "MosError",
+    code: "bad_data",
+    message: "line 2 is broken\nmend it",
+  });
+  const unexpected = await child.call("fail", undefined).catch((error: unknown) => error);
+  expect(unexpected).toMatchObject({ name: "Error", stack: expect.stringContaining("entry.mts") });
+  expect(unexpected).not.toHaveProperty("code");
+  child.notify("note", "first");
+  const events = child.stream("count", 3);
+  expect([await events.next(), await events.next()]).toMatchObject([{ value: 1 }, { value: 2 }]);
+  expect(await child.call("state", undefined)).toMatchObject({ handled: 0, noted: ["first"] });
+  expect([await events.next(), await events.next()]).toEqual([
+    { done: false, value: 3 },
+    { done: true, value: "counted" },
+  ]);
+  expect((await child.call("state", undefined)).handled).toBe(3);
+});
+
+test("an aborted call ends by itself, or with its process, which keeps nothing open", async () => {
+  const child = start();
+  const [polite, deaf] = [new AbortController(), new AbortController()];
+  const asked = child.call("wait", "politely", { signal: polite.signal, killAfter: 60 });
+  const killed = child.call("wait", "deafly", { signal: deaf.signal, killAfter: 0.05 });
+  polite.abort();
+  expect(await asked).toBe("aborted");
+  expect(child.isAlive).toBe(true);
+  deaf.abort(new Error("no longer"));
+  await expect(killed).rejects.toThrow("no longer");
+  expect(child.isAlive).toBe(false);
+  await expect(child.call("add", [1])).rejects.toThrow("no longer");
+  await child.exited;
+});
+
+test("the end of a process is one error for all its calls, which names code or signal", async () => {
+  const child = start();
+  const calls = [child.call("wait", "deafly"), child.call("crash", undefined)];
+  for (const call of calls) await expect(call).rejects.toThrow(/^ended by exit code 7: out of cheese$/);
+  const late = start();
+  await expect(late.call("wait", "deafly", { timeout: 0.05 })).rejects.toThrow(/^ended by SIGKILL/);
+});
+
+const { execArgv } = process;
+afterEach(() => {
+  process.execArgv = execArgv;
+});
+
+test.each([
+  [["-e", "run()", "--no-warnings"]],
+  [["--no-warnings", "--input-type=module", "--eval", "run()"]],
+  [["--input-type", "module", "--no-warnings", "-p", "-e", "run()"]],
+  [["--no-warnings", "--eval=run()", "--input-type=module"]],
+])("a child does not run the script of the command line: %s", (options) => {
+  process.execArgv = options;
+  expect(childOptions("entry.js")).toEqual(["--no-warnings"]);
+});
+
+test("a child that runs a source has the loader of this process, or one", () => {
+  process.execArgv = ["--import", "file:///tsx/loader.mjs", "-e", "run()"];
+  expect(childOptions("entry.ts")).toEqual(["--import", "file:///tsx/loader.mjs"]);
+  process.execArgv = [];
+  expect(childOptions("entry.ts")).toEqual(["--conditions=source", "--import", "tsx"]);
+});

@@ -1,0 +1,168 @@
+// The child's side of child.ts, which has Node load this file before the entry of a child: the parent hears of it, and is
+// watched, while the entry is still loading.
+import { rmSync } from "node:fs";
+import { isMainThread, Worker } from "node:worker_threads";
+import { type ErrorCode, errorText, MosError } from "./error.ts";
+
+/** Begins the argument of a child's command line that has its `Watch`. */
+export const WATCH = "--child=";
+
+/** How a child is watched. */
+export interface Watch {
+  /** Seconds between two beats (1). */
+  readonly heartbeatSeconds: number;
+  /** Seconds that running calls have to end in when the parent is gone (0). */
+  readonly orphanSeconds: number;
+  /** Ends the process when it takes more resident memory, or more processor time without a message. */
+  readonly limits: { readonly bytes: number; readonly seconds: number };
+  /** Folder of its temporary files, which it removes when it ends, unless it is killed. */
+  readonly temporaryFolder: string;
+}
+
+/** An error on its way between processes: an unexpected one has a stack and no code. */
+type SentError = Pick<Error, "message" | "stack"> & { readonly code?: ErrorCode };
+
+/** A message to the child. */
+export type ToChild =
+  | { readonly type: "call"; readonly id?: number; readonly method: string; readonly args: unknown }
+  | { readonly type: "abort"; readonly id: number }
+  /** The reader has handled the event that the method delivered. */
+  | { readonly type: "handled"; readonly id: number }
+  | { readonly type: "exit" };
+
+/** A message to the parent. */
+export type ToParent =
+  | { readonly type: "event"; readonly id: number; readonly event: unknown; readonly isDelivery: boolean }
+  | { readonly type: "result"; readonly id: number; readonly value: unknown }
+  | { readonly type: "failure"; readonly id: number; readonly error: SentError };
+
+/** What a method knows of its call. */
+export interface CallContext<Event> {
+  /** Aborted with the signal of the call, and when the parent is gone. */
+  readonly signal: AbortSignal;
+  /** Sends an event. */
+  emit(event: Event): void;
+  /** Sends an event, and waits until the reader has handled it. */
+  deliver(event: Event): Promise<void>;
+}
+
+/**
+ * A thread of its own, since a step of a large model keeps the main one for minutes. It writes to a pipe whether the process
+ * has computed: an idle one takes 0.5 ms of a second, one that loads a base from a slow network more than 5 ms. A pipe that
+ * nobody reads means that the parent is gone. Limits count processor time: a machine may be busy.
+ */
+const THREAD = `
+const { workerData } = require("node:worker_threads");
+const { rmSync, writeSync } = require("node:fs");
+const { heartbeatSeconds = 1, orphanSeconds = 0, limits, temporaryFolder, sent } = workerData;
+const used = () => {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+};
+const kill = () => {
+  if (temporaryFolder !== undefined) rmSync(temporaryFolder, { recursive: true, force: true });
+  process.kill(process.pid, "SIGKILL");
+};
+let before = used();
+const beats = setInterval(() => {
+  const now = used();
+  const beat = now - before >= 0.005 * heartbeatSeconds ? "+" : "-";
+  before = now;
+  try {
+    writeSync(4, beat);
+  } catch (error) {
+    if (error.code === "EAGAIN") return;
+    clearInterval(beats);
+    setTimeout(kill, orphanSeconds * 1000);
+  }
+}, heartbeatSeconds * 1000);
+if (limits !== undefined) {
+  let [count, start] = [0, used()];
+  setInterval(() => {
+    const now = Atomics.load(sent, 0);
+    if (now !== count) [count, start] = [now, used()];
+    if (used() - start > limits.seconds || process.memoryUsage.rss() > limits.bytes) kill();
+  }, 50);
+}`;
+
+/** Number of messages to the parent. */
+const sent = new Int32Array(new SharedArrayBuffer(4));
+
+const [, , argument = ""] = process.argv;
+const watch: Partial<Watch> | undefined =
+  isMainThread && argument.startsWith(WATCH) ? JSON.parse(argument.slice(WATCH.length)) : undefined;
+if (watch !== undefined)
+  new Worker(THREAD, { eval: true, execArgv: [], workerData: { ...watch, sent } }).unref();
+
+function send(message: ToParent): void {
+  // where the parent has just gone, "disconnect" is on its way
+  if (process.connected) process.send?.(message, () => undefined);
+  Atomics.add(sent, 0, 1);
+}
+
+const encodeError = (error: unknown): SentError =>
+  error instanceof MosError
+    ? { code: error.code, message: error.message }
+    : { message: errorText(error), ...(error instanceof Error ? { stack: error.stack } : {}) };
+
+/** The error that was sent: a MosError, or an Error where it was unexpected. */
+export function decodeError({ code, message, stack }: SentError): Error {
+  if (code === undefined) return Object.assign(new Error(message), { stack });
+  const [line = "", hint] = message.split(/\n(.*)/s);
+  return new MosError(code, line, hint === undefined ? {} : { hint });
+}
+
+interface RunningCall {
+  readonly stop: AbortController;
+  goOn: () => void;
+}
+
+/**
+ * Serves the methods that the parent calls. Signals to the group of processes are ignored, since the parent decides what they
+ * mean. When the parent is gone, this process ends: at once, or where `orphanSeconds` were given, when its calls have.
+ *
+ * @example
+ * const methods = { add: (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0) };
+ * export type AddMethods = typeof methods;
+ * serveParent(methods);
+ */
+export function serveParent(methods: Readonly<Record<string, (...args: never[]) => unknown>>): void {
+  const calls = new Map<number, RunningCall>();
+  const run = async (id: number, { method, args }: ToChild & { readonly type: "call" }): Promise<void> => {
+    const call: RunningCall = { stop: new AbortController(), goOn: () => undefined };
+    calls.set(id, call);
+    const event = (what: unknown, isDelivery = false): void =>
+      send({ type: "event", id, event: what, isDelivery });
+    const context: CallContext<unknown> = {
+      signal: call.stop.signal,
+      emit: (what) => event(what),
+      deliver: (what) =>
+        new Promise((resolve) => {
+          call.goOn = resolve;
+          event(what, true);
+        }),
+    };
+    try {
+      send({ type: "result", id, value: await methods[method]?.(args as never, context as never) });
+    } catch (error) {
+      send({ type: "failure", id, error: encodeError(error) });
+    }
+    calls.delete(id);
+    if (!process.connected && calls.size === 0) process.exit();
+  };
+  const folder = watch?.temporaryFolder;
+  if (folder !== undefined) process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  process.on("SIGINT", () => undefined);
+  process.on("SIGTERM", () => undefined);
+  process.on("disconnect", () => {
+    for (const { stop } of calls.values()) stop.abort();
+    if (calls.size === 0 || !watch?.orphanSeconds) process.exit();
+  });
+  process.on("message", (message: ToChild) => {
+    if (message.type === "exit") process.exit();
+    else if (message.type === "abort") calls.get(message.id)?.stop.abort();
+    else if (message.type === "handled") calls.get(message.id)?.goOn();
+    else if (message.id === undefined) methods[message.method]?.(message.args as never);
+    else void run(message.id, message);
+  });
+}
