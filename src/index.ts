@@ -30,7 +30,6 @@ export {
   type Engine,
   type EngineEvent,
   type EngineOptions,
-  type EngineRequest,
   generate,
   openEngine,
   textStream,

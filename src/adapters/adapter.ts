@@ -35,7 +35,7 @@ export const drawTensor = ({ name, shape, initialize }: TensorSpec, seed: number
   data: initialize(randomStream(seed, name)),
 });
 
-/** Numbers drawn or looked at before other work may run: who loads adapters may be answering requests. */
+/** Elements that are drawn or checked before other work may run: a server loads adapters while it answers requests. */
 export const CHUNK_SIZE = 1 << 16;
 
 /** Data of `drawTensor` for a seeded tensor, which may be large though the adapter's file is small. */
@@ -58,7 +58,7 @@ export async function drawSeeded(
  * same settings give the same adapter everywhere. Throws `bad_config`.
  *
  * @example
- * const adapter = createAdapter(parseAdapterConfig({ method: "mos", rank: 8, equivalentRank: 2 }), geometry);
+ * const adapter = createAdapter(parseAdapterConfig({ method: "mos", rank: 8, equivalentRank: 2 }), shapes);
  */
 export function createAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
   const method = bindMethod(config);
@@ -67,7 +67,7 @@ export function createAdapter(config: AdapterConfig, shapes: LayerShapes): Adapt
   return { config, shapes, tensors: new Map(tensors) };
 }
 
-/** An adapter of this size for plans: its numbers are zeros, only its index tables are drawn. Throws `bad_config`. */
+/** An adapter for plans: its tensors are zeros, only its index tables are drawn. Throws `bad_config`. */
 export function blankAdapter(config: AdapterConfig, shapes: LayerShapes): Adapter {
   const method = bindMethod(config);
   method.check(shapes);
@@ -125,11 +125,11 @@ export function adapterLeaves({ config, shapes, tensors }: Adapter): AdapterLeav
 
 /** Where the factors come from, and how they are applied. */
 export interface AdapterHookOptions {
-  /** The factors of a site; undefined where the adapter does not touch it. */
+  /** The factors of a module; undefined where the adapter does not touch it. */
   readonly factors: (target: TargetModule) => Factors | undefined;
-  /** Add scale · B A to W once per step rather than to every row. A site with a dropout mask keeps its branch. */
+  /** Add scale · B A to W once per step rather than to every row. A module with a dropout mask keeps its branch. */
   readonly merge: boolean;
-  /** 0 or 1 / (1 − probability) for each input of the site's branch. */
+  /** 0 or 1 / (1 − probability) for each input of the module's branch. */
   readonly dropoutMask?: (target: TargetModule) => Value;
 }
 

@@ -1,5 +1,5 @@
 // The base of an adapter: whether it is the one at hand, and its shape by the adapter's tensors. An adapter is trained on one
-// file of numbers, but it is used on any quantisation of the same model: its update is added to weights that differ by
+// file of weights, but it is used on any quantisation of the same model: its update is added to weights that differ by
 // rounding alone.
 import { MosError } from "#core";
 import type { LinearName } from "#graph";
@@ -11,7 +11,7 @@ import { type AdapterConfig, bindMethod } from "./methods.ts";
 export interface TrainedOn {
   readonly name: string | undefined;
   readonly fingerprint: string;
-  /** True if the numbers are the same and only token ids differ; otherwise it is another quantisation. */
+  /** True if the weights are the same and only token ids differ; otherwise it is another quantisation. */
   readonly sameNumbers?: true;
   /** True if some texts had other token ids in training than they have now. */
   readonly otherTokens?: true;
@@ -31,7 +31,7 @@ const short = (fingerprint: string): string => `${fingerprint.slice(0, 19)}…`;
  * folder without one, as PEFT saves them, say nothing; another quantisation of the same model is told, and so are other
  * token ids.
  *
- * @throws MosError `bad_adapter` for another model, and for other numbers where one side has no identity.
+ * @throws MosError `bad_adapter` for another model, and for other weights where one side has no identity.
  */
 export function checkBase(
   folder: string,
@@ -95,7 +95,7 @@ export function checkDecoder(
   );
 }
 
-/** The line that says so: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used unchanged". */
+/** Describes it in one line: "trained on another quantisation of the same model: SmolLM2 (sha256:0123456789ab…); used unchanged". */
 export function describeTrainedOn({ name, fingerprint, sameNumbers, otherTokens }: TrainedOn): string {
   const numbers = `trained on another quantisation of the same model: ${name ?? "unnamed"} (${short(fingerprint)})`;
   const said = [...(sameNumbers ? [] : [numbers]), ...(otherTokens ? [OTHER_TOKENS] : [])];
@@ -114,7 +114,7 @@ const MAX_LAYERS = 512;
 /** A width that every number of shards and chunks divides that a person would take; the other is its double. */
 const PROBE = 2 ** 16 * 3 * 5 * 7;
 
-/** Names and shapes of the tensors that would be saved. Methods may refuse a geometry. */
+/** Names and shapes of the tensors that would be saved. Methods may refuse a shape. */
 function shapesFor(config: AdapterConfig, shapes: LayerShapes): Shapes | undefined {
   const method = bindMethod(config);
   try {
@@ -185,7 +185,7 @@ const isLoose = (config: AdapterConfig, { layers, widths }: LayerShapes, found: 
   );
 
 /**
- * The geometry of an adapter's base, by the names and shapes of the adapter's tensors.
+ * The shape of an adapter's base, by the names and shapes of the adapter's tensors.
  *
  * @throws MosError `bad_option` where they do not determine it: some methods draw a part again from the seed, keep nothing for
  * each layer, or round widths up.

@@ -8,22 +8,22 @@ import { type AdapterConfig, type AdapterConfigInput, bindMethod, parseAdapterCo
 
 /** Cost of an adapter, before it exists. @inline */
 export interface Budget {
-  /** Trained numbers. */
+  /** Trainable parameters. */
   readonly trainable: number;
-  /** Frozen numbers that are saved with the adapter. */
+  /** Frozen parameters that are saved with the adapter. */
   readonly frozen: number;
-  /** Frozen numbers that the seed gives again: not saved, and kept once for all adapters of that seed. */
+  /** Frozen parameters that are drawn again from the seed: not saved, and kept once for all adapters of that seed. */
   readonly seeded: number;
-  /** Bytes of the trained numbers in a precision, and of the frozen ones, four bytes each. */
+  /** Bytes of the trainable parameters in a precision, and of the frozen ones, four bytes each. */
   readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
   /** LoRA of the same rank on the same targets. */
   readonly lora: {
     readonly trainable: number;
     readonly bytes: { readonly float32: number; readonly bfloat16: number; readonly int8: number };
   };
-  /** Trained numbers as a share of that LoRA's. */
+  /** Trainable parameters as a share of that LoRA's. */
   readonly ratio: number;
-  /** The rank of the LoRA that trains as many numbers; not whole for every method. */
+  /** The rank of the LoRA with as many trainable parameters; not whole for every method. */
   readonly equivalentRank: number;
 }
 
@@ -71,7 +71,7 @@ export interface AdapterParams {
   readonly adapter: AdapterConfig;
   readonly budget: Budget;
   readonly layers: number;
-  /** Numbers of the model. */
+  /** Parameters of the model. */
   readonly parameters: number;
   readonly types: readonly TypeParams[];
 }

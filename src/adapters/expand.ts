@@ -17,7 +17,7 @@ import { type Adapter, adapterLeaves } from "./adapter.ts";
  */
 export const MERGE_LIMIT = 300e6;
 
-/** A site's factors as numbers: A [r, in], Bᵀ [r, out]. */
+/** A module's factors as arrays: A [r, in], Bᵀ [r, out]. */
 export interface ExpandedFactors {
   readonly rank: number;
   readonly a: Float32Array;
@@ -25,7 +25,7 @@ export interface ExpandedFactors {
   readonly scale: number;
 }
 
-/** A whole adapter as factors, by `moduleKey`; sites that it does not touch are missing. */
+/** A whole adapter as factors, by `moduleKey`; modules that it does not touch are missing. */
 export type FactorMap = ReadonlyMap<string, ExpandedFactors>;
 
 const listTargets = ({ shapes: { layers } }: Adapter): readonly TargetModule[] =>
@@ -36,7 +36,7 @@ const floats = (array: HostArray | undefined): Float32Array =>
 
 /**
  * The adapter as a plain LoRA, by `moduleKey`: exact, because routing does not depend on the input. Computed on this
- * thread. The arrays may be the adapter's own or be shared between sites: they are for reading.
+ * thread. The arrays may be the adapter's own or be shared between modules: they are for reading.
  */
 export function expandOnHost(adapter: Adapter): FactorMap {
   const leaves = adapterLeaves(adapter);
@@ -70,7 +70,7 @@ export async function expandFactors(adapter: Adapter): Promise<FactorMap> {
   );
 }
 
-/** scale · B A of one site, [out, in]; undefined where the adapter does not touch it. */
+/** scale · B A of one module, [out, in]; undefined where the adapter does not touch it. */
 export async function computeDelta(adapter: Adapter, target: TargetModule): Promise<HostTensor | undefined> {
   const leaves = adapterLeaves(adapter);
   const found = leaves.factors()(target);

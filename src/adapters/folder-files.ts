@@ -103,7 +103,7 @@ export async function contentDigest(config: Uint8Array, tensors: ByteSource): Pr
 const noAdapter = (folder: string): MosError =>
   new MosError("not_found", `${folder}: no adapter here (there is no ${ADAPTER_CONFIG})`);
 
-/** What has too many entries is refused before they are looked at one by one. */
+/** Refuses too many entries before they are checked one by one. */
 function refuseLong(value: unknown, where: string): void {
   if (typeof value !== "object" || value === null) return;
   const { length } = Object.keys(value);
@@ -121,7 +121,7 @@ export function parseFields(bytes: Uint8Array, where: string): SavedFields {
 }
 
 /**
- * What an adapter's folder says about its base; the tensors are not looked at.
+ * Reads what an adapter's folder records about its base. The tensors are not read.
  *
  * @throws MosError `not_found`, `bad_adapter`, `storage`.
  */

@@ -80,7 +80,7 @@ export interface LoadAdapterOptions extends Pick<AdapterBase, "identity" | "toke
   readonly fingerprint: string | undefined;
 }
 
-/** An adapter whose settings and tensors' names and shapes were checked, and whose numbers were not read yet. */
+/** An adapter whose settings and tensors' names and shapes were checked, and whose tensors were not read yet. */
 export interface CheckedAdapter {
   readonly config: AdapterConfig;
   /** Set if it was trained on another quantisation of the base, or with other token ids. */
@@ -127,7 +127,7 @@ export interface AdapterFolder extends AsyncDisposable {
 export interface AdapterDescription {
   readonly config: AdapterConfig;
   readonly base: SavedBase;
-  /** Numbers in its file, without index tables. */
+  /** Parameters in its file, without index tables. */
   readonly parameters: number;
 }
 
@@ -142,7 +142,7 @@ export interface OpenAdapterOptions {
  * @throws MosError `not_found`, `bad_adapter`, `storage`.
  * @example
  * await using folder = await openAdapterFolder("adapters/acme");
- * const { config, read } = await folder.check({ geometry, fingerprint });
+ * const { config, read } = await folder.check({ shapes, fingerprint });
  * const adapter = await read();
  */
 export async function openAdapterFolder(

@@ -11,7 +11,7 @@ import { readAdapterBase } from "./folder-files.ts";
 import type { LayerShapes, RoutingTable } from "./method.ts";
 import { type AdapterConfig, bindMethod } from "./methods.ts";
 
-/** Norms of the factors of one site. @inline */
+/** Norms of the factors of one module. @inline */
 export interface ModuleNorms extends TargetModule {
   readonly rank: number;
   readonly scale: number;
@@ -27,7 +27,7 @@ export interface ModuleNorms extends TargetModule {
   readonly stableRank: number;
 }
 
-/** The two products of a site are half a gigabyte then. */
+/** The two products of a module are half a gigabyte then. */
 const MAX_RANK = 8192;
 /** Limit for one factor's products at once. */
 const MAX_NUMBERS = 2 ** 26;
@@ -93,7 +93,7 @@ function computeNorms({ layer, linear, rank, scale, gramA, gramB }: ModuleGrams)
   };
 }
 
-/** One program for these sites: their factors never leave the runtime, only their small products. */
+/** One program for these modules: their factors never leave the runtime, only their small products. */
 async function computeAllNorms(
   adapter: Adapter,
   targets: readonly TargetModule[],
@@ -123,7 +123,7 @@ async function computeAllNorms(
 }
 
 /**
- * Norms of every site that an adapter touches, by linear type and then by layer.
+ * Norms of every module that an adapter touches, by linear type and then by layer.
  *
  * @throws MosError `unsupported` for a rank above 8192, `bad_adapter` for numbers too large to be squared.
  */

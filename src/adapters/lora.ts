@@ -1,4 +1,4 @@
-// L layers · r rank. LoRA (Hu et al., 2022): every site has an A and a B of its own.
+// L layers · r rank. LoRA (Hu et al., 2022): every module has an A and a B of its own.
 import type { z } from "zod";
 import { type LinearName, modulePath, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";

@@ -53,7 +53,7 @@ export interface AdapterTensor {
 /** An adapter's tensors by name. */
 export type AdapterTensors = ReadonlyMap<string, AdapterTensor>;
 
-/** A [r, in], Bᵀ [r, out] and the factor on B A of one site. */
+/** A [r, in], Bᵀ [r, out] and the factor on B A of one module. */
 export interface Factors {
   readonly a: Value;
   readonly b: Value;
@@ -111,7 +111,7 @@ export interface AdapterMethod<C extends CommonConfig> {
   check(config: C, shapes: LayerShapes): void;
   /** The tensors that an adapter of these settings has on this base. */
   tensors(config: C, shapes: LayerShapes): readonly TensorSpec[];
-  /** Factors of a site, or undefined where the method does not touch it. */
+  /** Factors of a module, or undefined where the method does not touch it. */
   factors(config: C, options: FactorOptions): (target: TargetModule) => Factors | undefined;
   /** Names of the method and its tensors in an adapter's folder. */
   readonly folder: FolderFormat<C>;

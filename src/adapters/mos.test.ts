@@ -193,7 +193,7 @@ test("factors are the joined shards, by a loop of our own", async () => {
   );
 });
 
-/** Σ over sites of a random weighting of scale · B A, as a program with its gradients. */
+/** Σ over modules of a random weighting of scale · B A, as a program with its gradients. */
 function weightedDeltas(adapter: Adapter) {
   const leaves = adapterLeaves(adapter);
   const factors = leaves.factors();

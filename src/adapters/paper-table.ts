@@ -12,7 +12,7 @@ export const PRECISIONS = ["float32", "bfloat16", "int8"] as const;
 /** One of `PRECISIONS`. */
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Numbers of adapters to show the memory for. */
+/** Counts of adapters to show the memory for. */
 export const FLEETS = [1, 1_000, 10_000] as const;
 
 /** Bytes of the adapters of each of `FLEETS`. */
@@ -27,7 +27,7 @@ export interface PaperRow {
   readonly rank?: (shapes: LayerShapes) => number;
   /** The paper's average score. */
   readonly average: number;
-  /** For a model of this geometry, the first rank first; where there are two, they cost the same. */
+  /** For a model of these shapes, the first rank first; where there are two, they cost the same. */
   readonly settings: (shapes: LayerShapes) => readonly AdapterConfigInput[];
 }
 
@@ -77,7 +77,7 @@ function mos(name: Pick<PaperRow, "key" | "method" | "average">, settings: Parti
 const LORA_ROWS = [lora(2, 34.98), lora(8, 36.89), lora(16, 36.97), lora(64, 37.53)] as const;
 
 /**
- * The rows of both tables, defined here and nowhere else. The paper gives PRoLoRA 5.00M numbers at both ranks: u = 0 with m = 2
+ * The rows of both tables, defined here and nowhere else. The paper gives PRoLoRA 5.00M parameters at both ranks: u = 0 with m = 2
  * or 4 has exactly those of LoRA r = 2, and chunks that divide every width. u = 1 with m = 3 or 7 rounds to 5.00M as well
  * (4,998,016 and 4,999,520), but its chunks do not divide the widths.
  */
@@ -132,7 +132,7 @@ export const PAPER_ROWS: readonly PaperRow[] = [
 
 const NUMBER_BYTES: Readonly<Record<Precision, number>> = { float32: 4, bfloat16: 2, int8: 1 };
 
-/** What comes from the seed is kept once for all. */
+/** Seeded parameters are kept once for all adapters. */
 function fleetBytes({ bytes, seeded }: Pick<Budget, "bytes" | "seeded">): FleetBytes {
   const of = (precision: Precision): readonly number[] =>
     FLEETS.map((count) => count * bytes[precision] + NUMBER_BYTES[precision] * seeded);

@@ -41,7 +41,7 @@ const schema = configSchema("prolora", settings);
 /** Settings of PRoLoRA, defaults filled in. */
 export type ProloraConfig = Readonly<z.output<typeof schema>>;
 
-/** The tensors of a site. A part without ranks has none. */
+/** The tensors of a module. A part without ranks has none. */
 function siteTensors(
   { rank, unsharedRank: u, chunks }: ProloraConfig,
   shapes: LayerShapes,

@@ -1,5 +1,5 @@
 // L layers · r pairs. Pure sharing (MoS paper, table 1): every layer uses the same A and B of its linear type. With
-// r = e · L it trains as many numbers as LoRA of rank e.
+// r = e · L it has as many trainable parameters as LoRA of rank e.
 import type { z } from "zod";
 import { transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";

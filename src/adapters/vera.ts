@@ -1,6 +1,6 @@
 // L layers · r rank. VeRA (Kopiczko et al., 2024): random A_0 and B_0, frozen and shared by all layers of a linear type;
 // a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
-// not saved, so a file holds L · Σ (r + d_out) numbers. PEFT slices one pair for all types instead, another method.
+// not saved, so a file holds L · Σ (r + d_out) parameters. PEFT slices one pair for all types instead, another method.
 import type { z } from "zod";
 import { type LinearName, mul, reshape, transpose } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";

@@ -143,10 +143,10 @@ async function storeVersion(folder: string): Promise<number | undefined> {
   return version;
 }
 
-/** What processes have for a moment. */
+/** Temporary entries of running processes. */
 const TRANSIENT = /^\.(changing\.json|.+\.(partial|replaced))/;
 
-/** What is in a folder beside a run stays there when the folder is replaced. */
+/** Entries that are not of a run stay in the folder when it is replaced. */
 async function carryOver(folder: string, into: string): Promise<void> {
   if (!(await pathExists(folder))) return;
   const names = (await listFolder(folder)).filter(
@@ -180,7 +180,7 @@ export function replaceAdapter(
   });
 }
 
-/** What a return to an older version did. */
+/** Result of a rollback. */
 export interface RolledBack {
   readonly restored: StoredVersion;
   /** The version that the replaced adapter is kept as; undefined where there was none. */

@@ -45,7 +45,7 @@ export interface ChatOptions {
   readonly answer: TextRequest;
 }
 
-/** What was said so far. Nothing is ever dropped from it without the user's word. */
+/** The messages so far. None is dropped unless the user asks for it. */
 export interface Conversation {
   readonly system: string | undefined;
   readonly turns: readonly ChatMessage[];
@@ -63,7 +63,7 @@ export type ChatCommand =
 const HELP =
   "/reset clears the conversation, /system TEXT sets the system message (alone: removes it), /exit exits";
 
-/** What a line that the user typed means. Two slashes begin a message with one. */
+/** Parses a line that the user typed. A message that begins with a slash is typed with two. */
 export function parseLine(line: string): ChatCommand {
   const text = line.trim();
   if (text === "") return { type: "nothing" };

@@ -39,7 +39,7 @@ export type CommandValues<O extends Settings, A extends Settings> = SettingValue
 
 export interface CommandSpec<O extends Options, A extends Settings> {
   readonly description: string;
-  /** What follows the command's name in its usage, where commander's own text says too little. */
+  /** Usage after the command's name, where commander's own is too short. */
   readonly usage?: string;
   /** Positional arguments, in their order. */
   readonly arguments?: A;
@@ -119,7 +119,7 @@ function makeOption(name: string, setting: Setting, isRequired: boolean): Option
   return option.argParser(reader(setting));
 }
 
-/** What stands on the command line. */
+/** The values of the command line. */
 function readLineValues(commander: Commander, options: Settings): SourcedValues {
   const given = Object.entries(options).filter(([name]) => commander.getOptionValueSource(name) === "cli");
   return new Map(

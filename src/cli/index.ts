@@ -52,7 +52,6 @@ export {
   repairFolder,
   storageError,
   storageProblem,
-  systemCode,
   toFileName,
   writeFileAtomic,
   writeFolderAtomic,

@@ -30,7 +30,7 @@ export async function userPlaces(): Promise<UserPlaces> {
   };
 }
 
-/** The folder of the adapter that is in a folder; of a run that has not finished, that of what it has so far, which is said. */
+/** The folder of an adapter; of an unfinished run that of its best or latest adapter, with a warning. */
 export async function usableAdapter(folder: string): Promise<string> {
   const found = await isAdapterInUse(folder);
   const said = unfinishedText(folder, found);

@@ -78,7 +78,7 @@ async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json 
   if (done !== undefined && !silent) printLine(mergedText(done, { adapter, model }));
 }
 
-/** What is quick needs no line. */
+/** Quick work needs no line. */
 const QUICK = 500;
 
 /** The live line: how much of the base was read, then how much was written. */

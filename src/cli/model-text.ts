@@ -96,7 +96,7 @@ export function adapterText(adapter: AdapterConfig): string {
   return `${adapter.method}: ${settings.join(", ")}; on ${targets.join(", ")}`;
 }
 
-/** Rows of numbers that are not trained, for `labelled`; none where there are none. */
+/** Rows of frozen parameters for `labelled`; none where there are none. */
 export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [string, string])[] => [
   ...(frozen > 0
     ? ([["tables", `${formatInteger(frozen)} parameters, drawn once and saved with the adapter`]] as const)
@@ -111,7 +111,7 @@ export const frozenRows = ({ frozen, seeded }: Budget): readonly (readonly [stri
 /** A share in as many digits as say something. */
 export const formatShare = (share: number): string => `${Number((100 * share).toPrecision(2))}%`;
 
-/** What the adapter costs, beside the model and beside LoRA of the same rank. */
+/** Cost of the adapter, compared with the model and with LoRA of the same rank. */
 export function budgetText(
   { trainable, bytes, lora, ratio }: Budget,
   { parameters }: { readonly parameters: number },

@@ -230,8 +230,8 @@ function usageMessage({ message }: CommanderError, command: string): string {
 }
 
 /**
- * Settings are camelCase below this room, options are not: `learningRate: 50 is …` becomes `--learning-rate: 50 is …`.
- * The leading name is one, and later ones are where they are said to be.
+ * Messages name settings in camelCase, and users know options: `learningRate: 50 is …` becomes `--learning-rate: 50 is …`.
+ * A name at the start is a setting, and later ones behind `settings.` or `adapter.`.
  *
  * @param options Attribute names and flags of the command that failed.
  */

@@ -49,7 +49,7 @@ const ASSETS = fileURLToPath(new URL("../../assets", import.meta.url));
 const MODEL = join(ASSETS, "tiny-english");
 const DATA = join(ASSETS, "quickstart");
 
-/** The numbers of a LoRA of rank 2. Five layers with one shared rank each allow r = 6 at most. */
+/** The budget of a LoRA of rank 2. Five layers with one shared rank each allow r = 6 at most. */
 const ADAPTER = { method: "mos", equivalentRank: 2, rank: 6, shardsPerVector: 4, privateRank: 1 } as const;
 
 /** A model this small learns with a rate far above those of large ones. */

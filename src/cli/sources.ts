@@ -37,7 +37,7 @@ const FLAGS: Readonly<Record<string, boolean>> = {
   "0": false,
 };
 
-/** What Kubernetes and Docker tell of a service that is called mos: MOS_PORT=tcp://10.0.0.1:80. */
+/** Variables that Kubernetes and Docker set for a service named mos: MOS_PORT=tcp://10.0.0.1:80. */
 const isServiceLink = (text: string): boolean => /^(?:tcp|udp|sctp):\/\//.test(text);
 
 function readVariable(origin: string, setting: Setting, text: string): unknown {

@@ -29,14 +29,14 @@ export const warn = (text: string): void => {
   process.stderr.write(`${breakLines(text, breakColumns(process.stderr))}\n`);
 };
 
-/** What stands above a part of a result on stdout. */
+/** Heading of a part of the result on stdout. */
 export const heading = (text: string): string => paint("bold", text);
 
 /** A warning, for stderr. */
 export const warningText = (message: string): string =>
   paint("yellow", `warning: ${message}`, process.stderr);
 
-/** What to do next, as commands that can be copied. */
+/** Next steps, as commands to copy. */
 export const nextText = (commands: readonly string[]): string =>
   [heading("Next:"), ...commands.map((command) => commandText(command))].join("\n");
 
@@ -50,7 +50,7 @@ export function liveLine({ silent = false }: { readonly silent?: boolean } = {})
 export const shellWord = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
-/** What a model wrote, for a terminal: without the control characters that would steer it. */
+/** Output of a model for a terminal, without control characters. */
 export const printable = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
 
@@ -217,7 +217,7 @@ export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit
   };
 }
 
-/** What a result keeps of how it was made: the command as it was typed, and the machine. */
+/** Record of a run for its result: the command as it was typed, and the machine. */
 export function thisRun(): {
   readonly command: string;
   readonly environment: { readonly node: string; readonly cpu: string; readonly cores: number };

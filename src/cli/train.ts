@@ -211,7 +211,7 @@ async function resolveRun(options: Options, find: FindModelOptions) {
   };
 }
 
-/** Shows what a run would be. */
+/** Previews the run. */
 async function dryRun(options: Options): Promise<number> {
   const find = { silent: options.quiet || options.json };
   const run = await resolveRun(options, find);
@@ -287,7 +287,7 @@ type Start = Omit<MemoryEvent, "type"> &
   Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps" | "learningRate"> &
   Partial<Pick<ReadyEvent, "step" | "extended">>;
 
-/** What is about to happen, before the first step. */
+/** Summary of the run before its first step. */
 function startRows(event: Start, options: Options): readonly (readonly [string, string])[] {
   const { model } = event;
   const { layers, hiddenSize, parameters } = model;
@@ -367,7 +367,7 @@ function planText({ steps, learningRate, step = 0, extended }: Start, options: O
   ].join(" · ");
 }
 
-/** What came of it, and what to do next. */
+/** Result of the run, and next steps. */
 async function endText(outcome: TrainOutcome, options: Values): Promise<string> {
   const { tokens, seconds, stoppedAt, folder } = outcome;
   const history = await readHistory(stoppedAt === undefined ? options.out : folder);

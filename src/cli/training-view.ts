@@ -88,7 +88,7 @@ export interface TrainOutcome {
   readonly folder: string;
   /** The version that a replaced adapter is kept as. */
   readonly replaced: number | undefined;
-  /** What went wrong. */
+  /** Signs that training has gone wrong. */
   readonly warnings: readonly Warning[];
   /** Whether the validation loss is lower than before training; null where that was not measured. */
   readonly isBetterThanBase: boolean | null;
@@ -171,7 +171,7 @@ const NO_OUTCOME: TrainOutcome = {
   isBetterThanBase: null,
 };
 
-/** What an event changes about the outcome. */
+/** Changes of the outcome by an event. */
 function updateOutcome(
   event: FinetuneEvent,
   { outcome, baseLoss }: { readonly outcome: TrainOutcome; readonly baseLoss: number | undefined },

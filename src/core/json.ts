@@ -108,7 +108,7 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
 const MAX_DEPTH = 100;
 
 const [QUOTE, COLON, BACKSLASH, FIRST_BRACKET] = [34, 58, 92, 91];
-/** What each character adds to the depth. */
+/** Change of the depth by character code. */
 const STEPS: Readonly<Record<number, number>> = { 91: 1, 93: -1, 123: 1, 125: -1 };
 
 /** The place of the quote that ends the text that begins at `begin`. */
@@ -137,7 +137,7 @@ function findExcess(text: string, maxParts: number): string | undefined {
 }
 
 /**
- * What V8 says of a text, without the part of it that V8 shows: the text may be of another file, to which a link leads, and the
+ * V8's message without the part of the text that V8 shows: the text may be of another file, to which a link leads, and the
  * message be for somebody who may not read it.
  */
 const describeSyntaxError = (error: unknown): string =>

@@ -1,4 +1,4 @@
-// A setting is declared once, as data, in the room that uses it: what it may be, its default, and what it does. The
+// A setting is declared once, as data, in the module that uses it: its values, its default, and its effect. The
 // check of a library call, the option of a command and the tables of the documents all come from that declaration.
 import { z } from "zod";
 import { MosError } from "./error.ts";

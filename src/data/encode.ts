@@ -88,7 +88,7 @@ function countTargets(isTarget: readonly boolean[], length: number): number {
   return count;
 }
 
-/** What encoding kept of a data set. */
+/** Report on the encoding of a data set. */
 export interface EncodingReport {
   /** Examples that were kept, like all numbers here but `dropped`; one for each answer where these are encoded apart. */
   readonly examples: number;

@@ -61,7 +61,7 @@ export interface TextExample extends Place {
   readonly text: string;
 }
 
-/** What one line of a data set teaches. */
+/** An example of a data set. */
 export type Example = ChatExample | CompletionExample | TextExample;
 
 /** An example as a line of a data file has it. */
@@ -142,7 +142,7 @@ const plainText = z.object({ text });
 
 const isBlank = (content: string): boolean => content.trim() === "";
 
-/** What is wrong with a conversation; `name` gives a message's place in the line, and `content` its field for the text. */
+/** Problem of a conversation; `name` gives a message's place in the line, and `content` its field for the text. */
 function findTurnProblem(
   turns: readonly Message[],
   name: (i: number) => string,
@@ -331,7 +331,7 @@ export function listFields(value: unknown): string {
   return names.length === 0 ? "no fields" : shown.join(", ") + (names.length > 8 ? ", …" : "");
 }
 
-/** What a value is, in a few words, for a message. */
+/** Description of a value in a few words, for a message. */
 export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (isRecord(value)) return "an object";

@@ -227,7 +227,7 @@ function describeCsvError({ code, message }: CsvError): string {
   }
 }
 
-/** What is between the columns: the one of comma, tab and semicolon that the first row has most of. */
+/** The separator: comma, tab or semicolon, whichever the first row has most of. */
 function detectDelimiter(start: string): string {
   const row = /^\s*(.*)/.exec(start)?.[1]?.replace(/"[^"]*"/g, "") ?? "";
   const count = (mark: string): number => row.split(mark).length;

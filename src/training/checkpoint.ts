@@ -19,7 +19,7 @@ export interface Moments {
   readonly second: Float32Array;
 }
 
-/** The moments before the first update of a tensor of `length` numbers: zeros. */
+/** The moments of a tensor of `length` elements before its first update: zeros. */
 export const emptyMoments = (length: number): Moments => ({
   first: new Float32Array(length),
   second: new Float32Array(length),

@@ -46,7 +46,7 @@ interface Run {
   readonly base: BaseModel;
   readonly adapter: Adapter;
   readonly model: TrainableModel;
-  /** What the adapter's folder says about its base. */
+  /** The base as the adapter's folder records it. */
   readonly named: AdapterBase;
   readonly record: RunRecord;
   /** True if the adapter that is trained further has learnt other token ids than the base gives now. */
@@ -67,7 +67,7 @@ interface Run {
 type LoadedRun = Omit<Run, "folder" | "claimed" | "state" | "isResumed" | "extended">;
 
 /**
- * Fine-tunes an adapter and saves it in `out` in PEFT's folder shape, with metrics.jsonl, the best adapter by held-out
+ * Fine-tunes an adapter and saves it in `out` in PEFT's folder layout, with metrics.jsonl, the best adapter by validation
  * loss, and checkpoints that `resume` continues to the same bytes. Aborting the signal saves and ends. A run that replaces
  * or extends a complete adapter lives in a hidden folder beside it, and takes its place in one move when it is complete.
  * Throws MosError: `bad_option`, `bad_config`, `bad_data`, `bad_model`, `not_found`, `storage`, `diverged`, `cancelled`.
@@ -128,7 +128,7 @@ async function startRun(run: LoadedRun, { place, resume, overwrite }: Place): Pr
   return { ...resumed, folder, claimed };
 }
 
-/** What is known when training starts. */
+/** Event at the start of training. */
 function readyEvent({ plan, base, adapter, folder, state, extended }: Run): FinetuneEvent {
   const { run, train, validation } = plan;
   return {
@@ -208,7 +208,7 @@ const isWithoutResult = (event: FinetuneEvent): boolean =>
   event.type === "limited" ||
   (event.type === "stopped" && event.step === 0 && event.microBatches === undefined);
 
-/** What the adapter's folder says about its base. */
+/** The base as the adapter's folder records it. */
 const namedBase = ({ model: { name, fingerprint, identity }, text }: BaseModel): AdapterBase => ({
   name,
   fingerprint,

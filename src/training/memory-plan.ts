@@ -287,7 +287,7 @@ const NODE = 7500;
  * The memory of a run at its peak: with full batches in which every token is a target. Nothing is read or compiled.
  *
  * @example
- * trainingMemory(model, { forms, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
+ * trainingMemory(model, { formats, shape: { rows: 4, length: 512 }, rematerialise: "none" }).bytes;
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
   const { formats, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;

@@ -72,7 +72,7 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
   return `sha256:${hash.digest("hex")}`;
 }
 
-/** What a run that extends another one takes from it. */
+/** Entries that a run takes from the one that it extends. */
 const CONTINUED = [CHECKPOINTS, BEST, RUN_METRICS, RUN_TENSORBOARD];
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
@@ -233,7 +233,7 @@ function assertSameRun(
 const OTHER_NUMBERS =
   "the base is another quantisation of the same model, which would lead to another result";
 
-/** What to say of fields that are digests, or long for another reason. */
+/** Messages for fields that are digests, or too long to show. */
 const DIFFERS: Readonly<Record<string, string>> = {
   fingerprint: "the base model is another one",
   from: "it started from another adapter",

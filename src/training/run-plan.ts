@@ -1,4 +1,4 @@
-// What a run is to be, and whether it can be: settings against the header of the model, data as tokens, memory and disk. The
+// Plan of a run, and whether it is possible: settings against the header of the model, data as tokens, memory and disk. The
 // base is not loaded, and nothing is written.
 import {
   type AdapterConfig,
@@ -89,7 +89,7 @@ export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
   readonly validationData?: DataInput;
   /** The folder of the adapter and of its run. */
   readonly out: string;
-  /** The settings of a new adapter, or the folder of one whose settings and numbers the run starts from. */
+  /** The settings of a new adapter, or the folder of one whose settings and parameters the run starts from. */
   readonly adapter: AdapterConfigInput | SavedStart;
   readonly settings?: FinetuneSettingsInput;
   /** Resume from the last checkpoint in `out`. */
@@ -136,7 +136,7 @@ export interface RunPlan {
   readonly data: RunData;
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
-  /** What the trainer is told. */
+  /** Settings of the trainer. */
   readonly run: TrainSettings;
   readonly memory: RunMemory;
 }
@@ -269,7 +269,7 @@ async function resolveAdapterConfig(
 }
 
 /**
- * What a run has on the disk at most: a checkpoint, which may have the gradients of an unfinished update, or an adapter is
+ * Bytes of a run on the disk at most: a checkpoint, which may have the gradients of an unfinished update, or an adapter is
  * complete before the one before it goes.
  */
 function runBytes(
@@ -350,7 +350,7 @@ function checkTokens(examples: readonly EncodedExample[], { name, config }: Plan
   }
 }
 
-/** What the trainer takes of the settings; the length of the run is decided here. */
+/** Settings that the trainer takes over; the length of the run is decided here. */
 const trainerSettings = {
   ...trainingSettings,
   ...checkpointSettings,
@@ -358,7 +358,7 @@ const trainerSettings = {
   packing: dataSettings.packing,
 };
 
-/** What the trainer is told, by the lengths of the examples. */
+/** Settings of the trainer, by the lengths of the examples. */
 function trainSettings(
   settings: RunPlan["settings"],
   {

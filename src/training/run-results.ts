@@ -108,7 +108,7 @@ export interface ModelSummary {
   readonly layers: number;
   readonly hiddenSize: number;
   readonly parameters: number;
-  /** Format of most of its numbers in memory. */
+  /** Format of most of its weights in memory. */
   readonly storage: string;
 }
 
@@ -124,11 +124,11 @@ export function modelSummary({ base, settings, memory }: RunPlan): ModelSummary 
   };
 }
 
-/** What is saved of a run, and where. */
+/** The adapter that a run saves, and where. */
 export interface SavedRun {
   readonly folder: string;
   readonly adapter: Adapter;
-  /** What the adapter's folder says about its base. */
+  /** The base as the adapter's folder records it. */
   readonly named: AdapterBase;
 }
 
@@ -164,7 +164,7 @@ export async function* persist(
   }
 }
 
-/** Versions of a replaced adapter that are kept where it is not said. */
+/** Default number of versions to keep of a replaced adapter. */
 export const DEFAULT_KEPT_VERSIONS = 3;
 
 interface CompleteOptions {
@@ -260,7 +260,7 @@ async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise
   return openJsonLinesWriter(path);
 }
 
-/** What is known of a run when it starts or resumes. */
+/** Facts about a run when it starts or resumes. */
 export interface RunFacts {
   /** Updates of the whole run. */
   readonly steps: number;

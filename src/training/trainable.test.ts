@@ -16,7 +16,7 @@ test("the seed and the micro-batch decide the buffer", () => {
   expect(draw(1, 2)).not.toEqual(draw(2, 2));
 });
 
-test("the last site's mask ends where the buffer ends, and sites have different masks", async () => {
+test("the last module's mask ends where the buffer ends, and modules have different masks", async () => {
   const layout = { rows: 6, maxWidth: 5, modules: 3 };
   const length = maskBufferLength(layout);
   const buffer = drawMaskBuffer(length, { seed: 0, microBatch: 0, probability: 0.5 });

@@ -1,4 +1,4 @@
-// What is trained: an adapter on a base, with dropout, or all weights of a base.
+// Models as they are trained: an adapter on a base, with dropout, or all weights of a base.
 import { type Adapter, adapterHook, adapterLeaves, MERGE_LIMIT } from "#adapters";
 import { MosError, randomStream } from "#core";
 import type { WeightFormat } from "#files";
@@ -29,7 +29,7 @@ export function adapterModel({ config, weights }: LoadedModel, adapter: Adapter)
   return { ...plannedModel(config, storageFormats(weights), adapter), weightData: feedWeights(weights) };
 }
 
-/** The same without the weights, of which only the forms are known. */
+/** The same without the weights, of which only the formats are known. */
 export function plannedModel(
   config: ModelConfig,
   formats: ReadonlyMap<string, WeightFormat>,
@@ -108,7 +108,7 @@ export function wholeModel({
 // Dropout masks are random slices of one shared buffer, since drawing a mask of its own for every linear layer would
 // cost 100 times as much.
 
-/** Distance in the buffer between the masks of successive sites; a prime, so that their rows do not align. */
+/** Distance in the buffer between the masks of successive modules; a prime, so that their rows do not align. */
 const STRIDE = 7919;
 
 /** The masks that a buffer must hold. */
@@ -121,13 +121,13 @@ export interface MaskBufferOptions {
   readonly modules: number;
 }
 
-/** The length of a mask buffer that is long enough for every site. */
+/** The length of a mask buffer that is long enough for every module. */
 export const maskBufferLength = ({ rows, maxWidth, modules }: MaskBufferOptions): number =>
   rows * maxWidth + (modules - 1) * STRIDE;
 
 /**
- * The dropout mask [rows, width] of site `index`: a slice of the buffer, whose numbers are 0 or 1 / (1 − probability) and
- * are drawn for every micro-batch. The elements of one mask are independent; masks of different sites overlap.
+ * The dropout mask [rows, width] of module `index`: a slice of the buffer, whose elements are 0 or 1 / (1 − probability) and
+ * are drawn for every micro-batch. The elements of one mask are independent; masks of different modules overlap.
  */
 export function dropoutMask(
   buffer: Value,

@@ -71,7 +71,7 @@ export type TrainEvent =
   /** The validation loss gets no better: the run is complete before its last step. */
   | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
 
-/** Numbers that are not finite must not replace a good checkpoint. Throws `diverged`. */
+/** Throws `diverged` for values that are not finite, which must not replace a good checkpoint. */
 function checkState({ step, parameters, unfinished }: TrainingState): void {
   if (unfinished !== undefined && !Number.isFinite(unfinished.loss))
     throw new MosError(
@@ -98,7 +98,7 @@ const isEvaluationDue = (
   evaluated !== step &&
   (step === 0 || isDue(step, settings.evaluateEvery, settings));
 
-/** What is said of the end of a run, where this is its last step; undefined where it goes on. */
+/** The last events of a run, where this is its last step; undefined where it goes on. */
 function findEnd(
   { step, evaluated, best }: TrainingState,
   { settings: { steps, evaluateEvery, earlyStoppingPatience: patience } }: TrainOptions,
@@ -110,7 +110,7 @@ function findEnd(
   return since < patience ? undefined : [{ type: "earlyStop", step, best }];
 }
 
-/** What changes from one checkpoint to the next. */
+/** Fields of the state that change from one checkpoint to the next. */
 const PROGRESS = ["step", "unfinished", "evaluated", "evaluating"] as const;
 
 /** The checkpoint of a state that has come further than the saved one. */
@@ -160,7 +160,7 @@ interface BetweenOptions {
   readonly limit: ReturnType<typeof tokenLimit>;
 }
 
-/** What comes between two updates: an evaluation, a checkpoint, or the end of the run. */
+/** Events between two updates: an evaluation, a checkpoint, or the end of the run. */
 async function* betweenUpdates(
   { state, saved }: Reached,
   { source, options, limit }: BetweenOptions,

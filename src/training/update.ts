@@ -186,7 +186,7 @@ function completeUpdate(
   return { state: { ...state, step, tokens: state.tokens + tokens }, event };
 }
 
-/** A state, and what is said of the way to it. */
+/** The next state, and its event. */
 export interface Advanced {
   readonly state: TrainingState;
   readonly event: StepEvent | ({ readonly type: "progress" } & UpdateProgress) | undefined;

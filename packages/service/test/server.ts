@@ -1,6 +1,6 @@
 // A server with the service's routes, without a port, in front of an engine that needs no model: it says its adapter's name.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Engine, type EngineEvent, type EngineRequest, loadText } from "mixture-of-shards";
+import { type Engine, type EngineEvent, loadText } from "mixture-of-shards";
 import { createServer } from "mixture-of-shards/server";
 
 interface LogLine {
@@ -38,7 +38,10 @@ async function createSpeaker(look: () => Promise<readonly string[]>): Promise<En
   const { tokenizer } = text;
   let names: readonly string[] = [];
   const adapters = () => names.map((name) => ({ name, digest: `sha256:${name}` }));
-  async function* submit({ adapter = null, prompt }: EngineRequest): AsyncGenerator<EngineEvent> {
+  async function* submit({
+    adapter = null,
+    prompt,
+  }: Parameters<Engine["submit"]>[0]): AsyncGenerator<EngineEvent> {
     yield { type: "scheduled", digest: adapter === null ? null : `sha256:${adapter}` };
     const words = `${adapter === null ? "" : ` ${adapter}:`} one two three`.split(/(?= )/);
     for (const [id, word] of words.entries()) {

@@ -1,4 +1,4 @@
-import type { Engine, EngineEvent, EngineRequest } from "mixture-of-shards";
+import type { Engine, EngineEvent } from "mixture-of-shards";
 import { expect, test } from "vitest";
 import type { Question } from "./benchmark.ts";
 import { predict } from "./predict.ts";
@@ -13,8 +13,8 @@ interface Script {
 
 /** An engine that answers with its seed, and keeps its requests. */
 function scripted({ logprobs = [], digest = null, finish = "end" }: Script = {}) {
-  const seen: EngineRequest[] = [];
-  async function* submit(request: EngineRequest): AsyncGenerator<EngineEvent> {
+  const seen: Parameters<Engine["submit"]>[0][] = [];
+  async function* submit(request: Parameters<Engine["submit"]>[0]): AsyncGenerator<EngineEvent> {
     seen.push(request);
     yield { type: "scheduled", digest };
     if (request.candidates !== undefined) yield { type: "candidates", logprobs };

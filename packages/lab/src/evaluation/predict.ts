@@ -1,7 +1,9 @@
 // One question to the engine, and the predictions that come back.
-import { type Engine, type EngineEvent, type EngineRequest, MosError } from "mixture-of-shards";
+import { type Engine, type EngineEvent, MosError } from "mixture-of-shards";
 import { randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, Question } from "./benchmark.ts";
+
+type Request = Parameters<Engine["submit"]>[0];
 
 /** All predictions for one question. */
 export interface Predictions {
@@ -68,7 +70,7 @@ export async function predict(question: Question, options: PredictOptions): Prom
 
 async function choose(
   output: Extract<OutputSpec, { readonly kind: "choice" }>,
-  request: EngineRequest,
+  request: Request,
   options: PredictOptions,
 ): Promise<Predictions> {
   let logprobs: readonly number[] = [];
@@ -81,7 +83,7 @@ async function choose(
 }
 
 async function write(
-  request: EngineRequest,
+  request: Request,
   options: PredictOptions,
 ): Promise<{ readonly text: string; readonly tokens: number }> {
   let text = "";
@@ -94,7 +96,7 @@ async function write(
 }
 
 async function takeEvents(
-  request: EngineRequest,
+  request: Request,
   { engine, adapter, digest }: PredictOptions,
   take: (event: EngineEvent) => void,
 ): Promise<void> {

@@ -10,7 +10,6 @@ import {
   openAtomicFile,
   pathExists,
   storageError,
-  systemCode,
 } from "mixture-of-shards/cli";
 
 /** A content: its SHA-256 in hexadecimal digits, and its size. */
@@ -143,8 +142,8 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
 /** What is not there needs no removing, but the whole storage may be away. */
 const ignoreMissing =
   (incoming: string) =>
-  async (error: unknown): Promise<void> => {
-    if (systemCode(error) !== "ENOENT" || !(await pathExists(incoming))) throw error;
+  async (error: NodeJS.ErrnoException): Promise<void> => {
+    if (error.code !== "ENOENT" || !(await pathExists(incoming))) throw error;
   };
 
 async function discard(incoming: string, id: string): Promise<void> {
@@ -194,7 +193,8 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {
-    if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOSPC") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" || code === "ENOSPC") throw error;
     await copyFile(from, to);
   }
 }

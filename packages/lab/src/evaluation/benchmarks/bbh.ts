@@ -3,7 +3,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { pythonStrip, storageError, systemCode } from "mixture-of-shards/cli";
+import { pythonStrip, storageError } from "mixture-of-shards/cli";
 import { z } from "zod";
 import type {
   OutputSpec,
@@ -109,7 +109,8 @@ const missingError = (path: string): MosError =>
 async function taskNames(folder: string): Promise<readonly string[]> {
   const path = join(folder, "bbh", "tasks");
   const files = await readdir(path).catch((error: unknown) => {
-    throw systemCode(error) === "ENOENT" ? missingError(path) : storageError(error, path);
+    const failure = storageError(error, path);
+    throw failure.code === "not_found" ? missingError(path) : failure;
   });
   const names = files.flatMap((file) => TASK_FILE.exec(file)?.[1] ?? []).sort();
   if (names.length > 0) return names;
