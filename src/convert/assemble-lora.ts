@@ -169,20 +169,22 @@ function checkNumbers(tensors: ReadonlyMap<string, AdapterTensor>): void {
         throw new MosError("bad_adapter", `${name}: scaled to the adapter's one alpha it overflows float32`);
 }
 
-/** Bᵀ [r, out] → B [out, r]. */
-function transposed({ rank, b }: ExpandedFactors): Float32Array {
-  const out = b.length / rank;
-  const result = new Float32Array(b.length);
-  for (let i = 0; i < rank; i++)
-    for (let row = 0; row < out; row++) result[row * rank + i] = b[i * out + row] ?? 0;
+/** [rows, columns] → [columns, rows] */
+export function transposed(data: Float32Array, columns: number): Float32Array {
+  const rows = data.length / columns;
+  const result = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++)
+      result[column * rows + row] = data[row * columns + column] ?? 0;
   return result;
 }
 
-const moduleFactors = (factors: ExpandedFactors): ModuleFactors => ({
-  rank: factors.rank,
-  scale: factors.scale,
-  a: factors.a,
-  b: transposed(factors),
+/** With B in place of Bᵀ [r, out]. */
+const moduleFactors = ({ rank, scale, a, b }: ExpandedFactors): ModuleFactors => ({
+  rank,
+  scale,
+  a,
+  b: transposed(b, b.length / rank),
 });
 
 /**

@@ -4,7 +4,7 @@
 import { countElements, MosError } from "#core";
 import type { SafetensorsFile } from "#files";
 import { isForPictures } from "#models";
-import { type Factors, maxExpandedSize } from "./assemble-lora.ts";
+import { type Factors, maxExpandedSize, transposed } from "./assemble-lora.ts";
 import { type FileModule, moduleNames } from "./file-modules.ts";
 
 /** Role of a module's tensor; the last four only in pools saved by the authors of MoS. */
@@ -170,16 +170,6 @@ export async function readPlainFactors(tensors: ModuleTensors, file: Safetensors
       `${b.name} has shape ${written(b.shape)}, this base and its A need ${written([widths.out, rank])}`,
     );
   return { rank, a: await readFinite(file, a.name), b: await readFinite(file, b.name) };
-}
-
-/** [rows, columns] → [columns, rows] */
-function transposed(data: Float32Array, columns: number): Float32Array {
-  const rows = data.length / columns;
-  const result = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++)
-      result[column * rows + row] = data[row * columns + column] ?? 0;
-  return result;
 }
 
 /** lora_A_vec · lora_A_anti_vec, [r]: the authors' code multiplies the ranks by it; 1 where they are absent. */

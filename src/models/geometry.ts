@@ -2,13 +2,12 @@
 // as in Llama. The rotary frequencies follow from it.
 import type { GateActivation } from "#graph";
 
-/** Scaling of rotary frequencies for contexts longer than the original training context. */
-export type RopeConfig =
-  | { readonly kind: "default"; readonly theta: number }
-  | { readonly kind: "linear"; readonly theta: number; readonly factor: number }
+/** Rotary frequencies by their base, and how they are scaled for contexts longer than the original training context. */
+export type RopeConfig = { readonly theta: number } & (
+  | { readonly kind: "default" }
+  | { readonly kind: "linear"; readonly factor: number }
   | {
       readonly kind: "llama3";
-      readonly theta: number;
       readonly factor: number;
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
@@ -20,7 +19,6 @@ export type RopeConfig =
    */
   | {
       readonly kind: "yarn";
-      readonly theta: number;
       readonly factor: number;
       readonly originalMaxPositions: number;
       readonly betaFast: number;
@@ -30,31 +28,21 @@ export type RopeConfig =
       readonly attentionFactor: number;
     }
   /** Beyond the original context theta grows with the number of positions (NTK); up to it nothing is scaled. */
-  | {
-      readonly kind: "dynamic";
-      readonly theta: number;
-      readonly factor: number;
-      readonly originalMaxPositions: number;
-    }
+  | { readonly kind: "dynamic"; readonly factor: number; readonly originalMaxPositions: number }
   /** GGUF's rope_freqs.weight: frequency i is divided by `factors[i]`, and by `factor` (1 without linear scaling). */
-  | {
-      readonly kind: "factors";
-      readonly theta: number;
-      readonly factor: number;
-      readonly factors: readonly number[];
-    }
+  | { readonly kind: "factors"; readonly factor: number; readonly factors: readonly number[] }
   /**
    * Phi-3: frequency i is divided by `longFactors[i]` where positions go beyond the original ones, by `shortFactors[i]`
    * otherwise; cosine and sine are multiplied by `attentionFactor`.
    */
   | {
       readonly kind: "longrope";
-      readonly theta: number;
       readonly shortFactors: readonly number[];
       readonly longFactors: readonly number[];
       readonly originalMaxPositions: number;
       readonly attentionFactor: number;
-    };
+    }
+);
 
 /** Choices in which the families' decoders differ. What is left out is as in Llama. */
 export interface DecoderChoices {

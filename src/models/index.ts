@@ -21,6 +21,7 @@ export {
 export { layerWindow, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export { formatText, inspectModel, type ModelInspection } from "./inspect-model.ts";
+export { toLayerShapes } from "./layer-shapes.ts";
 export {
   type BaseModel,
   type LoadedModel,
@@ -61,6 +62,5 @@ export {
   storedOffset,
   storedPlace,
   storedShapes,
-  toLayerShapes,
   weightShapes,
 } from "./weights.ts";

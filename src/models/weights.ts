@@ -1,7 +1,5 @@
 import { countElements, MosError } from "#core";
-import { LINEAR_NAMES, type LinearName, modulePath } from "#graph";
 import type { ModelConfig } from "./config.ts";
-import { type DecoderSettings, decoderSettings } from "./decoder-settings.ts";
 
 type Shape = readonly number[];
 
@@ -78,25 +76,6 @@ export function weightShapes(config: ModelConfig): ReadonlyMap<string, Shape> {
 /** The number of parameters of a model. */
 export const parameterCount = (config: ModelConfig): number =>
   [...weightShapes(config).values()].reduce((sum, shape) => sum + countElements(shape), 0);
-
-/** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
-export function toLayerShapes(config: ModelConfig): {
-  readonly layers: number;
-  readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
-  readonly decoder: DecoderSettings;
-} {
-  const shapes = weightShapes(config);
-  const linearWidths = (linear: LinearName) => {
-    const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear })}.weight`) ?? [];
-    return { in: width, out };
-  };
-  const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, linearWidths(name)]));
-  return {
-    layers: config.layers,
-    widths: widths as Record<LinearName, { in: number; out: number }>,
-    decoder: decoderSettings(config),
-  };
-}
 
 /** Matrices that some families' files keep as one: their rows follow each other. */
 const FUSED = {

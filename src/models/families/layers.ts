@@ -14,6 +14,13 @@ export const eachLayer = (layers: number, choose: (layer: number) => boolean): L
 export const windowOn = (size: number | undefined, layers: Layers): Pick<DecoderChoices, "window"> =>
   size === undefined || !layers.includes(true) ? {} : { window: { size, layers } };
 
+/** The window of all layers. */
+export const windowOnAll = (size: number | undefined, layers: number): Pick<DecoderChoices, "window"> =>
+  windowOn(
+    size,
+    eachLayer(layers, () => true),
+  );
+
 /** A window that no sequence of the model exceeds is none, unless its layers have another rope. */
 export function withoutIdleWindow<T extends ModelShape>(config: T): T {
   const { window, ...rest } = config;

@@ -1,6 +1,6 @@
 import { type Family, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, windowOn } from "./layers.ts";
+import { windowOnAll } from "./layers.ts";
 import { llama } from "./llama.ts";
 
 /** Mistral: Llama, with a window on all layers in its first version. llama.cpp keeps it as a Llama. */
@@ -16,19 +16,12 @@ export const mistral: Family = {
     sliding_window: 4096,
   },
   decoder: {},
-  fromJson: (raw) =>
-    windowOn(
-      nullToUndefined(raw.sliding_window),
-      eachLayer(raw.num_hidden_layers, () => true), // whatever `layer_types` says, as in transformers
-    ),
+  // whatever `layer_types` says, as in transformers
+  fromJson: (raw) => windowOnAll(nullToUndefined(raw.sliding_window), raw.num_hidden_layers),
   toJson: ({ window }) => ({ sliding_window: window?.size ?? null }),
   gguf: {
     ...llama.gguf,
     isOurs: (header) => (ggufWindow(header) ?? 0) > 0,
-    read: (header) =>
-      windowOn(
-        ggufWindow(header),
-        eachLayer(header.need("block_count"), () => true),
-      ),
+    read: (header) => windowOnAll(ggufWindow(header), header.need("block_count")),
   },
 };

@@ -2,7 +2,7 @@ import { MosError } from "#core";
 import type { RopeConfig } from "../geometry.ts";
 import { type Family, type FamilyChoices, type GgufHeader, nullToUndefined } from "./family.ts";
 import { ggufWindow } from "./gguf-header.ts";
-import { eachLayer, windowOn } from "./layers.ts";
+import { windowOnAll } from "./layers.ts";
 
 /** Factors for short and long sequences, which GGUF keeps as tensors. */
 function ggufRope(header: GgufHeader): Pick<FamilyChoices, "rope"> {
@@ -36,11 +36,7 @@ export const phi3: Family = {
   originalMaxPositions: 4096,
   defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5, tie_word_embeddings: false },
   decoder: { fusedProjections: true },
-  fromJson: (raw) =>
-    windowOn(
-      nullToUndefined(raw.sliding_window),
-      eachLayer(raw.num_hidden_layers, () => true),
-    ),
+  fromJson: (raw) => windowOnAll(nullToUndefined(raw.sliding_window), raw.num_hidden_layers),
   toJson: ({ window, rope }) => ({
     sliding_window: window?.size ?? null,
     ...(rope.kind === "longrope" ? { original_max_position_embeddings: rope.originalMaxPositions } : {}),
@@ -50,10 +46,7 @@ export const phi3: Family = {
     interleaved: false,
     read: (header) => ({
       ...ggufRope(header),
-      ...windowOn(
-        ggufWindow(header),
-        eachLayer(header.need("block_count"), () => true),
-      ),
+      ...windowOnAll(ggufWindow(header), header.need("block_count")),
     }),
   },
 };

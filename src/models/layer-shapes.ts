@@ -1,5 +1,8 @@
-// Settings of a decoder as plain data, in one form for all kinds of files. Adapters keep them, so
-// that bases of equal weights and other windows, caps, scales or ropes do not take each other's.
+// Properties of a model that an adapter has to fit: the widths of its linear layers, and the settings of its decoder as plain
+// data, the same for all kinds of files. Adapters keep the settings, so that bases of equal weights and other windows,
+// caps, scales or ropes do not take each other's.
+import { LINEAR_NAMES, type LinearName, modulePath } from "#graph";
+import type { ModelConfig } from "./config.ts";
 import {
   layerRope,
   type ModelShape,
@@ -8,9 +11,10 @@ import {
   rotatedWidth,
   scoreScale,
 } from "./geometry.ts";
+import { weightShapes } from "./weights.ts";
 
 /** Settings by name. Numbers are rounded: files state some in float32. */
-export type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
+type DecoderSettings = Readonly<Record<string, string | number | null | readonly number[]>>;
 
 const rounded = (value: number): number => Number(value.toPrecision(7));
 
@@ -33,7 +37,7 @@ function ropeSettings(
 }
 
 /** The settings of a model's decoder. Which norms and biases it has shows in its weights. */
-export function decoderSettings(config: ModelShape): DecoderSettings {
+function decoderSettings(config: ModelShape): DecoderSettings {
   const { activation = "silu", embeddingScale = 1, residualScale = 1, logitScale = 1, window } = config;
   const layers = Array.from({ length: config.layers }, (_, layer) => layer);
   const windowed = layers.filter((layer) => window?.layers[layer] === true);
@@ -53,5 +57,24 @@ export function decoderSettings(config: ModelShape): DecoderSettings {
     layers_without_rope: layers.filter((layer) => layerRope(config, layer) === undefined),
     ...ropeSettings(rope, { name: "rope", rotaryDim }),
     ...(windowed.length === 0 ? {} : ropeSettings(localRope, { name: "local_rope", rotaryDim })),
+  };
+}
+
+/** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
+export function toLayerShapes(config: ModelConfig): {
+  readonly layers: number;
+  readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;
+  readonly decoder: DecoderSettings;
+} {
+  const shapes = weightShapes(config);
+  const linearWidths = (linear: LinearName) => {
+    const [out = 0, width = 0] = shapes.get(`${modulePath({ layer: 0, linear })}.weight`) ?? [];
+    return { in: width, out };
+  };
+  const widths = Object.fromEntries(LINEAR_NAMES.map((name) => [name, linearWidths(name)]));
+  return {
+    layers: config.layers,
+    widths: widths as Record<LinearName, { in: number; out: number }>,
+    decoder: decoderSettings(config),
   };
 }
