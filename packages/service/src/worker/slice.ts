@@ -1,47 +1,24 @@
-// One slice of a job: its run is fetched from the storage, trained for a while, and put back; what happens is noted as it
-// comes. Everything that a client will see is in the storage before a row names it.
+// One slice of a job: its run is fetched from the storage, trained for a while, and put back. Everything that a client will see
+// is in the storage before a row names it.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type ErrorCode, type FinetuneEvent, MosError } from "mixture-of-shards";
+import { type ErrorCode, MosError } from "mixture-of-shards";
 import { errorText, makeFolder, pathExists, readJsonLines } from "mixture-of-shards/cli";
 import type { Files, ObjectStore } from "#objects";
+import { type Arrival, type JobRow, type Progress, type SliceEnd, toFailedEnd } from "#store";
+import type { TrainReport, TrainRequest } from "./trainer.ts";
 import {
-  type Arrival,
-  type JobRow,
-  type NewEvent,
-  type Progress,
-  type SliceEnd,
-  type Slices,
-  toFailedEnd,
-} from "#store";
-import { type RetryOptions, retryTransient } from "./retry.ts";
-import { formatResults, isAfterStep, metricsAt, toJobEvent } from "./step-metrics.ts";
-import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
-
-/** Context of running slices. */
-export interface SliceContext {
-  readonly slices: Slices;
-  readonly objects: ObjectStore;
-  readonly trainer: Trainer;
-  /** Paths of bases by the names of models. */
-  readonly models: ReadonlyMap<string, string>;
-  /** A folder of this machine for runs in the making. */
-  readonly scratch: string;
-  /** Duration of a slice's training. */
-  readonly sliceSeconds: number;
-  /** Interval of lease renewals. */
-  readonly renewSeconds: number;
-  readonly threads: number;
-  /** Ends the slice at a checkpoint. */
-  readonly signal: AbortSignal;
-  /** Timeout of stopping; then the slice is given back unchanged. */
-  readonly stopSeconds: number;
-  /** The database or the storage is away, and is waited for. */
-  readonly onWait: (error: unknown) => void;
-  /** The trainer was killed because it made no progress. */
-  readonly onStall: (job: JobRow, message: string) => void;
-}
+  ADAPTER_FILES,
+  formatResults,
+  type LeasedContext,
+  METRICS,
+  retryTransient,
+  type SliceContext,
+  type SliceTimes,
+  type Watched,
+  watchSlice,
+} from "./watch.ts";
 
 /** Report on a slice, for operators. */
 export interface SliceReport {
@@ -56,9 +33,6 @@ export interface SliceReport {
   /** Seconds of each part, of those that it came to. */
   readonly times: SliceTimes;
 }
-
-/** Fetching the run, training with the start of the trainer, and storing what came of it. */
-type SliceTimes = { -readonly [Part in "fetchSeconds" | "trainSeconds" | "storeSeconds"]?: number };
 
 /** Trains a slice that was claimed. */
 export async function runSlice(job: JobRow, context: SliceContext): Promise<SliceReport> {
@@ -124,15 +98,6 @@ async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => P
   }
 }
 
-/** A slice whose lease is held. */
-interface LeasedContext extends SliceContext {
-  readonly times: SliceTimes;
-  /** Keeps what the slice stores. */
-  readonly arrival: Arrival;
-  readonly isLost: () => boolean;
-  readonly wait: RetryOptions;
-}
-
 async function trainSlice(job: JobRow, folder: string, context: LeasedContext): Promise<SliceEnd | "lost"> {
   const { objects, models, threads, times, arrival } = context;
   const model = models.get(job.model);
@@ -174,8 +139,6 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
   }
 }
 
-const ADAPTER_FILES: ReadonlySet<string> = new Set(["adapter_config.json", "adapter_model.safetensors"]);
-const METRICS = "metrics.jsonl";
 const RECORD = "run.json";
 /** Beside the run: the adapter that it starts from. */
 const INITIAL = "initial";
@@ -240,81 +203,6 @@ async function readProgress(
   return { step, steps, trainedTokens };
 }
 
-type Watched =
-  | {
-      readonly type: "ended";
-      readonly isComplete: boolean;
-      readonly steps: number | undefined;
-      /** Of a step that is not complete. */
-      readonly unfinishedTokens: number;
-    }
-  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
-  /** It takes more than its key allows. */
-  | { readonly type: "limited"; readonly end: SliceEnd }
-  | { readonly type: "died"; readonly message: string }
-  | { readonly type: "lost" };
-
-/** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
-async function watchSlice(job: JobRow, order: TrainRequest, context: LeasedContext): Promise<Watched> {
-  const { slices, trainer, signal, isLost } = context;
-  const stop = (): void => trainer.stop();
-  signal.addEventListener("abort", stop, { once: true });
-  const notes = batchedNotes(job, slices);
-  try {
-    const watched = await watchTrainer(job, order, { ...context, add: notes.add });
-    // before the slice ends: the next one does not say it again
-    await retryTransient(notes.flush, context.wait);
-    return isLost() ? { type: "lost" } : watched;
-  } catch (error) {
-    if (isLost()) return { type: "lost" };
-    trainer.kill();
-    if (error instanceof TrainerStalled) context.onStall(job, error.message);
-    return { type: "died", message: errorText(error) };
-  } finally {
-    signal.removeEventListener("abort", stop);
-    notes.end();
-  }
-}
-
-type Note = Omit<NewEvent, "job">;
-
-function toEnd(
-  report: Exclude<TrainReport, { readonly type: "event" }>,
-  { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
-): Watched {
-  if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
-  const unfinishedTokens = last?.type === "stopped" ? (last.tokens ?? 0) : 0;
-  return { ...report, steps, unfinishedTokens };
-}
-
-async function watchTrainer(
-  job: JobRow,
-  order: TrainRequest,
-  context: LeasedContext & { readonly add: (note: Note) => void },
-): Promise<Watched> {
-  const { trainer, add, wait } = context;
-  const turn = startTurn(context, () => trainer.stop());
-  const limits = watchLimits(job, () => trainer.stop());
-  let last: FinetuneEvent | undefined;
-  let steps: number | undefined;
-  for await (const report of trainer.train(order)) {
-    if (report.type !== "event") {
-      return limits.exceeded() ?? toEnd(report, { steps, last });
-    }
-    const { event } = report;
-    last = event;
-    if (event.type === "ready") ({ steps } = event);
-    turn(event);
-    limits.check(event);
-    const note = toJobEvent(event, steps);
-    if (note !== undefined) add(note);
-    if (event.type !== "saved" || event.what !== "checkpoint") continue;
-    const { out } = order;
-    await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
-  }
-  return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
-}
-
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
 function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext) {
   let isLost = false;
@@ -328,116 +216,6 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   };
   const timer = setInterval(() => void renew(), renewSeconds * 1000);
   return { isLost: () => isLost, end: () => clearInterval(timer) };
-}
-
-/** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
-function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
-  let exceeded: Watched | undefined;
-  const check = (what: "step" | "token", count: number, most: number | null): void => {
-    if (most === null || count <= most) return;
-    const message = `the job takes ${count} ${what}s, more than the limit of this key, ${most}`;
-    const end = {
-      type: "failed",
-      code: `${what}_limit_exceeded`,
-      param: "hyperparameters",
-      message,
-    } as const;
-    exceeded = { type: "limited", end };
-    stop();
-  };
-  return {
-    exceeded: () => exceeded,
-    check: (event: FinetuneEvent): void => {
-      if (event.type === "ready") check("step", event.steps, max_steps);
-      // the trainer counts them before each step
-      if (event.type === "limited") check("token", event.tokens, max_tokens);
-    },
-  };
-}
-/** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
-const MAX_CHECKPOINTS = 1000;
-
-/** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
-function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
-  const asked = Number(plan.settings["saveEvery"] ?? 100);
-  const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
-  return step === steps || (every > 0 && step % every === 0);
-}
-
-/** Events that say that a batch was computed. */
-const ADVANCES: ReadonlySet<FinetuneEvent["type"]> = new Set([
-  "step",
-  "progress",
-  "evaluation",
-  "evaluating",
-]);
-
-/**
- * Ends a turn after some seconds, in the middle of a step or an evaluation too, but not before a batch was computed: a slice
- * without progress would be repeated for ever.
- */
-function startTurn(
-  { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
-  stop: () => void,
-): (event: FinetuneEvent) => void {
-  let until = Number.POSITIVE_INFINITY;
-  return (event) => {
-    if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
-    if (ADVANCES.has(event.type) && (signal.aborted || performance.now() >= until)) stop();
-  };
-}
-
-interface PublishContext extends SliceContext {
-  readonly arrival: Arrival;
-  /** The folder of the run. */
-  readonly out: string;
-  readonly steps: number | undefined;
-}
-
-/** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
-async function publishCheckpoint(
-  job: JobRow,
-  event: FinetuneEvent & { readonly type: "saved" },
-  { slices, objects, arrival, out, steps }: PublishContext,
-): Promise<void> {
-  const { step, path } = event;
-  // within a step it has the adapter of the one before, which is published already
-  if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;
-  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
-  const metrics = await metricsAt(join(out, METRICS), step);
-  await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);
-}
-
-/** Notes go to the database together, about once a second. */
-function batchedNotes(job: JobRow, slices: Slices) {
-  let waiting: Note[] = [];
-  let timer: NodeJS.Timeout | undefined;
-  let sending: Promise<void> = Promise.resolve();
-  const flush = (): Promise<void> => {
-    clearTimeout(timer);
-    timer = undefined;
-    sending = sending
-      .catch(() => undefined)
-      .then(async () => {
-        const batch = waiting;
-        waiting = [];
-        try {
-          await slices.note(job, batch);
-        } catch (error) {
-          waiting = [...batch, ...waiting];
-          throw error;
-        }
-      });
-    return sending;
-  };
-  return {
-    flush,
-    end: () => clearTimeout(timer),
-    add: (note: Note): void => {
-      waiting.push(note);
-      timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
-    },
-  };
 }
 
 /** Without the paths of this machine. */

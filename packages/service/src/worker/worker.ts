@@ -3,8 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
 import type { ObjectStore } from "#objects";
 import type { JobRow, Queue, SliceMessage, Slices } from "#store";
-import { runSlice, type SliceContext, type SliceReport } from "./slice.ts";
+import { runSlice, type SliceReport } from "./slice.ts";
 import { createTrainer, type Trainer } from "./trainer.ts";
+import type { SliceContext } from "./watch.ts";
 
 /** Says what happens, for operators. */
 export interface WorkerLog {

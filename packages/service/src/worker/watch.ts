@@ -1,0 +1,369 @@
+// Supervision of a slice while it trains: its events become notes for the owner, checkpoints become models, and its turn, the
+// limits of its key and a stop of the worker end it at a checkpoint.
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type FinetuneEvent, MosError } from "mixture-of-shards";
+import { errorText, readJsonLines } from "mixture-of-shards/cli";
+import type { ObjectStore } from "#objects";
+import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
+import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
+
+/** Context of running slices. */
+export interface SliceContext {
+  readonly slices: Slices;
+  readonly objects: ObjectStore;
+  readonly trainer: Trainer;
+  /** Paths of bases by the names of models. */
+  readonly models: ReadonlyMap<string, string>;
+  /** A folder of this machine for runs in the making. */
+  readonly scratch: string;
+  /** Duration of a slice's training. */
+  readonly sliceSeconds: number;
+  /** Interval of lease renewals. */
+  readonly renewSeconds: number;
+  readonly threads: number;
+  /** Ends the slice at a checkpoint. */
+  readonly signal: AbortSignal;
+  /** Timeout of stopping; then the slice is given back unchanged. */
+  readonly stopSeconds: number;
+  /** The database or the storage is away, and is waited for. */
+  readonly onWait: (error: unknown) => void;
+  /** The trainer was killed because it made no progress. */
+  readonly onStall: (job: JobRow, message: string) => void;
+}
+
+/** Fetching the run, training with the start of the trainer, and storing what came of it. */
+export type SliceTimes = { -readonly [Part in "fetchSeconds" | "trainSeconds" | "storeSeconds"]?: number };
+
+/** A slice whose lease is held. */
+export interface LeasedContext extends SliceContext {
+  readonly times: SliceTimes;
+  /** Keeps what the slice stores. */
+  readonly arrival: Arrival;
+  readonly isLost: () => boolean;
+  readonly wait: RetryOptions;
+}
+
+/** Seconds between attempts, and of all attempts. */
+const [AGAIN, MAX_PAUSE] = [1, 600];
+
+/** Options of a retry. */
+interface RetryOptions {
+  /** Tests whether to stop waiting. */
+  readonly isOver: () => boolean;
+  readonly onWait: (error: unknown) => void;
+}
+
+/** A database that cannot be reached, or a storage folder that is full or gone, may be back in a while. */
+const isTransient = (error: unknown): boolean =>
+  error instanceof MosError && ["network", "storage"].includes(error.code);
+
+/** Tries again what failed for a reason that may pass; for ten minutes. */
+export async function retryTransient<T>(
+  work: () => Promise<T>,
+  { isOver, onWait }: RetryOptions,
+): Promise<T> {
+  const until = performance.now() + MAX_PAUSE * 1000;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTransient(error) || isOver() || performance.now() > until) throw error;
+      if (attempt === 0) onWait(error);
+      await sleep(AGAIN * 1000);
+    }
+  }
+}
+
+export const ADAPTER_FILES: ReadonlySet<string> = new Set([
+  "adapter_config.json",
+  "adapter_model.safetensors",
+]);
+export const METRICS = "metrics.jsonl";
+
+/** How the training of a slice ended. */
+export type Watched =
+  | {
+      readonly type: "ended";
+      readonly isComplete: boolean;
+      readonly steps: number | undefined;
+      /** Of a step that is not complete. */
+      readonly unfinishedTokens: number;
+    }
+  | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
+  /** It takes more than its key allows. */
+  | { readonly type: "limited"; readonly end: SliceEnd }
+  | { readonly type: "died"; readonly message: string }
+  | { readonly type: "lost" };
+
+/** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
+export async function watchSlice(job: JobRow, order: TrainRequest, context: LeasedContext): Promise<Watched> {
+  const { slices, trainer, signal, isLost } = context;
+  const stop = (): void => trainer.stop();
+  signal.addEventListener("abort", stop, { once: true });
+  const notes = batchedNotes(job, slices);
+  try {
+    const watched = await watchTrainer(job, order, { ...context, add: notes.add });
+    // before the slice ends: the next one does not say it again
+    await retryTransient(notes.flush, context.wait);
+    return isLost() ? { type: "lost" } : watched;
+  } catch (error) {
+    if (isLost()) return { type: "lost" };
+    trainer.kill();
+    if (error instanceof TrainerStalled) context.onStall(job, error.message);
+    return { type: "died", message: errorText(error) };
+  } finally {
+    signal.removeEventListener("abort", stop);
+    notes.end();
+  }
+}
+
+type Note = Omit<NewEvent, "job">;
+
+function toEnd(
+  report: Exclude<TrainReport, { readonly type: "event" }>,
+  { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
+): Watched {
+  if (report.type === "failed") return { ...report, hasBegun: steps !== undefined };
+  const unfinishedTokens = last?.type === "stopped" ? (last.tokens ?? 0) : 0;
+  return { ...report, steps, unfinishedTokens };
+}
+
+async function watchTrainer(
+  job: JobRow,
+  order: TrainRequest,
+  context: LeasedContext & { readonly add: (note: Note) => void },
+): Promise<Watched> {
+  const { trainer, add, wait } = context;
+  const turn = startTurn(context, () => trainer.stop());
+  const limits = watchLimits(job, () => trainer.stop());
+  let last: FinetuneEvent | undefined;
+  let steps: number | undefined;
+  for await (const report of trainer.train(order)) {
+    if (report.type !== "event") {
+      return limits.exceeded() ?? toEnd(report, { steps, last });
+    }
+    const { event } = report;
+    last = event;
+    if (event.type === "ready") ({ steps } = event);
+    turn(event);
+    limits.check(event);
+    const note = toJobEvent(event, steps);
+    if (note !== undefined) add(note);
+    if (event.type !== "saved" || event.what !== "checkpoint") continue;
+    const { out } = order;
+    await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
+  }
+  return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
+}
+
+/** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
+function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
+  let exceeded: Watched | undefined;
+  const check = (what: "step" | "token", count: number, most: number | null): void => {
+    if (most === null || count <= most) return;
+    const message = `the job takes ${count} ${what}s, more than the limit of this key, ${most}`;
+    const end = {
+      type: "failed",
+      code: `${what}_limit_exceeded`,
+      param: "hyperparameters",
+      message,
+    } as const;
+    exceeded = { type: "limited", end };
+    stop();
+  };
+  return {
+    exceeded: () => exceeded,
+    check: (event: FinetuneEvent): void => {
+      if (event.type === "ready") check("step", event.steps, max_steps);
+      // the trainer counts them before each step
+      if (event.type === "limited") check("token", event.tokens, max_tokens);
+    },
+  };
+}
+/** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
+const MAX_CHECKPOINTS = 1000;
+
+/** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
+function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
+  const asked = Number(plan.settings["saveEvery"] ?? 100);
+  const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
+  return step === steps || (every > 0 && step % every === 0);
+}
+
+/** Events that say that a batch was computed. */
+const ADVANCES: ReadonlySet<FinetuneEvent["type"]> = new Set([
+  "step",
+  "progress",
+  "evaluation",
+  "evaluating",
+]);
+
+/**
+ * Ends a turn after some seconds, in the middle of a step or an evaluation too, but not before a batch was computed: a slice
+ * without progress would be repeated for ever.
+ */
+function startTurn(
+  { sliceSeconds, signal }: Pick<SliceContext, "sliceSeconds" | "signal">,
+  stop: () => void,
+): (event: FinetuneEvent) => void {
+  let until = Number.POSITIVE_INFINITY;
+  return (event) => {
+    if (event.type === "ready") until = performance.now() + sliceSeconds * 1000;
+    if (ADVANCES.has(event.type) && (signal.aborted || performance.now() >= until)) stop();
+  };
+}
+
+interface PublishContext extends SliceContext {
+  readonly arrival: Arrival;
+  /** The folder of the run. */
+  readonly out: string;
+  readonly steps: number | undefined;
+}
+
+/** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
+async function publishCheckpoint(
+  job: JobRow,
+  event: FinetuneEvent & { readonly type: "saved" },
+  { slices, objects, arrival, out, steps }: PublishContext,
+): Promise<void> {
+  const { step, path } = event;
+  // within a step it has the adapter of the one before, which is published already
+  if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;
+  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
+  const metrics = await metricsAt(join(out, METRICS), step);
+  await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);
+}
+
+/** Notes go to the database together, about once a second. */
+function batchedNotes(job: JobRow, slices: Slices) {
+  let waiting: Note[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let sending: Promise<void> = Promise.resolve();
+  const flush = (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    sending = sending
+      .catch(() => undefined)
+      .then(async () => {
+        const batch = waiting;
+        waiting = [];
+        try {
+          await slices.note(job, batch);
+        } catch (error) {
+          waiting = [...batch, ...waiting];
+          throw error;
+        }
+      });
+    return sending;
+  };
+  return {
+    flush,
+    end: () => clearTimeout(timer),
+    add: (note: Note): void => {
+      waiting.push(note);
+      timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
+    },
+  };
+}
+
+const formatLoss = (loss: number): string => loss.toFixed(4);
+
+/** Event for the job's owner; undefined for events that do not concern the owner. */
+function toJobEvent(event: FinetuneEvent, steps: number | undefined): Omit<NewEvent, "job"> | undefined {
+  switch (event.type) {
+    case "ready":
+      return { name: "started", message: "Fine-tuning job started" };
+    case "step":
+      return {
+        name: `step-${event.step}`,
+        message: `Step ${event.step}/${steps ?? "?"}: training loss=${formatLoss(event.loss)}`,
+        data: { total_steps: steps ?? null, ...measured(event) },
+      };
+    case "stopped":
+      return stoppedWithin(event, steps);
+    case "evaluation":
+      return {
+        name: `evaluation-${event.step}`,
+        message: `Step ${event.step}/${steps ?? "?"}: validation loss=${formatLoss(event.loss)}`,
+        data: { total_steps: steps ?? null, ...measured(event) },
+      };
+    case "earlyStop":
+      return {
+        name: "early-stop",
+        message:
+          event.best === undefined
+            ? `Stopped early at step ${event.step}: the validation loss never fell below its value before training`
+            : `Stopped early at step ${event.step}: the lowest validation loss was at step ${event.best.step}`,
+      };
+    case "warning":
+      return { name: `warning-${event.reason}`, level: "warn", message: event.message };
+    case "saved":
+      return isAfterStep(event)
+        ? { name: `checkpoint-${event.step}`, message: `Checkpoint created at step ${event.step}` }
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** How far an unfinished step or evaluation is. */
+function stoppedWithin(
+  { step, microBatches, tokens, evaluationBatches = 0 }: FinetuneEvent & { readonly type: "stopped" },
+  steps: number | undefined,
+): Omit<NewEvent, "job"> | undefined {
+  const of = steps ?? "?";
+  if (microBatches !== undefined)
+    return {
+      name: `step-${step + 1}-${microBatches}`,
+      message: `Step ${step + 1}/${of}: ${tokens} tokens so far`,
+    };
+  if (evaluationBatches === 0) return undefined;
+  return {
+    name: `evaluation-${step}-${evaluationBatches}`,
+    message: `Step ${step}/${of}: ${evaluationBatches} validation batches so far`,
+  };
+}
+
+/** Whether a checkpoint was saved between two steps, with the evaluation that is due there. */
+const isAfterStep = ({
+  what,
+  microBatches,
+  evaluationBatches,
+}: FinetuneEvent & { readonly type: "saved" }): boolean =>
+  what === "checkpoint" && microBatches === undefined && evaluationBatches === undefined;
+
+type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }>;
+
+/** A measurement under OpenAI's names. */
+const measured = ({ type, step, loss, accuracy }: Measurement): Readonly<Record<string, number>> =>
+  type === "step"
+    ? { step, train_loss: loss, train_mean_token_accuracy: accuracy }
+    : { step, full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy };
+
+/** What was measured last, up to a step, from the metrics of its run. */
+async function metricsAt(metrics: string, step: number): Promise<Readonly<Record<string, number>>> {
+  let last: Readonly<Record<string, number>> = {};
+  for await (const { value } of readJsonLines(metrics)) {
+    const measurement = value as Measurement;
+    if (measurement.step <= step) last = { ...last, ...measured(measurement) };
+  }
+  return { ...last, step };
+}
+
+const COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n";
+
+/** The result file of a job, from the metrics of its run. */
+export async function* formatResults(metrics: string): AsyncGenerator<Uint8Array, void> {
+  const encoder = new TextEncoder();
+  yield encoder.encode(COLUMNS);
+  const valid = new Map<number, string>();
+  const train: (readonly [number, string])[] = [];
+  for await (const { value } of readJsonLines(metrics)) {
+    const { type, step, loss, accuracy } = value as Measurement;
+    const columns = `${loss},${accuracy}`;
+    if (type === "evaluation") valid.set(step, columns);
+    if (type === "step") train.push([step, columns]);
+  }
+  for (const [step, columns] of train) yield encoder.encode(`${step},${columns},${valid.get(step) ?? ","}\n`);
+}
