@@ -7,7 +7,6 @@ import type { Adapter } from "./adapter.ts";
 import type { DecoderSettings } from "./method.ts";
 import {
   type AdapterConfig,
-  bindFolderMethod,
   bindMethod,
   joinNames,
   METHOD_NAMES,
@@ -216,12 +215,13 @@ function readTargets(given: SavedFields["target_modules"], where: string): reado
 
 /** The settings of an adapter_config.json. Throws `unsupported` or `bad_adapter`. */
 export function readFields(fields: SavedFields, where: string): AdapterConfig {
-  const method = bindFolderMethod(fields.peft_type);
-  if (method === undefined)
+  const name = METHOD_NAMES.find((known) => methods[known].folder.peftType === fields.peft_type);
+  if (name === undefined)
     throw new MosError(
       "unsupported",
       `${where}: peft_type ${JSON.stringify(fields.peft_type)} is not supported; it can be ${joinNames(METHOD_NAMES.map((name) => methods[name].folder.peftType))}`,
     );
+  const method = methods[name].folder;
   refuseOptions(fields, { where, isImport: false });
   const own = Object.entries(method.settings);
   const missing = own.find(([, field]) => fields[field] === undefined);
@@ -237,7 +237,7 @@ export function readFields(fields: SavedFields, where: string): AdapterConfig {
   try {
     return parseAdapterConfig(
       {
-        method: method.name,
+        method: name,
         rank: fields.r,
         dropout: fields.lora_dropout ?? 0,
         targets,

@@ -1,18 +1,8 @@
 // The table of all methods, their settings in one list, and settings from outside.
 import { z } from "zod";
 import { MosError, readIssues, type Setting, type Settings, show } from "#core";
-import type { TargetModule } from "#graph";
 import { type LoraConfig, lora } from "./lora.ts";
-import type {
-  AdapterMethod,
-  CommonConfig,
-  FactorOptions,
-  Factors,
-  FolderFormat,
-  LayerShapes,
-  RoutingTable,
-  TensorSpec,
-} from "./method.ts";
+import type { AdapterMethod, FactorOptions, LayerShapes } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
 import { type ProloraConfig, prolora } from "./prolora.ts";
 import { type PureSharingConfig, pureSharing } from "./pure-sharing.ts";
@@ -67,44 +57,27 @@ export type AdapterConfigInput = {
   };
 }[MethodName];
 
-/** A method with its settings filled in. */
-export interface BoundMethod {
-  check(shapes: LayerShapes): void;
-  tensors(shapes: LayerShapes): readonly TensorSpec[];
-  factors(options: FactorOptions): (target: TargetModule) => Factors | undefined;
-  /** None for a method that does not route. */
-  routing(shapes: LayerShapes): readonly RoutingTable[];
-  readonly peftType: string;
-  fields(): Readonly<Record<string, unknown>>;
-  tensorName(name: string): string;
-}
-
-function bind<C extends CommonConfig>(
-  { check, tensors, factors, folder, routing }: AdapterMethod<C>,
-  config: C,
-): BoundMethod {
-  const form: FolderFormat<C> = folder;
+/** The method of these settings, bound to them. */
+export function bindMethod(config: AdapterConfig) {
+  const method: AdapterMethod<AdapterConfig> = methods[config.method];
+  const { check, tensors, factors, folder, routing } = method;
   const values = new Map<string, unknown>(Object.entries(config));
   return {
-    check: (shapes) => check(config, shapes),
-    tensors: (shapes) => tensors(config, shapes),
-    factors: (options) => factors(config, options),
-    routing: (shapes) => routing?.(config, shapes) ?? [],
-    peftType: form.peftType,
-    fields: () => ({
-      ...form.constants,
+    check: (shapes: LayerShapes): void => check(config, shapes),
+    tensors: (shapes: LayerShapes) => tensors(config, shapes),
+    factors: (options: FactorOptions) => factors(config, options),
+    /** None for a method that does not route. */
+    routing: (shapes: LayerShapes) => routing?.(config, shapes) ?? [],
+    peftType: folder.peftType,
+    tensorName: folder.tensorName,
+    /** The method's own fields of adapter_config.json. */
+    fields: (): Readonly<Record<string, unknown>> => ({
+      ...folder.constants,
       ...Object.fromEntries(
-        Object.entries<string>(form.settings).map(([name, field]) => [field, values.get(name)]),
+        Object.entries<string>(folder.settings).map(([name, field]) => [field, values.get(name)]),
       ),
     }),
-    tensorName: form.tensorName,
   };
-}
-
-/** The method of these settings, bound to them. */
-export function bindMethod(config: AdapterConfig): BoundMethod {
-  const method: AdapterMethod<AdapterConfig> = methods[config.method];
-  return bind(method, config);
 }
 
 /** Reason why settings do not fit a model; undefined if they do. */
@@ -116,22 +89,6 @@ export function findProblem(config: AdapterConfig, shapes: LayerShapes): string 
     if (error instanceof MosError) return error.message;
     throw error;
   }
-}
-
-/** Reader of a method's folders, without its settings. */
-export interface FolderMethod {
-  readonly name: MethodName;
-  /** Names in the folder of the settings that only this method has. */
-  readonly settings: Readonly<Record<string, string>>;
-  readonly isKnownToPeft: boolean;
-}
-
-/** The method of a folder's peft_type. */
-export function bindFolderMethod(peftType: string): FolderMethod | undefined {
-  const name = METHOD_NAMES.find((known) => methods[known].folder.peftType === peftType);
-  if (name === undefined) return undefined;
-  const { settings, isKnownToPeft } = methods[name].folder;
-  return { name, settings, isKnownToPeft };
 }
 
 const invalid = (message: string, cause?: unknown): MosError =>

@@ -42,7 +42,7 @@ const schema = configSchema("prolora", settings);
 export type ProloraConfig = Readonly<z.output<typeof schema>>;
 
 /** The tensors of a module. A part without ranks has none. */
-function siteTensors(
+function moduleTensors(
   { rank, unsharedRank: u, chunks }: ProloraConfig,
   shapes: LayerShapes,
   { layer, linear }: { readonly layer: number; readonly linear: LinearName },
@@ -98,7 +98,7 @@ export const prolora: AdapterMethod<ProloraConfig> = {
   tensors: (config, shapes) =>
     config.targets.flatMap((linear) =>
       Array.from({ length: shapes.layers }, (_, layer) =>
-        siteTensors(config, shapes, { layer, linear }),
+        moduleTensors(config, shapes, { layer, linear }),
       ).flat(),
     ),
   factors:

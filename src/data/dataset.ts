@@ -15,7 +15,6 @@ import {
   missingField,
   type NumberedRecord,
   placeText,
-  readForm,
   type Source,
 } from "./forms.ts";
 import { countedRecords, type Records, readRecords, withLists } from "./records.ts";
@@ -151,7 +150,7 @@ async function eachExample(values: AsyncIterable<NumberedRecord>, options: EachO
     const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
     first ??= { line, unit, form: detectForm(value, names, refuse) };
     checkForm(value, first, refuse);
-    const example = readForm(first.form, value, { line, ...(source === undefined ? {} : { source }) });
+    const example = FORMS[first.form].read(value, { line, ...(source === undefined ? {} : { source }) });
     if (typeof example === "string") throw refuse(example);
     checkSize(example, refuse);
     if (!use(example)) break;

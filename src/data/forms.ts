@@ -89,14 +89,24 @@ export type ExampleInput =
   | { readonly text: string };
 
 /** A form of line: how it is recognised, a sample, its schema and its meaning. */
-interface LineForm<T> {
+interface LineForm<S extends z.ZodType> {
   /** The fields that a line of this form must have. */
   readonly fields: readonly string[];
   readonly sample: string;
-  readonly schema: z.ZodType<T>;
+  readonly schema: S;
   /** The example, or a sentence (without a full stop) that says why there is nothing to learn from the line. */
-  readonly toExample: (value: T, place: Place) => Example | string;
+  readonly toExample: (value: z.output<S>, place: Place) => Example | string;
 }
+
+const lineForm = <S extends z.ZodType>({ fields, sample, schema, toExample }: LineForm<S>) => ({
+  fields,
+  sample,
+  /** Reads a value: the example, or a sentence that says what is wrong. */
+  read: (value: unknown, place: Place): Example | string => {
+    const parsed = schema.safeParse(value);
+    return parsed.success ? toExample(parsed.data, place) : describeIssue(parsed.error, value);
+  },
+});
 
 const text = z.string("text");
 const message = z.object(
@@ -178,7 +188,7 @@ const toMessage = (role: Role, content: string, weight: 0 | 1 = 1): Message => (
   isTarget: role === "assistant" && weight === 1,
 });
 
-const messagesForm: LineForm<z.output<typeof conversation>> = {
+const messagesForm = lineForm({
   fields: ["messages"],
   sample:
     '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
@@ -187,9 +197,9 @@ const messagesForm: LineForm<z.output<typeof conversation>> = {
     const turns = messages.map(({ role, content, weight }) => toMessage(role, content, weight));
     return findTurnProblem(turns, (i) => `messages[${i}]`, "content") ?? { kind: "chat", ...place, turns };
   },
-};
+});
 
-const sharegptForm: LineForm<z.output<typeof sharegpt>> = {
+const sharegptForm = lineForm({
   fields: ["conversations"],
   sample: '{"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day."}]}',
   schema: sharegpt,
@@ -202,9 +212,9 @@ const sharegptForm: LineForm<z.output<typeof sharegpt>> = {
     const name = (i: number): string => `conversations[${i - before.length}]`;
     return findTurnProblem(turns, name, "value") ?? { kind: "chat", ...place, turns };
   },
-};
+});
 
-const completionForm: LineForm<z.output<typeof completion>> = {
+const completionForm = lineForm({
   fields: ["prompt", "completion"],
   sample: '{"prompt": "The capital of France is", "completion": " Paris."}',
   schema: completion,
@@ -212,9 +222,9 @@ const completionForm: LineForm<z.output<typeof completion>> = {
     isBlank(continuation)
       ? "completion is empty, so there is nothing to learn"
       : { kind: "completion", ...place, prompt, completion: continuation },
-};
+});
 
-const instructionForm: LineForm<z.output<typeof instruction>> = {
+const instructionForm = lineForm({
   fields: ["instruction", "output"],
   sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
   schema: instruction,
@@ -224,9 +234,9 @@ const instructionForm: LineForm<z.output<typeof instruction>> = {
     if (isBlank(output)) return "output is empty, so there is nothing to learn";
     return asChat(place, given.join("\n\n"), output);
   },
-};
+});
 
-const questionForm: LineForm<z.output<typeof question>> = {
+const questionForm = lineForm({
   fields: ["question", "answer"],
   sample: '{"question": "How much is 2 + 2?", "answer": "2 + 2 = 4"}',
   schema: question,
@@ -234,15 +244,15 @@ const questionForm: LineForm<z.output<typeof question>> = {
     if (isBlank(ask)) return "question is empty";
     return isBlank(answer) ? "answer is empty, so there is nothing to learn" : asChat(place, ask, answer);
   },
-};
+});
 
-const textForm: LineForm<z.output<typeof plainText>> = {
+const textForm = lineForm({
   fields: ["text"],
   sample: '{"text": "All of this text is learnt."}',
   schema: plainText,
   toExample: ({ text: whole }, place) =>
     isBlank(whole) ? "text is empty, so there is nothing to learn" : { kind: "text", ...place, text: whole },
-};
+});
 
 /** Every accepted form, in order of precedence for a line that has the fields of two. */
 export const FORMS = {
@@ -256,42 +266,13 @@ export const FORMS = {
 
 export type FormName = keyof typeof FORMS;
 
-export const FORM_NAMES: readonly FormName[] = [
-  "messages",
-  "sharegpt",
-  "completion",
-  "instruction",
-  "question",
-  "text",
-];
+export const FORM_NAMES = Object.keys(FORMS) as readonly FormName[];
 
 /** The end of every message about a line: the forms that are accepted. */
 export const acceptedForms = (names: readonly FormName[]): string =>
   `Accepted forms, one JSON object a line, the same form on every line:\n${names
     .map((name) => `  ${FORMS[name].sample}`)
     .join("\n")}`;
-
-/** Reads a value as the given form: the example, or a sentence that says what is wrong. */
-export function readForm(name: FormName, value: unknown, place: Place): Example | string {
-  const read = <T>(form: LineForm<T>): Example | string => {
-    const parsed = form.schema.safeParse(value);
-    return parsed.success ? form.toExample(parsed.data, place) : describeIssue(parsed.error, value);
-  };
-  switch (name) {
-    case "messages":
-      return read(FORMS.messages);
-    case "sharegpt":
-      return read(FORMS.sharegpt);
-    case "completion":
-      return read(FORMS.completion);
-    case "instruction":
-      return read(FORMS.instruction);
-    case "question":
-      return read(FORMS.question);
-    case "text":
-      return read(FORMS.text);
-  }
-}
 
 /** "messages[1].role is "bot"; "system", "user" or "assistant" was expected". */
 function describeIssue(error: z.ZodError, value: unknown): string {
