@@ -1,17 +1,15 @@
 // The benchmarks of the paper's table: what is asked of a cell's adapter, and all that decides its scores.
 import { loadText } from "mixture-of-shards";
-import { choice, integer, list, parseSettings } from "mixture-of-shards/cli";
+import { adjust, choice, list, parseSettings } from "mixture-of-shards/cli";
 import {
   BENCHMARK_NAMES,
   type BenchmarkName,
-  CHAT_FORMATS,
   type ChatFormat,
   defaultChatFormat,
+  evaluationSettings,
   previewTasks,
   type Rules,
-  rulesSetting,
 } from "#evaluation";
-import { hashParts } from "./digest.ts";
 
 /** Benchmarks whose scores are columns, named and valued as in `evaluate`. */
 export interface BenchmarkSettings {
@@ -61,26 +59,13 @@ export const benchmarkSettings = {
     placeholder: "names",
     help: `comma-separated benchmarks to add as columns: ${BENCHMARK_NAMES.join(", ")}`,
   }),
-  benchmarkLimit: integer({
-    min: 1,
-    defaultText: "all",
+  benchmarkLimit: adjust(evaluationSettings.limit, {
     help: "questions per benchmark, the same for all runs",
   }),
-  benchmarkSamples: integer({
-    min: 1,
-    defaultText: "depends on --rules",
-    help: "HumanEval: samples per problem",
-  }),
-  benchmarkShots: integer({
-    min: 0,
-    defaultText: "depends on --rules",
-    help: "few-shot examples per question",
-  }),
-  benchmarkRules: rulesSetting,
-  benchmarkFormat: choice(CHAT_FORMATS, {
-    defaultText: "depends on --rules",
-    help: "chat format of prompts: Tulu's tags, the model's own template, or none",
-  }),
+  benchmarkSamples: evaluationSettings.samples,
+  benchmarkShots: evaluationSettings.shots,
+  benchmarkRules: evaluationSettings.rules,
+  benchmarkFormat: evaluationSettings.chatFormat,
 };
 
 /** Throws `bad_option` with the name of the setting. */
@@ -115,20 +100,4 @@ export async function planBenchmarks(
     shots,
     notes,
   }));
-}
-
-/** What a cell is asked; in another format than the others, if it has to be. */
-export function benchmarkSpecs(
-  plans: readonly BenchmarkPlan[],
-  { tasks: _, ...settings }: BenchmarkSettings,
-  {
-    version,
-    format = settings.format,
-  }: { readonly version: string; readonly format?: ChatFormat | undefined },
-): readonly BenchmarkSpec[] {
-  return plans.map(({ task, folder, dataDigest }) => {
-    const requested = { ...settings, format, samples: task === "humaneval" ? settings.samples : undefined };
-    const identity = hashParts({ version, task, ...requested, data: dataDigest, seed: BENCHMARK_SEED });
-    return { task, folder, identity, ...requested };
-  });
 }

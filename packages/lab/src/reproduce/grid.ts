@@ -12,12 +12,11 @@ import {
 } from "mixture-of-shards";
 import { parseSettings } from "mixture-of-shards/cli";
 import type { ChatFormat } from "#evaluation";
-import { type BenchmarkPlan, type BenchmarkSpec, benchmarkSpecs, planBenchmarks } from "./benchmarks.ts";
+import { BENCHMARK_SEED, type BenchmarkPlan, type BenchmarkSpec, planBenchmarks } from "./benchmarks.ts";
 import { type Evaluation, type Purpose, type TrialName, type TrialSpec, trialFolder } from "./cell.ts";
 import { fileDigest, hashParts, modelDigest } from "./digest.ts";
 import { type ReproduceOptions, resolveSettings, type Settings } from "./settings.ts";
-import type { Row } from "./tables.ts";
-import { buildExperiment, type Experiment, selectRows, withPlainBase } from "./tables.ts";
+import { buildExperiment, type Experiment, type Row, selectRows, withPlainBase } from "./tables.ts";
 import { planTuning, type TuningPlan } from "./tuning-files.ts";
 
 /** Digests of the files, so that results of other files never count. */
@@ -135,13 +134,21 @@ export function measuringTrials(
   return grid.seeds.map((seed) => trialSpec(grid, { key, purpose: "measure", learningRate, seed }, adapter));
 }
 
-const requestedBenchmarks = (
-  { benchmarks, settings, options: { version } }: Grid,
+/** What a cell is asked; in another format than the others, if it has to be. */
+function requestedBenchmarks(
+  { benchmarks, settings, options }: Grid,
   format?: ChatFormat,
-): readonly BenchmarkSpec[] =>
-  settings.benchmarks === undefined
-    ? []
-    : benchmarkSpecs(benchmarks, settings.benchmarks, { version, format });
+): readonly BenchmarkSpec[] {
+  if (settings.benchmarks === undefined) return [];
+  const { tasks: _, ...common } = settings.benchmarks;
+  return benchmarks.map(({ task, folder, dataDigest: data }) => {
+    const samples = task === "humaneval" ? common.samples : undefined;
+    const requested = { ...common, format: format ?? common.format, samples };
+    const { version } = options;
+    const identity = hashParts({ version, task, ...requested, data, seed: BENCHMARK_SEED });
+    return { task, folder, identity, ...requested };
+  });
+}
 
 /** What a cell reads, and that as it counts for its identity. */
 function trialInputs(grid: Grid, purpose: Purpose) {
@@ -177,8 +184,6 @@ function trialSpec(grid: Grid, name: TrialName, config: AdapterConfig | null): T
   };
   const { version } = options;
   const { base } = settings;
-  // results from before there was a choice are of float32
-  const isPlain = base.baseDtype === "float32" && base.computeDtype === "float32";
   return {
     ...name,
     identity: hashParts({
@@ -189,7 +194,7 @@ function trialSpec(grid: Grid, name: TrialName, config: AdapterConfig | null): T
       adapter,
       // without an adapter nothing is trained, and only what measuring needs counts
       training: adapter === null ? { ...settings.training, maxExamples: undefined } : training,
-      ...(isPlain ? {} : { base }),
+      base,
     }),
     folder: trialFolder(options.out, name),
     model: options.model,

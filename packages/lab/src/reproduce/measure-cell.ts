@@ -1,7 +1,6 @@
 // Cost of training a cell, and quality of its adapter on the evaluation file.
 import { join } from "node:path";
 import {
-  type Adapter,
   type BaseModel,
   type Engine,
   type Example,
@@ -39,17 +38,11 @@ const metricLine = z.looseObject({
   tokens: z.number().optional(),
 });
 
-export interface Trained {
-  readonly losses: readonly number[];
-  readonly tokens: number;
-  readonly seconds: { readonly training: number; readonly step: number };
-}
-
 /** Sums of the run's metrics, including those of earlier processes. Throws `bad_data` for lines that are none. */
 export async function trainedPart(
   spec: Pick<TrialSpec, "folder" | "adapter">,
   resumedAt: number | undefined,
-): Promise<Trained> {
+) {
   if (spec.adapter === null) return { losses: [], tokens: 0, seconds: { training: 0, step: 0 } };
   const path = join(runPath(spec), "metrics.jsonl");
   const lines: z.output<typeof metricLine>[] = [];
@@ -78,8 +71,13 @@ export async function measure(running: RunningTrial): Promise<{
   const { evaluation } = spec;
   const started = now();
   const examples = (await readDataset(evaluation.file)).examples.slice(0, evaluation.examples);
+  const { config, fingerprint } = base.model;
+  const adapter =
+    spec.adapter === null
+      ? undefined
+      : await loadAdapter(runPath(spec), { shapes: toLayerShapes(config), fingerprint });
   const measured = await validationLoss(base, examples, {
-    adapter: spec.adapter === null ? undefined : await finalAdapter(running),
+    adapter,
     settings,
     session: sessionOptions(spec),
     signal: running.signal,
@@ -87,7 +85,7 @@ export async function measure(running: RunningTrial): Promise<{
   if (!Number.isFinite(measured.loss))
     throw new MosError("diverged", `the validation loss is ${measured.loss}; use a lower --learning-rate`);
   const { promptFormat, system } = settings;
-  const { maxPositions: maxLength } = base.model.config;
+  const { maxPositions: maxLength } = config;
   return {
     result: {
       validationLoss: measured.loss,
@@ -100,9 +98,6 @@ export async function measure(running: RunningTrial): Promise<{
     seconds: (now() - started) / 1000,
   };
 }
-
-const finalAdapter = ({ spec, base: { model } }: RunningTrial): Promise<Adapter> =>
-  loadAdapter(runPath(spec), { shapes: toLayerShapes(model.config), fingerprint: model.fingerprint });
 
 // --- answers
 
@@ -183,21 +178,9 @@ export async function countCorrect(
   return { correct: marks.filter((isCorrect) => isCorrect).length, total: questions.length };
 }
 
-/** Marker of the number in GSM8K's answers. */
-const MARK = "####";
-
-const hasMarkedLine = (text: string): boolean => text.split("\n").some((line) => line.startsWith(MARK));
-
-/** Text after the last "####", without commas, which only group digits there. */
-const afterMark = (text: string): string | undefined => {
-  const at = text.lastIndexOf(MARK);
-  return at < 0
-    ? undefined
-    : text
-        .slice(at + MARK.length)
-        .replaceAll(",", "")
-        .trim();
-};
+/** Text after the last "####" of an answer of GSM8K, without commas, which only group digits there. */
+const resultNumber = (text: string): string | undefined =>
+  /.*####(.*)/s.exec(text)?.[1]?.replaceAll(",", "").trim();
 
 /**
  * Tests whether an answer equals the reference. If the reference has a line that starts with "####" (GSM8K), the texts after
@@ -207,7 +190,7 @@ const afterMark = (text: string): string | undefined => {
  * @example
  * isCorrectAnswer("So it is 1,000.\n#### 1,000", "#### 1000"); // true
  */
-export function isCorrectAnswer(answer: string, reference: string): boolean {
-  if (!hasMarkedLine(reference)) return answer.trim() === reference.trim();
-  return afterMark(answer) === afterMark(reference);
-}
+export const isCorrectAnswer = (answer: string, reference: string): boolean =>
+  /^####/m.test(reference)
+    ? resultNumber(answer) === resultNumber(reference)
+    : answer.trim() === reference.trim();

@@ -7,13 +7,19 @@ import {
   type Engine,
   finetune,
   finetuneSettings,
-  type LoadedText,
   loadModel,
   loadText,
   openEngine,
   toLayerShapes,
 } from "mixture-of-shards";
-import { makeFolder, parseSettings, pathExists, readJson, writeFileAtomic } from "mixture-of-shards/cli";
+import {
+  makeFolder,
+  omitUndefined,
+  parseSettings,
+  pathExists,
+  readJson,
+  writeFileAtomic,
+} from "mixture-of-shards/cli";
 import { z } from "zod";
 import { createProgramChecker, type EvaluateEvent, evaluate } from "#evaluation";
 import { BENCHMARK_SEED, type BenchmarkSpec } from "./benchmarks.ts";
@@ -52,18 +58,17 @@ async function ownRecord({
   return record?.identity === identity ? record : undefined;
 }
 
-/** State that earlier attempts have left. */
-interface Left {
-  /** The cell's result, where nothing but scores of benchmarks is missing. */
+/**
+ * Checks the files of earlier attempts, and removes those that cannot be used.
+ *
+ * @returns the cell's result, where nothing but scores of benchmarks is missing; whether training can resume, and whether
+ * the adapter was to be kept.
+ */
+async function prepareFolder(spec: TrialSpec): Promise<{
   readonly result: TrialResult | undefined;
-  /** True if training can resume. */
   readonly resume: boolean;
-  /** True if the adapter was to be kept. */
   readonly wasKept: boolean;
-}
-
-/** Checks the files of earlier attempts, and removes those that cannot be used. */
-async function prepareFolder(spec: TrialSpec): Promise<Left> {
+}> {
   const run = runPath(spec);
   await mkdir(spec.folder, { recursive: true });
   const record = spec.fresh ? undefined : await ownRecord(spec);
@@ -202,11 +207,11 @@ async function* trainTrial(
 const ROWS = 32;
 
 /** The engine with a cell's adapter, or with the base alone. Throws what `openEngine` throws. */
-export async function openTrialEngine(
+const openTrialEngine = (
   { model, base, folder, adapter, threads }: TrialSpec,
   signal: AbortSignal,
-): Promise<Engine> {
-  return openEngine({
+): Promise<Engine> =>
+  openEngine({
     model,
     ...base,
     maxBatch: ROWS,
@@ -214,81 +219,58 @@ export async function openTrialEngine(
     signal,
     maxAdapterRank: Number.MAX_SAFE_INTEGER, // VeRA's at an equal budget is hundreds
     defaults: { generationConfig: "none" },
-    ...(adapter === null ? {} : { adapters: folder }),
-    ...(threads === undefined ? {} : { threads }),
+    ...omitUndefined({ adapters: adapter === null ? undefined : folder, threads }),
   });
-}
 
 /** Name of the cell's adapter in the engine. */
-export const adapterName = ({ adapter }: TrialSpec): string | null => (adapter === null ? null : RUN);
+const adapterName = ({ adapter }: TrialSpec): string | null => (adapter === null ? null : RUN);
 
-export const writeResult = ({ folder }: TrialSpec, result: TrialResult): Promise<void> =>
+const writeResult = ({ folder }: TrialSpec, result: TrialResult): Promise<void> =>
   writeFileAtomic(join(folder, RESULT), `${JSON.stringify(result, null, 2)}\n`);
 
-export interface ScoreOptions {
-  readonly engine: Engine;
-  readonly signal: AbortSignal;
-  /** Milliseconds since 1970. */
-  readonly date: () => number;
-}
-
 /** Runs the benchmarks that the result has no score of, and writes it after each. After a break it resumes from its logs. */
-export async function* scoreTrial(
+async function* scoreTrial(
   spec: TrialSpec,
   result: TrialResult,
-  options: ScoreOptions,
+  { engine, signal, date }: Pick<RunTrialOptions, "signal" | "date"> & { readonly engine: Engine },
 ): AsyncGenerator<TrialEvent, void> {
   const text = await loadText(spec.model);
-  await makeFolder(join(spec.folder, BENCHMARKS));
+  const logs = join(spec.folder, BENCHMARKS);
+  await makeFolder(logs);
+  const { fingerprint, baseDtype, computeDtype } = engine.model;
+  // as records of evaluations call a model: its folder, or its file without the ending
+  const name = basename(spec.model).replace(/\.gguf$/i, "");
   let benchmarks = result.benchmarks ?? [];
   for (const benchmark of unscored(spec, result)) {
-    const score = yield* ask(benchmark, { ...options, spec, text });
-    benchmarks = [...benchmarks.filter(({ task }) => task !== score.task), score];
+    const { task, folder, identity, ...settings } = benchmark;
+    const events = evaluate({
+      ...settings,
+      engine,
+      text,
+      seed: BENCHMARK_SEED,
+      tasks: [task],
+      model: { name, fingerprint, baseDtype, computeDtype },
+      subjects: [{ name: spec.key, adapter: adapterName(spec) }],
+      dataFolder: () => folder,
+      // a log is of one way to ask; another limit adds to it or leaves it
+      out: join(logs, `${task}-${identity.slice(-8)}.json`),
+      openChecker: () => createProgramChecker({ signal }),
+      // the engine is never without the next question
+      concurrency: 2 * ROWS,
+      version: spec.version,
+      now: date,
+      signal,
+    });
+    const score = yield* followEvaluation(benchmark, events);
+    benchmarks = [...benchmarks.filter((one) => one.task !== task), score];
     await writeResult(spec, { ...result, benchmarks });
   }
 }
 
-/** As records of evaluations call a model: its folder, or its file without the ending. */
-const modelName = (path: string): string => basename(path).replace(/\.gguf$/i, "");
-
-/** A log is of one way to ask; another limit adds to it or leaves it. */
-const sampleLogPath = ({ folder }: TrialSpec, { task, identity }: BenchmarkSpec): string =>
-  join(folder, BENCHMARKS, `${task}-${identity.slice(-8)}.json`);
-
-async function* ask(
-  benchmark: BenchmarkSpec,
-  {
-    spec,
-    text,
-    engine,
-    signal,
-    date,
-  }: ScoreOptions & { readonly spec: TrialSpec; readonly text: LoadedText },
+async function* followEvaluation(
+  { task, identity, rules, format }: BenchmarkSpec,
+  events: AsyncIterable<EvaluateEvent>,
 ): AsyncGenerator<TrialEvent, BenchmarkScore> {
-  const { task, folder, rules, format, limit, samples, shots: wanted, identity } = benchmark;
-  const adapter = adapterName(spec);
-  const { fingerprint, baseDtype, computeDtype } = engine.model;
-  const events: AsyncIterable<EvaluateEvent> = evaluate({
-    engine,
-    text,
-    rules,
-    format,
-    limit,
-    samples,
-    shots: wanted,
-    seed: BENCHMARK_SEED,
-    tasks: [task],
-    model: { name: modelName(spec.model), fingerprint, baseDtype, computeDtype },
-    subjects: [{ name: spec.key, adapter }],
-    dataFolder: () => folder,
-    out: sampleLogPath(spec, benchmark),
-    openChecker: () => createProgramChecker({ signal }),
-    // the engine is never without the next question
-    concurrency: 2 * ROWS,
-    version: spec.version,
-    now: date,
-    signal,
-  });
   for await (const event of events) {
     if (event.type === "progress") yield { type: "benchmark", task, done: event.done, total: event.total };
     if (event.type !== "finish") continue;

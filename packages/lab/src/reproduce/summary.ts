@@ -47,7 +47,7 @@ export interface Comparison {
   /** Holm's, over all tests of one reference row on one metric. */
   readonly adjusted: number | undefined;
   /** Change of the tuning loss by one step of the learning rates, the larger of both rows; for losses only. */
-  readonly rateStep?: number;
+  readonly rateStep?: number | undefined;
 }
 
 const exactMatch = ({ answers }: TrialResult): number | undefined =>
@@ -58,19 +58,11 @@ function readMetric(trial: TrialResult, metric: Metric, tasks: readonly Benchmar
   return metric === "exactMatch" ? exactMatch(trial) : columnValue(trial, metric, tasks);
 }
 
-const isNumber = (value: number | undefined): value is number => value !== undefined;
-
-function summarizeScores(
+/** The mean of what a measure finds in these cells, over those that have it. */
+const mean = (
   trials: readonly TrialResult[],
-  tasks: readonly BenchmarkName[],
-): Readonly<Partial<Record<ColumnKey, Summary>>> {
-  return Object.fromEntries(
-    listColumns(tasks).flatMap(({ key }) => {
-      const summary = summarize(trials.map((trial) => columnValue(trial, key, tasks)).filter(isNumber));
-      return summary === undefined ? [] : [[key, summary]];
-    }),
-  );
-}
+  measure: (trial: TrialResult) => number | undefined,
+): Summary | undefined => summarize(trials.map(measure).filter((value) => value !== undefined));
 
 /** Results that came from another machine have no times and no memory: zeros. */
 const timed = (trials: readonly TrialResult[]): readonly TrialResult[] =>
@@ -81,24 +73,28 @@ export function summarizeRows(
   outcomes: readonly RowOutcome[],
   tasks: readonly BenchmarkName[] = [],
 ): readonly RowSummary[] {
-  const summarizeStep = ({ row, trials }: RowOutcome): Summary | undefined =>
-    row.adapter ? summarize(timed(trials).map(({ seconds }) => seconds.step)) : undefined;
-  const lora = outcomes.find(({ row }) => row.key.startsWith("lora-"));
-  const unit = lora === undefined ? undefined : summarizeStep(lora)?.mean;
+  const stepTime = ({ row, trials }: RowOutcome): Summary | undefined =>
+    row.adapter ? mean(timed(trials), ({ seconds }) => seconds.step) : undefined;
+  const lora = outcomes.find(({ row }) => row.adapter?.method === "lora");
+  const unit = lora && stepTime(lora)?.mean;
   return outcomes.map((outcome) => {
     const { trials, row } = outcome;
-    const stepSeconds = summarizeStep(outcome);
+    const stepSeconds = stepTime(outcome);
+    const scores = listColumns(tasks).flatMap(({ key }) => {
+      const score = mean(trials, (trial) => columnValue(trial, key, tasks));
+      return score === undefined ? [] : [[key, score] as const];
+    });
     return {
       ...outcome,
-      validationLoss: summarize(trials.map(({ validationLoss }) => validationLoss)),
-      exactMatch: summarize(trials.map(exactMatch).filter(isNumber)),
-      ...(tasks.length === 0 ? {} : { scores: summarizeScores(trials, tasks) }),
+      validationLoss: mean(trials, (trial) => trial.validationLoss),
+      exactMatch: mean(trials, exactMatch),
+      ...(tasks.length === 0 ? {} : { scores: Object.fromEntries(scores) }),
       stepSeconds,
-      relativeTime: stepSeconds === undefined || unit === undefined ? undefined : stepSeconds.mean / unit,
+      relativeTime: stepSeconds && unit && stepSeconds.mean / unit,
       tokensPerSecond: row.adapter
-        ? summarize(timed(trials).map(({ tokens, seconds }) => tokens / seconds.training))
+        ? mean(timed(trials), ({ tokens, seconds }) => tokens / seconds.training)
         : undefined,
-      peakMemoryBytes: summarize(timed(trials).map(({ peakMemoryBytes }) => peakMemoryBytes)),
+      peakMemoryBytes: mean(timed(trials), (trial) => trial.peakMemoryBytes),
     };
   });
 }
@@ -139,20 +135,24 @@ export function compareRows(
           const pairs = pairTrials(ours, theirs, (trial) => readMetric(trial, metric, tasks));
           const differences = summarize(pairs.map(([mine, other]) => mine - other));
           if (differences === undefined) return [];
-          const { count, mean } = differences;
-          const names = { metric, ours: key, theirs: theirs.row.key };
-          const test = pairedTest(pairs);
-          const steps = metric === "validationLoss" ? largestRateStep(ours, theirs) : {};
-          return [{ ...names, pairs: count, difference: mean, test, ...steps }];
+          return {
+            metric,
+            ours: key,
+            theirs: theirs.row.key,
+            pairs: differences.count,
+            difference: differences.mean,
+            test: pairedTest(pairs),
+            rateStep: metric === "validationLoss" ? largestRateStep(ours, theirs) : undefined,
+          };
         }),
       );
     }),
   );
 }
 
-function largestRateStep(...rows: readonly RowOutcome[]): Pick<Comparison, "rateStep"> {
-  const changes = rows.map(({ tuning }) => findRateSteps(tuning)?.change).filter(isNumber);
-  return changes.length === 0 ? {} : { rateStep: Math.max(...changes) };
+function largestRateStep(...rows: readonly RowOutcome[]): number | undefined {
+  const changes = rows.flatMap(({ tuning }) => findRateSteps(tuning)?.change ?? []);
+  return changes.length === 0 ? undefined : Math.max(...changes);
 }
 
 function adjusted(family: readonly Omit<Comparison, "adjusted">[]): readonly Comparison[] {
@@ -174,10 +174,9 @@ export const COLUMN_KEYS = [
 ] as const;
 export type ColumnKey = (typeof COLUMN_KEYS)[number];
 
-/** A column of scores. */
+/** A column of scores, titled as in the paper. */
 export interface Column {
   readonly key: ColumnKey;
-  /** As in the paper. */
   readonly title: string;
 }
 
@@ -196,7 +195,6 @@ const SOURCES: readonly Source[] = [
   { key: "tydiqa-em", title: "TyDi QA EM", task: "tydiqa", metric: "exact_match" },
   { key: "humaneval", title: "HumanEval P@1", task: "humaneval" },
 ];
-const AVERAGE: Column = { key: "average", title: "Avg." };
 
 const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
   SOURCES.filter(({ task }) => tasks.includes(task));
@@ -204,7 +202,7 @@ const listSources = (tasks: readonly BenchmarkName[]): readonly Source[] =>
 /** Those of these tasks; the mean of all where there are several. */
 export function listColumns(tasks: readonly BenchmarkName[]): readonly Column[] {
   const columns = listSources(tasks);
-  return columns.length > 1 ? [...columns, AVERAGE] : columns;
+  return columns.length > 1 ? [...columns, { key: "average", title: "Avg." }] : columns;
 }
 
 function readScore({ benchmarks = [] }: TrialResult, { task, metric }: Source): number | undefined {
