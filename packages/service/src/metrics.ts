@@ -30,12 +30,13 @@ export type ServiceMetrics = ReturnType<typeof createMetrics>;
 export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
-  const slices = new Counter({
-    name: "mos_slices_total",
-    help: "Slices ended by this process, by result: stopped, succeeded, failed, interrupted, restarted, lost.",
-    labelNames: ["model", "result"],
-    registers,
-  });
+  const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
+    new Counter({ name, help, labelNames: [...labelNames], registers });
+  const slices = counter(
+    "mos_slices_total",
+    "Slices ended by this process, by result: stopped, succeeded, failed, interrupted, restarted, lost.",
+    ["model", "result"],
+  );
   const seconds = new Histogram({
     name: "mos_slice_seconds",
     help: "Time from claiming a slice to its end, including storage transfers.",
@@ -43,29 +44,24 @@ export function createMetrics() {
     buckets: SLICE_SECONDS,
     registers,
   });
-  const tokens = new Counter({
-    name: "mos_trained_tokens_total",
-    help: "Trained tokens of this process, without padding.",
-    labelNames: ["model"],
-    registers,
-  });
-  const stalled = new Counter({
-    name: "mos_trainers_stalled_total",
-    help: "Trainers killed by this process for lack of progress.",
-    labelNames: ["model"],
-    registers,
-  });
-  const attempts = new Counter({
-    name: "mos_webhook_attempts_total",
-    help: "Webhook delivery attempts of this process, by outcome: delivered, retried, failed.",
-    labelNames: ["outcome"],
-    registers,
-  });
-  const failures = new Counter({
-    name: "mos_database_failures_total",
-    help: "Database statements of this process that failed to connect.",
-    registers,
-  });
+  const tokens = counter("mos_trained_tokens_total", "Trained tokens of this process, without padding.", [
+    "model",
+  ]);
+  const stalled = counter(
+    "mos_trainers_stalled_total",
+    "Trainers killed by this process for lack of progress.",
+    ["model"],
+  );
+  const attempts = counter(
+    "mos_webhook_attempts_total",
+    "Webhook delivery attempts of this process, by outcome: delivered, retried, failed.",
+    ["outcome"],
+  );
+  const failures = counter(
+    "mos_database_failures_total",
+    "Database statements of this process that failed to connect.",
+    [],
+  );
   const stateText = stateGauges();
   return {
     sliceEnded: ({ model, result, seconds: taken, trainedTokens = 0 }: EndedSlice): void => {

@@ -2,7 +2,6 @@
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside, startChild } from "mixture-of-shards/cli";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
-import { createTurns, type TurnClient } from "./turns.ts";
 
 /** Starts a process of tasks. `exitError` is the error of tasks whose process ends. */
 export const startTasks = (exitError: (how: string) => MosError, heapMegabytes?: number) =>
@@ -84,4 +83,82 @@ export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMI
       await using child = startTasks(tooMuch, megabytes);
       return await child.call("preview", order, { signal: client.signal, killAfter: 0, timeout: seconds });
     }, client);
+}
+
+/** Limits of tasks. */
+export interface TurnLimits {
+  /** That run. */
+  readonly running: number;
+  /** That run, of one tenant: with fewer than `running`, no tenant has all places. */
+  readonly runningPerTenant: number;
+  /** That run or wait, of one tenant. */
+  readonly perTenant: number;
+  /** That wait. */
+  readonly waiting: number;
+}
+
+/** Whose task it is, and what ends its waiting. */
+export interface TurnClient {
+  readonly tenant: string;
+  readonly signal: AbortSignal;
+}
+
+/** Runs a task in the turn of its tenant. Throws MosError `busy` where too many wait, `cancelled`, and what the task throws. */
+export type TakeTurn = <T>(task: () => Promise<T>, client: TurnClient) => Promise<T>;
+
+interface Waiting {
+  readonly tenant: string;
+  readonly start: () => void;
+}
+
+/** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
+export function createTurns({ running, runningPerTenant, perTenant, waiting }: TurnLimits): TakeTurn {
+  const queue: Waiting[] = [];
+  const runs: string[] = [];
+  /** When the last task of a tenant began, in tasks. */
+  const lastTurn = new Map<string, number>();
+  let turn = 0;
+  const countWaiting = (tenant: string): number => runs.filter((name) => name === tenant).length;
+  const next = (): void => {
+    if (runs.length >= running) return;
+    const [first] = queue
+      .filter(({ tenant }) => countWaiting(tenant) < runningPerTenant)
+      .sort((a, b) => (lastTurn.get(a.tenant) ?? 0) - (lastTurn.get(b.tenant) ?? 0));
+    if (first === undefined) return;
+    queue.splice(queue.indexOf(first), 1);
+    runs.push(first.tenant);
+    lastTurn.set(first.tenant, ++turn);
+    first.start();
+  };
+  const wait = ({ tenant, signal }: TurnClient): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const leave = (): void => {
+        queue.splice(queue.indexOf(entry), 1);
+        reject(new MosError("cancelled", "the client disconnected while waiting", { cause: signal.reason }));
+      };
+      const start = (): void => {
+        signal.removeEventListener("abort", leave);
+        resolve();
+      };
+      const entry = { tenant, start };
+      queue.push(entry);
+      signal.addEventListener("abort", leave, { once: true });
+      if (signal.aborted) leave();
+      else next();
+    });
+  return async (task, client) => {
+    const { tenant } = client;
+    const own = countWaiting(tenant) + queue.filter((one) => one.tenant === tenant).length;
+    if (own >= perTenant)
+      throw new MosError("busy", `${tenant} already has ${own} previews in progress; retry later`);
+    if (queue.length >= waiting)
+      throw new MosError("busy", `${queue.length} previews are already queued; retry later`);
+    await wait(client);
+    try {
+      return await task();
+    } finally {
+      runs.splice(runs.indexOf(tenant), 1);
+      next();
+    }
+  };
 }

@@ -1,39 +1,43 @@
-// A worker: takes slices one after the other, those of the base that its trainer has loaded first.
+// A worker: takes slices one after the other, those of the base that its trainer has loaded first. The run of a slice is fetched
+// from the storage, trained for a while, and put back; everything that a client will see is in the storage before a row names it.
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { MosError } from "mixture-of-shards";
-import type { ObjectStore } from "#objects";
-import type { JobRow, Queue, SliceMessage, Slices } from "#store";
-import { runSlice, type SliceReport } from "./slice.ts";
-import { createTrainer, type Trainer } from "./trainer.ts";
-import type { SliceContext } from "./watch.ts";
+import { type ErrorCode, MosError } from "mixture-of-shards";
+import { errorText, makeFolder, pathExists, readJsonLines } from "mixture-of-shards/cli";
+import type { ServerLog } from "mixture-of-shards/server";
+import type { Files, ObjectStore } from "#objects";
+import {
+  type Arrival,
+  type JobRow,
+  type Progress,
+  type Queue,
+  type SliceEnd,
+  type SliceMessage,
+  toFailedEnd,
+} from "#store";
+import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
+import {
+  ADAPTER_FILES,
+  formatResults,
+  type LeasedContext,
+  METRICS,
+  retryTransient,
+  type SliceContext,
+  type SliceTimes,
+  type Watched,
+  watchSlice,
+} from "./watch.ts";
 
-/** Says what happens, for operators. */
-export interface WorkerLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
-/** Options of a worker. */
-export interface WorkerOptions {
+/** Options of a worker: it takes the jobs of its `models` only, and gives a slice back on the `signal`. */
+interface WorkerOptions extends Omit<SliceContext, "trainer" | "renewSeconds" | "onWait" | "onStall"> {
   /** Shown where it is asked who has a job. */
   readonly name: string;
-  readonly slices: Slices;
   readonly queue: Queue;
-  readonly objects: ObjectStore;
-  /** Paths of bases by the names of models: only their jobs are taken. */
-  readonly models: ReadonlyMap<string, string>;
-  readonly scratch: string;
-  readonly sliceSeconds: number;
   readonly leaseSeconds: number;
-  /** Timeout of a slice when the worker stops; then its trainer is killed. */
-  readonly stopSeconds: number;
   /** Timeout of a trainer without progress; then it is killed. */
   readonly stallSeconds: number;
-  readonly threads: number;
-  readonly log: WorkerLog;
-  /** Ends the worker at the next checkpoint. */
-  readonly signal: AbortSignal;
+  readonly log: ServerLog;
   /** A slice has ended; for metrics. */
   readonly onSlice?: (slice: { readonly model: string; readonly seconds: number } & SliceReport) => void;
   /** A trainer was killed because it made no progress; for metrics. */
@@ -138,4 +142,226 @@ async function work(job: JobRow, context: SliceContext, options: WorkerOptions):
     "slice",
   );
   onSlice?.({ ...report, model, seconds });
+}
+
+/** Report on a slice, for operators. */
+interface SliceReport {
+  /** "lost" where another worker has it by now. */
+  readonly result: SliceEnd["type"] | "lost";
+  /** Position of the job, and what the slice has added to it, as far as it was kept. */
+  readonly toStep?: number;
+  readonly steps?: number;
+  readonly trainedTokens?: number;
+  /** Reason why it did not get further. */
+  readonly reason?: string;
+  /** Seconds of each part, of those that it came to. */
+  readonly times: SliceTimes;
+}
+
+/** Trains a slice that was claimed. */
+async function runSlice(job: JobRow, context: SliceContext): Promise<SliceReport> {
+  const times: SliceTimes = {};
+  const folder = join(context.scratch, `${job.id}-${job.slice}-${job.lease}`);
+  const lease = holdLease(job, context);
+  const arrival = context.slices.arrive(job);
+  const isOver = (): boolean => lease.isLost() || context.signal.aborted;
+  const wait = { isOver, onWait: context.onWait };
+  const deadline = startDeadline(context);
+  try {
+    const held = { ...context, arrival, isLost: lease.isLost, wait, times };
+    const trained = trainSlice(job, folder, held).catch(
+      (error: unknown): SliceEnd => ({ type: "interrupted", message: readable(error, folder) }),
+    );
+    const end = await Promise.race([trained, deadline.passed]);
+    if (end === "lost" || lease.isLost()) return { result: "lost", times };
+    const isEnded = await retryTransient(() => context.slices.end(job, end, arrival.id), wait);
+    return isEnded ? { ...toReport(job, end), times } : { result: "lost", times };
+  } finally {
+    deadline.end();
+    lease.end();
+    await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Kills the trainer some seconds after the worker was asked to end, and gives up whatever else the slice waits for. */
+function startDeadline({ signal, trainer, stopSeconds }: SliceContext) {
+  let timer: NodeJS.Timeout | undefined;
+  const stopping = new AbortController();
+  const passed = new Promise<SliceEnd>((resolve) => {
+    const start = (): void => {
+      timer = setTimeout(() => {
+        trainer.kill();
+        const message = `the worker stopped, and the slice did not end within ${stopSeconds} s`;
+        resolve({ type: "interrupted", message });
+      }, stopSeconds * 1000);
+    };
+    if (signal.aborted) start();
+    else signal.addEventListener("abort", start, { once: true, signal: stopping.signal });
+  });
+  const end = (): void => {
+    stopping.abort();
+    clearTimeout(timer);
+  };
+  return { passed, end };
+}
+
+function toReport(job: JobRow, end: SliceEnd): Omit<SliceReport, "times"> {
+  if (!("step" in end)) return { result: end.type, reason: end.message };
+  const trainedTokens = end.trainedTokens - (job.trained_tokens ?? 0);
+  return { result: end.type, toStep: end.step, steps: end.steps, trainedTokens };
+}
+
+/** Takes the time of a part, also of one that fails. */
+async function timed<T>(times: SliceTimes, part: keyof SliceTimes, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
+  try {
+    return await work();
+  } finally {
+    times[part] = Math.round(performance.now() - started) / 1000;
+  }
+}
+
+async function trainSlice(job: JobRow, folder: string, context: LeasedContext): Promise<SliceEnd | "lost"> {
+  const { objects, models, threads, times, arrival } = context;
+  const model = models.get(job.model);
+  if (model === undefined)
+    return { type: "interrupted", message: `this worker does not have the model ${job.model}` };
+  const started = performance.now();
+  const out = join(folder, "run");
+  let order: TrainRequest;
+  try {
+    const fetched = await timed(times, "fetchSeconds", () =>
+      retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
+    );
+    order = { ...fetched, model, threads };
+  } catch (error) {
+    return { type: "interrupted", message: readable(error, folder) };
+  }
+  if (context.signal.aborted) return { type: "interrupted", message: "the worker stopped" };
+  const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
+  if (watched.type === "lost") return "lost";
+  if (watched.type === "limited") return watched.end;
+  if (watched.type === "failed") return failureIn(order, watched, toFailedEnd(toError(watched, folder)));
+  if (watched.type === "died") return { type: "interrupted", message: watched.message };
+  const { steps = job.steps ?? 0, unfinishedTokens } = watched;
+  const computed = await readProgress(out, { steps, unfinishedTokens });
+  // a slice that was stopped before it trained says nothing of the step that an earlier one began
+  const progress = { ...computed, trainedTokens: Math.max(computed.trainedTokens, job.trained_tokens ?? 0) };
+  const seconds = (performance.now() - started) / 1000;
+  const kept = async (): Promise<SliceEnd> => {
+    if (!watched.isComplete)
+      return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress, seconds };
+    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path), arrival);
+    const results = await objects.put(formatResults(join(out, METRICS)), arrival);
+    return { type: "succeeded", adapter, results, ...progress, seconds };
+  };
+  try {
+    return await timed(times, "storeSeconds", () => retryTransient(kept, context.wait));
+  } catch (error) {
+    return { type: "interrupted", message: readable(error, folder) };
+  }
+}
+
+const RECORD = "run.json";
+/** Beside the run: the adapter that it starts from. */
+const INITIAL = "initial";
+
+interface RunPlace {
+  readonly folder: string;
+  readonly out: string;
+  readonly objects: ObjectStore;
+}
+
+/** The run of a job as its last slice left it, with its data. */
+async function fetchRun(
+  job: JobRow,
+  { folder, out, objects }: RunPlace,
+): Promise<Omit<TrainRequest, "model" | "threads">> {
+  await rm(folder, { recursive: true, force: true }); // of an attempt before
+  await makeFolder(folder);
+  const restoreData = async (file: string, digest: string): Promise<string> => {
+    const name = `${file}.jsonl`;
+    if (await pathExists(join(folder, name))) return join(folder, name); // both files may be one
+    await objects.restore({ [name]: digest }, folder, { link: true });
+    return join(folder, name);
+  };
+  const { validation_file: file, validation_digest: digest, run, initial } = job;
+  if (initial !== null) await objects.restore(initial, join(folder, INITIAL), { link: true });
+  if (run !== null) await objects.restore(run, out);
+  return {
+    data: await restoreData(job.training_file, job.training_digest),
+    validationData: file === null || digest === null ? undefined : await restoreData(file, digest),
+    out,
+    resume: run !== null && Object.hasOwn(run, RECORD),
+    maxTokens: job.max_tokens ?? undefined,
+    ...(job.plan as unknown as Pick<TrainRequest, "adapter" | "settings">),
+    ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
+  };
+}
+
+/** Everything of a run but what only its process needs. */
+async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Promise<Files> {
+  if (!(await pathExists(out))) return {};
+  return objects.putFolder(
+    out,
+    (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")),
+    arrival,
+  );
+}
+
+/** How far a run has come, by its metrics and the tokens of a step that is not complete. */
+async function readProgress(
+  out: string,
+  { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
+): Promise<Omit<Progress, "seconds">> {
+  let [step, trainedTokens] = [0, unfinishedTokens];
+  const path = join(out, METRICS);
+  if (await pathExists(path))
+    for await (const { value } of readJsonLines(path)) {
+      const line = value as { readonly type?: string; readonly step?: number; readonly tokens?: number };
+      if (line.type !== "step") continue;
+      step = line.step ?? step;
+      trainedTokens += line.tokens ?? 0;
+    }
+  return { step, steps, trainedTokens };
+}
+
+/** Renews the lease on a slice, and kills the trainer where another worker has it by now. */
+function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext) {
+  let isLost = false;
+  const renew = async (): Promise<void> => {
+    // a database that is away for a while ends nothing: the lease says when it is too late
+    const renewal = await slices.renew(job).catch(() => "held");
+    if (renewal === "pause") trainer.stop();
+    if (renewal !== "lost") return;
+    isLost = true;
+    trainer.kill();
+  };
+  const timer = setInterval(() => void renew(), renewSeconds * 1000);
+  return { isLost: () => isLost, end: () => clearInterval(timer) };
+}
+
+/** Without the paths of this machine. */
+const readable = (error: unknown, folder: string): string =>
+  errorText(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
+
+/**
+ * A run that was right when it began, and now cannot be gone on with: its worker had another version or another base than
+ * this one, or more memory. That is no fault of its owner's.
+ */
+function failureIn(
+  { resume }: TrainRequest,
+  { hasBegun, code, message }: Watched & { readonly type: "failed" },
+  failure: SliceEnd,
+): SliceEnd {
+  if (!resume || hasBegun || failure.type !== "failed") return failure;
+  return code === "memory"
+    ? { type: "interrupted", message }
+    : { type: "restarted", message: failure.message };
+}
+
+function toError(report: TrainReport & { readonly type: "failed" }, folder: string): unknown {
+  const message = readable(new Error(report.message), folder);
+  return report.code === "unexpected" ? message : new MosError(report.code as ErrorCode, message);
 }
