@@ -73,7 +73,7 @@ export {
 export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
 export { DEVICES, type Device, supports } from "./runtime/device.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
-export type { HostTensor, LeafType } from "./runtime/program.ts";
+export type { HostTensor } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";
 export { partName, storedWeight, weightLeaf } from "./stored-weight.ts";
 export {
@@ -83,7 +83,6 @@ export {
   fileConstant,
   leaf,
   scalar,
-  sortNodes,
   type TensorData,
   type Value,
   withRematerialisation,

@@ -15,7 +15,6 @@ export {
   removeRow,
   selectPage,
   storable,
-  type Table,
   watchFailures,
 } from "./database.ts";
 export { assertKnownTables, migrate, withMigrationLock } from "./migrations.ts";

@@ -47,8 +47,6 @@ export const isAliasName = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-
 export const MAX_ALIASES = 1000;
 
 /** Aliases of a database whose tables are there. */
-export type AliasStore = ReturnType<typeof openAliases>;
-
 export function openAliases(database: Database) {
   const find = async ({ tenant, id }: AliasId): Promise<AliasRow | undefined> => {
     const rows = await database.query("select * from aliases where tenant = $1 and id = $2", [tenant, id]);

@@ -37,8 +37,6 @@ const BLOCK = 1 << 20;
 const [HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT] = [60, 1800];
 
 /** Contents that are needed, and those that are not. */
-export type ContentStore = ReturnType<typeof openContents>;
-
 export function openContents(database: Database) {
   const signs = openHeartbeats(database);
   return {

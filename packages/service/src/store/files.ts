@@ -87,8 +87,6 @@ async function addFile(
 }
 
 /** Files of a database whose tables are there. */
-export type FileStore = ReturnType<typeof openFiles>;
-
 export function openFiles(database: Database) {
   return {
     /** @throws MosError `busy` where the tenant's files would take more than they may; `storage` where its arrival is over. */

@@ -65,8 +65,6 @@ const OTHER = "other";
 const HOUR = "date_trunc('hour', now(), 'UTC')";
 
 /** Usage of a database whose tables are there. */
-export type UsageStore = ReturnType<typeof openUsage>;
-
 export function openUsage(database: Database) {
   let waiting = new Map<string, Served>();
   const add = (served: Served): void => {

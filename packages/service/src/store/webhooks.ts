@@ -79,8 +79,6 @@ type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> 
 };
 
 /** Webhooks of a database whose tables are there. */
-export type WebhookStore = ReturnType<typeof openWebhooks>;
-
 export function openWebhooks(database: Database) {
   return {
     /** @throws MosError `bad_option` where the tenant has as many as it may have. */
