@@ -25,7 +25,7 @@ const refusing =
     }
   };
 
-/** Knows models whose time is over, in advance, so that they expire on time and while the database cannot be reached. */
+/** Expiry times of models, read in advance: models expire on time even while the database cannot be reached. */
 export type Expired = ReturnType<typeof openExpired>;
 
 export function openExpired(models: Pick<ModelStore, "secondsLeft">) {
@@ -48,7 +48,7 @@ interface ExtensionParts {
   readonly model: Parameters<OpenServeAddOn["start"]>[0];
   readonly checkRun: CheckRun;
   readonly publisher: Pick<Publisher, "fetch">;
-  /** Takes a model that was deleted out of all folders. */
+  /** Removes a deleted model from all folders. */
   readonly unpublish: (name: string) => Promise<void>;
   readonly expired: Expired;
   readonly service: Pick<ServiceEnv, keyof Stores | "objects" | "preview" | "checkFile" | "webhookPorts">;

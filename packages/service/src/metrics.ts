@@ -1,4 +1,4 @@
-// Numbers for Prometheus: events are counted where they happen, and what is in the database is read at a scrape.
+// Metrics for Prometheus: events are counted where they happen, and what is in the database is read at a scrape.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ServiceState } from "#store";
@@ -123,7 +123,7 @@ function stateGauges(): (reading: StateReading) => Promise<string> {
   const latest = cached();
   return async ({ read, model }) => {
     const state = await latest(read);
-    // numbers of before would mislead whoever counts on them
+    // stale values would mislead
     for (const one of [jobs, waiting, oldest, running, workers, deliveries]) one.reset();
     if (state !== undefined) show(state, model);
     else deliveries.remove();

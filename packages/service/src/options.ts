@@ -1,27 +1,7 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { group, integer, list, text } from "mixture-of-shards/cli";
+import { group, integer, list, type SettingValues, text } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-
-/** Options of a service: the place of its state, and its workers. */
-export interface ServiceOptions {
-  readonly state: string | undefined;
-  readonly databaseUrl: string | undefined;
-  readonly storage: string | undefined;
-  readonly workers: number;
-  readonly sliceSeconds: number;
-  readonly leaseSeconds: number;
-  readonly stopSeconds: number;
-  readonly stallSeconds: number;
-  /** That webhooks of tenants may have. */
-  readonly webhookPorts: readonly number[];
-  /** Folder to export models to for other servers, and their name of the base. */
-  readonly peft: { readonly folder: string; readonly baseName: string } | undefined;
-  /** The folder or file of the base. */
-  readonly model: string;
-  readonly threads: number;
-  readonly log: ServerLog;
-}
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
 const DATABASE_URL = "MOS_DATABASE_URL";
@@ -33,7 +13,7 @@ export function needDatabaseUrl(given: string | undefined): string {
   return given;
 }
 
-/** Of every process of a service. */
+/** Options of every process of a service. */
 export const serviceOptions = {
   databaseUrl: text({
     placeholder: "url",
@@ -75,7 +55,7 @@ export const serviceOptions = {
   }),
 };
 
-/** Of `mos serve`. */
+/** Options of `mos serve`. */
 export const serveOptions = group("Fine-tuning", {
   state: text({
     placeholder: "folder",
@@ -103,3 +83,15 @@ export const serveOptions = group("Fine-tuning", {
     help: "base_model_name_or_path of these exports, which must equal vLLM's --model",
   }),
 });
+
+/** Options of a service: those of `mos serve`, and its server's. */
+export interface ServiceOptions
+  extends Omit<SettingValues<typeof serveOptions>, "workers" | "peftFolder" | "peftBaseName"> {
+  readonly workers: number;
+  /** Folder to export models to for other servers, and their name of the base. */
+  readonly peft: { readonly folder: string; readonly baseName: string } | undefined;
+  /** The folder or file of the base. */
+  readonly model: string;
+  readonly threads: number;
+  readonly log: ServerLog;
+}

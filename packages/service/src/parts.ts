@@ -74,7 +74,7 @@ const SCRATCH = `mos-jobs-${hostname()}-`;
 /** Once in a process, before it has such folders of its own. */
 let leftovers: Promise<void> | undefined;
 
-/** Removes runs that killed workers of this machine have left, with their tenants' data. */
+/** Removes runs, with their tenants' data, that killed workers of this machine left. */
 async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : Number.NaN;
@@ -83,7 +83,7 @@ async function removeLeftovers(): Promise<void> {
   }
 }
 
-/** Whether another process of this number runs. */
+/** Tests whether another process with this id runs. */
 function isAlive(pid: number): boolean {
   if (pid === process.pid) return false;
   try {
@@ -93,7 +93,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Shown where it is asked who has a job. */
+/** The name of a worker of this process in logs and metrics. */
 export const workerName = (index: number): string => `${hostname()}-${process.pid}-${index}`;
 
 interface WorkOptions

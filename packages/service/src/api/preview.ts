@@ -162,7 +162,7 @@ async function previewJob(
   }
 }
 
-/** What a job of the key would fail by. */
+/** Limits of the key that the job would exceed. */
 function limitWarnings(
   { steps, epochs, train }: RunPreview,
   { max_steps_per_job, max_tokens_per_job }: FineTuningLimits,
@@ -182,7 +182,7 @@ function limitWarnings(
   ];
 }
 
-/** What a client can do about it. */
+/** The error as an answer that says what the client can do. */
 function answerable(error: unknown): unknown {
   if (!(error instanceof MosError)) return error;
   const { message, code } = error;

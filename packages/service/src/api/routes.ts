@@ -37,13 +37,13 @@ export interface ServiceEnv extends Stores {
     path: string,
     client: { readonly tenant: string; readonly signal: AbortSignal },
   ) => Promise<string | undefined>;
-  /** Takes a model that was deleted out of the folder of adapters. */
+  /** Removes a deleted model from the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */
   readonly checkExpiry: () => Promise<void>;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
-  /** That webhooks of tenants may have. */
+  /** Ports that webhooks of tenants may have. */
   readonly webhookPorts: readonly number[];
   /** The seed of a job that brings none. */
   readonly nextSeed: () => number;
@@ -104,7 +104,7 @@ export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise
 
 type ServerEnv = ServerApp extends OpenAPIHono<infer E> ? E : never;
 
-/** What a route does. */
+/** The work of a route. */
 interface RouteWork<Route extends RouteConfig> {
   /** Its MosErrors become answers. */
   readonly answer: RouteHandler<Route, ServerEnv>;

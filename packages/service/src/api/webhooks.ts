@@ -176,7 +176,7 @@ export const webhookRoutes: AddRoutes = (app, { webhooks, webhookPorts }) => {
     answer: async (context) => {
       const { key, server } = context.var;
       const { url, events, description = null } = context.req.valid("json");
-      // where there are no keys, whoever reaches the port is of this network
+      // without keys, every client of the port is in this network
       const allowsPrivate = key.isAdmin || server.keys === undefined;
       const webhook = await webhooks.add({
         tenant: key.name,

@@ -21,7 +21,7 @@ export interface StoredObject {
 /** A folder as digests by relative path, with "/" between folders. */
 export type Files = Readonly<Record<string, string>>;
 
-/** Who puts a content: a row of its names the content before anybody relies on it. */
+/** The owner of contents that are put: one of its rows names each content before anybody relies on it. */
 export interface Putter {
   readonly id: string;
   name(digest: string): Promise<void>;
@@ -139,7 +139,7 @@ export async function openObjects(folder: string): Promise<ObjectStore> {
   };
 }
 
-/** What is not there needs no removing, but the whole storage may be away. */
+/** A missing content is removed already, unless the whole storage is away. */
 const ignoreMissing =
   (incoming: string) =>
   async (error: NodeJS.ErrnoException): Promise<void> => {
@@ -169,7 +169,7 @@ async function sweep(
   return unused;
 }
 
-/** Whether a file was there, whose time is now. */
+/** Sets the time of a file to now; false if it is missing. */
 async function touch(path: string): Promise<boolean> {
   const now = new Date();
   return utimes(path, now, now).then(

@@ -41,7 +41,7 @@ export function modelName(job: {
   return `${PREFIX}${slug(job.model)}:${job.tenant}:${slug(job.suffix ?? "")}:${short}`;
 }
 
-/** Whether a name is that of a fine-tuned model of a base, or of one of its checkpoints. */
+/** Tests for the name of a model fine-tuned from a base, or of one of its checkpoints. */
 export const isFineTuned = (name: string, base: string): boolean =>
   name.startsWith(`${PREFIX}${slug(base)}:`);
 

@@ -87,13 +87,13 @@ export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMI
 
 /** Limits of tasks. */
 export interface TurnLimits {
-  /** That run. */
+  /** Running tasks. */
   readonly running: number;
-  /** That run, of one tenant: with fewer than `running`, no tenant has all places. */
+  /** Running tasks of one tenant: with fewer than `running`, no tenant takes all places. */
   readonly runningPerTenant: number;
-  /** That run or wait, of one tenant. */
+  /** Running and waiting tasks of one tenant. */
   readonly perTenant: number;
-  /** That wait. */
+  /** Waiting tasks. */
   readonly waiting: number;
 }
 
@@ -115,7 +115,7 @@ interface Waiting {
 export function createTurns({ running, runningPerTenant, perTenant, waiting }: TurnLimits): TakeTurn {
   const queue: Waiting[] = [];
   const runs: string[] = [];
-  /** When the last task of a tenant began, in tasks. */
+  /** Number of the last task of each tenant, in the order in which tasks began. */
   const lastTurn = new Map<string, number>();
   let turn = 0;
   const countWaiting = (tenant: string): number => runs.filter((name) => name === tenant).length;

@@ -81,13 +81,13 @@ export const ADAPTER_FILES: ReadonlySet<string> = new Set([
 ]);
 export const METRICS = "metrics.jsonl";
 
-/** How the training of a slice ended. */
+/** End of a slice's training. */
 export type Watched =
   | {
       readonly type: "ended";
       readonly isComplete: boolean;
       readonly steps: number | undefined;
-      /** Of a step that is not complete. */
+      /** Tokens of a step that is not complete. */
       readonly unfinishedTokens: number;
     }
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly hasBegun: boolean }
@@ -184,7 +184,7 @@ function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
 /** Checkpoints that a job publishes at most: each is written to the storage, however soon it goes again. */
 const MAX_CHECKPOINTS = 1000;
 
-/** Whether a checkpoint is one of those that `save_every` asks for, or the last. */
+/** Tests for a checkpoint that `save_every` asks for, or the last one. */
 function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
   const asked = Number(plan.settings["saveEvery"] ?? 100);
   const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
@@ -307,7 +307,7 @@ function toJobEvent(event: FinetuneEvent, steps: number | undefined): Omit<NewEv
   }
 }
 
-/** How far an unfinished step or evaluation is. */
+/** Progress of an unfinished step or evaluation. */
 function stoppedWithin(
   { step, microBatches, tokens, evaluationBatches = 0 }: FinetuneEvent & { readonly type: "stopped" },
   steps: number | undefined,
@@ -325,7 +325,7 @@ function stoppedWithin(
   };
 }
 
-/** Whether a checkpoint was saved between two steps, with the evaluation that is due there. */
+/** Tests for a checkpoint between two steps, after the evaluation that is due there. */
 const isAfterStep = ({
   what,
   microBatches,
@@ -341,7 +341,7 @@ const measured = ({ type, step, loss, accuracy }: Measurement): Readonly<Record<
     ? { step, train_loss: loss, train_mean_token_accuracy: accuracy }
     : { step, full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy };
 
-/** What was measured last, up to a step, from the metrics of its run. */
+/** The last measurements up to a step, from the metrics of its run. */
 async function metricsAt(metrics: string, step: number): Promise<Readonly<Record<string, number>>> {
   let last: Readonly<Record<string, number>> = {};
   for await (const { value } of readJsonLines(metrics)) {

@@ -31,7 +31,7 @@ import {
 
 /** Options of a worker: it takes the jobs of its `models` only, and gives a slice back on the `signal`. */
 interface WorkerOptions extends Omit<SliceContext, "trainer" | "renewSeconds" | "onWait" | "onStall"> {
-  /** Shown where it is asked who has a job. */
+  /** Name of the worker in logs and metrics. */
   readonly name: string;
   readonly queue: Queue;
   readonly leaseSeconds: number;
@@ -52,7 +52,7 @@ const IDLE = 0.5;
 const BROKEN = 2;
 
 /**
- * Works until the signal is aborted. What fails for a while is said and tried again.
+ * Works until the signal is aborted. Temporary failures are logged and retried.
  *
  * @throws MosError `unsupported` where tables or jobs are those of a newer version: that one has to do the work.
  */
@@ -310,7 +310,7 @@ async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Pr
   );
 }
 
-/** How far a run has come, by its metrics and the tokens of a step that is not complete. */
+/** Progress of a run, from its metrics and the tokens of an unfinished step. */
 async function readProgress(
   out: string,
   { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
@@ -342,13 +342,13 @@ function holdLease(job: JobRow, { slices, trainer, renewSeconds }: SliceContext)
   return { isLost: () => isLost, end: () => clearInterval(timer) };
 }
 
-/** Without the paths of this machine. */
+/** The message of an error, without the paths of this machine. */
 const readable = (error: unknown, folder: string): string =>
   errorText(error).replaceAll(`${folder}/`, "").replaceAll(folder, "");
 
 /**
- * A run that was right when it began, and now cannot be gone on with: its worker had another version or another base than
- * this one, or more memory. That is no fault of its owner's.
+ * The end of a slice whose run was valid when it began but cannot be resumed here: its worker had another version, another base
+ * or more memory. That is not the owner's fault.
  */
 function failureIn(
   { resume }: TrainRequest,
