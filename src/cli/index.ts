@@ -60,16 +60,7 @@ export { pythonStrip, templateSettings } from "#text";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
-export { counted, formatBar, formatDuration, labelled, paint, textTable } from "./format.ts";
+export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
 export { engineProgress, findModel, pullProgress, userPlaces } from "./loading.ts";
 
-export {
-  forceExit,
-  listenForInterrupt,
-  liveLine,
-  nearPath,
-  printJson,
-  printLine,
-  thisRun,
-  warn,
-} from "./terminal.ts";
+export { forceExit, listenForInterrupt, liveLine, printJson, printLine, thisRun, warn } from "./terminal.ts";

@@ -9,11 +9,9 @@ import {
   formatBar,
   formatDuration,
   group,
-  labelled,
   listenForInterrupt,
   liveLine,
   model,
-  nearPath,
   omitUndefined,
   paint,
   printJson,
@@ -207,8 +205,8 @@ function scoreText(score: TaskScore, metric: string): string {
 const LEGEND =
   "Percent ± one standard error over questions, or correct answers for up to 100 questions. Differences are paired by question.";
 
-function endText({ result, out }: End, { markdown }: Values): string {
+function endText({ result }: End, { markdown, out }: Values): string {
   const rows = resultTable(result);
   if (markdown) return `${markdownTable(rows)}\n\n${LEGEND}`;
-  return [textTable(rows), paint("dim", LEGEND), labelled([["result", nearPath(out)]])].join("\n\n");
+  return [textTable(rows), paint("dim", LEGEND), `${paint("dim", "result")}   ${out}`].join("\n\n");
 }
