@@ -109,42 +109,16 @@ async function watchEvaluation(
     line.print("stopping; the same command resumes. Ctrl-C again exits at once"),
   );
   const { signal } = interrupt;
-  const { rules, seed, tasks, shots, limit, samples, temperature, direct, chatFormat, chatTemplateKwargs } =
-    options;
-  const {
-    adapter: adapters,
-    base,
-    baseDtype,
-    computeDtype,
-    weightCache,
-    maxBatch,
-    maxLength,
-    threads,
-    python,
-  } = options;
+  const { adapter: adapters, chatFormat: format, data, markdown, quiet, json, ...settings } = options;
   const { hub, benchmarks, weights } = await userPlaces();
   const events = evaluateModel({
+    ...omitUndefined({ ...settings, adapters, format }),
     model: await findModel(options.model, { signal, silent }),
-    data: options.data ?? { hub, folder: benchmarks },
-    rules,
-    seed,
-    tasks,
-    shots,
-    limit,
-    samples,
-    temperature,
-    direct,
-    python,
-    weightCache,
+    data: data ?? { hub, folder: benchmarks },
     cacheFolder: weights,
-    base,
-    baseDtype,
-    computeDtype,
-    maxBatch,
     out: resolve(options.out),
     version,
     signal,
-    ...omitUndefined({ adapters, format: chatFormat, chatTemplateKwargs, maxLength, threads }),
     onProgress: engineProgress(line),
     ...thisRun(),
     now: () => performance.timeOrigin + performance.now(),

@@ -21,10 +21,10 @@ import { z } from "zod";
 import {
   BENCHMARK_NAMES,
   createProgramChecker,
+  evaluationSettings,
   findBenchmark,
   meanWithError,
   python,
-  rulesSetting,
   type ScoringTools,
   scorePrediction,
   type Verdict,
@@ -33,7 +33,7 @@ import {
 const options = {
   ...group("Data", {
     task: choice(BENCHMARK_NAMES, { required: true, help: "benchmark whose rules apply" }),
-    rules: rulesSetting,
+    rules: evaluationSettings.rules,
     file: text({
       required: true,
       placeholder: "file",

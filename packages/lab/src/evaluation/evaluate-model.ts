@@ -2,7 +2,6 @@
 import { basename, resolve } from "node:path";
 import {
   type Adapter,
-  type Engine,
   type EngineOptions,
   isAdapterInUse,
   loadAdapter,
@@ -14,6 +13,7 @@ import {
   type TransferEvent,
   toLayerShapes,
 } from "mixture-of-shards";
+import { omitUndefined } from "mixture-of-shards/cli";
 import { createProgramChecker } from "#sandbox";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
 import { BENCHMARK_NAMES, type BenchmarkName } from "./benchmarks/index.ts";
@@ -115,24 +115,18 @@ export async function* evaluateModel({
   const dataFolder = yield* findData({ tasks, data, signal });
   const asked = { ...options, tasks, text, dataFolder, rules, format, seed };
   await checkTasks(asked);
+  const folders = Object.fromEntries([...named].map(([adapter, { path }]) => [adapter, path]));
   await using engine = await openEngine({
-    weightCache,
-    cacheFolder,
+    ...omitUndefined({ weightCache, cacheFolder, baseDtype, computeDtype, maxLength, threads, onProgress }),
+    ...(names.length === 0 ? {} : { adapters: folders }),
     model,
-    baseDtype,
-    computeDtype,
     maxBatch,
     maxWaiting: Number.MAX_SAFE_INTEGER,
     signal,
     maxAdapterRank: Number.MAX_SAFE_INTEGER,
     defaults: { generationConfig: "none" }, // the rules say how answers are sampled
-    ...(names.length === 0
-      ? {}
-      : { adapters: Object.fromEntries([...named].map(([adapter, { path }]) => [adapter, path])) }),
-    ...(maxLength === undefined ? {} : { maxLength }),
-    ...(threads === undefined ? {} : { threads }),
-    ...(onProgress === undefined ? {} : { onProgress }),
   });
+  const { fingerprint, baseDtype: keptAs, computeDtype: computedIn } = engine.model;
   const subjects: readonly Subject[] = [
     ...(base || names.length === 0 ? [{ name: BASE_NAME, adapter: null }] : []),
     ...names.map((adapter) => ({ name: adapter, adapter })),
@@ -141,19 +135,12 @@ export async function* evaluateModel({
     ...asked,
     engine,
     subjects,
-    model: { name, ...recorded(engine) },
+    model: { name, fingerprint, baseDtype: keptAs, computeDtype: computedIn },
     openChecker: () => createProgramChecker({ python, signal }),
     // the engine is never without the next question
     concurrency: 2 * maxBatch,
   });
 }
-
-/** Record of a model in a result. */
-const recorded = ({ model: { fingerprint, baseDtype, computeDtype } }: Engine) => ({
-  fingerprint,
-  baseDtype,
-  computeDtype,
-});
 
 async function readModel(path: string) {
   await using files = await openModel(path);
@@ -161,8 +148,8 @@ async function readModel(path: string) {
 }
 
 /**
- * Adapter folders by the names that results give them, in the order given, after a look at all of them. Whether they were trained on these very
- * weights is for the engine to say.
+ * Adapter folders by the names that results give them, in the order given, after a look at all of them. Whether they were
+ * trained on these very weights is for the engine to say.
  *
  * @throws MosError `not_found` for a folder without an adapter, `bad_adapter`, `unsupported`, `bad_option` for one that is
  * given twice.

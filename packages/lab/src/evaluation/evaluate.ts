@@ -1,7 +1,7 @@
 // Tasks × subjects × questions through one engine, as events. Samples are logged as they come, and the result is written
 // whenever a subject has all its samples of a task.
 import { type Engine, MosError } from "mixture-of-shards";
-import { lockFolder, makeFolder } from "mixture-of-shards/cli";
+import { lockFolder, makeFolder, omitUndefined } from "mixture-of-shards/cli";
 import type { QuestionSet } from "./benchmark.ts";
 import { type BenchmarkName, findBenchmark } from "./benchmarks/index.ts";
 import { assertResult, writeResult } from "./results.ts";
@@ -89,14 +89,10 @@ export async function previewTasks(
       `variables of the chat template change nothing in the chat format ${format}; choose the format model, or leave them out`,
     );
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
+  const one = { ...options, limit: isUsable ? 1 : limit };
   const previews = new Map<BenchmarkName, QuestionSet>();
-  for (const name of options.tasks) {
-    const set = findBenchmark(name).questions(options.dataFolder(name), {
-      ...options,
-      limit: isUsable ? 1 : limit,
-    });
-    previews.set(name, await set);
-  }
+  for (const name of options.tasks)
+    previews.set(name, await findBenchmark(name).questions(options.dataFolder(name), one));
   return previews;
 }
 
@@ -119,17 +115,8 @@ async function recordSubjects({
   for (const { name, adapter } of subjects) {
     const info = engine.adapters().find((one) => one.name === adapter);
     if (adapter !== null && info === undefined) throw await reasonMissing(engine, adapter);
-    records.push(
-      info === undefined
-        ? { name, digest: null }
-        : {
-            name,
-            digest: info.digest,
-            method: info.method,
-            rank: info.rank,
-            ...(info.trainedOn === undefined ? {} : { trainedOn: info.trainedOn }),
-          },
-    );
+    const { digest = null, method, rank, trainedOn } = info ?? {};
+    records.push({ name, digest, ...omitUndefined({ method, rank, trainedOn }) });
   }
   return records;
 }

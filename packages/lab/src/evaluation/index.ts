@@ -42,7 +42,7 @@ export {
   toPoints,
 } from "./results.ts";
 export { meanWithError } from "./scoring.ts";
-export { evaluationSettings, python, rulesSetting } from "./settings.ts";
+export { evaluationSettings, python } from "./settings.ts";
 export type {
   EvaluateEvent,
   EvaluateOptions,

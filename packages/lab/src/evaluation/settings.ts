@@ -2,12 +2,6 @@ import { choice, flag, integer, names, number, text } from "mixture-of-shards/cl
 import { CHAT_FORMATS, RULES } from "./benchmark.ts";
 import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
 
-/** Whose rules score a prediction. */
-export const rulesSetting = choice(RULES, {
-  default: "open-instruct",
-  help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
-});
-
 /** The interpreter of HumanEval's programs. */
 export const python = text({
   placeholder: "path",
@@ -21,7 +15,10 @@ export const evaluationSettings = {
     defaultText: "all",
     help: `comma-separated benchmarks: ${BENCHMARK_NAMES.join(", ")}`,
   }),
-  rules: rulesSetting,
+  rules: choice(RULES, {
+    default: "open-instruct",
+    help: "scoring rules: open-instruct's, as in the paper, or lm-evaluation-harness's",
+  }),
   chatFormat: choice(CHAT_FORMATS, {
     defaultText: "depends on --rules",
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
