@@ -1,5 +1,5 @@
-// R the largest rank of all sites · r a site's own rank. Factors of single sites → one plain LoRA adapter, which has one
-// rank and one scale for all of them.
+// Factors of single target modules → one plain LoRA adapter, which has one rank and one scale for all of them.
+// R the largest rank · r a module's own rank
 import {
   type Adapter,
   type AdapterTensor,
@@ -21,20 +21,20 @@ export interface Factors {
   readonly b: Float32Array;
 }
 
-/** Those of one site; the update is scale · B A. */
+/** Factors of one target module; the update is scale · B A. */
 export interface ModuleFactors extends Factors {
   readonly scale: number;
 }
 
-/** A plain LoRA, and what had to change to give its sites one rank and one scale. Sites are named `${layer}.${linear}`. */
+/** A plain LoRA, and the target modules that had to change to give all one rank and one scale, by `${layer}.${linear}`. */
 export interface AssembledLora {
   readonly adapter: Adapter;
   readonly alpha: number;
-  /** Sites of lower rank: their factors were filled up with zeros, which changes no result. */
+  /** Modules of lower rank, whose factors were padded with zeros, which changes no result. */
   readonly padded: readonly string[];
-  /** Sites of another scale: B was multiplied by the quotient of the scales, and rounded to float32. */
+  /** Modules of another scale, whose B was multiplied by the quotient of the scales and rounded to float32. */
   readonly folded: readonly string[];
-  /** Sites of a target that had no factors: all zeros. */
+  /** Modules of a targeted type that had no factors: all zeros. */
   readonly absent: readonly string[];
 }
 
@@ -52,7 +52,7 @@ export const maxExpandedSize = (given: number): number => Math.max(2 ** 28, 4 * 
 /** alpha as the short decimal that it probably was: 16 / 3 · 3 is 16. */
 const inferAlpha = (scale: number, rank: number): number => Number((scale * rank).toPrecision(15));
 
-/** The scale that most sites have, if an adapter can have it; else 1. */
+/** The scale that most modules have, if an adapter can have it; else 1. */
 function commonScale(factors: Iterable<ModuleFactors>, rank: number): number {
   const counts = new Map<number, number>();
   for (const { scale } of factors) counts.set(scale, (counts.get(scale) ?? 0) + 1);
@@ -108,9 +108,9 @@ const listTargets = (layers: number, targets: readonly LinearName[]): readonly T
   targets.flatMap((linear) => Array.from({ length: layers }, (_, layer) => ({ layer, linear })));
 
 /**
- * Makes one LoRA of factors that may differ in rank and scale. The rank becomes the largest; lower ones are filled up
- * with zeros. The scale becomes the one that most sites have; elsewhere the quotient is multiplied into B, which rounds
- * to float32 unless it is a power of two. Sites of a target without factors become zeros.
+ * Makes one LoRA of factors that may differ in rank and scale. The rank becomes the largest; lower ones are padded with
+ * zeros. The scale becomes the one that most modules have; elsewhere the quotient is multiplied into B, which rounds to
+ * float32 unless it is a power of two. Targeted modules without factors become zeros.
  *
  * @throws MosError "unsupported" or "bad_config" for what no LoRA of one rank can hold, "bad_adapter" if B overflows.
  */
@@ -189,7 +189,7 @@ const moduleFactors = ({ rank, scale, a, b }: ExpandedFactors): ModuleFactors =>
 
 /**
  * Any adapter as a plain LoRA: the rank of its factors, alpha = scale · rank, and the linear types that it really
- * changes. Exact where every site has the same rank and scale, as in all methods of this package: no number is rounded.
+ * changes. Exact where every module has the same rank and scale, as in all methods of this package: no number is rounded.
  *
  * @throws MosError "bad_config" for factors of a rank that no LoRA can have.
  * @example

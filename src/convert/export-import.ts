@@ -24,7 +24,7 @@ import {
   openModel,
   toLayerShapes,
 } from "#models";
-import { toLora } from "./assemble-lora.ts";
+import { type AssembledLora, toLora } from "./assemble-lora.ts";
 import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
 import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";
 import { writeGgufLora, writePeft } from "./write-lora.ts";
@@ -109,15 +109,9 @@ export interface ImportOptions extends ExchangeOptions {
   readonly from?: ImportSource | undefined;
 }
 
-/** Sites are named `${layer}.${linear}`. @inline */
-export interface ImportSummary extends LoraSummary {
+/** The adapter that was made of a LoRA. @inline */
+export interface ImportSummary extends LoraSummary, Pick<AssembledLora, "padded" | "folded" | "absent"> {
   readonly from: ImportSource;
-  /** Sites of lower rank, filled up with zeros. */
-  readonly padded: readonly string[];
-  /** Sites of another scale, folded into B. */
-  readonly folded: readonly string[];
-  /** Sites that the folder leaves as the base has them. */
-  readonly absent: readonly string[];
 }
 
 /**
@@ -148,19 +142,8 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
     await makeFolder(dirname(out));
     await writeGgufLora(out, lora, { dtype, model: config });
   }
-  const { rank, targets } = lora.adapter.config;
-  return {
-    out,
-    format,
-    dtype,
-    method: adapter.config.method,
-    rank,
-    alpha: lora.alpha,
-    targets,
-    baseName,
-    layers: targets.length * adapter.shapes.layers - lora.absent.length,
-    ...(trainedOn === undefined ? {} : { trainedOn }),
-  };
+  const { method } = adapter.config;
+  return { ...summarize(lora, { out, baseName, trainedOn }), format, dtype, method };
 }
 
 /**
@@ -183,21 +166,17 @@ export async function importAdapter(options: ImportOptions): Promise<ImportSumma
   checkDecoder(folder, lora.base, lora.adapter.shapes.decoder);
   const baseName = lora.base.name ?? model.name;
   await saveAdapter(out, lora.adapter, { base: { name: baseName, ...marks, tokens: UNKNOWN_TOKENS } });
-  const { rank, targets } = lora.adapter.config;
-  const { alpha, padded, folded, absent } = lora;
-  return {
-    out,
-    from,
-    rank,
-    alpha,
-    targets,
-    baseName,
-    padded,
-    folded,
-    absent,
-    layers: targets.length * lora.adapter.shapes.layers - absent.length,
-    ...(trainedOn === undefined ? {} : { trainedOn }),
-  };
+  const { padded, folded, absent } = lora;
+  return { ...summarize(lora, { out, baseName, trainedOn }), from, padded, folded, absent };
+}
+
+function summarize(
+  { adapter, alpha, absent }: AssembledLora,
+  { trainedOn, ...names }: { out: string; baseName: string; trainedOn: TrainedOn | undefined },
+): LoraSummary {
+  const { rank, targets } = adapter.config;
+  const layers = targets.length * adapter.shapes.layers - absent.length;
+  return { ...names, rank, alpha, targets, layers, ...(trainedOn === undefined ? {} : { trainedOn }) };
 }
 
 /** Identity of a base. Its weights are read one at a time. */

@@ -28,6 +28,7 @@ import {
   type FingerprintProgress,
   fingerprintSteps,
   huggingFaceConfig,
+  type LoadProgress,
   type LocateOptions,
   locateModel,
   type ModelFiles,
@@ -79,7 +80,7 @@ export type MergeEvent =
   | ({ readonly type: "checking" } & FingerprintProgress)
   /** The adapter was trained on another quantisation of the base. */
   | { readonly type: "trainedOn"; readonly base: TrainedOn }
-  | ({ readonly type: "writing" } & MergeProgress)
+  | ({ readonly type: "writing" } & LoadProgress)
   | {
       readonly type: "finish";
       readonly out: string;
@@ -204,15 +205,6 @@ interface WriteMergedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Progress of writing, in tensors and in bytes. */
-interface MergeProgress {
-  readonly done: number;
-  readonly total: number;
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-  readonly name: string;
-}
-
 /** The sites that an adapter touches, by the names of their weights. */
 const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
   new Map(
@@ -289,10 +281,7 @@ async function* writeShard(
  *
  * @throws MosError "storage" where the disk has no room, "bad_option" for numbers beyond the dtype, "cancelled".
  */
-async function* writeMerged(
-  folder: string,
-  options: WriteMergedOptions,
-): AsyncGenerator<MergeProgress, void> {
+async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncGenerator<LoadProgress, void> {
   const { model, plan } = options;
   await assertSpace(folder, { what: "the merged model", bytes: plan.bytes });
   await using target = await openAtomicFolder(folder);
