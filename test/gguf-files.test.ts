@@ -214,7 +214,7 @@ test.each<[string, GgufInput, RegExp, string?]>([
     withKeys({ "llama.block_count": ["uint32", 3] }),
     /model.layers.2.input_layernorm.weight .* is missing/,
   ],
-  ["fewer layers", withKeys({ "llama.block_count": ["uint32", 1] }), /blk.1.\S+ has no place in this model/],
+  ["fewer layers", withKeys({ "llama.block_count": ["uint32", 1] }), /blk.1.\S+ is not part of this model/],
   [
     "another vocabulary",
     withKeys({ "tokenizer.ggml.tokens": ["strings", ["a", "b", "c"]] }),

@@ -80,7 +80,7 @@ function checkGrowth(
     );
 }
 
-/** Whether scales are one but for the rounding of alpha / r with both multiplied. */
+/** Tests whether two scales are equal up to the rounding of alpha / r. */
 const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-12 * Math.abs(b);
 
 /** A [r, in] → [R, in], or zeros. */

@@ -148,7 +148,7 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
 
 /**
  * Reads a LoRA that another program saved, and saves it as an adapter of this package, bound to its base by the base's
- * numbers. Lower ranks of single layers are filled up with zeros, and other scales are multiplied into B: the summary
+ * parameters. Lower ranks of single layers are padded with zeros, and other scales are multiplied into B: the summary
  * names the layers.
  *
  * @throws MosError "bad_option" for a place that is taken; "not_found", "bad_adapter"; "unsupported" by name for what is
@@ -196,13 +196,13 @@ const refuse = (message: string): never => {
   throw new MosError("bad_option", message);
 };
 
-/** Refuses a place that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
+/** Refuses a path that no file or folder can be moved to: nothing, ".", "..", "/". Throws `bad_option`. */
 export function checkName(path: string): void {
   if (["", ".", ".."].includes(basename(path)))
     refuse(`${JSON.stringify(path)} cannot be an output; name a file or folder`);
 }
 
-/** Refuses a place without a name, and what is read. Throws `bad_option`. */
+/** Refuses an output without a name, and one that is an input. Throws `bad_option`. */
 async function checkPlace(path: string, sources: readonly string[]): Promise<void> {
   checkName(path);
   const own = await realPath(path);
@@ -215,7 +215,7 @@ const detectPathKind = async (path: string): Promise<"folder" | "file" | undefin
   return found === undefined ? undefined : found.isDirectory() ? "folder" : "file";
 };
 
-/** Whether a file is what export writes: a GGUF file that says that it holds an adapter. */
+/** Tests whether a file is an adapter in GGUF, as export writes it. */
 async function isGgufLora(path: string): Promise<boolean> {
   try {
     await using file = await openGguf(path);
@@ -226,7 +226,7 @@ async function isGgufLora(path: string): Promise<boolean> {
   }
 }
 
-/** Refuses to write a GGUF file where something is, and ever to replace another file. Throws `bad_option`. */
+/** Refuses to write a GGUF file over anything without `overwrite`, and over other files in any case. Throws `bad_option`. */
 async function checkFileTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
   const kind = await detectPathKind(path);
@@ -237,7 +237,7 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
   if (!overwrite) refuse(`${path} already exists; add --overwrite to replace it`);
 }
 
-/** Refuses to write an adapter's folder where something is, and ever to replace other files. Throws `bad_option`. */
+/** Refuses to write an adapter's folder over anything without `overwrite`, and over other files in any case. Throws `bad_option`. */
 async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
   const kind = await detectPathKind(path);

@@ -131,7 +131,7 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
 // Base + adapter as a model of its own: W' = W + scale · B A in float32, rounded once to the type that is stored. One
 // weight at a time is in memory, whatever the size of the model.
 
-/** Files of a folder that the merged model takes over as they are. Weights and code are not among them. */
+/** Files of a folder that are copied to the merged model. Weights and code are not among them. */
 const COPIED =
   /^(generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|tokenizer\.model|vocab\.json|merges\.txt|chat_template\.(jinja|json)|(LICEN[SC]E|NOTICE|USE_POLICY)(\.(md|txt))?)$/;
 
@@ -205,7 +205,7 @@ interface WriteMergedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The sites that an adapter touches, by the names of their weights. */
+/** The target modules of an adapter by the names of their weights. */
 const targetsByTensor = ({ config, shapes }: Adapter): ReadonlyMap<string, TargetModule> =>
   new Map(
     Array.from({ length: shapes.layers }, (_, layer) =>
@@ -224,8 +224,8 @@ function weightsByTensor({ config }: ModelFiles): ReadonlyMap<string, readonly s
 }
 
 /**
- * W + scale · B A where the adapter has a site, as a whole; W in parts elsewhere: embeddings can be very large. Gains that
- * are stated around 0 are taken as they are stated, since adding 1 and subtracting it again would round.
+ * W + scale · B A as a whole for a target module; W in parts elsewhere, since embeddings can be very large. Gains that
+ * files store around 0 are copied, since adding 1 and subtracting it again would round.
  */
 async function* mergedParts(
   name: string,

@@ -97,8 +97,8 @@ function addPart(found: ModuleTensorMap, { module, part }: Parsed, name: string)
 }
 
 /**
- * The tensors of each module by its path, with and without an adapter's name in them. Those for pictures are left out, as
- * of the base: PEFT adapts them along where only the last part of a name is said.
+ * The tensors of each module by its path, with and without an adapter's name in them. Vision modules are left out, as they
+ * are in the base: PEFT adapts them too where target_modules gives only the last part of a name.
  *
  * @throws MosError "unsupported" by name for tensors that are not factors, "bad_adapter" for layers that the base lacks,
  * two adapters in one file, halves of a pair, and a file without any.

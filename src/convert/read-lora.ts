@@ -37,7 +37,7 @@ interface ReadLoraOptions {
 }
 
 interface ReadLora extends AssembledLora {
-  /** The base by what the folder says: a name, and its digests where this package wrote the folder. */
+  /** The base that the folder names, with its checksums if this package wrote the folder. */
   readonly base: SavedBase;
 }
 
@@ -217,8 +217,8 @@ function inLayers({ layers_to_transform: given }: LoraFields, layer: number): bo
 }
 
 /**
- * Whether PEFT adapts a module by these fields. Undefined where only its tensors can tell: target_modules that is absent
- * or a pattern, an exclude_modules that is a pattern, a layers_pattern for other models.
+ * A test of whether PEFT adapts a module. Undefined where only the tensors can tell: target_modules that is absent or
+ * a pattern, an exclude_modules that is a pattern, a layers_pattern for other models.
  */
 function targetTest(fields: LoraFields): ((module: FileModule) => boolean) | undefined {
   const { target_modules: targets, exclude_modules: excluded, layers_pattern: layers } = fields;
@@ -234,7 +234,7 @@ function targetTest(fields: LoraFields): ((module: FileModule) => boolean) | und
   };
 }
 
-/** What a module's rank and scale are by these fields. */
+/** Rank and scale of a module. */
 interface ModuleRule {
   readonly rank: number;
   /** The scale of a factor pair of a rank: alpha / r, or alpha / √r with rank-stabilised LoRA. */

@@ -33,7 +33,7 @@ const LONG_WORD = new RegExp(`(\\S{${MAX_WORD_LENGTH}})\\S+`, "g");
 const escaped = (character: string): string =>
   character === "\n" ? "\\n" : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
-/** A message in one line: what stands in a file can neither forge a second one nor fill the screen. */
+/** A message in one line: the contents of a file can neither forge a second message nor fill the screen. */
 export function oneLine(message: string): string {
   const short = message
     .replace(QUOTE, (whole, inner: string) =>

@@ -18,7 +18,7 @@ export interface MemorySources {
   readonly read: (path: string) => Promise<string | undefined>;
   /** Free bytes where there is no /proc/meminfo. */
   readonly machine: () => number;
-  /** The limit that Node knows of; 0, or far more than any machine has, where there is none. */
+  /** The limit that Node reports: 0, or more than any machine has, if there is none. */
   readonly constrained: () => number;
   /** Bytes that the process has now. */
   readonly resident: () => number;
@@ -68,7 +68,7 @@ const VERSIONS = [
   },
 ] as const;
 
-/** A limit above this stands for none: version 1 writes the largest number of pages. */
+/** A higher limit means no limit: version 1 of control groups writes the largest number of pages. */
 const NO_LIMIT = 2 ** 60;
 
 async function groupLimits(sources: MemorySources): Promise<readonly MemoryLimit[]> {

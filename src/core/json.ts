@@ -143,7 +143,7 @@ function findExcess(text: string, maxParts: number): string | undefined {
 const describeSyntaxError = (error: unknown): string =>
   errorText(error).replace(/^Unexpected token .*$|^".*" is not valid JSON$/s, "unexpected character");
 
-/** How a text is parsed, and what an error says. */
+/** Limits of parsing, and code and place of errors. */
 interface ParseJsonOptions {
   readonly code: ErrorCode;
   readonly where: string;

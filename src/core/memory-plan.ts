@@ -16,7 +16,7 @@ export interface MemoryPlan {
   readonly parts: readonly MemoryPart[];
   /** Their sum. */
   readonly bytes: number;
-  /** Parts are missing, since these have no room by themselves. */
+  /** True if parts are missing, because those listed do not fit by themselves. */
   readonly isPartial?: boolean;
 }
 
@@ -33,14 +33,14 @@ export function memoryPlan(parts: Readonly<Record<string, number>>): MemoryPlan 
 export const describePlan = ({ parts }: MemoryPlan): string =>
   parts.map(({ name, bytes }) => `${name} ${describeBytes(bytes)}`).join(", ");
 
-/** A remedy in words, where its plan has room: "--base-dtype int4 (3.9 GB)". */
+/** A remedy in words, if its plan fits: "--base-dtype int4 (3.9 GB)". */
 export const remedyText = (options: string, plan: MemoryPlan | undefined): readonly string[] =>
   plan === undefined ? [] : [`${options} (${describeBytes(plan.bytes)})`];
 
 /** Share of what is free that a plan may take: the peak can be a little above the plan. */
 const USABLE = 0.97;
 
-/** Whether a plan has room. What the process has already is part of the plan. */
+/** Tests whether a plan fits in memory. Memory that the process has already is part of the plan. */
 export const fitsMemory = ({ bytes }: MemoryPlan, free: FreeMemory): boolean =>
   bytes <= USABLE * (free.bytes + free.resident);
 
@@ -50,17 +50,17 @@ const LIMITS: Readonly<Record<FreeMemory["limit"], string>> = {
   option: " by --memory-limit",
 };
 
-/** What a plan is compared with, and what is said where it does not fit. */
+/** Available memory, and the parts of the message for a plan that does not fit. */
 interface AssertMemoryOptions {
-  /** What needs it, as the start of a sentence: "training llama-7b". */
+  /** Subject of the message: "training llama-7b". */
   readonly what: string;
   readonly free: FreeMemory;
-  /** What would fit, in words: "--base-dtype int4 (3.90 GB)". Asked for only where the plan does not. */
+  /** Settings that would fit: "--base-dtype int4 (3.90 GB)". Called only if the plan does not fit. */
   readonly remedies: () => readonly string[];
 }
 
 /**
- * Checks that a plan has room.
+ * Checks that a plan fits in memory.
  *
  * @throws MosError "memory" with the parts of the plan, what is free, and what would fit.
  */

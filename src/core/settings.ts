@@ -26,7 +26,7 @@ export interface Setting<Value = unknown> {
   readonly check: z.ZodType<Exclude<Value, undefined>>;
   /** The same with the default filled in. */
   readonly schema: z.ZodType<Value>;
-  /** The value that a text of the command line stands for, not checked yet; NaN or undefined where it is none. */
+  /** Parses a value of the command line without checking it; gives NaN or undefined for text that is no such value. */
   readonly read: (text: string) => unknown;
 }
 
@@ -228,7 +228,7 @@ export function choice<const Name extends string, const Options extends About<Na
   });
 }
 
-/** Any text, or one of a form. */
+/** Any text, or text that matches a pattern. */
 export function text<
   const Options extends About<string> & { readonly pattern?: RegExp; readonly what?: string },
 >(options: Options): Setting<string | Absent<Options>> {
@@ -335,7 +335,7 @@ export function adjust<Value>(
   return { ...setting, ...change, schema: schema as z.ZodType<Value> };
 }
 
-/** Those of the given values that belong to these settings, without what was left out. */
+/** The given values that belong to these settings, without undefined ones. */
 export function pick<S extends Settings>(settings: S, values: SettingInput<S>): SettingInput<S> {
   return Object.fromEntries(
     Object.entries(values).filter(([name, value]) => name in settings && value !== undefined),

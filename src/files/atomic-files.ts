@@ -39,7 +39,7 @@ export async function closeOnFailure<File extends AsyncDisposable, Made>(
   }
 }
 
-/** Bytes in memory as a `ByteSource`; `path` is what messages call them. */
+/** Bytes in memory as a `ByteSource`; `path` is their name in messages. */
 export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
   path,
   size: bytes.length,
@@ -52,7 +52,7 @@ export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
 });
 
 /**
- * Opens a regular file for reading; `code` is the kind of error that a short file is.
+ * Opens a regular file for reading; `code` is the error code for a file that is too short.
  *
  * @throws MosError "not_found" or "storage".
  */
@@ -85,7 +85,7 @@ export async function openForReading(path: string, code: ErrorCode): Promise<Rea
 }
 
 interface ReadOptions {
-  /** What a file that is too large, or not readable as what it should be, counts as. */
+  /** Error code for a file that is too large or cannot be parsed. */
   readonly code: ErrorCode;
   /** Files above this many bytes are refused before anything is allocated. */
   readonly maximumBytes?: number;
@@ -130,7 +130,7 @@ export async function fileStamp(path: string): Promise<string> {
   return `${mtimeNs} ${ctimeNs} ${size} ${ino}`;
 }
 
-/** Whether something with this name exists (a file, a folder, anything). */
+/** Tests whether a file, a folder or anything else exists at a path. */
 export async function pathExists(path: string): Promise<boolean> {
   try {
     await stat(path);
@@ -151,7 +151,7 @@ export function partialName(path: string): string {
   return join(dirname(path), `.${basename(path)}.${end}`);
 }
 
-/** Whether a writer that was killed has left this. */
+/** Tests whether a killed writer left a file. */
 async function isLeftover(
   folder: string,
   [name, , pid, start = "", place = ""]: RegExpExecArray,
@@ -161,8 +161,8 @@ async function isLeftover(
 }
 
 /**
- * Removes what killed writers of `target`, or of anything, left in a folder. What running processes write stays; for those
- * of other machines and containers that shows only when their files were watched for a while.
+ * Removes temporary files that killed writers of `target`, or of any file, left in a folder. Those of running processes
+ * stay; whether a process of another machine or container runs shows only after its files were watched for a while.
  */
 export async function removeLeftovers(folder: string, target?: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
@@ -195,7 +195,7 @@ export interface AtomicFile extends AsyncDisposable {
 
 /**
  * Starts a file that is complete or absent, never partial.
- * `mode` says who may do what with it, less the umask.
+ * `mode` are the permissions, less the umask.
  * @throws MosError "storage" or "not_found" (the folder does not exist); nothing is left behind.
  * @example
  * await using file = await openAtomicFile("adapter_model.safetensors");

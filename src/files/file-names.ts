@@ -14,8 +14,8 @@ const encoded = (text: string): string =>
   [...Buffer.from(text)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
 
 /**
- * The name of the file or folder for a name. Different names get different ones, and plain names keep theirs. Its length is not
- * looked at.
+ * The name of the file or folder for a name. Different names get different file names, and plain names stay as they are. The
+ * length is not checked.
  *
  * @example
  * toFileName("ft:base:acme:support:Ab12Cd34"); // "ft%3Abase%3Aacme%3Asupport%3AAb12Cd34"

@@ -58,7 +58,7 @@ async function makeWithParents(path: string): Promise<string | undefined> {
   return made ?? path;
 }
 
-/** Looks whether files can be made in a folder. @throws MosError "not_found" or "storage". */
+/** Checks that files can be created in a folder. @throws MosError "not_found" or "storage". */
 export const assertWritable = (folder: string): Promise<void> =>
   guarded(folder, () => access(folder, constants.W_OK));
 
@@ -130,8 +130,8 @@ async function settle(path: string): Promise<void> {
 const REPLACED = /^\.(.+)\.replaced$/;
 
 /**
- * Does away with all that killed writers left in a folder: puts back what they were about to replace, and removes what
- * they had not finished.
+ * Cleans up after killed writers: restores the folders that they were about to replace, and removes those that they had
+ * not finished.
  *
  * @throws MosError "not_found" or "storage".
  */
@@ -157,7 +157,7 @@ interface AtomicFolder extends AsyncDisposable {
 
 /**
  * Starts a folder that is complete or absent, never half there.
- * `mode` says who may do what with it, less the umask.
+ * `mode` are the permissions, less the umask.
  *
  * @throws MosError "storage" or "not_found"; nothing is left behind.
  */
@@ -215,7 +215,7 @@ export async function openAtomicFolder(
   };
 }
 
-/** Gives a folder the name of another one, which is kept. */
+/** Gives a folder the name of another one, which is kept under a temporary name. */
 async function swap(temporary: string, path: string): Promise<SavedFolder> {
   const replaced = replacedName(path);
   await settle(path);
@@ -275,7 +275,7 @@ export async function writeFolderAtomic(
 }
 
 /**
- * What was at a path before a change that may have to be undone, for the holder of `lockChanges`. Disposal removes it,
+ * The former contents of a path during a change that may have to be undone, for the holder of `lockChanges`. Disposal removes them,
  * unless it was put back.
  */
 export interface SavedFolder extends AsyncDisposable {
@@ -319,7 +319,7 @@ async function linkOrCopy(path: string, copy: string): Promise<void> {
 }
 
 /**
- * Puts entries of a folder into another one as well. Those that it has already stay, those that are not there are left out.
+ * Links entries of a folder into another one. Entries that exist there stay, and missing ones are skipped.
  *
  * @throws MosError "storage".
  */

@@ -74,7 +74,7 @@ function excerptAround(text: string, position: number): string {
   return `${begin > 0 ? "…" : ""}${text.slice(begin, end)}${end < text.length ? "…" : ""}`;
 }
 
-/** What V8 says about a text that is not JSON, or undefined for one that is. */
+/** V8's message for text that is not JSON; undefined for valid JSON. */
 function findSyntaxError(text: string): string | undefined {
   try {
     JSON.parse(text);

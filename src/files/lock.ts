@@ -104,7 +104,7 @@ async function clear(path: string): Promise<void> {
   }
 }
 
-/** Takes a lock; `isOver` says when not to wait any longer for one that is held, or may be. */
+/** Takes a lock; `isOver` decides when to give up waiting for one that is, or may be, held. */
 async function take(
   path: string,
   isOver: (isHeld: boolean) => boolean,

@@ -23,7 +23,7 @@ const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [byte("["), byte("]")
 
 const METADATA = new TextEncoder().encode('"__metadata__"');
 
-/** The place of the quote that ends the text that begins at `begin`. */
+/** Index of the closing quote of the string that begins at `begin`. */
 function findClosingQuote(bytes: Uint8Array, begin: number): number {
   let i = begin + 1;
   for (; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
@@ -38,8 +38,8 @@ interface Level {
 }
 
 /**
- * Looks at brackets and commas outside of texts, in one pass and without a copy. What passes is parsed in time and memory
- * that the limits bound; whether it is right is checked then. Returns how many names of objects there are.
+ * Counts brackets and commas outside of strings, in one pass and without a copy, so that parsing takes bounded time and
+ * memory. Whether the contents are valid is checked after that. Returns the number of names in all objects.
  *
  * @throws MosError `code`
  */
@@ -57,7 +57,7 @@ export function assertFlatHeader(
   ];
   const deepest = levels.length - 1;
   let depth = 0;
-  /** Whether the last name of a tensor is the metadata's. */
+  /** True if the last name was the metadata's. */
   let isMetadata = false;
   const open = (isList: boolean): void => {
     depth++;

@@ -8,7 +8,7 @@ export interface PlainFormat {
 
 /**
  * Whole numbers with a scale, and perhaps an offset, for each block of a row:
- * weight = scale · (code − zeroPoint) + offset. GGUF's block types are of this form, and so are int8 and int4.
+ * weight = scale · (code − zeroPoint) + offset. GGUF's block types have this format, and so do int8 and int4.
  */
 export interface BlockFormat {
   readonly kind: "blocks";
@@ -50,7 +50,7 @@ export type WeightFormat = PlainFormat | BlockFormat | Nf4Format | Int8RowsForma
 /** The tensors of a stored weight. A plain one has `data` alone. */
 export type WeightPart = "data" | "codes" | "transposed" | "scales" | "offsets";
 
-/** The tensors that a weight [out, in] of this form is stored in. */
+/** The tensors in which a weight [out, in] of this format is stored. */
 export function weightParts(
   format: WeightFormat,
   shape: readonly number[],
@@ -87,7 +87,7 @@ export function weightParts(
   }
 }
 
-/** Bytes of a weight of this form. */
+/** Bytes of a weight in this format. */
 export const weightBytes = (format: WeightFormat, shape: readonly number[]): number =>
   weightParts(format, shape).reduce(
     (sum, part) => sum + countElements(part.shape) * DTYPE_BYTES[part.dtype],

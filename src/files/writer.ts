@@ -44,7 +44,7 @@ export const thisWriter: Writer = {
   place: hashMachine(),
 };
 
-/** Whether `/proc` shows the processes by the ids that they have here. */
+/** True if `/proc` shows processes under the ids that they have here. */
 const seesProcesses = attempt(() => readlinkSync("/proc/self")) === String(process.pid);
 
 function isRunning(pid: number): boolean {
@@ -56,7 +56,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Whether a process has ended; undefined where that cannot be known from here. */
+/** Tests whether a process has ended; undefined if that cannot be known here. */
 export function hasEnded({ pid, start, place }: Writer): boolean | undefined {
   if (place !== thisWriter.place) return undefined;
   if (pid === process.pid) return start !== thisWriter.start;
@@ -93,8 +93,8 @@ export function startHeartbeat(path: string): () => void {
 const seen = new Map<string, { readonly changed: number; readonly at: number }>();
 
 /**
- * Whether the writer of a path touches it still; undefined as long as it has not been watched for long enough. Only
- * changes of its time count, not the time itself, since clocks of machines differ.
+ * Tests whether the writer of a path still touches it; undefined until it has been watched for long enough. Only changes
+ * of the modification time count, since the clocks of machines differ.
  */
 export async function isBeating(path: string, now: number = monotonicNow()): Promise<boolean | undefined> {
   const changed = (await stat(path).catch(() => undefined))?.mtimeMs;

@@ -207,7 +207,7 @@ class HostEvaluation {
  * Computes `outputs` on this thread, without compiling a program. `feeds` are the leaves by name; all dimensions must be
  * numbers. An output may share its memory with a feed, a constant or another output.
  *
- * @throws MosError `unsupported` for an op, or a form of one, that the interpreter lacks; `bad_config` for a missing feed.
+ * @throws MosError `unsupported` for an op, or a variant of one, that the interpreter lacks; `bad_config` for a missing feed.
  * @example
  * evaluateOnHost({ y: mul(leaf("x", [2]), scalar(3)) }, new Map([["x", { shape: [2], data: Float32Array.of(1, 2) }]]));
  */

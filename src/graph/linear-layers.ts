@@ -21,7 +21,7 @@ export interface TargetModule {
   readonly linear: LinearName;
 }
 
-/** A site as a key: `${layer}.${linear}`. */
+/** A target module as a key: `${layer}.${linear}`. */
 export const moduleKey = ({ layer, linear }: TargetModule): string => `${layer}.${linear}`;
 
 const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
@@ -34,7 +34,7 @@ const BLOCKS: Readonly<Record<LinearName, "self_attn" | "mlp">> = {
   down_proj: "mlp",
 };
 
-/** Where a Hugging Face Llama keeps a site: `model.layers.0.self_attn.q_proj`. */
+/** Path of a target module in a Hugging Face Llama: `model.layers.0.self_attn.q_proj`. */
 export const modulePath = ({ layer, linear }: TargetModule): string =>
   `model.layers.${layer}.${BLOCKS[linear]}.${linear}`;
 
@@ -61,7 +61,7 @@ export const groupKey = ({ layer, group }: LayerGroup): string => `${layer}.${gr
 export const listLayerGroups = (layers: number): readonly LayerGroup[] =>
   Array.from({ length: layers }, (_, layer) => GROUP_NAMES.map((group) => ({ layer, group }))).flat();
 
-/** Computes one linear layer on x [N, in]. A model calls it for every site; adapters come in by replacing it. */
+/** Computes one linear layer on x [N, in]. A model calls it for every linear layer; adapters replace it. */
 export type LinearHook = (
   x: Value,
   target: TargetModule,

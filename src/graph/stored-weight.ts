@@ -24,7 +24,7 @@ export function storedWeight(
     if (found?.dtype !== dtype || found.shape.join() !== expected.join())
       throw new MosError(
         "bad_config",
-        `a weight ${showShape(shape)} of form ${format.kind} needs ${part} ${showShape(expected)} of ${dtype}${
+        `a weight ${showShape(shape)} of format ${format.kind} needs ${part} ${showShape(expected)} of ${dtype}${
           found === undefined ? "" : `, not ${showShape(found.shape)} of ${found.dtype}`
         }`,
       );

@@ -57,7 +57,7 @@ export interface Value {
   readonly stored?: StoredWeight;
 }
 
-/** A weight [out, in] as values: its form and its tensors. */
+/** A weight [out, in] as values: its format and its tensors. */
 export interface StoredWeight {
   readonly format: WeightFormat;
   readonly shape: readonly number[];

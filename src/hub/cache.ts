@@ -122,7 +122,7 @@ export async function writeRef(entry: CacheEntry, revision: string, commit: stri
   await writeFileAtomic(path, commit);
 }
 
-/** Keeps what the hub lists at a commit, so that it is known later whether files are all there. */
+/** Stores the hub's listing of a commit, by which missing files are found later. */
 export async function writeListing(
   entry: CacheEntry,
   commit: string,
@@ -135,7 +135,7 @@ export async function writeListing(
 
 const listingSchema = z.array(z.object({ path: z.string().refine(isSafePath), size: z.int().min(0) }));
 
-/** What the hub listed at the commit of a revision; undefined where it was not asked yet. */
+/** The hub's listing of the commit of a revision; undefined before it was requested. */
 export async function readListing(
   entry: CacheEntry,
   revision: string,

@@ -110,7 +110,7 @@ async function openAt(connection: Connection, { job, partial, signal }: Opening)
   return answer;
 }
 
-/** Whether "Content-Range: bytes 100-199/200" continues at the position, in a file of this size. */
+/** Tests whether "Content-Range: bytes 100-199/200" continues at the position, in a file of this size. */
 function continuesAt(response: Response, position: number, size: number): boolean {
   const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
   return Number(range?.[1] ?? -1) === position && (range?.[2] === "*" || Number(range?.[2]) === size);
@@ -194,7 +194,7 @@ class PartialFile {
     return this.#position;
   }
 
-  /** Whether some of the bytes come from an earlier run. */
+  /** True if some of the bytes come from an earlier run. */
   get inherited(): boolean {
     return this.#inherited;
   }

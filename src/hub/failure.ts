@@ -24,7 +24,7 @@ export const toResource = (
 export const repositoryUrl = ({ endpoint, name, kind }: Resource): string =>
   `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${name}`;
 
-/** Why an attempt failed, and whether another one may succeed. */
+/** Error of an attempt; `transient` if another one may succeed. */
 export interface Failure {
   readonly error: MosError;
   readonly transient: boolean;
@@ -94,7 +94,7 @@ function isDiskError(error: unknown): boolean {
   return "path" in error || DISK_CODES.test(systemCode(error) ?? "");
 }
 
-/** How a token is given. */
+/** Places for a token, as messages name them. */
 const TOKEN = "HF_TOKEN (in a program the option hub.token)";
 
 const final = (error: MosError): Failure => ({ error, transient: false });

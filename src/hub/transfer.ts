@@ -39,7 +39,7 @@ export type TransferEvent =
       readonly type: "retry";
       readonly path: string;
       readonly attempt: number;
-      /** Until then. */
+      /** Pause before it. */
       readonly seconds: number;
       readonly message: string;
     };

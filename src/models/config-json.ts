@@ -1,5 +1,5 @@
-// config.json of a Hugging Face folder → ModelConfig, and back. What would change the numbers and is not implemented is
-// refused by name; what does not matter for the forward pass is ignored.
+// config.json of a Hugging Face folder → ModelConfig, and back. Fields that change results and are not implemented are
+// refused by name; fields that do not matter for the forward pass are ignored.
 import { z } from "zod";
 import { MosError, parseWith } from "#core";
 import { checkConfig, jsonNames, type ModelConfig } from "./config.ts";
@@ -55,7 +55,7 @@ interface Place {
   readonly where: string;
 }
 
-/** What tells of experts, whatever the type says. */
+/** Fields that only mixtures of experts have. */
 const EXPERTS = ["num_experts", "num_local_experts", "n_routed_experts"] as const;
 
 function refuseUnsupported(raw: RawConfig, where: string): void {

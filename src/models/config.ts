@@ -12,7 +12,7 @@ export interface ModelConfig extends ModelShape {
 }
 
 /**
- * Names of a config's fields and its rope's in a config.json and in a GGUF file, for messages. `{head}` stands for what states
+ * Names of a config's fields and its rope's in a config.json and in a GGUF file, for messages. `{head}` stands for the field with
  * the width of a head, `{rope}` for rope_scaling or rope_parameters, `{arch}` for the architecture.
  */
 const FIELD_NAMES: Readonly<Record<string, readonly [json: string, gguf: string]>> = {

@@ -63,11 +63,11 @@ interface Heads {
   readonly layer: number;
 }
 
-/** Attention of one layer. Whether keys and values are cached, and how, is known here only. */
+/** Attention of one layer. Only this hook knows whether and how keys and values are cached. */
 export interface AttentionHook {
   /**
    * Layout of heads for `attend`: "split" into [B, H, S, D], or "joined" in [B, S, H · D], as projections give them (for
-   * fused operators). It returns what every query saw in the same form.
+   * fused operators). It returns its result in the same layout.
    */
   readonly heads: "split" | "joined";
   readonly attend: (heads: Heads) => Value;
@@ -95,7 +95,7 @@ export interface DecoderOptions {
 
 /**
  * The decoder, from token ids to the last norm: hidden states [T, C], or [N, C] in the layout of tokens, of which
- * `headWeight` makes logits. What families do differently are the choices of their config.
+ * `headWeight` makes logits. Families differ in the choices of their config.
  *
  * @throws MosError "bad_model" where a weight is missing.
  */
@@ -124,7 +124,7 @@ const layerNorm = (layer: number, name: string | undefined): string | undefined 
 
 const scaledBy = (x: Value, factor = 1): Value => (factor === 1 ? x : mul(x, scalar(factor)));
 
-/** What goes from layer to layer. A branch is added to it when it is next read, together with the norm that follows. */
+/** The activations that pass from layer to layer. A branch is added to it when it is next read, together with the norm that follows. */
 interface ResidualStream {
   /** Its norm, or itself without one. */
   readonly read: (norm: string | undefined) => Value;
@@ -186,7 +186,7 @@ export const eachLinear =
       });
     });
 
-/** Norms and rotates q and k in the form that the attention hook takes, and gives what it saw as [N, H · D]. */
+/** Normalises and rotates q and k in the layout of the attention hook, and gives the hook's result as [N, H · D]. */
 function attendWith(config: ModelConfig, options: DecoderOptions): (projected: Heads) => Value {
   const { ids, positions, layout = ids.shape, attention } = options;
   const { heads: H, keyValueHeads: K, headDim: D } = config;

@@ -1,4 +1,4 @@
-// The numbers that a stored weight stands for, on the host.
+// Values of a stored weight, computed on the host.
 
 import { countElements } from "#core";
 import {
@@ -21,7 +21,7 @@ interface RowRange {
 }
 
 /**
- * The numbers that a weight stands for as float32, all of them or those of some rows, [rows, in]: a copy. Each step is
+ * The values of a weight as float32, all of them or those of some rows, [rows, in]: a copy. Each step is
  * rounded to float32, as the same steps in a graph are; for GGUF's types the product is exact, so only the sum rounds.
  */
 export function dequantizeWeight(weight: Weight, rows?: RowRange): Float32Array {
@@ -51,7 +51,7 @@ export function dequantizeWeight(weight: Weight, rows?: RowRange): Float32Array 
 const BFLOAT_BITS = new Uint32Array(1);
 const BFLOAT = new Float32Array(BFLOAT_BITS.buffer);
 
-/** One number of a plain weight or of one in blocks, by its index: what `dequantizeWeight` gives there. */
+/** One value of a plain weight or of one in blocks, by its index, as `dequantizeWeight` gives it. */
 export function numberAt({ shape, format, parts }: Weight, index: number): number {
   if (format.kind !== "blocks") {
     const bits = parts.data?.[index] as number;

@@ -90,15 +90,15 @@ function hashGains(config: ModelConfig, gains: ReadonlyMap<string, Float32Array>
   return `sha256:${hash.digest("hex")}`;
 }
 
-/** Norms, which every quantisation of a model leaves as they are. */
+/** Tests whether a weight is a norm's, which no quantisation changes. */
 const isGain = (name: string): boolean => name.endsWith("norm.weight");
 
 /**
  * A hash that is equal for all quantisations of a model and differs between models: its geometry and the gains of its
- * norms. Adapters belong to an identity; `fingerprint` tells whether the numbers of the weights are the same, too.
+ * norms. Adapters belong to an identity; the fingerprint tells whether the weights are equal, too.
  * A model whose norms stayed as they were when it was trained further keeps its identity: base + adapter does.
  *
- * @returns "sha256:" and 64 hexadecimal digits; undefined where all gains are one number, which tells nothing apart.
+ * @returns "sha256:" and 64 hexadecimal digits; undefined if all gains are equal, which identifies no model.
  */
 export function identity(config: ModelConfig, weights: ReadonlyMap<string, Weight>): string | undefined {
   const gains = [...weights].filter(([name]) => isGain(name));
@@ -108,7 +108,7 @@ export function identity(config: ModelConfig, weights: ReadonlyMap<string, Weigh
 /**
  * The same hash of an open model, of which only the norms are read.
  *
- * @throws MosError as reading does, and "bad_model" for a number that is none.
+ * @throws MosError as reading does, and "bad_model" for a weight that is NaN or infinite.
  */
 export async function computeIdentity({
   path,
@@ -130,7 +130,7 @@ export async function computeIdentity({
   return hashGains(config, gains);
 }
 
-/** What `computeFingerprint` needs of an open model. */
+/** Members of an open model that `computeFingerprint` needs. */
 interface FingerprintSource {
   readonly path: string;
   readonly config: ModelConfig;
@@ -151,7 +151,7 @@ export interface FingerprintProgress {
 /**
  * The same hash of an open model, of which only a part of one weight at a time is in memory.
  *
- * @throws MosError as reading does, "bad_model" for a number that is none, and "cancelled".
+ * @throws MosError as reading does, "bad_model" for a weight that is NaN or infinite, and "cancelled".
  */
 export async function computeFingerprint(
   model: FingerprintSource,
@@ -165,7 +165,7 @@ export async function computeFingerprint(
   }
 }
 
-/** `computeFingerprint` as a generator: gives how far it is after each weight, and returns the hash. */
+/** `computeFingerprint` as a generator, which yields its progress after each weight and returns the hash. */
 export async function* fingerprintSteps(
   model: FingerprintSource,
   { signal }: Pick<FingerprintOptions, "signal"> = {},

@@ -44,7 +44,7 @@ export type RopeConfig = { readonly theta: number } & (
     }
 );
 
-/** Choices in which the families' decoders differ. What is left out is as in Llama. */
+/** Choices in which the families' decoders differ. The default of each is Llama's. */
 export interface DecoderChoices {
   /** Norms of queries and keys before their rotation: of each head (Qwen3, Gemma 3), or of all heads together (OLMo 2). */
   readonly queryKeyNorm?: "head" | "all";
@@ -111,7 +111,7 @@ function stretchLongWaves(frequency: number, rope: Extract<RopeConfig, { kind: "
   return ((1 - smooth) * frequency) / factor + smooth * frequency;
 }
 
-/** Whose frequencies are asked for. */
+/** A rope, and the positions for which its frequencies are computed. */
 export interface Rotation {
   readonly rope: RopeConfig;
   /** Rotated width of a head. */

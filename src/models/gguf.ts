@@ -27,7 +27,7 @@ const BLOCK_NAMES: Readonly<Record<string, string>> = {
   "mlp.down_proj": "ffn_down",
 };
 
-/** Those that differ where norms follow attention and the MLP: Hugging Face's norm after attention is another one then. */
+/** Names that differ where norms follow attention and the MLP: there, Hugging Face's norm after attention is another one. */
 const POST_NORM_NAMES: Readonly<Record<string, string>> = {
   post_attention_layernorm: "post_attention_norm",
   pre_feedforward_layernorm: "ffn_norm",
@@ -53,7 +53,7 @@ export function ggufName(config: ModelConfig, name: string): string {
   return block === undefined ? (OUTER_NAMES[stored] ?? stored) : `blk.${layer}.${block}.${kind}`;
 }
 
-/** What llama.cpp calls the models of a family. */
+/** llama.cpp's name for the models of a family. */
 export const ggufArchitecture = ({ architecture }: ModelConfig): string =>
   FAMILIES[architecture].gguf.architecture;
 
@@ -132,7 +132,7 @@ function refuseUnsupported(header: GgufHeader): void {
 
 const ROPE_FACTORS = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"] as const;
 
-/** What frequencies are divided by, which files keep as tensors. */
+/** Divisors of the rotary frequencies, which files store as tensors. */
 async function readFactors(file: GgufFile): Promise<GgufHeader["factors"]> {
   const factors = new Map<string, readonly number[]>();
   for (const name of ROPE_FACTORS) {

@@ -20,9 +20,9 @@ interface TypeUse {
   readonly numbers: number;
   /** In the file. */
   readonly bytes: number;
-  /** The form in memory under the base dtype "stored": "float32", "4-bit blocks of 32" … */
+  /** The format in memory under the base dtype "stored": "float32", "4-bit blocks of 32" … */
   readonly form: string;
-  /** In memory, so kept. */
+  /** In memory, in this format. */
   readonly storedBytes: number;
 }
 
@@ -35,11 +35,11 @@ export interface ModelInspection {
   readonly parameters: number;
   /** By type, the one with most bytes first. */
   readonly types: readonly TypeUse[];
-  /** Bytes of all weights in memory under each base dtype; undefined where a weight cannot be kept so. */
+  /** Bytes of all weights in memory under each base dtype; undefined where a weight cannot be stored so. */
   readonly memory: Readonly<Record<BaseDtype, number | undefined>>;
-  /** A digest of the numbers. */
+  /** A hash of the weights. */
   readonly fingerprint: string;
-  /** A digest that all quantisations of the model share; undefined where its norms tell nothing. */
+  /** A hash that all quantisations of the model share; undefined if its norms identify no model. */
   readonly identity: string | undefined;
 }
 
@@ -101,7 +101,7 @@ function bytesAs(files: ModelFiles, baseDtype: BaseDtype): number | undefined {
  * Describes a model by its files: a Hugging Face folder, a GGUF file or `org/name` of the hub. All of it is read once, for the fingerprint, a part
  * of one weight at a time.
  *
- * @throws MosError what opening a model throws, "bad_model" for numbers that are none, "cancelled".
+ * @throws MosError what opening a model throws, "bad_model" for weights that are NaN or infinite, "cancelled".
  * @example
  * const { types, memory } = await inspectModel("assets/tiny-english");
  * types.map(({ type, bytes }) => `${type}: ${bytes}`);

@@ -60,7 +60,7 @@ function decoderSettings(config: ModelShape): DecoderSettings {
   };
 }
 
-/** How many layers, and d_in and d_out of each of their linear layers: what adapters have to fit. */
+/** The number of layers, d_in and d_out of their linear layers, and the decoder's settings: an adapter has to fit them. */
 export function toLayerShapes(config: ModelConfig): {
   readonly layers: number;
   readonly widths: Readonly<Record<LinearName, { readonly in: number; readonly out: number }>>;

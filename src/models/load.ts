@@ -58,9 +58,9 @@ export interface LoadedModel {
   readonly path: string;
   readonly config: ModelConfig;
   readonly weights: ReadonlyMap<string, Weight>;
-  /** Differs wherever a number of a weight does. */
+  /** Differs between models of which any weight differs. */
   readonly fingerprint: string;
-  /** Equal in all quantisations of a model; undefined where its norms tell nothing, as before any training. */
+  /** Equal in all quantisations of a model; undefined if its norms identify no model, as before any training. */
   readonly identity: string | undefined;
   readonly source: ModelSource;
 }

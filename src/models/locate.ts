@@ -1,4 +1,4 @@
-// From what a user calls a model to its folder or file: a local path, the hub's cache, or the hub.
+// From a model's name to its folder or file: a local path, the hub's cache, or the hub.
 import { MosError, withProgress } from "#core";
 import { pathExists } from "#files";
 import {
@@ -80,7 +80,7 @@ export async function* locateModel(
   throw new MosError("network", `${model} could not be downloaded`);
 }
 
-/** What the cache has: the whole model, or else the files that are enough. */
+/** Path of the whole model in the cache, or else of the files that suffice. */
 async function cachedPath(
   model: string,
   hub: HubSettings,

@@ -1,4 +1,4 @@
-// Models that also see hold a language model of ours as a part: under `text_config` in config.json, and with names of its
+// Vision models contain a language model: under `text_config` in config.json, and with names of its
 // own in files of weights and adapters.
 import { z } from "zod";
 import { parseWith } from "#core";
@@ -12,7 +12,7 @@ const typeSchema = z.looseObject({ model_type: z.string().optional() });
 const wrapperSchema = z.looseObject({
   model_type: z.string(),
   text_config: z.looseObject({ final_logit_softcapping: z.number().nullish() }),
-  /** transformers ties the head by this one, whatever the language model's says. */
+  /** transformers ties the head by this field, whatever the language model's is. */
   tie_word_embeddings: z.boolean().nullish(),
   architectures: z.array(z.string()).nullish(),
   bos_token_id: tokenIds,
@@ -39,7 +39,7 @@ export const modulePrefix = (json: unknown, where: string): string =>
 export const modulePrefixIn = (names: Iterable<string>): string =>
   [...names].map((name) => PART.exec(name)?.[0]).find((prefix) => prefix !== undefined) ?? ALONE;
 
-/** Tests whether a weight of this name serves only pictures. */
+/** Tests whether a weight belongs to the vision part. */
 export const isForPictures = (name: string): boolean => VISION.test(name);
 
 /** The name of a weight in its language model. */
@@ -47,7 +47,7 @@ export const textName = (name: string): string =>
   name.replace(PART, ALONE).replace(/^language_model\.lm_head\./, "lm_head.");
 
 /**
- * The config.json of the language model of one that also sees: its `text_config` with what stands around it.
+ * The config.json of the language model in a vision model: its `text_config` and some of the fields around it.
  *
  * @throws MosError "unsupported" for another class of the type, "bad_model" without a `text_config`.
  */

@@ -1,4 +1,4 @@
-// A base before its weights are read: what memory plans of training and of serving are made from.
+// A base before its weights are read, for the memory plans of training and serving.
 import { type WeightFormat, weightBytes } from "#files";
 import { type BaseFormats, chooseFormat } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
@@ -38,7 +38,7 @@ export const baseFromConfig = (
     ),
 });
 
-/** Bytes of a base whose weights are kept so; float32 where a form is missing. */
+/** Bytes of a base whose weights are stored in these formats; float32 where one is missing. */
 export function baseBytes(config: ModelConfig, formats: ReadonlyMap<string, WeightFormat>): number {
   const formatFor = (name: string, shape: readonly number[]): WeightFormat =>
     (shape.length === 1 ? undefined : formats.get(name)) ?? { kind: "float32" };

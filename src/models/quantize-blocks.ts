@@ -75,7 +75,7 @@ function tryLine(data: Float32Array, block: Block, { step, origin }: { step: num
 
 /**
  * Finds the scale and offset of a block of codes from 0 to 15 with the least squared error among several steps. Weights
- * that lie on any grid of sixteen, as those of a 4-bit file do, are found again as they are.
+ * that lie on any grid of sixteen, as those of a 4-bit file do, are recovered exactly.
  */
 export function fitLine(data: Float32Array, block: Block): void {
   measure(data, block);

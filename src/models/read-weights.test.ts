@@ -254,7 +254,7 @@ describe("what is refused", () => {
         refusal(
           "unsupported",
           new RegExp(
-            `down_proj.weight has rows of 40, which blocks of .* kept as ${baseDtype}; use the base dtype stored`,
+            `down_proj.weight has rows of 40, which blocks of .* stored as ${baseDtype}; use the base dtype stored`,
           ),
         ),
       );

@@ -1,5 +1,5 @@
 // The weights of an open model → memory, in one pass over its file: each part of a tensor is read once, checked, sampled
-// for the fingerprint, and written in the form in which it is kept. At no moment is there more than the result and a part.
+// for the fingerprint, and written in its in-memory format. Memory never holds more than the result and a part.
 import { countElements, MosError } from "#core";
 import {
   blockFormats,
@@ -63,7 +63,7 @@ interface ReadWeightsOptions extends BaseFormats {
 export interface ModelHashes {
   /** Hash of the numbers in the file, independent of their format in memory. */
   readonly fingerprint: string;
-  /** undefined where its norms do not tell it from other models. */
+  /** undefined if its norms do not distinguish it from other models. */
   readonly identity: string | undefined;
 }
 
@@ -74,7 +74,7 @@ const rowBytes = ({ type, width }: StoredRows): number => fileBytes(type, width)
 const countBytes = ({ type, shape }: StoredRows): number => fileBytes(type, countElements(shape));
 
 /**
- * The form in which each weight will be kept, by name. Nothing is read.
+ * The in-memory format of each weight, by name. Nothing is read.
  *
  * @throws MosError "unsupported" for a type that cannot be read, or rows that no block divides.
  */
@@ -148,8 +148,8 @@ export async function* readParts(rows: StoredRows): AsyncGenerator<Float32Array>
 }
 
 /**
- * Reads the weights of an open model one after the other, each in the form that `chooseFormat` says, and returns what they
- * hash to. All numbers, scales and offsets must be finite.
+ * Reads the weights of an open model one after the other, each in the format of `chooseFormat`, and returns their hashes.
+ * All values, scales and offsets must be finite.
  *
  * @throws MosError "bad_model", "unsupported", "cancelled", "storage".
  */

@@ -36,7 +36,7 @@ interface RowWriterOptions {
   readonly width: number;
   /** Added to every number of a vector; 0. */
   readonly plus?: number;
-  /** The form of the type, float32, or a quantised one. */
+  /** The format of the type, float32, or a quantised one. */
   readonly format: WeightFormat;
   /** Sees the numbers of every row before they are quantised. */
   readonly onNumbers: (row: number, numbers: Float32Array) => void;
@@ -114,7 +114,7 @@ function quantizedRows(
 
 const isSameFormat = (a: WeightFormat, b: WeightFormat): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** Tests whether `rowWriter` keeps the numbers exactly when it converts a type to a format. */
+/** Tests whether `rowWriter` converts a type to a format without loss. */
 export const isLossless = (type: StoredType, format: WeightFormat): boolean =>
   format.kind === "float32" || isSameFormat(format, storedFormat(type).format);
 

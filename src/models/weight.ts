@@ -1,4 +1,4 @@
-// One weight in memory, in the form in which it is stored.
+// One weight in memory, in its storage format.
 import { countElements, MosError } from "#core";
 import { type WeightFormat, type WeightPart, weightParts } from "#files";
 import { partName, type TensorData } from "#graph";
@@ -13,7 +13,7 @@ export interface Weight {
   readonly parts: Readonly<Partial<Record<WeightPart, TensorData>>>;
 }
 
-/** A weight of float32 numbers. */
+/** A float32 weight. */
 export const floatWeight = (shape: readonly number[], data: Float32Array): Weight => ({
   shape,
   format: { kind: "float32" },
@@ -46,7 +46,7 @@ export interface FloatTensor {
 export const floatTensors = (weights: ReadonlyMap<string, Weight>): Map<string, FloatTensor> =>
   new Map([...weights].map(([name, weight]) => [name, { shape: weight.shape, data: floatData(weight) }]));
 
-/** What the leaves that `weightLeaf` makes of a stored weight are fed. */
+/** Feeds of the leaves that `weightLeaf` makes of a stored weight. */
 export function weightFeeds(
   name: string,
   { format, shape, parts }: Weight,
@@ -64,11 +64,11 @@ export function weightFeeds(
   return feeds;
 }
 
-/** How each weight is kept, by name. */
+/** Storage format of each weight, by name. */
 export const storageFormats = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightFormat> =>
   new Map([...weights].map(([name, { format }]) => [name, format]));
 
-/** What the leaves of all weights are fed. */
+/** Feeds of the leaves of all weights. */
 export const feedWeights = (weights: ReadonlyMap<string, Weight>): ReadonlyMap<string, WeightTensor> =>
   new Map([...weights].flatMap(([name, weight]) => Object.entries(weightFeeds(name, weight))));
 

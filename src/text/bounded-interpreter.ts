@@ -52,7 +52,7 @@ export function boundedInterpreter(environment: Environment): Interpreter {
 
 // Differences of the interpreter from Jinja in Python: a text must be rendered as it was when the model was trained.
 
-/** A part of a template, as far as it is looked at here. */
+/** The fields of a template's expression that are read here. */
 interface Expression {
   readonly type: string;
   /** A name, or a text. */

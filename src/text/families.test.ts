@@ -167,7 +167,7 @@ describe("SmolLM3", () => {
     expect(() => smollm3.render([...talk, tool])).toThrowError(
       refused(
         "bad_data",
-        /^test\.jinja leaves out message 5, of the role tool; put what it says into a message of the user/,
+        /^test\.jinja leaves out message 5, of the role tool; move its content into a user message/,
       ),
     );
   });

@@ -1,4 +1,4 @@
-// Parts of a message that are no text: images, audio and files, as OpenAI's and other clients and data sets write them.
+// Parts of a message other than text: images, audio and files, as OpenAI's and other clients and data sets write them.
 
 const KINDS: Readonly<Record<string, string>> = {
   image_url: "an image",
@@ -15,14 +15,14 @@ const KINDS: Readonly<Record<string, string>> = {
   document: "a file",
 };
 
-/** The first part that is no text. */
+/** The first part other than text. */
 interface MediaPart {
   readonly index: number;
-  /** As a sentence calls it: `an image (type "image_url")`. */
+  /** Description for messages: `an image (type "image_url")`. */
   readonly what: string;
 }
 
-/** Parts that are looked at; a wrong list may have millions. */
+/** Maximum number of parts that are checked; an invalid list may have millions. */
 const LOOKED_AT = 1000;
 
 /** The first image, sound or file among the parts of a message's content; undefined where there is none. */

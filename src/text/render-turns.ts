@@ -40,7 +40,7 @@ export interface LocateOptions {
   readonly lastOnly?: boolean | undefined;
 }
 
-/** The text of a conversation in pieces, as `ChatTemplate.renderTurns` says. */
+/** The text of a conversation in pieces: see `ChatTemplate.renderTurns`. */
 export function renderTurns(
   messages: readonly ChatMessage[],
   { lastOnly = false, ...options }: RenderTurnsOptions & LocateOptions,

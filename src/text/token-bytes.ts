@@ -105,7 +105,7 @@ const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 /** UTF-8 to text; invalid bytes become U+FFFD, as with Python's errors="replace". */
 export const decodeBytes = (chunks: readonly Uint8Array[]): string => utf8.decode(Buffer.concat(chunks));
 
-/** How many bytes at the end may begin an incomplete character: 0 to 3. */
+/** Number of bytes at the end that may begin an incomplete character: 0 to 3. */
 export function incompleteTail(bytes: Uint8Array): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back++) {
     const byte = bytes[bytes.length - back] ?? 0;

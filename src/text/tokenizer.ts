@@ -47,7 +47,7 @@ export const TOKENIZER_BYTES = 1500;
  *
  * Only two kinds of BPE are supported: byte-level, and SentencePiece with byte fallback.
  * `clean_up_tokenization_spaces` has no effect, as in transformers 5: for BPE it would remove blanks that the model
- * generated; so have `add_bos_token` and `add_eos_token`, since tokenizer.json's `post_processor` says what is added.
+ * generated. Neither have `add_bos_token` and `add_eos_token`: tokenizer.json's `post_processor` states the added tokens.
  *
  * @throws MosError `bad_model` for a broken file, `unsupported` for another kind of tokenizer.
  * @example
@@ -102,7 +102,7 @@ export function tokenizerFromJson(files: TokenizerFiles): Tokenizer {
   };
 }
 
-/** How many of the first `limit` characters are blanks. */
+/** Number of blanks among the first `limit` characters. */
 export function leadingBlanks(text: string, limit: number): number {
   let count = 0;
   while (count < limit && text[count] === " ") count++;

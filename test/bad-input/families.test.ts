@@ -92,7 +92,7 @@ describe("weights", () => {
     ],
     [
       ...(["olmo2", "with a norm before attention", ofShape("input_layernorm.weight", [16])] as const),
-      /input_layernorm\.weight has no place in this model/,
+      /input_layernorm\.weight is not part of this model/,
     ],
   ])("of %s %s", (family, _, edit, message) =>
     refused(family, message, async (at, model) => {

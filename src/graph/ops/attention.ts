@@ -75,7 +75,7 @@ function causalMask({ from, to, first }: Omit<AttentionBlock, "mask">, window: n
   return constant(mask, [to - from, width]);
 }
 
-/** What attention needs besides queries and keys. */
+/** Inputs of attention besides queries and keys. */
 interface AttentionOptions {
   /** Values, [B, K, S, D]. */
   readonly v: Value;

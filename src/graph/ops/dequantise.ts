@@ -28,11 +28,11 @@ const lowHalf = (codes: Value): Value => plain("BitwiseAnd", [codes, byte(15)], 
 const highHalf = (codes: Value): Value =>
   emit("BitShift", [codes, byte(4)], { shape: codes.shape, attributes: { direction: "RIGHT" } });
 
-/** The part of a weight that its form has. */
+/** A part of a weight, which its format must have. */
 export function requirePart({ format, parts }: StoredWeight, part: WeightPart): Value {
   const value = parts[part];
   if (value === undefined)
-    throw new MosError("bad_config", `a weight of form ${format.kind} needs its ${part}`);
+    throw new MosError("bad_config", `a weight of format ${format.kind} needs its ${part}`);
   return value;
 }
 

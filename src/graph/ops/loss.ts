@@ -86,7 +86,7 @@ const sliceRows = (x: Value, { from, to }: { readonly from: number; readonly to:
 const rowMax = (x: Value): Value =>
   emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
 
-/** What the loss of some rows needs of their logits. */
+/** Results of the logits of some rows, from which the loss is computed. */
 interface Chunk {
   readonly rows: Value;
   /** The derivative of lse by x Eᵀ [n, V]: softmax of the logits, times the slope of their cap. */
@@ -169,7 +169,7 @@ function countMisses({ peak, own }: Pick<Chunk, "peak" | "own">): Value {
   return sum(cast(isMiss, "float32"));
 }
 
-/** What chunks say of their rows, put together again. */
+/** Results of all chunks, joined. */
 type Joined = Pick<Chunk, "lse" | "mixed" | "peak" | "own">;
 
 function joined(chunks: readonly Chunk[], x: Value): Joined {

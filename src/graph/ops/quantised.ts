@@ -64,7 +64,7 @@ function product({ codes, scales }: ByteRows, b: Value, factors: Value | undefin
   return mul(y, scales);
 }
 
-/** x [N, in] · Wᵀ for a weight of form int8rows, [N, out]. */
+/** x [N, in] · Wᵀ for a weight of format int8rows, [N, out]. */
 export function int8Forward(x: Value, weight: StoredWeight): Value {
   const { transposed } = weight.parts;
   const b = transposed ?? transpose(after(requirePart(weight, "codes"), [x]), [1, 0]);

@@ -10,7 +10,7 @@ import {
   withGradients,
 } from "../value.ts";
 
-/** ONNX's form of a shape: 0 copies the dimension of the same axis, −1 is inferred from the others. */
+/** A shape as ONNX's Reshape takes it: 0 copies the dimension of the same axis, −1 is inferred from the others. */
 function reshapeTarget(from: Shape, to: Shape): readonly number[] {
   const target = to.map((dim, i) => (typeof dim === "number" ? dim : from[i] === dim ? 0 : -1));
   if (target.filter((dim) => dim === -1).length > 1)
@@ -70,7 +70,7 @@ export function slice(x: Value, { axis, from, to }: SliceOptions): Value {
   return withGradient(y, [x], (dy) => [padAxis(dy, { axis, before: from, after: size - to })]);
 }
 
-/** How many zeros are added to one axis. */
+/** Zeros added to one axis. */
 interface PadOptions {
   /** 0 for the outermost. */
   readonly axis: number;
@@ -113,7 +113,7 @@ export function concat(values: readonly Value[], axis: number): Value {
   return withGradient(y, values, (dy) => split(dy, { axis, sizes: sizes as number[] }));
 }
 
-/** How an axis is divided. */
+/** Division of an axis. */
 interface SplitOptions {
   /** 0 for the outermost. */
   readonly axis: number;

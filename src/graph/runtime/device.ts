@@ -6,7 +6,7 @@ export type Device = "cpu" | "webgpu" | "cuda";
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
 
 /**
- * Fused operators that not every provider has in float32; each has a plain form of several operators. Capped attention is
+ * Fused operators that not every provider has in float32; each can be replaced by several plain operators. Capped attention is
  * the grouped one with a soft cap.
  */
 type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
@@ -21,7 +21,7 @@ const LACKS: Readonly<Record<Device, readonly FusedOperator[]>> = {
   cuda: ["groupedAttention", "cappedAttention"],
 };
 
-/** Tests whether a device implements a fused operator; if not, graphs use the unfused form. */
+/** Tests whether a device implements a fused operator; if not, graphs use several operators in its place. */
 export const supports = (device: Device, operator: FusedOperator): boolean =>
   !LACKS[device].includes(operator);
 

@@ -1,7 +1,7 @@
 // Activations by their names in config.json.
 import type { GateActivation } from "#graph";
 
-/** Those of transformers that can be run. Some are one function under several names. */
+/** Activations of transformers that can be run, some under several names. */
 export const ACTIVATIONS: ReadonlyMap<string, GateActivation> = new Map([
   ["silu", "silu"],
   ["swish", "silu"],

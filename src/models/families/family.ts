@@ -63,5 +63,5 @@ export interface GgufHeader {
 export const unsupported = (where: string, what: string): MosError =>
   new MosError("unsupported", `${where}: ${what}`);
 
-/** null, as config.json has it, is nothing. */
+/** null in config.json means that a field is absent. */
 export const nullToUndefined = <T>(value: T | null | undefined): T | undefined => value ?? undefined;

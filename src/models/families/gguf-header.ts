@@ -27,7 +27,7 @@ export function shortDecimal(value: number): number {
   return Math.fround(short) === value ? short : value;
 }
 
-/** The window of a GGUF file, whose 0 is none. */
+/** The window of a GGUF file, where 0 means none. */
 export const ggufWindow = ({ at }: GgufHeader): number | undefined =>
   at("attention.sliding_window") || undefined;
 

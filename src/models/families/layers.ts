@@ -21,7 +21,7 @@ export const windowOnAll = (size: number | undefined, layers: number): Pick<Deco
     eachLayer(layers, () => true),
   );
 
-/** A window that no sequence of the model exceeds is none, unless its layers have another rope. */
+/** Removes a window that no sequence of the model exceeds, unless its layers have another rope. */
 export function withoutIdleWindow<T extends ModelShape>(config: T): T {
   const { window, ...rest } = config;
   const isIdle = window !== undefined && window.size >= config.maxPositions && config.localRope === undefined;

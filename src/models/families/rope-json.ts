@@ -140,7 +140,7 @@ function parseYarn(
   };
 }
 
-/** What Meta's Llama 3.1 and later were trained with; only `factor` differs among them. */
+/** Scaling of Meta's Llama 3.1 and later, which differ only in `factor`. */
 const LLAMA3_SCALING = { lowFrequencyFactor: 1, highFrequencyFactor: 4, originalMaxPositions: 8192 } as const;
 
 /** Relative; GGUF keeps its factors in float32. */
