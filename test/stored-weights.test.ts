@@ -148,7 +148,9 @@ describe.each(Object.entries(FORMS))("a weight stored as %s", (_, format) => {
 
 test("a weight whose tensors do not fit its form is refused", () => {
   const format = FORMS["nf4"]!;
-  expect(() => storedWeight(format, [4, 64], {})).toThrowError(/of format nf4 needs codes \[4, 32\] of uint8/);
+  expect(() => storedWeight(format, [4, 64], {})).toThrowError(
+    /of format nf4 needs codes \[4, 32\] of uint8/,
+  );
   expect(() => storedWeight(format, [4, 64], { codes: leaf("c", [4, 64], "uint8") })).toThrowError(
     /not \[4, 64\]/,
   );
