@@ -26,5 +26,5 @@ export {
   IGNORED,
 } from "./encode.ts";
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
-export { type LocateDataOptions, locateData } from "./locate.ts";
+export { locateData } from "./locate.ts";
 export { missingBos, PROMPT_FORMATS } from "./prompt-formats.ts";
