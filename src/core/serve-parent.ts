@@ -112,11 +112,6 @@ export function decodeError({ code, message, stack }: SentError): Error {
   return new MosError(code, line, hint === undefined ? {} : { hint });
 }
 
-interface RunningCall {
-  readonly stop: AbortController;
-  goOn: () => void;
-}
-
 /**
  * Serves the methods that the parent calls. Signals to the group of processes are ignored, since the parent decides what they
  * mean. When the parent is gone, this process ends: at once, or where `orphanSeconds` were given, when its calls have.
@@ -127,19 +122,18 @@ interface RunningCall {
  * serveParent(methods);
  */
 export function serveParent(methods: Readonly<Record<string, (...args: never[]) => unknown>>): void {
-  const calls = new Map<number, RunningCall>();
+  /** Running calls, and what goes on with one when its event was handled. */
+  const calls = new Map<number, { readonly stop: AbortController; goOn?: () => void }>();
   const run = async (id: number, { method, args }: ToChild & { readonly type: "call" }): Promise<void> => {
-    const call: RunningCall = { stop: new AbortController(), goOn: () => undefined };
+    const call: { readonly stop: AbortController; goOn?: () => void } = { stop: new AbortController() };
     calls.set(id, call);
-    const event = (what: unknown, isDelivery = false): void =>
-      send({ type: "event", id, event: what, isDelivery });
     const context: CallContext<unknown> = {
       signal: call.stop.signal,
-      emit: (what) => event(what),
-      deliver: (what) =>
+      emit: (event) => send({ type: "event", id, event, isDelivery: false }),
+      deliver: (event) =>
         new Promise((resolve) => {
           call.goOn = resolve;
-          event(what, true);
+          send({ type: "event", id, event, isDelivery: true });
         }),
     };
     try {
@@ -161,7 +155,7 @@ export function serveParent(methods: Readonly<Record<string, (...args: never[]) 
   process.on("message", (message: ToChild) => {
     if (message.type === "exit") process.exit();
     else if (message.type === "abort") calls.get(message.id)?.stop.abort();
-    else if (message.type === "handled") calls.get(message.id)?.goOn();
+    else if (message.type === "handled") calls.get(message.id)?.goOn?.();
     else if (message.id === undefined) methods[message.method]?.(message.args as never);
     else void run(message.id, message);
   });
