@@ -5,7 +5,7 @@ import { type Child, MosError, moduleBeside, startChild } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
-import type { CoreOptions, OpenProgress } from "./engine-options.ts";
+import type { CoreOptions, EngineOptions } from "./engine-options.ts";
 import type { EngineMethods } from "./engine-worker.ts";
 import type { OpenedCore } from "./open-core.ts";
 import type { AdapterInfo, EngineEvent, EngineStats, FullRequest } from "./types.ts";
@@ -26,13 +26,6 @@ const toMosError = (error: unknown): MosError =>
 
 const silent = (): MosError => new MosError("device", "the engine process does not respond");
 
-export interface OpenWorkerOptions {
-  readonly onProgress: (progress: OpenProgress) => void;
-  readonly signal: AbortSignal | undefined;
-  /** See `EngineOptions`. */
-  readonly silentSeconds: number;
-}
-
 /** Seconds that opening has to end in when it is stopped. */
 const OPEN_STOP_SECONDS = 2;
 /** Seconds that the process has to end in when it is asked to, and where it does not answer anyway. */
@@ -45,7 +38,11 @@ const heartbeatInterval = (silentSeconds: number): number =>
 /** Opens a core in a new process. Throws what opening throws, `device`, `cancelled`. */
 export async function openWorkerCore(
   settings: CoreOptions,
-  { onProgress, signal, silentSeconds }: OpenWorkerOptions,
+  {
+    onProgress,
+    signal,
+    silentSeconds,
+  }: Pick<EngineOptions, "signal"> & Required<Pick<EngineOptions, "onProgress" | "silentSeconds">>,
 ): Promise<OpenedCore> {
   const throwIfAborted = (): void => {
     if (signal?.aborted === true)

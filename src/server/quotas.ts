@@ -33,15 +33,8 @@ const periodsAt = (now: number): { readonly day: string; readonly month: string 
   return { day: text.slice(0, 10), month: text.slice(0, 7) };
 };
 
-interface Quota {
-  readonly unit: "day" | "month";
-  readonly period: string;
-  readonly limit: number;
-  /** When the next one begins, in milliseconds since 1970. */
-  readonly end: number;
-}
-
-function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): readonly Quota[] {
+/** The quotas of a key, and when their next period begins, in milliseconds since 1970. */
+function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number) {
   const at = new Date(now);
   const [year, month] = [at.getUTCFullYear(), at.getUTCMonth()];
   const periods = periodsAt(now);
@@ -54,11 +47,8 @@ function toQuotas({ tokensPerDay, tokensPerMonth }: QuotaKey, now: number): read
   );
 }
 
-interface State extends Quota {
-  readonly used: number;
-  /** Reserved for answers that are being written. */
-  readonly reserved: number;
-}
+/** A quota with the tokens that are used, and those reserved for answers that are being written. */
+type State = ReturnType<typeof toQuotas>[number] & { readonly used: number; readonly reserved: number };
 
 const remainingTokens = ({ limit, used }: State): number => Math.max(0, limit - used);
 const unreservedTokens = (state: State): number => Math.max(0, remainingTokens(state) - state.reserved);

@@ -178,12 +178,6 @@ export function chatRoutes(app: ServerApp): void {
   );
 }
 
-const CHAT_FORMAT = {
-  idPrefix: "chatcmpl",
-  object: "chat.completion",
-  chunkObject: "chat.completion.chunk",
-} as const;
-
 async function answerChat(context: RequestContext, request: ChatRequest) {
   const { server, key } = context.var;
   const { model, defaults, text } = server.engine;
@@ -204,7 +198,8 @@ async function answerChat(context: RequestContext, request: ChatRequest) {
     continuesPrompt: request.continue_final_message === true,
   });
   const writers = requests.map((_, index) => new ChatWriter(index, text, request));
-  return await sendAnswer(context, { format: CHAT_FORMAT, request, requests, writers });
+  const format = { idPrefix: "chatcmpl", object: "chat.completion", chunkObject: "chat.completion.chunk" };
+  return await sendAnswer(context, { format, request, requests, writers });
 }
 
 /** Messages as a chat template takes them: plain texts, with the developer's as the system's. */

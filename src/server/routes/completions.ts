@@ -127,12 +127,6 @@ export function completionRoutes(app: ServerApp): void {
   );
 }
 
-const COMPLETION_FORMAT = {
-  idPrefix: "cmpl",
-  object: "text_completion",
-  chunkObject: "text_completion",
-} as const;
-
 async function answerCompletion(context: RequestContext, request: CompletionRequest) {
   const { server, key } = context.var;
   const { engine } = server;
@@ -154,7 +148,8 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
     const prompt = prompts[Math.floor(index / n)] as EncodedPrompt;
     return new CompletionWriter({ index, engine, request, prompt });
   });
-  return await sendAnswer(context, { format: COMPLETION_FORMAT, request, requests, writers });
+  const format = { idPrefix: "cmpl", object: "text_completion", chunkObject: "text_completion" };
+  return await sendAnswer(context, { format, request, requests, writers });
 }
 
 const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);

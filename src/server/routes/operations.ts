@@ -161,7 +161,6 @@ function openApiDocument(app: ServerApp): object {
 
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (letter) => `&#${letter.codePointAt(0)};`);
 
-/** The routes as a page that loads nothing from elsewhere. */
 /** The routes that an app has, as the document and the page of routes name them. */
 export const documentedRoutes = ({ openAPIRegistry }: Pick<ServerApp, "openAPIRegistry">) =>
   openAPIRegistry.definitions.flatMap((definition) => {
@@ -170,7 +169,7 @@ export const documentedRoutes = ({ openAPIRegistry }: Pick<ServerApp, "openAPIRe
     return [{ method: method.toUpperCase(), path: documentPath(path), summary }];
   });
 
-/** A page of the routes, for people. */
+/** The routes as a page that loads nothing from elsewhere. */
 function docsPage(app: ServerApp, modelName: string): string {
   const rows = documentedRoutes(app).map(
     ({ method, path, summary }) =>
