@@ -50,8 +50,6 @@ export interface PrepareOptions {
   readonly computeDtype?: ComputeDtype | undefined;
   /** Expands 16-bit weights to float32 once, rather than at each step (true). */
   readonly expand?: boolean | undefined;
-  /** Called after each weight, with how many of all are done. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
   /** Store of packed matrices, disposed with the base (a temporary file). */
   readonly store?: PackedStore | undefined;
 }
@@ -62,14 +60,6 @@ export const SECOND_COPY_LIMIT = 1e9;
 /** The embedding, by Hugging Face's name. */
 export const EMBEDDING = "model.embed_tokens.weight";
 
-/** Weights that are let go of as they are taken, so that no more than one is held twice. */
-export function* consume(weights: Map<string, Weight>): Generator<readonly [string, Weight]> {
-  for (const entry of weights) {
-    weights.delete(entry[0]);
-    yield entry;
-  }
-}
-
 /**
  * Makes weights ready for a model runner as they arrive. Float32 matrices are not copied.
  *
@@ -78,15 +68,12 @@ export function* consume(weights: Map<string, Weight>): Generator<readonly [stri
 export async function prepareWeights(
   config: ModelConfig,
   weights: Iterable<readonly [string, Weight]> | AsyncIterable<readonly [string, Weight]>,
-  { onProgress, ...options }: PrepareOptions = {},
+  options: PrepareOptions = {},
 ): Promise<BaseWeights> {
   const base = new Base(config, options);
   try {
-    const total = weightShapes(config).size;
-    let done = 0;
     for await (const [name, weight] of weights) {
       await base.take(name, weight);
-      onProgress?.(++done, total);
       // long work on the engine's thread: let messages in
       await new Promise((resolve) => setImmediate(resolve));
     }

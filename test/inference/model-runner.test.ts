@@ -12,7 +12,6 @@ import {
   prepareWeights,
 } from "#inference";
 import { dequantizeWeight, floatWeight, toLayerShapes, type Weight } from "#models";
-import { consume } from "../../src/inference/base-weights.ts";
 import { randomAdapter } from "../random-adapter.ts";
 import { FORMS, randomWeight } from "../stored-weights.ts";
 import { floatWeights, type TinyModel, tinyModel } from "../tiny-model.ts";
@@ -35,6 +34,14 @@ async function openRunner(
   const base = await prepareWeights(config, floatWeights(weights));
   if (mergedAdapter !== undefined) await mergeAdapter(base, mergedAdapter);
   return createModelRunner(base, { maxLength: config.maxPositions, ...options });
+}
+
+/** Weights that are let go of as they are taken, so that no more than one is held twice. */
+function* consume<T>(weights: Map<string, T>): Generator<readonly [string, T]> {
+  for (const entry of weights) {
+    weights.delete(entry[0]);
+    yield entry;
+  }
 }
 
 const randomIds = (seed: number, length: number): readonly number[] => {

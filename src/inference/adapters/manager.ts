@@ -139,17 +139,14 @@ class Manager implements AsyncDisposable {
    * The resident form, loaded if need be; callers of one adapter share one load.
    *
    * @throws MosError `not_found` for a name that is not registered, `bad_adapter` for one that cannot be used, `busy`
-   * where pinned adapters leave no room, `cancelled` by the signal.
+   * where pinned adapters leave no room, `cancelled` once the manager is closed.
    */
-  async acquire(
-    name: string,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<AdapterLease> {
+  async acquire(name: string): Promise<AdapterLease> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (this.#closed || signal?.aborted === true)
+      if (this.#closed)
         throw new MosError("cancelled", `the request for adapter ${JSON.stringify(name)} was cancelled`);
       const adapter = this.#registry.get(name);
-      const pinned = await this.#pin(adapter, signal);
+      const pinned = await this.#pin(adapter);
       if (pinned !== undefined) return createLease(adapter, pinned, this.#options.shapes);
       this.#registry.invalidate(name);
       await this.#scan();
@@ -179,9 +176,9 @@ class Manager implements AsyncDisposable {
   }
 
   /** Undefined where the folder has changed since it was scanned. */
-  async #pin(adapter: RegisteredAdapter, signal: AbortSignal | undefined): Promise<Pinned | undefined> {
+  async #pin(adapter: RegisteredAdapter): Promise<Pinned | undefined> {
     try {
-      return await this.#resident.pin(adapter, signal);
+      return await this.#resident.pin(adapter);
     } catch (error) {
       if (mayBeStale(error)) return undefined;
       if (!isBroken(error)) throw error;

@@ -145,10 +145,10 @@ test("a load accepts only the registered version and content", async () => {
   const adapter = (await makeRegistry()).get("acme");
   const resident = new ResidentCache({ ...options, now: () => 0, isRegistered: () => true });
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
-  expect(await resident.pin(other, undefined)).toBeUndefined();
-  expect(await resident.pin({ ...adapter, version: "other" }, undefined)).toBeUndefined();
+  expect(await resident.pin(other)).toBeUndefined();
+  expect(await resident.pin({ ...adapter, version: "other" })).toBeUndefined();
   expect(resident).toMatchObject({ bytes: 0, count: 0 });
-  const pinned = await resident.pin(adapter, undefined);
+  const pinned = await resident.pin(adapter);
   expect(pinned?.compact.config).toEqual(adapter.config);
 });
 

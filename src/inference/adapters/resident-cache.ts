@@ -62,9 +62,9 @@ export class ResidentCache {
 
   /**
    * Pins an adapter, loaded if need be; undefined where its folder holds another content by now.
-   * Throws `busy`, `bad_adapter`, `cancelled`, and what reading throws.
+   * Throws `busy`, `bad_adapter`, and what reading throws.
    */
-  async pin(adapter: RegisteredAdapter, signal: AbortSignal | undefined): Promise<Pinned | undefined> {
+  async pin(adapter: RegisteredAdapter): Promise<Pinned | undefined> {
     const entry = this.#entries.get(adapter.info.digest) ?? this.#admit(adapter);
     if (entry.compact === undefined) this.counts.misses++;
     else this.counts.hits++;
@@ -72,7 +72,7 @@ export class ResidentCache {
     this.#entries.set(entry.digest, entry);
     entry.pins++; // before waiting, or another could evict it in between
     try {
-      const loaded = entry.compact !== undefined || (await untilAborted(entry.loading, signal));
+      const loaded = entry.compact !== undefined || (await entry.loading);
       if (loaded && entry.compact !== undefined) return this.#pinned(entry, entry.compact);
     } catch (error) {
       this.#unpin(entry);
@@ -238,22 +238,5 @@ export class SharedTensors {
     const tensor = found?.tensor ?? drawTensor(spec, seed);
     if (found !== undefined) found.tensor = tensor;
     return tensor;
-  }
-}
-
-/** The promise, or `cancelled` as soon as the signal says so. */
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  const cancelled = (): MosError => new MosError("cancelled", "interrupted while loading an adapter");
-  if (signal.aborted) throw cancelled();
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(cancelled());
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    if (stop !== undefined) signal.removeEventListener("abort", stop);
   }
 }
