@@ -25,7 +25,7 @@ import type { AdapterInfo, Engine } from "#inference";
 import { ApiError, invalidValue } from "./errors.ts";
 
 /** An adapter's two files as a client sent them. */
-interface UploadedAdapter {
+export interface UploadedAdapter {
   /** JSON. */
   readonly config: string;
   /** Safetensors. */

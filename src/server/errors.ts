@@ -168,7 +168,7 @@ function answerTo(error: unknown): ErrorAnswer {
 }
 
 /** The reason why an engine answers no requests. */
-interface EngineProblem {
+export interface EngineProblem {
   /** Once it is broken, only a restart of the server brings it back. */
   readonly status: "broken" | "stuck";
   readonly reason: string;

@@ -144,7 +144,17 @@ const cutOff = (): ApiError =>
   shuttingDown("the answer was cut off because the server is shutting down; retry the request");
 
 /** A request that is being answered. */
-export type RunningRequest = ReturnType<InFlight["begin"]>;
+export interface RunningRequest {
+  /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
+  readonly signal: AbortSignal;
+  /** Cancels the request: the client has left. */
+  stop(): void;
+  /** The first call counts. */
+  end(): void;
+  /** Has work done at its end. */
+  atEnd(work: () => void): void;
+}
+
 /** The requests that are being answered, and whether new ones are accepted. */
 export type InFlight = ReturnType<typeof createInFlight>;
 
@@ -169,7 +179,7 @@ export function createInFlight(seconds = 0) {
       return running.size;
     },
     /** @throws ApiError 503 while draining. */
-    begin(client: AbortSignal) {
+    begin(client: AbortSignal): RunningRequest {
       if (draining) throw shuttingDown();
       const controller = new AbortController();
       const stop = (): void => controller.abort();
@@ -179,22 +189,14 @@ export function createInFlight(seconds = 0) {
       const limit = Math.min(seconds * 1000, MAX_DELAY);
       const timer = limit > 0 ? setTimeout(() => controller.abort(timedOut(seconds)), limit) : undefined;
       const works: (() => void)[] = [];
-      return {
-        /** Fires when the client has left, and with an ApiError when time is over: the request's, or the server's to drain. */
-        signal: controller.signal,
-        /** Cancels the request: the client has left. */
-        stop,
-        /** The first call counts. */
-        end(): void {
-          if (!running.delete(controller)) return;
-          client.removeEventListener("abort", stop);
-          clearTimeout(timer);
-          for (const work of works) work();
-          if (running.size === 0) whenIdle();
-        },
-        /** Has work done at its end. */
-        atEnd: (work: () => void): void => void works.push(work),
+      const end = (): void => {
+        if (!running.delete(controller)) return;
+        client.removeEventListener("abort", stop);
+        clearTimeout(timer);
+        for (const work of works) work();
+        if (running.size === 0) whenIdle();
       };
+      return { signal: controller.signal, stop, end, atEnd: (work) => void works.push(work) };
     },
     /**
      * Accepts no more requests, waits for those that run, and cancels them after `seconds`. Those that do not end then,
