@@ -7,6 +7,7 @@ import { serve } from "mixture-of-shards";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openService } from "../src/service.ts";
+import { keyLimits } from "../src/store/key-limits.ts";
 import { databases, type TestDatabase } from "./databases.ts";
 
 const MODEL = "assets/tiny-english";
@@ -51,6 +52,7 @@ describe.each(databases)("%s", (name, open) => {
       threads: 1,
       apiKeys: join(folder, "keys.jsonl"),
       adapters: service.adapters,
+      keyLimits: [keyLimits],
       extension: (model) => service.start(model),
     });
   }
