@@ -34,7 +34,7 @@ export interface AliasId {
 }
 
 /** Change of an alias. */
-interface AliasChange {
+export interface AliasChange {
   readonly model: string;
   /** The version that the alias is at, 0 for one that does not exist; left out, the last change wins. */
   readonly expected?: number | undefined;

@@ -22,7 +22,7 @@ export interface Arrival {
 }
 
 /** Limits of what arrives. */
-interface ArrivalOptions {
+export interface ArrivalOptions {
   /** Bytes that all files of the tenant may take. */
   readonly maxStorageBytes?: number | undefined;
   /** Bytes that are expected at most; without it, room is made a block at a time. */

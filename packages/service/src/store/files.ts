@@ -49,7 +49,7 @@ type NewFile = Pick<
 };
 
 /** Filter of listed files. */
-interface FileListOptions extends ListOptions {
+export interface FileListOptions extends ListOptions {
   readonly purpose?: string | undefined;
   readonly order?: "asc" | "desc" | undefined;
 }

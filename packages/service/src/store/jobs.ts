@@ -113,7 +113,7 @@ export interface NewJob {
 }
 
 /** Filter of listed jobs. */
-interface JobListOptions extends ListOptions {
+export interface JobListOptions extends ListOptions {
   /** "none": jobs without metadata. */
   readonly metadata?: Readonly<Record<string, string>> | "none" | undefined;
 }
@@ -324,7 +324,7 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
 }
 
 /** A request with the key by which it is known. */
-interface SentRequest {
+export interface SentRequest {
   readonly tenant: string;
   readonly request: JobRequest;
   readonly idempotencyKey: string;

@@ -5,7 +5,7 @@ import { type Database, isOwned, type Owner, ownerValues, parseRows, type Querya
 import type { JobRow } from "./jobs.ts";
 
 /** A request that was answered, or several of a tenant's to one model. */
-interface Served {
+export interface Served {
   readonly tenant: string;
   readonly model: string;
   readonly requests: number;
@@ -36,7 +36,7 @@ const usage = {
 export type UsageRow = z.output<typeof usage.schema>;
 
 /** Range and unit of a usage query. Times in seconds since 1970, by UTC. */
-interface UsageOptions {
+export interface UsageOptions {
   /** Seconds of an hour or a day. */
   readonly width: number;
   /** Rounded down; without it, the last `limit` hours or days. */
@@ -51,7 +51,7 @@ interface UsageOptions {
 }
 
 /** Hours or days, those without use, too. */
-interface UsagePage {
+export interface UsagePage {
   readonly starts: readonly number[];
   readonly rows: readonly UsageRow[];
   /** Start of the next page. */
