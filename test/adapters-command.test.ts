@@ -99,7 +99,7 @@ test.each([
   [["list", "none"], 1, /none: no such file or folder/],
   [["list", "adapters/acme"], 2, /acme is an adapter; give the folder that it is in/],
   [["list", "adapters", "--to", "1"], 2, /--to cannot be used with mos adapters list/],
-  [["rollback", "adapters/acme", "--to", "9"], 1, /version 9 is not kept; there is \d, \d/],
+  [["rollback", "adapters/acme", "--to", "9"], 1, /there is no version 9; the kept versions are \d, \d/],
   [["rollback", "adapters/stopped"], 1, /stopped: no earlier version is kept/],
 ])("%s is refused", async (args, code, message) => {
   const placed = args.map((arg) => (arg.startsWith("adapters") || arg === "none" ? join(folder, arg) : arg));

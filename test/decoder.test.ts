@@ -132,7 +132,7 @@ test("a weight that is missing is named", async () => {
   await expect(computeLogits({ weights: without })).rejects.toThrowError(
     expect.objectContaining({
       code: "bad_model",
-      message: "the model has no weight model.layers.1.mlp.up_proj.weight",
+      message: "the weight model.layers.1.mlp.up_proj.weight is missing from the model",
     }),
   );
 });

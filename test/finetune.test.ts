@@ -491,7 +491,7 @@ describe("an adapter that is trained anew", () => {
     }
     expect((await listVersions(out)).map(({ version }) => version)).toEqual([3, 2]);
     await expect(rollBack(out, 1)).rejects.toThrowError(
-      refusal("not_found", /version 1 is not kept; .* 3, 2$/),
+      refusal("not_found", /there is no version 1; .* 3, 2$/),
     );
     await writeFile(join(out, "notes.txt"), "mine");
     expect(await rollBack(out, 2)).toMatchObject({ restored: { version: 2 }, kept: 4 });
@@ -692,7 +692,7 @@ test("a tokenizer with tokens that the model lacks is found out before the first
   await expect(run({ model: other })).rejects.toThrowError(
     refusal(
       "bad_data",
-      /^line \d+ has token \d+, outside the vocabulary of 300 of small; does the tokenizer belong/,
+      /^line \d+ has token \d+, outside the vocabulary of 300 of small; check that the tokenizer belongs/,
     ),
   );
 });

@@ -161,7 +161,7 @@ test("a type that cannot be read is refused by name", async () => {
   const { name } = good.tensors[2]!;
   await expect(file.readFloat32(name)).rejects.toMatchObject({
     code: "unsupported",
-    message: expect.stringMatching(/type IQ2_XXS; readable are F32, F16/),
+    message: expect.stringMatching(/the unsupported type IQ2_XXS; supported types are F32, F16/),
   });
   await expect(file.readFloat32("none")).rejects.toMatchObject({ code: "bad_model" });
 });
@@ -170,11 +170,11 @@ test.each<[string, GgufInput, RegExp, string?]>([
   [
     "experts by its name",
     withKeys({ "general.architecture": ["string", "qwen3moe"] }),
-    /type "qwen3moe" cannot be run; supported are llama, qwen2, qwen3/,
+    /type "qwen3moe" are not supported; supported are llama, qwen2, qwen3/,
     "unsupported",
   ],
   ["no architecture", withKeys({ "general.architecture": undefined }), /lacks general.architecture/],
-  ["experts", withKeys({ "llama.expert_count": ["uint32", 8] }), /mixtures of experts/, "unsupported"],
+  ["experts", withKeys({ "llama.expert_count": ["uint32", 8] }), /mixture-of-experts models/, "unsupported"],
   ["one part of several", withKeys({ "split.count": ["uint32", 3] }), /split GGUF/, "unsupported"],
   [
     "a rope by sections",
@@ -189,7 +189,7 @@ test.each<[string, GgufInput, RegExp, string?]>([
       "llama.rope.scaling.factor": ["float32", 4],
       "llama.rope.scaling.yarn_beta_fast": ["float32", 8],
     }),
-    /YaRN with rope\.scaling\.yarn_beta_fast 8 cannot be run/,
+    /YaRN with rope\.scaling\.yarn_beta_fast 8 is not supported/,
     "unsupported",
   ],
   [
@@ -202,7 +202,7 @@ test.each<[string, GgufInput, RegExp, string?]>([
   [
     "a width that is text",
     withKeys({ "llama.block_count": ["string", "two"] }),
-    /llama.block_count is "two"; a number is expected/,
+    /llama.block_count is "two"; expected a number/,
   ],
   [
     "zero heads",
@@ -214,7 +214,11 @@ test.each<[string, GgufInput, RegExp, string?]>([
     withKeys({ "llama.block_count": ["uint32", 3] }),
     /model.layers.2.input_layernorm.weight .* is missing/,
   ],
-  ["fewer layers", withKeys({ "llama.block_count": ["uint32", 1] }), /blk.1.\S+ is not part of this model/],
+  [
+    "fewer layers",
+    withKeys({ "llama.block_count": ["uint32", 1] }),
+    /blk.1.\S+ does not belong to this model/,
+  ],
   [
     "another vocabulary",
     withKeys({ "tokenizer.ggml.tokens": ["strings", ["a", "b", "c"]] }),

@@ -196,7 +196,7 @@ test("what is neither here nor there is one clear message", { tags: "thorough" }
   await expect(offline).rejects.toEqual(
     failure(
       "not_found",
-      /^org\/tiny: no such folder or file here; org\/tiny is not in the cache .*, and the network is switched off$/,
+      /^org\/tiny: no such folder or file here; org\/tiny is not in the cache .*, and network access is disabled$/,
     ),
   );
   const nobody = loadModel("org/tiny", {

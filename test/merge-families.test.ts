@@ -99,7 +99,7 @@ test("of a model that also sees, the merged one is the language model", async ()
   const capped = { model_type: "gemma3", text_config: { ...text, final_logit_softcapping: 30 } };
   // transformers reads the cap in the language model alone
   expect(() => parseHuggingFaceConfig(capped, "config.json")).toThrow(
-    /final_logit_softcapping 30 is not read/,
+    /final_logit_softcapping 30 is not supported/,
   );
   const { out } = await merge(
     await writeBase("sees", JSON.stringify({ model_type: "gemma3", text_config: text })),

@@ -332,7 +332,7 @@ test("a sum beyond float16 is refused, and float32 takes it", async () => {
   await expect(merge({ model: large, adapter: own, dtype: "float16" })).rejects.toMatchObject({
     code: "bad_option",
     message:
-      "dtype: lm_head.weight holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32",
+      "dtype: lm_head.weight holds 70000, and the float16 maximum is 65504; store the weights as bfloat16 or float32",
   });
   await merge({ model: large, adapter: own, dtype: "float32" });
 });

@@ -154,7 +154,7 @@ test("a LoRA of what sees alone is told", async () => {
 test.each([
   ["target_modules is a pattern", {}],
   [
-    "down_proj.lora_A.weight is for a model that holds the language model as a part",
+    "down_proj.lora_A.weight belongs to a model that contains the language model",
     { target_modules: ["q_proj", "v_proj", "down_proj"] },
   ],
 ])("such a folder is told where it is used without an import: %s", async (what, more) => {
@@ -162,5 +162,5 @@ test.each([
   const { config } = await loadBase(at(nested));
   await expect(
     loadAdapter(out, { shapes: toLayerShapes(config), fingerprint: undefined }),
-  ).rejects.toThrowError(`${what}; mos import makes an adapter of such a folder`);
+  ).rejects.toThrowError(`${what}; convert the folder with mos import`);
 });

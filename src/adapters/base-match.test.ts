@@ -22,7 +22,7 @@ test("one line says what differs", () => {
   const { name, fingerprint } = saved;
   const says = (one: Partial<TrainedOn>): string => describeTrainedOn({ name, fingerprint, ...one });
   expect(says({ sameNumbers: true, otherTokens: true })).toBe(
-    "trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again; used unchanged",
+    "trained with token ids that differ from this base's, such as those of numbers in lists and tables: retrain it; used unchanged",
   );
   expect(says({ otherTokens: true })).toMatch(
     /^trained on another quantisation.*tiny.*; trained with token ids that differ.*; used unchanged$/,
@@ -99,6 +99,6 @@ test("tensors that fit no base give no geometry", () => {
   shapes.delete("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight");
   for (const broken of [shapes, new Map()])
     expect(() => inferShapes(config, broken)).toThrowError(
-      "the tensors of this lora adapter do not tell how many layers its base has, or how wide they are; give --model too",
+      "a lora adapter does not record the number of layers of its base and their widths; pass --model too",
     );
 });

@@ -91,7 +91,7 @@ export function checkDecoder(
   const [setting, before, now] = found;
   throw new MosError(
     "bad_adapter",
-    `${folder} was trained on another base: in ${name ?? "the unnamed one"} ${setting} is ${describeValue(before)}, in this one ${describeValue(now)}; use the base it was trained on`,
+    `${folder} was trained on another base: ${name ?? "an unnamed one"} has ${setting} ${describeValue(before)}, this base has ${describeValue(now)}; use the base it was trained on`,
   );
 }
 
@@ -104,7 +104,7 @@ export function describeTrainedOn({ name, fingerprint, sameNumbers, otherTokens 
 
 /** Warns that the ids of the base's tokenizer have changed since the adapter was trained. */
 export const OTHER_TOKENS =
-  "trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again";
+  "trained with token ids that differ from this base's, such as those of numbers in lists and tables: retrain it";
 
 // The shape is that for which the method would make tensors of exactly these names and shapes.
 
@@ -204,6 +204,6 @@ export function inferShapes(config: AdapterConfig, found: Shapes): LayerShapes {
   if (only !== undefined && another === undefined && !isLoose(config, only, found)) return only;
   throw new MosError(
     "bad_option",
-    `the tensors of this ${config.method} adapter do not tell how many layers its base has, or how wide they are; give --model too`,
+    `a ${config.method} adapter does not record the number of layers of its base and their widths; pass --model too`,
   );
 }

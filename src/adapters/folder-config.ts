@@ -125,18 +125,18 @@ const MERGE =
 /** PEFT's options that change what a LoRA computes beyond A, B and a scale, with what would do instead. */
 export const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
   use_dora: `DoRA also trains magnitudes, which no plain LoRA has; ${MERGE}`,
-  lora_bias: `biases beside B have no place in a plain LoRA; ${MERGE}`,
-  modules_to_save: `whole modules were trained and saved along; ${MERGE}`,
-  trainable_token_indices: `rows of the embedding were trained along; ${MERGE}`,
+  lora_bias: `a plain LoRA cannot hold biases of B; ${MERGE}`,
+  modules_to_save: `whole modules were also trained and saved; ${MERGE}`,
+  trainable_token_indices: `rows of the embedding were also trained; ${MERGE}`,
   target_parameters: "it adapts parameters that are not linear layers",
   layer_replication: "it repeats layers of the base; build that model first, and train on it",
-  alora_invocation_tokens: "it switches on in the middle of a text, which no plain LoRA does",
+  alora_invocation_tokens: "it activates in the middle of a text, which a plain LoRA cannot do",
   arrow_config: "it chooses among several adapters for each token; import them one by one",
   use_qalora: "it pools the inputs of A; train again without it",
   use_bdlora: "its factors are block-diagonal; train again without it",
   kasa_config: `it changes the base and puts singular values between A and B; ${MERGE}`,
   monteclora_config: "its factors are drawn at random; train again without it",
-  megatron_config: "its layers are Megatron's; save it from a Hugging Face model",
+  megatron_config: "its layers are Megatron layers; save it from a Hugging Face model",
   fan_in_fan_out: "its base stores transposed weights, as GPT-2 does; no such model is supported",
 };
 
@@ -148,7 +148,7 @@ export const IMPORTED_OPTIONS = [
   "layers_to_transform",
 ] as const;
 
-const IMPORT = "mos import makes an adapter of such a folder";
+const IMPORT = "convert the folder with mos import";
 
 /** Ways to start that leave the base as it is; the others (PiSSA, OLoRA, LoftQ, …) move a part of it into A and B. */
 const PLAIN_STARTS: readonly unknown[] = [
@@ -188,10 +188,10 @@ export function refuseOptions(
   const imported = isImport ? undefined : IMPORTED_OPTIONS.find((name) => isSet(fields[name]));
   if (imported !== undefined) refuse(`${imported} is ${show(fields[imported], 60)}; ${IMPORT}`);
   if (isSet(bias) && bias !== "none")
-    refuse(`bias is ${show(bias, 60)}: biases of the base were trained along; ${MERGE}`);
+    refuse(`bias is ${show(bias, 60)}: biases of the base were also trained; ${MERGE}`);
   if (!PLAIN_STARTS.includes(start))
     refuse(
-      `init_lora_weights is ${show(start, 60)}, a start that changes the base; let PEFT save it as a plain LoRA (save_pretrained with path_initial_model_for_weight_conversion)`,
+      `init_lora_weights is ${show(start, 60)}, an initialisation that changes the base; save it as a plain LoRA with PEFT (save_pretrained with path_initial_model_for_weight_conversion)`,
     );
 }
 
@@ -209,7 +209,7 @@ function readTargets(given: SavedFields["target_modules"], where: string): reado
   if (typeof given === "string" && /\W/.test(given)) refuse("target_modules is a pattern");
   const names = [given].flat().map((name) => name.split(".").at(-1));
   const fused = names.find((name) => FUSED.includes(name));
-  if (fused !== undefined) refuse(`it targets ${fused}, in which a model's files keep several linear layers`);
+  if (fused !== undefined) refuse(`it targets ${fused}, which combines several linear layers`);
   return names;
 }
 

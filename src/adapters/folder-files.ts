@@ -147,7 +147,7 @@ async function openFile(real: string, folder: string, name: string): Promise<Rea
 async function openTensors(real: string, folder: string): Promise<ReadableFile> {
   if (await pathExists(join(real, ADAPTER_TENSORS))) return openFile(real, folder, ADAPTER_TENSORS);
   const advice = (await pathExists(join(real, "adapter_model.bin")))
-    ? "; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file"
+    ? "; adapter_model.bin may contain code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file"
     : "";
   throw new MosError("not_found", `${folder}: ${ADAPTER_TENSORS} is missing${advice}`);
 }
@@ -177,7 +177,7 @@ export async function openFiles(folder: string): Promise<FolderFiles> {
   if (config.size > MAX_CONFIG_BYTES)
     throw new MosError(
       "bad_adapter",
-      `${config.path}: ${config.size} bytes are too many; at most ${MAX_CONFIG_BYTES} are read`,
+      `${config.path}: the file has ${config.size} bytes; the limit is ${MAX_CONFIG_BYTES}`,
     );
   const tensors = await openTensors(real, folder);
   try {

@@ -99,7 +99,7 @@ async function expectRefusal(code: string, message: string): Promise<void> {
 const lacking = (name: string): string =>
   `MODEL: tensor base_model.model.${name} is missing; the adapter may be for a base of another shape`;
 const broken = (name: string, what: string): string =>
-  `MODEL: base_model.model.${name}: ${what}; the file is broken, save the adapter again`;
+  `MODEL: base_model.model.${name}: ${what}; the file is damaged; save the adapter again`;
 
 describe("adapter_config.json", () => {
   test.each<[string, Readonly<Record<string, unknown>>, string, string]>([
@@ -164,7 +164,7 @@ describe("adapter_config.json", () => {
       "a pattern of targets",
       { target_modules: ".*_proj" },
       "unsupported",
-      "target_modules is a pattern; mos import makes an adapter of such a folder",
+      "target_modules is a pattern; convert the folder with mos import",
     ],
     [
       "fingerprint and format absent",
@@ -193,7 +193,7 @@ describe("adapter_config.json", () => {
     await editConfig({ seed: undefined });
     await expectRefusal(
       "bad_adapter",
-      'CONFIG: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again',
+      'CONFIG: field "seed" is missing, from which a part of the adapter is generated; save the adapter again',
     );
     await save(MOS);
     await editConfig({ seed: undefined });
@@ -217,7 +217,7 @@ describe("adapter_config.json", () => {
       'CONFIG: field "target_modules" has 2001 entries; at most 2000 are read',
     );
     await truncate(join(folder, CONFIG), 2 ** 30);
-    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes are too many; at most 262144 are read");
+    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes; the limit is 262144 are read");
     await rm(join(folder, CONFIG));
     await expectRefusal("not_found", `FOLDER: no adapter here (there is no ${CONFIG})`);
     await rm(folder, { recursive: true });
@@ -242,15 +242,15 @@ describe("adapter_model.safetensors", () => {
     await writeFile(join(folder, "adapter_model.bin"), "");
     await expectRefusal(
       "not_found",
-      `FOLDER: ${MODEL} is missing; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
+      `FOLDER: ${MODEL} is missing; adapter_model.bin may contain code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
     );
   });
 
   test("is cut short: at the front, in the header, in the data", async () => {
     for (const [length, message] of [
-      [5, "5 bytes are too few for a safetensors file; fetch it again"],
+      [5, "5 bytes are too few for a safetensors file; download it again"],
       [100, "it is cut short or not a safetensors file"],
-      [1000, "it is cut short or damaged, fetch it again"],
+      [1000, "it is cut short or damaged; download it again"],
     ] as const) {
       await save(MOS);
       await truncate(join(folder, MODEL), length);
@@ -288,12 +288,12 @@ describe("adapter_model.safetensors", () => {
     );
     await expectRefusal(
       "bad_adapter",
-      "MODEL: tensor base_model.model.q_proj.A_pool has shape [8, 8], this base and these settings need [8, 4]",
+      "MODEL: tensor base_model.model.q_proj.A_pool has shape [8, 8], but this base and these settings need [8, 4]",
     );
     await saveAdapter(folder, trained(MOS, { ...shapes, layers: 3 }), { base });
     await expectRefusal(
       "bad_adapter",
-      "MODEL: tensor base_model.model.q_proj.A_pool has shape [12, 4], this base and these settings need [8, 4]",
+      "MODEL: tensor base_model.model.q_proj.A_pool has shape [12, 4], but this base and these settings need [8, 4]",
     );
     await saveAdapter(folder, trained(LORA, { ...shapes, layers: 3 }), { base });
     await expectRefusal(
@@ -307,16 +307,20 @@ describe("adapter_model.safetensors", () => {
     await editConfig({ r: 3 });
     await expectRefusal(
       "bad_adapter",
-      "MODEL: tensor base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight has shape [2, 8], this base and these settings need [3, 8]",
+      "MODEL: tensor base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight has shape [2, 8], but this base and these settings need [3, 8]",
     );
   });
 
   // L 2 · e 2 · p 1 · l 2: rows 0 to 3 are shared, 4 and 5 belong to layer 0, 6 and 7 to layer 1; six places a layer
   test.each<[string, Readonly<Record<number, number>>, string]>([
-    ["an index out of range", { 0: 8 }, "layer 0 uses shared shard 8, there are 4"],
-    ["a negative index", { 7: -1 }, "layer 1 uses shared shard -1, there are 4"],
-    ["the largest index there is", { 6: 2 ** 31 - 1 }, "layer 1 uses shared shard 2147483647, there are 4"],
-    ["a private shard in a shared place", { 1: 4 }, "layer 0 uses shared shard 4, there are 4"],
+    ["an index out of range", { 0: 8 }, "layer 0 uses shared shard 8, but there are 4"],
+    ["a negative index", { 7: -1 }, "layer 1 uses shared shard -1, but there are 4"],
+    [
+      "the largest index there is",
+      { 6: 2 ** 31 - 1 },
+      "layer 1 uses shared shard 2147483647, but there are 4",
+    ],
+    ["a private shard in a shared place", { 1: 4 }, "layer 0 uses shared shard 4, but there are 4"],
     ["the same shard twice", { 6: 2, 7: 2, 8: 1, 9: 0 }, "layer 1 uses a shared shard twice"],
     ["another layer's private shard", { 10: 4 }, "layer 1 uses shard 4 where its own should be"],
     ["its own shards in another order", { 4: 5, 5: 4 }, "layer 0 uses shard 5 where its own should be"],
@@ -328,9 +332,9 @@ describe("adapter_model.safetensors", () => {
 
   // L 2 · e 2: four pairs, of which each layer uses three
   test.each<[string, Readonly<Record<number, number>>, string]>([
-    ["a pair out of range", { 0: 4 }, "layer 0 uses pair 4, there are 4"],
-    ["a negative pair", { 5: -1 }, "layer 1 uses pair -1, there are 4"],
-    ["the largest pair there is", { 3: 2 ** 31 - 1 }, "layer 1 uses pair 2147483647, there are 4"],
+    ["a pair out of range", { 0: 4 }, "layer 0 uses pair 4, but there are 4"],
+    ["a negative pair", { 5: -1 }, "layer 1 uses pair -1, but there are 4"],
+    ["the largest pair there is", { 3: 2 ** 31 - 1 }, "layer 1 uses pair 2147483647, but there are 4"],
     ["the same pair twice", { 0: 2, 1: 1, 2: 2 }, "layer 0 uses a pair twice"],
   ])("subset selection: %s", async (_, values, message) => {
     await save(SUBSET);
@@ -401,20 +405,14 @@ describe("adapter_model.safetensors", () => {
       const { shape, data } = tensors.get(name)!;
       tensors.set(name, { dtype: "F32", shape, data: Float32Array.from(data) });
     });
-    await expectRefusal(
-      "unsupported",
-      `MODEL: tensor "${name}" has type F32; I32 or I64 can be read as whole numbers`,
-    );
+    await expectRefusal("unsupported", `MODEL: tensor "${name}" has type F32; expected I32 or I64`);
     await save(MOS);
     const pool = "base_model.model.q_proj.A_pool";
     await editTensors((tensors) => {
       const { shape, data } = tensors.get(pool)!;
       tensors.set(pool, { dtype: "I32", shape, data: Int32Array.from(data) });
     });
-    await expectRefusal(
-      "unsupported",
-      `MODEL: tensor "${pool}" has type I32; F32, F16 or BF16 can be read as numbers`,
-    );
+    await expectRefusal("unsupported", `MODEL: tensor "${pool}" has type I32; expected F32, F16 or BF16`);
   });
 });
 
@@ -432,7 +430,7 @@ describe("saving", () => {
     await expect(saveAdapter(folder, cyclic(), { base })).rejects.toThrowError(
       expect.objectContaining({
         code: "bad_config",
-        message: 'tensor "base_model.model.v_proj.I_b" of shape [1] needs 1 numbers, it has 12',
+        message: 'tensor "base_model.model.v_proj.I_b" of shape [1] needs 1 values, but has 12',
       }),
     );
     expect(await Promise.all([CONFIG, MODEL].map((name) => readFile(join(folder, name))))).toEqual(before);

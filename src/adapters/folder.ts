@@ -202,7 +202,7 @@ export async function loadAdapter(folder: string, options: LoadAdapterOptions): 
     });
     if (loaded !== undefined) return loaded;
   }
-  throw new MosError("storage", `${folder}: this folder changes while it is read; try again`);
+  throw new MosError("storage", `${folder}: the folder changed while it was being read; try again`);
 }
 
 const LOAD_ATTEMPTS = 4;
@@ -258,7 +258,7 @@ function readSettings(
   if (fields.seed === undefined && method.tensors(shapes).some(({ role }) => role === "seeded"))
     throw new MosError(
       "bad_adapter",
-      `${where}: field "seed" is missing, and a part of the adapter is drawn from it; save the adapter again`,
+      `${where}: field "seed" is missing, from which a part of the adapter is generated; save the adapter again`,
     );
   return { config, trainedOn };
 }
@@ -269,7 +269,7 @@ function checkTensors(file: SafetensorsFile, expected: ReadonlyMap<string, Tenso
   const part = [...file.tensors.keys()].find((name) => /\blanguage_model\./.test(name));
   if (part !== undefined)
     throw wrong(
-      `tensor ${part} is for a model that holds the language model as a part; mos import makes an adapter of such a folder`,
+      `tensor ${part} belongs to a model that contains the language model; convert the folder with mos import`,
     );
   for (const [name, { shape }] of expected) {
     const found = file.tensors.get(name);
@@ -277,7 +277,7 @@ function checkTensors(file: SafetensorsFile, expected: ReadonlyMap<string, Tenso
       throw wrong(`tensor ${name} is missing; the adapter may be for a base of another shape`);
     if (found.shape.join() !== shape.join())
       throw wrong(
-        `tensor ${name} has shape [${found.shape.join(", ")}], this base and these settings need [${shape.join(", ")}]`,
+        `tensor ${name} has shape [${found.shape.join(", ")}], but this base and these settings need [${shape.join(", ")}]`,
       );
   }
   const extra = [...file.tensors.keys()].find((name) => !expected.has(name));
@@ -339,7 +339,10 @@ async function readTensor(
   { spec, name, before }: TensorPlace,
 ): Promise<AdapterTensor> {
   const wrong = (what: string): MosError =>
-    new MosError("bad_adapter", `${file.path}: ${name}: ${what}; the file is broken, save the adapter again`);
+    new MosError(
+      "bad_adapter",
+      `${file.path}: ${name}: ${what}; the file is damaged; save the adapter again`,
+    );
   if (spec.dtype === "int32") {
     const data = await file.readInt32(name);
     const flaw = spec.flaw?.(data, before);
@@ -350,7 +353,7 @@ async function readTensor(
   const bad = await findUnusable(data);
   if (bad !== undefined)
     throw wrong(
-      `number ${bad} is ${data[bad]}${Number.isFinite(data[bad]) ? `, and from 1e18 on products overflow` : ""}`,
+      `value ${bad} is ${data[bad]}${Number.isFinite(data[bad]) ? `, and products overflow from 1e18` : ""}`,
     );
   return { shape: spec.shape, data };
 }

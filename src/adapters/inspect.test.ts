@@ -86,12 +86,12 @@ describe.each(METHOD_NAMES)("norms of %s", (method) => {
   });
 });
 
-test("numbers too large to be squared are an error, not NaN", async () => {
+test("values that overflow when squared are an error, not NaN", async () => {
   const adapter = trained({ method: "lora", rank: 2, targets: ["q_proj"] }, 1);
   adapter.tensors.get("q_proj.2.A")!.data.fill(1e20);
   await expect(moduleNorms(adapter)).rejects.toMatchObject({
     code: "bad_adapter",
-    message: expect.stringContaining("layer 2, q_proj: A or B holds numbers too large to be squared"),
+    message: expect.stringContaining("layer 2, q_proj: the values of A or B overflow when squared"),
   });
 });
 
@@ -177,7 +177,7 @@ describe("the geometry of the base", () => {
     await rename(join(path, "adapter_model.safetensors"), join(path, "adapter_model.bin"));
     await expect(readShapes(path)).rejects.toMatchObject({
       code: "not_found",
-      message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may hold code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
+      message: `${path}: adapter_model.safetensors is missing; adapter_model.bin may contain code and is never read: load it with torch.load(…, weights_only=True) and save it with safetensors.torch.save_file`,
     });
   });
 

@@ -77,7 +77,7 @@ function computeNorms({ layer, linear, rank, scale, gramA, gramB }: ModuleGrams)
   if (!Number.isFinite(frobenius))
     throw new MosError(
       "bad_adapter",
-      `layer ${layer}, ${linear}: A or B holds numbers too large to be squared; training went wrong, train again with a lower learning rate`,
+      `layer ${layer}, ${linear}: the values of A or B overflow when squared, so training has diverged; retrain with a lower learning rate`,
     );
   const spectral = Math.min(frobenius, largestEigenvalue(gramA, gramB, rank));
   return {
@@ -132,7 +132,7 @@ export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorm
   if (config.rank > MAX_RANK)
     throw new MosError(
       "unsupported",
-      `rank ${config.rank} is too much to compare; ranks up to ${MAX_RANK} can be inspected`,
+      `rank ${config.rank} is too large to inspect; the limit is ${MAX_RANK}`,
     );
   const atOnce = Math.floor(MAX_NUMBERS / config.rank ** 2);
   const norms: ModuleNorms[] = [];

@@ -143,7 +143,7 @@ describe("settings that contradict each other or the model", () => {
     const widths = { q_proj: { in: 16, out: 16 }, v_proj: { in: 8, out: 8 } };
     const config = parseAdapterConfig({ method: "tied-lora", targets: ["q_proj", "v_proj"] });
     expect(() => createAdapter(config, { layers: 2, widths })).toThrowError(
-      "targets: v_proj reads 8 inputs and q_proj 16; one A cannot serve both, so train them in adapters of their own",
+      "targets: v_proj has 8 inputs and q_proj has 16, so they cannot share one A; train them in separate adapters",
     );
   });
 

@@ -120,7 +120,7 @@ function routingFlaw(config: MosConfig, layers: number, table: Int32Array): stri
     const row = table.subarray(k * places, (k + 1) * places);
     const chosen = row.subarray(0, places - own);
     const outside = chosen.find((index) => index < 0 || index >= shared);
-    if (outside !== undefined) return `layer ${k} uses shared shard ${outside}, there are ${shared}`;
+    if (outside !== undefined) return `layer ${k} uses shared shard ${outside}, but there are ${shared}`;
     if (new Set(chosen).size !== chosen.length) return `layer ${k} uses a shared shard twice`;
     const foreign = row.subarray(places - own).find((index, i) => index !== shared + k * own + i);
     if (foreign !== undefined) return `layer ${k} uses shard ${foreign} where its own should be`;

@@ -42,7 +42,7 @@ function choiceFlaw({ layers, rank, pairs }: Choice, table: Int32Array): string 
   for (let k = 0; k < layers; k++) {
     const chosen = table.subarray(k * rank, (k + 1) * rank);
     const outside = chosen.find((index) => index < 0 || index >= pairs);
-    if (outside !== undefined) return `layer ${k} uses pair ${outside}, there are ${pairs}`;
+    if (outside !== undefined) return `layer ${k} uses pair ${outside}, but there are ${pairs}`;
     if (new Set(chosen).size !== rank) return `layer ${k} uses a pair twice`;
   }
   return undefined;

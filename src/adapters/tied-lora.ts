@@ -47,7 +47,7 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
     if (other !== undefined)
       throw new MosError(
         "bad_config",
-        `targets: ${other} reads ${targetWidths(shapes, other).in} inputs and ${targets[0]} ${width}; one A cannot serve both, so train them in adapters of their own`,
+        `targets: ${other} has ${targetWidths(shapes, other).in} inputs and ${targets[0]} has ${width}, so they cannot share one A; train them in separate adapters`,
       );
   },
   tensors({ targets, rank }, shapes) {

@@ -87,7 +87,7 @@ test("a version comes back also where the adapter is gone, and not where an unfi
   await replaceAdapter(acme, retrainingFolder(acme), { keepVersions: 1 });
   for (const name of ["adapter_config.json", "adapter_model.safetensors"]) await rm(join(acme, name));
   await writeFile(join(acme, "run.json"), "{}");
-  await expect(rollBack(acme, undefined)).rejects.toThrow(/a run that has not finished is in this place/);
+  await expect(rollBack(acme, undefined)).rejects.toThrow(/an unfinished run is in this folder/);
   await rm(acme, { recursive: true });
   expect(await rollBack(acme, undefined)).toMatchObject({ restored: { version: 1 }, kept: undefined });
   expect((await load(acme)).config.seed).toBe(1);

@@ -203,13 +203,13 @@ export async function rollBack(folder: string, version: number | undefined): Pro
     if (restored === undefined)
       throw new MosError(
         "not_found",
-        `${folder}: version ${version} is not kept; there is ${versions.map((one) => one.version).join(", ")}`,
+        `${folder}: there is no version ${version}; the kept versions are ${versions.map((one) => one.version).join(", ")}`,
       );
     const isRun = await pathExists(join(folder, RUN_RECORD));
     if (isRun && (await folderVersion(folder)) === undefined)
       throw new MosError(
         "bad_option",
-        `${folder}: a run that has not finished is in this place; finish it with mos train --resume, or move it away`,
+        `${folder}: an unfinished run is in this folder; finish it with mos train --resume, or move it`,
       );
     await linkEntries(restored.path, fresh.path, ADAPTER_FILES);
     const kept = await storeVersion(folder);

@@ -102,7 +102,7 @@ const reader =
   (setting: Setting) =>
   (text: string, before: unknown): unknown => {
     const given = setting.check.safeParse(setting.read(text));
-    if (!given.success) throw new InvalidArgumentError(`It must be ${setting.expectedText}.`);
+    if (!given.success) throw new InvalidArgumentError(`Expected ${setting.expectedText}.`);
     return setting.isRepeated && Array.isArray(before) && Array.isArray(given.data)
       ? [...before, ...given.data]
       : given.data;

@@ -99,7 +99,7 @@ test("errors: one line that helps, exit codes, JSON on request, a stack with --v
   });
   expect(number.code).toBe(2);
   expect(number.stderr).toMatch(
-    /^mos: option '--steps <n>' argument '0' is invalid\. It must be a whole number from 1 to 10000000; see mos train --help\n$/,
+    /^mos: option '--steps <n>' argument '0' is invalid\. Expected a whole number from 1 to 10000000; see mos train --help\n$/,
   );
   expect(model).toMatchObject({ code: 1, stdout: "" });
   expect(model.stderr).toMatch(/^mos: nowhere: no such folder or file; .*\n$/);
@@ -166,7 +166,7 @@ test("a model that has no chat template continues the prompt, and cannot chat", 
   expect([chat.code, system.code, kwargs.code]).toEqual([2, 2, 2]);
   expect(chat.stderr).toMatch(/--chat requires a chat template, and .*plain has none/);
   expect(system.stderr).toContain("--system requires a chat template");
-  expect(kwargs.stderr).toContain("It must be a JSON object such as");
+  expect(kwargs.stderr).toContain("Expected a JSON object such as");
 });
 
 test("an interrupt saves and prints how to resume; the same settings resume", async () => {

@@ -120,7 +120,7 @@ function mergedText(
         : [
             [
               "",
-              `${replaced.join(" and ")} cannot hold the merged weights; --dtype selects another type`,
+              `${replaced.join(" and ")} cannot hold the merged weights; choose another type with --dtype`,
             ] as const,
           ]),
       ["place", out],

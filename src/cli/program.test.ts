@@ -79,9 +79,9 @@ describe("a command out of settings", () => {
       json: true,
     });
     await expect(run("--out", "a", "--steps", "0")).rejects.toThrowError(
-      /'--steps <n>' argument '0' is invalid\. It must be a whole number, 1 or more\./,
+      /'--steps <n>' argument '0' is invalid\. Expected a whole number, 1 or more\./,
     );
-    await expect(run("--out", "a", "--form", "x")).rejects.toThrowError(/It must be one of plain, chatml\./);
+    await expect(run("--out", "a", "--form", "x")).rejects.toThrowError(/Expected one of plain, chatml\./);
     await expect(run()).rejects.toThrowError("required option '--out <folder>' not specified");
     await expect(run("--out", "a", "--steps", "1", "--rank", "1")).rejects.toThrowError(
       "option '--steps <n>' cannot be used with option '--rank <r>'",
@@ -246,7 +246,7 @@ test.each([...commands])(
         await expect(
           createProgram(new Map([[name, command]])).parseAsync(args, { from: "user" }),
           args.join(" "),
-        ).rejects.toThrowError(`argument '${value}' is invalid. It must be ${setting.expectedText}.`);
+        ).rejects.toThrowError(`argument '${value}' is invalid. Expected ${setting.expectedText}.`);
       }
     }
   },

@@ -12,7 +12,7 @@ const linesFor = (...adapters: Parameters<typeof movedRows>[0]) =>
 test("a lone adapter that differs has a line of its own", () => {
   expect(linesFor()).toEqual([]);
   expect(linesFor(retokenised)).toEqual([
-    "old: trained with token ids that differ from this base's, such as those of numbers in lists and tables: train it again; used unchanged",
+    "old: trained with token ids that differ from this base's, such as those of numbers in lists and tables: retrain it; used unchanged",
   ]);
 });
 

@@ -76,7 +76,7 @@ function checkGrowth(
   if (needed > maxExpandedSize(given))
     throw new MosError(
       "unsupported",
-      `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} numbers in place of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
+      `the ranks of the layers differ so much that a LoRA of one rank (${rank}) would have ${needed} parameters instead of ${given}; merge the adapter into its base with PEFT (merge_and_unload) instead`,
     );
 }
 
@@ -166,7 +166,10 @@ function checkNumbers(tensors: ReadonlyMap<string, AdapterTensor>): void {
   for (const [name, { data }] of tensors)
     for (const value of data)
       if (!Number.isFinite(value))
-        throw new MosError("bad_adapter", `${name}: scaled to the adapter's one alpha it overflows float32`);
+        throw new MosError(
+          "bad_adapter",
+          `${name}: scaling it to the adapter's single alpha overflows float32`,
+        );
 }
 
 /** [rows, columns] → [columns, rows] */

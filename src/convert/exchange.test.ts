@@ -170,7 +170,7 @@ test("float16 is refused for numbers that it cannot hold", async () => {
   const write = (dtype: "float16" | "bfloat16") =>
     writePeft(join(folder, "wide"), lora, { dtype, model, baseName: "base" });
   await expect(write("float16")).rejects.toThrowError(
-    "layers.1.self_attn.q_proj.lora_B.weight holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32",
+    "layers.1.self_attn.q_proj.lora_B.weight holds 70000, and the float16 maximum is 65504; store the weights as bfloat16 or float32",
   );
   await write("bfloat16");
 });
@@ -266,7 +266,7 @@ describe("assembling sites of unlike ranks and scales", () => {
       ["1.k_proj", one(1)],
     ]);
     expect(() => assembleLora(unlike, { ...options, shapes: wide })).toThrowError(
-      "a LoRA of one rank (256) would have 570425344 numbers",
+      "a LoRA of one rank (256) would have 570425344 parameters",
     );
   });
 });

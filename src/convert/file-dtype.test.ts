@@ -28,9 +28,13 @@ test.each([
 });
 
 test.each<[StoredDtype, number, string]>([
-  ["F16", 7e4, "w holds 70000, and float16 ends at 65504; store the numbers as bfloat16 or float32"],
-  ["BF16", 3.4e38, "and bfloat16 ends at 3.39e38; store the numbers as float32"],
-  ["F32", Number.POSITIVE_INFINITY, "w holds Infinity, and float32 ends at 3.4e38; the adapter or its base"],
+  ["F16", 7e4, "w holds 70000, and the float16 maximum is 65504; store the weights as bfloat16 or float32"],
+  ["BF16", 3.4e38, "and the bfloat16 maximum is 3.39e38; store the weights as float32"],
+  [
+    "F32",
+    Number.POSITIVE_INFINITY,
+    "w holds Infinity, and the float32 maximum is 3.4e38; the adapter or its base",
+  ],
   ["F32", Number.NaN, "w holds NaN"],
 ])("%s: %d", (dtype, value, message) => {
   expect(() => checkRange(Float32Array.of(value), { name: "w", dtype })).toThrowError(

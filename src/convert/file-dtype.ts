@@ -16,9 +16,15 @@ export const bytesPerNumber = (dtype: StoredDtype): number => (dtype === "F32" ?
 
 /** From `end` on a number rounds to infinity: the type's largest, and half of its last step. */
 const RANGES = {
-  F32: { end: Number.POSITIVE_INFINITY, advice: "float32 ends at 3.4e38; the adapter or its base is broken" },
-  F16: { end: 65520, advice: "float16 ends at 65504; store the numbers as bfloat16 or float32" },
-  BF16: { end: (2 - 2 ** -8) * 2 ** 127, advice: "bfloat16 ends at 3.39e38; store the numbers as float32" },
+  F32: {
+    end: Number.POSITIVE_INFINITY,
+    advice: "the float32 maximum is 3.4e38; the adapter or its base is damaged",
+  },
+  F16: { end: 65520, advice: "the float16 maximum is 65504; store the weights as bfloat16 or float32" },
+  BF16: {
+    end: (2 - 2 ** -8) * 2 ** 127,
+    advice: "the bfloat16 maximum is 3.39e38; store the weights as float32",
+  },
 } as const;
 
 /** Throws `bad_option` for a number that would not be stored as one, by the tensor's name. */

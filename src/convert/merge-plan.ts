@@ -91,7 +91,8 @@ export function planMerge(
   model: StoredModel,
   { dtype, shardSize = DEFAULT_SHARD_SIZE }: MergePlanOptions = {},
 ): MergePlan {
-  if (!(shardSize >= 1)) throw new MosError("bad_option", `shardSize: ${shardSize} bytes hold nothing`);
+  if (!(shardSize >= 1))
+    throw new MosError("bad_option", `shardSize: ${shardSize} is too small; give at least 1 byte`);
   const types = model.source.kind === "gguf" ? matrixTypes(model) : undefined;
   const chooseDtype = (name: string): StoredDtype => {
     if (dtype !== undefined) return STORED[dtype];

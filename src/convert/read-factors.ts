@@ -36,9 +36,9 @@ const OPTION_TENSORS: readonly (readonly [RegExp, string])[] = [
     "part of a LoRA of the embedding; train again with linear layers of the decoder alone",
   ],
   [/trainable_tokens|token_adapter/, "trained rows of the embedding"],
-  [/lora_B\.(?:\w+\.)?bias$/, "a bias beside B"],
+  [/lora_B\.(?:\w+\.)?bias$/, "a bias of B"],
   [/lora_diag/, "singular values of KaSA"],
-  [/modules_to_save|(?:embed_tokens|lm_head)\.weight$/, "a whole module that was saved along"],
+  [/modules_to_save|(?:embed_tokens|lm_head)\.weight$/, "a whole module that was also trained"],
 ];
 
 const NAME =
@@ -82,7 +82,7 @@ function parseName(name: string, modules: Modules, where: string): Parsed {
   }
   throw new MosError(
     "unsupported",
-    `${where}: tensor ${printable(name)} is not a factor of a linear layer of this base, which has ${moduleNames(modules).join(", ")}; names such as base_model.model.${first}.lora_A.weight are read`,
+    `${where}: tensor ${printable(name)} is not a factor of a linear layer of this base, which has ${moduleNames(modules).join(", ")}; expected names such as base_model.model.${first}.lora_A.weight`,
   );
 }
 
@@ -117,8 +117,8 @@ export function moduleTensors(
     adapters.add(parsed.adapter);
   }
   if (adapters.size > 1)
-    throw invalid(`tensors of several adapters (${[...adapters].join(", ")}); save one alone`);
-  if (found.size === 0) throw invalid("there are no tensors in it for a language model");
+    throw invalid(`tensors of several adapters (${[...adapters].join(", ")}); save only one`);
+  if (found.size === 0) throw invalid("the file has no tensors of a language model");
   for (const { module, parts } of found.values())
     for (const part of ["lora_A", "lora_B"] as const)
       if (!parts.has(part)) throw invalid(`${module.path} has no ${part}; the file is incomplete`);
@@ -142,7 +142,7 @@ async function readFinite(file: SafetensorsFile, name: string): Promise<Float32A
   const data = await file.readFloat32(name);
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
-    throw invalid(file, `${name}: number ${bad} is ${data[bad]}; the file is broken, save the adapter again`);
+    throw invalid(file, `${name}: value ${bad} is ${data[bad]}; the file is damaged; save the adapter again`);
   return data;
 }
 
@@ -150,7 +150,7 @@ const written = (shape: readonly (number | string)[]): string => `[${shape.join(
 
 function checkRank(file: SafetensorsFile, name: string, rank: number): void {
   if (!(Number.isInteger(rank) && rank >= 1 && rank <= MAX_RANK))
-    throw invalid(file, `${name} has rank ${rank}; ranks from 1 to ${MAX_RANK} are read`);
+    throw invalid(file, `${name} has rank ${rank}; ranks from 1 to ${MAX_RANK} are supported`);
 }
 
 /** A [r, in] and B [out, r] as they stand in the file. */
@@ -161,13 +161,13 @@ export async function readPlainFactors(tensors: ModuleTensors, file: Safetensors
   if (a.shape.length !== 2 || a.shape[1] !== widths.in)
     throw invalid(
       file,
-      `${a.name} has shape ${written(a.shape)}, this base needs ${written(["rank", widths.in])}`,
+      `${a.name} has shape ${written(a.shape)}, but this base needs ${written(["rank", widths.in])}`,
     );
   checkRank(file, a.name, rank);
   if (b.shape.length !== 2 || b.shape[0] !== widths.out || b.shape[1] !== rank)
     throw invalid(
       file,
-      `${b.name} has shape ${written(b.shape)}, this base and its A need ${written([widths.out, rank])}`,
+      `${b.name} has shape ${written(b.shape)}, but this base and its A need ${written([widths.out, rank])}`,
     );
   return { rank, a: await readFinite(file, a.name), b: await readFinite(file, b.name) };
 }
@@ -182,7 +182,7 @@ async function readVector(
     if (!tensors.parts.has(part)) continue;
     const { name, shape } = describePart(file, tensors, part);
     if (shape.length !== 1 || shape[0] !== rank)
-      throw invalid(file, `${name} has shape ${written(shape)}, ${written([rank])} was expected`);
+      throw invalid(file, `${name} has shape ${written(shape)}, but ${written([rank])} was expected`);
     const data = await readFinite(file, name);
     for (let i = 0; i < rank; i++) result[i] = (result[i] ?? 0) * (data[i] ?? 0);
   }
@@ -207,7 +207,7 @@ export function checkExpansion(modules: Iterable<ModuleTensors>, file: Safetenso
   if (expanded > most)
     throw invalid(
       file,
-      `its masks would make ${expanded} numbers of the pools; at most ${most} are read from a file of this size`,
+      `its masks would expand the pools to ${expanded} values; the limit for a file of this size is ${most}`,
     );
 }
 
@@ -231,7 +231,7 @@ async function joinChunks(
   const result = new Float32Array(indices.length * width);
   indices.forEach((index, i) => {
     if (index < 0 || index >= count)
-      throw invalid(file, `${mask.name}: entry ${i} is ${index}, the pool has ${count} chunks`);
+      throw invalid(file, `${mask.name}: entry ${i} is ${index}, but the pool has ${count} chunks`);
     result.set(chunks.subarray(index * width, (index + 1) * width), i * width);
   });
   return result;

@@ -307,7 +307,7 @@ test("masks do not make a large adapter of a small file", async () => {
   }
   await save({ target_modules: ["k_proj"] }, tensors);
   await expect(readLora(folder, { model: wide, from: "mos-official" })).rejects.toThrowError(
-    "its masks would make 570425344 numbers of the pools; at most 268435456 are read",
+    "its masks would expand the pools to 570425344 values; the limit for a file of this size is 268435456",
   );
 });
 
@@ -319,12 +319,12 @@ describe("an option of PEFT that A, B and a scale cannot express", () => {
   };
   const given: Readonly<Record<string, readonly [unknown, string]>> = {
     use_dora: [true, "true: DoRA also trains magnitudes"],
-    lora_bias: [true, "true: biases beside B"],
-    modules_to_save: [["lm_head"], '["lm_head"]: whole modules were trained'],
+    lora_bias: [true, "true: a plain LoRA cannot hold biases of B"],
+    modules_to_save: [["lm_head"], '["lm_head"]: whole modules were also trained'],
     trainable_token_indices: [[1], "[1]: rows of the embedding"],
     target_parameters: [["experts"], '["experts"]: it adapts parameters'],
     layer_replication: [[[0, 2]], "[[0,2]]: it repeats layers"],
-    alora_invocation_tokens: [[1], "[1]: it switches on"],
+    alora_invocation_tokens: [[1], "[1]: it activates"],
     arrow_config: [{ top_k: 3 }, '{"top_k":3}: it chooses'],
     use_qalora: [true, "true: it pools the inputs of A"],
     use_bdlora: [{ blocks: 2 }, '{"blocks":2}: its factors are block-diagonal'],
@@ -336,9 +336,9 @@ describe("an option of PEFT that A, B and a scale cannot express", () => {
   const more: readonly (readonly [string, unknown, string])[] = [
     ["bias", "all", '"all": biases of the base'],
     ["bias", "lora_only", '"lora_only": biases of the base'],
-    ["init_lora_weights", "pissa", '"pissa", a start that changes the base'],
-    ["init_lora_weights", "pissa_niter_4", '"pissa_niter_4", a start that changes the base'],
-    ["init_lora_weights", "loftq", '"loftq", a start that changes the base'],
+    ["init_lora_weights", "pissa", '"pissa", an initialisation that changes the base'],
+    ["init_lora_weights", "pissa_niter_4", '"pissa_niter_4", an initialisation that changes the base'],
+    ["init_lora_weights", "loftq", '"loftq", an initialisation that changes the base'],
   ];
 
   test("is known to this test", () => {
@@ -367,7 +367,7 @@ describe("an option of PEFT that A, B and a scale cannot express", () => {
     expect(IMPORTED_OPTIONS).toContain(name);
     await save({ [name]: value }, factors(places));
     await expect(open()).rejects.toThrowError(
-      `${name} is ${JSON.stringify(value)}; mos import makes an adapter`,
+      `${name} is ${JSON.stringify(value)}; convert the folder with mos import`,
     );
     await expect(read()).resolves.toBeDefined();
   });
@@ -398,12 +398,12 @@ describe("what is refused, by name", () => {
   const path = "base_model.model.model.layers.0.self_attn.q_proj";
   test.each<[string, string]>([
     [`${path}.lora_magnitude_vector.weight`, "is a magnitude of DoRA"],
-    [`${path}.lora_B.bias`, "is a bias beside B"],
+    [`${path}.lora_B.bias`, "is a bias of B"],
     ["base_model.model.model.embed_tokens.lora_embedding_A", "is part of a LoRA of the embedding"],
     ["base_model.model.model.embed_tokens.base_layer.weight", "is part of a LoRA of the embedding"],
     ["base_model.model.lm_head.lora_A.weight", "is part of a LoRA of the head; train again"],
     ["base_model.model.lm_head.base_layer.weight", "is part of a LoRA of the head; train again"],
-    ["base_model.model.lm_head.weight", "is a whole module that was saved along"],
+    ["base_model.model.lm_head.weight", "is a whole module that was also trained"],
     [
       "base_model.model.model.layers.0.self_attn.qkv_proj.lora_A.weight",
       "is not a factor of a linear layer of this base, which has q_proj, k_proj",
@@ -447,7 +447,7 @@ describe("what is refused, by name", () => {
       (tensors) => {
         tensors[`${path}.lora_B.weight`]!.data[3] = Number.NaN;
       },
-      "lora_B.weight: number 3 is NaN",
+      "lora_B.weight: value 3 is NaN",
     ],
     [
       "nothing",
@@ -467,14 +467,14 @@ describe("what is refused, by name", () => {
 
   test("a config that is far too long", async () => {
     await save({ target_modules: ["x".repeat(1 << 20)] }, factors(places));
-    await expect(read()).rejects.toThrowError("bytes are too many; at most 262144 are read");
+    await expect(read()).rejects.toThrowError("bytes; the limit is 262144");
   });
 
   test("a pickled file is never opened", async () => {
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify(plain));
     await writeFile(join(folder, "adapter_model.bin"), "cos\nsystem\n");
     await expect(read()).rejects.toThrowError(
-      "adapter_model.bin may hold code and is never read: load it with torch.load",
+      "adapter_model.bin may contain code and is never read: load it with torch.load",
     );
   });
 });
@@ -499,9 +499,7 @@ describe("patterns of module paths", () => {
     ["a repeat from nothing, which JavaScript takes literally", ["a{,3}"]],
     ["a class that Python ends later", ["[]a]"]],
   ])("refused: %s", (_, keys) => {
-    expect(() => modulePatterns(keys, "here")).toThrowError(
-      /is too intricate; write the names of the modules/,
-    );
+    expect(() => modulePatterns(keys, "here")).toThrowError(/is too complex; list the names of the modules/);
   });
 
   test("no pattern keeps a matcher busy", () => {

@@ -101,7 +101,7 @@ async function readFactors(
     if (extra !== undefined && from === "peft")
       throw new MosError(
         "unsupported",
-        `${file.path}: ${parts.get(extra)} is none of PEFT's tensors; the code of the authors of MoS saves such ones: add --from mos-official`,
+        `${file.path}: ${parts.get(extra)} is not a tensor that PEFT saves; for adapters of the MoS authors' code, add --from mos-official`,
       );
     const factors = await (extra === undefined ? readPlainFactors : readPooledFactors)(tensors, file);
     const rule = findRule(module);
@@ -185,7 +185,7 @@ export function modulePatterns(
       const shown = key.length > 60 ? `${key.slice(0, 60)}…` : key;
       throw new MosError(
         "unsupported",
-        `${where}: the pattern ${JSON.stringify(shown)} is too intricate; write the names of the modules instead`,
+        `${where}: the pattern ${JSON.stringify(shown)} is too complex; list the names of the modules instead`,
       );
     };
     const plain = key.replaceAll("(?:", "(");

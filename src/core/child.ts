@@ -219,7 +219,7 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
     this.#process.kill("SIGKILL");
     // one that a disk holds, which hangs, must not hold this process
     this.#detaching ??= setTimeout(() => {
-      this.#end(new MosError("device", "a killed process does not end"));
+      this.#end(new MosError("device", "a killed process does not exit"));
       for (const stream of this.#process.stdio) stream?.destroy();
     }, KILL_TIME);
   }

@@ -1,7 +1,7 @@
 import { MosError } from "./error.ts";
 
 const waitForAbort = (signal: AbortSignal | undefined): MosError =>
-  new MosError("cancelled", "stopped while it waited to start", { cause: signal?.reason });
+  new MosError("cancelled", "cancelled while waiting to start", { cause: signal?.reason });
 
 /**
  * Runs at most `max` tasks at a time; the others wait in a queue, first in, first out.

@@ -68,11 +68,11 @@ export function assertMemory(plan: MemoryPlan, { what, free, remedies }: AssertM
   if (fitsMemory(plan, free)) return;
   const found = remedies();
   const total = free.bytes + free.resident;
-  const reserve = plan.bytes <= total ? `, ${Math.round(100 * (1 - USABLE))} % of which are kept back` : "";
+  const reserve = plan.bytes <= total ? `, ${Math.round(100 * (1 - USABLE))} % of which are reserved` : "";
   throw new MosError(
     "memory",
     `${what} needs ${plan.isPartial === true ? "more than" : "about"} ${describeBytes(plan.bytes)} (${describePlan(plan)}), ` +
       `and ${describeBytes(total)} are free${LIMITS[free.limit]}${reserve}; ` +
-      (found.length === 0 ? "no setting of it would fit here" : `what would fit: ${found.join(", or ")}`),
+      (found.length === 0 ? "no setting would fit here" : `what would fit: ${found.join(", or ")}`),
   );
 }

@@ -376,7 +376,7 @@ export function parseSettings<S extends Settings>(
   if (issue?.code === "unrecognized_keys")
     throw new MosError(
       "bad_option",
-      `${issue.keys.join(", ")}: there is no such setting; there are ${Object.keys(settings).join(", ")}`,
+      `${issue.keys.join(", ")}: unknown setting; known settings are ${Object.keys(settings).join(", ")}`,
     );
   const name = String(issue?.path[0] ?? "settings");
   const value = Object.entries(given).find(([key]) => key === name)?.[1];

@@ -193,7 +193,7 @@ describe("planEpoch", () => {
   test("has no batches without examples", () => expect(planEpoch([], base)).toEqual([]));
 
   test.each([
-    [{ batchSize: 0 }, /batchSize is 0; give a whole number from 1 up/],
+    [{ batchSize: 0 }, /batchSize is 0; give a whole number of at least 1/],
     [{ maxLength: 1.5 }, /maxLength is 1.5/],
     [{ maxLength: 59 }, /an example has 60 tokens, but a row holds 59/],
     [{ maxLength: 59, packing: false }, /an example has 60 tokens, but a row holds 59/],

@@ -197,7 +197,7 @@ export function planEpoch(lengths: readonly number[], options: PlanOptions): Epo
 
 function checkSize(name: string, size: number): void {
   if (!Number.isSafeInteger(size) || size < 1)
-    throw new MosError("bad_option", `${name} is ${size}; give a whole number from 1 up`);
+    throw new MosError("bad_option", `${name} is ${size}; give a whole number of at least 1`);
 }
 
 const chunk = <T>(items: readonly T[], size: number): T[][] =>
@@ -274,7 +274,7 @@ function checkFits(lengths: ArrayLike<number>, maxLength: number): void {
     if (length > maxLength)
       throw new MosError(
         "bad_config",
-        `an example has ${length} tokens, but a row holds ${maxLength}; use longer rows or cut examples to ${maxLength}`,
+        `an example has ${length} tokens, but a row holds ${maxLength}; use longer rows or truncate examples to ${maxLength}`,
       );
   }
 }

@@ -127,14 +127,14 @@ describe("refused", () => {
     ["an empty file", [], /train\.jsonl: the file holds no examples\.\nAccepted forms/],
     ["only blank lines", ["", "  "], /the file holds no examples/],
     ["a list of examples", [`[${good}]`], /train\.jsonl:1: this line is a list.*jq -c/],
-    ["a number", ["17"], /train\.jsonl:1: this line is 17, an object was expected/],
+    ["a number", ["17"], /train\.jsonl:1: this line is 17, but an object was expected/],
     ["null on a later line", [good, "null"], /train\.jsonl:2: this line is null/],
-    ["unknown fields", ['{"body": "abc"}'], /train\.jsonl:1: no known form has these fields: "body"/],
-    ["no fields", ["{}"], /no known form has these fields: no fields/],
+    ["unknown fields", ['{"body": "abc"}'], /train\.jsonl:1: no known format has these fields: "body"/],
+    ["no fields", ["{}"], /no known format has these fields: no fields/],
     [
       "mixed forms",
       [good, "", '{"prompt": "a", "completion": "b"}'],
-      /train\.jsonl:3: there is no field "messages" \(found: "prompt", "completion"\); line 1 made this a file of lines with "messages"/,
+      /train\.jsonl:3: there is no field "messages" \(found: "prompt", "completion"\); like line 1, every line needs "messages"/,
     ],
     ["messages that are text", ['{"messages": "Hi"}'], /messages is "Hi"; a list of messages was expected/],
     ["no messages", ['{"messages": []}'], /messages is an empty list; at least one message was expected/],
@@ -337,7 +337,7 @@ describe("tables and lists", () => {
     await expect(readDataset(await write("pretty.json", '{\n  "question": "a"\n}'))).rejects.toMatchObject({
       code: "bad_data",
       message: expect.stringMatching(
-        /pretty\.json:1.*\na \.json file holds .*or one object on each line; jq -c \. FILE/,
+        /pretty\.json:1.*\na \.json file holds .*or one object per line; jq -c \. FILE/,
       ),
     });
     await expect(readDataset(await write("bad.json", `[${question}, {}]`))).rejects.toThrow(
@@ -403,7 +403,7 @@ describe("tables and lists", () => {
       ]);
     await expect(readDataset([])).rejects.toThrow(/^data: there are no examples/);
     await expect(readDataset([...lines, "train.jsonl"])).rejects.toThrow(
-      /^data: example 3: this line is "train\.jsonl", an object was expected/,
+      /^data: example 3: this line is "train\.jsonl", but an object was expected/,
     );
     await expect(readDataset([{ text: "one" }, { texts: "two" }])).rejects.toThrow(
       /^data: example 2: there is no field "text" \(found: "texts"\)/,
@@ -418,10 +418,10 @@ describe("tables and lists", () => {
     expect(examples[0]).toMatchObject({ line: 2, turns: [{ content: "Add" }, { content: "5" }] });
     await expect(readDataset([{ task: "a", response: "b" }], { columns })).resolves.toBeDefined();
     await expect(readDataset([{ task: "a" }], { columns })).rejects.toThrow(
-      /data: example 1: there is no "response" \(found: "task"\), which --data-columns names as output/,
+      /data: example 1: there is no "response" \(found: "task"\), which --data-columns maps to output/,
     );
     await expect(readDataset(["a"].map(String).values(), { columns })).rejects.toThrow(/there is no "task"/);
-    expect(() => parseColumns(["prompt=a", "prompt=b"])).toThrow(/two columns for one field/);
+    expect(() => parseColumns(["prompt=a", "prompt=b"])).toThrow(/two columns are mapped to one field/);
   });
 
   test("uploads of the fine-tuning service keep their forms", async () => {

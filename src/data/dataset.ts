@@ -177,17 +177,17 @@ type Refuse = (problem: string) => MosError;
 function detectForm(value: unknown, names: readonly FormName[], refuse: Refuse): FormName {
   checkObject(value, refuse);
   const form = findForm(value, names);
-  if (form === undefined) throw refuse(`no known form has these fields: ${listFields(value)}`);
+  if (form === undefined) throw refuse(`no known format has these fields: ${listFields(value)}`);
   return form;
 }
 
 function checkObject(value: unknown, refuse: Refuse): void {
   if (Array.isArray(value))
     throw refuse(
-      "this line is a list, an object was expected; a file that is one list of examples has a name that ends in .json, or becomes lines by: jq -c '.[]' FILE",
+      "this line is a list, but an object was expected; give a file that is one list of examples a name that ends in .json, or convert it to lines: jq -c '.[]' FILE",
     );
   if (typeof value !== "object" || value === null)
-    throw refuse(`this line is ${describeValue(value)}, an object was expected`);
+    throw refuse(`this line is ${describeValue(value)}, but an object was expected`);
 }
 
 function checkForm(value: unknown, { form, line, unit }: FirstLine, refuse: Refuse): void {
@@ -196,7 +196,7 @@ function checkForm(value: unknown, { form, line, unit }: FirstLine, refuse: Refu
   if (missing === undefined) return;
   const expected = FORMS[form].fields.map((field) => `"${field}"`).join(" and ");
   throw refuse(
-    `there is no field "${missing}" (found: ${listFields(value)}); ${unit} ${line} made this a file of ${unit}s with ${expected}`,
+    `there is no field "${missing}" (found: ${listFields(value)}); like ${unit} ${line}, every ${unit} needs ${expected}`,
   );
 }
 
@@ -233,11 +233,11 @@ const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 export const dataColumns = list(
   text({
     pattern: PAIR,
-    what: "field=column, with a field of a form such as prompt, completion, messages or text",
+    what: "field=column, with a field of a format such as prompt, completion, messages or text",
     help: "a field",
   }),
   {
-    what: "different pairs field=column, with fields of a form such as prompt, completion, messages or text",
+    what: "different pairs field=column, with fields of a format such as prompt, completion, messages or text",
     placeholder: "pairs",
     help: "columns that hold the fields, such as prompt=article,completion=summary",
   },
@@ -248,7 +248,7 @@ export function parseColumns(pairs: readonly string[] | undefined): Columns | un
   if (pairs === undefined) return undefined;
   const columns = Object.fromEntries(pairs.map((pair) => pair.split("=") as [string, string]));
   if (Object.keys(columns).length < pairs.length)
-    throw new MosError("bad_option", `${pairs.join(",")}: two columns for one field; omit one`);
+    throw new MosError("bad_option", `${pairs.join(",")}: two columns are mapped to one field; omit one`);
   return columns;
 }
 
@@ -270,7 +270,7 @@ export async function* withColumns(
       if (isThere || OPTIONAL.includes(field)) return isThere;
       throw new MosError(
         "bad_data",
-        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${listFields(value)}), which --data-columns names as ${field}`,
+        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${listFields(value)}), which --data-columns maps to ${field}`,
       );
     });
     yield { line, value: Object.fromEntries(found.map(([field, column]) => [field, given[column]])) };
@@ -318,14 +318,14 @@ function validationCount(n: number, options: HoldOutOptions): number {
     if (Number.isSafeInteger(options.count) && options.count >= 0) return options.count;
     throw new MosError(
       "bad_option",
-      `cannot hold out ${options.count} examples; give a whole number from 0 up`,
+      `cannot hold out ${options.count} examples; give a whole number of at least 0`,
     );
   }
   const { fraction } = options;
   if (!(fraction >= 0 && fraction < 1))
     throw new MosError(
       "bad_option",
-      `cannot hold out a fraction of ${fraction}; give a number from 0 to below 1`,
+      `cannot hold out a fraction of ${fraction}; give a number of at least 0 and below 1`,
     );
   return fraction === 0 ? 0 : Math.max(1, Math.round(n * fraction));
 }

@@ -157,7 +157,7 @@ describe("template", () => {
       ]);
       expect(encoded(...turns.slice(0, 3))).toEqual([["[s|a]why~x</s>", "why~x</s>"]]);
       expect(() => encoded(...turns.slice(0, 2), turn("system", "t"), ...turns.slice(2))).toThrowError(
-        /leaves out message 4, of the role system; move its content into a user message/,
+        /omits message 4 \(role system\); move its content into a user message/,
       );
     });
 

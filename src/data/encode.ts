@@ -32,7 +32,7 @@ export function encodeExample(example: Example, options: PromptFormatOptions): E
   if (!Number.isSafeInteger(maxLength) || maxLength < 2)
     throw new MosError(
       "bad_option",
-      `maxLength is ${maxLength}; give a whole number from 2 up, as one token predicts the next`,
+      `maxLength is ${maxLength}; give a whole number of at least 2, as one token predicts the next`,
     );
   const { ids, isTarget } = labelledTokens(example, options);
   const length = Math.min(ids.length, maxLength);

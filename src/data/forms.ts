@@ -270,7 +270,7 @@ export const FORM_NAMES = Object.keys(FORMS) as readonly FormName[];
 
 /** The end of every message about a line: the forms that are accepted. */
 export const acceptedForms = (names: readonly FormName[]): string =>
-  `Accepted forms, one JSON object a line, the same form on every line:\n${names
+  `Accepted formats, one JSON object per line, the same format on every line:\n${names
     .map((name) => `  ${FORMS[name].sample}`)
     .join("\n")}`;
 

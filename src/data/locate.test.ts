@@ -90,7 +90,7 @@ describe("files", () => {
   test("a missing file is not looked for on the hub, and a data set needs one", async () => {
     await expect(locate("data/none.jsonl")).rejects.toThrow(/no such file; give/);
     const hub = { cacheFolder: join(folder, "no-cache"), endpoint: "http://127.0.0.1:9", offline: true };
-    await expect(locate("org/name", hub)).rejects.toThrow(/network is switched off|offline/);
+    await expect(locate("org/name", hub)).rejects.toThrow(/network access is disabled|offline/);
   });
 });
 
@@ -142,7 +142,7 @@ describe("data sets of the hub", () => {
     const [path = ""] = await locate("org/chat", settings);
     await rm(path);
     const missing = contents("org/chat", { offline: true });
-    await expect(missing).rejects.toThrow(/org\/chat is not in the cache .* network is switched off/);
+    await expect(missing).rejects.toThrow(/org\/chat is not in the cache .* network access is disabled/);
     await expect(contents("org/none", { offline: true })).rejects.toMatchObject({ code: "not_found" });
   });
 

@@ -95,7 +95,7 @@ async function refuseTwice(paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     const real = await realpath(path);
     if (seen.has(real))
-      throw new MosError("bad_option", `${path} is given twice, so its examples would count twice`);
+      throw new MosError("bad_option", `${path} is given twice, so its examples would count twice; omit one`);
     seen.add(real);
   }
 }
@@ -139,7 +139,7 @@ export async function* pullTables(
     if (bytes > MAX_BYTES)
       throw new MosError(
         "bad_option",
-        `${name} has ${describeBytes(bytes)}, more than the ${describeBytes(MAX_BYTES)} that are trained on; name one of its files: ${repository}:${chosen[0]?.path}`,
+        `${name} has ${describeBytes(bytes)}, more than the limit of ${describeBytes(MAX_BYTES)}; name one of its files: ${repository}:${chosen[0]?.path}`,
       );
     return chosen.map(({ path }) => path);
   };
@@ -176,7 +176,7 @@ async function* pullOne(
   if (cached !== undefined) return cached;
   throw new MosError(
     "not_found",
-    `${repository} is not in the cache ${hub.cacheFolder}, and the network is switched off`,
+    `${repository} is not in the cache ${hub.cacheFolder}, and network access is disabled`,
   );
 }
 
@@ -197,7 +197,7 @@ function selectFiles(part: string, files: readonly ListedFile[], name: string): 
   if (tables.length === 0)
     throw new MosError(
       "not_found",
-      `${name} has no Parquet, JSON or CSV files that are known to be a split; ${listNames(files.map(({ path }) => path))}`,
+      `${name} has no Parquet, JSON or CSV files whose names identify a split; ${listNames(files.map(({ path }) => path))}`,
     );
   const named = tables.filter(({ config, split }) =>
     [`${config}/${split}`, split, config, ""].includes(part),

@@ -64,22 +64,26 @@ test.each<readonly [string, string | Uint8Array, RegExp]>([
   [
     "a quotation mark without its other",
     'a,b\n1,2\n"3,4\n5,6\n',
-    /data\.csv:3: a quotation mark that opens .* never closed/,
+    /data\.csv:3: a quotation mark opened .* never closed/,
   ],
   [
     "text after a closing quotation mark",
     'a,b\n"x\ny",2\n"1"x,2\n',
-    /data\.csv:4: a quotation mark stands within a cell/,
+    /data\.csv:4: an unquoted cell of the row .* contains a quotation mark/,
   ],
-  ["a quotation mark within a cell", 'a,b\n1,x"y\n', /data\.csv:2: a quotation mark stands within a cell/],
+  [
+    "a quotation mark within a cell",
+    'a,b\n1,x"y\n',
+    /data\.csv:2: an unquoted cell of the row .* contains a quotation mark/,
+  ],
   [
     "a row of more cells",
     "a,b\n1,2\n1,2,3\n",
     /data\.csv:3: this row has 3 cells, and the first row names 2 columns/,
   ],
   ["a row of fewer cells", "a,b\n1\n", /data\.csv:2: this row has 1 cells/],
-  ["a column twice", "a,a\n1,2\n", /name the columns, each differently; "a" is there twice/],
-  ["more columns than are read", "a,".repeat(5000), /names 5001 columns, and at most 4096 are read/],
+  ["a column twice", "a,a\n1,2\n", /name the columns, without duplicates; "a" occurs twice/],
+  ["more columns than are read", "a,".repeat(5000), /names 5001 columns; the limit is 4096/],
   ["a column without a name", "a,\n1,2\n", /one has no name/],
   ["another encoding", Buffer.from("a,b\ncafé,x\n", "latin1"), /data\.csv: the file is not valid UTF-8/],
   [

@@ -47,7 +47,7 @@ export async function readRecords(path: string, columns?: readonly string[]): Pr
     case ".zst":
     case ".bz2":
     case ".xz":
-      throw new MosError("unsupported", `${path}: the file is packed; unpack it first`);
+      throw new MosError("unsupported", `${path}: the file is compressed; decompress it first`);
     default:
       return { unit: "line", values: readJsonLines(path) };
   }
@@ -70,7 +70,7 @@ async function* readJsonOrLines(path: string): AsyncGenerator<NumberedRecord, vo
     }
   } catch (error) {
     if (count > 0 || !(error instanceof MosError) || error.code !== "bad_data") throw error;
-    const hint = `a ${extname(path)} file holds a list of examples, [{…}, {…}], or one object on each line; jq -c . FILE makes such lines`;
+    const hint = `a ${extname(path)} file holds a list of examples, [{…}, {…}], or one object per line; jq -c . FILE writes such lines`;
     throw new MosError("bad_data", error.message, { hint, cause: error });
   }
 }
@@ -160,14 +160,14 @@ function columnNames(cells: readonly string[], path: string): readonly string[] 
   if (names.length > MAX_COLUMNS)
     throw new MosError(
       "bad_data",
-      `${path}: the first row names ${names.length} columns, and at most ${MAX_COLUMNS} are read; leave out those that are not trained on`,
+      `${path}: the first row names ${names.length} columns; the limit is ${MAX_COLUMNS}; remove those that are not used`,
     );
   const seen = new Set<string>();
   const again = names.find((name) => seen.size === seen.add(name).size);
   if (names.includes("") || again !== undefined)
     throw new MosError(
       "bad_data",
-      `${path}: the first row has to name the columns, each differently; ${again === undefined || again === "" ? "one has no name" : `"${again}" is there twice`}`,
+      `${path}: the first row must name the columns, without duplicates; ${again === undefined || again === "" ? "one has no name" : `"${again}" occurs twice`}`,
     );
   return names;
 }
@@ -212,10 +212,10 @@ async function* prepend(start: string, rest: AsyncIterable<string>): AsyncGenera
 function describeCsvError({ code, message }: CsvError): string {
   switch (code) {
     case "CSV_QUOTE_NOT_CLOSED":
-      return 'a quotation mark that opens in the row that begins here is never closed; within quotes write "" for one';
+      return 'a quotation mark opened in the row that begins here is never closed; inside quotes, write "" for a quotation mark';
     case "CSV_INVALID_CLOSING_QUOTE":
     case "INVALID_OPENING_QUOTE":
-      return 'a quotation mark stands within a cell of the row that begins here; put the cell in quotes, and write "" for one within';
+      return 'an unquoted cell of the row that begins here contains a quotation mark; put the cell in quotes, and write "" for the mark';
     case "CSV_RECORD_INCONSISTENT_FIELDS_LENGTH": {
       const [, named, found] = /expect (\d+), got (\d+)/.exec(message) ?? [];
       return `this row has ${found} cells, and the first row names ${named} columns; put cells that hold the separator in quotes`;

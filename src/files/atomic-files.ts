@@ -45,7 +45,7 @@ export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
   size: bytes.length,
   async read(target, position) {
     if (position + target.length > bytes.length)
-      throw new MosError("storage", `${path}: the file ends at byte ${bytes.length}; fetch it again`);
+      throw new MosError("storage", `${path}: the file ends at byte ${bytes.length}; download it again`);
     target.set(bytes.subarray(position, position + target.length));
   },
   [Symbol.asyncDispose]: async () => {},
@@ -59,7 +59,7 @@ export const bytesInMemory = (path: string, bytes: Uint8Array): ByteSource => ({
 export async function openForReading(path: string, code: ErrorCode): Promise<ReadableFile> {
   try {
     const found = await stat(path);
-    if (found.isDirectory()) throw new MosError(code, `${path}: this is a folder, a file was expected`);
+    if (found.isDirectory()) throw new MosError(code, `${path}: expected a file, found a folder`);
     if (!found.isFile()) throw new MosError(code, `${path}: this is not a regular file`);
     const handle = await open(path, "r");
     const read = async (target: Uint8Array, position: number): Promise<void> => {
@@ -73,7 +73,7 @@ export async function openForReading(path: string, code: ErrorCode): Promise<Rea
         if (bytesRead === 0)
           throw new MosError(
             code,
-            `${path}: the file ends at byte ${position + done}, ${position + target.length} were expected; fetch it again`,
+            `${path}: the file ends at byte ${position + done}, but ${position + target.length} bytes were expected; download it again`,
           );
         done += bytesRead;
       }
@@ -98,7 +98,7 @@ export async function readBytes(
 ): Promise<Uint8Array> {
   await using file = await openForReading(path, code);
   if (file.size > maximumBytes)
-    throw new MosError(code, `${path}: ${file.size} bytes are too many; at most ${maximumBytes} are read`);
+    throw new MosError(code, `${path}: the file has ${file.size} bytes; the limit is ${maximumBytes}`);
   const bytes = new Uint8Array(file.size);
   await file.read(bytes, 0);
   return bytes;

@@ -29,7 +29,7 @@ test("the error for a folder that cannot be made gives the reason", async () => 
   for (const [path, message, code] of [
     ["file", /file: a file is in the way/, "EEXIST"],
     ["file/b/c", /file\/b\/c: a part of this path is a file/, "ENOTDIR"],
-    ["link", /link: no folder can be made there/, "ENOENT"],
+    ["link", /link: cannot create a folder there/, "ENOENT"],
     ["x".repeat(300), /the name is too long/, "ENAMETOOLONG"],
   ] as const)
     await expect(makeFolder(at(path))).rejects.toSatisfy((error: MosError) => {
@@ -48,7 +48,7 @@ test("a temporary folder has a unique name; the error says where it cannot be ma
   vi.stubEnv("TMPDIR", at("none"));
   await expect(makeTemporaryFolder("mos-")).rejects.toMatchObject({
     code: "storage",
-    message: `no temporary folder can be made in ${at("none")}: no such file or folder; check the path`,
+    message: `cannot create a temporary folder in ${at("none")}: no such file or folder; check the path`,
   });
 });
 

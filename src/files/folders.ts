@@ -36,7 +36,9 @@ export async function makeFolder(path: string): Promise<string | undefined> {
   } catch (cause) {
     const { message } = storageError(cause, path);
     const why =
-      systemCode(cause) === "ENOENT" ? `${path}: no folder can be made there; choose another place` : message;
+      systemCode(cause) === "ENOENT"
+        ? `${path}: cannot create a folder there; choose another location`
+        : message;
     // what is missing was to be made: never "not_found"
     throw new MosError("storage", why, { cause });
   }
@@ -73,7 +75,7 @@ export async function makeTemporaryFolder(prefix: string): Promise<string> {
     return await mkdtemp(join(tmpdir(), prefix));
   } catch (cause) {
     const { message } = storageError(cause, tmpdir());
-    throw new MosError("storage", `no temporary folder can be made in ${message}`, { cause });
+    throw new MosError("storage", `cannot create a temporary folder in ${message}`, { cause });
   }
 }
 

@@ -44,7 +44,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
       } catch (error) {
         throw storageError(error, path);
       }
-      if (read === 0) throw invalid("the file became shorter while it was read");
+      if (read === 0) throw invalid("the file was truncated while it was being read");
       filled += read;
     }
     window = buffer;
@@ -54,7 +54,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
   const take = (length: number, what: string): DataView => {
     if (length > size - position)
       throw invalid(
-        `${what} needs ${length} bytes at byte ${position}, but the file ends at ${size}; it is cut short or damaged, fetch it again`,
+        `${what} needs ${length} bytes at byte ${position}, but the file ends at ${size}; it is cut short or damaged; download it again`,
       );
     if (position + length > begin + window.length) refill(length);
     const view = new DataView(window.buffer, position - begin, length);
@@ -64,7 +64,7 @@ export function ggufCursor(file: ReadableFile): GgufCursor {
 
   const count = (what: string, maximum: number): number => {
     const value = take(8, what).getBigUint64(0, true);
-    if (value > BigInt(maximum)) throw invalid(`${what} is ${value}; at most ${maximum} is possible here`);
+    if (value > BigInt(maximum)) throw invalid(`${what} is ${value}; the limit is ${maximum}`);
     return Number(value);
   };
 
@@ -156,7 +156,7 @@ function readValue(cursor: GgufCursor, type: number, item: Item): GgufValue {
 
 /** Reads `count` keys with their values. */
 export function readGgufMetadata(cursor: GgufCursor, count: number): GgufMetadata {
-  if (count > MAX_KEYS) throw cursor.invalid(`the header claims ${count} keys; at most ${MAX_KEYS} are read`);
+  if (count > MAX_KEYS) throw cursor.invalid(`the header claims ${count} keys; the limit is ${MAX_KEYS}`);
   const values = new Map<string, GgufValue>();
   for (let i = 0; i < count; i++) {
     const key = cursor.string(`key ${i + 1} of the header`, MAX_KEY_LENGTH);

@@ -77,9 +77,12 @@ function readCounts(cursor: GgufCursor, path: string): { version: number; tensor
     throw cursor.invalid('this is not a GGUF file (it does not begin with "GGUF")');
   const version = cursor.uint32("the version");
   if (version > 0xffff)
-    throw new MosError("unsupported", `${path}: a big-endian GGUF file; only little-endian ones are read`);
+    throw new MosError(
+      "unsupported",
+      `${path}: big-endian GGUF files are not supported; convert it to little-endian`,
+    );
   if (version !== 2 && version !== 3)
-    throw new MosError("unsupported", `${path}: GGUF version ${version}; versions 2 and 3 are read`);
+    throw new MosError("unsupported", `${path}: GGUF version ${version}; versions 2 and 3 are supported`);
   const tensors = cursor.count("the number of tensors", MAX_TENSORS);
   const keys = cursor.count("the number of keys", Number.MAX_SAFE_INTEGER);
   return { version, tensors, keys };
@@ -89,7 +92,7 @@ function readTensor(cursor: GgufCursor): readonly [string, GgufTensor] {
   const name = cursor.string("a tensor's name", MAX_NAME_LENGTH);
   const where = `tensor "${name}"`;
   const rank = cursor.uint32(`the rank of ${where}`);
-  if (rank > 4) throw cursor.invalid(`${where} has ${rank} dimensions; at most 4 exist`);
+  if (rank > 4) throw cursor.invalid(`${where} has ${rank} dimensions; the limit is 4`);
   const shape: number[] = [];
   for (let i = 0; i < rank; i++) shape.unshift(cursor.count(`dimension ${i} of ${where}`, MAX_WEIGHTS));
   if (countElements(shape) > MAX_WEIGHTS)
@@ -132,7 +135,7 @@ function placeTensors(
     if (tensors.has(name)) throw cursor.invalid(`tensor "${name}" occurs twice`);
     if (end > size)
       throw cursor.invalid(
-        `tensor "${name}" ends at byte ${end}, but the file has ${size}; it is cut short, fetch it again`,
+        `tensor "${name}" ends at byte ${end}, but the file has ${size}; it is cut short; download it again`,
       );
     if (offset < previous.end) throw cursor.invalid(`tensors "${previous.name}" and "${name}" overlap`);
     tensors.set(name, { ...tensor, offset });
@@ -146,7 +149,7 @@ export function readableType(type: string, where: string): StoredType {
   if (isStoredType(type)) return type;
   throw new MosError(
     "unsupported",
-    `${where} has type ${type}; readable are ${Object.keys(blockFormats).join(", ")}`,
+    `${where} has the unsupported type ${type}; supported types are ${Object.keys(blockFormats).join(", ")}`,
   );
 }
 

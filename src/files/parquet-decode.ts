@@ -106,7 +106,7 @@ class Budget {
     if (this.#taken <= this.#limit) return;
     throw new MosError(
       "bad_data",
-      `${this.#path}: the table has more than ${this.#limit} bytes unpacked, which are too many for a file of its size or for any`,
+      `${this.#path}: the table has more than ${this.#limit} bytes when decompressed, the limit for a file of its size`,
     );
   }
 }
@@ -223,7 +223,7 @@ function checkSizes({ path, metadata, compressors, read }: Table, { maximumRows 
     throw new MosError("bad_data", `${path}: a row group has a negative row count`);
   const rows = counts.reduce((sum, count) => sum + count, 0n);
   if (rows > maximumRows)
-    throw new MosError("bad_data", `${path}: ${rows} rows are too many; at most ${maximumRows} are read`);
+    throw new MosError("bad_data", `${path}: the table has ${rows} rows; the limit is ${maximumRows}`);
   const known = ["UNCOMPRESSED", "SNAPPY", ...Object.keys(compressors)];
   const packings = metadata.row_groups.flatMap(({ columns }) =>
     columns.flatMap(({ meta_data: column }) =>
@@ -234,6 +234,6 @@ function checkSizes({ path, metadata, compressors, read }: Table, { maximumRows 
   if (unknown !== undefined)
     throw new MosError(
       "unsupported",
-      `${path}: packed by ${unknown}, of which only ${known.join(", ")} are read here; write the table with one of these`,
+      `${path}: compressed with ${unknown}; supported are ${known.join(", ")}; write the table with one of these`,
     );
 }

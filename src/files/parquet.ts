@@ -38,7 +38,7 @@ export async function* readParquetRows(
     exitError: () =>
       new MosError(
         "bad_data",
-        `${path}: the process that read this table was ended: the table is broken, or takes more than ${Math.floor(limits.bytes / 2 ** 20)} MiB or ${limits.seconds} s; write it anew, in smaller row groups`,
+        `${path}: reading this table was aborted: it is damaged, or needs more than ${Math.floor(limits.bytes / 2 ** 20)} MiB or ${limits.seconds} s; write it again, in smaller row groups`,
       ),
   });
   for await (const rows of child.stream("decode", { path, options })) yield* rows;

@@ -16,7 +16,7 @@ export function checkCount(name: string, shape: readonly number[], data: { reado
   if (count !== data.length)
     throw new MosError(
       "bad_config",
-      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} numbers, it has ${data.length}`,
+      `tensor "${name}" of shape [${shape.join(", ")}] needs ${count} values, but has ${data.length}`,
     );
 }
 
@@ -51,12 +51,12 @@ export async function openPlannedWriter<
       if (next?.name !== name)
         throw new MosError(
           "bad_config",
-          `tensor "${name}" is not the next of the plan: ${next?.name ?? "none"} is`,
+          `tensor "${name}" was written out of order; expected ${next?.name ?? "none"}`,
         );
       const size = byteLength(next);
       filled += data.length;
       if (filled > size)
-        throw new MosError("bad_config", `tensor "${name}" has ${size} ${unit}, and ${filled} were given`);
+        throw new MosError("bad_config", `tensor "${name}" has ${size} ${unit}, but ${filled} were written`);
       await put(file, data, next);
       if (filled < size) return;
       await end?.(file, next);
@@ -65,8 +65,7 @@ export async function openPlannedWriter<
     },
     async commit() {
       const missing = tensors[done];
-      if (missing !== undefined)
-        throw new MosError("bad_config", `tensor "${missing.name}" was not written to its end`);
+      if (missing !== undefined) throw new MosError("bad_config", `tensor "${missing.name}" is incomplete`);
       await file.commit();
     },
     [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),

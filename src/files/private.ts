@@ -53,7 +53,7 @@ async function tighten(path: string): Promise<void> {
     if (systemCode(cause) === "ENOENT" || (target.mode & OTHERS) === 0) return;
     throw new MosError(
       "storage",
-      `${path}: other users may read it, and this user may not change that (mode ${(target.mode & 0o777).toString(8)}, owner ${target.uid}); run chmod 700 as its owner, or choose another folder`,
+      `${path}: other users can read it, and this user cannot change that (mode ${(target.mode & 0o777).toString(8)}, owner ${target.uid}); run chmod 700 as its owner, or choose another folder`,
       { cause },
     );
   });

@@ -102,7 +102,7 @@ function assertHeaderLength(length: number, limits: HeaderLimits, { code, where 
   if (length > limits.bytes)
     throw new MosError(
       code,
-      `${where}: the header claims more than the ${limits.bytes} bytes that are read; this is not a safetensors file, or a damaged one`,
+      `${where}: the header exceeds the limit of ${limits.bytes} bytes; the file is damaged or not a safetensors file`,
     );
 }
 
@@ -122,7 +122,7 @@ async function readHeader(
 ): Promise<{ text: string; names: number; dataBegin: number }> {
   const { path, size } = file;
   if (size < 8)
-    throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; fetch it again`);
+    throw new MosError(code, `${path}: ${size} bytes are too few for a safetensors file; download it again`);
   const prefix = new Uint8Array(8);
   await file.read(prefix, 0);
   const length = headerLength(prefix);
@@ -147,7 +147,7 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
   if (!isDtype(entry.dtype))
     throw new MosError(
       "unsupported",
-      `${where} has type ${entry.dtype}; known are ${Object.keys(WIDTHS).join(", ")}`,
+      `${where} has the unknown type ${entry.dtype}; known types are ${Object.keys(WIDTHS).join(", ")}`,
     );
   const bytes = entry.shape.reduce((product, size) => product * size, WIDTHS[entry.dtype]);
   if (bytes !== end - begin)
@@ -184,14 +184,14 @@ function placeTensors(
     if (begin !== position)
       throw new MosError(
         place.code,
-        `${place.where}: tensor "${name}" begins at byte ${begin} of the data, ${position} was expected (${begin < position ? "overlap" : "gap"})`,
+        `${place.where}: tensor "${name}" begins at byte ${begin} of the data, but ${position} was expected (${begin < position ? "overlap" : "gap"})`,
       );
     position = end;
   }
   if (dataBegin + position !== size)
     throw new MosError(
       place.code,
-      `${place.where}: the tensors end at byte ${dataBegin + position}, but the file has ${size}; it is cut short or damaged, fetch it again`,
+      `${place.where}: the tensors end at byte ${dataBegin + position}, but the file has ${size}; it is cut short or damaged; download it again`,
     );
   const absolute = (entry: SafetensorsEntry): SafetensorsEntry => ({
     ...entry,
@@ -228,20 +228,14 @@ async function readFloats(file: ByteSource, entry: SafetensorsEntry, place: Plac
     case "BF16":
       return readHalf(file, entry, decodeBfloat16);
     default:
-      throw new MosError(
-        "unsupported",
-        `${place.where} has type ${entry.dtype}; F32, F16 or BF16 can be read as numbers`,
-      );
+      throw new MosError("unsupported", `${place.where} has type ${entry.dtype}; expected F32, F16 or BF16`);
   }
 }
 
 async function readIntegers(file: ByteSource, entry: SafetensorsEntry, place: Place): Promise<Int32Array> {
   const bytes = new Uint8Array(entry.end - entry.begin);
   if (entry.dtype !== "I32" && entry.dtype !== "I64")
-    throw new MosError(
-      "unsupported",
-      `${place.where} has type ${entry.dtype}; I32 or I64 can be read as whole numbers`,
-    );
+    throw new MosError("unsupported", `${place.where} has type ${entry.dtype}; expected I32 or I64`);
   await file.read(bytes, entry.begin);
   if (entry.dtype === "I32") return new Int32Array(bytes.buffer);
   return Int32Array.from(new BigInt64Array(bytes.buffer), (value, i) => {
@@ -372,7 +366,7 @@ function assertFlatHeader(
     depth++;
     const level = levels[depth];
     if (level === undefined || isList !== (depth === deepest))
-      throw refuse("an object is expected that holds dtype, shape and data_offsets of each tensor");
+      throw refuse("expected an object with dtype, shape and data_offsets for each tensor");
     level.count = 1;
     if (depth === 2) level.most = isMetadata ? MAX_METADATA_ENTRIES : FIELDS;
   };

@@ -19,7 +19,7 @@ test("free space is that of the disk of the nearest existing folder", async () =
   const below = join(here, "none");
   await expect(take(2_500_001, below)).rejects.toMatchObject({
     code: "storage",
-    message: `${below}: the model takes 2.50 MB, but its disk has 2.50 MB free; make room, or choose another folder`,
+    message: `${below}: the model takes 2.50 MB, but its disk has 2.50 MB free; free some space, or choose another folder`,
   });
 });
 

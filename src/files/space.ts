@@ -38,6 +38,6 @@ export async function assertSpace(
   if (free >= bytes) return;
   throw new MosError(
     "storage",
-    `${folder}: ${what} takes ${describeBytes(bytes)}, but its disk has ${describeBytes(free)} free; make room, or choose another folder`,
+    `${folder}: ${what} takes ${describeBytes(bytes)}, but its disk has ${describeBytes(free)} free; free some space, or choose another folder`,
   );
 }

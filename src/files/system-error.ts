@@ -35,8 +35,8 @@ export const storageProblem = (error: unknown): string =>
 const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ENOENT: ["not_found", "no such file or folder; check the path"],
   ENOTDIR: ["not_found", "a part of this path is a file, not a folder; check the path"],
-  EEXIST: ["storage", "a file is in the way, by this name or on the path to it; choose another place"],
-  EISDIR: ["storage", "this is a folder, a file was expected"],
+  EEXIST: ["storage", "a file is in the way, by this name or on the path to it; choose another location"],
+  EISDIR: ["storage", "expected a file, found a folder"],
   ENOSPC: ["storage", "the disk is full; free some space or choose another folder"],
   EDQUOT: ["storage", "the disk quota is used up; free some space or choose another folder"],
   EROFS: ["storage", "the file system is read-only; choose a folder that can be written"],

@@ -45,7 +45,7 @@ test.each([
     "an axis",
     () =>
       emit("Gather", [leaf("x", [2]), constant(Int32Array.of(0))], { shape: [1], attributes: { axis: 1 } }),
-    "Gather along another axis",
+    "Gather along an axis other than the first",
   ],
   ["an order", () => transpose(leaf("x", [2]), [0]), "Transpose of anything but a matrix"],
   ["a shape", () => mul(constant(new Float32Array(8), [2, 2, 2]), scalar(1)), "Mul of shape [2, 2, 2]"],

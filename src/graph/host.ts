@@ -66,7 +66,7 @@ function sliceAxis(
 function gather(inputs: readonly HostArray[], node: Node): readonly TensorData[] {
   const table = operand(inputs, 0, "Gather");
   const { data: indices } = operand(inputs, 1, "Gather");
-  if (readAxis(node) !== 0) throw unsupported("Gather along another axis than the first");
+  if (readAxis(node) !== 0) throw unsupported("Gather along an axis other than the first");
   const data = requireFloats(table, "Gather");
   const { inner: width } = splitAxis(table.shape, 0);
   const result = new Float32Array(indices.length * width);

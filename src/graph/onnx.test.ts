@@ -34,7 +34,10 @@ describe("leaves", () => {
   ])("of one name with %s are refused", (_, shape, dtype) => {
     const twice = { a: leaf("x", [2]), b: leaf("x", shape, dtype) };
     expect(() => serialize(twice)).toThrowError(
-      expect.objectContaining({ code: "bad_config", message: "leaf x is used with two shapes or types" }),
+      expect.objectContaining({
+        code: "bad_config",
+        message: "leaf x is used with different shapes or types",
+      }),
     );
   });
 });

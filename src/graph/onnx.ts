@@ -120,7 +120,7 @@ class NamedGraph {
     const known = this.inputs.get(source.name);
     if (known === undefined) this.inputs.set(source.name, { shape, dtype });
     else if (known.dtype !== dtype || known.shape.join() !== shape.join())
-      throw new MosError("bad_config", `leaf ${source.name} is used with two shapes or types`);
+      throw new MosError("bad_config", `leaf ${source.name} is used with different shapes or types`);
     return source.name;
   }
 

@@ -104,7 +104,7 @@ export function constant(data: TensorData, shape: Shape = [data.length], dtype?:
   if (countElements(shape) !== data.length)
     throw new MosError(
       "bad_config",
-      `a constant of shape [${shape.join(", ")}] needs ${countElements(shape)} numbers, not ${data.length}`,
+      `a constant of shape [${shape.join(", ")}] needs ${countElements(shape)} elements, not ${data.length}`,
     );
   const natural = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
   return { shape, dtype: dtype ?? natural, source: { kind: "constant", data } };

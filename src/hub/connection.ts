@@ -42,7 +42,7 @@ export function connect(options: ConnectionOptions): Connection {
   if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol))
     throw new MosError(
       "bad_option",
-      `${JSON.stringify(endpoint)} is not the address of a hub; write it with https://`,
+      `${JSON.stringify(endpoint)} is not a valid Hub endpoint; give a URL with https://`,
     );
   if (token !== undefined) checkToken(token);
   return {
@@ -96,7 +96,10 @@ export function apiFetch(connection: Connection, resource: Resource): typeof fet
   let left = 1000;
   return async (input) => {
     if (left-- === 0)
-      throw new MosError("network", `${resource.endpoint} lists ${resource.name} without end`);
+      throw new MosError(
+        "network",
+        `${resource.endpoint} returned an endless list of the files of ${resource.name}`,
+      );
     const url = input instanceof Request ? input.url : String(input);
     for (let attempt = 1; ; attempt++) {
       const outcome = await tryOnce(connection, resource, url);
@@ -141,7 +144,10 @@ async function readBounded(response: Response, resource: Resource): Promise<Buff
   for await (const chunk of response.body ?? []) {
     size += chunk.byteLength;
     if (size > MAX_API_BYTES)
-      throw new MosError("network", `${resource.endpoint} sent an endless answer about ${resource.name}`);
+      throw new MosError(
+        "network",
+        `${resource.endpoint} sent a response about ${resource.name} that is too large`,
+      );
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);

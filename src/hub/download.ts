@@ -133,8 +133,8 @@ async function verify({ file, resource }: Download, partial: PartialFile): Promi
   }
   const error = new MosError(
     "network",
-    `${file.path}: what came has the ${algorithm} ${found}, but ${resource.endpoint} announces ${hex}; ` +
-      "it was thrown away. Run again; if it happens again, a proxy or mirror alters the file",
+    `${file.path}: the downloaded file has the ${algorithm} ${found}, but ${resource.endpoint} announced ${hex}; ` +
+      "it was discarded. Run again; if this recurs, a proxy or mirror alters the file",
   );
   return { error, transient };
 }

@@ -58,7 +58,7 @@ export function responseFailure(response: Response, resource: Resource): Failure
   const error = new MosError(
     "network",
     status === 429
-      ? `${resource.endpoint} limits the number of requests (429) at ${what}; wait some minutes${resource.hasToken ? "" : `, or set ${TOKEN} for a higher limit`}`
+      ? `${resource.endpoint} limits the number of requests (429) for ${what}; wait a few minutes${resource.hasToken ? "" : `, or set ${TOKEN} for a higher limit`}`
       : `${resource.endpoint} answered ${status} for ${what}; try again later`,
   );
   const transient = status === 408 || status === 425 || status === 429 || status >= 500;
@@ -76,7 +76,7 @@ export function cancelled({ path, name }: Resource, cause?: unknown): MosError {
 function diskError(error: unknown): MosError {
   const advice = isDiskFull(error)
     ? "the disk is full; free some space and run again: what was downloaded is kept"
-    : "check that the cache folder may be written";
+    : "check that the cache folder is writable";
   return new MosError("storage", `the download cannot be stored: ${advice} (${errorText(error)})`, {
     cause: error,
   });
@@ -102,7 +102,7 @@ const final = (error: MosError): Failure => ({ error, transient: false });
 function notFound(headers: Headers, resource: Resource): MosError {
   const { name, revision, endpoint, hasToken, path, kind = "model" } = resource;
   const refusal = headers.get("x-error-code");
-  const access = hasToken ? "or the token may not see it" : `or it is private and needs ${TOKEN}`;
+  const access = hasToken ? "or the token has no access to it" : `or it is private and needs ${TOKEN}`;
   const message =
     refusal === "RevisionNotFound"
       ? `${name} has no revision ${revision}; see ${repositoryUrl(resource)}/tree/main`

@@ -64,7 +64,7 @@ export async function listRepository(
       if (files.length > MAX_FILES)
         throw new MosError(
           "unsupported",
-          `${name} has more than ${MAX_FILES} files; it cannot be one ${kind}`,
+          `${name} has more than ${MAX_FILES} files, the limit for one ${kind}`,
         );
     }
     return { commit, files };

@@ -102,7 +102,7 @@ export async function* pullDataset(
   const names = new Set(options.select(listed));
   const files = listed.filter(({ path }) => names.has(path));
   if (files.length === 0)
-    throw new MosError("not_found", `the data set ${name} has none of the wanted files at ${revision}`);
+    throw new MosError("not_found", `the data set ${name} has none of the requested files at ${revision}`);
   const entry = cacheEntry(options.cacheFolder, name, "dataset");
   try {
     yield* transfer(connection, { resource, entry, commit, files });
@@ -158,7 +158,7 @@ export async function fetchTextFile(
   { url, repository, path }: TextFile,
   options: Omit<ConnectionOptions, "endpoint" | "token"> = {},
 ): Promise<string> {
-  if (!URL.canParse(url)) throw new MosError("bad_option", `${JSON.stringify(url)} is not an address`);
+  if (!URL.canParse(url)) throw new MosError("bad_option", `${JSON.stringify(url)} is not a URL`);
   const connection = connect({ ...options, endpoint: new URL(url).origin, token: undefined });
   const resource = { ...toResource({ name: repository, revision: "main" }, connection, "dataset"), path };
   const response = await apiFetch(connection, resource)(url);

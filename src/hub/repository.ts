@@ -52,7 +52,7 @@ export function parseRepository(text: string, revision = "main"): Repository {
   if (!NAME.test(name) || /\.\.|--/.test(name) || name.endsWith(".git"))
     throw new MosError(
       "bad_option",
-      `${JSON.stringify(text)} does not name a repository of the hub; write org/name, org/name@revision or org/name:file.gguf`,
+      `${JSON.stringify(text)} is not the name of a Hub repository; write org/name, org/name@revision or org/name:file.gguf`,
     );
   if (!REVISION.test(written) || !isSafePath(written))
     throw new MosError(

@@ -138,7 +138,7 @@ function noMatch({ name, listed, usable }: Candidates<ListedFile>, pattern: stri
   if (listed.some(({ path }) => matchesPattern(path, pattern))) {
     return new MosError(
       "unsupported",
-      `${name}: ${pattern} is not a file that this program reads; it takes safetensors, GGUF and their settings, never pickles or code`,
+      `${name}: ${pattern} is not a supported file; supported are safetensors, GGUF and their settings, never pickles or code`,
     );
   }
   const models = usable.filter(({ path }) => isGguf(path) || isWeights(path)).slice(0, 12);

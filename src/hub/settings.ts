@@ -93,8 +93,5 @@ export async function withHubDefaults(given: HubOptions = {}): Promise<HubSettin
 /** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */
 export function checkToken(token: string): void {
   if (!/^[\x21-\x7e]{1,4096}$/.test(token))
-    throw new MosError(
-      "bad_option",
-      "the hub token holds a space or a character that cannot be sent; copy it again",
-    );
+    throw new MosError("bad_option", "the Hub token contains a space or an invalid character; copy it again");
 }

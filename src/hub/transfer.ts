@@ -74,7 +74,7 @@ export async function* transfer(
     doneBytes: plan.received,
   };
   await assertSpace(entry.root, {
-    what: "what is still to be downloaded",
+    what: "the rest of the download",
     bytes: plan.bytes - plan.received,
     freeBytes: request.freeBytes,
   });

@@ -249,7 +249,8 @@ const makeProduct =
 
 const HEAD = "lm_head.weight";
 
-const missingError = (name: string): MosError => new MosError("bad_model", `the model has no weight ${name}`);
+const missingError = (name: string): MosError =>
+  new MosError("bad_model", `the weight ${name} is missing from the model`);
 
 function groupWidths(config: ModelConfig): Base["widths"] {
   const { widths } = toLayerShapes(config);

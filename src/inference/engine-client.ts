@@ -311,7 +311,7 @@ export function fullRequest(
   const length = prompt.length + maxTokens;
   if (length > maxLength)
     throw invalid(
-      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length}; ${maxLength} fit`,
+      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length} in total; the limit is ${maxLength}`,
     );
   // a slot has room for one token more than its sequence has when it gets the slot
   if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition > cacheMemory)

@@ -94,6 +94,6 @@ describe("the memory of an engine", () => {
         ),
       }),
     );
-    expect(() => requireEngineMemory(model, wanted, free(1))).toThrowError(/no setting of it would fit here/);
+    expect(() => requireEngineMemory(model, wanted, free(1))).toThrowError(/no setting would fit here/);
   });
 });

@@ -104,7 +104,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       bind(step);
       const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache, maxLength));
       if (!(logits?.data instanceof Float32Array && isCacheArray(written?.data)))
-        throw new MosError("device", "the step's program gave no logits");
+        throw new MosError("device", "the program of the step returned no logits");
       const counts = step.tokens.map(({ length }) => length);
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
       return logitsBySlot(logits.data, step, config);

@@ -266,7 +266,7 @@ async function readBase(
     });
   }
   const weights = await prepareWeights(files.config, read(), { computeDtype, expand, store });
-  if (hashes === undefined) throw new MosError("bad_config", "the weights were not read to their end");
+  if (hashes === undefined) throw new MosError("bad_config", "the weights were not read completely");
   return { ...hashes, weights };
 }
 

@@ -300,7 +300,7 @@ function blockFor(width: number): number {
   if (size !== undefined) return size;
   throw new MosError(
     "unsupported",
-    `rows of ${width} numbers have no blocks of 16, so they cannot be multiplied in int8; compute in float32`,
+    `rows of ${width} values cannot be split into blocks of 16, so they cannot be multiplied in int8; compute in float32`,
   );
 }
 

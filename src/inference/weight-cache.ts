@@ -342,7 +342,7 @@ function createCacheWriter(
     const offset = Math.ceil(end / PAGE) * PAGE;
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const type = DTYPES[dtype];
-    if (type === undefined) throw new MosError("bad_config", `${name}: ${dtype} is not kept`);
+    if (type === undefined) throw new MosError("bad_config", `${name}: ${dtype} is not cached`);
     // a safetensors file has no gaps
     const gap = offset - end;
     if (gap > 0) written.push({ name: `padding.${written.length}`, dtype: "U8", shape: [gap], bytes: gap });
@@ -385,7 +385,8 @@ function createCacheWriter(
           },
           length: begin,
         });
-        if (header.length > begin) throw new MosError("storage", `${path}: the header does not fit`);
+        if (header.length > begin)
+          throw new MosError("storage", `${path}: the header does not match the model`);
         await file.writeAt(withSeal(header, NO_SEAL, sha256(header)), 0);
         await file.commit();
         await removeOthers(path, prefix);

@@ -55,7 +55,7 @@ export async function openWorkerCore(
   const child = startChild<EngineMethods>(moduleBeside(import.meta.url, "engine-worker"), {
     temporaryFolder: folder,
     heartbeatSeconds: heartbeatInterval(silentSeconds),
-    exitError: (how) => new MosError("device", `the engine's process broke: it ended with ${how}`),
+    exitError: (how) => new MosError("device", `the engine process failed: it ended with ${how}`),
   });
   // a process that was stopped would stay for ever
   const leave = (): void => {

@@ -33,7 +33,7 @@ export interface BaseFormats {
   readonly transposedCodes: boolean;
 }
 
-/** A weight in its file. */
+/** A weight as its file has it. */
 interface StoredWeightInfo {
   readonly name: string;
   readonly shape: readonly number[];
@@ -56,7 +56,7 @@ function chooseBlockSize(
   if (size !== undefined) return size;
   throw new MosError(
     "unsupported",
-    `${where}: ${name} has rows of ${width}, which blocks of ${sizes.join(", ")} do not divide, so it cannot be stored as ${dtype}; use the base dtype stored or float32`,
+    `${where}: ${name} has rows of ${width}, which cannot be split into blocks of ${sizes.join(", ")}, so it cannot be stored as ${dtype}; use the base dtype stored or float32`,
   );
 }
 
@@ -73,8 +73,8 @@ function int4Format(weight: StoredWeightInfo): WeightFormat {
 }
 
 /**
- * The in-memory format of a weight. Vectors are float32. Blocks of as many bits as requested stay as they are, without
- * loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both unchanged.
+ * The form in which a weight is kept. Vectors are float32. Blocks that have as many bits as were asked for stay as they
+ * are, without loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both alone.
  *
  * @throws MosError "unsupported" where no block size divides its rows.
  */

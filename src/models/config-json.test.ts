@@ -159,7 +159,7 @@ test.each([
       expect.objectContaining({
         code: "unsupported",
         message: expect.stringMatching(
-          new RegExp(`"${model_type}" cannot be run; supported are llama, .*qwen3, .*granite`),
+          new RegExp(`"${model_type}" are not supported; supported are llama, .*qwen3, .*granite`),
         ),
       }),
     );
@@ -175,18 +175,26 @@ test.each<[string, object, RegExp]>([
   ],
   ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
   ["an embedder", { model_type: "qwen3", architectures: ["Qwen3Model"] }, /architecture Qwen3Model cannot/],
-  ["mish", { hidden_act: "mish" }, /hidden_act "mish" cannot be run; silu, swish, relu, gelu,/],
+  [
+    "mish",
+    { hidden_act: "mish" },
+    /hidden_act "mish" is not supported; supported are silu, swish, relu, gelu,/,
+  ],
   ["relu²", of("granite", "Granite", { hidden_act: "relu2" }), /hidden_act "relu2"/],
   [
     "Gemma with another activation",
     of("gemma2", "Gemma2", { hidden_activation: "relu6" }),
     /hidden_activation "relu6"/,
   ],
-  ["half rotation", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5 cannot be run in this family/],
+  [
+    "half rotation",
+    { partial_rotary_factor: 0.5 },
+    /partial_rotary_factor 0.5 is not supported in this family/,
+  ],
   [
     "a wrapper's class",
     { model_type: "gemma3", architectures: ["Gemma3ForSequenceClassification"], text_config: {} },
-    /Gemma3ForSequenceClassification cannot be run/,
+    /Gemma3ForSequenceClassification is not supported; a model of the type ".*" must be a /,
   ],
   [
     "a wrapper's quantised weights",
@@ -203,22 +211,22 @@ test.each<[string, object, RegExp]>([
   [
     "a theta that transformers drops",
     { rope_parameters: { rope_theta: 1e6 }, rope_scaling: { rope_type: "yarn", factor: 4 } },
-    /rope_scaling stands beside rope_parameters, whose rope_theta 1000000 transformers drops for 500000/,
+    /rope_scaling and rope_parameters are both set, and transformers replaces the latter's rope_theta 1000000 with 500000/,
   ],
   [
     "ropes of types of layers that share one",
     { rope_parameters: { full_attention: { rope_type: "linear", factor: 2 } } },
-    /rope_parameters.full_attention cannot be run/,
+    /rope_parameters.full_attention is not supported/,
   ],
   [
     "proportional scaling",
     { rope_scaling: { rope_type: "proportional" } },
-    /"proportional" cannot be run; default, linear/,
+    /"proportional" is not supported; supported are default, linear/,
   ],
   [
     "a linear Phi-3",
     of("phi3", "Phi3", { rope_scaling: { rope_type: "linear", factor: 2 } }),
-    /"linear" cannot be run in this family; default and longrope can/,
+    /"linear" is not supported in this family; supported are default and longrope/,
   ],
   [
     "an original length of Phi-3 that transformers drops",
@@ -230,20 +238,20 @@ test.each<[string, object, RegExp]>([
         original_max_position_embeddings: 2048,
       },
     }),
-    /original_max_position_embeddings 2048 is stated in the rope alone/,
+    /original_max_position_embeddings 2048 is set in the rope only/,
   ],
   [
     "flat parameters of Gemma 3",
     of("gemma3_text", "Gemma3", { rope_scaling: null, rope_parameters: { rope_theta: 1e5 } }),
-    /rope_parameters.rope_theta is read by no layer/,
+    /rope_parameters.rope_theta applies to no layer/,
   ],
   [
     "a pattern of Gemma 3 that is not read",
     of("gemma3_text", "Gemma3", { _sliding_window_pattern: 4 }),
-    /_sliding_window_pattern 4 is not read, and 6 taken/,
+    /_sliding_window_pattern 4 would be ignored and 6 used/,
   ],
   ["rope by sections", { rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] } }, /"mrope"/],
-  ["experts", { num_local_experts: 8 }, /mixtures of experts \(num_local_experts 8\)/],
+  ["experts", { num_local_experts: 8 }, /mixture-of-experts models \(num_local_experts 8\)/],
   ["experts of Qwen", of("qwen3", "Qwen3", { num_experts: 128 }), /num_experts 128/],
   [
     "linear attention",

@@ -27,14 +27,14 @@ function readFamily(json: unknown, where: string): FamilyName {
   if (family === undefined)
     throw unsupported(
       where,
-      `models of the type "${kind}" cannot be run; supported are ${FAMILY_NAMES.join(", ")}`,
+      `models of the type "${kind}" are not supported; supported are ${FAMILY_NAMES.join(", ")}`,
     );
   const { className } = FAMILIES[family];
   const other = classes.find((name) => name !== className);
   if (other !== undefined)
     throw unsupported(
       where,
-      `the architecture ${other} cannot be run; of the type "${kind}" only ${className} can`,
+      `the architecture ${other} is not supported; a model of the type "${kind}" must be a ${className}`,
     );
   return family;
 }
@@ -46,7 +46,10 @@ function readActivation(raw: RawConfig, { family, where }: Place): Pick<ModelCon
   if (name === undefined || name === null) return {};
   const activation = ACTIVATIONS.get(name);
   if (activation === undefined)
-    throw unsupported(where, `${key} "${name}" cannot be run; ${[...ACTIVATIONS.keys()].join(", ")} can`);
+    throw unsupported(
+      where,
+      `${key} "${name}" is not supported; supported are ${[...ACTIVATIONS.keys()].join(", ")}`,
+    );
   return activation === "silu" && !family.decoder.activation ? {} : { activation };
 }
 
@@ -61,11 +64,14 @@ const EXPERTS = ["num_experts", "num_local_experts", "n_routed_experts"] as cons
 function refuseUnsupported(raw: RawConfig, where: string): void {
   const experts = EXPERTS.find((key) => Number(raw[key] ?? 0) > 1);
   if (experts !== undefined)
-    throw unsupported(where, `mixtures of experts (${experts} ${String(raw[experts])}) cannot be run`);
+    throw unsupported(
+      where,
+      `mixture-of-experts models (${experts} ${String(raw[experts])}) are not supported`,
+    );
   if (raw.quantization_config !== undefined && raw.quantization_config !== null)
     throw unsupported(
       where,
-      "quantised weights (quantization_config) cannot be read; use the original or a GGUF",
+      "quantised weights (quantization_config) are not supported; use the original or a GGUF",
     );
 }
 

@@ -92,7 +92,7 @@ function checkSizes(config: ModelConfig, { fieldName, invalid }: ConfigPlace): v
   for (const [field, largest] of Object.entries(LARGEST_SIZES)) {
     const value = config[field as keyof typeof LARGEST_SIZES];
     if (!Number.isSafeInteger(value) || value < 1 || value > largest)
-      throw invalid(`${fieldName(field)} is ${value}; a whole number from 1 to ${largest} is possible`);
+      throw invalid(`${fieldName(field)} is ${value}; expected a whole number from 1 to ${largest}`);
   }
 }
 
@@ -103,16 +103,16 @@ function checkRope(rope: RopeConfig, config: ModelConfig, { fieldName, invalid }
     const bad = [values]
       .flat()
       .find((value) => typeof value === "number" && !(Number.isFinite(value) && value > 0));
-    if (bad !== undefined) throw invalid(`${fieldName(field)} is ${bad}; a positive number is expected`);
+    if (bad !== undefined) throw invalid(`${fieldName(field)} is ${bad}; expected a positive number`);
     if (Array.isArray(values) && values.length !== pairs)
       throw invalid(
-        `${fieldName(field)} has ${values.length} numbers for heads of which ${rotaryDim} numbers are rotated; ${pairs} are needed`,
+        `${fieldName(field)} has ${values.length} values; heads with ${rotaryDim} rotary dimensions need ${pairs}`,
       );
   }
   const longest = ropeFrequencies({ rope, rotaryDim, positions: config.maxPositions });
   if (!longest.every((frequency) => Number.isFinite(frequency) && frequency > 0))
     throw invalid(
-      `the rotary frequencies of the type "${rope.kind}" are no positive numbers with ${fieldName("theta")} ${rope.theta} and ${rotaryDim} rotated numbers per head`,
+      `the rotary frequencies of the type "${rope.kind}" are not positive with ${fieldName("theta")} ${rope.theta} and ${rotaryDim} rotary dimensions per head`,
     );
   if (rope.kind === "llama3" && rope.highFrequencyFactor <= rope.lowFrequencyFactor)
     throw invalid(
@@ -137,22 +137,20 @@ function checkChoices(config: ModelConfig, { fieldName, invalid }: ConfigPlace):
       `${fieldName("headDim")} is ${headDim}; it must be even, since rotary embeddings need pairs`,
     );
   if (!Number.isInteger(rotaryDim) || rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 !== 0)
-    throw invalid(
-      `${fieldName("rotaryDim")} is ${rotaryDim}; an even number from 2 to ${headDim} is possible`,
-    );
+    throw invalid(`${fieldName("rotaryDim")} is ${rotaryDim}; expected an even number from 2 to ${headDim}`);
   for (const field of POSITIVE) {
     const value = config[field] ?? 1;
     if (!(Number.isFinite(value) && value > 0))
-      throw invalid(`${fieldName(field)} is ${value}; a positive number is expected`);
+      throw invalid(`${fieldName(field)} is ${value}; expected a positive number`);
   }
   if (config.rotatedLayers?.includes(true) === false)
-    throw invalid("no layer has rotary embeddings (no_rope_layers); such a model cannot be run");
+    throw invalid("no layer has rotary embeddings (no_rope_layers); such models are not supported");
   if (window !== undefined && window.layers.length !== config.layers)
     throw invalid(
       `${window.layers.length} layers are listed as windowed or not, but the model has ${config.layers} layers`,
     );
   if (window !== undefined && !(Number.isSafeInteger(window.size) && window.size > 0))
-    throw invalid(`${fieldName("window")} is ${window.size}; a whole number from 1 is possible`);
+    throw invalid(`${fieldName("window")} is ${window.size}; expected a whole number of at least 1`);
 }
 
 function checkTokens(config: ModelConfig, { fieldName, invalid }: ConfigPlace): void {

@@ -288,6 +288,6 @@ export function rotationTables(
 
 function requireWeight(weights: WeightValues, name: string): Value {
   const value = weights.get(name);
-  if (value === undefined) throw new MosError("bad_model", `the model has no weight ${name}`);
+  if (value === undefined) throw new MosError("bad_model", `the weight ${name} is missing from the model`);
   return value;
 }

@@ -175,7 +175,7 @@ export async function* fingerprintSteps(
   const shapes = [...weightShapes(config)].sort(byName);
   for (const [i, [name, shape]] of shapes.entries()) {
     if (signal?.aborted)
-      throw new MosError("cancelled", `${path}: reading was stopped`, { cause: signal.reason });
+      throw new MosError("cancelled", `${path}: reading was interrupted`, { cause: signal.reason });
     const samples = sampler(countElements(shape));
     let begin = 0;
     for await (const part of model.readWeightParts(name)) {

@@ -49,7 +49,7 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
     if (!/^[^/\\:]+\.safetensors$/.test(shard))
       throw new MosError(
         "bad_model",
-        `${where}: ${name} is said to be in "${shard}"; a .safetensors file of this folder is expected`,
+        `${where}: the index says that ${name} is in "${shard}"; expected a .safetensors file of this folder`,
       );
   return new Map(Object.entries(weight_map));
 }
@@ -76,14 +76,14 @@ async function explainMissing(folder: string): Promise<MosError> {
     );
   return new MosError(
     "not_found",
-    `${folder}: there is neither ${WHOLE} nor ${INDEX}; fetch the weights too`,
+    `${folder}: found neither ${WHOLE} nor ${INDEX}; download the weights too`,
   );
 }
 
 async function openShard(folder: string, shard: string): Promise<SafetensorsFile> {
   const path = join(folder, shard);
   if (await pathExists(path)) return openSafetensors(path);
-  throw new MosError("not_found", `${path}: the index names this shard, but it is missing; fetch it`);
+  throw new MosError("not_found", `${path}: the index names this shard, but it is missing; download it`);
 }
 
 /** A weight in an open file. */
@@ -107,7 +107,7 @@ function findHomes(
     if (file?.tensors.has(stored)) return { file, stored };
     throw new MosError(
       "bad_model",
-      `${join(folder, INDEX)}: ${stored} is not in ${shard}, as the index says`,
+      `${join(folder, INDEX)}: the index says that ${stored} is in ${shard}, but it is not`,
     );
   });
 }
@@ -151,7 +151,7 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
         if (dtype === "F32" || dtype === "F16" || dtype === "BF16") return dtype;
         throw new MosError(
           "unsupported",
-          `${home.file.path}: tensor "${name}" has type ${dtype}; F32, F16 or BF16 can be read as numbers`,
+          `${home.file.path}: tensor "${name}" has type ${dtype}; expected F32, F16 or BF16`,
         );
       },
     };

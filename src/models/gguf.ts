@@ -112,7 +112,7 @@ function openHeader(
   if (name === undefined)
     throw unsupported(
       path,
-      `models of the type "${architecture}" cannot be run; supported are ${ggufArchitectures()}`,
+      `models of the type "${architecture}" are not supported; supported are ${ggufArchitectures()}`,
     );
   return { header, name };
 }
@@ -127,7 +127,8 @@ function refuseUnsupported(header: GgufHeader): void {
       path,
       "this is one part of a split GGUF; join the parts first (llama-gguf-split --merge)",
     );
-  if ((header.at("expert_count") ?? 0) > 0) throw unsupported(path, "mixtures of experts cannot be run");
+  if ((header.at("expert_count") ?? 0) > 0)
+    throw unsupported(path, "mixture-of-experts models are not supported");
 }
 
 const ROPE_FACTORS = ["rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"] as const;
@@ -141,7 +142,7 @@ async function readFactors(file: GgufFile): Promise<GgufHeader["factors"]> {
     if (shape.length !== 1 || (shape[0] ?? 0) > 4096)
       throw new MosError(
         "bad_model",
-        `${file.path}: ${name} has the shape [${shape.join(", ")}]; one number per pair is expected`,
+        `${file.path}: ${name} has the shape [${shape.join(", ")}]; expected one value per pair`,
       );
     factors.set(name, [...(await file.readFloat32(name))]);
   }
@@ -165,7 +166,7 @@ function parseYarn({ path, at, need }: GgufHeader, theta: number): RopeConfig {
   if (key !== undefined)
     throw unsupported(
       path,
-      `YaRN with ${key} ${at(key)} cannot be run; leave the key out, or use the model's Hugging Face folder`,
+      `YaRN with ${key} ${at(key)} is not supported; remove the key, or use the model's Hugging Face folder`,
     );
   const factor = need("rope.scaling.factor");
   return {
@@ -188,14 +189,15 @@ function parseRope(header: GgufHeader): RopeConfig {
   if (!SCALINGS.has(kind))
     throw unsupported(
       path,
-      `rope scaling of the type "${String(kind)}" cannot be run; none, linear, yarn and longrope can`,
+      `rope scaling of the type "${String(kind)}" is not supported; supported are none, linear, yarn and longrope`,
     );
   const stated = at("rope.scaling.factor") ?? at("rope.scale_linear") ?? 1;
   const factor = kind !== "linear" || stated === 0 ? 1 : stated;
   const factors = tensors.get("rope_freqs.weight");
   if (kind === "longrope" && !tensors.has("rope_factors_long.weight"))
     throw new MosError("bad_model", `${path}: longrope needs rope_factors_long.weight, which is missing`);
-  if (factors && kind === "yarn") throw unsupported(path, "YaRN beside rope_freqs.weight cannot be run");
+  if (factors && kind === "yarn")
+    throw unsupported(path, "YaRN together with rope_freqs.weight is not supported");
   if (kind === "yarn") return parseYarn(header, theta);
   if (factors) return { kind: "factors", theta, factor, factors };
   return factor === 1 ? { kind: "default", theta } : { kind: "linear", theta, factor };
@@ -217,7 +219,7 @@ function readHeads(
   if (interleaved)
     throw unsupported(
       path,
-      `only ${rotaryDim} of ${headDim} numbers per head are rotated; whole heads can be run`,
+      `only ${rotaryDim} of ${headDim} dimensions per head are rotated; whole heads must be`,
     );
   return { headDim, rotaryDim };
 }
@@ -277,7 +279,7 @@ export async function parseGgufConfig(file: GgufFile): Promise<ModelConfig> {
   if (header.factors.has("rope_factors_long.weight") && config.rope.kind !== "longrope")
     throw unsupported(
       file.path,
-      `longrope (rope_factors_long.weight) cannot be run in models of the type "${family.gguf.architecture}"`,
+      `longrope (rope_factors_long.weight) is not supported in models of the type "${family.gguf.architecture}"`,
     );
   return checkConfig(withoutIdleWindow(config), file.path, ggufNames(family.gguf.architecture));
 }

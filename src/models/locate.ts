@@ -65,7 +65,7 @@ export async function* locateModel(
   if (hub.offline)
     throw new MosError(
       "not_found",
-      `${model}: no such folder or file here; ${model} is not in the cache ${hub.cacheFolder}, and the network is switched off`,
+      `${model}: no such folder or file here; ${model} is not in the cache ${hub.cacheFolder}, and network access is disabled`,
     );
   try {
     for await (const transfer of pull(model, { ...hub, include, signal })) {

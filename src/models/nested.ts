@@ -62,13 +62,13 @@ export function unwrapped(json: unknown, where: string): unknown {
   if (other !== undefined)
     throw unsupported(
       where,
-      `the architecture ${other} cannot be run; of the type "${model_type}" only ${className} can`,
+      `the architecture ${other} is not supported; a model of the type "${model_type}" must be a ${className}`,
     );
   const { final_logit_softcapping: cap } = text_config;
   if (cap !== undefined && cap !== null)
     throw unsupported(
       where,
-      `text_config.final_logit_softcapping ${cap} is not read in models of the type "${model_type}"; leave it out`,
+      `text_config.final_logit_softcapping ${cap} is not supported in models of the type "${model_type}"; omit it`,
     );
   const { tie_word_embeddings = true } = outer;
   const { bos_token_id, eos_token_id, pad_token_id, quantization_config } = outer;

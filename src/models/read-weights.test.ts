@@ -242,7 +242,7 @@ describe("what is refused", () => {
     await expect(loadBase(at("bad.gguf"), { baseDtype: "stored" })).rejects.toMatchObject(
       refusal(
         "unsupported",
-        /bad.gguf: tensor "output.weight" has type IQ4_NL; readable are F32, F16, BF16, Q4_0/,
+        /bad.gguf: tensor "output.weight" has the unsupported type IQ4_NL; supported types are F32, F16, BF16, Q4_0/,
       ),
     );
   });
@@ -254,7 +254,7 @@ describe("what is refused", () => {
         refusal(
           "unsupported",
           new RegExp(
-            `down_proj.weight has rows of 40, which blocks of .* stored as ${baseDtype}; use the base dtype stored`,
+            `down_proj.weight has rows of 40, which cannot be split into blocks of .* stored as ${baseDtype}; use the base dtype stored`,
           ),
         ),
       );
@@ -269,7 +269,7 @@ describe("what is refused", () => {
     await expect(loadBase(at("big"), { baseDtype: "int4" })).rejects.toMatchObject(
       refusal(
         "unsupported",
-        /q_proj.weight holds numbers in block 0 of row 0 that are too large to be quantised \(the scale/,
+        /q_proj.weight has values in block 0 of row 0 that are too large to quantise \(the scale/,
       ),
     );
     await loadBase(at("big"), { baseDtype: "int8" });
@@ -292,7 +292,7 @@ describe("what is refused", () => {
     const weight = written("F32", new Uint8Array(2 * 64 * 4), [2, 64], { kind: "nf4", blockSize: 64 });
     const short = { ...weight, parts: { ...weight.parts, codes: new Uint8Array(63) } };
     expect(() => weightFeeds("w", short)).toThrowError(
-      "w: a weight [2, 64] stored as nf4 needs codes [2, 32], not 63 numbers",
+      "w: a weight [2, 64] stored as nf4 needs codes [2, 32], not 63 values",
     );
   });
 });

@@ -187,7 +187,7 @@ export async function* readWeights(
       eachRow(rows, part, writer.write);
       doneBytes += part.bytes.length;
       if (signal?.aborted)
-        throw new MosError("cancelled", `${path}: loading was stopped`, { cause: signal.reason });
+        throw new MosError("cancelled", `${path}: loading was interrupted`, { cause: signal.reason });
       onProgress?.({ done, total, doneBytes, totalBytes, name });
     }
     writer.finish();
@@ -246,11 +246,11 @@ function checkBlocks(
   throw fromFile
     ? new MosError(
         "bad_model",
-        `${where}: ${name} has ${value} for ${place}; finite scales and offsets are expected, the file is damaged`,
+        `${where}: ${name} has ${value} for ${place}; scales and offsets must be finite, so the file is damaged`,
       )
     : new MosError(
         "unsupported",
-        `${where}: ${name} holds numbers in ${place} that are too large to be quantised (${value}); use the base dtype stored or float32`,
+        `${where}: ${name} has values in ${place} that are too large to quantise (${value}); use the base dtype stored or float32`,
       );
 }
 

@@ -57,7 +57,7 @@ export function weightFeeds(
     if (data === undefined || data.length !== countElements(size))
       throw new MosError(
         "bad_config",
-        `${name}: a weight [${shape.join(", ")}] stored as ${format.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} numbers`,
+        `${name}: a weight [${shape.join(", ")}] stored as ${format.kind} needs ${part} [${size.join(", ")}], not ${data?.length ?? 0} values`,
       );
     feeds[partName(name, part)] = { shape: size, data };
   }

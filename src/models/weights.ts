@@ -83,7 +83,7 @@ const FUSED = {
   "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
 } as const;
 
-/** Place of a weight in the files of its family. */
+/** Where a weight stands in the files of its family. */
 interface StoredPlace {
   /** The weight's name in the file. */
   readonly name: string;
@@ -91,7 +91,7 @@ interface StoredPlace {
   readonly row: number;
 }
 
-/** Offset added to a weight of a Hugging Face folder: 1 for Gemma's gains. GGUF files include it already. */
+/** What is added to the numbers of a weight of a Hugging Face folder: 1 to Gemma's gains. GGUF has them added already. */
 export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
   name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
 
@@ -144,19 +144,19 @@ export function checkShapes(
     if (!actual)
       throw new MosError(
         "bad_model",
-        `${where}: the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}; do the config and the weights belong together?`,
+        `${where}: the weight ${name} ${written(shape)} is missing${name === "lm_head.weight" ? " (the config says that the head is not tied to the embedding)" : ""}; check that the config and the weights are of the same model`,
       );
     if (actual.length !== shape.length || actual.some((size, i) => size !== shape[i]))
       throw new MosError(
         "bad_model",
-        `${where}: ${name} has the shape ${written(actual)}, the config implies ${written(shape)}; do the config and the weights belong together?`,
+        `${where}: ${name} has the shape ${written(actual)}, the config implies ${written(shape)}; check that the config and the weights are of the same model`,
       );
   }
   for (const name of found.keys())
     if (!expected.has(name) && !isHarmless(name, config))
       throw new MosError(
         "bad_model",
-        `${where}: the weight ${name} is not part of this model; its config and weights do not belong together`,
+        `${where}: the weight ${name} does not belong to this model; check that the config and the weights are of the same model`,
       );
 }
 

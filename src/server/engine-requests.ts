@@ -60,11 +60,14 @@ export type PromptReader = ReturnType<typeof createPromptReader>;
 
 /** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
 export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
-  new ApiError(`this model's maximum context length is ${maxLength} tokens, and ${found}; send less`, {
-    status: 400,
-    code: "context_length_exceeded",
-    param: field,
-  });
+  new ApiError(
+    `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten the prompt or lower max_tokens`,
+    {
+      status: 400,
+      code: "context_length_exceeded",
+      param: field,
+    },
+  );
 
 /** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
 const COUNTED_FROM = 2;

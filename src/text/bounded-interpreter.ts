@@ -36,13 +36,13 @@ export function boundedInterpreter(environment: Environment): Interpreter {
     const result = evaluate(expression, scope);
     const { value } = result;
     if (typeof value === "string" && value.length > MAX_TEXT_LENGTH)
-      throw new Error(`it makes a text of more than ${MAX_TEXT_LENGTH} characters`);
+      throw new Error(`its output exceeds ${MAX_TEXT_LENGTH} characters`);
     steps++;
     if (expression !== undefined && (typeof value === "string" || Array.isArray(value)))
       steps += computeCost(expression, value, looped.has(expression));
     if (steps > MAX_STEPS)
       throw new Error(
-        `more than ${MAX_STEPS} steps; it may never end, or the conversation is too long for it`,
+        `more than ${MAX_STEPS} steps; it may not terminate, or the conversation is too long for it`,
       );
     return result;
   };
@@ -98,7 +98,7 @@ function stripMethod(method: Value, text: Value, side: StripSide): Value {
   const own = method.value as () => Value;
   method.value = ([given]: readonly (Value | undefined)[]) => {
     if (given !== undefined && given.type !== "StringValue" && given.type !== "NullValue")
-      throw new Error(`${side}() takes a text, not ${given.type}`);
+      throw new Error(`${side}() takes a string, not ${given.type}`);
     const chars = given?.type === "StringValue" ? String(given.value) : undefined;
     return Object.assign(own(), { value: pythonStrip(String(text.value), { chars, side }) });
   };

@@ -16,7 +16,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface ChatTemplate {
   /**
    * "default" is ChatML, where the model has none of its own and its tokenizer has ChatML's tokens; "fallback" Tulu's layout
-   * in ordinary text, which means nothing to a model unless it, or its adapter, was trained with it.
+   * in ordinary text, which says nothing to a model unless it, or its adapter, was trained with it.
    */
   readonly source: "model" | "default" | "fallback";
   /**
@@ -117,7 +117,7 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
       if (lastOnly !== true)
         throw new MosError(
           "bad_config",
-          `${name} shows the ${hidden[0]?.role} message in the prompt of an answer only; give each answer an example of its own, as the last message`,
+          `${name} shows the ${hidden[0]?.role} message only when it prompts for an answer; make each answer a separate example, as the last message`,
         );
       const pieces = locate(messages.filter((one) => !hidden.includes(one)));
       return [{ text: prompt, isAnswer: false }, ...pieces.slice(pieces.findIndex((one) => one.isAnswer))];
@@ -160,11 +160,12 @@ const END_MARK = "<|content-ends-here|> ";
 /** The text up to the end of the last message's content, without its end of turn. */
 function untilEnd(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): string {
   const last = messages.at(-1);
-  if (last === undefined) throw new MosError("bad_data", "there is no message to continue; give one");
+  if (last === undefined)
+    throw new MosError("bad_data", "there is no message to continue; send at least one");
   const text = render([...messages.slice(0, -1), { ...last, content: last.content + END_MARK }]);
   const end = text.lastIndexOf(END_MARK.trimEnd());
   if (end < 0)
-    throw new MosError("bad_data", `${name} leaves out the last message's end: it cannot be continued`);
+    throw new MosError("bad_data", `${name} omits the end of the last message, so it cannot be continued`);
   const untrimmed = text.slice(0, end);
   return text.startsWith(END_MARK, end) ? untrimmed : untrimmed.trimEnd();
 }
@@ -208,7 +209,7 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
     for (const [key, value] of Object.entries({ ...globals(name, now), ...dateless, ...variables }))
       environment.set(key, value);
     const result = attempt(`${name} fails`, () => boundedInterpreter(environment).run(program));
-    if (typeof result.value !== "string") throw new MosError("bad_model", `${name} gives no text`);
+    if (typeof result.value !== "string") throw new MosError("bad_model", `${name} produces no text`);
     return result.value;
   };
   return READS_PARTS.test(template) ? (variables) => withParts(run, variables) : run;
@@ -217,7 +218,7 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
 /** Some templates, such as Gemma 3's first, take the text of a system message from a list of parts only. */
 const READS_PARTS = /content(['"]\])?\[0\]/;
 
-/** Runs a template with contents as strings and, if it fails, with each as a list of one part. */
+/** Runs a template with contents as they are, and where it fails with each as a list of one part. */
 function withParts(run: RunTemplate, variables: TemplateVariables): string {
   try {
     return run(variables);
@@ -242,7 +243,7 @@ function attempt<Result>(what: string, action: () => Result): Result {
 
 // Detection of messages that a chat template silently omits, as some do for roles that they do not know.
 
-/** Replaces a content, to test whether a template renders it; contents may be equal, markers never are. */
+/** Takes the place of a content, to see whether a template shows it; contents may be alike, these never are. */
 const marker = (index: number): string => `is-message-${index}-shown?`;
 
 const isMarked = ({ role, content }: ChatMessage): boolean =>
@@ -263,6 +264,6 @@ function assertAllRendered(messages: readonly ChatMessage[], { name, render }: R
   const { role } = first;
   throw new MosError(
     "bad_data",
-    `${name} leaves out message ${messages.indexOf(first) + 1}, of the role ${role}; move its content into a user message`,
+    `${name} omits message ${messages.indexOf(first) + 1} (role ${role}); move its content into a user message`,
   );
 }

@@ -102,7 +102,7 @@ describe("Qwen3", () => {
 
   test("earlier answers are laid out anew, so that only the last one is located", () => {
     expect(() => brief.renderTurns(talk)).toThrowError(
-      refused("bad_config", /the text up to message 2 changes.*each answer an example of its own/),
+      refused("bad_config", /the text up to message 2 changes.*make each answer a separate example/),
     );
     const pieces = brief.renderTurns(talk, { lastOnly: true });
     expect(pieces.map(({ text }) => text).join("")).toBe(brief.render(talk));
@@ -113,7 +113,7 @@ describe("Qwen3", () => {
     const reasoned = [user("2+2?"), assistant("<think>\neasy\n</think>\n\n4")];
     expect(answers(qwen3, reasoned)).toEqual(["<think>\neasy\n</think>\n\n4<|im_end|>"]);
     expect(() => brief.renderTurns(reasoned, { lastOnly: true })).toThrowError(
-      refused("bad_config", /message 2 is another one once.*--chat-template-kwargs/),
+      refused("bad_config", /message 2 changes once that message is added.*--chat-template-kwargs/),
     );
   });
 
@@ -165,10 +165,7 @@ describe("SmolLM3", () => {
   test("messages of a role that it leaves out are refused", () => {
     const tool: ChatMessage = { role: "tool", content: "22 °C" };
     expect(() => smollm3.render([...talk, tool])).toThrowError(
-      refused(
-        "bad_data",
-        /^test\.jinja leaves out message 5, of the role tool; move its content into a user message/,
-      ),
+      refused("bad_data", /^test\.jinja omits message 5 \(role tool\); move its content into a user message/),
     );
   });
 });
@@ -197,7 +194,7 @@ describe("a message that is left out is refused", () => {
   test("also where another one of its role is shown", () => {
     expect(anywhere.render(later)).toContain("Be kind.");
     expect(() => onlyFirst.render(later)).toThrowError(
-      refused("bad_data", /leaves out message 4, of the role system/),
+      refused("bad_data", /omits message 4 \(role system\)/),
     );
     expect(() => onlyFirst.renderTurns(later)).toThrowError(refused("bad_data", /leaves out message 4/));
   });
@@ -240,7 +237,7 @@ describe("Mistral NeMo shows the system message in front of a last message of th
 
   test("several answers cannot be in one text", () => {
     expect(() => nemo.renderTurns(asked)).toThrowError(
-      refused("bad_config", /shows the system message in the prompt of an answer only; give each answer/),
+      refused("bad_config", /shows the system message only when it prompts for an answer; make each answer/),
     );
     expect(() => nemo.renderTurns([...asked, user("Hm")])).toThrowError(
       refused("bad_config", /changes once/),

@@ -82,12 +82,12 @@ export function ggufPreTokenizer(name: string | undefined): GgufPreTokenizer {
   if (name === undefined)
     throw new MosError(
       "bad_model",
-      "GGUF: tokenizer.ggml.pre is missing, so it is not known how the model splits text; llama.cpp's converter has written it since May 2024: convert the model again, or take a newer file",
+      "GGUF: tokenizer.ggml.pre is missing, so it is not known how the model splits text; llama.cpp's converter has written it since May 2024: convert the model again, or download a newer file",
     );
   const found = PRE_TOKENIZERS.get(name);
   if (found !== undefined) return found;
   throw new MosError(
     "unsupported",
-    `GGUF: tokenizer.ggml.pre "${name}" is not supported; known are ${[...PRE_TOKENIZERS.keys()].join(", ")}`,
+    `GGUF: tokenizer.ggml.pre "${name}" is not supported; supported are ${[...PRE_TOKENIZERS.keys()].join(", ")}`,
   );
 }

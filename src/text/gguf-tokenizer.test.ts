@@ -267,7 +267,7 @@ describe("what cannot be used is refused", () => {
       "another pre-tokenizer",
       { "tokenizer.ggml.pre": "viking" },
       "unsupported",
-      /"viking".*known are default/,
+      /"viking".*supported are default/,
     ],
     ["no pre-tokenizer", { "tokenizer.ggml.pre": undefined }, "bad_model", /pre is missing.*convert/],
     ["no tokens", { "tokenizer.ggml.tokens": [] }, "bad_model", /tokens is missing or empty/],

@@ -178,7 +178,7 @@ function deriveMerges(pieces: readonly string[]): (readonly [string, string])[] 
     if (token.length > MAX_PIECE_LENGTH)
       throw new MosError(
         "bad_model",
-        `tokenizer.ggml.tokens: a piece of ${token.length} characters is not credible`,
+        `tokenizer.ggml.tokens: a token of ${token.length} characters exceeds the limit`,
       );
     for (let cut = token.length - 1; cut > 0; cut--) {
       const left = known.get(token.slice(0, cut));

@@ -74,7 +74,7 @@ function lastSpan(
   if (!whole.startsWith(before))
     throw new MosError(
       "bad_config",
-      `${name}: the text up to message ${messages.length} is another one once that message is there, so the assistant's ` +
+      `${name}: the text before message ${messages.length} changes once that message is added, so the assistant's ` +
         "part cannot be located; set the template's variables (--chat-template-kwargs), or use the chatml or plain prompt format",
     );
   return [{ begin: before.length, end: Math.max(answerEnd(whole, last.content), before.length) }];
@@ -92,7 +92,7 @@ function spansByPrefixes(
   if (messages.length > MAX_PREFIXES)
     throw new MosError(
       "bad_data",
-      `the conversation has ${messages.length} messages, and ${name} lays each out by what came long before it; at most ${MAX_PREFIXES} can be read then`,
+      `the conversation has ${messages.length} messages; with ${name}, whose layout of a message depends on much earlier ones, the limit is ${MAX_PREFIXES}`,
     );
   const spans: Span[] = [];
   for (const [index, message] of messages.entries()) {
@@ -103,7 +103,7 @@ function spansByPrefixes(
       throw new MosError(
         "bad_config",
         `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
-          "of it cannot be located; give each answer an example of its own, as the last message, or train with another template",
+          "of it cannot be located; make each answer a separate example, as the last message, or train with another template",
       );
     const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
     spans.push({ begin: before.length, end: Math.max(end, before.length) });

@@ -24,7 +24,7 @@ export function checkVariables(variables: TemplateVariables, name: string): void
   const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
   const own = Object.keys(variables).find((key) => names.includes(key));
   if (own !== undefined)
-    throw new MosError("bad_option", `${own} cannot be set, since ${name} has it already; leave it out`);
+    throw new MosError("bad_option", `${own} cannot be set, because ${name} already defines it; omit it`);
   for (const [key, value] of Object.entries(variables))
     if (typeof value === "string" && /^(true|false)$/i.test(value))
       throw new MosError(
@@ -56,7 +56,7 @@ function range(first: number, stop?: number, step = 1): number[] {
   const from = stop === undefined ? 0 : first;
   const to = stop ?? first;
   const length = Math.max(0, Math.ceil((to - from) / step));
-  if (!(length <= MAX_STEPS)) throw new Error(`range of ${length} numbers`);
+  if (!(length <= MAX_STEPS)) throw new Error(`range() of ${length} items exceeds the limit`);
   return Array.from({ length }, (_, i) => from + i * step);
 }
 
@@ -82,7 +82,7 @@ function strftime(format: string, now: Date): string {
   };
   return format.replace(/%-?[A-Za-z%]/g, (directive) => {
     const write = directives[directive];
-    if (write === undefined) throw new Error(`strftime_now does not know ${directive}`);
+    if (write === undefined) throw new Error(`strftime_now does not support ${directive}`);
     return write();
   });
 }

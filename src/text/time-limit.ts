@@ -53,7 +53,7 @@ export function withTimeLimit<T>(encode: (text: string) => T): (text: string) =>
       if (!isTimeout(cause)) throw cause;
       throw new MosError(
         "bad_model",
-        `tokenizer.json: its regular expressions take more than ${milliseconds / 1000} s for ${text.length} characters; they may never end, so do not use this tokenizer`,
+        `tokenizer.json: its regular expressions take more than ${milliseconds / 1000} s for ${text.length} characters; they may not terminate, so do not use this tokenizer`,
         { cause },
       );
     } finally {

@@ -116,7 +116,7 @@ function createBackend(definition: TokenizerDefinition): Backend {
   try {
     return new Backend(definition.backendJson, {});
   } catch (cause) {
-    const message = `tokenizer.json asks for something not supported here: ${errorText(cause)}`;
+    const message = `tokenizer.json uses an unsupported feature: ${errorText(cause)}`;
     throw new MosError("unsupported", message, { cause });
   }
 }
@@ -142,7 +142,7 @@ export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles
     const path = join(folder, name);
     if (await pathExists(path))
       return readJson(path, z.unknown(), { code: "bad_model", maximumBytes: MAX_JSON_BYTES });
-    throw new MosError("not_found", `${folder}: there is no ${name}; fetch the tokenizer's files too`);
+    throw new MosError("not_found", `${folder}: there is no ${name}; download the tokenizer's files too`);
   };
   return { tokenizer: await read("tokenizer.json"), config: await read("tokenizer_config.json") };
 }
@@ -252,7 +252,7 @@ function parseMerges(merges: unknown): (readonly [string, string])[] {
       typeof merge === "string" ? merge.split(" ") : Array.isArray(merge) ? merge : [];
     if (typeof left !== "string" || typeof right !== "string" || more !== undefined || !left || !right)
       throw broken(
-        `model.merges[${index}] is ${JSON.stringify(merge)}; a merge is two tokens with a blank between`,
+        `model.merges[${index}] is ${JSON.stringify(merge)}; a merge is two tokens separated by a space`,
       );
     return [left, right];
   });

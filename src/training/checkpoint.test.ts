@@ -223,7 +223,7 @@ describe("a broken checkpoint is an error that names it:", () => {
     await expect(loadCheckpoint(folder, other)).rejects.toThrowError(
       expect.objectContaining({
         code: "bad_data",
-        message: `${at(4)}: parameter.a holds 6 numbers, this run has 7; start again without --resume`,
+        message: `${at(4)}: parameter.a has 6 values, but this run has 7; start again without --resume`,
       }),
     );
   });

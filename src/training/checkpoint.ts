@@ -27,7 +27,7 @@ export const emptyMoments = (length: number): Moments => ({
 
 const ofTheirTargets = ({ correct, targets }: { correct: number; targets: number }): boolean =>
   correct <= targets;
-const MORE_RIGHT = "more tokens are right than are targets";
+const MORE_RIGHT = "there are more correct tokens than targets";
 
 const sums = {
   loss: z.number(),
@@ -186,7 +186,7 @@ export async function loadCheckpoint(
     if (size !== undefined && size !== length)
       throw new MosError(
         "bad_data",
-        `${at}: ${part}.${name} holds ${size} numbers, this run has ${length}; start again without --resume`,
+        `${at}: ${part}.${name} has ${size} values, but this run has ${length}; start again without --resume`,
       );
     return file.readFloat32(`${part}.${name}`);
   };

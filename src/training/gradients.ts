@@ -171,7 +171,7 @@ function readLoss(outputs: Readonly<Record<string, HostTensor>>, { labelIds }: B
 function floats(outputs: Readonly<Record<string, HostTensor>>, name: string): Float32Array {
   const data = outputs[name]?.data;
   if (!(data instanceof Float32Array))
-    throw new MosError("bad_config", `the program gave no numbers for ${name}`);
+    throw new MosError("bad_config", `the program returned no values for ${name}`);
   return data;
 }
 

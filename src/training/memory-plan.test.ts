@@ -111,7 +111,7 @@ test("where the base alone is too large, only a smaller one is offered", () => {
 
 test("what nothing can make fit is said to be so", () => {
   expect(() => requireRunMemory(base, adapter, { ...size, free: free(1e8) })).toThrow(
-    /no setting of it would fit here$/,
+    /no setting would fit here$/,
   );
 });
 
@@ -122,7 +122,7 @@ test("a way that a base cannot be kept in is no remedy", () => {
   expect(refuse({})).toThrow(
     expect.objectContaining({
       code: "memory",
-      message: expect.stringMatching(/no setting of it would fit here$/),
+      message: expect.stringMatching(/no setting would fit here$/),
     }),
   );
   expect(refuse({ baseDtype: "int4" })).toThrow(expect.objectContaining({ code: "unsupported" }));

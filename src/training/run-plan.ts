@@ -345,7 +345,7 @@ function checkTokens(examples: readonly EncodedExample[], { name, config }: Plan
     if (odd !== undefined)
       throw new MosError(
         "bad_data",
-        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; does the tokenizer belong to this model?`,
+        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; check that the tokenizer belongs to this model`,
       );
   }
 }

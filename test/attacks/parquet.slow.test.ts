@@ -28,7 +28,7 @@ async function readOutcome(path: string): Promise<unknown> {
 
 const ENDED = expect.objectContaining({
   code: "bad_data",
-  message: expect.stringMatching(/the process that read this table was ended.*1\d{3} MiB or 1\d s/),
+  message: expect.stringMatching(/reading this table was aborted.*1\d{3} MiB or 1\d s/),
 });
 
 type Column = Parameters<typeof parquetWriteBuffer>[0]["columnData"][number];

@@ -125,8 +125,12 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
     /was trained on another base: model \(sha256:0/,
   ],
   ["no fingerprint", configEdit({ base_fingerprint: undefined }), /field "base_fingerprint" is missing/],
-  ["an index out of range", numberEdit(TABLE, 0, 4096), /I_a: layer 0 uses shared shard 4096, there are 4/],
-  ["a negative index", numberEdit(TABLE, 0, -1), /I_a: layer 0 uses shared shard -1/],
+  [
+    "an index out of range",
+    numberEdit(TABLE, 0, 4096),
+    /I_a: layer 0 uses shared shard 4096, but there are 4/,
+  ],
+  ["a negative index", numberEdit(TABLE, 0, -1), /I_a: layer 0 uses shared shard -1, but/],
   [
     "an index used twice",
     tensorEdit((tensors) => {
@@ -137,13 +141,13 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
     /I_a: layer 0 uses a shared shard twice/,
   ],
   ["another layer's private shard", numberEdit(TABLE, 5, 7), /where its own should be/],
-  ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: number 3 is NaN; the file is broken/],
+  ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: value 3 is NaN; the file is damaged/],
   [
     "a pool with a number whose products overflow",
     numberEdit(POOL, 3, -1e38),
-    /A_pool: number 3 is -9\.99\S+e\+37, and from 1e18 on products overflow/,
+    /A_pool: value 3 is -9\.99\S+e\+37, and products overflow from 1e18/,
   ],
-  ["a pool with infinity", numberEdit(POOL, 3, Number.NEGATIVE_INFINITY), /A_pool: number 3 is -Infinity/],
+  ["a pool with infinity", numberEdit(POOL, 3, Number.NEGATIVE_INFINITY), /A_pool: value 3 is -Infinity/],
   ["a missing tensor", tensorEdit(({ [POOL]: _, ...others }) => others), /q_proj\.A_pool is missing/],
   [
     "a tensor too many",
@@ -190,7 +194,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
       await rm(join(at, TENSORS));
       await copyFile(join(at, CONFIG), join(at, "adapter_model.bin"));
     },
-    /adapter_model\.bin may hold code and is never read/,
+    /adapter_model\.bin may contain code and is never read/,
   ],
 ];
 
@@ -214,7 +218,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
     "a pair out of range",
     { method: "subset-selection", rank: 3 },
     numberEdit(PAIRS, 0, 4),
-    /k_proj\.I: layer 0 uses pair 4, there are 4/,
+    /k_proj\.I: layer 0 uses pair 4, but there are 4/,
   ],
   [
     "a pair used twice",
@@ -224,7 +228,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
       data[5] = data[3]!;
       return undefined;
     }),
-    /k_proj\.I: layer 1 uses a pair twice; the file is broken/,
+    /k_proj\.I: layer 1 uses a pair twice; the file is damaged/,
   ],
   [
     "a table for one layer",
@@ -239,7 +243,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
     "a scale that is not a number",
     { method: "random-scaling", rank: 4 },
     numberEdit(SCALES, 2, Number.NaN),
-    /k_proj\.scale: number 2 is NaN; the file is broken/,
+    /k_proj\.scale: value 2 is NaN; the file is damaged/,
   ],
   [
     "no scales",

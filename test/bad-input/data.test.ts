@@ -33,19 +33,23 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   [
     "one list of examples",
     `[${GOOD.trim()}]\n`,
-    /bad\.jsonl:1: this line is a list, an object was expected; .*jq/,
+    /bad\.jsonl:1: this line is a list, but an object was expected; .*jq/,
   ],
-  ["a line that is a text", `${GOOD}"hello"\n`, /bad\.jsonl:2: this line is "hello", an object was expected/],
+  [
+    "a line that is a text",
+    `${GOOD}"hello"\n`,
+    /bad\.jsonl:2: this line is "hello", but an object was expected/,
+  ],
   ["a line that is null", "null\n", /bad\.jsonl:1: this line is null/],
   [
     "fields of no form",
     '{"story": "Once upon a time"}\n',
-    /bad\.jsonl:1: no known form has these fields: "story"/,
+    /bad\.jsonl:1: no known format has these fields: "story"/,
   ],
   [
     "a field with a typo",
     '{"prompt": "a", "complation": "b"}\n',
-    /bad\.jsonl:1: no known form has these fields/,
+    /bad\.jsonl:1: no known format has these fields/,
   ],
   [
     "two forms",
@@ -151,7 +155,7 @@ const files: readonly (readonly [string, string, string, readonly string[], RegE
     "bad.csv",
     'prompt,completion\na,"b\n',
     [],
-    /bad\.csv:2: a quotation mark that opens/,
+    /bad\.csv:2: a quotation mark opened in the row/,
   ],
   [
     "CSV without the names of columns",
@@ -165,11 +169,11 @@ const files: readonly (readonly [string, string, string, readonly string[], RegE
     "bad.csv",
     "a,b\n1,2\n",
     [],
-    /bad\.csv:2: no known form has these fields: "a", "b"/,
+    /bad\.csv:2: no known format has these fields: "a", "b"/,
   ],
   ["a Parquet file that is cut", "bad.parquet", "PAR1PAR1", [], /bad\.parquet: this is not a Parquet file/],
   ["a list that is cut", "bad.json", `[${GOOD}`, [], /bad\.json: .*JSON/],
-  ["a packed file", "bad.jsonl.gz", "", [], /bad\.jsonl\.gz: the file is packed; unpack it first/],
+  ["a packed file", "bad.jsonl.gz", "", [], /bad\.jsonl\.gz: the file is compressed; decompress it first/],
   [
     "a column that is not there",
     "bad.csv",
@@ -192,7 +196,11 @@ test("a pattern that no file has", async () => {
   });
 });
 test("a file that is given twice", async () => {
-  await expectRefusal(train(good, "--data", good), { code: 2, untouched: folder, message: /is given twice/ });
+  await expectRefusal(train(good, "--data", good), {
+    code: 2,
+    untouched: folder,
+    message: /is given twice, so its examples would count twice; omit one/,
+  });
 });
 test("a field that no form has", async () => {
   await expectRefusal(train(good, "--data-columns", "promt=a"), {

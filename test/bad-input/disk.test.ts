@@ -130,7 +130,7 @@ describe.skipIf(!mountable)(mountable ? "a disk" : "a disk (skipped: mounting is
     const ended = await mos(train(join(disk, "out")));
     expect(ended).toMatchObject({ code: 1, stdout: "" });
     expect(ended.stderr).toMatch(
-      /^mos: .*out: the run with its checkpoints takes 1\.\d\d MB, but its disk has \d+ kB free; make room, or choose another folder\n$/,
+      /^mos: .*out: the run with its checkpoints takes 1\.\d\d MB, but its disk has \d+ kB free; free some space, or choose another folder\n$/,
     );
     expect(await readdir(disk)).toEqual(["ballast"]);
   });

@@ -61,12 +61,12 @@ describe("mos export", () => {
       2,
       /'--format <name>' not specified/,
     ],
-    ["an unknown format", () => exporting("onnx", "--out", "x"), 2, /It must be one of peft, gguf/],
+    ["an unknown format", () => exporting("onnx", "--out", "x"), 2, /Expected one of peft, gguf/],
     [
       "an unknown dtype",
       () => exporting("peft", "--out", "x", "--dtype", "int8"),
       2,
-      /It must be one of float32, float16, bfloat16/,
+      /Expected one of float32, float16, bfloat16/,
     ],
     [
       "no adapter",
@@ -229,7 +229,7 @@ describe("mos import", () => {
         await rm(join(given, TENSORS));
         await writeFile(join(given, "adapter_model.bin"), "cos\nsystem\n");
       },
-      /adapter_model\.bin may hold code and is never read/,
+      /adapter_model\.bin may contain code and is never read/,
     ],
   ])("%s", async (_, arrange, message) => {
     await arrange();
@@ -247,7 +247,7 @@ describe("mos import", () => {
   test("options that cannot be used", async () => {
     const refuse = (args: readonly string[], message: RegExp) =>
       expectRefusal(args, { code: 2, message, untouched: folder });
-    await refuse(importing("--from", "vllm"), /It must be one of peft, mos-official/);
+    await refuse(importing("--from", "vllm"), /Expected one of peft, mos-official/);
     await refuse(["import", given, "--model", model, "--out", adapter], /adapter already holds an adapter/);
     await refuse(["import", given, "--model", model, "--out", given, "--overwrite"], /is the input/);
     await refuse(["import", "--model", model, "--out", "x"], /missing required argument 'folder'/);

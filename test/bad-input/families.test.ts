@@ -33,24 +33,32 @@ async function refused(
 describe("config.json with", () => {
   test.each<[family: string, fields: object, message: RegExp]>([
     ["mistral", { sliding_window: "x" }, /field "sliding_window" is "x"; a number is expected/],
-    ["qwen2", { layer_types: ["a", "b", "c"] }, /layers of the type "a" \(layer_types\) cannot be run/],
+    ["qwen2", { layer_types: ["a", "b", "c"] }, /layers of the type "a" \(layer_types\) are not supported/],
     ["qwen2", { use_sliding_window: "yes" }, /"use_sliding_window" is "yes"; true or false is expected/],
     ["qwen3", { head_dim: 7 }, /head_dim is 7; it must be even/],
     ["smollm3", { no_rope_layers: null, no_rope_layer_interval: 0 }, /_interval" is 0; more than 0 is/],
     ["gemma2", { query_pre_attn_scalar: -4 }, /"query_pre_attn_scalar" is -4; more than 0 is expected/],
-    ["gemma2", { hidden_activation: "relu6" }, /hidden_activation "relu6" cannot be run; silu, swish, relu/],
+    [
+      "gemma2",
+      { hidden_activation: "relu6" },
+      /hidden_activation "relu6" is not supported; supported are silu, swish, relu/,
+    ],
     ["gemma3", { rope_local_base_freq: "a" }, /field "rope_local_base_freq" is "a"; a number is expected/],
     ["gemma3", { rope_scaling: { rope_type: "ntk", factor: 8 } }, /rope scaling of the type "ntk" cannot/],
     ["gemma3", { model_type: "gemma3" }, /field "text_config" is missing; an object is expected/],
-    ["phi3", { partial_rotary_factor: 2 }, /is 16; an even number from 2 to 8 is possible/],
+    ["phi3", { partial_rotary_factor: 2 }, /is 16; expected an even number from 2 to 8/],
     [
       "phi3 with longrope",
       { original_max_position_embeddings: null },
       /original_max_position_embeddings is null/,
     ],
-    ["olmo2", { hidden_act: "mish" }, /hidden_act "mish" cannot be run/],
+    ["olmo2", { hidden_act: "mish" }, /hidden_act "mish" is not supported/],
     ["granite", { logits_scaling: 0 }, /field "logits_scaling" is 0; more than 0 is expected/],
-    ["llama", { model_type: "qwen3_moe" }, /"qwen3_moe" cannot be run; supported are llama, mistral, qwen2/],
+    [
+      "llama",
+      { model_type: "qwen3_moe" },
+      /"qwen3_moe" are not supported; supported are llama, mistral, qwen2/,
+    ],
   ])("%s and %j", (family, fields, message) =>
     refused(family, message, async (at) => {
       const file = join(at, "config.json");
@@ -92,7 +100,7 @@ describe("weights", () => {
     ],
     [
       ...(["olmo2", "with a norm before attention", ofShape("input_layernorm.weight", [16])] as const),
-      /input_layernorm\.weight is not part of this model/,
+      /input_layernorm\.weight does not belong to this model/,
     ],
   ])("of %s %s", (family, _, edit, message) =>
     refused(family, message, async (at, model) => {

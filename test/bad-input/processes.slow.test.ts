@@ -65,7 +65,7 @@ test("a wrong option and a wrong model have their exit codes", async () => {
     code: 2,
     stdout: "",
     stderr:
-      "mos: option '--top-p <p>' argument '7' is invalid. It must be a number above 0 and up to 1; see mos generate --help\n",
+      "mos: option '--top-p <p>' argument '7' is invalid. Expected a number above 0 and up to 1; see mos generate --help\n",
   });
   expect(model).toMatchObject({ code: 1, stdout: "" });
   expect(model.stderr).toMatch(/^mos: .*there is no config\.json and no \.gguf file.*\n$/);

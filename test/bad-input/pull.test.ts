@@ -50,7 +50,7 @@ async function withHub(answer: RequestListener, action: () => Promise<void>): Pr
   }
 }
 
-const NAME = /does not name a repository of the hub; write org\/name/;
+const NAME = /is not the name of a Hub repository; write org\/name/;
 test.each<[string, RegExp]>([
   ["smollm2", NAME],
   ["../../etc/passwd", NAME],
@@ -82,7 +82,7 @@ test("a token that cannot be sent", async () => {
   vi.stubEnv("HF_TOKEN", "hf_a b");
   await expectRefusal(["pull", "org/name"], {
     code: 2,
-    message: /the hub token holds a space/,
+    message: /the Hub token contains a space/,
     untouched: folder,
   });
 });
@@ -140,7 +140,7 @@ test("no hub, by the other commands too", async () => {
   const message = /^mos: http:\/\/127\.0\.0\.1:\d+ cannot be reached \(ECONNREFUSED\): check the connection/;
   await expectRefusal(["pull", "org/name", "--quiet"], { code: 1, message, untouched: folder });
   vi.stubEnv("HF_HUB_OFFLINE", "1");
-  const offline = /org\/name is not in the cache .*, and the network is switched off/;
+  const offline = /org\/name is not in the cache .*, and network access is disabled/;
   await expectRefusal(["generate", "--model", "org/name", "--prompt", "Hi"], {
     code: 1,
     message: offline,

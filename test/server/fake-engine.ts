@@ -229,7 +229,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     },
     closed,
     break() {
-      broken = new MosError("device", "the engine's process broke: it ended with SIGKILL");
+      broken = new MosError("device", "the engine process failed: it ended with SIGKILL");
       close(broken);
     },
     async drain() {

@@ -491,7 +491,10 @@ describe.each(databases)("%s", (_, open) => {
       expect(receiver.received).toEqual([]);
       await until(async () => {
         const { last_delivery } = (await guarded.send(`/v1/webhooks/${json.id}`, undefined, as("acme"))).json;
-        expect(last_delivery).toMatchObject({ status: "failed", error: "hooks.test has no public address" });
+        expect(last_delivery).toMatchObject({
+          status: "failed",
+          error: "hooks.test does not resolve to a public address",
+        });
       });
     });
 

@@ -24,7 +24,7 @@ export async function writeAll(file: FileHandle, bytes: Uint8Array, offset: numb
 export function unwritten(folder: string, cause: unknown): MosError {
   if (cause instanceof MosError) return cause;
   const why = isDiskFull(cause)
-    ? `the disk is full; the weights of a base need as much room there as in memory, while it is opened: free some space or set TMPDIR to another folder`
+    ? `the disk is full; while a base is opened, its weights need as much disk space as memory: free some space or set TMPDIR to another folder`
     : `the constants of a program cannot be written (${systemCode(cause) ?? String(cause)}); set TMPDIR to another folder`;
   return new MosError("storage", `${dirname(folder)}: ${why}`, { cause });
 }

@@ -28,7 +28,7 @@ export const supports = (device: Device, operator: FusedOperator): boolean =>
 const ADVICE: Readonly<Record<Device, string>> = {
   cpu: "reinstall onnxruntime-node for this platform",
   webgpu: "it needs a GPU with a Vulkan, Metal or Direct3D 12 driver; or use the device cpu",
-  cuda: "install CUDA 12 with cuDNN 9, and fetch ONNX Runtime's CUDA files, which installing leaves out, with: node node_modules/onnxruntime-node/script/install --onnxruntime-node-install; or use the device cpu",
+  cuda: "install CUDA 12 with cuDNN 9, and download ONNX Runtime's CUDA files, which npm does not install, with: node node_modules/onnxruntime-node/script/install --onnxruntime-node-install; or use the device cpu",
 };
 
 /** The error for a provider that is missing or failed to start. */

@@ -38,12 +38,12 @@ describe("inputs are checked by name:", () => {
   };
 
   test.each([
-    ["a wrong size", { x: floats([5, 3]) }, "input x has shape [5, 3], the program takes [n, 2]"],
-    ["a wrong rank", { w: floats([6]) }, "input w has shape [6], the program takes [2, 3]"],
+    ["a wrong size", { x: floats([5, 3]) }, "input x has shape [5, 3], but the program takes [n, 2]"],
+    ["a wrong rank", { w: floats([6]) }, "input w has shape [6], but the program takes [2, 3]"],
     [
       "too few numbers",
       { w: { shape: [2, 3], data: new Float32Array(5) } },
-      "input w: 5 numbers do not fill [2, 3]",
+      "input w: 5 elements do not fit the shape [2, 3]",
     ],
     ["a wrong type", { w: { shape: [2, 3], data: new Int32Array(6) } }, "input w: Int32Array is not float32"],
     ["floats as indices", { ids: floats([1]) }, "input ids: Float32Array is not int32"],
@@ -157,7 +157,7 @@ describe("devices", () => {
   test("a program that the runtime refuses is not blamed on the device", async () => {
     const table = leaf("table", [4, 2]);
     await expect(compile({ y: embed(table, leaf("ids", [1])) })).rejects.toThrowError(
-      refusal("unsupported", /^the runtime refuses this program: /),
+      refusal("unsupported", /^ONNX Runtime rejected this program: /),
     );
   });
 });

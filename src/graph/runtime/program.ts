@@ -120,7 +120,7 @@ export async function compile(
   }).catch((cause: unknown) => {
     if (cause instanceof MosError) throw cause;
     throw device === "cpu"
-      ? new MosError("unsupported", `the runtime refuses this program: ${String(cause)}`, { cause })
+      ? new MosError("unsupported", `ONNX Runtime rejected this program: ${String(cause)}`, { cause })
       : deviceError(device, cause);
   });
   const leafType = (name: string): LeafType => {
@@ -186,10 +186,13 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
   if (!fits)
     throw new MosError(
       "bad_config",
-      `input ${name} has shape ${showShape(shape)}, the program takes ${showShape(leaf.shape)}`,
+      `input ${name} has shape ${showShape(shape)}, but the program takes ${showShape(leaf.shape)}`,
     );
   if (countElements(shape) !== data.length)
-    throw new MosError("bad_config", `input ${name}: ${data.length} numbers do not fill ${showShape(shape)}`);
+    throw new MosError(
+      "bad_config",
+      `input ${name}: ${data.length} elements do not fit the shape ${showShape(shape)}`,
+    );
   if (NATURAL[leaf.dtype]?.(data) !== true)
     throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);
 }
@@ -225,5 +228,5 @@ function fromRuntime(tensor: Tensor): HostTensor {
     return { shape, data: new Uint16Array(buffer, byteOffset, length) };
   }
   if (data instanceof Uint16Array) return { shape, data };
-  throw new MosError("unsupported", `a program returned ${tensor.type}, which has no host form`);
+  throw new MosError("unsupported", `a program returned ${tensor.type}, which cannot be read on the host`);
 }

@@ -183,7 +183,7 @@ describe("config.json", () => {
     ],
     ["a window", "mistral", { sliding_window: 2.5 }, /sliding_window is 2.5/],
     ["a cap", "gemma2", { attn_logit_softcapping: -1 }, /attn_logit_softcapping is -1/],
-    ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; an even number from 2 to 8/],
+    ["a part of a head", "phi3", { partial_rotary_factor: 0.4 }, /is 3; expected an even number from 2 to 8/],
     ["a factor", "granite", { residual_multiplier: 0 }, /residual_multiplier is 0/],
     [
       "factors of longrope",

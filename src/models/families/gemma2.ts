@@ -21,7 +21,7 @@ export const GEMMA_DEFAULTS = {
 /** Scales and the cap on logits, which config.json has for both. transformers caps scores in Gemma 2 alone. */
 export function gemmaScales(raw: RawConfig, where: string): FamilyChoices {
   if (raw.use_bidirectional_attention === true)
-    throw unsupported(where, "use_bidirectional_attention cannot be run; attention is causal here");
+    throw unsupported(where, "use_bidirectional_attention is not supported; attention must be causal");
   return {
     embeddingScale: Math.sqrt(raw.hidden_size),
     attentionScale: (nullToUndefined(raw.query_pre_attn_scalar) ?? 256) ** -0.5,

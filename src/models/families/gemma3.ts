@@ -32,7 +32,7 @@ function readPattern(raw: RawConfig, where: string): number {
   if (!layer_types && (unread ?? pattern) !== pattern)
     throw unsupported(
       where,
-      `_sliding_window_pattern ${unread} is not read, and ${pattern} taken in its place; call it sliding_window_pattern, or list layer_types`,
+      `_sliding_window_pattern ${unread} would be ignored and ${pattern} used instead; rename it sliding_window_pattern, or list layer_types`,
     );
   return pattern;
 }

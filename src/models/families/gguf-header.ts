@@ -14,10 +14,10 @@ export function headerNumber(
   const single = Array.isArray(value) && value.every((item) => item === value[0]) ? value[0] : value;
   if (typeof single === "number") return single;
   if (Array.isArray(value))
-    throw unsupported(path, `${key} differs from layer to layer; only equal layers can be run`);
+    throw unsupported(path, `${key} differs between layers; all layers must have the same value`);
   throw new MosError(
     "bad_model",
-    `${path}: ${key} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; a number is expected`,
+    `${path}: ${key} is ${typeof value === "string" ? JSON.stringify(value) : String(value)}; expected a number`,
   );
 }
 
@@ -38,7 +38,7 @@ export function ggufBiases({ path, tensors }: GgufHeader): Pick<ModelShape, "att
   const output = has("attn_output");
   const mlp = ["ffn_gate", "ffn_up", "ffn_down"].map(has);
   const refuse = (what: string): never => {
-    throw unsupported(path, `only some of the ${what} have biases; all of them or none can be run`);
+    throw unsupported(path, `only some of the ${what} have biases; all or none must have them`);
   };
   if (!qkv && (q !== k || k !== v)) refuse("layers attn_q, attn_k and attn_v");
   const projected = q || qkv;

@@ -68,7 +68,7 @@ function windowedLayers(
   if (!types) return eachLayer(layers, otherwise);
   const unknown = types.find((type) => type !== "full_attention" && type !== "sliding_attention");
   if (unknown !== undefined)
-    throw unsupported(where, `layers of the type "${unknown}" (layer_types) cannot be run`);
+    throw unsupported(where, `layers of the type "${unknown}" (layer_types) are not supported`);
   if (types.length !== layers)
     throw new MosError(
       "bad_model",

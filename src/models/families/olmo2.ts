@@ -16,7 +16,7 @@ export const olmo2: Family = {
     read(header) {
       // Olmo 3 has the same architecture there
       if (ggufWindow(header) !== undefined)
-        throw unsupported(header.path, "Olmo 3 (olmo2 with a sliding window) cannot be run; OLMo 2 can");
+        throw unsupported(header.path, "Olmo 3 (olmo2 with a sliding window) is not supported; use OLMo 2");
       return {};
     },
   },

@@ -34,7 +34,7 @@ export function parseRopes(
   if (part !== 1 && family.rotatesParts !== true)
     throw unsupported(
       where,
-      `partial_rotary_factor ${part} cannot be run in this family; whole heads are rotated`,
+      `partial_rotary_factor ${part} is not supported in this family; whole heads are rotated`,
     );
   const rotaryDim = Math.trunc(headDim * part);
   return {
@@ -59,7 +59,7 @@ function readRopeKind({ type }: RopeFields, { family, where }: RopePlace): (type
   const names = [...new Set(ropeTypes === undefined ? ROPE_TYPES : Object.values(ropeTypes))];
   throw unsupported(
     where,
-    `rope scaling of the type "${type}" cannot be run${ropeTypes === undefined ? "" : " in this family"}; ${names.slice(0, -1).join(", ")} and ${names.at(-1)} can`,
+    `rope scaling of the type "${type}" is not supported${ropeTypes === undefined ? "" : " in this family"}; supported are ${names.slice(0, -1).join(", ")} and ${names.at(-1)}`,
   );
 }
 
@@ -123,7 +123,7 @@ function parseYarn(
   // null is false to transformers
   const truncate = rope.truncate === undefined || rope.truncate === true;
   if (isLayerSpecific && !truncate)
-    throw unsupported(where, "truncate false is not read in the ropes of this family; leave it out");
+    throw unsupported(where, "truncate false is not supported in this family; omit it");
   const originalMaxPositions = stated.original();
   const factor = factorOr(originalMaxPositions);
   const { mscale, mscale_all_dim: allDim } = rope;
@@ -266,7 +266,7 @@ function firstStated(name: string, where: string, values: readonly (number | nul
   if (value === undefined || value === null)
     throw new MosError(
       "bad_model",
-      `${where}: ${name} is ${value === null ? "null" : "missing"}; a number is expected`,
+      `${where}: ${name} is ${value === null ? "null" : "missing"}; expected a number`,
     );
   return value;
 }
@@ -279,7 +279,10 @@ function commonRope({ raw, family, where }: RopePlace): RopeFields {
   for (const [name, rope] of Object.entries({ rope_scaling: scaling, rope_parameters: parameters })) {
     const layerType = LAYER_TYPES.find((type) => rope?.[type] !== undefined);
     if (layerType !== undefined)
-      throw unsupported(where, `${name}.${layerType} cannot be run; all layers of this family have one rope`);
+      throw unsupported(
+        where,
+        `${name}.${layerType} is not supported; all layers of this family have one rope`,
+      );
   }
   const usesScaling = scaling !== undefined && scaling !== null && Object.keys(scaling).length > 0;
   const rope = usesScaling ? scaling : (parameters ?? {});
@@ -292,7 +295,7 @@ function commonRope({ raw, family, where }: RopePlace): RopeFields {
       if (dropped !== taken[field])
         throw unsupported(
           where,
-          `rope_scaling stands beside rope_parameters, whose ${field} ${dropped} transformers drops for ${taken[field]}; state the scaling in rope_parameters, and leave rope_scaling out`,
+          `rope_scaling and rope_parameters are both set, and transformers replaces the latter's ${field} ${dropped} with ${taken[field]}; set the scaling in rope_parameters, and omit rope_scaling`,
         );
     }
   const original = (): number => readOriginalLength(rope, { raw, family, where });
@@ -308,7 +311,7 @@ function readOriginalLength(rope: RawRope, { raw, family, where }: RopePlace): n
   if (onTop === undefined && assumed !== undefined && own !== assumed)
     throw unsupported(
       where,
-      `${name} ${own} is stated in the rope alone, where transformers drops it for ${assumed}; state it on top`,
+      `${name} ${own} is set in the rope only, where transformers replaces it with ${assumed}; set it at the top level`,
     );
   return firstStated(name, where, [onTop, assumed, rope[name], longest]);
 }
@@ -321,16 +324,16 @@ function ropesByLayerType({ raw, where }: RopePlace): ModelRopes {
   if (stray !== undefined)
     throw unsupported(
       where,
-      `rope_parameters.${stray} is read by no layer; state it in full_attention, sliding_attention or both`,
+      `rope_parameters.${stray} applies to no layer; set it in full_attention, sliding_attention or both`,
     );
   const nested = Object.keys(scaling ?? {}).find(isLayerType);
   if (nested !== undefined)
-    throw unsupported(where, `rope_scaling.${nested} is read by no layer; state it in rope_parameters`);
+    throw unsupported(where, `rope_scaling.${nested} applies to no layer; set it in rope_parameters`);
   const rope = { ...(parameters?.full_attention ?? { rope_type: "default" }), ...scaling };
   if (scaling?.type !== undefined && ropeType(rope) !== scaling.type)
     throw unsupported(
       where,
-      `rope_scaling.type "${scaling.type}" is not read in this family; call it rope_type`,
+      `rope_scaling.type "${scaling.type}" is not supported in this family; rename it rope_type`,
     );
   const local = parameters?.sliding_attention ?? {};
   return {
@@ -356,7 +359,7 @@ function readLayerTypeRope(
       if (own === undefined && (onTop ?? longest) !== longest)
         throw unsupported(
           where,
-          `original_max_position_embeddings ${onTop} is not read on top in this family; state it in the rope of the layers' type`,
+          `original_max_position_embeddings ${onTop} is not supported at the top level in this family; set it in the rope of the layers' type`,
         );
       return firstStated("original_max_position_embeddings", where, [own, longest]);
     },

@@ -90,7 +90,7 @@ async function readCases({ file, task }: Values): Promise<readonly Case[]> {
   if (cases.length === 0)
     throw new MosError(
       "bad_data",
-      `${file}: no cases; write one line {"prediction": "…", "references": "…"} per case`,
+      `${file}: the file holds no cases; write one per line: {"prediction": "…", "references": "…"}`,
     );
   return cases;
 }

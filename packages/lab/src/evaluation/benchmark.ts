@@ -199,7 +199,10 @@ export async function scorePrediction(
 ): Promise<Verdict> {
   if ("scorers" in benchmark) return benchmark.scorers[rules](prediction, references);
   if (checker === undefined)
-    throw new MosError("bad_option", `${benchmark.name}: programs have to be run; give a checker`);
+    throw new MosError(
+      "bad_option",
+      `${benchmark.name}: this benchmark runs programs and requires a checker`,
+    );
   const { passed, reason } = await checker.check(benchmark.program(prediction, references), signal);
   return { extracted: prediction, scores: { passed: passed ? 1 : 0 }, reason };
 }

@@ -49,7 +49,7 @@ export function assertCounts(counts: readonly Count[], source: string): void {
   if (notes.length === 0) return;
   throw new MosError(
     "bad_data",
-    `${source}: ${notes.join("; ")}: the data set has changed since these rules were written; give a folder with the right one (--data)`,
+    `${source}: ${notes.join("; ")}: the data set has changed since these rules were written; pass a folder with the original version (--data)`,
   );
 }
 
@@ -70,7 +70,7 @@ export function digestRows(parts: Readonly<Record<string, readonly unknown[]>>):
 export function assertUnique(ids: readonly string[], where: string): void {
   const seen = new Set<string>();
   for (const id of ids) {
-    if (seen.has(id)) throw new MosError("bad_data", `${where}: two questions have the id ${id}`);
+    if (seen.has(id)) throw new MosError("bad_data", `${where}: the id ${id} is used by two questions`);
     seen.add(id);
   }
 }
@@ -89,13 +89,13 @@ export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pa
 export const missingData = (found: string, holds: string): MosError =>
   new MosError(
     "not_found",
-    `${found}; give the folder that holds ${holds} (--data), or leave it out to fetch the data`,
+    `${found}; pass the folder that holds ${holds} (--data), or omit --data to download them`,
   );
 
 async function requireFile(file: BenchmarkFile): Promise<string> {
   const path = benchmarkPath(file);
   if (await pathExists(path)) return path;
-  throw missingData(`${path}: there is no such file`, file.parts.join("/"));
+  throw missingData(`${path}: no such file`, file.parts.join("/"));
 }
 
 /** All rows of a JSON Lines file. Throws `not_found`, `bad_data`, as all readers here do. */

@@ -39,7 +39,11 @@ test("the error for a folder that is not a usable adapter says what is wrong", a
     [[folder], shapes, { code: "not_found", message: expect.stringMatching(/no adapter_config\.json/) }],
     [[broken], shapes, { code: "bad_adapter", message: expect.stringMatching(/adapter_model\.safetensors/) }],
     [[sound], other, { code: "bad_adapter" }],
-    [["a", "./a"], shapes, { code: "bad_option", message: expect.stringMatching(/\/a is given twice/) }],
+    [
+      ["a", "./a"],
+      shapes,
+      { code: "bad_option", message: expect.stringMatching(/\/a is given twice; omit one/) },
+    ],
   ] as const)
     await expect(nameAdapters(adapters, shape)).rejects.toMatchObject(error);
 });

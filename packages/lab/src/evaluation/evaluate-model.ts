@@ -160,7 +160,7 @@ export async function nameAdapters(
 ): Promise<ReadonlyMap<string, FoundAdapter>> {
   const paths = folders.map((folder) => resolve(folder));
   const twice = paths.find((path, i) => paths.indexOf(path) < i);
-  if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice`);
+  if (twice !== undefined) throw new MosError("bad_option", `the adapter ${twice} is given twice; omit one`);
   // the engine would leave a broken one out; here every one is needed, so what is wrong is reported
   const found = await Promise.all(paths.map(isAdapterInUse));
   for (const { path } of found) await loadAdapter(path, { shapes, fingerprint: undefined });

@@ -86,7 +86,7 @@ export async function previewTasks(
   if (chatTemplateKwargs !== undefined && format !== "model")
     throw new MosError(
       "bad_option",
-      `variables of the chat template change nothing in the chat format ${format}; choose the format model, or leave them out`,
+      `the chat format ${format} does not use the chat template, so its variables have no effect; choose the format model, or omit them`,
     );
   const isUsable = limit === undefined || (Number.isSafeInteger(limit) && limit > 0);
   const one = { ...options, limit: isUsable ? 1 : limit };
@@ -103,13 +103,13 @@ async function recordSubjects({
   tasks,
 }: EvaluateOptions): Promise<readonly SubjectRecord[]> {
   if (subjects.length === 0 || tasks.length === 0)
-    throw new MosError("bad_option", "an evaluation needs a subject and a task at least");
+    throw new MosError("bad_option", "an evaluation needs at least one model or adapter, and one task");
   if (new Set(tasks).size < tasks.length)
     throw new MosError("bad_option", `a task is named twice in ${tasks.join(", ")}`);
   if (new Set(subjects.map(({ name }) => name)).size < subjects.length)
     throw new MosError(
       "bad_option",
-      `two of ${subjects.map(({ name }) => name).join(", ")} have one name, and would share a log`,
+      `two of ${subjects.map(({ name }) => name).join(", ")} have the same name and would share a log; rename one`,
     );
   const records: SubjectRecord[] = [];
   for (const { name, adapter } of subjects) {

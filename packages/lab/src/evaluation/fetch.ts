@@ -47,7 +47,7 @@ export async function* fetchBenchmark(
   if (hub.offline)
     throw new MosError(
       "not_found",
-      `${name}: ${source.repository} is not in ${folder}, and the network is switched off; give a folder (--data)`,
+      `${name}: ${source.repository} is not in ${folder}, and network access is disabled; pass a folder (--data)`,
     );
   const pulled = yield* pullTables(source, options);
   const tables = groupTables(pulled.paths, source);
@@ -151,7 +151,7 @@ async function* fetchTexts(
       if (!(error instanceof MosError) || error.code === "cancelled") throw error;
       throw new MosError(
         error.code,
-        `${texts.what} are not on the hub but at ${address}: ${error.message}. Or give a folder that holds ${texts.instead} (--data)`,
+        `${texts.what} could not be downloaded from ${address}: ${error.message}. Or pass a folder that holds ${texts.instead} (--data)`,
         { cause: error },
       );
     }

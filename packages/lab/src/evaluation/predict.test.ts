@@ -133,7 +133,7 @@ test("an adapter that was replaced meanwhile is an error", async () => {
   const mos = { adapter: "mos", seed: 0, engine };
   await expect(predict(question({}), { ...mos, digest: "sha256:old" })).rejects.toMatchObject({
     code: "bad_adapter",
-    message: "adapter mos was replaced while it was asked; start again",
+    message: "adapter mos was replaced during the evaluation; start again",
   });
   const { predictions } = await predict(question({}), { ...mos, digest: "sha256:new" });
   expect(predictions).toHaveLength(1);

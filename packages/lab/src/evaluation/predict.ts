@@ -104,7 +104,7 @@ async function takeEvents(
     if (event.type === "finish" && event.finishReason === "cancelled")
       throw new MosError("cancelled", "the evaluation was interrupted");
     if (event.type === "scheduled" && event.digest !== digest)
-      throw new MosError("bad_adapter", `adapter ${adapter} was replaced while it was asked; start again`);
+      throw new MosError("bad_adapter", `adapter ${adapter} was replaced during the evaluation; start again`);
     take(event);
   }
 }

@@ -74,11 +74,8 @@ export function chooseShots({ shots }: Pick<QuestionOptions, "shots">, range: Sh
   const { benchmark, default: own, min, max, reason } = range;
   if (shots === undefined) return own;
   if (Number.isSafeInteger(shots) && shots >= min && shots <= max) return shots;
-  const usable = min === max ? `leave it out, or give ${own}` : `give ${min} to ${max}`;
-  throw new MosError(
-    "bad_option",
-    `${benchmark}: ${shots} shots cannot be given, since ${reason}; ${usable}`,
-  );
+  const usable = min === max ? `omit the option, or use ${own}` : `use ${min} to ${max}`;
+  throw new MosError("bad_option", `${benchmark}: cannot show ${shots} shots, since ${reason}; ${usable}`);
 }
 
 /** What a benchmark knows of its questions. */
@@ -116,7 +113,7 @@ function chooseDrafts(
 ): readonly Draft[] {
   if (limit === undefined || limit >= drafts.length) return drafts;
   if (!Number.isSafeInteger(limit) || limit < 1)
-    throw new MosError("bad_option", `limit ${limit} is invalid; give the number of questions of each task`);
+    throw new MosError("bad_option", `limit ${limit} is invalid; give the number of questions per task`);
   const order = randomStream(seed, `questions of ${benchmark}`).permutation(drafts.length);
   const chosen = new Set(order.subarray(0, limit));
   return drafts.filter((_, index) => chosen.has(index));

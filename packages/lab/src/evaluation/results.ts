@@ -137,11 +137,9 @@ export async function assertResult(out: string): Promise<void> {
   await assertNoFolder(out);
   if (!(await pathExists(out))) return;
   await readJson(out, resultSchema, { code: "bad_option" }).catch((cause: unknown) => {
-    throw new MosError(
-      "bad_option",
-      `${out} exists and is not a result of an evaluation; give another --out`,
-      { cause },
-    );
+    throw new MosError("bad_option", `${out} exists and is not an evaluation result; choose another --out`, {
+      cause,
+    });
   });
 }
 

@@ -79,7 +79,10 @@ test.each([
 test("a file that is not a log is refused and left alone", async () => {
   for (const content of ['{"question": "1 + 1?"}\n', "[]\n", '{"type":"run"}\n', "a list of mine", ""]) {
     await writeFile(path(), content);
-    const error = { code: "bad_data", message: expect.stringMatching(/base\.gsm8k\.jsonl is not a log/) };
+    const error = {
+      code: "bad_data",
+      message: expect.stringMatching(/base\.gsm8k\.jsonl is not an answer log/),
+    };
     await expect(open()).rejects.toMatchObject(error);
     expect(await readFile(path(), "utf8")).toBe(content);
   }

@@ -60,13 +60,13 @@ async function firstLine(path: string): Promise<unknown> {
 async function checkIdentity(path: string, wanted: Identity): Promise<void> {
   const head = headSchema.safeParse(await firstLine(path));
   if (!head.success)
-    throw new MosError("bad_data", `${path} is not a log of answers; remove it, or give another --out`);
+    throw new MosError("bad_data", `${path} is not an answer log; remove it, or choose another --out`);
   const before = head.data.identity;
   const differs = Object.keys({ ...before, ...wanted }).find((key) => before[key] !== wanted[key]);
   if (differs !== undefined)
     throw new MosError(
       "bad_option",
-      `${path} has answers of another run (${differs} was ${before[differs] ?? "not set"}, now ${wanted[differs] ?? "not set"}); give another --out, or remove it`,
+      `${path} holds answers of another run (${differs} was ${before[differs] ?? "not set"}, now ${wanted[differs] ?? "not set"}); choose another --out, or remove it`,
     );
 }
 
@@ -104,7 +104,7 @@ export async function openSampleLog(options: SampleLogOptions): Promise<SampleLo
       if (!sample.success)
         throw new MosError(
           "bad_data",
-          `${path}:${line} is not an answer; remove the line, or give another --out`,
+          `${path}:${line} is not an answer; remove the line, or choose another --out`,
         );
       known.set(sample.data.id, sample.data);
     }

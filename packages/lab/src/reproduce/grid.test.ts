@@ -152,9 +152,9 @@ describe("cells", () => {
   });
 
   test.each<[Partial<ReproduceOptions>, RegExp]>([
-    [{ tuneEvaluation: options.evaluation }, /holds what is measured on; choose learning rates on other/],
-    [{ tuneEvaluation: options.train }, /holds the same as assets.*; tune on other examples/],
-    [{ tuneTrain: options.train }, /tuneTrain is of use with tuneEvaluation only/],
+    [{ tuneEvaluation: options.evaluation }, /is also the test data; choose learning rates on other/],
+    [{ tuneEvaluation: options.train }, /and assets.* have the same contents; tune on other examples/],
+    [{ tuneTrain: options.train }, /tuneTrain requires tuneEvaluation/],
     [{ tuneSeeds: 0 }, /^tuneSeeds: 0 is invalid/],
   ])("refuses to tune with %o", async (more, message) => {
     await expect(planGrid({ ...options, ...more })).rejects.toMatchObject({

@@ -75,7 +75,7 @@ export async function planGrid(options: ReproduceOptions): Promise<Grid> {
   if (digests.train === digests.evaluation)
     throw new MosError(
       "bad_option",
-      `${evaluation} holds the same as ${train}; measure on examples that are not trained on`,
+      `${evaluation} and ${train} have the same contents; evaluate on examples that are not in the training data`,
     );
   return {
     options,
@@ -109,7 +109,7 @@ function checkTraining({ training, steps, tuneSteps }: Settings): void {
   if (training.warmup >= 1 && training.warmup > fewest)
     throw new MosError(
       "bad_option",
-      `warmup of ${training.warmup} updates is more than the ${fewest} updates of a cell`,
+      `warmup of ${training.warmup} updates is more than the ${fewest} updates of a run`,
     );
 }
 

@@ -145,8 +145,7 @@ const endWarnings = (rows: readonly RowSummary[]): readonly string[] =>
       const last = end === "lowest" ? Math.min(...rates) : Math.max(...rates);
       return rates.length > 0 && learningRate === last ? [`${namedRow(row)} (${last})`] : [];
     });
-    const risk =
-      "These may do better at a rate that was not tried, and rows beside them may only seem to win.";
+    const risk = "These may do better at a rate that was not tried, so other rows may only seem to win.";
     return found.length === 0 ? [] : [`Best at the ${end} rate tried: ${found.join(", ")}. ${risk}`];
   });
 
@@ -163,7 +162,7 @@ function stepWarnings(rows: readonly RowSummary[], comparisons: readonly Compari
         ({ theirs, difference, rateStep }) =>
           `${nameKey(rows, theirs)} (${difference.toFixed(4)}, a step ${plain(rateStep, 4)})`,
       );
-    return `${nameKey(rows, ours)} differs in validation loss by less than one step of the learning rates changes from ${others.join(", ")}. Such a difference may come from the choice of rates.`;
+    return `The validation loss of ${nameKey(rows, ours)} differs by less than the effect of one learning rate step from ${others.join(", ")}. The choice of rates may explain such a difference.`;
   });
 }
 
@@ -173,7 +172,7 @@ export function listWarnings(
   rows: readonly RowSummary[],
   comparisons: readonly Comparison[],
 ): readonly string[] {
-  const early = `Learning rates were chosen after ${plural(tuneSteps, "update")} and used for ${steps}: the best rates of shorter runs are often others.`;
+  const early = `Learning rates were chosen after ${plural(tuneSteps, "update")} and used for ${steps}: shorter runs often have other best rates.`;
   return [
     ...(learningRates.length > 1 && tuneSteps < steps ? [early] : []),
     ...endWarnings(rows),

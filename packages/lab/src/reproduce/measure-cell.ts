@@ -159,7 +159,7 @@ async function answerTo(
   for await (const event of engine.submit({ ...request, sampling: { temperature: 0 } })) {
     if (event.type === "token" || event.type === "finish") text += event.text;
     if (event.type === "finish" && event.finishReason === "cancelled")
-      throw new MosError("cancelled", "the answers were stopped");
+      throw new MosError("cancelled", "answering was interrupted");
   }
   return text;
 }

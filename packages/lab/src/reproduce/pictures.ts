@@ -78,7 +78,7 @@ const ROWS: Readonly<Record<ExperimentName, string>> = {
   table2: `Orange: Mixture of Shards (MoS). ${ABLATIONS}`,
   budget: `Orange: Mixture of Shards (MoS). ${ABLATIONS} MoS-scaled has LoRA's alpha / r.`,
   figure1:
-    "Private rank: pairs that one layer has for itself. Shards: the parts that each vector is cut into. All have rank 8 and the trainable parameters of LoRA of rank 4.",
+    "Private rank: pairs that only one layer uses. Shards: the parts that each vector is split into. All have rank 8 and the trainable parameters of LoRA of rank 4.",
 };
 
 /** A file as a reader may know it: its name and folder. */

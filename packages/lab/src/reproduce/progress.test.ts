@@ -39,7 +39,7 @@ test("shows the progress of cells, the time left, and failures", () => {
     "mos-2 seed 0: validation loss 0.7000, GSM8K EM 12.50 %, Avg. 7.0 %, 1 min 15 s",
   );
   expect(progress.take({ ...plan, retrained: 2 })).toMatch(
-    /, 2 finished cells trained again for the benchmarks, without a kept adapter$/,
+    /, 2 finished cells retrained for the benchmarks, as no adapter was kept$/,
   );
   progress.take({ type: "started", trial: other, attempt: 1, pid: 2 });
   progress.take({ type: "failed", trial, message: "…", retried: false });

@@ -25,7 +25,7 @@ const planText = ({ title, rows, trials, finished, retrained }: PlanEvent, jobs:
     ...(finished > 0 ? [`${finished} of them finished before`] : []),
     ...(jobs > 1 ? [`${jobs} at a time`] : []),
     ...(retrained > 0
-      ? [`${counted(retrained, "finished cell")} trained again for the benchmarks, without a kept adapter`]
+      ? [`${counted(retrained, "finished cell")} retrained for the benchmarks, as no adapter was kept`]
       : []),
   ].join(", ");
 
@@ -121,7 +121,7 @@ export function reproduceProgress({
           return `${event.key}: next rates ${event.learningRates.join(", ")}`;
         case "tuned":
           return event.learningRate === undefined
-            ? `${event.key}: no rate could be chosen, and it is not measured`
+            ? `${event.key}: no learning rate could be chosen; not measured`
             : `${event.key}: learning rate ${event.learningRate}`;
         case "finish":
           return undefined;

@@ -91,7 +91,7 @@ test("a report with one pair, a row without cells, and no right answers", () => 
   expect(text).toContain("trained on the first 100 examples of train.jsonl");
   expect(text).not.toContain("can be found in the training file");
   const leaking = formatReport({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
-  expect(leaking).toContain("\n1 example of those measured on can be found in the training file, too.\n");
+  expect(leaking).toContain("\n1 test example can also be found in the training file.\n");
   expect(text).toContain("| LoRA r=2 | 1 | -0.5000 | – | – | not available | not available |");
   expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
   expect(text).toMatch(/\| LoRA \| 8 \| 93,440 \| – \| – \| – \| – \| – \| 0\.001 \| 0 of 3 \|/);
@@ -143,7 +143,7 @@ test("benchmarks are columns in the paper's order after the losses, with tests o
   expect(text).toContain("| 13 ± 18 | 31 ± 1 | 15 ± 0 | 19 ± 6 | 1.00 × |");
   expect(text).toContain("| Base model | – | – | 3.0000 | 0.0 | – | – | – | – | – |");
   expect(text).toContain("gsm8k (2 questions, 8-shot), tydiqa (2 questions, 1-shot)");
-  expect(text).toContain("asked of the same adapters, trained on train.jsonl: in the paper");
+  expect(text).toContain("All use the same adapters, trained on train.jsonl. In the paper");
   expect(text).toContain("- gsm8k: 1 of 2 questions without room for an answer, which count as wrong");
   expect(text).toContain("- tydiqa: 3 questions of TyDi QA instead of 5077");
   expect(text).toContain("MoS r=6, GSM8K EM in points of % (positive is better): no pair differs.");
@@ -223,7 +223,9 @@ describe("rates that were searched for", () => {
     expect(comparisons[0]!.rateStep).toBeCloseTo(0.2);
     expect(comparisons.filter(({ metric }) => metric !== "validationLoss")[0]?.rateStep).toBeUndefined();
     expect(warnings).toEqual([
-      expect.stringMatching(/^MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /),
+      expect.stringMatching(
+        /^The validation loss of MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /,
+      ),
     ]);
     expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.2000 | 0.0225: +0.1000 |");
     expect(text).toContain("0.2000 (more than the difference) |");

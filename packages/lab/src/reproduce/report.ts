@@ -212,7 +212,7 @@ function settingsText(grid: Grid, measured: readonly RowSummary[]): string {
       `${basename(options.model)}, trained on ${trained}${basename(options.train)}, measured on ${examples} of ${basename(options.evaluation)}.`,
       `The base's weights are ${kept}, and its products computed in ${base.computeDtype}.`,
       repeatedExamples > 0
-        ? `${plural(repeatedExamples, "example")} of those measured on can be found in the training file, too.`
+        ? `${plural(repeatedExamples, "test example")} can also be found in the training file.`
         : undefined,
       `${steps} updates of ${rows} ${training.packing ? "packed " : ""}rows of up to ${training.maxLength} tokens, ${training.schedule} schedule, warm-up ${training.warmup}, gradient norm ${training.maxGradientNorm}, alpha ${alpha}, dropout ${dropout}${decay}; ${plural(seeds, "seed")}.`,
       rateChoice(grid),
@@ -250,10 +250,10 @@ function benchmarkText({ settings, benchmarks, options }: Grid, rows: readonly R
   }
   const about = [
     `Benchmarks by ${requested.rules}'s rules, ${FORMATS[requested.format]}: ${asked.join(", ")}.`,
-    `All of them are asked of the same adapters, trained on ${basename(options.train)}: in the paper MMLU and TyDi QA, BBH, GSM8K`,
-    "and HumanEval have a training set each, so columns of other topics than the training file's cannot be compared with its own.",
+    `All use the same adapters, trained on ${basename(options.train)}. In the paper, MMLU with TyDi QA, BBH, GSM8K and HumanEval each`,
+    "have a training set of their own, so only the columns on the training file's topic can be compared with the paper's.",
     listColumns(requested.tasks).length > 1
-      ? "Avg. is the mean of the columns of benchmarks before it."
+      ? "Avg. is the mean of the benchmark columns before it."
       : undefined,
   ];
   return joined([joined(about, "\n"), bullets("Of the benchmarks:", remarks)], "\n\n");
@@ -261,7 +261,7 @@ function benchmarkText({ settings, benchmarks, options }: Grid, rows: readonly R
 
 const LEGEND = [
   "Means over seeds ± sample standard deviation. Losses are nats per trained token. Time per step is the median update,",
-  "relative to the first LoRA row. Peak memory is that of the cell's process, answers left out.",
+  "relative to the first LoRA row. Peak memory is that of the cell's process, without its answers.",
 ].join("\n");
 
 const RATES =

@@ -154,7 +154,7 @@ const ORPHAN_SECONDS = 600;
 function crash(how: string, output: string): Error {
   const end =
     how === "SIGKILL"
-      ? "its process was killed (SIGKILL); is there enough memory for so many --jobs?"
+      ? "its process was killed (SIGKILL), probably for lack of memory; lower --jobs"
       : `its process ended with ${how} and no result`;
   const lines = output.split("\n").slice(-3).join(" ");
   return new Error(lines === "" ? end : `${end}; it wrote: ${lines}`);

@@ -79,7 +79,7 @@ test("a rank that does not fit few layers is lowered, and the row says so", () =
   const rows = rowsByKey(makeContext("smollm2-135m", 3));
   expect(rows.get("mos-2")).toMatchObject({
     rank: "4",
-    notes: ["rank 4, the most that fits, in place of 8"],
+    notes: ["rank 4, the most that fits, instead of 8"],
   });
   expect(rows.get("subset-selection")).toMatchObject({ rank: "6 of 6" });
 });
@@ -147,7 +147,7 @@ describe("choosing rows", () => {
     expect(() => selectRows(rows, ["mos-3"])).toThrowError(
       expect.objectContaining({
         code: "bad_option",
-        message: expect.stringMatching(/no row "mos-3"; there are base, lora-2, lora-8/),
+        message: expect.stringMatching(/no row "mos-3"; the rows are base, lora-2, lora-8/),
       }),
     );
   });

@@ -79,7 +79,7 @@ function mosRow(asked: Omit<RequestedRow, "adapter">, own: Partial<Mos>, context
   const notes =
     shards === SHARDS || own.shardsPerVector !== undefined
       ? []
-      : [`${shards} shards per vector, which divide every width, in place of ${SHARDS}`];
+      : [`${shards} shards per vector, which divide every width, instead of ${SHARDS}`];
   const adapter: Mos = {
     method: "mos",
     privateRank: PRIVATE_RANK,
@@ -252,7 +252,7 @@ export function selectRows(rows: readonly Row[], only: readonly string[] = []): 
   if (unknown !== undefined)
     throw new MosError(
       "bad_option",
-      `only: there is no row "${unknown}"; there are ${rows.map(({ key }) => key).join(", ")}`,
+      `only: there is no row "${unknown}"; the rows are ${rows.map(({ key }) => key).join(", ")}`,
     );
   return only.length === 0 ? rows : rows.filter((row) => only.some((wanted) => matches(row, wanted)));
 }
@@ -341,7 +341,7 @@ export function fitRow(
     config = parseAdapterConfig({ ...requested, rank: config.rank - 1 }, key);
   if (findProblem(config, shapes) !== undefined)
     return unfit(shown(requested.rank), findProblem(requested, shapes) ?? "");
-  const lower = `rank ${config.rank}, the most that fits, in place of ${requested.rank}`;
+  const lower = `rank ${config.rank}, the most that fits, instead of ${requested.rank}`;
   return {
     ...named,
     rank: shown(config.rank),

@@ -39,7 +39,7 @@ export async function planTuning(
   const { tuneTrain, tuneEvaluation } = options;
   if (tuneEvaluation !== undefined) return { seeds, ...(await ownFiles(options, settings, known)) };
   if (tuneTrain !== undefined)
-    throw new MosError("bad_option", "tuneTrain is of use with tuneEvaluation only; give both");
+    throw new MosError("bad_option", "tuneTrain requires tuneEvaluation; give both");
   const examples = countTuningExamples(settings, known.train);
   const folder = join(options.out, "tuning");
   return {
@@ -62,10 +62,13 @@ async function ownFiles(
   if (digest.validation === digests.evaluation)
     throw new MosError(
       "bad_option",
-      `${validation} holds what is measured on; choose learning rates on other examples`,
+      `${validation} is also the test data; choose learning rates on other examples`,
     );
   if (digest.validation === digest.train)
-    throw new MosError("bad_option", `${validation} holds the same as ${tuneTrain}; tune on other examples`);
+    throw new MosError(
+      "bad_option",
+      `${validation} and ${tuneTrain} have the same contents; tune on other examples`,
+    );
   const examples = Math.min(all, tuneExamples ?? all);
   return {
     files: { train: tuneTrain, validation },
@@ -82,7 +85,7 @@ function countTuningExamples({ training, tuneExamples, learningRates }: Settings
   if (learningRates.length > 1 && held >= examples)
     throw new MosError(
       "bad_option",
-      `tuneExamples: ${held} of ${examples} examples to train on leave none to tune with; use fewer, or one learning rate`,
+      `tuneExamples: ${held} of ${examples} training examples leave none to choose learning rates with; use fewer, or one learning rate`,
     );
   return held;
 }

@@ -20,7 +20,7 @@ test("a process that cannot load says so in one line, and its stack is the cause
     (refusal: MosError) => refusal,
   );
   expect(error.code).toBe("device");
-  expect(error.message).toMatch(/^the process .* does not start: Cannot find module .*pyodide.*$/);
+  expect(error.message).toMatch(/^the process .* cannot be started: Cannot find module .*pyodide.*$/);
   // not where this end of it was
   expect((error.cause as Error).stack).toMatch(/Cannot find module .*\n {4}at (?!.*jailed-worker)/);
   await worker.exited;

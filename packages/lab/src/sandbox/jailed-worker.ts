@@ -127,7 +127,7 @@ const errorFrom = ({ message, stack }: Extract<FromJail, { readonly type: "refus
   Object.assign(new Error(message), { stack });
 
 const unusable = (reason: string, cause?: Error): MosError =>
-  new MosError("device", `the process that runs programs in Pyodide does not start: ${reason}`, { cause });
+  new MosError("device", `the process that runs programs in Pyodide cannot be started: ${reason}`, { cause });
 
 /**
  * Starts the process in which programs run: with no environment, in `folder`, allowed by Node to read Pyodide and its own few

@@ -19,7 +19,7 @@ interface PythonSettings extends Settings {
 export async function openSystemPython(settings: PythonSettings): Promise<ProgramRunner> {
   const { python } = settings;
   await access(python, constants.X_OK).catch((cause: unknown) => {
-    const found = `${python} is not a program that can be run; give the whole path of a Python`;
+    const found = `${python} is not an executable file; give the full path of a Python interpreter`;
     throw new MosError("not_found", found, { cause });
   });
   const check = (program: string, signal: AbortSignal): Promise<CheckResult> =>
@@ -83,7 +83,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     };
     child.once("error", (cause) => {
       end();
-      reject(new MosError("device", `${python} does not start: ${cause.message}`, { cause }));
+      reject(new MosError("device", `${python} cannot be started: ${cause.message}`, { cause }));
     });
     child.once("exit", () => {
       kill();

@@ -196,7 +196,7 @@ test("other settings do not mix with a log, and are named", async () => {
     [{ seed: 1 }, /seed was 0, now 1/],
     [{ format: "tulu" }, /format was none, now tulu/],
     [{ shots: 1 }, /shots was 0, now 1/],
-    [{ chatTemplateKwargs: {} }, /variables of the chat template change nothing in the chat format none/],
+    [{ chatTemplateKwargs: {} }, /the chat format none does not use the chat template/],
     [{ dataFolder: () => sums }, /data was [0-9a-f]+, now/],
     [{ subjects: [{ name: "base", adapter: "one" }] }, /adapter was not set, now sha256/],
   ] as const) {
@@ -219,10 +219,10 @@ test("a folder of answers has one user at a time", async () => {
 test("unusable options are reported before anything is asked or written", async () => {
   const twice = [...subjects.slice(0, 1), { name: "base", adapter: "one" }];
   const cases: readonly (readonly [Partial<EvaluateOptions>, string, RegExp])[] = [
-    [{ subjects: [] }, "bad_option", /a subject and a task/],
-    [{ tasks: [] }, "bad_option", /a subject and a task/],
+    [{ subjects: [] }, "bad_option", /at least one model or adapter, and one task/],
+    [{ tasks: [] }, "bad_option", /at least one model or adapter, and one task/],
     [{ tasks: ["gsm8k", "gsm8k"] }, "bad_option", /named twice/],
-    [{ subjects: twice }, "bad_option", /base, base have one name/],
+    [{ subjects: twice }, "bad_option", /base, base have the same name/],
     [{ subjects: [{ name: "x", adapter: "none" }] }, "not_found", /there is no adapter "none"/],
     [
       { subjects: [{ name: "foreign", adapter: "foreign" }] },
@@ -232,12 +232,12 @@ test("unusable options are reported before anything is asked or written", async 
     [{ shots: 9 }, "bad_option", /9 shots/],
     [{ limit: 1.5 }, "bad_option", /limit 1.5/],
     [{ tasks: ["humaneval"], shots: undefined, temperature: -1 }, "bad_option", /temperature -1/],
-    [{ tasks: ["humaneval"], shots: undefined, samples: 0 }, "bad_option", /0 samples/],
     [
-      { tasks: ["gsm8k", "mmlu"], dataFolder: () => sums },
-      "not_found",
-      /mmlu\/test\.jsonl: there is no such file/,
+      { tasks: ["humaneval"], shots: undefined, samples: 0 },
+      "bad_option",
+      /samples must be .* at least 1, not 0/,
     ],
+    [{ tasks: ["gsm8k", "mmlu"], dataFolder: () => sums }, "not_found", /mmlu\/test\.jsonl: no such file/],
   ];
   for (const [more, code, message] of cases) {
     const out = newOut();
@@ -269,7 +269,7 @@ test("another file stays as it is, and a later task's log is checked before the 
   await writeFile(notes, "my notes");
   await expect(evaluate(options(notes)).next()).rejects.toMatchObject({
     code: "bad_option",
-    message: expect.stringMatching(/notes\.json exists and is not a result/),
+    message: expect.stringMatching(/notes\.json exists and is not an evaluation result/),
   });
   expect(await readFile(notes, "utf8")).toBe("my notes");
   await collectEvents(options(out, { tasks: ["gsm8k"] }));

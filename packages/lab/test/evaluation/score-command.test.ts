@@ -93,7 +93,7 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
     [{ prediction: "B", references: ["(B)"] }],
     /:1: field "references.*one of A, B, C, D/,
   ],
-  ["nothing", [""], /cases\.jsonl: no cases; write one line/],
+  ["nothing", [""], /cases\.jsonl: the file holds no cases; write one per line/],
 ])("a broken line is refused before anything is scored: %s", async (_name, lines, message) => {
   const file = await writeLines(...lines);
   await expectRefusal(["score", "--task", "mmlu", "--file", file], { code: 1, message, untouched: folder });
@@ -104,7 +104,7 @@ test("a Python that is not there", async () => {
   const file = await writeLines({ prediction: "    return 1", references });
   await expectRefusal(["score", "--task", "humaneval", "--file", file, "--python", "/no/python"], {
     code: 1,
-    message: /\/no\/python is not a program that can be run/,
+    message: /\/no\/python is not an executable file/,
     untouched: folder,
   });
 });
@@ -124,11 +124,11 @@ test("options that cannot be used", async () => {
     [
       ["--task", "mmul", "--file", file],
       2,
-      /'--task <name>' argument 'mmul' is invalid\. It must be one of mmlu/,
+      /'--task <name>' argument 'mmul' is invalid\. Expected one of mmlu/,
     ],
     [["--file", file], 2, /required option '--task <name>' not specified/],
     [["--task", "mmlu"], 2, /required option '--file <file>' not specified/],
-    [["--task", "bbh", "--rules", "mine", "--file", file], 2, /It must be one of open-instruct, lm-eval/],
+    [["--task", "bbh", "--rules", "mine", "--file", file], 2, /Expected one of open-instruct, lm-eval/],
     [["--task", "bbh", "--file", join(folder, "none.jsonl")], 1, /none\.jsonl/],
     // reported before the cases are read: these cannot be
     [["--task", "bbh", "--file", "none", "--out", folder], 2, /is a folder; name a file/],

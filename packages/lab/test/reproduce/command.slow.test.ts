@@ -63,7 +63,7 @@ test.each<[string, RegExp]>([
     /--learning-rates.*'1e-3,0.001' is invalid.*several different ones/,
   ],
   ["table1 MODEL FILES OUT --learning-rates 0", /--learning-rates.*'0' is invalid.*a number above 0/],
-  ["table1 MODEL FILES OUT --only mos-9", /--only: there is no row "mos-9"; there are base, lora-2/],
+  ["table1 MODEL FILES OUT --only mos-9", /--only: there is no row "mos-9"; the rows are base, lora-2/],
   ["figure1 MODEL FILES OUT --shards 1,x", /--shards.*'1,x' is invalid.*a whole number from 1/],
   ["table1 MODEL FILES OUT --dropout 1", /--dropout.*'1' is invalid.*a probability/],
   ["table1 MODEL FILES OUT --max-length 100000", /--max-length 100000 is more than the \d+ positions/],

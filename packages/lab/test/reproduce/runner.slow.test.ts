@@ -309,7 +309,7 @@ describe("several rates", () => {
     const { warnings, table, rates: found } = finishEvent(events);
     // mos-2 is better by 1, a step changes 0.5
     expect(warnings).toEqual([
-      "Learning rates were chosen after 1 update and used for 2: the best rates of shorter runs are often others.",
+      "Learning rates were chosen after 1 update and used for 2: shorter runs often have other best rates.",
     ]);
     expect(table.map(([method, , , loss]) => [method, loss])).toEqual([
       ["Method", "Validation loss"],
@@ -320,7 +320,7 @@ describe("several rates", () => {
     expect(found[1]).toEqual(["LoRA r=2", "0.01", "2.0700", "0.00681: +0.5000", "0.0147: +0.5000"]);
     const close = await collectEvents(makeOptions({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
     expect(finishEvent(close).warnings.join("\n")).toMatch(
-      /^MoS r=32 differs in validation loss by less than one step of the learning rates changes from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
+      /^The validation loss of MoS r=32 differs by less than the effect of one learning rate step from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
     );
     expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
   });
@@ -486,19 +486,19 @@ describe("refuses, before any cell is started", () => {
     ["bad_option", { learningRates: [1e-3, 1e-3] }, /different rates/],
     ["bad_option", { learningRates: [50] }, /^learningRates: .*50.* above 0 and up to 10/],
     ["bad_option", { dropout: 1 }, /^dropout: 1 is invalid/],
-    ["bad_option", { only: ["lora-3"] }, /^only: there is no row "lora-3"; there are base, lora-2/],
+    ["bad_option", { only: ["lora-3"] }, /^only: there is no row "lora-3"; the rows are base, lora-2/],
     ["bad_option", { training: { maxLength: 5000 } }, /^maxLength 5000 is more than the \d+ positions/],
     ["bad_option", { training: { warmup: 3 } }, /^warmup of 3 updates is more than the 2 updates/],
     ["bad_option", { training: { batchSize: 0 } }, /^batchSize: 0 is invalid; give a whole number/],
     [
       "bad_option",
       { evaluation: "assets/quickstart/train.jsonl" },
-      /measure on examples that are not trained on/,
+      /evaluate on examples that are not in the training data/,
     ],
     [
       "bad_option",
       { learningRates: [1e-3, 1e-2], tuneExamples: 224 },
-      /^tuneExamples: 224 of 224 examples to train on leave none to tune with/,
+      /^tuneExamples: 224 of 224 training examples leave none to choose learning rates with/,
     ],
     ["not_found", { model: "no/such/model" }, /no\/such\/model: no such folder or file/],
     ["not_found", { train: "no-such.jsonl" }, /no-such\.jsonl/],

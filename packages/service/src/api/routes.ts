@@ -146,7 +146,7 @@ export const storedBody: typeof jsonBody = (context, next) =>
     const path = unstorableAt(await context.req.json())?.join(".");
     if (path !== undefined)
       throw invalid(
-        `${path === "" ? "the request" : path} contains a zero byte or half a surrogate pair; remove it`,
+        `${path === "" ? "the request" : path} contains a null character or an unpaired surrogate; remove it`,
         path,
       );
     await next();

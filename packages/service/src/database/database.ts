@@ -165,7 +165,10 @@ export async function selectPage<T>(
       after,
     ]);
     if (row === undefined)
-      throw new MosError("bad_option", `after: ${JSON.stringify(after.slice(0, 100))} is not in this list`);
+      throw new MosError(
+        "bad_option",
+        `after: there is no item ${JSON.stringify(after.slice(0, 100))} in this list`,
+      );
     start = `and number ${order === "desc" ? "<" : ">"} $${next}`;
     more.push(row["number"]);
   }

@@ -95,7 +95,8 @@ class PrivateFiles extends NodeFS {
     const { emscriptenOpts } = await super.init(...args);
     const keepPrivate = (module: { readonly NODEFS?: { readonly node_ops: ModeOperations } }): void => {
       const operations = module.NODEFS?.node_ops;
-      if (operations === undefined) throw new Error("this version of PGlite does not say how it sets modes");
+      if (operations === undefined)
+        throw new Error("this version of PGlite does not allow file modes to be set");
       const { mknod, setattr } = operations;
       operations.mknod = (parent, name, ...[mode, device]) => mknod(parent, name, mode & ~0o077, device);
       operations.setattr = (node, { mode, ...others }) =>

@@ -39,7 +39,7 @@ export const lookupPublic: LookupFunction = (hostname, options, done) => {
     const addresses = typeof found === "string" ? [found] : (found ?? []).map(({ address }) => address);
     // the same for a name that is not there: which names a private network has is nobody's business
     if (error !== null || !addresses.every(isPublic))
-      done(new Error(`${hostname} has no public address`), "", 0);
+      done(new Error(`${hostname} does not resolve to a public address`), "", 0);
     else done(null, found, family);
   });
 };

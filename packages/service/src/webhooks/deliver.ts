@@ -120,7 +120,8 @@ async function sendDelivery(
   const { event, secret, claimed_at, allows_private } = delivery;
   const url = new URL(delivery.url);
   // a connection to an address looks no name up
-  if (!allows_private && isPrivateHost(url)) throw new Error(`${url.hostname} has no public address`);
+  if (!allows_private && isPrivateHost(url))
+    throw new Error(`${url.hostname} does not resolve to a public address`);
   if (!allows_private && !ports.includes(urlPort(url)))
     throw new Error(`port ${urlPort(url)} is not allowed for webhooks`);
   const body = serializeEvent(delivery);

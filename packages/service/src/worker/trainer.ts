@@ -53,7 +53,7 @@ export class TrainerStalled extends Error {
 
 const startTrainer = () =>
   startChild<TrainerMethods>(moduleBeside(import.meta.url, "trainer-process"), {
-    exitError: (how) => new Error(`the trainer ended: ${how}`),
+    exitError: (how) => new Error(`the trainer exited: ${how}`),
   });
 
 /**

@@ -104,7 +104,7 @@ export async function readBbh(folder: string): Promise<BbhData> {
 }
 
 const missingError = (path: string): MosError =>
-  missingData(`${path}: there is no task`, "bbh/tasks/snarks.json and so on");
+  missingData(`${path}: no tasks found`, "files such as bbh/tasks/snarks.json");
 
 async function taskNames(folder: string): Promise<readonly string[]> {
   const path = join(folder, "bbh", "tasks");
@@ -126,7 +126,7 @@ async function readPrompt(folder: string, name: string): Promise<string> {
   if (lines[1]?.startsWith("---") === true && shown === 3) return prompt;
   throw new MosError(
     "bad_data",
-    `${join(folder, ...parts)}: a line, a line of dashes and three examples that begin with "Q:" are expected; there are ${shown} examples`,
+    `${join(folder, ...parts)}: expected a line of text, a line of dashes and three examples that begin with "Q:"; found ${shown} examples`,
   );
 }
 
@@ -153,7 +153,7 @@ function promptMaker({ rules, direct = false }: QuestionOptions): PromptMaker {
   if (!direct) return harnessPrompt;
   throw new MosError(
     "bad_option",
-    "bbh: lm-evaluation-harness's rules are here with chains of thought only; use open-instruct's for direct answers",
+    "bbh: lm-evaluation-harness's rules support chains of thought only; use open-instruct's rules for direct answers",
   );
 }
 

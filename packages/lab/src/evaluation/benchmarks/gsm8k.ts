@@ -72,7 +72,7 @@ export async function readGsm8k(folder: string): Promise<Gsm8kData> {
 
 async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
   const max = WORKED_EXAMPLES.length;
-  const reason = "there are eight worked examples";
+  const reason = "the benchmark has eight worked examples";
   const shots = chooseShots(options, { benchmark: "gsm8k", default: max, min: 0, max, reason });
   const data = await readGsm8k(folder);
   const drafts = makeDrafts(data.test, shots, options);
@@ -96,7 +96,7 @@ function makeDrafts(rows: readonly Gsm8kRow[], shots: number, { rules }: Questio
 function checkedGold(answer: string, id: string): string {
   const gold = goldNumber(answer);
   if (Number.isFinite(Number(gold)) && Number(gold) !== 0) return gold;
-  throw new MosError("bad_data", `${id}: the result ${JSON.stringify(gold)} is not a number other than 0`);
+  throw new MosError("bad_data", `${id}: the result ${JSON.stringify(gold)} must be a number other than 0`);
 }
 
 function outputSpec({ rules, format }: QuestionOptions): OutputSpec {

@@ -45,7 +45,7 @@ export const humaneval: ProgramBenchmark<"humaneval"> = {
   references: z.tuple([z.string(), z.string(), z.string()]),
   program: (completion, [prompt, test, entryPoint]) => {
     if (prompt === undefined || test === undefined || entryPoint === undefined)
-      throw new MosError("bad_data", "humaneval: references are a prompt, a test and an entry point");
+      throw new MosError("bad_data", "humaneval: references must be a prompt, a test and an entry point");
     return humanEvalProgram({ prompt, completion, test, entryPoint });
   },
   summarise: (scored) => ({ overall: passRates(scored), groups: summarizeGroups(scored, passRates) }),
@@ -117,7 +117,7 @@ function outputSpec({ rules, samples, temperature }: QuestionOptions): OutputSpe
   if (samples !== undefined && !(Number.isSafeInteger(samples) && samples > 0))
     throw new MosError(
       "bad_option",
-      `humaneval: ${samples} samples cannot be drawn; give a whole number from 1`,
+      `humaneval: samples must be a whole number of at least 1, not ${samples}`,
     );
   if (temperature !== undefined && !(Number.isFinite(temperature) && temperature >= 0))
     throw new MosError("bad_option", `humaneval: temperature ${temperature} is invalid; give 0 or more`);

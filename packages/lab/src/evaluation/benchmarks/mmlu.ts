@@ -71,7 +71,7 @@ const tableRow = z.object({
   answer: wholeNumber,
 });
 const row = z.object({
-  subject: z.string().regex(/^[a-z_]{1,80}$/, "a subject in small letters, such as abstract_algebra"),
+  subject: z.string().regex(/^[a-z_]{1,80}$/, "a subject in lower case, such as abstract_algebra"),
   question: z.string(),
   choices: z.tuple([z.string(), z.string(), z.string(), z.string()]),
   answer: z.int().min(0).max(3),
@@ -113,7 +113,7 @@ export async function readMmlu(folder: string): Promise<MmluData> {
 const MAX_TOKENS = 2048;
 
 async function makeQuestions(folder: string, options: QuestionOptions): Promise<QuestionSet> {
-  const reason = "there are five solved questions of each subject";
+  const reason = "each subject has five solved questions";
   const shots = chooseShots(options, { benchmark: "mmlu", default: 0, min: 0, max: 5, reason });
   const data = await readMmlu(folder);
   const drafts = makeDrafts(data, shots, options);
@@ -132,7 +132,7 @@ function makeDrafts(data: MmluData, shots: number, options: QuestionOptions): re
     if (shown.length < shots)
       throw new MosError(
         "not_found",
-        `mmlu: ${shown.length} solved questions of ${row.subject} were found, ${shots} are to be shown; add mmlu/dev.jsonl, or ask for fewer shots`,
+        `mmlu: found only ${shown.length} solved questions of ${row.subject} for ${shots} shots; add mmlu/dev.jsonl, or use fewer shots`,
       );
     return {
       id: `mmlu/${row.subject}/${index}`,
@@ -174,7 +174,7 @@ function outputSpec(first: Draft | undefined, options: QuestionOptions): OutputS
   if (new Set(candidates).size < LETTERS.length || candidates.includes(-1))
     throw new MosError(
       "unsupported",
-      `mmlu: this tokenizer ends " A" to " D" in the tokens ${candidates.join(", ")}, which do not tell the choices apart`,
+      `mmlu: this tokenizer encodes the choices " A" to " D" with the last tokens ${candidates.join(", ")}, which are not all different, so MMLU cannot be scored`,
     );
   return { kind: "choice", candidates, labels: LETTERS };
 }

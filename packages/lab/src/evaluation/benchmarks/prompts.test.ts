@@ -368,13 +368,13 @@ test("MMLU drops the last example first where a prompt is longer than 2,048 toke
 
 test("a number of examples that a task does not have is refused", async () => {
   await expect(ask("mmlu", { shots: 6 })).rejects.toThrow(
-    failure("bad_option", /mmlu: 6 shots.*give 0 to 5/),
+    failure("bad_option", /mmlu: cannot show 6 shots.*use 0 to 5/),
   );
   await expect(ask("mmlu", { shots: 5 })).rejects.toThrow(
     failure("not_found", /2 solved questions of abstract_algebra/),
   );
   await expect(ask("bbh", { shots: 0 })).rejects.toThrow(
-    failure("bad_option", /bbh: 0 shots.*leave it out, or give 3/),
+    failure("bad_option", /bbh: cannot show 0 shots.*omit the option, or use 3/),
   );
   await expect(ask("gsm8k", { shots: 1.5 })).rejects.toThrow(failure("bad_option", /gsm8k/));
   await expect(ask("humaneval", { shots: 1 })).rejects.toThrow(failure("bad_option", /humaneval/));
@@ -408,7 +408,7 @@ test("notes say what is only a part, and whose examples are shown", async () => 
     "3 languages of TyDi QA instead of 9",
     "english: the examples are drawn from 2 questions, not from all",
     "swahili: the examples are drawn from 1 questions, not from all",
-    "telugu: too few train questions of their own, so they are shown the examples of english",
+    "telugu: too few training questions of their own, so their prompts use the examples of english",
   ]);
   expect((await ask("humaneval")).notes).toEqual(["2 problems of HumanEval instead of 164"]);
 });

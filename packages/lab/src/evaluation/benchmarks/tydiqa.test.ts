@@ -48,7 +48,7 @@ test("draws the same where only some train files are at hand, and lends English'
     telugu: "english-102",
   });
   expect(examples.notes).toEqual([
-    "arabic, bengali, finnish, indonesian, russian, telugu: too few train questions of their own, so they are shown the examples of english",
+    "arabic, bengali, finnish, indonesian, russian, telugu: too few training questions of their own, so their prompts use the examples of english",
   ]);
 });
 
@@ -61,7 +61,7 @@ test("a part of a train file, or none at all", () => {
   expect(() => drawExamples([arabic], 1)).toThrow(
     expect.objectContaining({
       code: "not_found",
-      message: expect.stringMatching(/english-train\.json, or ask for 0 shots/),
+      message: expect.stringMatching(/english-train\.json, or use 0 shots/),
     }),
   );
   expect(drawExamples([arabic], 0)).toEqual({ byLanguage: new Map(), notes: [] });

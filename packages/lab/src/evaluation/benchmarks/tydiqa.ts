@@ -125,7 +125,7 @@ export async function readTydiqa(folder: string): Promise<TydiqaData> {
   }
   const asked = languages.flatMap(({ dev }) => dev);
   if (asked.length === 0)
-    throw missingData(`${folder}/tydiqa: there are no questions`, "tydiqa/english-dev.json and so on");
+    throw missingData(`${folder}/tydiqa: no questions found`, "files such as tydiqa/english-dev.json");
   assertUnique(
     asked.map(({ id }) => id),
     "tydiqa",
@@ -272,12 +272,12 @@ export function drawExamples(languages: readonly TydiqaLanguage[], shots: number
   if (lender === undefined)
     throw new MosError(
       "not_found",
-      `tydiqa: no train file of ${shots} or more questions is there to draw examples from; add one, such as english-train.json, or ask for 0 shots`,
+      `tydiqa: no training file has the ${shots} questions that the examples are drawn from; add one, such as english-train.json, or use 0 shots`,
     );
   const borrowers = languages.map(({ name }) => name).filter((name) => !own.has(name));
   if (borrowers.length > 0)
     notes.push(
-      `${borrowers.join(", ")}: too few train questions of their own, so they are shown the examples of ${lender}`,
+      `${borrowers.join(", ")}: too few training questions of their own, so their prompts use the examples of ${lender}`,
     );
   const lent = own.get(lender) ?? [];
   return { byLanguage: new Map(languages.map(({ name }) => [name, own.get(name) ?? lent])), notes };
