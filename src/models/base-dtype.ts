@@ -33,7 +33,7 @@ export interface BaseFormats {
   readonly transposedCodes: boolean;
 }
 
-/** A weight as its file has it. */
+/** A weight in its file. */
 interface StoredWeightInfo {
   readonly name: string;
   readonly shape: readonly number[];
@@ -73,8 +73,8 @@ function int4Format(weight: StoredWeightInfo): WeightFormat {
 }
 
 /**
- * The form in which a weight is kept. Vectors are float32. Blocks that have as many bits as were asked for stay as they
- * are, without loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both alone.
+ * The in-memory format of a weight. Vectors are float32. Blocks of as many bits as requested stay as they are, without
+ * loss; under "int4", so do an embedding and a head in blocks of any kind, and "nf4" leaves both unchanged.
  *
  * @throws MosError "unsupported" where no block size divides its rows.
  */

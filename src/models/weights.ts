@@ -83,7 +83,7 @@ const FUSED = {
   "mlp.gate_up_proj": ["mlp.gate_proj", "mlp.up_proj"],
 } as const;
 
-/** Where a weight stands in the files of its family. */
+/** Place of a weight in the files of its family. */
 interface StoredPlace {
   /** The weight's name in the file. */
   readonly name: string;
@@ -91,7 +91,7 @@ interface StoredPlace {
   readonly row: number;
 }
 
-/** What is added to the numbers of a weight of a Hugging Face folder: 1 to Gemma's gains. GGUF has them added already. */
+/** Offset added to a weight of a Hugging Face folder: 1 for Gemma's gains. GGUF files include it already. */
 export const storedOffset = ({ gainOffset }: ModelConfig, name: string): number =>
   name.endsWith("norm.weight") ? (gainOffset ?? 0) : 0;
 

@@ -16,7 +16,7 @@ import type { Tokenizer } from "./tokenizer.ts";
 export interface ChatTemplate {
   /**
    * "default" is ChatML, where the model has none of its own and its tokenizer has ChatML's tokens; "fallback" Tulu's layout
-   * in ordinary text, which says nothing to a model unless it, or its adapter, was trained with it.
+   * in ordinary text, which means nothing to a model unless it, or its adapter, was trained with it.
    */
   readonly source: "model" | "default" | "fallback";
   /**
@@ -218,7 +218,7 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
 /** Some templates, such as Gemma 3's first, take the text of a system message from a list of parts only. */
 const READS_PARTS = /content(['"]\])?\[0\]/;
 
-/** Runs a template with contents as they are, and where it fails with each as a list of one part. */
+/** Runs a template with contents as strings and, if it fails, with each as a list of one part. */
 function withParts(run: RunTemplate, variables: TemplateVariables): string {
   try {
     return run(variables);
@@ -243,7 +243,7 @@ function attempt<Result>(what: string, action: () => Result): Result {
 
 // Detection of messages that a chat template silently omits, as some do for roles that they do not know.
 
-/** Takes the place of a content, to see whether a template shows it; contents may be alike, these never are. */
+/** Replaces a content, to test whether a template renders it; contents may be equal, markers never are. */
 const marker = (index: number): string => `is-message-${index}-shown?`;
 
 const isMarked = ({ role, content }: ChatMessage): boolean =>
