@@ -98,28 +98,28 @@ test("loading takes an adapter of another quantisation, not of another model, an
 
 /** Fields of config.json that change no weight. */
 const OTHER_FUNCTIONS: readonly (readonly [string, object, RegExp])[] = [
-  ["a window", { model_type: "mistral", sliding_window: 8 }, /sliding_window is none, in this one 8;/],
-  ["an activation", { hidden_act: "relu" }, /activation is "silu", in this one "relu"/],
-  ["an epsilon", { rms_norm_eps: 1e-3 }, /norm_epsilon is 0.00001, in this one 0.001/],
+  ["a window", { model_type: "mistral", sliding_window: 8 }, /has sliding_window none, this base has 8;/],
+  ["an activation", { hidden_act: "relu" }, /has activation "silu", this base has "relu"/],
+  ["an epsilon", { rms_norm_eps: 1e-3 }, /has norm_epsilon 0.00001, this base has 0.001/],
   [
     "a scale",
     { model_type: "granite", attention_multiplier: 0.25 },
-    /attention_scale is 0.5, in this one 0.25/,
+    /has attention_scale 0.5, this base has 0.25/,
   ],
   [
     "a linear rope",
     { rope_scaling: { rope_type: "linear", factor: 4 } },
-    /rope_frequencies\[0\] is 1, in this one 0.25/,
+    /has rope_frequencies\[0\] 1, this base has 0.25/,
   ],
   [
     "YaRN",
     { rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 16 } },
-    /rope_frequencies\[\d\] is .* in this one/,
+    /has rope_frequencies\[\d\] .* this base has/,
   ],
   [
     "dynamic scaling",
     { rope_scaling: { rope_type: "dynamic", factor: 2 } },
-    /rope_original_positions is none, in this one 128/,
+    /has rope_original_positions none, this base has 128/,
   ],
 ];
 

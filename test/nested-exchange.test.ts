@@ -148,7 +148,7 @@ test.each(["model.language_model.", "language_model.model."])(
 
 test("a LoRA of what sees alone is told", async () => {
   const place = await savedByPeft("sees", "model.vision_tower.", { target_modules: ["q_proj"] });
-  await expect(imported(place, nested)).rejects.toThrowError("no tensors in it for a language model");
+  await expect(imported(place, nested)).rejects.toThrowError("no tensors of a language model");
 });
 
 test.each([

@@ -14,7 +14,7 @@ import {
   parseAdapterConfig,
 } from "./methods.ts";
 
-/** The number of this form of folders. PEFT's own folders have no such field. */
+/** Version of the folder format. PEFT's own folders have no such field. */
 const FORMAT = 1;
 
 /** The model that an adapter was made for. */

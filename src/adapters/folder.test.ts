@@ -99,7 +99,7 @@ async function expectRefusal(code: string, message: string): Promise<void> {
 const lacking = (name: string): string =>
   `MODEL: tensor base_model.model.${name} is missing; the adapter may be for a base of another shape`;
 const broken = (name: string, what: string): string =>
-  `MODEL: base_model.model.${name}: ${what}; the file is damaged; save the adapter again`;
+  `MODEL: base_model.model.${name}: ${what}, so the file is damaged; save the adapter again`;
 
 describe("adapter_config.json", () => {
   test.each<[string, Readonly<Record<string, unknown>>, string, string]>([
@@ -217,7 +217,7 @@ describe("adapter_config.json", () => {
       'CONFIG: field "target_modules" has 2001 entries; at most 2000 are read',
     );
     await truncate(join(folder, CONFIG), 2 ** 30);
-    await expectRefusal("bad_adapter", "CONFIG: 1073741824 bytes; the limit is 262144 are read");
+    await expectRefusal("bad_adapter", "CONFIG: the file has 1073741824 bytes; the limit is 262144");
     await rm(join(folder, CONFIG));
     await expectRefusal("not_found", `FOLDER: no adapter here (there is no ${CONFIG})`);
     await rm(folder, { recursive: true });
@@ -358,7 +358,7 @@ describe("adapter_model.safetensors", () => {
     });
     await expectRefusal(
       "bad_adapter",
-      `MODEL: tensor ${full} has shape [${shape.join(", ")}], this base and these settings need ${needed}`,
+      `MODEL: tensor ${full} has shape [${shape.join(", ")}], but this base and these settings need ${needed}`,
     );
   });
 
@@ -395,7 +395,7 @@ describe("adapter_model.safetensors", () => {
   ])("%o: a number of %s is %d", async (settings, name, value) => {
     await save(settings);
     await put(name, { 5: value });
-    await expectRefusal("bad_adapter", broken(name, `number 5 is ${value}`));
+    await expectRefusal("bad_adapter", broken(name, `value 5 is ${value}`));
   });
 
   test("tables of floats, pools of integers", async () => {

@@ -187,7 +187,7 @@ export async function openAdapterFolder(
 }
 
 /**
- * Loads an adapter's folder and checks all of it: settings, tensors, shapes, index ranges, finite numbers, and that it
+ * Loads an adapter's folder and checks all of it: settings, tensors, shapes, index ranges, finite values, and that it
  * was trained on this base or, where both have an identity, on another quantisation of it. A plain LoRA that PEFT saved
  * has no fingerprint, and is checked by its shapes.
  *
@@ -319,7 +319,7 @@ interface TensorPlace {
   readonly before: AdapterTensors;
 }
 
-/** The products of two such numbers, summed over the widths of a model, are no float32 any more. */
+/** Products of two larger values, summed over the widths of a model, overflow float32. */
 const TOO_LARGE = 1e18;
 
 /** The place of the first number that an adapter cannot have. */
@@ -333,7 +333,7 @@ async function findUnusable(data: Float32Array): Promise<number | undefined> {
   return undefined;
 }
 
-/** Reads one tensor, whose shape was compared with the file's header before, and checks its numbers. */
+/** Reads one tensor, whose shape was compared with the file's header before, and checks its values. */
 async function readTensor(
   file: SafetensorsFile,
   { spec, name, before }: TensorPlace,
@@ -341,7 +341,7 @@ async function readTensor(
   const wrong = (what: string): MosError =>
     new MosError(
       "bad_adapter",
-      `${file.path}: ${name}: ${what}; the file is damaged; save the adapter again`,
+      `${file.path}: ${name}: ${what}, so the file is damaged; save the adapter again`,
     );
   if (spec.dtype === "int32") {
     const data = await file.readInt32(name);

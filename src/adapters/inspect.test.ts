@@ -204,7 +204,7 @@ describe("the geometry of the base", () => {
     if (silent.includes(method))
       await expect(readShapes(path)).rejects.toMatchObject({
         code: "bad_option",
-        message: expect.stringContaining("give --model too"),
+        message: expect.stringContaining("pass --model too"),
       });
     else {
       const { layers, widths } = await readShapes(path);

@@ -125,7 +125,7 @@ async function computeAllNorms(
 /**
  * Norms of every module that an adapter touches, by linear type and then by layer.
  *
- * @throws MosError `unsupported` for a rank above 8192, `bad_adapter` for numbers too large to be squared.
+ * @throws MosError `unsupported` for a rank above 8192, `bad_adapter` for values that overflow when squared.
  */
 export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorms[]> {
   const { config, shapes } = adapter;

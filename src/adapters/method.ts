@@ -35,7 +35,7 @@ export interface TensorSpec {
   readonly below?: number;
   /** The start, from a stream of random numbers of the tensor's own. */
   readonly initialize: (random: Random) => Float32Array | Int32Array;
-  /** The numbers of a seeded tensor are uniform in ± this. */
+  /** The values of a seeded tensor are uniform in ± this. */
   readonly bound?: number;
   /**
    * Problem of content that was read from a file, beyond its shape; undefined if there is none. `before` are the
@@ -93,7 +93,7 @@ export interface RoutingTable {
   readonly table: string;
   /** Rows that all layers share; they come first. */
   readonly shared: number;
-  /** Rows behind them that belong to one layer each. */
+  /** Rows after them that belong to one layer each. */
   readonly private: number;
 }
 
@@ -119,7 +119,7 @@ export interface AdapterMethod<C extends CommonConfig> {
   routing?(config: C, shapes: LayerShapes): readonly RoutingTable[];
 }
 
-/** The saved form: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
+/** The format on disk: PEFT's type, the method's own fields of adapter_config.json, and tensor names. */
 export interface FolderFormat<C extends CommonConfig> {
   readonly peftType: string;
   /** PEFT saves such folders too, without the fingerprint of a base; all others must have one. */

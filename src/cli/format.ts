@@ -5,7 +5,7 @@ import { describeBytes, describeCount } from "#core";
 /** Fewest columns that a text is broken to beside its label. */
 const MIN_COLUMNS = 20;
 
-/** A text behind a label of `width` columns; lines that do not fit go on below each other. */
+/** Text after a label of `width` columns; long lines are wrapped. */
 function hanging(
   label: string,
   text: string,

@@ -26,7 +26,7 @@ export interface LinesOptions {
   readonly emphasise: (row: string) => string;
 }
 
-/** The tokens of lines of the data; those that are trained stand behind a plus. */
+/** The tokens of lines of the data; those that are trained follow a plus sign. */
 export const linesText = (lines: readonly PreviewedLine[], { columns, emphasise }: LinesOptions): string =>
   [
     ...lines.flatMap((line) => [

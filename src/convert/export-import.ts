@@ -73,7 +73,7 @@ export interface ExportOptions extends ExchangeOptions {
   /** An adapter's folder. */
   readonly adapter: string;
   readonly format: ExportFormat;
-  /** Type of the stored numbers (float32, which is lossless). */
+  /** Type of the stored values (float32, which is lossless). */
   readonly dtype?: FileDtype | undefined;
   /** Name of the base in the result; the adapter's name for it by default. */
   readonly baseName?: string | undefined;

@@ -1,7 +1,7 @@
 import { MosError } from "#core";
 import type { WritableGgufTensor } from "#files";
 
-/** Types of numbers in files for other programs. */
+/** Element types in files for other programs. */
 export const FILE_DTYPES = ["float32", "float16", "bfloat16"] as const;
 /** One of `FILE_DTYPES`. */
 export type FileDtype = (typeof FILE_DTYPES)[number];

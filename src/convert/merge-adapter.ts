@@ -66,7 +66,7 @@ export interface MergeOptions extends LocateOptions {
   readonly adapter: string;
   /** The folder to be written; it must not exist yet. */
   readonly out: string;
-  /** Type of the stored numbers; by default the base's, and for a GGUF base bfloat16 if it is that, else float16. */
+  /** Type of the stored weights; by default the base's, and for a GGUF base bfloat16 if it is that, else float16. */
   readonly dtype?: FileDtype | undefined;
   /** Maximum bytes of a file (5 GB). */
   readonly shardSize?: number | undefined;
@@ -136,7 +136,7 @@ const COPIED =
   /^(generation_config\.json|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|tokenizer\.model|vocab\.json|merges\.txt|chat_template\.(jinja|json)|(LICEN[SC]E|NOTICE|USE_POLICY)(\.(md|txt))?)$/;
 
 /**
- * config.json of a folder, with another type of numbers; transformers 5 calls the field `dtype`. Of a model that also sees
+ * config.json of a folder, with another weight type; transformers 5 calls the field `dtype`. Of a model that also sees
  * the merged one is the language model alone, which has a config of its own.
  */
 async function retypedConfig(model: ModelFiles, folder: string, dtype: FileDtype): Promise<object> {
@@ -279,7 +279,7 @@ async function* writeShard(
  * Writes the merged model as a Hugging Face folder, which appears when it is complete. Stopping the generator early, or
  * the signal, leaves nothing behind. A folder that appears under that name meanwhile is never replaced.
  *
- * @throws MosError "storage" where the disk has no room, "bad_option" for numbers beyond the dtype, "cancelled".
+ * @throws MosError "storage" where the disk has no room, "bad_option" for values outside the dtype's range, "cancelled".
  */
 async function* writeMerged(folder: string, options: WriteMergedOptions): AsyncGenerator<LoadProgress, void> {
   const { model, plan } = options;

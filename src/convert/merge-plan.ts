@@ -7,16 +7,16 @@ import { bytesPerNumber, FILE_DTYPES, type FileDtype, STORED, type StoredDtype }
 export interface MergeShard {
   readonly file: string;
   readonly tensors: readonly (PlannedTensor & { readonly dtype: StoredDtype })[];
-  /** Bytes of the numbers, without the header. */
+  /** Bytes of the data, without the header. */
   readonly bytes: number;
 }
 
-/** Everything about the files of a merged model but their numbers. */
+/** Everything about the files of a merged model except their data. */
 export interface MergePlan {
   readonly shards: readonly MergeShard[];
   readonly bytes: number;
   readonly tensors: number;
-  /** Type of most numbers, as config.json states it. */
+  /** Type of most weights, as config.json states it. */
   readonly dtype: FileDtype;
   /** Block types of the base, such as Q4_1, which cannot hold the sums: their weights become `dtype`. */
   readonly replaced: readonly string[];
@@ -84,7 +84,7 @@ function mostUsed(tensors: readonly Planned[]): FileDtype {
  * Plans the files of a merged model, with Hugging Face's names: model.safetensors, or model-00001-of-0000N.safetensors
  * where it is larger than one file may be.
  *
- * @throws MosError "unsupported" for a base whose numbers are stored in another way, "bad_option" for a shard size
+ * @throws MosError "unsupported" for a base whose weights are stored in another way, "bad_option" for a shard size
  * that is not a size.
  */
 export function planMerge(

@@ -142,7 +142,10 @@ async function readFinite(file: SafetensorsFile, name: string): Promise<Float32A
   const data = await file.readFloat32(name);
   const bad = data.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0)
-    throw invalid(file, `${name}: value ${bad} is ${data[bad]}; the file is damaged; save the adapter again`);
+    throw invalid(
+      file,
+      `${name}: value ${bad} is ${data[bad]}, so the file is damaged; save the adapter again`,
+    );
   return data;
 }
 

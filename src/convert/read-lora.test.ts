@@ -279,7 +279,7 @@ describe("what the code of the authors of MoS saves", () => {
     mask.data[1] = 99;
     await save({ r: rank, target_modules: [...settings.targets] }, tensors);
     await expect(read("mos-official")).rejects.toThrowError(
-      /lora_pair_mask: entry 1 is 99, the pool has \d+ chunks/,
+      /lora_pair_mask: entry 1 is 99, but the pool has \d+ chunks/,
     );
   });
 });
@@ -330,7 +330,7 @@ describe("an option of PEFT that A, B and a scale cannot express", () => {
     use_bdlora: [{ blocks: 2 }, '{"blocks":2}: its factors are block-diagonal'],
     kasa_config: [{ beta: 1 }, '{"beta":1}: it changes the base'],
     monteclora_config: [{ draws: 2 }, '{"draws":2}: its factors are drawn'],
-    megatron_config: [{ layers: 2 }, '{"layers":2}: its layers are Megatron\'s'],
+    megatron_config: [{ layers: 2 }, '{"layers":2}: its layers are Megatron layers'],
     fan_in_fan_out: [true, "true: its base stores transposed weights"],
   };
   const more: readonly (readonly [string, unknown, string])[] = [
@@ -379,7 +379,7 @@ describe("what is refused, by name", () => {
     [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
     [{ lora_alpha: 0 }, "lora_alpha is 0, so the adapter has no effect"],
     [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; a number is expected'],
-    [{ alpha_pattern: { "(a+)+": 3 } }, 'alpha_pattern: the pattern "(a+)+" is too intricate'],
+    [{ alpha_pattern: { "(a+)+": 3 } }, 'alpha_pattern: the pattern "(a+)+" is too complex'],
     [{ rank_pattern: { v_proj: 3 } }, "layers.0.self_attn.v_proj has rank 2, adapter_config.json says 3"],
     [
       { target_modules: ["q_proj"] },
@@ -433,14 +433,14 @@ describe("what is refused, by name", () => {
       (tensors) => {
         tensors[`${path}.lora_A.weight`] = { ...one, shape: [1, 1] };
       },
-      "lora_A.weight has shape [1, 1], this base needs [rank, 8]",
+      "lora_A.weight has shape [1, 1], but this base needs [rank, 8]",
     ],
     [
       "halves that do not fit",
       (tensors) => {
         tensors[`${path}.lora_B.weight`] = { ...one, shape: [8, 1], data: new Float32Array(8) };
       },
-      "lora_B.weight has shape [8, 1], this base and its A need [8, 2]",
+      "lora_B.weight has shape [8, 1], but this base and its A need [8, 2]",
     ],
     [
       "a number that is none",
@@ -454,7 +454,7 @@ describe("what is refused, by name", () => {
       (tensors) => {
         for (const name of Object.keys(tensors)) delete tensors[name];
       },
-      "there are no tensors in it",
+      "the file has no tensors of a language model",
     ],
   ])("%s", async (_, edit, message) => {
     const tensors = factors(places);

@@ -129,7 +129,7 @@ async function readFactors(
  * padded and folded). Of a LoRA on a fused matrix, such as Phi-3's qkv_proj, each layer in it gets its rows. What is not
  * a plain LoRA is refused by name.
  *
- * `mos-official` is what the code of the authors of MoS leaves behind: an expanded LoRA under PEFT's names, whose scale
+ * `mos-official` is what the MoS authors' code saves: an expanded LoRA under PEFT's names, whose scale
  * is lora_alpha / (rank of the tensors), or the pools with their masks (`lora_pair_mask`), which are expanded here.
  *
  * @throws MosError "not_found", "bad_adapter", "unsupported".

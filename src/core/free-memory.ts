@@ -41,7 +41,7 @@ export async function freeMemory(sources: MemorySources = systemSources): Promis
   return { ...least, resident: sources.resident() };
 }
 
-/** The same where a process may take so many bytes in all; as it is without a limit. */
+/** The same under a limit on the bytes of the process; unchanged without one. */
 export const limitedMemory = (limit: number | undefined, free: FreeMemory): FreeMemory =>
   limit === undefined ? free : { ...free, bytes: Math.max(0, limit - free.resident), limit: "option" };
 

@@ -56,7 +56,7 @@ function describeValue(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object" && value !== null) return "an object";
   if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY)
-    return "beyond the range of numbers";
+    return "out of range for a number";
   return clip(JSON.stringify(typeof value === "string" ? value.slice(0, 40) : value) ?? "missing", 40);
 }
 

@@ -351,7 +351,7 @@ export function settingsShape<S extends Settings>(
   };
 }
 
-/** A value as a person would write it, in at most so many characters. */
+/** A value as a person would write it, truncated to a number of characters. */
 export function show(value: unknown, maxLength = Number.POSITIVE_INFINITY): string {
   if (value === undefined) return "nothing";
   if (typeof value === "number" || typeof value === "bigint") return String(value);

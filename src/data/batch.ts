@@ -25,7 +25,7 @@ export interface Batch {
   readonly tokens: number;
 }
 
-/** The form of a batch. */
+/** The shape of a batch. */
 export interface MakeBatchOptions {
   /** S */
   readonly length: number;

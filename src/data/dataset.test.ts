@@ -124,7 +124,7 @@ describe("accepted forms", () => {
 describe("refused", () => {
   const good = chat(user, assistant);
   const cases: readonly (readonly [string, readonly string[], RegExp])[] = [
-    ["an empty file", [], /train\.jsonl: the file holds no examples\.\nAccepted forms/],
+    ["an empty file", [], /train\.jsonl: the file holds no examples\.\nAccepted formats/],
     ["only blank lines", ["", "  "], /the file holds no examples/],
     ["a list of examples", [`[${good}]`], /train\.jsonl:1: this line is a list.*jq -c/],
     ["a number", ["17"], /train\.jsonl:1: this line is 17, but an object was expected/],
@@ -341,7 +341,7 @@ describe("tables and lists", () => {
       ),
     });
     await expect(readDataset(await write("bad.json", `[${question}, {}]`))).rejects.toThrow(
-      /bad\.json: example 2: there is no field "question" \(found: no fields\); example 1 made this/,
+      /bad\.json: example 2: there is no field "question" \(found: no fields\); like example 1, every example needs/,
     );
     await expect(readDataset(await write("cut.json", `[${question},`))).rejects.toMatchObject({
       code: "bad_data",

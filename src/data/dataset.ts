@@ -1,5 +1,5 @@
-// A data set is one or more files, or an iterable of examples. The first example of a file decides the form, and every other
-// one must have the same: a mixture of forms is most likely a mistake.
+// A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
+// one must have the same: a mixture of formats is most likely a mistake.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { list, MosError, randomStream, text } from "#core";
 import { readJsonLines } from "#files";
@@ -32,7 +32,7 @@ export type DataSource = readonly string[] | Iterable<unknown> | AsyncIterable<u
 
 /** Options of reading examples. */
 export interface ReadDatasetOptions {
-  /** Names of a form's fields in the data: `{ prompt: "question" }`. */
+  /** Names of a format's fields in the data: `{ prompt: "question" }`. */
   readonly columns?: Columns | undefined;
   /** Examples that are read; what comes after them is neither read nor checked. */
   readonly limit?: number | undefined;
@@ -41,7 +41,7 @@ export interface ReadDatasetOptions {
 /** A line of an untrusted file, which is parsed as a whole. */
 const MAX_LINE_BYTES = 16_000_000;
 
-/** More text than any context window holds: such a line means a broken file, which would be slow to tokenise. */
+/** More text than any context window holds: a longer line means a damaged file, which would be slow to tokenise. */
 const MAX_CHARACTERS = 4_000_000;
 
 /** Forms that the fine-tuning service accepts. */
@@ -54,7 +54,7 @@ const COLUMNS_HINT =
  * Reads conversations, prompts, instructions, questions or texts from files of JSON Lines, JSON, CSV or Parquet, in their
  * order, or from an iterable.
  *
- * @throws MosError `bad_data` with file and line for a value that is not JSON, does not have the form of the file's first
+ * @throws MosError `bad_data` with file and line for a value that is not JSON, does not have the format of the file's first
  * one, or holds nothing to learn from; and for a file without examples.
  *
  * @example
@@ -97,7 +97,7 @@ export function dataPaths(data: string | DataSource): readonly string[] | undefi
 }
 
 /**
- * Checks all lines of a JSONL file of the forms that the fine-tuning service takes, and keeps none of them: the number of
+ * Checks all lines of a JSONL file of the formats that the fine-tuning service accepts, and keeps none of them: the number of
  * examples.
  *
  * @throws MosError `bad_data` as `readDataset`.
@@ -219,10 +219,10 @@ function checkSize(example: Example, refuse: Refuse): void {
     );
 }
 
-/** Fields of a form, and what they are called in the data. */
+/** Fields of a format, and what they are called in the data. */
 export type Columns = Readonly<Record<string, string>>;
 
-/** The fields of all forms. */
+/** The fields of all formats. */
 export const FIELDS: readonly string[] = [
   ...["messages", "conversations", "system", "prompt", "completion", "instruction", "input", "output"],
   ...["question", "answer", "text"],
@@ -255,7 +255,7 @@ export function parseColumns(pairs: readonly string[] | undefined): Columns | un
 /** Fields that an example may lack. */
 const OPTIONAL: readonly string[] = ["input", "system"];
 
-/** The fields that are named, under the names of their form, and nothing else of a value. */
+/** Only the named fields of a value, under the names of their format. */
 export async function* withColumns(
   values: AsyncIterable<NumberedRecord>,
   columns: Columns | undefined,

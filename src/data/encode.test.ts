@@ -376,7 +376,7 @@ describe("truncation", () => {
   });
 
   test.each([1, 0, 2.5, Number.NaN])("refuses a maximum of %d", (maxLength) => {
-    expect(() => encodeExample(short, { ...base, maxLength })).toThrowError(/maxLength is .*from 2 up/);
+    expect(() => encodeExample(short, { ...base, maxLength })).toThrowError(/maxLength is .*of at least 2/);
   });
 
   test("the report counts what was kept, cut and dropped", async () => {

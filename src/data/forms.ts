@@ -1,4 +1,4 @@
-// The forms that a line of a data set may have, and the example that it becomes.
+// The formats of a line of a data set, and the example that it becomes.
 import { z } from "zod";
 import { readIssues } from "#core";
 import { mediaPart } from "#text";
@@ -67,7 +67,7 @@ export type Example = ChatExample | CompletionExample | TextExample;
 /** An example as a line of a data file has it. */
 export type ExampleInput =
   | {
-      /** Of OpenAI's form; `weight` 0 keeps an assistant message out of the loss. */
+      /** Of OpenAI's format; `weight` 0 keeps an assistant message out of the loss. */
       readonly messages: readonly {
         readonly role: Role;
         readonly content: string;
@@ -75,7 +75,7 @@ export type ExampleInput =
       }[];
     }
   | {
-      /** Of ShareGPT's form. */
+      /** Of ShareGPT's format. */
       readonly conversations: readonly {
         readonly from: keyof typeof SPEAKERS;
         readonly value: string;
@@ -88,9 +88,9 @@ export type ExampleInput =
   | { readonly question: string; readonly answer: string }
   | { readonly text: string };
 
-/** A form of line: how it is recognised, a sample, its schema and its meaning. */
+/** A format of lines: how it is recognised, a sample, its schema and its meaning. */
 interface LineForm<S extends z.ZodType> {
-  /** The fields that a line of this form must have. */
+  /** The fields that a line of this format must have. */
   readonly fields: readonly string[];
   readonly sample: string;
   readonly schema: S;
@@ -254,21 +254,21 @@ const textForm = lineForm({
     isBlank(whole) ? "text is empty, so there is nothing to learn" : { kind: "text", ...place, text: whole },
 });
 
-/** Every accepted form, in order of precedence for a line that has the fields of two. */
+/** Every accepted format, in order of precedence for a line that has the fields of two. */
 export const FORMS = {
   messages: messagesForm,
   sharegpt: sharegptForm,
   completion: completionForm,
   instruction: instructionForm,
   question: questionForm,
-  text: textForm, // last, since tables of other forms may have the whole text beside their parts
+  text: textForm, // last, since tables of other formats may also have a column of the whole text
 } as const;
 
 export type FormName = keyof typeof FORMS;
 
 export const FORM_NAMES = Object.keys(FORMS) as readonly FormName[];
 
-/** The end of every message about a line: the forms that are accepted. */
+/** The end of every message about a line: the accepted formats. */
 export const acceptedForms = (names: readonly FormName[]): string =>
   `Accepted formats, one JSON object per line, the same format on every line:\n${names
     .map((name) => `  ${FORMS[name].sample}`)
@@ -319,10 +319,10 @@ export function describeValue(value: unknown): string {
   return clip(JSON.stringify(value) ?? "missing", 60);
 }
 
-/** The first field of a form that a value does not have. */
+/** The first field of a format that a value lacks. */
 export const missingField = (name: FormName, value: unknown): string | undefined =>
   FORMS[name].fields.find((field) => !isRecord(value) || !Object.hasOwn(value, field));
 
-/** The first of some forms whose fields a value has, if any. */
+/** The first of some formats whose fields a value has, if any. */
 export const findForm = (value: unknown, names: readonly FormName[]): FormName | undefined =>
   names.find((name) => missingField(name, value) === undefined);

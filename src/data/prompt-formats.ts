@@ -137,7 +137,7 @@ const chatmlPieces = (example: LaidOut, options: SystemOption): readonly Piece[]
   ]);
 
 /**
- * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain form.
+ * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain format.
  */
 function plainPieces(example: LaidOut): readonly Piece[] {
   if (example.kind === "completion")

@@ -1,4 +1,4 @@
-// Records of a data file, one at a time, before their form is known.
+// Records of a data file, one at a time, before their format is known.
 import { extname } from "node:path";
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";

@@ -180,7 +180,7 @@ test("reads are bounded and whole", async () => {
   await using file = await openForReading(at("a"), "bad_model");
   await expect(file.read(new Uint8Array(4), 3)).rejects.toMatchObject({
     code: "bad_model",
-    message: expect.stringMatching(/ends at byte 5, 7 were expected/),
+    message: expect.stringMatching(/ends at byte 5, but 7 bytes were expected/),
   });
   await expect(readBytes(folder, { code: "bad_data" })).rejects.toMatchObject({
     code: "bad_data",

@@ -186,7 +186,7 @@ export type StoredType = keyof typeof blockFormats;
 
 export const isStoredType = (type: string): type is StoredType => Object.hasOwn(blockFormats, type);
 
-/** Bytes of so many numbers of a type, which are whole blocks. */
+/** Bytes of a number of values of a type, which are whole blocks. */
 export function fileBytes(type: StoredType, numbers: number): number {
   const { blockSize, bytes } = blockFormats[type];
   return (numbers / blockSize) * bytes;

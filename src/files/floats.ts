@@ -79,7 +79,7 @@ export function encodeBfloat16(source: Float32Array): Uint16Array {
   return target;
 }
 
-/** Storage types of float32 numbers, as safetensors and GGUF name them. */
+/** Storage types of float32 values, as safetensors and GGUF name them. */
 export type FloatDtype = "F32" | "F16" | "BF16";
 
 /** Numbers converted and written at a time. */
@@ -95,7 +95,7 @@ function encode(part: Float32Array | Int32Array, dtype: FloatDtype | "I32"): Uin
   return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
 }
 
-/** Appends numbers to a file, little-endian; F16 and BF16 are rounded from float32. */
+/** Appends values to a file, little-endian; F16 and BF16 are rounded from float32. */
 export async function writeNumbers(
   file: Pick<AtomicFile, "write">,
   data: Float32Array | Int32Array,

@@ -7,7 +7,7 @@ import {
   type ReadParquetOptions,
 } from "./parquet-decode.ts";
 
-/** A batch is sent when it has so many rows or characters. */
+/** A batch is sent when it has this many rows or characters. */
 const [BATCH_ROWS, BATCH_CHARACTERS] = [1000, 1 << 20];
 
 const methods = {

@@ -10,7 +10,7 @@ export interface PlannedWriter<Data> extends AsyncDisposable {
   commit(): Promise<void>;
 }
 
-/** Throws `bad_config` where a tensor has not as many numbers as its shape needs. */
+/** Throws `bad_config` where the number of a tensor's values does not match its shape. */
 export function checkCount(name: string, shape: readonly number[], data: { readonly length: number }): void {
   const count = countElements(shape);
   if (count !== data.length)
@@ -24,7 +24,7 @@ interface PlannedWriterOptions<Tensor, Data> {
   readonly header: Uint8Array;
   readonly tensors: readonly Tensor[];
   /** Unit of the length of a part. */
-  readonly unit: "bytes" | "numbers";
+  readonly unit: "bytes" | "values";
   readonly byteLength: (tensor: Tensor) => number;
   readonly put: (file: AtomicFile, data: Data, tensor: Tensor) => Promise<void>;
   /** Runs after each complete tensor. */

@@ -158,7 +158,7 @@ function parseEntry(name: string, value: unknown, place: Place): SafetensorsEntr
   return { dtype: entry.dtype, shape: entry.shape, begin, end };
 }
 
-/** After so many tensors other work may run: who reads files may be answering requests. */
+/** After this many tensors, other work may run: the process may be serving requests. */
 const BATCH_SIZE = 64;
 
 async function parseEntries(

@@ -26,7 +26,7 @@ interface AssertSpaceOptions {
 }
 
 /**
- * Checks that the disk of a folder, which need not exist yet, has room for so many bytes.
+ * Checks that the disk of a folder, which need not exist yet, has room for a number of bytes.
  *
  * @throws MosError "storage".
  */

@@ -162,7 +162,7 @@ export async function openGgufWriter(
 /**
  * Writes a GGUF file, complete or not at all.
  *
- * @throws MosError "bad_config" if a shape and its numbers disagree or a name is too long; "storage", "not_found".
+ * @throws MosError "bad_config" if the number of values does not match the shape or a name is too long; "storage", "not_found".
  * @example
  * await writeGguf("adapter.gguf", {
  *   metadata: { "general.type": { type: "string", value: "adapter" } },

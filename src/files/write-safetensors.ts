@@ -12,7 +12,7 @@ export type WritableTensor =
     }
   | { readonly dtype: "I32"; readonly shape: readonly number[]; readonly data: Int32Array };
 
-/** A tensor that is going to be written: all but its numbers. */
+/** A tensor to be written: everything except its data. */
 export type PlannedTensor = Pick<WritableTensor, "dtype" | "shape"> & { readonly name: string };
 
 const bytesPerElement = (dtype: WritableTensor["dtype"]): number =>
@@ -73,7 +73,7 @@ export async function openSafetensorsWriter(
       { metadata },
     ),
     tensors,
-    unit: "numbers",
+    unit: "values",
     byteLength: ({ shape }) => countElements(shape),
     put: (file, data: Float32Array | Int32Array, { dtype }) => writeNumbers(file, data, dtype),
   });
@@ -83,7 +83,7 @@ export async function openSafetensorsWriter(
  * Writes a safetensors file, complete or not at all. F16 and BF16 are rounded from float32. Four-byte tensors come
  * first, so that all stand aligned in the file; then names decide: the same input, the same bytes.
  *
- * @throws MosError "bad_config" if a shape and its numbers disagree; "storage", "not_found".
+ * @throws MosError "bad_config" if the number of values does not match the shape; "storage", "not_found".
  * @example
  * await writeSafetensors("pools.safetensors", {
  *   "q_proj.shards": { dtype: "F32", shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },

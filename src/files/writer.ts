@@ -66,7 +66,7 @@ export function hasEnded({ pid, start, place }: Writer): boolean | undefined {
 }
 
 const HEARTBEAT_INTERVAL = 5_000;
-/** A running process does not miss so many beats. */
+/** A running process does not miss this many heartbeats. */
 const HEARTBEAT_TIMEOUT = 30_000;
 
 const heartbeats = new Set<string>();

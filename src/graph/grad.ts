@@ -67,7 +67,7 @@ export function grad(y: Value, inputs: readonly Value[]): readonly Value[] {
 }
 
 // Layer checkpointing. Between two checkpoints the backward pass reads values of the forward pass; here they are computed
-// again from the checkpoint before, when the gradient of the one behind is there, so that the runtime need not keep them.
+// again from the checkpoint before, when the gradient of the one after it is there, so that the runtime need not keep them.
 
 /** A value that is kept, and the gradient that arrives there. */
 interface Passed {
@@ -82,7 +82,7 @@ const isOutput = (value: Value): value is Output => value.source.kind === "outpu
 
 /**
  * `gradients` of `loss` with everything between two of the checkpoints, given in the order of the backward pass, computed
- * again. What is before the first checkpoint or behind the last is kept.
+ * again. Values before the first checkpoint or after the last are kept.
  */
 function recomputed(
   loss: Value,
@@ -97,7 +97,7 @@ function recomputed(
     order.flatMap(({ value }, i) => (isOutput(value) ? [[value.source.node, i + 1] as const] : [])),
   );
   const changed = new Map<Node, Node>(); // nodes of the backward pass, and copies of the forward pass
-  const resumed = new Map<number, Value>(); // checkpoints as the backward pass reads them, by the level behind them
+  const resumed = new Map<number, Value>(); // checkpoints as the backward pass reads them, by the level after them
 
   const replaced = (value: Value): Value => {
     if (!isOutput(value)) return value;
@@ -112,7 +112,7 @@ function recomputed(
   const resume = (level: number, value: Value): Value => {
     const found = resumed.get(level);
     if (found !== undefined) return found;
-    const { dy } = order[level] as Passed; // of the checkpoint behind
+    const { dy } = order[level] as Passed; // of the checkpoint after it
     const made = after(value, [replaced(dy)]);
     resumed.set(level, made);
     return made;
@@ -124,7 +124,7 @@ function recomputed(
     changed.set(node, copy);
     return copy;
   };
-  // from the last checkpoint to the first, since copies depend on the gradient of the checkpoint behind them
+  // from the last checkpoint to the first, since copies depend on the gradient of the checkpoint after them
   const seen = new Set<Node>();
   for (const roots of [...checkpoints.map(({ dy }) => [dy]), gradients])
     for (const node of sortNodes(roots, seen)) if (!levels.has(node)) copyNode(node);

@@ -75,7 +75,7 @@ describe("constants", () => {
 
   test("need as many numbers as their shape has elements", () => {
     expect(() => constant(new Float32Array(5), [2, 3])).toThrowError(
-      expect.objectContaining({ message: "a constant of shape [2, 3] needs 6 numbers, not 5" }),
+      expect.objectContaining({ message: "a constant of shape [2, 3] needs 6 elements, not 5" }),
     );
     expect(() => constant(new Float32Array(5), ["n"])).toThrowError(
       expect.objectContaining({ message: "dimension n has no size before the run" }),

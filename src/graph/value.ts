@@ -98,7 +98,7 @@ export const leaf = (name: string, shape: Shape, dtype: DType = "float32"): Valu
  * A tensor whose content is part of the program: one axis of all numbers unless `shape` says otherwise, and of the type
  * of the array unless `dtype` does.
  *
- * @throws MosError `bad_config` where the shape does not hold as many numbers as there are.
+ * @throws MosError `bad_config` where the number of elements does not match the shape.
  */
 export function constant(data: TensorData, shape: Shape = [data.length], dtype?: DType): Value {
   if (countElements(shape) !== data.length)
@@ -168,7 +168,7 @@ export function emit(
   return value as Value;
 }
 
-/** ONNX's numbers of the types. */
+/** ONNX's type ids. */
 export const TYPE_NUMBERS: Readonly<Record<DType, number>> = {
   float32: 1,
   uint8: 2,
@@ -181,7 +181,7 @@ export const TYPE_NUMBERS: Readonly<Record<DType, number>> = {
   bfloat16: 16,
 };
 
-/** The numbers of x in another type, or its bits taken for another type. There is no gradient. */
+/** The elements of x in another type, or its bits taken for another type. There is no gradient. */
 export const cast = (x: Value, dtype: DType, op: "Cast" | "BitCast" = "Cast"): Value =>
   x.dtype === dtype ? x : emit(op, [x], { shape: x.shape, dtype, attributes: { to: TYPE_NUMBERS[dtype] } });
 

@@ -31,7 +31,7 @@ const entrySchema = z.object({
 });
 
 /**
- * Asks the hub for the commit behind a revision and for its files.
+ * Asks the hub for the commit of a revision and for its files.
  *
  * @throws MosError `not_found`, `network`, `cancelled`, or `bad_model` for a file name that leads out of its folder.
  */

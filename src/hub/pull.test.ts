@@ -395,7 +395,7 @@ test("checks options before any request", async () => {
   await expect(run("org/name", { endpoint: "hub" })).rejects.toThrowError(
     failure("bad_option", /is not a valid Hub endpoint/),
   );
-  await expect(run("org/name", { token: "a b" })).rejects.toThrowError(failure("bad_option", /hub token/));
+  await expect(run("org/name", { token: "a b" })).rejects.toThrowError(failure("bad_option", /Hub token/));
   await expect(run("org/name", { signal: AbortSignal.abort() })).rejects.toThrowError(
     failure("cancelled", /org\/name/),
   );

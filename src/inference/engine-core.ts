@@ -16,7 +16,7 @@ export interface CoreListener {
   readonly onAdapters: AdaptersListener;
 }
 
-/** The engine behind its front. Requests are valid and counted when they come here. Dispose it. */
+/** The engine without its client. Requests arrive validated and counted. Dispose it. */
 export interface EngineCore extends AsyncDisposable {
   /** Resolves when the core has stopped: to the error that stopped it, or undefined where it was disposed. Never rejects. */
   readonly closed: Promise<MosError | undefined>;

@@ -296,7 +296,7 @@ class GraphCache {
 }
 
 /**
- * The plain form: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
+ * The plain implementation: attention over the cache and over the new tokens, whose scores meet only in the softmax. The cache is
  * read where it lies and never copied.
  */
 function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {

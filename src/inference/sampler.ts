@@ -188,11 +188,11 @@ export function tokenLogprob(logits: Float32Array, id: number, top: number): Tok
   return { id, logprob: of(id), top: ids.map((token) => ({ id: token, logprob: of(token) })) };
 }
 
-/** Empty rows of so many tokens with so many alternatives. */
+/** Empty rows of a number of tokens with a number of alternatives. */
 export const emptyLogprobs = (tokens: number, alternatives: number): PackedLogprobs =>
   new Float64Array(tokens * 2 * (alternatives + 1)).fill(Number.NaN);
 
-/** The row of one of so many tokens. */
+/** The row of one of the tokens. */
 export function rowAt(logprobs: PackedLogprobs, token: number, tokens: number): PackedLogprobs {
   const width = logprobs.length / tokens;
   return logprobs.subarray(token * width, (token + 1) * width);
@@ -217,7 +217,7 @@ function unpack(row: PackedLogprobs): TokenLogprob {
   return { id, logprob: Number.isNaN(logprob) ? null : logprob, top };
 }
 
-/** What `unpackLogprobs` reads, with at most so many alternatives. */
+/** What `unpackLogprobs` reads, with a maximum number of alternatives. */
 export function packLogprobs(entries: readonly TokenLogprob[], alternatives: number): PackedLogprobs {
   const packed = emptyLogprobs(entries.length, alternatives);
   entries.forEach((entry, i) => void packLogprob(rowAt(packed, i, entries.length), entry));

@@ -287,7 +287,7 @@ export class AdapterSlots {
         const begin = slot * rows * out;
         a.set(factors.a, first * widths.in);
         for (let i = 0; i < rank * out; i++) target[begin + i] = (up[i] as number) * scale;
-        // behind the ranks of the adapter there are zeros
+        // the ranks after the adapter's are zeros
         a.fill(0, (first + rank) * widths.in, (first + rows) * widths.in);
         target.fill(0, begin + rank * out, begin + rows * out);
       }

@@ -36,7 +36,7 @@ const FORMAT = 1;
 const PAGE = 4096;
 /** Pages that are compared to see whether a file holds what was written. */
 const CHECKED_PAGES = 256;
-/** Bytes of the header for each tensor: its name, type, shape and place, and the padding behind it. */
+/** Bytes of the header for each tensor: its name, type, shape and offset, and the padding after it. */
 const HEADER_SHARE = 512;
 
 const DTYPES: Readonly<Partial<Record<DType, SafetensorsDtype>>> = {
@@ -82,7 +82,7 @@ interface WeightCacheOptions {
   readonly onNote: (text: string) => void;
 }
 
-/** The packed weights of a model in one form. */
+/** The packed weights of a model in one format. */
 export type WeightCache = Awaited<ReturnType<typeof weightCache>>;
 
 /** Beside the model: in its folder, or in one that is named after its file. */
@@ -320,7 +320,7 @@ function partShapes(facts: MatrixFacts): PartShapes {
 }
 
 /**
- * Writes the cache: tensors behind room for the header, which comes last. Disposed before `commit`, it leaves nothing.
+ * Writes the cache: tensors after a gap for the header, which is written last. Disposed before `commit`, it leaves nothing.
  *
  * @param options `prefix`: how the names of files begin that this one replaces; `tensors`: how many there are at most.
  */
@@ -402,7 +402,7 @@ function createCacheWriter(
   };
 }
 
-/** Removes files of the same form that other weights had, or other versions of this program. */
+/** Removes files of the same format from other weights or other versions of this program. */
 async function removeOthers(path: string, prefix: string): Promise<void> {
   const folder = dirname(path);
   for (const name of await readdir(folder).catch(() => []))

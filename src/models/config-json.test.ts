@@ -174,7 +174,11 @@ test.each<[string, object, RegExp]>([
     /"GemmaForCausalLM"/,
   ],
   ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
-  ["an embedder", { model_type: "qwen3", architectures: ["Qwen3Model"] }, /architecture Qwen3Model cannot/],
+  [
+    "an embedder",
+    { model_type: "qwen3", architectures: ["Qwen3Model"] },
+    /architecture Qwen3Model is not supported/,
+  ],
   [
     "mish",
     { hidden_act: "mish" },
@@ -312,7 +316,7 @@ test.each<[string, unknown, RegExp]>([
   [
     "an absurd vocabulary",
     { ...llama32, vocab_size: 1e15 },
-    /config\.json: vocab_size is 1000000000000000; a whole number/,
+    /config\.json: vocab_size is 1000000000000000; expected a whole number/,
   ],
   ["heads that do not share", { ...llama32, num_key_value_heads: 5 }, /32 heads cannot share 5/],
   ["an odd head", { ...llama32, head_dim: 63 }, /config\.json: head_dim is 63; it must be even/],
@@ -322,7 +326,11 @@ test.each<[string, unknown, RegExp]>([
     /config\.json: hidden_size \/ num_attention_heads is 85.33/,
   ],
   ["a negative epsilon", { ...llama32, rms_norm_eps: -1 }, /config\.json: rms_norm_eps is -1/],
-  ["a negative theta", { ...llama32, rope_theta: -1 }, /config\.json: rope_theta is -1; a positive number/],
+  [
+    "a negative theta",
+    { ...llama32, rope_theta: -1 },
+    /config\.json: rope_theta is -1; expected a positive number/,
+  ],
   [
     "llama3 scaling without a factor",
     { ...llama32, rope_scaling: { rope_type: "llama3" } },

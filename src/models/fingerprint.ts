@@ -7,17 +7,17 @@ import { checkFinite, weightShapes } from "./weights.ts";
 
 const SAMPLES = 4096;
 
-/** At most 4,096 numbers, evenly spread over a tensor, which comes in parts. */
+/** At most 4,096 values, evenly spread over a tensor, which comes in parts. */
 interface Sampler {
-  /** Takes what it needs of the numbers from `begin` on. */
+  /** Takes what it needs of the values from `begin` on. */
   take(part: Float32Array, begin: number): void;
   /** Takes every number that it needs by its index. */
   readSamples(numberAt: (index: number) => number): void;
-  /** The numbers as float32, little-endian. */
+  /** The values as float32, little-endian. */
   bytes(): Uint8Array;
 }
 
-/** A sampler of a tensor of `count` numbers. */
+/** A sampler of a tensor of `count` values. */
 export function sampler(count: number): Sampler {
   const stride = Math.max(1, Math.ceil(count / SAMPLES));
   const bytes = new DataView(new ArrayBuffer(Math.ceil(count / stride) * 4));

@@ -61,7 +61,7 @@ interface FolderWeights extends AsyncDisposable {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
-  /** Type of a weight's numbers. Throws `unsupported` for one that cannot be read. */
+  /** Element type of a weight. Throws `unsupported` for one that cannot be read. */
   dtype(name: string): StoredType;
 }
 

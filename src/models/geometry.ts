@@ -66,7 +66,7 @@ export interface DecoderChoices {
   readonly rotatedLayers?: readonly boolean[];
   /** The rotary frequencies of windowed layers; `rope` (Gemma 3). */
   readonly localRope?: RopeConfig;
-  /** Rotated width of a head, its first numbers; all (Phi-4-mini: three quarters). */
+  /** Rotated width of a head, its first dimensions; all by default (Phi-4-mini: three quarters). */
   readonly rotaryDim?: number;
   /** Factor on embeddings at the input; 1. */
   readonly embeddingScale?: number;
@@ -163,7 +163,7 @@ function scaled(frequency: number, { rope, rotaryDim, positions = 1 }: Rotation,
   }
 }
 
-/** Rotary frequencies θ^(−2i/R), i < R / 2, after the model's scaling. R numbers of a head are rotated. */
+/** Rotary frequencies θ^(−2i/R), i < R / 2, after the model's scaling. R dimensions of a head are rotated. */
 export function ropeFrequencies(rotation: Rotation): readonly number[] {
   const { rotaryDim } = rotation;
   const base = frequencyBase(rotation);

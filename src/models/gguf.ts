@@ -87,7 +87,7 @@ export function toGgufRows(config: ModelConfig, name: string, data: Float32Array
   return result;
 }
 
-/** The header behind the keys of its architecture, and the family that it is of. */
+/** The header by the keys of its architecture, and the family that it is of. */
 function openHeader(
   { path, metadata, tensors }: GgufFile,
   factors: GgufHeader["factors"],

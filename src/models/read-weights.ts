@@ -61,7 +61,7 @@ interface ReadWeightsOptions extends BaseFormats {
 
 /** Hashes of a model, known once all weights have been read. */
 export interface ModelHashes {
-  /** Hash of the numbers in the file, independent of their format in memory. */
+  /** Hash of the values in the file, independent of their format in memory. */
   readonly fingerprint: string;
   /** undefined if its norms do not distinguish it from other models. */
   readonly identity: string | undefined;
@@ -123,7 +123,7 @@ function decodeInto(target: Float32Array, bytes: Uint8Array, { type, plus }: Sto
   if (plus !== 0) for (let i = 0; i < target.length; i++) target[i] = (target[i] as number) + plus;
 }
 
-/** The numbers of a whole weight. */
+/** The values of a whole weight. */
 export async function readNumbers(rows: StoredRows): Promise<Float32Array> {
   const { shape, width } = rows;
   const numbers = new Float32Array(countElements(shape));
@@ -134,7 +134,7 @@ export async function readNumbers(rows: StoredRows): Promise<Float32Array> {
   return numbers;
 }
 
-/** The numbers of a weight in parts of whole rows; all at once where the file has them in another order. */
+/** The values of a weight in parts of whole rows; all at once where the file has them in another order. */
 export async function* readParts(rows: StoredRows): AsyncGenerator<Float32Array> {
   if (rows.order !== undefined) {
     yield readNumbers(rows);
@@ -205,11 +205,11 @@ export async function* readWeights(
 interface CheckStoredOptions {
   /** The file, for messages. */
   readonly where: string;
-  /** True if the parts are the file's; false if they were made of finite numbers. */
+  /** True if the parts are the file's; false if they were computed from finite values. */
   readonly fromFile: boolean;
 }
 
-/** The exponents of numbers that are not finite, by type. */
+/** The exponents of values that are not finite, by type. */
 const EXPONENTS = { float16: 0x7c00, bfloat16: 0x7f80 } as const;
 
 /** A float32 scale of 2¹¹⁹ or more, times a code of 8 bits and plus an offset, could be infinite. */
@@ -255,7 +255,7 @@ function checkBlocks(
 }
 
 /**
- * Refuses a weight with numbers that are not finite. Where the scales and offsets of blocks are finite, so are their
+ * Refuses a weight with values that are not finite. Where the scales and offsets of blocks are finite, so are their
  * numbers: halves are far from overflowing float32, and so are the products that scales of GGUF's types are.
  *
  * @throws MosError "bad_model" with the weight's name and the place; "unsupported" for one that quantising made infinite.

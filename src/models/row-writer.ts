@@ -38,7 +38,7 @@ interface RowWriterOptions {
   readonly plus?: number;
   /** The format of the type, float32, or a quantised one. */
   readonly format: WeightFormat;
-  /** Sees the numbers of every row before they are quantised. */
+  /** Sees the values of every row before they are quantised. */
   readonly onNumbers: (row: number, numbers: Float32Array) => void;
 }
 
@@ -140,7 +140,7 @@ const isQuantized = (format: WeightFormat): format is QuantizedFormat =>
 
 type Parts = Readonly<Partial<Record<string, TensorData>>>;
 
-/** Quantises row `row` of a matrix into the matrix's parts. Its numbers may be overwritten. */
+/** Quantises row `row` of a matrix into the matrix's parts. Its values may be overwritten. */
 type QuantizeRow = (row: number, numbers: Float32Array) => void;
 
 /** Codes with a scale for each block, whose largest weight becomes ±`largest`. */

@@ -21,7 +21,7 @@ export const floatWeight = (shape: readonly number[], data: Float32Array): Weigh
 });
 
 /**
- * The numbers of a float32 weight, as all vectors are: its own memory, not a copy.
+ * The values of a float32 weight, as all vectors are: its own memory, not a copy.
  *
  * @throws MosError "bad_config" where the weight is stored otherwise; `dequantizeWeight` reads those.
  */

@@ -28,7 +28,7 @@ export const LAYER_NORMS: Readonly<Record<NonNullable<ModelConfig["norms"]>, Lay
   },
 };
 
-/** The weights of one layer, by their names behind `model.layers.N.`. */
+/** The weights of one layer, by their names after `model.layers.N.`. */
 function layerShapes(config: ModelConfig): readonly (readonly [string, Shape])[] {
   const { hiddenSize: hidden, intermediateSize: inner, headDim, norms = "pre", queryKeyNorm } = config;
   const queries = config.heads * headDim;
@@ -161,7 +161,7 @@ export function checkShapes(
 }
 
 /**
- * Refuses NaN and infinite numbers, which would spread through every result. `data` are the numbers from `begin` on.
+ * Refuses NaN and infinite numbers, which would spread through every result. `data` are the values from `begin` on.
  *
  * @throws MosError "bad_model" with the weight's name and the position.
  */

@@ -1,4 +1,4 @@
-// The answer to a request in OpenAI's form, as one object or as chunks. Routes say what an object of theirs holds.
+// The answer to a request in OpenAI's format, as one object or as chunks. Routes say what an object of theirs holds.
 import { randomUUID } from "node:crypto";
 import { errorText } from "#core";
 import type { EngineEvent, EngineRequest } from "#inference";

@@ -1,4 +1,4 @@
-// Errors in the form of OpenAI's API, and the status that each of the package's error codes has.
+// Errors in the format of OpenAI's API, and the status that each of the package's error codes has.
 import { realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
@@ -102,7 +102,7 @@ function clientAnswer(error: MosError): ErrorAnswer | undefined {
   }
 }
 
-/** All forms of a path that an error may name. */
+/** All spellings of a path that an error may name. */
 function pathVariants(path: string): readonly string[] {
   const absolute = resolve(path);
   try {

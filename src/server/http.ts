@@ -130,7 +130,7 @@ const BROKEN: Readonly<Record<string, readonly [status: string, message: string]
   ERR_HTTP_REQUEST_TIMEOUT: ["408 Request Timeout", "the request timed out"],
 };
 
-/** Bytes that are not HTTP get an answer in the same form, and the connection is closed. */
+/** Bytes that are not HTTP get an answer in the same format, and the connection is closed. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();

@@ -19,7 +19,7 @@ export interface ServerLimits {
   readonly headerBytes: number;
   readonly headerCount: number;
   readonly connections: number;
-  /** The same of one address, behind which may be a proxy. */
+  /** The same for one address, which may be a proxy's. */
   readonly connectionsPerAddress: number;
   readonly requestsPerConnection: number;
   /** Until the headers have arrived. */
@@ -113,7 +113,7 @@ export function createConcurrencyLimiter() {
 export function createLogprobBudget(limit: number) {
   let taken = 0;
   return {
-    /** Takes so many until the returned function is called. @throws ApiError 429. */
+    /** Takes this many until the returned function is called. @throws ApiError 429. */
     take(amount: number): () => void {
       if (taken + amount > limit)
         throw new ApiError(

@@ -1,4 +1,4 @@
-// Log-probabilities while an answer is made, and in the form of OpenAI's completions: tokens as text, and where in the
+// Log-probabilities while an answer is made, and in the format of OpenAI's completions: tokens as text, and where in the
 // answer's text each begins.
 import type { TokenLogprob } from "#inference";
 import { createDetokenizer, incompleteTail, type LoadedText } from "#text";

@@ -220,7 +220,7 @@ function instruments(registers: Registry[]) {
 const isAnswered = ({ model, status, completionTokens }: RequestRecord): boolean =>
   model !== undefined && (status < 400 || completionTokens > 0);
 
-/** A label for each name, and one for all beyond the first so many that were used. */
+/** A label for each name up to a limit, and one for all further names. */
 function labels(first: readonly string[], limit: number): (name: string | undefined) => string {
   const named = new Set(first);
   return (name) => {

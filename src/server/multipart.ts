@@ -12,7 +12,7 @@ export interface FormFile {
   /** Clients choose it: never open a path of this name. */
   readonly filename: string | undefined;
   readonly body: Readable;
-  /** Resolves when the whole form has arrived, and rejects where it is wrong or cut off. */
+  /** Resolves when the whole form has arrived; rejects if it is invalid or cut off. */
   readonly formEnd: Promise<void>;
 }
 

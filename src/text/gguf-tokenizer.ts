@@ -191,7 +191,7 @@ function deriveMerges(pieces: readonly string[]): (readonly [string, string])[] 
 
 /**
  * Control and unknown tokens, the named ones and those that end an answer are special; user-defined ones are only matched
- * whole. GGUF does not say which take the blanks behind them; as in llama.cpp, Phi-3's do; those of Phi-4, whose
+ * whole. GGUF does not say which take the blanks after them; as in llama.cpp, Phi-3's do; those of Phi-4, whose
  * architecture is the same, are byte-level and do not.
  */
 function addedTokens({ tokens, kinds }: Vocabulary, metadata: GgufMetadata): object[] {

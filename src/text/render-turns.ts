@@ -120,7 +120,7 @@ function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   return left < 2 ? messages : [...messages.slice(0, HEAD + (left % 2)), ...messages.slice(-NEAR)];
 }
 
-/** Each turn is rendered behind its neighbours only. Undefined where the template needs more than these. */
+/** Each turn is rendered with its neighbours only. Undefined where the template needs more than these. */
 function spansByNeighbours(
   messages: readonly ChatMessage[],
   whole: string,

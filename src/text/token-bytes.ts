@@ -10,7 +10,7 @@ export interface DecodeRule {
 }
 
 /**
- * The rule behind tokenizer.json's `decoder`.
+ * The rule of tokenizer.json's `decoder`.
  *
  * Byte fallback differs from Hugging Face in one point: where a run of byte tokens is not valid UTF-8, they decode every
  * byte of the run to U+FFFD, valid characters included; here only the invalid part is replaced, so that a stream holds

@@ -93,7 +93,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   [
     "another rank",
     configEdit({ r: 2 }),
-    /I_a has shape \[2, 6\], this base and these settings need \[2, 4\]/,
+    /I_a has shape \[2, 6\], but this base and these settings need \[2, 4\]/,
   ],
   ["a huge rank", configEdit({ r: 4000 }), /rank 4000 needs .* shared ranks, but 2 layers/],
   [
@@ -141,7 +141,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
     /I_a: layer 0 uses a shared shard twice/,
   ],
   ["another layer's private shard", numberEdit(TABLE, 5, 7), /where its own should be/],
-  ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: value 3 is NaN; the file is damaged/],
+  ["a pool with NaN", numberEdit(POOL, 3, Number.NaN), /A_pool: value 3 is NaN, so the file is damaged/],
   [
     "a pool with a number whose products overflow",
     numberEdit(POOL, 3, -1e38),
@@ -160,7 +160,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
       ...tensors,
       [POOL]: { dtype: "F32", shape: [8, 4], data: new Float32Array(32) },
     })),
-    /A_pool has shape \[8, 4\], this base and these settings need \[8, 8\]/,
+    /A_pool has shape \[8, 4\], but this base and these settings need \[8, 8\]/,
   ],
   [
     "a table of floats",
@@ -168,7 +168,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
       ...tensors,
       [TABLE]: { dtype: "F32", shape: tensors[TABLE]!.shape, data: new Float32Array(12) },
     })),
-    /has type F32; I32 or I64 can be read/,
+    /has type F32; expected I32 or I64/,
   ],
   [
     "tensors cut short",
@@ -228,7 +228,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
       data[5] = data[3]!;
       return undefined;
     }),
-    /k_proj\.I: layer 1 uses a pair twice; the file is damaged/,
+    /k_proj\.I: layer 1 uses a pair twice, so the file is damaged/,
   ],
   [
     "a table for one layer",
@@ -237,13 +237,13 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
       ...tensors,
       [PAIRS]: { dtype: "I32", shape: [1, 3], data: Int32Array.of(0, 1, 2) },
     })),
-    /k_proj\.I has shape \[1, 3\], this base and these settings need \[2, 3\]/,
+    /k_proj\.I has shape \[1, 3\], but this base and these settings need \[2, 3\]/,
   ],
   [
     "a scale that is not a number",
     { method: "random-scaling", rank: 4 },
     numberEdit(SCALES, 2, Number.NaN),
-    /k_proj\.scale: value 2 is NaN; the file is damaged/,
+    /k_proj\.scale: value 2 is NaN, so the file is damaged/,
   ],
   [
     "no scales",
@@ -256,7 +256,7 @@ const otherCases: readonly (readonly [string, AdapterConfigInput, Arrange, RegEx
     "a rank of another adapter",
     { method: "prolora", rank: 4 },
     configEdit({ unshared_rank: 2 }),
-    /A_unshared has shape \[1, 16\], this base and these settings need \[2, 16\]/,
+    /A_unshared has shape \[1, 16\], but this base and these settings need \[2, 16\]/,
   ],
   [
     "a target that the method cannot have",

@@ -54,7 +54,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   [
     "two forms",
     GOOD + PAIR,
-    /bad\.jsonl:2: there is no field "messages" \(found: "prompt", "completion"\); line 1 made this/,
+    /bad\.jsonl:2: there is no field "messages" \(found: "prompt", "completion"\); like line 1, every line needs "messages"/,
   ],
   [
     "a completion that is a number",

@@ -240,7 +240,7 @@ describe("mos import", () => {
     const other = join(folder, "other");
     await writeTinyModel(other, { overrides: { hidden_size: 32, head_dim: 8 } });
     const args = ["import", given, "--model", other, "--out", join(folder, "new")];
-    const message = /lora_B\.weight has shape \[16, 3\], this base and its A need \[32, 3\]/;
+    const message = /lora_B\.weight has shape \[16, 3\], but this base and its A need \[32, 3\]/;
     await expectRefusal(args, { code: 1, message, untouched: folder });
   });
 

@@ -44,7 +44,11 @@ describe("config.json with", () => {
       /hidden_activation "relu6" is not supported; supported are silu, swish, relu/,
     ],
     ["gemma3", { rope_local_base_freq: "a" }, /field "rope_local_base_freq" is "a"; a number is expected/],
-    ["gemma3", { rope_scaling: { rope_type: "ntk", factor: 8 } }, /rope scaling of the type "ntk" cannot/],
+    [
+      "gemma3",
+      { rope_scaling: { rope_type: "ntk", factor: 8 } },
+      /rope scaling of the type "ntk" is not supported/,
+    ],
     ["gemma3", { model_type: "gemma3" }, /field "text_config" is missing; an object is expected/],
     ["phi3", { partial_rotary_factor: 2 }, /is 16; expected an even number from 2 to 8/],
     [

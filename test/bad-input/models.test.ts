@@ -101,7 +101,7 @@ const safetensorsCases: readonly Case[] = [
     /the header claims/,
   ],
   ["whose header is not JSON", headerEdit(() => '{"a": '), /model\.safetensors: header: not valid JSON/],
-  ["whose header is a list", headerEdit(() => "[]"), /an object is expected/],
+  ["whose header is a list", headerEdit(() => "[]"), /expected an object with dtype/],
   [
     "with a tensor beyond the data",
     headerEdit((tensors) => {
@@ -135,7 +135,7 @@ const safetensorsCases: readonly Case[] = [
     headerEdit((tensors) => {
       tensors[Q]!.dtype = "I32";
     }),
-    /has type I32; F32, F16 or BF16 can be read/,
+    /has type I32; expected F32, F16 or BF16/,
   ],
   [
     "with a huge shape",
@@ -197,7 +197,7 @@ const configCases: readonly Case[] = [
   [
     "has no layers",
     configEdit({ num_hidden_layers: 0 }),
-    /config\.json: num_hidden_layers is 0; a whole number from 1 to/,
+    /config\.json: num_hidden_layers is 0; expected a whole number from 1 to/,
   ],
   [
     "has a billion layers",

@@ -198,7 +198,7 @@ test("--expires and token quotas are written, kept by the server's file, and sho
 test.each([
   ["2020-01-01", /--expires 2020-01-01 is in the past/],
   ["2027-02-31T00:00:00Z", /--expires .*: no such date or time/],
-  ["soon", /--expires.*must be a time from now such as 12h/],
+  ["soon", /--expires.*Expected a time from now such as 12h/],
   ["0d", /is in the past/],
 ])("--expires %s is refused", async (when, message) => {
   const { code, stderr } = await mos(["keys", "create", "--name", "a", "--append", file, "--expires", when]);

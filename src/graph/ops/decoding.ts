@@ -23,9 +23,9 @@ export function addRmsNorm(x: Value, y: Value, options: NormOptions & { readonly
   return { norm: norm as Value, sum: sum as Value };
 }
 
-/** The numbers of a KV cache of float16 as float32. A float32 one stays as it is. */
+/** The values of a float16 KV cache as float32. A float32 one stays as it is. */
 export const fromCache = (x: Value): Value => cast(x, "float32");
-/** Float32 numbers as a KV cache of this type holds them. */
+/** Float32 values as a KV cache of this type stores them. */
 export const toCache = (x: Value, dtype: "float32" | "float16"): Value => cast(x, dtype);
 
 /**

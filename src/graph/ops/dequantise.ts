@@ -1,4 +1,4 @@
-// Nodes that make float32 numbers of a stored weight. They have no gradient: such weights are frozen.
+// Nodes that dequantise a stored weight to float32. They have no gradient, since these weights are frozen.
 // R rows, of any number of axes · K blocks per row
 import { countElements, MosError, type Shape } from "#core";
 import type { BlockFormat, WeightPart } from "#files";
@@ -98,7 +98,7 @@ function scaleBlocks(
   );
 }
 
-/** Rows of packed NF4 codes [R, in / 2] as numbers: [R, in]. */
+/** Rows of packed NF4 codes [R, in / 2] as float32: [R, in]. */
 function nf4Rows(
   codes: Value,
   { scales, blockSize }: { readonly scales: Value; readonly blockSize: number },
@@ -151,7 +151,7 @@ const mapParts = (weight: StoredWeight, map: (part: Value, name: WeightPart) => 
 });
 
 /**
- * A stored weight as float32 numbers, [out, in]. They exist from when `others` are computed until they are last read;
+ * A stored weight as float32, [out, in]. They exist from when `others` are computed until they are last read;
  * without others, the runtime may compute them at the beginning of the run.
  */
 export function dequantise(weight: StoredWeight, others: readonly Value[] = []): Value {
@@ -179,7 +179,7 @@ export function sliceStoredRows(weight: StoredWeight, { from, to }: StoredRange)
 }
 
 /**
- * A part of a stored weight as float32 numbers, computed after `others`: the rows of `sliceStoredRows`. Ranges that cover all
+ * A part of a stored weight as float32, computed after `others`: the rows of `sliceStoredRows`. Ranges that cover all
  * stored rows give every row once.
  */
 export function dequantiseRange(
@@ -200,7 +200,7 @@ export function dequantiseRange(
   return decodeParts(parts, (codes) => unpackRows(codes, to - from + second));
 }
 
-/** Some rows of a stored weight as float32 numbers, [...indices, in]; no other row is dequantised. */
+/** Some rows of a stored weight as float32, [...indices, in]; no other row is dequantised. */
 export function dequantiseRows(weight: StoredWeight, indices: Value): Value {
   const packed = weight.format.kind === "blocks" && weight.format.bits === 4;
   if (!packed)

@@ -87,7 +87,7 @@ export const tanh = (x: Value): Value =>
   // y' = 1 − y²
   withGradient(plain("Tanh", x), [x], (dy, y) => [mul(dy, sub(scalar(1), mul(y, y)))]);
 
-/** cap · tanh(x / cap): numbers that never exceed ± cap (Gemma 2). Without a cap, x. */
+/** cap · tanh(x / cap): values within ± cap (Gemma 2). Without a cap, x. */
 export const softCap = (x: Value, cap: number | undefined): Value =>
   cap === undefined ? x : mul(tanh(mul(x, scalar(1 / cap))), scalar(cap));
 

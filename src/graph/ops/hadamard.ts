@@ -43,7 +43,7 @@ function transform(block: Float64Array, size: number): void {
   }
 }
 
-/** Transforms rows of `width` numbers in place: x Q, or x Qᵀ, which undoes it. */
+/** Transforms rows of `width` values in place: x Q, or x Qᵀ, which undoes it. */
 export function hadamardRows(data: Float32Array, width: number, { inverse = false } = {}): void {
   const size = hadamardBlockSize(width);
   const factor = 1 / Math.sqrt(size); // H / √size is its own inverse

@@ -71,7 +71,7 @@ export function int8Forward(x: Value, weight: StoredWeight): Value {
   return product(inputRows(x), b, requirePart(weight, "scales"));
 }
 
-/** dy [N, out] · W, [N, in]: the rows of dy are quantised, too, behind the scales that belong to their columns. */
+/** dy [N, out] · W, [N, in]: the rows of dy are quantised, too, after scaling by their columns' scales. */
 export function int8Backward(dy: Value, weight: StoredWeight): Value {
   const rows = quantiseRows(mul(dy, requirePart(weight, "scales")));
   return hadamard(product(rows, requirePart(weight, "codes"), undefined), { inverse: true });

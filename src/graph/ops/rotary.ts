@@ -1,4 +1,4 @@
-// B batch · S tokens · H heads · D head width · R numbers of a head that are rotated, the first ones; usually all D
+// B batch · S tokens · H heads · D head width · R rotated dimensions of a head, the first ones; usually all D
 
 import type { Dim } from "#core";
 import { emit, MICROSOFT, type Value, withGradient } from "../value.ts";

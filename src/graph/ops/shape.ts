@@ -22,7 +22,7 @@ function reshapeTarget(from: Shape, to: Shape): readonly number[] {
 }
 
 /**
- * The same numbers in another shape.
+ * The same elements in another shape.
  *
  * @throws MosError `bad_config` where the sizes differ, or more than one dimension would have to be inferred.
  */

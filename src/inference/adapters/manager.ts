@@ -9,7 +9,7 @@ import { type Pinned, ResidentCache } from "./resident-cache.ts";
 /** Is told which adapters there are, and which folders cannot be used. */
 export type AdaptersListener = (adapters: readonly AdapterInfo[], refused: readonly RefusedAdapter[]) => void;
 
-/** Pins an adapter's resident form until it is disposed. A replaced or removed adapter stays in memory for its leases. */
+/** Pins a resident adapter until it is disposed. A replaced or removed adapter stays in memory for its leases. */
 export interface AdapterLease extends Disposable {
   readonly name: string;
   /** Digest of the leased content, which the folder may no longer hold. */
@@ -17,8 +17,8 @@ export interface AdapterLease extends Disposable {
   /** The largest rank of its factors. */
   readonly rank: number;
   /**
-   * The factors of all sites by `moduleKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
-   * the resident ones or be shared between sites: copy them, never write into them.
+   * The factors of all target modules by `moduleKey`, computed on this thread: A [r, in], Bᵀ [r, out], scale. The arrays may be
+   * the resident ones or be shared between modules: copy them, never write into them.
    */
   expand(): ReadonlyMap<string, ExpandedFactors>;
 }
@@ -136,7 +136,7 @@ class Manager implements AsyncDisposable {
   }
 
   /**
-   * The resident form, loaded if need be; callers of one adapter share one load.
+   * The resident adapter, loaded if need be; callers of one adapter share one load.
    *
    * @throws MosError `not_found` for a name that is not registered, `bad_adapter` for one that cannot be used, `busy`
    * where pinned adapters leave no room, `cancelled` once the manager is closed.

@@ -192,7 +192,7 @@ describe("config.json", () => {
         original_max_position_embeddings: 256,
         rope_scaling: { type: "longrope", short_factor: [1, 1], long_factor: [1, 2, 3, 4] },
       },
-      /rope_scaling.short_factor has 2 numbers .* 4 are needed/,
+      /rope_scaling.short_factor has 2 values; heads with .* need 4/,
     ],
   ])("%s that cannot be is refused", (_, family, fields, message) => {
     expect(() => parse(family, fields)).toThrowError(

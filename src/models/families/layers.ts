@@ -6,7 +6,7 @@ import type { RawConfig } from "./raw-config.ts";
 
 type Layers = readonly boolean[];
 
-/** A choice for each layer by its index. Headers are not checked yet; none of so many layers gets an array. */
+/** A choice for each layer by its index. Headers are not checked yet; so no array of a claimed length is allocated. */
 export const eachLayer = (layers: number, choose: (layer: number) => boolean): Layers =>
   Array.from({ length: layers <= 1024 ? layers : 0 }, (_, layer) => choose(layer));
 

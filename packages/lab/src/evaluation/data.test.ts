@@ -48,7 +48,7 @@ test.each([
     "bbh",
     "bbh/cot-prompts/apples.txt",
     "Q: a\nA: b\n",
-    /apples\.txt: a line of text, a line of dashes and three examples.*found 0 examples/,
+    /apples\.txt: expected a line of text, a line of dashes and three examples.*found 0 examples/,
   ],
   ["bbh", "bbh/cot-prompts/apples.txt", "x\n----\nCount.\n\nQ: a\nA: b\n\nQ: c\nA: d", /found 2 examples/],
   ["gsm8k", "gsm8k/test.jsonl", '{"question": "q", "answer": "5"}', /test\.jsonl:1: .*####/],

@@ -165,7 +165,7 @@ function requireRows<T>(rows: readonly T[], path: string): readonly T[] {
 /** Above all tables of the benchmarks, the largest of which has 54 MB packed. */
 const LIMITS = { maximumRows: 500_000, maximumUnpackedBytes: 1 << 30 };
 
-/** All rows of a Parquet file. Throws as `readParquetRows`, and `bad_data` for a row of another form. */
+/** All rows of a Parquet file. Throws as `readParquetRows`, and `bad_data` for a row that the schema rejects. */
 export async function readParquet<S extends z.ZodType>(
   path: string,
   schema: S,
@@ -195,7 +195,7 @@ export async function tableRows<S extends z.ZodType>(
   schema: S,
 ): Promise<readonly z.output<S>[]> {
   const rows: z.output<S>[] = [];
-  // one by one: a call takes only so many arguments
+  // one by one: the number of arguments of a call is limited
   for (const path of tables.get(name) ?? [])
     for (const row of await readParquet(path, schema)) rows.push(row);
   return rows;

@@ -21,7 +21,7 @@ export interface ProgramChecker extends AsyncDisposable {
   check(program: string, signal?: AbortSignal): Promise<CheckResult>;
 }
 
-/** What runs the programs of a checker, at most so many at a time as its settings say. */
+/** Runs the programs of a checker, at most as many at a time as its settings allow. */
 export interface ProgramRunner extends AsyncDisposable {
   check(program: string, signal: AbortSignal): Promise<CheckResult>;
 }

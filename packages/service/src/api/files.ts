@@ -128,7 +128,7 @@ const removeRoute = createRoute({
 
 const expirySeconds = wholeNumber(3600, 2_592_000);
 
-/** Seconds after which a file goes, as its form says. */
+/** Seconds until a file expires, as set in its form. */
 function expiry(fields: ReadonlyMap<string, string>): number | undefined {
   const given = fields.get("expires_after[seconds]");
   if (given === undefined) return undefined;
@@ -163,7 +163,7 @@ const FORM_BYTES = 65_536;
 
 /**
  * Reads the form of `POST /v1/files` to its end: the bytes of the file go to the storage, where `arrival` makes room for them.
- * The file is kept only where all of the form is right.
+ * The file is kept only if the whole form is valid.
  *
  * @throws ApiError 400, 413 or 415; MosError `busy` where there is no room.
  */

@@ -10,7 +10,7 @@ import { type Database, lockTenant, type Queryable } from "#database";
 export interface Arrival {
   readonly id: string;
   /**
-   * Makes room for so many bytes in all, before they are written.
+   * Reserves space for a total number of bytes, before they are written.
    *
    * @throws MosError `busy` where the tenant's files would take more than they may.
    */
@@ -148,7 +148,7 @@ async function takenBytes(on: Queryable, tenant: string, arrival: string | undef
 }
 
 /**
- * Checks that a tenant has room for so many bytes beside what it has; those of one arrival do not count. The tenant's lock is
+ * Checks that a tenant's quota has room for more bytes; those of one arrival do not count. The tenant's lock is
  * held from here on. Gives the room that is left.
  *
  * @throws MosError `busy`.

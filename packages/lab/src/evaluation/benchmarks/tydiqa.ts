@@ -251,7 +251,7 @@ export interface TydiqaExamples {
  * The examples that each language's questions are shown. A language with fewer train questions borrows English's
  * examples, or those of the first language that has some; its own words stay around them.
  *
- * @throws MosError `not_found` where no language has so many.
+ * @throws MosError `not_found` where no language has enough questions.
  */
 export function drawExamples(languages: readonly TydiqaLanguage[], shots: number): TydiqaExamples {
   const indices = drawnIndices(shots);
