@@ -218,7 +218,7 @@ describe("a LoRA that PEFT trained on Phi-3's fused layers", () => {
       "model.layers.0.mlp.gate_up_proj is targeted by adapter_config.json, but its tensors are missing",
     );
     await expect(read(save("llama", {}), makeConfig("llama"))).rejects.toThrowError(
-      "_proj.lora_A.weight is not a factor of a linear layer of this base, which has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; expected names such as base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight are read",
+      "_proj.lora_A.weight is not a factor of a linear layer of this base, which has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; expected names such as base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
     );
     const plain = join(folder, "plain");
     const lora = await toLora(randomAdapter({ method: "lora", rank: 1 }, toLayerShapes(phi3), { seed: 1 }));

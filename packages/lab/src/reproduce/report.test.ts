@@ -89,7 +89,7 @@ test("a report with one pair, a row without cells, and no right answers", () => 
     pictures: [],
   });
   expect(text).toContain("trained on the first 100 examples of train.jsonl");
-  expect(text).not.toContain("can be found in the training file");
+  expect(text).not.toContain("found in the training file");
   const leaking = formatReport({ ...grid, repeatedExamples: 1 }, { rows: [], comparisons: [], pictures: [] });
   expect(leaking).toContain("\n1 test example can also be found in the training file.\n");
   expect(text).toContain("| LoRA r=2 | 1 | -0.5000 | – | – | not available | not available |");

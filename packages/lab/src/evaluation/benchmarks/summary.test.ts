@@ -158,5 +158,5 @@ test("HumanEval's completions are run with their tests", async () => {
       reason: "failed: why",
     });
   expect(programs[0]).toBe("def f():\n    return 1\ndef check(f): pass\ncheck(f)");
-  await expect(score("x", {})).rejects.toThrow(/give a checker/);
+  await expect(score("x", {})).rejects.toThrow(/requires a checker/);
 });
