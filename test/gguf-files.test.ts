@@ -71,7 +71,7 @@ test.each<[string, Uint8Array | GgufInput, RegExp, string?]>([
   [
     "one key more than there is",
     { ...good, keyCount: Object.keys(good.metadata).length + 1 },
-    /value type|needs|at most/,
+    /value type|needs|the limit is/,
   ],
   [
     "a string beyond the file",

@@ -60,7 +60,7 @@ test("a missing folder and a folder in place of the file are different errors", 
   mkdirSync(at("taken"));
   await expect(writeFileAtomic(at("taken"), "x")).rejects.toMatchObject({
     code: "storage",
-    message: expect.stringMatching(/is a folder/),
+    message: expect.stringMatching(/found a folder/),
   });
   expect(readdirSync(folder)).toEqual(["taken"]);
 });
@@ -184,7 +184,7 @@ test("reads are bounded and whole", async () => {
   });
   await expect(readBytes(folder, { code: "bad_data" })).rejects.toMatchObject({
     code: "bad_data",
-    message: expect.stringMatching(/this is a folder/),
+    message: expect.stringMatching(/found a folder/),
   });
   await expect(readBytes(at("none"), { code: "bad_data" })).rejects.toMatchObject({ code: "not_found" });
 });

@@ -186,7 +186,7 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
       await rm(join(at, TENSORS));
       await cp(at, join(at, TENSORS), { recursive: true, filter: () => true }).catch(() => undefined);
     },
-    /is missing|this is a folder/,
+    /is missing|found a folder/,
   ],
   [
     "pickled tensors",
