@@ -216,7 +216,9 @@ describe("Hugging Face folders", () => {
     await index({ x: "b.safetensors" }).toMatchObject(
       failing("not_found", /b.safetensors: the index names this shard/),
     );
-    await index({ x: "a.safetensors" }).toMatchObject(failing("bad_model", /the index says that x is in a.safetensors, but it is not/));
+    await index({ x: "a.safetensors" }).toMatchObject(
+      failing("bad_model", /the index says that x is in a.safetensors, but it is not/),
+    );
     await index({ "model.norm.weight": "a.safetensors" }).toMatchObject(
       failing("bad_model", /embed_tokens.weight .* is missing/),
     );
