@@ -113,7 +113,7 @@ describe("adapter_config.json", () => {
       "peft_type absent",
       { peft_type: undefined },
       "bad_adapter",
-      'field "peft_type" is missing; a text is expected',
+      'field "peft_type" is missing; expected a string',
     ],
     [
       "a later format",
@@ -127,7 +127,7 @@ describe("adapter_config.json", () => {
       "bad_adapter",
       'field "private_rank" is missing; save the adapter again',
     ],
-    ["rank as text", { r: "3" }, "bad_adapter", 'field "r" is "3"; a number is expected'],
+    ["rank as text", { r: "3" }, "bad_adapter", 'field "r" is "3"; expected a number'],
     ["rank 0", { r: 0 }, "bad_adapter", "r 0 is invalid; give a whole number from 1 to 4096"],
     [
       "private rank −1",
@@ -147,7 +147,7 @@ describe("adapter_config.json", () => {
       "bad_adapter",
       "q_proj: its d_in of 8 does not split into 3 shards; shards per vector can be 1, 2, 4 for these targets",
     ],
-    ["dropout 1", { lora_dropout: 1 }, "bad_adapter", 'field "lora_dropout" is 1; less than 1 is expected'],
+    ["dropout 1", { lora_dropout: 1 }, "bad_adapter", 'field "lora_dropout" is 1; expected less than 1'],
     [
       "a target that Llama lacks",
       { target_modules: ["q_proj", "c_attn"] },
@@ -210,7 +210,7 @@ describe("adapter_config.json", () => {
       }),
     );
     await writeFile(join(folder, CONFIG), "[]");
-    await expectRefusal("bad_adapter", "CONFIG: this is a list; an object is expected");
+    await expectRefusal("bad_adapter", "CONFIG: this is a list; expected an object");
     await writeFile(join(folder, CONFIG), `{"target_modules": [${"1,".repeat(2000)}1]}`);
     await expectRefusal(
       "bad_adapter",

@@ -185,7 +185,7 @@ async function readVector(
     if (!tensors.parts.has(part)) continue;
     const { name, shape } = describePart(file, tensors, part);
     if (shape.length !== 1 || shape[0] !== rank)
-      throw invalid(file, `${name} has shape ${written(shape)}, but ${written([rank])} was expected`);
+      throw invalid(file, `${name} has shape ${written(shape)}; expected ${written([rank])}`);
     const data = await readFinite(file, name);
     for (let i = 0; i < rank; i++) result[i] = (result[i] ?? 0) * (data[i] ?? 0);
   }

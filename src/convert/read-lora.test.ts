@@ -378,7 +378,7 @@ describe("what is refused, by name", () => {
   test.each<[Readonly<Record<string, unknown>>, string]>([
     [{ peft_type: "LOHA" }, 'peft_type "LOHA" is not a LoRA'],
     [{ lora_alpha: 0 }, "lora_alpha is 0, so the adapter has no effect"],
-    [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; a number is expected'],
+    [{ lora_alpha: "6" }, 'field "lora_alpha" is "6"; expected a number'],
     [{ alpha_pattern: { "(a+)+": 3 } }, 'alpha_pattern: the pattern "(a+)+" is too complex'],
     [{ rank_pattern: { v_proj: 3 } }, "layers.0.self_attn.v_proj has rank 2, adapter_config.json says 3"],
     [

@@ -51,7 +51,7 @@ function loraFields(fields: SavedFields, where: string): LoraFields {
     );
   refuseOptions(fields, { where, isImport: true });
   if (alpha === undefined)
-    throw new MosError("bad_adapter", `${where}: field "lora_alpha" is missing; a number is expected`);
+    throw new MosError("bad_adapter", `${where}: field "lora_alpha" is missing; expected a number`);
   if (alpha === 0)
     throw new MosError("bad_adapter", `${where}: lora_alpha is 0, so the adapter has no effect`);
   return { ...fields, lora_alpha: alpha };

@@ -4,7 +4,7 @@ import { type ErrorCode, errorText, MosError } from "./error.ts";
 const KINDS: Readonly<Record<string, string>> = {
   number: "a number",
   int: "a whole number",
-  string: "a text",
+  string: "a string",
   boolean: "true or false",
   object: "an object",
   record: "an object",
@@ -72,13 +72,13 @@ export const readIssues = ({ issues }: z.ZodError, value: unknown) =>
     return { issue, path, found: path.reduce(at, value) };
   });
 
-/** The message of a failed parse: `field "rope_scaling.factor" is "2"; a number is expected`. */
+/** The message of a failed parse: `field "rope_scaling.factor" is "2"; expected a number`. */
 export function describeIssues(error: z.ZodError, value: unknown): string {
   const issues = readIssues(error, value);
   const parts = issues.slice(0, 3).map(({ issue, path, found }) => {
     if (issue.code === "unrecognized_keys") return `${quoteNames(issue.keys)} is not a known field`;
     const field = path.map((key) => clip(String(key), MAX_NAME)).join(".");
-    return `${field === "" ? "this" : `field "${field}"`} is ${describeValue(found)}; ${expectedBy(issue)} is expected`;
+    return `${field === "" ? "this" : `field "${field}"`} is ${describeValue(found)}; expected ${expectedBy(issue)}`;
   });
   const more = issues.length - parts.length;
   return parts.join(". ") + (more > 0 ? `. And ${more} more` : "");

@@ -78,7 +78,7 @@ test.each([
   [{ schedule: "step" }, 'schedule: "step" is invalid; give one of linear, cosine'],
   [{ memory: 0 }, "memory: 0 is invalid; give a whole number of bytes, 1 or more"],
   [{ name: "a b" }, 'name: "a b" is invalid; give a word'],
-  [{ stops: "a" }, 'stops: "a" is invalid; give a list of texts'],
+  [{ stops: "a" }, 'stops: "a" is invalid; give a list of strings'],
   [{ targets: [] }, "targets: [] is invalid; give a list of one or more of q, v"],
   [{ targets: ["w"] }, 'targets: ["w"] is invalid; give one of q, v'],
   [{ rates: [] }, "rates: [] is invalid; give one or more different rates"],
@@ -100,7 +100,7 @@ test("types follow: a default or a requirement makes a value certain", () => {
   expectTypeOf<SettingInput<typeof settings>["rank"]>().toEqualTypeOf<number | undefined>();
   const out = text({ required: true, help });
   expectTypeOf(out).toEqualTypeOf<Setting<string>>();
-  expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is invalid; give a text");
+  expect(() => parseSettings({ out }, {})).toThrowError("out: nothing is invalid; give a string");
 });
 
 test("pick takes what belongs to the settings and was given", () => {

@@ -232,7 +232,7 @@ export function choice<const Name extends string, const Options extends About<Na
 export function text<
   const Options extends About<string> & { readonly pattern?: RegExp; readonly what?: string },
 >(options: Options): Setting<string | Absent<Options>> {
-  const { pattern, what = "a text" } = options;
+  const { pattern, what = "a string" } = options;
   const message = expected(what);
   return setting(options, {
     kind: "text",
@@ -271,7 +271,7 @@ function readJsonText(given: string): unknown {
 export function texts<const Options extends About<readonly string[]>>(
   options: Options,
 ): Setting<readonly string[] | Absent<Options>> {
-  const what = "a list of texts";
+  const what = "a list of strings";
   return setting(options, {
     kind: "list",
     placeholder: "text",

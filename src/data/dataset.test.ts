@@ -136,17 +136,17 @@ describe("refused", () => {
       [good, "", '{"prompt": "a", "completion": "b"}'],
       /train\.jsonl:3: there is no field "messages" \(found: "prompt", "completion"\); like line 1, every line needs "messages"/,
     ],
-    ["messages that are text", ['{"messages": "Hi"}'], /messages is "Hi"; a list of messages was expected/],
-    ["no messages", ['{"messages": []}'], /messages is an empty list; at least one message was expected/],
+    ["messages that are text", ['{"messages": "Hi"}'], /messages is "Hi"; expected a list of messages/],
+    ["no messages", ['{"messages": []}'], /messages is an empty list; expected at least one message/],
     [
       "an unknown role",
       [good, chat(user, { role: "bot", content: "x" })],
-      /train\.jsonl:2: messages\[1\]\.role is "bot"; "system", "user" or "assistant" was expected/,
+      /train\.jsonl:2: messages\[1\]\.role is "bot"; expected "system", "user" or "assistant"/,
     ],
     [
       "content that is a number",
       [chat({ role: "user", content: 3 }, assistant)],
-      /messages\[0\]\.content is 3; text was expected/,
+      /messages\[0\]\.content is 3; expected a string/,
     ],
     [
       "an image",
@@ -158,7 +158,7 @@ describe("refused", () => {
     [
       "content that is null",
       [chat(user, { role: "assistant", content: null })],
-      /messages\[1\]\.content is null; text was expected/,
+      /messages\[1\]\.content is null; expected a string/,
     ],
     [
       "a message without content",
@@ -168,7 +168,7 @@ describe("refused", () => {
     [
       "a message that is text",
       ['{"messages": ["Hi"]}'],
-      /messages\[0\] is "Hi"; an object with role and content was expected/,
+      /messages\[0\] is "Hi"; expected an object with role and content/,
     ],
     ["a weight of 2", [chat(user, { ...assistant, weight: 2 })], /messages\[1\]\.weight is 2; 0 or 1/],
     ["no assistant message", [chat(user)], /there is no assistant message, so there is nothing to learn/],
@@ -191,7 +191,7 @@ describe("refused", () => {
     [
       "a speaker that nobody knows",
       ['{"conversations": [{"from": "tool", "value": "x"}]}'],
-      /conversations\[0\]\.from is "tool"; "human", "gpt" or "system" was expected/,
+      /conversations\[0\]\.from is "tool"; expected "human", "gpt" or "system"/,
     ],
     [
       "a conversation that gpt begins, after a system message",
@@ -204,7 +204,7 @@ describe("refused", () => {
       /conversations\[1\]\.value is empty, so there is nothing to learn/,
     ],
     ["an empty text", ['{"text": "  "}'], /text is empty, so there is nothing to learn/],
-    ["a text that is a list", ['{"text": ["a"]}'], /text is a list; text was expected/],
+    ["a text that is a list", ['{"text": ["a"]}'], /text is a list; expected a string/],
     ["an empty completion", ['{"prompt": "a", "completion": ""}'], /completion is empty/],
     ["a prompt that is a list", ['{"prompt": [], "completion": "b"}'], /prompt is an empty list; text was/],
     ["an empty output", ['{"instruction": "a", "output": ""}'], /output is empty/],
@@ -220,7 +220,7 @@ describe("refused", () => {
     [
       "a long field, which the message clips",
       ['{"messages": "'.concat("y".repeat(500), '"}')],
-      /messages is "y{59}…; a list of messages was expected/,
+      /messages is "y{59}…; expected a list of messages/,
     ],
   ];
 

@@ -108,7 +108,7 @@ const lineForm = <S extends z.ZodType>({ fields, sample, schema, toExample }: Li
   },
 });
 
-const text = z.string("text");
+const text = z.string("a string");
 const message = z.object(
   {
     role: z.enum(["system", "user", "assistant"], '"system", "user" or "assistant"'),
@@ -274,7 +274,7 @@ export const acceptedForms = (names: readonly FormName[]): string =>
     .map((name) => `  ${FORMS[name].sample}`)
     .join("\n")}`;
 
-/** "messages[1].role is "bot"; "system", "user" or "assistant" was expected". */
+/** "messages[1].role is "bot"; expected "system", "user" or "assistant"". */
 function describeIssue(error: z.ZodError, value: unknown): string {
   const [first] = readIssues(error, value);
   if (first === undefined) return "it cannot be read";
@@ -288,7 +288,7 @@ function describeIssue(error: z.ZodError, value: unknown): string {
     const owner = parent.length === 0 ? "there is" : `${formatPath(parent)} has`;
     return `${owner} no field "${last}" (found: ${listFields(parent.reduce<unknown>(at, value))})`;
   }
-  return `${formatPath(keys)} is ${describeValue(found)}; ${issue.message} was expected`;
+  return `${formatPath(keys)} is ${describeValue(found)}; expected ${issue.message}`;
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -195,7 +195,7 @@ test("readJson names the file and the field", async () => {
   writeFileSync(at("c.json"), '{"rope":{"factor":"8"}}');
   await expect(read()).rejects.toMatchObject({
     code: "bad_model",
-    message: expect.stringMatching(/c\.json: field "rope.factor" is .*; a number is expected/),
+    message: expect.stringMatching(/c\.json: field "rope.factor" is .*; expected a number/),
   });
   writeFileSync(at("c.json"), '{"rope":');
   await expect(read()).rejects.toMatchObject({

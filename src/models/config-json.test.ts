@@ -285,7 +285,7 @@ test("Mistral without a window that matters is taken", () => {
 });
 
 test.each<[string, unknown, RegExp]>([
-  ["no object", 3, /config\.json: this is 3; an object is expected/],
+  ["no object", 3, /config\.json: this is 3; expected an object/],
   [
     "nothing that says what it is",
     { ...llama32, model_type: undefined, architectures: [] },
@@ -295,7 +295,7 @@ test.each<[string, unknown, RegExp]>([
   [
     "a field of another type",
     { ...llama32, num_hidden_layers: "16" },
-    /field "num_hidden_layers" is .*; a number is expected/,
+    /field "num_hidden_layers" is .*; expected a number/,
   ],
   ["no heads at all", { ...llama32, num_attention_heads: 0 }, /config\.json: num_attention_heads is 0/],
   ["a head too many", { ...llama32, num_key_value_heads: -1 }, /config\.json: num_key_value_heads is -1/],

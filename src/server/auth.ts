@@ -50,7 +50,7 @@ const keyFields = {
   tokens_per_day: z.int().min(1).optional(),
   tokens_per_month: z.int().min(1).optional(),
   expires_at: z.iso
-    .datetime({ offset: true, error: "a date and time with time zone, such as 2027-01-31T00:00:00Z," })
+    .datetime({ offset: true, error: "a date and time with time zone, such as 2027-01-31T00:00:00Z" })
     .optional(),
   revoked: z.boolean().optional(),
 };

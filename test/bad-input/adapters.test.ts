@@ -76,20 +76,20 @@ const cases: readonly (readonly [string, Arrange, RegExp])[] = [
   [
     "a config that is a list",
     (at) => writeFile(join(at, CONFIG), "[1]"),
-    /this is a list; an object is expected/,
+    /this is a list; expected an object/,
   ],
   [
     "an unknown peft_type",
     configEdit({ peft_type: "VERA" }),
     /peft_type "VERA" is not supported; it can be LORA, MOS, /,
   ],
-  ["no peft_type", configEdit({ peft_type: undefined }), /field "peft_type" is missing; a text is expected/],
+  ["no peft_type", configEdit({ peft_type: undefined }), /field "peft_type" is missing; expected a string/],
   [
     "a rank of zero",
     configEdit({ r: 0 }),
     /adapter_config\.json: r 0 is invalid; give a whole number from 1/,
   ],
-  ["a rank as text", configEdit({ r: "3" }), /field "r" is "3"; a number is expected/],
+  ["a rank as text", configEdit({ r: "3" }), /field "r" is "3"; expected a number/],
   [
     "another rank",
     configEdit({ r: 2 }),

@@ -59,7 +59,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   [
     "a completion that is a number",
     `${PAIR}{"prompt": "a", "completion": 3}\n`,
-    /bad\.jsonl:2: completion is 3; text was expected/,
+    /bad\.jsonl:2: completion is 3; expected a string/,
   ],
   [
     "an unknown role",
@@ -74,7 +74,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   [
     "messages that are a text",
     '{"messages": "Hello"}\n',
-    /bad\.jsonl:1: messages is "Hello"; a list of messages was expected/,
+    /bad\.jsonl:1: messages is "Hello"; expected a list of messages/,
   ],
   ["no messages", '{"messages": []}\n', /bad\.jsonl:1: messages is an empty list/],
   [

@@ -179,20 +179,20 @@ describe("mos import", () => {
     [
       "a config that is a list",
       () => writeFile(join(given, CONFIG), "[1]"),
-      /this is a list; an object is expected/,
+      /this is a list; expected an object/,
     ],
     ["an unknown peft_type", () => editConfig({ peft_type: "IA3" }), /peft_type "IA3" is not a LoRA/],
-    ["no rank", () => editConfig({ r: undefined }), /field "r" is missing; a number is expected/],
+    ["no rank", () => editConfig({ r: undefined }), /field "r" is missing; expected a number/],
     ["another rank", () => editConfig({ r: 4 }), /has rank 3, adapter_config\.json says 4/],
     [
       "an alpha that is none",
       () => editConfig({ lora_alpha: null }),
-      /field "lora_alpha" is null; a number is expected/,
+      /field "lora_alpha" is null; expected a number/,
     ],
     [
       "a pattern that is not a number",
       () => editConfig({ rank_pattern: { q_proj: "8" } }),
-      /field "rank_pattern\.q_proj" is "8"; a number is expected/,
+      /field "rank_pattern\.q_proj" is "8"; expected a number/,
     ],
     [
       "DoRA",

@@ -177,7 +177,7 @@ const configCases: readonly Case[] = [
   [
     "is a list",
     (at) => writeFile(join(at, "config.json"), "[]"),
-    /config\.json: this is a list; an object is expected/,
+    /config\.json: this is a list; expected an object/,
   ],
   [
     "is not UTF-8",
@@ -187,12 +187,12 @@ const configCases: readonly Case[] = [
   [
     "has a text for a number",
     configEdit({ hidden_size: "16" }),
-    /field "hidden_size" is "16"; a number is expected/,
+    /field "hidden_size" is "16"; expected a number/,
   ],
   [
     "lacks a size",
     configEdit({ num_hidden_layers: undefined }),
-    /field "num_hidden_layers" is missing; a number is expected/,
+    /field "num_hidden_layers" is missing; expected a number/,
   ],
   [
     "has no layers",

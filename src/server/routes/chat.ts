@@ -52,7 +52,7 @@ const message = z
   })
   .refine(({ role, content }) => content !== undefined || role === "assistant", {
     path: ["content"],
-    message: "a text, or a list of parts of type text,",
+    message: "a string, or a list of parts of type text",
   });
 
 /** As OpenAI limits it. */

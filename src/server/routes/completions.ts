@@ -49,7 +49,7 @@ function isPrompt(value: unknown): value is PromptInput {
 const idsSchema = { type: "array" as const, items: { type: "integer" as const, minimum: 0 } };
 
 const promptSchema = z
-  .custom<PromptInput>(isPrompt, "a text, its token ids, or a list of texts or of lists of token ids")
+  .custom<PromptInput>(isPrompt, "a string, its token ids, or a list of strings or of lists of token ids")
   .openapi({
     type: ["string", "array"],
     anyOf: [

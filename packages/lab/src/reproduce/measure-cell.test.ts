@@ -63,7 +63,7 @@ test("updates that compiled a program count with the median time", async () => {
 test("a line that is not a metric is an error with its line number", async () => {
   await expect(measureTrained([makeStep(1, 1), { type: "step", step: "2" }])).rejects.toMatchObject({
     code: "bad_data",
-    message: expect.stringMatching(/metrics\.jsonl:2: field "step" is "2"; a number is expected/),
+    message: expect.stringMatching(/metrics\.jsonl:2: field "step" is "2"; expected a number/),
   });
 });
 

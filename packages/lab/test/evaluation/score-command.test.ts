@@ -78,14 +78,14 @@ test("the cases are not written over", async () => {
 const good = { prediction: "B", references: "B" };
 test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   ["no JSON", [good, '{"prediction": '], /cases\.jsonl:2:\d+: not valid JSON/],
-  ["no object", [good, "", "[1]"], /cases\.jsonl:3: this is a list; an object is expected/],
+  ["no object", [good, "", "[1]"], /cases\.jsonl:3: this is a list; expected an object/],
   [
     "no prediction",
     [{ references: "B" }],
-    /cases\.jsonl:1: field "prediction" is missing; a text is expected/,
+    /cases\.jsonl:1: field "prediction" is missing; expected a string/,
   ],
-  ["a number", [good, { prediction: 3, references: "B" }], /:2: field "prediction" is 3; a text is expected/],
-  ["no references", [{ prediction: "B" }], /:1: field "references" is missing; a text or a list is expected/],
+  ["a number", [good, { prediction: 3, references: "B" }], /:2: field "prediction" is 3; expected a string/],
+  ["no references", [{ prediction: "B" }], /:1: field "references" is missing; expected a string or a list/],
   ["an empty list", [{ prediction: "B", references: [] }], /:1: field "references" is a list; at least 1/],
   ["other references", [{ prediction: "B", references: [1] }], /:1: field "references/],
   [
@@ -113,7 +113,7 @@ test("HumanEval's references are three", async () => {
   const file = await writeLines({ prediction: "    return 1", references: "def f():\n" });
   await expectRefusal(["score", "--task", "humaneval", "--file", file], {
     code: 1,
-    message: /cases\.jsonl:1: field "references" is "def f\(\):\\n"; a list is expected/,
+    message: /cases\.jsonl:1: field "references" is "def f\(\):\\n"; expected a list/,
     untouched: folder,
   });
 });

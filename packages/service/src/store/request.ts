@@ -93,7 +93,11 @@ const mosFields = z
   .openapi("MosSettings");
 
 const notOffered = (what: string) =>
-  z.unknown().refine((value) => value === undefined || value === null, { error: `${what} is not supported` });
+  z
+    .unknown()
+    .refine((value) => value === undefined || value === null, {
+      error: `no value, since ${what} is not supported`,
+    });
 
 /** The metadata of OpenAI's objects. */
 const metadataSchema = z
