@@ -47,7 +47,7 @@ export async function writeFolderFiles(folder: string, { fields, tensors }: Fold
   await writeFileAtomic(join(folder, ADAPTER_CONFIG), `${JSON.stringify(fields, null, 2)}\n`);
 }
 
-/** When the files of an adapter's folder changed last, and a text that differs whenever one of them has changed. */
+/** The last change of the files of an adapter's folder, and a string that differs whenever one of them has changed. */
 export interface FolderVersion {
   readonly text: string;
   /** Seconds since 1970. */

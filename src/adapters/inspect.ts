@@ -145,7 +145,7 @@ export async function moduleNorms(adapter: Adapter): Promise<readonly ModuleNorm
   return norms;
 }
 
-/** How often the rows of one pool are used. @inline */
+/** Use counts of the rows of one pool. @inline */
 export interface RoutingUse extends Omit<RoutingTable, "table"> {
   /** Entry n: how many of the shared rows are used n times, over all layers. The last entry is not 0. */
   readonly usedTimes: readonly number[];

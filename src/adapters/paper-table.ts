@@ -34,7 +34,7 @@ export interface PaperRow {
 /** A row of the paper's tables on a model. */
 export interface PaperTableRow {
   readonly method: string;
-  /** That of the settings that are counted; two with a slash between them cost the same. */
+  /** The rank of the settings that are counted; two with a slash between them cost the same. */
   readonly rank: string;
   /** Undefined where the settings do not fit the model; `problem` says why. */
   readonly parameters: number | undefined;

@@ -92,7 +92,7 @@ export function unfinishedText(folder: string, { path, what }: FoundAdapter): st
   return `${folder}: this run has not finished; ${used} is used, ${path}`;
 }
 
-/** Why a folder holds no adapter, for whoever expects one there. */
+/** The reason why a folder holds no adapter. */
 export async function explainMissingAdapter(folder: string): Promise<string> {
   return (await pathExists(join(folder, RUN_RECORD)))
     ? "its training has not finished, or was stopped"
@@ -104,7 +104,7 @@ export interface StoredVersion {
   /** Counts up with every replacement. */
   readonly version: number;
   readonly path: string;
-  /** When its files were written, in seconds since 1970. */
+  /** Time at which its files were written, in seconds since 1970. */
   readonly changedAt: number;
 }
 

@@ -163,12 +163,12 @@ async function collectValues(
   return Object.fromEntries(values);
 }
 
-/** Whether notes are not wanted: programs read the output, or nobody does. */
+/** True if notes are off: programs read the output, or nobody does. */
 const isSilent = (line: SourcedValues): boolean => line.has("json") || line.has("quiet");
 
 interface Sources {
   readonly conflicts: readonly (readonly string[])[];
-  /** Whether there are others than the command line. */
+  /** True if there are sources other than the command line. */
   readonly isConfigurable: boolean;
   /** Options that a file which is only found may not set. */
   readonly guarded: readonly string[];

@@ -73,7 +73,7 @@ export function textTable(
     .join("\n\n");
 }
 
-/** Which columns stand together, by what fits; the first one in all. */
+/** Groups columns by what fits; the first one is in every group. */
 function groupColumns(widths: readonly number[], columns: number): readonly (readonly number[])[] {
   const blocks: number[][] = [[0]];
   let used = widths[0] ?? 0;
@@ -183,13 +183,13 @@ export function commandText(command: string, columns: number = breakColumns()): 
 export interface TitledText {
   readonly title: string;
   readonly text: string;
-  /** How the text looks. */
+  /** Style of the text. */
   readonly style?: Style;
 }
 
 const MIN_TWO_COLUMNS_WIDTH = 80;
 
-/** Whether two texts fit beside each other. */
+/** True if two texts fit side by side. */
 export const hasTwoColumns = (columns: number): boolean => columns >= MIN_TWO_COLUMNS_WIDTH;
 
 /** Two texts beside each other, without titles. */
@@ -204,7 +204,7 @@ export function twoColumns(left: string, right: string, { columns, style }: TwoC
 
 export interface TwoColumns {
   readonly columns: number;
-  /** How the text at the right looks. */
+  /** Style of the text on the right. */
   readonly style?: Style | undefined;
 }
 

@@ -103,7 +103,7 @@ A new key is shown once; the file stores only its hash. revoke appends a line to
 /** Digits of a hash that tell keys apart. */
 const HASH_DIGITS = 12;
 
-/** Whether an action takes an option. */
+/** True if an action takes an option. */
 const isOptionOf = (action: KeyAction, name: string): boolean =>
   action === "create" ? name !== "sha256" : action === "revoke" && ["name", "sha256"].includes(name);
 
@@ -156,7 +156,7 @@ async function append(path: string, lines: readonly object[]): Promise<void> {
 
 const MINUTES: Readonly<Record<string, number>> = { m: 1, h: 60, d: 1440, w: 10_080 };
 
-/** Whether a calendar has the day that a text begins with; Date takes the 31st of February for one of March. */
+/** True if the day at the start of a text exists; Date takes the 31st of February for one of March. */
 function isDay(text: string): boolean {
   const day = Date.parse(text.slice(0, 10));
   return !Number.isNaN(day) && new Date(day).toISOString().startsWith(text.slice(0, 10));

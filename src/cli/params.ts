@@ -169,7 +169,7 @@ async function showMemory(options: Values): Promise<void> {
   );
 }
 
-/** How many adapters fit into a gigabyte. */
+/** The number of adapters that fit into a gigabyte. */
 const perGigabyte = ({ budget }: AdapterParams): Readonly<Record<Precision, number>> => {
   const fitting = (precision: Precision): number => Math.floor(BYTES_TO_FILL / budget.bytes[precision]);
   return { float32: fitting("float32"), bfloat16: fitting("bfloat16"), int8: fitting("int8") };

@@ -218,7 +218,7 @@ async function readConfigFile(given: string | undefined): Promise<string | undef
   }
 }
 
-/** How the other sources of a command's options are read. */
+/** The other sources of a command's options. */
 interface SourceOptions extends Section {
   readonly conflicts: Conflicts;
   /** Options that the file of the working directory may not set unless it is named. */

@@ -54,7 +54,7 @@ export const shellWord = (text: string): string =>
 export const printable = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
 
-/** How to write a next command: from a clone npm runs the program, else it is on the path. */
+/** The program in a suggested command: npm runs it in a clone, else it is on the path. */
 export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mixture-of-shards";
 
 /** A path as seen from here, where that is shorter. */
@@ -96,9 +96,9 @@ export interface LineStream {
 export interface LiveLineOptions {
   /** Milliseconds, on any clock that does not go back. */
   readonly now: () => number;
-  /** How often the line of a terminal may change, in milliseconds. */
+  /** Minimum interval between changes of a terminal's line, in milliseconds. */
   readonly refreshMilliseconds?: number;
-  /** How often a line is written where the stream is a file or a pipe, in milliseconds. */
+  /** Interval between lines where the stream is a file or a pipe, in milliseconds. */
   readonly plainMilliseconds?: number;
 }
 
@@ -192,7 +192,7 @@ interface ForcedExit {
   readonly onForced: (seconds: number) => void;
 }
 
-/** How long a process may take to exit after its time to stop. */
+/** Time that a process may take to exit after its time to stop. */
 const END_SECONDS = 15;
 
 /**

@@ -90,7 +90,7 @@ export interface TrainOutcome {
   readonly replaced: number | undefined;
   /** Signs that training has gone wrong. */
   readonly warnings: readonly Warning[];
-  /** Whether the validation loss is lower than before training; null where that was not measured. */
+  /** True if the validation loss is lower than before training; null if that was not measured. */
   readonly isBetterThanBase: boolean | null;
 }
 

@@ -99,7 +99,7 @@ interface WritePeftOptions {
   readonly dtype: FileDtype;
   /** The base's config: its family decides which linear layers its files keep as one. */
   readonly model: ModelConfig;
-  /** How names of its linear layers begin in transformers; by default `model.`, as in language models alone. */
+  /** Prefix of its linear layers' names in transformers; by default `model.`, as in language models alone. */
   readonly modulePrefix?: string | undefined;
   /** For base_model_name_or_path: where other programs look for the base. */
   readonly baseName: string;

@@ -7,7 +7,7 @@ import { type ErrorCode, errorText, MosError } from "./error.ts";
 /** Begins the argument of a child's command line that has its `Watch`. */
 export const WATCH = "--child=";
 
-/** How a child is watched. */
+/** Limits and heartbeats of a child. */
 export interface Watch {
   /** Seconds between two beats (1). */
   readonly heartbeatSeconds: number;
@@ -36,7 +36,7 @@ export type ToParent =
   | { readonly type: "result"; readonly id: number; readonly value: unknown }
   | { readonly type: "failure"; readonly id: number; readonly error: SentError };
 
-/** What a method knows of its call. */
+/** The context of a method's call. */
 export interface CallContext<Event> {
   /** Aborted with the signal of the call, and when the parent is gone. */
   readonly signal: AbortSignal;

@@ -67,7 +67,7 @@ export type Example = ChatExample | CompletionExample | TextExample;
 /** An example as a line of a data file has it. */
 export type ExampleInput =
   | {
-      /** Of OpenAI's format; `weight` 0 keeps an assistant message out of the loss. */
+      /** OpenAI's format; `weight` 0 keeps an assistant message out of the loss. */
       readonly messages: readonly {
         readonly role: Role;
         readonly content: string;
@@ -75,7 +75,7 @@ export type ExampleInput =
       }[];
     }
   | {
-      /** Of ShareGPT's format. */
+      /** ShareGPT's format. */
       readonly conversations: readonly {
         readonly from: keyof typeof SPEAKERS;
         readonly value: string;

@@ -69,7 +69,7 @@ async function remove(path: string): Promise<void> {
   heldLocks.delete(path);
 }
 
-/** Who holds a lock; "unknown" while it is empty, undefined for a file that is no lock of ours. */
+/** The holder of a lock; "unknown" while it is empty, undefined for a file that is no lock of ours. */
 async function readHolder(path: string): Promise<Holder | "unknown" | undefined> {
   const text = await readFile(path, "utf8").catch(() => "");
   if (text === "") return "unknown";

@@ -175,7 +175,7 @@ async function checkPages({ columns }: Group, options: PageOptions): Promise<voi
   }
 }
 
-/** What each page says of itself. Throws where one says what cannot be. */
+/** Yields the sizes that each page's header claims. Throws if they are impossible. */
 function* readPages(view: DataView): Generator<{ readonly values: number; readonly bytes: number }, void> {
   for (const reader = { view, offset: 0 }; reader.offset < view.byteLength - 1; ) {
     const header = parquetHeader(reader);
@@ -190,7 +190,7 @@ function* readPages(view: DataView): Generator<{ readonly values: number; readon
   }
 }
 
-/** What unpacks pages; one that holds more than it says is not unpacked to its end. */
+/** Decompressors of pages; one that holds more than it claims is not decompressed to its end. */
 function unpackers(maximum: number): Compressors {
   type Unpack = (packed: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
   const bounded =

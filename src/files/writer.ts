@@ -10,7 +10,7 @@ import { systemCode } from "./system-error.ts";
 /** One run of a process. */
 interface Writer {
   readonly pid: number;
-  /** When it was started: another process may get its id later. */
+  /** Its start time: another process may get its id later. */
   readonly start: string;
   /** Scope of process ids: a boot of a machine, and a container in it. */
   readonly place: string;
@@ -89,7 +89,7 @@ export function startHeartbeat(path: string): () => void {
   };
 }
 
-/** When a path was first seen with its time of change. */
+/** The time at which a path was first seen with its time of change. */
 const seen = new Map<string, { readonly changed: number; readonly at: number }>();
 
 /**

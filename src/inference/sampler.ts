@@ -217,7 +217,7 @@ function unpack(row: PackedLogprobs): TokenLogprob {
   return { id, logprob: Number.isNaN(logprob) ? null : logprob, top };
 }
 
-/** What `unpackLogprobs` reads, with a maximum number of alternatives. */
+/** Packs log-probabilities for `unpackLogprobs`, with a maximum number of alternatives. */
 export function packLogprobs(entries: readonly TokenLogprob[], alternatives: number): PackedLogprobs {
   const packed = emptyLogprobs(entries.length, alternatives);
   entries.forEach((entry, i) => void packLogprob(rowAt(packed, i, entries.length), entry));

@@ -253,7 +253,7 @@ function layerTables(
   { ids, maxPositions: positions }: DecoderOptions,
 ): (layer: number) => RotationTables | undefined {
   const [, length] = ids.shape;
-  // the operator wants a row for each token, even where positions begin anew within a row of the batch
+  // the operator wants a row for each token, even where positions restart within a row of the batch
   const rows = typeof length === "number" ? Math.max(length, positions) : positions;
   const tables = new Map<RopeConfig, RotationTables>();
   return (layer) => {

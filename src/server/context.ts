@@ -49,7 +49,7 @@ export interface ServerExtension {
 export interface ModelNotes {
   /** Names that stand for other models. */
   readonly aliases: readonly { readonly id: string; readonly model: string; readonly changedAt: number }[];
-  /** When models expire, by name. */
+  /** Expiry times of models, by name. */
   readonly expiresAt: ReadonlyMap<string, number>;
 }
 
@@ -99,7 +99,7 @@ export function createContext(options: ServerOptions) {
     limits,
     date,
     quotas,
-    /** When the server was started, in seconds since 1970. */
+    /** Start time of the server, in seconds since 1970. */
     createdAt: Math.floor(now() / 1000),
     inFlight: createInFlight(limits.answerSeconds),
     logprobBudget: createLogprobBudget(limits.logprobsInFlight),

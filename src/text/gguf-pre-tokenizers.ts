@@ -25,7 +25,7 @@ const QWEN35_SPLIT =
 
 const UPPER = "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}";
 const LOWER = "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}";
-/** Words begin anew where a capital follows small letters. */
+/** A new word begins where a capital follows a lower-case letter. */
 const cased = (ending: string, digits: string): string =>
   `[^\\r\\n\\p{L}\\p{N}]?[${UPPER}]*[${LOWER}]+${ending}|[^\\r\\n\\p{L}\\p{N}]?[${UPPER}]+[${LOWER}]*${ending}` +
   `|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${BLANKS}`;

@@ -130,7 +130,7 @@ export interface RunPlan {
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
   readonly text: LoadedText;
-  /** Whether there are to be validation examples. */
+  /** True if there will be validation examples. */
   readonly evaluates: boolean;
   readonly free: FreeMemory;
   readonly data: RunData;

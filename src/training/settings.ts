@@ -89,7 +89,7 @@ export const trainingSettings = {
   }),
 };
 
-/** When the loss is measured and the state saved. */
+/** Intervals of evaluations and checkpoints. */
 export const checkpointSettings = {
   evaluateEvery: integer({
     min: 0,

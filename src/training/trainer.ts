@@ -131,7 +131,7 @@ function measureLongest({ train: examples, validation }: TrainOptions): number {
   return [...examples, ...validation].reduce((max, { ids }) => Math.max(max, ids.length), 1);
 }
 
-/** Whether a run ends before its next update, asked once before each: with that one it would train more than it may. */
+/** A test, made once before each update, of whether that update would exceed the token limit. */
 function tokenLimit({
   train: examples,
   settings,

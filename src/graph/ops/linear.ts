@@ -119,7 +119,7 @@ interface LowRank {
   readonly scale: number;
 }
 
-/** How the low-rank branch is computed. */
+/** Options of the low-rank branch. */
 interface LowRankLinearOptions {
   /** 0 or 1 / (1 − probability) for every element of x [N, in], on the adapter's branch only. */
   readonly dropoutMask?: Value;

@@ -117,7 +117,7 @@ export function concat(values: readonly Value[], axis: number): Value {
 interface SplitOptions {
   /** 0 for the outermost. */
   readonly axis: number;
-  /** Of the parts; they add up to the size of the axis. */
+  /** Sizes of the parts, whose sum is the size of the axis. */
   readonly sizes: readonly number[];
 }
 

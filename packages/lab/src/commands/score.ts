@@ -134,7 +134,7 @@ async function scoreCases(
   return scores;
 }
 
-/** What cannot be written is reported before anything is scored, and the cases are not written over. */
+/** Reports an output that cannot be written before anything is scored, and never overwrites the cases. */
 async function prepareOut(out: string, { file }: Values): Promise<void> {
   await assertNoFolder(out);
   if (resolve(out) === resolve(file))

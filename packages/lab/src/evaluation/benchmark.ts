@@ -209,7 +209,7 @@ export async function scorePrediction(
 
 /** Whose rules score, and what runs programs. */
 export interface ScoringTools {
-  /** Of the scorers of a TextBenchmark. */
+  /** Rules of the scorers of a TextBenchmark. */
   readonly rules: Rules;
   /** Runs the programs of a ProgramBenchmark. */
   readonly checker?: ProgramChecker | undefined;

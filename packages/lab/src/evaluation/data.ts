@@ -85,7 +85,7 @@ const benchmarkPath = ({ folder, parts }: BenchmarkFile): string => join(folder,
 
 export const benchmarkFileExists = (file: BenchmarkFile): Promise<boolean> => pathExists(benchmarkPath(file));
 
-/** What was found in place of a benchmark's data, with what would do. */
+/** The error for missing data of a benchmark: what was found instead, and what to do. */
 export const missingData = (found: string, holds: string): MosError =>
   new MosError(
     "not_found",

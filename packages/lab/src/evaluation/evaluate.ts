@@ -121,7 +121,7 @@ async function recordSubjects({
   return records;
 }
 
-/** Why the engine does not list an adapter: a request for it says so. */
+/** The reason why the engine does not list an adapter, as a request for it reports. */
 async function reasonMissing(engine: Engine, adapter: string): Promise<MosError> {
   try {
     for await (const _ of engine.submit({ prompt: [0], adapter, maxTokens: 0 })) break;

@@ -59,13 +59,13 @@ function encodePrompt(prompt: string, tokenizer: LoadedText["tokenizer"]): reado
   return bos === undefined ? ids : [bos, ...ids];
 }
 
-/** How many examples the rules show, and how many one may choose. */
+/** The number of examples in a prompt: the rules' own, and the range to choose from. */
 export interface ShotRange {
   readonly benchmark: string;
   readonly default: number;
   readonly min: number;
   readonly max: number;
-  /** Why no other number will do. */
+  /** The reason for the range. */
   readonly reason: string;
 }
 
@@ -78,12 +78,12 @@ export function chooseShots({ shots }: Pick<QuestionOptions, "shots">, range: Sh
   throw new MosError("bad_option", `${benchmark}: cannot show ${shots} shots, since ${reason}; ${usable}`);
 }
 
-/** What a benchmark knows of its questions. */
+/** A benchmark's questions. */
 export interface DraftedQuestions {
   readonly benchmark: string;
   readonly data: BenchmarkData;
   readonly drafts: readonly Draft[];
-  /** What every question asks for; MMLU's depends on how the prompts end. */
+  /** The kind of answer to every question; MMLU's depends on how the prompts end. */
   readonly output: OutputSpec | ((first: Draft | undefined) => OutputSpec);
   readonly shots: number;
   readonly direct?: boolean;

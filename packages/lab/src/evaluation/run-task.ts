@@ -252,7 +252,7 @@ async function scoreAgain(
 const hasProvisional = ({ samples }: SubjectRun): boolean =>
   [...samples.values()].some(({ provisional }) => provisional === true);
 
-/** Whether a subject's score will not change any more. */
+/** True if a subject's score is final. */
 const isSettled = (run: SubjectRun, { set }: Task): boolean =>
   run.samples.size === set.questions.length && !hasProvisional(run);
 
@@ -282,7 +282,7 @@ function* compareSubjects(
   }
 }
 
-/** What a subject has scored so far. */
+/** A subject's scores so far. */
 function scoreSubject(run: SubjectRun, task: Task, now: () => number): TaskScore {
   const { subject, startedAt, asked, answerTokens, samples } = run;
   const { overall, groups } = task.benchmark.summarise(scoredQuestions(run, task));

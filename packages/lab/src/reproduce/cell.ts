@@ -182,7 +182,7 @@ export const unscored = (
 ): readonly BenchmarkSpec[] =>
   benchmarks.filter(({ identity }) => !result.benchmarks?.some((score) => score.identity === identity));
 
-/** Whether a cell needs no more work. */
+/** True if a cell needs no more work. */
 export const isFinished = (spec: TrialSpec, stored: StoredResult | undefined): boolean =>
   stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
 
@@ -201,7 +201,7 @@ export const runPath = ({ folder }: Pick<TrialSpec, "folder">): string => join(f
 /** Logs of the answers to benchmarks. */
 export const BENCHMARKS = "benchmarks";
 
-/** Whether a cell's adapter exists, so that it can be evaluated without being trained again. */
+/** True if a cell's adapter exists, so that it can be evaluated without retraining. */
 export const hasAdapter = (spec: TrialSpec): Promise<boolean> =>
   spec.adapter === null ? Promise.resolve(true) : pathExists(join(runPath(spec), "adapter_config.json"));
 

@@ -134,7 +134,7 @@ export function measuringTrials(
   return grid.seeds.map((seed) => trialSpec(grid, { key, purpose: "measure", learningRate, seed }, adapter));
 }
 
-/** What a cell is asked; in another format than the others, if it has to be. */
+/** The prompts of a cell; in another format than the others, if necessary. */
 function requestedBenchmarks(
   { benchmarks, settings, options }: Grid,
   format?: ChatFormat,
@@ -150,7 +150,7 @@ function requestedBenchmarks(
   });
 }
 
-/** What a cell reads, and that as it counts for its identity. */
+/** The files that a cell reads, and their part in its identity. */
 function trialInputs(grid: Grid, purpose: Purpose) {
   const { options, digests, settings, tuning } = grid;
   const { answerTokens } = settings;

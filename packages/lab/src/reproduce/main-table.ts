@@ -40,7 +40,7 @@ export function nameKey(rows: readonly RowSummary[], key: string): string {
 interface TableColumn {
   readonly title: string;
   readonly text: (row: RowSummary) => string;
-  /** Of how long it took and what it needed: of little use before all is finished. */
+  /** Time and memory: of little use before all is finished. */
   readonly isCost?: boolean;
 }
 
@@ -149,7 +149,7 @@ const endWarnings = (rows: readonly RowSummary[]): readonly string[] =>
     return found.length === 0 ? [] : [`Best at the ${end} rate tried: ${found.join(", ")}. ${risk}`];
   });
 
-/** Whether a difference between two rows is smaller than what the choice of their rates decides. */
+/** True if a difference between two rows is smaller than the effect of the choice of their rates. */
 export const isWithinRateStep = ({ difference, rateStep }: Comparison): boolean =>
   rateStep !== undefined && Math.abs(difference) < rateStep;
 

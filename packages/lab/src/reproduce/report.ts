@@ -54,7 +54,7 @@ function formatJson(grid: Grid, rows: readonly RowSummary[], comparisons: readon
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** What was written, and what a terminal shows of it. */
+/** The files written, and their summary for a terminal. */
 export interface Report {
   readonly files: readonly string[];
   /** A head and a line for each row. */
@@ -176,7 +176,7 @@ const failureLines = (rows: readonly RowSummary[]): readonly string[] =>
     }),
   );
 
-/** How the cells shared the machine; times of rows that were run otherwise cannot be compared. */
+/** Describes how cells shared the machine; times of rows that were run differently cannot be compared. */
 function machineText(rows: readonly RowSummary[]): string {
   const ways = new Set(
     rows.flatMap(({ trials }) =>
@@ -269,7 +269,7 @@ const RATES =
 const TESTS =
   "## Paired tests\n\nTwo-sided t tests over seeds, ours − theirs; p adjusted by Holm within each table. Not available for fewer than two pairs, and for\ndifferences that are all the same.";
 
-/** What the report shows, and the names of its pictures. */
+/** The content of the report, and the names of its pictures. */
 export interface ReportParts {
   readonly rows: readonly RowSummary[];
   readonly comparisons: readonly Comparison[];

@@ -163,7 +163,7 @@ export interface ReproduceOptions
   readonly entry?: string;
 }
 
-/** What is recorded of an experiment: its options filled in and checked. */
+/** The record of an experiment: its options, completed and checked. */
 export type Settings = ReturnType<typeof resolveSettings>;
 
 /**

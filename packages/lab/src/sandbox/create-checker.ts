@@ -64,7 +64,7 @@ export async function createProgramChecker({
   };
 }
 
-/** Why a text is not a program at all, in Python's words; undefined if it may be one. */
+/** Python's error for text that cannot be a program; undefined if it may be one. */
 function unreadable(program: string): string | undefined {
   if (Buffer.byteLength(program) > MAX_PROGRAM_BYTES) return `longer than ${MAX_PROGRAM_BYTES} bytes`;
   // C would end the program there, before its tests

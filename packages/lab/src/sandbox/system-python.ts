@@ -50,7 +50,7 @@ interface Run extends PythonSettings {
   readonly signal: AbortSignal;
 }
 
-/** What the process wrote to descriptor 3 until it ended. */
+/** The output of the process on descriptor 3 until its end. */
 function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
   const { program, token, seconds, memory } = job;
   return new Promise((resolve, reject) => {

@@ -4,7 +4,7 @@ import { MosError } from "mixture-of-shards";
 /** For people. A program chooses what follows the colon. */
 export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
 
-/** What became of a program. */
+/** The result of a program. */
 export interface CheckResult {
   /** True where the whole program ran without an error, in time. */
   readonly passed: boolean;
@@ -26,7 +26,7 @@ export interface ProgramRunner extends AsyncDisposable {
   check(program: string, signal: AbortSignal): Promise<CheckResult>;
 }
 
-/** How programs are run. */
+/** Options for running programs. */
 export interface CheckerOptions {
   /** Programs at a time; default 2. One more process than that is kept ready. */
   readonly workers?: number | undefined;

@@ -46,7 +46,7 @@ const queryable = (client: pg.PoolClient): Queryable => ({
 
 interface PostgresOptions {
   readonly connections?: number;
-  /** How long a transaction waits for its process: one that was stopped in the middle must not keep its locks. */
+  /** Timeout of an idle transaction, whose process may have been stopped: it must not keep its locks. */
   readonly idleSeconds?: number;
 }
 

@@ -209,7 +209,7 @@ async function nameContent(
   );
 }
 
-/** Whether an arrival still keeps these contents: one that was forgotten does not. */
+/** True if an arrival still keeps these contents; an expired one does not. */
 export async function keepsContents(
   on: Queryable,
   arrival: string,

@@ -77,7 +77,7 @@ export const parseJobs = (rows: readonly Readonly<Record<string, unknown>>[]): r
   parseRows(jobs, rows);
 
 const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"]);
-/** Whether a job has come to its end, and stays as it is. */
+/** True if a job has ended and will not change. */
 export const hasEnded = ({ status }: Pick<JobRow, "status">): boolean => ENDED.has(status);
 
 const events = {
@@ -93,7 +93,7 @@ const events = {
     number: z.number(),
   }),
 };
-/** What happened in a job. */
+/** An event of a job. */
 export type EventRow = z.output<typeof events.schema>;
 
 /** A job that is to be made. */

@@ -49,7 +49,7 @@ export const isFineTuned = (name: string, base: string): boolean =>
 export const isFinalModel = (name: string, base: string): boolean =>
   isFineTuned(name, base) && !/:ckpt-step-\d+(-run-\d+)?$/.test(name);
 
-/** The name of the model at a checkpoint. One of a run that was started anew is another model than that of the first run. */
+/** The name of the model at a checkpoint. After a restart of the run, it is another model than before. */
 export const checkpointName = (model: string, step: number, restarts: number): string =>
   `${model}:ckpt-step-${step}${restarts === 0 ? "" : `-run-${restarts + 1}`}`;
 

@@ -154,7 +154,7 @@ export async function sendSlice(
   await queue.send(transaction, message, { model: job.model, priority, delay });
 }
 
-/** Whether a job that is due may run beside its tenant's others. Where not, it waits until `releaseNext` has it sent. */
+/** True if a job that is due may run beside its tenant's others. If not, it waits until `releaseNext` has it sent. */
 export async function mayRun(on: Queryable, { job, slice }: SliceMessage): Promise<boolean> {
   const [due] = await on.query(
     "select tenant from jobs where id = $1 and slice = $2 and status = 'queued' for update",

@@ -25,7 +25,7 @@ const { method: _, ...adapterSettings } = adapterOptions;
 
 type Settings = Readonly<Record<string, Setting>>;
 
-/** What the service decides, or takes from other fields of the request. */
+/** Settings that the service decides, or takes from other fields of the request. */
 const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
 
 /** Characters of a text or an object. */
@@ -60,7 +60,7 @@ const settingFields: Readonly<Record<string, z.ZodType>> = Object.fromEntries(
 /** Fields that an adapter has from its start. */
 const adapterFields: readonly string[] = Object.keys(adapterSettings).map(fieldName);
 
-/** What checked fields say of an adapter and of its run. */
+/** The settings of an adapter and its run, from checked fields. */
 function settingsOf(fields: Readonly<Record<string, unknown>>): {
   readonly adapter: SettingInput<Settings>;
   readonly run: FinetuneSettingsInput;
@@ -93,11 +93,9 @@ const mosFields = z
   .openapi("MosSettings");
 
 const notOffered = (what: string) =>
-  z
-    .unknown()
-    .refine((value) => value === undefined || value === null, {
-      error: `no value, since ${what} is not supported`,
-    });
+  z.unknown().refine((value) => value === undefined || value === null, {
+    error: `no value, since ${what} is not supported`,
+  });
 
 /** The metadata of OpenAI's objects. */
 const metadataSchema = z
@@ -149,12 +147,12 @@ export function toHyperparameters(request: JobRequest) {
   return { batch_size, n_epochs, learning_rate_multiplier };
 }
 
-/** What decides what is left to us. */
+/** The inputs to the defaults that the service chooses. */
 interface PlanOptions {
   readonly seed: number;
   /** The usual one of the base: what a multiplier of 1 means. */
   readonly learningRate: number;
-  /** Whether the job starts from a fine-tuned model. */
+  /** True if the job starts from a fine-tuned model. */
   readonly isContinued?: boolean;
 }
 

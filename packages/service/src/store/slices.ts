@@ -34,7 +34,7 @@ export type SliceEnd =
   | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
   /** Failure caused by the job: a retry would not help. */
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
-  /** The run of another version of the worker cannot be gone on with: it is made anew from its first step. */
+  /** A run of another version of the worker cannot be continued: it restarts from its first step. */
   | { readonly type: "restarted"; readonly message: string }
   /** Interruption of the worker: the slice is due again. */
   | { readonly type: "interrupted"; readonly message: string };
@@ -162,7 +162,7 @@ async function assertStored(on: Queryable, { files }: NewCheckpoint, arrival?: s
     throw new MosError("storage", FORGOTTEN);
 }
 
-/** What the rows of an end name in the storage. */
+/** The contents in the storage that the rows of an end name. */
 function listContents(end: SliceEnd): readonly string[] {
   if (end.type === "stopped") return Object.values(end.run);
   return end.type === "succeeded" ? [...Object.values(end.adapter), end.results.digest] : [];
@@ -301,7 +301,7 @@ async function failJob(
   await announceEnd(on, job, "failed");
 }
 
-/** What the trainer's error is to the client: whose fault it is, and what to do. */
+/** The trainer's error as the client sees it: whose fault it is, and what to do. */
 export function toFailedEnd(error: unknown): SliceEnd {
   if (!(error instanceof MosError)) return { type: "interrupted", message: String(error) };
   const { code, message } = error;

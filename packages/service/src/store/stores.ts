@@ -9,7 +9,7 @@ import type { Queue } from "./queue.ts";
 import { openUsage } from "./usage.ts";
 import { openWebhooks } from "./webhooks.ts";
 
-/** What owners see and change, each kind by itself. */
+/** The stores of what owners see and change, one per kind. */
 export type Stores = ReturnType<typeof openStores>;
 
 /** Opens what the routes need of a database whose tables are there. */

@@ -19,7 +19,7 @@ const usage = {
   name: "usage",
   item: "usage",
   schema: z.object({
-    /** When its hour or day began, in seconds since 1970. */
+    /** The start of its hour or day, in seconds since 1970. */
     start: z.number(),
     tenant: z.string(),
     model: z.string().nullable(),

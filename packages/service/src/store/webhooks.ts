@@ -62,7 +62,7 @@ export type DeliveryRow = z.output<typeof deliveries.schema>;
 const OUTCOMES = ["succeeded", "failed", "cancelled"] as const;
 const eventType = <T extends (typeof OUTCOMES)[number]>(outcome: T) => `fine_tuning.job.${outcome}` as const;
 
-/** What a webhook can be told, by OpenAI's names. */
+/** The types of events, by OpenAI's names. */
 export const webhookEvents = [eventType("succeeded"), eventType("failed"), eventType("cancelled")] as const;
 
 /** Webhooks of a tenant. */
@@ -74,7 +74,7 @@ const RETENTION_DAYS = 30;
 
 /** A webhook that is to be made. */
 type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
-  /** Whether its address may be one that only this network reaches. */
+  /** True if its address may be private. */
   readonly allowsPrivate: boolean;
 };
 
@@ -155,11 +155,11 @@ const claimSchema = z.object({
 /** A delivery that a server attempts now; the times are the database's. */
 export type ClaimedDelivery = DeliveryRow & z.output<typeof claimSchema>;
 
-/** How an attempt went. */
+/** The outcome of an attempt. */
 export interface AttemptEnd {
   /** "gone": the receiver wants nothing any more, and its webhook is disabled. */
   readonly type: "delivered" | "failed" | "gone";
-  /** Of the answer, where there was one. */
+  /** Status of the response, if there was one. */
   readonly status?: number;
   readonly error?: string;
   /** Seconds until it is tried again, which vary a little; left out: given up. */

@@ -12,7 +12,7 @@ import { isPrivateHost, lookupPublic, urlPort } from "./address.ts";
 interface DeliverOptions {
   readonly outbox: Outbox;
   readonly log: ServerLog;
-  /** That URLs of tenants may have. */
+  /** Allowed ports of tenants' URLs. */
   readonly ports: readonly number[];
   /** Ends running attempts; they are made again. */
   readonly signal: AbortSignal;

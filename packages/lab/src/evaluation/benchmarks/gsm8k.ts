@@ -233,7 +233,7 @@ const strictNumber = (text: string): string => /The answer is (-?[0-9.,]+)[^\n]/
 /** lm-evaluation-harness's flexible-extract: the last that looks like a number, with what punctuation it has. */
 const flexibleNumber = (text: string): string => text.match(/-?[$0-9.,]{2,}|-?[0-9]+/g)?.at(-1) ?? NO_ANSWER;
 
-/** What lm-evaluation-harness leaves out of both sides: commas, dollars, all before the last `#### `, a final period. */
+/** Text that lm-evaluation-harness removes from both sides: commas, dollars, all before the last `#### `, a final period. */
 function plainNumber(text: string): string {
   const bare = text.replace(/[,$]/g, "");
   const at = bare.lastIndexOf("#### ");

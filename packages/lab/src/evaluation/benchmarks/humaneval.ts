@@ -188,7 +188,7 @@ export function estimatePassAtK(problems: readonly PassCount[], k: number): numb
   );
 }
 
-/** Of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
+/** Pass rates of one problem. The chance of one draw is the share that passed, also where `passed` is a difference of shares. */
 function passRatesAtK({ verdicts }: ScoredQuestion, ks: readonly number[]): Readonly<Record<string, number>> {
   const passed = verdicts.reduce((sum, { scores }) => sum + (scores["passed"] ?? 0), 0);
   const rate = (k: number): number =>

@@ -283,7 +283,7 @@ export function drawExamples(languages: readonly TydiqaLanguage[], shots: number
   return { byLanguage: new Map(languages.map(({ name }) => [name, own.get(name) ?? lent])), notes };
 }
 
-/** What is said around a passage, its question and the answer. */
+/** Words around a passage, its question and the answer. */
 interface TydiqaWords {
   readonly instruction: string;
   readonly passage: string;
