@@ -12,7 +12,7 @@ const options = {
   }),
   keys: flag({ default: true, help: "let everyone in" }),
   publicMetrics: flag({ help: "metrics" }),
-  cors: list(text({ help: "origin" }), { what: "a list of texts", help: "origins" }),
+  cors: list(text({ help: "origin" }), { what: "a list of strings", help: "origins" }),
   parts: names(["a", "b"], { help: "parts" }),
 };
 
@@ -112,7 +112,7 @@ test.each([
   ],
   [{ serve: { port: null } }, /serve\.port: null is invalid/],
   [{ serve: { keys: "false" } }, 'serve.keys: "false" is invalid; give true or false'],
-  [{ serve: { cors: "https://a" } }, 'serve.cors: "https://a" is invalid; give a list of texts'],
+  [{ serve: { cors: "https://a" } }, 'serve.cors: "https://a" is invalid; give a list of strings'],
   [
     { serve: { cacheMemory: "2 apples" } },
     /serve\.cacheMemory: "2 apples" is invalid; give a size of 1B or more/,

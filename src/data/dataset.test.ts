@@ -170,7 +170,11 @@ describe("refused", () => {
       ['{"messages": ["Hi"]}'],
       /messages\[0\] is "Hi"; expected an object with role and content/,
     ],
-    ["a weight of 2", [chat(user, { ...assistant, weight: 2 })], /messages\[1\]\.weight is 2; 0 or 1/],
+    [
+      "a weight of 2",
+      [chat(user, { ...assistant, weight: 2 })],
+      /messages\[1\]\.weight is 2; expected 0 or 1/,
+    ],
     ["no assistant message", [chat(user)], /there is no assistant message, so there is nothing to learn/],
     ["all weights 0", [chat(user, { ...assistant, weight: 0 })], /every assistant message has weight 0/],
     [
@@ -206,10 +210,18 @@ describe("refused", () => {
     ["an empty text", ['{"text": "  "}'], /text is empty, so there is nothing to learn/],
     ["a text that is a list", ['{"text": ["a"]}'], /text is a list; expected a string/],
     ["an empty completion", ['{"prompt": "a", "completion": ""}'], /completion is empty/],
-    ["a prompt that is a list", ['{"prompt": [], "completion": "b"}'], /prompt is an empty list; text was/],
+    [
+      "a prompt that is a list",
+      ['{"prompt": [], "completion": "b"}'],
+      /prompt is an empty list; expected a string/,
+    ],
     ["an empty output", ['{"instruction": "a", "output": ""}'], /output is empty/],
     ["an empty instruction", ['{"instruction": " ", "input": "", "output": "b"}'], /instruction is empty/],
-    ["an input that is a number", ['{"instruction": "a", "input": 1, "output": "b"}'], /input is 1; text/],
+    [
+      "an input that is a number",
+      ['{"instruction": "a", "input": 1, "output": "b"}'],
+      /input is 1; expected a string/,
+    ],
     ["an empty question", ['{"question": "", "answer": "b"}'], /question is empty/],
     ["an empty answer to a question", ['{"question": "a", "answer": ""}'], /answer is empty/],
     [
@@ -242,7 +254,9 @@ describe("refused", () => {
       },
     });
     for (const value of [{ messages }, { conversations: messages }])
-      await expect(readDataset([value])).rejects.toThrow(/is a list; a list of at most 10000 messages/);
+      await expect(readDataset([value])).rejects.toThrow(
+        /is a list; expected a list of at most 10000 messages/,
+      );
     expect(looks).toBeLessThan(4000);
   });
 

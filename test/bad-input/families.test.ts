@@ -36,7 +36,7 @@ describe("config.json with", () => {
     ["qwen2", { layer_types: ["a", "b", "c"] }, /layers of the type "a" \(layer_types\) are not supported/],
     ["qwen2", { use_sliding_window: "yes" }, /"use_sliding_window" is "yes"; expected true or false/],
     ["qwen3", { head_dim: 7 }, /head_dim is 7; it must be even/],
-    ["smollm3", { no_rope_layers: null, no_rope_layer_interval: 0 }, /_interval" is 0; more than 0 is/],
+    ["smollm3", { no_rope_layers: null, no_rope_layer_interval: 0 }, /_interval" is 0; expected more than 0/],
     ["gemma2", { query_pre_attn_scalar: -4 }, /"query_pre_attn_scalar" is -4; expected more than 0/],
     [
       "gemma2",

@@ -202,7 +202,7 @@ const configCases: readonly Case[] = [
   [
     "has a billion layers",
     configEdit({ num_hidden_layers: 1e9 }),
-    /num_hidden_layers" is 1000000000; at most 1024/,
+    /num_hidden_layers" is 1000000000; expected at most 1024/,
   ],
   [
     "has more layers than the weights",

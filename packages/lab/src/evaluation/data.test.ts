@@ -30,7 +30,7 @@ test.each([
     "mmlu",
     "mmlu/test.jsonl",
     mmluLine({}) + mmluLine({ answer: 4 }),
-    /test\.jsonl:2: field "answer" is 4; at most 3/,
+    /test\.jsonl:2: field "answer" is 4; expected at most 3/,
   ],
   ["mmlu", "mmlu/test.jsonl", mmluLine({ choices: ["a", "b", "c"] }), /test\.jsonl:1: field "choices/],
   ["mmlu", "mmlu/test.jsonl", mmluLine({ subject: "../law" }), /test\.jsonl:1: .*subject in lower case/],

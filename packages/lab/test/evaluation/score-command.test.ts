@@ -86,7 +86,11 @@ test.each<readonly [name: string, lines: readonly unknown[], message: RegExp]>([
   ],
   ["a number", [good, { prediction: 3, references: "B" }], /:2: field "prediction" is 3; expected a string/],
   ["no references", [{ prediction: "B" }], /:1: field "references" is missing; expected a string or a list/],
-  ["an empty list", [{ prediction: "B", references: [] }], /:1: field "references" is a list; at least 1/],
+  [
+    "an empty list",
+    [{ prediction: "B", references: [] }],
+    /:1: field "references" is a list; expected at least 1/,
+  ],
   ["other references", [{ prediction: "B", references: [1] }], /:1: field "references/],
   [
     "a choice that is none",
