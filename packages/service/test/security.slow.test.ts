@@ -423,11 +423,11 @@ describe("sizes", () => {
     ],
     "a list of millions of numbers": [
       [`{"messages":[${zeros}0]}`],
-      /line 1: messages is a list; a list of at most 10000 messages/,
+      /line 1: messages is a list; expected a list of at most 10000 messages/,
     ],
     "half a million messages": [
       [`{"messages":[${message.repeat(500_000)}{"role":"assistant","content":"a"}]}`],
-      /line 1: messages is a list; a list of at most 10000 messages/,
+      /line 1: messages is a list; expected a list of at most 10000 messages/,
     ],
     "an object of a million fields": [
       [`{"prompt":"a","completion":"b",${Array.from({ length: 1_000_000 }, (_, i) => `"${i}":0`).join()}}`],

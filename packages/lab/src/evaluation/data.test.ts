@@ -36,7 +36,7 @@ test.each([
   ["mmlu", "mmlu/test.jsonl", mmluLine({ subject: "../law" }), /test\.jsonl:1: .*subject in lower case/],
   ["mmlu", "mmlu/test.jsonl", `${mmluLine({})}{"subject": \n`, /test\.jsonl:2:\d+: not valid JSON/],
   ["mmlu", "mmlu/test.jsonl", "\n", /the file holds no questions/],
-  ["mmlu", "mmlu/dev.jsonl", mmluLine({ question: 7 }), /dev\.jsonl:1: field "question" is 7; a text/],
+  ["mmlu", "mmlu/dev.jsonl", mmluLine({ question: 7 }), /dev\.jsonl:1: field "question" is 7; expected a string/],
   [
     "bbh",
     "bbh/tasks/apples.json",
@@ -58,7 +58,7 @@ test.each([
     '{"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "english-1", "question": "q", "answers": []}]}]}]}',
     /english-dev\.json: field "data\.0\.paragraphs\.0\.qas\.0\.answers".*at least 1/,
   ],
-  ["tydiqa", "tydiqa/english-train.json", "[]", /english-train\.json: this is a list; an object/],
+  ["tydiqa", "tydiqa/english-train.json", "[]", /english-train\.json: this is a list; expected an object/],
   [
     "humaneval",
     "humaneval/HumanEval.jsonl",
