@@ -193,7 +193,7 @@ describe("adapter_config.json", () => {
     await editConfig({ seed: undefined });
     await expectRefusal(
       "bad_adapter",
-      'CONFIG: field "seed" is missing, from which a part of the adapter is generated; save the adapter again',
+      'CONFIG: field "seed", from which a part of the adapter is generated, is missing; save the adapter again',
     );
     await save(MOS);
     await editConfig({ seed: undefined });

@@ -258,7 +258,7 @@ function readSettings(
   if (fields.seed === undefined && method.tensors(shapes).some(({ role }) => role === "seeded"))
     throw new MosError(
       "bad_adapter",
-      `${where}: field "seed" is missing, from which a part of the adapter is generated; save the adapter again`,
+      `${where}: field "seed", from which a part of the adapter is generated, is missing; save the adapter again`,
     );
   return { config, trainedOn };
 }

@@ -162,7 +162,7 @@ function stepWarnings(rows: readonly RowSummary[], comparisons: readonly Compari
         ({ theirs, difference, rateStep }) =>
           `${nameKey(rows, theirs)} (${difference.toFixed(4)}, a step ${plain(rateStep, 4)})`,
       );
-    return `The validation loss of ${nameKey(rows, ours)} differs by less than the effect of one learning rate step from ${others.join(", ")}. The choice of rates may explain such a difference.`;
+    return `The validation loss of ${nameKey(rows, ours)} differs by less than the effect of one learning rate step from that of ${others.join(", ")}. The choice of rates may explain such a difference.`;
   });
 }
 

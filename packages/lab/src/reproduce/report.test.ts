@@ -224,7 +224,7 @@ describe("rates that were searched for", () => {
     expect(comparisons.filter(({ metric }) => metric !== "validationLoss")[0]?.rateStep).toBeUndefined();
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^The validation loss of MoS r=6 differs .* from LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /,
+        /^The validation loss of MoS r=6 differs .* from that of LoRA r=2 \(-0\.0750, a step 0\.2000\)\. /,
       ),
     ]);
     expect(text).toContain("| MoS r=6 | 0.015 | 1.0000 | 0.01: +0.2000 | 0.0225: +0.1000 |");

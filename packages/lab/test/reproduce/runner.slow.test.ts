@@ -320,7 +320,7 @@ describe("several rates", () => {
     expect(found[1]).toEqual(["LoRA r=2", "0.01", "2.0700", "0.00681: +0.5000", "0.0147: +0.5000"]);
     const close = await collectEvents(makeOptions({ ...rates, only: ["mos-2", "mos-8", "mos-8-sp"] }));
     expect(finishEvent(close).warnings.join("\n")).toMatch(
-      /^The validation loss of MoS r=32 differs by less than the effect of one learning rate step from MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
+      /^The validation loss of MoS r=32 differs by less than the effect of one learning rate step from that of MoS-sp r=32 \(0\.0000, a step 0\.5000\)\. /m,
     );
     expect(await read("table2.md")).toMatch(/\| 0\.5000 \(more than the difference\) \|/);
   });
