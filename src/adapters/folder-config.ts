@@ -122,7 +122,7 @@ export const savedBase = (fields: SavedFields): SavedBase => ({
 const MERGE =
   "merge the adapter into its base with PEFT (merge_and_unload) and use the merged model as the base";
 
-/** PEFT's options that change what a LoRA computes beyond A, B and a scale, with what would do instead. */
+/** PEFT's options that change what a LoRA computes beyond A, B and a scale, each with an alternative. */
 export const REFUSED_OPTIONS: Readonly<Record<string, string>> = {
   use_dora: `DoRA also trains magnitudes, which no plain LoRA has; ${MERGE}`,
   lora_bias: `a plain LoRA cannot hold biases of B; ${MERGE}`,

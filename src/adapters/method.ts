@@ -107,7 +107,7 @@ export interface AdapterMethod<C extends CommonConfig> {
   readonly schema: z.ZodType<C>;
   /** A small valid configuration, for tests and docs. */
   readonly example: C;
-  /** Throws `bad_config` with what is wrong and what would do. */
+  /** Throws `bad_config` with what is wrong and what to do. */
   check(config: C, shapes: LayerShapes): void;
   /** The tensors that an adapter of these settings has on this base. */
   tensors(config: C, shapes: LayerShapes): readonly TensorSpec[];

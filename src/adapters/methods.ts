@@ -109,7 +109,7 @@ function describeIssue(method: MethodName, [first]: ReturnType<typeof readIssues
   return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; it has ${known.join(", ")}`;
 }
 
-/** Settings from outside. Throws `bad_config` with the field, what was given, and what would do. */
+/** Settings from outside. Throws `bad_config` with the field, the given value, and what to do. */
 export function parseAdapterConfig(input: unknown, where = "adapter", called: Names = {}): AdapterConfig {
   const object = z.looseObject({ method: z.unknown().optional() }).safeParse(input);
   if (!object.success)

@@ -54,7 +54,7 @@ function readVariable(origin: string, setting: Setting, text: string): unknown {
 /**
  * The values of the environment. Variables that are empty count as not set.
  *
- * @throws MosError `bad_option` that names the variable, what it holds and what would do.
+ * @throws MosError `bad_option` that names the variable, its value and what to do.
  */
 export function readEnvironment(
   options: Settings,
@@ -102,7 +102,7 @@ interface Section {
  * The values of a section of a configuration file. Sections of other commands are checked when those run.
  *
  * @param where The file, for messages.
- * @throws MosError `bad_option` that names the file, the field, what it holds and what would do.
+ * @throws MosError `bad_option` that names the file, the field, its value and what to do.
  */
 export function readConfigValues(
   content: string,

@@ -104,7 +104,7 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
   }
 }
 
-/** Deeper values are no data of ours, and would overflow the stack of what walks through them. */
+/** Deeper values are not valid input, and would overflow the stack of recursive functions. */
 const MAX_DEPTH = 100;
 
 const [QUOTE, COLON, BACKSLASH, FIRST_BRACKET] = [34, 58, 92, 91];

@@ -1,4 +1,4 @@
-// Parquet tables, read one row group at a time and only the columns that are asked for. What a file says of its own size is
+// Parquet tables, read one row group at a time and only the requested columns. What a file claims about its own size is
 // checked before anything is unpacked: a page of a few bytes may stand for millions of values.
 import * as zlib from "node:zlib";
 import { type Compressors, parquetMetadataAsync, parquetSchema } from "hyparquet";

@@ -255,7 +255,7 @@ async function openCached(path: string, key: string) {
   return { hashes, store: cachedStore(file, new Map(Object.entries(matrices))) };
 }
 
-/** Tensors where they lie; nothing is read, and data are not asked for. */
+/** Places of tensors; nothing is read. */
 function cachedStore(
   { path, tensors }: SafetensorsFile,
   matrices: ReadonlyMap<string, MatrixFacts>,

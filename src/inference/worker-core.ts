@@ -68,7 +68,7 @@ export async function openWorkerCore(
     clear();
   });
   try {
-    // between two weights it ends by itself, and takes away what it was writing; while programs are compiled it hears nothing
+    // between two weights it stops by itself, and removes what it was writing; while programs are compiled it receives nothing
     const opening = child.stream("open", settings, { signal, killAfter: OPEN_STOP_SECONDS });
     for (;;) {
       const { done, value } = await opening.next();

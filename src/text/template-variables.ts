@@ -19,7 +19,7 @@ const OWN_VARIABLES: readonly string[] = [
   "additional_special_tokens",
 ];
 
-/** @throws MosError `bad_option` for a variable that is not the caller's, or a truth value that is written as a text. */
+/** @throws MosError `bad_option` for a reserved variable, or a boolean written as a string. */
 export function checkVariables(variables: TemplateVariables, name: string): void {
   const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
   const own = Object.keys(variables).find((key) => names.includes(key));

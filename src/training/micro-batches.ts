@@ -40,7 +40,7 @@ export interface Position {
 }
 
 /**
- * Tokens that are computed at once, padding included; at least one row. A run that is told to stop ends after what it
+ * Tokens that are computed at once, padding included; at least one row. A run that is asked to stop ends after what it
  * computes now, which therefore must not take long, and more tokens at once are not faster.
  */
 const MAX_BATCH_TOKENS = 16_384;

@@ -240,7 +240,7 @@ async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, P
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
   parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
 
-/** The settings of a new adapter. A rank that nobody asked for gives way where the layers of a small model share fewer. */
+/** The settings of a new adapter. A default rank is lowered where the layers of a small model share fewer. */
 function fittingConfig(
   adapter: AdapterConfigInput,
   settings: FinetuneSettings,

@@ -87,7 +87,7 @@ export type FinetuneEvent =
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
-  /** The adapter is complete, in the folder that was asked for. */
+  /** The adapter is complete, in the output folder. */
   | {
       readonly type: "finish";
       readonly out: string;

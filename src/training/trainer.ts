@@ -50,7 +50,7 @@ export type TrainEvent =
       readonly best: boolean;
       readonly seconds: number;
     }
-  /** A checkpoint is due: the state is valid until the next event is asked for. */
+  /** A checkpoint is due: the state is valid until the next event is requested. */
   | {
       readonly type: "checkpoint";
       readonly state: TrainingState;

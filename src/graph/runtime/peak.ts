@@ -248,7 +248,7 @@ interface Piece {
 const UNIT = 256;
 const FIRST_REGION = 2 ** 20;
 const MAX_EXTENSION = 2 ** 30;
-/** A larger rest is split off, whatever was asked for. */
+/** A larger rest is split off, whatever was requested. */
 const MAX_WASTE = 2 ** 27;
 /** Memory counts from its first use on, by pieces of this size. */
 const PAGE = 2 ** 16;

@@ -223,7 +223,7 @@ export class SharedTensors {
     }
   }
 
-  /** Draws the content before it is asked for, a part at a time; those who wait for it share the work. */
+  /** Draws the content before it is needed, a part at a time; those who wait for it share the work. */
   async draw({ key, spec }: SharedTensor, seed: number): Promise<AdapterTensor> {
     const found = this.#shared.get(key);
     if (found === undefined) return await drawSeeded(spec, seed);

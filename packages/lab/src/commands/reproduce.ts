@@ -159,7 +159,7 @@ interface Watched {
   readonly interrupt: ReturnType<typeof listenForInterrupt>;
 }
 
-/** The benchmarks that are asked for. Data that are not given are fetched before anything is trained. */
+/** The requested benchmarks. Missing data are downloaded before anything is trained. */
 async function prepareBenchmarks(
   options: Values,
   { line, interrupt }: Watched,

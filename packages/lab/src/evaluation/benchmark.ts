@@ -81,7 +81,7 @@ export interface QuestionOptions extends PromptSettings {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** All questions that a benchmark asks in one run, and what the result says of them. */
+/** All questions of a benchmark in one run, and their description in the result. */
 export interface QuestionSet {
   readonly questions: readonly Question[];
   readonly shots: number;

@@ -186,7 +186,7 @@ export const unscored = (
 export const isFinished = (spec: TrialSpec, stored: StoredResult | undefined): boolean =>
   stored !== undefined && (!isResult(stored) || unscored(spec, stored).length === 0);
 
-/** A result with only those scores that were asked for. */
+/** A result with only the requested scores. */
 export function withRequestedScores(
   { benchmarks }: TrialSpec,
   { benchmarks: all, ...result }: TrialResult,

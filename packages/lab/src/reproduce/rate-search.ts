@@ -106,7 +106,7 @@ export function findRateSteps(tried: readonly TriedRate[]): RateSteps | undefine
 export type Results = ReadonlyMap<string, StoredResult>;
 
 export interface RateSearch {
-  /** Every cell asked for so far, those without a result too. */
+  /** Every cell requested so far, including those without a result. */
   readonly trials: readonly TrialSpec[];
   /** The rates that all seeds have a result for. */
   readonly tried: readonly TriedRate[];

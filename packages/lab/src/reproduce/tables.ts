@@ -319,7 +319,7 @@ export interface RequestedRow {
   readonly rank?: (rank: number) => string;
 }
 
-/** A row with the largest rank up to the one asked for that fits the model; without an adapter where none does. */
+/** A row with the largest rank that fits the model, up to the requested one; without an adapter if none fits. */
 export function fitRow(
   { key, label, adapter, notes = [], ablates, isExact = false, rank: shown = String }: RequestedRow,
   context: RowContext,

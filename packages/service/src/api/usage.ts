@@ -1,4 +1,4 @@
-// GET /v1/usage: what tenants have trained and asked for, in the shape of OpenAI's usage of an organization.
+// GET /v1/usage: what tenants have trained and requested, in the shape of OpenAI's usage of an organization.
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
 import type { UsageRow } from "#store";

@@ -219,7 +219,7 @@ function assertUnfinished(job: JobRow, what: string): void {
     throw new MosError("bad_option", `the job ${job.id} is ${job.status} and can no longer be ${what}`);
 }
 
-/** Something to be said of a job, once for each name. */
+/** An event of a job, recorded once for each name. */
 export interface NewEvent {
   readonly job: string;
   readonly name: string;
