@@ -255,7 +255,7 @@ async function openCached(path: string, key: string) {
   return { hashes, store: cachedStore(file, new Map(Object.entries(matrices))) };
 }
 
-/** Places of tensors; nothing is read. */
+/** A store of tensors as they lie in the file; it reads no data itself. */
 function cachedStore(
   { path, tensors }: SafetensorsFile,
   matrices: ReadonlyMap<string, MatrixFacts>,

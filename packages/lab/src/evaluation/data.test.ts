@@ -36,7 +36,12 @@ test.each([
   ["mmlu", "mmlu/test.jsonl", mmluLine({ subject: "../law" }), /test\.jsonl:1: .*subject in lower case/],
   ["mmlu", "mmlu/test.jsonl", `${mmluLine({})}{"subject": \n`, /test\.jsonl:2:\d+: not valid JSON/],
   ["mmlu", "mmlu/test.jsonl", "\n", /the file holds no questions/],
-  ["mmlu", "mmlu/dev.jsonl", mmluLine({ question: 7 }), /dev\.jsonl:1: field "question" is 7; expected a string/],
+  [
+    "mmlu",
+    "mmlu/dev.jsonl",
+    mmluLine({ question: 7 }),
+    /dev\.jsonl:1: field "question" is 7; expected a string/,
+  ],
   [
     "bbh",
     "bbh/tasks/apples.json",

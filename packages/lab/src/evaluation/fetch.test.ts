@@ -265,7 +265,9 @@ test("a Parquet file that cannot be read says so", async () => {
   await writeFile(path, "PAR1 but not more than that PAR1");
   await expect(read()).rejects.toThrow(failure("bad_data", /a\.parquet: this is not a Parquet file/));
   await writeFile(path, parquet([{ name: "a", data: [1, 2] }]));
-  await expect(read()).rejects.toThrow(failure("bad_data", /a\.parquet: row 1: field "a" is 1; expected a string/));
+  await expect(read()).rejects.toThrow(
+    failure("bad_data", /a\.parquet: row 1: field "a" is 1; expected a string/),
+  );
   const lz4 = parquetWriteBuffer({
     columnData: [texts("a", ["x"])],
     codec: "LZ4_RAW",

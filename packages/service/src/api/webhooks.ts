@@ -1,4 +1,4 @@
-// /v1/webhooks: notifications of a tenant that its jobs have ended.
+// /v1/webhooks: where tenants are notified of the ends of their jobs.
 import { createRoute, z } from "@hono/zod-openapi";
 import { failed, ok, security } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
