@@ -26,7 +26,9 @@ test("names the file that is missing or broken, or whose download was cancelled"
   await expect(fetchTextFile(file, { fetch: answers(latin), sleep })).rejects.toThrow(
     failure("bad_data", /b\.txt: the text is not valid UTF-8/),
   );
-  await expect(fetchTextFile({ ...file, url: "b.txt" })).rejects.toThrow(failure("bad_option", /address/));
+  await expect(fetchTextFile({ ...file, url: "b.txt" })).rejects.toThrow(
+    failure("bad_option", /is not a URL/),
+  );
   const signal = AbortSignal.abort();
   await expect(fetchTextFile(file, { fetch: answers(new Error("aborted")), sleep, signal })).rejects.toThrow(
     failure("cancelled", /b\.txt/),

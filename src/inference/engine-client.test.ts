@@ -29,7 +29,12 @@ describe("a request that cannot run to its end is refused:", () => {
     ["a negative token", { prompt: [-1] }, "bad_data", /token -1/],
     ["a fractional token", { prompt: [1.5] }, "bad_data", /token 1.5/],
     ["a token that is not a number", { prompt: [Number.NaN] }, "bad_data", /token NaN/],
-    ["one token too many", { maxTokens: 198 }, "bad_option", /3 tokens .* 198 are 201; 200 fit/],
+    [
+      "one token too many",
+      { maxTokens: 198 },
+      "bad_option",
+      /3 tokens .* 198 are 201 in total; the limit is 200/,
+    ],
     ["a prompt too long", { prompt: ones(201), maxTokens: 0 }, "bad_option", /201/],
     ["a fractional maxTokens", { maxTokens: 1.5 }, "bad_option", /maxTokens is 1.5/],
     ["a negative maxTokens", { maxTokens: -1 }, "bad_option", /maxTokens/],

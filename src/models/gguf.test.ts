@@ -84,7 +84,7 @@ test("the fingerprint of an open model is that of the loaded one", async () => {
   );
   expect(seen).toEqual(Array.from({ length: loaded.weights.size }, (_, i) => i + 1));
   await expect(computeFingerprint(files, { signal: AbortSignal.abort() })).rejects.toThrowError(
-    "was stopped",
+    "reading was interrupted",
   );
 });
 
