@@ -42,7 +42,6 @@ export {
   makePrivateFolder,
   makeTemporaryFolder,
   openAtomicFile,
-  openForReading,
   openJsonLinesWriter,
   pathExists,
   readBytes,
@@ -58,7 +57,7 @@ export {
 } from "#files";
 export { pythonStrip, templateSettings } from "#text";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
-export { defineCommand, group } from "./command.ts";
+export { defineCommand, type Grouped, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
 export { engineProgress, findModel, pullProgress, userPlaces } from "./loading.ts";

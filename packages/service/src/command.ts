@@ -60,7 +60,7 @@ const options = {
 };
 
 /** `mos worker`: trains the jobs of a service until it is stopped. */
-export const command = defineCommand({
+export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
     "Runs the fine-tuning jobs of mos serve --database-url, on any machine with access to the database and the storage.",
   usage: "--model <model> --storage <folder> [options]",

@@ -70,7 +70,7 @@ const options = {
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
-export const command = defineCommand({
+export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
     "Evaluates a model and its adapters on five benchmarks, scored by the rules of the " +
     "Mixture-of-Shards paper or of lm-evaluation-harness.",

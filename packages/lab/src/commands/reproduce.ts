@@ -91,7 +91,7 @@ const experiment = choice(EXPERIMENTS, { required: true, help: "table1, table2, 
 type Values = SettingValues<typeof options> &
   SettingValues<{ readonly experiment: typeof experiment }> & { readonly json: boolean };
 
-export const command = defineCommand({
+export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
     "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, or the grid of its figure 1,\n" +
     "on your model and data, with the same training for every method, several seeds and paired tests.",

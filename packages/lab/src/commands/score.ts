@@ -47,7 +47,7 @@ const options = {
 };
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
-export const command = defineCommand({
+export const command: ReturnType<typeof defineCommand> = defineCommand({
   description: "Scores predictions from any program by the rules of one of the five benchmarks.",
   usage: "--task <name> --file <file> [options]",
   options,

@@ -1,8 +1,8 @@
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { canonicalJson, openForReading, storageError } from "mixture-of-shards/cli";
+import { canonicalJson, storageError } from "mixture-of-shards/cli";
 
 /** Files up to this size are read whole; of larger ones, evenly spread blocks. */
 const WHOLE = 16 << 20;
@@ -10,13 +10,14 @@ const BLOCKS = 256;
 const BLOCK = 16_384;
 
 async function addFile(hash: Hash, path: string): Promise<void> {
-  await using file = await openForReading(path, "bad_model");
-  hash.update(`${basename(path)} ${file.size}\n`);
-  const count = file.size <= WHOLE ? 1 : BLOCKS;
-  const length = file.size <= WHOLE ? file.size : BLOCK;
+  await using file = await open(path);
+  const { size } = await file.stat();
+  hash.update(`${basename(path)} ${size}\n`);
+  const count = size <= WHOLE ? 1 : BLOCKS;
+  const length = size <= WHOLE ? size : BLOCK;
   const bytes = new Uint8Array(length);
   for (let i = 0; i < count; i++) {
-    await file.read(bytes, count === 1 ? 0 : Math.floor((i * (file.size - length)) / (count - 1)));
+    await file.read(bytes, 0, length, count === 1 ? 0 : Math.floor((i * (size - length)) / (count - 1)));
     hash.update(bytes);
   }
 }
@@ -27,14 +28,16 @@ async function addFile(hash: Hash, path: string): Promise<void> {
  */
 export async function modelDigest(path: string): Promise<string> {
   const hash = createHash("sha256");
-  const found = await stat(path).catch((error: unknown) => {
+  try {
+    const isFolder = (await stat(path)).isDirectory();
+    const files = isFolder
+      ? (await readdir(path)).filter((name) => /\.(json|safetensors|jinja|model)$/.test(name)).sort()
+      : [];
+    for (const name of files) await addFile(hash, join(path, name));
+    if (!isFolder) await addFile(hash, path);
+  } catch (error) {
     throw storageError(error, path);
-  });
-  const files = found.isDirectory()
-    ? (await readdir(path)).filter((name) => /\.(json|safetensors|jinja|model)$/.test(name)).sort()
-    : [];
-  for (const name of files) await addFile(hash, join(path, name));
-  if (!found.isDirectory()) await addFile(hash, path);
+  }
   return `sha256:${hash.digest("hex")}`;
 }
 

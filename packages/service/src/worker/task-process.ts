@@ -14,9 +14,8 @@ export interface PreviewRequest
 }
 
 /** An adapter, its base, and where the result goes. */
-type Conversion = Required<
-  Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">
->;
+export interface Conversion
+  extends Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">> {}
 
 /** @throws MosError `bad_data` for compressed files, which look like broken JSON. */
 async function assertUncompressed(path: string): Promise<void> {

@@ -4,7 +4,10 @@ import { moduleBeside, startChild } from "mixture-of-shards/cli";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
 
 /** Starts a process of tasks. `exitError` is the error of tasks whose process ends. */
-export const startTasks = (exitError: (how: string) => MosError, heapMegabytes?: number) =>
+export const startTasks = (
+  exitError: (how: string) => MosError,
+  heapMegabytes?: number,
+): ReturnType<typeof startChild<TaskMethods>> =>
   startChild<TaskMethods>(moduleBeside(import.meta.url, "task-process"), {
     exitError,
     heapMegabytes,
