@@ -83,18 +83,18 @@ test("comments name only files that exist", () => {
   expect(dead).toEqual([]);
 });
 
-test("every public door has its documentation checked, and is named in README", () => {
+test("every entry point has its documentation checked, and is named in README", () => {
   const manifest = JSON.parse(read("package.json")) as {
     exports: Record<string, { types: string } | string>;
   };
-  const doors = Object.entries(manifest.exports).flatMap(([name, files]) =>
+  const paths = Object.entries(manifest.exports).flatMap(([name, files]) =>
     typeof files === "string"
       ? []
       : [{ name, source: files.types.replace("./dist/", "src/").replace(".d.ts", ".ts") }],
   );
   const { entryPoints } = JSON.parse(read("typedoc.json")) as { entryPoints: string[] };
-  expect(doors.map(({ source }) => source)).toEqual(entryPoints);
-  for (const { name } of doors) expect(read("README.md")).toContain(name.slice(1));
+  expect(paths.map(({ source }) => source)).toEqual(entryPoints);
+  for (const { name } of paths) expect(read("README.md")).toContain(name.slice(1));
 });
 
 test("a wrong command is noticed", () => {

@@ -38,7 +38,7 @@ type Differentiable =
   | "attention"
   | "crossEntropy";
 
-/** Functions of the door that have no gradient of their own. */
+/** Functions of the entry point that have no gradient of their own. */
 type Plain =
   | "addRmsNorm"
   | "after"

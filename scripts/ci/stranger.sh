@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a stranger does with the packages in a project of its own, outside of this repository: they are packed and installed
-# with npm 10 and 11, or those given, engines checked; the command is asked for its version; every door is compiled
+# with npm 10 and 11, or those given, engines checked; the command is asked for its version; every entry point is compiled
 # strictly; programs run
 # as CommonJS and as docs/how-to/bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
 # usage: bash scripts/ci/stranger.sh [NPM ...]   (10 and 11 by default; after npm run build; needs npm's registry)
@@ -56,25 +56,25 @@ cp "$repository"/examples/{budget,finetune,generate,server}.ts .
 ln -s node_modules/mixture-of-shards/assets assets
 mkdir adapters
 
-# every door of every package, from their own lists
-doors() {
+# every entry point of every package, from their own lists
+entry_points() {
   node -p '
     const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
-    Object.keys(exports).filter((door) => !door.endsWith(".json")).map((door) => name + door.slice(1)).join("\n")' "$1"
+    Object.keys(exports).filter((path) => !path.endsWith(".json")).map((door) => name + path.slice(1)).join("\n")' "$1"
 }
-doors=$(for package in mixture-of-shards mixture-of-shards-{lab,service}; do doors "$package"; done)
+entry_points=$(for package in mixture-of-shards mixture-of-shards-{lab,service}; do entry_points "$package"; done)
 n=0
-for door in $doors; do echo "export * as a$((++n)) from \"$door\";"; done >doors.ts
-for door in $doors; do echo "if (Object.keys(require(\"$door\")).length === 0) throw new Error(\"$door is empty\");"; done >doors.cjs
+for entry in $entry_points; do echo "export * as a$((++n)) from \"$entry\";"; done >entry_points.ts
+for entry in $entry_points; do echo "if (Object.keys(require(\"$entry\")).length === 0) throw new Error(\"$entry is empty\");"; done >entry_points.cjs
 for resolution in "nodenext --moduleResolution nodenext" "esnext --moduleResolution bundler"; do
   # shellcheck disable=SC2086 # two words
   npx tsc --ignoreConfig --noEmit --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess --skipLibCheck false \
     --target es2023 --types node --module $resolution *.ts
 done
-say "compiled strictly: $(echo "$doors" | wc -l) doors and $(ls *.ts | wc -l) programs"
+say "compiled strictly: $(echo "$entry_points" | wc -l) entry points and $(ls *.ts | wc -l) programs"
 
-node --throw-deprecation --trace-warnings doors.cjs >doors.txt 2>&1 || { cat doors.txt; exit 1; }
-if [ -s doors.txt ]; then cat doors.txt; exit 1; fi
+node --throw-deprecation --trace-warnings entry_points.cjs >entry_points.txt 2>&1 || { cat entry_points.txt; exit 1; }
+if [ -s entry_points.txt ]; then cat entry_points.txt; exit 1; fi
 say "required by a CommonJS program, without a word"
 
 awk '/^```sh$/ { shown = 1; next } /^```$/ { shown = 0 } shown' "$repository/docs/how-to/bundlers.md" >bundlers.sh
