@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -103,6 +104,28 @@ test("the end of a process is one error for all its calls, which names code or s
   const late = start();
   await expect(late.call("wait", "deafly", { timeout: 0.05 })).rejects.toThrow(/^ended by SIGKILL/);
 });
+
+test.skipIf(process.platform === "win32")(
+  "where no process can be started, for want of open files, calls say so and nothing else breaks",
+  () => {
+    const script = join(folder, "crowded.mts");
+    writeFileSync(
+      script,
+      `import { openSync } from "node:fs";
+import { startChild } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
+try {
+  for (;;) openSync("/dev/null");
+} catch {}
+await using child = startChild(${JSON.stringify(entry)}, { exitError: () => new Error("ended") });
+const { code, message } = await child.call("add", [1]).catch((error) => error);
+console.log(code, message);`,
+    );
+    const options = ["--conditions=source", "--import", "tsx", script];
+    const run = spawnSync("sh", ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, ...options]);
+    expect(run.stderr.toString()).toBe("");
+    expect(run.stdout.toString()).toMatch(/^device .* cannot be started: .*EMFILE/);
+  },
+);
 
 const { execArgv } = process;
 afterEach(() => {

@@ -135,7 +135,8 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
       output = `${output}${chunk}`.slice(-MAX_OUTPUT);
     });
     // read even where nobody listens, since a full pipe would stop the beats; and these alone do not keep this process
-    const heartbeat = child.stdio[4] as Socket | null | undefined;
+    // (where no more files can be opened, a child that was not started has no pipes at all)
+    const heartbeat = child.stdio?.[4] as Socket | null | undefined;
     heartbeat?.on("data", (beats: Buffer) => this.onHeartbeat(beats.includes("+"))).unref();
     child.on("message", (message: ToParent) => this.#calls.get(message.id)?.push(message));
     // after the last message

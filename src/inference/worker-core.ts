@@ -100,6 +100,8 @@ class WorkerCore implements EngineCore {
   readonly #child: Child<EngineMethods>;
   readonly #rejectCalls = new Set<(error: MosError) => void>();
   #resolveClosed: (failure: MosError | undefined) => void = () => undefined;
+  /** The loop, where it was started. */
+  #running: Promise<void> = Promise.resolve();
   #disposal: Promise<void> | undefined;
   /** Reason of killing it in the end. */
   #overdue: MosError | undefined;
@@ -118,7 +120,7 @@ class WorkerCore implements EngineCore {
   }
 
   start(listener: CoreListener): void {
-    void this.#run(listener).then(
+    this.#running = this.#run(listener).then(
       () => this.#resolveClosed(undefined),
       (error) => this.#resolveClosed(this.#disposal === undefined ? toMosError(error) : this.#overdue),
     );
@@ -158,7 +160,7 @@ class WorkerCore implements EngineCore {
 
   async #close(): Promise<void> {
     // a process that breaks meanwhile is closed too
-    void this.#child.call("close", undefined).catch(() => undefined);
+    const closing = this.#child.call("close", undefined).catch(() => undefined);
     const seconds = this.#isResponding ? STOP_SECONDS.responding : STOP_SECONDS.silent;
     const kill = setTimeout(() => {
       this.#overdue = new MosError(
@@ -167,9 +169,10 @@ class WorkerCore implements EngineCore {
       );
       this.#child.kill();
     }, seconds * 1000);
-    await this.closed;
+    await Promise.all([closing, this.#running]);
     clearTimeout(kill);
     await this.#child[Symbol.asyncDispose]();
+    this.#resolveClosed(this.#overdue); // of a core that was not started
   }
 
   #listenForSilence(seconds: number): void {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { expect, test } from "vitest";
 import { openEngine } from "#inference";
+import { openWorkerCore } from "../../src/inference/worker-core.ts";
 import { recordForks } from "../replace-builtin.ts";
 import { catchRefusal, collectAnswer, request } from "./tiny-engine.ts";
 
@@ -39,6 +40,14 @@ test("an engine whose process is killed fails all its requests, and can be close
   expect(await catchRefusal(() => engine.submit(long))).toBe("device");
   await expect(engine.stats()).rejects.toMatchObject({ code: "device" });
   await engine[Symbol.asyncDispose]();
+});
+
+test("a process whose loop was not started is closed, too", async () => {
+  const { core } = await openWorkerCore(settings, { onProgress: () => undefined, silentSeconds: 0 });
+  const child = children.at(-1) as ChildProcess;
+  await core[Symbol.asyncDispose]();
+  expect([child.exitCode, child.signalCode]).toEqual([0, null]);
+  expect(await core.closed).toBeUndefined();
 });
 
 test("closing succeeds when the process dies meanwhile", async () => {

@@ -130,3 +130,17 @@ test("options that cannot be used are refused", async () => {
   await expect(createProgramChecker({ memory: 1 })).rejects.toMatchObject({ code: "bad_option" });
   await expect(createProgramChecker({ python: "/no/python" })).rejects.toMatchObject({ code: "not_found" });
 });
+
+test("opening that was stopped before is refused, and leaves no rejection behind", async () => {
+  const rejections: unknown[] = [];
+  const note = (reason: unknown): void => void rejections.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    const opening = createProgramChecker({ signal: AbortSignal.abort() });
+    await expect(opening).rejects.toMatchObject({ code: "cancelled" });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(rejections).toEqual([]);
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+});

@@ -106,7 +106,7 @@ export class PyodideChecker implements ProgramRunner {
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(cancelled(signal));
-    if (signal.aborted) return stop();
+    if (signal.aborted) stop();
     signal.addEventListener("abort", stop, { once: true });
     promise
       .then(resolve, (error: unknown) => reject(error instanceof AggregateError ? error.errors[0] : error))
