@@ -57,7 +57,7 @@ test.each<[string, RegExp]>([
   ["table1 MODEL FILES", /required option '--out' not given/],
   ["table1 MODEL FILES OUT --seeds 0", /--seeds.*'0' is invalid.*a whole number from 1 to 1000/],
   ["table1 MODEL FILES OUT --seeds 5000", /--seeds.*'5000' is invalid.*a whole number from 1 to 1000/],
-  ["table1 MODEL FILES OUT --learning-rates 1e-3,fast", /--learning-rates.*must be a number/],
+  ["table1 MODEL FILES OUT --learning-rates 1e-3,fast", /--learning-rates.*Expected a number/],
   [
     "table1 MODEL FILES OUT --learning-rates 1e-3,0.001",
     /--learning-rates.*'1e-3,0.001' is invalid.*several different ones/,
