@@ -105,25 +105,39 @@ test("the end of a process is one error for all its calls, which names code or s
   await expect(late.call("wait", "deafly", { timeout: 0.05 })).rejects.toThrow(/^ended by SIGKILL/);
 });
 
+/** Runs a script, for at most some seconds, as a process with few files. */
+function runScript(source: string) {
+  const script = join(folder, "script.mts");
+  writeFileSync(
+    script,
+    `import { startChild } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};\n${source}`,
+  );
+  const options = ["--conditions=source", "--import", "tsx", script];
+  const command = ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, ...options];
+  const { stdout, stderr, status } = spawnSync("sh", command, { encoding: "utf8", timeout: 20_000 });
+  return { stdout, stderr, status };
+}
+
+test.skipIf(process.platform === "win32")("a child without a call does not keep its parent", () => {
+  const run = runScript(`
+const child = startChild(${JSON.stringify(entry)}, { stderr: "pipe", exitError: () => new Error("ended") });
+console.log(await child.call("add", [1, 2]));`);
+  expect(run).toEqual({ stdout: "3\n", stderr: "", status: 0 });
+});
+
 test.skipIf(process.platform === "win32")(
   "where no process can be started, for want of open files, calls say so and nothing else breaks",
   () => {
-    const script = join(folder, "crowded.mts");
-    writeFileSync(
-      script,
-      `import { openSync } from "node:fs";
-import { startChild } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
+    const run = runScript(`
+import { openSync } from "node:fs";
 try {
   for (;;) openSync("/dev/null");
 } catch {}
 await using child = startChild(${JSON.stringify(entry)}, { exitError: () => new Error("ended") });
 const { code, message } = await child.call("add", [1]).catch((error) => error);
-console.log(code, message);`,
-    );
-    const options = ["--conditions=source", "--import", "tsx", script];
-    const run = spawnSync("sh", ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, ...options]);
-    expect(run.stderr.toString()).toBe("");
-    expect(run.stdout.toString()).toMatch(/^device .* cannot be started: .*EMFILE/);
+console.log(code, message);`);
+    expect(run).toMatchObject({ stderr: "", status: 0 });
+    expect(run.stdout).toMatch(/^device .* cannot be started: .*EMFILE/);
   },
 );
 

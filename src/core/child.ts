@@ -130,13 +130,16 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
         resolve();
       };
     });
+    // where no more files can be opened, a child that was not started has no pipes at all; neither of these two keeps this
+    // process
+    const [, , errors, , heartbeat] = (child.stdio ?? []) as readonly (Socket | null | undefined)[];
     let output = "";
-    child.stderr?.on("data", (chunk) => {
-      output = `${output}${chunk}`.slice(-MAX_OUTPUT);
-    });
-    // read even where nobody listens, since a full pipe would stop the beats; and these alone do not keep this process
-    // (where no more files can be opened, a child that was not started has no pipes at all)
-    const heartbeat = child.stdio?.[4] as Socket | null | undefined;
+    errors
+      ?.on("data", (chunk) => {
+        output = `${output}${chunk}`.slice(-MAX_OUTPUT);
+      })
+      .unref();
+    // read even where nobody listens, since a full pipe would stop the beats
     heartbeat?.on("data", (beats: Buffer) => this.onHeartbeat(beats.includes("+"))).unref();
     child.on("message", (message: ToParent) => this.#calls.get(message.id)?.push(message));
     // after the last message
