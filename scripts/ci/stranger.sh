@@ -60,7 +60,7 @@ mkdir adapters
 entry_points() {
   node -p '
     const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
-    Object.keys(exports).filter((path) => !path.endsWith(".json")).map((door) => name + path.slice(1)).join("\n")' "$1"
+    Object.keys(exports).filter((path) => !path.endsWith(".json")).map((path) => name + path.slice(1)).join("\n")' "$1"
 }
 entry_points=$(for package in mixture-of-shards mixture-of-shards-{lab,service}; do entry_points "$package"; done)
 n=0
