@@ -4,6 +4,7 @@ import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 let id;
+let isAborted = false;
 const tell = (event) => {
   const { type, ...error } = event;
   process.send?.(type === "failed" ? { type: "failure", id, error } : { type: "event", id, event });
@@ -54,6 +55,7 @@ const LAST_ENDS = { "no gsm8k": { type: "failed", code: "device", message: "the 
 
 async function run(spec) {
   await mkdir(spec.folder, { recursive: true });
+  if (isAborted) return;
   // one line for each attempt, in the order of all cells
   await appendFile(
     join(spec.folder, "..", "..", "..", "order.txt"),
@@ -96,6 +98,7 @@ async function end(spec, wish) {
 process.on("message", (message) => {
   if (message.type === "exit") process.exit();
   else if (message.type === "abort") {
+    isAborted = true;
     tell({ type: "stopped" });
     process.send?.({ type: "result", id });
   } else {
