@@ -225,7 +225,8 @@ export type AdapterManager = Pick<Manager, keyof Manager>;
  *
  * @throws MosError `not_found` or `storage` for the folder, `cancelled`.
  * @example
- * await using adapters = await openAdapterManager({ folder, geometry, fingerprint, limitBytes: 2e9, dtype: "bfloat16", now });
+ * const limits = { limitBytes: 2e9, dtype: "bfloat16", now } as const;
+ * await using adapters = await openAdapterManager({ source: "adapters", shapes, fingerprint, ...limits });
  * using lease = await adapters.acquire("acme");
  * const factors = lease.expand();
  */
