@@ -186,6 +186,17 @@ describe("the folder", () => {
     await expect(manager.acquire("zeta")).rejects.toMatchObject({ code: "not_found" });
   });
 
+  test("that changed before anybody listened is reported by the next scan", async () => {
+    const reported: string[][] = [];
+    await using manager = await open();
+    await save("acme", trained(MOS));
+    await manager.refresh();
+    manager.onChange((list) => reported.push(list.map(({ name }) => name)));
+    await manager.refresh();
+    await manager.refresh();
+    expect(reported).toEqual([["acme"]]);
+  });
+
   test("is polled", async () => {
     const change = new Promise((resolve) => {
       void open({ pollSeconds: 0.05 }).then((manager) => {

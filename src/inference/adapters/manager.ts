@@ -198,11 +198,13 @@ class Manager implements AsyncDisposable {
   #report(): void {
     if (this.#closed) return;
     this.#resident.dropUnregistered();
+    // an engine that is still being opened has the list of the first scan, and listens afterwards
+    if (this.#listener === undefined) return;
     const [list, refused] = [this.list(), this.refused()];
     if (sameList(list, this.#reported) && sameRefused(refused, this.#reportedRefused)) return;
     this.#reported = list;
     this.#reportedRefused = refused;
-    this.#listener?.(list, refused);
+    this.#listener(list, refused);
   }
 
   #schedule(): void {
