@@ -1,5 +1,5 @@
-// Add-ons: packages that bring commands, and options of mos serve and mos keys. "addOns" of package.json lists the known ones, so that
-// help names their commands without loading them, and a missing package is named in one message.
+// Add-ons: packages that bring commands, and options of mos serve and mos keys. "addOns" of package.json lists the known ones,
+// so that help names their commands without loading them, and a missing package is named in one message.
 import { readFileSync } from "node:fs";
 import { MosError, type Settings, type SettingValues } from "#core";
 import type { KeyLimits, ServedModel, ServerExtension, ServerLog } from "#server";
@@ -77,6 +77,8 @@ interface KnownAddOn {
   /** Options that it adds to `mos serve`, and to `mos keys`. */
   readonly serve?: readonly string[];
   readonly keys?: readonly string[];
+  /** Name of the limits that it enforces on keys. */
+  readonly keyLimits?: string;
 }
 
 interface Manifest {
@@ -142,9 +144,14 @@ export async function installedServeAddOns(): Promise<readonly ServeAddOn[]> {
   return found.filter((one) => one !== undefined);
 }
 
-/** The limits in keys that add-ons enforce. */
-export const listKeyLimits = (addOns: readonly ServeAddOn[]) =>
-  addOns.flatMap(({ keyLimits }) => (keyLimits === undefined ? [] : [keyLimits]));
+/** The limits in keys that these add-ons enforce, and those of known add-ons that are not installed, which limit nothing. */
+export function listKeyLimits(addOns: readonly ServeAddOn[]): readonly KeyLimits[] {
+  const enforced = addOns.flatMap(({ keyLimits }) => (keyLimits === undefined ? [] : [keyLimits]));
+  const others = Object.values(manifest.addOns).flatMap(({ keyLimits: name }) =>
+    name === undefined || enforced.some((limits) => limits.name === name) ? [] : [{ name }],
+  );
+  return [...enforced, ...others];
+}
 
 /** The package that an option of `mos serve` or `mos keys` comes with. */
 export const packageOfOption = (command: "serve" | "keys", option: string): string | undefined =>

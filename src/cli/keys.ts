@@ -173,7 +173,10 @@ function parseExpiry(text: string, now: number): string {
 }
 
 /** Limits of an add-on that were given as options; undefined for none. */
-function givenLimits({ options }: KeyLimits, values: Readonly<Record<string, unknown>>): object | undefined {
+function givenLimits(
+  { options = {} }: KeyLimits,
+  values: Readonly<Record<string, unknown>>,
+): object | undefined {
   const given = Object.keys(options).flatMap((name) =>
     values[name] === undefined ? [] : [[snakeCase(name), values[name]] as const],
   );

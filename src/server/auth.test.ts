@@ -70,6 +70,12 @@ test("limits of add-ons are read, and what is not one is refused", () => {
   expect(() => parseKeys(line("a", { printing }), "k")).toThrowError(/printing/);
 });
 
+test("limits of an add-on that is not installed limit nothing, and are kept with the key", () => {
+  const text = line("a", { printing: { max_pages: 0 } });
+  expect(findKey(parseKeys(text, "k", [{ name: "printing" }]), "a")?.name).toBe("a");
+  expect(keyLines(text, "k", [{ name: "printing" }])[0]).toMatchObject({ printing: { max_pages: 0 } });
+});
+
 test("a wrong line is named, and no key is shown", () => {
   const wrong = (text: string) => () => parseKeys(text, "keys.jsonl");
   expect(wrong(`${line("a")}\n{"name": "b", "key": "secret"}`)).toThrowError(/^keys\.jsonl:2: /);

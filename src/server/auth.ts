@@ -62,14 +62,20 @@ export type KeyLine = z.output<z.ZodObject<typeof keyFields>> & Readonly<Record<
 export interface KeyLimits {
   /** Name of the object in a key. */
   readonly name: string;
-  readonly options: Settings;
+  /** Left out where the add-on is not installed: a server without it may share the key file. */
+  readonly options?: Settings;
 }
 
 /** The schema of a key, with the limits of add-ons. */
 const keySchema = (limits: readonly KeyLimits[]) =>
   z.strictObject({
     ...keyFields,
-    ...Object.fromEntries(limits.map(({ name, options }) => [name, limitsSchema(options).optional()])),
+    ...Object.fromEntries(
+      limits.map(({ name, options }) => [
+        name,
+        options === undefined ? z.unknown() : limitsSchema(options).optional(),
+      ]),
+    ),
   });
 
 const limitsSchema = (options: Settings) =>

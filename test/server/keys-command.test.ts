@@ -91,6 +91,10 @@ test("limits of fine-tuning are written, and shown where a key has some", async 
   }
 });
 
+test("without the package of fine-tuning, its limits are accepted in a key file", () => {
+  expect(listKeyLimits([])).toEqual([{ name: "fine_tuning" }]);
+});
+
 test("revoke takes all keys of a name, or one by its hash; the other lines stay as they were", async () => {
   const [old, renewed, other] = [await create("acme"), await create("acme"), await create("other")];
   const before = (await readFile(file, "utf8")).trimEnd();
