@@ -116,10 +116,9 @@ export async function validationLoss(
 ): Promise<ValidationLoss & { readonly examples: number }> {
   const { maxLength, promptFormat, system, batchSize, packing } = settings;
   const options = { tokenizer, template, maxLength, promptFormat, system, signal };
-  const { encoded } = await encodeExamples(data, options);
+  const { encoded, report } = await encodeExamples(data, options);
   const measured = adapter === undefined ? frozenModel(model) : adapterModel(model, adapter);
-  const maxSegment = Math.max(...encoded.map(({ ids }) => ids.length));
-  await using source = gradientSource(measured, { ...session, maxSegment });
+  await using source = gradientSource(measured, { ...session, maxSegment: report.longest });
   const { padToken, eosTokens } = model.config;
   const batch = { batchSize, maxLength, packing, padToken: padToken ?? eosTokens[0] ?? 0, signal };
   return { ...(await evaluateLoss(source, encoded, batch)), examples: encoded.length };
