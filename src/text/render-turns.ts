@@ -92,7 +92,7 @@ function spansByPrefixes(
   if (messages.length > MAX_PREFIXES)
     throw new MosError(
       "bad_data",
-      `the conversation has ${messages.length} messages; with ${name}, whose layout of a message depends on much earlier ones, the limit is ${MAX_PREFIXES}`,
+      `the conversation has ${messages.length} messages; the limit is ${MAX_PREFIXES} with ${name}, because how this template formats a message depends on messages much earlier in the conversation`,
     );
   const spans: Span[] = [];
   for (const [index, message] of messages.entries()) {
