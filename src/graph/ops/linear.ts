@@ -128,7 +128,7 @@ interface LowRankLinearOptions {
 }
 
 /**
- * x Wᵀ + scale · (x ∘ mask) Aᵀ Bᵀᵀ for x [N, in], W [out, in].
+ * x Wᵀ + scale · (x ∘ mask) Aᵀ Bᵀ for x [N, in], W [out, in].
  * The gradients of A and B are computed through the rank-r products (x Aᵀ and dy B), never through ∂W.
  */
 export function lowRankLinear(x: Value, weight: Value, options: LowRank & LowRankLinearOptions): Value {
