@@ -14,14 +14,7 @@ import {
   texts,
 } from "#core";
 import type { Device } from "#graph";
-import {
-  type BaseDtype,
-  baseDtype,
-  COMPUTE_DTYPES,
-  type ComputeDtype,
-  type LoadedModel,
-  type LocateCalls,
-} from "#models";
+import { baseDtype, COMPUTE_DTYPES, type ComputeDtype, type LoadedModel, type LocateCalls } from "#models";
 import type { GenerationConfig, LoadedText, TemplateVariables } from "#text";
 import type { CacheDtype } from "./slots.ts";
 import type { AnswerDefaults } from "./types.ts";
@@ -81,11 +74,15 @@ export type CoreOptions<Model = string> = SettingInput<typeof engineSettings> &
   Pick<EngineOptions, "adapters" | "mergedAdapter" | "cacheFolder" | "device"> & { readonly model: Model };
 
 /** The settings of an engine with everything that was left out, but what only the model and the machine decide. */
-export interface ResolvedOptions extends Omit<SettingValues<typeof engineSettings>, "computeDtype"> {
-  readonly computeDtype: ComputeDtype;
+export interface CheckedOptions extends SettingValues<typeof engineSettings> {
   /** True if slots hold adapters. */
   readonly adapters: boolean;
   readonly cacheFolder?: string | undefined;
+}
+
+/** The settings of an engine on its model. */
+export interface ResolvedOptions extends CheckedOptions {
+  readonly computeDtype: ComputeDtype;
 }
 
 /**
@@ -93,13 +90,11 @@ export interface ResolvedOptions extends Omit<SettingValues<typeof engineSetting
  *
  * @throws MosError `bad_option` with the setting's name, what was given, and what would be accepted.
  */
-export function resolveOptions(
+export function checkOptions(
   { cacheFolder, ...given }: SettingInput<typeof engineSettings> & Pick<EngineOptions, "cacheFolder">,
   adapters: boolean,
-): ResolvedOptions {
-  const settings = parseSettings(engineSettings, given);
-  const { baseDtype, computeDtype = defaultCompute(baseDtype) } = settings;
-  return { ...settings, computeDtype, adapters, cacheFolder };
+): CheckedOptions {
+  return { ...parseSettings(engineSettings, given), adapters, cacheFolder };
 }
 
 const CACHE_DTYPES = ["float32", "float16"] as const satisfies readonly CacheDtype[];
@@ -109,7 +104,7 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 export const baseSettings = {
   baseDtype,
   computeDtype: choice(COMPUTE_DTYPES, {
-    defaultText: "int8 for --base-dtype int8 and int4, else float32",
+    defaultText: "int8 for a base of at most 8 bits, else float32",
     help: "data type of matrix products with the base weights; int8 is several times faster but rounds",
   }),
   weightCache: flag({
@@ -117,10 +112,6 @@ export const baseSettings = {
     help: "do not cache quantised weights on disk",
   }),
 };
-
-/** The default data type of a base's products. */
-const defaultCompute = (kept: BaseDtype): ComputeDtype =>
-  kept === "int8" || kept === "int4" ? "int8" : "float32";
 
 /** Settings of the adapters' memory. */
 export const adapterSettings = {

@@ -6,6 +6,7 @@ import {
   type BaseDtype,
   baseFormats,
   baseFromFiles,
+  type ComputeDtype,
   type LoadedModel,
   loadModelText,
   type ModelConfig,
@@ -20,15 +21,22 @@ import {
 } from "#models";
 import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
-import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
+import {
+  type BaseWeights,
+  defaultComputeDtype,
+  EMBEDDING,
+  mergeAdapter,
+  prepareWeights,
+} from "./base-weights.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
+  type CheckedOptions,
   type CoreOptions,
+  checkOptions,
   type ModelWithText,
   type OpenProgress,
   type ResolvedOptions,
-  resolveOptions,
 } from "./engine-options.ts";
 import { AS_KEPT, CACHE_MEMORY, requireEngineMemory } from "./memory.ts";
 import { createModelRunner } from "./model-runner.ts";
@@ -82,12 +90,12 @@ export async function openCore(
   options: OpenCoreOptions,
 ): Promise<OpenedCore> {
   const { onProgress, signal, mergeLimit = MERGE_LIMIT } = options;
-  const settings = resolveOptions(rest, source !== undefined || mergedAdapter !== undefined);
-  const opened = await openWeights(given, settings, options);
-  const { tokenizer, maxLength, cacheMemory, plan, ...facts } = opened;
+  const checked = checkOptions(rest, source !== undefined || mergedAdapter !== undefined);
+  const opened = await openWeights(given, checked, options);
+  const { tokenizer, maxLength, cacheMemory, plan, computeDtype, ...facts } = opened;
   await using base = opened.weights;
   const { config, fingerprint, identity } = facts;
-  const { baseDtype, computeDtype, cacheDtype, maxBatch, maxWaiting, slotMemory, threads } = settings;
+  const { baseDtype, cacheDtype, maxBatch, maxWaiting, slotMemory, threads } = checked;
   const shapes = toLayerShapes(config);
   const marks = { shapes, fingerprint, identity, tokens: tokenDigest(tokenizer) };
   const merged =
@@ -104,9 +112,9 @@ export async function openCore(
     ...marks,
     source: source ?? {},
     signal,
-    limitBytes: source === undefined ? 0 : settings.adapterMemory,
-    maxRank: settings.maxAdapterRank,
-    dtype: settings.adapterDtype,
+    limitBytes: source === undefined ? 0 : checked.adapterMemory,
+    maxRank: checked.maxAdapterRank,
+    dtype: checked.adapterDtype,
     now: () => performance.now(),
   });
   const registered = adapters.list();
@@ -175,6 +183,7 @@ interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "id
   /** The longest sequence. */
   readonly maxLength: number;
   readonly cacheMemory: number;
+  readonly computeDtype: ComputeDtype;
   readonly plan?: MemoryPlan;
 }
 
@@ -184,22 +193,35 @@ interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "id
  */
 export async function openWeights(
   given: string | ModelWithText,
-  settings: ResolvedOptions,
+  checked: CheckedOptions,
   options: OpenCoreOptions,
 ): Promise<OpenedWeights> {
   const longest = (config: ModelConfig): number =>
-    Math.min(settings.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
+    Math.min(checked.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
   if (typeof given !== "string") {
     const { config, fingerprint, identity, weights: plain } = given.model;
-    const weights = await prepareWeights(config, plain, { computeDtype: settings.computeDtype });
-    const { cacheMemory = CACHE_MEMORY } = settings;
+    const formats = [...plain].map(([name, { format }]) => [name, format] as const);
+    const { computeDtype = defaultComputeDtype(formats), cacheMemory = CACHE_MEMORY } = checked;
+    const weights = await prepareWeights(config, plain, { computeDtype });
     const { tokenizer } = given.text;
-    return { config, fingerprint, identity, weights, tokenizer, maxLength: longest(config), cacheMemory };
+    return {
+      config,
+      fingerprint,
+      identity,
+      weights,
+      tokenizer,
+      maxLength: longest(config),
+      cacheMemory,
+      computeDtype,
+    };
   }
   await using files = await openModel(given);
   const { config } = files;
   const maxLength = longest(config);
   const free = options.free ?? (await freeMemory());
+  const formats = baseFormats(files, { ...AS_KEPT, baseDtype: checked.baseDtype });
+  const { computeDtype = defaultComputeDtype(formats) } = checked;
+  const settings = { ...checked, computeDtype };
   const { cacheMemory, ...memory } = requireEngineMemory(
     baseFromFiles(files),
     { ...settings, maxLength },
@@ -207,7 +229,7 @@ export async function openWeights(
   );
   const { tokenizer } = await loadModelText(files.source);
   const base = await loadBase(files, { ...options, settings, expand: memory.expand });
-  return { config, ...base, tokenizer, maxLength, cacheMemory, plan: memory.plan };
+  return { config, ...base, tokenizer, maxLength, cacheMemory, computeDtype, plan: memory.plan };
 }
 
 interface BaseOptions extends OpenCoreOptions {

@@ -22,7 +22,7 @@ import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
 import { thisWriter } from "../../src/files/writer.ts";
-import { resolveOptions } from "../../src/inference/engine-options.ts";
+import { checkOptions } from "../../src/inference/engine-options.ts";
 import { openWeights } from "../../src/inference/open-core.ts";
 import { replaceBuiltin } from "../replace-builtin.ts";
 
@@ -85,7 +85,7 @@ async function start({
 }: StartOptions = {}): Promise<Started> {
   const notes: string[] = [];
   const settings = { baseDtype, computeDtype, maxLength: 64, weightCache: keep, cacheFolder: fallback };
-  const opened = await openWeights(path, resolveOptions(settings, false), {
+  const opened = await openWeights(path, checkOptions(settings, false), {
     minCacheBytes: from,
     onProgress: (progress) => {
       if (progress.type === "note") notes.push(progress.text);
