@@ -56,6 +56,7 @@ export async function continuePrompts(
     mergedAdapter: adapter,
     defaults: { generationConfig: "none" },
     maxLength: 256,
+    computeDtype: "float32",
     inProcess: true,
     threads: 1,
   });
