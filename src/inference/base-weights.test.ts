@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import type { WeightFormat } from "#files";
+import { defaultComputeDtype } from "./base-weights.ts";
+
+const LAYER = "model.layers.3.mlp.up_proj.weight";
+const FOUR_BITS: WeightFormat = {
+  kind: "blocks",
+  bits: 4,
+  blockSize: 32,
+  zeroPoint: 8,
+  scales: "float16",
+  offsets: false,
+};
+
+test("products are in int8 where all linear layers have at most 8 bits, whatever else the model has", () => {
+  const others: readonly (readonly [string, WeightFormat])[] = [
+    ["model.embed_tokens.weight", { kind: "float16" }],
+    ["model.norm.weight", { kind: "float32" }],
+  ];
+  const choose = (format: WeightFormat) => defaultComputeDtype([...others, [LAYER, format]]);
+  expect(choose(FOUR_BITS)).toBe("int8");
+  expect(choose({ kind: "nf4", blockSize: 64 })).toBe("float32");
+  expect(choose({ kind: "bfloat16" })).toBe("float32");
+  const one = LAYER.replace("3", "4");
+  expect(defaultComputeDtype([...others, [LAYER, FOUR_BITS], [one, { kind: "float16" }]])).toBe("float32");
+});
