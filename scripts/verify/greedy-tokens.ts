@@ -9,7 +9,14 @@ if (model === undefined || adapter === undefined || count === undefined || promp
   throw new Error("usage: greedy-tokens.ts MODEL ADAPTER TOKENS PROMPTS.json");
 const mergedAdapter = adapter === "none" ? undefined : adapter;
 const defaults = { generationConfig: "none", temperature: 0 } as const;
-await using engine = await openEngine({ model, mergedAdapter, defaults, maxLength: 8192, computeDtype: "float32", inProcess: true });
+await using engine = await openEngine({
+  model,
+  mergedAdapter,
+  defaults,
+  maxLength: 8192,
+  computeDtype: "float32",
+  inProcess: true,
+});
 const results: unknown[] = [];
 for (const prompt of JSON.parse(await readFile(prompts, "utf8")) as readonly string[]) {
   const tokens: number[] = [];
