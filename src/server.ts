@@ -4,6 +4,7 @@ export {
   type ApiKey,
   checkedBy,
   createServer,
+  deletedSchema,
   type FormFile,
   failed,
   findAdapter,

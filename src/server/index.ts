@@ -15,7 +15,7 @@ export { ApiError } from "./errors.ts";
 export { listen } from "./http.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
-export { checkedBy, failed, jsonBody, ok, security } from "./request.ts";
+export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
 export {
   networkSettings,
   openApp,

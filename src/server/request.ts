@@ -346,6 +346,10 @@ export const ok = <T extends z.ZodType>(schema: T, description: string) => ({
   description,
 });
 
+/** The body of an answer to DELETE, as OpenAI has it. */
+export const deletedSchema = <T extends string>(object: T) =>
+  z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) });
+
 /** An answer as a whole or as a stream, whose events each have a chunk as JSON. */
 export const okOrStream = <T extends z.ZodType, C extends z.ZodType>(schema: T, chunk: C) => ({
   description:

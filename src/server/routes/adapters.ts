@@ -11,7 +11,7 @@ import type { ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
-import { checkedBy, failed, jsonBody, mediaType, ok, security } from "../request.ts";
+import { checkedBy, deletedSchema, failed, jsonBody, mediaType, ok, security } from "../request.ts";
 
 const adapterSchema = z
   .object({
@@ -135,10 +135,7 @@ const removeRoute = createRoute({
   middleware: adminOnly,
   request: { params: z.object({ name: z.string() }) },
   responses: {
-    200: ok(
-      z.object({ id: z.string(), object: z.literal("adapter"), deleted: z.literal(true) }),
-      "The adapter was deleted. Running requests finish with it.",
-    ),
+    200: ok(deletedSchema("adapter"), "The adapter was deleted. Running requests finish with it."),
     default: failed,
   },
 });

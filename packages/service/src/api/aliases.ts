@@ -1,6 +1,14 @@
 // /v1/aliases: names that stand for models, and for another one from one request to the next.
 import { createRoute, z } from "@hono/zod-openapi";
-import { ApiError, type ApiKey, failed, findAdapter, ok, security } from "mixture-of-shards/server";
+import {
+  ApiError,
+  type ApiKey,
+  deletedSchema,
+  failed,
+  findAdapter,
+  ok,
+  security,
+} from "mixture-of-shards/server";
 import { type AliasId, type AliasRow, isAliasName } from "#store";
 import {
   type AddRoutes,
@@ -88,15 +96,16 @@ const getRoute = createRoute({
   responses: answers,
 });
 
-const deleted = z.object({ id: z.string(), object: z.literal("alias"), deleted: z.literal(true) });
-
 const removeRoute = createRoute({
   method: "delete",
   path: `${path}/{name}`,
   summary: "Delete an alias",
   security,
   request: { params, query },
-  responses: { 200: ok(deleted, "The alias was deleted; its models are kept."), default: failed },
+  responses: {
+    200: ok(deletedSchema("alias"), "The alias was deleted; its models are kept."),
+    default: failed,
+  },
 });
 
 interface Variables {

@@ -7,6 +7,7 @@ import { storageError } from "mixture-of-shards/cli";
 import {
   ApiError,
   type ApiKey,
+  deletedSchema,
   type FormFile,
   failed,
   invalidForm,
@@ -115,15 +116,16 @@ const contentRoute = createRoute({
   responses: { 200: { description: "The content of the file." }, default: failed },
 });
 
-const deleted = z.object({ id: z.string(), object: z.literal("file"), deleted: z.literal(true) });
-
 const removeRoute = createRoute({
   method: "delete",
   path: "/v1/files/{id}",
   summary: "Delete a file",
   security,
   request: { params },
-  responses: { 200: ok(deleted, "The file was deleted; jobs that use it continue."), default: failed },
+  responses: {
+    200: ok(deletedSchema("file"), "The file was deleted; jobs that use it continue."),
+    default: failed,
+  },
 });
 
 const expirySeconds = wholeNumber(3600, 2_592_000);

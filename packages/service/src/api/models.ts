@@ -1,12 +1,11 @@
 // /v1/models: until when a fine-tuned model, or one of its checkpoints, is needed.
 import { createRoute, z } from "@hono/zod-openapi";
-import { failed, ok, security } from "mixture-of-shards/server";
+import { deletedSchema, failed, ok, security } from "mixture-of-shards/server";
 import { lifetimeSchema, type ModelRow } from "#store";
 import { type AddRoutes, addRoute, invalid, seconds, storedBody, toOwner } from "./routes.ts";
 
 const path = "/v1/models/{model{.+}}";
 const params = z.object({ model: z.string().max(512) });
-const deleted = z.object({ id: z.string(), object: z.literal("model"), deleted: z.literal(true) });
 
 const modelSchema = z.object({
   id: z.string(),
@@ -24,7 +23,7 @@ const removeRoute = createRoute({
   request: { params },
   responses: {
     200: ok(
-      deleted,
+      deletedSchema("model"),
       "The model was deleted. Running requests finish with it. A model with an alias cannot be deleted.",
     ),
     default: failed,

@@ -1,6 +1,6 @@
 // /v1/webhooks: where tenants are notified of the ends of their jobs.
 import { createRoute, z } from "@hono/zod-openapi";
-import { failed, ok, security } from "mixture-of-shards/server";
+import { deletedSchema, failed, ok, security } from "mixture-of-shards/server";
 import { type DeliveryRow, type WebhookRow, webhookEvents } from "#store";
 import { isPrivateHost, urlPort } from "#webhooks";
 import {
@@ -128,10 +128,7 @@ const removeRoute = createRoute({
   security,
   request: { params },
   responses: {
-    200: ok(
-      z.object({ id: z.string(), object: z.literal("webhook"), deleted: z.literal(true) }),
-      "The webhook was deleted.",
-    ),
+    200: ok(deletedSchema("webhook"), "The webhook was deleted."),
     default: failed,
   },
 });
