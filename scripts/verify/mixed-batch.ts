@@ -85,6 +85,7 @@ async function serve(adapters: string, requests: readonly EngineRequest[], rows:
     model: path,
     adapters,
     maxBatch: rows,
+    computeDtype: "float32", // products in int8 round otherwise beside other rows
     threads: given.number("threads", 0),
   });
   const start = performance.now();
