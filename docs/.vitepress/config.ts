@@ -6,15 +6,19 @@ import { slugify } from "../../scripts/ci/links.ts";
 import { accessible } from "./accessible.ts";
 import { sidebar } from "./sidebar.ts";
 
-const REPOSITORY = "https://github.com/mixture-of-shards/mixture-of-shards";
 const DOCS = join(import.meta.dirname, "..");
+/** The page of the repository on its code host; until package.json names one, sources are shown without a link. */
+const { repository } = JSON.parse(readFileSync(join(DOCS, "../package.json"), "utf8")) as {
+  repository?: { url: string };
+};
+const REPOSITORY = repository?.url.replace(/^git\+|\.git$/g, "");
 
 function title(page: string): string {
   const heading = /^# (.+)$/m.exec(readFileSync(join(DOCS, `${page}.md`), "utf8"))?.[1] ?? page;
   return heading.replaceAll("`", "");
 }
 
-/** The pages are also read on a code host, so they link to sources as files; on the site these are the host's. */
+/** The pages are also read on a code host, so they link to sources as files; on the site these are the host's, if any. */
 function linkSourcesToRepository(md: MarkdownRenderer): void {
   md.core.ruler.push("source-links", ({ tokens, env }) => {
     for (const token of tokens.flatMap(({ children }) => children ?? [])) {
@@ -22,7 +26,9 @@ function linkSourcesToRepository(md: MarkdownRenderer): void {
       if (token.type !== "link_open" || href === null || /^([a-z]+:|#)/.test(href)) continue;
       const target = join(dirname(env.path), href);
       const path = relative(join(DOCS, ".."), target);
-      if (relative(DOCS, target).startsWith("..")) token.attrSet("href", `${REPOSITORY}/blob/main/${path}`);
+      if (!relative(DOCS, target).startsWith("..")) continue;
+      if (REPOSITORY === undefined) token.attrs = null;
+      else token.attrSet("href", `${REPOSITORY}/blob/main/${path}`);
     }
   });
 }
@@ -48,7 +54,6 @@ export default defineConfig({
     nav: [
       { text: "Tutorial", link: "/tutorial" },
       { text: "TypeScript API", link: "/api/index.html", target: "_self" },
-      { text: "Changes", link: `${REPOSITORY}/blob/main/CHANGELOG.md` },
     ],
     sidebar: sidebar.map(({ text, pages }) => ({
       text,
@@ -56,7 +61,11 @@ export default defineConfig({
         .filter((page) => existsSync(join(DOCS, `${page}.md`)))
         .map((page) => ({ text: title(page), link: page === "index" ? "/" : `/${page}` })),
     })),
-    socialLinks: [{ icon: "github", link: REPOSITORY }],
-    editLink: { pattern: `${REPOSITORY}/edit/main/docs/:path`, text: "Edit this page" },
+    ...(REPOSITORY === undefined
+      ? {}
+      : {
+          socialLinks: [{ icon: "github", link: REPOSITORY }],
+          editLink: { pattern: `${REPOSITORY}/edit/main/docs/:path`, text: "Edit this page" },
+        }),
   },
 });

@@ -73,14 +73,8 @@ const scripts = (): Readonly<Record<string, string>> =>
 /** Places of blocks that show a command and are not marked as such, so that they are not checked. */
 export const unmarkedCommands = (path: string): readonly string[] =>
   readBlocks(readFileSync(path, "utf8"))
-    .filter(
-      ({ language, content }) =>
-        language === "" && /^(npm run|npx (mos|mixture-of-shards)|python) /m.test(content),
-    )
+    .filter(({ language, content }) => language === "" && /^(npm run|mos|python) /m.test(content))
     .map(({ line }) => `${path}:${line}`);
-
-/** The names of our command, of which "mos" alone is another package's on npm. */
-const IS_OURS = /^(mos|mixture-of-shards)$/;
 
 /** What is wrong with a command of ours, by the parser that it would meet; undefined if nothing is. */
 function flawOfMos(args: readonly string[]): string | undefined {
@@ -132,6 +126,7 @@ const OTHERS = new Set([
     "mv keys.jsonl",
     "node node_modules/onnxruntime-node/script/install",
     "npm install",
+    "npm link",
     "printf %s",
     "vllm serve",
   ],
@@ -164,8 +159,7 @@ export const findFlaw = (text: string): string | undefined =>
 function flawOfOne(text: string): string | undefined {
   const words = splitWords(text).filter((word) => !/^[A-Z_]+=/.test(word)); // VARIABLE=value command
   const [first = "", second = "", third = "", ...rest] = words;
-  if (first === "npx" && IS_OURS.test(second)) return flawOfMos(words.slice(2));
-  if (IS_OURS.test(first)) return flawOfMos(words.slice(1));
+  if (first === "mos") return flawOfMos(words.slice(1));
   if (first === "docker" && words.includes("run")) return flawOfMos(words.slice(words.indexOf("server") + 1));
   if (first === "npm" && second === "run") return flawOfScript(third, rest);
   const file = words.find((word) => /^(scripts|bench|examples)\/.*\.(ts|mjs|py|sh)$/.test(word));
@@ -183,12 +177,12 @@ const LOCAL = /^(assets|test)\//;
 export function runsHere(text: string): boolean {
   const words = splitWords(text);
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
-  if (words[0] !== "npx" || !IS_OURS.test(words[1] ?? "")) return false;
-  if (words[2] === "pull" || words[2] === "quickstart") return false;
-  if (words[2] === "adapters") return false; // of runs that a reader has made
+  if (words[0] !== "mos") return false;
+  if (words[1] === "pull" || words[1] === "quickstart") return false;
+  if (words[1] === "adapters") return false; // of runs that a reader has made
   const files = words.filter((_, i) =>
     /^--(model|data|validation-data|config|file)$/.test(words[i - 1] ?? ""),
   );
-  if (words[2] === "eval" && !words.includes("--data")) return false; // it would be fetched
+  if (words[1] === "eval" && !words.includes("--data")) return false; // it would be fetched
   return files.every((file) => LOCAL.test(file));
 }

@@ -16,8 +16,12 @@ import {
   type ShownCommand,
 } from "./commands.ts";
 
-const MOS = `node ${JSON.stringify(resolve("dist/cli/main.js"))}`;
 const root = resolve(".");
+
+/** A folder with the command `mos`, as `npm link` would put it on the path. */
+const bin = mkdtempSync(join(tmpdir(), "mos-bin-"));
+symlinkSync(resolve("dist/cli/main.js"), join(bin, "mos"));
+const env = { ...process.env, PATH: `${bin}:${process.env["PATH"]}` };
 
 interface RunningServer {
   readonly child: ChildProcess;
@@ -27,10 +31,8 @@ interface RunningServer {
 /** A document's server, which runs until the document ends; the requests that it shows are sent to it. */
 let server: RunningServer | undefined;
 
-const asTyped = (text: string): string => text.replace(/\bnpx (mos|mixture-of-shards)\b/g, MOS);
-
 async function startServer(folder: string, text: string): Promise<RunningServer | undefined> {
-  const child = spawn("bash", ["-c", `exec ${asTyped(text)} --port 0`], { cwd: folder });
+  const child = spawn("bash", ["-c", `exec ${text} --port 0`], { cwd: folder, env });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (data: string) => {
@@ -56,12 +58,13 @@ const isServer = (text: string): boolean => /\bserve\b/.test(text);
 const isRequest = (text: string): boolean => text.startsWith("curl ");
 
 function runCommand(folder: string, text: string): boolean {
-  const command = asTyped(text)
+  const command = text
     .replace(/^curl /, "curl --fail-with-body ")
     .replaceAll(SERVER, server?.address ?? SERVER);
   const { status, stdout, stderr } = spawnSync("bash", ["-euo", "pipefail", "-c", command], {
     cwd: text.startsWith("npm ") ? root : folder,
     encoding: "utf8",
+    env,
     input: "",
   });
   if (status !== 0) console.log(`exit code ${status}\n${stdout}\n${stderr}`);
@@ -104,5 +107,6 @@ for (const document of chosen.length > 0 ? chosen : documents()) {
   await stopServer();
   rmSync(folder, { recursive: true, force: true });
 }
+rmSync(bin, { recursive: true, force: true });
 console.log(`${passed} commands passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

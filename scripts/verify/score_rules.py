@@ -2,7 +2,7 @@
 
     python scripts/verify/score_rules.py make --task gsm8k --count 2000 --seed 1 > cases.jsonl
     python scripts/verify/score_rules.py score --task gsm8k --rules lm-eval cases.jsonl > expected.jsonl
-    npx mixture-of-shards score --task gsm8k --rules lm-eval --file cases.jsonl | diff expected.jsonl -
+    mos score --task gsm8k --rules lm-eval --file cases.jsonl | diff expected.jsonl -
 
 Tasks: bbh, gsm8k, tydiqa. The text of answers has traps: other scripts' digits, marks, blanks and line ends.
 """
