@@ -41,7 +41,7 @@ export interface CommandSpec<O extends Options, A extends Settings> {
   readonly description: string;
   /** Usage after the command's name, where commander's own is too short. */
   readonly usage?: string;
-  /** Positional arguments, in their order. */
+  /** Positional arguments, in their order; the last may be repeated. */
   readonly arguments?: A;
   readonly options: O;
   /** Options that exclude each other. */
@@ -219,8 +219,8 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
       .addHelpText("after", `${spec.examples ?? ""}${isConfigurable ? sourcesText(name) : ""}`);
     if (spec.usage !== undefined) commander.usage(spec.usage);
     for (const [argument, setting] of names) {
-      const form = setting.isRequired ? `<${argument}>` : `[${argument}]`;
-      commander.argument(form, setting.help, (text) => reader(setting)(text, undefined));
+      const form = setting.isRepeated ? `${argument}...` : argument;
+      commander.argument(setting.isRequired ? `<${form}>` : `[${form}]`, setting.help, reader(setting));
     }
     addOptions(commander, options, { conflicts, isConfigurable });
     return commander.action(async () => {

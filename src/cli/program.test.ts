@@ -33,7 +33,7 @@ describe("a command out of settings", () => {
   let seen: unknown;
   const command = defineCommand({
     description: "Tries settings.",
-    arguments: { file: text({ help: "a file" }) },
+    arguments: { file: text({ help: "a file" }), others: texts({ help: "more files" }) },
     options,
     conflicts: [["steps", "rank"]],
     run: async (values) => {
@@ -52,7 +52,7 @@ describe("a command out of settings", () => {
     await program().parseAsync(["try", ...args], { from: "user" });
     return seen;
   };
-  const defaults = { steps: 8, form: "plain", packing: true, json: false, verbose: false };
+  const defaults = { steps: 8, form: "plain", packing: true, others: [], json: false, verbose: false };
 
   test("has values of the settings, checked, with defaults", async () => {
     expect(await run("--out", "a")).toEqual({ ...defaults, out: "a" });
@@ -67,6 +67,8 @@ describe("a command out of settings", () => {
       "--steps",
       "1_000",
       "in",
+      "b",
+      "c",
       "--json",
     ];
     expect(await run(...args)).toEqual({
@@ -76,6 +78,7 @@ describe("a command out of settings", () => {
       stop: ["x", "y"],
       steps: 1000,
       file: "in",
+      others: ["b", "c"],
       json: true,
     });
     await expect(run("--out", "a", "--steps", "0")).rejects.toThrowError(
@@ -92,7 +95,7 @@ describe("a command out of settings", () => {
     const help = program()
       .commands.find((one) => one.name() === "try")!
       .helpInformation();
-    expect(help).toMatch(/^Usage: mos try \[options\] \[file\]/);
+    expect(help).toMatch(/^Usage: mos try \[options\] \[file\] \[others\.\.\.\]/);
     expect(help).toContain("\nNumbers:\n  --steps <n>");
     expect(help).toMatch(/updates \(default: 8\)/);
     expect(help).toMatch(/rank \(default: the method's\)/);

@@ -19,6 +19,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: () => import("./quickstart.ts"),
   },
   pull: { summary: "download a model from the Hugging Face Hub", load: () => import("./pull.ts") },
+  data: {
+    summary: "inspect and convert training data, and make it from documents",
+    load: () => import("./data.ts"),
+  },
   train: { summary: "fine-tune an adapter on your data", load: () => import("./train.ts") },
   generate: {
     summary: "answer a prompt or chat in the terminal",

@@ -13,7 +13,6 @@ import {
   findForm,
   listFields,
   missingField,
-  type NumberedRecord,
   placeText,
   type Source,
 } from "./forms.ts";
@@ -65,14 +64,9 @@ export async function readDataset(
   { columns, limit = Number.POSITIVE_INFINITY }: ReadDatasetOptions = {},
 ): Promise<Dataset> {
   const examples: Example[] = [];
-  const use = (example: Example): boolean => examples.push(example) < limit;
-  const hint = acceptedForms(FORM_NAMES) + (columns === undefined ? COLUMNS_HINT : "");
   const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
-    const { unit, isTable = false } = records;
-    const renamed = withColumns(records.values, columns, { path, unit });
-    const values = isTable ? withLists(renamed, path) : renamed;
-    const source = file === undefined ? (unit === "line" ? undefined : { unit }) : { unit, file };
-    return await eachExample(values, { path, unit, source, use, names: FORM_NAMES, hint });
+    const source = toSource(records, file);
+    return await eachExample(records, { path, columns, source, use: (one) => examples.push(one) < limit });
   };
   const paths = typeof data === "string" ? [data] : dataPaths(data);
   if (paths === undefined) {
@@ -80,13 +74,21 @@ export async function readDataset(
     return { forms: [await read("data", records)], examples };
   }
   const forms: FormName[] = [];
-  const names = columns === undefined ? FIELDS : Object.values(columns);
   for (const path of paths) {
     if (examples.length >= limit) break;
-    forms.push(await read(path, await readRecords(path, names), paths.length === 1 ? undefined : path));
+    const records = await readRecords(path, { columns: columnNames(columns) });
+    forms.push(await read(path, records, paths.length === 1 ? undefined : path));
   }
   return { forms, examples };
 }
+
+/** Columns of a table that may hold examples. */
+const columnNames = (columns: Columns | undefined): readonly string[] =>
+  columns === undefined ? FIELDS : Object.values(columns);
+
+/** Source of the examples; none for the lines of an only file. */
+const toSource = ({ unit }: Records, file: string | undefined): Source | undefined =>
+  file === undefined ? (unit === "line" ? undefined : { unit }) : { unit, file };
 
 /** The files that data name, if they are files. */
 export function dataPaths(data: string | DataSource): readonly string[] | undefined {
@@ -104,15 +106,8 @@ export function dataPaths(data: string | DataSource): readonly string[] | undefi
  */
 export async function checkDataset(path: string): Promise<number> {
   let count = 0;
-  const lines = yieldRegularly(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
-  await eachExample(lines, {
-    path,
-    unit: "line",
-    source: undefined,
-    names: UPLOADED,
-    hint: acceptedForms(UPLOADED),
-    use: () => ++count > 0,
-  });
+  const values = yieldRegularly(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
+  await eachExample({ unit: "line", values }, { path, names: UPLOADED, use: () => ++count > 0 });
   return count;
 }
 
@@ -129,42 +124,110 @@ async function* yieldRegularly<T>(items: AsyncIterable<T>): AsyncGenerator<T, vo
   }
 }
 
-interface EachOptions {
+interface ReadingOptions {
   readonly path: string;
-  readonly unit: Source["unit"];
   /** Source of the examples. */
-  readonly source: Source | undefined;
-  /** Forms that are taken. */
-  readonly names: readonly FormName[];
-  /** Hint that follows an error. */
-  readonly hint: string;
-  /** Takes an example, and says whether another one is wanted. */
-  readonly use: (example: Example) => boolean;
+  readonly source?: Source | undefined;
+  readonly columns?: Columns | undefined;
+  /** Forms that are taken; all by default. */
+  readonly names?: readonly FormName[];
 }
 
-async function eachExample(values: AsyncIterable<NumberedRecord>, options: EachOptions): Promise<FormName> {
-  const { path, unit, source, names, hint, use } = options;
+/** A record of a file: its example, or what is wrong with it. */
+export interface Reading {
+  readonly line: number;
+  /** Form of the file, once a record has shown it. */
+  readonly form: FormName | undefined;
+  readonly example: Example | MosError;
+}
+
+/** Options of reading the examples of a file one at a time. */
+export interface ReadExamplesOptions {
+  readonly columns?: Columns | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads all examples of one file, one at a time, and goes on after those that are wrong.
+ *
+ * @throws MosError `bad_data` where the rest of the file cannot be read, or nothing is in it; `not_found`, `storage`,
+ * `cancelled`.
+ */
+export async function* readExamples(
+  path: string,
+  { columns, signal }: ReadExamplesOptions,
+): AsyncGenerator<Reading, void> {
+  const invalid: Reading[] = [];
+  const onInvalid = (line: number, example: MosError) => invalid.push({ line, form: undefined, example });
+  const records = await readRecords(path, { columns: columnNames(columns), onInvalid });
+  let count = 0;
+  for await (const reading of readings(records, { path, columns, source: toSource(records, path) })) {
+    if (signal?.aborted === true)
+      throw new MosError("cancelled", `${path}: cancelled after ${count} records`);
+    yield* invalid.splice(0);
+    yield reading;
+    count++;
+  }
+  if (count === 0 && invalid.length === 0)
+    throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: formsHint({ columns }) });
+  yield* invalid;
+}
+
+async function* readings(
+  { values, unit, isTable = false }: Records,
+  { path, source, columns, names = FORM_NAMES }: ReadingOptions,
+): AsyncGenerator<Reading, void> {
+  const hint = formsHint({ names, columns });
   let first: FirstLine | undefined;
   for await (const { line, value } of values) {
     const place = placeText({ line, source: { unit, file: path } });
     const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
-    first ??= { line, unit, form: detectForm(value, names, refuse) };
-    checkForm(value, first, refuse);
-    const example = FORMS[first.form].read(value, { line, ...(source === undefined ? {} : { source }) });
-    if (typeof example === "string") throw refuse(example);
-    checkSize(example, refuse);
+    const toExample = (): Example => {
+      const renamed = columns === undefined ? value : withColumns(value, columns, place);
+      const record = isTable ? withLists(renamed, place) : renamed;
+      first ??= { line, unit, form: detectForm(record, names, refuse) };
+      checkForm(record, first, refuse);
+      const example = FORMS[first.form].read(record, { line, ...(source === undefined ? {} : { source }) });
+      if (typeof example === "string") throw refuse(example);
+      checkSize(example, refuse);
+      return example;
+    };
+    const example = unlessRefused(toExample);
+    yield { line, form: first?.form, example };
+  }
+}
+
+/** The result, or the error where it throws one of ours. */
+function unlessRefused<T>(work: () => T): T | MosError {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof MosError) return error;
+    throw error;
+  }
+}
+
+interface EachOptions extends ReadingOptions {
+  /** Takes an example, and says whether another one is wanted. */
+  readonly use: (example: Example) => boolean;
+}
+
+/** Takes the examples of records up to the first that is wrong, which it throws. */
+async function eachExample(records: Records, { use, ...options }: EachOptions): Promise<FormName> {
+  let found: FormName | undefined;
+  for await (const { form, example } of readings(records, options)) {
+    if (example instanceof MosError) throw example;
+    found ??= form;
     if (!use(example)) break;
   }
-  if (first === undefined)
-    throw new MosError(
-      "bad_data",
-      `${path}: ${unit === "example" ? "there are" : "the file holds"} no examples.`,
-      {
-        hint,
-      },
-    );
-  return first.form;
+  if (found !== undefined) return found;
+  const what = records.unit === "example" ? "there are" : "the file holds";
+  throw new MosError("bad_data", `${options.path}: ${what} no examples.`, { hint: formsHint(options) });
 }
+
+/** The end of a message: the accepted forms, and how columns are mapped where that is possible. */
+const formsHint = ({ names = FORM_NAMES, columns }: Pick<ReadingOptions, "names" | "columns">): string =>
+  acceptedForms(names) + (names === FORM_NAMES && columns === undefined ? COLUMNS_HINT : "");
 
 interface FirstLine {
   readonly line: number;
@@ -256,25 +319,17 @@ export function parseColumns(pairs: readonly string[] | undefined): Columns | un
 const OPTIONAL: readonly string[] = ["input", "system"];
 
 /** Only the named fields of a value, under the names of their format. */
-export async function* withColumns(
-  values: AsyncIterable<NumberedRecord>,
-  columns: Columns | undefined,
-  { path, unit }: { readonly path: string; readonly unit: Source["unit"] },
-): AsyncGenerator<NumberedRecord, void> {
-  if (columns === undefined) return yield* values;
-  const wanted = Object.entries(columns);
-  for await (const { line, value } of values) {
-    const given = Object(value) as Readonly<Record<string, unknown>>;
-    const found = wanted.filter(([field, column]) => {
-      const isThere = Object.hasOwn(given, column);
-      if (isThere || OPTIONAL.includes(field)) return isThere;
-      throw new MosError(
-        "bad_data",
-        `${placeText({ line, source: { unit, file: path } })}: there is no "${column}" (found: ${listFields(value)}), which --data-columns maps to ${field}`,
-      );
-    });
-    yield { line, value: Object.fromEntries(found.map(([field, column]) => [field, given[column]])) };
-  }
+function withColumns(value: unknown, columns: Columns, place: string): unknown {
+  const given = Object(value) as Readonly<Record<string, unknown>>;
+  const found = Object.entries(columns).filter(([field, column]) => {
+    const isThere = Object.hasOwn(given, column);
+    if (isThere || OPTIONAL.includes(field)) return isThere;
+    throw new MosError(
+      "bad_data",
+      `${place}: there is no "${column}" (found: ${listFields(value)}), which --data-columns maps to ${field}`,
+    );
+  });
+  return Object.fromEntries(found.map(([field, column]) => [field, given[column]]));
 }
 
 /** Size of the validation split: a share of the examples, or a number of them. */

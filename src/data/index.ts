@@ -7,6 +7,7 @@ export {
   planEpoch,
   plannedBatch,
 } from "./batch.ts";
+export { convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,
   type DataSource,
@@ -26,5 +27,6 @@ export {
   IGNORED,
 } from "./encode.ts";
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
+export { type DatasetInspection, inspectDataset } from "./inspect.ts";
 export { locateData } from "./locate.ts";
 export { missingBos, PROMPT_FORMATS } from "./prompt-formats.ts";

@@ -16,7 +16,7 @@ import {
   type TransferEvent,
   withHubDefaults,
 } from "#hub";
-import { DATA_EXTENSIONS, isDataFile } from "./records.ts";
+import { DATA_EXTENSIONS, describeOtherFile, isDataFile } from "./records.ts";
 
 /** Options of locating data. */
 export interface LocateDataOptions {
@@ -53,10 +53,14 @@ async function* locateOne(
 ): AsyncGenerator<TransferEvent, readonly string[]> {
   if (await pathExists(name)) {
     if (!(await stat(name)).isDirectory()) return [name];
-    throw new MosError("bad_data", `${name}: this is a folder; name its files, such as "${name}/*.jsonl"`);
+    throw new MosError(
+      "bad_data",
+      `${name}: this is a folder; name its files, such as "${name}/*.jsonl"; mos data passages reads folders of documents`,
+    );
   }
   if (/[*?[\]{}]/.test(name)) return await matching(name);
-  if (isDataFile(name.replace(/:.*/, "")) || !looksLikeRepository(name))
+  const file = name.replace(/:.*/, "");
+  if (isDataFile(file) || describeOtherFile(file) !== undefined || !looksLikeRepository(name))
     throw new MosError(
       "not_found",
       `${name}: no such file; give a file (${DATA_EXTENSIONS.join(", ")}), a pattern in quotes such as "data/*.jsonl", or org/name of a data set of the Hugging Face Hub`,

@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { decodeText, MosError, parseJson } from "#core";
-import { openForReading, readBytes, readJsonLines, readParquetRows } from "#files";
+import { openForReading, type ReadJsonLinesOptions, readBytes, readJsonLines, readParquetRows } from "#files";
 import type { NumberedRecord, Source } from "./forms.ts";
 
 /** The values of a file or of an iterable. */
@@ -25,13 +25,55 @@ export const isDataFile = (name: string): boolean =>
 const MAX_LIST_BYTES = 256 << 20;
 const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
 
+/** Options of reading records. */
+interface ReadRecordsOptions extends Pick<ReadJsonLinesOptions, "onInvalid"> {
+  readonly columns?: readonly string[] | undefined;
+}
+
+/** Files without examples, by their extensions: the kind of file, and the way from it to examples. */
+const OTHER_FILES: readonly (readonly [extensions: string, kind: string, remedy: string])[] = [
+  [
+    ".txt .md .markdown",
+    "a text without examples",
+    "mos data passages cuts it into passages, and mos data generate writes questions and answers about them; rename it to .jsonl if its lines are JSON",
+  ],
+  [
+    ".pdf",
+    "a PDF",
+    "extract its text (pdftotext FILE FILE.txt), which mos data passages cuts into passages; tables belong into a CSV file",
+  ],
+  [
+    ".docx .doc .odt .rtf .pptx .epub .html .htm",
+    "a document",
+    "save it as text or Markdown (pandoc FILE -o FILE.md), which mos data passages cuts into passages",
+  ],
+  [".xlsx .xls .ods", "a spreadsheet", "save the sheet as CSV in UTF-8; its first row must name the columns"],
+  [".gz .zip .zst .bz2 .xz", "compressed", "decompress it first"],
+];
+
+/** The kind of a file that holds no examples, and what to do with it; undefined for data. */
+export function describeOtherFile(path: string): string | undefined {
+  const extension = extname(path).toLowerCase();
+  const found = OTHER_FILES.find(([extensions]) => extensions.split(" ").includes(extension));
+  if (found === undefined) return undefined;
+  const [, kind, remedy] = found;
+  const accepted = kind === "compressed" ? "" : `; examples are read from ${DATA_EXTENSIONS.join(", ")}`;
+  return `${path}: the file is ${kind}; ${remedy}${accepted}`;
+}
+
 /**
  * The values of a file, by how its name ends: JSON Lines where it is not another format's. Of a Parquet table only some
  * columns are read, if they are given; the others are undefined.
  *
- * @throws MosError `unsupported` for a packed file; the values throw `bad_data`, `not_found` and `storage` when they are read.
+ * @throws MosError `unsupported` for a document or a packed file; the values throw `bad_data`, `not_found` and `storage` when
+ * they are read.
  */
-export async function readRecords(path: string, columns?: readonly string[]): Promise<Records> {
+export async function readRecords(
+  path: string,
+  { columns, onInvalid }: ReadRecordsOptions = {},
+): Promise<Records> {
+  const other = describeOtherFile(path);
+  if (other !== undefined) throw new MosError("unsupported", other);
   switch (extname(path).toLowerCase()) {
     case ".csv":
     case ".tsv":
@@ -41,15 +83,9 @@ export async function readRecords(path: string, columns?: readonly string[]): Pr
     case ".json":
       return (await isList(path))
         ? { unit: "example", values: listRecords(path) }
-        : { unit: "line", values: readJsonOrLines(path) }; // which are often called .json, too
-    case ".gz":
-    case ".zip":
-    case ".zst":
-    case ".bz2":
-    case ".xz":
-      throw new MosError("unsupported", `${path}: the file is compressed; decompress it first`);
+        : { unit: "line", values: readJsonOrLines(path, onInvalid) }; // which are often called .json, too
     default:
-      return { unit: "line", values: readJsonLines(path) };
+      return { unit: "line", values: readJsonLines(path, { onInvalid }) };
   }
 }
 
@@ -61,10 +97,13 @@ async function* listRecords(path: string): AsyncGenerator<NumberedRecord, void> 
 }
 
 /** Lines of a file that is called .json, which may be one object over several lines instead. */
-async function* readJsonOrLines(path: string): AsyncGenerator<NumberedRecord, void> {
+async function* readJsonOrLines(
+  path: string,
+  onInvalid: ReadRecordsOptions["onInvalid"],
+): AsyncGenerator<NumberedRecord, void> {
   let count = 0;
   try {
-    for await (const line of readJsonLines(path)) {
+    for await (const line of readJsonLines(path, { onInvalid })) {
       count++;
       yield line;
     }
@@ -105,20 +144,15 @@ function plain(value: unknown): unknown {
 /** Columns that hold lists, which a table of texts has as JSON. */
 const LISTS = ["messages", "conversations"] as const;
 
-/** Rows of a table, with the lists in it. Throws `bad_data` for a text in a list's column that is not JSON. */
-export async function* withLists(
-  records: AsyncIterable<NumberedRecord>,
-  path: string,
-): AsyncGenerator<NumberedRecord, void> {
-  for await (const { line, value } of records) {
-    const row = value as Readonly<Record<string, unknown>>;
-    const lists = LISTS.flatMap((name) => {
-      const cell = row[name];
-      const where = `${path}:${line}: column ${name}`;
-      return typeof cell === "string" ? [[name, parseJson(cell, { code: "bad_data", where })]] : [];
-    });
-    yield { line, value: { ...row, ...Object.fromEntries(lists) } };
-  }
+/** A row of a table, with the lists in it. Throws `bad_data` for a text in a list's column that is not JSON. */
+export function withLists(value: unknown, place: string): unknown {
+  const row = value as Readonly<Record<string, unknown>>;
+  const lists = LISTS.flatMap((name) => {
+    const cell = row[name];
+    const where = `${place}: column ${name}`;
+    return typeof cell === "string" ? [[name, parseJson(cell, { code: "bad_data", where })]] : [];
+  });
+  return { ...row, ...Object.fromEntries(lists) };
 }
 
 /** The elements of an iterable, counted. */

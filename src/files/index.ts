@@ -34,7 +34,12 @@ export {
 } from "./folders.ts";
 export { type GgufFile, type GgufTensor, openGguf, readableType } from "./gguf.ts";
 export type { GgufMetadata, GgufValue } from "./gguf-header.ts";
-export { type JsonLinesWriter, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
+export {
+  type JsonLinesWriter,
+  openJsonLinesWriter,
+  type ReadJsonLinesOptions,
+  readJsonLines,
+} from "./json-lines.ts";
 export { lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";
 export { makePrivateFolder } from "./private.ts";

@@ -9,9 +9,12 @@ export interface JsonLine {
   readonly value: unknown;
 }
 
-interface ReadJsonLinesOptions {
+/** Options of reading lines. */
+export interface ReadJsonLinesOptions {
   /** A longer line is refused, so that a file without line ends cannot fill the memory. */
   readonly maximumLineBytes?: number;
+  /** Takes the error of a line that is not UTF-8 or not JSON, which is then left out; without it, the error is thrown. */
+  readonly onInvalid?: ((line: number, error: MosError) => void) | undefined;
   /** Leave out a last line without a line end, which a process may have been killed over. */
   readonly wholeLines?: boolean;
 }
@@ -122,6 +125,23 @@ function parseLine(text: string, where: string): unknown {
   }
 }
 
+interface LineDecoder {
+  readonly decoder: InstanceType<typeof TextDecoder>;
+  readonly path: string;
+  readonly line: number;
+}
+
+function decodeLine(bytes: Uint8Array, { decoder, path, line }: LineDecoder): string {
+  try {
+    const text = decoder.decode(bytes);
+    return line === 1 && text.startsWith("\uFEFF") ? text.slice(1) : text;
+  } catch (cause) {
+    throw new MosError("bad_data", `${path}:${line}: the line is not valid UTF-8; save the file as UTF-8`, {
+      cause,
+    });
+  }
+}
+
 /**
  * Reads a JSON Lines file as a stream: a byte order mark, CRLF and blank lines are tolerated.
  *
@@ -137,16 +157,15 @@ export async function* readJsonLines(
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   for await (const { line, bytes } of rawLines(file, options)) {
-    let text: string;
+    let found: JsonLine | undefined;
     try {
-      text = decoder.decode(bytes);
+      const text = decodeLine(bytes, { decoder, path, line });
+      if (text.trim() !== "") found = { line, value: parseLine(text, `${path}:${line}`) };
     } catch (error) {
-      throw new MosError("bad_data", `${path}:${line}: the line is not valid UTF-8; save the file as UTF-8`, {
-        cause: error,
-      });
+      if (options.onInvalid === undefined || !(error instanceof MosError)) throw error;
+      options.onInvalid(line, error);
     }
-    if (line === 1 && text.startsWith("\uFEFF")) text = text.slice(1);
-    if (text.trim() !== "") yield { line, value: parseLine(text, `${path}:${line}`) };
+    if (found !== undefined) yield found;
   }
 }
 

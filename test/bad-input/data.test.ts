@@ -174,6 +174,26 @@ const files: readonly (readonly [string, string, string, readonly string[], RegE
   ["a Parquet file that is cut", "bad.parquet", "PAR1PAR1", [], /bad\.parquet: this is not a Parquet file/],
   ["a list that is cut", "bad.json", `[${GOOD}`, [], /bad\.json: .*JSON/],
   ["a packed file", "bad.jsonl.gz", "", [], /bad\.jsonl\.gz: the file is compressed; decompress it first/],
+  ...(
+    [
+      ["handbook.pdf", /a PDF; extract its text \(pdftotext/],
+      ["handbook.DOCX", /a document; save it as text or Markdown \(pandoc/],
+      ["prices.xlsx", /a spreadsheet; save the sheet as CSV in UTF-8/],
+      ["notes.txt", /a text without examples; mos data passages .*rename it to \.jsonl/],
+      ["notes.md", /a text without examples; mos data passages/],
+    ] as const
+  ).map(
+    ([name, message]) =>
+      [
+        `a file that is no data: ${name}`,
+        name,
+        "PK",
+        [],
+        new RegExp(
+          `${name}: the file is ${message.source}.*; examples are read from \\.jsonl, .*\\.csv, .*\\.parquet`,
+        ),
+      ] as const,
+  ),
   [
     "a column that is not there",
     "bad.csv",
@@ -186,6 +206,11 @@ test.each(files)("%s", async (_, name, content, more, message) => {
   const data = join(folder, name);
   await writeFile(data, content);
   await expectRefusal(train(data, ...more), { code: 1, message, untouched: folder });
+});
+
+test("a document that is not there is no data set of the Hub", async () => {
+  const message = /docs\/handbook\.pdf: no such file/;
+  await expectRefusal(train("docs/handbook.pdf"), { code: 1, message, untouched: folder });
 });
 
 test("a pattern that no file has", async () => {

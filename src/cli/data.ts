@@ -1,0 +1,188 @@
+import { choice, flag, integer, MosError, type SettingValues, text, texts, withProgress } from "#core";
+import {
+  convertDataset,
+  type DatasetInspection,
+  dataColumns,
+  inspectDataset,
+  parseColumns,
+  WRITTEN_FORMATS,
+} from "#data";
+import { loadText } from "#models";
+import { type Command, defineCommand, formatFlag, group } from "./command.ts";
+import { quiet } from "./common-options.ts";
+import { counted, formatInteger, labelled } from "./format.ts";
+import { findData, findModel } from "./loading.ts";
+import {
+  heading,
+  listenForInterrupt,
+  liveLine,
+  MOS,
+  nextText,
+  printable,
+  printJson,
+  printLine,
+  shellWord,
+} from "./terminal.ts";
+
+const ACTIONS = ["inspect", "convert"] as const;
+type Action = (typeof ACTIONS)[number];
+
+const options = {
+  ...group("Data", {
+    dataColumns,
+    to: choice(WRITTEN_FORMATS, { default: "messages", help: "convert: format of the examples" }),
+  }),
+  ...group("Tokens", {
+    model: text({
+      placeholder: "model",
+      help: "model whose tokenizer counts: a folder, a .gguf file, or org/name; its weights are not read",
+    }),
+    maxLength: integer({
+      min: 2,
+      default: 512,
+      placeholder: "tokens",
+      help: "inspect: count the examples that are longer than this",
+    }),
+  }),
+  ...group("Output", {
+    limit: integer({ min: 1, default: 20, help: "inspect: problems and duplicates to list" }),
+    out: text({ placeholder: "file", help: "convert: file of JSON Lines to write" }),
+    overwrite: flag({ help: "replace an existing --out" }),
+    quiet,
+  }),
+};
+const positional = {
+  action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
+  files: texts({ required: true, help: "files, patterns in quotes, or org/name of a data set of the Hub" }),
+};
+type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
+
+/** Options of each action beside --quiet. */
+const ACTION_OPTIONS: Readonly<Record<Action, readonly (keyof typeof options)[]>> = {
+  inspect: ["dataColumns", "model", "maxLength", "limit"],
+  convert: ["dataColumns", "to", "out", "overwrite"],
+};
+
+export const command: Command = defineCommand({
+  description: "Inspects files of training data, and converts them to JSON Lines of one format.",
+  usage: "inspect <file>... [--model <model>] | convert <file>... --out <file> [--to <format>]",
+  arguments: positional,
+  options,
+  examples: `
+Examples:
+  mos data inspect train.jsonl --model org/name
+      format, tokens, all problems, duplicates; the exit code is 1 where there are problems
+  mos data convert faq.csv --data-columns question=q,answer=a --out train.jsonl
+      a table as conversations`,
+  run,
+});
+
+async function run({ action, ...values }: Values): Promise<number> {
+  const taken: readonly string[] = ACTION_OPTIONS[action];
+  for (const [name, setting] of Object.entries(options)) {
+    const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
+    if (isGiven && name !== "quiet" && !taken.includes(name))
+      throw new MosError(
+        "bad_option",
+        `${formatFlag(name, setting)} cannot be used with mos data ${action}; see mos data --help`,
+      );
+  }
+  return action === "inspect" ? await inspect(values) : await convert(values);
+}
+
+type Given = Omit<Values, "action">;
+
+async function inspect({ files, model, json, quiet, ...options }: Given): Promise<number> {
+  using interrupt = listenForInterrupt();
+  const { signal } = interrupt;
+  const silent = json || quiet;
+  const paths = await findData(files, { signal, silent });
+  const text = model === undefined ? undefined : await loadText(await findModel(model, { signal, silent }));
+  const found = await withRecords(silent, (show) => {
+    const { maxLength, limit } = options;
+    const columns = parseColumns(options.dataColumns);
+    return withProgress(inspectDataset(paths, { columns, text, maxLength, limit, signal }), show);
+  });
+  if (json) printJson(found);
+  else printLine(inspectionText(found, options));
+  return found.problemCount === 0 ? 0 : 1;
+}
+
+/** Runs work with a live line of the records that it has read. */
+async function withRecords<T>(
+  silent: boolean,
+  work: (show: (count: number) => void) => Promise<T>,
+): Promise<T> {
+  using line = liveLine({ silent: silent || process.stderr.isTTY !== true });
+  const result = await work((count) => line.update(`reading  ${counted(count, "record")}`));
+  line.clear();
+  return result;
+}
+
+function inspectionText(found: DatasetInspection, { maxLength }: Pick<Given, "maxLength">): string {
+  const { files, tokens, problems, problemCount, emptyAnswers, duplicates } = found;
+  const many = files.length > 1 ? [["examples", formatInteger(found.examples)] as const] : [];
+  const empty = emptyAnswers === 0 ? "" : `, ${formatInteger(emptyAnswers)} of them empty answers`;
+  return [
+    labelled([
+      ...files.map(
+        ({ path, format = "no known format", examples }) =>
+          [printable(path), `${counted(examples, "example")}, ${format}`] as const,
+      ),
+      ...many,
+      ...(tokens === undefined ? [] : [["tokens", tokensText(tokens, maxLength)] as const]),
+      ["problems", problemCount === 0 ? "none" : `${formatInteger(problemCount)}${empty}`],
+      [
+        "duplicates",
+        `${formatInteger(found.exactDuplicates)} exact, ${formatInteger(found.nearDuplicates)} but for case, spaces and punctuation`,
+      ],
+    ]),
+    ...listed("Problems", problems, problemCount),
+    ...listed(
+      "Duplicates",
+      duplicates.map(({ place, first, isNear }) => `${place} is ${isNear ? "nearly " : ""}${first}`),
+      found.exactDuplicates + found.nearDuplicates,
+    ),
+  ].join("\n");
+}
+
+const tokensText = (
+  { total, min, median, p95, max, truncated }: NonNullable<DatasetInspection["tokens"]>,
+  maxLength: number,
+): string =>
+  `${formatInteger(total)}; per example ${min} to ${max}, median ${median}, 95% at most ${p95}; ` +
+  `${formatInteger(truncated)} longer than ${maxLength}`;
+
+/** A heading, the first lines, and how many are left out. */
+function listed(title: string, lines: readonly string[], count: number): readonly string[] {
+  if (count === 0) return [];
+  const rest = count - lines.length;
+  return [
+    "",
+    heading(`${title}:`),
+    ...lines.map((line) => `  ${printable(line)}`),
+    ...(rest > 0 ? [`  … and ${formatInteger(rest)} more (--limit)`] : []),
+  ];
+}
+
+async function convert({ files, out, to, overwrite, json, quiet, ...options }: Given): Promise<number> {
+  if (out === undefined) throw new MosError("bad_option", "--out FILE is required: the file to write");
+  using interrupt = listenForInterrupt();
+  const { signal } = interrupt;
+  const silent = json || quiet;
+  const paths = await findData(files, { signal, silent });
+  const columns = parseColumns(options.dataColumns);
+  const count = await withRecords(silent, (show) =>
+    withProgress(convertDataset(paths, { out, to, columns, overwrite, signal }), show),
+  );
+  if (json) printJson({ out, format: to, examples: count });
+  else if (!quiet)
+    printLine(
+      [
+        labelled([["written", `${out}: ${counted(count, "example")}, ${to}`]]),
+        "",
+        nextText([`${MOS} train --model org/name --data ${shellWord(out)} --out adapters/mine`]),
+      ].join("\n"),
+    );
+  return 0;
+}

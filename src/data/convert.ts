@@ -1,0 +1,106 @@
+// Conversion of examples from any format that is read to JSON Lines of another.
+import { resolve } from "node:path";
+import { MosError } from "#core";
+import { openAtomicFile, pathExists } from "#files";
+import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
+import { type Example, type ExampleInput, placeText } from "./forms.ts";
+
+/** Formats that are written. */
+export const WRITTEN_FORMATS = ["messages", "completion", "text"] as const;
+/** One of `WRITTEN_FORMATS`. */
+export type WrittenFormat = (typeof WRITTEN_FORMATS)[number];
+
+/** Options of a conversion. */
+export interface ConvertDatasetOptions extends ReadExamplesOptions {
+  /** File of JSON Lines. */
+  readonly out: string;
+  readonly to: WrittenFormat;
+  /** Replace `out`. */
+  readonly overwrite?: boolean;
+}
+
+/** Bytes that are written at once. */
+const CHUNK = 1 << 20;
+const PROGRESS_INTERVAL = 1000;
+
+/**
+ * Converts files of examples to one file of JSON Lines, which appears when it is complete. Yields the number of examples so
+ * far, and returns that of all.
+ *
+ * @throws MosError as `readDataset`; `bad_data` for an example that the format cannot hold; `bad_option` where `out` exists.
+ */
+export async function* convertDataset(
+  paths: readonly string[],
+  { out, to, overwrite = false, ...options }: ConvertDatasetOptions,
+): AsyncGenerator<number, number> {
+  await checkOutput(out, { overwrite });
+  await using file = await openAtomicFile(out);
+  let lines = "";
+  let count = 0;
+  const flush = async (): Promise<void> => {
+    await file.write(new TextEncoder().encode(lines));
+    lines = "";
+  };
+  for (const path of paths) {
+    for await (const { example } of readExamples(path, options)) {
+      if (example instanceof MosError) throw example;
+      lines += `${JSON.stringify(toRecord(example, to))}\n`;
+      if (lines.length >= CHUNK) await flush();
+      if (++count % PROGRESS_INTERVAL === 0) yield count;
+    }
+  }
+  await flush();
+  await file.commit();
+  return count;
+}
+
+/** Refuses an output that is not JSON Lines by its name, or that would replace something unasked. Throws `bad_option`. */
+export async function checkOutput(
+  out: string,
+  { overwrite }: { readonly overwrite: boolean },
+): Promise<void> {
+  if (!/\.(jsonl|ndjson)$/i.test(out))
+    throw new MosError("bad_option", `${out}: JSON Lines are written; give a name that ends in .jsonl`);
+  if (!overwrite && (await pathExists(resolve(out))))
+    throw new MosError("bad_option", `${out} already exists; add --overwrite to replace it`);
+}
+
+/**
+ * An example as a line of a format. Messages of weight 0 keep it.
+ *
+ * @throws MosError `bad_data` where the format cannot say what the example says.
+ */
+export function toRecord(example: Example, to: WrittenFormat): ExampleInput {
+  const refuse = (problem: string): MosError => new MosError("bad_data", `${placeText(example)}: ${problem}`);
+  if (example.kind === "text") {
+    if (to === "text") return { text: example.text };
+    throw refuse("a text has neither a question nor an answer; convert it with --to text");
+  }
+  if (to === "text") {
+    if (example.kind === "completion") return { text: example.prompt + example.completion };
+    throw refuse(
+      "only a model's chat template makes a text of a conversation, and training applies it; convert it with --to messages",
+    );
+  }
+  if (to === "completion") {
+    if (example.kind === "completion") return { prompt: example.prompt, completion: example.completion };
+    const [user, assistant, ...more] = example.turns;
+    if (user?.role === "user" && assistant?.isTarget === true && more.length === 0)
+      return { prompt: user.content, completion: assistant.content };
+    throw refuse(
+      `a prompt with its completion holds one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; convert it with --to messages`,
+    );
+  }
+  if (example.kind === "completion")
+    return {
+      messages: [
+        { role: "user", content: example.prompt },
+        { role: "assistant", content: example.completion },
+      ],
+    };
+  return {
+    messages: example.turns.map(({ role, content, isTarget }) =>
+      role === "assistant" && !isTarget ? { role, content, weight: 0 } : { role, content },
+    ),
+  };
+}

@@ -1,0 +1,130 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { MosError, withProgress } from "#core";
+import { loadTextFromFolder } from "#text";
+import { type InspectDatasetOptions, inspectDataset, normalise } from "./inspect.ts";
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-inspect-"));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function write(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+const inspect = (paths: readonly string[], options: Partial<InspectDatasetOptions> = {}) =>
+  withProgress(inspectDataset(paths, { maxLength: 512, limit: 20, ...options }));
+const pair = (question: string, answer: string): string => JSON.stringify({ question, answer });
+
+test("lists all problems with their lines, and counts the empty answers", async () => {
+  const path = await write(
+    "train.jsonl",
+    Buffer.concat([
+      Buffer.from(`{"cut\n${pair("Who?", "She.")}\n\n${pair("Why?", " ")}\n{"text": "no question"}\n`),
+      Buffer.of(0xe9, 0x0a),
+      Buffer.from(`[1]\n${pair("When?", "Now.")}\n{"question": "How?", "answer": 3}\n{"cut`),
+    ]),
+  );
+  const found = await inspect([path]);
+  expect(found.files).toEqual([{ path, format: "question", examples: 2 }]);
+  expect(found.problems.map((text) => text.replace(`${path}:`, ""))).toEqual([
+    expect.stringMatching(/^1:\d+: not valid JSON near/),
+    "4: answer is empty, so there is nothing to learn.",
+    expect.stringMatching(/^5: there is no field "question".*like line 2/),
+    expect.stringMatching(/^6: the line is not valid UTF-8/),
+    expect.stringMatching(/^7: this line is a list/),
+    expect.stringMatching(/^9: answer is 3; expected a string/),
+    expect.stringMatching(/^10:\d+: not valid JSON near/),
+  ]);
+  expect(found).toMatchObject({ examples: 2, problemCount: 7, emptyAnswers: 1 });
+  expect(await inspect([path], { limit: 2 })).toMatchObject({ problemCount: 7, problems: { length: 2 } });
+});
+
+test("goes on to the next file where the rest of one cannot be read", async () => {
+  const broken = await write("broken.csv", 'question,answer\nWho?,She.\n"open,x\n');
+  const empty = await write("empty.jsonl", "\n");
+  const whole = await write("whole.json", `[${pair("Who?", "He.")}]`);
+  const { files, problems } = await inspect([broken, empty, whole]);
+  expect(files.map(({ format, examples }) => [format, examples])).toEqual([
+    ["question", 1],
+    [undefined, 0],
+    ["question", 1],
+  ]);
+  expect(problems).toEqual([
+    expect.stringMatching(/broken\.csv:3: a quotation mark .*; the rest of the file was not read$/),
+    expect.stringMatching(/empty\.jsonl: the file holds no examples\.$/),
+  ]);
+});
+
+test("finds exact and nearly equal examples, over files and formats", async () => {
+  const one = await write(
+    "one.jsonl",
+    [pair("Who is it?", "She."), pair("who  is it", "SHE"), pair("Who was it?", "She.")].join("\n"),
+  );
+  const two = await write(
+    "two.jsonl",
+    [["Who is it?", "She."] as const, ["2 - 1?", "1"] as const, ["2 + 1?", "1"] as const]
+      .map(([user, answer]) => ({
+        messages: [
+          { role: "user", content: user },
+          { role: "assistant", content: answer },
+        ],
+      }))
+      .map((line) => JSON.stringify(line))
+      .join("\n"),
+  );
+  const found = await inspect([one, two]);
+  expect(found.duplicates).toEqual([
+    { place: `${one}:2`, first: `${one}:1`, isNear: true },
+    { place: `${two}:1`, first: `${one}:1`, isNear: false },
+  ]);
+  expect(found).toMatchObject({ exactDuplicates: 1, nearDuplicates: 1, problemCount: 0 });
+});
+
+test("a normalised text keeps numbers, signs and letters", () => {
+  expect(normalise('  "Hello,\n WORLD!" (1.5 – 2.5)…')).toBe("hello world 1.5 – 2.5");
+  expect(normalise("2 + 2 = 4.")).toBe("2 + 2 = 4");
+  expect(normalise("ﬁne")).toBe("fine");
+  expect(normalise(`${".".repeat(1e6)}x`)).toBe("x");
+});
+
+test("counts tokens as a run encodes them, and those that would be truncated", async () => {
+  const text = await loadTextFromFolder("assets/tiny-english");
+  const path = await write(
+    "lengths.jsonl",
+    Array.from({ length: 20 }, (_, i) => pair("Who?", "light ".repeat(i + 1).trim())).join("\n"),
+  );
+  const { tokens } = await inspect([path], { text, maxLength: 20 });
+  expect(tokens).toBeDefined();
+  const { min, median, p95, max, total, truncated } = tokens!;
+  expect(max - min).toBe(19);
+  expect([median - min, p95 - min]).toEqual([9, 18]);
+  expect(total).toBe(20 * min + (19 * 20) / 2);
+  expect(truncated).toBe(max - 20);
+});
+
+test("a conversation that the chat template refuses is a problem", async () => {
+  const { tokenizer, template, generation } = await loadTextFromFolder("assets/tiny-english");
+  const refusing = {
+    ...template,
+    renderTurns: () => {
+      throw new MosError("bad_data", "roles must alternate");
+    },
+  };
+  const path = await write("refused.jsonl", pair("Who?", "She."));
+  const found = await inspect([path], { text: { tokenizer, template: refusing, generation } });
+  expect(found).toMatchObject({ examples: 0, problemCount: 1, tokens: undefined });
+  expect(found.problems[0]).toMatch(/refused\.jsonl:1: .*roles must alternate/);
+});
+
+test("stops at the signal, and names a file that is missing or no data", async () => {
+  const path = await write("some.jsonl", pair("Who?", "She."));
+  await expect(inspect([path], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "cancelled" });
+  await expect(inspect([join(folder, "none.jsonl")])).rejects.toMatchObject({ code: "not_found" });
+  await expect(inspect([await write("a.pdf", "%PDF")])).rejects.toMatchObject({ code: "unsupported" });
+});
