@@ -3,6 +3,7 @@ import { MosError } from "#core";
 import type { Engine, FinishReason, TextRequest } from "#inference";
 import type { ChatMessage } from "#text";
 import { counted, formatDuration, formatRate, isTerminal, paint } from "./format.ts";
+import { EXIT_INTERRUPTED } from "./interrupt.ts";
 import { print, printable, printLine, warn } from "./terminal.ts";
 
 export interface AnswerClock {
@@ -114,7 +115,13 @@ export async function runChat(engine: Engine, options: ChatOptions): Promise<voi
     if (answering === undefined) {
       warn("\n(Ctrl-D or /exit exits)");
       askForLine();
-    } else answering.abort();
+    } else if (answering.signal.aborted) {
+      warn("(exiting at once)");
+      process.exit(EXIT_INTERRUPTED);
+    } else {
+      warn("\n(stopping; Ctrl-C again exits at once)");
+      answering.abort();
+    }
   };
   lines.on("SIGINT", interrupted);
   // readline hears Ctrl-C only where it reads single keys

@@ -3,9 +3,10 @@ import { flag, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base } from "./common-options.ts";
 import { commandText, counted, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter, withReadingLine } from "./loading.ts";
 import { loraText, trainedOnRow } from "./model-text.ts";
-import { heading, listenForInterrupt, printable, printJson, printLine, shellWord } from "./terminal.ts";
+import { heading, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -36,7 +37,7 @@ The conversion is exact for every method, since routing does not depend on the i
 });
 
 async function run({ adapter: folder, model, json, ...options }: Values): Promise<void> {
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping", { silent: json });
   const { signal } = interrupt;
   const adapter = await usableAdapter(folder);
   const summary = await withReadingLine({ json }, async (onProgress) => {

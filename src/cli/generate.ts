@@ -21,20 +21,10 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
 import { counted, paint, sideBySide } from "./format.ts";
+import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import {
-  EXIT_INTERRUPTED,
-  type Interrupt,
-  listenForInterrupt,
-  liveLine,
-  print,
-  printable,
-  printJson,
-  printLine,
-  terminalColumns,
-  warn,
-} from "./terminal.ts";
+import { liveLine, print, printable, printJson, printLine, terminalColumns, warn } from "./terminal.ts";
 
 /** One or two answers have more room than the many of a server. */
 const maxLength = integer({
@@ -153,7 +143,7 @@ async function run(given: Values): Promise<number> {
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare requires --adapter FOLDER");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping", { silent: options.json });
   using line = liveLine({ silent: options.json || process.stderr.isTTY !== true });
   const { signal } = interrupt;
   const path = await findModel(options.model, { signal, silent: options.json });
@@ -161,7 +151,7 @@ async function run(given: Values): Promise<number> {
     options;
   await using engine = await openEngine({
     model: path,
-    inProcess: true,
+    inProcess: !options.chat, // an answer in a chat can be stopped while it is computed
     baseDtype,
     computeDtype,
     cacheDtype,

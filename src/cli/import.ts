@@ -3,9 +3,10 @@ import { flag, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { base } from "./common-options.ts";
 import { counted, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, withReadingLine } from "./loading.ts";
 import { loraText, trainedOnRow } from "./model-text.ts";
-import { listenForInterrupt, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
+import { MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const folder = text({
   required: true,
@@ -39,7 +40,7 @@ with zeros and scales are folded into B. Anything but a plain LoRA (DoRA, saved 
 });
 
 async function run({ folder, model, from, out, overwrite, json }: Values): Promise<void> {
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping", { silent: json });
   const { signal } = interrupt;
   const summary = await withReadingLine({ json }, async (onProgress) => {
     const path = await findModel(model, { signal, silent: json });

@@ -60,6 +60,6 @@ export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts"
 export { defineCommand, type Grouped, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
+export { forceExit, listenForInterrupt } from "./interrupt.ts";
 export { engineProgress, findModel, pullProgress, userPlaces } from "./loading.ts";
-
-export { forceExit, listenForInterrupt, liveLine, printJson, printLine, thisRun, warn } from "./terminal.ts";
+export { liveLine, printJson, printLine, thisRun, warn } from "./terminal.ts";

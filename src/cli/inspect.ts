@@ -7,9 +7,10 @@ import { inspectModel, readModelConfig } from "#models";
 import { defineCommand, group } from "./command.ts";
 import { configOnly } from "./common-options.ts";
 import { formatInteger, labelled, textTable } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { configPath, usableAdapter, userPlaces, withReadingLine } from "./loading.ts";
 import { adapterText, formatShare, frozenRows, modelText } from "./model-text.ts";
-import { listenForInterrupt, printJson, printLine } from "./terminal.ts";
+import { printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: configOnly }),
@@ -65,7 +66,7 @@ async function modelAt(path: string): Promise<string | undefined> {
 }
 
 async function describeModel(path: string, json: boolean): Promise<void> {
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping", { silent: json });
   const { signal } = interrupt;
   const inspection = await withReadingLine({ json }, (onProgress) =>
     inspectModel(path, { signal, onProgress }),

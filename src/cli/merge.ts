@@ -4,17 +4,9 @@ import { describeBytes, omitUndefined, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
 import { adapterFolder, base, quiet, SIZES } from "./common-options.ts";
 import { counted, formatBar, formatDuration, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { findModel, usableAdapter } from "./loading.ts";
-import {
-  listenForInterrupt,
-  liveLine,
-  MOS,
-  nearPath,
-  nextText,
-  printJson,
-  printLine,
-  shellWord,
-} from "./terminal.ts";
+import { liveLine, MOS, nearPath, nextText, printJson, printLine, shellWord } from "./terminal.ts";
 
 const options = {
   ...group("Model", { model: base }),
@@ -51,7 +43,7 @@ type Done = Extract<MergeEvent, { readonly type: "finish" }>;
 
 async function run({ adapter: folder, model, out, dtype, shardSize, quiet, json }: Values): Promise<void> {
   const silent = quiet || json;
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping", { silent });
   const { signal } = interrupt;
   const adapter = await usableAdapter(folder);
   const path = await findModel(model, { signal, silent });

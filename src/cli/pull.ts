@@ -3,8 +3,9 @@ import { type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { counted, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { pullProgress, userPlaces } from "./loading.ts";
-import { listenForInterrupt, liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
+import { liveLine, MOS, nextText, printJson, printLine, shellWord } from "./terminal.ts";
 
 const repository = text({ required: true, help: "org/name[@revision][:file.gguf]" });
 
@@ -35,7 +36,7 @@ HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
 async function run({ model: repository, ...options }: Values): Promise<void> {
   const { hub } = await userPlaces();
   const silent = options.quiet || options.json;
-  using interrupt = listenForInterrupt();
+  using interrupt = listenForInterrupt("stopping; the same command resumes", { silent });
   const done = await (async (): Promise<PulledModel | undefined> => {
     using line = liveLine({ silent });
     const show = pullProgress(line, () => performance.now());

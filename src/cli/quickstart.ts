@@ -7,12 +7,10 @@ import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
 import { defineCommand, group } from "./command.ts";
 import { formatDuration, hasTwoColumns, labelled, twoColumns } from "./format.ts";
+import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import {
-  EXIT_INTERRUPTED,
-  type Interrupt,
   type LiveLine,
-  listenForInterrupt,
   liveLine,
   MOS,
   nearPath,
@@ -22,6 +20,7 @@ import {
   printLine,
   shellWord,
   terminalColumns,
+  warn,
 } from "./terminal.ts";
 import { curveText, type ReadyEvent, readHistory, validationText, watchTraining } from "./training-view.ts";
 
@@ -74,9 +73,10 @@ interface Quickstart {
 async function run(options: Values): Promise<number> {
   const started = performance.now();
   let line: LiveLine | undefined;
-  using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this batch; Ctrl-C again exits at once"),
-  );
+  using interrupt = listenForInterrupt("stopping after this batch", {
+    silent: options.json,
+    print: (text) => (line?.print ?? warn)(text),
+  });
   const base = await loadModel(MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
   const setup: Quickstart = { options, base, questions, interrupt };

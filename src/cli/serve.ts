@@ -14,17 +14,10 @@ import {
 import { type Command, defineCommand, group } from "./command.ts";
 import { model, quiet, SIZES } from "./common-options.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
+import { forceExit, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import {
-  forceExit,
-  type Interrupt,
-  listenForInterrupt,
-  liveLine,
-  printJson,
-  printLine,
-  warn,
-} from "./terminal.ts";
+import { liveLine, printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -97,9 +90,7 @@ ${SIZES}`,
  */
 async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<number> {
   const silent = options.quiet || options.json;
-  using interrupt = listenForInterrupt(() => {
-    if (!silent) warn("shutting down after running requests; Ctrl-C again exits at once");
-  });
+  using interrupt = listenForInterrupt("shutting down after running requests", { silent });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
   const { drainDelay, drainSeconds } = options;
   const stopSeconds = addOns.map((addOn) => addOn.stopSeconds(options));

@@ -1,4 +1,4 @@
-// A command's terminal: lines on stdout and stderr, one live line, and Ctrl-C.
+// A command's terminal: lines on stdout and stderr, and one live line.
 import { availableParallelism, cpus } from "node:os";
 import { relative } from "node:path";
 import {
@@ -154,65 +154,6 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
       if (rewrites && printable !== "") stream.write("\n");
       latest = "";
       printable = "";
-    },
-  };
-}
-
-/** Signals that ask a program to end, and what the program does about them. */
-export interface Interrupt extends Disposable {
-  /** Fires at the first Ctrl-C or SIGTERM. A second one ends the process at once. */
-  readonly signal: AbortSignal;
-  /** Stops listening, until `listen`: Ctrl-C ends the process at once then, also where it is busy for long. */
-  ignore(): void;
-  /** Listens again. */
-  listen(): void;
-}
-
-/** 128 + SIGINT, as shells have it. */
-export const EXIT_INTERRUPTED = 130;
-
-/** Listens for Ctrl-C until disposed of. `onFirst` prints what happens now. */
-export function listenForInterrupt(onFirst: () => void = () => undefined): Interrupt {
-  const controller = new AbortController();
-  const listener = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT_INTERRUPTED);
-    controller.abort();
-    onFirst();
-  };
-  const listen = (): void => void process.on("SIGINT", listener).on("SIGTERM", listener);
-  const ignore = (): void => void process.off("SIGINT", listener).off("SIGTERM", listener);
-  listen();
-  return { signal: controller.signal, ignore, listen, [Symbol.dispose]: ignore };
-}
-
-interface ForcedExit {
-  /** Seconds after the signal that the process may take to stop its work. */
-  readonly seconds: number;
-  /** Reports after how many seconds the process is terminated. */
-  readonly onForced: (seconds: number) => void;
-}
-
-/** Time that a process may take to exit after its time to stop. */
-const END_SECONDS = 15;
-
-/**
- * Terminates the process with exit code 1 where it still runs 15 seconds after its time to stop: what it waits for may
- * hang. Disposing it cancels that.
- */
-export function forceExit(signal: AbortSignal, { seconds, onForced }: ForcedExit): Disposable {
-  let timer: NodeJS.Timeout | undefined;
-  const force = (): void => {
-    onForced(seconds + END_SECONDS);
-    process.exit(1);
-  };
-  const start = (): void => {
-    timer = setTimeout(force, (seconds + END_SECONDS) * 1000);
-  };
-  signal.addEventListener("abort", start, { once: true });
-  return {
-    [Symbol.dispose]: () => {
-      signal.removeEventListener("abort", start);
-      clearTimeout(timer);
     },
   };
 }

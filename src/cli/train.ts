@@ -37,14 +37,13 @@ import {
   threads,
 } from "./common-options.ts";
 import { commandText, counted, formatDuration, formatInteger, labelled, paint } from "./format.ts";
+import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { adapterText, budgetText } from "./model-text.ts";
 import { linesText, scheduleRows } from "./preview-text.ts";
 import {
-  EXIT_INTERRUPTED,
   heading,
   type LiveLine,
-  listenForInterrupt,
   liveLine,
   MOS,
   nextText,
@@ -236,9 +235,10 @@ async function train({ out, ...others }: Options): Promise<number> {
   const options: Values = { ...others, out };
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
-  using interrupt = listenForInterrupt(() =>
-    line?.print("stopping after this batch; Ctrl-C again exits at once, without saving"),
-  );
+  using interrupt = listenForInterrupt("stopping after this batch and saving a checkpoint", {
+    silent,
+    print: (text) => (line?.print ?? warn)(text),
+  });
   const find = { signal: interrupt.signal, silent };
   const run = await resolveRun(options, find);
   const path = await findModel(options.model, find);

@@ -82,10 +82,13 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 async function run(given: Values): Promise<number> {
   const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
-  using interrupt = listenForInterrupt(() => undefined);
-  const { signal } = interrupt;
   const log = lineLog(options);
   const worker = workerName(0);
+  using interrupt = listenForInterrupt("stopping at the next step of the slice", {
+    silent: options.quiet || options.json,
+    print: (text) => log.info({ worker }, text),
+  });
+  const { signal } = interrupt;
   using _exit = forceExit(signal, {
     seconds: options.stopSeconds,
     onForced: (seconds) =>

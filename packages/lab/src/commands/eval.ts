@@ -105,9 +105,7 @@ async function watchEvaluation(
   { version, silent }: { readonly version: string; readonly silent: boolean },
 ): Promise<End | undefined> {
   using line = liveLine({ silent });
-  using interrupt = listenForInterrupt(() =>
-    line.print("stopping; the same command resumes. Ctrl-C again exits at once"),
-  );
+  using interrupt = listenForInterrupt("stopping; the same command resumes", { silent, print: line.print });
   const { signal } = interrupt;
   const { adapter: adapters, chatFormat: format, data, markdown, quiet, json, ...settings } = options;
   const { hub, benchmarks, weights } = await userPlaces();

@@ -136,9 +136,10 @@ async function run(options: Values, { version }: { readonly version: string }): 
     return 0;
   }
   let line: Line | undefined;
-  using interrupt = listenForInterrupt(() =>
-    line?.print("stopping the cells after their update; the same command resumes. Ctrl-C again ends at once"),
-  );
+  using interrupt = listenForInterrupt("stopping the cells after their update; the same command resumes", {
+    silent,
+    print: (text) => line?.print(text),
+  });
   const wanted = required("--model", options.model);
   // missing options are reported before a model is fetched
   const requested = options.list ? undefined : gridOptions(options);

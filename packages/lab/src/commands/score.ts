@@ -111,12 +111,12 @@ const AT_A_TIME = 8;
 /** The scores of all cases, each of which is written as a line. */
 async function scoreCases(
   cases: readonly Case[],
-  { task, rules, python }: Values,
+  { task, rules, python, json }: Values,
   write: (line: string) => void,
 ): Promise<readonly number[]> {
   const benchmark = findBenchmark(task);
   const runsPrograms = "program" in benchmark;
-  using interrupt = runsPrograms ? listenForInterrupt() : undefined;
+  using interrupt = runsPrograms ? listenForInterrupt("stopping", { silent: json }) : undefined;
   const signal = interrupt?.signal;
   await using checker = runsPrograms
     ? await createProgramChecker({ ...omitUndefined({ python }), signal })
