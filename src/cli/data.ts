@@ -11,18 +11,9 @@ import { loadText } from "#models";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
+import { listenForInterrupt } from "./interrupt.ts";
 import { findData, findModel } from "./loading.ts";
-import {
-  heading,
-  listenForInterrupt,
-  liveLine,
-  MOS,
-  nextText,
-  printable,
-  printJson,
-  printLine,
-  shellWord,
-} from "./terminal.ts";
+import { heading, liveLine, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const ACTIONS = ["inspect", "convert"] as const;
 type Action = (typeof ACTIONS)[number];
@@ -93,9 +84,9 @@ async function run({ action, ...values }: Values): Promise<number> {
 type Given = Omit<Values, "action">;
 
 async function inspect({ files, model, json, quiet, ...options }: Given): Promise<number> {
-  using interrupt = listenForInterrupt();
-  const { signal } = interrupt;
   const silent = json || quiet;
+  using interrupt = listenForInterrupt("stopping", { silent });
+  const { signal } = interrupt;
   const paths = await findData(files, { signal, silent });
   const text = model === undefined ? undefined : await loadText(await findModel(model, { signal, silent }));
   const found = await withRecords(silent, (show) => {
@@ -167,9 +158,9 @@ function listed(title: string, lines: readonly string[], count: number): readonl
 
 async function convert({ files, out, to, overwrite, json, quiet, ...options }: Given): Promise<number> {
   if (out === undefined) throw new MosError("bad_option", "--out FILE is required: the file to write");
-  using interrupt = listenForInterrupt();
-  const { signal } = interrupt;
   const silent = json || quiet;
+  using interrupt = listenForInterrupt("stopping", { silent });
+  const { signal } = interrupt;
   const paths = await findData(files, { signal, silent });
   const columns = parseColumns(options.dataColumns);
   const count = await withRecords(silent, (show) =>
