@@ -4,7 +4,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
+import { createMetrics as createServiceMetrics } from "../packages/service/src/metrics.ts";
 import { findFlaw } from "../scripts/ci/commands.ts";
+import { createMetrics, createRecord } from "../src/server/metrics.ts";
+import { networkSettings } from "../src/server/serve.ts";
+import { deployedQueries, findUnknown } from "./metric-queries.ts";
 
 const read = (path: string): string => readFileSync(join("deploy", path), "utf8");
 const sources = (folder: string): string =>
@@ -165,6 +169,106 @@ const scaledSchema = z.strictObject({
       }),
     }),
   ]),
+});
+
+describe("compose.serve.yaml", () => {
+  const { services, volumes } = z
+    .object({ services: z.object({ server: service.omit({ environment: true }) }), volumes: z.unknown() })
+    .parse(parse(expanded(read("compose.serve.yaml"))));
+  const { command = [], ports, read_only, stop_grace_period } = services.server;
+
+  test("serves adapters without a database or state, from what it mounts", () => {
+    expect(findFlaw(["mos", ...command].join(" "))).toBeUndefined();
+    expect(command.join()).not.toMatch(/--(state|database-url|storage)/);
+    expect(read_only).toBe(true);
+    const mounts = services.server.volumes.map((volume) =>
+      typeof volume === "string" ? volume.split(":").slice(1).join(":") : volume.target,
+    );
+    expect(mounts).toEqual(["/keys", "/adapters:ro", "/models:ro", "/tmp"]);
+    expect(Object.keys(volumes as object)).toEqual(["keys"]);
+    expect(readOption(command, "adapters")).toBe("/adapters");
+    expect(readOption(command, "api-keys")).toMatch(/^\/keys\//);
+    expect(ports).toEqual([`127.0.0.1:8080:${readOption(command, "port")}`]);
+    expect(Number.parseInt(stop_grace_period ?? "", 10)).toBeGreaterThan(
+      readSeconds(command, "drain-seconds") + 10,
+    );
+  });
+});
+
+describe("one machine", () => {
+  const settings = (text: string, name: string): readonly string[] =>
+    [...text.matchAll(new RegExp(`^\\s*${name}[ =]+(.*?);?$`, "gm"))].map(([, value = ""]) => value);
+  const seconds = (value: string | undefined): number => Number.parseInt(value ?? "", 10);
+  const keepAlive = Number(networkSettings.keepAlive.default);
+  const requestTimeout = Number(networkSettings.requestTimeout.default);
+
+  test("nginx and Caddy keep streams, long answers and connections as the server does", () => {
+    const nginx = read("nginx.conf");
+    expect(settings(nginx, "server")).toContain("127.0.0.1:8080");
+    expect(settings(nginx, "proxy_buffering")).toEqual(["off"]);
+    expect(settings(nginx, "proxy_http_version")).toEqual(["1.1"]);
+    expect(seconds(settings(nginx, "keepalive_timeout")[0])).toBeLessThan(keepAlive);
+    expect(seconds(settings(nginx, "proxy_read_timeout")[0])).toBe(requestTimeout);
+    const caddy = read("Caddyfile");
+    expect(settings(caddy, "flush_interval")).toEqual(["-1"]);
+    expect(seconds(settings(caddy, "keepalive")[0])).toBeLessThan(keepAlive);
+    expect(seconds(settings(caddy, "response_header_timeout")[0])).toBe(requestTimeout);
+    for (const file of [nginx, caddy]) expect(file).toMatch(/\/metrics\b[^}]*404/);
+  });
+
+  test("the systemd unit runs a command that the program understands, with time to stop", () => {
+    const unit = read("mos.service").replaceAll(/\\\n\s*/g, " ");
+    const [start = ""] = settings(unit, "ExecStart");
+    const command = /main\.js (serve .*)$/.exec(start)?.[1] ?? "";
+    expect(findFlaw(`mos ${command}`)).toBeUndefined();
+    const drain = Number(/--drain-seconds (\d+)/.exec(command)?.[1]);
+    expect(seconds(settings(unit, "TimeoutStopSec")[0])).toBeGreaterThan(drain + 10);
+    expect(/--usage-file (\S+)/.exec(command)?.[1]).toMatch(/^\/var\/lib\/mos\//);
+    expect(settings(unit, "StateDirectory")).toEqual(["mos"]);
+  });
+});
+
+test("alerts, panels and the autoscaler name metrics and labels that servers export", async () => {
+  const adapters = {
+    registered: 0,
+    resident: 0,
+    residentBytes: 0,
+    residentLimit: 0,
+    active: 0,
+    activeBytes: 0,
+  };
+  const loads = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0, failures: 0 };
+  const requests = { waiting: 0, running: 0, waitingAdapters: {}, runningAdapters: {}, maxBatch: 1 };
+  const tokens = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
+  const service = createServiceMetrics();
+  service.sliceEnded({ model: "m", result: "lost", seconds: 1 });
+  service.trainerStalled({ model: "m" });
+  service.webhookAttempted("failed");
+  const state = {
+    jobs: [],
+    workers: [{ model: "m", version: "1", count: 1 }],
+    deliveries: 0,
+  };
+  const server = createMetrics({
+    engine: { stats: async () => ({ ...requests, ...tokens, adapters: { ...adapters, ...loads } }) },
+    modelName: "m",
+    now: () => 0,
+    more: () => service.render({ read: async () => state, model: "m" }),
+  });
+  server.firstToken(1);
+  server.nextToken(1);
+  const record = createRecord({ method: "POST", path: "/", now: 0 });
+  server.ended({ ...record, status: 200, model: "m", keyName: "k" });
+  const { text } = await server.render();
+  const queries = deployedQueries();
+  expect(queries.length).toBeGreaterThan(40);
+  expect(queries.flatMap((query) => findUnknown(query, text))).toEqual([]);
+  const wrong = { where: "here", text: 'sum by (modle) (mos_slices_total{resul="lost"}) + mos_nothing' };
+  expect(findUnknown(wrong, text)).toEqual([
+    "here: mos_slices_total has no label resul",
+    "here: mos_slices_total has no label modle",
+    "here: mos_nothing",
+  ]);
 });
 
 describe("kubernetes", () => {

@@ -75,8 +75,12 @@ describe("adapters", () => {
       form.append(name, typeof value === "string" ? value : new Blob([Uint8Array.from(value)]));
     return form;
   };
+  /** Encodes the form first: in Node 24, a refused FormData causes an unhandled rejection (nodejs/undici#5835). */
   const sendForm = async (form: FormData) => {
-    const response = await server.fetch("/v1/adapters", { method: "POST", body: form, headers: admin });
+    const encoded = new Response(form);
+    const headers = { ...admin, "content-type": encoded.headers.get("content-type") ?? "" };
+    const init = { method: "POST", body: await encoded.blob(), headers };
+    const response = await server.fetch("/v1/adapters", init);
     const { error } = (await response.json()) as { readonly error: object };
     return [response.status, error] as const;
   };

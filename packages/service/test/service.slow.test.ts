@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import OpenAI, { toFile } from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { deployedQueries, findUnknown } from "../../../test/metric-queries.ts";
 import { databases, type TestDatabase } from "./databases.ts";
 
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
@@ -364,5 +365,8 @@ describe.each(databases)("%s", (name, open) => {
     expect(metrics).toMatch(/^mos_webhook_attempts_total\{outcome="delivered"\} 1$/m);
     expect(metrics).toMatch(/^mos_workers\{model="tiny",version="[^"]+"\} 1$/m);
     expect(metrics).toMatch(/^mos_jobs\{model="tiny",status="succeeded"\} [1-9]/m);
+    const unknown = deployedQueries().flatMap((query) => findUnknown(query, metrics));
+    // slices are counted where they are trained
+    expect(unknown.filter((flaw) => name !== "PostgreSQL" || !flaw.includes("mos_slices_total"))).toEqual([]);
   });
 });
