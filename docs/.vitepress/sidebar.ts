@@ -9,6 +9,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/generate",
       "how-to/serve",
       "how-to/convert",
+      "how-to/other-programs",
       "how-to/evaluate",
       "how-to/fine-tuning-service",
       "how-to/deploy",

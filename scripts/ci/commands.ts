@@ -128,6 +128,11 @@ const OTHERS = new Set([
     "npm install",
     "npm link",
     "printf %s",
+    "llama-server --model",
+    "llama-export-lora -m",
+    "ollama create",
+    "ollama run",
+    "mv acme-merged.gguf",
     "vllm serve",
   ],
 ]);
