@@ -4,7 +4,7 @@ import type { Engine, FinishReason, TextRequest } from "#inference";
 import type { ChatMessage } from "#text";
 import { counted, formatDuration, formatRate, isTerminal, paint } from "./format.ts";
 import { EXIT_INTERRUPTED } from "./interrupt.ts";
-import { print, printable, printLine, warn } from "./terminal.ts";
+import { liveLine, print, printable, printLine, warn } from "./terminal.ts";
 
 export interface AnswerClock {
   token(): void;
@@ -191,6 +191,8 @@ async function answerTurn(
 ): Promise<Conversation> {
   const asked: Conversation = { ...before, turns: [...before.turns, { role: "user", content: text }] };
   const clock = startClock();
+  using line = liveLine({ silent: process.stderr.isTTY !== true });
+  line.show("reading the prompt");
   let answer = "";
   let finishReason: FinishReason = "end";
   try {
@@ -199,9 +201,11 @@ async function answerTurn(
       if (event.type === "token") clock.token();
       else ({ finishReason } = event);
       answer += event.text;
+      line.clear();
       print(printable(event.text));
     }
   } catch (error) {
+    line.clear();
     if (!(error instanceof MosError) || error.code !== "bad_option" || before.turns.length === 0) throw error;
     warn(`(${error.message}. /reset clears the conversation; it is unchanged)`);
     return before;

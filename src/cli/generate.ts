@@ -222,17 +222,22 @@ async function collect(
   { streams, clock }: { readonly streams: boolean; readonly clock: AnswerClock },
 ): Promise<readonly Answer[]> {
   const answers: Answer[] = [];
-  using line = liveLine({ silent: streams || once.options.json || process.stderr.isTTY !== true });
+  using line = liveLine({ silent: once.options.json || process.stderr.isTTY !== true });
+  line.show("reading the prompt");
+  const write = (text: string): void => {
+    if (streams) {
+      line.clear();
+      print(printable(text));
+    } else line.update(`writing  ${counted(clock.tokens(), "token")}`);
+  };
   for (const events of submitted(once)) {
     let text = "";
     for await (const event of events) {
       if (event.type !== "token" && event.type !== "finish") continue;
       text += event.text;
-      if (streams) print(printable(event.text));
-      if (event.type === "token") {
-        clock.token();
-        line.update(`writing  ${counted(clock.tokens(), "token")}`);
-      } else {
+      if (event.type === "token") clock.token();
+      write(event.text);
+      if (event.type === "finish") {
         const { finishReason, usage } = event;
         const { promptTokens, completionTokens } = usage;
         answers.push({ text, finishReason, usage: { promptTokens, completionTokens } });

@@ -20,7 +20,8 @@ const AGAIN = "exiting at once";
 /**
  * A process that hears Ctrl-C in the terminal too: a step of a large model keeps this one for seconds, in which no listener
  * runs. It says what happens, and at the second Ctrl-C kills its parent where that has not ended by itself. It reads what to
- * say from its standard input, nothing while Ctrl-C is ignored, and ends with it.
+ * say from its standard input, nothing while Ctrl-C is ignored, and ends with it: by a signal, since Node at its exit would
+ * put the terminal back into the mode in which it started, while a chat or the shell reads single keys.
  */
 const WATCHER = `
 let text = "", count = 0;
@@ -31,7 +32,8 @@ process.on("SIGINT", () => {
   process.stdout.write(".");
   if (count === 2) setTimeout(() => process.kill(process.ppid, "SIGKILL"), 200);
 });
-process.stdin.on("data", (data) => { text = String(data).split("\\n").at(-2); }).on("end", () => process.exit());`;
+process.stdin.on("data", (data) => { text = String(data).split("\\n").at(-2); })
+  .on("end", () => process.kill(process.pid, "SIGKILL"));`;
 
 interface Watcher extends Disposable {
   /** True once it said something. */

@@ -149,14 +149,13 @@ const PHASES: Readonly<Record<Exclude<OpenProgress["type"], "note">, string>> = 
 /** Shows how far opening an engine is. */
 export function engineProgress(line: LiveLine): (progress: OpenProgress) => void {
   const started = performance.now();
+  line.show(PHASES.model);
   return (progress) => {
     if (progress.type === "note") return line.print(progress.text);
     const { type, done, total } = progress;
-    line.update(
-      type === "model"
-        ? named(PHASES.model, readBytes(done, { total, seconds: (performance.now() - started) / 1000 }))
-        : `${PHASES[type]} ${formatBar(done / Math.max(1, total), BAR)} ${done} of ${total}`,
-    );
+    const seconds = (performance.now() - started) / 1000;
+    if (type === "model") line.update(named(PHASES.model, readBytes(done, { total, seconds })));
+    else line.show(type === "compile" ? PHASES.compile : `${PHASES[type]} ${done} of ${total}`);
   };
 }
 

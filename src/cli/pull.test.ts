@@ -1,12 +1,13 @@
 import { expect, test } from "vitest";
 import type { PulledModel } from "#hub";
-import { pullProgress } from "./loading.ts";
+import { engineProgress, pullProgress } from "./loading.ts";
 import { pulledText } from "./pull.ts";
 
 function recorder() {
   const shown: string[] = [];
   const line = {
     update: (state: string | readonly string[]) => shown.push([state].flat().join("  ")),
+    show: (state: string | readonly string[]) => shown.push(`at once: ${state}`),
     print: (text: string) => shown.push(text),
     clear: () => undefined,
     [Symbol.dispose]: () => undefined,
@@ -41,6 +42,18 @@ test("speed and rest count what this run has fetched, not what was here", () => 
     "org/name at 0123456789ab: 1 file, 200 MB, 100 MB already downloaded",
     "#######---  75%  150 MB of 200 MB  10.0 MB/s  5.0 s left  model.safetensors",
     "model.safetensors: the connection broke; retrying in 2.0 s (1)",
+  ]);
+});
+
+test("opening an engine says at once that it loads, and that it compiles before it does", () => {
+  const { shown, line } = recorder();
+  const show = engineProgress(line);
+  show({ type: "adapters", done: 5, total: 5 });
+  show({ type: "compile", done: 0, total: 1 });
+  expect(shown).toEqual([
+    "at once: loading the model",
+    "at once: scanning adapters 5 of 5",
+    "at once: compiling",
   ]);
 });
 

@@ -44,6 +44,15 @@ test("a terminal sees one line that changes, and its last state", () => {
   );
 });
 
+test("a new phase is shown at once on a terminal, and in a file at intervals as all states", () => {
+  for (const isTerminal of [true, false]) {
+    const { line, text } = open(isTerminal);
+    line.update("loading");
+    line.show("compiling");
+    expect(text()).toBe(isTerminal ? "\rloading\u001b[K\rcompiling\u001b[K" : "loading\n");
+  }
+});
+
 test("a terminal that is dumb sees whole lines, and no escape codes", () => {
   vi.stubEnv("TERM", "dumb");
   const { line, at, text } = open(true);

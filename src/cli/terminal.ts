@@ -106,6 +106,8 @@ export interface LiveLineOptions {
 export interface LiveLine extends Disposable {
   /** Shows the state, unless it was shown a moment ago: a text, or its parts of which those are shown that fit. */
   readonly update: (state: string | readonly string[]) => void;
+  /** Shows the state of a new phase at once on a terminal: what follows may leave no time for it. */
+  readonly show: (state: string | readonly string[]) => void;
   /** Writes a line that stays, above the live one. */
   readonly print: (text: string) => void;
   /** Takes the line away, and the state with it: nothing of it is left in front of what comes next. */
@@ -128,7 +130,10 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
   /** The last column stays free: some terminals wrap when it is filled. */
   const room = (): number => (rewrites ? terminalColumns(stream) - 1 : Number.POSITIVE_INFINITY);
   let shownAt = Number.NEGATIVE_INFINITY;
-  const show = (): void => {
+  const setState = (state: string | readonly string[]): void => {
+    latest = typeof state === "string" ? state : fitParts(state, room());
+  };
+  const draw = (): void => {
     printable = latest;
     shownAt = now();
     if (rewrites) stream.write(`\r${cutToColumns(latest, room())}\u001b[K`);
@@ -136,13 +141,17 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
   };
   return {
     update(state) {
-      latest = typeof state === "string" ? state : fitParts(state, room());
-      if (now() - shownAt >= interval) show();
+      setState(state);
+      if (now() - shownAt >= interval) draw();
+    },
+    show(state) {
+      setState(state);
+      if (rewrites || now() - shownAt >= interval) draw();
     },
     print(text) {
       if (rewrites && printable !== "") stream.write("\r\u001b[K");
       stream.write(`${breakLines(text, breakColumns(stream))}\n`);
-      if (rewrites && printable !== "") show();
+      if (rewrites && printable !== "") draw();
     },
     clear() {
       if (rewrites && printable !== "") stream.write("\r\u001b[K");
@@ -150,7 +159,7 @@ export function openLiveLine(stream: LineStream, options: LiveLineOptions): Live
       printable = "";
     },
     [Symbol.dispose]() {
-      if (latest !== printable) show();
+      if (latest !== printable) draw();
       if (rewrites && printable !== "") stream.write("\n");
       latest = "";
       printable = "";
