@@ -6,6 +6,7 @@ import { openGguf } from "#files";
 import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
 import { blockFormats } from "../src/files/dequantize.ts";
 import { rounded } from "./arguments.ts";
+import type { Measured, Measurements, Variant } from "./rounds.ts";
 
 /** Where models, data and programs are. */
 export interface Places {
@@ -16,22 +17,6 @@ export interface Places {
   /** Steps of a run on random tokens; the first is not counted. */
   readonly steps: number;
 }
-
-export interface Variant {
-  readonly name: string;
-  /** A command line that prints a JSON line at its end. */
-  readonly command: string;
-}
-
-/** A number over the rounds. */
-export interface Measured {
-  readonly median: number;
-  readonly least: number;
-  readonly most: number;
-  readonly rounds: number;
-}
-
-export type Measurements = (variant: string, field: string) => Measured;
 
 const OURS = [
   ["ours float32", "--base-dtype float32"],
@@ -105,17 +90,17 @@ export function DECODE({ model, llama }: Places): Readonly<Record<string, readon
     return [
       {
         name: `${type} ours 1`,
-        command: ours("--base-dtype stored --compute-dtype int8 --streams 1 --adapters 0"),
+        command: ours("--streams 1 --adapters 0"),
       },
       { name: `${type} llama.cpp 1`, command: theirs(1) },
       {
         name: `${type} ours 16, 16 adapters`,
-        command: ours("--base-dtype stored --compute-dtype int8 --streams 16 --adapters 16"),
+        command: ours("--streams 16 --adapters 16"),
       },
       { name: `${type} llama.cpp 16, none`, command: theirs(16) },
       {
         name: `${type} ours prompt`,
-        command: ours("--base-dtype stored --compute-dtype int8 --first --adapters 0"),
+        command: ours("--first --adapters 0"),
       },
     ];
   });

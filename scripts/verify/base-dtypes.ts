@@ -25,7 +25,7 @@ table) and measured on each (columns); with --adapter that one alone is measured
   --max-length N      tokens of a row (512)
   --learning-rate X   (1e-3)
   --max-examples N    validation examples, from the first (100)
-  --seeds N           adapters of each form (1); losses are means
+  --seeds N           adapters of each form (1); printed are mean and standard deviation, or with --json each
   --threads N         (one for each core)
   --json              one JSON object`;
 
@@ -124,12 +124,12 @@ async function trainedOn(plan: Plan, base: Base): Promise<readonly string[]> {
   return folders;
 }
 
-/** The base, then the mean over the adapters of each row, on one form. */
+/** The losses on one form: the base's, then those of the adapters of each row. */
 async function measuredOn(
   plan: Plan,
   base: Base,
   rows: readonly (readonly string[])[],
-): Promise<readonly number[]> {
+): Promise<readonly (readonly number[])[]> {
   const model = await openBase(plan, base);
   const examples = (await readDataset(plan.validation)).examples.slice(0, plan.examples);
   const { fingerprint, identity, config } = model.model;
@@ -142,15 +142,23 @@ async function measuredOn(
   };
   const measure = async (adapter?: Adapter): Promise<number> =>
     (await validationLoss(model, examples, { adapter, settings, session: plan.session })).loss;
-  const losses = [await measure()];
+  const losses = [[await measure()]];
   for (const folders of rows) {
-    let sum = 0;
+    const row: number[] = [];
     for (const folder of folders)
-      sum += await measure(await loadAdapter(folder, { shapes, fingerprint, identity }));
-    losses.push(sum / folders.length);
+      row.push(await measure(await loadAdapter(folder, { shapes, fingerprint, identity })));
+    losses.push(row);
   }
   console.error(`measured on ${base.name}`);
   return losses;
+}
+
+/** Mean and standard deviation. */
+function spread(losses: readonly number[]): string {
+  const mean = losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+  const squares = losses.reduce((sum, loss) => sum + (loss - mean) ** 2, 0);
+  const deviation = losses.length < 2 ? "" : ` ± ${Math.sqrt(squares / (losses.length - 1)).toFixed(4)}`;
+  return mean.toFixed(4) + deviation;
 }
 
 const given = readArguments(HELP, {
@@ -175,25 +183,28 @@ const plan = makePlan(given);
 const rows = new Map<string, readonly string[]>();
 if (plan.adapter !== undefined) rows.set("adapter", [plan.adapter]);
 else for (const base of plan.bases) rows.set(base.name, await trainedOn(plan, base));
-const columns = new Map<string, readonly number[]>();
+const columns = new Map<string, readonly (readonly number[])[]>();
 for (const base of plan.bases) columns.set(base.name, await measuredOn(plan, base, [...rows.values()]));
 
 const labels = ["no adapter", ...rows.keys()];
-const losses = labels.map((_, row) => [...columns.values()].map((column) => column[row] ?? Number.NaN));
+const losses = labels.map((_, row) => [...columns.values()].map((column) => column[row] ?? []));
 if (given.flag("json")) {
   const { model, validation, examples, seeds, settings, method, data } = plan;
   const table = Object.fromEntries(
     labels.map((label, row) => [
       label,
       Object.fromEntries(
-        [...columns.keys()].map((name, i) => [name, rounded(losses[row]?.[i] ?? Number.NaN, 5)]),
+        [...columns.keys()].map((name, i) => [
+          name,
+          (losses[row]?.[i] ?? []).map((loss) => rounded(loss, 5)),
+        ]),
       ),
     ]),
   );
   console.log(JSON.stringify({ model, validation, examples, data, seeds, method, settings, losses: table }));
 } else {
-  const cell = (text: string): string => text.padStart(13);
+  const cell = (text: string): string => text.padStart(19);
   console.log(`trained on   ${[...columns.keys()].map(cell).join("")}`);
   for (const [row, label] of labels.entries())
-    console.log(`${label.padEnd(13)}${(losses[row] ?? []).map((loss) => cell(loss.toFixed(4))).join("")}`);
+    console.log(`${label.padEnd(13)}${(losses[row] ?? []).map((found) => cell(spread(found))).join("")}`);
 }

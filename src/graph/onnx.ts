@@ -54,6 +54,8 @@ interface SerializeOptions {
   readonly inlineLimit?: number;
   /** The file name that external data refer to; "weights.bin". */
   readonly externalName?: string;
+  /** Writes FusedMatMul as operators of ONNX itself (false). */
+  readonly standardProducts?: boolean;
 }
 
 const encodeData = (data: TensorData, dtype: DType): Uint8Array => {
@@ -157,13 +159,14 @@ export function serialize(
   options: SerializeOptions = {},
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
+  const { standardProducts = false } = options;
   const program = new NamedGraph(Object.values(outputs));
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
   const external: ExternalData[] = [];
   message(writer, 7, (graph) => {
-    for (const node of program.nodes) message(graph, 1, (n) => writeNode(n, node, program));
+    for (const node of nameNodes(program, standardProducts)) message(graph, 1, (n) => writeNode(n, node));
     text(graph, 2, "program");
     for (const [name, value] of Object.entries(outputs))
       message(graph, 1, (n) => writeIdentity(n, program.valueName(value), name));
@@ -195,17 +198,49 @@ export function serialize(
   return { model: writer.finish(), inputs: program.inputs, external, folder: program.folder };
 }
 
-function writeNode(writer: BinaryWriter, node: Node, program: NamedGraph): void {
-  for (const input of node.inputs) text(writer, 1, input === undefined ? "" : program.valueName(input));
-  const name = program.names.get(node) ?? "";
-  node.outputs.forEach((_, i) => {
-    text(writer, 2, `${name}.${i}`);
+/** A node with names in place of values. */
+interface NamedNode extends Pick<Node, "op" | "domain" | "attributes"> {
+  readonly name: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+const nameNodes = (program: NamedGraph, standardProducts: boolean): readonly NamedNode[] =>
+  program.nodes.flatMap((node) => {
+    const name = program.names.get(node) ?? "";
+    const inputs = node.inputs.map((input) => (input === undefined ? "" : program.valueName(input)));
+    const named = { ...node, name, inputs, outputs: node.outputs.map((_, i) => `${name}.${i}`) };
+    return standardProducts && node.op === "FusedMatMul" ? expandProduct(named, node) : [named];
   });
+
+/** FusedMatMul as Gemm where both operands are matrices, else as transposes, MatMul and Mul. */
+function expandProduct(product: NamedNode, { inputs: operands }: Node): readonly NamedNode[] {
+  const { name, attributes, inputs } = product;
+  const ranks = operands.map((operand) => operand?.shape.length ?? 0);
+  if (ranks.every((rank) => rank === 2)) return [{ ...product, op: "Gemm", domain: "" }];
+  const nodes: NamedNode[] = [];
+  const emit = (op: string, from: readonly string[], given: Node["attributes"] = {}): string => {
+    const part = `${name}.${op}.${nodes.length}`;
+    nodes.push({ name: part, op, domain: "", attributes: given, inputs: from, outputs: [part] });
+    return part;
+  };
+  const factors = inputs.map((input, i) => {
+    if (attributes[i === 0 ? "transA" : "transB"] !== 1) return input;
+    const axes = [...Array(ranks[i]).keys()];
+    return emit("Transpose", [input], { perm: [...axes.slice(0, -2), axes.length - 1, axes.length - 2] });
+  });
+  const scaled = [emit("MatMul", factors), emit("Constant", [], { value_float: attributes["alpha"] ?? 1 })];
+  return [...nodes, { ...product, op: "Mul", domain: "", attributes: {}, inputs: scaled }];
+}
+
+function writeNode(writer: BinaryWriter, { name, op, domain, attributes, inputs, outputs }: NamedNode): void {
+  for (const input of inputs) text(writer, 1, input);
+  for (const output of outputs) text(writer, 2, output);
   text(writer, 3, name);
-  text(writer, 4, node.op);
-  for (const [key, value] of Object.entries(node.attributes))
+  text(writer, 4, op);
+  for (const [key, value] of Object.entries(attributes))
     message(writer, 5, (a) => writeAttribute(a, key, value));
-  if (node.domain !== "") text(writer, 7, node.domain);
+  if (domain !== "") text(writer, 7, domain);
 }
 
 /** An output gets its public name by an Identity, which the runtime removes. */

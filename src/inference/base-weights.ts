@@ -4,7 +4,7 @@
 
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { type WeightFormat, weightParts } from "#files";
+import { weightParts } from "#files";
 import {
   add,
   compile,
@@ -286,18 +286,6 @@ interface LayerWeight {
 const PATTERN = new RegExp(`^model\\.layers\\.(\\d+)\\..*\\.(${LINEAR_NAMES.join("|")})\\.weight$`);
 
 /** The linear layer that a weight of this name is; undefined for every other weight. */
-/**
- * The default type of a base's products: int8 where all linear layers have at most 8 bits, as llama.cpp computes them. It is
- * several times faster and rounds less than the weights were rounded. NF4 stays in float32: its values would be rounded to 8
- * bits, and take twice the memory.
- */
-export const defaultComputeDtype = (formats: Iterable<readonly [string, WeightFormat]>): ComputeDtype =>
-  [...formats].every(
-    ([name, { kind }]) => kind === "blocks" || kind === "int8rows" || findLayer(name) === undefined,
-  )
-    ? "int8"
-    : "float32";
-
 function findLayer(name: string): LayerWeight | undefined {
   const [, layer, found] = PATTERN.exec(name) ?? [];
   const linearName = LINEAR_NAMES.find((candidate) => candidate === found);

@@ -142,7 +142,7 @@ export const adapterSettings = {
 export const batchSettings = {
   cacheMemory: bytes({
     min: 1,
-    defaultText: "4GB, or less if less is free",
+    defaultText: "that of --max-batch sequences of --max-length, at most 4GB and what is free",
     help: "memory for the KV cache",
   }),
   cacheDtype: choice(CACHE_DTYPES, {

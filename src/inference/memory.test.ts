@@ -10,6 +10,7 @@ import {
   weightShapes,
 } from "#models";
 import { type EngineSize, requireEngineMemory } from "./memory.ts";
+import { bytesPerPosition, capacityFor } from "./slots.ts";
 
 const Q4_0: WeightFormat = {
   kind: "blocks",
@@ -50,10 +51,15 @@ describe("the memory of an engine", () => {
     expect(cacheMemory).toBeGreaterThan(2 * 32 * 4096 * 2 * 1024);
   });
 
-  test("a cache has its size where that was given, else what is left, up to 4 GB", () => {
+  test("a cache has its size where that was given, else what a full batch takes, what is left, or 4 GB", () => {
     const model = plannedModel("llama3.2-3b", Q4_0);
     expect(requireEngineMemory(model, { ...size, cacheMemory: 1e9 }, free(16)).cacheMemory).toBe(1e9);
     expect(requireEngineMemory(model, size, free(64)).cacheMemory).toBe(4e9);
+    const few = { ...size, maxBatch: 2, maxLength: 100 };
+    const positions = 2 * capacityFor(100);
+    expect(requireEngineMemory(model, few, free(64)).cacheMemory).toBe(
+      positions * bytesPerPosition(model.config),
+    );
     expect(requireEngineMemory(model, size, free(8)).cacheMemory).toBeLessThan(4e9);
   });
 

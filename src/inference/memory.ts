@@ -32,7 +32,7 @@ export interface EngineMemory {
 }
 
 /** The most that keys and values take where no setting says otherwise. */
-export const CACHE_MEMORY = 4e9;
+const CACHE_MEMORY = 4e9;
 /** Share of the remaining memory: a growing cache briefly holds a layer's old and new arrays. */
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
@@ -137,10 +137,17 @@ function planEngine(
 }
 
 /** Cache of the longest sequence, and of as many as run side by side. */
-function cacheSizes({ config }: PlannedBase, { maxLength, maxBatch, cacheDtype }: EngineSize) {
+function cacheSizes(
+  { config }: Pick<PlannedBase, "config">,
+  { maxLength, maxBatch, cacheDtype }: Pick<EngineSize, "maxLength" | "maxBatch" | "cacheDtype">,
+) {
   const one = capacityFor(maxLength) * bytesPerPosition(config, cacheDtype);
   return { one, all: maxBatch * one };
 }
+
+/** The limit of the cache where memory does not matter: what a full batch of the longest sequences takes, or 4 GB. */
+export const defaultCacheMemory = (...engine: Parameters<typeof cacheSizes>): number =>
+  Math.min(CACHE_MEMORY, cacheSizes(...engine).all);
 
 /** An engine that has room: a cache without a size of its own gets what is left, one sequence at least. */
 function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): EngineMemory | undefined {
@@ -151,7 +158,7 @@ function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): Engi
     const smallest = planEngine(model, size, { cacheMemory: least, expand });
     if (!fitsMemory(smallest, free)) continue;
     const left = CACHE_SHARE * (free.bytes + free.resident - smallest.bytes);
-    const cacheMemory = given ?? Math.max(least, Math.min(CACHE_MEMORY, least + left));
+    const cacheMemory = given ?? Math.max(least, Math.min(defaultCacheMemory(model, size), least + left));
     const plan = planEngine(model, size, { cacheMemory: Math.min(all, cacheMemory), expand });
     return { plan, expand, cacheMemory };
   }

@@ -7,6 +7,7 @@ import {
   baseFormats,
   baseFromFiles,
   type ComputeDtype,
+  defaultComputeDtype,
   type LoadedModel,
   loadModelText,
   type ModelConfig,
@@ -21,13 +22,7 @@ import {
 } from "#models";
 import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
-import {
-  type BaseWeights,
-  defaultComputeDtype,
-  EMBEDDING,
-  mergeAdapter,
-  prepareWeights,
-} from "./base-weights.ts";
+import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
@@ -38,7 +33,7 @@ import {
   type OpenProgress,
   type ResolvedOptions,
 } from "./engine-options.ts";
-import { AS_KEPT, CACHE_MEMORY, requireEngineMemory } from "./memory.ts";
+import { AS_KEPT, defaultCacheMemory, requireEngineMemory } from "./memory.ts";
 import { createModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
 import type { PrefillLimits } from "./scheduler.ts";
@@ -91,7 +86,7 @@ export async function openCore(
 ): Promise<OpenedCore> {
   const { onProgress, signal, mergeLimit = MERGE_LIMIT } = options;
   const checked = checkOptions(rest, source !== undefined || mergedAdapter !== undefined);
-  const opened = await openWeights(given, checked, options);
+  const opened = await openWeights(given, checked, { ...options, device });
   const { tokenizer, maxLength, cacheMemory, plan, computeDtype, ...facts } = opened;
   await using base = opened.weights;
   const { config, fingerprint, identity } = facts;
@@ -194,14 +189,18 @@ interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "id
 export async function openWeights(
   given: string | ModelWithText,
   checked: CheckedOptions,
-  options: OpenCoreOptions,
+  { device, ...options }: OpenCoreOptions & Pick<CoreOptions, "device">,
 ): Promise<OpenedWeights> {
   const longest = (config: ModelConfig): number =>
     Math.min(checked.maxLength ?? Math.min(MAX_LENGTH, steadyPositions(config)), config.maxPositions);
   if (typeof given !== "string") {
     const { config, fingerprint, identity, weights: plain } = given.model;
     const formats = [...plain].map(([name, { format }]) => [name, format] as const);
-    const { computeDtype = defaultComputeDtype(formats), cacheMemory = CACHE_MEMORY } = checked;
+    const maxLength = longest(config);
+    const {
+      computeDtype = defaultComputeDtype(formats, device),
+      cacheMemory = defaultCacheMemory({ config }, { ...checked, maxLength }),
+    } = checked;
     const weights = await prepareWeights(config, plain, { computeDtype });
     const { tokenizer } = given.text;
     return {
@@ -210,7 +209,7 @@ export async function openWeights(
       identity,
       weights,
       tokenizer,
-      maxLength: longest(config),
+      maxLength,
       cacheMemory,
       computeDtype,
     };
@@ -220,7 +219,7 @@ export async function openWeights(
   const maxLength = longest(config);
   const free = options.free ?? (await freeMemory());
   const formats = baseFormats(files, { ...AS_KEPT, baseDtype: checked.baseDtype });
-  const { computeDtype = defaultComputeDtype(formats) } = checked;
+  const { computeDtype = defaultComputeDtype(formats, device) } = checked;
   const settings = { ...checked, computeDtype };
   const { cacheMemory, ...memory } = requireEngineMemory(
     baseFromFiles(files),

@@ -1,6 +1,7 @@
 // Choice of each base weight's in-memory format, by its file's format and the requested dtype.
 import { choice, MosError } from "#core";
 import type { WeightFormat } from "#files";
+import type { Device } from "#graph";
 
 /** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
 export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
@@ -43,6 +44,20 @@ interface StoredWeightInfo {
 }
 
 const isLinear = (name: string): boolean => name.endsWith("_proj.weight");
+
+/**
+ * The default type of a base's products: int8 on a CPU where all linear layers have at most 8 bits, as llama.cpp computes
+ * them. It is several times faster and rounds less than the weights were rounded. NF4 stays in float32: its values would be
+ * rounded to 8 bits, and take twice the memory. So do GPUs, which are as fast in floating point.
+ */
+export const defaultComputeDtype = (
+  formats: Iterable<readonly [string, WeightFormat]>,
+  device: Device = "cpu",
+): ComputeDtype =>
+  device === "cpu" &&
+  [...formats].every(([name, { kind }]) => kind === "blocks" || kind === "int8rows" || !isLinear(name))
+    ? "int8"
+    : "float32";
 
 /** The largest block that divides the rows: `largest`, or half or a quarter of it, but not less than 16. */
 function chooseBlockSize(

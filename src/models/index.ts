@@ -1,5 +1,12 @@
 export type { BaseDtype } from "./base-dtype.ts";
-export { BASE_DTYPES, baseDtype, COMPUTE_DTYPES, type ComputeDtype, computeDtype } from "./base-dtype.ts";
+export {
+  BASE_DTYPES,
+  baseDtype,
+  COMPUTE_DTYPES,
+  type ComputeDtype,
+  computeDtype,
+  defaultComputeDtype,
+} from "./base-dtype.ts";
 export type { ModelConfig } from "./config.ts";
 export { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";
 export {

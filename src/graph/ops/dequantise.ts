@@ -65,8 +65,7 @@ function scaleRows(
 ): Value {
   const blocks = countElements(codes.shape) / blockSize;
   const inputs = [reshape(codes, [blocks, blockSize]), reshape(toFloat(scales), [blocks])];
-  if (zeroPoint !== 0)
-    inputs.push(emit("Expand", [byte(zeroPoint), int64s(blocks)], { shape: [blocks], dtype: "uint8" }));
+  if (zeroPoint !== 0) inputs.push(zeroPoints(blocks, zeroPoint));
   return emit("DequantizeLinear", inputs, {
     shape: [blocks, blockSize],
     dtype: "float32",
@@ -74,10 +73,22 @@ function scaleRows(
   });
 }
 
-/** code − zero point */
+/** By their number and value: layers of one shape share them. */
+const sharedZeroPoints = new Map<string, Value>();
+
+/** A zero point for each of many blocks. They are a constant since WebGPU's Expand takes no bytes. */
+function zeroPoints(blocks: number, zeroPoint: number): Value {
+  const key = `${blocks} ${zeroPoint}`;
+  const found = sharedZeroPoints.get(key) ?? constant(new Uint8Array(blocks).fill(zeroPoint), [blocks]);
+  sharedZeroPoints.set(key, found);
+  return found;
+}
+
+/** code − zero point. No Cast, since WebGPU's takes no int8. */
 function centred(codes: Value, shape: Shape, zeroPoint: number): Value {
-  const numbers = toFloat(reshape(codes, shape));
-  return zeroPoint === 0 ? numbers : plain("Sub", [numbers, scalar(zeroPoint)], shape);
+  const inputs = [reshape(codes, shape), scalar(1)];
+  if (zeroPoint !== 0) inputs.push(byte(zeroPoint));
+  return emit("DequantizeLinear", inputs, { shape, dtype: "float32" });
 }
 
 /** scale · (code − zero point) + offset, [R, in] */

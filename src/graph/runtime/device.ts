@@ -7,9 +7,9 @@ export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
 
 /**
  * Fused operators that not every provider has in float32; each can be replaced by several plain operators. Capped attention is
- * the grouped one with a soft cap.
+ * the grouped one with a soft cap; fusedMatMul is a product that transposes or scales.
  */
-type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
+type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm" | "fusedMatMul";
 
 /**
  * CUDA's attention takes only halves: such a node would run on the CPU, with the cache copied there at each step. WebGPU's
@@ -17,7 +17,7 @@ type FusedOperator = "groupedAttention" | "cappedAttention" | "addRmsNorm";
  */
 const LACKS: Readonly<Record<Device, readonly FusedOperator[]>> = {
   cpu: [],
-  webgpu: ["cappedAttention"],
+  webgpu: ["cappedAttention", "fusedMatMul"],
   cuda: ["groupedAttention", "cappedAttention"],
 };
 

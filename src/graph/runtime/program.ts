@@ -7,7 +7,7 @@ import { makeTemporaryFolder } from "#files";
 import { type SerializedProgram, serialize } from "../onnx.ts";
 import { type DType, showShape, type TensorData, type Value } from "../value.ts";
 import { unwritten, writeAll } from "./constants-file.ts";
-import { type Device, deviceError } from "./device.ts";
+import { type Device, deviceError, supports } from "./device.ts";
 import { env, InferenceSession, Tensor } from "./onnxruntime.ts";
 
 /** Options of a session. @inline */
@@ -102,6 +102,7 @@ export async function compile(
   const name = randomUUID();
   const serialized = serialize(outputs, {
     externalName: externalName(name),
+    standardProducts: !supports(device, "fusedMatMul"),
     ...(inlineLimit === undefined ? {} : { inlineLimit }),
   });
   // only the inputs are kept: the runtime has its own copy of the constants

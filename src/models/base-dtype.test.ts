@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { WeightFormat } from "#files";
-import { defaultComputeDtype } from "./base-weights.ts";
+import { defaultComputeDtype } from "./base-dtype.ts";
 
 const LAYER = "model.layers.3.mlp.up_proj.weight";
 const FOUR_BITS: WeightFormat = {
@@ -12,13 +12,14 @@ const FOUR_BITS: WeightFormat = {
   offsets: false,
 };
 
-test("products are in int8 where all linear layers have at most 8 bits, whatever else the model has", () => {
+test("products are in int8 on a CPU where all linear layers have at most 8 bits, whatever else the model has", () => {
   const others: readonly (readonly [string, WeightFormat])[] = [
     ["model.embed_tokens.weight", { kind: "float16" }],
     ["model.norm.weight", { kind: "float32" }],
   ];
   const choose = (format: WeightFormat) => defaultComputeDtype([...others, [LAYER, format]]);
   expect(choose(FOUR_BITS)).toBe("int8");
+  expect(defaultComputeDtype([[LAYER, FOUR_BITS]], "webgpu")).toBe("float32");
   expect(choose({ kind: "nf4", blockSize: 64 })).toBe("float32");
   expect(choose({ kind: "bfloat16" })).toBe("float32");
   const one = LAYER.replace("3", "4");
