@@ -77,7 +77,7 @@ async function computeGradients(base: LoadedModel, session: SessionOptions): Pro
 async function computeLogits(base: LoadedModel, session: SessionOptions): Promise<readonly Float32Array[]> {
   const { config, weights } = base;
   const formats = [...weights].map(([name, { format }]) => [name, format] as const);
-  const computeDtype = defaultComputeDtype(formats, session.device);
+  const computeDtype = defaultComputeDtype(formats, "webgpu");
   const prepared = await prepareWeights(config, weights, { computeDtype });
   const adapter = randomAdapter({ method: "lora", rank: 4 }, toLayerShapes(config), {
     seed: 3,
@@ -109,13 +109,13 @@ describe.skipIf(process.env["MOS_TEST_WEBGPU"] === undefined)("on WebGPU", () =>
     expect(onHost).toEqual([]);
     expect(found.loss / expected.loss).toBeCloseTo(1, 5);
     for (const [name, gradient] of expected.gradients)
-      expect(distance(found.gradients.get(name) ?? [], gradient), name).toBeLessThan(1e-4);
+      expect(distance(found.gradients.get(name) ?? [], gradient), name).toBeLessThan(1e-3);
   });
 
   test.each(FORMATS)("prefill and decoding compute no number on the CPU: %s", async (_, format) => {
     const { found, expected, onHost } = await onBoth((session) => computeLogits(makeBase(format), session));
     expect(onHost).toEqual([]);
     expect(found).toHaveLength(expected.length);
-    for (const [i, logits] of expected.entries()) expect(distance(found[i] ?? [], logits)).toBeLessThan(0.05);
+    for (const [i, logits] of expected.entries()) expect(distance(found[i] ?? [], logits)).toBeLessThan(1e-4);
   });
 });

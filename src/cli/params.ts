@@ -142,12 +142,9 @@ async function showMemory(options: Values): Promise<void> {
   const base = await planBase(options);
   const free = limitedMemory(options.memoryLimit, await freeMemory());
   const adapter = parseAdapterConfig(adapterInput(options), "adapter");
-  const { plan, rematerialise, transposedCodes } = planMemory(base, adapter, {
-    ...options,
-    evaluates: true,
-    free,
-  });
-  const kept = describeStorage(base.formsOf({ ...options, transposedCodes }));
+  const memory = planMemory(base, adapter, { ...options, evaluates: true, free });
+  const { plan, rematerialise } = memory;
+  const kept = describeStorage(base.formsOf({ ...options, ...memory }));
   const fits = fitsMemory(plan, free);
   if (options.json) {
     printJson({ model: base.name, kept, rematerialise, ...plan, free: free.bytes + free.resident, fits });

@@ -14,7 +14,7 @@ import {
   texts,
 } from "#core";
 import type { Device } from "#graph";
-import { baseDtype, COMPUTE_DTYPES, type ComputeDtype, type LoadedModel, type LocateCalls } from "#models";
+import { baseDtype, type ComputeDtype, computeDtype, type LoadedModel, type LocateCalls } from "#models";
 import type { GenerationConfig, LoadedText, TemplateVariables } from "#text";
 import type { CacheDtype } from "./slots.ts";
 import type { AnswerDefaults } from "./types.ts";
@@ -103,10 +103,7 @@ const RESIDENT_DTYPES = ["float32", "bfloat16"] as const;
 /** Format of the base in memory, and type of its products. */
 export const baseSettings = {
   baseDtype,
-  computeDtype: choice(COMPUTE_DTYPES, {
-    defaultText: "int8 for a base of at most 8 bits, else float32",
-    help: "data type of matrix products with the base weights; int8 is several times faster but rounds",
-  }),
+  computeDtype,
   weightCache: flag({
     default: true,
     help: "do not cache quantised weights on disk",

@@ -21,7 +21,7 @@ export const baseDtype = choice(BASE_DTYPES, {
 
 /** Setting of the type in which products with frozen weights are computed. */
 export const computeDtype = choice(COMPUTE_DTYPES, {
-  default: "float32",
+  defaultText: "int8 for a base of at most 8 bits on a CPU, else float32",
   help: "data type of matrix products with the base weights; int8 is faster but rounds",
 });
 

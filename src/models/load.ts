@@ -16,15 +16,22 @@ import {
   storageError,
 } from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
-import type { BaseFormats } from "./base-dtype.ts";
+import { type BaseDtype, type BaseFormats, type ComputeDtype, defaultComputeDtype } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
 import { ggufName, ggufShapes, parseGgufConfig, rowFromGguf } from "./gguf.ts";
 import { type LocateCalls, locatedPath } from "./locate.ts";
-import { type LoadProgress, readNumbers, readParts, readWeights, type StoredRows } from "./read-weights.ts";
+import {
+  baseFormats,
+  type LoadProgress,
+  readNumbers,
+  readParts,
+  readWeights,
+  type StoredRows,
+} from "./read-weights.ts";
 import type { Weight } from "./weight.ts";
-import { checkShapes, storedOffset, storedPlace, weightShapes } from "./weights.ts";
+import { checkShapes, parameterCount, storedOffset, storedPlace, weightShapes } from "./weights.ts";
 
 /** Origin of a model; its tokenizer is there too. */
 type ModelSource =
@@ -220,7 +227,12 @@ export interface BaseModel {
 }
 
 /** Options of finding and loading a model. @inline */
-export interface LoadOptions extends LocateCalls, Partial<BaseFormats> {
+export interface LoadOptions extends LocateCalls, Partial<Omit<BaseFormats, "computeDtype">> {
+  /**
+   * "float32" without it. "int8": linear layers are kept as int8 rows, whose products are computed in int8. "auto": the default
+   * of training, but int8 only for less than 2 billion parameters, since larger ones in 4 bits would take twice the memory.
+   */
+  readonly computeDtype?: ComputeDtype | "auto" | undefined;
   /** Called after each part of a weight that was read. */
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
@@ -239,6 +251,13 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   return { model: loaded, text: await loadModelText(loaded.source) };
 }
 
+function autoDtype(files: ModelFiles, baseDtype: BaseDtype): ComputeDtype {
+  if (parameterCount(files.config) >= 2e9) return "float32";
+  return defaultComputeDtype(
+    baseFormats(files, { baseDtype, computeDtype: "float32", transposedCodes: false }),
+  );
+}
+
 /**
  * Loads the weights of a model without its text, in the format that `baseDtype` names (as they are stored). Every expected
  * weight must be there, have its exact shape, and be finite. While it loads, memory holds what is loaded and a few
@@ -252,9 +271,11 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
  * weight?.format; // { kind: "blocks", bits: 4, … }
  */
 export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { baseDtype = "stored", computeDtype = "float32", transposedCodes = false } = options;
+  const { baseDtype = "stored", transposedCodes = false } = options;
   const path = await locatedPath(model, options);
   await using files = await openModel(path);
+  const computeDtype =
+    options.computeDtype === "auto" ? autoDtype(files, baseDtype) : (options.computeDtype ?? "float32");
   const { signal, onProgress } = options;
   const weights = new Map<string, Weight>();
   const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });

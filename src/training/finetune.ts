@@ -26,6 +26,7 @@ import {
   dataDigest,
   lockRun,
   type RunRecord,
+  recordedComputeDtype,
   refuseUsed,
 } from "./run-folder.ts";
 import { type FinetuneOptions, planRun, type RunPlan } from "./run-plan.ts";
@@ -90,7 +91,9 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
   await using _adapter = place === out ? undefined : await lockFolder(out);
   await using _run = resume ? await lockRun(place) : undefined;
-  const plan = yield* planRun(options);
+  const computeDtype =
+    options.settings?.computeDtype ?? (resume ? await recordedComputeDtype(place) : undefined);
+  const plan = yield* planRun({ ...options, settings: { ...options.settings, computeDtype } });
   const { memory, free } = plan;
   const { rematerialise } = memory;
   yield { type: "memory", model: modelSummary(plan), plan: memory.plan, free, rematerialise };
@@ -240,8 +243,9 @@ async function initialAdapter(
 /** Loads the base, and checks everything else that a run needs before anything is written. */
 async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedRun> {
   const { settings, config, model: given, text, memory, train, validation, run } = plan;
-  const { baseDtype, computeDtype } = settings;
-  const how = { ...options, baseDtype, computeDtype, transposedCodes: memory.transposedCodes };
+  const { baseDtype } = settings;
+  const { computeDtype, transposedCodes } = memory;
+  const how = { ...options, baseDtype, computeDtype, transposedCodes };
   const base = typeof given === "string" ? { model: await loadBase(given, how), text } : given;
   const { adapter, digest, otherTokens } = await initialAdapter(options, config, base);
   const record: RunRecord = {

@@ -10,12 +10,12 @@ import {
   remedyText,
 } from "#core";
 import type { WeightFormat } from "#files";
-import { leaf, type ProgramPeak, programPeak } from "#graph";
+import { type Device, leaf, type ProgramPeak, programPeak } from "#graph";
 import {
   baseBytes,
   type ComputeDtype,
+  defaultComputeDtype,
   formatText,
-  type ModelConfig,
   type PlannedBase,
   parameterCount,
   toLayerShapes,
@@ -39,6 +39,8 @@ export type RunSize = Pick<
   FinetuneSettings,
   "baseDtype" | "computeDtype" | "batchSize" | "maxLength" | "gradientAccumulationSteps"
 > & {
+  /** "cpu" without it. */
+  readonly device?: Device | undefined;
   /** True if there are validation data. */
   readonly evaluates: boolean;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
@@ -60,6 +62,8 @@ export interface RunMemory {
   /** Recomputes the layers in the backward pass, which takes longer and far less memory. */
   readonly rematerialise: Rematerialise;
   readonly transposedCodes: boolean;
+  /** As set; else int8 where it is faster and has room. */
+  readonly computeDtype: ComputeDtype;
 }
 
 /** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
@@ -67,15 +71,22 @@ const LARGE_MODEL = 2e9;
 
 /** The fastest way comes first. */
 function listCandidates(
-  computeDtype: ComputeDtype,
-  config: ModelConfig,
-): readonly Pick<RunMemory, "rematerialise" | "transposedCodes">[] {
+  { config, formsOf }: PlannedBase,
+  { baseDtype, computeDtype, device }: Pick<RunSize, "baseDtype" | "computeDtype" | "device">,
+): readonly Omit<RunMemory, "plan">[] {
   const isLarge = parameterCount(config) >= LARGE_MODEL;
-  const codes = computeDtype === "int8" && !isLarge ? [true, false] : [false];
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
-  return kept.flatMap((rematerialise) =>
-    codes.map((transposedCodes) => ({ rematerialise, transposedCodes })),
-  );
+  const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
+    const codes = chosen === "int8" && !isLarge ? [true, false] : [false];
+    return kept.flatMap((rematerialise) =>
+      codes.map((transposedCodes) => ({ rematerialise, transposedCodes, computeDtype: chosen })),
+    );
+  };
+  if (computeDtype !== undefined) return list(computeDtype);
+  const formats = formsOf({ baseDtype, computeDtype: "float32", transposedCodes: false });
+  return defaultComputeDtype(formats, device) === "int8"
+    ? [...list("int8"), ...list("float32")]
+    : list("float32");
 }
 
 /** The rows that are computed at once, and how often, for one update. */
@@ -102,7 +113,7 @@ export function planMemory(
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
   const { evaluates } = size;
   let least: RunMemory | undefined;
-  const candidates = listCandidates(size.computeDtype, config);
+  const candidates = listCandidates(base, size);
   const planCandidate = (candidate: (typeof candidates)[number]): MemoryPlan => {
     const formats = base.formsOf({ ...size, ...candidate });
     const alone = memoryPlan({ base: baseBytes(config, formats) });
@@ -135,7 +146,8 @@ export function assertBaseMemory(
   adapter: AdapterConfig,
   size: RunSize & { readonly free: FreeMemory },
 ): void {
-  const formats = base.formsOf({ ...size, transposedCodes: false });
+  const { computeDtype = "float32" } = size;
+  const formats = base.formsOf({ ...size, computeDtype, transposedCodes: false });
   if (fitsMemory(memoryPlan({ base: baseBytes(base.config, formats) }), size.free)) return;
   requireRunMemory(base, adapter, size);
 }
@@ -177,7 +189,8 @@ function findSmallerBase(base: PlannedBase, size: RunSize): Partial<RunSize> | u
   if (size.baseDtype === "int4") return undefined;
   const smaller: Partial<RunSize> = { baseDtype: "int4" };
   try {
-    base.formsOf({ ...size, ...smaller, transposedCodes: false });
+    const { computeDtype = "float32" } = size;
+    base.formsOf({ baseDtype: "int4", computeDtype, transposedCodes: false });
     return smaller;
   } catch (error) {
     if (error instanceof MosError && error.code === "unsupported") return undefined;

@@ -27,6 +27,7 @@ import {
   systemCode,
   writeFileAtomic,
 } from "#files";
+import { COMPUTE_DTYPES, type ComputeDtype } from "#models";
 
 /** Everything that decides a run's result. A resumed run must have the same. */
 export type RunRecord = Readonly<Record<string, unknown>>;
@@ -182,6 +183,15 @@ export async function lockRun(out: string): Promise<AsyncDisposable> {
   return await lockFolder(out);
 }
 
+const readRecord = (out: string): Promise<RunRecord> =>
+  readJson(join(out, RUN_RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
+
+/** What the run in the folder computes products in, which does not change when it is resumed. */
+export async function recordedComputeDtype(out: string): Promise<ComputeDtype | undefined> {
+  const { computeDtype } = await readRecord(out);
+  return COMPUTE_DTYPES.find((known) => known === computeDtype);
+}
+
 /**
  * Checks that the run in the folder is this one, or where it is complete and may be extended, one of more steps: those that
  * it had are returned then. Throws `bad_option`, naming what differs.
@@ -191,9 +201,7 @@ export async function checkResume(
   record: RunRecord,
   { mayExtend }: { readonly mayExtend: boolean },
 ): Promise<number | undefined> {
-  const found = await readJson(join(out, RUN_RECORD), z.record(z.string(), z.unknown()), {
-    code: "bad_data",
-  });
+  const found = await readRecord(out);
   const made = parseWith(scheduleSchema, found, { code: "bad_data", where: join(out, RUN_RECORD) }).settings
     .steps;
   const { steps, warmup } = scheduleSchema.parse(record).settings;

@@ -33,10 +33,11 @@ import {
   splitValidation,
 } from "#data";
 import { assertSpace } from "#files";
-import type { SessionOptions } from "#graph";
+import type { Device, SessionOptions } from "#graph";
 import {
   type BaseModel,
   baseFromFiles,
+  type ComputeDtype,
   type DownloadEvent,
   type LoadOptions,
   loadText,
@@ -133,6 +134,7 @@ export interface RunPlan {
   /** True if there will be validation examples. */
   readonly evaluates: boolean;
   readonly free: FreeMemory;
+  readonly device: Device | undefined;
   readonly data: RunData;
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
@@ -142,7 +144,7 @@ export interface RunPlan {
 }
 
 /** A run before its data are read. */
-type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evaluates" | "free">;
+type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evaluates" | "free" | "device">;
 
 /**
  * Plans a run: checks the settings against the model's header and that there is memory for its base, encodes the data, and
@@ -210,12 +212,16 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
   checkLengths(base, settings);
   if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), toLayerShapes(base.config));
-  base.formsOf({ ...settings, transposedCodes: false });
+  const { baseDtype, computeDtype = "float32" } = settings;
+  base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
 }
 
 /** Checks the settings, and that there is memory for the base. */
 async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, Prepared> {
-  const settings = parseSettings(finetuneSettings, options.settings ?? {});
+  const given = parseSettings(finetuneSettings, options.settings ?? {});
+  const device = options.session?.device;
+  const { computeDtype = typeof options.model === "string" ? undefined : loadedDtype(options.model) } = given;
+  const settings = { ...given, computeDtype };
   if (!("from" in options.adapter)) parseNew(options.adapter, settings); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
@@ -229,12 +235,12 @@ async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, P
       "bad_option",
       "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
     );
-  assertBaseMemory(base, config, { ...settings, evaluates, free });
+  assertBaseMemory(base, config, { ...settings, evaluates, free, device });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
-  return { settings: { ...settings, learningRate }, config, model, base, evaluates, free };
+  return { settings: { ...settings, learningRate }, config, model, base, evaluates, free, device };
 }
 
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
@@ -284,6 +290,10 @@ async function plannedBase(path: string): Promise<PlannedBase> {
   await using files = await openModel(path);
   return baseFromFiles(files);
 }
+
+/** What the products of a loaded base are computed in, which its weights decide. */
+const loadedDtype = ({ model: { weights } }: BaseModel): ComputeDtype =>
+  [...weights.values()].some(({ format }) => format.kind === "int8rows") ? "int8" : "float32";
 
 const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
   name,
@@ -380,6 +390,7 @@ function runMemory({
   settings,
   evaluates,
   free,
+  device,
   train,
   validation,
   run,
@@ -394,5 +405,5 @@ function runMemory({
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  return requireRunMemory(base, config, { ...settings, evaluates, free, batchShapes });
+  return requireRunMemory(base, config, { ...settings, evaluates, free, device, batchShapes });
 }

@@ -24,7 +24,7 @@ import {
   readJsonLines,
   writeFileAtomic,
 } from "#files";
-import { type DownloadEvent, parameterCount } from "#models";
+import { type ComputeDtype, type DownloadEvent, parameterCount } from "#models";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import type { Rematerialise } from "./gradients.ts";
 import { describeStorage } from "./memory-plan.ts";
@@ -110,6 +110,8 @@ export interface ModelSummary {
   readonly parameters: number;
   /** Format of most of its weights in memory. */
   readonly storage: string;
+  /** Type of the products with its weights. */
+  readonly computeDtype: ComputeDtype;
 }
 
 /** The base of a planned run, in what is shown of it. */
@@ -121,6 +123,7 @@ export function modelSummary({ base, settings, memory }: RunPlan): ModelSummary 
     hiddenSize,
     parameters: parameterCount(base.config),
     storage: describeStorage(base.formsOf({ ...settings, ...memory })),
+    computeDtype: memory.computeDtype,
   };
 }
 

@@ -63,7 +63,7 @@ export const baseSettings = {
   baseDtype: adjust(finetuneSettings.baseDtype, {
     help: "data type of the base weights in memory; the paper uses nf4",
   }),
-  computeDtype: finetuneSettings.computeDtype,
+  computeDtype: adjust(finetuneSettings.computeDtype, { default: "float32", defaultText: "float32" }),
 };
 export type BaseSettings = SettingValues<typeof baseSettings>;
 

@@ -11,14 +11,14 @@ const free = await freeMemory();
 let loaded: { readonly key: string; readonly base: BaseModel } | undefined;
 
 async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal): Promise<BaseModel> {
-  const { baseDtype = "stored", computeDtype = "float32" } = settings;
+  const { baseDtype = "stored", computeDtype = "auto" } = settings;
   const key = JSON.stringify([model, baseDtype, computeDtype]);
   if (loaded?.key === key) return loaded.base;
   loaded = undefined; // its memory is needed for the next one
   const base = await loadModel(model, {
     baseDtype,
     computeDtype,
-    transposedCodes: computeDtype === "int8",
+    transposedCodes: computeDtype !== "float32",
     signal,
   });
   loaded = { key, base };
