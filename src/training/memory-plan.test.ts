@@ -32,6 +32,21 @@ test("more rows, longer rows and a validation split take more; a base in fewer b
   expect(plannedBaseBytes("int4")).toBeLessThan((plannedBaseBytes("float32") ?? 0) / 3);
 });
 
+test("a base of at most 8 bits has products in int8 on a CPU where that has room, other bases as set alone", () => {
+  const unset = { ...size, computeDtype: undefined, baseDtype: "int4", maxLength: 64 } as const;
+  const choose = (change: Partial<RunSize>, room = 100 * GB): string =>
+    planMemory(base, adapter, { ...unset, ...change, free: free(room) }).computeDtype;
+  expect(choose({})).toBe("int8");
+  expect(choose({ computeDtype: "float32" })).toBe("float32");
+  expect(choose({ device: "webgpu" })).toBe("float32");
+  expect(choose({ baseDtype: "float32" })).toBe("float32");
+  expect(choose({ baseDtype: "nf4" })).toBe("float32");
+  // a base of 7 billion parameters in 4 bits alone, without the room for its int8 rows
+  const large = baseFromConfig("large", presetConfig("llama2-7b"));
+  const one = { ...unset, batchSize: 1, free: free(6.5 * GB) };
+  expect(planMemory(large, adapter, one).computeDtype).toBe("float32");
+});
+
 const OTHER_PRESETS = [
   ...(["mistral-7b-v0.1", "qwen2.5-0.5b", "qwen3-0.6b", "smollm3-3b"] as const),
   ...(["gemma2-2b", "phi4-mini", "olmo2-1b", "granite3.3-2b"] as const),
