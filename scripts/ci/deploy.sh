@@ -30,6 +30,13 @@ have() {
 if have promtool prometheus; then
   promtool check config --syntax-only deploy/prometheus/prometheus.yml
   promtool check rules deploy/prometheus/alerts.yml
+  # the dashboard's queries, as rules
+  node -p '
+    const { panels } = JSON.parse(fs.readFileSync("deploy/grafana/mos.json", "utf8"));
+    const queries = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr.replaceAll("$__rate_interval", "5m")));
+    JSON.stringify({ groups: [{ name: "mos", rules: queries.map((expr, i) => ({ record: `panel_${i}`, expr })) }] })
+  ' >"$work/panels.yml"
+  promtool check rules "$work/panels.yml"
 else
   echo "skipped: promtool is not installed, and cannot be"
 fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What a stranger does with the packages in a project of its own, outside of this repository: they are packed and installed
-# with npm 10 and 11, or those given, engines checked; the command is asked for its version; every entry point is compiled
-# strictly; programs run
-# as CommonJS and as docs/how-to/bundlers.md bundles them. A warning of npm's that is ours to avoid is an error.
+# with npm 10 and 11, or those given, engines checked; commands of the package and of its add-ons run; every entry point is
+# compiled strictly; programs run as CommonJS and as docs/how-to/bundlers.md bundles them. A warning of npm's that is ours to
+# avoid is an error.
 # usage: bash scripts/ci/stranger.sh [NPM ...]   (10 and 11 by default; after npm run build; needs npm's registry)
 set -euo pipefail
 readonly ESBUILD=0.28.2
@@ -38,14 +38,26 @@ for npm in "$@"; do
   if [ "$npm" = "$last" ]; then
     tools=("typescript@$(version_of typescript)" "@types/node@$(version_of @types/node)" "esbuild@$ESBUILD")
   fi
-  npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund \
-    "$work"/*.tgz "${tools[@]}" >log 2>&1 || { cat log; exit 1; }
-  expect_no_warning log
-  grep '^added ' log
+  # the package alone, then its add-ons, from their files
+  for packages in "$work/mixture-of-shards-0*.tgz ${tools[*]}" "$work/mixture-of-shards-lab-*.tgz $work/mixture-of-shards-service-*.tgz"; do
+    # shellcheck disable=SC2086 # several words
+    npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund $packages >log 2>&1 || { cat log; exit 1; }
+    expect_no_warning log
+    grep '^added ' log
+  done
   [ "$(npx --no -- mixture-of-shards --version)" = "$(npx --no -- mos --version)" ]
   npx --no -- mixture-of-shards params --preset llama2-7b >/dev/null
-  say "installed with npm $npm"
+  npx --no -- mixture-of-shards score --task gsm8k --rules lm-eval --file "$repository/test/fixtures/predictions.jsonl" >/dev/null
+  say "installed with npm $npm, with a command of an add-on"
 done
+
+cd "$work/npm-$last"
+node node_modules/.bin/mos serve --model node_modules/mixture-of-shards/assets/tiny-english --state state --port 0 --json --quiet >ready &
+server=$!
+until [ -s ready ]; do kill -0 $server && sleep 0.2; done
+curl --silent --fail "$(node -p 'JSON.parse(fs.readFileSync("ready")).address')/v1/fine_tuning/jobs" >/dev/null
+kill $server && wait $server
+say "served with the add-on for fine-tuning"
 
 mkdir "$work/once" && cd "$work/once"
 npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" -- mixture-of-shards --version
