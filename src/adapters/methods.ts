@@ -1,6 +1,6 @@
 // The table of all methods, their settings in one list, and settings from outside.
 import { z } from "zod";
-import { MosError, readIssues, type Setting, type Settings, show } from "#core";
+import { MosError, readIssues, type Setting, type Settings, show, similarName } from "#core";
 import { type LoraConfig, lora } from "./lora.ts";
 import type { AdapterMethod, FactorOptions, LayerShapes } from "./method.ts";
 import { type MosConfig, mos } from "./mos.ts";
@@ -106,7 +106,9 @@ function describeIssue(method: MethodName, [first]: ReturnType<typeof readIssues
     return `${field === "" ? "" : `${field} `}${show(found)} is invalid; ${issue?.message}`;
   const known = Object.keys(methods[method].example).filter((key) => key !== "method");
   const keys = issue.keys.map((key) => JSON.stringify(key)).join(", ");
-  return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; it has ${known.join(", ")}`;
+  const similar = issue.keys.length === 1 ? similarName(issue.keys[0] ?? "", known) : undefined;
+  const help = similar === undefined ? `it has ${known.join(", ")}` : `did you mean ${similar}?`;
+  return `${keys} ${issue.keys.length === 1 ? "is not a setting" : "are not settings"} of ${method}; ${help}`;
 }
 
 /** Settings from outside. Throws `bad_config` with the field, the given value, and what to do. */

@@ -37,7 +37,7 @@ import { adapterInput, adapterOptions, configOnly, refuseSettings } from "./comm
 import { formatInteger, labelled, textTable } from "./format.ts";
 import { configPath } from "./loading.ts";
 import { adapterText, formatShare, frozenRows } from "./model-text.ts";
-import { printJson, printLine } from "./terminal.ts";
+import { MOS, printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -161,7 +161,7 @@ async function showMemory(options: Values): Promise<void> {
         ["free", describeBytes(free.bytes + free.resident)],
       ]),
       ...(rematerialise === "layers" ? ["Layers are recomputed in the backward pass."] : []),
-      ...(fits ? [] : ["This machine does not have enough memory; mos train suggests settings that fit."]),
+      ...(fits ? [] : [`This machine does not have enough memory; ${MOS} train suggests settings that fit.`]),
     ].join("\n\n"),
   );
 }

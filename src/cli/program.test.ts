@@ -9,8 +9,9 @@ import { choice, flag, integer, MosError, omitUndefined, type Setting, text, tex
 import { finetuneSettings } from "#training";
 import { defineCommand, formatFlag, group } from "./command.ts";
 import { adapterInput, adapterOptions, unescaped } from "./common-options.ts";
-import { COMMANDS, createProgram, describeFailure, failureText, loadCommands } from "./program.ts";
+import { asCalled, COMMANDS, createProgram, describeFailure, failureText, loadCommands } from "./program.ts";
 import { SECTIONS } from "./sources.ts";
+import { programName } from "./terminal.ts";
 import { resumeCommand } from "./train.ts";
 
 const commands = await loadCommands();
@@ -317,7 +318,8 @@ function loadedBy(file: string, seen = new Set<string>()): ReadonlySet<string> {
 
 test("the list of commands is quick: it loads none of them, and no room but core", () => {
   const loaded = [...loadedBy("./main.ts")].filter((name) => !name.startsWith("./"));
-  expect(new Set(loaded)).toEqual(new Set(["node:fs", "node:util", "commander", "#core"]));
+  const builtIn = ["node:fs", "node:os", "node:path", "node:util"];
+  expect(new Set(loaded)).toEqual(new Set([...builtIn, "commander", "#core"]));
   const program = createProgram(new Map());
   expect(program.commands.map((one) => one.name())).toEqual(Object.keys(COMMANDS));
 });
@@ -387,4 +389,22 @@ test("a name out of a file cannot write to the terminal what it likes", () => {
   const error = new MosError("bad_adapter", "tensor \u001b[2Jq\u0007 is not part\nof such an adapter");
   const text = failureText(describeFailure(error, train), { error, json: false, verbose: false });
   expect(text).toBe("mos: tensor \\u001b[2Jq\\u0007 is not part\\nof such an adapter\n");
+});
+
+test("the program is named as it was called, in help and in messages of lower layers", () => {
+  const npm = { npm_command: "exec" };
+  expect(programName("/usr/local/bin/mos", {})).toBe("mos");
+  expect(programName("/usr/local/bin/mixture-of-shards", {})).toBe("mixture-of-shards");
+  for (const script of [
+    "/home/me/.npm/_npx/54e4/node_modules/.bin/mixture-of-shards",
+    "/app/node_modules/.bin/mos",
+  ])
+    expect(programName(script, npm)).toBe("npx mixture-of-shards");
+  expect(programName("/clone/dist/cli/main.js", { npm_command: "run" })).toBe("npx mixture-of-shards");
+  expect(programName(join(process.cwd(), "dist/cli/main.js"), {})).toBe("node dist/cli/main.js");
+  const message =
+    "convert the folder with mos import; --method mos is another; mos keys list shows ./mos serve";
+  expect(asCalled(message, "npx mixture-of-shards")).toBe(
+    "convert the folder with npx mixture-of-shards import; --method mos is another; npx mixture-of-shards keys list shows ./mos serve",
+  );
 });

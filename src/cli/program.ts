@@ -6,6 +6,7 @@ import { errorText, MosError, oneLine } from "#core";
 import { addOnCommands, manifest, packageOfOption } from "./add-ons.ts";
 import type { Command } from "./command.ts";
 import { breakColumns, breakLines, paint, terminalColumns } from "./format.ts";
+import { MOS } from "./terminal.ts";
 
 interface Entry {
   readonly summary: string;
@@ -54,6 +55,15 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   ...addOnCommands,
 };
 
+/** Commands in texts. */
+const NAMED = new RegExp(
+  `(?<![\\w/@.-])mos (?=(?:${[...Object.keys(COMMANDS), "COMMAND"].join("|")})\\b)`,
+  "g",
+);
+
+/** Texts of all layers name a command as `mos train`; people see what they can paste. */
+export const asCalled = (text: string, program = MOS): string => text.replaceAll(NAMED, `${program} `);
+
 /** Commands by name, as far as they were loaded. */
 export type LoadedCommands = ReadonlyMap<string, Command>;
 
@@ -71,7 +81,7 @@ export async function loadCommands(
 
 /** The program. A command that was not loaded is only named in the help. */
 export function createProgram(commands: LoadedCommands): Commander {
-  const program = new Commander("mos")
+  const program = new Commander(MOS)
     .description(
       "Fine-tunes open language models with Mixture-of-Shards adapters; runs, evaluates, serves, merges and exports them; " +
         "and reproduces the tables and figure of the paper.",
@@ -84,7 +94,7 @@ export function createProgram(commands: LoadedCommands): Commander {
     .configureOutput({
       outputError: () => undefined,
       getOutHelpWidth: () => terminalColumns(),
-      writeOut: (text) => void process.stdout.write(breakLines(text, breakColumns())),
+      writeOut: (text) => void process.stdout.write(breakLines(asCalled(text), breakColumns())),
     })
     .configureHelp({ styleTitle: (title) => paint("bold", title) })
     .addHelpText(
@@ -118,11 +128,11 @@ function nameIn(args: readonly string[]): string {
 /** The command that arguments are for, as far as they were understood. */
 function findCommand(program: Commander, args: readonly string[]): FailedCommand {
   const command = program.commands.find((candidate) => candidate.name() === nameIn(args));
-  if (command === undefined) return { command: "mos", options: new Map() };
+  if (command === undefined) return { command: MOS, options: new Map() };
   const flags = command.options.map(
     (option) => [option.attributeName(), option.long ?? option.flags] as const,
   );
-  return { command: `mos ${command.name()}`, options: new Map(flags) };
+  return { command: `${MOS} ${command.name()}`, options: new Map(flags) };
 }
 
 const isMissingOption = (error: unknown): boolean =>
@@ -206,7 +216,8 @@ export async function run(args: readonly string[]): Promise<number> {
     const cause = isMissingOption(error)
       ? (mistypedOption(args, commands) ?? error)
       : (missingAddOn(error, args) ?? error);
-    const failure = describeFailure(cause, findCommand(program, args));
+    const described = describeFailure(cause, findCommand(program, args));
+    const failure = { ...described, message: asCalled(described.message) };
     const flags = { json: args.includes("--json"), verbose: args.includes("--verbose") };
     process.stderr.write(failureText(failure, { error, ...flags }));
     return failure.exitCode;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { movedRows } from "./serve.ts";
+import { movedRows, serviceHint } from "./serve.ts";
 
 const base = { name: "tiny", fingerprint: "sha256:0123456789abcdef" };
 const requantised = { name: "half", trainedOn: base };
@@ -23,4 +23,11 @@ test("several have a line for each way in which they differ", () => {
   ]);
   expect(linesFor(requantised, { ...requantised, name: "quarter" })).toHaveLength(1);
   expect(linesFor(retokenised, { ...retokenised, name: "older" })).toHaveLength(1);
+});
+
+test("routes of fine-tuning as a service say how to get them, and how to install the package that has them", () => {
+  const start =
+    "start the server with mos serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)";
+  expect(serviceHint(true)).toBe(start);
+  expect(serviceHint(false)).toBe(`run npm install mixture-of-shards-service, and ${start}`);
 });

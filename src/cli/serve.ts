@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { describeTrainedOn } from "#adapters";
-import { describeBytes, describePlan, type SettingValues, text } from "#core";
+import { describeBytes, describePlan, pick, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
 import { networkSettings, type RunningServer, serve } from "#server";
 import { templateSettings } from "#text";
@@ -8,6 +8,7 @@ import {
   installedServeAddOns,
   listKeyLimits,
   type OpenServeAddOn,
+  packageOfOption,
   type ServeAddOn,
   type ServeContext,
 } from "./add-ons.ts";
@@ -17,7 +18,7 @@ import { counted, formatInteger, labelled } from "./format.ts";
 import { forceExit, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
-import { liveLine, printJson, printLine } from "./terminal.ts";
+import { liveLine, MOS, printJson, printLine } from "./terminal.ts";
 
 const options = {
   ...group("Model", {
@@ -48,6 +49,8 @@ const options = {
   ...group("Network", networkSettings),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
 };
+/** What `serve` takes of them. */
+const { quiet: _, ...serverOptions } = options;
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 /** The command, with what installed add-ons bring to it. */
@@ -127,14 +130,22 @@ async function openServer(
 ): Promise<RunningServer> {
   using line = liveLine({ silent });
   return await serve({
-    ...options,
+    ...pick(serverOptions, options),
+    model: options.model,
     log,
     onProgress: engineProgress(line),
     signal: interrupt.signal,
     cacheFolder: (await userPlaces()).weights,
     keyLimits: listKeyLimits(addOns),
+    serviceHint: serviceHint(addOns.length > 0),
     ...(addOn === undefined ? {} : { adapters: addOn.adapters, extension: (model) => addOn.start(model) }),
   });
+}
+
+/** How to get the routes of fine-tuning as a service. */
+export function serviceHint(isInstalled: boolean): string {
+  const install = isInstalled ? "" : `run npm install ${packageOfOption("serve", "--state")}, and `;
+  return `${install}start the server with ${MOS} serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)`;
 }
 
 /** The add-on that the options ask for; a server has room for one. */

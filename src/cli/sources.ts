@@ -1,8 +1,7 @@
 // Values of a command's options that do not stand on the command line: variables of the environment, and a section of a
 // configuration file. Each knows where it is from, so that messages can say so.
 import { readFile } from "node:fs/promises";
-import { Command } from "commander";
-import { errorText, MosError, parseJson, type Setting, type Settings, show } from "#core";
+import { MosError, parseJson, type Setting, type Settings, show, similarName, unknownName } from "#core";
 
 /** The file that is read where no other one is named. */
 export const CONFIG_FILE = "mos.config.json";
@@ -80,7 +79,7 @@ export function notesOnEnvironment(
   const known = new Map(Object.keys(options).map((name) => [variableName(name), name]));
   return Object.keys(environment).flatMap((name) => {
     if (!name.startsWith("MOS_") || known.has(name)) return [];
-    const similar = findSimilar(name.slice("MOS_".length), [...known.values()]);
+    const similar = similarName(name.slice("MOS_".length), [...known.values()]);
     return similar === undefined ? [] : [`${name}: unknown variable; did you mean ${variableName(similar)}?`];
   });
 }
@@ -119,7 +118,7 @@ export function readConfigValues(
         `${where}: ${name} belongs in "${section}": {"${section}": {"${name}": …}}`,
       );
     else if (name !== "$schema" && !SECTIONS.some((known) => known === name))
-      throw unknown(where, name, SECTIONS);
+      throw unknownName(`${where}: unknown name ${name}`, name, SECTIONS);
   }
   return values;
 }
@@ -130,7 +129,8 @@ function readSection(where: string, settings: Settings, given: unknown): Sourced
   for (const [name, value] of Object.entries(given)) {
     const origin = `${where}.${name}`;
     const setting = Object.hasOwn(settings, name) ? settings[name] : undefined;
-    if (setting === undefined) throw unknown(where, name, Object.keys(settings));
+    if (setting === undefined)
+      throw unknownName(`${where}: unknown name ${name}`, name, Object.keys(settings));
     values.set(name, { origin, value: readField(origin, setting, value) });
   }
   return values;
@@ -146,33 +146,6 @@ function readField(origin: string, setting: Setting, value: unknown): unknown {
 
 const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** The error for a name that is none, with the one that was probably meant. */
-function unknown(where: string, name: string, known: readonly string[]): MosError {
-  const similar = findSimilar(name, known);
-  const help = similar === undefined ? `expected one of ${known.join(", ")}` : `did you mean ${similar}?`;
-  return new MosError("bad_option", `${where}: unknown name ${name}; ${help}`);
-}
-
-/** `max-batch` and `max_batch` are maxBatch to a reader. */
-const plain = (name: string): string => name.replace(/[-_]/g, "").toLowerCase();
-
-/** The known name that commander would suggest for another one. */
-function findSimilar(name: string, known: readonly string[]): string | undefined {
-  const options = new Map(known.map((one) => [plain(one), one]));
-  const parser = new Command()
-    .exitOverride()
-    .helpOption(false)
-    .configureOutput({ writeErr: () => undefined });
-  for (const option of options.keys()) parser.option(`--${option}`);
-  try {
-    parser.parse([`--${plain(name)}`], { from: "user" });
-    return options.get(plain(name));
-  } catch (error) {
-    const [, similar = ""] = /Did you mean (?:one of )?--(\w+)/.exec(errorText(error)) ?? [];
-    return options.get(similar);
-  }
-}
 
 /** Options that exclude each other. */
 type Conflicts = readonly (readonly string[])[];

@@ -1,6 +1,6 @@
 // A command's terminal: lines on stdout and stderr, and one live line.
 import { availableParallelism, cpus } from "node:os";
-import { relative } from "node:path";
+import { basename, relative } from "node:path";
 import {
   breakColumns,
   breakLines,
@@ -54,14 +54,32 @@ export const shellWord = (text: string): string =>
 export const printable = (text: string): string =>
   process.stdout.isTTY === true ? text.replace(/(?![\n\t])\p{Cc}/gu, "\ufffd") : text;
 
-/** The program in a suggested command: npm runs it in a clone, else it is on the path. */
-export const MOS = process.env["npm_execpath"] === undefined ? "mos" : "npx mixture-of-shards";
-
 /** A path as seen from here, where that is shorter. */
 export function nearPath(path: string): string {
   const near = relative(process.cwd(), path);
   return near !== "" && near.length < path.length ? near : path;
 }
+
+/**
+ * The program as a shell finds it again: by its name on the path, through npx where npm ran it or it is a package's, or as a
+ * file of a clone.
+ *
+ * @param script The first argument of Node.
+ */
+export function programName(
+  script: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string {
+  const name = basename(script);
+  if (/node_modules[\\/]\.bin[\\/]/.test(script)) return "npx mixture-of-shards";
+  if (name === "mos" || name === "mixture-of-shards") return name;
+  if (name !== "main.js") return "mos"; // a source, or a program that calls `run`
+  if (environment["npm_command"] !== undefined) return "npx mixture-of-shards";
+  return /node_modules/.test(script) ? "mos" : `node ${shellWord(nearPath(script))}`;
+}
+
+/** The program in a suggested command. */
+export const MOS = programName(process.argv[1] ?? "", process.env);
 
 /** As many parts as fit, the first ones first: what matters most stays to be seen where there is little room. */
 export function fitParts(parts: readonly string[], columns: number): string {

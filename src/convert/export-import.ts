@@ -12,7 +12,7 @@ import {
   type TrainedOn,
   UNKNOWN_TOKENS,
 } from "#adapters";
-import { choice, MosError, text } from "#core";
+import { checkCall, choice, locateKinds, MosError, parseSettings, pick, settingKinds, text } from "#core";
 import { makeFolder, openGguf, storageError } from "#files";
 import type { LinearName } from "#graph";
 import {
@@ -56,6 +56,14 @@ export const importSettings = {
     help: "program that saved the folder",
   }),
 };
+
+const exchangeKinds = {
+  ...locateKinds,
+  model: "string!",
+  out: "string!",
+  overwrite: "boolean",
+  onProgress: "function",
+} as const;
 
 interface ExchangeOptions extends LocateCalls {
   /** A model folder, a GGUF file or org/name of the hub: the base of the adapter. Its weights are read one at a time. */
@@ -123,7 +131,14 @@ export interface ImportSummary extends LoraSummary, Pick<AssembledLora, "padded"
  * await exportAdapter({ adapter: "adapters/acme", model: "models/llama", format: "peft", out: "acme-peft" });
  */
 export async function exportAdapter(options: ExportOptions): Promise<ExportSummary> {
-  const { adapter: folder, model: source, format, out, dtype = "float32", overwrite = false } = options;
+  checkCall<ExportOptions>("exportAdapter", options, {
+    ...settingKinds(exportSettings),
+    ...exchangeKinds,
+    adapter: "string!",
+    isBaseKnown: "boolean",
+  });
+  const { format, dtype } = parseSettings(exportSettings, pick(exportSettings, options));
+  const { adapter: folder, model: source, out, overwrite = false } = options;
   const target = { overwrite, sources: [folder, source] };
   await (format === "peft" ? checkFolderTarget : checkFileTarget)(out, target);
   const base = await readAdapterBase(folder);
@@ -157,7 +172,13 @@ export async function exportAdapter(options: ExportOptions): Promise<ExportSumma
  * await importAdapter({ folder: "peft-lora", model: "models/llama", out: "adapters/acme" });
  */
 export async function importAdapter(options: ImportOptions): Promise<ImportSummary> {
-  const { folder, model: source, out, from = "peft", overwrite = false } = options;
+  checkCall<ImportOptions>("importAdapter", options, {
+    ...settingKinds(importSettings),
+    ...exchangeKinds,
+    folder: "string!",
+  });
+  const { from } = parseSettings(importSettings, pick(importSettings, options));
+  const { folder, model: source, out, overwrite = false } = options;
   await checkFolderTarget(out, { overwrite, sources: [folder, source] });
   await using model = await openModel(await locatedPath(source, options));
   const lora = await readLora(folder, { model: model.config, from });

@@ -9,7 +9,7 @@ import {
   readAdapterBase,
   type TrainedOn,
 } from "#adapters";
-import { bytes, choice, MosError } from "#core";
+import { bytes, checkCall, choice, MosError, parseSettings, pick, settingKinds } from "#core";
 import {
   assertSpace,
   listFolder,
@@ -100,7 +100,16 @@ export type MergeEvent =
  * for await (const event of mergeAdapter(options)) if (event.type === "finish") console.log(event.files);
  */
 export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<MergeEvent, void> {
-  const { model: given, adapter: folder, out, dtype, shardSize, signal } = options;
+  checkCall<MergeOptions>("mergeAdapter", options, {
+    ...settingKinds(mergeSettings),
+    model: "string!",
+    adapter: "string!",
+    out: "string!",
+    hub: "object",
+    signal: "object",
+  });
+  const { dtype, shardSize } = parseSettings(mergeSettings, pick(mergeSettings, options));
+  const { model: given, adapter: folder, out, signal } = options;
   checkName(out);
   if (await pathExists(out))
     throw new MosError("bad_option", `${out} already exists; choose another folder, or remove it`);

@@ -1,3 +1,4 @@
+export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
 export { type Child, moduleBeside, startChild } from "./child.ts";
 export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
@@ -38,5 +39,6 @@ export {
   text,
   texts,
 } from "./settings.ts";
+export { similarName, unknownName } from "./similar-name.ts";
 export { countElements, type Dim, DTYPE_BYTES, type DType, type Shape } from "./tensor-type.ts";
 export { describeBytes, describeCount } from "./units.ts";

@@ -84,7 +84,9 @@ test.each([
   [{ rates: [] }, "rates: [] is invalid; give one or more different rates"],
   [{ rates: [1, 1] }, "rates: [1,1] is invalid; give one or more different rates"],
   [{ rates: [1, 0] }, "rates: [1,0] is invalid; give a number above 0 and up to 10"],
-  [{ ranks: 8 }, `ranks: unknown setting; known settings are ${Object.keys(settings).join(", ")}`],
+  [{ rnak: 8 }, "rnak: unknown setting; did you mean rank?"],
+  [{ ranks: 8 }, "ranks: unknown setting; did you mean rank?"],
+  [{ colour: 8 }, `colour: unknown setting; expected one of ${Object.keys(settings).join(", ")}`],
 ])("%j", (given, message) => {
   expect(() => parseSettings(settings, given)).toThrowError(
     expect.objectContaining({ code: "bad_option", message }),

@@ -2,6 +2,7 @@
 // check of a library call, the option of a command and the tables of the documents all come from that declaration.
 import { z } from "zod";
 import { MosError } from "./error.ts";
+import { unknownName } from "./similar-name.ts";
 
 /** One setting. `Value` includes undefined where it may be left out and has no default. */
 export interface Setting<Value = unknown> {
@@ -373,11 +374,10 @@ export function parseSettings<S extends Settings>(
   const parsed = z.strictObject(settingsShape(settings)).safeParse(given);
   if (parsed.success) return parsed.data as SettingValues<S>;
   const [issue] = parsed.error.issues;
-  if (issue?.code === "unrecognized_keys")
-    throw new MosError(
-      "bad_option",
-      `${issue.keys.join(", ")}: unknown setting; known settings are ${Object.keys(settings).join(", ")}`,
-    );
+  if (issue?.code === "unrecognized_keys") {
+    const [first = ""] = issue.keys;
+    throw unknownName(`${first}: unknown setting`, first, Object.keys(settings));
+  }
   const name = String(issue?.path[0] ?? "settings");
   const value = Object.entries(given).find(([key]) => key === name)?.[1];
   throw new MosError("bad_option", `${name}: ${show(value)} is invalid; ${issue?.message}`);

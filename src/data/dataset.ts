@@ -1,7 +1,7 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { list, MosError, randomStream, text } from "#core";
+import { list, MosError, randomStream, show, text } from "#core";
 import { readJsonLines } from "#files";
 import {
   acceptedForms,
@@ -70,6 +70,11 @@ export async function readDataset(
   };
   const paths = typeof data === "string" ? [data] : dataPaths(data);
   if (paths === undefined) {
+    if (!(Symbol.iterator in Object(data) || Symbol.asyncIterator in Object(data)))
+      throw new MosError(
+        "bad_option",
+        `data: ${show(data, 60)} is invalid; give a file, an array of files, or examples: an array or what \`for await\` takes`,
+      );
     const records: Records = { unit: "example", values: countedRecords(data) };
     return { forms: [await read("data", records)], examples };
   }

@@ -1,6 +1,6 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
-import { AsyncQueue, MosError } from "#core";
+import { AsyncQueue, checkCall, MosError, type OptionKinds } from "#core";
 import { missingBos } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import type { EngineCore } from "./engine-core.ts";
@@ -266,6 +266,24 @@ const DEFAULTS = {
   tenant: "default",
 } satisfies Partial<EngineRequest>;
 
+/** Kinds of a request's options. */
+export const requestKinds: OptionKinds<TextRequest> = {
+  adapter: "",
+  maxTokens: "number",
+  sampling: "object",
+  seed: "number",
+  stop: "array",
+  stopTokens: "array",
+  ignoreEos: "boolean",
+  minTokens: "number",
+  continuesPrompt: "boolean",
+  logprobs: "number",
+  promptLogprobs: "number",
+  candidates: "array",
+  tenant: "string",
+  signal: "object",
+};
+
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 function checkCount(name: string, value: number | undefined, max: number): void {
@@ -292,6 +310,7 @@ export function fullRequest(
   { signal: _, ...given }: EngineRequest,
   { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
 ): FullRequest {
+  checkCall<Omit<EngineRequest, "signal">>("request", given, { ...requestKinds, prompt: "array!" });
   const { vocabularySize, maxLength } = model;
   const room = Math.max(1, maxLength - given.prompt.length);
   const maxTokens = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);

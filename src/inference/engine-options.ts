@@ -5,12 +5,15 @@ import {
   choice,
   flag,
   integer,
+  locateKinds,
   MosError,
   number,
+  type OptionKinds,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
+  settingKinds,
   texts,
 } from "#core";
 import type { Device } from "#graph";
@@ -164,6 +167,23 @@ export const batchSettings = {
 /** All settings of an engine but its model and adapters. */
 export const engineSettings = { ...baseSettings, ...adapterSettings, ...batchSettings };
 
+/** Kinds of the options of `openEngine`. */
+export const engineKinds: OptionKinds<EngineOptions> = {
+  ...settingKinds(engineSettings),
+  ...locateKinds,
+  model: "string|object!",
+  adapters: "string|object",
+  mergedAdapter: "string|object",
+  cacheFolder: "string",
+  device: "string",
+  inProcess: "boolean",
+  defaults: "object",
+  chatTemplateKwargs: "object",
+  silentSeconds: "number",
+  now: "object",
+  onProgress: "function",
+};
+
 const modelsOr = (value: number): string => `the model's, else ${value}`;
 
 /** Settings for choosing the next token. */
@@ -263,7 +283,7 @@ function modelDefaults({ where, sampling, maxTokens }: GenerationConfig, options
  * @throws MosError `bad_option` for a setting out of range, `bad_model` for one of the model's, naming the file.
  */
 export function answerDefaults(given: DefaultsInput, model: GenerationConfig): AnswerDefaults {
-  const { generationConfig, ...checked } = parseSettings(defaultsSettings, pick(defaultsSettings, given));
+  const { generationConfig, ...checked } = parseSettings(defaultsSettings, given);
   const options = pick(defaultsSettings, checked);
   const found = generationConfig === "none" ? {} : modelDefaults(model, options);
   const all = { ...found, ...options };

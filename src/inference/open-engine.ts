@@ -1,9 +1,9 @@
 import type { Adapter } from "#adapters";
-import { MosError } from "#core";
+import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#core";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
-import { EngineClient } from "./engine-client.ts";
-import { answerDefaults, type EngineOptions, type ModelWithText } from "./engine-options.ts";
+import { EngineClient, requestKinds } from "./engine-client.ts";
+import { answerDefaults, type EngineOptions, engineKinds, type ModelWithText } from "./engine-options.ts";
 import { openCore } from "./open-core.ts";
 import type { Engine, EngineEvent, TextRequest } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
@@ -17,19 +17,21 @@ import { openWorkerCore } from "./worker-core.ts";
  * await using engine = await openEngine({ model: "assets/tiny-english" });
  * for await (const event of engine.complete("Once upon a time")) if (event.type === "token") process.stdout.write(event.text);
  */
-export async function openEngine({
-  model,
-  inProcess = false,
-  defaults: given = {},
-  chatTemplateKwargs,
-  silentSeconds = 30,
-  onProgress = () => undefined,
-  signal,
-  now,
-  hub,
-  onDownload,
-  ...settings
-}: EngineOptions): Promise<Engine> {
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  checkCall<EngineOptions>("openEngine", options, engineKinds);
+  const {
+    model,
+    inProcess = false,
+    defaults: given = {},
+    chatTemplateKwargs,
+    silentSeconds = 30,
+    onProgress = () => undefined,
+    signal,
+    now,
+    hub,
+    onDownload,
+    ...settings
+  } = options;
   const path = typeof model === "string" ? await locatedPath(model, { hub, onDownload, signal }) : undefined;
   const read = async () => {
     const text = path === undefined ? (model as ModelWithText).text : await loadText(path, now);
@@ -70,6 +72,19 @@ async function loadText(path: string, now: Date | undefined): Promise<LoadedText
   return await loadModelText(files.source, { now }); // before the file is closed
 }
 
+const { adapter: _, ...answerKinds } = requestKinds;
+const generateKinds: OptionKinds<GenerateOptions> = {
+  ...answerKinds,
+  ...locateKinds,
+  adapter: "string|object",
+  generationConfig: "string",
+  chatTemplateKwargs: "object",
+  maxLength: "number",
+  device: "string",
+  threads: "number",
+  onProgress: "function",
+};
+
 /** A text is continued as it stands; messages are a conversation, laid out by the model's chat template. @inline */
 export type Prompt = string | readonly ChatMessage[];
 
@@ -104,7 +119,11 @@ export interface GenerateOptions
 export async function* generate(
   base: string | BaseModel,
   prompt: Prompt,
-  {
+  options: GenerateOptions = {},
+): AsyncGenerator<EngineEvent, void> {
+  checkKind("generate: base", base, "string|object!");
+  checkCall<GenerateOptions>("generate", options, generateKinds);
+  const {
     adapter,
     generationConfig,
     chatTemplateKwargs,
@@ -115,8 +134,7 @@ export async function* generate(
     onDownload,
     onProgress,
     ...request
-  }: GenerateOptions = {},
-): AsyncGenerator<EngineEvent, void> {
+  } = options;
   await using engine = await openEngine({
     model: base,
     inProcess: true,

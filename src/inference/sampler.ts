@@ -1,5 +1,5 @@
 // From logits to the next token, and to log-probabilities.
-import { MosError, omitUndefined, parseSettings, pick, type Random } from "#core";
+import { MosError, omitUndefined, parseSettings, type Random } from "#core";
 import { samplingSettings } from "./engine-options.ts";
 import type { AnswerDefaults, PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
 
@@ -27,8 +27,9 @@ export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given
 
 /** Refuses settings out of range. Throws `bad_option`. */
 export function checkSampling(options: SamplingOptions): void {
-  parseSettings(samplingSettings, pick(samplingSettings, options));
-  for (const [id, bias] of options.logitBias ?? [])
+  const { logitBias = [], ...settings } = options;
+  parseSettings(samplingSettings, settings);
+  for (const [id, bias] of logitBias)
     if (!Number.isFinite(bias))
       throw new MosError("bad_option", `logitBias of token ${id} is ${bias}; it must be a number`);
 }

@@ -2,7 +2,17 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
-import { MosError, withProgress } from "#core";
+import {
+  checkCall,
+  choice,
+  flag,
+  locateKinds,
+  MosError,
+  parseSettings,
+  pick,
+  settingKinds,
+  withProgress,
+} from "#core";
 import {
   closeOnFailure,
   fileBytes,
@@ -16,7 +26,14 @@ import {
   storageError,
 } from "#files";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
-import { type BaseDtype, type BaseFormats, type ComputeDtype, defaultComputeDtype } from "./base-dtype.ts";
+import {
+  type BaseDtype,
+  type BaseFormats,
+  baseDtype,
+  COMPUTE_DTYPES,
+  type ComputeDtype,
+  defaultComputeDtype,
+} from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { openFolderWeights, readFolderConfig } from "./folder.ts";
@@ -237,6 +254,12 @@ export interface LoadOptions extends LocateCalls, Partial<Omit<BaseFormats, "com
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
 }
 
+const formatSettings = {
+  baseDtype,
+  computeDtype: choice([...COMPUTE_DTYPES, "auto"], { help: "data type of products with the weights" }),
+  transposedCodes: flag({ help: "store a transposed copy of the codes of int8 rows" }),
+};
+
 /**
  * Loads a model from a Hugging Face folder, a GGUF file, or `org/name[@revision][:file.gguf]` of the hub, which
  * is downloaded unless the cache has it.
@@ -247,6 +270,12 @@ export interface LoadOptions extends LocateCalls, Partial<Omit<BaseFormats, "com
  * const other = await loadModel("org/name", { hub: { token: process.env.HF_TOKEN } });
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<BaseModel> {
+  checkCall<LoadOptions>("loadModel", options, {
+    ...settingKinds(formatSettings),
+    ...locateKinds,
+    onProgress: "function",
+  });
+  parseSettings(formatSettings, pick(formatSettings, options));
   const loaded = await loadBase(model, options);
   return { model: loaded, text: await loadModelText(loaded.source) };
 }

@@ -1,5 +1,5 @@
 // From a model's name to its folder or file: a local path, the hub's cache, or the hub.
-import { MosError, withProgress } from "#core";
+import { checkKind, MosError, withProgress } from "#core";
 import { pathExists } from "#files";
 import {
   type HubOptions,
@@ -53,6 +53,7 @@ export async function* locateModel(
   model: string,
   { hub: given, include, signal }: LocateOptions & WantedFiles = {},
 ): AsyncGenerator<DownloadEvent, string> {
+  checkKind("model", model, "string!");
   if (await pathExists(model)) return model;
   if (!looksLikeRepository(model))
     throw new MosError(

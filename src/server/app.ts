@@ -182,8 +182,7 @@ const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
 const MODEL_PATH = /^\/v1\/models\/./;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
-const SERVICE_HINT =
-  "start it with mos serve --state FOLDER and the package mixture-of-shards-service (docs/how-to/fine-tuning-service.md)";
+const SERVICE_HINT = "start it with mos serve --state FOLDER and the package mixture-of-shards-service";
 
 /** Clients that can use either of OpenAI's APIs may ask for the other one first. */
 function notFound({ req: { path }, var: { server } }: RequestContext): ApiError {
@@ -192,7 +191,7 @@ function notFound({ req: { path }, var: { server } }: RequestContext): ApiError 
   const message = path.startsWith("/v1/responses")
     ? "the Responses API is not supported by this server; use /v1/chat/completions"
     : !hasService && SERVICE_PATH.test(path)
-      ? `no route ${shown}: this server does not accept fine-tuning jobs; ${SERVICE_HINT}`
+      ? `no route ${shown}: this server does not accept files and fine-tuning jobs; ${server.serviceHint ?? SERVICE_HINT}`
       : `no route ${shown}`;
   return new ApiError(message, { status: 404, code: "unknown_url" });
 }
@@ -204,7 +203,7 @@ function wrongMethod({ req, var: { server } }: RequestContext, allowed: readonly
   const possible = `${allowed.join(" and ")} ${allowed.length > 1 ? "are" : "is"}`;
   const isServicePath = !hasService && SERVICE_METHODS.includes(method) && MODEL_PATH.test(path);
   const more = isServicePath
-    ? `. Only servers that accept fine-tuning jobs can change models; ${SERVICE_HINT}`
+    ? `. Only servers that accept fine-tuning jobs can change models; ${server.serviceHint ?? SERVICE_HINT}`
     : "";
   return new ApiError(`${method} is not allowed; ${possible}${more}`, {
     status: 405,

@@ -75,6 +75,8 @@ export interface ServerOptions {
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
   readonly extension?: ServerExtension | undefined;
+  /** How to get the routes of fine-tuning as a service where there is no extension; a part of errors. */
+  readonly serviceHint?: string | undefined;
   readonly log: ServerLog;
   /** Milliseconds since 1970, by a clock that never goes back (`monotonicNow`): intervals are measured with it. */
   readonly now: () => number;

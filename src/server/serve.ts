@@ -4,15 +4,19 @@ import { isIPv4 } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type LayerShapes, openAdapterFolder } from "#adapters";
 import {
+  checkCall,
   flag,
   integer,
   list,
+  locateKinds,
   MosError,
   monotonicNow,
+  type OptionKinds,
   parseSettings,
   pick,
   type SettingInput,
   type SettingValues,
+  settingKinds,
   text,
 } from "#core";
 import { repairFolder } from "#files";
@@ -120,6 +124,8 @@ export interface ServeOptions
   readonly log?: ServerLog;
   /** Creates another package's extension of the server, once the model is open. */
   readonly extension?: ((model: ServedModel) => Promise<ServerExtension>) | undefined;
+  /** How clients get the routes of fine-tuning as a service where no extension has them; a part of errors. */
+  readonly serviceHint?: string | undefined;
   /** Called while the model is loaded. */
   readonly onProgress?: (progress: OpenProgress) => void;
   /** Milliseconds since 1970, by a clock that never goes back; `monotonicNow` by default. */
@@ -127,6 +133,22 @@ export interface ServeOptions
   /** Milliseconds since 1970 by the machine's clock, for days and for keys that expire; `Date.now` by default. */
   readonly date?: () => number;
 }
+
+const serveKinds: OptionKinds<ServeOptions> = {
+  ...settingKinds({ ...networkSettings, ...engineSettings, ...defaultsSettings, ...templateSettings }),
+  ...locateKinds,
+  model: "string!",
+  modelName: "string",
+  adapters: "string",
+  keyLimits: "array",
+  cacheFolder: "string",
+  log: "object",
+  extension: "function",
+  serviceHint: "string",
+  onProgress: "function",
+  now: "function",
+  date: "function",
+};
 
 /** The model of a server. @inline */
 export interface ServedModel {
@@ -200,6 +222,7 @@ const silent = (): void => undefined;
 const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
 
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
+  checkCall<ServeOptions>(hasPort ? "serve" : "openApp", options, serveKinds);
   const network = parseSettings(networkSettings, pick(networkSettings, options));
   const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
   const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now, keyLimits = [] } = options;
@@ -222,6 +245,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     owned.push(engine);
     const server = createServer({
       extension: await options.extension?.({ name: modelName, path: model, shapes, hiddenSize }),
+      serviceHint: options.serviceHint,
       engine,
       modelName,
       log,

@@ -11,7 +11,7 @@ import {
   openAdapterFolder,
   retrainingFolder,
 } from "#adapters";
-import { MosError, monotonicNow } from "#core";
+import { checkCall, MosError, monotonicNow } from "#core";
 import { lockFolder, pathExists } from "#files";
 import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { tokenDigest } from "#text";
@@ -29,7 +29,7 @@ import {
   recordedComputeDtype,
   refuseUsed,
 } from "./run-folder.ts";
-import { type FinetuneOptions, planRun, type RunPlan } from "./run-plan.ts";
+import { type FinetuneOptions, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import {
   complete,
   type FinetuneEvent,
@@ -83,6 +83,7 @@ type LoadedRun = Omit<Run, "folder" | "claimed" | "state" | "isResumed" | "exten
  *   if (event.type === "step") console.log(event.step, event.loss);
  */
 export async function* finetune(options: FinetuneOptions): AsyncGenerator<FinetuneEvent, void> {
+  checkCall<FinetuneOptions>("finetune", options, { ...runOptionKinds, out: "string!" });
   const { resume = false, overwrite = false } = options;
   const out = /^\.*$/.test(basename(options.out)) ? resolve(options.out) : options.out;
   const place = await chooseRunPath(out, { resume, overwrite });

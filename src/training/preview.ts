@@ -1,12 +1,12 @@
 // Preview of a run, without running it: its examples, updates and memory. Of the model the header and the
 // tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, budget } from "#adapters";
-import { type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
+import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
 import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
 import { paddedTokens } from "./micro-batches.ts";
-import { encodingOptions, planRun, type RunOptions, type RunPlan } from "./run-plan.ts";
+import { encodingOptions, planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
 
 /** A run, and what is shown of it. @inline */
@@ -79,6 +79,12 @@ const DEFAULT_LINES = 3;
  * const { steps, plan, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
+  checkCall<PreviewOptions>("previewRun", options, {
+    ...runOptionKinds,
+    lines: "array",
+    maxShown: "number",
+    onDownload: "function",
+  });
   const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
   const lengths = train.encoded.map(({ ids }) => ids.length);

@@ -10,10 +10,12 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import {
+  checkCall,
   type FreeMemory,
   freeMemory,
   limitedMemory,
   MosError,
+  type OptionKinds,
   parseSettings,
   pick,
   withProgress,
@@ -40,6 +42,7 @@ import {
   type ComputeDtype,
   type DownloadEvent,
   type LoadOptions,
+  type LocateOptions,
   loadText,
   locateModel,
   openModel,
@@ -81,7 +84,7 @@ export interface SavedStart {
 }
 
 /** Options of fine-tuning. */
-export interface FinetuneOptions extends Omit<LoadOptions, "onDownload"> {
+export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onProgress"> {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
   /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
@@ -216,8 +219,33 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
 }
 
+const sessionKinds = { device: "string", threads: "number", profile: "string", inlineLimit: "number" };
+
+/** Kinds of the options of `finetune` and `previewRun`. */
+export const runOptionKinds: OptionKinds<RunOptions> = {
+  model: "string|object!",
+  data: "string|array|object!",
+  validationData: "string|array|object",
+  adapter: "object!",
+  settings: "object",
+  out: "string",
+  resume: "boolean",
+  overwrite: "boolean",
+  tensorboard: "boolean",
+  keepVersions: "number",
+  maxTokens: "number",
+  session: "object",
+  free: "object",
+  freeBytes: "function",
+  now: "function",
+  onProgress: "function",
+  hub: "object",
+  signal: "object",
+};
+
 /** Checks the settings, and that there is memory for the base. */
 async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, Prepared> {
+  if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
   const given = parseSettings(finetuneSettings, options.settings ?? {});
   const device = options.session?.device;
   const { computeDtype = typeof options.model === "string" ? undefined : loadedDtype(options.model) } = given;

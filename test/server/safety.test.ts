@@ -155,6 +155,14 @@ describe("without keys", () => {
     expect(await answer.json()).toMatchObject({ error: { code, message } });
   });
 
+  test("who serves may say in other words how to get them", async () => {
+    await using hinted = await makeServer({ server: { serviceHint: "ask the operator" } });
+    const answer = await hinted.fetch("/v1/files");
+    expect(await answer.json()).toMatchObject({
+      error: { message: expect.stringMatching(/fine-tuning jobs; ask the operator$/) },
+    });
+  });
+
   test("unknown routes and methods have the same form of error", async () => {
     const missing = await server.send("/v1/embeddings", {});
     expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);
