@@ -130,7 +130,8 @@ const podSchema = z.object({
       env: z.array(
         z.object({
           name: z.string(),
-          valueFrom: z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string() }) }),
+          value: z.string().optional(),
+          valueFrom: z.object({ secretKeyRef: z.object({ name: z.string(), key: z.string() }) }).optional(),
         }),
       ),
       ports: z.array(z.object({ name: z.string(), containerPort: z.number() })).default([]),
@@ -312,20 +313,31 @@ describe("kubernetes", () => {
     expect(readFileSync(".gitignore", "utf8")).toContain("/deploy/kubernetes/base/secrets/");
     for (const pod of [server, worker]) {
       const [{ env, args, volumeMounts }] = pod.containers;
-      expect(env.map(({ name }) => name)).toEqual(["MOS_DATABASE_URL"]);
-      for (const { valueFrom } of env) {
-        expect(valueFrom.secretKeyRef.name).toBe(secret.name);
-        expect(secretKeys).toContain(valueFrom.secretKeyRef.key);
+      const secrets = env.flatMap(({ name, valueFrom }) =>
+        valueFrom === undefined ? [] : [{ variable: name, ...valueFrom.secretKeyRef }],
+      );
+      expect(secrets.map(({ variable }) => variable)).toEqual([
+        "MOS_DATABASE_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+      ]);
+      for (const { name, key } of secrets) {
+        expect(name).toBe(secret.name);
+        expect(secretKeys).toContain(key);
       }
-      const claims = pod.volumes.flatMap(({ persistentVolumeClaim: claim }) => claim?.claimName ?? []);
-      expect(claims.filter((claim) => named("PersistentVolumeClaim", claim) === undefined)).toEqual([]);
+      // pods share no disk
+      expect(readOption(args, "storage")).toMatch(/^s3:\/\//);
+      expect(objects.filter(({ kind }) => kind === "PersistentVolumeClaim")).toEqual([]);
+      expect(pod.volumes.flatMap(({ persistentVolumeClaim: claim }) => claim ?? [])).toEqual([]);
       const files = pod.volumes.flatMap((volume) => volume.secret ?? []);
       expect(files.map(({ secretName }) => secretName)).toEqual(files.map(() => secret.name));
       expect(secretKeys).toEqual(
         expect.arrayContaining(files.flatMap(({ items }) => items.map(({ key }) => key))),
       );
       expect(volumeMounts.map(({ name }) => name)).toEqual(pod.volumes.map(({ name }) => name));
-      const folders = args.flatMap((arg) => arg.match(/=(\/[^/]+)/)?.[1] ?? []);
+      const folders = [...args, ...env.map(({ value }) => `=${value}`)].flatMap(
+        (text) => text.match(/=(\/[^/]+)/)?.[1] ?? [],
+      );
       for (const folder of [...folders, "/tmp"])
         expect(volumeMounts.map(({ mountPath }) => mountPath)).toContain(folder);
     }

@@ -57,7 +57,7 @@ done
 git ls-files -z deploy/kubernetes | xargs -0 cp --parents --target-directory "$work"
 if have kustomize kustomize; then
   mkdir "$work/deploy/kubernetes/base/secrets"
-  for name in database-url keys.jsonl metrics-key; do echo test >"$work/deploy/kubernetes/base/secrets/$name"; done
+  for name in database-url aws-access-key-id aws-secret-access-key keys.jsonl metrics-key; do echo test >"$work/deploy/kubernetes/base/secrets/$name"; done
   for folder in base autoscaling; do kustomize build "$work/deploy/kubernetes/$folder" >"$work/$folder.yaml"; done
   if grep -q '^  replicas:' "$work/autoscaling.yaml"; then
     echo "the autoscaler's Deployments say how many replicas there are"

@@ -28,6 +28,8 @@ export interface ServerExtension {
   extendKey(key: ApiKey): ApiKey;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
   fetch(name: string): Promise<boolean>;
+  /** A request needs a model in the folder of adapters. */
+  use?(name: string): void;
   /** A request has ended, after some seconds. */
   served?(record: RequestRecord, seconds: number): void;
   /**
@@ -49,8 +51,11 @@ export interface ServerExtension {
 export interface ModelNotes {
   /** Names that stand for other models. */
   readonly aliases: readonly { readonly id: string; readonly model: string; readonly changedAt: number }[];
-  /** Expiry times of models, by name. */
-  readonly expiresAt: ReadonlyMap<string, number>;
+  /** Models by name, whether or not they are in the folder of adapters yet. */
+  readonly models: ReadonlyMap<
+    string,
+    { readonly changedAt: number; readonly expiresAt?: number | undefined }
+  >;
 }
 
 /** Options of a server: its model, its clients and their limits. */

@@ -19,6 +19,7 @@ export async function findAdapter(
   if (!key.mayUse(name)) return undefined;
   const find = (): AdapterInfo | undefined => engine.adapters().find((adapter) => adapter.name === name);
   const found = find();
+  if (found !== undefined) extension?.use?.(name);
   if (found !== undefined || !(await extension?.fetch(name))) return found;
   await engine.refreshAdapters();
   return find();

@@ -52,7 +52,7 @@ describe("with --cors", () => {
       extendKey: (key) => key,
       fetch: async () => false,
       resolve: async () => undefined,
-      describe: async () => ({ aliases: [], expiresAt: new Map() }),
+      describe: async () => ({ aliases: [], models: new Map() }),
       metrics: async () => "",
     };
     await using server = await makeServer({ server: { keys, extension, cors: [APP] } });

@@ -8,7 +8,7 @@ const noExtension = {
   extendKey: <T>(key: T): T => key,
   fetch: async () => false,
   resolve: async () => undefined,
-  describe: async () => ({ aliases: [], expiresAt: new Map() }),
+  describe: async () => ({ aliases: [], models: new Map() }),
   metrics: async () => "",
 };
 

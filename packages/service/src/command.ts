@@ -32,7 +32,7 @@ const options = {
   }),
   ...group("Service", {
     ...serviceOptions,
-    storage: text({ placeholder: "folder", required: true, help: storage.help }),
+    storage: text({ placeholder: "place", required: true, help: storage.help }),
   }),
   ...group("Machine", {
     threads: integer({

@@ -4,7 +4,14 @@ import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/cli";
 import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
 import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
-import { MAX_ALIASES, type ModelStore, modelTenant, type Stores, type TrainingPlan } from "#store";
+import {
+  isFineTuned,
+  MAX_ALIASES,
+  type ModelStore,
+  modelTenant,
+  type Stores,
+  type TrainingPlan,
+} from "#store";
 import type { Publisher } from "./publish.ts";
 
 /** Bytes of an uploaded file, as OpenAI's. */
@@ -47,7 +54,7 @@ export function openExpired(models: Pick<ModelStore, "secondsLeft">) {
 interface ExtensionParts {
   readonly model: Parameters<OpenServeAddOn["start"]>[0];
   readonly checkRun: CheckRun;
-  readonly publisher: Pick<Publisher, "fetch">;
+  readonly publisher: Pick<Publisher, "fetch" | "use">;
   /** Removes a deleted model from all folders. */
   readonly unpublish: (name: string) => Promise<void>;
   readonly expired: Expired;
@@ -84,13 +91,14 @@ export function createExtension({
         return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
       },
     }),
+    use: publisher.use,
     fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
     resolve: async (id, { name: tenant }) => {
       const target = await withHttpErrors(aliases.target({ tenant, id }), "model");
       if (target !== undefined) expired.hold(target);
       return target;
     },
-    describe: (key) => readNotes(service, key),
+    describe: (key) => readNotes(service, { key, base: model.name }),
     served: (record, seconds) => {
       const { keyName: tenant, model: name, status, ...tokens } = record;
       if (tenant === undefined || name === undefined || (status >= 400 && tokens.completionTokens === 0))
@@ -111,21 +119,27 @@ export function createExtension({
 /** Without the database aliases cannot be used, so that lists go on without them. */
 async function readNotes(
   { aliases, models }: Pick<Stores, "aliases" | "models">,
-  { name: tenant, isAdmin }: ApiKey,
+  { key: { name: tenant, isAdmin }, base }: { readonly key: ApiKey; readonly base: string },
 ): ReturnType<ServerExtension["describe"]> {
   try {
     const { rows } = await aliases.list(tenant, { limit: MAX_ALIASES });
-    const expiring = await models.expiring({ tenant, isAdmin });
+    const owned = await models.list({ tenant, isAdmin });
     return {
       aliases: rows.map(({ id, model, changed_at }) => ({ id, model, changedAt: seconds(changed_at) })),
-      expiresAt: new Map(
-        expiring.flatMap(({ name, expires_at }) =>
-          expires_at === null ? [] : [[name, seconds(expires_at)]],
-        ),
+      models: new Map(
+        owned
+          .filter(({ name }) => isFineTuned(name, base))
+          .map(({ name, created_at, expires_at }) => [
+            name,
+            {
+              changedAt: seconds(created_at),
+              ...(expires_at === null ? {} : { expiresAt: seconds(expires_at) }),
+            },
+          ]),
       ),
     };
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "network") throw error;
-    return { aliases: [], expiresAt: new Map() };
+    return { aliases: [], models: new Map() };
   }
 }

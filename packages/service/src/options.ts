@@ -1,6 +1,6 @@
 // The options of a service: of mos worker, and those that mos serve has besides.
 import { MosError } from "mixture-of-shards";
-import { group, integer, list, type SettingValues, text } from "mixture-of-shards/cli";
+import { bytes, group, integer, list, type SettingValues, text } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 
 /** The database of a service. Other users of a machine see options, with the password in them, but not the environment. */
@@ -21,9 +21,20 @@ export const serviceOptions = {
     help: "PostgreSQL database, for several machines: postgres://user:password@host/database",
   }),
   storage: text({
-    placeholder: "folder",
+    placeholder: "place",
     defaultText: "storage/ inside --state",
-    help: "folder for files, checkpoints and models; all machines must mount the same one",
+    help: "files, checkpoints and models: a folder that all machines mount, or s3://bucket/prefix",
+  }),
+  storageEndpoint: text({
+    placeholder: "url",
+    defaultText: "AWS_ENDPOINT_URL",
+    help: "server of an s3:// storage other than AWS, such as MinIO or R2",
+  }),
+  storageCache: bytes({
+    min: 0,
+    default: 20e9,
+    defaultText: "20GB",
+    help: "disk space for copies from an s3:// storage; those in use can take more",
   }),
   sliceSeconds: integer({
     min: 1,

@@ -6,8 +6,8 @@ import { MosError } from "mixture-of-shards";
 import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
-import { type ObjectStore, openObjects } from "#objects";
-import { openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
+import { isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
+import { openContents, openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import type { ServiceOptions } from "./options.ts";
@@ -17,16 +17,53 @@ export interface ServiceParts extends AsyncDisposable {
   readonly database: Database;
   readonly queue: Queue;
   readonly objects: ObjectStore;
-  /** The folder of files, checkpoints and models. */
-  readonly storage: string;
+  /** The folder beside whose files models are published: the storage, or the copies of a bucket. */
+  readonly folder: string;
   /** Looks whether database and storage are there and can be written. @throws MosError `storage`. */
   check(): Promise<void>;
   /** Counts of this process. */
   readonly metrics: ServiceMetrics;
 }
 
+/** Seconds between removals of local copies that nobody needs. */
+const TRIM_SECONDS = 60;
 /** Entries that a service makes in --state and --storage. */
-const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "objects", "adapters"];
+const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "objects", "adapters", "cache"];
+
+interface Storage extends AsyncDisposable {
+  readonly objects: ObjectStore;
+  readonly folder: string;
+}
+
+/** A folder, or a bucket with copies in a folder of this process or of its state. */
+async function openStorage(
+  storage: string,
+  { state, storageEndpoint: endpoint, storageCache: bytes }: StorageOptions,
+): Promise<Storage> {
+  if (!isBucket(storage)) {
+    await makePrivateFolder(storage, { ownEntries: OWN_ENTRIES });
+    return { objects: await openObjects(storage), folder: storage, [Symbol.asyncDispose]: async () => {} };
+  }
+  leftovers ??= removeLeftovers();
+  await leftovers;
+  const folder =
+    state === undefined ? await makeTemporaryFolder(`${SCRATCH}${process.pid}-`) : join(state, "cache");
+  const close = async (): Promise<void> => {
+    if (state === undefined) await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const objects = await openBucketObjects(storage, { cache: { folder, bytes }, endpoint });
+    return { objects, folder, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+type StorageOptions = Pick<
+  ServiceOptions,
+  "state" | "databaseUrl" | "storage" | "storageEndpoint" | "storageCache"
+>;
 
 /**
  * Opens database, queue and storage, and brings the tables up to date.
@@ -34,37 +71,51 @@ const OWN_ENTRIES = ["database", "database.lock", "storage", "incoming", "object
  * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
  */
 export async function openParts(
-  { state, databaseUrl, storage: given }: Pick<ServiceOptions, "state" | "databaseUrl" | "storage">,
+  options: StorageOptions,
   { log }: { readonly log: ServerLog },
 ): Promise<ServiceParts> {
-  const storage = given ?? (state === undefined ? undefined : join(state, "storage"));
+  const { state, databaseUrl } = options;
+  const storage = options.storage ?? (state === undefined ? undefined : join(state, "storage"));
   if (storage === undefined)
-    throw new MosError("bad_option", "--database-url requires --storage, a folder shared by all machines");
-  for (const folder of new Set([state ?? storage, storage]))
-    await makePrivateFolder(folder, { ownEntries: OWN_ENTRIES });
-  const objects = await openObjects(storage);
+    throw new MosError(
+      "bad_option",
+      "--database-url requires --storage, a folder shared by all machines or s3://bucket/prefix",
+    );
+  if (state !== undefined) await makePrivateFolder(state, { ownEntries: OWN_ENTRIES });
   const metrics = createMetrics();
-  const opened =
-    databaseUrl === undefined
-      ? await openPglite(join(state ?? storage, "database"))
-      : await openPostgres(databaseUrl);
-  const database = watchFailures(opened, metrics.databaseFailed);
+  const opened: AsyncDisposable[] = [];
+  const close = async (): Promise<void> => {
+    for (const part of opened.reverse()) await part[Symbol.asyncDispose]();
+  };
   try {
+    const place = await openStorage(storage, options);
+    opened.push(place);
+    const { objects, folder } = place;
+    const database = watchFailures(
+      databaseUrl === undefined
+        ? await openPglite(join(state ?? storage, "database"))
+        : await openPostgres(databaseUrl),
+      metrics.databaseFailed,
+    );
+    opened.push(database);
     await migrate(database);
     const onError = (error: Error): void =>
       log.warn({ reason: error.message }, "the queue cannot reach the database");
     const queue = await openQueue(database, { onError });
-    const close = async (): Promise<void> => {
-      await queue[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
-    };
+    opened.push(queue);
+    const contents = openContents(database);
+    const trim = setInterval(
+      () => void objects.trim(contents.used).catch(() => undefined),
+      TRIM_SECONDS * 1000,
+    );
+    opened.push({ [Symbol.asyncDispose]: async () => clearInterval(trim) });
     const check = async (): Promise<void> => {
       await database.check();
       await objects.check();
     };
-    return { database, queue, objects, storage, metrics, check, [Symbol.asyncDispose]: close };
+    return { database, queue, objects, folder, metrics, check, [Symbol.asyncDispose]: close };
   } catch (error) {
-    await database[Symbol.asyncDispose]();
+    await close();
     throw error;
   }
 }
@@ -74,7 +125,7 @@ const SCRATCH = `mos-jobs-${hostname()}-`;
 /** Once in a process, before it has such folders of its own. */
 let leftovers: Promise<void> | undefined;
 
-/** Removes runs, with their tenants' data, that killed workers of this machine left. */
+/** Removes runs and copies, with their tenants' data, that killed processes of this machine left. */
 async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const pid = name.startsWith(SCRATCH) ? Number.parseInt(name.slice(SCRATCH.length), 10) : Number.NaN;

@@ -6,7 +6,7 @@ import { runCheck } from "mixture-of-shards";
 import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
-import type { ObjectStore } from "#objects";
+import { isBucket, type ObjectStore } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createPreviewer } from "#worker";
@@ -35,13 +35,16 @@ const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
  */
 export async function openService(options: ServiceOptions): Promise<OpenServeAddOn> {
   const parts = await openParts(options, options);
-  const { database, queue, objects, storage, metrics } = parts;
+  const { database, queue, objects, folder, metrics } = parts;
   const { log } = options;
-  const adapters = join(storage, "adapters");
+  const adapters = join(folder, "adapters");
   const stores = openStores(database, queue);
   // nobody else has this database
   if (database.kind === "pglite") await stores.contents.endForgotten(objects.discard, 0);
-  const published = await openPublished(adapters, { stores, objects, log });
+  const published = await openPublished(adapters, {
+    ...{ stores, objects, log },
+    isOnDemand: isBucket(options.storage ?? ""),
+  });
   const { publisher } = published;
   const checkFile = createFileChecker();
   const preview = choosePreviewer(options);
@@ -116,16 +119,19 @@ interface PublishedOptions {
   readonly stores: Stores;
   readonly objects: ObjectStore;
   readonly log: ServerLog;
+  /** Brings models from a bucket when they are needed. */
+  readonly isOnDemand: boolean;
 }
 
 /** The models of tenants in their folder, as far as the storage is there. */
 async function openPublished(
   adapters: string,
-  { stores, objects, log }: PublishedOptions,
+  { stores, objects, log, isOnDemand }: PublishedOptions,
 ): Promise<Published> {
   await makePrivateFolder(adapters);
   const publisher = await openPublisher(adapters, {
     models: stores.models,
+    onDemand: isOnDemand ? { fits: objects.trim } : undefined,
     write: (files, path) =>
       writeFolderAtomic(path, (to) => objects.restore(files, to, { link: true }), { mode: 0o700 }),
     onError: (model, error) => log.warn({ model, reason: String(error) }, "publishing failed; retrying"),

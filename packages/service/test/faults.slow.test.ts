@@ -160,7 +160,7 @@ async function checkJob({ id, seed }: Made, { stores, objects, folder }: Checked
   const owner = { tenant: "", isAdmin: true };
   const job = await stores.jobs.find(owner, id);
   const files = await stores.models.files(job.fine_tuned_model ?? "");
-  const adapter = await readFile(await objects.locate(files?.["adapter_model.safetensors"] ?? ""));
+  const adapter = await readFile((await objects.locate(files?.["adapter_model.safetensors"] ?? "")).path);
   expect(adapter.equals(await expectedAdapter(join(folder, id), seed, job.plan)), `the bytes of ${id}`).toBe(
     true,
   );

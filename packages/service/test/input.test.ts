@@ -33,7 +33,7 @@ describe.each(databases)("%s", (_, open) => {
         ...createExtension({
           model,
           checkRun: () => undefined,
-          publisher: { fetch: unused },
+          publisher: { use: () => undefined, fetch: unused },
           unpublish: unused,
           expired: openExpired(stores.models),
           service: {

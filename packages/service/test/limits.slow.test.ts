@@ -32,6 +32,7 @@ describe.each(databases)("%s", (name, open) => {
     service = await openService({
       databaseUrl: database?.url,
       storage,
+      ...{ storageEndpoint: undefined, storageCache: 0 },
       ...place,
       workers: 0,
       model: MODEL,

@@ -16,7 +16,7 @@ test("a server without fine-tuning says how to get it, at every route of the ser
       extendKey: (key) => key,
       fetch: async () => false,
       resolve: async () => undefined,
-      describe: async () => ({ aliases: [], expiresAt: new Map() }),
+      describe: async () => ({ aliases: [], models: new Map() }),
       metrics: async () => "",
     },
   });

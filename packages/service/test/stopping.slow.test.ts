@@ -97,7 +97,9 @@ describe.each(databases)("a worker on %s", (_, open) => {
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
-    const adapter = await readFile(await opened.objects.locate(files?.["adapter_model.safetensors"] ?? ""));
+    const adapter = await readFile(
+      (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path,
+    );
     expect(adapter.equals(await readFile(join(out, "adapter_model.safetensors")))).toBe(true);
   });
 

@@ -144,7 +144,7 @@ describe.each(databases)("%s", (_, open) => {
         extendKey: (key) => key,
         fetch: async () => false,
         resolve: async () => undefined,
-        describe: async () => ({ aliases: [], expiresAt: new Map() }),
+        describe: async () => ({ aliases: [], models: new Map() }),
         metrics: async () => "",
       },
     });

@@ -78,7 +78,7 @@ describe.each(databases)("%s", (_, open) => {
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = (await opened.stores.models.files(job.fine_tuned_model ?? "")) ?? {};
     for (const [name, digest] of Object.entries(files))
-      expect(await readFile(await opened.objects.locate(digest)), name).toEqual(
+      expect(await readFile((await opened.objects.locate(digest)).path), name).toEqual(
         await readFile(join(out, name)),
       );
     expect(Object.keys(files)).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
@@ -87,7 +87,7 @@ describe.each(databases)("%s", (_, open) => {
     );
     expect(steps).toEqual([4, 3, 2, 1]);
     const results = await opened.stores.files.find(owner, job.result_file ?? "");
-    const csv = await readFile(await opened.objects.locate(results.digest), "utf8");
+    const csv = await readFile((await opened.objects.locate(results.digest)).path, "utf8");
     expect(csv.split("\n").map((line) => line.split(",")[0])).toEqual(["step", "1", "2", "3", "4", ""]);
     expect((await opened.stores.models.checkpoints(job, { limit: 10 })).rows.map(({ step }) => step)).toEqual(
       [4, 2],
@@ -146,7 +146,7 @@ describe.each(databases)("%s", (_, open) => {
       if (event.type === "step") ({ tokens } = event);
     expect(job.trained_tokens).toBe(tokens);
     const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
-    const adapter = await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "");
+    const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
     // counted before the step: nothing is trained of one that is too large
     for (const length of [{ steps: 1 }, { steps: undefined, epochs: 0.1 }]) {
@@ -204,7 +204,7 @@ describe.each(databases)("%s", (_, open) => {
     for await (const event of finetune(options as Parameters<typeof finetune>[0]))
       if (event.type === "evaluation") valid.set(event.step, event.loss);
     const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
-    const adapter = await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "");
+    const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
     const { rows } = await opened.stores.jobs.events(job, { limit: 100 });
     const losses = rows.flatMap(({ data }) => (data?.["full_valid_loss"] === undefined ? [] : [data]));
@@ -225,7 +225,9 @@ describe.each(databases)("%s", (_, open) => {
     const { run, step } = await opened.stores.jobs.find(owner, id);
     expect(step).toBeGreaterThan(0);
     // as a version wrote it that had a setting more
-    const record = JSON.parse(await readFile(await opened.objects.locate(run?.["run.json"] ?? ""), "utf8"));
+    const record = JSON.parse(
+      await readFile((await opened.objects.locate(run?.["run.json"] ?? "")).path, "utf8"),
+    );
     const other = { ...record, settings: { ...record.settings, lookahead: 3 } };
     const { digest } = await opened.objects.put(Readable.from([Buffer.from(JSON.stringify(other))]));
     await database.query("update jobs set run = $2 where id = $1", [id, { ...run, "run.json": digest }]);
@@ -240,7 +242,7 @@ describe.each(databases)("%s", (_, open) => {
     const options = { model: MODEL, data: DATA, out, ...(plan as object), session: { threads: 1 } };
     for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
     const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
-    const adapter = await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "");
+    const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
   });
 

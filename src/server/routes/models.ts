@@ -98,15 +98,16 @@ const adapterModel = (server: ServerContext, { id, changedAt, root, expiresAt }:
   ...(expiresAt === undefined ? {} : { expires_at: expiresAt }),
 });
 
-const NO_NOTES: ModelNotes = { aliases: [], expiresAt: new Map() };
+const NO_NOTES: ModelNotes = { aliases: [], models: new Map() };
 
 /** Adapters and aliases that a key may use. An alias has the name of what it stands for as its root. */
 async function adapterModels({ server, key }: RequestContext["var"]): Promise<readonly Model[]> {
-  const { aliases, expiresAt } = (await server.extension?.describe(key)) ?? NO_NOTES;
-  const adapters = server.engine
-    .adapters()
-    .filter(({ name }) => key.mayUse(name) && name !== server.modelName)
-    .map(({ name: id, changedAt }) => ({ id, changedAt, expiresAt: expiresAt.get(id) }));
+  const { aliases, models } = (await server.extension?.describe(key)) ?? NO_NOTES;
+  const here = server.engine.adapters().map(({ name, changedAt }) => [name, { changedAt }] as const);
+  const adapters = [...new Map<string, Omit<AdapterModel, "id">>([...here, ...models])]
+    .filter(([id]) => key.mayUse(id) && id !== server.modelName)
+    .map(([id, model]) => ({ id, ...model }))
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
   const hidden = new Set([server.modelName, ...adapters.map(({ id }) => id)]);
   const named = aliases
     .filter(({ id }) => !hidden.has(id))

@@ -233,8 +233,8 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
     // of a file that cannot fit, nothing is read
     await arrival.reserve(Math.max(1, length - FORM_BYTES));
     const { fields, filename, file } = await readUpload(request, { ...service, arrival });
-    const path = await objects.locate(file.digest);
-    const wrong = await service.checkFile(path, { tenant, signal }).catch((error: unknown) => {
+    using place = await objects.locate(file.digest);
+    const wrong = await service.checkFile(place.path, { tenant, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : error;
     });
     return await files.add({
@@ -289,7 +289,8 @@ export const fileRoutes: AddRoutes = (app, service) => {
   addRoute(app, contentRoute, {
     answer: async (context) => {
       const row = await files.find(toOwner(context.var.key), context.req.valid("param").id);
-      const bytes = Readable.toWeb(await openContent(await objects.locate(row.digest)));
+      using place = await objects.locate(row.digest);
+      const bytes = Readable.toWeb(await openContent(place.path));
       return context.body(bytes as ReadableStream, 200, {
         "content-type": "application/octet-stream",
         "content-length": String(row.bytes),

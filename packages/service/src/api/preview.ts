@@ -144,11 +144,13 @@ async function previewJob(
   try {
     if (from !== undefined && initial !== undefined)
       await objects.restore(initial.adapter, from, { link: true });
+    using data = await objects.locate(training.digest);
+    using validationData = validation === undefined ? undefined : await objects.locate(validation.digest);
     const run = {
       ...plan,
       ...(from === undefined ? {} : { adapter: { from } }),
-      data: await objects.locate(training.digest),
-      validationData: validation === undefined ? undefined : await objects.locate(validation.digest),
+      data: data.path,
+      validationData: validationData?.path,
       ...(request.lines === undefined ? {} : { lines: request.lines }),
       maxShown: MAX_SHOWN,
     };

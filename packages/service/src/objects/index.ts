@@ -1,2 +1,3 @@
-// Files by the digest of their content, in a folder that all machines of a service share.
-export { type Files, type ObjectStore, openObjects, type StoredObject } from "./objects.ts";
+// Files by the digest of their content, in a folder that all machines of a service share, or in a bucket.
+export type { Files, StoredObject } from "./contents.ts";
+export { isBucket, type ObjectStore, openBucketObjects, openObjects } from "./objects.ts";

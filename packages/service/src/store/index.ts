@@ -1,6 +1,6 @@
 // Jobs, their files and models as rows, and the queue of slices that workers take.
 export { type AliasId, type AliasRow, isAliasName, MAX_ALIASES } from "./aliases.ts";
-export type { Arrival } from "./contents.ts";
+export { type Arrival, openContents } from "./contents.ts";
 export type { FileRow } from "./files.ts";
 export { type EventRow, hasEnded, type JobRow, type JobStore, type NewEvent, type NewJob } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";

@@ -125,9 +125,7 @@ export function openModels(database: Database) {
       if (model === undefined) throw missing("model", name);
       return model;
     },
-    /** The models of an owner that expire. */
-    expiring: (owner: Owner): Promise<readonly ModelRow[]> =>
-      select(`${isOwned} and expires_at is not null`, ownerValues(owner)),
+    list: (owner: Owner): Promise<readonly ModelRow[]> => select(isOwned, ownerValues(owner)),
     /** Seconds until each model expires that will, by the database's clock; less than 0 for those that have. */
     secondsLeft: async (): Promise<ReadonlyMap<string, number>> => {
       const rows = await database.query(

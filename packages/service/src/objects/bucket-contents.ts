@@ -1,0 +1,138 @@
+// Contents in a bucket, by their digests, with local copies of those that were used last.
+import { stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import { MosError } from "mixture-of-shards";
+import { isDiskFull } from "mixture-of-shards/cli";
+import { type Bucket, openBucket } from "./bucket.ts";
+import { type Cache, openCache } from "./cache.ts";
+import { type BucketOptions, type Contents, type LocatedObject, NO_OWNER } from "./contents.ts";
+import { openFolder } from "./folder.ts";
+
+const objectName = (digest: string): string => `objects/${digest}`;
+
+/**
+ * Opens a bucket and its cache.
+ *
+ * @throws MosError `bad_option`, `storage`.
+ */
+export async function openBucketContents(
+  url: string,
+  { cache: { folder, bytes }, endpoint }: BucketOptions,
+): Promise<Contents> {
+  const bucket = await openBucket(url, endpoint);
+  await bucket.check();
+  const local = await openFolder(folder);
+  const cache = await openCache(join(folder, "objects"), bytes);
+  const upload = shareRunning(async (digest) => {
+    using place = await local.locate(digest);
+    if (await bucket.has(objectName(digest))) return;
+    await bucket.upload(objectName(digest), { path: place.path, bytes: (await stat(place.path)).size });
+  });
+  const download = shareRunning((digest) => fetchCopy(digest, { url, bucket, local, cache }));
+
+  return {
+    put: async (source, putter = NO_OWNER) => {
+      let held: Disposable | undefined;
+      try {
+        const stored = await local.put(source, {
+          id: putter.id,
+          name: async (digest) => {
+            held = await cache.hold(digest);
+            await putter.name(digest);
+          },
+        });
+        await upload(stored.digest);
+        await cache.grow(stored.bytes);
+        return stored;
+      } finally {
+        held?.[Symbol.dispose]();
+      }
+    },
+    locate: async (digest) => {
+      const held = await cache.hold(digest);
+      try {
+        const place = await local.locate(digest).catch(async (error: unknown): Promise<LocatedObject> => {
+          if (!(error instanceof MosError) || error.code !== "not_found") throw error;
+          await download(digest);
+          return local.locate(digest);
+        });
+        await markUsed(place.path);
+        return { path: place.path, [Symbol.dispose]: () => held[Symbol.dispose]() };
+      } catch (error) {
+        held[Symbol.dispose]();
+        throw error;
+      }
+    },
+    remove: async (digest) => {
+      await bucket.remove(objectName(digest));
+      await local.remove(digest);
+    },
+    check: async () => {
+      await local.check();
+      await bucket.check();
+    },
+    discard: local.discard,
+    sweep: async (isUsed, olderThan) => {
+      const unused: string[] = [];
+      for await (const page of bucket.list("objects")) {
+        const digests = page.map(({ name }) => name.slice(objectName("").length));
+        const used = await isUsed(digests);
+        const before = Date.now() - olderThan * 1000;
+        for (const [index, { changedAt = 0 }] of page.entries()) {
+          const digest = digests[index] ?? "";
+          if (!used.has(digest) && changedAt <= before) unused.push(digest);
+        }
+      }
+      await bucket.endUploads("objects", olderThan);
+      await local.sweep(isUsed, olderThan);
+      return unused;
+    },
+    trim: (isUsed) => cache.trim({ isUsed }),
+  };
+}
+
+/** Sets the time of a copy, which says when it was last used; a file that shares its bytes, and so its time, keeps both. */
+async function markUsed(path: string): Promise<void> {
+  const now = new Date();
+  if ((await stat(path)).nlink === 1) await utimes(path, now, now);
+}
+
+interface Places {
+  readonly url: string;
+  readonly bucket: Bucket;
+  readonly local: Contents;
+  readonly cache: Cache;
+}
+
+/** Copies a content to this machine, and checks that it is the one of its name. */
+async function fetchCopy(digest: string, { url, bucket, local, cache }: Places): Promise<void> {
+  const putter = { id: "download", name: async () => undefined };
+  const name = objectName(digest);
+  const missing = (error: unknown): never => {
+    if (!(error instanceof MosError) || error.code !== "not_found") throw error;
+    throw new MosError("not_found", `content ${digest.slice(0, 12)}… is missing from the storage`, {
+      cause: error,
+    });
+  };
+  const found = await local.put(bucket.read(name), putter).catch(async (error: unknown) => {
+    if (!isDiskFull(error)) return missing(error);
+    await cache.trim({ bytes: 0 });
+    return local.put(bucket.read(name), putter).catch(missing);
+  });
+  if (found.digest !== digest)
+    throw new MosError(
+      "storage",
+      `${url}: ${name} does not have the content of its name (its SHA-256 is ${found.digest.slice(0, 12)}…); restore it`,
+    );
+  await cache.grow(found.bytes);
+}
+
+/** The work for a key, which callers at the same time share. */
+function shareRunning(work: (key: string) => Promise<void>): (key: string) => Promise<void> {
+  const running = new Map<string, Promise<void>>();
+  return (key) => {
+    const started = running.get(key) ?? work(key).finally(() => running.delete(key));
+    running.set(key, started);
+    return started;
+  };
+}
