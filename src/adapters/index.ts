@@ -25,6 +25,7 @@ export {
   MERGE_LIMIT,
 } from "./expand.ts";
 export {
+  type AdapterDescription,
   type AdapterFolder,
   loadAdapter,
   openAdapterFolder,

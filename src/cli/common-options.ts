@@ -32,7 +32,7 @@ export const configOnly = text({
   help: "model: a folder, a .gguf file, or org/name; only its config is read",
 });
 
-export const adapterFolder = text({ required: true, help: "adapter folder" });
+export const adapterFolder = text({ required: true, help: "adapter folder, or org/name of the Hub" });
 
 export const device = choice(DEVICES, { default: "cpu", help: "device to compute on" });
 

@@ -38,7 +38,10 @@ const maxLength = integer({
 const options = {
   ...group("Model", {
     model,
-    adapter: text({ placeholder: "folder", help: "folder of an adapter that was trained on this model" }),
+    adapter: text({
+      placeholder: "folder",
+      help: "adapter that was trained on this model: a folder, or org/name of the Hub",
+    }),
     compare: flag({ help: "show the base model's answer beside the adapter's" }),
   }),
   ...group("Prompt", {

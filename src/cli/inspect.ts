@@ -22,7 +22,10 @@ export const command = defineCommand({
     "Shows the settings and budget of an adapter, the norm of its update in each layer and the use of its shards;\n" +
     "or the weight types, sizes, fingerprint and identity of a model.",
   arguments: {
-    adapter: text({ required: true, help: "adapter folder, model folder or .gguf file" }),
+    adapter: text({
+      required: true,
+      help: "adapter folder, model folder, .gguf file, or org/name of the Hub",
+    }),
   },
   options,
   examples: `
@@ -56,10 +59,11 @@ async function run({ adapter: folder, model, json }: Values): Promise<void> {
 /** The files of a model, here or in the hub's cache; undefined for anything else, which is taken as an adapter. */
 async function modelAt(path: string): Promise<string | undefined> {
   if (path.toLowerCase().endsWith(".gguf")) return path;
-  if (!(await pathExists(path)))
-    return looksLikeRepository(path)
-      ? (await resolveCached(path, (await userPlaces()).hub))?.path
-      : undefined;
+  if (!(await pathExists(path))) {
+    const { hub } = await userPlaces();
+    const cached = looksLikeRepository(path) ? await resolveCached(path, hub) : undefined;
+    return cached?.kind === "adapter" ? undefined : cached?.path;
+  }
   if (await pathExists(join(path, ADAPTER_CONFIG))) return undefined;
   const names = await listFolder(path).catch(() => []);
   return names.some((name) => name === "config.json" || name.endsWith(".gguf")) ? path : undefined;

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { isAdapterInUse, unfinishedText } from "#adapters";
 import { describeBytes, omitUndefined, withProgress } from "#core";
 import { locateData } from "#data";
-import { type HubSettings, hubAssetsFolder, hubSettings, type PullEvent } from "#hub";
+import { pathExists } from "#files";
+import { type HubSettings, hubAssetsFolder, hubSettings, looksLikeRepository, type PullEvent } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
@@ -30,8 +31,13 @@ export async function userPlaces(): Promise<UserPlaces> {
   };
 }
 
-/** The folder of an adapter; of an unfinished run that of its best or latest adapter, with a warning. */
-export async function usableAdapter(folder: string): Promise<string> {
+/**
+ * The folder of an adapter, downloaded if it has to be; of an unfinished run that of its best or latest adapter, with a
+ * warning.
+ */
+export async function usableAdapter(adapter: string): Promise<string> {
+  const isHere = (await pathExists(adapter)) || !looksLikeRepository(adapter);
+  const folder = isHere ? adapter : await findModel(adapter, { kind: "adapter" });
   const found = await isAdapterInUse(folder);
   const said = unfinishedText(folder, found);
   if (said !== undefined) warn(said);
@@ -84,17 +90,19 @@ const BAR = 10;
 export interface FindModelOptions {
   readonly signal?: AbortSignal | undefined;
   readonly silent?: boolean;
+  /** What a repository has to hold ("model"). */
+  readonly kind?: "model" | "adapter";
 }
 
 /** The folder or file of a model, downloaded if it has to be. */
 export async function findModel(
   model: string,
-  { signal, silent = false }: FindModelOptions = {},
+  { signal, silent = false, kind }: FindModelOptions = {},
 ): Promise<string> {
   using line = liveLine({ silent });
   const show = pullProgress(line, () => performance.now());
   const { hub } = await userPlaces();
-  const found = locateModel(model, { hub, ...omitUndefined({ signal }) });
+  const found = locateModel(model, { hub, kind, ...omitUndefined({ signal }) });
   return await withProgress(found, ({ transfer }) => show(transfer));
 }
 

@@ -19,7 +19,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "train an adapter for a bundled toy model, in under 90 s",
     load: () => import("./quickstart.ts"),
   },
-  pull: { summary: "download a model from the Hugging Face Hub", load: () => import("./pull.ts") },
+  pull: {
+    summary: "download a model or an adapter from the Hugging Face Hub",
+    load: () => import("./pull.ts"),
+  },
   data: {
     summary: "inspect and convert training data, and make it from documents",
     load: () => import("./data.ts"),
@@ -37,6 +40,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "export an adapter as a plain LoRA for PEFT or llama.cpp",
     load: () => import("./export.ts"),
   },
+  push: { summary: "upload an adapter to the Hugging Face Hub", load: () => import("./push.ts") },
   import: { summary: "import a LoRA saved by PEFT", load: () => import("./import.ts") },
   merge: { summary: "merge an adapter into its base model", load: () => import("./merge.ts") },
   params: { summary: "estimate an adapter's size and training memory", load: () => import("./params.ts") },

@@ -1,5 +1,9 @@
-import { describeBytes, omitUndefined, type SettingValues, text, texts } from "#core";
-import { type PulledModel, pull } from "#hub";
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import { readAdapterBase } from "#adapters";
+import { describeBytes, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
+import { pathExists, writeFolderAtomic } from "#files";
+import { looksLikeRepository, type PulledModel, pull } from "#hub";
 import { defineCommand, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { counted, labelled } from "./format.ts";
@@ -11,13 +15,15 @@ const repository = text({ required: true, help: "org/name[@revision][:file.gguf]
 
 const options = group("Output", {
   cache: text({ placeholder: "folder", help: "cache folder (default: Hugging Face's)" }),
+  out: text({ placeholder: "folder", help: "also copy an adapter into this folder" }),
   include: texts({ placeholder: "pattern", help: "files to download, such as *Q4_K_M.gguf; repeatable" }),
   quiet,
 });
 type Values = SettingValues<typeof options> & { readonly model: string; readonly json: boolean };
 
 export const command = defineCommand({
-  description: "Downloads a model from the Hugging Face Hub into the local cache and verifies its checksums.",
+  description:
+    "Downloads a model or an adapter from the Hugging Face Hub into the local cache and verifies its checksums.",
   arguments: { model: repository },
   options,
   json: "events",
@@ -26,6 +32,7 @@ Examples:
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct
   mos pull org/name@v1.0                      a branch, a tag or a commit
   mos pull org/name:name.Q4_K_M.gguf          one of several GGUF files
+  mos pull org/adapter --out adapters/acme    an adapter, saved by mos push or PEFT, for mos serve
 
 Interrupted downloads resume. Only config files, safetensors and GGUF are downloaded, never code.
 The cache is shared with Hugging Face's own tools. Environment: HF_TOKEN for gated models, HF_HOME or
@@ -34,6 +41,8 @@ HF_HUB_CACHE for the cache folder, HF_ENDPOINT for a mirror.`,
 });
 
 async function run({ model: repository, ...options }: Values): Promise<void> {
+  if (options.out !== undefined && (await pathExists(options.out)))
+    throw new MosError("bad_option", `--out ${options.out} exists; choose a new folder`);
   const { hub } = await userPlaces();
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt("stopping; the same command resumes", { silent });
@@ -52,26 +61,66 @@ async function run({ model: repository, ...options }: Values): Promise<void> {
     }
     return undefined;
   })();
-  if (done !== undefined && !silent) printLine(pulledText(done, { repository, cache: options.cache }));
+  if (done !== undefined && options.out !== undefined) await copyAdapter(done, options.out);
+  if (done !== undefined && !silent)
+    printLine(pulledText(done, { repository, ...options, base: await baseName(done) }));
 }
 
-/** Path of the model, and the next commands. */
+/** Copies the files, so that the folder does not change with the cache. */
+async function copyAdapter({ kind, path, files, repository }: PulledModel, out: string): Promise<void> {
+  if (kind !== "adapter")
+    throw new MosError(
+      "bad_option",
+      `${repository} is a model, which stays in the cache; --out is for adapters`,
+    );
+  await writeFolderAtomic(out, async (folder) => {
+    for (const file of files) await copyFile(join(path, file.path), join(folder, file.path));
+  });
+}
+
+/** The base that an adapter names, if it is one of the hub. */
+async function baseName({ kind, path }: PulledModel): Promise<string | undefined> {
+  if (kind !== "adapter") return undefined;
+  const { name = "" } = await readAdapterBase(path);
+  return looksLikeRepository(name) ? name : undefined;
+}
+
+/** Path of the model or adapter, and the next commands. */
 export function pulledText(
   model: PulledModel,
-  { repository, cache }: { readonly repository: string; readonly cache: string | undefined },
+  {
+    repository,
+    cache,
+    out,
+    base = "org/base",
+  }: {
+    readonly repository: string;
+    readonly cache: string | undefined;
+    readonly out?: string | undefined;
+    /** Base of an adapter, on the Hub. */
+    readonly base?: string | undefined;
+  },
 ): string {
   // with the usual cache the name is enough, as every command looks there
-  const name = shellWord(cache === undefined ? repository : model.path);
+  const name = shellWord(out ?? (cache === undefined ? repository : model.path));
+  const isAdapter = model.kind === "adapter";
   return [
     labelled([
-      ["model", `${model.repository} at ${model.commit.slice(0, 12)} (${model.revision})`],
+      [
+        isAdapter ? "adapter" : "model",
+        `${model.repository} at ${model.commit.slice(0, 12)} (${model.revision})`,
+      ],
       ["files", `${counted(model.files.length, "file")}, ${describeBytes(model.bytes)}`],
-      ["place", model.path],
+      ["place", out ?? model.path],
     ]),
     "",
-    nextText([
-      `${MOS} generate --model ${name} --chat`,
-      `${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
-    ]),
+    nextText(
+      isAdapter
+        ? [`${MOS} generate --model ${shellWord(base)} --adapter ${name} --chat`]
+        : [
+            `${MOS} generate --model ${name} --chat`,
+            `${MOS} train --model ${name} --data train.jsonl --out adapters/mine`,
+          ],
+    ),
   ].join("\n");
 }

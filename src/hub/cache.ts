@@ -9,12 +9,12 @@ import { type ListedFile, type Selection, selectFiles } from "./select.ts";
 
 /** A model that is on this machine. */
 export interface PulledModel {
-  readonly kind: "folder" | "gguf";
+  readonly kind: Selection["kind"];
   /** `org/name`. */
   readonly repository: string;
   readonly revision: string;
   readonly commit: string;
-  /** The folder of a safetensors model, or the GGUF file: what to give to the model loader. */
+  /** The folder of a safetensors model or an adapter, or the GGUF file: what to give to the loader. */
   readonly path: string;
   /** Names in the repository, and sizes in bytes. */
   readonly files: readonly ListedFile[];

@@ -9,6 +9,7 @@ export {
   pull,
   pullDataset,
 } from "./pull.ts";
+export { type PushEvent, push } from "./push.ts";
 export { looksLikeRepository } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
 export {

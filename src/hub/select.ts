@@ -7,9 +7,9 @@ export interface ListedFile {
   readonly size: number;
 }
 
-/** The files of a repository that make up one model. */
+/** The files of a repository that make up one model or adapter. */
 export interface Selection<File extends ListedFile = ListedFile> {
-  readonly kind: "folder" | "gguf";
+  readonly kind: "folder" | "gguf" | "adapter";
   readonly files: readonly File[];
 }
 
@@ -21,6 +21,8 @@ const SETTINGS = new Set([
   "chat_template.jinja",
   "special_tokens_map.json",
 ]);
+/** The files of an adapter, as PEFT names them. */
+const ADAPTER = ["adapter_config.json", "adapter_model.safetensors"];
 const INDEX = "model.safetensors.index.json";
 const SHARD = /^model-(\d{5})-of-(\d{5})\.safetensors$/;
 const SPLIT_GGUF = /-\d{5}-of-\d{5}\.gguf$/i;
@@ -29,11 +31,15 @@ const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
 const isWeights = (path: string): boolean => path.endsWith(".safetensors");
 const isUsable = (path: string): boolean =>
   !/[<>:"|?*]/.test(path) &&
-  (isGguf(path) || isWeights(path) || path === INDEX || SETTINGS.has(path.slice(path.lastIndexOf("/") + 1)));
+  (isGguf(path) ||
+    isWeights(path) ||
+    path === INDEX ||
+    ADAPTER.includes(path) ||
+    SETTINGS.has(path.slice(path.lastIndexOf("/") + 1)));
 
 /**
- * Chooses the files of one model: those that the caller names, or else the safetensors model at the root of the
- * repository, or else its only GGUF file. Never a pickle and never code. Pure: the same for the hub's listing
+ * Chooses the files of one model: those that the caller names, or else the adapter or the safetensors model at the root of
+ * the repository, or else its only GGUF file. Never a pickle and never code. Pure: the same for the hub's listing
  * and for a folder of the cache.
  *
  * @param include File names, in which `*` stands for anything but a slash.
@@ -49,6 +55,9 @@ export function selectFiles<File extends ListedFile>(
   const patterns = file === undefined ? include : [file, ...include];
   if (patterns.length > 0) return selectNamed({ name, listed, usable }, patterns);
   const root = usable.filter(({ path }) => !path.includes("/"));
+  const adapter = root.filter(({ path }) => ADAPTER.includes(path));
+  if (adapter.length === ADAPTER.length && !root.some(({ path }) => path === "config.json"))
+    return { kind: "adapter", files: adapter };
   if (root.some(({ path }) => isWeights(path))) return { kind: "folder", files: selectFolder(name, root) };
   return selectOnlyGguf({ name, listed, usable });
 }

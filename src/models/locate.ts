@@ -5,6 +5,7 @@ import {
   type HubOptions,
   type HubSettings,
   looksLikeRepository,
+  type PulledModel,
   pull,
   resolveCached,
   type TransferEvent,
@@ -23,6 +24,8 @@ export interface LocateOptions {
 interface WantedFiles {
   /** File names of a repository to take instead of the model; `*` stands for anything but a slash. */
   readonly include?: readonly string[] | undefined;
+  /** What a repository has to hold ("model"). */
+  readonly kind?: "model" | "adapter" | undefined;
 }
 
 /** The same where no events are given: a download calls a function. */
@@ -51,7 +54,7 @@ export interface DownloadEvent {
  */
 export async function* locateModel(
   model: string,
-  { hub: given, include, signal }: LocateOptions & WantedFiles = {},
+  { hub: given, include, kind, signal }: LocateOptions & WantedFiles = {},
 ): AsyncGenerator<DownloadEvent, string> {
   checkKind("model", model, "string!");
   if (await pathExists(model)) return model;
@@ -61,7 +64,7 @@ export async function* locateModel(
       `${model}: no such folder or file; give a model folder, a .gguf file, or org/name of the Hugging Face Hub`,
     );
   const hub = await withHubDefaults(given);
-  const cached = await cachedPath(model, hub, include);
+  const cached = await cachedPath(model, hub, { include, kind });
   if (cached !== undefined) return cached;
   if (hub.offline)
     throw new MosError(
@@ -70,7 +73,7 @@ export async function* locateModel(
     );
   try {
     for await (const transfer of pull(model, { ...hub, include, signal })) {
-      if (transfer.type === "finish") return transfer.model.path;
+      if (transfer.type === "finish") return checkedPath(transfer.model, kind);
       yield { type: "download", transfer };
     }
   } catch (error) {
@@ -85,11 +88,25 @@ export async function* locateModel(
 async function cachedPath(
   model: string,
   hub: HubSettings,
-  include: readonly string[] | undefined,
+  { include, kind }: WantedFiles,
 ): Promise<string | undefined> {
   const whole = await resolveCached(model, hub);
-  if (whole !== undefined || include === undefined) return whole?.path;
-  return (await resolveCached(model, { ...hub, include }))?.path;
+  if (whole !== undefined) return checkedPath(whole, kind);
+  return include === undefined ? undefined : (await resolveCached(model, { ...hub, include }))?.path;
+}
+
+/** @throws MosError `bad_option` for an adapter in place of a model, and the other way round. */
+function checkedPath(
+  { kind, path, repository }: Pick<PulledModel, "kind" | "path" | "repository">,
+  wanted: WantedFiles["kind"] = "model",
+): string {
+  if ((kind === "adapter") === (wanted === "adapter")) return path;
+  throw new MosError(
+    "bad_option",
+    kind === "adapter"
+      ? `${repository} is an adapter, not a model; give it as the adapter of its base`
+      : `${repository} is a model, not an adapter; give it as the model`,
+  );
 }
 
 /** The folder or file of a model, downloaded if it has to be. Throws as `locateModel`. */

@@ -4,6 +4,7 @@ import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ObjectStore, openBucketObjects } from "#objects";
 import { AWS, type BucketServer, type FaultyWay, hasMoto, startBuckets, startFaultyWay } from "./buckets.ts";
@@ -125,8 +126,11 @@ describe.runIf(hasMoto)("a bucket", () => {
 
   test("a content that is not the one of its name is not used", async () => {
     const { digest } = await put(await open(), Buffer.from("right"));
-    const [, bucket] = url.split("//");
-    await fetch(`${buckets.endpoint}/${bucket}/objects/${digest}`, { method: "PUT", body: "wrong" });
+    const { hostname: Bucket, pathname } = new URL(url);
+    const client = new S3Client({ endpoint: buckets.endpoint, forcePathStyle: true });
+    await client.send(
+      new PutObjectCommand({ Bucket, Key: `${pathname.slice(1)}/objects/${digest}`, Body: "wrong" }),
+    );
     const objects = await open();
     const failure = storageFailure(/does not have the content of its name.*restore it/);
     await expect(objects.locate(digest)).rejects.toMatchObject(failure);

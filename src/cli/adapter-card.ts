@@ -1,0 +1,111 @@
+// The card of an adapter on the hub: README.md with the metadata that the hub reads, made from the adapter's settings and the
+// record of its training.
+import { join } from "node:path";
+import { z } from "zod";
+import { type AdapterDescription, RUN_METRICS, RUN_RECORD } from "#adapters";
+import { describeBytes } from "#core";
+import { pathExists, readJson, readJsonLines } from "#files";
+import { formatInteger } from "./format.ts";
+import { adapterText } from "./model-text.ts";
+
+/** The part of a training record that a card shows. */
+const recordSchema = z.looseObject({
+  settings: z.looseObject({}).optional(),
+  computeDtype: z.string().optional(),
+});
+const SETTINGS = [
+  "steps",
+  "epochs",
+  "batchSize",
+  "gradientAccumulationSteps",
+  "learningRate",
+  "maxLength",
+  "seed",
+];
+
+/** What a card describes. */
+export interface CardContent extends AdapterDescription {
+  /** `org/name` on the hub. */
+  readonly repository: string;
+  /** `org/name` of the base. */
+  readonly baseModel: string;
+  /** Bytes of its tensors. */
+  readonly bytes: number;
+  /** Folder of its run, for the record of its training. */
+  readonly folder: string;
+}
+
+/** The text of README.md. */
+export async function adapterCard(content: CardContent): Promise<string> {
+  const { repository, baseModel, config, parameters, bytes, folder } = content;
+  const isLora = config.method === "lora";
+  const name = repository.split("/").at(-1) ?? repository;
+  const training = await trainingRows(folder);
+  const rows = [
+    ["Base model", `[${baseModel}](https://huggingface.co/${baseModel})`],
+    ["Method", adapterText(config)],
+    ["Trained modules", config.targets.join(", ")],
+    ["Parameters", formatInteger(parameters)],
+    ["Size", describeBytes(bytes)],
+    ...training,
+  ];
+  const metadata = [
+    `base_model: ${baseModel}`,
+    "base_model_relation: adapter",
+    `library_name: ${isLora ? "peft" : "mixture-of-shards"}`,
+    "pipeline_tag: text-generation",
+    "tags:",
+    ...["adapter", config.method, ...(isLora ? [] : ["mixture-of-shards"])].map((tag) => `- ${tag}`),
+  ];
+  return `---
+${metadata.join("\n")}
+---
+
+# ${name}
+
+An adapter for [${baseModel}](https://huggingface.co/${baseModel}), trained with
+[mixture-of-shards](https://github.com/mixture-of-shards/mixture-of-shards).
+
+\`\`\`sh
+npm install --global mixture-of-shards
+mos generate --model ${baseModel} --adapter ${repository} --chat
+\`\`\`
+
+| | |
+|---|---|
+${rows.map(([key, value]) => `| ${key} | ${value} |`).join("\n")}
+`;
+}
+
+async function trainingRows(folder: string): Promise<readonly (readonly [string, string])[]> {
+  const path = join(folder, RUN_RECORD);
+  if (!(await pathExists(path))) return [];
+  const { settings = {}, computeDtype } = await readJson(path, recordSchema, { code: "bad_adapter" });
+  const shown = SETTINGS.flatMap((name) => {
+    const value = settings[name];
+    return typeof value === "number" ? [[sentence(name), String(value)] as const] : [];
+  });
+  const loss = await validationLoss(join(folder, RUN_METRICS));
+  return [
+    ...shown,
+    ...(computeDtype === undefined ? [] : [["Base computed in", computeDtype] as const]),
+    ...(loss === undefined ? [] : [["Validation loss", loss.toFixed(4)] as const]),
+  ];
+}
+
+/** "Learning rate" for `learningRate`. */
+const sentence = (name: string): string =>
+  name
+    .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+    .replace(/^./, (letter) => letter.toUpperCase());
+
+/** The best loss on validation data; undefined where none was measured. */
+async function validationLoss(path: string): Promise<number | undefined> {
+  if (!(await pathExists(path))) return undefined;
+  let best: number | undefined;
+  for await (const { value } of readJsonLines(path)) {
+    const { type, loss } = value as { readonly type?: string; readonly loss?: number };
+    if (type === "evaluation" && loss !== undefined) best = Math.min(loss, best ?? loss);
+  }
+  return best;
+}
