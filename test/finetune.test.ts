@@ -631,6 +631,17 @@ describe("resuming is refused", () => {
     expect(await readdir(join(stopped, "checkpoints"))).toEqual(["step-00000001"]);
   });
 
+  test("with another type of products; the one that it began with need not be named again", async () => {
+    const options = { model: tiny.model, settings: { ...settings, computeDtype: "int8" as const } };
+    await stopAt(1, options);
+    const exact = { ...options, settings: { ...settings, computeDtype: "float32" as const } };
+    await expect(run({ ...exact, resume: true })).rejects.toThrowError(
+      refusal("bad_option", /computeDtype was "int8", now "float32"/),
+    );
+    await run({ model: tiny.model, settings, resume: true });
+    expect(JSON.parse(String(await bytes("run.json")))).toMatchObject({ computeDtype: "int8" });
+  });
+
   test("with a record or a state that is broken", async () => {
     await cp(stopped, out, { recursive: true });
     const state = join(out, "checkpoints/step-00000001/state.safetensors");
