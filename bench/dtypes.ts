@@ -20,8 +20,8 @@ export interface Places {
 
 const OURS = [
   ["ours float32", "--base-dtype float32"],
-  ["ours stored", "--base-dtype stored"],
-  ["ours int8 compute", "--base-dtype stored --compute-dtype int8"],
+  ["ours stored", "--compute-dtype float32"],
+  ["ours, by default", ""],
 ] as const;
 const PEFT = [
   ["PEFT float32", "--dtype float32"],

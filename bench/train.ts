@@ -3,8 +3,26 @@ import { basename } from "node:path";
 import { type AdapterConfigInput, createAdapter, parseAdapterConfig } from "#adapters";
 import { randomStream } from "#core";
 import { type EncodedExample, encodeExamples, readDataset } from "#data";
-import { type BaseDtype, type BaseModel, loadBase, loadModelText, toLayerShapes } from "#models";
-import { adapterModel, countSteps, initialState, type StepEvent, type TrainSettings, train } from "#training";
+import {
+  type BaseDtype,
+  type BaseModel,
+  baseFromFiles,
+  COMPUTE_DTYPES,
+  type LoadedModel,
+  loadBase,
+  loadModelText,
+  openModel,
+  toLayerShapes,
+} from "#models";
+import {
+  adapterModel,
+  countSteps,
+  initialState,
+  planMemory,
+  type StepEvent,
+  type TrainSettings,
+  train,
+} from "#training";
 import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
@@ -20,7 +38,7 @@ The second trains on the first examples of a file, as "mos train --prompt-format
   --method lora|mos   lora: rank 8, alpha 16; mos: --equivalent-rank 2, rank 8
   --rank N            --threads N (2)
   --base-dtype stored|float32|int8|int4|nf4   how the base is kept (stored)
-  --compute-dtype float32|int8   what the base's products are computed in (float32)
+  --compute-dtype float32|int8   what the base's products are computed in (as "mos train" chooses)
   --profile PREFIX    also write the runtime's own profile
 
 A step is everything from a batch to the updated adapter. Loading and tokenising are not counted, and neither is the
@@ -84,8 +102,23 @@ async function fileWork(file: string, { model, text }: BaseModel): Promise<Work>
 }
 
 const baseDtype = given.choice<BaseDtype>("base-dtype", ["stored", "float32", "int8", "int4", "nf4"]);
-const computeDtype = given.choice("compute-dtype", ["float32", "int8"] as const);
-const loaded = await loadBase(path, { baseDtype, computeDtype });
+/** The base as "mos train" keeps it where there is room. */
+async function loadPlanned(): Promise<LoadedModel> {
+  const computeDtype =
+    given.text("compute-dtype") === undefined ? undefined : given.choice("compute-dtype", COMPUTE_DTYPES);
+  await using files = await openModel(path);
+  const planned = planMemory(baseFromFiles(files), parseAdapterConfig(adapterConfig(), "bench"), {
+    baseDtype,
+    computeDtype,
+    batchSize: batch,
+    maxLength: seq,
+    gradientAccumulationSteps: 1,
+    evaluates: false,
+    free: undefined,
+  });
+  return await loadBase(path, { baseDtype, ...planned });
+}
+const loaded = await loadPlanned();
 const base: BaseModel = { model: loaded, text: await loadModelText(loaded.source) };
 const { config } = base.model;
 const work = data === undefined ? randomWork(config.vocabularySize) : await fileWork(data, base);
@@ -129,7 +162,9 @@ printResult(
     method: adapter.config.method,
     rank: adapter.config.rank,
     base_dtype: baseDtype,
-    compute_dtype: computeDtype,
+    compute_dtype: [...loaded.weights.values()].some(({ format }) => format.kind === "int8rows")
+      ? "int8"
+      : "float32",
     data: data === undefined ? null : basename(data),
     batch,
     seq: data === undefined ? seq : null,

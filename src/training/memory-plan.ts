@@ -68,16 +68,19 @@ export interface RunMemory {
 
 /** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
 const LARGE_MODEL = 2e9;
+/** Parameters from which int8 codes are not kept a second time, transposed: that is a byte for each. */
+const TRANSPOSED_LIMIT = 5e8;
 
 /** The fastest way comes first. */
 function listCandidates(
   { config, formsOf }: PlannedBase,
   { baseDtype, computeDtype, device }: Pick<RunSize, "baseDtype" | "computeDtype" | "device">,
 ): readonly Omit<RunMemory, "plan">[] {
-  const isLarge = parameterCount(config) >= LARGE_MODEL;
+  const parameters = parameterCount(config);
+  const isLarge = parameters >= LARGE_MODEL;
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
   const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
-    const codes = chosen === "int8" && !isLarge ? [true, false] : [false];
+    const codes = chosen === "int8" && parameters < TRANSPOSED_LIMIT ? [true, false] : [false];
     return kept.flatMap((rematerialise) =>
       codes.map((transposedCodes) => ({ rematerialise, transposedCodes, computeDtype: chosen })),
     );
