@@ -80,6 +80,12 @@ test.each([
   ],
   ["an engine's model", (o: unknown) => openEngine(js(o)), { model: 5 }, "openEngine: model: 5 is invalid"],
   [
+    "a device",
+    (o: unknown) => openEngine(js(o)),
+    { model, device: "gpu" },
+    'device: "gpu" is invalid; give one of cpu',
+  ],
+  [
     "an engine's setting",
     (o: unknown) => openEngine(js(o)),
     { model, maxbatch: 3 },

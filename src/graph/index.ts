@@ -71,7 +71,7 @@ export {
   transpose,
 } from "./ops/shape.ts";
 export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
-export { DEVICES, type Device, supports } from "./runtime/device.ts";
+export { checkDevice, DEVICES, type Device, supports } from "./runtime/device.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
 export type { HostTensor } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";

@@ -1,5 +1,6 @@
 import type { Adapter } from "#adapters";
 import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#core";
+import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
 import { EngineClient, requestKinds } from "./engine-client.ts";
@@ -19,6 +20,7 @@ import { openWorkerCore } from "./worker-core.ts";
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   checkCall<EngineOptions>("openEngine", options, engineKinds);
+  checkDevice(options.device);
   const {
     model,
     inProcess = false,

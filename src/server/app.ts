@@ -179,7 +179,7 @@ function refuseOtherMethods(app: ServerApp): void {
 /** Paths of fine-tuning as a service. */
 const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
 /** It also adds methods to this one. */
-const MODEL_PATH = /^\/v1\/models\/./;
+const MODEL_PATH = /^\/v1\/models(\/|$)/;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
 const SERVICE_HINT = "start it with mos serve --state FOLDER and the package mixture-of-shards-service";

@@ -35,7 +35,7 @@ import {
   splitValidation,
 } from "#data";
 import { assertSpace } from "#files";
-import type { Device, SessionOptions } from "#graph";
+import { checkDevice, type Device, type SessionOptions } from "#graph";
 import {
   type BaseModel,
   baseFromFiles,
@@ -246,6 +246,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
 /** Checks the settings, and that there is memory for the base. */
 async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, Prepared> {
   if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
+  checkDevice(options.session?.device);
   const given = parseSettings(finetuneSettings, options.settings ?? {});
   const device = options.session?.device;
   const { computeDtype = typeof options.model === "string" ? undefined : loadedDtype(options.model) } = given;

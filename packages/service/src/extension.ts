@@ -78,6 +78,7 @@ export function createExtension({
         modelName: model.name,
         learningRate: usualLearningRate(model.hiddenSize),
         checkPlan: refusing(checkRun),
+        publish: publisher.fetch,
         unpublish,
         checkExpiry: () => expired.refresh(),
         maxFileBytes: MAX_FILE_BYTES,

@@ -135,6 +135,7 @@ describe.each(databases)("%s", (_, open) => {
             objects: {} as never,
             webhookPorts,
             checkPlan: unused,
+            publish: unused,
             unpublish: unused,
             nextSeed: unused,
             checkExpiry: unused,

@@ -1,9 +1,15 @@
-import { errorText, MosError } from "#core";
+import { errorText, MosError, show } from "#core";
 
 /** Execution provider of ONNX Runtime, which the installed runtime must include. @inline */
 export type Device = "cpu" | "webgpu" | "cuda";
 /** All devices. */
 export const DEVICES: readonly Device[] = ["cpu", "webgpu", "cuda"];
+
+/** Throws `bad_option` for what is no device. */
+export function checkDevice(device: Device | undefined): void {
+  if (device !== undefined && !DEVICES.includes(device))
+    throw new MosError("bad_option", `device: ${show(device)} is invalid; give one of ${DEVICES.join(", ")}`);
+}
 
 /**
  * Fused operators that not every provider has in float32; each can be replaced by several plain operators. Capped attention is

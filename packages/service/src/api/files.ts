@@ -140,16 +140,13 @@ function expiry(fields: ReadonlyMap<string, string>): number | undefined {
   return seconds.data;
 }
 
-/** The tenant's files take too much. */
-function tooLarge(error: unknown): never {
-  if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
-  throw new ApiError(error.message, {
-    status: 413,
-    code: "storage_limit_exceeded",
-    param: "file",
-    cause: error,
-  });
-}
+/** The tenant's files take too much. `param` is the field of the form. */
+export const tooLarge =
+  (param: string) =>
+  (error: unknown): never => {
+    if (!(error instanceof MosError) || error instanceof ApiError || error.code !== "busy") throw error;
+    throw new ApiError(error.message, { status: 413, code: "storage_limit_exceeded", param, cause: error });
+  };
 
 function readFields(fields: ReadonlyMap<string, string>) {
   const purpose = fields.get("purpose") ?? "missing";
@@ -271,7 +268,7 @@ export const fileRoutes: AddRoutes = (app, service) => {
   app.post(uploadRoute.path, async (context) => {
     const { key, running } = context.var;
     const upload = { request: context.req.raw, key, signal: running.signal };
-    const row = await withHttpErrors(addFile(service, upload).catch(tooLarge));
+    const row = await withHttpErrors(addFile(service, upload).catch(tooLarge("file")));
     return context.json(toFileObject(row), 200);
   });
   addRoute(app, listRoute, {

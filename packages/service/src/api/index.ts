@@ -2,6 +2,7 @@
 import type { ServerApp } from "mixture-of-shards/server";
 import { aliasRoutes } from "./aliases.ts";
 import { fileRoutes } from "./files.ts";
+import { importRoutes } from "./import.ts";
 import { jobEventRoutes } from "./job-events.ts";
 import { jobRoutes } from "./jobs.ts";
 import { modelRoutes } from "./models.ts";
@@ -13,7 +14,7 @@ import { webhookRoutes } from "./webhooks.ts";
 export { type ServiceEnv, seconds, withHttpErrors } from "./routes.ts";
 
 const ROUTES: readonly AddRoutes[] = [
-  ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes],
+  ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes, importRoutes],
   ...[aliasRoutes, usageRoutes, webhookRoutes],
 ];
 

@@ -7,7 +7,7 @@ import { type AddRoutes, addRoute, invalid, seconds, storedBody, toOwner } from 
 const path = "/v1/models/{model{.+}}";
 const params = z.object({ model: z.string().max(512) });
 
-const modelSchema = z.object({
+export const modelSchema = z.object({
   id: z.string(),
   object: z.literal("model"),
   created: z.int(),
@@ -60,7 +60,7 @@ function readExpiry({ expires_at: at, expires_after: after }: z.output<typeof up
   return after === undefined ? null : { after };
 }
 
-const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
+export const toModelObject = ({ name, created_at, expires_at }: ModelRow): z.output<typeof modelSchema> => ({
   id: name,
   object: "model",
   created: seconds(created_at),

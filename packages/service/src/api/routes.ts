@@ -37,6 +37,8 @@ export interface ServiceEnv extends Stores {
     path: string,
     client: { readonly tenant: string; readonly signal: AbortSignal },
   ) => Promise<string | undefined>;
+  /** Adds a new model to the folder of adapters. */
+  readonly publish: (name: string) => Promise<unknown>;
   /** Removes a deleted model from the folder of adapters. */
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */

@@ -10,6 +10,7 @@ export {
   isFineTuned,
   type ModelRow,
   type ModelStore,
+  modelName,
   modelTenant,
 } from "./models.ts";
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";

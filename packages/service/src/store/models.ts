@@ -100,6 +100,16 @@ export function openModels(database: Database) {
     /** @throws MosError `bad_option` for a model that an alias stands for. */
     remove: (owner: Owner, name: string): Promise<void> =>
       database.transaction((transaction) => removeModel(transaction, owner, name)),
+    /** Publishes an adapter that was not trained here, whose contents have arrived. */
+    add: async ({ name, tenant, files }: Pick<ModelRow, "name" | "tenant" | "files">): Promise<ModelRow> => {
+      const rows = await database.query(
+        "insert into models (name, tenant, files) values ($1, $2, $3) returning *",
+        [name, tenant, files],
+      );
+      const [model] = parseRows(models, rows);
+      if (model === undefined) throw missing("model", name);
+      return model;
+    },
     /** The models that have to be in the folder of adapters, by name. */
     published: async (): Promise<ReadonlyMap<string, Files>> =>
       new Map((await select("true")).map(({ name, files }) => [name, files])),
