@@ -21,7 +21,7 @@ export {
 export { exportAdapter, importAdapter, mergeAdapter } from "#convert";
 export { type ErrorCode, MosError } from "#core";
 export type { ExampleInput } from "#data";
-export { checkDataset, type Example, encodeExample, missingBos, readDataset, splitValidation } from "#data";
+export { checkDataset, type Example, encodeExample, encodePrompt, readDataset, splitValidation } from "#data";
 
 export { fetchTextFile, hubSettings, pullDataset, type TransferEvent } from "#hub";
 export {

@@ -29,4 +29,4 @@ export {
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
 export { type DatasetInspection, inspectDataset } from "./inspect.ts";
 export { locateData } from "./locate.ts";
-export { missingBos, PROMPT_FORMATS } from "./prompt-formats.ts";
+export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";

@@ -310,8 +310,18 @@ function tokensByPrefix(texts: readonly string[], whole: readonly number[], enco
 const startsWith = (ids: readonly number[], prefix: readonly number[]): boolean =>
   prefix.length <= ids.length && prefix.every((id, i) => id === ids[i]);
 
+/**
+ * Token ids of a prompt, as in training: with a BOS first where the tokenizer begins texts with one and this text does not,
+ * and never with an EOS.
+ */
+export function encodePrompt(text: string, tokenizer: Tokenizer): readonly number[] {
+  const ids = tokenizer.encode(text, { addSpecialTokens: false });
+  const bos = missingBos(ids, tokenizer);
+  return bos === undefined ? ids : [bos, ...ids];
+}
+
 /** The BOS token to put before `ids`; undefined where the tokenizer adds none or they begin with it already. */
-export function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
+function missingBos(ids: readonly number[], tokenizer: Tokenizer): number | undefined {
   const { bosToken } = tokenizer;
   if (bosToken === undefined || ids[0] === bosToken) return undefined;
   return tokenizer.encode("", { addSpecialTokens: true })[0] === bosToken ? bosToken : undefined;

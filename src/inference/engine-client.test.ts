@@ -6,6 +6,7 @@ import type { EngineModel, EngineRequest } from "./types.ts";
 
 const { config } = tinyModel();
 const model: EngineModel = {
+  hiddenSize: 8,
   vocabularySize: config.vocabularySize,
   maxLength: 200,
   endTokens: [2],

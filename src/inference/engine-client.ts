@@ -1,8 +1,10 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
+import { setMaxListeners } from "node:events";
 import { AsyncQueue, checkCall, MosError, type OptionKinds } from "#core";
-import { missingBos } from "#data";
+import { encodePrompt } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
+import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { NO_DEFAULTS } from "./engine-options.ts";
 import { checkSampling, samplingBy } from "./sampler.ts";
@@ -142,11 +144,7 @@ export class EngineClient implements Engine {
   }
 
   complete(text: string, options: TextRequest = {}): AsyncIterable<EngineEvent> {
-    const { tokenizer } = this.text;
-    const ids = tokenizer.encode(text, { addSpecialTokens: false });
-    // as in training: a BOS if the tokenizer begins texts with one and this text does not
-    const bos = missingBos(ids, tokenizer);
-    const prompt = bos === undefined ? ids : [bos, ...ids];
+    const prompt = encodePrompt(text, this.text.tokenizer);
     const room = this.model.maxLength - prompt.length;
     if (room < 1)
       throw new MosError(
@@ -155,6 +153,46 @@ export class EngineClient implements Engine {
       );
     const maxTokens = options.maxTokens === undefined ? undefined : Math.min(options.maxTokens, room);
     return this.submit({ continuesPrompt: true, ...options, prompt, maxTokens });
+  }
+
+  async embed(
+    texts: readonly string[],
+    options: Parameters<Engine["embed"]>[1] = {},
+  ): Promise<readonly Float32Array[]> {
+    const { dimensions, signal, ...more } = options;
+    const { pooling, tokenizer } = this.text;
+    if (pooling instanceof MosError) throw pooling;
+    checkCount("dimensions", dimensions, { min: 1, max: this.model.hiddenSize });
+    const prompts = texts.map((text, i) => {
+      if (typeof text !== "string" || text === "")
+        throw invalid(`texts.${i} is not a string with characters`);
+      const prompt = tokenizer.encode(text);
+      if (prompt.length <= this.model.maxLength) return prompt;
+      throw invalid(`texts.${i} has ${prompt.length} tokens; the limit is ${this.model.maxLength}`);
+    });
+    const vectors: Float32Array[] = [];
+    // a failure cancels the others
+    const stop = new AbortController();
+    setMaxListeners(0, stop.signal); // one for each text that runs, which is not a leak
+    const follow = (): void => stop.abort();
+    if (signal?.aborted === true) follow();
+    signal?.addEventListener("abort", follow, { once: true });
+    const pending = prompts.entries();
+    const work = async (): Promise<void> => {
+      for (const [i, prompt] of pending)
+        for await (const event of this.submit({ ...more, prompt, pooling, signal: stop.signal })) {
+          if (event.type === "embedding") vectors[i] = unitVector(event.vector, dimensions);
+          if (event.type === "finish" && event.finishReason === "cancelled")
+            throw new MosError("cancelled", "embedding was cancelled", { cause: signal?.reason });
+        }
+    };
+    try {
+      await Promise.all(Array.from({ length: Math.min(this.#limits.maxBatch, texts.length) }, work));
+    } finally {
+      stop.abort();
+      signal?.removeEventListener("abort", follow);
+    }
+    return vectors;
   }
 
   adapters(): readonly AdapterInfo[] {
@@ -286,9 +324,13 @@ export const requestKinds: OptionKinds<TextRequest> = {
 
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
-function checkCount(name: string, value: number | undefined, max: number): void {
-  if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= max))
-    throw invalid(`${name} is ${value}; it must be a whole number from 0 to ${max}`);
+function checkCount(
+  name: string,
+  value: number | undefined,
+  { min = 0, max }: { min?: number; max: number },
+): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= min && value <= max))
+    throw invalid(`${name} is ${value}; it must be a whole number from ${min} to ${max}`);
 }
 
 function checkTokens(where: string, ids: readonly number[], vocabularySize: number): void {
@@ -310,21 +352,26 @@ export function fullRequest(
   { signal: _, ...given }: EngineRequest,
   { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
 ): FullRequest {
-  checkCall<Omit<EngineRequest, "signal">>("request", given, { ...requestKinds, prompt: "array!" });
+  checkCall<Omit<EngineRequest, "signal">>("request", given, {
+    ...requestKinds,
+    prompt: "array!",
+    pooling: "string",
+  });
   const { vocabularySize, maxLength } = model;
   const room = Math.max(1, maxLength - given.prompt.length);
-  const maxTokens = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);
+  const answer = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);
+  const maxTokens = given.pooling === undefined ? answer : 0;
   const sampling = samplingBy(defaults, given.sampling);
   const request = { ...DEFAULTS, ...given, maxTokens, sampling };
   const { prompt, minTokens, seed, stop, stopTokens } = request;
   const { logprobs, promptLogprobs, candidates = [] } = request;
   if (prompt.length === 0)
     throw new MosError("bad_data", "the prompt is empty; at least one token is required");
-  checkCount("maxTokens", maxTokens, Number.MAX_SAFE_INTEGER);
-  checkCount("minTokens", minTokens, maxTokens);
-  checkCount("seed", seed, Number.MAX_SAFE_INTEGER);
-  checkCount("logprobs", logprobs, vocabularySize);
-  checkCount("promptLogprobs", promptLogprobs, vocabularySize);
+  checkCount("maxTokens", maxTokens, { max: Number.MAX_SAFE_INTEGER });
+  checkCount("minTokens", minTokens, { max: maxTokens });
+  checkCount("seed", seed, { max: Number.MAX_SAFE_INTEGER });
+  checkCount("logprobs", logprobs, { max: vocabularySize });
+  checkCount("promptLogprobs", promptLogprobs, { max: vocabularySize });
   checkSampling(sampling);
   if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
   const length = prompt.length + maxTokens;

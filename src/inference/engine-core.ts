@@ -187,16 +187,25 @@ export class LocalCore implements EngineCore {
     const sequence = this.#placement.at(slot);
     if (sequence === undefined) return;
     const from = this.#placement.computed(slot);
-    const allLogits = sequence.scoresPrompt;
+    const { needsAll: allLogits, embeds } = sequence;
     const tokens = sequence.tokens.slice(from, from + count);
-    const step = { from: slot, count: 1, tokens: [tokens], allLogits };
-    const [logits = []] = await this.#parts.runner.run(step);
+    const output = embeds ? "hidden" : "logits";
+    const [rows = []] = await this.#parts.runner.run({
+      from: slot,
+      count: 1,
+      tokens: [tokens],
+      allLogits,
+      output,
+    });
     this.#counts.promptTokens += tokens.length;
     sequence.noteComputed(tokens.length);
-    const last = logits.at(-1);
+    const last = rows.at(-1);
     this.#update(slot, sequence, () => {
-      if (allLogits) sequence.score(logits, from);
-      if (from + count === sequence.tokens.length && last !== undefined) sequence.advance(last);
+      if (embeds) sequence.pool(rows, from);
+      else if (allLogits) sequence.score(rows, from);
+      if (from + count < sequence.tokens.length || last === undefined) return;
+      if (embeds) sequence.embed();
+      else sequence.advance(last);
     });
   }
 

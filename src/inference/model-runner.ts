@@ -60,11 +60,12 @@ function canFuse({ config, constantBytes }: BaseWeights, device: Device = "cpu")
 }
 
 const isWorthFusing = (
-  { count, tokens, allLogits = false }: Step,
+  { count, tokens, allLogits = false, output = "logits" }: Step,
   { config, capacity, bytesPerPosition }: KVCache,
 ): boolean =>
   count <= FEW_SLOTS &&
   !allLogits &&
+  output === "logits" &&
   tokens.every(({ length }) => length === 1) &&
   (count * capacity * bytesPerPosition) / config.layers <= COPY_LIMIT;
 
@@ -96,18 +97,23 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     cache,
     slots,
     /**
-     * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot: of its last token,
-     * or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
+     * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
+     * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
      */
     async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
       const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
       bind(step);
-      const { logits, new_keys_values: written } = await program.run(graph.feeds(step, cache, maxLength));
-      if (!(logits?.data instanceof Float32Array && isCacheArray(written?.data)))
-        throw new MosError("device", "the program of the step returned no logits");
+      const { output = "logits" } = step;
+      const feeds = graph.feeds(step, cache, maxLength);
+      const { [output]: rows, new_keys_values: written } = await program.run(feeds, [
+        output,
+        "new_keys_values",
+      ]);
+      if (!(rows?.data instanceof Float32Array && isCacheArray(written?.data)))
+        throw new MosError("device", `the program of the step returned no ${output}`);
       const counts = step.tokens.map(({ length }) => length);
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
-      return logitsBySlot(logits.data, step, config);
+      return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
     async [Symbol.asyncDispose](): Promise<void> {
       await general.program[Symbol.asyncDispose]();
@@ -141,17 +147,17 @@ function binder(
   };
 }
 
-/** Views [V] of the logits of a step. */
-function logitsBySlot(
-  logits: Float32Array,
+/** Views of a step's logits [V] or hidden states [C]. */
+function rowsBySlot(
+  rows: Float32Array,
   { tokens, allLogits = false }: Step,
-  { vocabularySize }: ModelConfig,
+  width: number,
 ): readonly (readonly Float32Array[])[] {
   let next = 0;
   return tokens.map(({ length }) =>
     Array.from({ length: allLogits ? length : Math.min(1, length) }, () => {
       next++;
-      return logits.subarray((next - 1) * vocabularySize, next * vocabularySize);
+      return rows.subarray((next - 1) * width, next * width);
     }),
   );
 }
@@ -162,6 +168,8 @@ interface Step extends SlotRange {
   readonly tokens: readonly (readonly number[])[];
   /** Logits of every token, rather than of the last one of each slot. */
   readonly allLogits?: boolean;
+  /** Logits, or the hidden states that they are made of ("logits"). */
+  readonly output?: "logits" | "hidden";
 }
 
 /** Capabilities that an engine's steps need. */
@@ -175,7 +183,7 @@ export interface ModelRunnerOptions {
   readonly session?: SessionOptions;
 }
 
-/** A program of a step: its outputs are `logits` [T, V] and `new_keys_values`, of all layers the rotated keys, then the values. */
+/** A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and `new_keys_values`, of all layers the rotated keys, then the values. */
 interface StepGraph {
   readonly outputs: (base: BaseWeights, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
   /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
@@ -196,7 +204,7 @@ export const generalStep: StepGraph = {
       project: withSlots(base, adapters),
       attention: cachedAttention(base.config, cache, maxLength),
     });
-    return { logits: base.head(hidden), new_keys_values: cache.written(1) }; // [T, V], [R, 2·L·K, S, D]
+    return { logits: base.head(hidden), hidden, new_keys_values: cache.written(1) }; // [T, V], [T, C], [R, 2·L·K, S, D]
   },
   feeds({ from, count, tokens, allLogits = false }, cache, maxLength) {
     const S = Math.max(...tokens.map(({ length }) => length));

@@ -121,9 +121,10 @@ export async function openCore(
     const hasSlots = source !== undefined || usesSlot;
     const runner = await createModelRunner(base, { maxLength, session, cacheDtype, adapters: hasSlots });
     onProgress({ type: "compile", done: 1, total: 1 });
-    const { vocabularySize } = config;
+    const { vocabularySize, hiddenSize } = config;
     const model: EngineModel = {
       vocabularySize,
+      hiddenSize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
       fingerprint,

@@ -6,14 +6,16 @@ import { planStep, type SlotState, WaitingQueue } from "./scheduler.ts";
 const state = fc.record({
   pending: fc.integer({ min: 0, max: 40 }),
   allLogits: fc.boolean(),
+  embeds: fc.boolean(),
 });
 const slotStates = fc.array(state, { maxLength: 8 }).chain((states) =>
   fc.shuffledSubarray([...states.keys()], { minLength: states.length }).map((orders): readonly SlotState[] =>
-    states.map(({ pending, allLogits }, slot) => ({
+    states.map(({ pending, allLogits, embeds }, slot) => ({
       slot,
       order: orders[slot] as number,
       pending,
       allLogits: allLogits && pending > 0,
+      embeds: embeds && pending > 0,
     })),
   ),
 );
@@ -30,9 +32,10 @@ describe("planStep", () => {
         const lonePrefillChunk = prefillChunk + more;
         const { prefill, decode } = planStep(slots, { prefillChunk, lonePrefillChunk, scoringChunk });
         const of = (slot: number): SlotState => slots[slot] as SlotState;
-        // exactly the slots with one pending token decode
+        const isPrefilled = ({ pending, allLogits, embeds }: SlotState) => pending > 1 || allLogits || embeds;
+        // exactly the slots with one pending token decode, where logits of that token are all that is needed
         expect(decode).toEqual(
-          slots.filter(({ pending, allLogits }) => pending === 1 && !allLogits).map(({ slot }) => slot),
+          slots.filter((one) => one.pending === 1 && !isPrefilled(one)).map(({ slot }) => slot),
         );
         for (const { slot, tokens } of prefill) {
           expect(decode).not.toContain(slot);
@@ -45,7 +48,7 @@ describe("planStep", () => {
         // prompts are prefilled in order of arrival, beginning with the oldest
         const orders = prefill.map(({ slot }) => of(slot).order);
         expect(orders).toEqual([...orders].sort((a, b) => a - b));
-        const prefilling = slots.filter(({ pending, allLogits }) => pending > 1 || allLogits);
+        const prefilling = slots.filter(isPrefilled);
         if (prefilling.length > 0) {
           expect(prefill.length).toBeGreaterThan(0);
           expect(orders[0]).toBe(Math.min(...prefilling.map(({ order }) => order)));
@@ -55,8 +58,8 @@ describe("planStep", () => {
   });
 
   test("prefills in small chunks while other slots decode, and in large ones otherwise", () => {
-    const prefilling = { slot: 0, order: 1, pending: 100, allLogits: false };
-    const decoding = { slot: 1, order: 0, pending: 1, allLogits: false };
+    const prefilling = { slot: 0, order: 1, pending: 100, allLogits: false, embeds: false };
+    const decoding = { slot: 1, order: 0, pending: 1, allLogits: false, embeds: false };
     const options = { prefillChunk: 8, lonePrefillChunk: 64, scoringChunk: 4 };
     expect(planStep([prefilling, decoding], options)).toEqual({
       prefill: [{ slot: 0, tokens: 8 }],
@@ -65,6 +68,10 @@ describe("planStep", () => {
     expect(planStep([prefilling], options)).toEqual({ prefill: [{ slot: 0, tokens: 64 }], decode: [] });
     expect(planStep([{ ...prefilling, allLogits: true }], options)).toEqual({
       prefill: [{ slot: 0, tokens: 4 }],
+      decode: [],
+    });
+    expect(planStep([{ ...decoding, embeds: true }], options)).toEqual({
+      prefill: [{ slot: 1, tokens: 1 }],
       decode: [],
     });
   });

@@ -25,6 +25,8 @@ export interface SlotState {
   readonly pending: number;
   /** Logits are needed at every token, so it is prefilled in parts even where one token is left. */
   readonly allLogits: boolean;
+  /** Its last hidden state is needed, which decoding does not give. */
+  readonly embeds: boolean;
 }
 
 export interface PrefillLimits {
@@ -41,7 +43,7 @@ export function planStep(
   slots: readonly SlotState[],
   { prefillChunk, lonePrefillChunk, scoringChunk }: PrefillLimits,
 ): SchedulerOutput {
-  const prefills = ({ pending, allLogits }: SlotState): boolean => pending > 1 || allLogits;
+  const prefills = ({ pending, allLogits, embeds }: SlotState): boolean => pending > 1 || allLogits || embeds;
   const decode = slots.filter((one) => one.pending > 0 && !prefills(one)).map(({ slot }) => slot);
   let left = decode.length > 0 ? prefillChunk : lonePrefillChunk;
   const prefill: PrefillPart[] = [];
@@ -241,9 +243,9 @@ export class Scheduler {
     }
   }
 
-  #slotState(slot: number, { tokens, order, scoresPrompt }: Sequence): SlotState {
+  #slotState(slot: number, { tokens, order, needsAll, embeds }: Sequence): SlotState {
     const pending = tokens.length - this.#options.placement.computed(slot);
-    return { slot, order, pending, allLogits: scoresPrompt };
+    return { slot, order, pending, allLogits: needsAll, embeds };
   }
 
   /** Takes the youngest sequence's slot; it waits again, before all others of its tenant. */

@@ -180,12 +180,12 @@ describe("a prompt's scores", () => {
     whole.advance(towards(9));
     const expected = whole.takeUpdate();
     const again = makeSequence({ promptLogprobs: 1, maxTokens: 0 });
-    expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 0]);
+    expect([again.needsAll, again.firstLogits]).toEqual([true, 0]);
     again.score(logits.slice(0, 1), 0);
-    expect([again.scoresPrompt, again.firstLogits]).toEqual([true, 1]);
+    expect([again.needsAll, again.firstLogits]).toEqual([true, 1]);
     again.score(logits.slice(0, 2), 0);
     // the last token's logits score no prompt token: they choose the next one
-    expect([again.scoresPrompt, again.firstLogits]).toEqual([false, 2]);
+    expect([again.needsAll, again.firstLogits]).toEqual([false, 2]);
     again.score(logits.slice(1), 1);
     again.advance(towards(9));
     expect(again.takeUpdate()).toEqual(expected);

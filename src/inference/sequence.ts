@@ -8,6 +8,7 @@ import {
   type Tokenizer,
 } from "#text";
 import type { AdapterLease } from "./adapters/manager.ts";
+import { Pooler } from "./embedding.ts";
 import {
   computeLogprobs,
   emptyLogprobs,
@@ -69,6 +70,7 @@ export class Sequence {
   readonly #detokenizer: Detokenizer;
   readonly #stops: StopScanner;
   readonly #random: Random;
+  readonly #pooler: Pooler | undefined;
   readonly #submitted: number;
   /** A row for each token of the prompt, the first `#scored` of which are filled. */
   #promptScores: PackedLogprobs | undefined;
@@ -90,6 +92,7 @@ export class Sequence {
     this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continuesPrompt });
     this.#stops = createStopScanner(request.stop);
     this.#random = randomStream(request.seed, "sampling");
+    this.#pooler = request.pooling === undefined ? undefined : new Pooler(request.pooling);
     this.#submitted = options.now();
   }
 
@@ -103,15 +106,21 @@ export class Sequence {
     return this.lease?.digest ?? null;
   }
 
-  /** True if logits are needed at every token of the prompt. */
-  get scoresPrompt(): boolean {
-    const { prompt, promptLogprobs } = this.request;
-    return promptLogprobs !== undefined && this.#scored < prompt.length;
+  /** True if hidden states are needed rather than logits. */
+  get embeds(): boolean {
+    return this.#pooler !== undefined;
   }
 
-  /** The first position whose logits are needed: keys and values of earlier ones may come from a cache. */
+  /** True if logits or hidden states are needed at every token of the prompt. */
+  get needsAll(): boolean {
+    const { prompt, promptLogprobs, pooling } = this.request;
+    return pooling === "mean" || (promptLogprobs !== undefined && this.#scored < prompt.length);
+  }
+
+  /** The first position whose logits or hidden state is needed: keys and values of earlier ones may come from a cache. */
   get firstLogits(): number {
-    return this.scoresPrompt ? Math.max(0, this.#scored - 1) : this.tokens.length - 1;
+    if (!this.needsAll) return this.tokens.length - 1;
+    return this.#pooler?.count ?? Math.max(0, this.#scored - 1);
   }
 
   /** It has a slot; only the first time is reported. */
@@ -143,6 +152,19 @@ export class Sequence {
       const next = prompt[from + i + 1];
       if (next !== undefined && from + i + 1 === this.#scored) add(tokenLogprob(at, next, promptLogprobs));
     });
+  }
+
+  /** Takes hidden states of the prompt's tokens from position `from` on; of the last one alone, unless all are needed. */
+  pool(states: readonly Float32Array[], from: number): void {
+    this.#pooler?.take(states, from);
+  }
+
+  /** Ends with the embedding of the hidden states. */
+  embed(): void {
+    if (this.#pooler === undefined) return;
+    this.#firstToken = this.#options.now();
+    this.#events.push({ type: "embedding", vector: this.#pooler.vector() });
+    this.finish("length");
   }
 
   /** Chooses the next token from the logits of the last one. */

@@ -2,7 +2,7 @@
 import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
-import type { ChatMessage, LoadedText } from "#text";
+import type { ChatMessage, LoadedText, Pooling } from "#text";
 
 /** Options for choosing the next token. The defaults decode greedily. @inline */
 export interface SamplingOptions {
@@ -52,6 +52,8 @@ export interface EngineRequest {
   readonly promptLogprobs?: number;
   /** Token ids whose log-probabilities after the prompt are reported, however unlikely: a choice between them. */
   readonly candidates?: readonly number[];
+  /** Pooling of the prompt's hidden states into an embedding, in place of an answer. */
+  readonly pooling?: Pooling;
   /**
    * The unit of fairness ("default"): when there are more requests than slots, tenants alternate, each in its own order.
    * Prefixes are shared within a tenant only, since response times could reveal one tenant's prompts to another.
@@ -60,11 +62,12 @@ export interface EngineRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Fields without a default. */
+type OptionalField = "logprobs" | "promptLogprobs" | "candidates" | "pooling";
+
 /** A request with its defaults filled in; the signal stays with the caller. */
-export type FullRequest = Required<
-  Omit<EngineRequest, "signal" | "maxTokens" | "logprobs" | "promptLogprobs" | "candidates">
-> &
-  Pick<EngineRequest, "logprobs" | "promptLogprobs" | "candidates"> & { readonly maxTokens: number };
+export type FullRequest = Required<Omit<EngineRequest, "signal" | "maxTokens" | OptionalField>> &
+  Pick<EngineRequest, OptionalField> & { readonly maxTokens: number };
 
 /** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
 export interface TokenLogprob {
@@ -81,7 +84,7 @@ export type PackedLogprobs = Float64Array;
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /**
- * Event of a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s, `finish`. The
+ * Event of a request, in this order: `scheduled`, perhaps `prompt` and `candidates`, any `token`s or an `embedding`, `finish`. The
  * answer is the `text` of `token` and `finish`, joined. `unpackLogprobs` reads the log-probabilities of `prompt` and `token`.
  */
 export type EngineEvent =
@@ -91,6 +94,8 @@ export type EngineEvent =
   | { readonly type: "candidates"; readonly logprobs: readonly number[] }
   /** All of the prompt's tokens, where the request asks for them. */
   | { readonly type: "prompt"; readonly tokens: number; readonly logprobs: PackedLogprobs }
+  /** The embedding of the prompt, with length 1. */
+  | { readonly type: "embedding"; readonly vector: Float32Array }
   /** A token, and the text that is final with it: never half a character, and never the possible start of a stop string. */
   | {
       readonly type: "token";
@@ -174,6 +179,8 @@ export interface EngineStats {
 /** The model that an engine runs. */
 export interface EngineModel {
   readonly vocabularySize: number;
+  /** Numbers of an embedding. */
+  readonly hiddenSize: number;
   /** The longest sequence, prompt and answer together. */
   readonly maxLength: number;
   readonly endTokens: readonly number[];
@@ -191,7 +198,7 @@ export interface EngineModel {
 }
 
 /** A request in text: everything about it but the prompt's tokens. @inline */
-export type TextRequest = Omit<EngineRequest, "prompt">;
+export type TextRequest = Omit<EngineRequest, "prompt" | "pooling">;
 
 /** Defaults of requests. */
 export interface AnswerDefaults {
@@ -249,6 +256,22 @@ export interface Engine extends AsyncDisposable {
    * const events = engine.complete("Once upon a time", { maxTokens: 40, sampling: { temperature: 0.8 } });
    */
   complete(text: string, options?: TextRequest): AsyncIterable<EngineEvent>;
+  /**
+   * Embeds texts, in their order: vectors of length 1 of the model's hidden width, or of its first `dimensions`, which only
+   * models that were trained for it (Matryoshka) endure. The model's files choose the pooling; without them it is the last
+   * token's.
+   *
+   * @throws MosError as `submit` and its events; `unsupported` for a pooling other than of the last token or the mean,
+   * `bad_option` for more dimensions than there are and for a text that is empty or too long, by its index, `cancelled`.
+   * @example
+   * const [a, b] = await engine.embed(["When can I come in?", "What are your opening hours?"]);
+   */
+  embed(
+    texts: readonly string[],
+    options?: Pick<EngineRequest, "adapter" | "tenant" | "signal"> & {
+      readonly dimensions?: number | undefined;
+    },
+  ): Promise<readonly Float32Array[]>;
   /** Adapters as last seen on disk, by name. */
   adapters(): readonly AdapterInfo[];
   /** Folders beside them that cannot be used, as last seen, by name. */

@@ -13,11 +13,12 @@ import { removeUnfinished } from "./weight-cache.ts";
 
 /** Arrays of their own: those that were received keep the whole message in memory. */
 const withOwnArrays = (events: readonly EngineEvent[]): readonly EngineEvent[] =>
-  events.map((event) =>
-    (event.type === "token" || event.type === "prompt") && event.logprobs !== undefined
+  events.map((event) => {
+    if (event.type === "embedding") return { ...event, vector: event.vector.slice() };
+    return (event.type === "token" || event.type === "prompt") && event.logprobs !== undefined
       ? { ...event, logprobs: event.logprobs.slice() }
-      : event,
-  );
+      : event;
+  });
 
 const toMosError = (error: unknown): MosError =>
   error instanceof MosError

@@ -2,7 +2,7 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { monotonicNow, randomStream } from "#core";
-import { missingBos } from "#data";
+import { encodePrompt } from "#data";
 import type { AdapterInfo, EngineModel, EngineRequest, SamplingOptions } from "#inference";
 import type { LoadedText } from "#text";
 import type { ApiKey } from "./auth.ts";
@@ -131,10 +131,9 @@ export function createPromptReader(
     fromText: async (text: string, field: string): Promise<EncodedPrompt> => {
       await checkLength(text, field);
       checkWords(text, field);
-      const ids = tokenizer.encode(text, { addSpecialTokens: false });
-      const bos = missingBos(ids, tokenizer);
-      const prompt = bos === undefined ? { ids, text } : { ids: [bos, ...ids], text, added: 1 };
-      return checked(prompt, field);
+      const ids = encodePrompt(text, tokenizer);
+      const bos = ids[0] === tokenizer.bosToken ? tokenizer.idToToken(ids[0] ?? -1) : undefined;
+      return checked({ ids, text, added: bos === undefined || text.startsWith(bos) ? 0 : 1 }, field);
     },
     fromIds: (ids: readonly number[], field: string): EncodedPrompt => {
       const wrong = ids.find((id) => id >= vocabularySize);

@@ -6,14 +6,17 @@ import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GenerationConfig, generationFromFolder, generationFromGguf } from "./generation-config.ts";
 import { type GgufMetadata, stringAt } from "./gguf-metadata.ts";
 import { endTokensFromGguf, tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { type Pooling, poolingFromFolder, poolingFromGguf } from "./pooling.ts";
 import { readTokenizerFiles, type Tokenizer, tokenizerFromJson } from "./tokenizer.ts";
 
-/** The tokenizer and the chat template of a model, and how it is meant to answer. */
+/** The tokenizer and the chat template of a model, and how it is meant to answer and to embed. */
 export interface LoadedText {
   /** Its `eosTokens` are the tokenizer's own, then all others that end a turn. */
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
   readonly generation: GenerationConfig;
+  /** Pooling of embeddings, or the reason why the model has none. */
+  readonly pooling: Pooling | MosError;
 }
 
 /** Options of rendering text. */
@@ -40,7 +43,8 @@ export async function loadTextFromFolder(folder: string, { now }: LoadTextOption
   const files = await readTokenizerFiles(folder);
   const tokenizer = inFolder(folder, () => tokenizerFromJson(files));
   const found = await folderTemplate(folder, files.config);
-  return joined({ tokenizer, generation: await generationFromFolder(folder), template: { ...found, now } });
+  const [generation, pooling] = [await generationFromFolder(folder), await poolingFromFolder(folder)];
+  return joined({ tokenizer, generation, pooling, template: { ...found, now } });
 }
 
 /** Errors of a tokenizer name its file; this adds the folder. */
@@ -65,6 +69,7 @@ export function textFromGguf(metadata: GgufMetadata, { now }: LoadTextOptions = 
   return joined({
     tokenizer,
     generation,
+    pooling: poolingFromGguf(metadata),
     template: { template, name: "the GGUF file's chat template", now },
   });
 }
@@ -87,18 +92,16 @@ async function folderTemplate(folder: string, config: unknown): Promise<FoundTem
   return { template: chosen?.template, name: `the chat template "${chosen?.name}" of ${name}` };
 }
 
-interface TextParts {
-  readonly tokenizer: Tokenizer;
-  readonly generation: GenerationConfig;
+interface TextParts extends Omit<LoadedText, "template"> {
   readonly template: FoundTemplate & LoadTextOptions;
 }
 
-function joined({ tokenizer, generation, template: found }: TextParts): LoadedText {
+function joined({ tokenizer, generation, pooling, template: found }: TextParts): LoadedText {
   const template = chatTemplate({ ...found, tokenizer });
   const turnEnd = endOfTurn(template, tokenizer);
   const ends = [...tokenizer.eosTokens, ...generation.endTokens, ...(turnEnd === undefined ? [] : [turnEnd])];
   const eosTokens = [...new Set(ends)].filter((id) => tokenizer.idToToken(id) !== undefined);
-  return { tokenizer: { ...tokenizer, eosTokens }, template, generation };
+  return { tokenizer: { ...tokenizer, eosTokens }, template, generation, pooling };
 }
 
 /** The special token with which the template ends an assistant message, if there is one. */

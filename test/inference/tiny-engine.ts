@@ -42,10 +42,11 @@ export const tokenizer: Tokenizer = {
   idToBytes: (id) => new TextEncoder().encode(letter(id)),
 };
 
-const text: LoadedText = {
+export const text: LoadedText = {
   tokenizer,
   template: chatTemplate({ tokenizer }),
   generation: { where: "", sampling: {}, endTokens: [] },
+  pooling: "last",
 };
 
 /** A random adapter whose trained numbers are far from zero. */
@@ -86,6 +87,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
   const limits = { ...LIMITS, ...given };
   const model: EngineModel = {
     vocabularySize: config.vocabularySize,
+    hiddenSize: config.hiddenSize,
     maxLength,
     endTokens: config.eosTokens,
     fingerprint: "test",

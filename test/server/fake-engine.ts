@@ -12,6 +12,7 @@ import type {
   RefusedAdapter,
   TokenLogprob,
 } from "#inference";
+import { unitVector } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
 import { packLogprobs } from "../../src/inference/sampler.ts";
 
@@ -41,6 +42,8 @@ export interface FakeEngine extends Engine {
   /** Ends the engine as a killed process would: requests fail, and no more are accepted. */
   break(): void;
 }
+
+const HIDDEN_SIZE = 4;
 
 const makeInfo = (name: string): AdapterInfo => ({
   name,
@@ -121,7 +124,8 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   }
 
   /** The answer's tokens, without a stop and what follows it. */
-  function planned({ adapter = null, stop = [] }: EngineRequest) {
+  function planned({ adapter = null, stop = [], pooling }: EngineRequest) {
+    if (pooling !== undefined) return { ids: [], isStopped: false };
     const whole = (adapter === null ? "" : ` ${adapter}:`) + answer;
     const found = stop.map((one) => whole.indexOf(one)).filter((at) => at >= 0);
     const said = whole.slice(0, Math.min(whole.length, ...found));
@@ -140,6 +144,8 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
           promptLogprobs,
         ),
       };
+    if (request.pooling !== undefined && (await wait(request)))
+      yield { type: "embedding", vector: embedding(request) };
     yield* speak(request);
   }
 
@@ -181,10 +187,15 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     };
   }
 
+  /** The last token as a vector; an adapter turns it around. */
+  const embedding = ({ prompt, adapter = null }: EngineRequest): Float32Array =>
+    unitVector([1, prompt.at(-1) ?? 0, prompt.length, 0].map((value) => (adapter === null ? value : -value)));
+
   const adapters = () => names.map(makeInfo);
   return {
     model: {
       vocabularySize: tokenizer.vocabularySize,
+      hiddenSize: HIDDEN_SIZE,
       maxLength,
       endTokens: tokenizer.eosTokens,
       fingerprint: "test",
@@ -209,6 +220,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
       return submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) });
     },
+    embed: async () => [],
     adapters,
     refusedAdapters: () => refused,
     onAdapters(listener) {

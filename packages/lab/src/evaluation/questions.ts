@@ -1,7 +1,7 @@
 // From a benchmark's rows to questions that a model can be asked. All of them are drafted cheaply; only those that are
 // asked get a prompt and tokens.
 import { setImmediate } from "node:timers/promises";
-import { type ChatMessage, type LoadedText, MosError, missingBos } from "mixture-of-shards";
+import { type ChatMessage, encodePrompt, type LoadedText, MosError } from "mixture-of-shards";
 import { randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, describeCounts } from "./data.ts";
@@ -50,13 +50,6 @@ const tulu = (messages: readonly ChatMessage[]): string =>
 function withLeadIn(prompt: string, leadIn: string): string {
   if (leadIn === "") return prompt;
   return /[\n ]$/.test(prompt) ? prompt + leadIn : `${prompt} ${leadIn}`;
-}
-
-/** Token ids of a prompt. A BOS comes first where the tokenizer begins texts with one, but only once. */
-function encodePrompt(prompt: string, tokenizer: LoadedText["tokenizer"]): readonly number[] {
-  const ids = tokenizer.encode(prompt, { addSpecialTokens: false });
-  const bos = missingBos(ids, tokenizer);
-  return bos === undefined ? ids : [bos, ...ids];
 }
 
 /** The number of examples in a prompt: the rules' own, and the range to choose from. */
