@@ -109,7 +109,7 @@ test("counts tokens as a run encodes them, and those that would be truncated", a
 });
 
 test("a conversation that the chat template refuses is a problem", async () => {
-  const { tokenizer, template, generation } = await loadTextFromFolder("assets/tiny-english");
+  const { template, ...text } = await loadTextFromFolder("assets/tiny-english");
   const refusing = {
     ...template,
     renderTurns: () => {
@@ -117,7 +117,7 @@ test("a conversation that the chat template refuses is a problem", async () => {
     },
   };
   const path = await write("refused.jsonl", pair("Who?", "She."));
-  const found = await inspect([path], { text: { tokenizer, template: refusing, generation } });
+  const found = await inspect([path], { text: { ...text, template: refusing } });
   expect(found).toMatchObject({ examples: 0, problemCount: 1, tokens: undefined });
   expect(found.problems[0]).toMatch(/refused\.jsonl:1: .*roles must alternate/);
 });
