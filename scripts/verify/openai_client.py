@@ -147,6 +147,29 @@ def token_ids(served):
     assert both.choices[0].text == answer.choices[0].text and both.usage.prompt_tokens == 6
 
 
+def embeddings(served):
+    client = served.client()
+    texts = ["When can I come in?", "What are your opening hours?", "Once upon a time"]
+    vectors = {}
+    for model in [served.base, *served.adapters()[:2]]:
+        answer = client.embeddings.create(model=model, input=texts)  # in base64, which the client decodes
+        assert answer.model == model and [item.index for item in answer.data] == [0, 1, 2]
+        assert answer.usage.total_tokens == answer.usage.prompt_tokens > 0
+        for item in answer.data:
+            assert abs(sum(x * x for x in item.embedding) - 1) < 1e-5
+        vectors[model] = answer.data[0].embedding
+    assert len({tuple(vector) for vector in vectors.values()}) > 1, "all models embed alike"
+    (one,) = client.embeddings.create(model=served.base, input=texts[0], encoding_format="float").data
+    assert max(abs(a - b) for a, b in zip(one.embedding, vectors[served.base])) < 1e-3
+    (short,) = client.embeddings.create(model=served.base, input=texts[0], dimensions=8).data
+    assert len(short.embedding) == 8
+    refused(
+        openai.BadRequestError,
+        lambda: client.embeddings.create(model=served.base, input=["x", ""]),
+        param="input.1",
+    )
+
+
 def scoring(served):
     client = served.client()
     request = {"model": served.base, "prompt": "The opposite of up is down.", "temperature": 0, "echo": True}
@@ -309,6 +332,7 @@ CHECKS = [
     chat_logprobs,
     completions,
     token_ids,
+    embeddings,
     scoring,
     several_answers,
     stops,

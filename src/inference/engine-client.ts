@@ -1,7 +1,7 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
 import { setMaxListeners } from "node:events";
-import { AsyncQueue, checkCall, MosError, type OptionKinds } from "#core";
+import { AsyncQueue, checkCall, checkKind, MosError, type OptionKinds } from "#core";
 import { encodePrompt } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import { unitVector } from "./embedding.ts";
@@ -159,6 +159,8 @@ export class EngineClient implements Engine {
     texts: readonly string[],
     options: Parameters<Engine["embed"]>[1] = {},
   ): Promise<readonly Float32Array[]> {
+    checkCall("embed", options, { adapter: "", tenant: "string", signal: "object", dimensions: "number" });
+    checkKind("embed: texts", texts, "array!");
     const { dimensions, signal, ...more } = options;
     const { pooling, tokenizer } = this.text;
     if (pooling instanceof MosError) throw pooling;

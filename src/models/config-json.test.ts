@@ -175,9 +175,9 @@ test.each<[string, object, RegExp]>([
   ],
   ["a classifier", { architectures: ["LlamaForSequenceClassification"] }, /LlamaForSequenceClassification/],
   [
-    "an embedder",
-    { model_type: "qwen3", architectures: ["Qwen3Model"] },
-    /architecture Qwen3Model is not supported/,
+    "an embedder of another kind",
+    { model_type: "qwen3", architectures: ["Qwen2Model"] },
+    /architecture Qwen2Model is not supported/,
   ],
   [
     "mish",

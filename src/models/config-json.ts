@@ -30,7 +30,9 @@ function readFamily(json: unknown, where: string): FamilyName {
       `models of the type "${kind}" are not supported; supported are ${FAMILY_NAMES.join(", ")}`,
     );
   const { className } = FAMILIES[family];
-  const other = classes.find((name) => name !== className);
+  // embedding models are often saved without their head
+  const known = [className, className.replace("ForCausalLM", "Model")];
+  const other = classes.find((name) => !known.includes(name));
   if (other !== undefined)
     throw unsupported(
       where,

@@ -14,7 +14,7 @@ import {
 } from "#files";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
-import { isForPictures, modulePrefix, textName } from "./nested.ts";
+import { isForPictures, isHeadless, modulePrefix, textName } from "./nested.ts";
 
 const WHOLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -58,6 +58,8 @@ async function readIndex(folder: string): Promise<ReadonlyMap<string, string>> {
 interface FolderWeights extends AsyncDisposable {
   /** The files, by name. */
   readonly paths: readonly string[];
+  /** An embedding model: it has no head, whatever its config.json says. */
+  readonly isHeadless: boolean;
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Fills `target` with bytes of a weight as its file has them, from its byte `begin` on. */
   readInto(name: string, target: Uint8Array, begin: number): Promise<void>;
@@ -140,6 +142,8 @@ export async function openFolderWeights(folder: string): Promise<FolderWeights> 
     return {
       ...close,
       paths: [...files.values()].map(({ path }) => path).sort(),
+      isHeadless:
+        !homes.has("lm_head.weight") && [...homes.values()].some(({ stored }) => isHeadless(stored)),
       shapes: new Map([...homes].map(([name, home]) => [name, findTensor(home)?.shape ?? []])),
       async readInto(name, target, begin) {
         const { file, stored } = find(name);

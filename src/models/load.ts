@@ -137,8 +137,9 @@ function modelFiles(facts: ModelFacts, stored: StoredWeights): ModelFiles {
 }
 
 async function openFolder(folder: string): Promise<ModelFiles> {
-  const { config, modulePrefix } = await readFolderConfig(folder);
+  const { config: stated, modulePrefix } = await readFolderConfig(folder);
   return closeOnFailure(await openFolderWeights(folder), (weights) => {
+    const config = weights.isHeadless ? { ...stated, tiedHead: true } : stated;
     checkShapes(weights.shapes, { config, where: folder });
     const place = (name: string): string => storedPlace(config, name).name;
     const facts: ModelFacts = {

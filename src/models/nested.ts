@@ -25,6 +25,8 @@ const wrapperSchema = z.looseObject({
 const [ALONE, AS_PART] = ["model.", "model.language_model."] as const;
 /** The same as a part, in files and in older versions, too. */
 const PART = /^(?:language_model\.model|model\.language_model)\./;
+/** A decoder that was saved without its head, as embedding models are, has no prefix. */
+const HEADLESS = /^(?=(?:embed_tokens|layers|norm)\.)/;
 const VISION = /^(?:model\.)?(?:vision_tower|vision_model|multi_modal_projector)\./;
 
 /** Tests whether a config.json nests the language model in a larger one. */
@@ -39,12 +41,18 @@ export const modulePrefix = (json: unknown, where: string): string =>
 export const modulePrefixIn = (names: Iterable<string>): string =>
   [...names].map((name) => PART.exec(name)?.[0]).find((prefix) => prefix !== undefined) ?? ALONE;
 
+/** Tests whether a weight is of a decoder that was saved without its head. */
+export const isHeadless = (name: string): boolean => HEADLESS.test(name);
+
 /** Tests whether a weight belongs to the vision part. */
 export const isForPictures = (name: string): boolean => VISION.test(name);
 
 /** The name of a weight in its language model. */
 export const textName = (name: string): string =>
-  name.replace(PART, ALONE).replace(/^language_model\.lm_head\./, "lm_head.");
+  name
+    .replace(PART, ALONE)
+    .replace(/^language_model\.lm_head\./, "lm_head.")
+    .replace(HEADLESS, ALONE);
 
 /**
  * The config.json of the language model in a vision model: its `text_config` and some of the fields around it.

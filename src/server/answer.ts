@@ -111,7 +111,7 @@ function* joinPieces(pieces: Iterable<string>): Generator<string, void> {
 }
 
 /** Sends an answer with the status 200: a short one at once, a long one as fast as it is read. */
-function sendJson(context: RequestContext, answer: JsonPieces) {
+export function sendJson(context: RequestContext, answer: JsonPieces) {
   const headers = { "content-type": "application/json" };
   const parts = joinPieces(answer());
   const [first, second] = [parts.next(), parts.next()];

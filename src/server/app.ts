@@ -20,6 +20,7 @@ import { checkedBy } from "./request.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
+import { embeddingRoutes } from "./routes/embeddings.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 
@@ -27,6 +28,7 @@ import { operationRoutes } from "./routes/operations.ts";
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
   completionRoutes,
+  embeddingRoutes,
   modelRoutes,
   adapterRoutes,
   operationRoutes,

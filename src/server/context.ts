@@ -8,9 +8,9 @@ import type { ApiKey, KeyRing } from "./auth.ts";
 import { createPromptReader } from "./engine-requests.ts";
 import { createAnswers, watchEngine } from "./errors.ts";
 import {
+  createBudget,
   createConcurrencyLimiter,
   createInFlight,
-  createLogprobBudget,
   createRateLimiter,
   defaultLimits,
   type RunningRequest,
@@ -109,7 +109,8 @@ export function createContext(options: ServerOptions) {
     /** Start time of the server, in seconds since 1970. */
     createdAt: Math.floor(now() / 1000),
     inFlight: createInFlight(limits.answerSeconds),
-    logprobBudget: createLogprobBudget(limits.logprobsInFlight),
+    logprobBudget: createBudget(limits.logprobsInFlight, "log-probabilities"),
+    embeddingBudget: createBudget(limits.embeddingsInFlight, "numbers of embeddings"),
     engineWatch,
     storageWatch: watchStorage({ check: async () => options.extension?.check?.(), log: options.log }),
     answerTo: createAnswers(engineWatch, [

@@ -62,13 +62,19 @@ export type PromptReader = ReturnType<typeof createPromptReader>;
 /** @returns ApiError 400 for a prompt and an answer that do not fit into the model's context. */
 export const tooLong = (maxLength: number, found: string, field: string): ApiError =>
   new ApiError(
-    `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten the prompt or lower max_tokens`,
+    `this model's maximum context length is ${maxLength} tokens, and ${found}; shorten ${field.startsWith("input") ? field : "the prompt or lower max_tokens"}`,
     {
       status: 400,
       code: "context_length_exceeded",
       param: field,
     },
   );
+
+/** Options of reading a text. */
+export interface TextOptions {
+  /** It is to be embedded: no answer follows it, so the tokenizer's end token does, where it adds one. */
+  readonly isWhole?: boolean;
+}
 
 /** A text of more characters than this for each token of the context is counted before it is encoded as a whole. */
 const COUNTED_FROM = 2;
@@ -125,12 +131,18 @@ export function createPromptReader(
   };
   return {
     /**
-     * As in training: with a BOS if the tokenizer begins texts with one and this text does not, and never with an EOS. Other
-     * requests are answered while the tokens of a long text are counted.
+     * As in training, or with all tokens that the tokenizer adds to a whole text. Other requests are answered while the
+     * tokens of a long text are counted.
      */
-    fromText: async (text: string, field: string): Promise<EncodedPrompt> => {
+    fromText: async (
+      text: string,
+      field: string,
+      { isWhole = false }: TextOptions = {},
+    ): Promise<EncodedPrompt> => {
+      if (isWhole && text === "") throw invalidValue(`${field} is empty`, field);
       await checkLength(text, field);
       checkWords(text, field);
+      if (isWhole) return checked({ ids: tokenizer.encode(text), text }, field);
       const ids = encodePrompt(text, tokenizer);
       const bos = ids[0] === tokenizer.bosToken ? tokenizer.idToToken(ids[0] ?? -1) : undefined;
       return checked({ ids, text, added: bos === undefined || text.startsWith(bos) ? 0 : 1 }, field);

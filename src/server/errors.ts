@@ -83,6 +83,8 @@ function clientAnswer(error: MosError): ErrorAnswer | undefined {
       return answer(message, { status: 404, code: "model_not_found", param: "model" });
     case "bad_option":
       return answer(message, { status: 400, code: "invalid_value" });
+    case "unsupported":
+      return answer(message, { status: 400, code: "unsupported_value", param: "model" });
     case "memory":
       return answer(message, { status: 503, code: "insufficient_memory", retryAfter: 5 }, true);
     case "storage":

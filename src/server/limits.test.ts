@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createConcurrencyLimiter, createLogprobBudget, createRateLimiter } from "./limits.ts";
+import { createBudget, createConcurrencyLimiter, createRateLimiter } from "./limits.ts";
 
 const key = { name: "k", requestsPerMinute: 60, maxConcurrent: 2 };
 
@@ -27,7 +27,7 @@ test("a request that has ended makes room once", () => {
 });
 
 test("a budget is taken by all requests together, and given back", () => {
-  const budget = createLogprobBudget(10);
+  const budget = createBudget(10, "log-probabilities");
   const giveBack = budget.take(7);
   expect(() => budget.take(4)).toThrowError(/hold 7 of 10 log-probabilities/);
   budget.take(3);

@@ -10,11 +10,15 @@ export interface ServerLimits {
   readonly uploadBytes: number;
   /** Choices of one request: prompts times n. */
   readonly choices: number;
+  /** Texts of one request for embeddings. */
+  readonly inputs: number;
   /** Choices of one request that the engine has at a time. */
   readonly choicesAtOnce: number;
   /** Log-probabilities that one request may hold until its answer is sent, and all requests together. */
   readonly logprobs: number;
   readonly logprobsInFlight: number;
+  /** Numbers of the embeddings that all requests hold together. */
+  readonly embeddingsInFlight: number;
   /** Limit of all headers together. */
   readonly headerBytes: number;
   readonly headerCount: number;
@@ -41,9 +45,11 @@ export const defaultLimits: ServerLimits = {
   bodyBytes: 4_000_000,
   uploadBytes: 512_000_000,
   choices: 128,
+  inputs: 2048,
   choicesAtOnce: 16,
   logprobs: 2_000_000,
   logprobsInFlight: 8_000_000,
+  embeddingsInFlight: 64_000_000,
   headerBytes: 16_384,
   headerCount: 100,
   connections: 1024,
@@ -109,15 +115,15 @@ export function createConcurrencyLimiter() {
   };
 }
 
-/** Limits how many log-probabilities all requests hold together. */
-export function createLogprobBudget(limit: number) {
+/** Limits how many numbers, such as log-probabilities, all requests hold together. */
+export function createBudget(limit: number, what: string) {
   let taken = 0;
   return {
     /** Takes this many until the returned function is called. @throws ApiError 429. */
     take(amount: number): () => void {
       if (taken + amount > limit)
         throw new ApiError(
-          `running requests hold ${taken} of ${limit} log-probabilities, which leaves no room for the ${amount} of this one; retry later, or ask for fewer`,
+          `running requests hold ${taken} of ${limit} ${what}, which leaves no room for the ${amount} of this one; retry later, or ask for fewer`,
           { status: 429, code: "busy", retryAfter: 5 },
         );
       taken += amount;

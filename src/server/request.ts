@@ -94,7 +94,7 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Looks at lengths before a schema looks at each value. Prompts have limits of their own. */
-function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unknown>>): void {
+function checkExtent({ prompt: _prompt, input: _input, ...fields }: Readonly<Record<string, unknown>>): void {
   const pending = Object.entries(fields);
   let count = pending.length;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
@@ -113,11 +113,19 @@ function checkExtent({ prompt: _prompt, ...fields }: Readonly<Record<string, unk
   }
 }
 
-/** Looks at the length of a list of prompts or token ids. What it holds is the schema's business. */
-function checkPrompt(prompt: unknown, choices: number, maxLength: number): void {
-  if (!Array.isArray(prompt)) return;
-  if (typeof prompt[0] !== "number") checkChoices(prompt.length, choices);
-  else if (prompt.length > maxLength) throw tooLong(maxLength, `the prompt has ${prompt.length}`, "prompt");
+/** Looks at the lengths of lists of prompts, of inputs and of token ids. What they hold is the schema's business. */
+function checkPrompts(
+  { prompt, input }: Readonly<Record<string, unknown>>,
+  { choices, inputs, maxLength }: Pick<ServerLimits, "choices" | "inputs"> & { readonly maxLength: number },
+): void {
+  for (const [field, value] of Object.entries({ prompt, input })) {
+    if (!Array.isArray(value)) continue;
+    if (typeof value[0] === "number") {
+      if (value.length > maxLength) throw tooLong(maxLength, `the prompt has ${value.length}`, field);
+    } else if (field === "prompt") checkChoices(value.length, choices);
+    else if (value.length > inputs)
+      throw invalidValue(`input has ${value.length} items; at most ${inputs} are allowed`, field);
+  }
 }
 
 /** A client's own name of a field, which may be megabytes. */
@@ -148,11 +156,15 @@ export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
   if (!isObject(body))
     throw new ApiError("the request body is not a JSON object", { status: 400, code: "invalid_json" });
   checkExtent(body);
-  const { prompt, ...fields } = body;
-  checkPrompt(prompt, limits.choices, engine.model.maxLength);
+  const { maxLength } = engine.model;
+  checkPrompts(body, { ...limits, maxLength });
+  const { prompt, input, ...fields } = body;
   const kept = withoutNulls(fields) as typeof fields;
   await nextTurn(); // a body of megabytes took its time
-  const read = prompt === undefined || prompt === null ? kept : { ...kept, prompt };
+  const whole = Object.entries({ prompt, input }).filter(
+    ([, value]) => value !== undefined && value !== null,
+  );
+  const read = { ...kept, ...Object.fromEntries(whole) };
   context.req.json = async () => read as never;
   await next();
 };

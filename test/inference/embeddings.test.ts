@@ -1,6 +1,9 @@
 // Embeddings: the numbers of other programs, and the same from any batch.
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openSafetensors, type WritableTensor, writeSafetensors } from "#files";
 import { type Engine, type EngineRequest, openEngine } from "#inference";
 import { loadBase } from "#models";
 import { memoryAdapters } from "./memory-adapters.ts";
@@ -37,6 +40,31 @@ describe("a model of transformers has its last and its mean hidden state:", () =
       expectClose(vector, vectors[pooling]);
     }
   });
+});
+
+test("a model that was saved without its head, as embedding models are, is read", async () => {
+  const from = "test/goldens-families/qwen3";
+  const folder = await mkdtemp(join(tmpdir(), "mos-headless-"));
+  try {
+    const config = JSON.parse(await readFile(join(from, "config.json"), "utf8"));
+    expect(config.tie_word_embeddings).toBe(false);
+    await writeFile(
+      join(folder, "config.json"),
+      JSON.stringify({ ...config, architectures: ["Qwen3Model"] }),
+    );
+    await using file = await openSafetensors(join(from, "model.safetensors"));
+    const tensors: Record<string, WritableTensor> = {};
+    for (const [name, { shape }] of file.tensors)
+      if (name !== "lm_head.weight")
+        tensors[name.replace(/^model\./, "")] = { dtype: "F32", shape, data: await file.readFloat32(name) };
+    await writeSafetensors(join(folder, "model.safetensors"), tensors);
+    await using engine = await openEngine({ model: { model: await loadBase(folder), text } });
+    const { ids: prompt, last, mean } = expected.models["qwen3"]!;
+    expectClose(await embedIds(engine, { prompt, pooling: "last" }), last);
+    expectClose(await embedIds(engine, { prompt, pooling: "mean" }), mean);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe("texts have the embeddings of sentence-transformers", () => {

@@ -9,7 +9,7 @@ import { loadTextFromFolder } from "#text";
 import { type FakeEngine, type FakeEngineOptions, fakeEngine } from "./fake-engine.ts";
 
 export interface HarnessOptions {
-  readonly engine?: Omit<FakeEngineOptions, "text">;
+  readonly engine?: Partial<FakeEngineOptions>;
   readonly server?: Partial<ServerOptions>;
 }
 

@@ -164,7 +164,7 @@ describe("without keys", () => {
   });
 
   test("unknown routes and methods have the same form of error", async () => {
-    const missing = await server.send("/v1/embeddings", {});
+    const missing = await server.send("/v1/images/generations", {});
     expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);
     const wrong = await server.send("/v1/chat/completions");
     expect([wrong.status, wrong.json.error.code, wrong.headers.get("allow")]).toEqual([

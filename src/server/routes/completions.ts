@@ -1,5 +1,4 @@
 // POST /v1/completions: continues or scores texts.
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
@@ -10,12 +9,12 @@ import {
   checkTokenIds,
   type EncodedPrompt,
   makeRequests,
-  type PromptReader,
   resolveAdapter,
   resolveMaxTokens,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
+import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import {
   answerFields,
   checkedBy,
@@ -30,35 +29,6 @@ import {
   samplingFields,
   security,
 } from "../request.ts";
-
-/** One text, the ids of one, or several of either. */
-type PromptInput = string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-
-const isId = (value: unknown): boolean =>
-  typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
-
-/** By hand: a union would collect an error for each of a million wrong items. */
-function isPrompt(value: unknown): value is PromptInput {
-  if (typeof value === "string") return true;
-  if (!Array.isArray(value) || value.length === 0) return false;
-  if (typeof value[0] === "string") return value.every((item) => typeof item === "string");
-  if (typeof value[0] === "number") return value.every(isId);
-  return value.every((item) => Array.isArray(item) && item.length > 0 && item.every(isId));
-}
-
-const idsSchema = { type: "array" as const, items: { type: "integer" as const, minimum: 0 } };
-
-const promptSchema = z
-  .custom<PromptInput>(isPrompt, "a string, its token ids, or a list of strings or of lists of token ids")
-  .openapi({
-    type: ["string", "array"],
-    anyOf: [
-      { type: "string" },
-      { type: "array", items: { type: "string" } },
-      idsSchema,
-      { type: "array", items: idsSchema },
-    ],
-  });
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -135,7 +105,7 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   const { n = 1 } = request;
   checkChoices(n * promptItems(request.prompt).length, server.limits.choices);
   checkTokenIds(request, engine.model);
-  const prompts = await readPrompts(request.prompt, server.prompts);
+  const prompts = await readPrompts(request.prompt, { reader: server.prompts, field: "prompt" });
   const fallback = engine.defaults.maxTokens ?? DEFAULT_TOKENS;
   const lengths = { maxLength: engine.model.maxLength, fallback, field: "prompt" };
   const seed = request.seed ?? server.nextSeed();
@@ -150,27 +120,6 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   });
   const format = { idPrefix: "cmpl", object: "text_completion", chunkObject: "text_completion" };
   return await sendAnswer(context, { format, request, requests, writers });
-}
-
-const isIds = (item: unknown): item is readonly number[] => Array.isArray(item);
-
-/** A list of texts, or of lists of ids. A single prompt becomes a list of one. */
-function promptItems(input: PromptInput): readonly (string | readonly number[])[] {
-  if (typeof input === "string") return [input];
-  const ids = input.filter((item) => typeof item === "number");
-  if (ids.length > 0) return [ids];
-  return input.filter((item) => typeof item === "string" || isIds(item));
-}
-
-/** One prompt in each turn of the event loop, so that many long ones do not delay other requests. */
-async function readPrompts(input: PromptInput, reader: PromptReader): Promise<readonly EncodedPrompt[]> {
-  const prompts: EncodedPrompt[] = [];
-  for (const item of promptItems(input)) {
-    const isText = typeof item === "string";
-    prompts.push(isText ? await reader.fromText(item, "prompt") : reader.fromIds(item, "prompt"));
-    await nextTurn();
-  }
-  return prompts;
 }
 
 function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {
