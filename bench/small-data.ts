@@ -7,7 +7,7 @@ import { markdownTable } from "../packages/lab/src/evaluation/results.ts";
 import { fail, readArguments } from "./arguments.ts";
 import { runForJson } from "./child.ts";
 
-const HELP = `usage: bench:small-data -- --model DIR|FILE.gguf [--runs "|--epochs 30 --batch-size 1"] [--data FILE]
+const HELP = `usage: bench:small-data -- --model DIR|FILE.gguf [--runs="|--epochs 30 --batch-size 1"] [--data FILE]
 
 Trains on bench/small-data/train.jsonl once for each part of --runs, which are options of mos train between vertical bars;
 left out, one run with no option. Then an engine with its own defaults answers, greedily, the forty questions and forty

@@ -781,6 +781,71 @@ describe("early stopping", () => {
   });
 });
 
+describe("a run with validation examples and no more settings", () => {
+  const { steps: _, evaluateEvery: __, ...others } = settings;
+  const worsening = { ...others, epochs: 30, learningRate: 0.1 };
+  const finished = async (input: object) => {
+    const all: FinetuneEvent[] = [];
+    for await (const event of finetune(makeOptions({ settings: { ...worsening, ...input } })))
+      all.push(event);
+    const ready = all.find((event) => event.type === "ready");
+    const last = all.at(-1);
+    if (ready?.type !== "ready" || last?.type !== "finish") throw new Error("the run did not finish");
+    const best = all.findLast((event) => event.type === "evaluation" && event.best);
+    return { ready, last, best: best?.type === "evaluation" ? best.step : undefined };
+  };
+
+  test("stops two passes after its best adapter, keeps that, and says so", async () => {
+    const { ready, last, best } = await finished({});
+    expect(ready).toMatchObject({
+      epochs: 30,
+      evaluateEvery: Math.ceil(ready.steps / 30),
+      earlyStoppingPatience: 2,
+    });
+    expect(best).toBeDefined();
+    const stopped = best! + 2 * ready.evaluateEvery;
+    expect(last).toMatchObject({
+      reason: "early_stopping",
+      step: best,
+      lastStep: stopped,
+      steps: ready.steps,
+    });
+    expect(await adapterBytes()).toEqual(await adapterBytes(join(out, "best")));
+    const bytesBefore = await adapterBytes();
+    for (const step of [1, best!, stopped - 1]) {
+      out = join(folder, `run-${runs++}`);
+      await stopAt(step, { settings: worsening });
+      await run({ settings: worsening, resume: true });
+      expect(await adapterBytes(), `stopped at ${step}`).toEqual(bytesBefore);
+    }
+  });
+
+  test("keeps its best adapter where it does not stop, and its last where that is asked for", async () => {
+    const patient = await finished({ epochs: 4, earlyStoppingPatience: 50 });
+    expect(patient.last).toMatchObject({
+      reason: "complete",
+      step: patient.best,
+      lastStep: patient.ready.steps,
+    });
+    expect(patient.best).toBeLessThan(patient.ready.steps);
+    expect(await adapterBytes()).toEqual(await adapterBytes(join(out, "best")));
+    out = join(folder, `run-${runs++}`);
+    const last = await finished({ epochs: 4, earlyStoppingPatience: 0 });
+    expect(last.last).toMatchObject({ reason: "complete", step: last.ready.steps });
+    expect(await adapterBytes()).not.toEqual(await adapterBytes(join(out, "best")));
+  });
+
+  test("has the rows that its data need, and resumes with those whatever is free then", async () => {
+    const open = { saveEvery: 1, validationSplit: 4, warmup: 1 };
+    const first = await stopAt(2, { settings: open });
+    const record = JSON.parse(await readFile(join(out, "run.json"), "utf8")).settings;
+    const resumed = await stopAt(4, { settings: open, resume: true });
+    expect(resumed[1]).toMatchObject({ step: 2, epochs: record.epochs, maxLength: record.maxLength });
+    expect(first[1]).toMatchObject({ type: "ready", epochs: 30, batchSize: 1, maxLength: record.maxLength });
+    expect(record.maxLength).toBeLessThan(512);
+  });
+});
+
 describe("a run that starts from an adapter", () => {
   test("has its settings, and begins with its loss", async () => {
     const first = await run({ settings: { ...settings, seed: 5 } });

@@ -56,6 +56,7 @@ export {
   writeFolderAtomic,
 } from "#files";
 export { pythonStrip, templateSettings } from "#text";
+export { expectedBatch, MAX_UPDATE_TOKENS } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, type Grouped, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";

@@ -9,6 +9,7 @@ import {
   parseAdapterConfig,
 } from "#adapters";
 import {
+  adjust,
   describeBytes,
   describeCount,
   fitsMemory,
@@ -53,8 +54,8 @@ const options = {
   }),
   ...group("Memory of training", {
     memory: flag({ help: "estimate training memory and check that this machine has it" }),
-    batchSize: trainingSettings.batchSize,
-    maxLength: dataSettings.maxLength,
+    batchSize: adjust(trainingSettings.batchSize, { default: 4, defaultText: "4" }),
+    maxLength: adjust(dataSettings.maxLength, { default: 512, defaultText: "512" }),
     gradientAccumulationSteps: trainingSettings.gradientAccumulationSteps,
     ...memorySettings,
   }),

@@ -1,5 +1,4 @@
 // Output of mos train --dry-run beside the first lines of a run: its schedule, and examples token by token.
-import { describeCount } from "#core";
 import { placeText } from "#data";
 import type { PreviewedLine, PreviewedToken, RunPreview } from "#training";
 import { counted, displayWidth, wrapText } from "./format.ts";
@@ -8,15 +7,8 @@ import { counted, displayWidth, wrapText } from "./format.ts";
 const EDGE = "│";
 
 /** Schedule of a run, and warnings to consider before starting it. */
-export function scheduleRows({
-  epochs,
-  warmup,
-  warnings,
-}: RunPreview): readonly (readonly [string, string])[] {
-  const schedule = [
-    `${describeCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data`,
-    `${counted(warmup, "step")} of warm-up`,
-  ].join(" · ");
+export function scheduleRows({ warmup, warnings }: RunPreview): readonly (readonly [string, string])[] {
+  const schedule = `${counted(warmup, "step")} of warm-up`;
   return [["schedule", schedule], ...warnings.map(({ message }) => ["", `note: ${message}`] as const)];
 }
 

@@ -15,6 +15,7 @@ import {
   texts,
 } from "#core";
 import {
+  type ChosenSettings,
   checkpointSettings,
   DEFAULT_KEPT_VERSIONS,
   dataSettings,
@@ -139,14 +140,14 @@ export const command = defineCommand({
   examples: `
 Examples:
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/acme
-      one epoch; Mixture of Shards with the parameter count of a LoRA of rank 2
+      as many passes as the data need; Mixture of Shards with the parameter count of a LoRA of rank 2
 
   mos train --model model.gguf --data train.jsonl --out adapters/acme \\
-      --equivalent-rank 8 --rank 32 --epochs 3 --learning-rate 3e-4 --evaluate-every 50
+      --equivalent-rank 8 --rank 32 --epochs 3 --learning-rate 3e-4
 
   mos train --model models/llama --data train.jsonl --out adapters/plain --method lora --rank 8
 
-  mos train --model model.gguf --data train.jsonl --epochs 3 --dry-run --preview-lines 1,20
+  mos train --model model.gguf --data train.jsonl --dry-run --preview-lines 1,20
       previews target tokens, updates and memory; writes nothing
 
   mos train … --data 'data/*.jsonl' --data HuggingFaceH4/no_robots:train --data-columns prompt=article,completion=summary
@@ -284,7 +285,8 @@ const peakMemory = (): number => process.resourceUsage().maxRSS * 1024;
 
 /** A run that begins, or would. */
 type Start = Omit<MemoryEvent, "type"> &
-  Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps" | "learningRate"> &
+  Pick<ReadyEvent, "adapter" | "budget" | "train" | "validation" | "steps"> &
+  ChosenSettings &
   Partial<Pick<ReadyEvent, "step" | "extended">>;
 
 /** Summary of the run before its first step. */
@@ -353,12 +355,20 @@ function dataText(
   ].join(" · ");
 }
 
-function planText({ steps, learningRate, step = 0, extended }: Start, options: Options): string {
-  const rows = options.batchSize * options.gradientAccumulationSteps;
+function planText(start: Start, { gradientAccumulationSteps, packing, schedule }: Options): string {
+  const { steps, epochs, batchSize, maxLength, learningRate, step = 0, extended } = start;
+  const { evaluateEvery, earlyStoppingPatience } = start;
+  const rows = batchSize * gradientAccumulationSteps;
   return [
-    counted(steps, "step"),
-    `${counted(rows, options.packing ? "packed row" : "row")} of up to ${formatInteger(options.maxLength)} tokens`,
-    `learning rate ${learningRate} ${options.schedule}`,
+    `${describeCount(Math.round(100 * epochs) / 100)} ${epochs === 1 ? "pass" : "passes"} over the data in ${counted(steps, "step")}`,
+    `${counted(rows, packing ? "packed row" : "row")} of up to ${formatInteger(maxLength)} tokens`,
+    `learning rate ${learningRate} ${schedule}`,
+    ...(evaluateEvery === 0 ? [] : [`evaluated every ${counted(evaluateEvery, "step")}`]),
+    ...(earlyStoppingPatience === 0
+      ? []
+      : [
+          `stops after ${counted(earlyStoppingPatience, "evaluation")} without a lower loss, and keeps the best`,
+        ]),
     ...(extended !== undefined
       ? [
           `extending a finished run of ${counted(extended, "step")}; the learning rate follows the schedule of ${formatInteger(steps)}`,

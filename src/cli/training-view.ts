@@ -7,6 +7,7 @@ import type { FinetuneEvent } from "#training";
 import { formatDuration, formatInteger, formatRate, isTerminal, paint } from "./format.ts";
 import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
 
+type FinishEvent = Extract<FinetuneEvent, { readonly type: "finish" }>;
 type StepEvent = Extract<FinetuneEvent, { readonly type: "step" }>;
 
 /** Steps that speed and remaining time are averaged over. */
@@ -90,7 +91,9 @@ export interface TrainOutcome {
   readonly replaced: number | undefined;
   /** Signs that training has gone wrong. */
   readonly warnings: readonly Warning[];
-  /** True if the validation loss is lower than before training; null if that was not measured. */
+  /** Why the run ended, unless it was stopped: all updates were made, or the validation loss got no better. */
+  readonly reason: FinishEvent["reason"] | undefined;
+  /** True if the validation loss of the adapter is lower than before training; null if that was not measured. */
   readonly isBetterThanBase: boolean | null;
 }
 
@@ -168,6 +171,7 @@ const NO_OUTCOME: TrainOutcome = {
   warnings: [],
   stoppedAt: undefined,
   replaced: undefined,
+  reason: undefined,
   isBetterThanBase: null,
 };
 
@@ -192,7 +196,12 @@ function updateOutcome(
     case "saved":
       return event.replaced === undefined ? {} : { replaced: event.replaced };
     case "finish":
-      return { step: event.step };
+      return {
+        step: event.step,
+        reason: event.reason,
+        // the best adapter is better than the base
+        ...(event.step < event.lastStep ? { isBetterThanBase: true } : {}),
+      };
     case "download":
     case "memory":
     case "progress":

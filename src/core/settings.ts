@@ -323,17 +323,20 @@ export function list<Value, const Options extends About<readonly Value[]> & { re
 }
 
 /** The same setting with another default or another help. */
-export function adjust<Value>(
-  setting: Setting<Value>,
-  change: {
+export function adjust<
+  Value,
+  const Change extends {
     readonly default?: Exclude<Value, undefined>;
     readonly help?: string;
     readonly defaultText?: string;
   },
-): Setting<Value> {
+>(
+  setting: Setting<Value>,
+  change: Change,
+): Setting<Change extends { readonly default: unknown } ? Exclude<Value, undefined> : Value> {
   const { default: standard } = change;
   const schema = standard === undefined ? setting.schema : setting.check.default(() => standard as never);
-  return { ...setting, ...change, schema: schema as z.ZodType<Value> };
+  return { ...setting, ...change, schema } as never;
 }
 
 /** The given values that belong to these settings, without undefined ones. */

@@ -26,20 +26,23 @@ import {
   dataDigest,
   lockRun,
   type RunRecord,
-  recordedComputeDtype,
+  readRecord,
   refuseUsed,
 } from "./run-folder.ts";
 import { type FinetuneOptions, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import {
   complete,
   type FinetuneEvent,
+  type FinishEvent,
   modelSummary,
   persist,
+  type RunFacts,
   runFiles,
   watchForCollapse,
 } from "./run-results.ts";
+import { pickChosen } from "./settings.ts";
 import { adapterModel } from "./trainable.ts";
-import { train } from "./trainer.ts";
+import { type TrainEvent, train } from "./trainer.ts";
 
 /** A run whose base and adapter are loaded, and whose folder is taken. */
 interface Run {
@@ -92,32 +95,32 @@ export async function* finetune(options: FinetuneOptions): AsyncGenerator<Finetu
   // an adapter that will be replaced stays in use, and no other run may replace it meanwhile
   await using _adapter = place === out ? undefined : await lockFolder(out);
   await using _run = resume ? await lockRun(place) : undefined;
-  const computeDtype =
-    options.settings?.computeDtype ?? (resume ? await recordedComputeDtype(place) : undefined);
-  const plan = yield* planRun({ ...options, settings: { ...options.settings, computeDtype } });
+  const before = resume ? await readRecord(place) : undefined;
+  const plan = yield* planRun(options, before);
   const { memory, free } = plan;
   const { rematerialise } = memory;
   yield { type: "memory", model: modelSummary(plan), plan: memory.plan, free, rematerialise };
   const loaded = await loadRun(plan, { ...options, out });
-  yield* trainRun(await startRun(loaded, { place, resume, overwrite }), options);
+  yield* trainRun(await startRun(loaded, { place, before, overwrite }), options);
 }
 
 interface Place {
   readonly place: string;
-  readonly resume: boolean;
+  /** The record of the run that is resumed. */
+  readonly before: RunRecord | undefined;
   readonly overwrite: boolean;
 }
 
 /** Takes the folder, or goes on from the last checkpoint in it. Throws `bad_option`, `bad_data`, `storage`, `not_found`. */
-async function startRun(run: LoadedRun, { place, resume, overwrite }: Place): Promise<Run> {
+async function startRun(run: LoadedRun, { place, before, overwrite }: Place): Promise<Run> {
   const { out, record } = run;
   const { parameters } = run.model;
-  if (!resume) {
+  if (before === undefined) {
     const claimed = await claimFolder(place, record, { overwrite });
     const state = initialState(parameters);
     return { ...run, folder: place, claimed, state, isResumed: false, extended: undefined };
   }
-  const extended = await checkResume(place, record, { mayExtend: place === out });
+  const extended = await checkResume(place, { before, record, mayExtend: place === out });
   const found = await loadCheckpoint(join(place, CHECKPOINTS), parameters);
   if (found === undefined && (await pathExists(join(place, ADAPTER_CONFIG))))
     throw new MosError(
@@ -134,7 +137,7 @@ async function startRun(run: LoadedRun, { place, resume, overwrite }: Place): Pr
 
 /** Event at the start of training. */
 function readyEvent({ plan, base, adapter, folder, state, extended }: Run): FinetuneEvent {
-  const { run, train, validation } = plan;
+  const { settings, run, train, validation } = plan;
   return {
     type: "ready",
     adapter: adapter.config,
@@ -142,7 +145,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
-    learningRate: run.learningRate,
+    ...pickChosen(settings),
     step: state.step,
     fingerprint: base.model.fingerprint,
     folder,
@@ -183,18 +186,33 @@ async function* trainRun(
     ...(session === undefined ? {} : { session }),
   });
   const { vocabularySize } = base.model.config;
-  const toWarnings = watchForCollapse({ steps: run.steps, vocabularySize, baseLoss, best });
-  let ended = { step: run.steps, isBest: false };
+  const { steps } = run;
+  const keepsBest = plan.settings.earlyStoppingPatience > 0;
+  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, baseLoss, best });
+  const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
     else yield* persist(event, { ...started, metrics: await files.begin() });
     yield* toWarnings(event);
     if (event.type === "stopped" || event.type === "limited") return;
-    if (event.type === "earlyStop")
-      ended = { step: event.best?.step ?? event.step, isBest: event.best !== undefined };
+    end.follow(event);
   }
-  yield* complete(started, { ...ended, keepVersions });
-  yield { type: "finish", out, step: ended.step, steps: run.steps };
+  const { isBest, ...ended } = end.result();
+  yield* complete(started, { step: ended.step, isBest, keepVersions });
+  yield { type: "finish", out, steps, ...ended };
+}
+
+/** Follows which adapter a run gives, and why it ends. */
+function watchEnd({ steps, keepsBest, best }: Pick<RunFacts, "steps" | "keepsBest" | "best">) {
+  let kept = keepsBest ? best?.step : undefined;
+  let ended: Pick<FinishEvent, "reason" | "lastStep"> = { reason: "complete", lastStep: steps };
+  return {
+    follow: (event: TrainEvent): void => {
+      if (event.type === "evaluation" && event.best && keepsBest) kept = event.step;
+      if (event.type === "earlyStop") ended = { reason: "early_stopping", lastStep: event.step };
+    },
+    result: () => ({ ...ended, step: kept ?? ended.lastStep, isBest: kept !== undefined }),
+  };
 }
 
 /** A run by epochs whose tokens are more than it may train. How many a run by updates has is known before each of these. */
@@ -255,7 +273,7 @@ async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedR
     ...(base.model.identity === undefined ? {} : { identity: base.model.identity }),
     adapter: config,
     ...(digest === undefined ? {} : { from: digest }),
-    settings: run,
+    settings: { ...run, ...pickChosen(settings) },
     baseDtype,
     computeDtype,
     train: dataDigest(train.encoded),

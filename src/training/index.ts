@@ -21,9 +21,11 @@ export {
   previewRun,
   type RunPreview,
 } from "./preview.ts";
+export { expectedBatch, MAX_UPDATE_TOKENS } from "./resolve-settings.ts";
 export { type FinetuneOptions, runCheck } from "./run-plan.ts";
 export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {
+  type ChosenSettings,
   checkpointSettings,
   dataSettings,
   type FinetuneSettings,

@@ -23,7 +23,7 @@ import {
 import { TOKENIZER_BYTES } from "#text";
 import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./gradients.ts";
 import { rowsAtOnce } from "./micro-batches.ts";
-import type { FinetuneSettings } from "./settings.ts";
+import type { ResolvedSettings } from "./settings.ts";
 import { type PlannedModel, plannedModel } from "./trainable.ts";
 
 /** Description of the layers' format: "4-bit blocks of 32 with offsets". */
@@ -36,7 +36,7 @@ export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): str
 
 /** Settings that determine a run's memory. */
 export type RunSize = Pick<
-  FinetuneSettings,
+  ResolvedSettings,
   "baseDtype" | "computeDtype" | "batchSize" | "maxLength" | "gradientAccumulationSteps"
 > & {
   /** "cpu" without it. */
@@ -157,7 +157,7 @@ export function assertBaseMemory(
 
 /** Lengths and batches are halved at most this often to find what fits. */
 const HALVINGS = 6;
-const MIN_LENGTH = 64;
+export const MIN_LENGTH = 64;
 
 /**
  * The memory of a run that has room.

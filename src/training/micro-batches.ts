@@ -9,16 +9,16 @@ import {
   planEpoch,
   plannedBatch,
 } from "#data";
-import type { FinetuneSettings } from "./settings.ts";
+import type { ResolvedSettings } from "./settings.ts";
 
 /** Settings of the layout of batches. */
-export type BatchSettings = Pick<FinetuneSettings, "batchSize" | "maxLength" | "packing"> & {
+export type BatchSettings = Pick<ResolvedSettings, "batchSize" | "maxLength" | "packing"> & {
   /** Any id of the vocabulary. */
   readonly padToken: number;
 };
 
 /** Settings that determine the micro-batches of a run. */
-export type MicroBatchSettings = BatchSettings & Pick<FinetuneSettings, "seed" | "gradientAccumulationSteps">;
+export type MicroBatchSettings = BatchSettings & Pick<ResolvedSettings, "seed" | "gradientAccumulationSteps">;
 
 /** Examples that are computed at once: a batch, or a part of a large one. */
 export interface MicroBatch {

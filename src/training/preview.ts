@@ -5,9 +5,9 @@ import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } f
 import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
-import { paddedTokens } from "./micro-batches.ts";
 import { encodingOptions, planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
+import { type ChosenSettings, pickChosen } from "./settings.ts";
 
 /** A run, and what is shown of it. @inline */
 export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {
@@ -48,7 +48,7 @@ export interface PreviewWarning {
 }
 
 /** Preview of a run. */
-export interface RunPreview {
+export interface RunPreview extends ChosenSettings {
   readonly model: ModelSummary;
   readonly adapter: AdapterConfig;
   readonly budget: Budget;
@@ -56,12 +56,8 @@ export interface RunPreview {
   readonly validation: EncodingReport | undefined;
   /** Updates. */
   readonly steps: number;
-  /** Passes over the data that these are. */
-  readonly epochs: number;
   /** Updates of warm-up. */
   readonly warmup: number;
-  /** The peak. */
-  readonly learningRate: number;
   readonly plan: MemoryPlan;
   readonly free: FreeMemory;
   readonly rematerialise: Rematerialise;
@@ -87,7 +83,6 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   });
   const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
-  const lengths = train.encoded.map(({ ids }) => ids.length);
   return {
     model: modelSummary(plan),
     adapter: config,
@@ -95,9 +90,8 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
-    epochs: (run.steps * run.gradientAccumulationSteps) / paddedTokens(lengths, run).batches,
+    ...pickChosen(settings),
     warmup: run.warmup,
-    learningRate: run.learningRate,
     plan: memory.plan,
     free,
     rematerialise: memory.rematerialise,

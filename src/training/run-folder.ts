@@ -14,7 +14,7 @@ import {
   RUN_TENSORBOARD,
   retrainingFolder,
 } from "#adapters";
-import { canonicalJson, MosError, parseWith } from "#core";
+import { canonicalJson, MosError } from "#core";
 import type { EncodedExample } from "#data";
 import {
   linkEntries,
@@ -27,10 +27,27 @@ import {
   systemCode,
   writeFileAtomic,
 } from "#files";
-import { COMPUTE_DTYPES, type ComputeDtype } from "#models";
+import { COMPUTE_DTYPES } from "#models";
 
+const recordSchema = z.looseObject({
+  computeDtype: z.enum(COMPUTE_DTYPES),
+  settings: z.looseObject({
+    steps: z.int(),
+    warmup: z.number(),
+    epochs: z.number(),
+    batchSize: z.int(),
+    maxLength: z.int(),
+    learningRate: z.number(),
+    evaluateEvery: z.int(),
+    earlyStoppingPatience: z.int(),
+  }),
+});
 /** Everything that decides a run's result. A resumed run must have the same. */
-export type RunRecord = Readonly<Record<string, unknown>>;
+export type RunRecord = z.output<typeof recordSchema>;
+
+/** The record of a run. Throws `bad_data`. */
+export const readRecord = (folder: string): Promise<RunRecord> =>
+  readJson(join(folder, RUN_RECORD), recordSchema, { code: "bad_data" });
 
 /**
  * Folder of a run for `out`: there, or beside it in a hidden folder if it will replace a complete adapter. Throws
@@ -183,46 +200,33 @@ export async function lockRun(out: string): Promise<AsyncDisposable> {
   return await lockFolder(out);
 }
 
-const readRecord = (out: string): Promise<RunRecord> =>
-  readJson(join(out, RUN_RECORD), z.record(z.string(), z.unknown()), { code: "bad_data" });
-
-/** What the run in the folder computes products in, which does not change when it is resumed. */
-export async function recordedComputeDtype(out: string): Promise<ComputeDtype | undefined> {
-  const { computeDtype } = await readRecord(out);
-  return COMPUTE_DTYPES.find((known) => known === computeDtype);
-}
-
 /**
  * Checks that the run in the folder is this one, or where it is complete and may be extended, one of more steps: those that
  * it had are returned then. Throws `bad_option`, naming what differs.
  */
 export async function checkResume(
   out: string,
-  record: RunRecord,
-  { mayExtend }: { readonly mayExtend: boolean },
+  { before, record, mayExtend }: { before: RunRecord; record: RunRecord; mayExtend: boolean },
 ): Promise<number | undefined> {
-  const found = await readRecord(out);
-  const made = parseWith(scheduleSchema, found, { code: "bad_data", where: join(out, RUN_RECORD) }).settings
-    .steps;
-  const { steps, warmup } = scheduleSchema.parse(record).settings;
+  const made = before.settings.steps;
+  const { steps, warmup, epochs } = record.settings;
   const isExtended = mayExtend && steps !== made && (await pathExists(join(out, ADAPTER_CONFIG)));
   if (isExtended && steps < made)
     throw new MosError(
       "bad_option",
       `the run in ${out} has already made ${made} steps, more than ${steps}; raise --steps above ${made} to continue, or choose another --out`,
     );
-  const settings = { ...Object(found["settings"]), steps, warmup }; // the warm-up follows from the steps
-  assertSameRun(out, { before: isExtended ? { ...found, settings } : found, record });
+  // the warm-up and the passes follow from the steps
+  const settings = { ...before.settings, steps, warmup, epochs };
+  assertSameRun(out, { before: isExtended ? { ...before, settings } : before, record });
   return isExtended ? made : undefined;
 }
-
-const scheduleSchema = z.object({ settings: z.object({ steps: z.int(), warmup: z.number() }) });
 
 function assertSameRun(
   out: string,
   { before, record }: { readonly before: RunRecord; readonly record: RunRecord },
 ): void {
-  const names = new Set([...Object.keys(before), ...Object.keys(record)]);
+  const names = new Set([...Object.keys(record), ...Object.keys(before)]);
   names.delete("identity"); // follows from the fingerprint
   const changed = [...names].filter(
     (name) => canonicalJson(before[name]) !== canonicalJson(JSON.parse(JSON.stringify(record))[name]),

@@ -12,12 +12,12 @@ import {
 import {
   checkCall,
   type FreeMemory,
+  fitsMemory,
   freeMemory,
   limitedMemory,
   MosError,
   type OptionKinds,
   parseSettings,
-  pick,
   withProgress,
 } from "#core";
 import {
@@ -54,18 +54,28 @@ import { type LoadedText, withVariables } from "#text";
 import {
   assertBaseMemory,
   type BatchSize,
+  MIN_LENGTH,
+  planMemory,
   type RunMemory,
   type RunShapes,
   requireRunMemory,
 } from "./memory-plan.ts";
-import { countSteps, paddedTokens } from "./micro-batches.ts";
+import { paddedTokens } from "./micro-batches.ts";
 import {
-  checkpointSettings,
-  dataSettings,
+  assertWarmup,
+  chooseValidationSplit,
+  continueSettings,
+  expectedBatch,
+  longestRow,
+  type OpenSettings,
+  type RecordedRun,
+  resolveSettings,
+} from "./resolve-settings.ts";
+import {
   type FinetuneSettings,
   type FinetuneSettingsInput,
   finetuneSettings,
-  trainingSettings,
+  type ResolvedSettings,
   usualLearningRate,
 } from "./settings.ts";
 import type { TrainSettings } from "./trainer.ts";
@@ -128,8 +138,8 @@ export interface RunData {
 
 /** All that is decided about a run before its base is loaded. */
 export interface RunPlan {
-  /** As given, with those that the base decides. */
-  readonly settings: FinetuneSettings & { readonly learningRate: number };
+  /** As given, with those that base and data decide. */
+  readonly settings: ResolvedSettings;
   readonly config: AdapterConfig;
   readonly model: string | BaseModel;
   readonly base: PlannedBase;
@@ -147,7 +157,9 @@ export interface RunPlan {
 }
 
 /** A run before its data are read. */
-type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evaluates" | "free" | "device">;
+type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device"> & {
+  readonly settings: OpenSettings;
+};
 
 /**
  * Plans a run: checks the settings against the model's header and that there is memory for its base, encodes the data, and
@@ -155,42 +167,33 @@ type Prepared = Pick<RunPlan, "settings" | "config" | "model" | "base" | "evalua
  */
 export async function* planRun(
   options: RunOptions & Pick<DataOptions, "lines">,
+  recorded?: RecordedRun,
 ): AsyncGenerator<DownloadEvent, RunPlan> {
-  const prepared = yield* prepareRun(options);
-  const { settings, config, model, base } = prepared;
+  const prepared = yield* prepareRun(options, recorded);
+  const { settings, model, base, free } = prepared;
   const data = await readRunData(options, settings);
   const text = typeof model === "string" ? await loadText(model) : model.text;
-  const encoding = { ...encodingOptions({ text, settings }), signal: options.signal };
-  const train = await encodeExamples(data.train, encoding);
-  const validation =
-    data.validation.length === 0 ? undefined : await encodeExamples(data.validation, encoding);
-  checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
-  const run = trainSettings(settings, {
-    lengths: train.encoded.map(({ ids }) => ids.length),
-    dropout: config.dropout,
-    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
-  });
-  const encoded = { train, validation, run };
-  return { ...prepared, ...encoded, data, text, memory: runMemory({ ...prepared, ...encoded }) };
+  const found = { ...prepared, data, text, evaluates: data.validation.length > 0 };
+  const limit = longestRow(settings, base.config.maxPositions);
+  let size: RowLimits = { batchSize: settings.batchSize, limit };
+  for (;;) {
+    const plan = await planSize(found, size, options.signal);
+    if (fitsMemory(plan.memory.plan, free)) return plan;
+    const smaller = smallerSize(settings, plan.settings);
+    if (smaller === undefined) requireRunMemory(base, plan.config, memorySize(plan));
+    else size = smaller;
+  }
 }
 
 // Settings and the header of the model
 
-function checkLengths(base: PlannedBase, { maxLength, warmup, steps }: FinetuneSettings): void {
+function checkLengths(base: PlannedBase, { maxLength = 0, warmup, steps }: FinetuneSettings): void {
   if (maxLength > base.config.maxPositions)
     throw new MosError(
       "bad_option",
       `maxLength ${maxLength} is more than the ${base.config.maxPositions} positions of ${base.name}; use at most ${base.config.maxPositions}`,
     );
   if (steps !== undefined && warmup >= 1) assertWarmup(warmup, steps);
-}
-
-function assertWarmup(warmup: number, steps: number): void {
-  if (warmup > steps)
-    throw new MosError(
-      "bad_option",
-      `warmup of ${warmup} updates is more than the ${steps} updates of the run`,
-    );
 }
 
 /**
@@ -244,10 +247,13 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
 };
 
 /** Checks the settings, and that there is memory for the base. */
-async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, Prepared> {
+async function* prepareRun(
+  options: RunOptions,
+  recorded: RecordedRun | undefined,
+): AsyncGenerator<DownloadEvent, Prepared> {
   if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
   checkDevice(options.session?.device);
-  const given = parseSettings(finetuneSettings, options.settings ?? {});
+  const given = continueSettings(parseSettings(finetuneSettings, options.settings ?? {}), recorded);
   const device = options.session?.device;
   const { computeDtype = typeof options.model === "string" ? undefined : loadedDtype(options.model) } = given;
   const settings = { ...given, computeDtype };
@@ -258,18 +264,13 @@ async function* prepareRun(options: RunOptions): AsyncGenerator<DownloadEvent, P
   const config = await resolveAdapterConfig(options.adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
-  const evaluates = options.validationData !== undefined || settings.validationSplit > 0;
-  if (settings.earlyStoppingPatience !== undefined && (!evaluates || settings.evaluateEvery === 0))
-    throw new MosError(
-      "bad_option",
-      "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
-    );
-  assertBaseMemory(base, config, { ...settings, evaluates, free, device });
+  const evaluates = options.validationData !== undefined || settings.validationSplit !== 0;
+  assertBaseMemory(base, config, { ...settings, ...expectedBatch(settings), evaluates, free, device });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
-  return { settings: { ...settings, learningRate }, config, model, base, evaluates, free, device };
+  return { settings: { ...settings, learningRate }, config, model, base, free, device };
 }
 
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
@@ -340,8 +341,9 @@ interface DataOptions extends Pick<FinetuneOptions, "data" | "validationData" | 
 /** Reads as much of the data as is used, and holds out a part of it. */
 async function readRunData(
   { data, validationData, lines, ...options }: DataOptions,
-  { maxExamples, validationSplit, seed, dataColumns }: FinetuneSettings,
+  settings: FinetuneSettings,
 ): Promise<RunData> {
+  const { maxExamples, seed, dataColumns } = settings;
   const columns = parseColumns(dataColumns);
   const find = async (input: DataInput) => {
     const names = dataPaths(input);
@@ -355,20 +357,17 @@ async function readRunData(
   const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
   if (apart !== undefined)
     return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
-  return {
-    all,
-    ...splitValidation(
-      chosen,
-      validationSplit < 1 ? { seed, fraction: validationSplit } : { seed, count: validationSplit },
-    ),
-  };
+  const split = chooseValidationSplit(chosen.length, settings);
+  return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
 }
 
 /** Options of encoding a run's examples. */
 export const encodingOptions = ({
   text: { tokenizer, template },
   settings: { maxLength, promptFormat, system, chatTemplateKwargs },
-}: Pick<RunPlan, "text" | "settings">) => ({
+}: Pick<RunPlan, "text"> & {
+  readonly settings: Pick<ResolvedSettings, "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs">;
+}) => ({
   template: withVariables(template, chatTemplateKwargs),
   tokenizer,
   maxLength,
@@ -389,41 +388,51 @@ function checkTokens(examples: readonly EncodedExample[], { name, config }: Plan
   }
 }
 
-/** Settings that the trainer takes over; the length of the run is decided here. */
-const trainerSettings = {
-  ...trainingSettings,
-  ...checkpointSettings,
-  maxLength: dataSettings.maxLength,
-  packing: dataSettings.packing,
-};
+// Settings that the data decide, and memory
 
-/** Settings of the trainer, by the lengths of the examples. */
-function trainSettings(
-  settings: RunPlan["settings"],
-  {
-    lengths,
-    ...facts
-  }: { readonly lengths: readonly number[] } & Pick<TrainSettings, "dropout" | "padToken">,
-): TrainSettings {
-  const { epochs, ...chosen } = pick(trainerSettings, settings) as RunPlan["settings"];
-  const steps = chosen.steps ?? countSteps(lengths, epochs, { ...chosen, ...facts });
-  const warmup = chosen.warmup < 1 ? Math.round(chosen.warmup * steps) : chosen.warmup;
-  assertWarmup(warmup, steps);
-  return { ...chosen, ...facts, steps, warmup };
+/** How large batches and rows may be. */
+interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
+  /** Tokens of a row. */
+  readonly limit: number;
 }
 
-/** The memory of a run, by the batches that its examples make. Throws `memory` where there is no room. */
-function runMemory({
-  base,
-  config,
-  settings,
-  evaluates,
-  free,
-  device,
-  train,
-  validation,
-  run,
-}: Prepared & Pick<RunPlan, "train" | "validation" | "run">): RunMemory {
+/** A run of which its data are read. */
+type Found = Prepared & Pick<RunPlan, "data" | "text" | "evaluates">;
+
+/** The plan of a run whose batches are at most so large. */
+async function planSize(
+  found: Found,
+  { limit, batchSize }: RowLimits,
+  signal: AbortSignal | undefined,
+): Promise<RunPlan> {
+  const { data, text, base, config, evaluates } = found;
+  const given = { ...found.settings, batchSize };
+  const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
+  const train = await encodeExamples(data.train, encoding);
+  const validation = evaluates ? await encodeExamples(data.validation, encoding) : undefined;
+  checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
+  const { settings, run } = resolveSettings(given, {
+    lengths: train.encoded.map(({ ids }) => ids.length),
+    longest: Math.max(train.report.longest, validation?.report.longest ?? 0),
+    limit,
+    evaluates,
+    dropout: config.dropout,
+    padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
+  });
+  const plan = { ...found, settings, train, validation, run };
+  return { ...plan, memory: planMemory(base, config, memorySize(plan)) };
+}
+
+/** Fewer or shorter rows than those that have no room, where they may be chosen. */
+function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSettings): RowLimits | undefined {
+  if (given.batchSize === undefined && batchSize > 1)
+    return { batchSize: 1, limit: given.maxLength ?? maxLength };
+  if (given.maxLength !== undefined || maxLength < 2 * MIN_LENGTH) return undefined;
+  return { batchSize, limit: Math.floor(maxLength / 2) };
+}
+
+/** What decides the memory of a run, by the batches that its examples make. */
+function memorySize({ settings, evaluates, free, device, train, validation, run }: Omit<RunPlan, "memory">) {
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
     const { rows, longest } = paddedTokens(lengths, { ...run, batchSize, maxLength });
@@ -434,5 +443,5 @@ function runMemory({
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  return requireRunMemory(base, config, { ...settings, evaluates, free, device, batchShapes });
+  return { ...settings, evaluates, free, device, batchShapes };
 }

@@ -30,6 +30,7 @@ import type { Rematerialise } from "./gradients.ts";
 import { describeStorage } from "./memory-plan.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
 import type { RunPlan } from "./run-plan.ts";
+import type { ChosenSettings } from "./settings.ts";
 import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 import type { TrainEvent } from "./trainer.ts";
 
@@ -48,15 +49,13 @@ export type FinetuneEvent =
       /** "layers": they are computed again in the backward pass. */
       readonly rematerialise: Rematerialise;
     }
-  | {
+  | ({
       readonly type: "ready";
       readonly adapter: AdapterConfig;
       readonly budget: Budget;
       readonly train: EncodingReport;
       readonly validation: EncodingReport | undefined;
       readonly steps: number;
-      /** The peak. */
-      readonly learningRate: number;
       /** Updates already made, of a resumed run. */
       readonly step: number;
       readonly fingerprint: string;
@@ -66,7 +65,7 @@ export type FinetuneEvent =
       readonly extended: number | undefined;
       /** The validation loss before training, of a resumed run. */
       readonly baseLoss: number | undefined;
-    }
+    } & ChosenSettings)
   | Exclude<TrainEvent, { type: "checkpoint" }>
   /** Training has gone wrong; it goes on. Each reason is given once. */
   | {
@@ -87,14 +86,20 @@ export type FinetuneEvent =
       /** The version that the replaced adapter is kept as. */
       readonly replaced?: number;
     }
-  /** The adapter is complete, in the output folder. */
-  | {
-      readonly type: "finish";
-      readonly out: string;
-      /** After which update the adapter was taken. */
-      readonly step: number;
-      readonly steps: number;
-    };
+  | FinishEvent;
+
+/** The adapter is complete, in the output folder. @inline */
+export interface FinishEvent {
+  readonly type: "finish";
+  readonly out: string;
+  /** After which update the adapter was taken. */
+  readonly step: number;
+  /** The last update that was made, of `steps` that were planned. */
+  readonly lastStep: number;
+  readonly steps: number;
+  /** Why the run ended: all updates are made, or the validation loss got no better. */
+  readonly reason: "complete" | "early_stopping";
+}
 
 /**
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
@@ -267,6 +272,8 @@ async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise
 export interface RunFacts {
   /** Updates of the whole run. */
   readonly steps: number;
+  /** True if the run gives its best adapter, not its last. */
+  readonly keepsBest: boolean;
   readonly vocabularySize: number;
   readonly baseLoss: number | undefined;
   readonly best: BestEvaluation | undefined;
@@ -278,6 +285,7 @@ const CLEARLY = 0.05;
 /** Looks at each event of a run for signs that training has gone wrong, and says so once for each. */
 export function watchForCollapse({
   steps,
+  keepsBest,
   vocabularySize,
   ...run
 }: RunFacts): (event: TrainEvent) => readonly FinetuneEvent[] {
@@ -311,6 +319,7 @@ export function watchForCollapse({
     if (step === 0) baseLoss = loss;
     if (event.best) best = { step, loss };
     if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
+    if (keepsBest && best !== undefined) return [];
     const storage =
       best === undefined
         ? "no evaluation was better than the base, so there is no best adapter"

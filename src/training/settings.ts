@@ -15,7 +15,7 @@ export const dataSettings = {
   system: text({ help: "system message for conversations without one" }),
   maxLength: integer({
     min: 2,
-    default: 512,
+    defaultText: "what the data need",
     placeholder: "tokens",
     help: "maximum length of an example and of a packed row, in tokens",
   }),
@@ -26,7 +26,7 @@ export const dataSettings = {
   maxExamples: integer({ min: 1, defaultText: "all", help: "train on only the first n examples" }),
   validationSplit: number({
     min: 0,
-    default: 0.05,
+    defaultText: "0.05 of 500 examples or more",
     placeholder: "n",
     help: "examples to keep for validation: a fraction below 1, or a number",
   }),
@@ -42,7 +42,7 @@ export const trainingSettings = {
   epochs: number({
     above: 0,
     max: 10_000,
-    default: 1,
+    defaultText: "by the number of examples: 30 for 40, 3 for 1,000, 1 from 2,000 on",
     placeholder: "n",
     help: "passes over the data; may be fractional",
   }),
@@ -50,7 +50,7 @@ export const trainingSettings = {
   batchSize: integer({
     min: 1,
     max: 4096,
-    default: 4,
+    defaultText: "1 to 4, by the data",
     placeholder: "rows",
     help: "rows per batch; a packed row holds several examples",
   }),
@@ -93,13 +93,13 @@ export const trainingSettings = {
 export const checkpointSettings = {
   evaluateEvery: integer({
     min: 0,
-    default: 0,
+    defaultText: "a pass over the data; 0 for one pass, and with --steps",
     help: "updates between evaluations; 0 evaluates only before and after training",
   }),
   earlyStoppingPatience: integer({
-    min: 1,
-    defaultText: "never",
-    help: "stop after this many evaluations without a lower loss, and keep the best adapter",
+    min: 0,
+    defaultText: "two passes over the data; 0 with --steps",
+    help: "stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last",
   }),
   saveEvery: integer({
     min: 0,
@@ -130,6 +130,23 @@ export const finetuneSettings = {
 export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
 /** Settings as given; missing ones have their defaults. */
 export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings>;
+/** Settings that base and data decide where they are left out. */
+const CHOSEN_SETTINGS = [
+  "epochs",
+  "batchSize",
+  "maxLength",
+  "learningRate",
+  "evaluateEvery",
+  "earlyStoppingPatience",
+] as const;
+/** Their values; for a run of a given number of updates, `epochs` are the passes that it makes. @inline */
+export type ChosenSettings = Readonly<Record<(typeof CHOSEN_SETTINGS)[number], number>>;
+/** Every setting of a run whose base and data are known. */
+export type ResolvedSettings = FinetuneSettings & ChosenSettings;
+
+/** These among other values. */
+export const pickChosen = (settings: ChosenSettings): ChosenSettings =>
+  Object.fromEntries(CHOSEN_SETTINGS.map((name) => [name, settings[name]])) as ChosenSettings;
 
 /**
  * The peak learning rate of a run that is given none. Up to a width of 640 docs/explanation/mos.md says why. The best rate is known

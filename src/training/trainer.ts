@@ -5,14 +5,16 @@ import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type Rematerialise, type TrainableModel } from "./gradients.ts";
 import { microBatches, updateTokens } from "./micro-batches.ts";
-import type { FinetuneSettings } from "./settings.ts";
+import type { ResolvedSettings } from "./settings.ts";
 import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
 import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 
 /** Settings of a run. Together with the data and the initial state, they determine every bit of the result. */
 export type TrainSettings = UpdateSettings &
-  Pick<FinetuneSettings, "evaluateEvery" | "saveEvery"> &
-  Partial<Pick<FinetuneSettings, "earlyStoppingPatience">>;
+  Pick<ResolvedSettings, "evaluateEvery" | "saveEvery"> & {
+    /** Evaluations without a lower loss after which it ends, or 0 for never; 0. */
+    readonly earlyStoppingPatience?: number;
+  };
 
 /** Options of training: the model, the data and the initial state. */
 export interface TrainOptions {
@@ -101,10 +103,10 @@ const isEvaluationDue = (
 /** The last events of a run, where this is its last step; undefined where it goes on. */
 function findEnd(
   { step, evaluated, best }: TrainingState,
-  { settings: { steps, evaluateEvery, earlyStoppingPatience: patience } }: TrainOptions,
+  { settings: { steps, evaluateEvery, earlyStoppingPatience: patience = 0 } }: TrainOptions,
 ): readonly TrainEvent[] | undefined {
   if (step === steps) return [];
-  if (patience === undefined || evaluated !== step) return undefined;
+  if (patience === 0 || evaluated !== step) return undefined;
   // evaluations since the best one
   const since = Math.floor((step - (best?.step ?? 0)) / evaluateEvery);
   return since < patience ? undefined : [{ type: "earlyStop", step, best }];

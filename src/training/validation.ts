@@ -7,7 +7,7 @@ import type { BaseModel } from "#models";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
 import { type GradientSource, gradientSource } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
-import type { FinetuneSettings } from "./settings.ts";
+import type { ResolvedSettings } from "./settings.ts";
 import { adapterModel, frozenModel } from "./trainable.ts";
 import { yieldToEventLoop } from "./update.ts";
 
@@ -96,7 +96,7 @@ export interface ValidationLossOptions {
   /** The base as it is without one. */
   readonly adapter?: Adapter | undefined;
   readonly settings: Pick<
-    FinetuneSettings,
+    ResolvedSettings,
     "maxLength" | "promptFormat" | "system" | "batchSize" | "packing"
   >;
   readonly session?: SessionOptions;

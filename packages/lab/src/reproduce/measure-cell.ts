@@ -16,13 +16,14 @@ import {
 import { parseWith, readJsonLines } from "mixture-of-shards/cli";
 import { z } from "zod";
 import { runPath, sessionOptions, type TrialResult, type TrialSpec } from "./cell.ts";
+import type { Settings } from "./settings.ts";
 import { median } from "./statistics.ts";
 
 /** Context of a running cell. */
 export interface RunningTrial {
   readonly spec: TrialSpec;
   readonly base: BaseModel;
-  readonly settings: FinetuneSettings;
+  readonly settings: FinetuneSettings & Pick<Settings["training"], "batchSize" | "maxLength">;
   readonly signal: AbortSignal;
   /** Milliseconds since the process started. */
   readonly now: () => number;

@@ -39,6 +39,7 @@ import {
   unscored,
 } from "./cell.ts";
 import { countCorrect, measure, type Question, type RunningTrial, trainedPart } from "./measure-cell.ts";
+import { trainingSettings } from "./settings.ts";
 
 export interface RunTrialOptions extends Pick<RunningTrial, "signal" | "now" | "peakMemory"> {
   /** Milliseconds since 1970. */
@@ -118,7 +119,7 @@ async function* trainAndMeasure(
   const loading = now();
   const base = await loadModel(spec.model, { signal, ...spec.base });
   const load = (now() - loading) / 1000;
-  const settings = parseSettings(finetuneSettings, spec.settings);
+  const settings = parseSettings({ ...finetuneSettings, ...trainingSettings }, spec.settings);
   const running = { ...options, spec, base, settings };
   const resumedAt = spec.adapter === null ? undefined : yield* trainTrial(running, resume);
   if (resumedAt === "stopped") return "stopped";

@@ -79,11 +79,11 @@ export const adapterSettings = {
   }),
 };
 
-/** Settings of training, the same in every cell: those of `finetune`, except the paper's gradient norm. */
+/** Settings of training, the same in every cell: those of `finetune`, except sizes that no data decide and the paper's gradient norm. */
 export const trainingSettings = {
-  batchSize: finetuneSettings.batchSize,
+  batchSize: adjust(finetuneSettings.batchSize, { default: 4, defaultText: "4" }),
   gradientAccumulationSteps: finetuneSettings.gradientAccumulationSteps,
-  maxLength: finetuneSettings.maxLength,
+  maxLength: adjust(finetuneSettings.maxLength, { default: 512, defaultText: "512" }),
   packing: finetuneSettings.packing,
   schedule: finetuneSettings.schedule,
   warmup: finetuneSettings.warmup,

@@ -1,6 +1,7 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
+import { snakeCase } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import {
@@ -73,9 +74,26 @@ function estimatedFinish(
   return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
 }
 
+/** The hyperparameters with what the data decided, which is known once the run has begun. */
+function chosenHyperparameters(
+  { batch_size, n_epochs, learning_rate_multiplier }: z.output<typeof hyperparameters>,
+  { chosen }: JobRow,
+): z.output<typeof hyperparameters> {
+  if (chosen === null) return { batch_size, n_epochs, learning_rate_multiplier };
+  return {
+    batch_size: chosen.batchSize,
+    n_epochs: chosen.epochs,
+    learning_rate_multiplier: learning_rate_multiplier === "auto" ? 1 : learning_rate_multiplier,
+  };
+}
+
+/** The same under the names of our own fields. */
+const chosenFields = ({ chosen }: JobRow): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(chosen ?? {}).map(([name, value]) => [snakeCase(name), value]));
+
 function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
   const request = job.request as unknown as JobRequest;
-  const given = toHyperparameters(request);
+  const hyperparameters = chosenHyperparameters(toHyperparameters(request), job);
   return {
     id: job.id,
     object: "fine_tuning.job",
@@ -86,8 +104,8 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     fine_tuned_model: job.fine_tuned_model,
     organization_id: job.tenant,
     status: job.status,
-    hyperparameters: given,
-    method: { type: "supervised", supervised: { hyperparameters: given } },
+    hyperparameters,
+    method: { type: "supervised", supervised: { hyperparameters } },
     training_file: job.training_file,
     validation_file: job.validation_file,
     result_files: job.result_file === null ? [] : [job.result_file],
@@ -97,7 +115,14 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     integrations: [],
     metadata: job.metadata,
     user_provided_suffix: request.suffix ?? null,
-    mos: { ...request.mos, priority: job.priority, step: job.step, total_steps: job.steps },
+    mos: {
+      ...request.mos,
+      ...chosenFields(job),
+      priority: job.priority,
+      step: job.step,
+      total_steps: job.steps,
+      stopped_early: job.status === "succeeded" && job.step < (job.steps ?? 0),
+    },
   };
 }
 

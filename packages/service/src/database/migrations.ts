@@ -63,6 +63,8 @@ const STEPS: readonly string[] = [
     run jsonb,
     step integer not null default 0,
     steps integer,
+    -- settings that its data have decided, once its run has begun
+    chosen jsonb,
     trained_tokens bigint,
     seconds double precision not null default 0,
     error jsonb,

@@ -60,6 +60,16 @@ const jobs = {
     run: files.nullable(),
     step: z.number(),
     steps: z.number().nullable(),
+    chosen: z
+      .object({
+        epochs: z.number(),
+        batchSize: z.number(),
+        maxLength: z.number(),
+        learningRate: z.number(),
+        evaluateEvery: z.number(),
+        earlyStoppingPatience: z.number(),
+      })
+      .nullable(),
     trained_tokens: z.number().nullable(),
     seconds: z.number(),
     error: z.object({ code: z.string(), message: z.string(), param: z.string().nullable() }).nullable(),

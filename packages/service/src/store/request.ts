@@ -11,7 +11,9 @@ import {
 import {
   adapterOptions,
   errorText,
+  expectedBatch,
   integer,
+  MAX_UPDATE_TOKENS,
   omitUndefined,
   parseSettings,
   pick,
@@ -134,9 +136,6 @@ export interface TrainingPlan {
   readonly settings: FinetuneSettingsInput;
 }
 
-/** Passes over the data where the client leaves them to us. */
-const EPOCHS = 3;
-
 const autoToUndefined = <T>(value: T | "auto" | undefined): T | undefined =>
   value === "auto" ? undefined : value;
 
@@ -164,28 +163,23 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
       "bad_option",
       `mos.${given} cannot be used with a fine-tuned model, which keeps its settings; omit it`,
     );
-  const { earlyStoppingPatience, evaluateEvery } = settingsOf(mos ?? {}).run;
-  if (earlyStoppingPatience !== undefined && (validation_file == null || !evaluateEvery))
+  const { earlyStoppingPatience = 0, evaluateEvery } = settingsOf(mos ?? {}).run;
+  if (earlyStoppingPatience > 0 && (validation_file == null || evaluateEvery === 0))
     throw new MosError(
       "bad_option",
       "mos.early_stopping_patience requires a validation_file and mos.evaluate_every above 0",
     );
 }
 
-/**
- * Tokens of a step at most, padding included: with it the steps of a job are a measure of its work. Full batches of 256 rows
- * of 4,096 tokens have as many.
- */
-const MAX_STEP_TOKENS = 2 ** 20;
-
 /** Throws `bad_option` for a step that would be too large. */
 function checkStep(settings: FinetuneSettingsInput): void {
-  const { batchSize, gradientAccumulationSteps, maxLength } = parseSettings(finetuneSettings, settings);
+  const { gradientAccumulationSteps, ...parsed } = parseSettings(finetuneSettings, settings);
+  const { batchSize, maxLength } = expectedBatch(parsed);
   const tokens = batchSize * gradientAccumulationSteps * maxLength;
-  if (tokens > MAX_STEP_TOKENS)
+  if (tokens > MAX_UPDATE_TOKENS)
     throw new MosError(
       "bad_option",
-      `a step of ${gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_STEP_TOKENS} are allowed; use a smaller batch_size, mos.gradient_accumulation_steps or mos.max_length`,
+      `a step of ${gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_UPDATE_TOKENS} are allowed; use a smaller batch_size, mos.gradient_accumulation_steps or mos.max_length`,
     );
 }
 
@@ -200,7 +194,7 @@ export function toTrainingPlan(request: JobRequest, options: PlanOptions): Train
   const { batch_size, n_epochs, learning_rate_multiplier } = toHyperparameters(request);
   const mos = request.mos ?? {};
   const { adapter, run } = settingsOf(mos);
-  const { epochs = autoToUndefined(n_epochs) ?? EPOCHS, steps, ...chosen } = run;
+  const { epochs = autoToUndefined(n_epochs), steps, ...chosen } = run;
   const multiplier = autoToUndefined(learning_rate_multiplier) ?? 1;
   const plan: TrainingPlan = {
     adapter: { method: mos.method ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,

@@ -91,6 +91,12 @@ export function openSlices(
       if (row === undefined) return "lost";
       return row["wanted"] === "pause" ? "pause" : "held";
     },
+    /** Keeps what the run of a job is, now that its data are read. */
+    begin: async (job: JobRow, { steps, chosen }: Pick<JobRow, "steps" | "chosen">): Promise<void> => {
+      await held(job, (on) =>
+        on.query("update jobs set steps = $2, chosen = $3 where id = $1", [job.id, steps, chosen]),
+      );
+    },
     /** Adds events to a job, once for each name. Nothing where the lease is lost. */
     note: async (job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void> => {
       if (events.length === 0) return;

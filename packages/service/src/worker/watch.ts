@@ -134,7 +134,7 @@ async function watchTrainer(
   order: TrainRequest,
   context: LeasedContext & { readonly add: (note: Note) => void },
 ): Promise<Watched> {
-  const { trainer, add, wait } = context;
+  const { trainer, slices, add, wait } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
@@ -145,7 +145,13 @@ async function watchTrainer(
     }
     const { event } = report;
     last = event;
-    if (event.type === "ready") ({ steps } = event);
+    if (event.type === "ready") {
+      ({ steps } = event);
+      await retryTransient(
+        () => slices.begin(job, { steps: event.steps, chosen: chosenSettings(event) }),
+        wait,
+      );
+    }
     turn(event);
     limits.check(event);
     const note = toJobEvent(event, steps);
@@ -156,6 +162,22 @@ async function watchTrainer(
   }
   return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
 }
+
+const chosenSettings = ({
+  epochs,
+  batchSize,
+  maxLength,
+  learningRate,
+  evaluateEvery,
+  earlyStoppingPatience,
+}: FinetuneEvent & { readonly type: "ready" }): NonNullable<JobRow["chosen"]> => ({
+  epochs,
+  batchSize,
+  maxLength,
+  learningRate,
+  evaluateEvery,
+  earlyStoppingPatience,
+});
 
 /** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
 function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {

@@ -1,0 +1,197 @@
+// Settings that a run's data decide where they are left out, so that few examples get as many updates as they need, and many no
+// more than one pass. A resumed run has those that it began with.
+import { MosError, omitUndefined, pick } from "#core";
+import { countSteps, paddedTokens } from "./micro-batches.ts";
+import {
+  type ChosenSettings,
+  checkpointSettings,
+  dataSettings,
+  type FinetuneSettings,
+  pickChosen,
+  type ResolvedSettings,
+  trainingSettings,
+} from "./settings.ts";
+import type { TrainSettings } from "./trainer.ts";
+
+/** The batch of a run with many examples: more tokens at once are hardly faster. */
+const FULL_BATCH = { batchSize: 4, maxLength: 512 } as const;
+
+/** The largest batch to expect of settings whose data are not known. */
+export const expectedBatch = ({
+  batchSize = FULL_BATCH.batchSize,
+  maxLength = FULL_BATCH.maxLength,
+}: BatchInput): Pick<ChosenSettings, "batchSize" | "maxLength"> => ({ batchSize, maxLength });
+type BatchInput = Partial<Pick<FinetuneSettings, "batchSize" | "maxLength">>;
+
+/** Examples to see in all, repeated ones counted: 1,000 examples three times. */
+const SEEN_EXAMPLES = 3000;
+/** Passes after which few examples are learnt by heart (see docs/how-to/train.md). */
+const MAX_EPOCHS = 30;
+/** Updates that a run needs, even of a handful of examples. */
+const MIN_UPDATES = 100;
+/** Updates that batches are made small for, as long as rows hold the longest example. */
+const MANY_UPDATES = 300;
+/** Row lengths are multiples of it, so that similar data share compiled programs. */
+const LENGTH_MULTIPLE = 16;
+/** Passes without a lower validation loss after which a run stops: one may be chance. */
+const PATIENCE = 2;
+
+/** Examples from which a part is held out without being asked for: fewer are all needed, and a part of them says little. */
+const ENOUGH_TO_SPLIT = 500;
+const SPLIT = 0.05;
+
+/** The part of `examples` examples that is held out, as a fraction or a number. */
+export function chooseValidationSplit(
+  examples: number,
+  { validationSplit, earlyStoppingPatience = 0, evaluateEvery = 0 }: FinetuneSettings,
+): number {
+  const isWanted = examples >= ENOUGH_TO_SPLIT || earlyStoppingPatience > 0 || evaluateEvery > 0;
+  return validationSplit ?? (isWanted ? SPLIT : 0);
+}
+
+/** Passes over a number of examples. */
+export function chooseEpochs(examples: number): number {
+  const seen = Math.min(MAX_EPOCHS, Math.round(SEEN_EXAMPLES / examples));
+  return Math.max(1, seen, Math.ceil(MIN_UPDATES / examples));
+}
+
+/** Lengths of examples in tokens, and settings that are given. */
+export interface BatchFacts
+  extends BatchInput,
+    Pick<FinetuneSettings, "packing" | "gradientAccumulationSteps"> {
+  readonly lengths: readonly number[];
+  readonly epochs: number;
+  /** Length of the longest example, those of the validation part included. */
+  readonly longest: number;
+  /** The longest row that model and memory allow. */
+  readonly limit: number;
+}
+
+/** Rows as long as the data need, and as few of them in an update as make many updates. */
+export function chooseBatch({
+  lengths,
+  epochs,
+  packing,
+  longest,
+  limit,
+  gradientAccumulationSteps,
+  ...given
+}: BatchFacts): Pick<ChosenSettings, "batchSize" | "maxLength"> {
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const updates = MANY_UPDATES * gradientAccumulationSteps;
+  const roundUp = (length: number): number => Math.ceil(length / LENGTH_MULTIPLE) * LENGTH_MULTIPLE;
+  const packed = packing ? Math.min(FULL_BATCH.maxLength, (tokens * epochs) / updates) : 0;
+  const maxLength = given.maxLength ?? Math.min(limit, roundUp(Math.max(longest, packed)));
+  const rows = packing ? tokens / maxLength : lengths.length;
+  const batchSize = Math.min(FULL_BATCH.batchSize, Math.max(1, Math.floor((rows * epochs) / updates)));
+  return { batchSize: given.batchSize ?? batchSize, maxLength };
+}
+
+/**
+ * Tokens of an update at most where rows are as long as the data need: with that the updates of a run are a measure of its work.
+ * Batches of 256 rows of 4,096 tokens have as many.
+ */
+export const MAX_UPDATE_TOKENS = 2 ** 20;
+
+/** The longest row for a model with so many positions. */
+export function longestRow(
+  { maxLength, batchSize = 1, gradientAccumulationSteps }: FinetuneSettings,
+  maxPositions: number,
+): number {
+  const rows = batchSize * gradientAccumulationSteps;
+  return (
+    maxLength ?? Math.min(maxPositions, Math.max(FULL_BATCH.maxLength, Math.floor(MAX_UPDATE_TOKENS / rows)))
+  );
+}
+
+/** Settings of a run of which the base is known. @inline */
+export type OpenSettings = FinetuneSettings & Pick<ChosenSettings, "learningRate">;
+
+/** What a run began with. */
+export interface RecordedRun extends Required<Pick<FinetuneSettings, "computeDtype">> {
+  readonly settings: ChosenSettings & { readonly steps: number };
+}
+
+/** A resumed run has those that it began with where they are left out. */
+export function continueSettings(
+  settings: FinetuneSettings,
+  recorded: RecordedRun | undefined,
+): FinetuneSettings {
+  if (recorded === undefined) return settings;
+  const { computeDtype = recorded.computeDtype } = settings;
+  const { epochs, steps } =
+    settings.epochs === undefined && settings.steps === undefined ? recorded.settings : settings;
+  return {
+    ...settings,
+    ...pickChosen({ ...recorded.settings, ...omitUndefined(settings) }),
+    epochs,
+    steps,
+    computeDtype,
+  };
+}
+
+/** Facts about a run that decide its settings. */
+export interface RunDataFacts
+  extends Pick<BatchFacts, "lengths" | "longest" | "limit">,
+    Pick<TrainSettings, "dropout" | "padToken"> {
+  /** True if there are validation examples. */
+  readonly evaluates: boolean;
+}
+
+/** Settings that the trainer takes over. */
+const trainerSettings = {
+  ...trainingSettings,
+  ...checkpointSettings,
+  maxLength: dataSettings.maxLength,
+  packing: dataSettings.packing,
+};
+
+/** All settings of a run, and those of its trainer. Throws `bad_option` for a warm-up or a patience that does not fit. */
+export function resolveSettings(
+  settings: OpenSettings,
+  { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
+): { readonly settings: ResolvedSettings; readonly run: TrainSettings } {
+  const planned = settings.epochs ?? chooseEpochs(lengths.length);
+  const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: planned });
+  const layout = { ...settings, ...batch, ...facts };
+  const steps = settings.steps ?? countSteps(lengths, planned, layout);
+  const isGiven = settings.steps !== undefined && settings.epochs === undefined;
+  const epochs = isGiven
+    ? (steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
+    : planned;
+  const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
+  const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
+  assertWarmup(warmup, steps);
+  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as ResolvedSettings;
+  return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
+}
+
+/** After each of several passes; a run of a given number of updates makes them, and is evaluated before and after. */
+function chooseStopping(
+  { steps: given, evaluateEvery, earlyStoppingPatience }: FinetuneSettings,
+  {
+    evaluates,
+    steps,
+    epochs,
+  }: Pick<RunDataFacts, "evaluates"> & Pick<ChosenSettings, "epochs"> & { steps: number },
+): Pick<ChosenSettings, "evaluateEvery" | "earlyStoppingPatience"> {
+  const patience = earlyStoppingPatience ?? 0;
+  const pass = Math.ceil(steps / epochs);
+  const isOpen = evaluates && epochs > 1 && (given === undefined || patience > 0);
+  const every = evaluateEvery ?? (isOpen ? pass : 0);
+  if (patience > 0 && (!evaluates || every === 0))
+    throw new MosError(
+      "bad_option",
+      "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
+    );
+  const usual = evaluates && every > 0 && given === undefined ? Math.ceil((PATIENCE * pass) / every) : 0;
+  return { evaluateEvery: every, earlyStoppingPatience: earlyStoppingPatience ?? usual };
+}
+
+export function assertWarmup(warmup: number, steps: number): void {
+  if (warmup > steps)
+    throw new MosError(
+      "bad_option",
+      `warmup of ${warmup} updates is more than the ${steps} updates of the run`,
+    );
+}
