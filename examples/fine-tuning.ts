@@ -6,7 +6,7 @@ import OpenAI from "openai";
 const client = new OpenAI();
 const file = createReadStream("assets/quickstart/train.jsonl");
 const training = await client.files.create({ file, purpose: "fine-tune" });
-const hyperparameters = { n_epochs: 15, learning_rate_multiplier: 5 };
+const hyperparameters = { learning_rate_multiplier: 5 };
 let job = await client.fineTuning.jobs.create({ model: "tiny", training_file: training.id, hyperparameters });
 while (!job.finished_at) {
   await setTimeout(500);

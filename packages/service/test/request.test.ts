@@ -76,7 +76,6 @@ describe("settings under mos", () => {
       settings: {
         beta1: 0.8,
         packing: false,
-        epochs: 3,
         learningRate: 0.002,
         seed: 1,
         validationSplit: 0,

@@ -21,6 +21,9 @@ const DATA = "assets/quickstart/train.jsonl";
 interface Preview {
   readonly training: { readonly truncated: number };
   readonly total_steps: number;
+  readonly n_epochs: number;
+  readonly batch_size: number;
+  readonly max_length: number;
   readonly lines: readonly {
     readonly line: number;
     readonly tokens: readonly { readonly text: string; readonly trained: boolean }[];
@@ -209,7 +212,11 @@ describe.each(databases)("%s", (name, open) => {
     expect(further.model).toBe(model);
     expect(await acme.models.delete(model)).toMatchObject({ deleted: true });
     const job = await ended(further.id);
-    expect(job).toMatchObject({ status: "succeeded", error: null });
+    expect(job).toMatchObject({
+      status: "succeeded",
+      error: null,
+      mos: { stopped_early: true, early_stopping_patience: 2, evaluate_every: 2, total_steps: 40 },
+    });
     expect(job.fine_tuned_model).toMatch(/^ft:tiny:acme::/);
     const { data } = await acme.fineTuning.jobs.listEvents(job.id, { limit: 100 });
     expect(data.some(({ message }) => message.startsWith("Stopped early at step"))).toBe(true);
@@ -228,7 +235,7 @@ describe.each(databases)("%s", (name, open) => {
 
   test("a preview says what the job then is", async () => {
     const file = await upload();
-    const mos = { rank: 6, equivalent_rank: 2, max_length: 40, epochs: 2 };
+    const mos = { rank: 6, equivalent_rank: 2, max_length: 40 };
     const body = { model: "tiny", training_file: file.id, seed: 7, mos };
     const preview = (client: OpenAI, more: object = {}) =>
       client.post<Preview>("/fine_tuning/preview", { body: { ...body, ...more } });
@@ -248,7 +255,12 @@ describe.each(databases)("%s", (name, open) => {
       job = await acme.fineTuning.jobs.retrieve(made.id);
       if (job.finished_at !== null) break;
     }
-    expect(job.mos?.total_steps).toBe(shown.total_steps);
+    expect(made.hyperparameters).toMatchObject({ n_epochs: "auto", batch_size: "auto" });
+    const { total_steps, n_epochs, batch_size, max_length } = shown;
+    expect(job.mos).toMatchObject({ total_steps, max_length, stopped_early: false });
+    expect(n_epochs).toBe(13);
+    expect(job.hyperparameters).toEqual({ n_epochs, batch_size, learning_rate_multiplier: 1 });
+    expect(job.method?.supervised?.hyperparameters).toEqual(job.hyperparameters);
     if (job.finished_at === null) await acme.fineTuning.jobs.cancel(made.id);
 
     const refused = { status: 400 };
