@@ -783,7 +783,7 @@ describe("early stopping", () => {
 
 describe("a run with validation examples and no more settings", () => {
   const { steps: _, evaluateEvery: __, ...others } = settings;
-  const worsening = { ...others, epochs: 30, learningRate: 0.1 };
+  const worsening = { ...others, maxExamples: 8, epochs: 20, learningRate: 0.1 };
   const finished = async (input: object) => {
     const all: FinetuneEvent[] = [];
     for await (const event of finetune(makeOptions({ settings: { ...worsening, ...input } })))
@@ -798,8 +798,8 @@ describe("a run with validation examples and no more settings", () => {
   test("stops two passes after its best adapter, keeps that, and says so", async () => {
     const { ready, last, best } = await finished({});
     expect(ready).toMatchObject({
-      epochs: 30,
-      evaluateEvery: Math.ceil(ready.steps / 30),
+      epochs: 20,
+      evaluateEvery: Math.ceil(ready.steps / 20),
       earlyStoppingPatience: 2,
     });
     expect(best).toBeDefined();
@@ -821,7 +821,7 @@ describe("a run with validation examples and no more settings", () => {
   });
 
   test("keeps its best adapter where it does not stop, and its last where that is asked for", async () => {
-    const patient = await finished({ epochs: 4, earlyStoppingPatience: 50 });
+    const patient = await finished({ earlyStoppingPatience: 50 });
     expect(patient.last).toMatchObject({
       reason: "complete",
       step: patient.best,
@@ -830,7 +830,7 @@ describe("a run with validation examples and no more settings", () => {
     expect(patient.best).toBeLessThan(patient.ready.steps);
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, "best")));
     out = join(folder, `run-${runs++}`);
-    const last = await finished({ epochs: 4, earlyStoppingPatience: 0 });
+    const last = await finished({ earlyStoppingPatience: 0 });
     expect(last.last).toMatchObject({ reason: "complete", step: last.ready.steps });
     expect(await adapterBytes()).not.toEqual(await adapterBytes(join(out, "best")));
   });
