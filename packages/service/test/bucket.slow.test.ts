@@ -1,14 +1,18 @@
 // A bucket over a network that fails: nothing is lost or half-written, and uploads and downloads go on where they broke.
+
+import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { access, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ObjectStore, openBucketObjects } from "#objects";
 import { AWS, type BucketServer, type FaultyWay, hasMoto, startBuckets, startFaultyWay } from "./buckets.ts";
 
+const run = promisify(execFile);
 const MB = 1 << 20;
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 const storageFailure = (message: RegExp) => ({ code: "storage", message: expect.stringMatching(message) });
@@ -40,11 +44,16 @@ describe.runIf(hasMoto)("a bucket", () => {
   });
 
   /** The storage as another machine has it, or as this one has it after its disk was lost. */
-  const open = (bytes = 1e9): Promise<ObjectStore> => {
+  const open = async (
+    bytes = 1e9,
+    prepare: (place: string) => Promise<void> = async () => undefined,
+  ): Promise<ObjectStore> => {
     machines++;
-    way.requests.length = 0;
     const cache = { folder: join(folder, String(machines)), bytes };
-    return openBucketObjects(url, { cache, endpoint: way.endpoint });
+    await prepare(cache.folder);
+    const objects = await openBucketObjects(url, { cache, endpoint: way.endpoint });
+    way.requests.length = 0;
+    return objects;
   };
   const copies = async (): Promise<readonly string[]> =>
     (await readdir(join(folder, String(machines)), { recursive: true })).filter((name) => name.length > 10);
@@ -158,6 +167,28 @@ describe.runIf(hasMoto)("a bucket", () => {
     for (const digest of made) expect(sha256(await readBack(objects, digest))).toBe(digest);
   });
 
+  // only root may mount the small file system that it needs
+  test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
+    "a disk that is full of copies is emptied of those that are not in use",
+    async (context) => {
+      const sent = await open();
+      const made = [];
+      for (let i = 0; i < 6; i++) made.push((await put(sent, randomBytes(MB))).digest);
+      const objects = await open(1e9, async (place) => {
+        await mkdir(place);
+        await run("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", place]).catch(() => context.skip());
+      });
+      try {
+        for (const digest of made) expect(sha256(await readBack(objects, digest))).toBe(digest);
+        const bytes = randomBytes(3 * MB);
+        await put(objects, bytes).catch((error: unknown) => expect(error).toMatchObject({ code: "storage" }));
+        expect((await put(objects, bytes)).digest).toBe(sha256(bytes));
+      } finally {
+        await run("umount", ["-l", join(folder, String(machines))]);
+      }
+    },
+  );
+
   test("copies of contents that no row names leave", async () => {
     const objects = await open();
     const { digest } = await put(objects, Buffer.from("deleted elsewhere"));
@@ -185,6 +216,11 @@ describe.runIf(hasMoto)("a bucket", () => {
     await expect(openUrl("s3://missing-bucket/x")).rejects.toMatchObject(
       storageFailure(/^s3:\/\/missing-bucket\/x: the bucket does not exist; create it/),
     );
+    way.choose = (request) => (request.startsWith("PUT") ? "denied" : undefined);
+    await expect(openUrl(url)).rejects.toMatchObject(
+      storageFailure(/access is denied; the credentials need/),
+    );
+    way.choose = () => undefined;
     await expect(openUrl(url, "http://127.0.0.1:9")).rejects.toMatchObject(storageFailure(/ECONNREFUSED/));
     for (const name of Object.keys(AWS)) vi.stubEnv(name, undefined);
     try {

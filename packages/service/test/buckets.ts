@@ -55,8 +55,12 @@ export async function startBuckets(): Promise<BucketServer> {
   };
 }
 
-/** What befalls a request: no connection, one that breaks or falls silent after some bytes of the answer, or "slow down". */
-export type Fault = "refused" | "slow down" | { readonly type: "reset" | "silence"; readonly after: number };
+/** What befalls a request: no connection, one that breaks or falls silent after some bytes of the answer, or a refusal. */
+export type Fault =
+  | "refused"
+  | "slow down"
+  | "denied"
+  | { readonly type: "reset" | "silence"; readonly after: number };
 
 /** A way to a server on which requests go wrong. */
 export interface FaultyWay extends AsyncDisposable {
@@ -73,10 +77,11 @@ export async function startFaultyWay(endpoint: string): Promise<FaultyWay> {
     way.requests.push(asked);
     const fault = way.choose(asked, incoming.headers);
     if (fault === "refused") incoming.socket.resetAndDestroy();
-    else if (fault === "slow down") {
+    else if (fault === "slow down" || fault === "denied") {
+      const [status, code] = fault === "denied" ? [403, "AccessDenied"] : [503, "SlowDown"];
       incoming.resume().once("end", () => {
-        answer.writeHead(503, { "content-type": "application/xml" });
-        answer.end("<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>");
+        answer.writeHead(status, { "content-type": "application/xml" });
+        answer.end(`<Error><Code>${code}</Code><Message>${fault}</Message></Error>`);
       });
     } else forward(incoming, answer, fault);
   });

@@ -20,7 +20,8 @@ export async function openBucketContents(
   { cache: { folder, bytes }, endpoint }: BucketOptions,
 ): Promise<Contents> {
   const bucket = await openBucket(url, endpoint);
-  await bucket.check();
+  await bucket.check(); // which says more of what is wrong
+  await bucket.tryWriting();
   const local = await openFolder(folder);
   const cache = await openCache(join(folder, "objects"), bytes);
   const upload = shareRunning(async (digest) => {
@@ -44,6 +45,10 @@ export async function openBucketContents(
         await upload(stored.digest);
         await cache.grow(stored.bytes);
         return stored;
+      } catch (error) {
+        // there is room where it is tried again
+        if (isDiskFull(error)) await cache.trim({ bytes: 0 });
+        throw error;
       } finally {
         held?.[Symbol.dispose]();
       }

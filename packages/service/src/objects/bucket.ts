@@ -22,7 +22,10 @@ export interface Bucket {
   ): AsyncIterable<readonly { readonly name: string; readonly changedAt: number | undefined }[]>;
   /** Ends uploads to which nothing was added for some seconds. */
   endUploads(folder: string, olderThan: number): Promise<void>;
+  /** Looks whether it answers. */
   check(): Promise<void>;
+  /** Looks whether contents can be written and removed. */
+  tryWriting(): Promise<void>;
 }
 
 type Sdk = typeof import("@aws-sdk/client-s3");
@@ -122,6 +125,10 @@ function createBucket(place: Place): Bucket {
       const request = { Bucket: bucket, Prefix: prefix, MaxKeys: 1 };
       await client.send(new sdk.ListObjectsV2Command(request)).catch(failed);
     },
+    tryWriting: async () => {
+      await client.send(new sdk.PutObjectCommand({ ...target("writable"), Body: "" })).catch(failed);
+      await client.send(new sdk.DeleteObjectCommand(target("writable"))).catch(failed);
+    },
   };
 }
 
@@ -147,7 +154,7 @@ async function uploadParts(place: Place, upload: Upload): Promise<void> {
       return;
     } catch (error) {
       // of two machines with the same content, the other was faster, or what was left is removed by now
-      if (!(error instanceof Error) || error.name !== "NoSuchUpload") throw error;
+      if (!(error instanceof Error) || !["NoSuchUpload", "InvalidPart"].includes(error.name)) throw error;
       if (await isThere()) return;
     }
   }
@@ -310,8 +317,6 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   InvalidAccessKeyId: `the access key is unknown; ${KEYS}`,
   SignatureDoesNotMatch: "the secret key is wrong; correct AWS_SECRET_ACCESS_KEY",
   ExpiredToken: "the credentials have expired; renew them",
-  AccessDenied: `access is denied; the credentials need ${ACTIONS}`,
-  Forbidden: `access is denied; the credentials need ${ACTIONS}`,
   PermanentRedirect: "the bucket is in another region; set AWS_REGION",
   AuthorizationHeaderMalformed: "the bucket is in another region; set AWS_REGION",
   RequestTimeTooSkewed: "the clock of this machine is wrong; set it",
@@ -326,6 +331,7 @@ function bucketError(error: unknown, url: string): MosError {
   const status = errorStatus(error);
   const problem =
     PROBLEMS[name] ??
+    (status === 403 ? `access is denied; the credentials need ${ACTIONS}` : undefined) ??
     (text === "Region is missing"
       ? "the region of the bucket is missing; set AWS_REGION"
       : `the bucket cannot be used now: ${status === undefined ? text : `the server answered ${status} (${text})`}`);
