@@ -43,6 +43,16 @@ test("takes all shards with their index", () => {
   );
 });
 
+test("takes an adapter, unless it lies beside a model", () => {
+  const adapter = ["adapter_config.json", "adapter_model.safetensors"];
+  const model = ["config.json", "model.safetensors", "tokenizer.json"];
+  expect(names([...adapter, "README.md", "tokenizer.json"])).toEqual({ kind: "adapter", files: adapter });
+  expect(names([...adapter, ...model])).toEqual({ kind: "folder", files: model });
+  expect(() => names(["adapter_config.json", "adapter_model.bin"])).toThrowError(
+    error("unsupported", /pickles \(adapter_model\.bin\)/),
+  );
+});
+
 test("takes the only GGUF, or asks for one", () => {
   expect(names(["README.md", "a.gguf"])).toEqual({ kind: "gguf", files: ["a.gguf"] });
   expect(() => names(["a.Q4_1.gguf", "b/a.Q8_0.gguf"])).toThrowError(
