@@ -3,7 +3,7 @@ import { access, mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeFolderAtomic } from "mixture-of-shards/cli";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Files } from "#objects";
 import { openPublisher } from "../src/publish.ts";
 
@@ -17,8 +17,12 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-const open = (published: ReadonlyMap<string, Files>) =>
+const open = (
+  published: ReadonlyMap<string, Files>,
+  more: Partial<Parameters<typeof openPublisher>[1]> = {},
+) =>
   openPublisher(folder, {
+    ...more,
     models: { published: async () => published, files: async (name) => published.get(name) },
     write: (_files, path) => writeFolderAtomic(path, async () => undefined),
     onError: (_name, error) => {
@@ -44,6 +48,37 @@ test("folders named by a version before, and those of models that are gone, are 
   const publisher = await open(new Map([[MODEL, {}]]));
   await publisher.sync();
   expect((await readdir(folder)).sort()).toEqual([...own, folderPath(MODEL)].sort());
+});
+
+test("models on demand come when they are fetched, and leave where they do not fit and are not in use", async () => {
+  const other = "ft:tiny:acme:other:2";
+  const published = new Map<string, Files>([
+    [MODEL, {}],
+    [other, {}],
+  ]);
+  let fits = true;
+  const there = async () => (await readdir(folder)).sort();
+  const isOneLeft = async () => fits || (await there()).length <= 1;
+  const publisher = await open(published, { onDemand: { fits: isOneLeft } });
+  vi.useFakeTimers({ toFake: ["performance"] });
+  try {
+    await publisher.sync();
+    expect(await there()).toEqual([]);
+    for (const name of [MODEL, other]) expect(await publisher.fetch(name)).toBe(true);
+    fits = false;
+    await publisher.sync();
+    expect(await there()).toHaveLength(2); // requests may still read them
+    vi.advanceTimersByTime(700_000);
+    publisher.use(MODEL);
+    await publisher.sync();
+    expect(await there()).toEqual([folderPath(MODEL)]);
+    expect(await publisher.fetch(other)).toBe(true);
+    published.delete(MODEL);
+    await publisher.sync();
+    expect(await there()).toEqual([folderPath(other)]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("a folder of models that is not there is named, and not made again", async () => {
