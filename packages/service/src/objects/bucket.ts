@@ -98,8 +98,10 @@ function createBucket(place: Place): Bucket {
         );
       else {
         const body = await readPart(file, { position: 0, length: bytes });
-        const request = { ...target(name), Body: body, ContentMD5: md5(body).toString("base64") };
-        await client.send(new sdk.PutObjectCommand(request)).catch(failed);
+        const request = { ...target(name), Body: body, ContentLength: bytes };
+        await client
+          .send(new sdk.PutObjectCommand({ ...request, ContentMD5: md5(body).toString("base64") }))
+          .catch(failed);
       }
     },
     read: (name) => read(place, target(name)),
@@ -126,7 +128,7 @@ function createBucket(place: Place): Bucket {
       await client.send(new sdk.ListObjectsV2Command(request)).catch(failed);
     },
     tryWriting: async () => {
-      await client.send(new sdk.PutObjectCommand({ ...target("writable"), Body: "" })).catch(failed);
+      await client.send(new sdk.PutObjectCommand({ ...target("writable"), Body: "yes" })).catch(failed);
       await client.send(new sdk.DeleteObjectCommand(target("writable"))).catch(failed);
     },
   };
@@ -310,7 +312,8 @@ function errorStatus(error: unknown): number | undefined {
 }
 
 const KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role";
-const ACTIONS = "s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload";
+const ACTIONS =
+  "s3:ListBucket, s3:ListBucketMultipartUploads, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:ListMultipartUploadParts and s3:AbortMultipartUpload";
 const PROBLEMS: Readonly<Record<string, string>> = {
   NoSuchBucket: "the bucket does not exist; create it or correct --storage",
   CredentialsProviderError: `there are no credentials; ${KEYS}`,
