@@ -125,6 +125,7 @@ export const poolRank = {
 /** e: the budget, as many trainable parameters as LoRA of this rank. */
 export const equivalentRankSetting = {
   equivalentRank: integer({
+    common: true,
     min: 1,
     max: 4096,
     default: 2,

@@ -183,18 +183,26 @@ const missingError = (name: string, setting: Setting, section: string): MosError
 /** All but what says how this one call prints. */
 const ownOptions = ({ json: _json, verbose: _verbose, ...own }: Settings): Settings => own;
 
-/** Adds the options of a command under their headings. */
+/** So few options need no heading of their own. */
+const FEW = 3;
+
+/** Adds the options of a command under their headings, those that most users need first. */
 function addOptions(
   commander: Commander,
   options: Options,
   { conflicts, isConfigurable }: Omit<Sources, "guarded">,
 ): void {
-  for (const [option, setting] of Object.entries<Options[string]>(options)) {
+  const all = Object.entries<Options[string]>(options);
+  const common = all.filter(([, { isCommon }]) => isCommon);
+  const first = common.length > FEW ? common : [];
+  const byUse = [...first, ...all.filter((one) => !first.includes(one))];
+  for (const [option, setting] of byUse) {
     // other sources may have what the command line lacks
     const made = makeOption(option, setting, setting.isRequired && !isConfigurable);
     const others = conflicts.filter((one) => one.some((name) => name === option)).flat();
     made.conflicts(others.filter((other) => other !== option));
-    commander.optionsGroup(`${setting.group}:`).addOption(made);
+    const isFirst = first.some(([name]) => name === option);
+    commander.optionsGroup(isFirst ? "Most used:" : `${setting.group}:`).addOption(made);
   }
 }
 

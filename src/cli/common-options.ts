@@ -14,6 +14,7 @@ import { formatFlag } from "./command.ts";
 
 /** A model as every command takes it. */
 export const model = text({
+  common: true,
   required: true,
   placeholder: "model",
   help: "model: a folder, a .gguf file, or org/name on the Hugging Face Hub",

@@ -39,15 +39,19 @@ const options = {
   ...group("Model", {
     model,
     adapter: text({
+      common: true,
       placeholder: "folder",
       help: "adapter that was trained on this model: a folder, or org/name of the Hub",
     }),
     compare: flag({ help: "show the base model's answer beside the adapter's" }),
   }),
   ...group("Prompt", {
-    prompt: text({ help: "user message; read from stdin if neither this nor --prompt-file is given" }),
+    prompt: text({
+      common: true,
+      help: "user message; read from stdin if neither this nor --prompt-file is given",
+    }),
     promptFile: text({ placeholder: "file", help: "file with the user message" }),
-    chat: flag({ help: "chat interactively" }),
+    chat: flag({ common: true, help: "chat interactively" }),
     system: text({ help: "system message" }),
     ...templateSettings,
     raw: flag({ help: "continue the text without the chat template" }),

@@ -408,3 +408,18 @@ test("the program is named as it was called, in help and in messages of lower la
     "convert the folder with npx mixture-of-shards import; --method mos is another; npx mixture-of-shards keys list shows ./mos serve",
   );
 });
+
+test.each([
+  ["train", ["--model", "--data", "--epochs", "--batch-size", "--learning-rate", "--out"]],
+  ["generate", ["--model", "--adapter", "--prompt", "--chat", "--max-tokens"]],
+  ["serve", ["--model", "--adapters", "--host", "--port", "--api-keys"]],
+  ["eval", ["--model", "--adapter", "--tasks", "--limit", "--out"]],
+])("the help of %s begins with the options that most users need", (name, wanted) => {
+  const help = commandNamed(name).helpInformation();
+  const [, first = "", rest = ""] = /\n\nMost used:\n(.*?)\n\n(.*)/s.exec(help) ?? [];
+  expect(help.indexOf("\n\nMost used:")).toBe(help.search(/\n\n[A-Z][A-Za-z ]+:\n/));
+  for (const option of wanted) {
+    expect(first).toMatch(new RegExp(`^  ${option} `, "m"));
+    expect(rest).not.toMatch(new RegExp(`^  ${option} `, "m"));
+  }
+});

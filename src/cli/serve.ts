@@ -32,6 +32,7 @@ const options = {
   }),
   ...group("Adapters", {
     adapters: text({
+      common: true,
       placeholder: "folder",
       help: "folder of adapters; each sub-folder is served as a model of that name",
     }),

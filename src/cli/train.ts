@@ -69,6 +69,7 @@ const options = {
   ...group("Model", { model }),
   ...group("Data", {
     data: texts({
+      common: true,
       required: true,
       placeholder: "name",
       help: "training data: a JSON Lines, JSON, CSV or Parquet file, a glob pattern such as 'data/*.jsonl', or org/name[:split] on the Hub; repeatable",
@@ -94,8 +95,13 @@ const options = {
   }),
   ...group("Memory", memorySettings),
   ...group("Output", {
-    out: text({ placeholder: "folder", help: "output folder; required unless --dry-run is given" }),
+    out: text({
+      common: true,
+      placeholder: "folder",
+      help: "output folder; required unless --dry-run is given",
+    }),
     resume: flag({
+      common: true,
       help: "resume the run in --out with identical results; with more --steps, extend a finished run",
     }),
     overwrite: flag({
@@ -108,6 +114,7 @@ const options = {
     }),
     quiet,
     dryRun: flag({
+      common: true,
       help: "preview the run and some tokenised examples without loading the model or writing anything",
     }),
     previewLines: list(integer({ min: 1, help: "a line" }), {

@@ -16,6 +16,8 @@ export interface Setting<Value = unknown> {
   /** The same for what was typed, where that is not the value itself: "a size of 1B or more, such as 2GB". */
   readonly expectedText: string;
   readonly isRequired: boolean;
+  /** True if most users need it: help shows it first. */
+  readonly isCommon: boolean;
   readonly default: Value | undefined;
   /** Text of the default: `5GB` for 5e9, or a description if it is not a constant. */
   readonly defaultText: string | undefined;
@@ -50,6 +52,7 @@ interface About<Value> {
   readonly default?: Value;
   readonly defaultText?: string;
   readonly required?: boolean;
+  readonly common?: boolean;
 }
 interface Bounds {
   readonly min?: number;
@@ -84,7 +87,7 @@ function setting<Value, const Options extends About<Value>>(
   options: Options,
   { check, ...form }: Form<Value>,
 ): Setting<Value | Absent<Options>> {
-  const { help, placeholder, default: standard, defaultText, required = false } = options;
+  const { help, placeholder, default: standard, defaultText, required = false, common = false } = options;
   // zod takes readonly lists for defaults only as a function
   const schema =
     standard !== undefined ? check.default(() => standard as never) : required ? check : check.optional();
@@ -97,6 +100,7 @@ function setting<Value, const Options extends About<Value>>(
     choices: form.choices,
     isRepeated: form.isRepeated ?? false,
     isRequired: required,
+    isCommon: common,
     default: standard,
     defaultText,
     schema,

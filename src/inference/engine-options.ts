@@ -149,7 +149,7 @@ export const batchSettings = {
     default: "float32",
     help: "data type of the KV cache; float16 halves its memory but rounds",
   }),
-  maxBatch: integer({ min: 1, default: 16, help: "maximum number of concurrent requests" }),
+  maxBatch: integer({ common: true, min: 1, default: 16, help: "maximum number of concurrent requests" }),
   maxWaiting: integer({
     min: 1,
     default: 256,
@@ -189,6 +189,7 @@ const modelsOr = (value: number): string => `the model's, else ${value}`;
 /** Settings for choosing the next token. */
 export const samplingSettings = {
   temperature: number({
+    common: true,
     min: 0,
     placeholder: "t",
     defaultText: "the model's, else 0, or 1 if --top-p, --top-k or --min-p is set",
@@ -240,7 +241,12 @@ export const defaultsSettings = {
     help: "auto takes sampling defaults from generation_config.json or GGUF metadata; none ignores them",
   }),
   ...samplingSettings,
-  maxTokens: integer({ min: 1, defaultText: modelsOr(256), help: "maximum number of output tokens" }),
+  maxTokens: integer({
+    common: true,
+    min: 1,
+    defaultText: modelsOr(256),
+    help: "maximum number of output tokens",
+  }),
 };
 
 /** Settings of one answer. */

@@ -45,12 +45,20 @@ const origin = text({
 /** Settings of the server's network: its clients and timeouts. */
 export const networkSettings = {
   host: text({
+    common: true,
     default: "127.0.0.1",
     placeholder: "address",
     help: "address to listen on; one that other machines can reach requires --api-keys",
   }),
-  port: integer({ min: 0, max: 65_535, default: 8080, help: "port to listen on; 0 picks a free one" }),
+  port: integer({
+    common: true,
+    min: 0,
+    max: 65_535,
+    default: 8080,
+    help: "port to listen on; 0 picks a free one",
+  }),
   apiKeys: text({
+    common: true,
     placeholder: "file",
     help: "file of API keys written by mos keys; reloaded when it changes",
   }),

@@ -40,6 +40,7 @@ export type ScheduleName = (typeof SCHEDULES)[number];
 /** Settings of the duration and the learning rate. */
 export const trainingSettings = {
   epochs: number({
+    common: true,
     above: 0,
     max: 10_000,
     defaultText: "by the number of examples: 30 for 40, 3 for 1,000, 1 from 2,000 on",
@@ -48,6 +49,7 @@ export const trainingSettings = {
   }),
   steps: integer({ min: 1, max: 10_000_000, help: "number of updates, instead of --epochs" }),
   batchSize: integer({
+    common: true,
     min: 1,
     max: 4096,
     defaultText: "1 to 4, by the data",
@@ -61,6 +63,7 @@ export const trainingSettings = {
     help: "batches whose gradients are summed for each update",
   }),
   learningRate: number({
+    common: true,
     above: 0,
     max: 10,
     defaultText: "0.002, less for bases wider than 640",

@@ -69,6 +69,7 @@ export const serviceOptions = {
 /** Options of `mos serve`. */
 export const serveOptions = group("Fine-tuning", {
   state: text({
+    common: true,
     placeholder: "folder",
     help: "accept fine-tuning jobs, and store their state in this folder",
   }),

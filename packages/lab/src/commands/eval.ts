@@ -44,8 +44,8 @@ import {
 const options = {
   ...group("Model", {
     model,
-    adapter: texts({ placeholder: "folder", help: "adapter to evaluate; repeatable" }),
-    base: flag({ help: "with --adapter, also evaluate the base" }),
+    adapter: texts({ common: true, placeholder: "folder", help: "adapter to evaluate; repeatable" }),
+    base: flag({ common: true, help: "with --adapter, also evaluate the base" }),
     ...baseSettings,
   }),
   ...group("Benchmarks", { ...evaluationSettings, ...templateSettings }),
@@ -57,7 +57,12 @@ const options = {
     }),
   }),
   ...group("Output", {
-    out: text({ required: true, placeholder: "file", help: "output file for the result, in JSON" }),
+    out: text({
+      common: true,
+      required: true,
+      placeholder: "file",
+      help: "output file for the result, in JSON",
+    }),
     markdown: flag({ help: "print the final table as Markdown" }),
     quiet,
   }),

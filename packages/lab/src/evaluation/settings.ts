@@ -11,6 +11,7 @@ export const python = text({
 /** Settings of an evaluation. Each is an option of `mos eval`. */
 export const evaluationSettings = {
   tasks: names(BENCHMARK_NAMES, {
+    common: true,
     default: BENCHMARK_NAMES,
     defaultText: "all",
     help: `comma-separated benchmarks: ${BENCHMARK_NAMES.join(", ")}`,
@@ -24,7 +25,12 @@ export const evaluationSettings = {
     help: "chat format of prompts: Tulu's tags, the model's own template, or none",
   }),
   shots: integer({ min: 0, defaultText: "depends on --rules", help: "few-shot examples per question" }),
-  limit: integer({ min: 1, defaultText: "all", help: "questions per benchmark, sampled with --seed" }),
+  limit: integer({
+    common: true,
+    min: 1,
+    defaultText: "all",
+    help: "questions per benchmark, sampled with --seed",
+  }),
   samples: integer({
     min: 1,
     defaultText: "depends on --rules",
