@@ -240,7 +240,14 @@ test("alerts, panels and the autoscaler name metrics and labels that servers exp
   };
   const loads = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0, failures: 0 };
   const requests = { waiting: 0, running: 0, waitingAdapters: {}, runningAdapters: {}, maxBatch: 1 };
-  const tokens = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
+  const tokens = {
+    steps: 0,
+    decodedTokens: 0,
+    draftTokens: 0,
+    acceptedTokens: 0,
+    promptTokens: 0,
+    completionTokens: 0,
+  };
   const service = createServiceMetrics();
   service.sliceEnded({ model: "m", result: "lost", seconds: 1 });
   service.trainerStalled({ model: "m" });

@@ -67,3 +67,8 @@ exercise() {
 }
 [ -z "$smollm2" ] || exercise "$smollm2" --prompt "What is the capital of France?"
 [ -z "$gemma" ] || exercise "$gemma" --raw --prompt $'Question: What is the capital of France?\nAnswer:' # a base model
+
+if [ -n "$smollm2" ]; then
+  echo "-- answers with drafts are those without"
+  npm run -s bench:drafts -- --model "$smollm2" --rounds 1 --new 60
+fi

@@ -116,6 +116,8 @@ const idle = {
   maxBatch: 1,
   steps: 0,
   decodedTokens: 0,
+  draftTokens: 0,
+  acceptedTokens: 0,
   promptTokens: 0,
   completionTokens: 0,
   adapters: {

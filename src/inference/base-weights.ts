@@ -56,6 +56,8 @@ export interface PrepareOptions {
 
 /** Bytes of matrices in a program up to which a second program holds them again. */
 export const SECOND_COPY_LIMIT = 1e9;
+/** The same where drafts need the second program, and memory has room for it. */
+export const DRAFT_COPY_LIMIT = 2e9;
 
 /** The embedding, by Hugging Face's name. */
 export const EMBEDDING = "model.embed_tokens.weight";

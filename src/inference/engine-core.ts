@@ -2,6 +2,7 @@
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
 import type { MosError } from "#core";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
+import { Drafter } from "./drafts.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
@@ -42,6 +43,8 @@ export interface CoreParts extends SequenceOptions {
   readonly runner: ModelRunner;
   readonly adapters: AdapterManager;
   readonly limits: CoreLimits;
+  /** Most tokens of a draft, which the runner must be able to verify (0). */
+  readonly draftTokens?: number;
 }
 
 /** Iterations between checks for memory that can be released. */
@@ -55,6 +58,7 @@ export class LocalCore implements EngineCore {
   readonly #parts: CoreParts;
   readonly #placement: Placement;
   readonly #scheduler: Scheduler;
+  readonly #drafter: Drafter;
   readonly #sequences = new Map<number, Sequence>();
   #listener: CoreListener | undefined;
   #loop: Promise<void> = Promise.resolve();
@@ -65,8 +69,9 @@ export class LocalCore implements EngineCore {
   #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
 
   constructor(parts: CoreParts) {
-    const { runner, limits, adapters } = parts;
+    const { runner, limits, adapters, draftTokens = 0 } = parts;
     this.#parts = parts;
+    this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);
     this.#scheduler = new Scheduler({
       placement: this.#placement,
@@ -115,6 +120,7 @@ export class LocalCore implements EngineCore {
       runningAdapters: countAdapters(running),
       maxBatch: limits.maxBatch,
       ...this.#counts,
+      ...this.#drafter.counts,
       adapters: { ...adapters.stats(), active: active.size, activeBytes: runner.slots.bytes },
     };
   }
@@ -209,9 +215,50 @@ export class LocalCore implements EngineCore {
     });
   }
 
+  /**
+   * One token of a slot that decodes alone, and those of a draft that its request chooses as well. The cache then holds what
+   * it would hold without the draft.
+   */
+  async #decodeAlone(slot: number): Promise<void> {
+    const sequence = this.#placement.at(slot);
+    if (sequence === undefined) return;
+    const { runner, now } = this.#parts;
+    const [start, before] = [this.#placement.computed(slot), sequence.tokens.length];
+    const draft = this.#drafter.draft(sequence);
+    const makeStep = (verified: readonly number[]) => ({
+      from: slot,
+      count: 1,
+      tokens: [[...sequence.tokens.slice(-1), ...verified]],
+      allLogits: true,
+      isDraft: true,
+    });
+    let verified = draft.slice(0, this.#drafter.choose(sequence, draft));
+    if (!runner.usesFused(makeStep(verified)) || !this.#placement.reserve(start + 1 + verified.length))
+      verified = [];
+    const began = now();
+    const [logits = []] = await runner.run(makeStep(verified));
+    const milliseconds = now() - began;
+    this.#counts.steps++;
+    this.#counts.decodedTokens++;
+    sequence.noteComputed(1);
+    this.#update(slot, sequence, () => {
+      let used = 0;
+      try {
+        do sequence.advance(logits[used++] as Float32Array);
+        while (!sequence.hasEnded && sequence.tokens.at(-1) === verified[used - 1]);
+      } finally {
+        this.#placement.truncate(slot, start + used);
+      }
+    });
+    const chosen = sequence.tokens.slice(before);
+    this.#drafter.note(sequence, { draft, chosen, verified: verified.length, milliseconds });
+  }
+
   /** One token of each of these slots. */
   async #decode(slots: readonly number[]): Promise<void> {
-    if (slots.length === 0) return;
+    const [first, ...others] = slots;
+    if (first === undefined) return;
+    if (others.length === 0) return this.#decodeAlone(first);
     const count = Math.max(...slots) + 1;
     const tokens = Array.from({ length: count }, (_, slot) =>
       slots.includes(slot) ? (this.#placement.at(slot)?.tokens.slice(-1) ?? []) : [],

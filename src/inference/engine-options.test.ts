@@ -19,6 +19,7 @@ test("missing settings get their defaults, given ones are kept", () => {
     maxBatch: 16,
     maxWaiting: 256,
     slotMemory: 2e9,
+    draftTokens: 7,
     threads: 0,
     weightCache: true,
   });

@@ -161,6 +161,12 @@ export const batchSettings = {
     defaultText: "the model's limit, at most 4096",
     help: "maximum length of prompt and output together, in tokens",
   }),
+  draftTokens: integer({
+    min: 0,
+    max: 64,
+    default: 7,
+    help: "maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables",
+  }),
   threads: integer({ min: 0, default: 0, defaultText: "one per core", help: "compute threads" }),
 };
 

@@ -25,6 +25,7 @@ const plannedModel = (preset: PresetName, stored: WeightFormat): PlannedBase =>
   baseFromConfig(preset, presetConfig(preset), stored);
 
 const size: EngineSize = {
+  draftTokens: 7,
   baseDtype: "stored",
   computeDtype: "int8",
   cacheDtype: "float32",

@@ -13,14 +13,21 @@ import { type BlockFormat, type WeightFormat, weightBytes } from "#files";
 import { GROUPS, listLayerGroups } from "#graph";
 import { type ComputeDtype, type ModelConfig, type PlannedBase, toLayerShapes, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { DRAFT_COPY_LIMIT, EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
 
 /** Settings that determine an engine's memory. */
 export type EngineSize = Pick<
   ResolvedOptions,
-  "baseDtype" | "computeDtype" | "cacheDtype" | "cacheMemory" | "slotMemory" | "maxBatch" | "adapters"
+  | "baseDtype"
+  | "computeDtype"
+  | "cacheDtype"
+  | "cacheMemory"
+  | "slotMemory"
+  | "maxBatch"
+  | "adapters"
+  | "draftTokens"
 > & { readonly maxLength: number };
 
 /** Choices that make an engine fit. */
@@ -29,6 +36,8 @@ export interface EngineMemory {
   readonly cacheMemory: number;
   /** True if 16-bit weights fit as float32. */
   readonly expand: boolean;
+  /** True if a large base fits twice, as drafts need it. */
+  readonly twice: boolean;
 }
 
 /** The most that keys and values take where no setting says otherwise. */
@@ -68,7 +77,7 @@ const isPlain = ({ kind }: WeightFormat): boolean => kind !== "blocks" && kind !
 function engineBaseBytes(
   config: ModelConfig,
   formats: ReadonlyMap<string, WeightFormat>,
-  { computeDtype, expand }: { readonly computeDtype: ComputeDtype; readonly expand: boolean },
+  { computeDtype, expand, twice }: Pick<EngineSize, "computeDtype"> & Pick<EngineMemory, "expand" | "twice">,
 ): number {
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
@@ -84,7 +93,7 @@ function engineBaseBytes(
       plain += weightBytes(format, shape);
     if (isProduct && !staysPlain) packed += packedBytes(format, shape, computeDtype);
   }
-  return plain + packed * (packed <= SECOND_COPY_LIMIT ? 2 : 1);
+  return plain + packed * (packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1);
 }
 
 /** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
@@ -122,12 +131,13 @@ function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): nu
 function planEngine(
   model: PlannedBase,
   size: EngineSize,
-  { cacheMemory, expand }: Pick<EngineMemory, "cacheMemory" | "expand">,
+  { cacheMemory, expand, twice }: Omit<EngineMemory, "plan">,
 ): MemoryPlan {
   return memoryPlan({
     base: engineBaseBytes(model.config, model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype }), {
       computeDtype: size.computeDtype,
       expand,
+      twice,
     }),
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
@@ -154,13 +164,15 @@ function fitEngine(model: PlannedBase, size: EngineSize, free: FreeMemory): Engi
   const { one, all } = cacheSizes(model, size);
   const given = size.cacheMemory;
   const least = Math.min(all, given ?? one);
-  for (const expand of [true, false]) {
-    const smallest = planEngine(model, size, { cacheMemory: least, expand });
+  const drafts = size.draftTokens > 0 && size.computeDtype === "int8" ? [true, false] : [false];
+  const choices = [true, false].flatMap((expand) => drafts.map((twice) => ({ expand, twice })));
+  for (const choice of choices) {
+    const smallest = planEngine(model, size, { cacheMemory: least, ...choice });
     if (!fitsMemory(smallest, free)) continue;
     const left = CACHE_SHARE * (free.bytes + free.resident - smallest.bytes);
     const cacheMemory = given ?? Math.max(least, Math.min(defaultCacheMemory(model, size), least + left));
-    const plan = planEngine(model, size, { cacheMemory: Math.min(all, cacheMemory), expand });
-    return { plan, expand, cacheMemory };
+    const plan = planEngine(model, size, { cacheMemory: Math.min(all, cacheMemory), ...choice });
+    return { plan, cacheMemory, ...choice };
   }
   return undefined;
 }
@@ -175,10 +187,11 @@ export function requireEngineMemory(model: PlannedBase, size: EngineSize, free: 
   if (found !== undefined) return found;
   const { one, all } = cacheSizes(model, size);
   const cacheMemory = Math.min(all, size.cacheMemory ?? one);
-  const plan = planEngine(model, size, { cacheMemory, expand: false });
+  const smallest = { cacheMemory, expand: false, twice: false };
+  const plan = planEngine(model, size, smallest);
   const remedies = (): readonly string[] => engineRemedies(model, size, free);
   assertMemory(plan, { what: `an engine of ${model.name}`, free, remedies });
-  return { plan, cacheMemory, expand: false };
+  return { plan, ...smallest };
 }
 
 /** Settings that fit: a smaller base, a smaller cache, shorter sequences, or the first of these together. */

@@ -7,7 +7,6 @@ import {
   addRmsNorm,
   compile,
   concat,
-  type Device,
   fromCache,
   groupedAttention,
   type HostTensor,
@@ -23,6 +22,7 @@ import {
   supports,
   type TensorData,
   toCache,
+  transpose,
   type Value,
   windowMask,
 } from "#graph";
@@ -34,15 +34,16 @@ import {
   type ProjectHook,
   scoreScale,
 } from "#models";
-import { type BaseWeights, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
 // - Decoding few and short sequences is a matter of how many operators there are rather than of their work, so a second
 //   program has fewer than half as many: fused attention and norms, heads that stay joined. Its attention copies the
-//   cache, which costs more than is spared once that is large. Devices without this attention have the general program
-//   alone, and so have large quantised bases, since a quantised base is part of each program.
+//   cache, which costs more than is spared once that is large. Devices without this attention have the general program alone.
+//   A quantised base is part of each program, so that large ones have the second only if they fit into memory twice.
+// - A draft is verified by the second program: with int8 products, its logits do not depend on how many tokens of a slot a step has.
 // - Without adapters programs have no slots. A lone adapter can be merged into float32 weights (`mergedAdapter` of
 //   prepareWeights), and then costs nothing at any step.
 // - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
@@ -53,31 +54,53 @@ const FEW_SLOTS = 2;
 /** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
 const COPY_LIMIT = 600e3;
 
+/** Share of the base's bytes up to which copying keys and values does not matter. */
+const COPY_SHARE = 0.1;
+
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
-function canFuse({ config, constantBytes }: BaseWeights, device: Device = "cpu"): boolean {
+function canFuse({ config, constantBytes }: BaseWeights, { session, twice }: ModelRunnerOptions): boolean {
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
-  return supports(device, attention) && config.headDim % 8 === 0 && constantBytes <= SECOND_COPY_LIMIT;
+  const isHeldTwice = constantBytes <= (twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
+  return isHeldTwice && supports(session?.device ?? "cpu", attention) && config.headDim % 8 === 0;
 }
 
-const isWorthFusing = (
-  { count, tokens, allLogits = false, output = "logits" }: Step,
-  { config, capacity, bytesPerPosition }: KVCache,
-): boolean =>
-  count <= FEW_SLOTS &&
-  !allLogits &&
-  output === "logits" &&
-  tokens.every(({ length }) => length === 1) &&
-  (count * capacity * bytesPerPosition) / config.layers <= COPY_LIMIT;
+/** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
+function isWorthFusing(
+  { from, count, tokens, allLogits, output = "logits", isDraft = false }: Step,
+  { cache, constantBytes }: { readonly cache: KVCache; readonly constantBytes: number },
+): boolean {
+  const isDecoding =
+    isDraft || (allLogits !== true && output === "logits" && tokens.every(({ length }) => length === 1));
+  const lengths = tokens.map((added, i) => (cache.lengths[from + i] ?? 0) + added.length);
+  const copied = count * Math.max(...lengths) * cache.bytesPerPosition;
+  const limit = Math.max(COPY_LIMIT * cache.config.layers, COPY_SHARE * constantBytes);
+  return isDecoding && count <= FEW_SLOTS && copied <= limit;
+}
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
-export type ModelRunner = Awaited<ReturnType<typeof createModelRunner>>;
+export interface ModelRunner extends AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly cache: KVCache;
+  readonly slots: AdapterSlots;
+  /**
+   * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
+   * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
+   * the step.
+   */
+  run(step: Step): Promise<readonly (readonly Float32Array[])[]>;
+  /** Tests whether the fused program computes a step. */
+  usesFused(step: Step): boolean;
+}
 
 /**
  * Compiles the programs of an engine's steps.
  *
  * @throws MosError "bad_option" where `maxLength` is more than the model has; "device".
  */
-export async function createModelRunner(base: BaseWeights, options: ModelRunnerOptions) {
+export async function createModelRunner(
+  base: BaseWeights,
+  options: ModelRunnerOptions,
+): Promise<ModelRunner> {
   const { config } = base;
   const { maxLength, session = {} } = options;
   if (maxLength > config.maxPositions)
@@ -90,18 +113,18 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
     const program = await compile(graph.outputs(base, options), session);
     return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
   };
+  const { constantBytes } = base;
   const general = await open(generalStep);
-  const fused = canFuse(base, session.device) ? await open(fusedStep) : undefined;
+  const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
+  const usesFused = (step: Step): boolean =>
+    fused !== undefined && isWorthFusing(step, { cache, constantBytes });
   return {
     config,
     cache,
     slots,
-    /**
-     * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
-     * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for the step.
-     */
-    async run(step: Step): Promise<readonly (readonly Float32Array[])[]> {
-      const { graph, program, bind } = fused !== undefined && isWorthFusing(step, cache) ? fused : general;
+    usesFused,
+    async run(step) {
+      const { graph, program, bind } = fused !== undefined && usesFused(step) ? fused : general;
       bind(step);
       const { output = "logits" } = step;
       const feeds = graph.feeds(step, cache, maxLength);
@@ -115,7 +138,7 @@ export async function createModelRunner(base: BaseWeights, options: ModelRunnerO
       cache.append(written.data, counts, { from: step.from, tokens: Math.max(...counts) });
       return rowsBySlot(rows.data, step, rows.shape.at(-1) ?? 0);
     },
-    async [Symbol.asyncDispose](): Promise<void> {
+    async [Symbol.asyncDispose]() {
       await general.program[Symbol.asyncDispose]();
       await fused?.program[Symbol.asyncDispose]();
     },
@@ -170,6 +193,8 @@ interface Step extends SlotRange {
   readonly allLogits?: boolean;
   /** Logits, or the hidden states that they are made of ("logits"). */
   readonly output?: "logits" | "hidden";
+  /** One slot's last token and a draft behind it, rather than a prompt. */
+  readonly isDraft?: boolean;
 }
 
 /** Capabilities that an engine's steps need. */
@@ -180,6 +205,8 @@ export interface ModelRunnerOptions {
   readonly adapters?: boolean;
   /** Data type of the cache ("float32"). */
   readonly cacheDtype?: CacheDtype;
+  /** Compiles the fused program of a large base, too, which takes its memory twice (false). */
+  readonly twice?: boolean | undefined;
   readonly session?: SessionOptions;
 }
 
@@ -201,74 +228,102 @@ export const generalStep: StepGraph = {
       maxPositions: maxLength,
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
-      project: withSlots(base, adapters),
+      project: withSlots(base, { adapters }),
       attention: cachedAttention(base.config, cache, maxLength),
     });
     return { logits: base.head(hidden), hidden, new_keys_values: cache.written(1) }; // [T, V], [T, C], [R, 2·L·K, S, D]
   },
-  feeds({ from, count, tokens, allLogits = false }, cache, maxLength) {
-    const S = Math.max(...tokens.map(({ length }) => length));
-    const ids = new Int32Array(count * S);
-    const positions = new Int32Array(count * S);
-    const logitsIndices: number[] = [];
-    for (const [i, row] of tokens.entries()) {
-      ids.set(row, i * S);
-      const start = cache.lengths[from + i] ?? 0;
-      // padding has a position that the rotary tables have
-      for (let s = 0; s < S; s++)
-        positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
-      for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++)
-        logitsIndices.push(i * S + s);
-    }
+  feeds(step, cache, maxLength) {
+    const grid = gridFeeds(step, cache);
+    const [, S = 0] = grid.ids.shape;
     return {
-      ids: { shape: [count, S], data: ids },
-      positions: { shape: [count, S], data: positions },
-      ...maskFeeds(cache.config, positions, { count, maxLength }),
+      ...grid,
+      ...maskFeeds(cache.config, grid.positions.data, { count: step.count, maxLength }),
       key_counts: { shape: [2], data: Int32Array.of(cache.capacity, S) },
-      logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
     };
   },
 };
 
-/** One token of every slot, with all operators fused that the device has. */
+/** Any tokens of one slot, or one token of every slot, with all operators fused that the device has. */
 const fusedStep: StepGraph = {
   outputs(base, { maxLength, adapters, cacheDtype, session }) {
-    const grid = ["slots", 1];
+    const grid = ["slots", "tokens"];
+    const { layers, keyValueHeads, headDim } = base.config;
     const cache = new GraphCache(base.config, cacheDtype);
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
       positions: leaf("positions", grid, "int64"),
       maxPositions: maxLength,
+      logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
-      project: withSlots(base, adapters),
+      project: withSlots(base, { adapters, factor: 2 }),
       attention: fusedAttention(base.config, cache, maxLength),
       ...(supports(session?.device ?? "cpu", "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
-    return { logits: base.head(hidden), new_keys_values: cache.written(2) }; // [R, 1, V], [R, 1, 2·L·K·D]
+    const heads = reshape(cache.written(2), [...grid, 2 * layers * keyValueHeads, headDim]);
+    return { logits: base.head(hidden), new_keys_values: transpose(heads, [0, 2, 1, 3]) }; // [T, V], [R, 2·L·K, S, D]
   },
-  feeds({ from, count, tokens }, cache) {
-    const lengths = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+  feeds(step, cache) {
+    const { from, count, tokens } = step;
+    const S = Math.max(...tokens.map(({ length }) => length));
+    const padding = count === 1 ? 1 : 0;
+    const { heads, keyValueHeads, headDim } = cache.config;
+    const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
+    const zeros = (width: number): HostTensor => ({
+      shape: [count, padding, width],
+      data: new Float32Array(count * padding * width),
+    });
     return {
-      ids: { shape: [count, 1], data: Int32Array.from(tokens.flat()) },
-      positions: { shape: [count, 1], data: lengths },
-      lengths: { shape: [count], data: lengths },
-      total: { shape: [], data: Int32Array.of(Math.max(...lengths) + 1) },
+      ...gridFeeds(step, cache),
+      "padding.q": zeros(heads * headDim),
+      "padding.k": zeros(keyValueHeads * headDim),
+      padding_counts: { shape: [2], data: Int32Array.of(S, padding) },
+      lengths: { shape: [count], data: starts.map((start) => start + S + padding - 1) },
+      total: { shape: [], data: Int32Array.of(Math.max(...starts) + S + padding) },
     };
   },
 };
 
-/** The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. */
+/** The tokens of a step [R, S] with their positions, and those of them whose logits are wanted. */
+function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }: KVCache) {
+  const S = Math.max(...tokens.map(({ length }) => length));
+  const ids = new Int32Array(count * S);
+  const positions = new Int32Array(count * S);
+  const logitsIndices: number[] = [];
+  for (const [i, row] of tokens.entries()) {
+    ids.set(row, i * S);
+    const start = lengths[from + i] ?? 0;
+    // padding has a position that the rotary tables have
+    for (let s = 0; s < S; s++)
+      positions[i * S + s] = row.length === 0 ? 0 : start + Math.min(s, row.length - 1);
+    for (let s = allLogits ? 0 : Math.max(0, row.length - 1); s < row.length; s++)
+      logitsIndices.push(i * S + s);
+  }
+  return {
+    ids: { shape: [count, S], data: ids },
+    positions: { shape: [count, S], data: positions },
+    logits_indices: { shape: [logitsIndices.length], data: Int32Array.from(logitsIndices) },
+  };
+}
+
+/**
+ * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. The
+ * runtime multiplies one row by another kernel than several, unless the product has a factor.
+ */
 const withSlots =
-  (base: BaseWeights, adapters = true): ProjectHook =>
+  (
+    base: BaseWeights,
+    { adapters = true, factor = 1 }: { readonly adapters?: boolean | undefined; readonly factor?: number },
+  ): ProjectHook =>
   (x, layerGroup) => {
     if (!adapters) return base.project(x, layerGroup);
     const { in: width, outs } = base.widths[layerGroup.group];
     const { a, b } = slotNames(layerGroup);
     const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
-    const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true });
+    const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true, alpha: 1 / factor });
     const parts = splitEqual(low, outs.length, "rank");
     const branches = parts.map((part, i) =>
-      matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number])),
+      matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number]), { alpha: factor }),
     );
     return base.project(x, layerGroup, branches);
   };
@@ -298,6 +353,11 @@ class GraphCache {
     return { pastKeys: past("k"), pastValues: past("v") };
   }
 
+  /** New keys or values as later steps read them. */
+  stored(x: Value): Value {
+    return fromCache(toCache(x, this.#dtype));
+  }
+
   written(axis: number): Value {
     return toCache(concat([...this.#keys, ...this.#values], axis), this.#dtype);
   }
@@ -324,22 +384,31 @@ function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: numb
       };
       const { cached, added } = layerMasks(layer);
       const p = softmax(concat([scores(pastKeys, cached), scores(k, added)], 3)); // [R, K, G·S, M + S]
-      const [onCache, onNew] = splitDynamic(p, counts, ["cached", "tokens"]) as readonly [Value, Value];
+      const [onCache, onNew] = splitDynamic(p, counts, { names: ["cached", "tokens"] }) as readonly [
+        Value,
+        Value,
+      ];
       const seen = add(matmul(onCache, pastValues), matmul(onNew, v));
       return reshape(seen, ["slots", H, "tokens", D]);
     },
   };
 }
 
-/** The same of one token in one operator. The runtime copies the cache for it. */
+/**
+ * The same in one operator, for which the runtime copies the cache. One token alone is computed by other kernels than several,
+ * so that a padding token behind it makes its result independent of how many there are.
+ */
 function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
   const lengths = leaf("lengths", ["slots"], "int32");
   const total = leaf("total", [], "int32");
+  const counts = leaf("padding_counts", [2], "int64");
   const { heads: H, keyValueHeads, headDim } = config;
+  const padded = (x: Value, name: "q" | "k"): Value =>
+    concat([x, leaf(`padding.${name}`, ["slots", "padding", x.shape[2] as number])], 1);
   return {
     heads: "joined",
-    attend: (heads) =>
-      groupedAttention(heads.q, [heads.k, heads.v], {
+    attend(heads) {
+      const options = {
         ...cache.exchange(heads),
         lengths,
         total,
@@ -349,7 +418,11 @@ function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: numbe
         scale: scoreScale(config),
         softCap: config.attentionSoftCap,
         window: layerWindow(config, heads.layer, maxLength),
-      }),
+      };
+      const [k, v] = [padded(cache.stored(heads.k), "k"), padded(cache.stored(heads.v), "k")];
+      const seen = groupedAttention(padded(heads.q, "q"), [k, v], options);
+      return splitDynamic(seen, counts, { names: ["tokens", "padding"], axis: 1 })[0] as Value;
+    },
   };
 }
 

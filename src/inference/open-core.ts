@@ -23,6 +23,7 @@ import {
 import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
+import { usableDraftTokens } from "./drafts.ts";
 import type { AdmissionLimits } from "./engine-client.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
@@ -87,7 +88,7 @@ export async function openCore(
   const { onProgress, signal, mergeLimit = MERGE_LIMIT } = options;
   const checked = checkOptions(rest, source !== undefined || mergedAdapter !== undefined);
   const opened = await openWeights(given, checked, { ...options, device });
-  const { tokenizer, maxLength, cacheMemory, plan, computeDtype, ...facts } = opened;
+  const { tokenizer, maxLength, cacheMemory, plan, computeDtype, twice, ...facts } = opened;
   await using base = opened.weights;
   const { config, fingerprint, identity } = facts;
   const { baseDtype, cacheDtype, maxBatch, maxWaiting, slotMemory, threads } = checked;
@@ -118,13 +119,12 @@ export async function openCore(
     const session = { device, threads };
     if (merged !== undefined && !usesSlot) await mergeAdapter(base, await expandFactors(merged), session);
     onProgress({ type: "compile", done: 0, total: 1 });
-    const hasSlots = source !== undefined || usesSlot;
-    const runner = await createModelRunner(base, { maxLength, session, cacheDtype, adapters: hasSlots });
+    const slots = { adapters: source !== undefined || usesSlot };
+    const runner = await createModelRunner(base, { ...slots, maxLength, cacheDtype, session, twice });
     onProgress({ type: "compile", done: 1, total: 1 });
-    const { vocabularySize, hiddenSize } = config;
     const model: EngineModel = {
-      vocabularySize,
-      hiddenSize,
+      vocabularySize: config.vocabularySize,
+      hiddenSize: config.hiddenSize,
       maxLength,
       endTokens: [...new Set([...tokenizer.eosTokens, ...config.eosTokens])],
       fingerprint,
@@ -140,8 +140,9 @@ export async function openCore(
       tokenizer,
       endTokens: model.endTokens,
       defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
-      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(vocabularySize) },
+      limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(config.vocabularySize) },
       now: () => performance.now(),
+      draftTokens: await usableDraftTokens(runner, { ...checked, ...slots }),
     });
     const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
     return { core, model, limits, adapters: registered, refused: adapters.refused() };
@@ -180,6 +181,8 @@ interface OpenedWeights extends Pick<LoadedModel, "config" | "fingerprint" | "id
   readonly maxLength: number;
   readonly cacheMemory: number;
   readonly computeDtype: ComputeDtype;
+  /** A large base has room for a second program. */
+  readonly twice?: boolean;
   readonly plan?: MemoryPlan;
 }
 
@@ -222,14 +225,11 @@ export async function openWeights(
   const formats = baseFormats(files, { ...AS_KEPT, baseDtype: checked.baseDtype });
   const { computeDtype = defaultComputeDtype(formats, device) } = checked;
   const settings = { ...checked, computeDtype };
-  const { cacheMemory, ...memory } = requireEngineMemory(
-    baseFromFiles(files),
-    { ...settings, maxLength },
-    free,
-  );
+  const size = { ...settings, maxLength };
+  const { expand, ...memory } = requireEngineMemory(baseFromFiles(files), size, free);
   const { tokenizer } = await loadModelText(files.source);
-  const base = await loadBase(files, { ...options, settings, expand: memory.expand });
-  return { config, ...base, tokenizer, maxLength, cacheMemory, computeDtype, plan: memory.plan };
+  const base = await loadBase(files, { ...options, settings, expand });
+  return { config, ...base, ...memory, tokenizer, maxLength, computeDtype };
 }
 
 interface BaseOptions extends OpenCoreOptions {

@@ -88,6 +88,11 @@ export class Placement {
     return this.#runner.cache.lengths[slot] ?? 0;
   }
 
+  /** Drops keys and values behind the first tokens of a slot. */
+  truncate(slot: number, tokens: number): void {
+    if (tokens < this.computed(slot)) this.#runner.cache.truncate(slot, tokens);
+  }
+
   /** Tests whether one more sequence fits beside those that have slots. */
   fits(sequence: Sequence): boolean {
     return this.#canGrow([...this.sequences(), sequence]);

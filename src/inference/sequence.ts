@@ -8,6 +8,7 @@ import {
   type Tokenizer,
 } from "#text";
 import type { AdapterLease } from "./adapters/manager.ts";
+import { DraftRate } from "./drafts.ts";
 import { Pooler } from "./embedding.ts";
 import {
   computeLogprobs,
@@ -65,6 +66,7 @@ export class Sequence {
   lacksMemory = false;
   /** Sequences that were first scheduled earlier have a lower one; 0 before. */
   order = 0;
+  readonly draftRate = new DraftRate();
 
   readonly #options: SequenceOptions;
   readonly #detokenizer: Detokenizer;

@@ -157,6 +157,9 @@ export interface EngineStats {
   readonly decodedTokens: number;
   readonly promptTokens: number;
   readonly completionTokens: number;
+  /** Tokens that were drafted and verified, and those of them that became part of an answer. */
+  readonly draftTokens: number;
+  readonly acceptedTokens: number;
   readonly adapters: {
     readonly registered: number;
     readonly resident: number;

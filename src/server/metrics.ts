@@ -123,6 +123,12 @@ const COUNTERS: readonly Reading[] = [
   ],
   ["mos_engine_prompt_tokens_total", "Prompt tokens prefilled.", (s) => s.promptTokens],
   ["mos_engine_completion_tokens_total", "Tokens generated.", (s) => s.completionTokens],
+  ["vllm:spec_decode_num_draft_tokens_total", "Draft tokens that were verified.", (s) => s.draftTokens],
+  [
+    "vllm:spec_decode_num_accepted_tokens_total",
+    "Draft tokens that became part of an answer.",
+    (s) => s.acceptedTokens,
+  ],
   ["mos_adapter_hits_total", "Requests whose adapter was already in memory.", (s) => s.adapters.hits],
   ["mos_adapter_misses_total", "Requests whose adapter had to be loaded.", (s) => s.adapters.misses],
   ["mos_adapter_evictions_total", "Adapters evicted from memory.", (s) => s.adapters.evictions],

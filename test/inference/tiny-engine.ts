@@ -77,13 +77,20 @@ export interface TinyEngineOptions extends Partial<Limits> {
   readonly maxLength?: number;
   /** In place of the one above; of the same vocabulary. */
   readonly model?: TinyModel;
+  /** Most tokens of a draft; with it, products are int8, as drafts need. */
+  readonly draftTokens?: number;
+  readonly cacheDtype?: "float32" | "float16";
+  /** Milliseconds, by which the cost of drafts is measured. */
+  readonly now?: () => number;
   /** Changes the runner before the engine gets it. */
   readonly wrap?: (runner: ModelRunner) => ModelRunner;
 }
 
 export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
-  const { maxLength = MAX_LENGTH, wrap = (runner) => runner, model: tiny = TINY, ...given } = options;
-  const prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights));
+  const { maxLength = MAX_LENGTH, wrap = (runner) => runner, model: tiny = TINY, ...rest } = options;
+  const { draftTokens, cacheDtype = "float32", now = () => performance.now(), ...given } = rest;
+  const computeDtype = draftTokens === undefined ? "float32" : "int8";
+  const prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
   const limits = { ...LIMITS, ...given };
   const model: EngineModel = {
     vocabularySize: config.vocabularySize,
@@ -93,15 +100,16 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     fingerprint: "test",
     identity: "test",
     baseDtype: "float32",
-    computeDtype: "float32",
+    computeDtype,
   };
   const core = new LocalCore({
-    runner: wrap(await createModelRunner(prepared, { maxLength, session: { threads: 1 } })),
+    runner: wrap(await createModelRunner(prepared, { maxLength, cacheDtype, session: { threads: 1 } })),
     adapters,
     tokenizer,
     endTokens: model.endTokens,
     limits,
-    now: () => performance.now(),
+    now,
+    draftTokens: draftTokens ?? 0,
   });
   return new EngineClient({
     core,

@@ -263,6 +263,8 @@ const makeStats = (running: number, names: readonly string[]): EngineStats => ({
   maxBatch: 16,
   steps: 10,
   decodedTokens: 40,
+  draftTokens: 9,
+  acceptedTokens: 6,
   promptTokens: 100,
   completionTokens: 50,
   adapters: {

@@ -144,12 +144,16 @@ export function split(x: Value, { axis, sizes }: SplitOptions): readonly Value[]
 }
 
 /**
- * x divided along the last axis into parts whose `sizes` [parts] int64 each run is fed; `names` are those of the new
- * dimensions. No gradient.
+ * x divided along an axis, the last by default, into parts whose `sizes` [parts] int64 each run is fed; `names` are those of the
+ * new dimensions. No gradient.
  */
-export function splitDynamic(x: Value, sizes: Value, names: readonly string[]): readonly Value[] {
-  const shapes = names.map((name) => [...x.shape.slice(0, -1), name]);
-  return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis: x.shape.length - 1 } });
+export function splitDynamic(
+  x: Value,
+  sizes: Value,
+  { names, axis = x.shape.length - 1 }: { readonly names: readonly string[]; readonly axis?: number },
+): readonly Value[] {
+  const shapes = names.map((name) => x.shape.with(axis, name));
+  return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis } });
 }
 
 /** x divided along the last axis into `count` equal parts of size `name` each. No gradient. */
