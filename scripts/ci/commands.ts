@@ -183,7 +183,7 @@ export function runsHere(text: string): boolean {
   const words = splitWords(text);
   if (words[0] === "npm") return words[1] === "run" && words[2] === "goldens";
   if (words[0] !== "mos") return false;
-  if (words[1] === "pull" || words[1] === "quickstart") return false;
+  if (["pull", "push", "quickstart"].includes(words[1] ?? "")) return false;
   if (words[1] === "adapters") return false; // of runs that a reader has made
   const files = words.filter((_, i) =>
     /^--(model|data|validation-data|config|file)$/.test(words[i - 1] ?? ""),
