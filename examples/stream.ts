@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
-import { openEngine, textStream } from "mixture-of-shards";
+import { openEngine, textResponse, textStream } from "mixture-of-shards";
 
 await using engine = await openEngine({ model: "assets/tiny-english" });
 for await (const text of textStream(engine.complete("Once upon a time"))) process.stdout.write(text);
@@ -19,3 +19,8 @@ const { port } = server.address() as AddressInfo;
 const { body } = await fetch(`http://127.0.0.1:${port}`);
 for await (const bytes of body ?? []) process.stdout.write(bytes);
 server.close();
+console.log();
+
+// the same as a web `Response`: a route handler of Next.js, SvelteKit, Hono, Bun or Deno
+const GET = () => textResponse(engine.chat("What is a lighthouse?", { maxTokens: 64 }));
+console.log(await GET().text());

@@ -19,7 +19,6 @@ export {
   mean,
   mul,
   neg,
-  relu,
   reshape,
   rmsNorm,
   scalar,

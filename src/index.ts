@@ -32,6 +32,7 @@ export {
   type EngineOptions,
   generate,
   openEngine,
+  textResponse,
   textStream,
   unpackLogprobs,
 } from "#inference";

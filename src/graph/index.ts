@@ -43,7 +43,6 @@ export {
   log,
   mul,
   neg,
-  relu,
   sigmoid,
   silu,
   softCap,

@@ -13,7 +13,7 @@ export {
   type OpenProgress,
 } from "./engine-options.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
-export { generate, openEngine, type Prompt, textStream } from "./open-engine.ts";
+export { generate, openEngine, type Prompt, textResponse, textStream } from "./open-engine.ts";
 export { samplingBy, unpackLogprobs } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {

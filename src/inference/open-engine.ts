@@ -163,8 +163,57 @@ export async function* generate(
  * @example
  * for await (const text of textStream(engine.chat("When can I come in?"))) process.stdout.write(text);
  * const answer = await text(textStream(engine.chat("And on Sundays?"))); // of node:stream/consumers
- * return new Response(ReadableStream.from(textStream(events)).pipeThrough(new TextEncoderStream()));
  */
 export async function* textStream(events: AsyncIterable<EngineEvent>): AsyncGenerator<string, void> {
   for await (const event of events) if ("text" in event && event.text !== "") yield event.text;
+}
+
+/** The next text that is not empty; undefined at the end. */
+async function nextText(reader: AsyncIterator<EngineEvent>): Promise<string | undefined> {
+  for (;;) {
+    const { done, value } = await reader.next();
+    if (done === true) return undefined;
+    if ("text" in value && value.text !== "") return value.text;
+  }
+}
+
+/** Options of `textResponse`. */
+interface TextResponseOptions extends ResponseInit {
+  /** "text" as it is, or "sse": each part as a server-sent event, a JSON string, and [DONE] at the end ("text"). */
+  readonly format?: "text" | "sse";
+}
+
+/**
+ * An answer as a web `Response`, for route handlers of Next.js, SvelteKit, Hono, Bun and Deno: its text as it is written.
+ * Where the client leaves, the request is cancelled. An error in the middle breaks the body off.
+ *
+ * @param events Those of `generate`, or of an engine's `chat` and `complete`.
+ * @example
+ * export const GET = () => textResponse(engine.chat("When can I come in?"));
+ */
+export function textResponse(
+  events: AsyncIterable<EngineEvent>,
+  { format = "text", ...init }: TextResponseOptions = {},
+): Response {
+  const isSse = format === "sse";
+  const encoder = new TextEncoder();
+  const encode = (part: string): Uint8Array => encoder.encode(isSse ? `data: ${part}\n\n` : part);
+  const reader = events[Symbol.asyncIterator]();
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const text = await nextText(reader);
+        if (text !== undefined) return controller.enqueue(encode(isSse ? JSON.stringify(text) : text));
+        if (isSse) controller.enqueue(encode("[DONE]"));
+        controller.close();
+      },
+      // an answer that is written is not waited for
+      cancel: () => void reader.return?.()?.catch(() => undefined),
+    },
+    { highWaterMark: 0 },
+  );
+  const headers = new Headers(init.headers);
+  if (!headers.has("content-type"))
+    headers.set("content-type", isSse ? "text/event-stream" : "text/plain; charset=utf-8");
+  return new Response(body, { ...init, headers });
 }
