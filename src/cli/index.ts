@@ -56,9 +56,9 @@ export {
   writeFolderAtomic,
 } from "#files";
 export { pythonStrip, templateSettings } from "#text";
-export { expectedBatch, MAX_UPDATE_TOKENS } from "#training";
+export { expectedUpdate } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
-export { defineCommand, type Grouped, group } from "./command.ts";
+export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
 export { forceExit, listenForInterrupt } from "./interrupt.ts";

@@ -21,7 +21,7 @@ export {
   previewRun,
   type RunPreview,
 } from "./preview.ts";
-export { expectedBatch, MAX_UPDATE_TOKENS } from "./resolve-settings.ts";
+export { expectedUpdate } from "./resolve-settings.ts";
 export { type FinetuneOptions, runCheck } from "./run-plan.ts";
 export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {

@@ -16,11 +16,6 @@ import type { TrainSettings } from "./trainer.ts";
 /** The batch of a run with many examples: more tokens at once are hardly faster. */
 const FULL_BATCH = { batchSize: 4, maxLength: 512 } as const;
 
-/** The largest batch to expect of settings whose data are not known. */
-export const expectedBatch = ({
-  batchSize = FULL_BATCH.batchSize,
-  maxLength = FULL_BATCH.maxLength,
-}: BatchInput): Pick<ChosenSettings, "batchSize" | "maxLength"> => ({ batchSize, maxLength });
 type BatchInput = Partial<Pick<FinetuneSettings, "batchSize" | "maxLength">>;
 
 /** Examples to see in all, repeated ones counted: 1,000 examples three times. */
@@ -91,7 +86,19 @@ export function chooseBatch({
  * Tokens of an update at most where rows are as long as the data need: with that the updates of a run are a measure of its work.
  * Batches of 256 rows of 4,096 tokens have as many.
  */
-export const MAX_UPDATE_TOKENS = 2 ** 20;
+const MAX_UPDATE_TOKENS = 2 ** 20;
+
+/** The largest update to expect of settings whose data are not known, and how large one should be at most. */
+export const expectedUpdate = ({
+  batchSize = FULL_BATCH.batchSize,
+  maxLength = FULL_BATCH.maxLength,
+  gradientAccumulationSteps,
+}: FinetuneSettings) => ({
+  batchSize,
+  maxLength,
+  tokens: batchSize * gradientAccumulationSteps * maxLength,
+  maxTokens: MAX_UPDATE_TOKENS,
+});
 
 /** The longest row for a model with so many positions. */
 export function longestRow(

@@ -65,7 +65,7 @@ import {
   assertWarmup,
   chooseValidationSplit,
   continueSettings,
-  expectedBatch,
+  expectedUpdate,
   longestRow,
   type OpenSettings,
   type RecordedRun,
@@ -265,7 +265,7 @@ async function* prepareRun(
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.validationData !== undefined || settings.validationSplit !== 0;
-  assertBaseMemory(base, config, { ...settings, ...expectedBatch(settings), evaluates, free, device });
+  assertBaseMemory(base, config, { ...settings, ...expectedUpdate(settings), evaluates, free, device });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });

@@ -11,9 +11,8 @@ import {
 import {
   adapterOptions,
   errorText,
-  expectedBatch,
+  expectedUpdate,
   integer,
-  MAX_UPDATE_TOKENS,
   omitUndefined,
   parseSettings,
   pick,
@@ -173,13 +172,12 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
 
 /** Throws `bad_option` for a step that would be too large. */
 function checkStep(settings: FinetuneSettingsInput): void {
-  const { gradientAccumulationSteps, ...parsed } = parseSettings(finetuneSettings, settings);
-  const { batchSize, maxLength } = expectedBatch(parsed);
-  const tokens = batchSize * gradientAccumulationSteps * maxLength;
-  if (tokens > MAX_UPDATE_TOKENS)
+  const parsed = parseSettings(finetuneSettings, settings);
+  const { batchSize, maxLength, tokens, maxTokens } = expectedUpdate(parsed);
+  if (tokens > maxTokens)
     throw new MosError(
       "bad_option",
-      `a step of ${gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${MAX_UPDATE_TOKENS} are allowed; use a smaller batch_size, mos.gradient_accumulation_steps or mos.max_length`,
+      `a step of ${parsed.gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${maxTokens} are allowed; use a smaller batch_size, mos.gradient_accumulation_steps or mos.max_length`,
     );
 }
 
