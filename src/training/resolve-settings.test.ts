@@ -102,6 +102,8 @@ test("updates that are given are made, and their passes are counted", () => {
   const { settings, run } = resolve(examples(40, 100), { steps: 60, batchSize: 1, maxLength: 200 }, true);
   expect(run).toMatchObject({ steps: 60, evaluateEvery: 0, earlyStoppingPatience: 0 });
   expect(settings.epochs).toBe(3);
+  expect(resolve(examples(4000, 100), { steps: 60 }).run).toMatchObject({ batchSize: 4, maxLength: 512 });
+  expect(resolve(examples(4, 100), { steps: 60 }).run).toMatchObject({ batchSize: 4, maxLength: 400 });
 });
 
 test("rows are no longer than model and memory allow", () => {

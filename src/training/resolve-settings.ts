@@ -75,7 +75,7 @@ export function chooseBatch({
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
   const updates = MANY_UPDATES * gradientAccumulationSteps;
   const roundUp = (length: number): number => Math.ceil(length / LENGTH_MULTIPLE) * LENGTH_MULTIPLE;
-  const packed = packing ? Math.min(FULL_BATCH.maxLength, (tokens * epochs) / updates) : 0;
+  const packed = packing ? Math.min(FULL_BATCH.maxLength, tokens, (tokens * epochs) / updates) : 0;
   const maxLength = given.maxLength ?? Math.min(limit, roundUp(Math.max(longest, packed)));
   const rows = packing ? tokens / maxLength : lengths.length;
   const batchSize = Math.min(FULL_BATCH.batchSize, Math.max(1, Math.floor((rows * epochs) / updates)));
@@ -159,7 +159,9 @@ export function resolveSettings(
   { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
 ): { readonly settings: ResolvedSettings; readonly run: TrainSettings } {
   const planned = settings.epochs ?? chooseEpochs(lengths.length);
-  const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: planned });
+  // as many updates as were given need no small batches
+  const passes = settings.steps === undefined ? planned : Number.POSITIVE_INFINITY;
+  const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: passes });
   const layout = { ...settings, ...batch, ...facts };
   const steps = settings.steps ?? countSteps(lengths, planned, layout);
   const isGiven = settings.steps !== undefined && settings.epochs === undefined;
