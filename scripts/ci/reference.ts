@@ -25,6 +25,7 @@ import type { ServerEnv } from "../../src/server/context.ts";
 import { createMetrics } from "../../src/server/metrics.ts";
 import { documentedRoutes } from "../../src/server/routes/operations.ts";
 import { documents } from "./commands.ts";
+import { commentedSources } from "./setting-comments.ts";
 
 const COMMANDS = await loadCommands();
 
@@ -225,6 +226,7 @@ export function configSchema(): string {
 }
 
 if (process.argv[1]?.endsWith("reference.ts") === true) {
+  for (const [path, source] of commentedSources()) writeFileSync(path, source);
   writeFileSync(CONFIG_SCHEMA, configSchema());
   for (const path of documents()) {
     const before = readFileSync(path, "utf8");

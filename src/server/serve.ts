@@ -44,12 +44,14 @@ const origin = text({
 
 /** Settings of the server's network: its clients and timeouts. */
 export const networkSettings = {
+  /** Address to listen on; one that other machines can reach requires --api-keys. A string; default "127.0.0.1". */
   host: text({
     common: true,
     default: "127.0.0.1",
     placeholder: "address",
     help: "address to listen on; one that other machines can reach requires --api-keys",
   }),
+  /** Port to listen on; 0 picks a free one. A whole number from 0 to 65535; default 8080. */
   port: integer({
     common: true,
     min: 0,
@@ -57,32 +59,41 @@ export const networkSettings = {
     default: 8080,
     help: "port to listen on; 0 picks a free one",
   }),
+  /** File of API keys written by mos keys; reloaded when it changes. A string. */
   apiKeys: text({
     common: true,
     placeholder: "file",
     help: "file of API keys written by mos keys; reloaded when it changes",
   }),
+  /** File for token counts of keys with quotas. A string; default --api-keys with the suffix .usage.json. */
   usageFile: text({
     placeholder: "file",
     defaultText: "--api-keys with the suffix .usage.json",
     help: "file for token counts of keys with quotas",
   }),
+  /** False: accept requests without API keys. True or false; default true. */
   keys: flag({ default: true, help: "accept requests without API keys" }),
+  /** Serve HTTPS with this PEM certificate chain; reloaded when it changes. A string. */
   tlsCert: text({
     placeholder: "file",
     help: "serve HTTPS with this PEM certificate chain; reloaded when it changes",
   }),
+  /** Private key of the certificate, in PEM. A string. */
   tlsKey: text({ placeholder: "file", help: "private key of the certificate, in PEM" }),
+  /** Web origins whose pages may call the server, or * for all. A list of different origins. */
   cors: list(origin, {
     what: "a list of different origins",
     help: "web origins whose pages may call the server, or * for all",
   }),
+  /** Serve /metrics without a key, although it names adapters. True or false; default false. */
   publicMetrics: flag({ help: "serve /metrics without a key, although it names adapters" }),
+  /** Time for running requests to finish after SIGTERM. A whole number, 0 or more; default 30. */
   drainSeconds: integer({
     min: 0,
     default: 30,
     help: "time for running requests to finish after SIGTERM",
   }),
+  /** Time to keep accepting requests after SIGTERM, while /ready returns 503. A whole number from 0 to 86400; default 0. */
   drainDelay: integer({
     min: 0,
     max: DAY,
@@ -90,18 +101,21 @@ export const networkSettings = {
     placeholder: "seconds",
     help: "time to keep accepting requests after SIGTERM, while /ready returns 503",
   }),
+  /** Time limit of a request; 0 disables. A whole number, 0 or more; default 1800. */
   requestTimeout: integer({
     min: 0,
     default: defaultLimits.answerSeconds,
     placeholder: "seconds",
     help: "time limit of a request; 0 disables",
   }),
+  /** Time without an engine heartbeat before /health returns 503 and requests are refused; 0 disables. A whole number, 0 or more; default 30. */
   engineTimeout: integer({
     min: 0,
     default: 30,
     placeholder: "seconds",
     help: "time without an engine heartbeat before /health returns 503 and requests are refused; 0 disables",
   }),
+  /** Idle timeout of a connection. A whole number from 1 to 86400; default 15. */
   keepAlive: integer({
     min: 1,
     max: DAY,
