@@ -9,6 +9,7 @@ await rm(out, { recursive: true, force: true });
 for await (const event of finetune({
   model: base,
   data: "assets/quickstart/train.jsonl",
+  validationData: "assets/quickstart/validation.jsonl",
   out,
   adapter: { method: "mos", rank: 6, equivalentRank: 2, privateRank: 1, shardsPerVector: 4 },
   settings: { steps: 200, batchSize: 4, maxLength: 128, learningRate: 1e-2 },

@@ -42,7 +42,17 @@ const jsonLines = (lines: string): { readonly type: string; readonly step: numbe
     .map((line) => JSON.parse(line));
 const training = (out: string, ...more: readonly string[]): readonly string[] => [
   ...["train", "--model", MODEL, "--data", DATA, "--out", out, "--rank", "4"],
-  ...["--max-length", "64", "--batch-size", "2", "--learning-rate", "0.01", ...more],
+  ...[
+    "--max-length",
+    "64",
+    "--batch-size",
+    "2",
+    "--learning-rate",
+    "0.01",
+    "--validation-split",
+    "0.05",
+    ...more,
+  ],
 ];
 
 test("help and version", async () => {
