@@ -24,7 +24,7 @@ const SETTINGS = [
 ];
 
 /** What a card describes. */
-export interface CardContent extends AdapterDescription {
+interface CardContent extends AdapterDescription {
   /** `org/name` on the hub. */
   readonly repository: string;
   /** `org/name` of the base. */

@@ -56,7 +56,7 @@ export async function startBuckets(): Promise<BucketServer> {
 }
 
 /** What befalls a request: no connection, one that breaks or falls silent after some bytes of the answer, or a refusal. */
-export type Fault =
+type Fault =
   | "refused"
   | "slow down"
   | "denied"
