@@ -61,7 +61,7 @@ test("help and version", async () => {
   for (const name of ["quickstart", "train", "generate", "params", "pull"])
     expect(none.stdout).toContain(`\n  ${name} `);
   expect(help).toMatchObject({ code: 0, stderr: "" });
-  for (const group of ["Model:", "Data:", "Adapter:", "Training:", "Output:", "Machine:", "Examples:"])
+  for (const group of ["Most used:", "Data:", "Adapter:", "Training:", "Output:", "Machine:", "Examples:"])
     expect(help.stdout).toContain(`\n${group}\n`);
   expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
