@@ -1,9 +1,11 @@
 // `mos data`: what it prints, writes and refuses.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { expectRefusal, mos } from "./bad-input/run-mos.ts";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { expectRefusal, jsonLines, mos } from "./bad-input/run-mos.ts";
 
 let folder = "";
 beforeEach(async () => {
@@ -68,6 +70,132 @@ test("convert writes conversations that train reads, and never over a file unask
   );
 });
 
+test("passages writes text and Markdown of folders, and says what it leaves out", async () => {
+  await mkdir(at("notes/deep"), { recursive: true });
+  await writeFile(at("notes/a.md"), "# Guide\r\n\r\nFirst.\r\n\r\n## Use\r\n\r\nSecond.\r\n");
+  await writeFile(at("notes/deep/b.txt"), "\uFEFFOne two three. Four five six.");
+  await writeFile(at("notes/scan.pdf"), "%PDF");
+  const out = at("passages.jsonl");
+  const found = await mos(["data", "passages", at("notes"), "--max-words", "4", "--out", out]);
+  expect(found).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/passages\.jsonl: 4 passages of 2 documents/),
+  });
+  expect(found.stderr).toBe("left out: 1 file (.pdf); text and Markdown are read\n");
+  const passages = jsonLines(await readFile(out, "utf8"));
+  expect(passages).toEqual([
+    { source: at("notes/a.md"), line: 1, headings: ["Guide"], text: "# Guide\n\nFirst." },
+    { source: at("notes/a.md"), line: 5, headings: ["Guide", "Use"], text: "## Use\n\nSecond." },
+    { source: at("notes/deep/b.txt"), line: 1, headings: [], text: "One two three." },
+    { source: at("notes/deep/b.txt"), line: 1, headings: [], text: "Four five six." },
+  ]);
+  const tokens = ["--max-tokens", "5", "--model", "assets/tiny-english", "--overwrite", "--json"];
+  const counted = await mos(["data", "passages", `${at("notes")}/*.md`, "--out", out, ...tokens]);
+  expect(JSON.parse(counted.stdout)).toMatchObject({ out, documents: 1, leftOut: [] });
+});
+
+test("passages refuses what is not text", async () => {
+  await mkdir(at("images"));
+  await writeFile(at("images/a.png"), "");
+  await writeFile(at("latin.txt"), Buffer.of(0x63, 0x61, 0x66, 0xe9));
+  await writeFile(at("utf16.md"), Buffer.from("# Hello", "utf16le"));
+  await writeFile(at("empty.md"), "\n");
+  const refusal = (name: string, message: RegExp) =>
+    expectRefusal(["data", "passages", at(name), "--out", at("p.jsonl")], {
+      code: 1,
+      message,
+      untouched: folder,
+    });
+  await refusal("images", /the folder holds no documents; text and Markdown are read/);
+  await refusal("latin.txt", /latin\.txt: the text is not valid UTF-8/);
+  await refusal("utf16.md", /utf16\.md: this is not text in UTF-8, as it holds NUL bytes/);
+  await refusal("empty.md", /empty\.md: there is no text to make passages of/);
+});
+
+/** A teacher that answers each request with a pair of its passage's own words. */
+async function serveTeacher(status: (count: number) => number = () => 200) {
+  let count = 0;
+  const keys = new Set<string | undefined>();
+  const server = createServer(async (request, response) => {
+    keys.add(request.headers.authorization);
+    let body = "";
+    for await (const part of request) body += part;
+    response.statusCode = status(++count);
+    const passage = /"""\n([\s\S]*)\n"""/.exec(JSON.parse(body).messages[0].content)?.[1] ?? "";
+    const content = JSON.stringify([{ question: `What is said here? ${passage}`, answer: passage }]);
+    response.end(JSON.stringify({ choices: [{ message: { content } }] }));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : undefined;
+  return { url: `http://127.0.0.1:${port}`, keys, count: () => count };
+}
+
+test("generate shows the cost, asks a teacher, and writes conversations", async () => {
+  await writeFile(at("a.md"), "# A\n\nFirst.\n\n# B\n\nSecond.\n");
+  const { url, keys, count } = await serveTeacher();
+  vi.stubEnv("OPENAI_API_KEY", "for OpenAI alone");
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const out = at("train.jsonl");
+  const args = ["data", "generate", at("a.md"), "--teacher", url, "--teacher-model", "t", "--out", out];
+  const prices = ["--price-in", "1000", "--price-out", "1000"];
+  const dry = await mos([...args, ...prices, "--dry-run"]);
+  expect(dry.stdout).toMatch(
+    /passages +2\nrequests +2 to t\ntokens +about \d+ of prompts, at most 2,048 of answers\ncost +at most about 2\.\d\d\n/,
+  );
+  expect(dry.stdout).toMatch(/Passage:\n"""\n# A/);
+  expect([count(), await readdir(folder)]).toEqual([0, ["a.md"]]);
+  const done = await mos(args);
+  expect(done).toMatchObject({ code: 0, stderr: "" });
+  expect(done.stdout).toMatch(/written +\S+train\.jsonl: 2 examples, messages\ndropped +0 not supported/);
+  expect(jsonLines(await readFile(out, "utf8"))[1]).toMatchObject({ source: `${at("a.md")}:5` });
+  expect(keys).toEqual(new Set([undefined]));
+  const json = await mos([...args, "--overwrite", "--json", "--key-variable", "OPENAI_API_KEY"]);
+  expect(jsonLines(json.stdout).map(({ type }) => type)).toEqual(["plan", "passage", "passage", "finish"]);
+  expect(keys).toContain("Bearer for OpenAI alone");
+  expect(json.stdout + json.stderr).not.toContain("OpenAI alone");
+});
+
+test("generate goes on after a failure, from passages that were written before", async () => {
+  await writeFile(at("a.md"), "# A\n\nFirst.\n\n# B\n\nSecond.\n");
+  await mos(["data", "passages", at("a.md"), "--out", at("p.jsonl")]);
+  const { url, count } = await serveTeacher((n) => (n === 2 ? 400 : 200));
+  const args = [
+    "data",
+    "generate",
+    at("p.jsonl"),
+    "--teacher",
+    url,
+    "--teacher-model",
+    "t",
+    "--concurrency",
+    "1",
+  ];
+  const failed = await mos([...args, "--out", at("train.jsonl")]);
+  expect(failed).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^mos: .*the teacher answered 400/),
+  });
+  const done = await mos([...args, "--out", at("train.jsonl")]);
+  expect(done.stdout).toMatch(/passages +2, 1 of them asked about before\nrequests +1 to t/);
+  expect([done.code, count()]).toEqual([0, 3]);
+});
+
+test("generate asks a model of our own, and keeps its answers where none is of use", async () => {
+  await writeFile(at("a.txt"), "The lighthouse is open.");
+  const args = ["data", "generate", at("a.txt"), "--model", "assets/tiny-english", "--answer-tokens", "16"];
+  const { code, stderr } = await mos([...args, "--out", at("train.jsonl"), "--quiet"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(
+    /no question with an answer is left: of 1 answers of the teacher 1 could not be read/,
+  );
+  expect((await readdir(folder)).toSorted()).toEqual(["a.txt", "train.jsonl.progress"]);
+});
+
 test.each([
   [["inspect", "none.jsonl"], 1, /none\.jsonl: no such file/],
   [["inspect", "train.jsonl", "--out", "b.jsonl"], 2, /--out cannot be used with mos data inspect/],
@@ -78,6 +206,48 @@ test.each([
     /--limit cannot be used with mos data convert/,
   ],
   [["look", "train.jsonl"], 2, /look.*[Ee]xpected one of inspect, convert/],
+  [["passages", "README.md"], 2, /--out FILE is required/],
+  [["passages", "none.md", "--out", "/tmp/none/p.jsonl"], 1, /none\.md: no such file/],
+  [["passages", "a.pdf", "--out", "/tmp/none/p.jsonl"], 1, /a PDF; extract its text/],
+  [["passages", "README.md", "--out", "p.txt"], 2, /p\.txt: .*ends in \.jsonl/],
+  [
+    ["passages", "README.md", "--max-tokens", "9", "--out", "/tmp/none/p.jsonl"],
+    2,
+    /--max-tokens requires --model/,
+  ],
+  [["generate", "README.md", "--out", "/tmp/none/p.jsonl"], 2, /a teacher is required: --teacher URL/],
+  [
+    ["generate", "README.md", "--teacher", "http://a/v1", "--out", "/tmp/none/p.jsonl"],
+    2,
+    /--teacher-model NAME is required/,
+  ],
+  [
+    ["generate", "README.md", "--model", "m", "--key-variable", "K", "--out", "/tmp/none/p.jsonl"],
+    2,
+    /require --teacher URL/,
+  ],
+  [
+    [
+      "generate",
+      "README.md",
+      "--teacher",
+      "http://a:key@b",
+      "--teacher-model",
+      "t",
+      "--out",
+      "/tmp/none/p.jsonl",
+    ],
+    2,
+    /--teacher: .*without a key in it/,
+  ],
+  [
+    [
+      ...["generate", "README.md", "--teacher", "http://a/v1", "--teacher-model", "t"],
+      ...["--key-variable", "MOS_TEST_NO_KEY", "--out", "/tmp/none/p.jsonl"],
+    ],
+    2,
+    /MOS_TEST_NO_KEY is not set/,
+  ],
   [["inspect"], 2, /missing required argument 'files'/],
 ] as const)("%j is refused", async (args, code, message) => {
   await expectRefusal(["data", ...args], { code, message, untouched: folder });

@@ -5,6 +5,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
     text: "How to",
     pages: [
       "how-to/data",
+      "how-to/documents",
       "how-to/train",
       "how-to/generate",
       "how-to/serve",

@@ -1,21 +1,37 @@
+import { extname } from "node:path";
 import { choice, flag, integer, MosError, type SettingValues, text, texts, withProgress } from "#core";
 import {
+  checkOutput,
   convertDataset,
   type DatasetInspection,
   dataColumns,
+  findDocuments,
   inspectDataset,
   parseColumns,
+  readPassages,
   WRITTEN_FORMATS,
 } from "#data";
+import { writeJsonLines } from "#files";
 import { loadText } from "#models";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
+import { generateFrom, passageTest, teacherOptions } from "./data-generate.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findData, findModel } from "./loading.ts";
-import { heading, liveLine, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
+import {
+  heading,
+  liveLine,
+  MOS,
+  nextText,
+  printable,
+  printJson,
+  printLine,
+  shellWord,
+  warn,
+} from "./terminal.ts";
 
-const ACTIONS = ["inspect", "convert"] as const;
+const ACTIONS = ["inspect", "convert", "passages", "generate"] as const;
 type Action = (typeof ACTIONS)[number];
 
 const options = {
@@ -26,7 +42,7 @@ const options = {
   ...group("Tokens", {
     model: text({
       placeholder: "model",
-      help: "model whose tokenizer counts: a folder, a .gguf file, or org/name; its weights are not read",
+      help: "model whose tokenizer counts, and the teacher of generate without --teacher: a folder, a .gguf file, or org/name",
     }),
     maxLength: integer({
       min: 2,
@@ -35,28 +51,47 @@ const options = {
       help: "inspect: count the examples that are longer than this",
     }),
   }),
+  ...group("Passages", {
+    maxWords: integer({ min: 1, default: 200, help: "maximum length of a passage in words" }),
+    maxTokens: integer({
+      min: 2,
+      defaultText: "--max-words decides",
+      help: "maximum length of a passage in tokens of --model",
+    }),
+  }),
+  ...group("Teacher", teacherOptions),
   ...group("Output", {
     limit: integer({ min: 1, default: 20, help: "inspect: problems and duplicates to list" }),
-    out: text({ placeholder: "file", help: "convert: file of JSON Lines to write" }),
+    out: text({ placeholder: "file", help: "convert, passages, generate: file of JSON Lines to write" }),
     overwrite: flag({ help: "replace an existing --out" }),
     quiet,
   }),
 };
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  files: texts({ required: true, help: "files, patterns in quotes, or org/name of a data set of the Hub" }),
+  files: texts({
+    required: true,
+    help: "inspect, convert: files, patterns in quotes, or org/name of a data set of the Hub; passages, generate: .txt and .md files, patterns, and folders; generate: files of passages",
+  }),
 };
 type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
+
+const teacherNames = Object.keys(teacherOptions) as (keyof typeof teacherOptions)[];
 
 /** Options of each action beside --quiet. */
 const ACTION_OPTIONS: Readonly<Record<Action, readonly (keyof typeof options)[]>> = {
   inspect: ["dataColumns", "model", "maxLength", "limit"],
   convert: ["dataColumns", "to", "out", "overwrite"],
+  passages: ["model", "maxWords", "maxTokens", "out", "overwrite"],
+  generate: [...teacherNames, "model", "maxWords", "maxTokens", "out", "overwrite"],
 };
 
 export const command: Command = defineCommand({
-  description: "Inspects files of training data, and converts them to JSON Lines of one format.",
-  usage: "inspect <file>... [--model <model>] | convert <file>... --out <file> [--to <format>]",
+  description:
+    "Inspects files of training data, and converts them to JSON Lines of one format; cuts documents into passages, " +
+    "and lets a teacher write questions and answers about them.",
+  usage:
+    "inspect <file>... [--model <model>] | convert <file>... --out <file> [--to <format>] | passages <document>... --out <file> | generate <file>... (--teacher <url> --teacher-model <name> | --model <model>) --out <file>",
   arguments: positional,
   options,
   examples: `
@@ -64,7 +99,16 @@ Examples:
   mos data inspect train.jsonl --model org/name
       format, tokens, all problems, duplicates; the exit code is 1 where there are problems
   mos data convert faq.csv --data-columns question=q,answer=a --out train.jsonl
-      a table as conversations`,
+      a table as conversations
+  mos data passages handbook.md notes --out passages.jsonl
+      text and Markdown, cut at headings and paragraphs
+  mos data generate passages.jsonl --teacher http://127.0.0.1:8080/v1 --teacher-model name --out train.jsonl
+      shows the cost first; the same command goes on after an interruption
+  mos data generate handbook.md --teacher https://api.openai.com/v1 --teacher-model name --dry-run --out train.jsonl
+      the cost and the first request only
+
+A pair is dropped where a part is empty, where its question was asked before, and where its passage does not support the answer:
+fewer than half of the words of four letters or more are in it, or a number is not.`,
   run,
 });
 
@@ -78,10 +122,17 @@ async function run({ action, ...values }: Values): Promise<number> {
         `${formatFlag(name, setting)} cannot be used with mos data ${action}; see mos data --help`,
       );
   }
-  return action === "inspect" ? await inspect(values) : await convert(values);
+  return await WORK[action](values);
 }
 
 type Given = Omit<Values, "action">;
+
+const WORK: Readonly<Record<Action, (values: Given) => Promise<number>>> = {
+  inspect,
+  convert,
+  passages,
+  generate,
+};
 
 async function inspect({ files, model, json, quiet, ...options }: Given): Promise<number> {
   const silent = json || quiet;
@@ -157,14 +208,14 @@ function listed(title: string, lines: readonly string[], count: number): readonl
 }
 
 async function convert({ files, out, to, overwrite, json, quiet, ...options }: Given): Promise<number> {
-  if (out === undefined) throw new MosError("bad_option", "--out FILE is required: the file to write");
+  if (out === undefined) throw missingOut();
   const silent = json || quiet;
   using interrupt = listenForInterrupt("stopping", { silent });
   const { signal } = interrupt;
   const paths = await findData(files, { signal, silent });
   const columns = parseColumns(options.dataColumns);
-  const count = await withRecords(silent, (show) =>
-    withProgress(convertDataset(paths, { out, to, columns, overwrite, signal }), show),
+  const count = await withRecords(silent, (onExample) =>
+    convertDataset(paths, { out, to, columns, overwrite, signal, onExample }),
   );
   if (json) printJson({ out, format: to, examples: count });
   else if (!quiet)
@@ -176,4 +227,35 @@ async function convert({ files, out, to, overwrite, json, quiet, ...options }: G
       ].join("\n"),
     );
   return 0;
+}
+
+const missingOut = (): MosError =>
+  new MosError("bad_option", "--out FILE is required: the file of JSON Lines to write");
+
+async function passages({ files, out, overwrite, json, quiet, ...options }: Given): Promise<number> {
+  if (out === undefined) throw missingOut();
+  await checkOutput(out, { overwrite });
+  using interrupt = listenForInterrupt("stopping", { silent: json || quiet });
+  const { signal } = interrupt;
+  const { paths, leftOut } = await findDocuments(files);
+  if (leftOut.length > 0 && !json && !quiet) warn(`left out: ${leftOutText(leftOut)}`);
+  const fits = await passageTest(options, { signal, silent: json || quiet });
+  const count = await writeJsonLines(out, readPassages(paths, { fits, signal }));
+  if (json) printJson({ out, documents: paths.length, passages: count, leftOut });
+  else if (!quiet)
+    printLine(
+      labelled([["written", `${out}: ${counted(count, "passage")} of ${counted(paths.length, "document")}`]]),
+    );
+  return 0;
+}
+
+/** "3 files (.png, .pdf)". */
+function leftOutText(paths: readonly string[]): string {
+  const kinds = new Set(paths.map((path) => extname(path).toLowerCase() || "no extension"));
+  return `${counted(paths.length, "file")} (${[...kinds].slice(0, 8).join(", ")}); text and Markdown are read`;
+}
+
+async function generate({ files, out, ...options }: Given): Promise<number> {
+  if (out === undefined) throw missingOut();
+  return await generateFrom({ files, out, ...options });
 }

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { withProgress } from "#core";
 import { type ConvertDatasetOptions, convertDataset } from "./convert.ts";
 import { readDataset } from "./dataset.ts";
 
@@ -20,7 +19,7 @@ async function write(name: string, ...lines: readonly unknown[]): Promise<string
   return at(name);
 }
 const convert = (paths: readonly string[], options: Partial<ConvertDatasetOptions> = {}) =>
-  withProgress(convertDataset(paths, { out: at("out.jsonl"), to: "messages", ...options }));
+  convertDataset(paths, { out: at("out.jsonl"), to: "messages", ...options });
 const written = async () =>
   (await readFile(at("out.jsonl"), "utf8"))
     .trimEnd()

@@ -1,7 +1,7 @@
 // Conversion of examples from any format that is read to JSON Lines of another.
 import { resolve } from "node:path";
 import { MosError } from "#core";
-import { openAtomicFile, pathExists } from "#files";
+import { pathExists, writeJsonLines } from "#files";
 import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
 import { type Example, type ExampleInput, placeText } from "./forms.ts";
 
@@ -17,41 +17,31 @@ export interface ConvertDatasetOptions extends ReadExamplesOptions {
   readonly to: WrittenFormat;
   /** Replace `out`. */
   readonly overwrite?: boolean;
+  /** Told the number of examples so far. */
+  readonly onExample?: (count: number) => void;
 }
 
-/** Bytes that are written at once. */
-const CHUNK = 1 << 20;
-const PROGRESS_INTERVAL = 1000;
-
 /**
- * Converts files of examples to one file of JSON Lines, which appears when it is complete. Yields the number of examples so
- * far, and returns that of all.
+ * Converts files of examples to one file of JSON Lines, which appears when it is complete, and returns the number of its
+ * examples.
  *
  * @throws MosError as `readDataset`; `bad_data` for an example that the format cannot hold; `bad_option` where `out` exists.
  */
-export async function* convertDataset(
+export async function convertDataset(
   paths: readonly string[],
-  { out, to, overwrite = false, ...options }: ConvertDatasetOptions,
-): AsyncGenerator<number, number> {
-  await checkOutput(out, { overwrite });
-  await using file = await openAtomicFile(out);
-  let lines = "";
-  let count = 0;
-  const flush = async (): Promise<void> => {
-    await file.write(new TextEncoder().encode(lines));
-    lines = "";
-  };
-  for (const path of paths) {
-    for await (const { example } of readExamples(path, options)) {
-      if (example instanceof MosError) throw example;
-      lines += `${JSON.stringify(toRecord(example, to))}\n`;
-      if (lines.length >= CHUNK) await flush();
-      if (++count % PROGRESS_INTERVAL === 0) yield count;
-    }
+  { out, to, overwrite = false, onExample, ...options }: ConvertDatasetOptions,
+): Promise<number> {
+  async function* records(): AsyncGenerator<ExampleInput, void> {
+    let count = 0;
+    for (const path of paths)
+      for await (const { example } of readExamples(path, options)) {
+        if (example instanceof MosError) throw example;
+        yield toRecord(example, to);
+        onExample?.(++count);
+      }
   }
-  await flush();
-  await file.commit();
-  return count;
+  await checkOutput(out, { overwrite });
+  return await writeJsonLines(out, records());
 }
 
 /** Refuses an output that is not JSON Lines by its name, or that would replace something unasked. Throws `bad_option`. */

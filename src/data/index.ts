@@ -7,7 +7,7 @@ export {
   planEpoch,
   plannedBatch,
 } from "./batch.ts";
-export { convertDataset, WRITTEN_FORMATS } from "./convert.ts";
+export { checkOutput, convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,
   type DataSource,
@@ -17,6 +17,7 @@ export {
   readDataset,
   splitValidation,
 } from "./dataset.ts";
+export { findDocuments, readPassages, type SourcedPassage } from "./documents.ts";
 export {
   type EncodedDataset,
   type EncodedExample,
@@ -27,6 +28,16 @@ export {
   IGNORED,
 } from "./encode.ts";
 export { type Example, type ExampleInput, placeText } from "./forms.ts";
+export {
+  type GenerateEvent,
+  type GenerationCounts,
+  type GenerationPlan,
+  generateExamples,
+  planGeneration,
+} from "./generate.ts";
 export { type DatasetInspection, inspectDataset } from "./inspect.ts";
 export { locateData } from "./locate.ts";
+export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
+export { askForQuestions } from "./question-answers.ts";
+export { completionsUrl, remoteTeacher, type Teacher } from "./teacher.ts";

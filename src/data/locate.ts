@@ -71,8 +71,8 @@ async function* locateOne(
   });
 }
 
-/** Files by the order of their names, which is the same everywhere. */
-async function matching(pattern: string): Promise<readonly string[]> {
+/** Files that a pattern names, by the order of their names, which is the same everywhere. */
+export async function matching(pattern: string): Promise<readonly string[]> {
   const found = await glob(pattern, {
     onlyFiles: true,
     expandDirectories: false,

@@ -57,8 +57,7 @@ export function describeOtherFile(path: string): string | undefined {
   const found = OTHER_FILES.find(([extensions]) => extensions.split(" ").includes(extension));
   if (found === undefined) return undefined;
   const [, kind, remedy] = found;
-  const accepted = kind === "compressed" ? "" : `; examples are read from ${DATA_EXTENSIONS.join(", ")}`;
-  return `${path}: the file is ${kind}; ${remedy}${accepted}`;
+  return `${path}: the file is ${kind}; ${remedy}`;
 }
 
 /**
@@ -73,7 +72,8 @@ export async function readRecords(
   { columns, onInvalid }: ReadRecordsOptions = {},
 ): Promise<Records> {
   const other = describeOtherFile(path);
-  if (other !== undefined) throw new MosError("unsupported", other);
+  if (other !== undefined)
+    throw new MosError("unsupported", `${other}; examples are read from ${DATA_EXTENSIONS.join(", ")}`);
   switch (extname(path).toLowerCase()) {
     case ".csv":
     case ".tsv":

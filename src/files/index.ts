@@ -39,6 +39,7 @@ export {
   openJsonLinesWriter,
   type ReadJsonLinesOptions,
   readJsonLines,
+  writeJsonLines,
 } from "./json-lines.ts";
 export { lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";

@@ -1,6 +1,6 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { MosError, parseJson } from "#core";
-import { closeOnFailure, openForReading, type ReadableFile } from "./atomic-files.ts";
+import { closeOnFailure, openAtomicFile, openForReading, type ReadableFile } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 
 /** One value of a JSON Lines file; `line` counts from 1, blank lines included. */
@@ -215,4 +215,32 @@ export async function openJsonLinesWriter(path: string): Promise<JsonLinesWriter
   } catch (error) {
     throw storageError(error, path);
   }
+}
+
+/** Characters that are written at once. */
+const WRITE_LENGTH = 1 << 20;
+
+/**
+ * Writes a JSON Lines file that appears when it is complete, and returns the number of its lines.
+ *
+ * @throws MosError "storage" or "not_found" (the folder does not exist), and what the values throw; nothing is left behind.
+ */
+export async function writeJsonLines(
+  path: string,
+  values: Iterable<unknown> | AsyncIterable<unknown>,
+): Promise<number> {
+  await using file = await openAtomicFile(path);
+  let [lines, count] = ["", 0];
+  const flush = async (): Promise<void> => {
+    await file.write(new TextEncoder().encode(lines));
+    lines = "";
+  };
+  for await (const value of values) {
+    lines += `${JSON.stringify(value)}\n`;
+    count++;
+    if (lines.length >= WRITE_LENGTH) await flush();
+  }
+  await flush();
+  await file.commit();
+  return count;
 }

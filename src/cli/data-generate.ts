@@ -1,0 +1,304 @@
+// `mos data generate`: the teacher, what it costs, and the progress.
+import { createInterface } from "node:readline/promises";
+import { flag, integer, MosError, number, type SettingValues, text } from "#core";
+import {
+  askForQuestions,
+  completionsUrl,
+  countWords,
+  findDocuments,
+  type GenerateEvent,
+  type GenerationCounts,
+  type GenerationPlan,
+  generateExamples,
+  planGeneration,
+  readPassages,
+  remoteTeacher,
+  type SourcedPassage,
+  type Teacher,
+} from "#data";
+import { openEngine } from "#inference";
+import { loadText } from "#models";
+import { counted, formatBar, formatDuration, formatInteger, labelled } from "./format.ts";
+import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
+import { engineProgress, type FindModelOptions, findModel, userPlaces } from "./loading.ts";
+import {
+  type LiveLine,
+  liveLine,
+  MOS,
+  nextText,
+  printable,
+  printJson,
+  printLine,
+  shellWord,
+} from "./terminal.ts";
+
+/** Options of the teacher, all for `generate`. */
+export const teacherOptions = {
+  teacher: text({
+    placeholder: "url",
+    help: "base URL of an OpenAI-compatible API, such as http://127.0.0.1:8080/v1; required unless --model is the teacher",
+  }),
+  teacherModel: text({ placeholder: "name", help: "the model's name there" }),
+  keyVariable: text({
+    pattern: /^[A-Za-z_]\w*$/,
+    what: "the name of an environment variable",
+    placeholder: "name",
+    defaultText: "OPENAI_API_KEY for https://api.openai.com, none for others",
+    help: "environment variable that holds the key",
+  }),
+  questions: integer({ min: 1, max: 50, default: 3, help: "questions per passage" }),
+  instructions: text({ help: 'more instructions for the teacher, such as "Answer in French."' }),
+  answerTokens: integer({
+    min: 16,
+    default: 1024,
+    help: "maximum length of the teacher's answer, in tokens",
+  }),
+  concurrency: integer({ min: 1, max: 256, default: 4, help: "requests at a time" }),
+  priceIn: number({
+    min: 0,
+    placeholder: "price",
+    help: "price of a million prompt tokens, to show the cost",
+  }),
+  priceOut: number({ min: 0, placeholder: "price", help: "price of a million tokens of answers" }),
+  yes: flag({ help: "do not ask before the first request" }),
+  dryRun: flag({ help: "show the cost and the first request, and ask nothing" }),
+};
+
+interface Values extends SettingValues<typeof teacherOptions> {
+  readonly files: readonly string[];
+  readonly out: string;
+  readonly overwrite: boolean;
+  readonly model: string | undefined;
+  readonly maxWords: number;
+  readonly maxTokens: number | undefined;
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** Reads the passages, shows the cost, and writes the examples; the exit code. */
+export async function generateFrom(values: Values): Promise<number> {
+  const { files, json, quiet } = values;
+  const silent = json || quiet;
+  const teacherName = checkTeacher(values);
+  using interrupt = listenForInterrupt("stopping; what was answered is kept", { silent });
+  const { signal } = interrupt;
+  const { paths } = await findDocuments(files);
+  const fits = await passageTest(values, { signal, silent });
+  const passages: SourcedPassage[] = [];
+  for await (const passage of readPassages(paths, { fits, signal })) passages.push(passage);
+  const request = { ...requestOptions(values), teacherName };
+  const plan = await planGeneration(passages, request);
+  if (json) printJson({ type: "plan", ...plan, cost: costOf(plan, values) });
+  else if (!quiet || values.dryRun) printLine(planText(plan, values));
+  if (values.dryRun) {
+    const [first] = passages;
+    if (first !== undefined && !json) printLine(`\n${askForQuestions(first, request)[0]?.content}`);
+    return 0;
+  }
+  const key = teacherKey(values);
+  if (plan.requests > 0 && !(await isConfirmed(values, interrupt)))
+    throw new MosError("cancelled", "nothing was asked");
+  using line = liveLine({ silent: silent || process.stderr.isTTY !== true });
+  await using teacher = await openTeacher(values, { signal, line, key });
+  const events = generateExamples(passages, { ...request, teacher: teacher.ask, signal });
+  await show(events, { line, values });
+  return 0;
+}
+
+const requestOptions = ({ out, overwrite, questions, instructions, answerTokens, concurrency }: Values) => ({
+  out,
+  overwrite,
+  questions,
+  instructions,
+  maxTokens: answerTokens,
+  concurrency,
+});
+
+/** The length of passages that the options ask for, as a test of a text. */
+export async function passageTest(
+  { model, maxWords, maxTokens }: Pick<Values, "model" | "maxWords" | "maxTokens">,
+  find: FindModelOptions,
+): Promise<(text: string) => boolean> {
+  if (maxTokens === undefined) return (text) => countWords(text) <= maxWords;
+  if (model === undefined)
+    throw new MosError("bad_option", "--max-tokens requires --model MODEL, whose tokenizer counts");
+  const { tokenizer } = await loadText(await findModel(model, find));
+  return (text) => tokenizer.encode(text, { addSpecialTokens: false }).length <= maxTokens;
+}
+
+/** Name of the teacher. Throws `bad_option` where the options name none. */
+function checkTeacher({ teacher, teacherModel, model, keyVariable }: Values): string {
+  if (teacher === undefined) {
+    if (model === undefined)
+      throw new MosError(
+        "bad_option",
+        "a teacher is required: --teacher URL --teacher-model NAME of an OpenAI-compatible API, or --model MODEL to run one here",
+      );
+    if (teacherModel !== undefined || keyVariable !== undefined)
+      throw new MosError("bad_option", "--teacher-model and --key-variable require --teacher URL");
+    return model;
+  }
+  completionsUrl(teacher);
+  if (teacherModel === undefined)
+    throw new MosError("bad_option", "--teacher-model NAME is required: the model's name at --teacher");
+  return teacherModel;
+}
+
+/** The key for a teacher; one that is set for OpenAI goes nowhere else unasked. */
+function teacherKey({ teacher: url, keyVariable }: Values): string | undefined {
+  if (url === undefined) return undefined;
+  const isOpenAi = completionsUrl(url).origin === "https://api.openai.com";
+  const variable = keyVariable ?? (isOpenAi ? "OPENAI_API_KEY" : undefined);
+  if (variable === undefined) return undefined;
+  const key = process.env[variable]?.trim() ?? "";
+  if (key === "") throw new MosError("bad_option", `${variable} is not set; it must hold the key of ${url}`);
+  return key;
+}
+
+interface OpenTeacher extends AsyncDisposable {
+  readonly ask: Teacher;
+}
+
+interface OpenOptions {
+  readonly signal: AbortSignal;
+  readonly line: LiveLine;
+  readonly key: string | undefined;
+}
+
+async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTeacher> {
+  const { teacher: url, teacherModel: model = "", json } = values;
+  if (url === undefined) return await openOwnTeacher(values, options);
+  const { key, line } = options;
+  const onRetry = (reason: string, seconds: number): void => {
+    if (json) printJson({ type: "retry", reason, seconds });
+    else line.print(`${printable(reason)}; trying again in ${formatDuration(seconds)}`);
+  };
+  const ask = remoteTeacher({ url, model, key, onRetry });
+  return { ask, [Symbol.asyncDispose]: async () => undefined };
+}
+
+/** A teacher that runs in this process. */
+async function openOwnTeacher(
+  { model = "", concurrency, json, quiet }: Values,
+  { signal, line }: OpenOptions,
+): Promise<OpenTeacher> {
+  const engine = await openEngine({
+    model: await findModel(model, { signal, silent: json || quiet }),
+    inProcess: true,
+    maxBatch: concurrency,
+    signal,
+    cacheFolder: (await userPlaces()).weights,
+    onProgress: engineProgress(line),
+  });
+  const ask: Teacher = async ({ messages, maxTokens, signal }) => {
+    let text = "";
+    for await (const event of engine.chat(messages, { maxTokens, signal })) {
+      if (event.type === "token" || event.type === "finish") text += event.text;
+      if (event.type !== "finish") continue;
+      if (event.finishReason === "cancelled") break;
+      const { promptTokens, completionTokens } = event.usage;
+      return { text, promptTokens, completionTokens };
+    }
+    throw new MosError("cancelled", "stopped asking the model; the same command goes on from here");
+  };
+  return { ask, [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose]() };
+}
+
+const MILLION = 1e6;
+
+/** The most that a run costs, where its prices are known. */
+const costOf = (
+  { promptTokens, maxCompletionTokens }: GenerationPlan,
+  { priceIn, priceOut }: Values,
+): number | undefined =>
+  priceIn === undefined && priceOut === undefined
+    ? undefined
+    : (promptTokens * (priceIn ?? 0) + maxCompletionTokens * (priceOut ?? 0)) / MILLION;
+
+function planText(plan: GenerationPlan, values: Values): string {
+  const { passages, done, requests, promptTokens, maxCompletionTokens } = plan;
+  const cost = costOf(plan, values);
+  const before = done === 0 ? "" : `, ${formatInteger(done)} of them asked about before`;
+  return labelled([
+    ["passages", `${formatInteger(passages)}${before}`],
+    ["requests", `${formatInteger(requests)} to ${values.teacherModel ?? values.model}`],
+    [
+      "tokens",
+      `about ${formatInteger(promptTokens)} of prompts, at most ${formatInteger(maxCompletionTokens)} of answers`,
+    ],
+    ...(cost === undefined
+      ? []
+      : [["cost", `at most about ${cost < 1 ? cost.toPrecision(2) : cost.toFixed(2)}`] as const]),
+  ]);
+}
+
+/** Asks a person at a terminal before a teacher elsewhere is asked. */
+async function isConfirmed({ teacher, yes, json }: Values, { signal }: Interrupt): Promise<boolean> {
+  const isPerson = process.stdin.isTTY === true && process.stderr.isTTY === true;
+  if (teacher === undefined || yes || json || !isPerson) return true;
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return /^y(es)?$/i.test((await lines.question("Ask the teacher now? [y/N] ", { signal })).trim());
+  } finally {
+    lines.close();
+  }
+}
+
+interface ShowOptions {
+  readonly line: LiveLine;
+  readonly values: Values;
+}
+
+async function show(events: AsyncIterable<GenerateEvent>, { line, values }: ShowOptions): Promise<void> {
+  const { json, quiet, out } = values;
+  const started = performance.now();
+  let first = 0;
+  let pairs = 0;
+  for await (const event of events) {
+    if (json) printJson(event);
+    if (event.type === "finish") {
+      line.clear();
+      if (!json && !quiet) printLine(finishText(event, out));
+      continue;
+    }
+    const { done, total } = event;
+    if (first === 0) first = done - 1;
+    pairs += event.pairs;
+    const seconds = (performance.now() - started) / 1000;
+    const left = (seconds * (total - done)) / (done - first);
+    line.update([
+      `asking ${formatBar(done / total, 10)} ${done} of ${total}`,
+      counted(pairs, "pair"),
+      `${formatDuration(left)} left`,
+    ]);
+  }
+}
+
+function finishText(counts: GenerationCounts, out: string): string {
+  const { examples, dropped, unread, promptTokens, completionTokens } = counts;
+  const used = promptTokens + completionTokens;
+  return [
+    labelled([
+      ["written", `${out}: ${counted(examples, "example")}, messages`],
+      [
+        "dropped",
+        `${dropped.unsupported} not supported by their passage, ${dropped.duplicate} asked before, ${dropped.empty} empty; ${counted(unread, "answer")} could not be read`,
+      ],
+      ...(used === 0
+        ? []
+        : [
+            [
+              "tokens",
+              `${formatInteger(promptTokens)} of prompts, ${formatInteger(completionTokens)} of answers`,
+            ] as const,
+          ]),
+    ]),
+    "",
+    "Read some of the examples before you train on them.",
+    "",
+    nextText([
+      `${MOS} data inspect ${shellWord(out)} --model org/name`,
+      `${MOS} train --model org/name --data ${shellWord(out)} --out adapters/mine`,
+    ]),
+  ].join("\n");
+}

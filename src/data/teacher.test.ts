@@ -1,0 +1,145 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { expect, onTestFinished, test } from "vitest";
+import { completionsUrl, type RemoteTeacherOptions, remoteTeacher, type TeacherRequest } from "./teacher.ts";
+
+type Reply = (response: ServerResponse, request: IncomingMessage) => void;
+
+const status =
+  (code: number, body: string, headers: Readonly<Record<string, string>> = {}): Reply =>
+  (response) =>
+    response.writeHead(code, headers).end(body);
+const completion = (content: string | null) =>
+  status(
+    200,
+    JSON.stringify({
+      choices: [{ message: { content } }],
+      usage: { prompt_tokens: 7, completion_tokens: 3 },
+    }),
+  );
+
+/** A server that gives these replies one after the other, and a teacher that asks it without waiting. */
+async function serve(replies: readonly Reply[], options: Partial<RemoteTeacherOptions> = {}) {
+  const seen: { path: string | undefined; key: string | undefined; body: Record<string, unknown> }[] = [];
+  const left = [...replies];
+  const server = createServer(async (request, response) => {
+    let text = "";
+    for await (const part of request) text += part;
+    seen.push({ path: request.url, key: request.headers.authorization, body: JSON.parse(text) });
+    (left.shift() ?? status(500, "no reply left"))(response, request);
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+  const waits: number[] = [];
+  const teacher = remoteTeacher({
+    url,
+    model: "teacher",
+    sleep: async (seconds) => void waits.push(seconds),
+    ...options,
+  });
+  const ask = (request: Partial<TeacherRequest> = {}) =>
+    teacher({ messages: [{ role: "user", content: "Hi" }], maxTokens: 64, ...request });
+  return { ask, seen, waits };
+}
+
+test("asks by OpenAI's API, with the key", async () => {
+  const { ask, seen } = await serve([completion("Hello")], { key: "secret" });
+  expect(await ask()).toEqual({ text: "Hello", promptTokens: 7, completionTokens: 3 });
+  const body = { model: "teacher", messages: [{ role: "user", content: "Hi" }], max_tokens: 64 };
+  expect(seen).toEqual([{ path: "/v1/chat/completions", key: "Bearer secret", body }]);
+});
+
+test("tries again after errors of the server, broken connections and garbage, and honours Retry-After", async () => {
+  const reasons: string[] = [];
+  const date = new Date(1e12).toUTCString();
+  const later = new Date(1e12 + 90_000).toUTCString();
+  const { ask, seen, waits } = await serve(
+    [
+      status(500, "oops"),
+      status(429, '{"error": {"message": "slow down"}}', { "retry-after": "7" }),
+      status(503, "", { "retry-after": later, date }),
+      status(429, "", { "retry-after": "99999" }),
+      status(200, "<html>"),
+      (response) => response.destroy(),
+      status(200, '{"choices": []}'),
+      completion(null),
+    ],
+    { onRetry: (reason) => reasons.push(reason) },
+  );
+  expect(await ask()).toMatchObject({ text: "" });
+  expect(waits).toEqual([1, 7, 90, 600, 16, 32, 60]);
+  expect(seen).toHaveLength(8);
+  expect(reasons[1]).toMatch(/answered 429 "slow down"$/);
+  expect(reasons[4]).toMatch(/did not answer with a chat completion/);
+  expect(reasons[5]).toMatch(/does not answer/);
+});
+
+test("gives up after eight attempts, and at once where another one would not help", async () => {
+  const failing = await serve(Array(9).fill(status(500, "oops")));
+  await expect(failing.ask()).rejects.toMatchObject({ code: "network", message: /the teacher answered 500/ });
+  expect(failing.seen).toHaveLength(8);
+  for (const [code, message] of [
+    [401, /answered 401.*--key-variable/],
+    [404, /answered 404; check the URL, and that it serves teacher/],
+    [400, /answered 400 "too long"/],
+  ] as const) {
+    const { ask, seen } = await serve([
+      status(code, '{"error": {"message": "too long"}}'.slice(code === 400 ? 0 : 99)),
+    ]);
+    await expect(ask()).rejects.toThrow(message);
+    expect(seen).toHaveLength(1);
+  }
+});
+
+test("uses the newer name of the limit where a model refuses the older one", async () => {
+  const refusal = status(
+    400,
+    `{"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'"}}`,
+  );
+  const { ask, seen } = await serve([refusal, completion("a"), completion("b")]);
+  await ask();
+  await ask();
+  const fields = seen.map(({ body }) => Object.keys(body).filter((name) => name.startsWith("max")));
+  expect(fields).toEqual([["max_tokens"], ["max_completion_tokens"], ["max_completion_tokens"]]);
+});
+
+test("follows no redirection, which could take the key elsewhere", async () => {
+  const { ask, seen } = await serve(Array(8).fill(status(307, "", { location: "http://127.0.0.1:1/" })), {
+    key: "secret",
+  });
+  await expect(ask()).rejects.toThrow(/does not answer/);
+  expect(seen).toHaveLength(8);
+});
+
+test("a signal ends a request, a pause, and what has not begun", async () => {
+  const stop = new AbortController();
+  const hanging = await serve([() => stop.abort()]);
+  await expect(hanging.ask({ signal: stop.signal })).rejects.toMatchObject({ code: "cancelled" });
+  await expect(hanging.ask({ signal: stop.signal })).rejects.toMatchObject({ code: "cancelled" });
+  expect(hanging.seen).toHaveLength(1);
+  const pause = new AbortController();
+  const busy = await serve([status(429, "", { "retry-after": "500" })], { sleep: async () => pause.abort() });
+  await expect(busy.ask({ signal: pause.signal })).rejects.toMatchObject({ code: "cancelled" });
+});
+
+test("the address of chat completions, from what people give", () => {
+  const url = (base: string) => completionsUrl(base).href;
+  for (const base of [
+    "http://a:1",
+    "http://a:1/",
+    "http://a:1/v1",
+    "http://a:1/v1/",
+    "http://a:1/v1/chat/completions",
+  ])
+    expect(url(base)).toBe("http://a:1/v1/chat/completions");
+  expect(url("https://a/openai/deployments/x?api-version=1")).toBe(
+    "https://a/openai/deployments/x/chat/completions?api-version=1",
+  );
+  for (const base of ["", "a:1", "ftp://a", "http://user:key@a/v1", "file:///etc/passwd"])
+    expect(() => url(base)).toThrow(/give the base URL of an OpenAI-compatible API/);
+});
