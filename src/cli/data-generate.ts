@@ -236,7 +236,7 @@ function planText(plan: GenerationPlan, values: Values): string {
 async function isConfirmed({ teacher, yes, json }: Values, { signal }: Interrupt): Promise<boolean> {
   const isPerson = process.stdin.isTTY === true && process.stderr.isTTY === true;
   if (teacher === undefined || yes || json || !isPerson) return true;
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   try {
     return /^y(es)?$/i.test((await lines.question("Ask the teacher now? [y/N] ", { signal })).trim());
   } finally {

@@ -81,7 +81,10 @@ test("tries again after errors of the server, broken connections and garbage, an
 
 test("gives up after eight attempts, and at once where another one would not help", async () => {
   const failing = await serve(Array(9).fill(status(500, "oops")));
-  await expect(failing.ask()).rejects.toMatchObject({ code: "network", message: /the teacher answered 500/ });
+  await expect(failing.ask()).rejects.toMatchObject({
+    code: "network",
+    message: expect.stringMatching(/the teacher answered 500/),
+  });
   expect(failing.seen).toHaveLength(8);
   for (const [code, message] of [
     [401, /answered 401.*--key-variable/],

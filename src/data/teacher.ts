@@ -53,7 +53,7 @@ export function completionsUrl(base: string): URL {
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
     throw new MosError(
       "bad_option",
-      `teacher: ${base} is invalid; give the base URL of an OpenAI-compatible API without a key in it, such as http://127.0.0.1:8080/v1`,
+      "teacher: this is no address of a teacher; give the base URL of an OpenAI-compatible API without a key in it, such as http://127.0.0.1:8080/v1",
     );
   const path = url.pathname.replace(/(\/chat\/completions)?\/*$/, "");
   url.pathname = `${path === "" ? "/v1" : path}/chat/completions`;
