@@ -185,6 +185,8 @@ export function runsHere(text: string): boolean {
   if (words[0] !== "mos") return false;
   if (["pull", "push", "quickstart"].includes(words[1] ?? "")) return false;
   if (words[1] === "adapters") return false; // of runs that a reader has made
+  // else a teacher is asked, or about its answers
+  if (words[1] === "data") return words.some((word) => LOCAL.test(word) || word === "--dry-run");
   const files = words.filter((_, i) =>
     /^--(model|data|validation-data|config|file)$/.test(words[i - 1] ?? ""),
   );

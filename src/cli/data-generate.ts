@@ -80,6 +80,7 @@ export async function generateFrom(values: Values): Promise<number> {
   const { files, json, quiet } = values;
   const silent = json || quiet;
   const teacherName = checkTeacher(values);
+  const key = values.dryRun ? undefined : teacherKey(values);
   using interrupt = listenForInterrupt("stopping; what was answered is kept", { silent });
   const { signal } = interrupt;
   const { paths } = await findDocuments(files);
@@ -95,7 +96,6 @@ export async function generateFrom(values: Values): Promise<number> {
     if (first !== undefined && !json) printLine(`\n${askForQuestions(first, request)[0]?.content}`);
     return 0;
   }
-  const key = teacherKey(values);
   if (plan.requests > 0 && !(await isConfirmed(values, interrupt)))
     throw new MosError("cancelled", "nothing was asked");
   using line = liveLine({ silent: silent || process.stderr.isTTY !== true });

@@ -192,5 +192,5 @@ test("progress that another program has changed is refused", async () => {
   });
   await expect(generate(options(teacher))).rejects.toThrow("gone");
   await writeFile(`${out}.progress/answers.jsonl`, '{"passage": 3}\n');
-  await expect(generate(options(teacher))).rejects.toThrow(/answers\.jsonl:1: passage/);
+  await expect(generate(options(teacher))).rejects.toThrow(/answers\.jsonl:1: field "passage" is 3/);
 });
