@@ -3,7 +3,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, test } from "vitest";
+import { afterAll, afterEach, beforeAll, test } from "vitest";
 import { writeTinyFolder } from "../tiny-folder.ts";
 import { expectRefusal } from "./run-mos.ts";
 
@@ -14,6 +14,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-bad-data-"));
   ({ model, data: good } = await writeTinyFolder(folder));
 });
+afterEach(() => rm(join(folder, "out"), { recursive: true, force: true })); // of a run that should have been refused
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const GOOD =
@@ -106,7 +107,6 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   ],
   ["UTF-16", Buffer.from(`\ufeff${GOOD}`, "utf16le"), /bad\.jsonl:1: the line is not valid UTF-8/],
   ["a binary file", Buffer.from([0x50, 0x4b, 3, 4, 0, 0, 0xff, 0xd8, 0x0a, 0x80]), /bad\.jsonl:1: /],
-  ["a single example, which cannot be split", GOOD, /--validation-split|held out|hold/],
 ];
 
 const train = (data: string, ...more: readonly string[]): readonly string[] => [
@@ -139,6 +139,12 @@ const settings: readonly (readonly [string, string, readonly string[], RegExp])[
     long.repeat(4),
     [],
     /none of the \d examples has target tokens left after truncation to 64 tokens/,
+  ],
+  [
+    "a single example, which cannot be split",
+    GOOD,
+    ["--validation-split", "0.05"],
+    /--validation-split|held out|hold/,
   ],
   ["everything is held out", GOOD.repeat(4), ["--validation-split", "4"], /leaves none to train on/],
   ["more is held out than there is", GOOD.repeat(4), ["--validation-split", "10"], /leaves none to train on/],
