@@ -18,7 +18,7 @@ const hello = [{ role: "user" as const, content: "Hello" }];
 test("models are the base and its adapters, with their parent", async () => {
   const models = [];
   for await (const model of client.models.list()) models.push(model);
-  expect(models.map(({ id }) => id)).toEqual(["base", "acme", "zeta", "broken"]);
+  expect(models.map(({ id }) => id)).toEqual(["base", "acme", "broken", "zeta"]);
   expect(models[0]).toMatchObject({ object: "model", parent: null, root: "base", owned_by: "mos" });
   expect(await client.models.retrieve("acme")).toMatchObject({ parent: "base", created: 1_700_000_000 });
   await expect(client.models.retrieve("a/../b")).rejects.toThrow(NotFoundError);

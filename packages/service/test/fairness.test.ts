@@ -5,8 +5,8 @@ import { makeFolder } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices } from "#store";
 import { runWorker } from "#worker";
-import type { Trainer } from "../src/worker/trainer.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { fakeTrainer, readyReport } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
 
 const BASES = new Map([
@@ -16,24 +16,13 @@ const BASES = new Map([
 ]);
 
 /** Trains some milliseconds, keeps the base, and never comes to an end. */
-function endlessTrainer(): Trainer {
-  let model: string | undefined;
-  return {
-    get model() {
-      return model;
-    },
-    stop: () => undefined,
-    kill: () => undefined,
-    async *train(order) {
-      ({ model } = order);
-      await makeFolder(order.out);
-      yield { type: "event", event: { type: "ready", steps: 1e6, train: { tokens: 1 } } as never };
-      await sleep(30);
-      yield { type: "ended", isComplete: false };
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
-}
+const endlessTrainer = () =>
+  fakeTrainer(async function* ({ out }) {
+    await makeFolder(out);
+    yield readyReport(1e6);
+    await sleep(30);
+    yield { type: "ended", isComplete: false };
+  });
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;

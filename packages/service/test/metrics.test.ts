@@ -10,9 +10,8 @@ import { runWorker } from "#worker";
 import { listenForProbes } from "../src/command.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { fakeTrainer, readyReport } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
-
-type Trainer = NonNullable<Parameters<typeof runWorker>[0]["trainer"]>;
 
 /** Samples by name and labels; every line has to be one of the format. */
 function parsed(text: string): ReadonlyMap<string, number> {
@@ -40,31 +39,22 @@ describe.each(databases)("%s", (_, open) => {
   const create = (): Promise<JobRow> => queueJob(opened);
 
   /** Trains two of four steps in each slice; the third time that it is asked, its process dies. */
-  function fakeTrainer(): Trainer {
+  function dyingTrainer() {
     let slices = 0;
-    return {
-      model: undefined,
-      stop: () => undefined,
-      kill: () => undefined,
-      async *train({ out }) {
-        slices++;
-        if (slices === 3) throw new Error("the trainer is gone: its exit code is 1");
-        const steps = Array.from({ length: slices * 2 }, (_, i) => ({
-          type: "step",
-          step: i + 1,
-          tokens: 10,
-          loss: 1,
-        }));
-        await makeFolder(out);
-        await writeFile(
-          join(out, "metrics.jsonl"),
-          steps.map((step) => `${JSON.stringify(step)}\n`).join(""),
-        );
-        yield { type: "event", event: { type: "ready", steps: 4, train: { tokens: 10 } } as never };
-        yield { type: "ended", isComplete: slices === 2 };
-      },
-      [Symbol.asyncDispose]: async () => undefined,
-    };
+    return fakeTrainer(async function* ({ out }) {
+      slices++;
+      if (slices === 3) throw new Error("the trainer is gone: its exit code is 1");
+      const steps = Array.from({ length: slices * 2 }, (_, i) => ({
+        type: "step",
+        step: i + 1,
+        tokens: 10,
+        loss: 1,
+      }));
+      await makeFolder(out);
+      await writeFile(join(out, "metrics.jsonl"), steps.map((step) => `${JSON.stringify(step)}\n`).join(""));
+      yield readyReport(4, 10);
+      yield { type: "ended", isComplete: slices === 2 };
+    });
   }
 
   test("a line for each slice, and metrics of what was done and of what waits", async () => {
@@ -83,7 +73,7 @@ describe.each(databases)("%s", (_, open) => {
       slices: openSlices(opened.database, opened.queue),
       queue: opened.queue,
       objects: opened.objects,
-      trainer: fakeTrainer(),
+      trainer: dyingTrainer(),
       log: { info: write, warn: write, error: write },
       onSlice: metrics.sliceEnded,
       signal: stopping.signal,

@@ -4,30 +4,24 @@ import { makeFolder } from "mixture-of-shards/cli";
 import { expect, test, vi } from "vitest";
 import { openSlices } from "#store";
 import { runWorker } from "#worker";
-import type { Trainer } from "../src/worker/trainer.ts";
 import { databases, openTables } from "./databases.ts";
+import { fakeTrainer, readyReport } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
 
 const admin = { tenant: "", isAdmin: true };
 
 /** Has no room for its first run, and never ends the others. */
-function smallTrainer(): Trainer {
+function smallTrainer() {
   let runs = 0;
-  return {
-    model: undefined,
-    stop: () => undefined,
-    kill: () => undefined,
-    async *train({ out }) {
-      if (++runs === 1) {
-        yield { type: "failed", code: "memory", message: `${out}: 91 GB are needed, and 14 GB are free` };
-        return;
-      }
-      await makeFolder(out);
-      yield { type: "event", event: { type: "ready", steps: 1e6, train: { tokens: 1 } } as never };
-      yield { type: "ended", isComplete: false };
-    },
-    [Symbol.asyncDispose]: async () => undefined,
-  };
+  return fakeTrainer(async function* ({ out }) {
+    if (++runs === 1) {
+      yield { type: "failed", code: "memory", message: `${out}: 91 GB are needed, and 14 GB are free` };
+      return;
+    }
+    await makeFolder(out);
+    yield readyReport(1e6);
+    yield { type: "ended", isComplete: false };
+  });
 }
 
 test.each(databases)(

@@ -1,0 +1,35 @@
+// Trainers that train nothing, for tests of what is around them.
+import type { JobRow } from "#store";
+import type { Trainer, TrainReport } from "../src/worker/trainer.ts";
+
+const chosen: NonNullable<JobRow["chosen"]> = {
+  epochs: 1,
+  batchSize: 1,
+  maxLength: 64,
+  learningRate: 0.002,
+  evaluateEvery: 0,
+  earlyStoppingPatience: 0,
+};
+
+/** The report of a run that is about to begin. */
+export const readyReport = (steps: number, tokens = 1): TrainReport => ({
+  type: "event",
+  event: { type: "ready", steps, train: { tokens }, ...chosen } as never,
+});
+
+/** A trainer with this course, which remembers the base of its last run. */
+export function fakeTrainer(train: Trainer["train"]): Trainer {
+  let model: string | undefined;
+  return {
+    get model() {
+      return model;
+    },
+    stop: () => undefined,
+    kill: () => undefined,
+    train(order) {
+      ({ model } = order);
+      return train(order);
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
