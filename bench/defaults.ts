@@ -53,7 +53,8 @@ function trainPart(model: string, { shape, targets }: { shape: string; targets: 
 }
 
 const servePart = (model: string, streams: number, target: number): Part => ({
-  ours: `npm run -s bench:serve -- --model ${model} --streams ${streams} --adapters ${streams === 1 ? 0 : streams} --json`,
+  // alone without drafts: random prompts have answers that repeat themselves, which drafts would win by (bench:drafts)
+  ours: `npm run -s bench:serve -- --model ${model} --streams ${streams} ${streams === 1 ? "--adapters 0 --draft-tokens 0" : `--adapters ${streams}`} --json`,
   peers: {
     "llama.cpp": `cd ${llama} && node ${process.cwd()}/bench/peers/llama_decode.mjs ${model} ${streams} 64`,
   },

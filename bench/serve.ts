@@ -28,6 +28,7 @@ second, all told (new_tokens_per_s) and behind the last first token of a round (
   --draw round|uniform|zipf          how a request's adapter is drawn (round)
   --folder DIR        where adapters are kept; left out, they are removed in the end
   --prompt N (32)     --new N (64)   tokens
+  --draft-tokens N (7) of a stream that is alone; answers to random prompts repeat themselves more than text does
   --first             time to the first token of a 500-token prompt, alone and while 8 streams run, instead
   --dtype float32|bfloat16 (float32) --memory BYTES (2e9)   --threads N (2)`;
 
@@ -47,7 +48,7 @@ const given = readArguments(HELP, {
       "prompt",
       "new",
     ],
-    ...["dtype", "memory", "threads"],
+    ...["dtype", "memory", "threads", "draft-tokens"],
   ],
   flags: ["json", "first"],
 });
@@ -201,6 +202,7 @@ try {
     adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
     adapterMemory: given.number("memory", 2e9),
     maxBatch: Math.max(16, streams),
+    draftTokens: given.number("draft-tokens", 7),
     threads: given.number("threads", 2),
   });
   await throughput(engine, 1, 8);
