@@ -36,13 +36,23 @@ The conversion is exact for every method, since routing does not depend on the i
   run,
 });
 
-async function run({ adapter: folder, model, json, ...options }: Values): Promise<void> {
+async function run({
+  adapter: folder,
+  model,
+  format,
+  out,
+  dtype,
+  baseName,
+  overwrite,
+  json,
+}: Values): Promise<void> {
   using interrupt = listenForInterrupt("stopping", { silent: json });
   const { signal } = interrupt;
   const adapter = await usableAdapter(folder);
   const summary = await withReadingLine({ json }, async (onProgress) => {
     const path = await findModel(model, { signal, silent: json });
-    return exportAdapter({ ...options, adapter, model: path, onProgress, signal });
+    const how = { format, out, dtype, baseName, overwrite };
+    return exportAdapter({ ...how, adapter, model: path, onProgress, signal });
   });
   if (json) printJson(summary);
   else printLine(exportText(summary));

@@ -5,7 +5,8 @@ import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } f
 import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
-import { encodingOptions, planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
+import { encodingOptions } from "./run-data.ts";
+import { planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
 import { type ChosenSettings, pickChosen } from "./settings.ts";
 

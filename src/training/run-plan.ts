@@ -18,22 +18,8 @@ import {
   MosError,
   type OptionKinds,
   parseSettings,
-  withProgress,
 } from "#core";
-import {
-  type DataSource,
-  dataPaths,
-  type EncodedDataset,
-  type EncodedExample,
-  type Example,
-  type ExampleInput,
-  encodeExamples,
-  locateData,
-  parseColumns,
-  placeText,
-  readDataset,
-  splitValidation,
-} from "#data";
+import { type EncodedDataset, encodeExamples } from "#data";
 import { assertSpace } from "#files";
 import { checkDevice, type Device, type SessionOptions } from "#graph";
 import {
@@ -50,7 +36,7 @@ import {
   storageFormats,
   toLayerShapes,
 } from "#models";
-import { type LoadedText, withVariables } from "#text";
+import type { LoadedText } from "#text";
 import {
   assertBaseMemory,
   type BatchSize,
@@ -63,7 +49,6 @@ import {
 import { paddedTokens } from "./micro-batches.ts";
 import {
   assertWarmup,
-  chooseValidationSplit,
   continueSettings,
   expectedUpdate,
   longestRow,
@@ -71,6 +56,7 @@ import {
   type RecordedRun,
   resolveSettings,
 } from "./resolve-settings.ts";
+import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
 import {
   type FinetuneSettings,
   type FinetuneSettingsInput,
@@ -79,13 +65,6 @@ import {
   usualLearningRate,
 } from "./settings.ts";
 import type { TrainSettings } from "./trainer.ts";
-
-/**
- * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
- * serves one run.
- * @inline
- */
-export type DataInput = string | readonly string[] | Iterable<ExampleInput> | AsyncIterable<ExampleInput>;
 
 /** An adapter that a run starts from. @inline */
 export interface SavedStart {
@@ -128,14 +107,6 @@ export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onPro
 /** A run that may have no folder. */
 export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
 
-/** The examples of a run. */
-export interface RunData {
-  readonly train: readonly Example[];
-  readonly validation: readonly Example[];
-  /** Those of the data that were read, whatever is done with them. */
-  readonly all: readonly Example[];
-}
-
 /** All that is decided about a run before its base is loaded. */
 export interface RunPlan {
   /** As given, with those that base and data decide. */
@@ -166,7 +137,7 @@ type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device"> &
  * finds the fastest way that has room. A model of the hub is downloaded. Throws what `finetune` throws.
  */
 export async function* planRun(
-  options: RunOptions & Pick<DataOptions, "lines">,
+  options: RunOptions & { readonly lines?: readonly number[] },
   recorded?: RecordedRun,
 ): AsyncGenerator<DownloadEvent, RunPlan> {
   const prepared = yield* prepareRun(options, recorded);
@@ -330,63 +301,6 @@ const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBas
   config,
   formsOf: () => storageFormats(weights),
 });
-
-// Data as tokens
-
-interface DataOptions extends Pick<FinetuneOptions, "data" | "validationData" | "hub" | "signal"> {
-  /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
-  readonly lines?: readonly number[];
-}
-
-/** Reads as much of the data as is used, and holds out a part of it. */
-async function readRunData(
-  { data, validationData, lines, ...options }: DataOptions,
-  settings: FinetuneSettings,
-): Promise<RunData> {
-  const { maxExamples, seed, dataColumns } = settings;
-  const columns = parseColumns(dataColumns);
-  const find = async (input: DataInput) => {
-    const names = dataPaths(input);
-    const paths = names === undefined ? undefined : await withProgress(locateData(names, options));
-    return { source: paths ?? (input as DataSource), paths };
-  };
-  const { source, paths } = await find(data);
-  const apart = validationData === undefined ? undefined : await find(validationData);
-  const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
-  const { examples: all } = await readDataset(source, { columns, limit });
-  const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
-  if (apart !== undefined)
-    return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
-  const split = chooseValidationSplit(chosen.length, settings);
-  return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
-}
-
-/** Options of encoding a run's examples. */
-export const encodingOptions = ({
-  text: { tokenizer, template },
-  settings: { maxLength, promptFormat, system, chatTemplateKwargs },
-}: Pick<RunPlan, "text"> & {
-  readonly settings: Pick<ResolvedSettings, "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs">;
-}) => ({
-  template: withVariables(template, chatTemplateKwargs),
-  tokenizer,
-  maxLength,
-  promptFormat,
-  system,
-});
-
-/** A tokenizer may know tokens that its model has no embedding for. */
-function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
-  const { vocabularySize } = config;
-  for (const { ids, ...place } of examples) {
-    const odd = ids.find((id) => id >= vocabularySize);
-    if (odd !== undefined)
-      throw new MosError(
-        "bad_data",
-        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; check that the tokenizer belongs to this model`,
-      );
-  }
-}
 
 // Settings that the data decide, and memory
 

@@ -1,0 +1,91 @@
+// Data of a run: its examples, those that are held out, and how they become tokens.
+import { MosError, withProgress } from "#core";
+import {
+  type DataSource,
+  dataPaths,
+  type EncodedExample,
+  type Example,
+  type ExampleInput,
+  locateData,
+  parseColumns,
+  placeText,
+  readDataset,
+  splitValidation,
+} from "#data";
+import type { LocateOptions, PlannedBase } from "#models";
+import { type LoadedText, withVariables } from "#text";
+import { chooseValidationSplit } from "./resolve-settings.ts";
+import type { FinetuneSettings, ResolvedSettings } from "./settings.ts";
+
+/**
+ * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator
+ * serves one run.
+ * @inline
+ */
+export type DataInput = string | readonly string[] | Iterable<ExampleInput> | AsyncIterable<ExampleInput>;
+
+/** The examples of a run. */
+export interface RunData {
+  readonly train: readonly Example[];
+  readonly validation: readonly Example[];
+  /** Those of the data that were read, whatever is done with them. */
+  readonly all: readonly Example[];
+}
+
+interface DataOptions extends LocateOptions {
+  readonly data: DataInput;
+  readonly validationData?: DataInput | undefined;
+  /** Lines that are to be shown, which may be beyond the examples of the run: files are read to their end. */
+  readonly lines?: readonly number[];
+}
+
+/** Reads as much of the data as is used, and holds out a part of it. */
+export async function readRunData(
+  { data, validationData, lines, ...options }: DataOptions,
+  settings: FinetuneSettings,
+): Promise<RunData> {
+  const { maxExamples, seed, dataColumns } = settings;
+  const columns = parseColumns(dataColumns);
+  const find = async (input: DataInput) => {
+    const names = dataPaths(input);
+    const paths = names === undefined ? undefined : await withProgress(locateData(names, options));
+    return { source: paths ?? (input as DataSource), paths };
+  };
+  const { source, paths } = await find(data);
+  const apart = validationData === undefined ? undefined : await find(validationData);
+  const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
+  const { examples: all } = await readDataset(source, { columns, limit });
+  const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
+  if (apart !== undefined)
+    return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
+  const split = chooseValidationSplit(chosen.length, settings);
+  return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
+}
+
+/** Options of encoding a run's examples. */
+export const encodingOptions = ({
+  text: { tokenizer, template },
+  settings: { maxLength, promptFormat, system, chatTemplateKwargs },
+}: {
+  readonly text: LoadedText;
+  readonly settings: Pick<ResolvedSettings, "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs">;
+}) => ({
+  template: withVariables(template, chatTemplateKwargs),
+  tokenizer,
+  maxLength,
+  promptFormat,
+  system,
+});
+
+/** A tokenizer may know tokens that its model has no embedding for. */
+export function checkTokens(examples: readonly EncodedExample[], { name, config }: PlannedBase): void {
+  const { vocabularySize } = config;
+  for (const { ids, ...place } of examples) {
+    const odd = ids.find((id) => id >= vocabularySize);
+    if (odd !== undefined)
+      throw new MosError(
+        "bad_data",
+        `${placeText(place)} has token ${odd}, outside the vocabulary of ${vocabularySize} of ${name}; check that the tokenizer belongs to this model`,
+      );
+  }
+}
