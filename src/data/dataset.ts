@@ -162,20 +162,16 @@ export async function* readExamples(
   path: string,
   { columns, signal }: ReadExamplesOptions,
 ): AsyncGenerator<Reading, void> {
-  const invalid: Reading[] = [];
-  const onInvalid = (line: number, example: MosError) => invalid.push({ line, form: undefined, example });
-  const records = await readRecords(path, { columns: columnNames(columns), onInvalid });
+  const records = await readRecords(path, { columns: columnNames(columns), yieldsErrors: true });
   let count = 0;
   for await (const reading of readings(records, { path, columns, source: toSource(records, path) })) {
     if (signal?.aborted === true)
       throw new MosError("cancelled", `${path}: cancelled after ${count} records`);
-    yield* invalid.splice(0);
     yield reading;
     count++;
   }
-  if (count === 0 && invalid.length === 0)
+  if (count === 0)
     throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: formsHint({ columns }) });
-  yield* invalid;
 }
 
 async function* readings(
@@ -188,6 +184,7 @@ async function* readings(
     const place = placeText({ line, source: { unit, file: path } });
     const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
     const toExample = (): Example => {
+      if (value instanceof MosError) throw value;
       const renamed = columns === undefined ? value : withColumns(value, columns, place);
       const record = isTable ? withLists(renamed, place) : renamed;
       first ??= { line, unit, form: detectForm(record, names, refuse) };

@@ -194,3 +194,12 @@ test("progress that another program has changed is refused", async () => {
   await writeFile(`${out}.progress/answers.jsonl`, '{"passage": 3}\n');
   await expect(generate(options(teacher))).rejects.toThrow(/answers\.jsonl:1: field "passage" is 3/);
 });
+
+test("the titles above a passage support its answers, too", async () => {
+  const [first] = passages;
+  const passage = { ...(first as SourcedPassage), headings: ["Opening hours in December 2031"] };
+  const pair = { question: "When do the lamps of room 0 burn?", answer: "December opening hours, 2031." };
+  const { teacher } = makeTeacher(() => JSON.stringify(pair));
+  for await (const event of generateExamples([passage], options(teacher)))
+    if (event.type === "finish") expect(event).toMatchObject({ examples: 1 });
+});

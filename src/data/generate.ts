@@ -223,7 +223,8 @@ async function writeExamples(
   const dropped = { empty: 0, unsupported: 0, duplicate: 0 };
   const totals = { unread: 0, promptTokens: 0, completionTokens: 0 };
   const lines: object[] = [];
-  for (const [id, { source, line, text: passage }] of wanted) {
+  for (const [id, { source, line, headings, text: content }] of wanted) {
+    const passage = [...headings, content].join("\n"); // as the teacher was asked
     const { text = "", promptTokens = 0, completionTokens = 0 } = answers.get(id) ?? {};
     totals.promptTokens += promptTokens;
     totals.completionTokens += completionTokens;

@@ -128,3 +128,9 @@ test("stops at the signal, and names a file that is missing or no data", async (
   await expect(inspect([join(folder, "none.jsonl")])).rejects.toMatchObject({ code: "not_found" });
   await expect(inspect([await write("a.pdf", "%PDF")])).rejects.toMatchObject({ code: "unsupported" });
 });
+
+test("stops in a file of nothing but invalid lines, of which none is kept", async () => {
+  const path = await write("log.jsonl", "not JSON\n".repeat(1000));
+  await expect(inspect([path], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "cancelled" });
+  expect(await inspect([path])).toMatchObject({ problemCount: 1000, problems: { length: 20 } });
+});

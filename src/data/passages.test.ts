@@ -183,3 +183,17 @@ test("megabytes of one line, of marks and of space take seconds at most", () => 
     for (const isMarkdown of [true, false]) split(text, 200, isMarkdown);
   expect(performance.now() - started).toBeLessThan(20_000);
 });
+
+test("cuts a long text without line ends into sentences, in time that grows with its length", () => {
+  const text = Array.from({ length: 20_000 }, (_, i) => `Sentence ${i} is about lamps. `)
+    .join("")
+    .trimEnd();
+  const passages = splitPassages(text, { isMarkdown: false, fits: (part) => countWords(part) <= 50 });
+  expect(passages.map((passage) => passage.text).join(" ")).toBe(text);
+  expect(passages.every((passage) => /^Sentence .*lamps\.$/.test(passage.text))).toBe(true);
+  const long = `${"word ".repeat(5000)}end. Next one.`;
+  expect(splitPassages(long, { isMarkdown: false, fits: (part) => countWords(part) <= 5001 })).toMatchObject([
+    { text: long.slice(0, -10) },
+    { text: "Next one." },
+  ]);
+});

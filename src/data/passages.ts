@@ -47,9 +47,13 @@ export function splitPassages(text: string, { isMarkdown, fits }: SplitPassagesO
   return cutter.finish();
 }
 
-/** Writing without spaces between words. */
-const WORD =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]|[^\s\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]+/gu;
+/** Writing without spaces between words, in a class of characters. */
+const UNSPACED = ["Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"]
+  .map((script) => `\\p{Script=${script}}`)
+  .join("");
+const WORD = new RegExp(`[${UNSPACED}]|[^\\s${UNSPACED}]+`, "gu");
+/** A character of such writing. */
+export const UNSPACED_CHARACTER = new RegExp(`[${UNSPACED}]`, "gu");
 
 /** Words of a text; in scripts that put no spaces between words, its characters. */
 export const countWords = (text: string): number => text.match(WORD)?.length ?? 0;
@@ -170,13 +174,25 @@ const lines = matches(/[^\n]+\n?|\n/g);
 const words = matches(WORD);
 
 const sentenceBreaks = new Intl.Segmenter("en", { granularity: "sentence" });
+/** Characters that are segmented at once: the segmenter's time grows with the square of the length. */
+const WINDOW = 1 << 13;
 
 /** Line ends inside of a paragraph end no sentence. */
-const sentences: Divide = (text, { begin, end }) =>
-  Array.from(sentenceBreaks.segment(text.slice(begin, end).replaceAll("\n", " ")), ({ index, segment }) => ({
-    begin: begin + index,
-    end: begin + index + segment.length,
-  }));
+const sentences: Divide = (text, { begin, end }) => {
+  const found: Range[] = [];
+  let from = begin;
+  for (let length = WINDOW; from < end; length *= 2) {
+    const part = text.slice(from, Math.min(end, from + length)).replaceAll("\n", " ");
+    const lengths = Array.from(sentenceBreaks.segment(part), ({ segment }) => segment.length);
+    if (from + length < end) lengths.pop(); // which may go on
+    if (lengths.length > 0) length = WINDOW / 2;
+    for (const sentence of lengths) {
+      found.push({ begin: from, end: from + sentence });
+      from += sentence;
+    }
+  }
+  return found;
+};
 
 const FRONT_MATTER = /^(?:---[ \t]*\n[\s\S]*?\n(?:---|\.\.\.)|\+\+\+[ \t]*\n[\s\S]*?\n\+\+\+)[ \t]*(?:\n|$)/;
 const FENCE = /^\s*(`{3,}(?=[^`]*$)|~{3,})/;

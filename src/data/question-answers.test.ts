@@ -72,6 +72,21 @@ test("a pair is supported by the words and numbers of its passage", () => {
   expect(supported("Vikings founded this harbour long before anybody wrote.")).toBe(false);
 });
 
+test("numbers are compared without the marks between their thousands", () => {
+  const supported = (answer: string) =>
+    isSupported({ question: "What?", answer }, "It costs 1,000 or 2.500,50.");
+  expect(supported("1000.")).toBe(true);
+  expect(supported("2500,50.")).toBe(true);
+  expect(supported("1001.")).toBe(false);
+});
+
+test("a pair in writing without spaces is supported by the characters of its passage", () => {
+  const passage = "图书馆每天上午九点开门，下午六点关门。";
+  const supported = (answer: string) => isSupported({ question: "何时？", answer }, passage);
+  expect(supported("图书馆上午九点开门。")).toBe(true);
+  expect(supported("维京人很久以前建造了港口。")).toBe(false);
+});
+
 test("pairs are dropped where a part is empty, nothing supports them, or the question was asked", () => {
   const passage = "Dogs are welcome in the lighthouse.";
   const asked = new Set<string>();

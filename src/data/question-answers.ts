@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { ChatMessage } from "#text";
 import type { SourcedPassage } from "./documents.ts";
 import { normalise } from "./inspect.ts";
+import { UNSPACED_CHARACTER } from "./passages.ts";
 
 /** A question about a passage, and its answer. */
 export interface QuestionAnswer {
@@ -115,22 +116,25 @@ const MIN_LETTERS = 4;
 /** Part of an answer's words that the passage must have. */
 const MIN_SHARE = 0.5;
 
-const wordsOf = (text: string): readonly string[] =>
-  text
-    .normalize("NFKC")
-    .toLowerCase()
-    .match(/\p{L}+/gu) ?? [];
-const stems = (text: string): readonly string[] =>
-  wordsOf(text)
-    .filter(({ length }) => length >= MIN_LETTERS)
-    .map((word) => word.slice(0, STEM));
+/** The beginnings of a text's long words, and the characters of writing without spaces. */
+function stems(text: string): readonly string[] {
+  const plain = text.normalize("NFKC").toLowerCase();
+  const words = plain.replace(UNSPACED_CHARACTER, " ").match(/\p{L}+/gu) ?? [];
+  return [
+    ...words.filter(({ length }) => length >= MIN_LETTERS).map((word) => word.slice(0, STEM)),
+    ...(plain.match(UNSPACED_CHARACTER) ?? []),
+  ];
+}
+/** The numbers of a text; 1,000 and 1.000 are 1000. */
 const numbersIn = (text: string): readonly string[] =>
-  (text.normalize("NFKC").match(/\d[\d.,]*/g) ?? []).map((number) => number.replace(/[.,]+$/, ""));
+  (text.normalize("NFKC").match(/\d[\d.,]*/g) ?? []).map((number) =>
+    number.replace(/[.,]+$/, "").replace(/[.,](?=\d{3}(?!\d))/g, ""),
+  );
 
 /**
  * Tests whether a passage supports an answer: at least half of the answer's words of four letters or more are in it, compared
- * by their first five letters, and so are all of its numbers, unless the question has them. Short answers without such words
- * pass.
+ * by their first five letters, or of its characters in writing without spaces, and so are all of its numbers, unless the question
+ * has them. Short answers without such words pass.
  */
 export function isSupported({ question, answer }: QuestionAnswer, passage: string): boolean {
   const known = new Set(stems(passage));

@@ -26,7 +26,7 @@ const MAX_LIST_BYTES = 256 << 20;
 const TABLE_LIMITS = { maximumRows: 20_000_000, maximumUnpackedBytes: 2 ** 33 };
 
 /** Options of reading records. */
-interface ReadRecordsOptions extends Pick<ReadJsonLinesOptions, "onInvalid"> {
+interface ReadRecordsOptions extends Pick<ReadJsonLinesOptions, "yieldsErrors"> {
   readonly columns?: readonly string[] | undefined;
 }
 
@@ -69,7 +69,7 @@ export function describeOtherFile(path: string): string | undefined {
  */
 export async function readRecords(
   path: string,
-  { columns, onInvalid }: ReadRecordsOptions = {},
+  { columns, yieldsErrors }: ReadRecordsOptions = {},
 ): Promise<Records> {
   const other = describeOtherFile(path);
   if (other !== undefined)
@@ -83,9 +83,9 @@ export async function readRecords(
     case ".json":
       return (await isList(path))
         ? { unit: "example", values: listRecords(path) }
-        : { unit: "line", values: readJsonOrLines(path, onInvalid) }; // which are often called .json, too
+        : { unit: "line", values: readJsonOrLines(path, { yieldsErrors }) }; // which are often called .json, too
     default:
-      return { unit: "line", values: readJsonLines(path, { onInvalid }) };
+      return { unit: "line", values: readJsonLines(path, { yieldsErrors }) };
   }
 }
 
@@ -99,11 +99,11 @@ async function* listRecords(path: string): AsyncGenerator<NumberedRecord, void> 
 /** Lines of a file that is called .json, which may be one object over several lines instead. */
 async function* readJsonOrLines(
   path: string,
-  onInvalid: ReadRecordsOptions["onInvalid"],
+  options: ReadJsonLinesOptions,
 ): AsyncGenerator<NumberedRecord, void> {
   let count = 0;
   try {
-    for await (const line of readJsonLines(path, { onInvalid })) {
+    for await (const line of readJsonLines(path, options)) {
       count++;
       yield line;
     }

@@ -13,8 +13,8 @@ export interface JsonLine {
 export interface ReadJsonLinesOptions {
   /** A longer line is refused, so that a file without line ends cannot fill the memory. */
   readonly maximumLineBytes?: number;
-  /** Takes the error of a line that is not UTF-8 or not JSON, which is then left out; without it, the error is thrown. */
-  readonly onInvalid?: ((line: number, error: MosError) => void) | undefined;
+  /** Yields the error of a line that is not UTF-8 or not JSON as its value, in place of throwing it. */
+  readonly yieldsErrors?: boolean | undefined;
   /** Leave out a last line without a line end, which a process may have been killed over. */
   readonly wholeLines?: boolean;
 }
@@ -157,15 +157,16 @@ export async function* readJsonLines(
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   for await (const { line, bytes } of rawLines(file, options)) {
-    let found: JsonLine | undefined;
+    let value: unknown;
     try {
       const text = decodeLine(bytes, { decoder, path, line });
-      if (text.trim() !== "") found = { line, value: parseLine(text, `${path}:${line}`) };
+      if (text.trim() === "") continue;
+      value = parseLine(text, `${path}:${line}`);
     } catch (error) {
-      if (options.onInvalid === undefined || !(error instanceof MosError)) throw error;
-      options.onInvalid(line, error);
+      if (options.yieldsErrors !== true || !(error instanceof MosError)) throw error;
+      value = error;
     }
-    if (found !== undefined) yield found;
+    yield { line, value };
   }
 }
 
