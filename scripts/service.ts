@@ -5,6 +5,12 @@ import { readFileSync } from "node:fs";
 
 const state = ["--state", ".mos/service"];
 const asked = process.argv.slice(2);
+const swallowed = process.env["npm_config_port"];
+if (swallowed !== undefined) {
+  const port = swallowed === "true" ? (asked[0] ?? "8080") : swallowed; // of "--port 8080" npm leaves the number
+  console.error(`npm took --port for itself; type npm run service -- --port ${port}`);
+  process.exit(2);
+}
 const hasPlace = asked.some((option) => /^--(state|database-url)(=|$)/.test(option));
 const args = ["serve", "--model", "assets/tiny-english", "--model-name", "tiny", ...(hasPlace ? [] : state)];
 const child = spawn(process.execPath, ["dist/cli/main.js", ...args, ...asked], {

@@ -91,6 +91,10 @@ export const manifest: Manifest = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
 );
 
+/** The commands that install an add-on, which no registry has before the first release. */
+export const installText = (name: string): string =>
+  `run npm pack --workspaces in a clone of the repository, and here npm install CLONE/${name}-${manifest.version}.tgz`;
+
 /** @throws MosError `not_found` where the package is not installed. */
 async function importAddOn(name: string): Promise<AddOn> {
   try {
@@ -101,7 +105,7 @@ async function importAddOn(name: string): Promise<AddOn> {
     if (!isMissing || !cause.message.includes(`'${name}'`)) throw cause;
     throw new MosError(
       "not_found",
-      `this requires the package ${name}, which is not installed: npm install ${name}`,
+      `this requires the package ${name}, which is not installed: ${installText(name)}`,
       { cause },
     );
   }
@@ -118,7 +122,7 @@ export const addOnCommands: Readonly<
         if (found === undefined)
           throw new MosError(
             "unsupported",
-            `${name} has no command ${command}; update it: npm install ${name}`,
+            `${name} has no command ${command}; update it: ${installText(name)}`,
           );
         return found();
       };

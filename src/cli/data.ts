@@ -108,7 +108,7 @@ Examples:
       the cost and the first request only
 
 A pair is dropped where a part is empty, where its question was asked before, and where its passage does not support the answer:
-fewer than half of the words of four letters or more are in it, or a number is not.`,
+fewer than half of the words of four letters or more are in it (of the characters, in writing without spaces), or a number is not.`,
   run,
 });
 

@@ -24,13 +24,14 @@ const AGAIN = "exiting at once";
  * put the terminal back into the mode in which it started, while a chat or the shell reads single keys.
  */
 const WATCHER = `
+const parent = process.ppid; // once that has ended, the parent is another program
 let text = "", count = 0;
 process.on("SIGINT", () => {
   if (text === "" || ++count > 2) return;
   const clear = process.stderr.isTTY ? "\\r\\u001b[K" : "";
   process.stderr.write(clear + (count === 1 ? text : "${AGAIN}") + "\\n");
   process.stdout.write(".");
-  if (count === 2) setTimeout(() => process.kill(process.ppid, "SIGKILL"), 200);
+  if (count === 2) setTimeout(() => process.ppid === parent && process.kill(parent, "SIGKILL"), 200);
 });
 process.stdin.on("data", (data) => { text = String(data).split("\\n").at(-2); })
   .on("end", () => process.kill(process.pid, "SIGKILL"));`;

@@ -3,7 +3,7 @@
 import { writeSync } from "node:fs";
 import { Command as Commander, CommanderError } from "commander";
 import { errorText, MosError, oneLine } from "#core";
-import { addOnCommands, manifest, packageOfOption } from "./add-ons.ts";
+import { addOnCommands, installText, manifest, packageOfOption } from "./add-ons.ts";
 import type { Command } from "./command.ts";
 import { breakColumns, breakLines, paint, terminalColumns } from "./format.ts";
 import { MOS } from "./terminal.ts";
@@ -167,7 +167,7 @@ function missingAddOn(error: unknown, args: readonly string[]): MosError | undef
   if (name === undefined) return undefined;
   return new MosError(
     "not_found",
-    `${flag} requires the package ${name}, which is not installed: npm install ${name}`,
+    `${flag} requires the package ${name}, which is not installed: ${installText(name)}`,
   );
 }
 

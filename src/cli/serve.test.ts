@@ -29,5 +29,5 @@ test("routes of fine-tuning as a service say how to get them, and how to install
   const start =
     "start the server with mos serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)";
   expect(serviceHint(true)).toBe(start);
-  expect(serviceHint(false)).toBe(`run npm install mixture-of-shards-service, and ${start}`);
+  expect(serviceHint(false)).toBe(`install mixture-of-shards-service (README.md says how), and ${start}`);
 });

@@ -145,7 +145,9 @@ async function openServer(
 
 /** How to get the routes of fine-tuning as a service. */
 export function serviceHint(isInstalled: boolean): string {
-  const install = isInstalled ? "" : `run npm install ${packageOfOption("serve", "--state")}, and `;
+  const install = isInstalled
+    ? ""
+    : `install ${packageOfOption("serve", "--state")} (README.md says how), and `;
   return `${install}start the server with ${MOS} serve --model … --state FOLDER (docs/how-to/fine-tuning-service.md)`;
 }
 

@@ -18,6 +18,10 @@ export function isDiskFull(error: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
+/** Tests whether an error was caused by a file system or a folder that this process may not write. */
+export const isReadOnly = (error: unknown): boolean =>
+  ["EROFS", "EACCES", "EPERM"].includes(causeCode(error) ?? "");
+
 const PROBLEMS: Readonly<Record<string, string>> = {
   ENOSPC: "the server's disk is full",
   EDQUOT: "the server's disk quota is used up",

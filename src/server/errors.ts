@@ -4,7 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
-import { isDiskFull, storageProblem } from "#files";
+import { isDiskFull, isReadOnly, storageProblem } from "#files";
 import type { Engine } from "#inference";
 
 /** Details of a failed request, in the terms of OpenAI's API. */
@@ -68,9 +68,16 @@ export const shuttingDown = (message = "the server is shutting down; retry the r
   new ApiError(message, { status: 503, code: "shutting_down", retryAfter: 5 });
 
 function storageAnswer(error: MosError): ErrorAnswer | undefined {
-  if (!isDiskFull(error)) return undefined;
-  const message = `${storageProblem(error)}; nothing was changed. Free some space and retry`;
-  return answer(message, { status: 507, code: "insufficient_storage" }, true);
+  const problem = `${storageProblem(error)}; nothing was changed`;
+  if (isDiskFull(error))
+    return answer(
+      `${problem}. Free some space and retry`,
+      { status: 507, code: "insufficient_storage" },
+      true,
+    );
+  if (!isReadOnly(error)) return undefined;
+  const message = `${problem}. The server's log names the folder, which the server must be able to write`;
+  return answer(message, { status: 503, code: "storage_unavailable" }, true);
 }
 
 /** The codes that a client can act on. */

@@ -287,6 +287,13 @@ describe("adapters", () => {
   test.each([
     ["ENOSPC", 507, "insufficient_storage", /^the server's disk is full; nothing was changed\. /],
     ["EDQUOT", 507, "insufficient_storage", /^the server's disk quota is used up; nothing was changed\. /],
+    ["EROFS", 503, "storage_unavailable", /^the server's storage is read-only; nothing was changed\. /],
+    [
+      "EACCES",
+      503,
+      "storage_unavailable",
+      /^the server is not allowed to use its storage; nothing was changed\. /,
+    ],
     ["EIO", 500, "internal_error", /log has the reason/],
   ])(
     "an upload that the disk refuses with %s is %i and changes nothing",
