@@ -6,6 +6,7 @@ import {
   chooseEpochs,
   chooseValidationSplit,
   continueSettings,
+  longestRow,
   resolveSettings,
 } from "./resolve-settings.ts";
 import { type FinetuneSettingsInput, finetuneSettings } from "./settings.ts";
@@ -39,7 +40,9 @@ test.each([
   [1000, 200, { epochs: 3, batchSize: 3, maxLength: 512 }, 501],
   [4000, 200, { epochs: 1, batchSize: 4, maxLength: 512 }, 500],
   [40_000, 200, { epochs: 1, batchSize: 4, maxLength: 512 }, 5000],
-  [40, 3000, { epochs: 30, batchSize: 3, maxLength: 3008 }, 420],
+  [40, 3000, { epochs: 13, batchSize: 1, maxLength: 3008 }, 520],
+  [5, 3000, { epochs: 30, batchSize: 1, maxLength: 3008 }, 150],
+  [1000, 3000, { epochs: 1, batchSize: 3, maxLength: 3008 }, 334],
 ])("%d examples of %d tokens", (count, tokens, settings, steps) => {
   const resolved = resolve(examples(count, tokens));
   expect(resolved.settings).toMatchObject(settings);
@@ -47,15 +50,37 @@ test.each([
 });
 
 describe("whatever the data", () => {
-  test("more examples never get more passes, and each is seen as often as one pass at least", () => {
+  test("more or longer examples never get more passes, and each is seen as often as one pass at least", () => {
     const count = fc.integer({ min: 1, max: 1_000_000 });
+    const length = fc.integer({ min: 2, max: 100_000 });
     fc.assert(
-      fc.property(count, count, (a, b) => {
+      fc.property(count, count, length, length, (a, b, c, d) => {
         const [few, many] = [Math.min(a, b), Math.max(a, b)];
-        expect(chooseEpochs(many)).toBeLessThanOrEqual(chooseEpochs(few));
-        expect(chooseEpochs(many)).toBeGreaterThanOrEqual(1);
-        expect(chooseEpochs(few)).toBeLessThanOrEqual(100);
+        const [short, long] = [Math.min(c, d), Math.max(c, d)];
+        const passes = (examples: number, tokens: number) => chooseEpochs(examples, examples * tokens);
+        expect(passes(many, short)).toBeLessThanOrEqual(passes(few, short));
+        expect(passes(few, long)).toBeLessThanOrEqual(passes(few, short));
+        expect(passes(many, long)).toBeGreaterThanOrEqual(1);
+        expect(passes(few, short)).toBeLessThanOrEqual(100);
       }),
+    );
+  });
+
+  test("an update has a bounded number of tokens, also where their number is given", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 200_000 }),
+        fc.integer({ min: 1, max: 512 }),
+        fc.option(fc.constant(9), { nil: undefined }),
+        (longest, gradientAccumulationSteps, steps) => {
+          const input = given({ gradientAccumulationSteps, steps });
+          const limit = longestRow(input, 131_072);
+          const lengths = examples(4000, Math.min(longest, limit));
+          const facts = { ...input, lengths, longest: lengths[0] ?? 0, limit };
+          const { batchSize, maxLength } = chooseBatch({ ...facts, epochs: Number.POSITIVE_INFINITY });
+          expect(batchSize * gradientAccumulationSteps * maxLength).toBeLessThanOrEqual(2 ** 20);
+        },
+      ),
     );
   });
 

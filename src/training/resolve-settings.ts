@@ -16,10 +16,18 @@ import type { TrainSettings } from "./trainer.ts";
 /** The batch of a run with many examples: more tokens at once are hardly faster. */
 const FULL_BATCH = { batchSize: 4, maxLength: 512 } as const;
 
+/**
+ * Tokens of an update at most where rows are as long as the data need: with that the updates of a run are a measure of its work.
+ * Batches of 256 rows of 4,096 tokens have as many.
+ */
+const MAX_UPDATE_TOKENS = 2 ** 20;
+
 type BatchInput = Partial<Pick<FinetuneSettings, "batchSize" | "maxLength">>;
 
 /** Examples to see in all, repeated ones counted: 1,000 examples three times. */
 const SEEN_EXAMPLES = 3000;
+/** Tokens to see in all: those of as many examples that fill a usual row. */
+const SEEN_TOKENS = SEEN_EXAMPLES * FULL_BATCH.maxLength;
 /** Passes after which few examples are learnt by heart (see docs/how-to/train.md). */
 const MAX_EPOCHS = 30;
 /** Updates that a run needs, even of a handful of examples. */
@@ -44,11 +52,13 @@ export function chooseValidationSplit(
   return validationSplit ?? (isWanted ? SPLIT : 0);
 }
 
-/** Passes over a number of examples. */
-export function chooseEpochs(examples: number): number {
-  const seen = Math.min(MAX_EPOCHS, Math.round(SEEN_EXAMPLES / examples));
+/** Passes over a number of examples with so many tokens. */
+export function chooseEpochs(examples: number, tokens: number): number {
+  const seen = Math.round(Math.min(MAX_EPOCHS, SEEN_EXAMPLES / examples, SEEN_TOKENS / tokens));
   return Math.max(1, seen, Math.ceil(MIN_UPDATES / examples));
 }
+
+const countTokens = (lengths: readonly number[]): number => lengths.reduce((sum, length) => sum + length, 0);
 
 /** Lengths of examples in tokens, and settings that are given. */
 export interface BatchFacts
@@ -72,21 +82,16 @@ export function chooseBatch({
   gradientAccumulationSteps,
   ...given
 }: BatchFacts): Pick<ChosenSettings, "batchSize" | "maxLength"> {
-  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const tokens = countTokens(lengths);
   const updates = MANY_UPDATES * gradientAccumulationSteps;
   const roundUp = (length: number): number => Math.ceil(length / LENGTH_MULTIPLE) * LENGTH_MULTIPLE;
   const packed = packing ? Math.min(FULL_BATCH.maxLength, tokens, (tokens * epochs) / updates) : 0;
   const maxLength = given.maxLength ?? Math.min(limit, roundUp(Math.max(longest, packed)));
   const rows = packing ? tokens / maxLength : lengths.length;
-  const batchSize = Math.min(FULL_BATCH.batchSize, Math.max(1, Math.floor((rows * epochs) / updates)));
-  return { batchSize: given.batchSize ?? batchSize, maxLength };
+  const room = MAX_UPDATE_TOKENS / (gradientAccumulationSteps * maxLength);
+  const batchSize = Math.floor(Math.min(FULL_BATCH.batchSize, (rows * epochs) / updates, room));
+  return { batchSize: given.batchSize ?? Math.max(1, batchSize), maxLength };
 }
-
-/**
- * Tokens of an update at most where rows are as long as the data need: with that the updates of a run are a measure of its work.
- * Batches of 256 rows of 4,096 tokens have as many.
- */
-const MAX_UPDATE_TOKENS = 2 ** 20;
 
 /** The largest update to expect of settings whose data are not known, and how large one should be at most. */
 export const expectedUpdate = ({
@@ -158,7 +163,7 @@ export function resolveSettings(
   settings: OpenSettings,
   { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
 ): { readonly settings: ResolvedSettings; readonly run: TrainSettings } {
-  const planned = settings.epochs ?? chooseEpochs(lengths.length);
+  const planned = settings.epochs ?? chooseEpochs(lengths.length, countTokens(lengths));
   // as many updates as were given need no small batches
   const passes = settings.steps === undefined ? planned : Number.POSITIVE_INFINITY;
   const batch = chooseBatch({ ...settings, lengths, longest, limit, epochs: passes });

@@ -46,12 +46,12 @@ export type ScheduleName = (typeof SCHEDULES)[number];
 
 /** Settings of the duration and the learning rate. */
 export const trainingSettings = {
-  /** Passes over the data; may be fractional. A number above 0 and up to 10000; default by the number of examples: 30 for 40, 3 for 1,000, 1 from 2,000 on. */
+  /** Passes over the data; may be fractional. A number above 0 and up to 10000; default by the data: 30 for 40 examples, 3 for 1,000, 1 from 2,000 on; fewer for long ones. */
   epochs: number({
     common: true,
     above: 0,
     max: 10_000,
-    defaultText: "by the number of examples: 30 for 40, 3 for 1,000, 1 from 2,000 on",
+    defaultText: "by the data: 30 for 40 examples, 3 for 1,000, 1 from 2,000 on; fewer for long ones",
     placeholder: "n",
     help: "passes over the data; may be fractional",
   }),
