@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { WeightFormat } from "#files";
-import { defaultComputeDtype } from "./base-dtype.ts";
+import { defaultComputeDtype, hasTransposedCodes } from "./base-dtype.ts";
 
 const LAYER = "model.layers.3.mlp.up_proj.weight";
 const FOUR_BITS: WeightFormat = {
@@ -24,4 +24,8 @@ test("products are in int8 on a CPU where all linear layers have at most 8 bits,
   expect(choose({ kind: "bfloat16" })).toBe("float32");
   const one = LAYER.replace("3", "4");
   expect(defaultComputeDtype([...others, [LAYER, FOUR_BITS], [one, { kind: "float16" }]])).toBe("float32");
+});
+
+test("int8 codes are kept a second time for small bases only", () => {
+  expect([4.9e8, 5e8].map(hasTransposedCodes)).toEqual([true, false]);
 });

@@ -59,6 +59,9 @@ export const defaultComputeDtype = (
     ? "int8"
     : "float32";
 
+/** Tests whether a base is so small that its int8 codes are kept a second time, transposed: that is a byte for each parameter. */
+export const hasTransposedCodes = (parameters: number): boolean => parameters < 5e8;
+
 /** The largest block that divides the rows: `largest`, or half or a quarter of it, but not less than 16. */
 function chooseBlockSize(
   { name, shape, where }: StoredWeightInfo,

@@ -6,6 +6,7 @@ export {
   type ComputeDtype,
   computeDtype,
   defaultComputeDtype,
+  hasTransposedCodes,
 } from "./base-dtype.ts";
 export type { ModelConfig } from "./config.ts";
 export { configText, huggingFaceConfig, parseHuggingFaceConfig } from "./config-json.ts";

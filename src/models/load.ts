@@ -33,6 +33,7 @@ import {
   COMPUTE_DTYPES,
   type ComputeDtype,
   defaultComputeDtype,
+  hasTransposedCodes,
 } from "./base-dtype.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
@@ -248,7 +249,8 @@ export interface BaseModel {
 export interface LoadOptions extends LocateCalls, Partial<Omit<BaseFormats, "computeDtype">> {
   /**
    * "float32" without it. "int8": linear layers are kept as int8 rows, whose products are computed in int8. "auto": the default
-   * of training, but int8 only for less than 2 billion parameters, since larger ones in 4 bits would take twice the memory.
+   * of training, but int8 only for less than 2 billion parameters, since larger ones in 4 bits would take twice the memory;
+   * `transposedCodes` are kept as training keeps them.
    */
   readonly computeDtype?: ComputeDtype | "auto" | undefined;
   /** Called after each part of a weight that was read. */
@@ -301,11 +303,12 @@ function autoDtype(files: ModelFiles, baseDtype: BaseDtype): ComputeDtype {
  * weight?.format; // { kind: "blocks", bits: 4, … }
  */
 export async function loadBase(model: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const { baseDtype = "stored", transposedCodes = false } = options;
+  const { baseDtype = "stored" } = options;
   const path = await locatedPath(model, options);
   await using files = await openModel(path);
-  const computeDtype =
-    options.computeDtype === "auto" ? autoDtype(files, baseDtype) : (options.computeDtype ?? "float32");
+  const isAuto = options.computeDtype === "auto";
+  const computeDtype = isAuto ? autoDtype(files, baseDtype) : (options.computeDtype ?? "float32");
+  const { transposedCodes = isAuto && hasTransposedCodes(parameterCount(files.config)) } = options;
   const { signal, onProgress } = options;
   const weights = new Map<string, Weight>();
   const reading = readWeights(files, { baseDtype, computeDtype, transposedCodes, signal, onProgress });

@@ -16,6 +16,7 @@ import {
   type ComputeDtype,
   defaultComputeDtype,
   formatText,
+  hasTransposedCodes,
   type PlannedBase,
   parameterCount,
   toLayerShapes,
@@ -68,8 +69,6 @@ export interface RunMemory {
 
 /** Parameters from which layers are computed again even where their activations have room: these take more than the base. */
 const LARGE_MODEL = 2e9;
-/** Parameters from which int8 codes are not kept a second time, transposed: that is a byte for each. */
-const TRANSPOSED_LIMIT = 5e8;
 
 /** The fastest way comes first. */
 function listCandidates(
@@ -80,7 +79,7 @@ function listCandidates(
   const isLarge = parameters >= LARGE_MODEL;
   const kept: readonly Rematerialise[] = isLarge ? ["layers"] : ["none", "layers"];
   const list = (chosen: ComputeDtype): readonly Omit<RunMemory, "plan">[] => {
-    const codes = chosen === "int8" && parameters < TRANSPOSED_LIMIT ? [true, false] : [false];
+    const codes = chosen === "int8" && hasTransposedCodes(parameters) ? [true, false] : [false];
     return kept.flatMap((rematerialise) =>
       codes.map((transposedCodes) => ({ rematerialise, transposedCodes, computeDtype: chosen })),
     );

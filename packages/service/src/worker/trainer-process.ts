@@ -18,7 +18,7 @@ async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal):
   const base = await loadModel(model, {
     baseDtype,
     computeDtype,
-    transposedCodes: computeDtype !== "float32",
+    ...(computeDtype === "auto" ? {} : { transposedCodes: computeDtype === "int8" }),
     signal,
   });
   loaded = { key, base };
