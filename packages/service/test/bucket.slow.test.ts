@@ -146,6 +146,18 @@ describe.runIf(hasMoto)("a bucket", () => {
     expect((await copies()).filter((name) => name.endsWith(digest))).toEqual([]);
   });
 
+  test("what others have put beside the contents stays, and is never taken for one", async () => {
+    const objects = await open();
+    const { digest } = await put(objects, Buffer.from("unused"));
+    const { hostname: Bucket, pathname } = new URL(url);
+    const client = new S3Client({ endpoint: buckets.endpoint, forcePathStyle: true });
+    for (const name of ["", "notes.txt", "../../x"])
+      await client.send(
+        new PutObjectCommand({ Bucket, Key: `${pathname.slice(1)}/objects/${name}`, Body: "other" }),
+      );
+    expect(await objects.sweep(async () => new Set(), 0)).toEqual([digest]);
+  });
+
   test("copies take bounded space: the least recently used leave, and those in use stay", async () => {
     const writer = await open();
     const made = [];

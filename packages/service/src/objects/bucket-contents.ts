@@ -5,7 +5,7 @@ import { MosError } from "mixture-of-shards";
 import { isDiskFull } from "mixture-of-shards/cli";
 import { type Bucket, openBucket } from "./bucket.ts";
 import { type Cache, openCache } from "./cache.ts";
-import { type BucketOptions, type Contents, type LocatedObject, NO_OWNER } from "./contents.ts";
+import { type BucketOptions, type Contents, DIGEST, type LocatedObject, NO_OWNER } from "./contents.ts";
 import { openFolder } from "./folder.ts";
 
 const objectName = (digest: string): string => `objects/${digest}`;
@@ -80,13 +80,14 @@ export async function openBucketContents(
     sweep: async (isUsed, olderThan) => {
       const unused: string[] = [];
       for await (const page of bucket.list("objects")) {
-        const digests = page.map(({ name }) => name.slice(objectName("").length));
-        const used = await isUsed(digests);
+        // others may have put contents there by other names, which are theirs
+        const found = page
+          .map(({ name, ...file }) => ({ digest: name.slice(objectName("").length), ...file }))
+          .filter(({ digest }) => DIGEST.test(digest));
+        const used = await isUsed(found.map(({ digest }) => digest));
         const before = Date.now() - olderThan * 1000;
-        for (const [index, { changedAt = 0 }] of page.entries()) {
-          const digest = digests[index] ?? "";
+        for (const { digest, changedAt = 0 } of found)
           if (!used.has(digest) && changedAt <= before) unused.push(digest);
-        }
       }
       await bucket.endUploads("objects", olderThan);
       await local.sweep(isUsed, olderThan);

@@ -1,5 +1,8 @@
 // Contents by their digests: what a folder and a bucket both do.
 
+/** A content's SHA-256 in hexadecimal digits. */
+export const DIGEST = /^[0-9a-f]{64}$/;
+
 /** A content: its SHA-256 in hexadecimal digits, and its size. */
 export interface StoredObject {
   readonly digest: string;

@@ -10,9 +10,7 @@ import {
   pathExists,
   storageError,
 } from "mixture-of-shards/cli";
-import { type Contents, NO_OWNER } from "./contents.ts";
-
-const DIGEST = /^[0-9a-f]{64}$/;
+import { type Contents, DIGEST, NO_OWNER } from "./contents.ts";
 
 /** Contents as files by their digest in a folder, which is made where it is not there. */
 export async function openFolder(folder: string): Promise<Contents> {
