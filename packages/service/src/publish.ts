@@ -100,9 +100,9 @@ export async function openPublisher(
     },
     fetch: async (name) => {
       if (modelTenant(name) === undefined || name.includes("\0")) return false;
-      use(name);
       const files = await models.files(name);
       if (files === undefined) return false;
+      use(name);
       await add(name, files);
       return true;
     },
