@@ -105,6 +105,29 @@ describe.each(databases)("%s", (_, open) => {
     expect(await contents()).toHaveLength(2);
   });
 
+  test("an imported model counts as the tenant's files do, once, until it is deleted", async () => {
+    const { contents: arrivals, models } = opened.stores;
+    const importOne = async (name: string, text: string): Promise<void> => {
+      const arrival = arrivals.arrive("acme", { maxStorageBytes: 100 });
+      try {
+        await arrival.reserve(text.length);
+        const { digest } = await objects.put(toStream(text), arrival);
+        const model = { name, tenant: "acme", files: { a: digest }, bytes: text.length };
+        await models.add({ ...model, arrival: arrival.id });
+      } finally {
+        await arrival.end();
+      }
+    };
+    await importOne("one", "1".repeat(40));
+    await importOne("two", "2".repeat(40));
+    await expect(importOne("three", "3".repeat(40))).rejects.toMatchObject({ code: "busy" });
+    await expect(upload("4".repeat(40), "acme", 100)).rejects.toMatchObject({ code: "busy" });
+    await models.remove(owner, "one");
+    await importOne("three", "3".repeat(40));
+    const late = { name: "four", tenant: "acme", files: { a: "0".repeat(64) }, bytes: 1, arrival: "gone" };
+    await expect(models.add(late)).rejects.toMatchObject({ code: "storage" });
+  });
+
   test("an arrival that is forgotten ends with what had arrived", async () => {
     const other = await openTables(async () => ({ ...opened, [Symbol.asyncDispose]: async () => undefined }));
     const arrival = other.stores.contents.arrive("acme", { maxStorageBytes: 100 });

@@ -15,7 +15,7 @@ import {
 } from "mixture-of-shards/server";
 import { randomId } from "#database";
 import type { Files } from "#objects";
-import { type Arrival, modelName, toLimits } from "#store";
+import { type Arrival, type ModelRow, modelName, toLimits } from "#store";
 import { tooLarge } from "./files.ts";
 import { modelSchema, toModelObject } from "./models.ts";
 import { type AddRoutes, invalid, type ServiceEnv, toOwner, withHttpErrors } from "./routes.ts";
@@ -65,6 +65,7 @@ const [MAX_PARTS, MAX_FIELD] = [8, 256];
 interface Received {
   readonly files: Files;
   readonly fields: ReadonlyMap<string, string>;
+  readonly bytes: number;
 }
 
 /** Reads the form; what it has goes to the storage, where `arrival` makes room. Throws ApiError 400, 413; MosError `busy`. */
@@ -103,7 +104,7 @@ async function readImport(
   for (const field of fields.keys())
     if (field !== "suffix" && field !== "owner")
       throw invalidForm(`unknown field ${field}; send suffix or owner`);
-  return { files, fields };
+  return { files, fields, bytes };
 }
 
 /** The tenant who gets the model. Throws ApiError 403. */
@@ -139,6 +140,37 @@ async function checkFolder(
   }
 }
 
+/** Publishes a model that the engine accepts; what fails leaves none. Throws ApiError 400. */
+async function publishChecked(
+  { name }: ModelRow,
+  {
+    models,
+    contents,
+    objects,
+    publish,
+    unpublish,
+    key,
+    engine,
+  }: Pick<ServiceEnv, "models" | "contents" | "objects" | "publish" | "unpublish"> & {
+    readonly key: ApiKey;
+    readonly engine: Engine;
+  },
+): Promise<void> {
+  try {
+    await publish(name);
+    // only the engine, which has read the weights, knows whether it was trained on them
+    const served = await engine.refreshAdapters();
+    if (served.some((adapter) => adapter.name === name)) return;
+    const refused = engine.refusedAdapters().find((adapter) => adapter.name === name);
+    throw badAdapter(refused?.reason ?? "not an adapter of this model");
+  } catch (error) {
+    await models.remove(toOwner(key), name);
+    await unpublish(name);
+    await contents.collect(objects.remove).catch(() => undefined);
+    throw error;
+  }
+}
+
 async function importModel(
   service: ServiceEnv,
   {
@@ -147,28 +179,21 @@ async function importModel(
     server,
   }: { readonly request: Request; readonly key: ApiKey; readonly server: ServedAdapters },
 ) {
-  const { contents, models, objects, publish, unpublish } = service;
+  const { contents, models } = service;
   const length = Number(request.headers.get("content-length") ?? 0);
   const arrival = contents.arrive(key.name, {
     maxStorageBytes: toLimits(key).max_storage_bytes,
     mostBytes: length > 0 ? length : undefined,
   });
   try {
-    const { files, fields } = await readImport(request, { ...service, arrival });
+    const { fields, ...received } = await readImport(request, { ...service, arrival });
     const tenant = chooseOwner(key, fields.get("owner"));
-    await checkFolder(files, { ...service, server });
+    await checkFolder(received.files, { ...service, server });
     const suffix = fields.get("suffix");
     const name = modelName({ id: randomId("import-"), model: service.modelName, tenant, suffix });
-    const row = await models.add({ name, tenant, files });
-    await publish(name);
-    // only the engine, which has read the weights, knows whether it was trained on them
-    const served = await server.engine.refreshAdapters();
-    if (served.some((adapter) => adapter.name === name)) return row;
-    const refused = server.engine.refusedAdapters().find((adapter) => adapter.name === name);
-    await models.remove(toOwner(key), name);
-    await unpublish(name);
-    await contents.collect(objects.remove).catch(() => undefined);
-    throw badAdapter(refused?.reason ?? "not an adapter of this model");
+    const row = await models.add({ name, tenant, ...received, arrival: arrival.id });
+    await publishChecked(row, { ...service, key, engine: server.engine });
+    return row;
   } finally {
     await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
   }

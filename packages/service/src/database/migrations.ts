@@ -176,10 +176,13 @@ const STEPS: readonly string[] = [
     tenant text not null,
     job text references jobs on delete set null,
     files jsonb not null,
+    -- of an imported one, which count as those of the tenant's files
+    bytes bigint not null default 0,
     created_at timestamptz not null default now(),
     expires_at timestamptz,
     number bigserial
   );
+  create index models_imported on models (tenant) where bytes > 0;
 
   create table aliases (
     tenant text not null,

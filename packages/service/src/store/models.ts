@@ -15,6 +15,7 @@ import {
   selectPage,
 } from "#database";
 import type { Files } from "#objects";
+import { keepsContents } from "./contents.ts";
 import type { JobRow } from "./jobs.ts";
 
 /** Bytes of each part: the whole is the name of a folder, which 255 bytes have to hold with what hides it for a while. */
@@ -90,6 +91,27 @@ export type CheckpointRow = z.output<typeof checkpoints.schema>;
 /** A time in seconds since 1970, or seconds from now. */
 export type Expiry = { readonly at: number } | { readonly after: number };
 
+/** An adapter that was not trained here. */
+interface ImportedModel extends Pick<ModelRow, "name" | "tenant" | "files"> {
+  readonly bytes: number;
+  /** Arrival that has kept the contents so far. */
+  readonly arrival: string;
+}
+
+async function addImported(
+  on: Queryable,
+  { name, tenant, files, bytes, arrival }: ImportedModel,
+): Promise<ModelRow> {
+  if (!(await keepsContents(on, arrival, Object.values(files))))
+    throw new MosError("storage", "the upload took too long; send the adapter again");
+  const rows = await on.query(
+    "insert into models (name, tenant, files, bytes) values ($1, $2, $3, $4) returning *",
+    [name, tenant, files, bytes],
+  );
+  await on.query("update arrivals set bytes = 0 where id = $1", [arrival]);
+  return parseRows(models, rows)[0] as ModelRow;
+}
+
 /** Published models of a database whose tables are there. */
 export type ModelStore = ReturnType<typeof openModels>;
 
@@ -100,16 +122,13 @@ export function openModels(database: Database) {
     /** @throws MosError `bad_option` for a model that an alias stands for. */
     remove: (owner: Owner, name: string): Promise<void> =>
       database.transaction((transaction) => removeModel(transaction, owner, name)),
-    /** Publishes an adapter that was not trained here, whose contents have arrived. */
-    add: async ({ name, tenant, files }: Pick<ModelRow, "name" | "tenant" | "files">): Promise<ModelRow> => {
-      const rows = await database.query(
-        "insert into models (name, tenant, files) values ($1, $2, $3) returning *",
-        [name, tenant, files],
-      );
-      const [model] = parseRows(models, rows);
-      if (model === undefined) throw missing("model", name);
-      return model;
-    },
+    /**
+     * Publishes an adapter that was not trained here. Its bytes count as those of files, as they did while they arrived.
+     *
+     * @throws MosError `storage` where its arrival is over.
+     */
+    add: (model: ImportedModel): Promise<ModelRow> =>
+      database.transaction((transaction) => addImported(transaction, model)),
     /** The models that have to be in the folder of adapters, by name. */
     published: async (): Promise<ReadonlyMap<string, Files>> =>
       new Map((await select("true")).map(({ name, files }) => [name, files])),
