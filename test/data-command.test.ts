@@ -1,6 +1,6 @@
 // `mos data`: what it prints, writes and refuses.
 import { once } from "node:events";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,14 @@ test("inspect prints formats, tokens, problems and duplicates, and its exit code
   expect(found.stdout).toMatch(/duplicates +0 exact, 1 but for case/);
   expect(found.stdout).toMatch(/Problems:\n {2}\S+faq\.csv:5: answer is empty/);
   expect(found.stdout).toMatch(/Duplicates:\n {2}\S+faq\.csv:4 is nearly \S+faq\.csv:3\n$/);
+  await cp("assets/tiny-english", at("short"), { recursive: true });
+  const config = await readFile(at("short/config.json"), "utf8");
+  await writeFile(
+    at("short/config.json"),
+    config.replace(/("max_position_embeddings": )512/, (_, name) => `${name}13`),
+  );
+  const auto = await mos(["data", "inspect", at("faq.csv"), "--model", at("short")]);
+  expect(auto.stdout).toMatch(/; 3 longer than 13\n/);
   const json = await mos(["data", "inspect", at("faq.csv"), "--json"]);
   expect(JSON.parse(json.stdout)).toMatchObject({ examples: 3, problemCount: 1, emptyAnswers: 1 });
   const sound = await mos(["data", "inspect", "assets/quickstart/train.jsonl"]);

@@ -12,7 +12,7 @@ import {
   WRITTEN_FORMATS,
 } from "#data";
 import { writeJsonLines } from "#files";
-import { loadText } from "#models";
+import { loadText, readModelConfig } from "#models";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
 import { generateFrom, passageTest, teacherOptions } from "./data-generate.ts";
@@ -46,7 +46,7 @@ const options = {
     }),
     maxLength: integer({
       min: 2,
-      default: 512,
+      defaultText: "the positions of the model, which training uses where the data need them",
       placeholder: "tokens",
       help: "inspect: count the examples that are longer than this",
     }),
@@ -139,14 +139,17 @@ async function inspect({ files, model, json, quiet, ...options }: Given): Promis
   using interrupt = listenForInterrupt("stopping", { silent });
   const { signal } = interrupt;
   const paths = await findData(files, { signal, silent });
-  const text = model === undefined ? undefined : await loadText(await findModel(model, { signal, silent }));
+  const path = model === undefined ? undefined : await findModel(model, { signal, silent });
+  const text = path === undefined ? undefined : await loadText(path);
+  const positions = path === undefined ? 0 : (await readModelConfig(path)).maxPositions;
+  const maxLength = options.maxLength ?? positions;
   const found = await withRecords(silent, (show) => {
-    const { maxLength, limit } = options;
+    const { limit } = options;
     const columns = parseColumns(options.dataColumns);
     return withProgress(inspectDataset(paths, { columns, text, maxLength, limit, signal }), show);
   });
   if (json) printJson(found);
-  else printLine(inspectionText(found, options));
+  else printLine(inspectionText(found, { maxLength }));
   return found.problemCount === 0 ? 0 : 1;
 }
 
@@ -161,7 +164,7 @@ async function withRecords<T>(
   return result;
 }
 
-function inspectionText(found: DatasetInspection, { maxLength }: Pick<Given, "maxLength">): string {
+function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxLength: number }): string {
   const { files, tokens, problems, problemCount, emptyAnswers, duplicates } = found;
   const many = files.length > 1 ? [["examples", formatInteger(found.examples)] as const] : [];
   const empty = emptyAnswers === 0 ? "" : `, ${formatInteger(emptyAnswers)} of them empty answers`;
