@@ -78,7 +78,7 @@ async function openStream(draftTokens: number) {
   const { config, fingerprint, weights, tokenizer, maxLength, cacheMemory, computeDtype, twice } = opened;
   const options = { maxLength, adapters: false, session: { threads }, twice };
   const runner = await createModelRunner(weights, options);
-  const usable = await usableDraftTokens(runner, { draftTokens, adapters: false });
+  const usable = await usableDraftTokens(runner, { draftTokens, adapters: false, maxLength });
   if (draftTokens > usable) console.error("no drafts: steps of several tokens round differently here");
   const now = (): number => performance.now();
   const adapters = await openAdapterManager({

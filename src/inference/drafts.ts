@@ -32,6 +32,15 @@ export function findDraft(tokens: readonly number[], count: number): readonly nu
   return draft;
 }
 
+/** Numbers of keys up to which products with queries sum heads of more than 128 numbers in fewer parts than behind them. */
+const SUMS_CHANGE = [16, 32, 64];
+
+/** Most tokens of a draft behind so many, so that its step sums as the steps of one token would. */
+export function longestDraft(tokens: number): number {
+  const keys = tokens + 1; // the fused program adds one
+  return (SUMS_CHANGE.find((at) => keys <= at) ?? Number.POSITIVE_INFINITY) - keys;
+}
+
 /** Weight of a new observation. */
 const RATE_WEIGHT = 0.15;
 
@@ -119,8 +128,9 @@ export class Drafter {
   }
 
   /** The number of drafted tokens that are worth verifying. */
-  choose({ draftRate }: Sequence, draft: readonly number[]): number {
-    return draftRate.choose(draft.length, (tokens) => this.#times.cost(tokens));
+  choose({ draftRate, tokens }: Sequence, draft: readonly number[]): number {
+    const most = Math.min(draft.length, longestDraft(tokens.length));
+    return draftRate.choose(most, (count) => this.#times.cost(count));
   }
 
   note({ draftRate }: Sequence, { draft, verified, chosen, milliseconds }: DraftOutcome): void {
@@ -134,8 +144,11 @@ export class Drafter {
   }
 }
 
-/** Tokens of the steps that are compared: kernels work on rows two by two, or four by four, and on those that are left. */
-const COMPARED = [4, 3];
+/**
+ * Tokens of the steps that are compared: kernels work on rows two by two, or four by four, and on those that are left; products
+ * of many rows are divided among threads.
+ */
+const COMPARED = [8, 4, 3];
 
 /**
  * Tests whether a step of several tokens of a slot has the logits of steps of one token, bit for bit, so that drafts change no answer.
@@ -178,12 +191,17 @@ export async function verifiesDrafts(
 /** Most tokens of a draft with this runner: none where verifying them would change answers. */
 export async function usableDraftTokens(
   runner: ModelRunner,
-  { draftTokens, adapters }: { readonly draftTokens: number; readonly adapters: boolean },
+  {
+    draftTokens,
+    adapters,
+    maxLength,
+  }: { readonly draftTokens: number; readonly adapters: boolean; readonly maxLength: number },
 ): Promise<number> {
-  return draftTokens > 0 && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
+  const isLong = maxLength > Math.max(...COMPARED);
+  return draftTokens > 0 && isLong && (await verifiesDrafts(runner, { adapters })) ? draftTokens : 0;
 }
 
-const RANK = 4;
+const RANK = 16;
 
 const isEqual = (a: Float32Array, b: Float32Array | undefined): boolean =>
   b !== undefined && Buffer.compare(viewBytes(a), viewBytes(b)) === 0;

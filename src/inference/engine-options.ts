@@ -173,10 +173,10 @@ export const batchSettings = {
     defaultText: "the model's limit, at most 4096",
     help: "maximum length of prompt and output together, in tokens",
   }),
-  /** Maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables. A whole number from 0 to 64; default 7. */
+  /** Maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables. A whole number from 0 to 15; default 7. */
   draftTokens: integer({
     min: 0,
-    max: 64,
+    max: 15,
     default: 7,
     help: "maximum number of tokens drafted from an earlier occurrence of the last ones, and verified in one step; 0 disables",
   }),

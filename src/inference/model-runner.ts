@@ -256,7 +256,7 @@ const fusedStep: StepGraph = {
       maxPositions: maxLength,
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
-      project: withSlots(base, { adapters, factor: 2 }),
+      project: withSlots(base, { adapters, isSteady: true }),
       attention: fusedAttention(base.config, cache, maxLength),
       ...(supports(session?.device ?? "cpu", "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
@@ -307,24 +307,34 @@ function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }
 }
 
 /**
- * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. The
- * runtime multiplies one row by another kernel than several, unless the product has a factor.
+ * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part.
+ *
+ * For drafts the result of a row must not depend on how many there are (`isSteady`). The runtime multiplies one row by another
+ * kernel than several, unless the product has a factor. It also divides the columns among threads where rows are many enough,
+ * and the order of its sums depends on how many columns a thread has: so rows of x are the columns, at most 16 as one block.
  */
 const withSlots =
   (
     base: BaseWeights,
-    { adapters = true, factor = 1 }: { readonly adapters?: boolean | undefined; readonly factor?: number },
+    {
+      adapters = true,
+      isSteady = false,
+    }: { readonly adapters?: boolean | undefined; readonly isSteady?: boolean },
   ): ProjectHook =>
   (x, layerGroup) => {
     if (!adapters) return base.project(x, layerGroup);
     const { in: width, outs } = base.widths[layerGroup.group];
     const { a, b } = slotNames(layerGroup);
     const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
-    const low = matmul(x, leaf(a, ["slots", ranks, width]), { transposeB: true, alpha: 1 / factor });
-    const parts = splitEqual(low, outs.length, "rank");
-    const branches = parts.map((part, i) =>
-      matmul(part, leaf(b[i] as string, ["slots", "rank", outs[i] as number]), { alpha: factor }),
-    );
+    const down = leaf(a, ["slots", ranks, width]);
+    const low = isSteady
+      ? matmul(down, x, { transposeB: true, alpha: 0.5 })
+      : matmul(x, down, { transposeB: true });
+    const parts = splitEqual(low, outs.length, { name: "rank", axis: isSteady ? 1 : 2 });
+    const branches = parts.map((part, i) => {
+      const up = leaf(b[i] as string, ["slots", "rank", outs[i] as number]);
+      return isSteady ? matmul(part, up, { transposeA: true, alpha: 2 }) : matmul(part, up);
+    });
     return base.project(x, layerGroup, branches);
   };
 

@@ -142,7 +142,7 @@ export async function openCore(
       defaultAdapter: usesSlot ? permanentLease(merged) : undefined,
       limits: { maxBatch, slotMemory, cacheMemory, ...prefillLimits(config.vocabularySize) },
       now: () => performance.now(),
-      draftTokens: await usableDraftTokens(runner, { ...checked, ...slots }),
+      draftTokens: await usableDraftTokens(runner, { ...checked, ...slots, maxLength }),
     });
     const limits = { maxBatch, maxWaiting, cacheMemory, bytesPerPosition: runner.cache.bytesPerPosition };
     return { core, model, limits, adapters: registered, refused: adapters.refused() };

@@ -7,7 +7,7 @@ import {
   prepareWeights,
   unpackLogprobs,
 } from "#inference";
-import { verifiesDrafts } from "../../src/inference/drafts.ts";
+import { usableDraftTokens, verifiesDrafts } from "../../src/inference/drafts.ts";
 import { floatWeights, tinyModel } from "../tiny-model.ts";
 import { memoryAdapters } from "./memory-adapters.ts";
 import {
@@ -114,6 +114,8 @@ const windowed = tinyModel({
   },
 });
 
+const wideHeads = tinyModel({ overrides: { ...widths, head_dim: 256 } });
+
 describe("answers with drafts are those without, tokens, text, log-probabilities and usage:", () => {
   test.each<readonly [string, Options]>([
     ["as they come", {}],
@@ -128,6 +130,15 @@ describe("answers with drafts are those without, tokens, text, log-probabilities
     expect(acceptedTokens).toBeGreaterThan(100);
     expect(acceptedTokens, "no draft was rejected").toBeLessThan(draftTokens);
     expect(steps).toBe(plain.stats.steps - acceptedTokens);
+  });
+
+  test("heads of 256, whose scores are summed otherwise from 65 keys on", async () => {
+    const all = requests.map((one) => ({ ...one, adapter: null, logprobs: 2 }));
+    const options = { model: wideHeads, maxBatch: 1 };
+    const plain = await collectAnswers(options, { all });
+    const drafted = await collectAnswers({ ...options, draftTokens: 7 }, { all });
+    expectEqual(drafted.answers, plain.answers);
+    expect(drafted.stats.acceptedTokens).toBeGreaterThan(0);
   });
 
   test("adapters in one batch", async () => {
@@ -184,4 +195,19 @@ test("drafts need steps of several tokens that round as steps of one", async () 
     return logits;
   };
   expect(await verifiesDrafts({ ...runner, run: rounded }, { adapters: true })).toBe(false);
+});
+
+test("products with adapters round as those of one token on several threads, too", async () => {
+  const { config, weights } = tinyModel({ overrides: { ...widths, hidden_size: 288 } });
+  const base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
+  await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 2 } });
+  expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
+});
+
+test("an engine for sequences shorter than what is compared has no drafts", async () => {
+  const base = await prepareWeights(model.config, floatWeights(model.weights), { computeDtype: "int8" });
+  for (const maxLength of [2, 8]) {
+    await using runner = await createModelRunner(base, { maxLength, session: { threads: 1 } });
+    expect(await usableDraftTokens(runner, { draftTokens: 7, adapters: true, maxLength })).toBe(0);
+  }
 });

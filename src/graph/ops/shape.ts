@@ -156,13 +156,17 @@ export function splitDynamic(
   return emitAll("Split", [x, sizes], { outputs: shapes, attributes: { axis } });
 }
 
-/** x divided along the last axis into `count` equal parts of size `name` each. No gradient. */
-export function splitEqual(x: Value, count: number, name: string): readonly Value[] {
+/** x divided along an axis, the last by default, into `count` equal parts of size `name` each. No gradient. */
+export function splitEqual(
+  x: Value,
+  count: number,
+  { name, axis = x.shape.length - 1 }: { readonly name: string; readonly axis?: number },
+): readonly Value[] {
   if (count === 1) return [x];
-  const part = [...x.shape.slice(0, -1), name];
+  const part = x.shape.with(axis, name);
   return emitAll("Split", [x], {
     outputs: Array.from({ length: count }, () => part),
-    attributes: { axis: x.shape.length - 1, num_outputs: count },
+    attributes: { axis, num_outputs: count },
   });
 }
 
