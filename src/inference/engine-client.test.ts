@@ -63,9 +63,8 @@ describe("a request that cannot run to its end is refused:", () => {
     const limits = { cacheMemory: 64 * bytesPerPosition(config) };
     expect(check({ maxTokens: 61 }, limits)).not.toThrow();
     expect(check({ maxTokens: 62 }, limits)).toThrowError(expect.objectContaining({ code: "bad_option" }));
-    expect(check({ prompt: ones(63), maxTokens: 0 }, limits)).not.toThrow();
-    // a slot has room for one more token
-    expect(check({ prompt: ones(64), maxTokens: 0 }, limits)).toThrowError(/64 tokens need more than/);
+    expect(check({ prompt: ones(64), maxTokens: 0 }, limits)).not.toThrow();
+    expect(check({ prompt: ones(65), maxTokens: 0 }, limits)).toThrowError(/65 tokens need more than/);
   });
 });
 

@@ -381,8 +381,7 @@ export function fullRequest(
     throw invalid(
       `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length} in total; the limit is ${maxLength}`,
     );
-  // a slot has room for one token more than its sequence has when it gets the slot
-  if (capacityFor(Math.max(length, prompt.length + 1)) * bytesPerPosition > cacheMemory)
+  if (capacityFor(length) * bytesPerPosition > cacheMemory)
     throw invalid(
       `${length} tokens need more than the ${cacheMemory} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
     );

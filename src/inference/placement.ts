@@ -32,9 +32,13 @@ const reusable = ({ digest, tenant, tokens }: SlotCache, sequence: Sequence): nu
     ? sharedLength(tokens, sequence.tokens)
     : 0;
 
-/** Tokens of the longest with its next one. */
+/** Tokens of the longest, with the next one where it may have one. */
 const longestLength = (sequences: readonly Sequence[]): number =>
-  Math.max(...sequences.map(({ tokens }) => tokens.length + 1));
+  Math.max(
+    ...sequences.map(({ tokens, request: { prompt, maxTokens } }) =>
+      Math.min(tokens.length + 1, prompt.length + maxTokens),
+    ),
+  );
 
 /** The rank that adapter slots need for these. */
 const largestRank = (sequences: readonly Sequence[]): number =>

@@ -127,6 +127,12 @@ describe("a batch", () => {
     for (const answer of await Promise.all(chats)) expect(answer.text).toBe(chat);
   });
 
+  test("whose cache has room for one sequence embeds as many tokens", async () => {
+    const limits = { maxBatch: 1, cacheMemory: 64 * 256 };
+    await using engine = await tinyEngine(memoryAdapters(adapters), limits);
+    for (const pooling of POOLINGS) await embedIds(engine, { prompt: randomPrompt(1, 64), pooling });
+  });
+
   test("computes a common beginning once for the last token, and every token of a mean", async () => {
     await using engine = await tinyEngine(memoryAdapters(adapters));
     for (const [pooling, cached] of [["last", 40] as const, ["mean", 0] as const]) {
