@@ -638,6 +638,13 @@ describe("resuming is refused", () => {
     await expect(run({ ...exact, resume: true })).rejects.toThrowError(
       refusal("bad_option", /computeDtype was "int8", now "float32"/),
     );
+    // the weights of a loaded base decide it
+    await expect(run({ model: base, settings, resume: true })).rejects.toThrowError(
+      refusal("bad_option", /computeDtype was "int8", now "float32"/),
+    );
+    await expect(run({ ...options, model: base, resume: true })).rejects.toThrowError(
+      refusal("bad_option", /computeDtype is int8, but .* was loaded for products in float32/),
+    );
     await run({ model: tiny.model, settings, resume: true });
     expect(JSON.parse(String(await bytes("run.json")))).toMatchObject({ computeDtype: "int8" });
   });

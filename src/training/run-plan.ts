@@ -224,10 +224,11 @@ async function* prepareRun(
 ): AsyncGenerator<DownloadEvent, Prepared> {
   if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
   checkDevice(options.session?.device);
-  const given = continueSettings(parseSettings(finetuneSettings, options.settings ?? {}), recorded);
+  const asked = parseSettings(finetuneSettings, options.settings ?? {});
+  const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
+  const given = continueSettings(asked, recorded);
   const device = options.session?.device;
-  const { computeDtype = typeof options.model === "string" ? undefined : loadedDtype(options.model) } = given;
-  const settings = { ...given, computeDtype };
+  const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   if (!("from" in options.adapter)) parseNew(options.adapter, settings); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
@@ -292,9 +293,18 @@ async function plannedBase(path: string): Promise<PlannedBase> {
   return baseFromFiles(files);
 }
 
-/** What the products of a loaded base are computed in, which its weights decide. */
-const loadedDtype = ({ model: { weights } }: BaseModel): ComputeDtype =>
-  [...weights.values()].some(({ format }) => format.kind === "int8rows") ? "int8" : "float32";
+/** What the products of a loaded base are computed in, which its weights decide. Throws `bad_option` for a setting of another. */
+function loadedDtype(
+  { model: { name, weights } }: BaseModel,
+  { computeDtype: asked }: FinetuneSettings,
+): ComputeDtype {
+  const found = [...weights.values()].some(({ format }) => format.kind === "int8rows") ? "int8" : "float32";
+  if (asked === undefined || asked === found) return found;
+  throw new MosError(
+    "bad_option",
+    `computeDtype is ${asked}, but ${name} was loaded for products in ${found}; load it with the computeDtype ${asked}, or leave the setting out`,
+  );
+}
 
 const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBase => ({
   name,
