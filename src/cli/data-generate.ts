@@ -1,4 +1,5 @@
 // `mos data generate`: the teacher, what it costs, and the progress.
+import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import { flag, integer, MosError, number, type SettingValues, text } from "#core";
 import {
@@ -238,7 +239,9 @@ async function isConfirmed({ teacher, yes, json }: Values, { signal }: Interrupt
   if (teacher === undefined || yes || json || !isPerson) return true;
   const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   try {
-    return /^y(es)?$/i.test((await lines.question("Ask the teacher now? [y/N] ", { signal })).trim());
+    const ended = once(lines, "close").then(() => ""); // Ctrl-D, after which no answer comes
+    const answer = await Promise.race([lines.question("Ask the teacher now? [y/N] ", { signal }), ended]);
+    return /^y(es)?$/i.test(answer.trim());
   } finally {
     lines.close();
   }
