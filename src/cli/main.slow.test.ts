@@ -75,7 +75,7 @@ test("a dry run says what a run would be, and writes nothing", async () => {
   ]);
   expect(said).toMatchObject({ code: 0, stderr: "" });
   expect(said.stdout).toMatch(
-    /^model +tiny-english[\s\S]*\ntraining +40 steps[\s\S]*\nschedule +\S+ passe?s? over the data/,
+    /^model +tiny-english[\s\S]*\ntraining +\S+ passe?s? over the data in 40 steps[\s\S]*\nschedule +1 step of warm-up/,
   );
   expect(said.stdout).toMatch(/\nline 7: 42 tokens, 22 trained\n {2}<\|im_start\|>│user[\s\S]*\n\+ A│ho│y/);
   expect(json.code).toBe(0);
