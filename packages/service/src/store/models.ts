@@ -92,7 +92,7 @@ export type CheckpointRow = z.output<typeof checkpoints.schema>;
 export type Expiry = { readonly at: number } | { readonly after: number };
 
 /** An adapter that was not trained here. */
-interface ImportedModel extends Pick<ModelRow, "name" | "tenant" | "files"> {
+export interface ImportedModel extends Pick<ModelRow, "name" | "tenant" | "files"> {
   readonly bytes: number;
   /** Arrival that has kept the contents so far. */
   readonly arrival: string;
