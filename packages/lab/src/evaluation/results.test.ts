@@ -34,5 +34,5 @@ test("a table in Markdown", () => {
       ["", "a|b"],
       ["base", "1 of 3"],
     ]),
-  ).toBe("|  | a\\|b |\n| --- | ---: |\n| base | 1 of 3 |");
+  ).toBe("|  | a\\|b |\n|---|---:|\n| base | 1 of 3 |");
 });

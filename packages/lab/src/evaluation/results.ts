@@ -151,8 +151,8 @@ export function markdownTable(
   [head = [], ...rows]: readonly (readonly string[])[],
   { left = [0] }: { readonly left?: readonly number[] } = {},
 ): string {
+  const row = (cells: readonly string[]): string =>
+    `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`;
   const rule = head.map((_, column) => (left.includes(column) ? "---" : "---:"));
-  return [head, rule, ...rows]
-    .map((cells) => `| ${cells.map((text) => text.replaceAll("|", "\\|")).join(" | ")} |`)
-    .join("\n");
+  return [row(head), `|${rule.join("|")}|`, ...rows.map(row)].join("\n");
 }
