@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 
 /** Raise a limit in the commit that needs it, and say there why. */
-const BUDGET = { packedBytes: 3_600_000, files: 1050 };
+const BUDGET = { packedBytes: 3_750_000, files: 1050 };
 
 const ALLOWED = /^(dist\/|assets\/|scripts\/no-cuda\/preinstall\.mjs$|package\.json$|README\.md$|LICENSE$)/;
 
