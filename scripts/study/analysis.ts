@@ -303,7 +303,7 @@ export const findingsTable = (findings: readonly Finding[], decimals: number): s
     { left: [0, 1, 2, 10] },
   );
 
-/** Verdict, effect in per cent of theirs with its interval, and p, in a cell for each task. */
+/** Verdict unless it is open, effect in per cent of theirs with its interval, and p, in a cell for each task. */
 export function overview(findings: readonly Finding[], tasks: readonly string[]): string {
   const names = [...new Set(findings.map(({ hypothesis }) => hypothesis))];
   const findingCell = (finding: Finding | undefined): string => {
@@ -312,7 +312,8 @@ export function overview(findings: readonly Finding[], tasks: readonly string[])
     const [mean, low, high] = [difference, difference - half, difference + half].map((x) =>
       fixed((100 * x) / theirMean, 1),
     );
-    return `${verdictText(finding)}; ${mean} % (${low} to ${high}), ${p < 0.001 ? "p < 0.001" : `p = ${fixed(p, 3)}`}`;
+    const verdict = verdictText(finding);
+    return `${verdict === "open" ? "" : `${verdict}; `}${mean} % (${low} to ${high}), ${p < 0.001 ? "p < 0.001" : `p = ${fixed(p, 3)}`}`;
   };
   const rows = [
     ["", "", ...tasks],
