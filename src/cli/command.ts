@@ -74,8 +74,11 @@ export interface Command {
   attach(program: Commander, name: string): Commander;
 }
 
-/** Puts settings under a heading of the help. */
-export function group<S extends Settings>(heading: string, settings: S): Grouped<S> {
+/** Puts settings under a heading of the help. Its type is written out, since declarations of add-ons cannot name `Grouped`. */
+export function group<S extends Settings>(
+  heading: string,
+  settings: S,
+): { readonly [K in keyof S]: S[K] & { readonly group: string } } {
   return Object.fromEntries(
     Object.entries(settings).map(([name, setting]) => [name, { ...setting, group: heading }]),
   ) as Grouped<S>;
