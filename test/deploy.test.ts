@@ -6,6 +6,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { createMetrics as createServiceMetrics } from "../packages/service/src/metrics.ts";
 import { findFlaw } from "../scripts/ci/commands.ts";
+import { idleStats } from "../scripts/ci/reference.ts";
 import { createMetrics, createRecord } from "../src/server/metrics.ts";
 import { networkSettings } from "../src/server/serve.ts";
 import { deployedQueries, findUnknown } from "./metric-queries.ts";
@@ -230,24 +231,6 @@ describe("one machine", () => {
 });
 
 test("alerts, panels and the autoscaler name metrics and labels that servers export", async () => {
-  const adapters = {
-    registered: 0,
-    resident: 0,
-    residentBytes: 0,
-    residentLimit: 0,
-    active: 0,
-    activeBytes: 0,
-  };
-  const loads = { hits: 0, misses: 0, evictions: 0, loads: 0, loadSeconds: 0, failures: 0 };
-  const requests = { waiting: 0, running: 0, waitingAdapters: {}, runningAdapters: {}, maxBatch: 1 };
-  const tokens = {
-    steps: 0,
-    decodedTokens: 0,
-    draftTokens: 0,
-    acceptedTokens: 0,
-    promptTokens: 0,
-    completionTokens: 0,
-  };
   const service = createServiceMetrics();
   service.sliceEnded({ model: "m", result: "lost", seconds: 1 });
   service.trainerStalled({ model: "m" });
@@ -258,7 +241,7 @@ test("alerts, panels and the autoscaler name metrics and labels that servers exp
     deliveries: 0,
   };
   const server = createMetrics({
-    engine: { stats: async () => ({ ...requests, ...tokens, adapters: { ...adapters, ...loads } }) },
+    engine: { stats: async () => idleStats },
     modelName: "m",
     now: () => 0,
     more: () => service.render({ read: async () => state, model: "m" }),

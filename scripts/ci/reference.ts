@@ -12,6 +12,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "zod";
 import type { Setting, Settings } from "#core";
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
+import type { EngineStats } from "#inference";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
 import { createMetrics as createServiceMetrics } from "../../packages/service/src/metrics.ts";
@@ -109,7 +110,8 @@ function routeList(part: string): string {
     .join("\n");
 }
 
-const idle = {
+/** Statistics of an engine that has done nothing. */
+export const idleStats: EngineStats = {
   waiting: 0,
   running: 0,
   waitingAdapters: {},
@@ -140,7 +142,7 @@ const idle = {
 /** What Prometheus would read of a process that has done nothing. */
 async function exposition(part: string): Promise<string> {
   if (part === "server") {
-    const engine = { stats: async () => idle };
+    const engine = { stats: async () => idleStats };
     return (await createMetrics({ engine, modelName: "base", now: () => 0 }).render()).text;
   }
   const read = async () => ({ jobs: [], workers: [], deliveries: 0 });

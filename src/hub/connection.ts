@@ -101,13 +101,23 @@ export function apiFetch(connection: Connection, resource: Resource): typeof fet
         `${resource.endpoint} returned an endless list of the files of ${resource.name}`,
       );
     const url = input instanceof Request ? input.url : String(input);
-    for (let attempt = 1; ; attempt++) {
-      const outcome = await tryOnce(connection, resource, url);
-      if (outcome instanceof Response) return outcome;
-      if (!outcome.transient || attempt > Math.min(2, connection.retries)) throw outcome.error;
-      await pause(connection, resource, pauseSeconds(attempt, outcome));
-    }
+    const retries = Math.min(2, connection.retries);
+    return withRetries({ ...connection, retries }, resource, () => tryOnce(connection, resource, url));
   };
+}
+
+/** A request that is repeated as often as the connection allows, where that may help. Throws the error of the last failure. */
+export async function withRetries(
+  connection: Connection,
+  resource: Resource,
+  send: () => Promise<Response | Failure>,
+): Promise<Response> {
+  for (let attempt = 1; ; attempt++) {
+    const outcome = await send();
+    if (outcome instanceof Response) return outcome;
+    if (!outcome.transient || attempt > connection.retries) throw outcome.error;
+    await pause(connection, resource, pauseSeconds(attempt, outcome));
+  }
 }
 
 /** Waits between attempts. Throws `cancelled` when the signal aborts. */

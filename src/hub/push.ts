@@ -6,14 +6,7 @@ import { pathToFileURL } from "node:url";
 import { commitIter, createBranch, createRepo, HubApiError, modelInfo } from "@huggingface/hub";
 import { MosError } from "#core";
 import { storageError } from "#files";
-import {
-  apiFetch,
-  type Connection,
-  type ConnectionOptions,
-  connect,
-  pause,
-  pauseSeconds,
-} from "./connection.ts";
+import { apiFetch, type Connection, type ConnectionOptions, connect, withRetries } from "./connection.ts";
 import { type Resource, repositoryUrl, responseFailure, toFailure, toResource } from "./failure.ts";
 import { type Digest, type HubFile, listRepository } from "./listing.ts";
 import { parseRepository, type Repository } from "./repository.ts";
@@ -199,19 +192,15 @@ async function fileDigest(file: PushedFile, there: Digest | undefined): Promise<
 
 /** A `fetch` for requests that write: retried where they may succeed later. The library adds the token for the hub's own. */
 function writeFetch(connection: Connection, resource: Resource): typeof fetch {
-  return async (input, init) => {
-    for (let attempt = 1; ; attempt++) {
-      const outcome = await connection
+  return (input, init) =>
+    withRetries(connection, resource, () =>
+      connection
         .fetch(input, { ...init, signal: connection.signal ?? null })
         .then((response) =>
           response.status < 500 && response.status !== 429 ? response : responseFailure(response, resource),
         )
-        .catch((error: unknown) => toFailure(error, resource, connection.signal));
-      if (outcome instanceof Response) return outcome;
-      if (!outcome.transient || attempt > connection.retries) throw outcome.error;
-      await pause(connection, resource, pauseSeconds(attempt, outcome));
-    }
-  };
+        .catch((error: unknown) => toFailure(error, resource, connection.signal)),
+    );
 }
 
 function pushFailure(error: unknown, resource: Resource, { endpoint, signal }: Connection): MosError {
