@@ -1,5 +1,6 @@
 // `mos data generate`: the teacher, what it costs, and the progress.
 import { once } from "node:events";
+import { extname } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { flag, integer, MosError, number, type SettingValues, text } from "#core";
 import {
@@ -31,6 +32,7 @@ import {
   printJson,
   printLine,
   shellWord,
+  warn,
 } from "./terminal.ts";
 
 /** Options of the teacher, all for `generate`. */
@@ -78,16 +80,15 @@ interface Values extends SettingValues<typeof teacherOptions> {
 
 /** Reads the passages, shows the cost, and writes the examples; the exit code. */
 export async function generateFrom(values: Values): Promise<number> {
-  const { files, json, quiet } = values;
+  const { json, quiet } = values;
   const silent = json || quiet;
   const teacherName = checkTeacher(values);
   const key = values.dryRun ? undefined : teacherKey(values);
   using interrupt = listenForInterrupt("stopping; what was answered is kept", { silent });
   const { signal } = interrupt;
-  const { paths } = await findDocuments(files);
-  const fits = await passageTest(values, { signal, silent });
+  const documents = await openDocuments(values, { signal, silent });
   const passages: SourcedPassage[] = [];
-  for await (const passage of readPassages(paths, { fits, signal })) passages.push(passage);
+  for await (const passage of documents.passages) passages.push(passage);
   const request = { ...requestOptions(values), teacherName };
   const plan = await planGeneration(passages, request);
   if (json) printJson({ type: "plan", ...plan, cost: costOf(plan, values) });
@@ -115,8 +116,25 @@ const requestOptions = ({ out, overwrite, questions, instructions, answerTokens,
   concurrency,
 });
 
+/** Documents, what lies beside them and is not read, which a warning names, and their passages. */
+export async function openDocuments(
+  { files, ...length }: Pick<Values, "files" | "model" | "maxWords" | "maxTokens">,
+  find: FindModelOptions,
+) {
+  const { paths, leftOut } = await findDocuments(files);
+  if (leftOut.length > 0 && find.silent !== true) warn(`left out: ${leftOutText(leftOut)}`);
+  const fits = await passageTest(length, find);
+  return { paths, leftOut, passages: readPassages(paths, { fits, signal: find.signal }) };
+}
+
+/** "3 files (.png, .pdf)". */
+function leftOutText(paths: readonly string[]): string {
+  const kinds = new Set(paths.map((path) => extname(path).toLowerCase() || "no extension"));
+  return `${counted(paths.length, "file")} (${[...kinds].slice(0, 8).join(", ")}); text and Markdown are read`;
+}
+
 /** The length of passages that the options ask for, as a test of a text. */
-export async function passageTest(
+async function passageTest(
   { model, maxWords, maxTokens }: Pick<Values, "model" | "maxWords" | "maxTokens">,
   find: FindModelOptions,
 ): Promise<(text: string) => boolean> {

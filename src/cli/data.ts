@@ -1,35 +1,22 @@
-import { extname } from "node:path";
 import { choice, flag, integer, MosError, type SettingValues, text, texts, withProgress } from "#core";
 import {
   checkOutput,
   convertDataset,
   type DatasetInspection,
   dataColumns,
-  findDocuments,
   inspectDataset,
   parseColumns,
-  readPassages,
   WRITTEN_FORMATS,
 } from "#data";
 import { writeJsonLines } from "#files";
 import { loadText, readModelConfig } from "#models";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { quiet } from "./common-options.ts";
-import { generateFrom, passageTest, teacherOptions } from "./data-generate.ts";
+import { generateFrom, openDocuments, teacherOptions } from "./data-generate.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
 import { listenForInterrupt } from "./interrupt.ts";
 import { findData, findModel } from "./loading.ts";
-import {
-  heading,
-  liveLine,
-  MOS,
-  nextText,
-  printable,
-  printJson,
-  printLine,
-  shellWord,
-  warn,
-} from "./terminal.ts";
+import { heading, liveLine, MOS, nextText, printable, printJson, printLine, shellWord } from "./terminal.ts";
 
 const ACTIONS = ["inspect", "convert", "passages", "generate"] as const;
 type Action = (typeof ACTIONS)[number];
@@ -240,22 +227,15 @@ async function passages({ files, out, overwrite, json, quiet, ...options }: Give
   await checkOutput(out, { overwrite });
   using interrupt = listenForInterrupt("stopping", { silent: json || quiet });
   const { signal } = interrupt;
-  const { paths, leftOut } = await findDocuments(files);
-  if (leftOut.length > 0 && !json && !quiet) warn(`left out: ${leftOutText(leftOut)}`);
-  const fits = await passageTest(options, { signal, silent: json || quiet });
-  const count = await writeJsonLines(out, readPassages(paths, { fits, signal }));
+  const find = { signal, silent: json || quiet };
+  const { paths, leftOut, passages: found } = await openDocuments({ files, ...options }, find);
+  const count = await writeJsonLines(out, found);
   if (json) printJson({ out, documents: paths.length, passages: count, leftOut });
   else if (!quiet)
     printLine(
       labelled([["written", `${out}: ${counted(count, "passage")} of ${counted(paths.length, "document")}`]]),
     );
   return 0;
-}
-
-/** "3 files (.png, .pdf)". */
-function leftOutText(paths: readonly string[]): string {
-  const kinds = new Set(paths.map((path) => extname(path).toLowerCase() || "no extension"));
-  return `${counted(paths.length, "file")} (${[...kinds].slice(0, 8).join(", ")}); text and Markdown are read`;
 }
 
 async function generate({ files, out, ...options }: Given): Promise<number> {
