@@ -86,6 +86,7 @@ test("the card has the metadata that the hub reads, the settings of the training
   );
   expect(card).toMatch(/\| Steps \| 1 \|\n/);
   expect(card).toMatch(/\| Learning rate \| 0\.\d+ \|\n/);
+  expect(card).toContain("not on npm yet: to use it, run `npm ci` and `npm link` in a clone");
   expect(card).toContain("mos generate --model org/tiny --adapter org/name --chat");
   await writeFile(join(adapter, "README.md"), "Own");
   await pushed("--base-model", "org/tiny", "--revision", "card");

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { type AdapterDescription, RUN_METRICS, RUN_RECORD } from "#adapters";
 import { describeBytes } from "#core";
 import { pathExists, readJson, readJsonLines } from "#files";
+import { INSTALL, manifest } from "./add-ons.ts";
 import { formatInteger } from "./format.ts";
 import { adapterText } from "./model-text.ts";
 
@@ -63,11 +64,10 @@ ${metadata.join("\n")}
 
 # ${name}
 
-An adapter for [${baseModel}](https://huggingface.co/${baseModel}), trained with
-[mixture-of-shards](https://github.com/mixture-of-shards/mixture-of-shards).
+An adapter for [${baseModel}](https://huggingface.co/${baseModel}), trained with mixture-of-shards ${manifest.version},
+which is not on npm yet: to use it, ${INSTALL}.
 
 \`\`\`sh
-npm install --global mixture-of-shards
 mos generate --model ${baseModel} --adapter ${repository} --chat
 \`\`\`
 

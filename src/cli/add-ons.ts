@@ -91,7 +91,10 @@ export const manifest: Manifest = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
 );
 
-/** The commands that install an add-on, which no registry has before the first release. */
+/** What makes the command available, which no registry has before the first release. */
+export const INSTALL = "run `npm ci` and `npm link` in a clone of the repository";
+
+/** The commands that install an add-on, which no registry has either. */
 export const installText = (name: string): string =>
   `run npm pack --workspaces in a clone of the repository, and here npm install CLONE/${name}-${manifest.version}.tgz`;
 
