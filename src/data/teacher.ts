@@ -2,6 +2,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { z } from "zod";
 import { errorText, MosError } from "#core";
+import { type Failure, retryAdvice } from "#hub";
 import type { ChatMessage } from "#text";
 
 /** A request to a teacher. */
@@ -60,15 +61,6 @@ export function completionsUrl(base: string): URL {
   return url;
 }
 
-/** A failed attempt. */
-interface Failure {
-  readonly error: MosError;
-  /** False if another attempt would fail as well. */
-  readonly isTransient: boolean;
-  /** Seconds that the server asks to wait. */
-  readonly wait?: number | undefined;
-}
-
 /**
  * A teacher behind an endpoint. Its answers with status 408, 425, 429 and 5xx and broken connections are tried again, after
  * the time that the server asks for or with growing pauses.
@@ -82,8 +74,8 @@ export function remoteTeacher(options: RemoteTeacherOptions): Teacher {
     for (let attempt = 1; ; attempt++) {
       const result = await endpoint.ask(request);
       if ("text" in result) return result;
-      if (!result.isTransient || attempt === MAX_ATTEMPTS) throw result.error;
-      const seconds = result.wait ?? Math.min(FIRST_WAIT * 2 ** (attempt - 1), MAX_WAIT);
+      if (!result.transient || attempt === MAX_ATTEMPTS) throw result.error;
+      const seconds = result.waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempt - 1), MAX_WAIT);
       onRetry?.(result.error.message, seconds);
       await sleep(seconds, request.signal).catch(() => undefined);
       assertNotStopped(request.signal);
@@ -130,7 +122,7 @@ class Endpoint {
     } catch (error) {
       assertNotStopped(signal);
       const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
-      return { error: this.#failed(`does not answer (${reason})`, error), isTransient: true };
+      return { error: this.#failed(`does not answer (${reason})`, error), transient: true };
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", follow);
@@ -153,13 +145,17 @@ class Endpoint {
 
   #readAnswer(body: string): TeacherAnswer | Failure {
     const { data } = completionSchema.safeParse(parseOrNothing(body));
-    if (data === undefined)
-      return { error: this.#failed("did not answer with a chat completion"), isTransient: true };
+    if (data === undefined) {
+      const found = described(body) || ` ${JSON.stringify(body.slice(0, 60))}`;
+      const what = `answered 200 without a chat completion:${found}; check that the URL is that of an OpenAI-compatible API`;
+      return { error: this.#failed(what), transient: false };
+    }
     const { prompt_tokens: promptTokens = 0, completion_tokens: completionTokens = 0 } = data.usage ?? {};
     return { text: data.choices[0]?.message.content ?? "", promptTokens, completionTokens };
   }
 
-  #refused({ status, headers }: Response, body: string): Failure {
+  #refused(response: Response, body: string): Failure {
+    const { status } = response;
     const { model } = this.#options;
     const advice =
       status === 401 || status === 403
@@ -168,8 +164,7 @@ class Endpoint {
           ? `; check the URL, and that it serves ${model}`
           : "";
     const error = this.#failed(`answered ${status}${described(body)}${advice}`);
-    const isTransient = [408, 425, 429].includes(status) || status >= 500;
-    return { error, isTransient, wait: retryAfter(headers) };
+    return { error, ...retryAdvice(response, MAX_ASKED_WAIT) };
   }
 
   #failed(what: string, cause?: unknown): MosError {
@@ -198,13 +193,4 @@ function rootCause(error: unknown): string {
   if (error instanceof Error && error.cause instanceof Error) return rootCause(error.cause);
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return errorText(error) || code;
-}
-
-/** Seconds of Retry-After; where that is a date, from the date of the answer on. */
-function retryAfter(headers: Headers): number | undefined {
-  const text = headers.get("retry-after");
-  if (text === null) return undefined;
-  const until = (): number => (Date.parse(text) - Date.parse(headers.get("date") ?? "")) / 1000;
-  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : until();
-  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(0, seconds), MAX_ASKED_WAIT);
 }

@@ -32,6 +32,8 @@ export interface Failure {
   readonly waitSeconds?: number;
 }
 
+/** Longest pause between two requests of the hub that a server may ask for, in seconds. */
+const MAX_WAIT = 120;
 const DISK_CODES = /^(ENOSPC|EDQUOT|EROFS|EACCES|EPERM|EFBIG|EIO|EMFILE|ENOTDIR)$/;
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ALTNAME/;
 
@@ -61,9 +63,23 @@ export function responseFailure(response: Response, resource: Resource): Failure
       ? `${resource.endpoint} limits the number of requests (429) for ${what}; wait a few minutes${resource.hasToken ? "" : `, or set ${TOKEN} for a higher limit`}`
       : `${resource.endpoint} answered ${status} for ${what}; try again later`,
   );
-  const transient = status === 408 || status === 425 || status === 429 || status >= 500;
-  const wait = Number(headers.get("retry-after") ?? Number.NaN);
-  return wait >= 0 ? { error, transient, waitSeconds: Math.min(wait, 120) } : { error, transient };
+  return { error, ...retryAdvice(response, MAX_WAIT) };
+}
+
+/**
+ * Tells if a request may be repeated after this answer, and when: Retry-After, which is a number of seconds or a date, up to
+ * `maxSeconds`.
+ */
+export function retryAdvice(
+  { status, headers }: Response,
+  maxSeconds: number,
+): Pick<Failure, "transient" | "waitSeconds"> {
+  const transient = [408, 425, 429].includes(status) || status >= 500;
+  const asked = headers.get("retry-after") ?? "";
+  const untilDate = (Date.parse(asked) - Date.parse(headers.get("date") ?? "")) / 1000;
+  const seconds = /^\d+(\.\d+)?$/.test(asked) ? Number(asked) : untilDate;
+  if (Number.isNaN(seconds)) return { transient };
+  return { transient, waitSeconds: Math.min(Math.max(0, seconds), maxSeconds) };
 }
 
 /** The error of a download that its signal stopped. */

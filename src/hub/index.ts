@@ -1,5 +1,6 @@
 export { type PulledModel, resolveCached } from "./cache.ts";
 
+export { type Failure, retryAdvice } from "./failure.ts";
 export {
   cachedDataset,
   fetchTextFile,
