@@ -92,7 +92,7 @@ export async function generateFrom(values: Values): Promise<number> {
   const request = { ...requestOptions(values), teacherName };
   const plan = await planGeneration(passages, request);
   if (json) printJson({ type: "plan", ...plan, cost: costOf(plan, values) });
-  else if (!quiet || values.dryRun) printLine(planText(plan, values));
+  else if (!quiet || values.dryRun || asksFirst(values)) printLine(planText(plan, values));
   if (values.dryRun) {
     const [first] = passages;
     if (first !== undefined && !json) printLine(`\n${askForQuestions(first, request)[0]?.content}`);
@@ -251,10 +251,12 @@ function planText(plan: GenerationPlan, values: Values): string {
   ]);
 }
 
-/** Asks a person at a terminal before a teacher elsewhere is asked. */
-async function isConfirmed({ teacher, yes, json }: Values, { signal }: Interrupt): Promise<boolean> {
-  const isPerson = process.stdin.isTTY === true && process.stderr.isTTY === true;
-  if (teacher === undefined || yes || json || !isPerson) return true;
+/** Tests whether a person at a terminal is to confirm the cost of a teacher elsewhere. */
+const asksFirst = ({ teacher, yes, json }: Values): boolean =>
+  teacher !== undefined && !yes && !json && process.stdin.isTTY === true && process.stderr.isTTY === true;
+
+async function isConfirmed(values: Values, { signal }: Interrupt): Promise<boolean> {
+  if (!asksFirst(values)) return true;
   const lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   try {
     const ended = once(lines, "close").then(() => ""); // Ctrl-D, after which no answer comes
