@@ -129,7 +129,9 @@ test("what only looks like a heading is none", () => {
 test("front matter is left out, and a rule at the start is not front matter", () => {
   expect(parts("---\ntitle: x\n---\n# A\nb")).toEqual([["A", "# A\nb"]]);
   expect(parts("+++\ntitle = 1\n+++\nb")).toEqual([["", "b"]]);
+  expect(parts("---\n---\nb\n\n---\nc")).toEqual([["", "b\n\n---\nc"]]);
   expect(parts("---\nb")).toEqual([["", "---\nb"]]);
+  expect(parts("---\n\nb\n\n---\nc")).toEqual([["", "---\n\nb\n\n---\nc"]]);
 });
 
 test("long parts are cut at paragraphs, then at sentences, lines of lists and code, and words", () => {

@@ -194,7 +194,9 @@ const sentences: Divide = (text, { begin, end }) => {
   return found;
 };
 
-const FRONT_MATTER = /^(?:---[ \t]*\n[\s\S]*?\n(?:---|\.\.\.)|\+\+\+[ \t]*\n[\s\S]*?\n\+\+\+)[ \t]*(?:\n|$)/;
+/** Before a blank line, --- is a rule. */
+const FRONT_MATTER =
+  /^(?:---[ \t]*\n(?![ \t]*\n)(?:[\s\S]*?\n)??(?:---|\.\.\.)|\+\+\+[ \t]*\n(?:[\s\S]*?\n)??\+\+\+)[ \t]*(?:\n|$)/;
 const FENCE = /^\s*(`{3,}(?=[^`]*$)|~{3,})/;
 
 /** A paragraph, or with a mark code behind a fence, that has not ended yet. */

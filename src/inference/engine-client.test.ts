@@ -51,6 +51,7 @@ describe("a request that cannot run to its end is refused:", () => {
       /token -1 of logitBias/,
     ],
     ["fewer tokens than there have to be", { minTokens: 6 }, "bad_option", /minTokens is 6/],
+    ["an unknown pooling", JSON.parse('{"pooling": "cls"}'), "bad_option", /pooling: "cls".* last or mean/],
     ["sampling out of range", { sampling: { topP: 2 } }, "bad_option", /topP/],
   ];
   test.each(cases)("%s", (_, over, code, message) => {

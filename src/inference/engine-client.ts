@@ -366,7 +366,7 @@ export function fullRequest(
   const sampling = samplingBy(defaults, given.sampling);
   const request = { ...DEFAULTS, ...given, maxTokens, sampling };
   const { prompt, minTokens, seed, stop, stopTokens } = request;
-  const { logprobs, promptLogprobs, candidates = [] } = request;
+  const { logprobs, promptLogprobs, candidates = [], pooling } = request;
   if (prompt.length === 0)
     throw new MosError("bad_data", "the prompt is empty; at least one token is required");
   checkCount("maxTokens", maxTokens, { max: Number.MAX_SAFE_INTEGER });
@@ -375,6 +375,8 @@ export function fullRequest(
   checkCount("logprobs", logprobs, { max: vocabularySize });
   checkCount("promptLogprobs", promptLogprobs, { max: vocabularySize });
   checkSampling(sampling);
+  if (pooling !== undefined && pooling !== "last" && pooling !== "mean")
+    throw invalid(`pooling: ${JSON.stringify(pooling)} is invalid; expected last or mean`);
   if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
   const length = prompt.length + maxTokens;
   if (length > maxLength)
