@@ -30,7 +30,7 @@ second, all told (new_tokens_per_s) and behind the last first token of a round (
   --prompt N (32)     --new N (64)   tokens
   --draft-tokens N (7) of a stream that is alone; answers to random prompts repeat themselves more than text does
   --first             time to the first token of a 500-token prompt, alone and while 8 streams run, instead
-  --dtype float32|bfloat16 (float32) --memory BYTES (2e9)   --threads N (2)`;
+  --dtype bfloat16|float32 (bfloat16) --memory BYTES (2e9)   --threads N (2)`;
 
 const given = readArguments(HELP, {
   values: [
@@ -199,7 +199,7 @@ try {
     computeDtype,
     cacheDtype: given.choice<"float32" | "float16">("cache-dtype", ["float32", "float16"]),
     ...(adapters > 0 ? { adapters: folder } : {}),
-    adapterDtype: given.choice<"float32" | "bfloat16">("dtype", ["float32", "bfloat16"]),
+    adapterDtype: given.choice<"bfloat16" | "float32">("dtype", ["bfloat16", "float32"]),
     adapterMemory: given.number("memory", 2e9),
     maxBatch: Math.max(16, streams),
     draftTokens: given.number("draft-tokens", 7),

@@ -340,7 +340,7 @@ export async function computeTables(folder: string): Promise<StudyTables> {
   };
 }
 
-/** As `mos serve` keeps them with `--adapter-memory 2GB --adapter-dtype bfloat16`. */
+/** As `mos serve` keeps them with `--adapter-memory 2GB`. */
 const MEMORY = 2e9;
 const COUNTS = [100, 1000, 10_000] as const;
 

@@ -70,7 +70,7 @@ export async function loadCommand(): Promise<Command> {
     examples: `
 Examples:
   mos serve --model org/name --adapters adapters
-  mos serve --model model.gguf --adapters adapters --adapter-memory 4GB --adapter-dtype bfloat16
+  mos serve --model model.gguf --adapters adapters --adapter-memory 4GB
   mos serve --model org/name --adapters adapters --max-batch 64 --max-length 16384 --cache-memory 24GB
   mos serve --model org/name --adapters adapters --host 0.0.0.0 --api-keys keys.jsonl
   mos serve --model org/name --host 0.0.0.0 --api-keys keys.jsonl --tls-cert cert.pem --tls-key key.pem

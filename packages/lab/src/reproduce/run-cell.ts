@@ -219,6 +219,7 @@ const openTrialEngine = (
     maxWaiting: Number.MAX_SAFE_INTEGER,
     signal,
     maxAdapterRank: Number.MAX_SAFE_INTEGER, // VeRA's at an equal budget is hundreds
+    adapterDtype: "float32", // results are compared with those of other programs
     defaults: { generationConfig: "none" },
     ...omitUndefined({ adapters: adapter === null ? undefined : folder, threads }),
   });
