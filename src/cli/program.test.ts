@@ -12,7 +12,7 @@ import { adapterInput, adapterOptions, unescaped } from "./common-options.ts";
 import { asCalled, COMMANDS, createProgram, describeFailure, failureText, loadCommands } from "./program.ts";
 import { SECTIONS } from "./sources.ts";
 import { programName } from "./terminal.ts";
-import { resumeCommand } from "./train.ts";
+import { resumeCommand } from "./train-summary.ts";
 
 const commands = await loadCommands();
 const commandNamed = (name: string): Commander =>
