@@ -110,7 +110,6 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
   await Promise.all([server.stop(), addOn?.stop()]);
-  await server[Symbol.asyncDispose]();
   const failure = broken ?? (await engine.closed);
   if (failure !== undefined) throw failure;
   log.info({}, "stopped");

@@ -190,8 +190,8 @@ export interface ServedApp extends AsyncDisposable {
   /** Answers a request. Its signal, or not reading the answer's body to the end, cancels it. */
   readonly fetch: (request: Request) => Promise<Response>;
   /**
-   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the port if there is
-   * one. Without its engine, at once.
+   * Accepts requests for `drainDelay` more, lets running ones finish for `drainSeconds`, then closes the engine, and the
+   * port if there is one. Without its engine, at once.
    */
   stop(): Promise<void>;
 }
@@ -303,6 +303,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
         log.info({ running: inFlight.count, drainDelay: life.drainDelay }, "draining");
         const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
         await close(isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds);
+        await dispose();
       },
       [Symbol.asyncDispose]: async () => {
         if (!isClosing) await close(0);

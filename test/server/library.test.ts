@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Engine, textStream } from "#inference";
+import { type Engine, openEngine, textStream } from "#inference";
 import { openApp, type ServedApp, serve } from "#server";
 
 const MODEL = "assets/tiny-english";
@@ -53,7 +53,7 @@ beforeAll(async () => {
   app = await openApp({ model: MODEL, threads: 1 });
 }, 30_000);
 afterAll(() => app[Symbol.asyncDispose]());
-const running = async () => (await app.engine.stats()).running;
+const running = async ({ engine }: Pick<ServedApp, "engine"> = app) => (await engine.stats()).running;
 
 describe("without a port", () => {
   test("it is a part of a server in Hono, under any path and host", async () => {
@@ -104,6 +104,7 @@ test("without a port, a stream that is not read in time fails and harms no other
   await app.stop();
   expect(await last).toContain("[DONE]");
   expect((await ask({ max_tokens: 4 })).status).toBe(503);
+  expect(await app.engine.closed).toBeUndefined();
 });
 
 const serverAddress = (server: Server): string =>
@@ -111,9 +112,10 @@ const serverAddress = (server: Server): string =>
 
 describe("an answer as a stream", () => {
   let engine: Engine;
-  beforeAll(() => {
-    engine = app.engine;
-  });
+  beforeAll(async () => {
+    engine = await openEngine({ model: MODEL, threads: 1 });
+  }, 30_000);
+  afterAll(() => engine[Symbol.asyncDispose]());
 
   test("has the whole text, also what is held back for the end", async () => {
     const options = { maxTokens: 24, stop: ["A boat leaves at six. And"] };
@@ -133,15 +135,15 @@ describe("an answer as a stream", () => {
 
   test("is cancelled by whoever leaves its loop, by its signal, and as a web stream", async () => {
     for await (const _ of textStream(engine.complete("Once", ENDLESS))) break;
-    await expect.poll(running, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
     const controller = new AbortController();
     for await (const _ of textStream(engine.complete("Once", { ...ENDLESS, signal: controller.signal })))
       controller.abort();
-    await expect.poll(running, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
     const reader = ReadableStream.from(textStream(engine.complete("Once", ENDLESS))).getReader();
     await reader.read();
     await reader.cancel();
-    await expect.poll(running, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
   });
 
   test("is cancelled by a client that leaves, and waits for one that reads slowly", async () => {
@@ -154,7 +156,7 @@ describe("an answer as a stream", () => {
     const answer = await fetch(serverAddress(server), { signal: leaving.signal });
     await answer.body?.getReader().read();
     leaving.abort();
-    await expect.poll(running, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
     expect((await engine.stats()).completionTokens - before).toBeLessThan(400);
     server.closeAllConnections();
     server.close();
