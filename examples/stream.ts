@@ -23,4 +23,4 @@ console.log();
 
 // the same as a web `Response`: a route handler of Next.js, SvelteKit, Hono, Bun or Deno
 const GET = () => textResponse(engine.chat("What is a lighthouse?", { maxTokens: 64 }));
-console.log(await GET().text());
+console.log(await (await GET()).text());

@@ -12,14 +12,14 @@ test("the body is the answer's text, and with sse its parts as events", async ()
   const answer = () => engine.complete("Once upon a time", { maxTokens: 8 });
   let whole = "";
   for await (const event of answer()) if ("text" in event) whole += event.text;
-  const plain = textResponse(answer(), { status: 201, headers: { "x-own": "1" } });
+  const plain = await textResponse(answer(), { status: 201, headers: { "x-own": "1" } });
   expect([plain.status, plain.headers.get("content-type"), plain.headers.get("x-own")]).toEqual([
     201,
     "text/plain; charset=utf-8",
     "1",
   ]);
   expect(await plain.text()).toBe(whole);
-  const events = textResponse(answer(), { format: "sse" });
+  const events = await textResponse(answer(), { format: "sse" });
   expect(events.headers.get("content-type")).toBe("text/event-stream");
   const parts = (await events.text()).split("\n\n").filter((part) => part !== "");
   expect(parts.pop()).toBe("data: [DONE]");
@@ -30,7 +30,8 @@ test("a client that leaves cancels the request at once, also while it is waited 
   const left = vi.fn();
   const queue = new AsyncQueue<EngineEvent>(left);
   queue.push(scheduled, token("a"));
-  const reader = textResponse(queue).body!.getReader();
+  const { body } = await textResponse(queue);
+  const reader = body!.getReader();
   expect(new TextDecoder().decode((await reader.read()).value)).toBe("a");
   const waiting = reader.read();
   expect(left).not.toHaveBeenCalled();
@@ -43,5 +44,11 @@ test("an error of the engine breaks the body off", async () => {
   const queue = new AsyncQueue<EngineEvent>();
   queue.push(token("a"));
   queue.close(new Error("the engine was closed"));
-  await expect(textResponse(queue).text()).rejects.toThrow("the engine was closed");
+  const response = await textResponse(queue);
+  await expect(response.text()).rejects.toThrow("the engine was closed");
+});
+
+test("an error before the first text is thrown to the route handler, which has sent nothing yet", async () => {
+  await using engine = await openEngine({ model: "assets/tiny-english", inProcess: true, threads: 1 });
+  await expect(textResponse(engine.chat("Hi", { adapter: "nobody" }))).rejects.toThrow(/no adapter "nobody"/);
 });

@@ -184,25 +184,29 @@ interface TextResponseOptions extends ResponseInit {
 }
 
 /**
- * An answer as a web `Response`, for route handlers of Next.js, SvelteKit, Hono, Bun and Deno: its text as it is written.
- * Where the client leaves, the request is cancelled. An error in the middle breaks the body off.
+ * An answer as a web `Response`, for route handlers of Next.js, SvelteKit, Hono, Bun and Deno: its text as it is written,
+ * from its first part on. Where the client leaves, the request is cancelled. A later error breaks the body off.
  *
  * @param events Those of `generate`, or of an engine's `chat` and `complete`.
+ * @throws MosError what the events throw before the first text.
  * @example
  * export const GET = () => textResponse(engine.chat("When can I come in?"));
  */
-export function textResponse(
+export async function textResponse(
   events: AsyncIterable<EngineEvent>,
   { format = "text", ...init }: TextResponseOptions = {},
-): Response {
+): Promise<Response> {
   const isSse = format === "sse";
   const encoder = new TextEncoder();
   const encode = (part: string): Uint8Array => encoder.encode(isSse ? `data: ${part}\n\n` : part);
   const reader = events[Symbol.asyncIterator]();
+  let next: Promise<string | undefined> | undefined = nextText(reader);
+  await next;
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const text = await nextText(reader);
+        const text = await (next ?? nextText(reader));
+        next = undefined;
         if (text !== undefined) return controller.enqueue(encode(isSse ? JSON.stringify(text) : text));
         if (isSse) controller.enqueue(encode("[DONE]"));
         controller.close();
