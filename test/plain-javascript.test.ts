@@ -30,7 +30,7 @@ test.each([
     "no options",
     trained,
     undefined,
-    "finetune: nothing is invalid; give an object of its options: model, data",
+    "finetune: options are missing; give an object of its options: model, data",
   ],
   [
     "a misspelt model",
@@ -148,4 +148,10 @@ test.each([
     .then(() => call(options))
     .catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({ name: "MosError", message: expect.stringContaining(message) });
+});
+
+test("an adapter that is left out is Mixture of Shards with its defaults", async () => {
+  const { out: _, adapter, ...options } = run;
+  const previewed = await previewRun(js(options));
+  expect(previewed.adapter).toEqual((await previewRun(js({ ...options, adapter }))).adapter);
 });

@@ -38,7 +38,7 @@ export function checkCall<O extends object>(call: string, options: O, kinds: Opt
   if (kindOf(options) !== "object" || options === null)
     throw new MosError(
       "bad_option",
-      `${call}: ${show(options, 60)} is invalid; give an object of its options: ${known.map(([name]) => name).join(", ")}`,
+      `${call}: ${options === undefined ? "options are missing" : `${show(options, 60)} is invalid`}; give an object of its options: ${known.map(([name]) => name).join(", ")}`,
     );
   for (const name of Object.keys(options))
     if (!Object.hasOwn(kinds, name))

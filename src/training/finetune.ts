@@ -245,7 +245,7 @@ async function initialAdapter(
   { model: { config: model, fingerprint, identity }, text }: BaseModel,
 ): Promise<Pick<Run, "adapter" | "otherTokens"> & { readonly digest: string | undefined }> {
   const shapes = toLayerShapes(model);
-  if (!("from" in given))
+  if (given === undefined || !("from" in given))
     return { adapter: createAdapter(config, shapes), digest: undefined, otherTokens: false };
   await using folder = await openAdapterFolder(given.from, { inMemory: true });
   const checked = await folder.check({

@@ -5,6 +5,7 @@ import {
   type AdapterConfigInput,
   type Budget,
   budget,
+  DEFAULT_METHOD,
   findProblem,
   openAdapterFolder,
   parseAdapterConfig,
@@ -82,8 +83,11 @@ export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onPro
   readonly validationData?: DataInput;
   /** The folder of the adapter and of its run. */
   readonly out: string;
-  /** The settings of a new adapter, or the folder of one whose settings and parameters the run starts from. */
-  readonly adapter: AdapterConfigInput | SavedStart;
+  /**
+   * The settings of a new adapter, or the folder of one whose settings and parameters the run starts from; Mixture of Shards
+   * with its defaults by default.
+   */
+  readonly adapter?: AdapterConfigInput | SavedStart | undefined;
   readonly settings?: FinetuneSettingsInput;
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
@@ -185,7 +189,7 @@ export async function runCheck(path: string): Promise<(run: PlannedRun) => void>
 export type PlannedRun = Pick<FinetuneOptions, "adapter" | "settings">;
 
 function checkRun(base: PlannedBase, run: PlannedRun): void {
-  const { adapter } = run;
+  const { adapter = DEFAULT_ADAPTER } = run;
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
   checkLengths(base, settings);
   if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), toLayerShapes(base.config));
@@ -200,7 +204,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   model: "string|object!",
   data: "string|array|object!",
   validationData: "string|array|object",
-  adapter: "object!",
+  adapter: "object",
   settings: "object",
   out: "string",
   resume: "boolean",
@@ -229,11 +233,12 @@ async function* prepareRun(
   const given = continueSettings(asked, recorded);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
-  if (!("from" in options.adapter)) parseNew(options.adapter, settings); // before a model is downloaded
+  const { adapter = DEFAULT_ADAPTER } = options;
+  if (!("from" in adapter)) parseNew(adapter, settings); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
-  const config = await resolveAdapterConfig(options.adapter, settings, base);
+  const config = await resolveAdapterConfig(adapter, settings, base);
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.validationData !== undefined || settings.validationSplit !== 0;
@@ -244,6 +249,8 @@ async function* prepareRun(
   const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
   return { settings: { ...settings, learningRate }, config, model, base, free, device };
 }
+
+const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
 
 const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
   parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
