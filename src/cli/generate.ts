@@ -97,15 +97,13 @@ function answerOptions(options: Values): TextRequest {
   };
 }
 
+const PROMPT_SOURCES = "pass --prompt TEXT, --prompt-file FILE or --chat, or pipe text in";
+
 /** The prompt of the options, or else of stdin. */
 async function readPrompt(options: Values): Promise<string> {
   if (options.prompt !== undefined) return options.prompt;
   if (options.promptFile !== undefined) return readPromptFile(options.promptFile);
-  if (process.stdin.isTTY === true)
-    throw new MosError(
-      "bad_option",
-      "no prompt; pass --prompt TEXT, --prompt-file FILE or --chat, or pipe text in",
-    );
+  if (process.stdin.isTTY === true) throw new MosError("bad_option", `no prompt; ${PROMPT_SOURCES}`);
   const text = await readAll(process.stdin);
   return options.raw ? text : text.trimEnd();
 }
@@ -117,7 +115,7 @@ function readPromptFile(path: string): Promise<string> {
 }
 
 function asPrompt(text: string, { raw, system }: Values): Prompt {
-  if (text.trim() === "") throw new MosError("bad_option", "the prompt is empty");
+  if (text.trim() === "") throw new MosError("bad_option", `the prompt is empty; ${PROMPT_SOURCES}`);
   if (raw) return text;
   const messages = system === undefined ? [] : [{ role: "system", content: system }];
   return [...messages, { role: "user", content: text }];

@@ -55,7 +55,7 @@ async function* locateOne(
     if (!(await stat(name)).isDirectory()) return [name];
     throw new MosError(
       "bad_data",
-      `${name}: this is a folder; name its files, such as "${name}/*.jsonl"; mos data passages reads folders of documents`,
+      `${name}: this is a folder; name its files, such as "${join(name, "*.jsonl")}"; mos data passages reads folders of documents`,
     );
   }
   if (/[*?[\]{}]/.test(name)) return await matching(name);

@@ -243,6 +243,11 @@ export async function openApp(
 const silent = (): void => undefined;
 const NO_LOG: ServerLog = { info: silent, warn: silent, error: silent };
 
+/** Disposes of them once, the last one first. */
+async function disposeAll(owned: AsyncDisposable[]): Promise<void> {
+  for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
+}
+
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   checkCall<ServeOptions>(hasPort ? "serve" : "openApp", options, serveKinds);
   const network = parseSettings(networkSettings, pick(networkSettings, options));
@@ -259,9 +264,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const { keys, quotas } = await openKeys(network, { now, date, log, keyLimits });
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
-  const dispose = async (): Promise<void> => {
-    for (const one of owned.splice(0).reverse()) await one[Symbol.asyncDispose]();
-  };
+  const dispose = () => disposeAll(owned);
   try {
     const engine = await openServedEngine(options, { model, silentSeconds: life.engineTimeout });
     owned.push(engine);
