@@ -86,6 +86,13 @@ test.each(models)("the defaults of every method fit %s", (_, config) => {
   }
 });
 
+test("a default rank is lowered where a small model shares fewer; one that is asked for is refused", () => {
+  const small = { ...presetConfig("smollm2-135m"), layers: 5 };
+  const { adapter, budget } = adapterParams(small, { method: "mos" });
+  expect([adapter.rank, budget.equivalentRank]).toEqual([6, 2]);
+  expect(() => adapterParams(small, { method: "mos", rank: 8 })).toThrow("use a rank of at most 6");
+});
+
 test.each(models)("MoS of e = 2 and r = 8 costs as much as LoRA of rank 2 on %s", (_, config) => {
   const mos = adapterParams(config, { method: "mos", equivalentRank: 2, rank: 8 });
   const lora = adapterParams(config, { method: "lora", rank: 2 });

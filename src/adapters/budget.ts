@@ -4,7 +4,7 @@ import type { LinearName } from "#graph";
 import { type ModelConfig, parameterCount, toLayerShapes } from "#models";
 import type { LayerShapes, TensorSpec } from "./method.ts";
 import { targetWidths } from "./method-parts.ts";
-import { type AdapterConfig, type AdapterConfigInput, bindMethod, parseAdapterConfig } from "./methods.ts";
+import { type AdapterConfig, type AdapterConfigInput, bindMethod, fittingConfig } from "./methods.ts";
 
 /** Cost of an adapter, before it exists. @inline */
 export interface Budget {
@@ -84,8 +84,8 @@ export interface AdapterParams {
  * adapterParams(presetConfig("llama2-7b"), { method: "mos", equivalentRank: 2, rank: 8 }).budget.trainable; // 4997120
  */
 export function adapterParams(model: ModelConfig, input: AdapterConfigInput): AdapterParams {
-  const adapter = parseAdapterConfig(input, "adapter");
   const shapes = toLayerShapes(model);
+  const adapter = fittingConfig(input, shapes);
   const whole = budget(adapter, shapes);
   const parts = adapter.targets.map((linear) => budget({ ...adapter, targets: [linear] }, shapes).trainable);
   const areSeparate = parts.reduce((a, b) => a + b, 0) === whole.trainable;

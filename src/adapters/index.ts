@@ -60,6 +60,7 @@ export {
   bindMethod,
   DEFAULT_METHOD,
   findProblem,
+  fittingConfig,
   METHOD_NAMES,
   type MethodName,
   methods,

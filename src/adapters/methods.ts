@@ -127,6 +127,17 @@ export function parseAdapterConfig(input: unknown, where = "adapter", called: Na
   throw invalid(`${where}: ${describeIssue(method, readIssues(parsed.error, input), called)}`, parsed.error);
 }
 
+/** The settings of a new adapter. A default rank is lowered where the layers of a small model share fewer. */
+export function fittingConfig(input: AdapterConfigInput, shapes: LayerShapes): AdapterConfig {
+  const asked = parseAdapterConfig(input, "adapter");
+  if (input.rank !== undefined) return asked;
+  for (let { rank } = asked; rank > 0; rank--) {
+    const config = parseAdapterConfig({ ...asked, rank }, "adapter");
+    if (findProblem(config, shapes) === undefined) return config;
+  }
+  return asked;
+}
+
 // The settings of all methods together, each once. What is left out is the method's own to fill in; the help says which
 // methods have a setting, and where their defaults differ.
 

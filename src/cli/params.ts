@@ -2,11 +2,11 @@ import {
   type AdapterParams,
   adapterParams,
   FLEETS,
+  fittingConfig,
   type PaperTableRow,
   PRECISIONS,
   type Precision,
   paperTable,
-  parseAdapterConfig,
 } from "#adapters";
 import {
   adjust,
@@ -31,6 +31,7 @@ import {
   parameterCount,
   presetConfig,
   readModelConfig,
+  toLayerShapes,
 } from "#models";
 import { dataSettings, describeStorage, memorySettings, planMemory, trainingSettings } from "#training";
 import { defineCommand, group } from "./command.ts";
@@ -142,7 +143,7 @@ const hasWeights = async (path: string): Promise<boolean> =>
 async function showMemory(options: Values): Promise<void> {
   const base = await planBase(options);
   const free = limitedMemory(options.memoryLimit, await freeMemory());
-  const adapter = parseAdapterConfig(adapterInput(options), "adapter");
+  const adapter = fittingConfig(adapterInput(options), toLayerShapes(base.config));
   const memory = planMemory(base, adapter, { ...options, evaluates: true, free });
   const { plan, rematerialise } = memory;
   const kept = describeStorage(base.formsOf({ ...options, ...memory }));

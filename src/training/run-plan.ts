@@ -6,7 +6,7 @@ import {
   type Budget,
   budget,
   DEFAULT_METHOD,
-  findProblem,
+  fittingConfig,
   openAdapterFolder,
   parseAdapterConfig,
 } from "#adapters";
@@ -192,7 +192,7 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   const { adapter = DEFAULT_ADAPTER } = run;
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
   checkLengths(base, settings);
-  if (!("from" in adapter)) budget(fittingConfig(adapter, settings, base), toLayerShapes(base.config));
+  if (!("from" in adapter)) budget(newConfig(adapter, settings, base), toLayerShapes(base.config));
   const { baseDtype, computeDtype = "float32" } = settings;
   base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
 }
@@ -234,7 +234,7 @@ async function* prepareRun(
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;
-  if (!("from" in adapter)) parseNew(adapter, settings); // before a model is downloaded
+  if (!("from" in adapter)) parseAdapterConfig(seeded(adapter, settings), "adapter"); // before a model is downloaded
   const model =
     typeof options.model === "string" ? yield* locateModel(options.model, options) : options.model;
   const base = typeof model === "string" ? await plannedBase(model) : loadedBase(model);
@@ -252,24 +252,16 @@ async function* prepareRun(
 
 const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
 
-const parseNew = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfig =>
-  parseAdapterConfig({ ...adapter, seed: adapter.seed ?? seed }, "adapter");
+const seeded = (adapter: AdapterConfigInput, { seed }: FinetuneSettings): AdapterConfigInput => ({
+  ...adapter,
+  seed: adapter.seed ?? seed,
+});
 
-/** The settings of a new adapter. A default rank is lowered where the layers of a small model share fewer. */
-function fittingConfig(
+const newConfig = (
   adapter: AdapterConfigInput,
   settings: FinetuneSettings,
-  base: PlannedBase,
-): AdapterConfig {
-  const shapes = toLayerShapes(base.config);
-  const asked = parseNew(adapter, settings);
-  if (adapter.rank !== undefined) return asked;
-  for (let { rank } = asked; rank > 0; rank--) {
-    const config = parseAdapterConfig({ ...asked, rank }, "adapter");
-    if (findProblem(config, shapes) === undefined) return config;
-  }
-  return asked;
-}
+  { config }: PlannedBase,
+): AdapterConfig => fittingConfig(seeded(adapter, settings), toLayerShapes(config));
 
 /** The settings of the adapter; one that is there has its own. */
 async function resolveAdapterConfig(
@@ -277,7 +269,7 @@ async function resolveAdapterConfig(
   settings: FinetuneSettings,
   base: PlannedBase,
 ): Promise<AdapterConfig> {
-  if (!("from" in adapter)) return fittingConfig(adapter, settings, base);
+  if (!("from" in adapter)) return newConfig(adapter, settings, base);
   await using folder = await openAdapterFolder(adapter.from);
   const { config } = await folder.describe();
   return config;
