@@ -316,7 +316,7 @@ export function watchForCollapse({
   const checkEvaluation = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "evaluation") return [];
     const { step, loss } = event;
-    if (step === 0) baseLoss = loss;
+    if (step === 0) baseLoss = firstLoss = loss;
     if (event.best) best = { step, loss };
     if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
     if (keepsBest && best !== undefined) return [];

@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { watchForCollapse } from "./run-results.ts";
+
+const facts = { steps: 9, keepsBest: true, vocabularySize: 1024, baseLoss: undefined, best: undefined };
+const evaluation = { type: "evaluation", step: 0, accuracy: 0, best: false, seconds: 0 } as const;
+const step = { type: "step", epoch: 0, accuracy: 0, learningRate: 1e-3, gradientNorm: 1 } as const;
+const counts = { tokens: 9, targetTokens: 9, examples: 1, seconds: 0 } as const;
+
+// ln 1024 = 6.93: a first batch may be easier than all examples, for which the base is worse than a guess
+test.each([
+  { base: 6.5, reasons: ["guessing"] },
+  { base: 7.2, reasons: [] },
+])("a loss like a guess's is a sign where the base had $base: $reasons", ({ base, reasons }) => {
+  const watch = watchForCollapse(facts);
+  const events = [
+    { ...evaluation, loss: base },
+    { ...step, ...counts, step: 1, loss: 5.9 },
+    { ...step, ...counts, step: 3, loss: 8.3 },
+  ].flatMap(watch);
+  expect(events.map((event) => event.type === "warning" && event.reason)).toEqual(reasons);
+});
