@@ -38,6 +38,7 @@ import {
   redraw,
   reproduce,
   reproduceProgress,
+  selectRows,
   trainingSettings,
   withPlainBase,
 } from "#reproduce";
@@ -93,7 +94,7 @@ type Values = SettingValues<typeof options> &
 
 export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
-    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, or the grid of its figure 1,\n" +
+    "Reproduces tables 1 and 2 of the Mixture-of-Shards paper, its methods at equal budget, or the grid of its figure 1, " +
     "on your model and data, with the same training for every method, several seeds and paired tests.",
   usage: "table1|table2|budget|figure1 --model <model> --train <file> --eval <file> --out <folder> [options]",
   arguments: { experiment },
@@ -199,12 +200,16 @@ const gridOptions = (options: Values): Omit<ReproduceOptions, "model" | "version
   answerTokens: options.answerTokens,
   evaluationExamples: options.evalExamples,
   training: pick(trainingSettings, options),
-  only: options.only?.flatMap((words) => words.split(",")),
+  only: selectedRows(options),
   tuneTrain: options.tuneTrain,
   tuneEvaluation: options.tuneEval,
   keepAdapters: options.keepAdapters,
   ...thisRun(),
 });
+
+/** The rows of --only, with commas or spaces between them. */
+const selectedRows = ({ only }: Values): readonly string[] | undefined =>
+  only?.flatMap((words) => words.split(","));
 
 /** The rows of an experiment on a model, without running anything. */
 async function list(model: string, options: Values): Promise<number> {
@@ -213,7 +218,8 @@ async function list(model: string, options: Values): Promise<number> {
   const axes = { privateRanks, shards };
   const plain = buildExperiment(experiment, { shapes, alpha, dropout, targets }, axes);
   const isAsked = options.benchmarks !== undefined && options.benchmarkFormat !== "none";
-  const { rows, title } = isAsked ? withPlainBase(plain) : plain;
+  const { rows: all, title } = isAsked ? withPlainBase(plain) : plain;
+  const rows = selectRows(all, selectedRows(options));
   if (options.json) printJson({ experiment, title, rows });
   else printLine(`${title}\n\n${listText(rows)}`);
   return 0;

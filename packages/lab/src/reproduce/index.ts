@@ -15,4 +15,4 @@ export {
   trainingSettings,
 } from "./settings.ts";
 export type { Row } from "./tables.ts";
-export { buildExperiment, EXPERIMENTS, withPlainBase } from "./tables.ts";
+export { buildExperiment, EXPERIMENTS, selectRows, withPlainBase } from "./tables.ts";

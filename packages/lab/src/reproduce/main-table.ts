@@ -46,7 +46,8 @@ interface TableColumn {
 
 const seedsText = ({ row: { adapter }, trials, expected }: RowSummary): string => {
   if (adapter === undefined) return "does not fit";
-  return adapter === null ? MISSING : `${trials.length} of ${expected}`;
+  // none is expected before the row has its learning rate
+  return adapter === null || expected === 0 ? MISSING : `${trials.length} of ${expected}`;
 };
 
 const COSTS: readonly TableColumn[] = [

@@ -96,6 +96,9 @@ test("a report with one pair, a row without cells, and no right answers", () => 
   expect(text).toContain("MoS r=6, exact match in points of % (positive is better): no pair differs.");
   expect(text).toMatch(/\| LoRA \| 8 \| 93,440 \| – \| – \| – \| – \| – \| 0\.001 \| 0 of 3 \|/);
   expect(text).not.toMatch(/NaN|undefined|Infinity/);
+  const rows = summarizeRows([{ ...made[1]!, expected: 0, learningRate: undefined }]);
+  const searching = formatReport(grid, { rows, comparisons: [], pictures: [] });
+  expect(searching).toMatch(/^\| LoRA \| 8 \| 93,440 (\| – )+\|$/m);
 });
 
 test("results without times, as from another machine, count for everything but the times", () => {

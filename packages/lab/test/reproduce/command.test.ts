@@ -11,6 +11,10 @@ test("lists the rows on a model, and runs nothing", async () => {
   expect(code).toBe(0);
   expect(stdout).toMatch(/^mos-2 +MoS +6 +23,360 +rank 6, the most that fits, instead of 8$/m);
   expect(stdout).toMatch(/^lora-64 +LoRA +64 +747,520$/m);
+  const two = await mos(["reproduce", "table2", "--list", "--only", "lora-2,mos-2", ...model]);
+  expect(two.stdout.match(/^(?:lora|mos|vera)-.*?(?= )/gm)).toEqual(["lora-2", "mos-2"]);
+  const unknown = await mos(["reproduce", "table2", "--list", "--only", "lora-3", ...model]);
+  expect(unknown.stderr).toContain('there is no row "lora-3"; the rows are base, lora-2');
   const json = await mos(["reproduce", "figure1", "--list", "--json", "--shards", "1,3", ...model]);
   const { rows } = JSON.parse(json.stdout);
   expect(rows.map(({ key }: { key: string }) => key)).toContain("mos-p0-l3");
