@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { text as readAll } from "node:stream/consumers";
 import { checkBase, describeTrainedOn, readAdapterBase, type TrainedOn } from "#adapters";
-import { flag, integer, MosError, omitUndefined, type SettingValues, text } from "#core";
+import { flag, integer, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
 import { storageError } from "#files";
 import {
   answerSettings,
@@ -38,7 +38,7 @@ const maxLength = integer({
 const options = {
   ...group("Model", {
     model,
-    adapter: text({
+    adapter: texts({
       common: true,
       placeholder: "folder",
       help: "adapter that was trained on this model: a folder, or org/name of the Hub",
@@ -59,7 +59,8 @@ const options = {
   ...group("Sampling", { ...answerSettings, maxLength }),
   ...group("Machine", { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads }),
 };
-type Values = SettingValues<typeof options> & { readonly json: boolean };
+type Given = SettingValues<typeof options> & { readonly json: boolean };
+type Values = Omit<Given, "adapter"> & { readonly adapter: string | undefined };
 
 export const command = defineCommand({
   description: "Answers a prompt or chats, with or without an adapter. Output is streamed.",
@@ -143,8 +144,18 @@ const withoutTemplate = (model: string, option: string): MosError =>
     `${option} requires a chat template, and ${model} has none; use a chat model, an --adapter, or --raw`,
   );
 
-async function run(given: Values): Promise<number> {
-  const options = { ...given, adapter: given.adapter && (await usableAdapter(given.adapter)) };
+/** The adapter. A second one is an error, rather than the one that silently counts. */
+async function chosenAdapter({ adapter: [adapter, second] = [] }: Given): Promise<string | undefined> {
+  if (second !== undefined)
+    throw new MosError(
+      "bad_option",
+      `--adapter is given twice: ${adapter} and ${second}; give one at a time`,
+    );
+  return adapter && (await usableAdapter(adapter));
+}
+
+async function run(given: Given): Promise<number> {
+  const options: Values = { ...given, adapter: await chosenAdapter(given) };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare requires --adapter FOLDER");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);

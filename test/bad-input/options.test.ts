@@ -268,8 +268,13 @@ describe("mos generate", () => {
     const message = /the prompt has \d+ tokens and leaves no room for an answer within 128; shorten it/;
     await expectRefusal(generate(["--prompt", "sea ".repeat(400)]), { code: 2, message, untouched: folder });
   });
-  test("--compare without an adapter; a prompt file that is not there, or a folder", async () => {
+  test("two adapters; --compare without one; a prompt file that is not there, or a folder", async () => {
     const bare = ["generate", "--model", tiny.model];
+    await expectRefusal([...bare, "--adapter", "one", "--adapter", "two"], {
+      code: 2,
+      message: /--adapter is given twice: one and two/,
+      untouched: folder,
+    });
     await expectRefusal([...bare, "--prompt", "Hi", "--compare"], {
       code: 2,
       message: /--compare requires --adapter FOLDER/,
