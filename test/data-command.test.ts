@@ -115,6 +115,7 @@ test("passages refuses what is not text", async () => {
       untouched: folder,
     });
   await refusal("images", /the folder holds no documents; text and Markdown are read/);
+  await refusal("none", /none: no such file or folder; check the path/);
   await refusal("latin.txt", /latin\.txt: the text is not valid UTF-8/);
   await refusal("utf16.md", /utf16\.md: this is not text in UTF-8, as it holds NUL bytes/);
   await refusal("empty.md", /empty\.md: there is no text to make passages of/);

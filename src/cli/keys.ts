@@ -124,7 +124,8 @@ async function run({ action, file, ...values }: Values, { options, limits }: Key
       );
   }
   if (action === "create") {
-    if (file !== undefined) throw invalid(`mos keys create takes no file; use --append ${file}`);
+    if (file !== undefined)
+      throw invalid(`mos keys create takes no file; use --name ${file} or --append ${file}`);
     await create(values, limits);
     return;
   }

@@ -249,7 +249,7 @@ function detectForm(value: unknown, names: readonly FormName[], refuse: Refuse):
 function checkObject(value: unknown, refuse: Refuse): void {
   if (Array.isArray(value))
     throw refuse(
-      "this line is a list, but an object was expected; give a file that is one list of examples a name that ends in .json, or convert it to lines: jq -c '.[]' FILE",
+      "this line is a list, but an object was expected; write one object per line: mos data convert reads a list of examples from a file named .json; or use jq -c '.[]' FILE",
     );
   if (typeof value !== "object" || value === null)
     throw refuse(`this line is ${describeValue(value)}, but an object was expected`);

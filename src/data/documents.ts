@@ -54,6 +54,8 @@ async function namedDocuments(name: string): Promise<readonly string[]> {
   const isPattern = !(await pathExists(name)) && /[*?[\]{}]/.test(name);
   const paths = isPattern ? await matching(name) : [name];
   const other = paths.find((path) => !isDocument(path) && !isPassages(path));
+  if (other !== undefined && !(await pathExists(other)))
+    throw new MosError("not_found", `${other}: no such file or folder; check the path`);
   if (other !== undefined) throw new MosError("unsupported", describeOtherFile(other) ?? noDocument(other));
   return paths;
 }

@@ -180,6 +180,8 @@ function refuseOtherMethods(app: ServerApp): void {
 
 /** Paths of fine-tuning as a service. */
 const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
+/** Paths that a client asks for if its base URL does not end in /v1. */
+const PATH_WITHOUT_VERSION = /^\/(chat|completions|embeddings|models|files|fine_tuning|responses)(\/|$)/;
 /** It also adds methods to this one. */
 const MODEL_PATH = /^\/v1\/models(\/|$)/;
 const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
@@ -194,7 +196,7 @@ function notFound({ req: { path }, var: { server } }: RequestContext): ApiError 
     ? "the Responses API is not supported by this server; use /v1/chat/completions"
     : !hasService && SERVICE_PATH.test(path)
       ? `no route ${shown}: this server does not accept files and fine-tuning jobs; ${server.serviceHint ?? SERVICE_HINT}`
-      : `no route ${shown}`;
+      : `no route ${shown}${PATH_WITHOUT_VERSION.test(path) ? "; end the client's base URL in /v1" : ""}`;
   return new ApiError(message, { status: 404, code: "unknown_url" });
 }
 

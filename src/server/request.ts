@@ -3,7 +3,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
-import { decodeText, describeIssues, errorText, parseJson, readIssues } from "#core";
+import { decodeText, describeIssues, errorText, parseJson, readIssues, similarName } from "#core";
 import { mediaPart } from "#text";
 import { checkChoices } from "./choices.ts";
 import type { ServerEnv } from "./context.ts";
@@ -174,15 +174,34 @@ export const jsonBody: MiddlewareHandler<ServerEnv> = async (context, next) => {
  * `tools.0.type`, or `messages.0.audio`. Such a field's description says so.
  */
 function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | undefined {
+  const depth = path.findIndex((_, i) => isUnsupported(schemaAt(path.slice(0, i + 1), schema)));
+  return depth < 0 ? undefined : path.slice(0, depth + 1).join(".");
+}
+
+const isUnsupported = (schema: unknown): boolean =>
+  schema instanceof z.ZodType && schema.description?.startsWith("Not supported") === true;
+
+/** The schema of a value in a request; undefined where the path leaves what the schema describes. */
+function schemaAt(path: readonly string[], schema: z.ZodObject): unknown {
   let at: unknown = schema;
-  for (const [i, key] of path.entries()) {
+  for (const key of path) {
+    if (at instanceof z.ZodOptional) at = at.unwrap();
     if (at instanceof z.ZodObject) at = at.shape[key];
     else if (at instanceof z.ZodArray) at = at.element;
     else return undefined;
-    if (at instanceof z.ZodType && at.description?.startsWith("Not supported") === true)
-      return path.slice(0, i + 1).join(".");
   }
-  return undefined;
+  return at;
+}
+
+/** The error for a field that is none, with the supported one that was probably meant. */
+function unknownField(name: string, path: readonly string[], schema: z.ZodObject): string {
+  const at = schemaAt(path, schema);
+  const parent = at instanceof z.ZodOptional ? at.unwrap() : at;
+  const fields = parent instanceof z.ZodObject ? Object.entries(parent.shape) : [];
+  const known = fields.filter(([, field]) => !isUnsupported(field)).map(([field]) => field);
+  const similar = similarName(name, known);
+  const help = similar === undefined ? "omit it" : `did you mean ${similar}?`;
+  return `unknown field ${[...path, name].join(".")}; ${help}`;
 }
 
 function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown): ApiError {
@@ -206,8 +225,9 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
     return invalid(`${field} is not supported by this server; omit it`, "unsupported_parameter", field);
   const [{ issue, path } = { issue: undefined, path: [] }] = issues;
   if (issue?.code === "unrecognized_keys") {
-    const name = [...path, clipped(issue.keys[0] ?? "")].join(".");
-    return invalid(`unknown field ${name}; omit it`, "unknown_parameter", name);
+    const name = clipped(issue.keys[0] ?? "");
+    const param = [...path, name].join(".");
+    return invalid(unknownField(name, path, schema), "unknown_parameter", param);
   }
   const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
   return invalid(`the request: ${describeIssues(error, value)}`, code, path.join("."));

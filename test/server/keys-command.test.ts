@@ -139,7 +139,7 @@ test("a command that fails gives the reason and changes nothing", async () => {
     [[], 2, /missing required argument 'action'/],
     [["remove"], 2, /Expected one of create, list, revoke/],
     [["create"], 2, /--name is required: the tenant that owns the key/],
-    [["create", file, "--name", "x"], 2, /create takes no file; use --append/],
+    [["create", file, "--name", "x"], 2, /create takes no file; use --name .* or --append/],
     [["create", "--name", "x", "--sha256", "0123abcd"], 2, /--sha256 cannot be used with mos keys create/],
     [["create", "--name", "x", "--append", array], 1, /cannot append to a JSON array/],
     [["list"], 2, /the key file is missing: mos keys list keys\.jsonl/],

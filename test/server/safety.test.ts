@@ -87,12 +87,21 @@ describe("without keys", () => {
 
   test("an unknown or unsupported field is named, at any depth", async () => {
     const { json } = await server.send("/v1/chat/completions", chat("base", { temprature: 1 }));
-    expect(json.error).toMatchObject({ code: "unknown_parameter", param: "temprature" });
+    expect(json.error).toMatchObject({
+      code: "unknown_parameter",
+      param: "temprature",
+      message: "unknown field temprature; did you mean temperature?",
+    });
     const nested = await server.send(
       "/v1/chat/completions",
       chat("base", { stream_options: { usage: true } }),
     );
     expect(nested.json.error.param).toBe("stream_options.usage");
+    const meant = await server.send(
+      "/v1/chat/completions",
+      chat("base", { stream_options: { includeUsage: true } }),
+    );
+    expect(meant.json.error.message).toMatch(/includeUsage; did you mean include_usage\?$/);
     for (const more of [
       { tools: [{}] },
       { tool_choice: "required" },
@@ -166,6 +175,11 @@ describe("without keys", () => {
   test("unknown routes and methods have the same form of error", async () => {
     const missing = await server.send("/v1/images/generations", {});
     expect([missing.status, missing.json.error.code]).toEqual([404, "unknown_url"]);
+    const versionless = await server.send("/chat/completions", {});
+    expect(versionless.json.error).toMatchObject({
+      code: "unknown_url",
+      message: "no route /chat/completions; end the client's base URL in /v1",
+    });
     const wrong = await server.send("/v1/chat/completions");
     expect([wrong.status, wrong.json.error.code, wrong.headers.get("allow")]).toEqual([
       405,

@@ -22,11 +22,17 @@ const storeFile = async (content: string | Uint8Array): Promise<string> => {
 };
 const GOOD = '{"prompt":"a","completion":" b"}\n';
 
-test("a good file, a wrong line, a packed file, a missing one, one after the other", async () => {
+test("a good file, a wrong line, files of other kinds, an empty and a missing one, one after the other", async () => {
   const check = createFileChecker(limits);
   expect(await check(await storeFile(GOOD), client())).toBeUndefined();
   expect(await check(await storeFile(`${GOOD}{"prompt":1}\n`), client())).toMatch(/^line 2: /);
   expect(await check(await storeFile(gzipSync(GOOD)), client())).toMatch(/^the file is compressed with gzip/);
+  expect(await check(await storeFile("%PDF-1.4"), client())).toMatch(/^the file is a PDF; extract its text/);
+  expect(await check(await storeFile(""), client())).toMatch(/^the file holds no examples/);
+  const table = await check(await storeFile("prompt,completion\na,b\n"), client());
+  expect(table).toMatch(
+    /^line 1:1: not valid JSON near .*; files are JSON Lines, which mos data convert writes/,
+  );
   await expect(check(join(folder, "none.jsonl"), client())).rejects.toThrow(/none\.jsonl/);
 });
 

@@ -17,16 +17,25 @@ export interface PreviewRequest
 export interface Conversion
   extends Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">> {}
 
-/** @throws MosError `bad_data` for compressed files, which look like broken JSON. */
-async function assertUncompressed(path: string): Promise<void> {
-  for await (const chunk of createReadStream(path, { end: 1 }))
-    if (Buffer.compare(chunk as Buffer, Buffer.of(0x1f, 0x8b)) === 0)
-      throw new MosError("bad_data", `${path} is compressed with gzip; send it uncompressed`);
+/** First bytes of files that look like broken JSON, and what they are. */
+const OTHER_FILES = [
+  ["\x1f\x8b", "compressed with gzip; send it uncompressed"],
+  ["PK\x03\x04", "a ZIP archive or an Office document; send JSON Lines"],
+  ["%PDF", "a PDF; extract its text (pdftotext), which mos data makes examples of"],
+  ["PAR1", "a Parquet table; convert it to JSON Lines with mos data convert"],
+] as const;
+
+/** @throws MosError `bad_data` for a file of another kind. */
+async function assertLines(path: string): Promise<void> {
+  for await (const chunk of createReadStream(path, { end: 3, encoding: "latin1" })) {
+    const found = OTHER_FILES.find(([start]) => (chunk as string).startsWith(start));
+    if (found !== undefined) throw new MosError("bad_data", `${path} is ${found[1]}`);
+  }
 }
 
 const methods = {
   check: async (path: string): Promise<void> => {
-    await assertUncompressed(path);
+    await assertLines(path);
     await checkDataset(path);
   },
   preview: async ({ threads, validationData, ...order }: PreviewRequest): Promise<RunPreview> => {

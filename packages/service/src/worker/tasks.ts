@@ -25,6 +25,17 @@ const CHECK_LIMITS = {
   idleSeconds: 60,
 };
 
+/** The client has named no path: it reads of a line, or of the file. */
+const describeProblem = (message: string, path: string): string =>
+  message
+    .replaceAll(`${path}: `, "")
+    .replaceAll(`${path}:`, "line ")
+    .replaceAll(path, "the file")
+    .replace(
+      /^line 1:1: not valid JSON .*$/s,
+      "$&; files are JSON Lines, which mos data convert writes of CSV and JSON",
+    );
+
 /**
  * Checks files, in turn for each tenant, one after the other in each process: says what is wrong with a training file, with its
  * line; undefined for a good one. Ends when the client leaves.
@@ -52,7 +63,7 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
         return undefined;
       } catch (error) {
         if (!(error instanceof MosError) || error.code !== "bad_data") throw error;
-        return error.message.replaceAll(`${path}:`, "line ").replaceAll(path, "the file");
+        return describeProblem(error.message, path);
       } finally {
         idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
       }
