@@ -54,10 +54,11 @@ async function namedDocuments(name: string): Promise<readonly string[]> {
   const isPattern = !(await pathExists(name)) && /[*?[\]{}]/.test(name);
   const paths = isPattern ? await matching(name) : [name];
   const other = paths.find((path) => !isDocument(path) && !isPassages(path));
-  if (other !== undefined && !(await pathExists(other)))
+  if (other === undefined) return paths;
+  const kind = describeOtherFile(other);
+  if (kind === undefined && !(await pathExists(other)))
     throw new MosError("not_found", `${other}: no such file or folder; check the path`);
-  if (other !== undefined) throw new MosError("unsupported", describeOtherFile(other) ?? noDocument(other));
-  return paths;
+  throw new MosError("unsupported", kind ?? noDocument(other));
 }
 
 const READABLE = "text and Markdown are read, by the names .txt, .md and .markdown";

@@ -120,6 +120,7 @@ describe.each(databases)("%s", (name, open) => {
       purpose: "fine-tune",
       status: "processed",
       filename: "train.jsonl",
+      organization_id: "acme",
     });
     const made = await create(file.id, { suffix: "support", metadata: { team: "a" } });
     expect(made).toMatchObject({ object: "fine_tuning.job", status: "queued", model: "tiny", seed: 7 });
