@@ -4,7 +4,16 @@ export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
-export { canonicalJson, decodeText, describeIssues, parseJson, parseWith, readIssues } from "./json.ts";
+export {
+  canonicalJson,
+  decodeText,
+  describeEncoding,
+  describeIssues,
+  isUtf16,
+  parseJson,
+  parseWith,
+  readIssues,
+} from "./json.ts";
 export {
   assertMemory,
   describePlan,

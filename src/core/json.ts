@@ -100,9 +100,19 @@ export function decodeText(bytes: Uint8Array, { code, where }: { code: ErrorCode
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new MosError(code, `${where}: the text is not valid UTF-8`, { cause: error });
+    throw new MosError(code, `${where}: ${describeEncoding(bytes)}`, { cause: error });
   }
 }
+
+/** What bytes are that are not UTF-8. Windows programs write UTF-16, which they call Unicode, with a byte order mark. */
+export function describeEncoding(bytes: Uint8Array): string {
+  const kind = isUtf16(bytes) ? "the text is UTF-16" : "the text is not valid UTF-8";
+  return `${kind}; save it as UTF-8`;
+}
+
+/** True for bytes that begin with a byte order mark of UTF-16. */
+export const isUtf16 = ([first, second]: Uint8Array): boolean =>
+  (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
 
 /** Deeper values are not valid input, and would overflow the stack of recursive functions. */
 const MAX_DEPTH = 100;

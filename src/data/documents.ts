@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { glob } from "tinyglobby";
 import { z } from "zod";
-import { decodeText, MosError, parseWith } from "#core";
+import { decodeText, isUtf16, MosError, parseWith } from "#core";
 import { pathExists, readBytes, readJsonLines } from "#files";
 import { matching } from "./locate.ts";
 import { type Passage, splitPassages } from "./passages.ts";
@@ -127,7 +127,7 @@ async function readDocument(
 ): Promise<readonly SourcedPassage[]> {
   const place = { code: "bad_data", where: path } as const;
   const bytes = await readBytes(path, { code: "bad_data" });
-  if (bytes.includes(0))
+  if (bytes.includes(0) && !isUtf16(bytes))
     throw new MosError(
       "bad_data",
       `${path}: this is not text in UTF-8, as it holds NUL bytes; save it as UTF-8`,

@@ -85,7 +85,11 @@ test.each<readonly [string, string | Uint8Array, RegExp]>([
   ["a column twice", "a,a\n1,2\n", /name the columns, without duplicates; "a" occurs twice/],
   ["more columns than are read", "a,".repeat(5000), /names 5001 columns; the limit is 4096/],
   ["a column without a name", "a,\n1,2\n", /one has no name/],
-  ["another encoding", Buffer.from("a,b\ncafé,x\n", "latin1"), /data\.csv: the file is not valid UTF-8/],
+  [
+    "another encoding",
+    Buffer.from("a,b\ncafé,x\n", "latin1"),
+    /data\.csv: the text is not valid UTF-8; save it as UTF-8/,
+  ],
   [
     "a cell without end",
     `a,b\n"${"x".repeat(17_000_000)}`,

@@ -2,7 +2,7 @@
 import { extname } from "node:path";
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
-import { decodeText, MosError, parseJson } from "#core";
+import { decodeText, describeEncoding, MosError, parseJson } from "#core";
 import { openForReading, type ReadJsonLinesOptions, readBytes, readJsonLines, readParquetRows } from "#files";
 import type { NumberedRecord, Source } from "./forms.ts";
 
@@ -277,7 +277,7 @@ async function* readText(path: string): AsyncGenerator<string, void> {
     try {
       yield decoder.decode(bytes, { stream: position + CHUNK < file.size });
     } catch (cause) {
-      throw new MosError("bad_data", `${path}: the file is not valid UTF-8; save it as UTF-8`, { cause });
+      throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`, { cause });
     }
   }
 }

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { MosError, parseJson } from "#core";
+import { describeEncoding, isUtf16, MosError, parseJson } from "#core";
 import { closeOnFailure, openAtomicFile, openForReading, type ReadableFile } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 
@@ -119,7 +119,7 @@ function parseLine(text: string, where: string): unknown {
     if (position === undefined) throw error;
     throw new MosError(
       "bad_data",
-      `${where}:${position + 1}: not valid JSON near ${JSON.stringify(excerptAround(text, position))}`,
+      `${where}:${position + 1}: not valid JSON near ${excerptAround(text, position)}`,
       { cause: flaw },
     );
   }
@@ -157,6 +157,7 @@ export async function* readJsonLines(
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   for await (const { line, bytes } of rawLines(file, options)) {
+    if (line === 1 && isUtf16(bytes)) throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`);
     let value: unknown;
     try {
       const text = decodeLine(bytes, { decoder, path, line });

@@ -105,7 +105,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
     Buffer.concat([Buffer.from(GOOD), Buffer.from('{"prompt": "caf'), Buffer.of(0xe9), Buffer.from('"}\n')]),
     /bad\.jsonl:2: the line is not valid UTF-8; save the file as UTF-8/,
   ],
-  ["UTF-16", Buffer.from(`\ufeff${GOOD}`, "utf16le"), /bad\.jsonl:1: the line is not valid UTF-8/],
+  ["UTF-16", Buffer.from(`\ufeff${GOOD}`, "utf16le"), /bad\.jsonl: the text is UTF-16; save it as UTF-8/],
   ["a binary file", Buffer.from([0x50, 0x4b, 3, 4, 0, 0, 0xff, 0xd8, 0x0a, 0x80]), /bad\.jsonl:1: /],
 ];
 

@@ -180,9 +180,9 @@ const configCases: readonly Case[] = [
     /config\.json: this is a list; expected an object/,
   ],
   [
-    "is not UTF-8",
+    "is UTF-16",
     (at) => writeFile(join(at, "config.json"), Buffer.of(0xff, 0xfe, 0x7b)),
-    /not valid UTF-8/,
+    /the text is UTF-16; save it as UTF-8/,
   ],
   [
     "has a text for a number",
