@@ -44,7 +44,11 @@ async function serve(replies: readonly Reply[], options: Partial<RemoteTeacherOp
   });
   const ask = (request: Partial<TeacherRequest> = {}) =>
     teacher({ messages: [{ role: "user", content: "Hi" }], maxTokens: 64, ...request });
-  return { ask, seen, waits };
+  const close = async () => {
+    server.closeAllConnections();
+    await once(server.close(), "close");
+  };
+  return { ask, seen, waits, close };
 }
 
 test("asks by OpenAI's API, with the key", async () => {
@@ -103,6 +107,22 @@ test("gives up after eight attempts, and at once where another one would not hel
     await expect(ask()).rejects.toThrow(message);
     expect(seen).toHaveLength(1);
   }
+});
+
+test("a teacher that nobody started is an error at once, and one that is restarted is waited for", async () => {
+  const waits: number[] = [];
+  const sleep = async (seconds: number) => void waits.push(seconds);
+  const { ask, close } = await serve([completion("a")], { sleep });
+  const absent = await serve([], { sleep });
+  await absent.close();
+  await expect(absent.ask()).rejects.toThrow(
+    /does not answer \(.*ECONNREFUSED.*\); start it, or check the URL/,
+  );
+  expect(waits).toEqual([]);
+  await ask();
+  await close();
+  await expect(ask()).rejects.toThrow(/does not answer/);
+  expect(waits).toHaveLength(7);
 });
 
 test("uses the newer name of the limit where a model refuses the older one", async () => {

@@ -96,6 +96,7 @@ class Endpoint {
   readonly #url: URL;
   /** Some models of OpenAI refuse the older name, and some other servers do not know the newer one. */
   #limitField = "max_tokens";
+  #hasAnswered = false;
 
   constructor(options: RemoteTeacherOptions) {
     this.#options = options;
@@ -112,6 +113,7 @@ class Endpoint {
     signal?.addEventListener("abort", follow, { once: true });
     try {
       const response = await this.#send({ messages, [limitField]: maxTokens }, stop.signal);
+      this.#hasAnswered = true;
       const body = await response.text();
       if (response.ok) return this.#readAnswer(body);
       if (response.status === 400 && limitField === "max_tokens" && body.includes("max_completion_tokens")) {
@@ -122,7 +124,10 @@ class Endpoint {
     } catch (error) {
       assertNotStopped(signal);
       const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
-      return { error: this.#failed(`does not answer (${reason})`, error), transient: true };
+      // a server that is restarted comes back; where none was ever met, waiting only hides the reason
+      const isAbsent = !this.#hasAnswered && /ECONNREFUSED|ENOTFOUND/.test(reason);
+      const advice = isAbsent ? "; start it, or check the URL" : "";
+      return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", follow);
