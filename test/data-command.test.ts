@@ -107,6 +107,7 @@ test("passages refuses what is not text", async () => {
   await writeFile(at("images/a.png"), "");
   await writeFile(at("latin.txt"), Buffer.of(0x63, 0x61, 0x66, 0xe9));
   await writeFile(at("utf16.md"), Buffer.from("# Hello", "utf16le"));
+  await writeFile(at("mark.md"), Buffer.from("\uFEFF# Hello", "utf16le"));
   await writeFile(at("empty.md"), "\n");
   const refusal = (name: string, message: RegExp) =>
     expectRefusal(["data", "passages", at(name), "--out", at("p.jsonl")], {
@@ -118,6 +119,7 @@ test("passages refuses what is not text", async () => {
   await refusal("none", /none: no such file or folder; check the path/);
   await refusal("latin.txt", /latin\.txt: the text is not valid UTF-8/);
   await refusal("utf16.md", /utf16\.md: this is not text in UTF-8, as it holds NUL bytes/);
+  await refusal("mark.md", /mark\.md: the text is UTF-16; save it as UTF-8/);
   await refusal("empty.md", /empty\.md: there is no text to make passages of/);
 });
 
@@ -257,7 +259,8 @@ test.each([
     2,
     /MOS_TEST_NO_KEY is not set/,
   ],
-  [["inspect"], 2, /missing required argument 'files'/],
+  [["inspect"], 2, /mos data inspect needs the names of files/],
+  [["train.jsonl"], 2, /'train\.jsonl' is not a valid action; expected one of inspect, convert/],
 ] as const)("%j is refused", async (args, code, message) => {
   await expectRefusal(["data", ...args], { code, message, untouched: folder });
 });

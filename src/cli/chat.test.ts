@@ -6,6 +6,7 @@ test.each([
   ["  When? ", { type: "say", text: "When?" }],
   ["/reset", { type: "reset" }],
   ["/quit", { type: "exit" }],
+  ["/bye", { type: "exit" }],
   ["/system Be brief.", { type: "system", text: "Be brief." }],
   ["/system", { type: "system", text: undefined }],
   ["//etc is a folder", { type: "say", text: "/etc is a folder" }],

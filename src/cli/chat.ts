@@ -77,6 +77,7 @@ export function parseLine(line: string): ChatCommand {
     case "help":
       return { type: name };
     case "quit":
+    case "bye":
       return { type: "exit" };
     case "system":
       return { type: "system", text: rest === "" ? undefined : rest };

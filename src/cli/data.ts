@@ -57,7 +57,6 @@ const options = {
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
   files: texts({
-    required: true,
     help: "inspect, convert: files, patterns in quotes, or org/name of a data set of the Hub; passages, generate: .txt and .md files, patterns, and folders; generate: files of passages",
   }),
 };
@@ -99,7 +98,9 @@ fewer than half of the words of four letters or more are in it (of the character
   run,
 });
 
-async function run({ action, ...values }: Values): Promise<number> {
+async function run({ action, files, ...values }: Values): Promise<number> {
+  if (files === undefined || files.length === 0)
+    throw new MosError("bad_option", `mos data ${action} needs the names of files; see mos data --help`);
   const taken: readonly string[] = ACTION_OPTIONS[action];
   for (const [name, setting] of Object.entries(options)) {
     const isGiven = Object.entries(values).some(([key, value]) => key === name && value !== setting.default);
@@ -109,10 +110,10 @@ async function run({ action, ...values }: Values): Promise<number> {
         `${formatFlag(name, setting)} cannot be used with mos data ${action}; see mos data --help`,
       );
   }
-  return await WORK[action](values);
+  return await WORK[action]({ ...values, files });
 }
 
-type Given = Omit<Values, "action">;
+type Given = Omit<Values, "action" | "files"> & { readonly files: readonly string[] };
 
 const WORK: Readonly<Record<Action, (values: Given) => Promise<number>>> = {
   inspect,

@@ -358,6 +358,10 @@ test("a usage error points to the help, or to the nearest option", () => {
     message: "required option '--model <model>' not specified; see mos train --help",
     exitCode: 2,
   });
+  const unquoted = "error: too many arguments for 'train'. Expected 0 arguments but got 4.";
+  expect(describeFailure(new CommanderError(1, "x", unquoted), train).message).toMatch(
+    /^too many arguments \(4 outside of options, 0 expected\); put a value with spaces in quotes.*; see mos train --help$/,
+  );
 });
 
 test("stopping is exit code 130, wherever the signal was noticed", () => {

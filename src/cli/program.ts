@@ -244,6 +244,11 @@ const isAbort = (error: unknown): boolean => error instanceof Error && error.nam
 function usageMessage({ message }: CommanderError, command: string): string {
   const text = message
     .replace(/^error: |\.$/g, "")
+    .replace(/^command-argument value ('.*') is invalid for argument '(.*)'\. E/, "$1 is not a valid $2; e")
+    .replace(
+      /^too many arguments.*Expected (\d+) arguments? but got (\d+)$/,
+      "too many arguments ($2 outside of options, $1 expected); put a value with spaces in quotes, and repeat an option for another value",
+    )
     .replace(/\n\((D|d)id you mean (.*)\?\)$/, "; did you mean $2?");
   return `${text}${text.endsWith("?") ? "" : `; see ${command} --help`}`;
 }

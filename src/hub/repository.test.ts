@@ -34,6 +34,14 @@ test.each([
   expect(() => parseRepository(text)).toThrowError(expect.objectContaining({ code: "bad_option" }));
 });
 
+test.each([
+  "https://huggingface.co/org/name",
+  "hf.co/org/name:Q4_K_M",
+  "https://huggingface.co/org/name/tree/main",
+])("names the repository of the page %j", (text) => {
+  expect(() => parseRepository(text)).toThrow(/; write org\/name$/);
+});
+
 test("distinguishes repositories from paths", () => {
   expect(looksLikeRepository("org/name@main:file.gguf")).toBe(true);
   expect(looksLikeRepository("./org/name")).toBe(false);

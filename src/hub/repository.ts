@@ -14,6 +14,8 @@ export interface Repository {
 }
 
 const WRITTEN = /^(?<name>[^@:]+)(?:@(?<revision>[^:]+))?(?::(?<file>.+))?$/;
+/** The address of a page, which people paste, and which Ollama calls models by. */
+const PAGE = /^(?:https:\/\/)?(?:huggingface\.co|hf\.co)\/(?<page>[^/]+\/[^/:@?#]+)/;
 const NAME = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
 const REVISION = /^[A-Za-z0-9][\w.+/-]{0,199}$/;
 
@@ -52,7 +54,7 @@ export function parseRepository(text: string, revision = "main"): Repository {
   if (!NAME.test(name) || /\.\.|--/.test(name) || name.endsWith(".git"))
     throw new MosError(
       "bad_option",
-      `${JSON.stringify(text)} is not the name of a Hub repository; write org/name, org/name@revision or org/name:file.gguf`,
+      `${JSON.stringify(text)} is not the name of a Hub repository; write ${PAGE.exec(text)?.groups?.["page"] ?? "org/name, org/name@revision or org/name:file.gguf"}`,
     );
   if (!REVISION.test(written) || !isSafePath(written))
     throw new MosError(
