@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { type ExportSummary, exportAdapter, exportSettings } from "#convert";
 import { flag, type SettingValues, text } from "#core";
 import { defineCommand, group } from "./command.ts";
@@ -49,16 +50,16 @@ async function run({
   using interrupt = listenForInterrupt("stopping", { silent: json });
   const { signal } = interrupt;
   const adapter = await usableAdapter(folder);
-  const summary = await withReadingLine({ json }, async (onProgress) => {
-    const path = await findModel(model, { signal, silent: json });
-    const how = { format, out, dtype, baseName, overwrite };
-    return exportAdapter({ ...how, adapter, model: path, onProgress, signal });
-  });
+  const path = await findModel(model, { signal, silent: json });
+  const how = { format, out, dtype, baseName, overwrite };
+  const summary = await withReadingLine({ json }, (onProgress) =>
+    exportAdapter({ ...how, adapter, model: path, onProgress, signal }),
+  );
   if (json) printJson(summary);
-  else printLine(exportText(summary));
+  else printLine(exportText(summary, path));
 }
 
-function exportText(summary: ExportSummary): string {
+function exportText(summary: ExportSummary, model: string): string {
   const { out, format, dtype, method, layers, baseName } = summary;
   return [
     labelled([
@@ -68,9 +69,20 @@ function exportText(summary: ExportSummary): string {
       ...trainedOnRow(summary),
     ]),
     "",
-    heading(format === "peft" ? "With PEFT:" : "With llama.cpp, on the same base as GGUF:"),
-    format === "peft"
-      ? `  model = PeftModel.from_pretrained(base, ${JSON.stringify(out)})`
-      : commandText(`llama-cli --model base.gguf --lora ${shellWord(out)}`),
+    ...(format === "peft"
+      ? [heading("With PEFT:"), `  model = PeftModel.from_pretrained(base, ${JSON.stringify(out)})`]
+      : ggufUse(out, model)),
   ].join("\n");
+}
+
+/** The ways to use an adapter for llama.cpp, with its base if that is a GGUF file. */
+function ggufUse(out: string, model: string): readonly string[] {
+  const base = model.toLowerCase().endsWith(".gguf") ? resolve(model) : "./base.gguf";
+  return [
+    heading("With llama.cpp, on the same base as GGUF:"),
+    commandText(`llama-cli --model ${shellWord(base)} --lora ${shellWord(out)}`),
+    heading("With Ollama, by the lines of a Modelfile:"),
+    `  FROM ${base}`,
+    `  ADAPTER ${resolve(out)}`,
+  ];
 }

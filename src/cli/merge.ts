@@ -110,10 +110,7 @@ function mergedText(
       ...(replaced.length === 0
         ? []
         : [
-            [
-              "",
-              `${replaced.join(" and ")} cannot hold the merged weights; choose another type with --dtype`,
-            ] as const,
+            ["", `${replaced.join(" and ")} cannot hold merged weights; --dtype chooses their type`] as const,
           ]),
       ["place", out],
     ]),

@@ -111,6 +111,11 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
   const { dtype, shardSize } = parseSettings(mergeSettings, pick(mergeSettings, options));
   const { model: given, adapter: folder, out, signal } = options;
   checkName(out);
+  if (out.toLowerCase().endsWith(".gguf"))
+    throw new MosError(
+      "bad_option",
+      `${out}: a merged model is a folder; to use the adapter in llama.cpp, write it with mos export --format gguf`,
+    );
   if (await pathExists(out))
     throw new MosError("bad_option", `${out} already exists; choose another folder, or remove it`);
   await using model = await openModel(yield* locateModel(given, options));

@@ -95,6 +95,11 @@ function openHeader(
   const architecture = metadata["general.architecture"];
   if (typeof architecture !== "string")
     throw new MosError("bad_model", `${path}: the header lacks general.architecture`);
+  if (metadata["general.type"] === "adapter")
+    throw new MosError(
+      "bad_model",
+      `${path}: this is an adapter for llama.cpp; give the model that it adapts`,
+    );
   const at = (key: string): number | undefined => {
     const value = headerNumber({ path, metadata }, `${architecture}.${key}`);
     return value === undefined ? undefined : shortDecimal(value);

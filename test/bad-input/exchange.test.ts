@@ -159,7 +159,7 @@ describe("mos export", () => {
     const out = join(given, "some", "where", "lora.gguf");
     const done = await mos(exporting("gguf", "--out", out));
     expect(done).toMatchObject({ code: 0, stderr: "" });
-    expect(done.stdout).toContain("llama-cli --model base.gguf --lora");
+    expect(done.stdout).toContain("llama-cli --model ./base.gguf --lora");
     expect((await readFile(out)).subarray(0, 4).toString()).toBe("GGUF");
     const message = /lora\.gguf already exists; add --overwrite to replace it/;
     await expectRefusal(exporting("gguf", "--out", out), { code: 2, message, untouched: folder });
@@ -261,7 +261,16 @@ describe("mos import", () => {
     expect(done.stdout).toMatch(/adapter +lora: rank 3, alpha 27\.7128; on q, k, v, o, gate, up, down/);
     expect(done.stdout).toMatch(/scales +1 linear layer of another scale, folded into B/);
     const args = ["export", out, "--model", model, "--format", "gguf", "--out", join(given, "x.gguf")];
-    expect(await mos(args)).toMatchObject({ code: 0 });
+    expect(await mos(args)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/FROM \.\/base\.gguf\n {2}ADAPTER \/.*\/x\.gguf/),
+    });
+    expect(await mos(["generate", "--model", join(given, "x.gguf"), "--prompt", "Hi"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /x\.gguf: this is an adapter for llama\.cpp; give the model that it adapts/,
+      ),
+    });
     await mkdir(join(given, "empty"));
     expect(await mos(["import", given, "--model", model, "--out", join(given, "empty")])).toMatchObject({
       code: 0,

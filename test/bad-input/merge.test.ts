@@ -72,6 +72,8 @@ test("a place that is taken, by a folder or by a file", async () => {
 test("a place that has no name", async () => {
   for (const name of ["", "..", "/"])
     await refusal(["merge", adapter, "--model", model, "--out", name], /cannot be an output/, 2);
+  const file = ["merge", adapter, "--model", model, "--out", at("out.gguf")];
+  await refusal(file, /a merged model is a folder.*mos export --format gguf/, 2);
 });
 
 test("another base, of the same shape and of another", async () => {
