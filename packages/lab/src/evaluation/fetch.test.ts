@@ -116,6 +116,9 @@ test("without the network, what is not here is said to be missing", async () => 
     failure("not_found", /network access is disabled/),
   );
   await expect(run("gsm8k")).rejects.toThrow(failure("not_found", /no (revision|data ?set)/));
+  await expect(run("gsm8k", { hub: { ...options.hub, endpoint: "http://127.0.0.1:9" } })).rejects.toThrow(
+    failure("network", /cannot be reached.*; or pass a folder \(--data\)$/),
+  );
 });
 
 test("a cancelled download is cancelled", async () => {

@@ -109,6 +109,8 @@ async function* pullTables(
           files.map(({ path }) => path).filter((path) => tableName(path, source) !== undefined),
       });
     } catch (error) {
+      if (error instanceof MosError && error.code === "network")
+        throw new MosError("network", `${error.message}; or pass a folder (--data)`, { cause: error });
       const last = revision === REVISIONS.at(-1);
       if (last || !(error instanceof MosError) || error.code !== "not_found") throw error;
     }
