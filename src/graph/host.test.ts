@@ -72,11 +72,16 @@ test("parts joined again are the whole, along either axis", () => {
         const cut = Math.ceil(size / 2);
         const sizes = size > cut ? [cut, size - cut] : [size];
         const feeds = new Map([["x", matrix(rows, columns)]]);
-        const [first] = split(x, { axis, sizes });
+        const parts = split(x, { axis, sizes });
+        expect(concat(parts, axis), "nothing is computed").toBe(x);
         const found = evaluateOnHost(
           {
-            whole: concat(split(x, { axis, sizes }), axis),
-            first: first!,
+            first: parts[0]!,
+            swapped: concat(parts.toReversed(), axis),
+            whole: concat(
+              split(concat(parts.toReversed(), axis), { axis, sizes: sizes.toReversed() }).toReversed(),
+              axis,
+            ),
             sliced: slice(x, { axis, from: 0, to: cut }),
             gathered: gatherRows(
               x,

@@ -28,6 +28,9 @@ export {
   addRmsNorm,
   fromCache,
   groupedAttention,
+  reshapeAs,
+  rowProducts,
+  rowsAt,
   toCache,
   windowMask,
 } from "./ops/decoding.ts";

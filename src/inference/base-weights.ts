@@ -8,6 +8,7 @@ import { weightParts } from "#files";
 import {
   add,
   compile,
+  concat,
   GROUPS,
   type GroupName,
   groupKey,
@@ -132,11 +133,12 @@ class Base implements AsyncDisposable {
       this.values.get(`${modulePath({ layer, linear: name })}.bias`),
     );
     const plus = (y: Value, z: Value | undefined): Value => (z === undefined ? y : add(y, z));
-    const apart = (y: Value): readonly Value[] =>
-      split(y, { axis: y.shape.length - 1, sizes: this.widths[group].outs });
-    const outputs =
-      typeof products === "function" ? apart(products(x)) : products.map((product) => product(x));
-    return outputs.map((y, i) => plus(plus(y, biases[i]), branches[i]));
+    const last = x.shape.length - 1;
+    if (typeof products !== "function")
+      return products.map((product, i) => plus(plus(product(x), biases[i]), branches[i]));
+    // one sum rather than one of each part
+    const joined = branches.length === 0 ? products(x) : add(products(x), concat(branches, last));
+    return split(joined, { axis: last, sizes: this.widths[group].outs }).map((y, i) => plus(y, biases[i]));
   }
 
   /** Hidden states [..., C] giving logits [..., V]. */

@@ -13,10 +13,16 @@ import {
   leaf,
   matmul,
   type Program,
+  type RotationTables,
   reshape,
+  reshapeAs,
+  rotateJoined,
+  rowProducts,
+  rowsAt,
   type SessionOptions,
   softCap,
   softmax,
+  split,
   splitDynamic,
   splitEqual,
   supports,
@@ -29,9 +35,11 @@ import {
 import {
   type AttentionHook,
   decoder,
+  layerRope,
   layerWindow,
   type ModelConfig,
   type ProjectHook,
+  rotatedWidth,
   scoreScale,
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
@@ -48,7 +56,7 @@ import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } fro
 //   prepareWeights), and then costs nothing at any step.
 // - Norm gains and biases are constants of the programs: every input costs some microseconds at each step.
 
-/** Slots up to which the fused program can be faster. */
+/** Slots up to which the fused program can be faster; one where it can hold an adapter, since each of its rows is a product by itself. */
 const FEW_SLOTS = 2;
 
 /** Bytes of one layer's keys and values up to which copying them is cheaper than the operators that fusing spares. */
@@ -67,14 +75,18 @@ function canFuse({ config, constantBytes }: BaseWeights, { session, twice }: Mod
 /** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
 function isWorthFusing(
   { from, count, tokens, allLogits, output = "logits", isDraft = false }: Step,
-  { cache, constantBytes }: { readonly cache: KVCache; readonly constantBytes: number },
+  {
+    cache,
+    constantBytes,
+    fewSlots,
+  }: { readonly cache: KVCache; readonly constantBytes: number; readonly fewSlots: number },
 ): boolean {
   const isDecoding =
     isDraft || (allLogits !== true && output === "logits" && tokens.every(({ length }) => length === 1));
   const lengths = tokens.map((added, i) => (cache.lengths[from + i] ?? 0) + added.length);
   const copied = count * Math.max(...lengths) * cache.bytesPerPosition;
   const limit = Math.max(COPY_LIMIT * cache.config.layers, COPY_SHARE * constantBytes);
-  return isDecoding && count <= FEW_SLOTS && copied <= limit;
+  return isDecoding && count <= fewSlots && copied <= limit;
 }
 
 /** The base with its cache and adapter slots. Holds native memory: dispose it. */
@@ -111,13 +123,15 @@ export async function createModelRunner(
   const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(base)];
   const open = async (graph: StepGraph) => {
     const program = await compile(graph.outputs(base, options), session);
-    return { graph, program, bind: binder(program, { cache, slots, feeds: base.feeds }) };
+    const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, feeds: base.feeds });
+    return { graph, program, bind };
   };
   const { constantBytes } = base;
+  const fewSlots = options.adapters === false ? FEW_SLOTS : 1;
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
   const usesFused = (step: Step): boolean =>
-    fused !== undefined && isWorthFusing(step, { cache, constantBytes });
+    fused !== undefined && isWorthFusing(step, { cache, constantBytes, fewSlots });
   return {
     config,
     cache,
@@ -154,8 +168,10 @@ function binder(
   {
     cache,
     slots,
+    slotAxis,
     feeds,
-  }: { readonly cache: KVCache; readonly slots: AdapterSlots } & Pick<BaseWeights, "feeds">,
+  }: { readonly cache: KVCache; readonly slots: AdapterSlots } & Pick<StepGraph, "slotAxis"> &
+    Pick<BaseWeights, "feeds">,
 ): (range: SlotRange) => void {
   const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
     program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));
@@ -165,7 +181,7 @@ function binder(
     const needed = `${from} ${count} ${cache.version} ${slots.version}`;
     if (needed === bound) return;
     bind(cache.view({ from, count }));
-    bind(slots.view({ from, count }));
+    bind(slots.view({ from, count }, slotAxis));
     bound = needed;
   };
 }
@@ -213,12 +229,15 @@ export interface ModelRunnerOptions {
 /** A program of a step: its outputs are `logits` [T, V], of the general one `hidden` [T, C], and `new_keys_values`, of all layers the rotated keys, then the values. */
 interface StepGraph {
   readonly outputs: (base: BaseWeights, options: ModelRunnerOptions) => Readonly<Record<string, Value>>;
+  /** The axis of the slots in the factors of adapters. */
+  readonly slotAxis: 0 | 1;
   /** All that changes with each step, of a graph for sequences up to `maxLength`; cache, slots and weights are bound. */
   readonly feeds: (step: Step, cache: KVCache, maxLength: number) => Record<string, HostTensor>;
 }
 
 /** Any number of slots, each with any number of tokens: prompts, and decoding of many slots. */
 export const generalStep: StepGraph = {
+  slotAxis: 0,
   outputs(base, { maxLength, adapters, cacheDtype }) {
     const grid = ["slots", "tokens"];
     const cache = new GraphCache(base.config, cacheDtype);
@@ -246,13 +265,15 @@ export const generalStep: StepGraph = {
 
 /** Any tokens of one slot, or one token of every slot, with all operators fused that the device has. */
 const fusedStep: StepGraph = {
+  slotAxis: 1,
   outputs(base, { maxLength, adapters, cacheDtype, session }) {
-    const grid = ["slots", "tokens"];
+    const grid = ["rows", 1];
     const { layers, keyValueHeads, headDim } = base.config;
     const cache = new GraphCache(base.config, cacheDtype);
+    const positions = leaf("positions", grid, "int64");
     const hidden = decoder(base.config, {
       ids: leaf("ids", grid, "int32"),
-      positions: leaf("positions", grid, "int64"),
+      positions,
       maxPositions: maxLength,
       logitsIndices: leaf("logits_indices", ["logits"], "int32"),
       weights: base.values,
@@ -260,24 +281,29 @@ const fusedStep: StepGraph = {
       attention: fusedAttention(base.config, cache, maxLength),
       ...(supports(session?.device ?? "cpu", "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
-    const heads = reshape(cache.written(2), [...grid, 2 * layers * keyValueHeads, headDim]);
+    const written = cache.isJoined ? cache.writtenJoined(positions) : cache.written(2);
+    const shape = ["slots", "tokens", 2 * layers * keyValueHeads, headDim];
+    const heads = reshapeAs(written, leaf("written_shape", [4], "int64"), shape);
     return { logits: base.head(hidden), new_keys_values: transpose(heads, [0, 2, 1, 3]) }; // [T, V], [R, 2·L·K, S, D]
   },
   feeds(step, cache) {
     const { from, count, tokens } = step;
     const S = Math.max(...tokens.map(({ length }) => length));
     const padding = count === 1 ? 1 : 0;
-    const { heads, keyValueHeads, headDim } = cache.config;
     const starts = Int32Array.from(tokens, (_, i) => cache.lengths[from + i] ?? 0);
-    const zeros = (width: number): HostTensor => ({
-      shape: [count, padding, width],
-      data: new Float32Array(count * padding * width),
-    });
+    const rows = count * S;
+    const { ids, positions, ...rest } = gridFeeds(step, cache);
+    const { layers, keyValueHeads, headDim } = cache.config;
+    // the last row stands for padding as well
+    const grouped = Array.from({ length: count * (S + padding) }, (_, i) => [Math.min(i, rows - 1), 0]);
+    const apart = Array.from({ length: rows }, (_, i) => [Math.floor(i / S), i % S]);
     return {
-      ...gridFeeds(step, cache),
-      "padding.q": zeros(heads * headDim),
-      "padding.k": zeros(keyValueHeads * headDim),
-      padding_counts: { shape: [2], data: Int32Array.of(S, padding) },
+      ...rest,
+      ids: { ...ids, shape: [rows, 1] },
+      positions: { ...positions, shape: [rows, 1] },
+      grouped_places: { shape: [count, S + padding, 2], data: Int32Array.from(grouped.flat()) },
+      row_places: { shape: [rows, 1, 2], data: Int32Array.from(apart.flat()) },
+      written_shape: { shape: [4], data: Int32Array.of(count, S, 2 * layers * keyValueHeads, headDim) },
       lengths: { shape: [count], data: starts.map((start) => start + S + padding - 1) },
       total: { shape: [], data: Int32Array.of(Math.max(...starts) + S + padding) },
     };
@@ -307,11 +333,8 @@ function gridFeeds({ from, count, tokens, allLogits = false }: Step, { lengths }
 }
 
 /**
- * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part.
- *
- * For drafts the result of a row must not depend on how many there are (`isSteady`). The runtime multiplies one row by another
- * kernel than several, unless the product has a factor. It also divides the columns among threads where rows are many enough,
- * and the order of its sums depends on how many columns a thread has: so rows of x are the columns, at most 16 as one block.
+ * The base's layers, and x Aᵀ Bᵀ by the factors of each slot: A [R, parts · r, in] of a group, Bᵀ [R, r, out] of each part. With
+ * `isSteady` there is one slot, as the second axis of its factors, and the result of a row does not depend on how many there are.
  */
 const withSlots =
   (
@@ -325,38 +348,72 @@ const withSlots =
     if (!adapters) return base.project(x, layerGroup);
     const { in: width, outs } = base.widths[layerGroup.group];
     const { a, b } = slotNames(layerGroup);
+    const product = isSteady ? rowProducts : matmul;
+    const factor = (name: string, rows: string, columns: number): Value =>
+      leaf(name, isSteady ? [rows, 1, columns] : ["slots", rows, columns]);
     const ranks = outs.length === 1 ? "rank" : `rank · ${outs.length}`;
-    const down = leaf(a, ["slots", ranks, width]);
-    const low = isSteady
-      ? matmul(down, x, { transposeB: true, alpha: 0.5 })
-      : matmul(x, down, { transposeB: true });
-    const parts = splitEqual(low, outs.length, { name: "rank", axis: isSteady ? 1 : 2 });
-    const branches = parts.map((part, i) => {
-      const up = leaf(b[i] as string, ["slots", "rank", outs[i] as number]);
-      return isSteady ? matmul(part, up, { transposeA: true, alpha: 2 }) : matmul(part, up);
-    });
+    const low = product(x, factor(a, ranks, width), { transposeB: true });
+    const branches = splitEqual(low, outs.length, { name: "rank" }).map((part, i) =>
+      product(part, factor(b[i] as string, "rank", outs[i] as number)),
+    );
     return base.project(x, layerGroup, branches);
   };
 
+/**
+ * Tests whether the fused attention rotates queries and keys itself, which spares four operators of a layer: where they are only
+ * rotated, all layers alike, in heads as it takes them, and the cache keeps what it rotated.
+ */
+function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
+  const first = layerRope(config, 0);
+  const isWhole = config.headDim % 16 === 0 && rotatedWidth(config) === config.headDim;
+  const isPlain = isWhole && dtype === "float32" && config.queryKeyNorm === undefined;
+  const layers = Array.from({ length: config.layers }, (_, layer) => layerRope(config, layer));
+  return isPlain && first !== undefined && layers.every((rope) => rope === first);
+}
+
+/** Heads of a layer side by side, and the rotation of queries and keys that is yet to be made. */
+interface JoinedHeads {
+  readonly qkv: Value;
+  readonly tables: RotationTables;
+}
+
+/** Keys and values of earlier tokens, [R, K, M, D] each. */
+interface PastHeads {
+  readonly pastKeys: Value;
+  readonly pastValues: Value;
+}
+
 /** The cache as a graph reads it, and the new keys and values of all layers, collected while it is built. */
 class GraphCache {
+  /** True where `exchangeJoined` takes the place of `exchange`. */
+  readonly isJoined: boolean;
   readonly #config: ModelConfig;
   readonly #dtype: CacheDtype;
   readonly #keys: Value[] = [];
   readonly #values: Value[] = [];
+  /** Joined heads of all layers, not rotated. */
+  readonly #joined: JoinedHeads[] = [];
 
   constructor(config: ModelConfig, dtype: CacheDtype = "float32") {
     this.#config = config;
     this.#dtype = dtype;
+    this.isJoined = canJoinHeads(config, dtype);
   }
 
   /** Takes a layer's new keys and values, and gives the earlier ones, [R, K, M, D] each. */
-  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]): {
-    readonly pastKeys: Value;
-    readonly pastValues: Value;
-  } {
+  exchange({ k, v, layer }: Parameters<AttentionHook["attend"]>[0]): PastHeads {
     this.#keys.push(k);
     this.#values.push(v);
+    return this.#past(layer);
+  }
+
+  /** The same with queries beside them, where keys are not yet rotated. */
+  exchangeJoined(joined: JoinedHeads, layer: number): PastHeads {
+    this.#joined.push(joined);
+    return this.#past(layer);
+  }
+
+  #past(layer: number): PastHeads {
     const { keyValueHeads, headDim } = this.#config;
     const past = (part: "k" | "v"): Value =>
       fromCache(leaf(`past.${layer}.${part}`, ["slots", keyValueHeads, "cached", headDim], this.#dtype));
@@ -370,6 +427,17 @@ class GraphCache {
 
   written(axis: number): Value {
     return toCache(concat([...this.#keys, ...this.#values], axis), this.#dtype);
+  }
+
+  /** The same of joined heads [N, 1, (H + 2 K) · D] at `positions` [N, 1], where one operator rotates the keys of all layers. */
+  writtenJoined(positions: Value): Value {
+    const { layers: L, heads: H, keyValueHeads: K, headDim: D } = this.#config;
+    const all = this.#joined.map(({ qkv }) => qkv);
+    const layers = reshape(concat(all, 2), [...positions.shape, L, (H + 2 * K) * D]);
+    const [, ...parts] = split(layers, { axis: 3, sizes: [H * D, K * D, K * D] });
+    const [k, v] = parts.map((part) => reshape(part, [...positions.shape, L * K * D])) as [Value, Value];
+    const [{ tables }] = this.#joined as [JoinedHeads];
+    return concat([rotateJoined(k, positions, { ...tables, heads: L * K }), v], 2);
   }
 }
 
@@ -411,15 +479,21 @@ function cachedAttention(config: ModelConfig, cache: GraphCache, maxLength: numb
 function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: number): AttentionHook {
   const lengths = leaf("lengths", ["slots"], "int32");
   const total = leaf("total", [], "int32");
-  const counts = leaf("padding_counts", [2], "int64");
+  const grouped = leaf("grouped_places", ["slots", "padded", 2], "int64");
+  const apart = leaf("row_places", ["rows", 1, 2], "int64");
   const { heads: H, keyValueHeads, headDim } = config;
-  const padded = (x: Value, name: "q" | "k"): Value =>
-    concat([x, leaf(`padding.${name}`, ["slots", "padding", x.shape[2] as number])], 1);
+  const padded = (x: Value): Value => rowsAt(x, grouped);
   return {
     heads: "joined",
-    attend(heads) {
-      const options = {
-        ...cache.exchange(heads),
+    rotates: cache.isJoined,
+    attend(given) {
+      const { q, k, v, layer, tables } = given;
+      const joined = tables && { qkv: concat([q, k, v], 2), tables };
+      const heads: Parameters<typeof groupedAttention>[0] = joined
+        ? { qkv: padded(joined.qkv), tables: joined.tables }
+        : [padded(q), padded(cache.stored(k)), padded(cache.stored(v))];
+      const seen = groupedAttention(heads, {
+        ...(joined ? cache.exchangeJoined(joined, layer) : cache.exchange(given)),
         lengths,
         total,
         heads: H,
@@ -427,11 +501,9 @@ function fusedAttention(config: ModelConfig, cache: GraphCache, maxLength: numbe
         headDim,
         scale: scoreScale(config),
         softCap: config.attentionSoftCap,
-        window: layerWindow(config, heads.layer, maxLength),
-      };
-      const [k, v] = [padded(cache.stored(heads.k), "k"), padded(cache.stored(heads.v), "k")];
-      const seen = groupedAttention(padded(heads.q, "q"), [k, v], options);
-      return splitDynamic(seen, counts, { names: ["tokens", "padding"], axis: 1 })[0] as Value;
+        window: layerWindow(config, layer, maxLength),
+      });
+      return rowsAt(seen, apart);
     },
   };
 }

@@ -37,11 +37,22 @@ export function checkSampling(options: SamplingOptions): void {
 const divergedError = (): MosError =>
   new MosError("diverged", "the model's logits are NaN; its weights or the adapter are corrupt");
 
-/** Throws `diverged` where a logit is not a number, or none is finite. A plain loop: it is passed at every token. */
-function checkLogits(logits: Float32Array): void {
-  let missing = 0;
-  for (let i = 0; i < logits.length; i++) missing += Number.isNaN(logits[i]) ? 1 : 0;
-  if (missing > 0 || !Number.isFinite(logits[argmax(logits)])) throw divergedError();
+/**
+ * Index of the largest logit. Throws `diverged` where a logit is not a number, or none is finite. One loop, in which only what is
+ * not smaller is looked at: it is passed at every token.
+ */
+function checkedArgmax(logits: Float32Array): number {
+  let best = 0;
+  let top = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i++) {
+    const z = logits[i] as number;
+    if (z <= top) continue;
+    if (Number.isNaN(z)) throw divergedError();
+    best = i;
+    top = z;
+  }
+  if (!Number.isFinite(top)) throw divergedError();
+  return best;
 }
 
 /** Index of the largest logit, the first where several are equal. */
@@ -136,9 +147,9 @@ function candidates(
 /** The next token. */
 export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
-  checkLogits(logits);
+  const top = checkedArgmax(logits);
   const chosenFrom = adjusted(logits, options);
-  if (temperature === 0) return argmax(chosenFrom);
+  if (temperature === 0) return chosenFrom === logits ? top : argmax(chosenFrom);
   const { ids, weights } = candidates(chosenFrom, { temperature, topP, topK, minP });
   let total = 0;
   for (let i = 0; i < ids.length; i++) total += weights[i] as number;

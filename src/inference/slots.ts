@@ -250,12 +250,12 @@ export class AdapterSlots {
     this.#rank = rank;
   }
 
-  /** The arrays of some slots as inputs of a step. */
-  view({ from, count }: SlotRange): Readonly<Record<string, HostTensor>> {
+  /** The arrays of some slots as inputs of a step: slots are the first axis, or a single one is the second. */
+  view({ from, count }: SlotRange, axis: 0 | 1 = 0): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries(
       this.#groups.flatMap(({ layerGroup, widths: { in: width, outs }, a, b }) => {
         const some = (data: Float32Array, rows: number, columns: number): HostTensor => ({
-          shape: [count, rows, columns],
+          shape: axis === 1 ? [rows, count, columns] : [count, rows, columns],
           data: data.subarray(from * rows * columns, (from + count) * rows * columns),
         });
         const names = slotNames(layerGroup);

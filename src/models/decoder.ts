@@ -61,6 +61,8 @@ interface Heads {
   readonly k: Value;
   readonly v: Value;
   readonly layer: number;
+  /** The rotation of q and k that a hook with `rotates` has yet to make. */
+  readonly tables?: RotationTables | undefined;
 }
 
 /** Attention of one layer. Only this hook knows whether and how keys and values are cached. */
@@ -70,6 +72,8 @@ export interface AttentionHook {
    * fused operators). It returns its result in the same layout.
    */
   readonly heads: "split" | "joined";
+  /** The hook rotates joined queries and keys itself (false); the tables have a row more, for a token of padding. */
+  readonly rotates?: boolean;
   readonly attend: (heads: Heads) => Value;
 }
 
@@ -196,7 +200,7 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
   if (attention.heads === "joined") {
     const turn = (x: Value, site: HeadNorm): Value => {
       const normed = config.queryKeyNorm ? reshape(norm(x, site), [batch, length, site.heads * D]) : x;
-      const tables = tablesForLayer(site.layer);
+      const tables = attention.rotates ? undefined : tablesForLayer(site.layer);
       return tables ? rotateJoined(normed, positions, { ...tables, heads: site.heads }) : normed;
     };
     return ({ q, k, v, layer }) =>
@@ -205,6 +209,7 @@ function attendWith(config: ModelConfig, options: DecoderOptions): (projected: H
         k: turn(k, { layer, name: "k_norm", heads: K }),
         v,
         layer,
+        ...(attention.rotates ? { tables: tablesForLayer(layer) } : {}),
       });
   }
   const split = (x: Value, heads: number): Value =>
@@ -250,11 +255,12 @@ function headNorms(
 /** The rotation of each layer; layers with the same rope share it. */
 function layerTables(
   config: ModelConfig,
-  { ids, maxPositions: positions }: DecoderOptions,
+  { ids, maxPositions: positions, attention }: DecoderOptions,
 ): (layer: number) => RotationTables | undefined {
   const [, length] = ids.shape;
   // the operator wants a row for each token, even where positions restart within a row of the batch
-  const rows = typeof length === "number" ? Math.max(length, positions) : positions;
+  const needed = typeof length === "number" ? Math.max(length, positions) : positions;
+  const rows = attention.rotates ? needed + 1 : needed;
   const tables = new Map<RopeConfig, RotationTables>();
   return (layer) => {
     const rope = layerRope(config, layer);

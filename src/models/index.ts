@@ -26,7 +26,7 @@ export {
   type FingerprintProgress,
   fingerprintSteps,
 } from "./fingerprint.ts";
-export { layerWindow, scoreScale, steadyPositions } from "./geometry.ts";
+export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
 export { formatText, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export { toLayerShapes } from "./layer-shapes.ts";

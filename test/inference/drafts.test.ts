@@ -197,12 +197,15 @@ test("drafts need steps of several tokens that round as steps of one", async () 
   expect(await verifiesDrafts({ ...runner, run: rounded }, { adapters: true })).toBe(false);
 });
 
-test("products with adapters round as those of one token on several threads, too", async () => {
-  const { config, weights } = tinyModel({ overrides: { ...widths, hidden_size: 288 } });
-  const base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
-  await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 2 } });
-  expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
-});
+test.each([8, 16])(
+  "heads of %i and products with adapters round as those of one token on several threads, too",
+  async (head) => {
+    const { config, weights } = tinyModel({ overrides: { ...widths, head_dim: head, hidden_size: 288 } });
+    const base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
+    await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 2 } });
+    expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
+  },
+);
 
 test("an engine for sequences shorter than what is compared has no drafts", async () => {
   const base = await prepareWeights(model.config, floatWeights(model.weights), { computeDtype: "int8" });

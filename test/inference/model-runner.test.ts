@@ -58,9 +58,10 @@ function largestDifference(actual: Float32Array | undefined, expected: Float32Ar
 const expectClose = (actual: Float32Array | undefined, expected: Float32Array | undefined): void =>
   expect(largestDifference(actual, expected)).toBeLessThan(1e-4);
 
-// heads of a multiple of 8 decode a few slots by the fused program, others by the general one
+// heads of a multiple of 8 decode few slots by the fused program, others by the general one; it rotates heads of 16 itself
 const models: readonly (readonly [string, TinyModel])[] = [
   ["heads of 4", tinyModel({ overrides: { max_position_embeddings: 400 } })],
+  ["heads of 16", tinyModel({ overrides: { head_dim: 16, max_position_embeddings: 400 } })],
   ["heads of 8", tinyModel({ overrides: { head_dim: 8, max_position_embeddings: 400 } })],
   [
     "biases and a tied head",
@@ -147,7 +148,7 @@ describe.each(models)("slots side by side compute what training computes: %s", (
     expect(cache.lengths).toEqual(held.map(({ length }) => length));
   });
 
-  test("in the general program and in the one for few slots, with logits of all positions or of the last", async () => {
+  test("in the general program and in the fused one, with logits of all positions or of the last", async () => {
     const adapter = await makeFactors(model, 4, { rank: 2 });
     const { cache, slots } = runner;
     cache.resize(0, 0);
@@ -162,7 +163,11 @@ describe.each(models)("slots side by side compute what training computes: %s", (
     for (const [i, expected] of (await trainingLogits(model, prompts[0])).entries())
       expectClose(all![i], expected);
     const few = { from: 0, count: 2, tokens: [[3], [4]] };
-    const fused = (await runner.run(few)).map(([logits]) => logits!.slice());
+    const fused: Float32Array[] = [];
+    for (const [from, token] of few.tokens.entries()) {
+      const [logits] = await runner.run({ from, count: 1, tokens: [token] });
+      fused.push(logits![0]!.slice());
+    }
     cache.truncate(0, 6);
     cache.truncate(1, 9);
     // logits of all tokens are given by the general program only
@@ -183,7 +188,7 @@ describe.each(models)("slots side by side compute what training computes: %s", (
 const [, [, model]] = models as readonly [unknown, readonly [string, TinyModel]];
 
 describe("one slot", () => {
-  test.each(models.slice(0, 2))(
+  test.each(models.slice(0, 3))(
     "computes what training computes, with tokens all at once, in chunks, or one by one while the cache grows: %s",
     async (_, long) => {
       const tokens = randomIds(7, 330);
@@ -206,6 +211,23 @@ describe("one slot", () => {
           expect(cache.lengths).toEqual([to]);
           from = to;
         }
+      }
+    },
+  );
+
+  test.each(models.slice(1))(
+    "is computed by the fused program, and so are two without adapters: %s",
+    async (_, few) => {
+      await using runner = await openRunner(few, { adapters: false });
+      runner.cache.resize(2, 64);
+      const prompts = [randomIds(4, 6), randomIds(5, 9)] as const;
+      for (const [from, prompt] of prompts.entries()) await runner.run({ from, count: 1, tokens: [prompt] });
+      const step = { from: 0, count: 2, tokens: [[3], [4]] };
+      expect(runner.usesFused(step)).toBe(true);
+      const logits = await runner.run(step);
+      for (const [slot, prompt] of prompts.entries()) {
+        const expected = await trainingLogits(few, [...prompt, ...step.tokens[slot]!]);
+        expectClose(logits[slot]![0], expected.at(-1));
       }
     },
   );

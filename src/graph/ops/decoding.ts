@@ -1,7 +1,9 @@
 // B batch · S new tokens · H query heads · K key heads · D head width · M positions in the cache
 // Fused operators for inference: each replaces several small ones, and none has a gradient.
+import type { Dim, Shape } from "#core";
 import { cast, emit, emitAll, MICROSOFT, scalar, type Value } from "../value.ts";
 import type { NormOptions } from "./norm.ts";
+import type { RotationTables } from "./rotary.ts";
 
 /** The outputs of `addRmsNorm`, both in the shape of its inputs. */
 export interface AddedNorm {
@@ -38,6 +40,25 @@ export function windowMask(mask: Value, positions: Value, first: Value): Value {
   return emit("Where", [isBefore, scalar(-1e30), mask], { shape, dtype: "float32" });
 }
 
+/**
+ * x [N, 1, k] times b [k, 1, n], or b [n, 1, k] transposed: [N, 1, n]. Each row is a product by itself, so that its result does
+ * not depend on how many there are: the runtime multiplies one row by another kernel than several.
+ */
+export const rowProducts = (x: Value, b: Value, { transposeB = false } = {}): Value =>
+  emit("FusedMatMul", [x, b], {
+    ...MICROSOFT,
+    shape: x.shape.with(2, b.shape[transposeB ? 0 : 2] as Dim),
+    attributes: { transB: Number(transposeB), transBatchB: 1 },
+  });
+
+/** Rows of x [P, Q, C] at `places` [R, S, 2] int64, along P and Q: [R, S, C]. */
+export const rowsAt = (x: Value, places: Value): Value =>
+  emit("GatherND", [x, places], { shape: [...places.shape.slice(0, 2), x.shape[2] as Dim] });
+
+/** x in a shape that each run is fed, as int64. */
+export const reshapeAs = (x: Value, target: Value, shape: Shape): Value =>
+  emit("Reshape", [x, target], { shape });
+
 /** The KV cache that new tokens attend to, and the heads of the model. */
 interface CachedAttentionOptions {
   /** Keys of earlier tokens, [B, K, M, D]. */
@@ -62,25 +83,36 @@ interface CachedAttentionOptions {
   readonly window?: number | undefined;
 }
 
+/** Queries, keys and values side by side, [B, S, (H + 2 K) · D], which the operator rotates by the positions behind the cache. */
+interface JoinedHeads {
+  readonly qkv: Value;
+  readonly tables: RotationTables;
+}
+
 /**
- * Attention of one rotated token of each sequence, q [B, 1, H · D] and k, v [B, 1, K · D], to the cache and itself:
- * [B, 1, H · D]. The runtime copies the cache at each call, so this pays off for small batches only.
+ * Attention of new tokens, rotated q [B, S, H · D] and k, v [B, S, K · D] or all joined, to the cache and each other:
+ * [B, S, H · D]. The runtime copies the cache at each call, so this pays off for small batches only.
  */
 export function groupedAttention(
-  q: Value,
-  [k, v]: readonly [Value, Value],
+  given: readonly [Value, Value, Value] | JoinedHeads,
   options: CachedAttentionOptions,
 ): Value {
   const { pastKeys, pastValues, lengths, total, heads, keyValueHeads, headDim } = options;
   const { scale, softCap, window } = options;
   const present = [...pastKeys.shape.slice(0, 2), "present", headDim];
-  const [seen] = emitAll("GroupQueryAttention", [q, k, v, pastKeys, pastValues, lengths, total], {
+  const cached = [pastKeys, pastValues, lengths, total];
+  const isJoined = "qkv" in given;
+  const [q] = isJoined ? [given.qkv] : given;
+  const inputs = isJoined
+    ? [q, undefined, undefined, ...cached, given.tables.cosine, given.tables.sine]
+    : [...given, ...cached];
+  const [seen] = emitAll("GroupQueryAttention", inputs, {
     ...MICROSOFT,
-    outputs: [q.shape, present, present],
+    outputs: [q.shape.with(2, heads * headDim), present, present],
     attributes: {
       num_heads: heads,
       kv_num_heads: keyValueHeads,
-      do_rotary: 0,
+      do_rotary: Number(isJoined),
       scale: { float: scale },
       ...(softCap === undefined ? {} : { softcap: { float: softCap } }),
       ...(window === undefined ? {} : { local_window_size: window }),

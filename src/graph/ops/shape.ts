@@ -102,6 +102,8 @@ export function concat(values: readonly Value[], axis: number): Value {
   const [first] = values;
   if (first === undefined) throw new MosError("bad_config", "concat needs at least one value");
   if (values.length === 1) return first;
+  const divided = findWhole(values, axis);
+  if (divided !== undefined) return divided;
   const sizes = values.map((v) => v.shape[axis] as Dim);
   const known = sizes.every((size) => typeof size === "number");
   const total: Dim = known ? (sizes as number[]).reduce((a, b) => a + b, 0) : sizes.join("+");
@@ -111,6 +113,18 @@ export function concat(values: readonly Value[], axis: number): Value {
   });
   if (!known) return y;
   return withGradient(y, values, (dy) => split(dy, { axis, sizes: sizes as number[] }));
+}
+
+/** The value that `split` divided into these. */
+function findWhole([first, ...others]: readonly Value[], axis: number): Value | undefined {
+  const source = first?.source;
+  if (source?.kind !== "output" || source.index !== 0) return undefined;
+  const { node } = source;
+  const areParts = others.every(
+    ({ source: other }, i) => other.kind === "output" && other.node === node && other.index === i + 1,
+  );
+  const isWhole = node.op === "Split" && node.attributes["axis"] === axis;
+  return isWhole && areParts && node.outputs.length === 1 + others.length ? node.inputs[0] : undefined;
 }
 
 /** Division of an axis. */
