@@ -40,9 +40,12 @@ const longestLength = (sequences: readonly Sequence[]): number =>
     ),
   );
 
+/** With factors of rank 1 the runtime multiplies all rows at once, so that a draft would round otherwise than its tokens alone. */
+const LEAST_RANK = 2;
+
 /** The rank that adapter slots need for these. */
 const largestRank = (sequences: readonly Sequence[]): number =>
-  Math.max(1, ...sequences.map(({ lease }) => lease?.rank ?? 0));
+  Math.max(LEAST_RANK, ...sequences.map(({ lease }) => lease?.rank ?? 0));
 
 /** Moves that fill the lowest free slots from the highest taken ones, so that a step covers no empty slot. */
 export function planMoves(
