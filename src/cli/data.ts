@@ -152,6 +152,9 @@ async function withRecords<T>(
   return result;
 }
 
+const UNKNOWN_FORMAT =
+  "no known format (mos train --help shows the formats; --data-columns maps other columns)";
+
 function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxLength: number }): string {
   const { files, tokens, problems, problemCount, emptyAnswers, duplicates } = found;
   const many = files.length > 1 ? [["examples", formatInteger(found.examples)] as const] : [];
@@ -159,7 +162,7 @@ function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxL
   return [
     labelled([
       ...files.map(
-        ({ path, format = "no known format", examples }) =>
+        ({ path, format = UNKNOWN_FORMAT, examples }) =>
           [printable(path), `${counted(examples, "example")}, ${format}`] as const,
       ),
       ...many,

@@ -358,6 +358,10 @@ test("a usage error points to the help, or to the nearest option", () => {
     message: "required option '--model <model>' not specified; see mos train --help",
     exitCode: 2,
   });
+  const foreign = new CommanderError(1, "x", "error: unknown command 'chat'");
+  expect(describeFailure(foreign, { command: "mos", options: new Map() }).message).toBe(
+    "unknown command 'chat'; did you mean generate --chat?",
+  );
   const unquoted = "error: too many arguments for 'train'. Expected 0 arguments but got 4.";
   expect(describeFailure(new CommanderError(1, "x", unquoted), train).message).toMatch(
     /^too many arguments \(4 outside of options, 0 expected\); put a value with spaces in quotes.*; see mos train --help$/,

@@ -240,10 +240,25 @@ const USAGE = 2;
 
 const isAbort = (error: unknown): boolean => error instanceof Error && error.name === "AbortError";
 
+/** What other programs call our commands. */
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
+  ["chat", "generate --chat"],
+  ["run", "generate --chat"],
+  ["finetune", "train"],
+  ["fine-tune", "train"],
+  ["convert", "export"],
+  ["download", "pull"],
+  ["list", "adapters list"],
+]);
+
 /** Commander words its errors "error: unknown option '--foo'\n(Did you mean --bar?)". */
 function usageMessage({ message }: CommanderError, command: string): string {
   const text = message
     .replace(/^error: |\.$/g, "")
+    .replace(/^unknown command '([a-z-]+)'$/, (whole, name: string) => {
+      const ours = OTHER_NAMES.get(name);
+      return ours === undefined ? whole : `${whole}; did you mean ${ours}?`;
+    })
     .replace(/^command-argument value ('.*') is invalid for argument '(.*)'\. E/, "$1 is not a valid $2; e")
     .replace(
       /^too many arguments.*Expected (\d+) arguments? but got (\d+)$/,
