@@ -368,6 +368,10 @@ test("a usage error points to the help, or to the nearest option", () => {
   );
 });
 
+test("a name that every object has is no command", async () => {
+  expect((await loadCommands(["constructor", "toString"])).size).toBe(0);
+});
+
 test("stopping is exit code 130, wherever the signal was noticed", () => {
   expect(describeFailure(new MosError("cancelled", "stopped"), train).exitCode).toBe(130);
   expect(describeFailure(new DOMException("aborted", "AbortError"), train).exitCode).toBe(130);

@@ -77,7 +77,7 @@ export async function loadCommands(
 ): Promise<LoadedCommands> {
   const loaded = new Map<string, Command>();
   for (const name of names) {
-    const entry = COMMANDS[name];
+    const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
     if (entry !== undefined) loaded.set(name, (await entry.load()).command);
   }
   return loaded;
