@@ -49,7 +49,7 @@ test("runs a cell; the exit code reports missing results", async () => {
 });
 
 test.each<[string, RegExp]>([
-  ["table3 --list", /value 'table3' is invalid.*one of table1, table2, budget, figure1/],
+  ["table3 --list", /'table3' is not a valid experiment; expected one of table1, table2, budget, figure1/],
   ["", /missing required argument 'experiment'/],
   ["table1 --train a.jsonl", /required option '--model' not given/],
   ["table1 MODEL", /required option '--train' not given/],
