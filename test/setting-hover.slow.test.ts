@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 test("hovering a setting in a call shows its help, values and default", () => {
   const path = resolve("test/hovered.ts");
   const source = `import { finetune, openEngine } from "../src/index.ts";
-finetune({ settings: { batchSize: 4, learningRate: 1e-3 } });
+finetune({ settings: { batchSize: 4, learningRate: 1e-3, chatTemplateKwargs: {} }, adapter: { method: "mos", rank: 8, privateRank: 1 } });
 openEngine({ maxBatch: 4 });`;
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile("tsconfig.json", ts.sys.readFile).config,
@@ -34,5 +34,8 @@ openEngine({ maxBatch: 4 });`;
     ts.displayPartsToString(service.getQuickInfoAtPosition(path, source.indexOf(name))?.documentation);
   expect(hover("batchSize")).toMatch(/^Rows per batch;.*A whole number from 1 to 4096; default .*\.$/);
   expect(hover("learningRate")).toMatch(/^Peak learning rate\..*; default .*\.$/);
+  expect(hover("chatTemplateKwargs")).toMatch(/^\S.+\.$/);
+  expect(hover("rank")).toMatch(/^Rank of each layer's update\. .*; default 8\.$/);
+  expect(hover("privateRank")).toMatch(/^Ranks private to each layer.*; default 1\.$/);
   expect(hover("maxBatch")).toMatch(/^Maximum number of concurrent requests\..*; default 16\.$/);
 }, 60_000);

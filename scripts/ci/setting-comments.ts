@@ -2,12 +2,18 @@
 // properties that it maps. Each is made of the row's own help, values and default. `npm run options` writes them.
 import { readFileSync } from "node:fs";
 import type { Setting } from "#core";
+import * as adapters from "../../src/adapters/method-parts.ts";
+import { methods } from "../../src/adapters/methods.ts";
 import * as engine from "../../src/inference/engine-options.ts";
 import * as server from "../../src/server/serve.ts";
+import * as template from "../../src/text/template-variables.ts";
 import * as training from "../../src/training/settings.ts";
 
 const MODULES: readonly (readonly [path: string, exported: object])[] = [
   ["src/training/settings.ts", training],
+  ["src/adapters/method-parts.ts", adapters],
+  ...Object.entries(methods).map(([name, method]) => [`src/adapters/${name}.ts`, method] as const),
+  ["src/text/template-variables.ts", template],
   ["src/inference/engine-options.ts", engine],
   ["src/server/serve.ts", server],
 ];
@@ -26,7 +32,7 @@ function commented(source: string, exported: object): string {
   const lines: string[] = [];
   let table: Readonly<Record<string, Setting>> = {};
   for (const line of source.split("\n")) {
-    const [, name] = /^export const (\w+) = \{$/.exec(line) ?? [];
+    const [, name] = /^(?:export )?const (\w+) = \{$/.exec(line) ?? [];
     if (name !== undefined) table = Object(exported)[name] ?? {};
     else if (/^\S/.test(line)) table = {};
     const [, row = ""] = /^ {2}(\w+)(?:: \w+\(|: \{$|: \w+\.|,$)/.exec(line) ?? [];

@@ -102,6 +102,7 @@ export function targetsSetting(known: readonly LinearName[]) {
 
 /** alpha of scale = alpha / r, for the methods that have one. */
 export const alphaSetting = {
+  /** Scale the update by alpha / rank. A number above 0 and up to 1000000; default 16. */
   alpha: number({
     above: 0,
     max: 1e6,
@@ -113,6 +114,7 @@ export const alphaSetting = {
 
 /** The rank of a pool that all layers share: as many pairs as e · L. */
 export const poolRank = {
+  /** Number of vector pairs shared by all layers. A whole number from 1 to 65536; default 64. */
   rank: integer({
     min: 1,
     max: 65_536,
@@ -124,6 +126,7 @@ export const poolRank = {
 
 /** e: the budget, as many trainable parameters as LoRA of this rank. */
 export const equivalentRankSetting = {
+  /** Parameter budget, as the rank of a LoRA with as many trainable parameters. A whole number from 1 to 4096; default 2. */
   equivalentRank: integer({
     common: true,
     min: 1,
@@ -142,7 +145,9 @@ export const rankSetting = ({ standard, max = 4096 }: { readonly standard: numbe
 
 /** Settings that every method has. */
 export const commonSettings = {
+  /** Rank of each layer's update. A whole number from 1 to 4096; default 8. */
   rank: rankSetting({ standard: 8 }),
+  /** Dropout probability of the adapter's inputs in training. A probability from 0 to below 1; default 0. */
   dropout: number({
     min: 0,
     below: 1,
@@ -151,7 +156,9 @@ export const commonSettings = {
     placeholder: "p",
     help: "dropout probability of the adapter's inputs in training",
   }),
+  /** Linear layers to adapt. A list of one or more of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; default all. */
   targets: targetsSetting(LINEAR_NAMES),
+  /** Random seed of routing and initialisation. A whole number from 0 to 9007199254740991; default 0. */
   seed: integer({
     min: 0,
     max: Number.MAX_SAFE_INTEGER,

@@ -24,6 +24,7 @@ const settings = {
   ...commonSettings,
   ...alphaSetting,
   ...equivalentRankSetting,
+  /** Shards per vector. A whole number from 1 to 65536; default 4. */
   shardsPerVector: integer({
     min: 1,
     max: 65_536,
@@ -31,6 +32,7 @@ const settings = {
     placeholder: "l",
     help: "shards per vector",
   }),
+  /** Ranks private to each layer, 0 to e. A whole number from 0 to 4096; default 1. */
   privateRank: integer({
     min: 0,
     max: 4096,
@@ -38,6 +40,7 @@ const settings = {
     placeholder: "p",
     help: "ranks private to each layer, 0 to e",
   }),
+  /** False: route B with the same indices as A. True or false; default true. */
   pairDissociation: flag({
     default: true,
     help: "route B with the same indices as A",

@@ -21,7 +21,9 @@ import {
 const settings = {
   ...commonSettings,
   ...alphaSetting,
+  /** Rank of each layer's update. A whole number from 1 to 4096; default 4. */
   rank: rankSetting({ standard: 4 }),
+  /** Unshared ranks, 0 to r. A whole number from 0 to 4096; default 1. */
   unsharedRank: integer({
     min: 0,
     max: 4096,
@@ -29,6 +31,7 @@ const settings = {
     placeholder: "u",
     help: "unshared ranks, 0 to r",
   }),
+  /** Copies of the shared chunk along the feature dimension. A whole number from 1 to 65536; default 3. */
   chunks: integer({
     min: 1,
     max: 65_536,

@@ -19,7 +19,9 @@ const settings = {
   ...commonSettings,
   ...poolRank,
   ...alphaSetting,
+  /** Mean of the random scales. A number from -1000 to 1000; default 1. */
   scaleMean: number({ min: -1000, max: 1000, default: 1, help: "mean of the random scales" }),
+  /** Standard deviation of the random scales. A number from 0 to 1000; default 0.3. */
   scaleDeviation: number({
     min: 0,
     max: 1000,

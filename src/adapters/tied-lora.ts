@@ -21,6 +21,7 @@ import {
 const settings = {
   ...commonSettings,
   ...alphaSetting,
+  /** Linear layers to adapt. A list of one or more of q_proj, k_proj, v_proj; default all. */
   targets: targetsSetting(["q_proj", "k_proj", "v_proj"]),
 };
 const schema = configSchema("tied-lora", settings);

@@ -19,6 +19,7 @@ import {
 
 const settings = {
   ...commonSettings,
+  /** Rank of each layer's update. A whole number from 1 to 65536; default 256. */
   rank: rankSetting({ standard: 256, max: 65_536 }),
 };
 const schema = configSchema("vera", settings);

@@ -7,6 +7,7 @@ export type TemplateVariables = Readonly<Record<string, unknown>>;
 
 /** Settings of rendering conversations. The name is that of vLLM's and llama.cpp's APIs. */
 export const templateSettings = {
+  /** Variables for the chat template, such as {"enable_thinking": false}. An object, name to value. */
   chatTemplateKwargs: jsonObject({
     help: 'variables for the chat template, such as {"enable_thinking": false}',
   }),
