@@ -1,5 +1,4 @@
 // L layers · r rank. LoRA (Hu et al., 2022): every module has an A and a B of its own.
-import type { z } from "zod";
 import { type LinearName, modulePath, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
 import {
@@ -9,6 +8,7 @@ import {
   commonSettings,
   configSchema,
   kaiming,
+  type MethodConfig,
   targetWidths,
   trainable,
   zeros,
@@ -20,7 +20,7 @@ const settings = {
 };
 const schema = configSchema("lora", settings);
 /** Settings of LoRA, defaults filled in. */
-export type LoraConfig = Readonly<z.output<typeof schema>>;
+export type LoraConfig = MethodConfig<"lora", typeof commonSettings & typeof alphaSetting>;
 
 const factorName = (linear: LinearName, layer: number, side: "A" | "B"): string =>
   `${linear}.${layer}.${side}`;

@@ -2,7 +2,7 @@
 // L layers · r rank.
 
 import { z } from "zod";
-import { integer, MosError, names, number, type Settings, settingsShape } from "#core";
+import { integer, MosError, names, number, type Settings, type SettingValues, settingsShape } from "#core";
 import { LINEAR_NAMES, type LinearName } from "#graph";
 import type { LayerShapes, TensorSpec, Widths } from "./method.ts";
 
@@ -170,3 +170,11 @@ export const commonSettings = {
 /** The schema of a method's configuration. */
 export const configSchema = <const Method extends string, S extends Settings>(method: Method, settings: S) =>
   z.strictObject({ method: z.literal(method), ...settingsShape(settings) });
+
+/**
+ * A method's configuration, defaults filled in, by the tables of its settings: declarations keep the comments only of a table
+ * that is named by itself.
+ */
+export type MethodConfig<Method extends string, S extends Settings> = {
+  readonly method: Method;
+} & SettingValues<S>;

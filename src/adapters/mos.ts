@@ -1,7 +1,6 @@
 // L layers · e equivalent rank · r rank · l shards per vector · p private rank · w shard width, d_in / l or d_out / l.
 // Mixture of Shards (Wang et al., ICLR 2025): every vector of A and B is put together from l shards of pools that all
 // layers share; the last p ranks of a layer come from shards that it owns. The routing is drawn once and never trained.
-import type { z } from "zod";
 import { flag, integer, MosError, type Random, randomStream } from "#core";
 import { gatherRows, type LinearName, reshape, split, type Value } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
@@ -13,6 +12,7 @@ import {
   configSchema,
   equivalentRankSetting,
   kaiming,
+  type MethodConfig,
   ownTensorName,
   shardCounts,
   targetWidths,
@@ -48,7 +48,10 @@ const settings = {
 };
 const schema = configSchema("mos", settings);
 /** Settings of Mixture of Shards, defaults filled in. */
-export type MosConfig = Readonly<z.output<typeof schema>>;
+export type MosConfig = MethodConfig<
+  "mos",
+  typeof settings & typeof commonSettings & typeof alphaSetting & typeof equivalentRankSetting
+>;
 
 const invalid = (message: string): MosError => new MosError("bad_config", message);
 

@@ -1,6 +1,5 @@
 // r rank · u unshared rank · m chunks · w chunk width, ⌈d / m⌉. PRoLoRA (Wang et al., 2024): of a layer's r ranks the
 // first u are as in LoRA; the others are m copies of one chunk side by side, copy c rotated by c along the ranks.
-import type { z } from "zod";
 import { integer, MosError } from "#core";
 import { concat, gatherRows, type LinearName, reshape, slice, transpose, type Value } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
@@ -11,6 +10,7 @@ import {
   commonSettings,
   configSchema,
   kaiming,
+  type MethodConfig,
   ownTensorName,
   rankSetting,
   targetWidths,
@@ -42,7 +42,10 @@ const settings = {
 };
 const schema = configSchema("prolora", settings);
 /** Settings of PRoLoRA, defaults filled in. */
-export type ProloraConfig = Readonly<z.output<typeof schema>>;
+export type ProloraConfig = MethodConfig<
+  "prolora",
+  typeof settings & Omit<typeof commonSettings, "rank"> & typeof alphaSetting
+>;
 
 /** The tensors of a module. A part without ranks has none. */
 function moduleTensors(

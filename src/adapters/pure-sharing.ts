@@ -1,6 +1,5 @@
 // L layers · r pairs. Pure sharing (MoS paper, table 1): every layer uses the same A and B of its linear type. With
 // r = e · L it has as many trainable parameters as LoRA of rank e.
-import type { z } from "zod";
 import { transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
 import {
@@ -9,6 +8,7 @@ import {
   checkTargets,
   commonSettings,
   configSchema,
+  type MethodConfig,
   ownTensorName,
   pairTensors,
   poolRank,
@@ -21,7 +21,10 @@ const settings = {
 };
 const schema = configSchema("pure-sharing", settings);
 /** Settings of pure sharing, defaults filled in. */
-export type PureSharingConfig = Readonly<z.output<typeof schema>>;
+export type PureSharingConfig = MethodConfig<
+  "pure-sharing",
+  typeof poolRank & Omit<typeof commonSettings, "rank"> & typeof alphaSetting
+>;
 
 /** Pure sharing, as the head of this file describes it. */
 export const pureSharing: AdapterMethod<PureSharingConfig> = {

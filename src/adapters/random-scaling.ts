@@ -1,6 +1,5 @@
 // L layers · r pairs. Pure sharing with random scaling (MoS paper, table 1): each layer scales the shared rows of A by
 // numbers of its own, which are drawn once and never trained.
-import type { z } from "zod";
 import { MosError, number } from "#core";
 import { mul, reshape, slice, transpose } from "#graph";
 import type { AdapterMethod, TensorSpec } from "./method.ts";
@@ -10,6 +9,7 @@ import {
   checkTargets,
   commonSettings,
   configSchema,
+  type MethodConfig,
   ownTensorName,
   pairTensors,
   poolRank,
@@ -31,7 +31,10 @@ const settings = {
 };
 const schema = configSchema("random-scaling", settings);
 /** Settings of random scaling, defaults filled in. */
-export type RandomScalingConfig = Readonly<z.output<typeof schema>>;
+export type RandomScalingConfig = MethodConfig<
+  "random-scaling",
+  typeof settings & Omit<typeof commonSettings, "rank"> & typeof poolRank & typeof alphaSetting
+>;
 
 /** s, [L, r] */
 const scales = (

@@ -1,6 +1,5 @@
 // L layers · e equivalent rank · r rank. Pure sharing with subset selection (MoS paper, table 1): each layer uses r of
 // the e · L shared pairs, drawn once without replacement; the same pairs for A and for B.
-import type { z } from "zod";
 import { MosError, type Random } from "#core";
 import { gatherRows, transpose } from "#graph";
 import type { AdapterMethod } from "./method.ts";
@@ -11,6 +10,7 @@ import {
   commonSettings,
   configSchema,
   equivalentRankSetting,
+  type MethodConfig,
   ownTensorName,
   pairTensors,
 } from "./method-parts.ts";
@@ -22,7 +22,10 @@ const settings = {
 };
 const schema = configSchema("subset-selection", settings);
 /** Settings of subset selection, defaults filled in. */
-export type SubsetSelectionConfig = Readonly<z.output<typeof schema>>;
+export type SubsetSelectionConfig = MethodConfig<
+  "subset-selection",
+  typeof commonSettings & typeof alphaSetting & typeof equivalentRankSetting
+>;
 
 /** Inputs of a choice of layers × rank pairs. */
 interface Choice {

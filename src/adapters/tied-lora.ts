@@ -1,6 +1,5 @@
 // L layers · r rank. Tied LoRA (Renduchintala et al., 2024): q, k and v of all layers share one A [r, in] and one B
 // [d_q + d_k + d_v, r]; a layer trains a vector u over the ranks and a vector v over the outputs.
-import type { z } from "zod";
 import { MosError } from "#core";
 import { type LinearName, mul, reshape, slice, split, transpose, type Value } from "#graph";
 import type { AdapterMethod, LayerShapes } from "./method.ts";
@@ -11,6 +10,7 @@ import {
   configSchema,
   filled,
   kaiming,
+  type MethodConfig,
   ownTensorName,
   targetsSetting,
   targetWidths,
@@ -26,7 +26,10 @@ const settings = {
 };
 const schema = configSchema("tied-lora", settings);
 /** Settings of Tied LoRA, defaults filled in. */
-export type TiedLoraConfig = Readonly<z.output<typeof schema>>;
+export type TiedLoraConfig = MethodConfig<
+  "tied-lora",
+  typeof settings & Omit<typeof commonSettings, "targets"> & typeof alphaSetting
+>;
 
 /** Outputs of each target; they lie one after the other in B and v. */
 const outputWidths = (targets: readonly LinearName[], shapes: LayerShapes): readonly number[] =>

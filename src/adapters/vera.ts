@@ -1,7 +1,6 @@
 // L layers · r rank. VeRA (Kopiczko et al., 2024): random A_0 and B_0, frozen and shared by all layers of a linear type;
 // a layer trains only a vector d over the ranks and a vector b over the outputs. A_0 and B_0 come from the seed and are
 // not saved, so a file holds L · Σ (r + d_out) parameters. PEFT slices one pair for all types instead, another method.
-import type { z } from "zod";
 import { type LinearName, mul, reshape, transpose } from "#graph";
 import type { AdapterMethod, LayerShapes, TensorSpec } from "./method.ts";
 import {
@@ -9,6 +8,7 @@ import {
   commonSettings,
   configSchema,
   filled,
+  type MethodConfig,
   ownTensorName,
   rankSetting,
   targetWidths,
@@ -24,7 +24,7 @@ const settings = {
 };
 const schema = configSchema("vera", settings);
 /** Settings of VeRA, defaults filled in. */
-export type VeraConfig = Readonly<z.output<typeof schema>>;
+export type VeraConfig = MethodConfig<"vera", typeof settings & Omit<typeof commonSettings, "rank">>;
 
 /** Initial value of d in the paper. */
 const START = 0.1;

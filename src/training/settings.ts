@@ -157,7 +157,7 @@ export const finetuneSettings = {
 /** Every setting of a run, defaults filled in. */
 export type FinetuneSettings = SettingValues<typeof finetuneSettings>;
 /** Settings as given; missing ones have their defaults. */
-export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings>;
+export type FinetuneSettingsInput = SettingInput<typeof finetuneSettings & typeof templateSettings>;
 /** Settings that base and data decide where they are left out. */
 const CHOSEN_SETTINGS = [
   "epochs",
