@@ -45,6 +45,24 @@ test.each([
     "finetune: model is missing; give a string or an object",
   ],
   [
+    "a setting beside the settings",
+    trained,
+    { ...run, steps: 3 },
+    "finetune: steps belongs in settings; write settings: { steps: … }",
+  ],
+  [
+    "a setting of the adapter beside it",
+    trained,
+    { ...run, privateRank: 3 },
+    "finetune: privateRank belongs in adapter; write adapter: { privateRank: … }",
+  ],
+  [
+    "a setting of sampling beside it",
+    answered,
+    { temperature: 1 },
+    "generate: temperature belongs in sampling; write sampling: { temperature: … }",
+  ],
+  [
     "data",
     trained,
     { ...run, data: 5 },

@@ -5,9 +5,9 @@ import { unknownName } from "./similar-name.ts";
 
 /**
  * Kinds of an option's value, as `typeof` names them, or "array", with "|" between them. With "!" at the end the option is
- * required; "" is any value, which something else checks.
+ * required; "" is any value, which something else checks; a table is an object of these settings.
  */
-export type OptionKinds<O extends object> = { readonly [K in keyof Required<O>]: string };
+export type OptionKinds<O extends object> = { readonly [K in keyof Required<O>]: string | Settings };
 
 /** Options of calls that may download a model or data. */
 export const locateKinds = { hub: "object", signal: "object", onDownload: "function" } as const;
@@ -34,17 +34,21 @@ const nameKinds = (kinds: string): string =>
  * checkCall<ExportOptions>("exportAdapter", options, { model: "string!", out: "string!", overwrite: "boolean" });
  */
 export function checkCall<O extends object>(call: string, options: O, kinds: OptionKinds<O>): void {
-  const known = Object.entries<string>(kinds);
+  const known = Object.entries<string | Settings>(kinds);
   if (kindOf(options) !== "object" || options === null)
     throw new MosError(
       "bad_option",
       `${call}: ${options === undefined ? "options are missing" : `${show(options, 60)} is invalid`}; give an object of its options: ${known.map(([name]) => name).join(", ")}`,
     );
-  for (const name of Object.keys(options))
-    if (!Object.hasOwn(kinds, name))
-      throw unknownName(`${call}: unknown option ${name}`, name, Object.keys(kinds));
+  for (const name of Object.keys(options)) {
+    if (Object.hasOwn(kinds, name)) continue;
+    const [table] = known.find(([, kind]) => typeof kind !== "string" && Object.hasOwn(kind, name)) ?? [];
+    if (table === undefined) throw unknownName(`${call}: unknown option ${name}`, name, Object.keys(kinds));
+    throw new MosError("bad_option", `${call}: ${name} belongs in ${table}; write ${table}: { ${name}: … }`);
+  }
   const values: Readonly<Record<string, unknown>> = Object.fromEntries(Object.entries(options));
-  for (const [name, accepted] of known) checkKind(`${call}: ${name}`, values[name], accepted);
+  for (const [name, accepted] of known)
+    checkKind(`${call}: ${name}`, values[name], typeof accepted === "string" ? accepted : "object");
 }
 
 /** Throws `bad_option` for a value of another kind than those: `checkKind("model", 5, "string|object!")`. */

@@ -6,7 +6,7 @@ import { encodePrompt } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { NO_DEFAULTS } from "./engine-options.ts";
+import { NO_DEFAULTS, samplingSettings } from "./engine-options.ts";
 import { checkSampling, samplingBy } from "./sampler.ts";
 import type { SequenceUpdate } from "./sequence.ts";
 import { capacityFor } from "./slots.ts";
@@ -310,7 +310,7 @@ const DEFAULTS = {
 export const requestKinds: OptionKinds<TextRequest> = {
   adapter: "",
   maxTokens: "number",
-  sampling: "object",
+  sampling: samplingSettings,
   seed: "number",
   stop: "array",
   stopTokens: "array",

@@ -3,6 +3,7 @@
 import {
   type AdapterConfig,
   type AdapterConfigInput,
+  adapterSettings,
   type Budget,
   budget,
   DEFAULT_METHOD,
@@ -204,8 +205,8 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   model: "string|object!",
   data: "string|array|object!",
   validationData: "string|array|object",
-  adapter: "object",
-  settings: "object",
+  adapter: adapterSettings,
+  settings: finetuneSettings,
   out: "string",
   resume: "boolean",
   overwrite: "boolean",
