@@ -171,6 +171,27 @@ test("generate shows the cost, asks a teacher, and writes conversations", async 
   expect(json.stdout + json.stderr).not.toContain("OpenAI alone");
 });
 
+test("generate says why it tries again, outside of a terminal as well", async () => {
+  await writeFile(at("a.md"), "First.");
+  const { url } = await serveTeacher((count) => (count % 2 === 1 ? 500 : 200));
+  const args = [
+    "data",
+    "generate",
+    at("a.md"),
+    "--teacher",
+    url,
+    "--teacher-model",
+    "t",
+    "--out",
+    at("t.jsonl"),
+  ];
+  expect(await mos(args)).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(/^http\S+: the teacher answered 500; trying again in 1\.\d* s\n$/),
+  });
+  expect(await mos([...args, "--overwrite", "--quiet"])).toMatchObject({ code: 0, stderr: "" });
+});
+
 test("generate goes on after a failure, from passages that were written before", async () => {
   await writeFile(at("a.md"), "# A\n\nFirst.\n\n# B\n\nSecond.\n");
   await mos(["data", "passages", at("a.md"), "--out", at("p.jsonl")]);

@@ -185,12 +185,15 @@ interface OpenOptions {
 }
 
 async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTeacher> {
-  const { teacher: url, teacherModel: model = "", json } = values;
+  const { teacher: url, teacherModel: model = "", json, quiet } = values;
   if (url === undefined) return await openOwnTeacher(values, options);
   const { key, line } = options;
   const onRetry = (reason: string, seconds: number): void => {
     if (json) printJson({ type: "retry", reason, seconds });
-    else line.print(`${printable(reason)}; trying again in ${formatDuration(seconds)}`);
+    else if (!quiet) {
+      line.clear();
+      warn(`${printable(reason)}; trying again in ${formatDuration(seconds)}`);
+    }
   };
   const ask = remoteTeacher({ url, model, key, onRetry });
   return { ask, [Symbol.asyncDispose]: async () => undefined };
