@@ -45,6 +45,8 @@ export interface ServeContext {
 export interface OpenServeAddOn extends AsyncDisposable {
   /** The folder of adapters to serve. */
   readonly adapters: string;
+  /** Its line of the startup log. */
+  readonly summary: string;
   /** Called once the model is open. */
   start(model: ServedModel): Promise<ServerExtension>;
   /** Ends background work; the API goes on. */

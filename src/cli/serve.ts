@@ -105,7 +105,7 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   const model = await findModel(options.model, { signal: interrupt.signal, silent });
   await using addOn = await openAddOn(options, { addOns, model, log });
   await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn, addOns });
-  printStart(server, options);
+  printStart(server, options, addOn);
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
@@ -169,7 +169,11 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
     signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
 
-function printStart({ engine, modelName, address }: RunningServer, options: Values): void {
+function printStart(
+  { engine, modelName, address }: RunningServer,
+  options: Values,
+  addOn: OpenServeAddOn | undefined,
+): void {
   const adapters = engine.adapters();
   const { adapterMemory, maxBatch } = options;
   const { maxLength, baseDtype, computeDtype, plan } = engine.model;
@@ -194,6 +198,7 @@ function printStart({ engine, modelName, address }: RunningServer, options: Valu
         ? [["chats", "Tulu's format, for adapters trained with it: the model has no chat template"] as const]
         : []),
       ["batch", `${counted(maxBatch, "concurrent request")}`],
+      ...(addOn === undefined ? [] : [["service", addOn.summary] as const]),
       ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
       ["address", `${address}/v1`],
     ]),

@@ -57,6 +57,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   let isOver = false;
   return {
     adapters,
+    summary: describeService(options),
     start: async (model) => {
       const { signal } = stopping;
       const { peft } = options;
@@ -103,6 +104,11 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       await parts[Symbol.asyncDispose]();
     },
   };
+}
+
+function describeService({ workers, state }: ServiceOptions): string {
+  const trained = workers === 0 ? "trained by mos worker" : `${workers} at a time`;
+  return `fine-tuning jobs, ${trained}; state in ${state ?? "PostgreSQL"}`;
 }
 
 function choosePreviewer({ model, threads }: ServiceOptions): ServiceEnv["preview"] {

@@ -92,6 +92,7 @@ describe.each(databases)("%s", (name, open) => {
     });
 
   test("jobs beyond the limit are refused once, and the same request stays the same job", async () => {
+    expect(service.summary).toMatch(/^fine-tuning jobs, trained by mos worker; state in /);
     const sent: string[] = [];
     const { id: training_file } = await upload("acme", LINE);
     const create = (mos: object, key?: string) =>

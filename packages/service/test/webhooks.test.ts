@@ -218,6 +218,7 @@ describe.each(databases)("%s", (_, open) => {
     const few = await add("/few", { events: ["fine_tuning.job.failed"] });
     expect(webhook).toMatchObject({
       object: "webhook",
+      organization_id: "anybody",
       status: "enabled",
       description: "all of them",
       secret: expect.stringMatching(/^whsec_/),
