@@ -51,7 +51,7 @@ export {
   type SafetensorsFile,
 } from "./safetensors.ts";
 export { assertSpace } from "./space.ts";
-export { isDiskFull, isReadOnly, storageError, storageProblem, systemCode } from "./system-error.ts";
+export { isDiskFull, isUnavailable, storageError, storageProblem, systemCode } from "./system-error.ts";
 export { restartRecord, scalarsRecord, versionRecord } from "./tfevents.ts";
 export { type RowTarget, type StoredFormat, storedFormat } from "./unpack.ts";
 export {

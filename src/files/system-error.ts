@@ -18,9 +18,22 @@ export function isDiskFull(error: unknown): boolean {
   return code === "ENOSPC" || code === "EDQUOT";
 }
 
-/** Tests whether an error was caused by a file system or a folder that this process may not write. */
-export const isReadOnly = (error: unknown): boolean =>
-  ["EROFS", "EACCES", "EPERM"].includes(causeCode(error) ?? "");
+const UNAVAILABLE: ReadonlySet<string | undefined> = new Set([
+  "EROFS",
+  "EACCES",
+  "EPERM",
+  "ENOENT",
+  "ENOTDIR",
+]);
+
+/**
+ * Tests whether a "storage" error was caused by a folder or a file system that is missing or cannot be written. An error
+ * from another process has lost its cause, and counts.
+ */
+export function isUnavailable(error: unknown): boolean {
+  const code = causeCode(error);
+  return code === undefined || UNAVAILABLE.has(code);
+}
 
 const PROBLEMS: Readonly<Record<string, string>> = {
   ENOSPC: "the server's disk is full",

@@ -133,6 +133,8 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
   record.status = context.res.status;
   if (record.isStream) return;
   record.isAborted = context.req.raw.signal.aborted;
+  // not the error that ended its request
+  if (record.isAborted) record.error = "client_left";
   record.end();
 }
 

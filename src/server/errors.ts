@@ -4,7 +4,7 @@ import { homedir, tmpdir } from "node:os";
 import { basename, isAbsolute, resolve } from "node:path";
 import { HTTPException } from "hono/http-exception";
 import { type ErrorCode, MosError } from "#core";
-import { isDiskFull, isReadOnly, storageProblem } from "#files";
+import { isDiskFull, isUnavailable, storageProblem } from "#files";
 import type { Engine } from "#inference";
 
 /** Details of a failed request, in the terms of OpenAI's API. */
@@ -75,7 +75,7 @@ function storageAnswer(error: MosError): ErrorAnswer | undefined {
       { status: 507, code: "insufficient_storage" },
       true,
     );
-  if (!isReadOnly(error)) return undefined;
+  if (!isUnavailable(error)) return undefined;
   const message = `${problem}. The server's log names the folder, which the server must be able to write`;
   return answer(message, { status: 503, code: "storage_unavailable" }, true);
 }

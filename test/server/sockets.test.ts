@@ -94,9 +94,9 @@ test("a client that disconnects cancels its request, during a stream or before a
   controller.abort();
   await expect(waiting).rejects.toThrow(APIUserAbortError);
   await expect.poll(() => [engine.cancelled, engine.running]).toEqual([2, 0]);
-  await expect
-    .poll(() => slow.log.filter(({ message }) => message === "request").map(({ fields }) => fields["status"]))
-    .toEqual([499, 499]);
+  const logged = () => slow.log.filter(({ message }) => message === "request").map(({ fields }) => fields);
+  await expect.poll(() => logged().map(({ status }) => status)).toEqual([499, 499]);
+  expect(logged().map(({ error }) => error)).toEqual([undefined, "client_left"]);
 });
 
 test("a client that has not read its answer when its time is over is dropped, and what was held for it is free", {

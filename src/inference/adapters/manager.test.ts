@@ -238,7 +238,12 @@ describe("the folder", () => {
     await save("acme", trained(MOS));
     await using manager = await open();
     await rename(folder, `${folder}.away`);
-    await expect(manager.refresh()).rejects.toMatchObject({ code: "not_found" });
+    const missing = {
+      code: "storage",
+      message: expect.stringContaining("the folder of adapters is missing"),
+    };
+    await expect(manager.refresh()).rejects.toMatchObject(missing);
+    await expect(manager.acquire("acme")).rejects.toMatchObject(missing);
     expect(names(manager)).toEqual(["acme"]);
     await rename(`${folder}.away`, folder);
   });

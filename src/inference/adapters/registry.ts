@@ -63,9 +63,14 @@ const stateError = (state: State | undefined): MosError | undefined =>
 const stateAdapter = (state: State | undefined): RegisteredAdapter | undefined =>
   state !== undefined && "adapter" in state ? state.adapter : undefined;
 
-async function foldersIn(folder: string): Promise<readonly string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
-    throw storageError(error, folder);
+async function foldersIn(folder: string, wasThere: boolean): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((cause: unknown) => {
+    const error = storageError(cause, folder);
+    // the fault of a mount, not of the request for one of its adapters
+    if (!wasThere || error.code !== "not_found") throw error;
+    throw new MosError("storage", `${folder}: the folder of adapters is missing; remount or restore it`, {
+      cause,
+    });
   });
   return entries.flatMap((entry) => (entry.isDirectory() || entry.isSymbolicLink() ? [entry.name] : []));
 }
@@ -87,6 +92,7 @@ export class Registry {
   /** Folders without an adapter, which requests do not know. */
   #empty: readonly RefusedAdapter[] = [];
   #digests: ReadonlySet<string> = new Set();
+  #wasScanned = false;
   #repairing: Promise<void> | undefined;
 
   constructor(options: Omit<AdapterManagerOptions, "now">) {
@@ -176,6 +182,7 @@ export class Registry {
       if (state !== undefined) states.set(name, state);
     }
     this.#states = states;
+    this.#wasScanned = true;
     this.#empty = await this.#isEmptySlot(listed.filter((name) => !states.has(name)));
     this.#publish();
   }
@@ -193,7 +200,7 @@ export class Registry {
   async #names(): Promise<readonly string[]> {
     const { source } = this.#options;
     if (typeof source !== "string") return Object.keys(source);
-    const found = await foldersIn(source);
+    const found = await foldersIn(source, this.#wasScanned);
     if (found.some((name) => /^\..*\.(partial|replaced)$/.test(name))) this.#repairBeside(source);
     const folders = new Set(found);
     const names = new Set(found.map(fromFileName).filter(canBeName));
