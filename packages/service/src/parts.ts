@@ -6,7 +6,7 @@ import { MosError } from "mixture-of-shards";
 import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
-import { isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
+import { folderHas, isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
 import { openContents, openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
@@ -35,12 +35,31 @@ interface Storage extends AsyncDisposable {
   readonly folder: string;
 }
 
+/** Refuses a storage with no content that the database names, such as the empty folder of a missing mount. */
+async function assertSameStorage(
+  storage: string,
+  { contents, has }: { readonly contents: Named; readonly has: ObjectStore["has"] },
+): Promise<void> {
+  const digests = await contents.sample();
+  for (const digest of digests) if (await has(digest)) return;
+  // what was removed meanwhile need not be there
+  if ((await contents.used(digests)).size === 0) return;
+  throw new MosError(
+    "storage",
+    `${storage}: the storage has none of the files that the database names; mount it, or pass the one that belongs to the database`,
+  );
+}
+
+type Named = Pick<ReturnType<typeof openContents>, "sample" | "used">;
+
 /** A folder, or a bucket with copies in a folder of this process or of its state. */
 async function openStorage(
   storage: string,
-  { state, storageEndpoint: endpoint, storageCache: bytes }: StorageOptions,
+  { state, storageEndpoint: endpoint, storageCache: bytes, contents }: StorageOptions & { contents: Named },
 ): Promise<Storage> {
   if (!isBucket(storage)) {
+    // first, so that nothing is made in the place of a mount
+    await assertSameStorage(storage, { contents, has: (digest) => folderHas(storage, digest) });
     await makePrivateFolder(storage, { ownEntries: OWN_ENTRIES });
     return { objects: await openObjects(storage), folder: storage, [Symbol.asyncDispose]: async () => {} };
   }
@@ -53,6 +72,7 @@ async function openStorage(
   };
   try {
     const objects = await openBucketObjects(storage, { cache: { folder, bytes }, endpoint });
+    await assertSameStorage(storage, { contents, has: objects.has });
     return { objects, folder, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
@@ -88,9 +108,6 @@ export async function openParts(
     for (const part of opened.reverse()) await part[Symbol.asyncDispose]();
   };
   try {
-    const place = await openStorage(storage, options);
-    opened.push(place);
-    const { objects, folder } = place;
     const database = watchFailures(
       databaseUrl === undefined
         ? await openPglite(join(state ?? storage, "database"))
@@ -104,6 +121,9 @@ export async function openParts(
     const queue = await openQueue(database, { onError });
     opened.push(queue);
     const contents = openContents(database);
+    const place = await openStorage(storage, { ...options, contents });
+    opened.push(place);
+    const { objects, folder } = place;
     const trim = setInterval(
       () => void objects.trim(contents.used).catch(() => undefined),
       TRIM_SECONDS * 1000,

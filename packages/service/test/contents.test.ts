@@ -1,11 +1,12 @@
 // Contents of the storage: removed as soon as no row names them, and never while somebody begins to rely on one.
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type ObjectStore, openObjects } from "#objects";
 import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
+import { openParts } from "../src/parts.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 
 describe.each(databases)("%s", (_, open) => {
@@ -162,4 +163,35 @@ describe.each(databases)("%s", (_, open) => {
       last = next;
     }
   });
+});
+
+test("a storage without what the database names is refused, and nothing is made in its place", async () => {
+  const state = await mkdtemp(join(tmpdir(), "mos-state-"));
+  const storage = join(state, "storage");
+  const open = () =>
+    openParts(
+      { state, databaseUrl: undefined, storage: undefined, storageEndpoint: undefined, storageCache: 0 },
+      { log: { info: () => undefined, warn: () => undefined, error: () => undefined } },
+    );
+  try {
+    {
+      await using parts = await open();
+      const { digest, bytes } = await parts.objects.put(Readable.from([Buffer.from("abc")]));
+      await parts.database.query(
+        `insert into files (id, tenant, purpose, filename, bytes, digest, status)
+         values ('file-1', 'acme', 'fine-tune', 'a.jsonl', $1, $2, 'processed')`,
+        [bytes, digest],
+      );
+    }
+    await rename(storage, join(state, "cache"));
+    await expect(open()).rejects.toMatchObject({
+      code: "storage",
+      message: expect.stringContaining(`${storage}: the storage has none of the files`),
+    });
+    expect(await readdir(state)).not.toContain("storage");
+    await rename(join(state, "cache"), storage);
+    await using _again = await open();
+  } finally {
+    await rm(state, { recursive: true });
+  }
 });

@@ -53,6 +53,7 @@ export async function openBucketContents(
         held?.[Symbol.dispose]();
       }
     },
+    has: (digest) => bucket.has(objectName(digest)),
     locate: async (digest) => {
       const held = await cache.hold(digest);
       try {
@@ -77,24 +78,30 @@ export async function openBucketContents(
       await bucket.check();
     },
     discard: local.discard,
-    sweep: async (isUsed, olderThan) => {
-      const unused: string[] = [];
-      for await (const page of bucket.list("objects")) {
-        // others may have put contents there by other names, which are theirs
-        const found = page
-          .map(({ name, ...file }) => ({ digest: name.slice(objectName("").length), ...file }))
-          .filter(({ digest }) => DIGEST.test(digest));
-        const used = await isUsed(found.map(({ digest }) => digest));
-        const before = Date.now() - olderThan * 1000;
-        for (const { digest, changedAt = 0 } of found)
-          if (!used.has(digest) && changedAt <= before) unused.push(digest);
-      }
-      await bucket.endUploads("objects", olderThan);
-      await local.sweep(isUsed, olderThan);
-      return unused;
-    },
+    sweep: (isUsed, olderThan) => sweep({ bucket, local }, isUsed, olderThan),
     trim: (isUsed) => cache.trim({ isUsed }),
   };
+}
+
+/** Ends old uploads, sweeps the copies, and gives the contents of the bucket that nobody uses. */
+async function sweep(
+  { bucket, local }: Pick<Places, "bucket" | "local">,
+  ...[isUsed, olderThan]: Parameters<Contents["sweep"]>
+): Promise<readonly string[]> {
+  const unused: string[] = [];
+  for await (const page of bucket.list("objects")) {
+    // others may have put contents there by other names, which are theirs
+    const found = page
+      .map(({ name, ...file }) => ({ digest: name.slice(objectName("").length), ...file }))
+      .filter(({ digest }) => DIGEST.test(digest));
+    const used = await isUsed(found.map(({ digest }) => digest));
+    const before = Date.now() - olderThan * 1000;
+    for (const { digest, changedAt = 0 } of found)
+      if (!used.has(digest) && changedAt <= before) unused.push(digest);
+  }
+  await bucket.endUploads("objects", olderThan);
+  await local.sweep(isUsed, olderThan);
+  return unused;
 }
 
 /** Sets the time of a copy, which says when it was last used; a file that shares its bytes, and so its time, keeps both. */

@@ -33,6 +33,8 @@ export type FindUsed = (digests: readonly string[]) => Promise<ReadonlySet<strin
 export interface Contents {
   /** Keeps bytes as they arrive. What fails in the middle leaves nothing. */
   put(source: AsyncIterable<Uint8Array>, putter?: Putter): Promise<StoredObject>;
+  /** Tests whether the storage has a content, without fetching it. */
+  has(digest: string): Promise<boolean>;
   /** The content as a file. @throws MosError `not_found` where it is missing, `storage` where all are. */
   locate(digest: string): Promise<LocatedObject>;
   /** Removes a content that no row names. @throws MosError `storage`, also where the storage is not there. */

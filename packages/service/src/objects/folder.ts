@@ -12,16 +12,20 @@ import {
 } from "mixture-of-shards/cli";
 import { type Contents, DIGEST, NO_OWNER } from "./contents.ts";
 
+function objectPath(folder: string, digest: string): string {
+  if (!DIGEST.test(digest)) throw new MosError("storage", "a digest must have 64 hexadecimal digits");
+  return join(folder, "objects", digest.slice(0, 2), digest);
+}
+
+/** Tests whether a folder, which may be missing, has a content. */
+export const folderHas = (folder: string, digest: string): Promise<boolean> =>
+  pathExists(objectPath(folder, digest));
+
 /** Contents as files by their digest in a folder, which is made where it is not there. */
 export async function openFolder(folder: string): Promise<Contents> {
   const incoming = join(folder, "incoming");
   await makePrivateFolder(incoming);
   await makePrivateFolder(join(folder, "objects"));
-  const objectPath = (digest: string): string => {
-    if (!DIGEST.test(digest)) throw new MosError("storage", "a digest must have 64 hexadecimal digits");
-    return join(folder, "objects", digest.slice(0, 2), digest);
-  };
-
   /** The storage's own folders are always there, but while it is not mounted. */
   const failed = (error: unknown): never => {
     const cause = storageError(error, folder);
@@ -40,7 +44,7 @@ export async function openFolder(folder: string): Promise<Contents> {
       await file.write(chunk);
     }
     const digest = hash.digest("hex");
-    const place = objectPath(digest);
+    const place = objectPath(folder, digest);
     await putter.name(digest);
     // without a row, its time keeps it from a sweep
     if (await touch(place)) return { digest, bytes };
@@ -51,7 +55,7 @@ export async function openFolder(folder: string): Promise<Contents> {
   };
 
   const locate: Contents["locate"] = async (digest) => {
-    const place = objectPath(digest);
+    const place = objectPath(folder, digest);
     if (await pathExists(place)) return { path: place, [Symbol.dispose]: () => undefined };
     await access(incoming).catch(failed);
     throw new MosError("not_found", `content ${digest.slice(0, 12)}… is missing from the storage`);
@@ -59,9 +63,10 @@ export async function openFolder(folder: string): Promise<Contents> {
 
   return {
     put,
+    has: (digest) => folderHas(folder, digest),
     locate,
     remove: async (digest) => {
-      await rm(objectPath(digest)).catch(ignoreMissing(incoming)).catch(failed);
+      await rm(objectPath(folder, digest)).catch(ignoreMissing(incoming)).catch(failed);
     },
     check: async () => {
       for (const place of [incoming, join(folder, "objects")]) await assertWritable(place).catch(failed);

@@ -44,6 +44,15 @@ export function openContents(database: Database) {
       openArrival(database, signs, { tenant, ...options }),
     /** Those of these contents that a row names. */
     used: (digests: readonly string[]): Promise<ReadonlySet<string>> => usedAmong(database, digests),
+    /** A few of the contents that rows name. */
+    sample: async (): Promise<readonly string[]> => {
+      const rows = await database.query(
+        `(select digest from files limit 4)
+         union all (select value from models, jsonb_each_text(models.files) limit 4)`,
+        [],
+      );
+      return rows.map(({ digest }) => String(digest));
+    },
     /** Writes contents down as released, whatever named them. */
     release: async (digests: readonly string[]): Promise<void> => {
       await database.query(
