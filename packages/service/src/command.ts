@@ -108,15 +108,18 @@ async function run(given: Values): Promise<number> {
   return 0;
 }
 
+/** Numbers of levels in pino's lines. */
+const LEVELS = { info: 30, warn: 40, error: 50 };
+
 /** One JSON object a line, as mos serve has them. */
 function lineLog({ json, quiet: isQuiet }: Pick<Values, "json" | "quiet">) {
-  const write = (level: string) => (fields: object, msg: string) => {
-    if (isQuiet && level !== "error") return;
+  const write = (level: number) => (fields: object, msg: string) => {
+    if (isQuiet && level < LEVELS.error) return;
     const line = JSON.stringify({ level, time: Date.now(), ...fields, msg });
     if (json) printLine(line);
     else process.stderr.write(`${line}\n`);
   };
-  return { info: write("info"), warn: write("warn"), error: write("error") };
+  return { info: write(LEVELS.info), warn: write(LEVELS.warn), error: write(LEVELS.error) };
 }
 
 /** The port of mos worker, for probes and Prometheus. */
