@@ -416,6 +416,9 @@ test("the program is named as it was called, in help and in messages of lower la
   expect(programName(join(process.cwd(), "dist/cli/main.js"), {})).toBe("node dist/cli/main.js");
   const message =
     "convert the folder with mos import; --method mos is another; mos keys list shows ./mos serve";
+  expect(asCalled("in parallel; mos\n    worker adds more", "./mos")).toBe(
+    "in parallel; ./mos\n    worker adds more",
+  );
   expect(asCalled(message, "npx mixture-of-shards")).toBe(
     "convert the folder with npx mixture-of-shards import; --method mos is another; npx mixture-of-shards keys list shows ./mos serve",
   );

@@ -59,14 +59,14 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   ...addOnCommands,
 };
 
-/** Commands in texts. */
+/** The program before a command in a text, whose line may break between them. */
 const NAMED = new RegExp(
-  `(?<![\\w/@.-])mos (?=(?:${[...Object.keys(COMMANDS), "COMMAND"].join("|")})\\b)`,
+  `(?<![\\w/@.-])mos(?=(?: |\\n +)(?:${[...Object.keys(COMMANDS), "COMMAND"].join("|")})\\b)`,
   "g",
 );
 
 /** Texts of all layers name a command as `mos train`; people see what they can paste. */
-export const asCalled = (text: string, program = MOS): string => text.replaceAll(NAMED, `${program} `);
+export const asCalled = (text: string, program = MOS): string => text.replaceAll(NAMED, program);
 
 /** Commands by name, as far as they were loaded. */
 export type LoadedCommands = ReadonlyMap<string, Command>;
