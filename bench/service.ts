@@ -6,7 +6,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
 import { migrate, openPostgres } from "../packages/service/src/database/index.ts";
+import { openObjects } from "../packages/service/src/objects/index.ts";
 import {
   jobRequestSchema,
   openQueue,
@@ -35,6 +37,8 @@ await using database = await openPostgres(cluster.url, { connections: 32 });
 await migrate(database);
 await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
 const stores = openStores(database, queue);
+const folder = await mkdtemp(join(tmpdir(), "mos-bench-"));
+const { digest } = await (await openObjects(folder)).put(Readable.from([Buffer.from("{}\n")]));
 
 const tenantName = (i: number): string => `tenant${i % TENANTS}`;
 const file = (tenant: string) =>
@@ -42,8 +46,8 @@ const file = (tenant: string) =>
     tenant,
     purpose: "fine-tune",
     filename: "a.jsonl",
-    bytes: 1,
-    digest: "a".repeat(64),
+    bytes: 3,
+    digest,
     status: "processed",
     status_details: null,
   });
@@ -101,7 +105,6 @@ console.log(
   `${WORKERS} workers: ${((1000 * taken) / (performance.now() - started)).toFixed(0)} slices a second`,
 );
 
-const folder = await mkdtemp(join(tmpdir(), "mos-bench-"));
 const state = ["--database-url", cluster.url, "--storage", folder, "--port", "0", "--json", "--quiet"];
 const main = ["dist/cli/main.js", "serve", "--model", "assets/tiny-english", "--model-name", MODEL, ...state];
 const server = spawn(process.execPath, main, { stdio: ["ignore", "pipe", "inherit"] });

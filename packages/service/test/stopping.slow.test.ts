@@ -5,7 +5,7 @@ import { finetune } from "mixture-of-shards";
 import { toFileName } from "mixture-of-shards/cli";
 import type OpenAI from "openai";
 import { toFile } from "openai";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { openPostgres } from "#database";
 import { type JobRow, openSlices } from "#store";
 import { runWorker } from "#worker";
@@ -146,10 +146,11 @@ const programs = await postgresPrograms();
 
 describe.runIf(programs !== undefined)("on a PostgreSQL of its own", () => {
   let cluster: Cluster;
-  beforeAll(async () => {
+  beforeEach(async () => {
+    // a database of its own for each storage
     cluster = await startCluster(programs ?? "");
   });
-  afterAll(() => cluster[Symbol.asyncDispose]());
+  afterEach(() => cluster[Symbol.asyncDispose]());
 
   function startWorker(url: string, more: readonly string[]) {
     const lines: string[] = [];
