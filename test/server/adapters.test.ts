@@ -150,7 +150,7 @@ describe("adapters", () => {
       await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin }),
     ];
     isBlind = false;
-    expect(refused.map(({ status }) => status)).toEqual([500, 500, 500]);
+    expect(refused.map(({ status }) => status)).toEqual([503, 503, 503]);
     expect(await readFile(join(stands, "adapter_config.json"), "utf8")).toBe(before);
     expect(await readFile(join(stands, "more/README.md"), "utf8")).toBe("ours");
     expect((await upload("stands", { foreign: true })).status).toBe(400);

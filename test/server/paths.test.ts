@@ -94,10 +94,10 @@ test("uploads: cut off, of another base, with wrong settings, of nothing", async
 
 test("the disk: a file in the way, a folder that is gone", async () => {
   await writeFile(join(adapters, "sent"), "a file");
-  expect((await upload(files.config))[0]).toBe(500);
+  expect((await upload(files.config))[0]).toBe(503);
   await rm(join(adapters, "sent"), { recursive: true });
   await rename(adapters, `${adapters}.away`);
-  expect((await upload(files.config))[0]).toBe(500);
+  expect((await upload(files.config))[0]).toBe(503);
   expect((await refused("/v1/adapters/good", "DELETE"))[0]).toBe(404);
   await rename(`${adapters}.away`, adapters);
 });
