@@ -225,12 +225,29 @@ function expandProduct(product: NamedNode, { inputs: operands }: Node): readonly
     return part;
   };
   const factors = inputs.map((input, i) => {
-    if (attributes[i === 0 ? "transA" : "transB"] !== 1) return input;
-    const axes = [...Array(ranks[i]).keys()];
-    return emit("Transpose", [input], { perm: [...axes.slice(0, -2), axes.length - 1, axes.length - 2] });
+    const perm = permutation(ranks[i] as number, {
+      isTransposed: attributes[i === 0 ? "transA" : "transB"] === 1,
+      isBatched: i === 1 && attributes["transBatchB"] === 1,
+    });
+    return perm.every((axis, at) => axis === at) ? input : emit("Transpose", [input], { perm });
   });
-  const scaled = [emit("MatMul", factors), emit("Constant", [], { value_float: attributes["alpha"] ?? 1 })];
+  const { alpha } = attributes;
+  if (alpha === undefined)
+    return [...nodes, { ...product, op: "MatMul", domain: "", attributes: {}, inputs: factors }];
+  const scaled = [emit("MatMul", factors), emit("Constant", [], { value_float: alpha })];
   return [...nodes, { ...product, op: "Mul", domain: "", attributes: {}, inputs: scaled }];
+}
+
+/** Axes of a factor as MatMul takes it: FusedMatMul's `transBatch` means its first axis as the last but one. */
+function permutation(
+  rank: number,
+  { isTransposed, isBatched }: { readonly isTransposed: boolean; readonly isBatched: boolean },
+): number[] {
+  const axes = [...Array(rank).keys()];
+  const batched = isBatched ? [...axes.slice(1, -1), 0, rank - 1] : axes;
+  return isTransposed
+    ? [...batched.slice(0, -2), batched[rank - 1] as number, batched[rank - 2] as number]
+    : batched;
 }
 
 function writeNode(writer: BinaryWriter, { name, op, domain, attributes, inputs, outputs }: NamedNode): void {
