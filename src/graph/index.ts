@@ -28,6 +28,7 @@ export {
   addRmsNorm,
   fromCache,
   groupedAttention,
+  type JoinedHeads,
   reshapeAs,
   rowProducts,
   rowsAt,

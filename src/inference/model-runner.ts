@@ -10,10 +10,10 @@ import {
   fromCache,
   groupedAttention,
   type HostTensor,
+  type JoinedHeads,
   leaf,
   matmul,
   type Program,
-  type RotationTables,
   reshape,
   reshapeAs,
   rotateJoined,
@@ -369,12 +369,6 @@ function canJoinHeads(config: ModelConfig, dtype: CacheDtype): boolean {
   const isPlain = isWhole && dtype === "float32" && config.queryKeyNorm === undefined;
   const layers = Array.from({ length: config.layers }, (_, layer) => layerRope(config, layer));
   return isPlain && first !== undefined && layers.every((rope) => rope === first);
-}
-
-/** Heads of a layer side by side, and the rotation of queries and keys that is yet to be made. */
-interface JoinedHeads {
-  readonly qkv: Value;
-  readonly tables: RotationTables;
 }
 
 /** Keys and values of earlier tokens, [R, K, M, D] each. */

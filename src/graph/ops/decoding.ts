@@ -84,7 +84,7 @@ interface CachedAttentionOptions {
 }
 
 /** Queries, keys and values side by side, [B, S, (H + 2 K) · D], which the operator rotates by the positions behind the cache. */
-interface JoinedHeads {
+export interface JoinedHeads {
   readonly qkv: Value;
   readonly tables: RotationTables;
 }
