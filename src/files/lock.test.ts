@@ -87,11 +87,11 @@ test("a lock of another container is kept while it is touched, and taken over wh
   await leave(elsewhere);
   let touched = Promise.resolve();
   const timer = setInterval(() => {
-    touched = utimes(path, new Date(), new Date());
+    touched = touched.then(() => utimes(path, new Date(), new Date()));
   }, 20);
   await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
   clearInterval(timer);
-  await touched; // one that comes later would be a sign of life
+  await touched; // all of them: one that comes later would be a sign of life
   const clock = vi.spyOn(performance, "now");
   let now = performance.now();
   clock.mockImplementation(() => (now += 5000));
