@@ -16,6 +16,7 @@ const LAYERS = [
 
 /** Modules of the packages, in the same way. A file outside of them wires them together. */
 const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  grammar: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
   lab: [["sandbox"], ["evaluation"], ["reproduce"], ["commands"]],
   service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
 };

@@ -1,8 +1,8 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { errorText, MosError } from "#core";
 import { boundedInterpreter } from "./bounded-interpreter.ts";
+import type { ChatMessage } from "./messages.ts";
 import {
-  type ChatMessage,
   type LocateOptions,
   type Render,
   type RenderedPiece,

@@ -4,9 +4,18 @@ export type { GenerationConfig } from "./generation-config.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";
 export { mediaPart } from "./media.ts";
+export type {
+  ChatMessage,
+  CustomTool,
+  FunctionTool,
+  ResponseFormat,
+  Tool,
+  ToolCall,
+  ToolChoice,
+} from "./messages.ts";
 export type { Pooling } from "./pooling.ts";
 export { pythonStrip } from "./python-strip.ts";
-export type { ChatMessage, RenderedPiece } from "./render-turns.ts";
+export type { RenderedPiece } from "./render-turns.ts";
 export { createStopScanner, type StopScanner } from "./stop-scanner.ts";
 export { type TemplateVariables, templateSettings } from "./template-variables.ts";
 export { incompleteTail } from "./token-bytes.ts";

@@ -1,12 +1,7 @@
 // Locations of the assistant's parts in the text of a conversation. A chat template is a program, so it is probed: by the
 // texts of prefixes of the conversation.
 import { MosError } from "#core";
-
-/** One message of a conversation. */
-export interface ChatMessage {
-  readonly role: "system" | "user" | "assistant" | "tool" | (string & {});
-  readonly content: string;
-}
+import type { ChatMessage } from "./messages.ts";
 
 /** A part of a rendered conversation. */
 export interface RenderedPiece {

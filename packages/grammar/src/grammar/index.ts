@@ -1,0 +1,18 @@
+export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace } from "./errors.ts";
+export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";
+export {
+  ANY,
+  ANY_TEXT,
+  and,
+  charClass,
+  concat,
+  EMPTY,
+  either,
+  literal,
+  NOTHING,
+  not,
+  optional,
+  type Regex,
+  repeat,
+} from "./regex.ts";
+export type { GrammarSource, JsonWhitespace } from "./source.ts";

@@ -1,0 +1,12 @@
+export {
+  type Grammar,
+  GrammarError,
+  type GrammarErrorCode,
+  type GrammarErrorPlace,
+  type GrammarSource,
+  type GrammarSymbol,
+  type JsonWhitespace,
+  type Lexeme,
+  type Regex,
+  type Rule,
+} from "#grammar";
