@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
-import type { ChatMessage } from "./render-turns.ts";
+import type { ChatMessage } from "./messages.ts";
 
 const names = ["<s>", "</s>"];
 const plain = {

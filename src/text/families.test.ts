@@ -1,7 +1,7 @@
 // The chat templates of model families, written anew with the same behaviours.
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, withVariables } from "./chat-template.ts";
-import type { ChatMessage } from "./render-turns.ts";
+import type { ChatMessage } from "./messages.ts";
 
 const names = ["<bos>", "<eos>"];
 const tokenizer = {
