@@ -90,7 +90,7 @@ function decodeJson(bytes: Uint8Array): unknown {
   }
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Looks at lengths before a schema looks at each value. Prompts have limits of their own. */
@@ -131,8 +131,15 @@ function checkPrompts(
 /** A client's own name of a field, which may be megabytes. */
 const clipped = (name: string): string => (name.length > 100 ? `${name.slice(0, 100)}…` : name);
 
-/** Depth of OpenAI's fields: body, messages, message, content, part. */
-const FIELD_DEPTH = 5;
+/** Depth of OpenAI's fields: body, messages, message, calls, call, function. */
+const FIELD_DEPTH = 6;
+
+/** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
+const OPAQUE: ReadonlySet<string> = new Set(["parameters", "schema", "json", "arguments"]);
+const OPAQUE_IN_BODY = "json_schema";
+
+const isOpaque = (name: string, depth: number): boolean =>
+  OPAQUE.has(name) || (name === OPAQUE_IN_BODY && depth === FIELD_DEPTH);
 
 /** As in OpenAI's API, null counts as left out: clients send messages back with all the members they know. */
 function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
@@ -140,7 +147,9 @@ function withoutNulls(value: unknown, depth = FIELD_DEPTH): unknown {
   if (Array.isArray(value)) return value.map((item) => withoutNulls(item, depth - 1));
   if (!isObject(value)) return value;
   const members = Object.entries(value).filter(([, member]) => member !== null);
-  return Object.fromEntries(members.map(([name, member]) => [name, withoutNulls(member, depth - 1)]));
+  return Object.fromEntries(
+    members.map(([name, member]) => [name, isOpaque(name, depth) ? member : withoutNulls(member, depth - 1)]),
+  );
 }
 
 /**
@@ -180,6 +189,13 @@ function unsupportedOn(path: readonly string[], schema: z.ZodObject): string | u
 
 const isUnsupported = (schema: unknown): boolean =>
   schema instanceof z.ZodType && schema.description?.startsWith("Not supported") === true;
+
+/** What to do about an unsupported field: to omit it, or what its description says. */
+function adviceAt(path: readonly string[], schema: z.ZodObject): string {
+  const at = schemaAt(path, schema);
+  const description = at instanceof z.ZodType ? (at.description ?? "") : "";
+  return /^Not supported: (send .*)\.$/.exec(description)?.[1] ?? "omit it";
+}
 
 /** The schema of a value in a request; undefined where the path leaves what the schema describes. */
 function schemaAt(path: readonly string[], schema: z.ZodObject): unknown {
@@ -222,7 +238,11 @@ function invalidRequest(schema: z.ZodObject, error: z.ZodError, value: unknown):
   // before other complaints: a message that calls tools need not have a content
   const field = issues.map(({ path }) => unsupportedOn(path, schema)).find((found) => found !== undefined);
   if (field !== undefined)
-    return invalid(`${field} is not supported by this server; omit it`, "unsupported_parameter", field);
+    return invalid(
+      `${field} is not supported by this server; ${adviceAt(field.split("."), schema)}`,
+      "unsupported_parameter",
+      field,
+    );
   const [{ issue, path } = { issue: undefined, path: [] }] = issues;
   if (issue?.code === "unrecognized_keys") {
     const name = clipped(issue.keys[0] ?? "");
@@ -245,15 +265,18 @@ export const checkedBy =
     if (!result.success) throw invalidRequest(schema, result.error, result.data);
   };
 
+/** Schema of a field that may only be null, which counts as left out. */
+export const nullOnly = z.never().openapi({ type: "null" });
+
 /** A field of OpenAI's that this server does not support: only the value that changes nothing is taken. */
 export const neutral = <T extends z.ZodType>(schema: T) =>
   schema.optional().describe("Not supported: only the neutral value is accepted.");
 
+/** A field of another server's that this one has by another name, which an error tells. */
+export const renamed = (advice: string) => nullOnly.optional().describe(`Not supported: send ${advice}.`);
+
 /** A field that is accepted, since an answer without it is as good. */
 export const unused = <T extends z.ZodType>(schema: T) => schema.optional().describe("Accepted and ignored.");
-
-/** Schema of a field that may only be null, which counts as left out. */
-export const nullOnly = z.never().openapi({ type: "null" });
 
 const penalty = z.number().min(-2).max(2).optional();
 

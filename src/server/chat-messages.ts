@@ -1,0 +1,193 @@
+// Messages of a chat request: their fields, and the same as data, once it is certain that calls and their results pair up.
+import { z } from "@hono/zod-openapi";
+import { parseJson } from "#core";
+import type { ChatMessage, ToolCall } from "#text";
+import { type ApiError, invalidValue } from "./errors.ts";
+import { isObject, neutral, nullOnly, unused } from "./request.ts";
+
+const textPart = z.strictObject({
+  type: z.literal("text"),
+  text: z.string(),
+  cache_control: unused(z.unknown()),
+  prompt_cache_breakpoint: unused(z.unknown()),
+});
+
+const argumentsField = z
+  .union([z.string(), z.record(z.string(), z.unknown())])
+  .describe("JSON of an object; an object itself is taken, too.");
+
+const callName = z.string().min(1).max(256);
+const callId = z.string().min(1).max(256);
+
+const toolCall = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("function"),
+    id: callId,
+    index: unused(z.int()),
+    function: z.strictObject({ name: callName, arguments: argumentsField }),
+  }),
+  z.strictObject({
+    type: z.literal("custom"),
+    id: callId,
+    index: unused(z.int()),
+    custom: z.strictObject({ name: callName, input: z.string() }),
+  }),
+]);
+
+const message = z
+  .strictObject({
+    role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+    content: z
+      .union([z.string(), z.array(textPart.nullable())])
+      .optional()
+      .describe("May be missing or null in assistant messages only."),
+    name: z.string().optional(),
+    tool_calls: z.array(toolCall).max(1024).optional().describe("Calls of an assistant message."),
+    tool_call_id: callId.optional().describe("The call that a tool message answers."),
+    reasoning_content: z
+      .string()
+      .optional()
+      .describe("Reasoning of an assistant message, for templates that show it."),
+    reasoning: z.string().optional().describe("The same as reasoning_content."),
+    cache_control: unused(z.unknown()),
+    refusal: neutral(nullOnly),
+    function_call: z
+      .strictObject({ name: callName, arguments: argumentsField })
+      .optional()
+      .describe("The older form of tool_calls; a message of the role function answers it."),
+    audio: neutral(nullOnly),
+    annotations: neutral(z.array(nullOnly).max(0)),
+  })
+  .refine(({ role, content }) => content !== undefined || role === "assistant", {
+    path: ["content"],
+    message: "a string, or a list of parts of type text",
+  });
+
+/** The field of a chat with its messages. */
+export const messagesField = z.array(message).min(1).max(4096);
+
+type Message = z.output<typeof message>;
+
+const invalidMessage = (index: number, problem: string, field = ""): ApiError =>
+  invalidValue(`messages[${index}]${field} ${problem}`, `messages[${index}]${field}`);
+
+/** The id of a call in the older form, which has none. */
+const legacyId = (index: number): string => `call_${index}`;
+
+/**
+ * Messages as chat templates take them, with the developer's as the system's.
+ *
+ * @throws ApiError 400, which names the message, for calls without results, results without calls, and arguments that are not
+ * JSON, as those of an answer that was cut.
+ */
+export function toChatMessages(messages: readonly Message[]): readonly ChatMessage[] {
+  const read = messages.map((one, index) => toChatMessage(one, { index, before: messages[index - 1] }));
+  checkPairs(read);
+  return read;
+}
+
+type Place = { readonly index: number; readonly before: Message | undefined };
+
+function toChatMessage(given: Message, place: Place): ChatMessage {
+  const { role, content = "" } = given;
+  const text = typeof content === "string" ? content : content.map((part) => part?.text ?? "").join("");
+  if (role === "tool" || role === "function")
+    return { role: "tool", content: text, toolCallId: answeredCall(given, place) };
+  if (role === "assistant") return { role, content: text, ...readAnswer(given, place.index) };
+  if ((given.tool_calls ?? []).length > 0 || given.function_call !== undefined)
+    throw invalidMessage(place.index, `has calls, and the role ${role}; only assistant messages call tools`);
+  return { role: role === "developer" ? "system" : role, content: text };
+}
+
+/** The id of the call that a message answers. */
+function answeredCall({ role, tool_call_id }: Message, { index, before }: Place): string {
+  if (role === "function" && before?.function_call === undefined)
+    throw invalidMessage(index, "has the role function, and the message before it has no function_call");
+  if (role === "function") return legacyId(index - 1);
+  if (tool_call_id !== undefined) return tool_call_id;
+  throw invalidMessage(index, "is missing; name the call that the message answers", ".tool_call_id");
+}
+
+function readAnswer(given: Message, index: number): Pick<ChatMessage, "toolCalls" | "reasoning"> {
+  const toolCalls = readCalls(given, index);
+  const reasoning = given.reasoning_content ?? given.reasoning;
+  return {
+    ...(toolCalls.length === 0 ? {} : { toolCalls }),
+    ...(reasoning === undefined ? {} : { reasoning }),
+  };
+}
+
+function readCalls({ tool_calls = [], function_call }: Message, index: number): readonly ToolCall[] {
+  if (function_call !== undefined) {
+    const { name } = function_call;
+    const text = readArguments(function_call.arguments, { index, field: ".function_call.arguments" });
+    return [{ type: "function", id: legacyId(index), name, arguments: text }];
+  }
+  return tool_calls.map((call, i): ToolCall => {
+    if (call.type === "custom") return { type: "custom", id: call.id, ...call.custom };
+    const { name, arguments: given } = call.function;
+    const text = readArguments(given, { index, field: `.tool_calls[${i}].function.arguments` });
+    return { type: "function", id: call.id, name, arguments: text };
+  });
+}
+
+/** JSON text of an object. A call without arguments may have none at all. */
+function readArguments(
+  given: string | Readonly<Record<string, unknown>>,
+  { index, field }: { readonly index: number; readonly field: string },
+): string {
+  if (typeof given !== "string") return JSON.stringify(given);
+  if (given.trim() === "") return "{}";
+  const invalid = (what: string): ApiError =>
+    invalidMessage(index, `${what}; if that answer was cut off, omit the message or ask for it again`, field);
+  if (isObject(parsed(given, invalid))) return given;
+  throw invalid("is not a JSON object");
+}
+
+function parsed(text: string, invalid: (what: string) => ApiError): unknown {
+  try {
+    return parseJson(text, { code: "bad_option", where: "it" });
+  } catch {
+    throw invalid("is not valid JSON");
+  }
+}
+
+/** Every call has its result before the next message of another role, and every result has a call. */
+function checkPairs(messages: readonly ChatMessage[]): void {
+  let open = new Map<string, number>();
+  for (const [index, { role, toolCalls = [], toolCallId }] of messages.entries()) {
+    if (role === "tool") {
+      const id = toolCallId ?? "";
+      if (!open.delete(id))
+        throw invalidMessage(
+          index,
+          `answers the call ${quoted([id])}, which is none of the assistant message before it, or is answered already`,
+        );
+      continue;
+    }
+    assertAnswered(open);
+    open = new Map(toolCalls.map(({ id }) => [id, index]));
+    if (open.size < toolCalls.length)
+      throw invalidMessage(
+        index,
+        "has two calls with the same id; give each an id of its own",
+        ".tool_calls",
+      );
+  }
+  assertAnswered(open);
+}
+
+function assertAnswered(open: ReadonlyMap<string, number>): void {
+  for (const [, index] of open)
+    throw invalidMessage(
+      index,
+      `has calls without a result: ${quoted([...open.keys()])}; send a message of the role tool for each of them after it`,
+      ".tool_calls",
+    );
+}
+
+const quoted = (ids: readonly string[]): string =>
+  ids
+    .slice(0, 8)
+    .map((id) => JSON.stringify(id))
+    .join(", ");

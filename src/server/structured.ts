@@ -1,0 +1,159 @@
+// The form that a request demands of its answer: OpenAI's response_format, vLLM's structured_outputs, llama.cpp's grammar and
+// json_schema; and the errors of what cannot be enforced.
+import { z } from "@hono/zod-openapi";
+import type { GrammarSource } from "mixture-of-shards-grammar";
+import { errorText, parseJson } from "#core";
+import type { ResponseFormat } from "#text";
+import { invalidValue } from "./errors.ts";
+import { neutral, renamed, unused } from "./request.ts";
+import { nameSchema } from "./tools.ts";
+
+const jsonSchema = z
+  .union([z.record(z.string(), z.unknown()), z.boolean()])
+  .describe("JSON Schema (2020-12). A keyword that cannot be enforced is refused.");
+
+const jsonSchemaFormat = z.strictObject({
+  name: nameSchema,
+  description: z.string().optional(),
+  schema: jsonSchema.optional(),
+  strict: z
+    .boolean()
+    .optional()
+    .describe("The schema must be in OpenAI's strict subset. It is enforced in any case. Default: false."),
+});
+
+const responseFormat = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("text") }),
+  z.strictObject({
+    type: z.literal("json_object"),
+    schema: jsonSchema.optional().describe("llama.cpp extension."),
+  }),
+  z.strictObject({ type: z.literal("json_schema"), json_schema: jsonSchemaFormat }),
+]);
+
+const structuredOutputs = z.strictObject({
+  json: z
+    .union([jsonSchema, z.string().describe("The schema as text.")])
+    .optional()
+    .describe("A JSON value that this schema allows."),
+  regex: z.string().min(1).optional().describe("A regular expression that the whole answer matches."),
+  choice: z.array(z.string()).min(1).optional().describe("One of these texts."),
+  grammar: z.string().min(1).optional().describe("A grammar in Lark or, where it has ::=, in GBNF."),
+  json_object: z.boolean().optional().describe("Any JSON object."),
+  disable_any_whitespace: z
+    .boolean()
+    .optional()
+    .describe("No white space in JSON but a blank after commas and colons."),
+  disable_fallback: unused(z.boolean()),
+  disable_additional_properties: neutral(z.literal(false)),
+  whitespace_pattern: renamed("disable_any_whitespace instead"),
+  structural_tag: renamed("tools, or a grammar"),
+});
+
+/** Fields of chats and completions that demand a form of the answer. */
+export const structuredFields = {
+  response_format: responseFormat.optional().describe("Form of the answer: text, JSON, or JSON of a schema."),
+  structured_outputs: structuredOutputs
+    .optional()
+    .describe("vLLM extension: one of json, regex, choice, grammar, json_object."),
+  grammar: z.string().min(1).optional().describe("llama.cpp extension: a grammar in GBNF."),
+  json_schema: jsonSchema.optional().describe("llama.cpp extension: a schema of the answer."),
+  guided_json: renamed("structured_outputs.json"),
+  guided_regex: renamed("structured_outputs.regex"),
+  guided_choice: renamed("structured_outputs.choice"),
+  guided_grammar: renamed("structured_outputs.grammar"),
+  guided_whitespace_pattern: renamed("structured_outputs.disable_any_whitespace"),
+  guided_decoding_backend: renamed("structured_outputs without a backend"),
+};
+
+const structuredRequest = z.object(structuredFields);
+type StructuredFields = z.output<typeof structuredRequest>;
+
+/** The form that a request demands of its answer. */
+export interface AnswerForm {
+  /** The field that demands it. */
+  readonly field: string;
+  /** The form, where the model is told of it. */
+  readonly responseFormat?: ResponseFormat | undefined;
+  /** The form as a grammar only. */
+  readonly grammar?: GrammarSource | undefined;
+}
+
+/**
+ * The form that the fields demand; undefined where any text will do.
+ *
+ * @throws ApiError 400 for two forms at once.
+ */
+export function readForm(fields: StructuredFields): AnswerForm | undefined {
+  const forms = [...readResponseFormat(fields), ...readStructuredOutputs(fields), ...readLlamaCpp(fields)];
+  const [first, second] = forms;
+  if (second !== undefined)
+    throw invalidValue(
+      `${first?.field} and ${second.field} each demand a form of the answer; send one of them`,
+      second.field,
+    );
+  return first;
+}
+
+function readResponseFormat({ response_format: format }: StructuredFields): readonly AnswerForm[] {
+  if (format === undefined || format.type === "text") return [];
+  const field = "response_format";
+  if (format.type === "json_schema") {
+    const { schema = {}, ...described } = format.json_schema;
+    return [{ field, responseFormat: { type: "json_schema", ...described, schema } }];
+  }
+  const { schema } = format;
+  return [
+    {
+      field,
+      responseFormat: schema === undefined ? { type: "json_object" } : { type: "json_schema", schema },
+    },
+  ];
+}
+
+function readStructuredOutputs({ structured_outputs: outputs }: StructuredFields): readonly AnswerForm[] {
+  if (outputs === undefined) return [];
+  const whitespace = outputs.disable_any_whitespace === true ? ({ whitespace: "compact" } as const) : {};
+  const sources: Readonly<Record<string, GrammarSource | undefined>> = {
+    json:
+      outputs.json === undefined
+        ? undefined
+        : { type: "json_schema", schema: readSchema(outputs.json), ...whitespace },
+    regex: outputs.regex === undefined ? undefined : { type: "regex", pattern: outputs.regex },
+    choice: outputs.choice && { type: "choice", choices: outputs.choice },
+    grammar: outputs.grammar === undefined ? undefined : readGrammar(outputs.grammar),
+    json_object: outputs.json_object === true ? { type: "json_object", ...whitespace } : undefined,
+  };
+  const forms = Object.entries(sources).flatMap(([name, grammar]) =>
+    grammar === undefined ? [] : [{ field: `structured_outputs.${name}`, grammar }],
+  );
+  if (forms.length > 0) return forms;
+  throw invalidValue(
+    "structured_outputs demands no form; send one of json, regex, choice, grammar, json_object in it",
+    "structured_outputs",
+  );
+}
+
+/** vLLM's clients send a schema as an object, or as its text. */
+function readSchema(schema: z.output<typeof jsonSchema> | string): unknown {
+  if (typeof schema !== "string") return schema;
+  try {
+    return parseJson(schema, { code: "bad_option", where: "structured_outputs.json" });
+  } catch (cause) {
+    throw invalidValue(errorText(cause), "structured_outputs.json", cause);
+  }
+}
+
+/** Only GBNF has `::=`. */
+const readGrammar = (text: string): GrammarSource => ({ type: text.includes("::=") ? "gbnf" : "lark", text });
+
+function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly AnswerForm[] {
+  return [
+    ...(grammar === undefined
+      ? []
+      : [{ field: "grammar", grammar: { type: "gbnf", text: grammar } as const }]),
+    ...(json_schema === undefined
+      ? []
+      : [{ field: "json_schema", grammar: { type: "json_schema", schema: json_schema } as const }]),
+  ];
+}

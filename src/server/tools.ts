@@ -1,0 +1,269 @@
+// Tools of a request: OpenAI's forms of tools and of the choice between them, and the same as data.
+import { z } from "@hono/zod-openapi";
+import type { CustomTool, FunctionTool, Tool, ToolChoice } from "#text";
+import { ApiError, invalidValue } from "./errors.ts";
+import { unused } from "./request.ts";
+
+/** Tools of a request. OpenAI takes 128. */
+const MAX_TOOLS = 1000;
+
+/** OpenAI's pattern of the names of functions, custom tools and schemas. */
+export const nameSchema = z
+  .string()
+  .regex(/^[a-zA-Z0-9_-]{1,64}$/, "a name of 1 to 64 letters, digits, underscores and hyphens");
+
+const description = z.string().optional();
+
+/** Fields of a function that may be called. */
+export const functionFields = {
+  name: nameSchema,
+  description,
+  parameters: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe("JSON Schema of the arguments, an object. Default: no arguments."),
+  strict: z
+    .boolean()
+    .optional()
+    .describe("Always enforce the schema, which must be in OpenAI's strict subset. Default: false."),
+};
+
+const functionSchema = z.strictObject(functionFields);
+
+const grammarFields = { syntax: z.enum(["lark", "regex"]), definition: z.string().min(1) };
+
+/** Fields of a tool that takes a text, where the format's grammar is an object of its own, as chat has it. */
+const customSchema = z.strictObject({
+  name: nameSchema,
+  description,
+  format: z
+    .discriminatedUnion("type", [
+      z.strictObject({ type: z.literal("text") }),
+      z.strictObject({ type: z.literal("grammar"), grammar: z.strictObject(grammarFields) }),
+    ])
+    .optional(),
+});
+
+const toolSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("function"),
+    function: functionSchema,
+    cache_control: unused(z.unknown()),
+  }),
+  z.strictObject({ type: z.literal("custom"), custom: customSchema, cache_control: unused(z.unknown()) }),
+]);
+
+const named = z.strictObject({ name: z.string() });
+const namedTool = [
+  z.strictObject({ type: z.literal("function"), function: named }),
+  z.strictObject({ type: z.literal("custom"), custom: named }),
+] as const;
+
+const toolChoice = z.union([
+  z.enum(["none", "auto", "required"]),
+  z.discriminatedUnion("type", [
+    ...namedTool,
+    z.strictObject({
+      type: z.literal("allowed_tools"),
+      allowed_tools: z.strictObject({
+        mode: z.enum(["auto", "required"]),
+        tools: z.array(z.discriminatedUnion("type", [...namedTool])).min(1),
+      }),
+    }),
+  ]),
+]);
+
+/** Fields of a chat that are about tools. */
+export const toolFields = {
+  tools: z.array(toolSchema).max(MAX_TOOLS).optional().describe("Functions and custom tools."),
+  tool_choice: toolChoice.optional().describe("Default: auto with tools, else none."),
+  parallel_tool_calls: z.boolean().optional().describe("Several calls in one answer. Default: true."),
+  functions: z.array(functionSchema).max(MAX_TOOLS).optional().describe("The older form of tools."),
+  function_call: z
+    .union([z.enum(["none", "auto"]), named])
+    .optional()
+    .describe("The older form of tool_choice."),
+};
+
+const toolRequest = z.object(toolFields);
+type ToolFields = z.output<typeof toolRequest>;
+
+/** Tools of a request, as data. */
+export interface RequestedTools {
+  readonly tools: readonly Tool[];
+  readonly choice: ToolChoice;
+  readonly placeOf: PlaceOfTool;
+  /** An answer may have several calls. */
+  readonly parallel: boolean;
+  /** The request names one tool to call; then answers end with "stop", as OpenAI's do. */
+  readonly isNamed: boolean;
+  /** The request has the older `functions`, and so its answers have `function_call`. */
+  readonly isLegacy: boolean;
+}
+
+/** Where the fields of a tool stand in a request, for errors. */
+export interface ToolPlace {
+  readonly name: string;
+  readonly parameters: string;
+  readonly format: string;
+}
+
+/** The places of a tool's fields, by its type and its index. */
+export type PlaceOfTool = (tool: Pick<Tool, "type">, index: number) => ToolPlace;
+
+const chatPlaces =
+  (isLegacy: boolean): PlaceOfTool =>
+  ({ type }, index) => {
+    const at = isLegacy ? `functions[${index}]` : `tools[${index}].${type}`;
+    return { name: `${at}.name`, parameters: `${at}.parameters`, format: `${at}.format` };
+  };
+
+/** @throws ApiError 400 for tools of one name, a choice that names none of them, and a mix with the older fields. */
+export function readTools(fields: ToolFields): RequestedTools {
+  const { parallel_tool_calls: parallel = true } = fields;
+  checkForm(fields);
+  const isLegacy = (fields.functions ?? []).length > 0;
+  const placeOf = chatPlaces(isLegacy);
+  const tools = toTools(fields, placeOf);
+  checkNames(tools, placeOf);
+  const wanted = isLegacy ? toNewForm(fields.function_call) : fields.tool_choice;
+  const choice = toToolChoice(wanted, { tools, field: isLegacy ? "function_call" : "tool_choice" });
+  const isNamed = typeof wanted === "object" && wanted.type !== "allowed_tools";
+  return { tools, choice, placeOf, parallel: parallel && !isNamed && !isLegacy, isNamed, isLegacy };
+}
+
+function toTools({ tools = [], functions = [] }: ToolFields, placeOf: PlaceOfTool): readonly Tool[] {
+  const toTool = (fields: z.output<typeof functionSchema>, index: number): FunctionTool =>
+    toFunctionTool(fields, placeOf({ type: "function" }, index).parameters);
+  if (functions.length > 0) return functions.map(toTool);
+  return tools.map((one, index) =>
+    one.type === "function" ? toTool(one.function, index) : toCustomTool(one.custom),
+  );
+}
+
+/** The older fields with their neutral values say nothing beside the newer ones. */
+function checkForm({ tools = [], functions = [], tool_choice, function_call }: ToolFields): void {
+  if (tools.length > 0 && functions.length > 0)
+    throw invalidValue("functions is the older form of tools; send one of them", "functions");
+  if (functions.length > 0 && tool_choice !== undefined && tool_choice !== "auto" && tool_choice !== "none")
+    throw invalidValue("tool_choice chooses between tools, not functions; use function_call", "tool_choice");
+  if (functions.length === 0 && typeof function_call === "object")
+    throw invalidValue(
+      "function_call chooses between functions, and there are none; use tool_choice for tools",
+      "function_call",
+    );
+}
+
+const toNewForm = (choice: ToolFields["function_call"]): ToolFields["tool_choice"] =>
+  typeof choice === "object" ? { type: "function", function: choice } : choice;
+
+/**
+ * A function as data. Arguments are an object, so parameters that do not say it get that type.
+ *
+ * @param param The place of the parameters, for an error.
+ * @throws ApiError 400 for parameters of another type.
+ */
+export function toFunctionTool(
+  { name, description, parameters, strict }: z.output<typeof functionSchema>,
+  param: string,
+): FunctionTool {
+  const { type = "object" } = parameters ?? {};
+  if (type !== "object") {
+    const found = JSON.stringify(type).slice(0, 100);
+    throw invalidParameters(name, { reason: `the schema's type must be "object", not ${found}`, param });
+  }
+  const isTyped = parameters === undefined || "type" in parameters;
+  return {
+    type: "function",
+    name,
+    description,
+    parameters: isTyped ? parameters : { type: "object", ...parameters },
+    strict,
+  };
+}
+
+interface InvalidSchema {
+  readonly reason: string;
+  readonly param: string;
+  readonly cause?: unknown;
+}
+
+/** @returns 400 for a function whose parameters cannot be enforced, in OpenAI's words. */
+export const invalidParameters = (name: string, { reason, param, cause }: InvalidSchema): ApiError =>
+  new ApiError(`Invalid schema for function '${name}': ${reason}`, {
+    status: 400,
+    code: "invalid_function_parameters",
+    param,
+    cause,
+  });
+
+function toCustomTool({ name, description, format }: z.output<typeof customSchema>): CustomTool {
+  return {
+    type: "custom",
+    name,
+    description,
+    ...(format?.type === "grammar" ? { grammar: format.grammar } : {}),
+  };
+}
+
+/** @throws ApiError 400 for the second tool of a name. */
+export function checkNames(tools: readonly Tool[], placeOf: PlaceOfTool): void {
+  const seen = new Map<string, number>();
+  for (const [index, tool] of tools.entries()) {
+    const first = seen.get(tool.name);
+    const { name } = placeOf(tool, index);
+    if (first !== undefined)
+      throw invalidValue(
+        `${name} is ${JSON.stringify(tool.name)}, which tool ${first} has already; give each a name of its own`,
+        name,
+      );
+    seen.set(tool.name, index);
+  }
+}
+
+type NamedTool = { readonly type: Tool["type"]; readonly name: string };
+
+const toNamed = (one: z.output<(typeof namedTool)[number]>): NamedTool =>
+  one.type === "function"
+    ? { type: one.type, name: one.function.name }
+    : { type: one.type, name: one.custom.name };
+
+interface ChoiceOptions {
+  readonly tools: readonly Tool[];
+  /** The field of the choice. */
+  readonly field: string;
+}
+
+function toToolChoice(choice: ToolFields["tool_choice"], { tools, field }: ChoiceOptions): ToolChoice {
+  if (choice === undefined || typeof choice === "string") return plainChoice(choice, { tools, field });
+  if (choice.type === "allowed_tools") {
+    const { mode, tools: allowed } = choice.allowed_tools;
+    return namedChoice(allowed.map(toNamed), { mode, tools, field });
+  }
+  return namedChoice([toNamed(choice)], { mode: "required", tools, field });
+}
+
+/** @throws ApiError 400 where a call is demanded and there is nothing to call. */
+export function plainChoice(
+  mode: ToolChoice["mode"] | undefined,
+  { tools, field }: ChoiceOptions,
+): ToolChoice {
+  if (tools.length > 0) return { mode: mode ?? "auto" };
+  if (mode === "required")
+    throw invalidValue(`${field} demands a call, and there are no tools; send tools`, field);
+  return { mode: "none" };
+}
+
+/** @throws ApiError 400 for a tool that is not among those of the request. */
+export function namedChoice(
+  named: readonly NamedTool[],
+  { mode, tools, field }: ChoiceOptions & { readonly mode: "auto" | "required" },
+): ToolChoice {
+  for (const { type, name } of named)
+    if (!tools.some((tool) => tool.type === type && tool.name === name))
+      throw invalidValue(
+        `${field} names the ${type} ${JSON.stringify(name.slice(0, 100))}, which is not among the tools of the request`,
+        field,
+      );
+  return { mode, names: [...new Set(named.map(({ name }) => name))] };
+}
