@@ -1,3 +1,4 @@
+export { grammarFromSource } from "#compiler";
 export {
   type Grammar,
   GrammarError,

@@ -1,0 +1,1 @@
+export { grammarFromSource } from "./source.ts";

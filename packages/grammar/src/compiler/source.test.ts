@@ -1,0 +1,106 @@
+import { expect, test } from "vitest";
+import { GrammarError, type GrammarSource, literal, specialTokenBytes } from "#grammar";
+import { grammarFromSource } from "./source.ts";
+
+const refusal = (source: unknown): string => {
+  try {
+    grammarFromSource(source as GrammarSource);
+  } catch (error) {
+    if (error instanceof GrammarError) return `${error.code}: ${error.message}`;
+    throw error;
+  }
+  return "accepted";
+};
+
+test("parts that are regular become one lexeme", () => {
+  const { lexemes, rules, start } = grammarFromSource({
+    type: "sequence",
+    parts: [
+      { type: "text", text: "a" },
+      { type: "sequence", parts: [{ type: "special_token", token: "<x>" }] },
+      {
+        type: "any_of",
+        options: [
+          { type: "text", text: "b" },
+          { type: "choice", choices: ["c", "d"] },
+        ],
+      },
+    ],
+  });
+  expect(lexemes).toEqual([
+    {
+      name: "text",
+      regex: {
+        type: "concat",
+        parts: [
+          literal("a"),
+          { type: "bytes", bytes: [...specialTokenBytes("<x>")] },
+          {
+            type: "either",
+            options: [literal("b"), { type: "either", options: [literal("c"), literal("d")] }],
+          },
+        ],
+      },
+    },
+  ]);
+  expect(rules[start]?.alternatives).toEqual([[{ lexeme: 0 }]]);
+});
+
+test("a lexeme is never empty", () => {
+  const { rules, start } = grammarFromSource({ type: "free_text" });
+  expect(rules[start]?.alternatives).toEqual([[{ lexeme: 0 }], []]);
+});
+
+test("what is wrong with a source is said by field", () => {
+  expect([
+    refusal(undefined),
+    refusal([]),
+    refusal({ type: "toString" }),
+    refusal({ type: "text" }),
+    refusal({ type: "text", text: 7 }),
+    refusal({ type: "text", text: "a", pattern: "b" }),
+    refusal({ type: "choice", choices: [] }),
+    refusal({ type: "choice", choices: ["a", null] }),
+    refusal({ type: "json_schema" }),
+    refusal({ type: "json_object", whitespace: "wide" }),
+    refusal({ type: "free_text", without: [""] }),
+    refusal({ type: "special_token", token: "" }),
+    refusal({ type: "sequence", parts: [{ type: "any_of", options: [{ type: "text" }] }] }),
+    refusal({ type: "sequence", parts: {} }),
+    refusal({ type: "any_of", options: [] }),
+    refusal({ type: "repeat", of: { type: "text", text: "a" }, min: 0.5 }),
+    refusal({ type: "repeat", of: { type: "text", text: "a" }, min: 3, max: 2 }),
+    refusal({ type: "repeat", of: { type: "text", text: "a" }, min: 0, max: 1e9 }),
+    refusal({ type: "repeat", of: null, min: 0 }),
+  ]).toMatchInlineSnapshot(`
+    [
+      "bad_grammar: the source must be an object with a type, but is missing",
+      "bad_grammar: the source must be an object with a type, but is an array",
+      "bad_grammar: the source must have one of the types json_schema, json_object, regex, choice, lark, gbnf, text, special_token, free_text, sequence, any_of, repeat; its type is "toString"",
+      "bad_grammar: "text" of the source of type text must be a string, but is missing",
+      "bad_grammar: "text" of the source of type text must be a string, but is 7",
+      "bad_grammar: the source of type text has no field "pattern"",
+      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, but is an array",
+      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, but is an array",
+      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, but is missing",
+      "bad_grammar: "whitespace" of the source of type json_object must be "compact" or "flexible", but is "wide"",
+      "bad_grammar: "without" of the source of type free_text must be an array of strings that are not empty, but is an array",
+      "bad_grammar: "token" of the source of type special_token must be a string that is not empty, but is """,
+      "bad_grammar: "text" of the source's parts[0].options[0] of type text must be a string, but is missing",
+      "bad_grammar: "parts" of the source of type sequence must be an array of sources, but is an object",
+      "bad_grammar: "options" of the source of type any_of must be an array of at least one source, but is an array",
+      "bad_grammar: "min" of the source of type repeat must be an integer of at least 0, but is 0.5",
+      "bad_grammar: "max" of the source is 2, below its "min" of 3",
+      "limit: the source is repeated 1000000000 times; at most 10000 can be counted",
+      "bad_grammar: "of" of the source of type repeat must be a source, but is null",
+    ]
+  `);
+});
+
+test("sources that are too deep or too many are refused", () => {
+  let deep: GrammarSource = { type: "text", text: "a" };
+  for (let i = 0; i < 100_000; i++) deep = { type: "sequence", parts: [deep] };
+  expect(refusal(deep)).toMatch(/^limit: .* nested more than 64 levels deep/);
+  const options = Array.from({ length: 100_000 }, (): GrammarSource => ({ type: "text", text: "a" }));
+  expect(refusal({ type: "any_of", options })).toMatch(/^limit: .* more than 50000 sources/);
+});
