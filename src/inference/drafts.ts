@@ -122,9 +122,10 @@ export class Drafter {
     this.#tokens = tokens;
   }
 
-  /** What may follow a sequence, no longer than its answer may become. */
-  draft({ tokens, generated, request: { maxTokens } }: Sequence): readonly number[] {
-    return findDraft(tokens, Math.min(this.#tokens, maxTokens - generated - 1));
+  /** What may follow a sequence, no longer than its answer may become, and no further than its grammar allows. */
+  draft({ tokens, generated, constraint, request: { maxTokens } }: Sequence): readonly number[] {
+    const draft = findDraft(tokens, Math.min(this.#tokens, maxTokens - generated - 1));
+    return constraint?.allowedPart(draft) ?? draft;
   }
 
   /** The number of drafted tokens that are worth verifying. */

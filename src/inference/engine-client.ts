@@ -1,15 +1,14 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
 import { setMaxListeners } from "node:events";
-import { AsyncQueue, checkCall, checkKind, MosError, type OptionKinds } from "#core";
+import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
-import { NO_DEFAULTS, samplingSettings } from "./engine-options.ts";
-import { checkSampling, samplingBy } from "./sampler.ts";
+import { NO_DEFAULTS } from "./engine-options.ts";
+import { type AdmissionLimits, checkCount, fullRequest, invalid } from "./requests.ts";
 import type { SequenceUpdate } from "./sequence.ts";
-import { capacityFor } from "./slots.ts";
 import type {
   AdapterInfo,
   AnswerDefaults,
@@ -18,21 +17,9 @@ import type {
   EngineModel,
   EngineRequest,
   EngineStats,
-  FullRequest,
   RefusedAdapter,
   TextRequest,
 } from "./types.ts";
-
-/** Limits for admitting requests, sent by the engine's process to this one. */
-export interface AdmissionLimits {
-  /** Requests that run side by side. */
-  readonly maxBatch: number;
-  /** Requests of one tenant that may wait. */
-  readonly maxWaiting: number;
-  /** Bytes of keys and values of one position, and of all slots. */
-  readonly bytesPerPosition: number;
-  readonly cacheMemory: number;
-}
 
 /** Parts of an engine. */
 interface EngineParts {
@@ -290,106 +277,4 @@ export class EngineClient implements Engine {
     const error = failure ?? new MosError("device", "the engine was closed");
     for (const id of [...this.#live.keys()]) this.#end(id, error);
   }
-}
-
-/** Tokens of an answer where neither its request nor an option nor the model says how many. */
-const MAX_TOKENS = 256;
-
-const DEFAULTS = {
-  adapter: null,
-  seed: 0,
-  stop: [],
-  stopTokens: [],
-  ignoreEos: false,
-  minTokens: 0,
-  continuesPrompt: false,
-  tenant: "default",
-} satisfies Partial<EngineRequest>;
-
-/** Kinds of a request's options. */
-export const requestKinds: OptionKinds<TextRequest> = {
-  adapter: "",
-  maxTokens: "number",
-  sampling: samplingSettings,
-  seed: "number",
-  stop: "array",
-  stopTokens: "array",
-  ignoreEos: "boolean",
-  minTokens: "number",
-  continuesPrompt: "boolean",
-  logprobs: "number",
-  promptLogprobs: "number",
-  candidates: "array",
-  tenant: "string",
-  signal: "object",
-};
-
-const invalid = (message: string): MosError => new MosError("bad_option", message);
-
-function checkCount(
-  name: string,
-  value: number | undefined,
-  { min = 0, max }: { min?: number; max: number },
-): void {
-  if (value !== undefined && !(Number.isInteger(value) && value >= min && value <= max))
-    throw invalid(`${name} is ${value}; it must be a whole number from ${min} to ${max}`);
-}
-
-function checkTokens(where: string, ids: readonly number[], vocabularySize: number): void {
-  const odd = ids.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabularySize));
-  if (odd !== undefined)
-    throw new MosError(
-      "bad_data",
-      `token ${odd} of ${where} is outside the model's vocabulary of ${vocabularySize}`,
-    );
-}
-
-interface RequestBounds extends Omit<AdmissionLimits, "maxBatch" | "maxWaiting"> {
-  readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
-  readonly defaults?: AnswerDefaults;
-}
-
-/** Fills in the defaults, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
-export function fullRequest(
-  { signal: _, ...given }: EngineRequest,
-  { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
-): FullRequest {
-  checkCall<Omit<EngineRequest, "signal">>("request", given, {
-    ...requestKinds,
-    prompt: "array!",
-    pooling: "string",
-  });
-  const { vocabularySize, maxLength } = model;
-  const room = Math.max(1, maxLength - given.prompt.length);
-  const answer = given.maxTokens ?? Math.min(defaults.maxTokens ?? MAX_TOKENS, room);
-  const maxTokens = given.pooling === undefined ? answer : 0;
-  const sampling = samplingBy(defaults, given.sampling);
-  const request = { ...DEFAULTS, ...given, maxTokens, sampling };
-  const { prompt, minTokens, seed, stop, stopTokens } = request;
-  const { logprobs, promptLogprobs, candidates = [], pooling } = request;
-  if (prompt.length === 0)
-    throw new MosError("bad_data", "the prompt is empty; at least one token is required");
-  checkCount("maxTokens", maxTokens, { max: Number.MAX_SAFE_INTEGER });
-  checkCount("minTokens", minTokens, { max: maxTokens });
-  checkCount("seed", seed, { max: Number.MAX_SAFE_INTEGER });
-  checkCount("logprobs", logprobs, { max: vocabularySize });
-  checkCount("promptLogprobs", promptLogprobs, { max: vocabularySize });
-  checkSampling(sampling);
-  if (pooling !== undefined && pooling !== "last" && pooling !== "mean")
-    throw invalid(`pooling: ${JSON.stringify(pooling)} is invalid; expected last or mean`);
-  if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
-  const length = prompt.length + maxTokens;
-  if (length > maxLength)
-    throw invalid(
-      `a prompt of ${prompt.length} tokens and an answer of up to ${maxTokens} are ${length} in total; the limit is ${maxLength}`,
-    );
-  if (capacityFor(length) * bytesPerPosition > cacheMemory)
-    throw invalid(
-      `${length} tokens need more than the ${cacheMemory} bytes for keys and values of this engine; ask for fewer tokens, or raise it with --cache-memory of mos serve`,
-    );
-  checkTokens("the prompt", prompt, vocabularySize);
-  checkTokens("the candidates", candidates, vocabularySize);
-  checkTokens("the stop tokens", stopTokens, vocabularySize);
-  checkTokens("logitBias", [...(given.sampling?.logitBias?.keys() ?? [])], vocabularySize);
-  return request;
 }

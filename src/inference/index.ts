@@ -12,9 +12,10 @@ export {
   engineSettings,
   type OpenProgress,
 } from "./engine-options.ts";
+export { unpackLogprobs } from "./logprobs.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { generate, openEngine, type Prompt, textResponse, textStream } from "./open-engine.ts";
-export { samplingBy, unpackLogprobs } from "./sampler.ts";
+export { samplingBy } from "./sampler.ts";
 export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {
   AdapterInfo,

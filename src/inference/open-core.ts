@@ -24,7 +24,6 @@ import { type LoadedText, tokenDigest } from "#text";
 import { type AdapterLease, openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, EMBEDDING, mergeAdapter, prepareWeights } from "./base-weights.ts";
 import { usableDraftTokens } from "./drafts.ts";
-import type { AdmissionLimits } from "./engine-client.ts";
 import { type EngineCore, LocalCore } from "./engine-core.ts";
 import {
   type CheckedOptions,
@@ -37,6 +36,7 @@ import {
 import { AS_KEPT, defaultCacheMemory, requireEngineMemory } from "./memory.ts";
 import { createModelRunner } from "./model-runner.ts";
 import type { PackedStore } from "./packed-store.ts";
+import type { AdmissionLimits } from "./requests.ts";
 import type { PrefillLimits } from "./scheduler.ts";
 import type { AdapterInfo, EngineModel, RefusedAdapter } from "./types.ts";
 import { cachedNote, unusableNote, type WeightCache, weightCache } from "./weight-cache.ts";

@@ -3,9 +3,10 @@ import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#
 import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
-import { EngineClient, requestKinds } from "./engine-client.ts";
+import { EngineClient } from "./engine-client.ts";
 import { answerDefaults, type EngineOptions, engineKinds, type ModelWithText } from "./engine-options.ts";
 import { openCore } from "./open-core.ts";
+import { requestKinds } from "./requests.ts";
 import type { Engine, EngineEvent, TextRequest } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
 

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Random, randomStream } from "#core";
 import { runs } from "../../test/runs.ts";
-import { argmax, checkSampling, sample, tokenLogprob } from "./sampler.ts";
+import { tokenLogprob } from "./logprobs.ts";
+import { argmax, checkSampling, sample } from "./sampler.ts";
 import type { SamplingOptions } from "./types.ts";
 
 /** A stream whose next uniform number is this one. */

@@ -1,7 +1,20 @@
-// From logits to the next token, and to log-probabilities.
+// From logits to the next token: of all, or of those that a grammar allows.
 import { MosError, omitUndefined, parseSettings, type Random } from "#core";
 import { samplingSettings } from "./engine-options.ts";
-import type { AnswerDefaults, PackedLogprobs, SamplingOptions, TokenLogprob } from "./types.ts";
+import { divergedError } from "./logprobs.ts";
+import type { AnswerDefaults, SamplingOptions } from "./types.ts";
+
+/** Some of the ids of a vocabulary: bit `id % 32` of word `id / 32` is set, of `count` ids in total. */
+export interface TokenMask {
+  readonly words: Uint32Array;
+  readonly count: number;
+}
+
+/** Tokens that may come next. Asking for one is much cheaper than asking for all. */
+export interface AllowedTokens {
+  allows(id: number): boolean;
+  mask(): TokenMask;
+}
 
 /** State that the choice of a token depends on, beside the logits and the options. */
 interface SamplingState {
@@ -11,6 +24,8 @@ interface SamplingState {
   readonly answer?: readonly number[];
   /** Ids that are not chosen while there are others. */
   readonly barred?: readonly number[];
+  /** Tokens of which one is chosen (all). */
+  readonly allowed?: AllowedTokens | undefined;
   /** Used only above temperature 0. */
   readonly random: Random;
 }
@@ -33,9 +48,6 @@ export function checkSampling(options: SamplingOptions): void {
     if (!Number.isFinite(bias))
       throw new MosError("bad_option", `logitBias of token ${id} is ${bias}; it must be a number`);
 }
-
-const divergedError = (): MosError =>
-  new MosError("diverged", "the model's logits are NaN; its weights or the adapter are corrupt");
 
 /**
  * Index of the largest logit. Throws `diverged` where a logit is not a number, or none is finite. One loop, in which only what is
@@ -71,8 +83,11 @@ export function argmax(logits: Float32Array): number {
 /** Finite, so that one token is chosen even where all are barred. */
 const LOWEST = -3e38;
 
-/** The logits that are sampled from: biases, then penalties, then what is barred. The model's own stay as they are. */
-function adjusted(
+/**
+ * Changes logits to those that are sampled from: biases, then penalties, then what is barred. Gives what changes them back; undefined
+ * where nothing changes.
+ */
+function adjust(
   logits: Float32Array,
   {
     seen,
@@ -83,23 +98,27 @@ function adjusted(
     presencePenalty = 0,
     frequencyPenalty = 0,
   }: SamplingOptions & SamplingState,
-): Float32Array {
-  const changes: ((changed: Float32Array) => void)[] = [];
+): (() => void) | undefined {
+  const changed: number[] = [];
+  const before: number[] = [];
   const change = (ids: Iterable<number>, to: (z: number, id: number) => number): void => {
-    changes.push((changed) => {
-      for (const id of ids) changed[id] = to(changed[id] as number, id);
-    });
+    for (const id of ids) {
+      const z = logits[id] as number;
+      changed.push(id);
+      before.push(z);
+      logits[id] = to(z, id);
+    }
   };
   if (logitBias.size > 0) change(logitBias.keys(), (z, id) => z + (logitBias.get(id) ?? 0));
   if (repetitionPenalty !== 1)
     change(new Set(seen), (z) => (z > 0 ? z / repetitionPenalty : z * repetitionPenalty));
   if (frequencyPenalty !== 0) change(answer, (z) => z - frequencyPenalty);
   if (presencePenalty !== 0) change(new Set(answer), (z) => z - presencePenalty);
-  if (barred.length > 0) change(barred, () => LOWEST);
-  if (changes.length === 0) return logits;
-  const changed = logits.slice();
-  for (const apply of changes) apply(changed);
-  return changed;
+  change(barred, () => LOWEST);
+  if (changed.length === 0) return undefined;
+  return () => {
+    for (let i = changed.length - 1; i >= 0; i--) logits[changed[i] as number] = before[i] as number;
+  };
 }
 
 interface Candidates {
@@ -123,7 +142,8 @@ function candidates(
   { temperature, topK, topP, minP }: Readonly<Record<"temperature" | "topK" | "topP" | "minP", number>>,
 ): Candidates {
   const top = logits[argmax(logits)] as number;
-  const weights = Float64Array.from(logits, (z) => Math.exp((z - top) / temperature));
+  const weights = new Float64Array(logits.length);
+  for (let i = 0; i < weights.length; i++) weights[i] = Math.exp(((logits[i] as number) - top) / temperature);
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
   if (limit === weights.length && topP === 1 && minP === 0) return { ids: weights.map((_, i) => i), weights };
   const sumProbabilities = (ids: readonly number[]): number =>
@@ -144,13 +164,10 @@ function candidates(
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
-/** The next token. */
-export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
+/** One of some logits [V], above temperature 0. */
+function draw(logits: Float32Array, options: SamplingOptions & SamplingState): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
-  const top = checkedArgmax(logits);
-  const chosenFrom = adjusted(logits, options);
-  if (temperature === 0) return chosenFrom === logits ? top : argmax(chosenFrom);
-  const { ids, weights } = candidates(chosenFrom, { temperature, topP, topK, minP });
+  const { ids, weights } = candidates(logits, { temperature, topP, topK, minP });
   let total = 0;
   for (let i = 0; i < ids.length; i++) total += weights[i] as number;
   let left = options.random.uniform() * total;
@@ -161,89 +178,61 @@ export function sample(logits: Float32Array, options: SamplingOptions & Sampling
   return ids[ids.length - 1] as number;
 }
 
-/** log Σ e^z, safe for large logits. Throws `diverged` where that is not a number. */
-function logSumExp(logits: Float32Array): number {
-  let top = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i] as number);
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - top);
-  const total = top + Math.log(sum);
-  if (Number.isFinite(total)) return total;
-  throw divergedError();
+/** Calls `visit` with the ids of a mask, in their order. */
+function visitAllowed(words: Uint32Array, visit: (id: number) => void): void {
+  for (let at = 0; at < words.length; at++)
+    for (let left = words[at] as number; left !== 0; left &= left - 1)
+      visit(at * 32 + 31 - Math.clz32(left & -left));
 }
 
-/** The `count` largest logits, largest first; of equal ones the smaller id first. */
-function largest(logits: Float32Array, count: number): readonly number[] {
-  const ids: number[] = [];
-  for (let id = 0; id < logits.length; id++) {
+/** The allowed token with the largest logit, the first where several are equal. */
+function allowedArgmax(logits: Float32Array, { words }: TokenMask): number {
+  let [best, top] = [-1, Number.NEGATIVE_INFINITY];
+  visitAllowed(words, (id) => {
     const z = logits[id] as number;
-    if (ids.length === count && !(z > (logits[ids[count - 1] as number] as number))) continue;
-    let place = ids.length;
-    while (place > 0 && z > (logits[ids[place - 1] as number] as number)) place--;
-    ids.splice(place, 0, id);
-    if (ids.length > count) ids.pop();
+    if (!(z > top) && best >= 0) return;
+    best = id;
+    top = z;
+  });
+  return best;
+}
+
+/** One of the allowed tokens, among which top-k, top-p and min-p choose: others have no probability. */
+function drawAllowed(
+  logits: Float32Array,
+  { words, count }: TokenMask,
+  options: SamplingOptions & SamplingState,
+): number {
+  const ids = new Int32Array(count);
+  const values = new Float32Array(count);
+  let found = 0;
+  visitAllowed(words, (id) => {
+    ids[found] = id;
+    values[found++] = logits[id] as number;
+  });
+  return ids[draw(values, options)] as number;
+}
+
+/**
+ * The next token. The logits are as before afterwards.
+ *
+ * @throws MosError `diverged` for logits that are not numbers, `unsupported` where a grammar allows no token.
+ */
+export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
+  const { temperature = 0, allowed } = options;
+  const top = checkedArgmax(logits);
+  const restore = adjust(logits, options);
+  try {
+    if (temperature === 0) {
+      const best = restore === undefined ? top : argmax(logits);
+      // what a model is trained for it mostly chooses by itself
+      if (allowed === undefined || allowed.allows(best)) return best;
+    } else if (allowed === undefined) return draw(logits, options);
+    const mask = allowed.mask();
+    if (mask.count === 0)
+      throw new MosError("unsupported", "the grammar allows none of the model's tokens here");
+    return temperature === 0 ? allowedArgmax(logits, mask) : drawAllowed(logits, mask, options);
+  } finally {
+    restore?.();
   }
-  return ids;
-}
-
-/** ln softmax of some tokens from logits [V]. */
-export function computeLogprobs(logits: Float32Array, ids: readonly number[]): readonly number[] {
-  const total = logSumExp(logits);
-  return ids.map((id) => (logits[id] as number) - total);
-}
-
-/** ln softmax of one token and of the `top` likeliest, from logits [V] as the model gave them. */
-export function tokenLogprob(logits: Float32Array, id: number, top: number): TokenLogprob {
-  const total = logSumExp(logits);
-  const of = (token: number): number => (logits[token] as number) - total;
-  const ids = top > 0 ? largest(logits, top) : [];
-  return { id, logprob: of(id), top: ids.map((token) => ({ id: token, logprob: of(token) })) };
-}
-
-/** Empty rows of a number of tokens with a number of alternatives. */
-export const emptyLogprobs = (tokens: number, alternatives: number): PackedLogprobs =>
-  new Float64Array(tokens * 2 * (alternatives + 1)).fill(Number.NaN);
-
-/** The row of one of the tokens. */
-export function rowAt(logprobs: PackedLogprobs, token: number, tokens: number): PackedLogprobs {
-  const width = logprobs.length / tokens;
-  return logprobs.subarray(token * width, (token + 1) * width);
-}
-
-/** Fills a token's row, and gives it. */
-export function packLogprob(row: PackedLogprobs, { id, logprob, top }: TokenLogprob): PackedLogprobs {
-  row[0] = id;
-  row[1] = logprob ?? Number.NaN;
-  for (const [i, entry] of top.entries()) {
-    row[2 * i + 2] = entry.id;
-    row[2 * i + 3] = entry.logprob;
-  }
-  return row;
-}
-
-function unpack(row: PackedLogprobs): TokenLogprob {
-  const [id = 0, logprob = Number.NaN] = row;
-  const top: { readonly id: number; readonly logprob: number }[] = [];
-  for (let at = 2; at < row.length && !Number.isNaN(row[at]); at += 2)
-    top.push({ id: row[at] as number, logprob: row[at + 1] as number });
-  return { id, logprob: Number.isNaN(logprob) ? null : logprob, top };
-}
-
-/** Packs log-probabilities for `unpackLogprobs`, with a maximum number of alternatives. */
-export function packLogprobs(entries: readonly TokenLogprob[], alternatives: number): PackedLogprobs {
-  const packed = emptyLogprobs(entries.length, alternatives);
-  entries.forEach((entry, i) => void packLogprob(rowAt(packed, i, entries.length), entry));
-  return packed;
-}
-
-/** The log-probabilities of a `prompt` event, or of a `token` event; none where it has none. */
-export function unpackLogprobs({
-  tokens = 1,
-  logprobs,
-}: {
-  readonly tokens?: number;
-  readonly logprobs?: PackedLogprobs;
-}): readonly TokenLogprob[] {
-  if (logprobs === undefined) return [];
-  return Array.from({ length: tokens }, (_, i) => unpack(rowAt(logprobs, i, tokens)));
 }

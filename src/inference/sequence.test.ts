@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
-import { fullRequest } from "./engine-client.ts";
-import { unpackLogprobs } from "./sampler.ts";
+import { unpackLogprobs } from "./logprobs.ts";
+import { fullRequest } from "./requests.ts";
 import { Sequence } from "./sequence.ts";
 import type { EngineEvent, EngineRequest } from "./types.ts";
 

@@ -1,4 +1,5 @@
 // A request while it runs: its tokens, the text that they complete, and the adapter that it pins.
+import { GrammarError } from "mixture-of-shards-grammar";
 import { MosError, type Random, randomStream } from "#core";
 import {
   createDetokenizer,
@@ -8,6 +9,7 @@ import {
   type Tokenizer,
 } from "#text";
 import type { AdapterLease } from "./adapters/manager.ts";
+import type { Constraint } from "./constraint.ts";
 import { DraftRate } from "./drafts.ts";
 import { Pooler } from "./embedding.ts";
 import {
@@ -16,9 +18,9 @@ import {
   packLogprob,
   packLogprobs,
   rowAt,
-  sample,
   tokenLogprob,
-} from "./sampler.ts";
+} from "./logprobs.ts";
+import { sample } from "./sampler.ts";
 import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogprob } from "./types.ts";
 
 export interface SequenceOptions {
@@ -40,6 +42,8 @@ export interface SequenceUpdate {
 
 /** Error that ends a sequence. Numbers that are not finite mostly come from its adapter, which is named then. */
 function asError(cause: unknown, adapter: string | null): MosError {
+  if (cause instanceof GrammarError)
+    return new MosError("bad_option", `the answer's grammar failed: ${cause.message}`, { cause });
   if (!(cause instanceof MosError))
     return new MosError("device", `the engine failed: ${String(cause)}`, { cause });
   if (cause.code !== "diverged" || adapter === null) return cause;
@@ -66,6 +70,8 @@ export class Sequence {
   lacksMemory = false;
   /** Sequences that were first scheduled earlier have a lower one; 0 before. */
   order = 0;
+  /** What its request's grammar allows. It follows the answer, and so outlives a preemption. */
+  constraint: Constraint | undefined;
   readonly draftRate = new DraftRate();
 
   readonly #options: SequenceOptions;
@@ -182,11 +188,13 @@ export class Sequence {
       this.finish("length");
       return;
     }
-    const id = this.#choose(logits);
-    if (this.#isEnd(id)) {
+    const { constraint } = this;
+    const id = constraint?.mustEnd === true ? undefined : this.#choose(logits);
+    if (id === undefined || this.#isEnd(id)) {
       this.finish("end");
       return;
     }
+    constraint?.accept(id);
     this.tokens.push(id);
     const written = this.#detokenizer.push(id);
     const mayStop = this.generated > minTokens;
@@ -197,6 +205,7 @@ export class Sequence {
         : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
     this.#events.push({ type: "token", id, text, ...scored });
     if (stopped) this.finish("stop");
+    else if (constraint?.mustEnd === true) this.finish("end");
     else if (this.generated >= maxTokens) this.finish("length");
   }
 
@@ -242,7 +251,8 @@ export class Sequence {
     const { prompt, sampling, minTokens, stopTokens } = this.request;
     const barred = this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
     const answer = this.tokens.slice(prompt.length);
-    return sample(logits, { ...sampling, seen: this.tokens, answer, barred, random: this.#random });
+    const { constraint: allowed, tokens: seen } = this;
+    return sample(logits, { ...sampling, seen, answer, barred, allowed, random: this.#random });
   }
 
   #isEnd(id: number): boolean {

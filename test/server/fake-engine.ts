@@ -14,7 +14,7 @@ import type {
 } from "#inference";
 import { unitVector } from "#inference";
 import { createDetokenizer, type LoadedText } from "#text";
-import { packLogprobs } from "../../src/inference/sampler.ts";
+import { packLogprobs } from "../../src/inference/logprobs.ts";
 
 export interface FakeEngineOptions {
   readonly text: LoadedText;

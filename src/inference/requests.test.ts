@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { tinyModel } from "../../test/tiny-model.ts";
-import { fullRequest } from "./engine-client.ts";
+import { fullRequest } from "./requests.ts";
 import { bytesPerPosition } from "./slots.ts";
 import type { EngineModel, EngineRequest } from "./types.ts";
 

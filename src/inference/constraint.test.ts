@@ -1,0 +1,141 @@
+import { describe, expect, test } from "vitest";
+import type { Tokenizer } from "#text";
+import { Constraint, type GrammarMatcher } from "./constraint.ts";
+import { fullRequest } from "./requests.ts";
+import { Sequence } from "./sequence.ts";
+import type { EngineRequest } from "./types.ts";
+
+const END = 0;
+
+/** Allows these texts, of one byte for each token. */
+class ChoiceMatcher implements GrammarMatcher {
+  #text = "";
+  readonly #choices: readonly string[];
+  constructor(choices: readonly string[]) {
+    this.#choices = choices;
+  }
+  get canEnd(): boolean {
+    return this.#choices.includes(this.#text);
+  }
+  get mustEnd(): boolean {
+    return this.canEnd && this.#next().length === 0;
+  }
+  allows(id: number): boolean {
+    return id === END ? this.canEnd : this.#next().includes(id);
+  }
+  mask() {
+    const ids = [...new Set([...(this.canEnd ? [END] : []), ...this.#next()])];
+    const words = new Uint32Array(8);
+    for (const id of ids) words[id >>> 5] = (words[id >>> 5] ?? 0) | (1 << (id & 31));
+    return { words, count: ids.length };
+  }
+  accept(id: number): void {
+    expect(this.allows(id)).toBe(true);
+    this.#text += String.fromCharCode(id);
+  }
+  rollback(tokens: number): void {
+    this.#text = this.#text.slice(0, this.#text.length - tokens);
+  }
+  #next(): readonly number[] {
+    const longer = this.#choices.filter((one) => one.startsWith(this.#text) && one !== this.#text);
+    return longer.map((one) => one.charCodeAt(this.#text.length));
+  }
+}
+
+const tokenizer: Tokenizer = {
+  vocabularySize: 256,
+  bosToken: undefined,
+  eosTokens: [END],
+  strippedBlanks: 0,
+  encode: (text) => [...new TextEncoder().encode(text)],
+  decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
+  idToToken: (id) => String(id),
+  tokenToId: Number,
+  isSpecial: () => false,
+  idToBytes: (id) => Uint8Array.of(id),
+};
+
+const code = (text: string): number => text.charCodeAt(0);
+
+const constrain = (choices: readonly string[], stopTokens: readonly number[] = []) =>
+  new Constraint(new ChoiceMatcher(choices), {
+    endTokens: [END],
+    stopTokens,
+    now: () => 0,
+    counts: { masks: 0, matchSeconds: 0 },
+  });
+
+/** An answer of one of these texts, by a model whose logits are these at every token. */
+function answer(
+  choices: readonly string[],
+  liked: Readonly<Record<number, number>>,
+  given: Partial<EngineRequest> = {},
+) {
+  const bounds = { model: { vocabularySize: 256, maxLength: 1000 }, bytesPerPosition: 1, cacheMemory: 1e9 };
+  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...given }, bounds);
+  const sequence = new Sequence(7, request, { tokenizer, endTokens: [END], now: () => 0 });
+  sequence.constraint = constrain(choices, given.stopTokens);
+  const logits = new Float32Array(256);
+  for (const [id, z] of Object.entries(liked)) logits[Number(id)] = z;
+  let steps = 0;
+  for (; !sequence.hasEnded; steps++) sequence.advance(logits);
+  const { events = [], error } = sequence.takeUpdate() ?? {};
+  const text = events.flatMap((event) => ("text" in event ? [event.text] : [])).join("");
+  const finish = events.find((event) => event.type === "finish");
+  return { text, steps, reason: finish?.finishReason, error };
+}
+
+describe("with a grammar, an answer", () => {
+  test("is one of its texts, and ends without another step where nothing can follow", () => {
+    expect(answer(["yes", "no"], { [code("x")]: 9, [code("n")]: 5 })).toMatchObject({
+      text: "no",
+      steps: 2,
+      reason: "end",
+    });
+    expect(answer([""], { [code("x")]: 9 })).toMatchObject({ text: "", steps: 1, reason: "end" });
+  });
+
+  test("ends by an end token where it may, and only there", () => {
+    const choices = ["a", "aaa"];
+    expect(answer(choices, { [END]: 9 })).toMatchObject({ text: "a", steps: 2, reason: "end" });
+    expect(answer(choices, { [END]: 1, [code("a")]: 5 })).toMatchObject({ text: "aaa", steps: 3 });
+  });
+
+  test("has no end before its shortest length while it can go on, and ends where it cannot", () => {
+    const choices = ["a", "aaa"];
+    expect(answer(choices, { [END]: 9 }, { minTokens: 3 }).text).toBe("aaa");
+    expect(answer(choices, { [END]: 9 }, { minTokens: 9 })).toMatchObject({ text: "aaa", reason: "end" });
+  });
+
+  test("is cut by its length and by a stop text", () => {
+    const liked = { [code("a")]: 5 };
+    expect(answer(["abcd"], liked, { maxTokens: 2 })).toMatchObject({ text: "ab", reason: "length" });
+    expect(answer(["abcd"], liked, { stop: ["c"] })).toMatchObject({ text: "ab", reason: "stop" });
+    expect(answer(["ab"], liked, { maxTokens: 2 })).toMatchObject({ text: "ab", reason: "end" });
+  });
+
+  test("ends at a stop token where the grammar may end, although it does not spell it", () => {
+    const [liked, stopTokens] = [{ [code(";")]: 9 }, [code(";")]];
+    expect(answer(["ab", "abcd"], liked, { stopTokens })).toMatchObject({ text: "ab", reason: "end" });
+    expect(answer(["ab;c"], liked, { stopTokens })).toMatchObject({ text: "ab", reason: "end" });
+  });
+});
+
+describe("of a draft", () => {
+  const draft = (text: string): readonly number[] => [...text].map(code);
+
+  test("those tokens are left that the grammar allows one after another, and nothing is taken", () => {
+    const constraint = constrain(["abc", "axy"]);
+    expect(constraint.allowedPart(draft("axz"))).toEqual(draft("ax"));
+    expect(constraint.allowedPart(draft("b"))).toEqual([]);
+    expect(constraint.allowedPart(draft("abc"))).toEqual(draft("abc"));
+    constraint.accept(code("a"));
+    expect(constraint.allowedPart(draft("bcd"))).toEqual(draft("bc"));
+  });
+
+  test("none that ends the answer", () => {
+    const constraint = constrain(["a", "ab;c"], [code(";")]);
+    expect(constraint.allowedPart([code("a"), END])).toEqual(draft("a"));
+    expect(constraint.allowedPart(draft("ab;c"))).toEqual(draft("ab"));
+  });
+});
