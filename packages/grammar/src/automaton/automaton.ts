@@ -1,0 +1,69 @@
+import type { Regex } from "#grammar";
+import { Builder } from "./builder.ts";
+import type { ByteClasses } from "./byte-classes.ts";
+import { Derivatives } from "./derivatives.ts";
+import { isNothing } from "./emptiness.ts";
+import { Interner } from "./intern.ts";
+
+/** Limits of an automaton. */
+export interface AutomatonLimits {
+  /** Nodes of expressions and derivatives (500,000, of some 60 bytes each). */
+  readonly nodes?: number;
+}
+
+const NODES = 500_000;
+
+/**
+ * Regular expressions as nodes, which are the states of automata: a state's successor is its derivative by a byte. Nothing is
+ * computed before it is asked for. Node 0 is the empty language, and node 1 that of the empty text only.
+ *
+ * Methods throw a {@link GrammarError} of code "limit" where more nodes would be needed than the limit allows; the automaton stays
+ * usable.
+ */
+export class Automaton {
+  readonly #builder: Builder;
+  readonly #derivatives: Derivatives;
+  readonly #interner: Interner;
+
+  constructor({ nodes = NODES }: AutomatonLimits = {}) {
+    this.#builder = new Builder(nodes);
+    this.#derivatives = new Derivatives(this.#builder);
+    this.#interner = new Interner(this.#builder);
+  }
+
+  /** Bytes of memory that the nodes and their derivatives take. */
+  get bytes(): number {
+    return this.#builder.nodes.bytes + this.#derivatives.bytes;
+  }
+
+  /** Node of an expression. It takes time by the expression's size as data: counted repeats and words are not expanded. */
+  intern(regex: Regex): number {
+    return this.#interner.intern(regex);
+  }
+
+  /** Node of the texts that may follow a byte. */
+  derive(node: number, byte: number): number {
+    return this.#derivatives.derive(node, byte);
+  }
+
+  /** Whether a text may end here: the empty text is in the node's language. */
+  accepts(node: number): boolean {
+    return this.#builder.nodes.isNullable(node);
+  }
+
+  /** Whether no text is in the node's language. Throws "limit" where that takes too long to find out. */
+  isNothing(node: number): boolean {
+    return isNothing(this.#builder.nodes, this.#derivatives, node);
+  }
+
+  /** Classes of bytes with equal derivatives. */
+  classes(node: number): ByteClasses {
+    const { nodes } = this.#builder;
+    return nodes.partitions.get(nodes.partition(node));
+  }
+
+  /** Least number of bytes of the node's texts, or a smaller number. */
+  minBytes(node: number): number {
+    return this.#builder.nodes.minBytes(node);
+  }
+}

@@ -1,0 +1,94 @@
+import { GrammarError } from "#grammar";
+import type { Derivatives } from "./derivatives.ts";
+import { Content } from "./kinds.ts";
+import type { Nodes } from "./nodes.ts";
+
+/** States that a search for a text visits at most. */
+const VISITED_STATES = 50_000;
+
+/** A heap of nodes by the least number of bytes that leads to the end of a text. */
+class Frontier {
+  readonly #nodes: Nodes;
+  readonly #heap: number[] = [];
+
+  constructor(nodes: Nodes) {
+    this.#nodes = nodes;
+  }
+
+  push(node: number): void {
+    let place = this.#heap.push(node) - 1;
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      if (!this.#isBefore(place, parent)) break;
+      this.#swap(place, parent);
+      place = parent;
+    }
+  }
+
+  pop(): number | undefined {
+    const [first] = this.#heap;
+    const last = this.#heap.pop();
+    if (last === undefined || this.#heap.length === 0) return last;
+    this.#heap[0] = last;
+    let place = 0;
+    for (;;) {
+      const [left, right] = [2 * place + 1, 2 * place + 2];
+      let least = place;
+      if (left < this.#heap.length && this.#isBefore(left, least)) least = left;
+      if (right < this.#heap.length && this.#isBefore(right, least)) least = right;
+      if (least === place) return first;
+      this.#swap(place, least);
+      place = least;
+    }
+  }
+
+  #isBefore(place: number, other: number): boolean {
+    const [one, two] = [this.#heap[place] ?? 0, this.#heap[other] ?? 0];
+    return this.#nodes.minBytes(one) < this.#nodes.minBytes(two);
+  }
+
+  #swap(place: number, other: number): void {
+    const [one, two] = [this.#heap[place] ?? 0, this.#heap[other] ?? 0];
+    this.#heap[place] = two;
+    this.#heap[other] = one;
+  }
+}
+
+function checkVisited(states: number): void {
+  if (states <= VISITED_STATES) return;
+  throw new GrammarError(
+    "limit",
+    "it takes too long to find out whether an intersection of regular expressions contains any text",
+  );
+}
+
+/** Notes that a node, and those on the way to it, contain a text. */
+function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: number): void {
+  for (let node = last; node >= 0; node = cameFrom.get(node) ?? -1) nodes.setContent(node, Content.Some);
+}
+
+/**
+ * Whether a language is empty. Only intersections and complements need a search: it goes first where the text could end soonest,
+ * and notes what it learns of all nodes on its way.
+ */
+export function isNothing(nodes: Nodes, derivatives: Derivatives, node: number): boolean {
+  if (nodes.content(node) !== Content.Unknown) return nodes.content(node) === Content.None;
+  const cameFrom = new Map<number, number>([[node, -1]]);
+  const frontier = new Frontier(nodes);
+  frontier.push(node);
+  for (let next = frontier.pop(); next !== undefined; next = frontier.pop()) {
+    for (const byte of nodes.partitions.get(nodes.partition(next)).representatives) {
+      const after = derivatives.derive(next, byte);
+      if (nodes.content(after) === Content.Some) {
+        markPath(nodes, cameFrom, next);
+        return false;
+      }
+      if (nodes.content(after) === Content.None || cameFrom.has(after)) continue;
+      cameFrom.set(after, next);
+      frontier.push(after);
+    }
+    checkVisited(cameFrom.size);
+  }
+  for (const visited of cameFrom.keys()) nodes.setContent(visited, Content.None);
+  return true;
+}

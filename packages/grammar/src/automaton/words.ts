@@ -1,0 +1,107 @@
+/** A word of a trie: bytes, and the node of what follows them. */
+export interface Word {
+  readonly bytes: Uint8Array;
+  readonly tail: number;
+}
+
+/** Order of byte strings, by the first byte that differs. */
+export function compareBytes(one: Uint8Array, other: Uint8Array): number {
+  const length = Math.min(one.length, other.length);
+  for (let index = 0; index < length; index++) {
+    const difference = (one[index] ?? 0) - (other[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return one.length - other.length;
+}
+
+/**
+ * The bytes of literals, and sorted lists of words. A trie is a range of such a list with a depth, so that nothing is built for
+ * branches that no text takes.
+ */
+export class Words {
+  #text = new Uint8Array(1024);
+  /** How many bytes before each one begin a code point, i.e. are no continuation bytes. */
+  #starts = new Int32Array(1025);
+  #length = 0;
+  readonly #begin: number[] = [];
+  readonly #end: number[] = [];
+  readonly #tail: number[] = [];
+
+  get bytes(): number {
+    return 5 * this.#text.length + 24 * this.#begin.length;
+  }
+
+  byte(place: number): number {
+    return this.#text[place] ?? 0;
+  }
+
+  /** Number of bytes from `begin` to `end` that begin a code point. */
+  countStarts(begin: number, end: number): number {
+    return (this.#starts[end] ?? 0) - (this.#starts[begin] ?? 0);
+  }
+
+  /** Stores bytes, and returns where they begin. */
+  addText(bytes: Uint8Array): number {
+    const begin = this.#length;
+    this.#reserve(begin + bytes.length);
+    this.#text.set(bytes, begin);
+    for (let index = 0; index < bytes.length; index++) {
+      const isStart = ((bytes[index] ?? 0) & 0xc0) !== 0x80;
+      this.#starts[begin + index + 1] = (this.#starts[begin + index] ?? 0) + (isStart ? 1 : 0);
+    }
+    this.#length += bytes.length;
+    return begin;
+  }
+
+  /** Stores words, none of them empty, and returns the index of the first in their order. */
+  addWords(words: readonly Word[]): number {
+    const first = this.#begin.length;
+    const sorted = [...words].sort((one, other) => compareBytes(one.bytes, other.bytes));
+    for (const { bytes, tail } of sorted) {
+      const begin = this.addText(bytes);
+      this.#begin.push(begin);
+      this.#end.push(begin + bytes.length);
+      this.#tail.push(tail);
+    }
+    return first;
+  }
+
+  begin(word: number): number {
+    return this.#begin[word] ?? 0;
+  }
+
+  end(word: number): number {
+    return this.#end[word] ?? 0;
+  }
+
+  tail(word: number): number {
+    return this.#tail[word] ?? 0;
+  }
+
+  /** The byte of a word at a depth that it reaches. */
+  byteAt(word: number, depth: number): number {
+    return this.byte(this.begin(word) + depth);
+  }
+
+  /** First word from `low` to `high` whose byte at this depth is at least `byte`. */
+  lowerBound(byte: number, { low, high, depth }: { low: number; high: number; depth: number }): number {
+    let [from, to] = [low, high];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.byteAt(middle, depth) < byte) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  #reserve(length: number): void {
+    if (length <= this.#text.length) return;
+    const size = Math.max(length, 2 * this.#text.length);
+    const text = new Uint8Array(size);
+    text.set(this.#text);
+    const starts = new Int32Array(size + 1);
+    starts.set(this.#starts);
+    this.#text = text;
+    this.#starts = starts;
+  }
+}
