@@ -2,8 +2,17 @@
 import { resolve } from "node:path";
 import { MosError } from "#core";
 import { pathExists, writeJsonLines } from "#files";
+import type { Tool, ToolCall } from "#text";
 import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
-import { type Example, type ExampleInput, placeText } from "./forms.ts";
+import {
+  type CallInput,
+  type Example,
+  type ExampleInput,
+  type Message,
+  type MessageInput,
+  placeText,
+  type ToolInput,
+} from "./example.ts";
 
 /** Formats that are written. */
 export const WRITTEN_FORMATS = ["messages", "completion", "text"] as const;
@@ -61,26 +70,47 @@ export async function checkOutput(
  * @throws MosError `bad_data` where the format cannot say what the example says.
  */
 export function toRecord(example: Example, to: WrittenFormat): ExampleInput {
-  const refuse = (problem: string): MosError => new MosError("bad_data", `${placeText(example)}: ${problem}`);
-  if (example.kind === "text") {
-    if (to === "text") return { text: example.text };
-    throw refuse("a text has neither a question nor an answer; convert it with --to text");
+  switch (to) {
+    case "text":
+      return toText(example);
+    case "completion":
+      return toCompletion(example);
+    case "messages":
+      return toMessages(example);
   }
-  if (to === "text") {
-    if (example.kind === "completion") return { text: example.prompt + example.completion };
-    throw refuse(
-      "only a model's chat template makes a text of a conversation, and training applies it; convert it with --to messages",
-    );
-  }
-  if (to === "completion") {
-    if (example.kind === "completion") return { prompt: example.prompt, completion: example.completion };
-    const [user, assistant, ...more] = example.turns;
-    if (user?.role === "user" && assistant?.isTarget === true && more.length === 0)
-      return { prompt: user.content, completion: assistant.content };
-    throw refuse(
-      `a prompt with its completion holds one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; convert it with --to messages`,
-    );
-  }
+}
+
+const refusal = (example: Example, problem: string): MosError =>
+  new MosError("bad_data", `${placeText(example)}: ${problem}`);
+
+const textRefusal = (example: Example): MosError =>
+  refusal(example, "a text has neither a question nor an answer; convert it with --to text");
+
+function toText(example: Example): ExampleInput {
+  if (example.kind === "text") return { text: example.text };
+  if (example.kind === "completion") return { text: example.prompt + example.completion };
+  throw refusal(
+    example,
+    "only a model's chat template makes a text of a conversation, and training applies it; convert it with --to messages",
+  );
+}
+
+function toCompletion(example: Example): ExampleInput {
+  if (example.kind === "text") throw textRefusal(example);
+  if (example.kind === "completion") return { prompt: example.prompt, completion: example.completion };
+  const { turns, tools } = example;
+  const [user, assistant, ...more] = turns;
+  const isPair = user?.role === "user" && assistant?.isTarget === true && more.length === 0;
+  if (isPair && tools === undefined) return { prompt: user.content, completion: assistant.content };
+  const roles = turns.map(({ role }) => role).join(", ");
+  throw refusal(
+    example,
+    `a prompt with its completion holds one user message and its answer, but this conversation has ${roles}${tools === undefined ? "" : ", and tools"}; convert it with --to messages`,
+  );
+}
+
+function toMessages(example: Example): ExampleInput {
+  if (example.kind === "text") throw textRefusal(example);
   if (example.kind === "completion")
     return {
       messages: [
@@ -88,9 +118,36 @@ export function toRecord(example: Example, to: WrittenFormat): ExampleInput {
         { role: "assistant", content: example.completion },
       ],
     };
+  const { turns, tools, parallel } = example;
   return {
-    messages: example.turns.map(({ role, content, isTarget }) =>
-      role === "assistant" && !isTarget ? { role, content, weight: 0 } : { role, content },
-    ),
+    messages: turns.map(toMessageInput),
+    ...(tools === undefined ? {} : { tools: tools.map(toToolInput) }),
+    ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
+  };
+}
+
+function toMessageInput({ role, content, isTarget, toolCalls, toolCallId = "" }: Message): MessageInput {
+  if (role === "tool") return { role, tool_call_id: toolCallId, content };
+  if (role !== "assistant") return { role, content };
+  return {
+    role,
+    content: content === "" && toolCalls !== undefined ? null : content,
+    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(toCallInput) }),
+    ...(isTarget ? {} : { weight: 0 }),
+  };
+}
+
+const toCallInput = ({ type, id, ...call }: ToolCall): CallInput =>
+  "input" in call ? { id, type: "custom", custom: call } : { id, type: "function", function: call };
+
+function toToolInput(tool: Tool): ToolInput {
+  if (tool.type === "function") {
+    const { type, ...rest } = tool;
+    return { type, function: rest };
+  }
+  const { type, grammar, ...rest } = tool;
+  return {
+    type,
+    custom: { ...rest, ...(grammar === undefined ? {} : { format: { type: "grammar", grammar } }) },
   };
 }

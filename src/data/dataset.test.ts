@@ -6,7 +6,7 @@ import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import { checkDataset, parseColumns, readDataset, splitValidation } from "./dataset.ts";
-import { placeText } from "./forms.ts";
+import { placeText } from "./example.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -141,7 +141,7 @@ describe("refused", () => {
     [
       "an unknown role",
       [good, chat(user, { role: "bot", content: "x" })],
-      /train\.jsonl:2: messages\[1\]\.role is "bot"; expected "system", "user" or "assistant"/,
+      /train\.jsonl:2: messages\[1\]\.role is "bot"; expected "system", "user", "assistant" or "tool"/,
     ],
     [
       "content that is a number",
@@ -194,8 +194,8 @@ describe("refused", () => {
     ],
     [
       "a speaker that nobody knows",
-      ['{"conversations": [{"from": "tool", "value": "x"}]}'],
-      /conversations\[0\]\.from is "tool"; expected "human", "gpt" or "system"/,
+      ['{"conversations": [{"from": "bot", "value": "x"}]}'],
+      /conversations\[0\]\.from is "bot"; expected "human", "gpt" or "system", or in data with tools "function_call" or "observation"/,
     ],
     [
       "a conversation that gpt begins, after a system message",

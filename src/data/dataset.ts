@@ -3,19 +3,9 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { list, MosError, randomStream, show, text } from "#core";
 import { readJsonLines } from "#files";
-import {
-  acceptedForms,
-  describeValue,
-  type Example,
-  FORM_NAMES,
-  FORMS,
-  type FormName,
-  findForm,
-  listFields,
-  missingField,
-  placeText,
-  type Source,
-} from "./forms.ts";
+import { type Example, placeText, type Source, textsOf } from "./example.ts";
+import { acceptedForms, FORM_NAMES, FORMS, type FormName, findForm, missingField } from "./forms.ts";
+import { describeValue, listFields } from "./line-form.ts";
 import { countedRecords, type Records, readRecords, withLists } from "./records.ts";
 
 /** The examples of a data set. */
@@ -265,19 +255,8 @@ function checkForm(value: unknown, { form, line, unit }: FirstLine, refuse: Refu
   );
 }
 
-function countCharacters(example: Example): number {
-  switch (example.kind) {
-    case "chat":
-      return example.turns.reduce((sum, { content }) => sum + content.length, 0);
-    case "completion":
-      return example.prompt.length + example.completion.length;
-    case "text":
-      return example.text.length;
-  }
-}
-
 function checkSize(example: Example, refuse: Refuse): void {
-  const characters = countCharacters(example);
+  const characters = textsOf(example).reduce((sum, { length }) => sum + length, 0);
   if (characters > MAX_CHARACTERS)
     throw refuse(
       `this example has ${characters.toLocaleString("en")} characters, more than the ${MAX_CHARACTERS.toLocaleString("en")} of any model's context; split it`,
@@ -289,8 +268,8 @@ export type Columns = Readonly<Record<string, string>>;
 
 /** The fields of all formats. */
 export const FIELDS: readonly string[] = [
-  ...["messages", "conversations", "system", "prompt", "completion", "instruction", "input", "output"],
-  ...["question", "answer", "text"],
+  ...["messages", "tools", "parallel_tool_calls", "conversations", "system", "prompt", "completion"],
+  ...["instruction", "input", "output", "question", "answer", "text"],
 ];
 const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 
@@ -318,7 +297,7 @@ export function parseColumns(pairs: readonly string[] | undefined): Columns | un
 }
 
 /** Fields that an example may lack. */
-const OPTIONAL: readonly string[] = ["input", "system"];
+const OPTIONAL: readonly string[] = ["input", "system", "tools", "parallel_tool_calls"];
 
 /** Only the named fields of a value, under the names of their format. */
 function withColumns(value: unknown, columns: Columns, place: string): unknown {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ChatTemplate, chatTemplate, type Tokenizer } from "#text";
 import { encodeAnswers, encodeExample, encodeExamples } from "./encode.ts";
-import type { ChatExample, CompletionExample, Example, Message } from "./forms.ts";
+import type { ChatExample, CompletionExample, Example, Message } from "./example.ts";
 import type { PromptFormatOptions } from "./prompt-formats.ts";
 
 const SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];

@@ -2,7 +2,7 @@
 // assistant messages or completions, and the end of turn.
 import { setImmediate } from "node:timers/promises";
 import { MosError, monotonicNow } from "#core";
-import type { Example, Place } from "./forms.ts";
+import type { Example, Place } from "./example.ts";
 import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
 /** Label of a token that is not a target of the loss, as PyTorch has it. */

@@ -27,7 +27,7 @@ export {
   encodeExamples,
   IGNORED,
 } from "./encode.ts";
-export { type Example, type ExampleInput, placeText } from "./forms.ts";
+export { type Example, type ExampleInput, placeText } from "./example.ts";
 export {
   type GenerateEvent,
   type GenerationCounts,

@@ -4,7 +4,8 @@ import { MosError } from "#core";
 import type { LoadedText } from "#text";
 import { type ReadExamplesOptions, type Reading, readExamples } from "./dataset.ts";
 import { encodeAnswers } from "./encode.ts";
-import { type Example, type FormName, placeText } from "./forms.ts";
+import { type Example, placeText, textsOf } from "./example.ts";
+import type { FormName } from "./forms.ts";
 
 /** Options of an inspection. */
 export interface InspectDatasetOptions extends ReadExamplesOptions {
@@ -149,7 +150,7 @@ class Findings {
 
   #findDuplicate(example: Example): void {
     const place = placeText(example);
-    const texts = textsOf(example);
+    const texts = contentsOf(example);
     const exact = checksum(texts);
     const near = checksum(texts.map(normalise));
     const same = this.#exact.get(exact);
@@ -192,13 +193,11 @@ class Findings {
   }
 }
 
-/** The texts of an example, without its place. */
-const textsOf = (example: Example): readonly string[] =>
-  example.kind === "chat"
-    ? example.turns.flatMap(({ role, content }) => [role, content])
-    : example.kind === "completion"
-      ? [example.prompt, example.completion]
-      : [example.text];
+/** The authors and texts of an example, without its place. */
+const contentsOf = (example: Example): readonly string[] => [
+  ...(example.kind === "chat" ? example.turns.map(({ role }) => role) : []),
+  ...textsOf(example),
+];
 
 const checksum = (texts: readonly string[]): string =>
   createHash("sha256").update(JSON.stringify(texts)).digest("base64url").slice(0, 22);

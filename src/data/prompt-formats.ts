@@ -14,7 +14,7 @@ import {
   type Place,
   placeText,
   type TextExample,
-} from "./forms.ts";
+} from "./example.ts";
 
 /** Ways to lay an example out for the model. */
 export const PROMPT_FORMATS = ["template", "chatml", "plain", "open-instruct"] as const;
@@ -37,6 +37,7 @@ export interface PromptFormatOptions {
 export function labelledTokens(example: Example, options: PromptFormatOptions): Labelled {
   const { tokenizer, template, promptFormat = "template", system } = options;
   if (example.kind === "text") return textTokens(example, tokenizer);
+  checkTools(example, promptFormat);
   switch (promptFormat) {
     case "template":
       return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
@@ -47,6 +48,16 @@ export function labelledTokens(example: Example, options: PromptFormatOptions): 
     case "open-instruct":
       return openInstruct(example, options);
   }
+}
+
+/** Only a chat template has a place for tools. */
+function checkTools(example: LaidOut, promptFormat: PromptFormat): void {
+  const hasTools = example.kind === "chat" && example.tools !== undefined;
+  if (hasTools)
+    throw new MosError(
+      "bad_data",
+      `${placeText(example)}: the ${promptFormat} prompt format has no place for tools; use the template format`,
+    );
 }
 
 /** The end-of-text token is a target, too: a model that does not learn to stop never does. */

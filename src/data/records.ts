@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { decodeText, describeEncoding, MosError, parseJson } from "#core";
 import { openForReading, type ReadJsonLinesOptions, readBytes, readJsonLines, readParquetRows } from "#files";
-import type { NumberedRecord, Source } from "./forms.ts";
+import type { NumberedRecord, Source } from "./example.ts";
 
 /** The values of a file or of an iterable. */
 export interface Records {
