@@ -1,4 +1,10 @@
-export { grammarFromSource } from "#compiler";
+export {
+  type CompiledSource,
+  GrammarCompiler,
+  type GrammarCompilerOptions,
+  type GrammarCompilerStats,
+  grammarFromSource,
+} from "#compiler";
 export {
   type Grammar,
   GrammarError,

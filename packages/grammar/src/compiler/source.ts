@@ -3,7 +3,6 @@ import {
   and,
   concat,
   EMPTY,
-  either,
   type Grammar,
   GrammarBuilder,
   GrammarError,
@@ -39,11 +38,12 @@ type SourceOf<T extends GrammarSource["type"]> = Extract<GrammarSource, { readon
 const regular = (regex: Regex, fixed: Regular["fixed"] = "no"): Regular => ({ regex, fixed });
 const isRegular = (piece: Piece): piece is Regular => "regex" in piece;
 
+/** One of many, more than a function takes as arguments. */
+const oneOf = (options: readonly Regex[]): Regex => ({ type: "either", options });
+
 /** Text in which none of these occur. */
 const textWithout = (texts: readonly string[]): Regex =>
-  texts.length === 0
-    ? ANY_TEXT
-    : and(ANY_TEXT, not(concat(ANY_TEXT, either(...texts.map(literal)), ANY_TEXT)));
+  texts.length === 0 ? ANY_TEXT : and(ANY_TEXT, not(concat(ANY_TEXT, oneOf(texts.map(literal)), ANY_TEXT)));
 
 /** The only lexeme of a grammar, or undefined where there is more to it. */
 function asRegex({ lexemes, rules, start, skip }: Grammar): Regex | undefined {
@@ -108,7 +108,7 @@ class Composer {
       case "free_text":
         return regular(textWithout(source.without ?? []));
       case "choice":
-        return regular(either(...source.choices.map(literal)));
+        return regular(oneOf(source.choices.map(literal)));
       case "regex":
         throw new GrammarError("unsupported", "sources of type regex are not supported yet");
       case "sequence":
@@ -160,7 +160,7 @@ class Composer {
     const pieces = options.map((option, i) =>
       this.#piece(option, this.#within(place, { field: `options[${i}]` })),
     );
-    if (pieces.every(isRegular)) return regular(either(...pieces.map(({ regex }) => regex)));
+    if (pieces.every(isRegular)) return regular(oneOf(pieces.map(({ regex }) => regex)));
     const alternatives = pieces.map((piece) => [this.#symbol(piece, place)]);
     return { symbol: this.#builder.rule(place.path, alternatives) };
   }
@@ -223,7 +223,7 @@ const joined = (run: readonly Regular[]): Regular => {
   if (run.length === 1 && only !== undefined) return only;
   const end = run.at(-1)?.fixed === "no" ? "no" : "end";
   return {
-    regex: concat(...run.map(({ regex }) => regex)),
+    regex: { type: "concat", parts: run.map(({ regex }) => regex) },
     fixed: run.every(({ fixed }) => fixed === "whole") ? "whole" : end,
   };
 };

@@ -1,0 +1,140 @@
+import { deserialize } from "node:v8";
+import { Worker } from "node:worker_threads";
+import { type Grammar, GrammarError } from "#grammar";
+import type { FromWorker, SentError } from "./compile-worker.ts";
+
+/** Limits of one compilation. */
+export interface CompileLimits {
+  /** Seconds that it may take. */
+  readonly seconds: number;
+  /** Megabytes of memory that it may take. */
+  readonly megabytes: number;
+}
+
+/** What came of one compilation. */
+type Result =
+  /** `bytes`: those of its serialised form. */
+  | { readonly grammar: Grammar; readonly bytes: number }
+  /** `isLasting`: another try would not end better, while the machine may be busy where time ran out. */
+  | { readonly error: Error; readonly isLasting: boolean };
+
+/** What came of one compilation, and the seconds that it took. */
+export type CompileOutcome = Result & { readonly seconds: number };
+
+/** Node reads TypeScript with a loader, which a thread does not inherit. */
+const FROM_SOURCE = `import("tsx/esm/api").then(({ register }) => {
+  register();
+  return import(require("node:worker_threads").workerData);
+});`;
+
+/** Megabytes of young objects, beside the limit. */
+const YOUNG_MEGABYTES = 16;
+
+function startWorker(megabytes: number): Worker {
+  const isSource = import.meta.url.endsWith(".ts");
+  const entry = new URL(`./compile-worker${isSource ? ".ts" : ".js"}`, import.meta.url);
+  const resourceLimits = { maxOldGenerationSizeMb: megabytes, maxYoungGenerationSizeMb: YOUNG_MEGABYTES };
+  return isSource
+    ? new Worker(FROM_SOURCE, {
+        eval: true,
+        execArgv: ["--conditions=source"],
+        workerData: entry.href,
+        resourceLimits,
+      })
+    : new Worker(entry, { execArgv: [], resourceLimits });
+}
+
+const decodeError = ({ code, message, ...place }: SentError): Error =>
+  code === undefined
+    ? new Error(`a grammar could not be compiled: ${message}`)
+    : new GrammarError(code, message, place);
+
+const count = (amount: number, noun: string): string =>
+  `${amount.toLocaleString("en")} ${noun}${amount === 1 ? "" : "s"}`;
+
+/** A worker thread that compiles one source at a time, and keeps the process running only while it does. */
+export class CompileThread {
+  readonly #worker: Worker;
+  readonly #limits: CompileLimits;
+  readonly #ready: Promise<void>;
+  #isAlive = true;
+  /** Called with a message of the thread, or with the error that ended it. */
+  #onAnswer: (answer: FromWorker | Error) => void = () => undefined;
+
+  constructor(limits: CompileLimits) {
+    this.#limits = limits;
+    this.#worker = startWorker(limits.megabytes);
+    this.#ready = new Promise((resolve, reject) => {
+      this.#onAnswer = (answer) => (answer instanceof Error ? reject(answer) : resolve());
+    });
+    // read by `run`
+    this.#ready.catch(() => undefined);
+    this.#worker.on("message", (message: FromWorker) => this.#onAnswer(message));
+    this.#worker.on("error", (error: Error) => this.#end(error));
+    this.#worker.on("exit", (code) => this.#end(new Error(`its thread ended with code ${code}`)));
+    this.#worker.unref();
+  }
+
+  /** False once it has died or was ended: another thread is needed. */
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Compiles a source, as JSON. `what` names it in messages. */
+  async run(source: string, what: string): Promise<CompileOutcome> {
+    this.#worker.ref();
+    try {
+      await this.#ready;
+    } catch (cause) {
+      const error = new Error(`the grammar compiler cannot start: ${(cause as Error).message}`, { cause });
+      return { error, isLasting: false, seconds: 0 };
+    }
+    const start = performance.now();
+    const result = await this.#compile(source, what);
+    if (this.#isAlive) this.#worker.unref();
+    return { ...result, seconds: (performance.now() - start) / 1000 };
+  }
+
+  async end(): Promise<void> {
+    this.#end(new Error("the grammar compiler was closed"));
+    await this.#worker.terminate();
+  }
+
+  async #compile(source: string, what: string): Promise<Result> {
+    const { seconds, megabytes } = this.#limits;
+    const size = count(source.length, "character");
+    let isLate = false;
+    const late = setTimeout(() => {
+      isLate = true;
+      this.#end(
+        new GrammarError(
+          "limit",
+          `${what} of ${size} takes more than ${count(seconds, "second")} to compile`,
+        ),
+      );
+      void this.#worker.terminate();
+    }, seconds * 1000);
+    const answer = await new Promise<FromWorker | Error>((resolve) => {
+      this.#onAnswer = resolve;
+      this.#worker.postMessage(source);
+    });
+    clearTimeout(late);
+    if (answer instanceof Error) {
+      const isTooLarge = (answer as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY";
+      const error = isTooLarge
+        ? new GrammarError("limit", `${what} of ${size} needs more than ${megabytes} MB of memory to compile`)
+        : answer;
+      return { error, isLasting: !isLate };
+    }
+    if (answer.type === "grammar")
+      return { grammar: deserialize(answer.bytes) as Grammar, bytes: answer.bytes.length };
+    if (answer.type === "error") return { error: decodeError(answer.error), isLasting: true };
+    throw new Error("the grammar compiler's thread started twice");
+  }
+
+  #end(error: Error): void {
+    if (!this.#isAlive) return;
+    this.#isAlive = false;
+    this.#onAnswer(error);
+  }
+}

@@ -1,0 +1,60 @@
+// The thread that compiles sources for compile-thread.ts: hostile ones may take all of its time, memory and stack.
+import { serialize } from "node:v8";
+import { parentPort } from "node:worker_threads";
+import { type Grammar, GrammarError, type GrammarErrorCode } from "#grammar";
+import { grammarFromSource } from "./source.ts";
+
+/** A grammar that is larger would stop the thread that receives it. */
+const MAX_BYTES = 32_000_000;
+/** Characters of a message, which may quote the source. */
+const MAX_MESSAGE = 2000;
+
+/** A GrammarError on its way between threads; without a code, an error that nobody expects. */
+export interface SentError {
+  readonly code?: GrammarErrorCode;
+  readonly message: string;
+  readonly pointer?: string | undefined;
+  readonly keyword?: string | undefined;
+}
+
+export type FromWorker =
+  | { readonly type: "ready" }
+  | { readonly type: "grammar"; readonly bytes: Uint8Array }
+  | { readonly type: "error"; readonly error: SentError };
+
+/** Errors of V8 where a recursion, a string or an array becomes too large. */
+const toGrammarError = (error: unknown): unknown =>
+  error instanceof RangeError
+    ? new GrammarError("limit", `the grammar is nested too deeply or too large to compile (${error.message})`)
+    : error;
+
+function encodeError(thrown: unknown): SentError {
+  const error = toGrammarError(thrown);
+  if (!(error instanceof GrammarError))
+    return { message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  const { code, message, pointer, keyword } = error;
+  const short = message.length > MAX_MESSAGE ? `${message.slice(0, MAX_MESSAGE)}…` : message;
+  return { code, message: short, pointer, keyword };
+}
+
+function compile(source: string): Uint8Array {
+  const grammar: Grammar = grammarFromSource(JSON.parse(source));
+  const bytes = serialize(grammar);
+  if (bytes.length <= MAX_BYTES) return bytes;
+  const megabytes = (count: number): string => `${Math.round(count / 1e6)} MB`;
+  throw new GrammarError(
+    "limit",
+    `the compiled grammar takes ${megabytes(bytes.length)}, more than ${megabytes(MAX_BYTES)}`,
+  );
+}
+
+function answer(source: string): FromWorker {
+  try {
+    return { type: "grammar", bytes: compile(source) };
+  } catch (error) {
+    return { type: "error", error: encodeError(error) };
+  }
+}
+
+parentPort?.on("message", (source: string) => parentPort?.postMessage(answer(source)));
+parentPort?.postMessage({ type: "ready" } satisfies FromWorker);

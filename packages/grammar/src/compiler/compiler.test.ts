@@ -1,0 +1,130 @@
+import { spawnSync } from "node:child_process";
+import { afterAll, expect, test } from "vitest";
+import { GrammarError, type GrammarSource } from "#grammar";
+import { GrammarCompiler } from "./compiler.ts";
+import { grammarFromSource } from "./source.ts";
+
+const compiler = new GrammarCompiler({ seconds: 30 });
+afterAll(() => compiler[Symbol.asyncDispose]());
+
+const choice = (...choices: string[]): GrammarSource => ({ type: "choice", choices });
+/** Takes a tenth of a second and tens of megabytes. */
+const large = (first: string, length = 100_000): GrammarSource => ({
+  type: "choice",
+  choices: [first, ...Array.from({ length }, (_, i) => `choice ${i}`)],
+});
+
+test("a source is compiled once", async () => {
+  const source = choice("yes", "no");
+  const together = await Promise.all([compiler.compile(source), compiler.compile(source)]);
+  const later = await compiler.compile(structuredClone(source));
+  expect(together.map(({ grammar }) => grammar)).toEqual([
+    grammarFromSource(source),
+    grammarFromSource(source),
+  ]);
+  expect([...together, later].map(({ cached }) => cached)).toEqual([false, false, true]);
+  expect(later.grammar).toBe(together[0]?.grammar);
+  expect(compiler.stats()).toMatchObject({ compiles: 1, hits: 2, cachedGrammars: 1, threads: 1 });
+});
+
+test("a refusal keeps its code and is remembered, and the thread lives on", async () => {
+  const bad = { type: "choice", choices: [] } as const;
+  const before = compiler.stats();
+  for (let i = 0; i < 3; i++)
+    await expect(compiler.compile(bad)).rejects.toMatchObject({
+      name: "GrammarError",
+      code: "bad_grammar",
+      message: expect.stringContaining('"choices"'),
+    });
+  const { compiles, refusals, threads } = compiler.stats();
+  expect(compiles).toBe(before.compiles + 1);
+  expect(refusals).toEqual({ bad_grammar: 3 });
+  expect(threads).toBe(1);
+});
+
+test("what JSON cannot hold is refused", async () => {
+  const circular: { type: string; parts: unknown[] } = { type: "sequence", parts: [] };
+  circular.parts.push(circular);
+  let deep: unknown = {};
+  for (let i = 0; i < 100_000; i++) deep = [deep];
+  const huge = { type: "text", text: "a".repeat(9_000_000) };
+  const codes = [
+    circular,
+    { type: "json_schema", schema: deep },
+    huge,
+    { type: "text", text: 1n },
+    undefined,
+  ].map((source) => compiler.compile(source as GrammarSource).catch((error: GrammarError) => error.code));
+  expect(await Promise.all(codes)).toEqual(["bad_grammar", "limit", "limit", "bad_grammar", "bad_grammar"]);
+});
+
+test("a source that takes too long is refused, and those behind it are compiled", async () => {
+  await using hasty = new GrammarCompiler({ seconds: 0.2 });
+  const late = hasty.compile(large("a", 450_000));
+  const next = hasty.compile(choice("b"));
+  await expect(late).rejects.toThrow(
+    /^a grammar of type choice of [0-9,]* characters takes more than 0.2 seconds/,
+  );
+  await expect(next).resolves.toMatchObject({ cached: false });
+  // without another try
+  await expect(hasty.compile(large("a", 450_000))).rejects.toThrow(GrammarError);
+  expect(hasty.stats()).toMatchObject({ compiles: 2, threads: 2, refusals: { limit: 2 } });
+});
+
+test("a source that takes too much memory is refused, and those behind it are compiled", async () => {
+  await using small = new GrammarCompiler({ seconds: 30, megabytes: 8 });
+  const many = small.compile(large("a"));
+  const next = small.compile(choice("b"));
+  await expect(many).rejects.toThrow(/needs more than 8 MB of memory/);
+  await expect(next).resolves.toMatchObject({ cached: false });
+});
+
+test("a request that is aborted leaves, and one that still waits is not compiled", async () => {
+  await using busy = new GrammarCompiler({ seconds: 30 });
+  const controllers = [new AbortController(), new AbortController()] as const;
+  const running = busy.compile(large("a"), { signal: controllers[0].signal });
+  const waiting = busy.compile(choice("b"), { signal: controllers[1].signal });
+  for (const controller of controllers) controller.abort(new Error("gone"));
+  await expect(running).rejects.toThrow("gone");
+  await expect(waiting).rejects.toThrow("gone");
+  await busy.compile(choice("c"));
+  expect(busy.stats().compiles).toBe(2);
+  await expect(busy.compile(choice("d"), { signal: AbortSignal.abort(new Error("before")) })).rejects.toThrow(
+    "before",
+  );
+});
+
+test("the cache and the queue have limits", async () => {
+  await using tiny = new GrammarCompiler({ seconds: 30, cacheBytes: 3000, maxWaiting: 2 });
+  const sources = ["a", "b", "c", "d"].map((text) => tiny.compile(choice(text)).catch((error) => error.code));
+  expect(await Promise.all(sources)).toEqual([
+    expect.anything(),
+    expect.anything(),
+    expect.anything(),
+    "limit",
+  ]);
+  expect(tiny.stats().cachedBytes).toBeLessThanOrEqual(3000);
+  expect(tiny.stats().cachedGrammars).toBeGreaterThan(0);
+  expect((await tiny.compile(large("a"))).cached).toBe(false);
+  expect((await tiny.compile(large("a"))).cached).toBe(false);
+});
+
+test("closing ends what runs and waits", async () => {
+  const closed = new GrammarCompiler({ seconds: 30 });
+  const requests = [closed.compile(large("a")), closed.compile(choice("b"))];
+  const outcomes = Promise.allSettled(requests);
+  await closed[Symbol.asyncDispose]();
+  expect((await outcomes).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  await expect(closed.compile(choice("c"))).rejects.toThrow("closed");
+});
+
+test("a compiler does not keep its process running", () => {
+  const program = `
+    import { GrammarCompiler } from "mixture-of-shards-grammar";
+    const compiler = new GrammarCompiler({ seconds: 30 });
+    const { grammar } = await compiler.compile({ type: "text", text: "a" });
+    console.log(grammar.lexemes.length);`;
+  const options = ["--conditions=source", "--import", "tsx", "--input-type=module", "-e", program];
+  const { stdout, stderr } = spawnSync(process.execPath, options, { encoding: "utf8", timeout: 50_000 });
+  expect({ stdout, stderr }).toEqual({ stdout: "1\n", stderr: "" });
+});
