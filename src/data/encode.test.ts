@@ -47,6 +47,7 @@ const template: ChatTemplate = {
       { text: "|", isAnswer: false },
     ]),
   ],
+  answerLayout: () => expect.fail("no answer is read"),
 };
 
 const turn = (role: Message["role"], content: string, isTarget = role === "assistant"): Message => ({

@@ -1,16 +1,24 @@
 import { Environment, parse, tokenize } from "@huggingface/jinja";
 import { errorText, MosError } from "#core";
 import { boundedInterpreter } from "./bounded-interpreter.ts";
-import type { ChatMessage } from "./messages.ts";
+import type { ChatMessage, Tool } from "./messages.ts";
 import {
   type LocateOptions,
+  type NamedRender,
   type Render,
   type RenderedPiece,
-  type RenderTurnsOptions,
   renderTurns,
 } from "./render-turns.ts";
 import { checkVariables, globals, type TemplateVariables } from "./template-variables.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import {
+  plainMessage,
+  type TemplateMessage,
+  type ToolLayout,
+  templateInput,
+  usesTools,
+} from "./tool-messages.ts";
+import { probeLayout, type ReasoningTags, type RenderInput, reasoningTags } from "./tool-probe.ts";
 
 /** Lays out a conversation as the text that a model was trained on. */
 export interface ChatTemplate {
@@ -35,8 +43,16 @@ export interface ChatTemplate {
    */
   renderTurns(
     messages: readonly ChatMessage[],
-    options?: LocateOptions & Pick<RenderOptions, "variables">,
+    options?: LocateOptions & Pick<RenderOptions, "variables" | "tools">,
   ): RenderedPiece[];
+  /** How the model calls tools and reasons; found by rendering probes when it is first needed. */
+  answerLayout(): AnswerLayout;
+}
+
+/** How a model calls tools, and where it reasons. */
+export interface AnswerLayout extends ToolLayout {
+  /** Undefined where the template knows no reasoning. */
+  readonly reasoning: ReasoningTags | undefined;
 }
 
 /** Options of rendering a conversation. */
@@ -47,6 +63,8 @@ interface RenderOptions {
   readonly continueFinalMessage?: boolean;
   /** Further variables for the template, such as `enable_thinking`; one that it does not read changes nothing. */
   readonly variables?: TemplateVariables;
+  /** Tools that the model may call: shown as the template does, or in words of ours where it knows none (none). */
+  readonly tools?: readonly Tool[] | undefined;
 }
 
 /** A template, and what it needs to be rendered. */
@@ -88,11 +106,24 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   const { bosToken, eosTokens, idToToken } = options.tokenizer;
   const spelling = (id: number | undefined): string => (id === undefined ? "" : (idToToken(id) ?? ""));
   const tokens = { bos_token: spelling(bosToken), eos_token: spelling(eosTokens[0]) };
+  const runWith =
+    (variables: TemplateVariables): RenderInput =>
+    (input, { addGenerationPrompt = false } = {}) =>
+      run({ ...variables, ...tokens, ...input, add_generation_prompt: addGenerationPrompt });
+  let layout: AnswerLayout | undefined;
+  const answerLayout = (): AnswerLayout => {
+    layout ??= { ...probeLayout(runWith({})), reasoning: reasoningTags(template) };
+    return layout;
+  };
   const layOut = (messages: readonly ChatMessage[], given: RenderOptions): string => {
-    const { addGenerationPrompt = false, continueFinalMessage = false, variables = {} } = given;
+    const { addGenerationPrompt = false, continueFinalMessage = false, variables = {}, tools } = given;
     checkVariables(variables, name);
-    const render: Render = (all) =>
-      run({ ...variables, ...tokens, messages: all, add_generation_prompt: addGenerationPrompt });
+    const render: Render = (all) => {
+      if (!usesTools(all, tools))
+        return runWith(variables)({ messages: all.map(plainMessage) }, { addGenerationPrompt });
+      const { input, restore } = templateInput(answerLayout(), all, tools);
+      return restore(runWith(variables)(input, { addGenerationPrompt }));
+    };
     return continueFinalMessage ? untilEnd(messages, { name, render }) : render(messages);
   };
   const render = (messages: readonly ChatMessage[], given: RenderOptions = {}): string => {
@@ -103,17 +134,22 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
   return {
     source,
     render,
-    renderTurns: (messages, { lastOnly, variables = {} } = {}) => {
-      const full: Render = (all, given) => layOut(all, { ...given, variables });
+    renderTurns: (messages, { lastOnly, variables = {}, tools } = {}) => {
+      const full: Render = (all, given) => layOut(all, { ...given, variables, tools });
       const locate = (all: readonly ChatMessage[]): RenderedPiece[] =>
-        renderTurns(all, { name, lastOnly, render: withoutEnd(full, all, tokens.eos_token) });
+        renderTurns(all, {
+          name,
+          lastOnly,
+          render: withoutEnd(full, all, tokens.eos_token),
+          ending: (message) => turnEnding(message, answerLayout),
+        });
       const hidden = omittedMarkers(messages, full);
       if (hidden.length === 0) return locate(messages);
       // Mistral's shows the system message only where the last message is the user's: in a prompt, so that is taken
       const isAnswer = messages.at(-1)?.role === "assistant";
       const prompt = isAnswer
-        ? render(messages.slice(0, -1), { addGenerationPrompt: true, variables })
-        : render(messages, { variables });
+        ? render(messages.slice(0, -1), { addGenerationPrompt: true, variables, tools })
+        : render(messages, { variables, tools });
       if (lastOnly !== true)
         throw new MosError(
           "bad_config",
@@ -122,7 +158,15 @@ export function chatTemplate(options: ChatTemplateOptions): ChatTemplate {
       const pieces = locate(messages.filter((one) => !hidden.includes(one)));
       return [{ text: prompt, isAnswer: false }, ...pieces.slice(pieces.findIndex((one) => one.isAnswer))];
     },
+    answerLayout,
   };
+}
+
+/** The text that an assistant's turn ends with before its end of turn: its content, or its calls. */
+function turnEnding(message: ChatMessage, layout: () => ToolLayout): string {
+  if ((message.toolCalls ?? []).length === 0) return message.content;
+  const { syntax } = layout();
+  return syntax.end || syntax.close || "}";
 }
 
 /**
@@ -158,7 +202,7 @@ function withoutEnd(render: Render, messages: readonly ChatMessage[], end: strin
 const END_MARK = "<|content-ends-here|> ";
 
 /** The text up to the end of the last message's content, without its end of turn. */
-function untilEnd(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): string {
+function untilEnd(messages: readonly ChatMessage[], { name, render }: NamedRender): string {
   const last = messages.at(-1);
   if (last === undefined)
     throw new MosError("bad_data", "there is no message to continue; send at least one");
@@ -224,7 +268,7 @@ function withParts(run: RunTemplate, variables: TemplateVariables): string {
     return run(variables);
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_model") throw error;
-    const { messages } = variables as { readonly messages: readonly ChatMessage[] };
+    const { messages } = variables as { readonly messages: readonly TemplateMessage[] };
     const parts = messages.map((one) => ({ ...one, content: [{ type: "text", text: one.content }] }));
     return run({ ...variables, messages: parts });
   }
@@ -258,7 +302,7 @@ function omittedMarkers(messages: readonly ChatMessage[], render: Render): reado
 }
 
 /** @throws MosError `bad_data` when the text leaves out a message. */
-function assertAllRendered(messages: readonly ChatMessage[], { name, render }: RenderTurnsOptions): void {
+function assertAllRendered(messages: readonly ChatMessage[], { name, render }: NamedRender): void {
   const [first] = omittedMarkers(messages, render);
   if (first === undefined) return;
   const { role } = first;

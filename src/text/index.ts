@@ -1,5 +1,9 @@
+export { type AnswerFormat, answerFormat } from "./answer-format.ts";
+export type { AnswerRequest } from "./answer-grammar.ts";
+export type { AnswerDelta, AnswerParser } from "./answer-parser.ts";
 export { type ChatTemplate, chatTemplate, withVariables } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
+export { withFormat } from "./format-prompt.ts";
 export type { GenerationConfig } from "./generation-config.ts";
 export { tokenizerFilesFromGguf } from "./gguf-tokenizer.ts";
 export { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "./load-text.ts";

@@ -17,10 +17,15 @@ export type Render = (
 ) => string;
 
 /** Template, and its name for messages. */
-export interface RenderTurnsOptions {
+export interface NamedRender {
   /** The template's name in messages. */
   readonly name: string;
   readonly render: Render;
+}
+
+export interface RenderTurnsOptions extends NamedRender {
+  /** The text that an assistant's turn ends with before its end of turn. */
+  readonly ending: (message: ChatMessage) => string;
 }
 
 /** The part of the text that an assistant's message is: where its generation prompt ends, and where its turn does. */
@@ -61,7 +66,7 @@ export function renderTurns(
 function lastSpan(
   messages: readonly ChatMessage[],
   whole: string,
-  { name, render }: RenderTurnsOptions,
+  { name, render, ending }: RenderTurnsOptions,
 ): readonly Span[] {
   const last = messages.at(-1);
   if (last?.role !== "assistant") return [];
@@ -72,7 +77,7 @@ function lastSpan(
       `${name}: the text before message ${messages.length} changes once that message is added, so the assistant's ` +
         "part cannot be located; set the template's variables (--chat-template-kwargs), or use the chatml or plain prompt format",
     );
-  return [{ begin: before.length, end: Math.max(answerEnd(whole, last.content), before.length) }];
+  return [{ begin: before.length, end: Math.max(answerEnd(whole, ending(last)), before.length) }];
 }
 
 /** Longer conversations take too long by their prefixes, whose texts grow with the square of their number. */
@@ -82,7 +87,7 @@ const MAX_PREFIXES = 1000;
 function spansByPrefixes(
   messages: readonly ChatMessage[],
   whole: string,
-  { name, render }: RenderTurnsOptions,
+  { name, render, ending }: RenderTurnsOptions,
 ): readonly Span[] {
   if (messages.length > MAX_PREFIXES)
     throw new MosError(
@@ -100,7 +105,7 @@ function spansByPrefixes(
         `${name}: the text up to message ${index + 1} changes once further messages follow, so the assistant's part ` +
           "of it cannot be located; make each answer a separate example, as the last message, or train with another template",
       );
-    const end = after.length === whole.length ? answerEnd(after, message.content) : after.length;
+    const end = after.length === whole.length ? answerEnd(after, ending(message)) : after.length;
     spans.push({ begin: before.length, end: Math.max(end, before.length) });
   }
   return spans;
@@ -119,10 +124,10 @@ function shortened(messages: readonly ChatMessage[]): readonly ChatMessage[] {
 function spansByNeighbours(
   messages: readonly ChatMessage[],
   whole: string,
-  { render }: RenderTurnsOptions,
+  { render, ending }: RenderTurnsOptions,
 ): readonly Span[] | undefined {
   try {
-    return neighbouringSpans(messages, whole, render);
+    return neighbouringSpans(messages, whole, { render, ending });
   } catch (error) {
     if (error instanceof MosError) return undefined; // the template refuses a shortened conversation
     throw error;
@@ -133,7 +138,7 @@ function spansByNeighbours(
 function neighbouringSpans(
   messages: readonly ChatMessage[],
   whole: string,
-  render: Render,
+  { render, ending }: Pick<RenderTurnsOptions, "render" | "ending">,
 ): readonly Span[] | undefined {
   const spans: Span[] = [];
   let [done, next, last] = [0, 0, ""];
@@ -147,7 +152,7 @@ function neighbouringSpans(
     const isSound = before.startsWith(text) && after.startsWith(before) && whole.startsWith(added, done);
     if (!isSound) return undefined;
     const isLast = done + added.length === whole.length;
-    const end = isLast ? done - text.length + answerEnd(after, message.content) : done + added.length;
+    const end = isLast ? done - text.length + answerEnd(after, ending(message)) : done + added.length;
     const begin = done + before.length - text.length;
     spans.push({ begin, end: Math.max(end, begin) });
     done += added.length;

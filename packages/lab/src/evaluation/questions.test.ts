@@ -7,7 +7,12 @@ const layout = (content: string, leadIn: string) => ({
   plain: `plain ${content}`,
 });
 const says = (rendered: string) => ({
-  template: { source: "model" as const, render: () => rendered, renderTurns: () => [] },
+  template: {
+    source: "model" as const,
+    render: () => rendered,
+    renderTurns: () => [],
+    answerLayout: () => expect.fail("no answer is read"),
+  },
 });
 
 test.each([

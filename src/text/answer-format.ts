@@ -1,0 +1,58 @@
+// What an answer may be, as a grammar, and how it is read: tools, a JSON schema, and reasoning before both.
+import type { GrammarSource } from "mixture-of-shards-grammar";
+import { type AnswerRequest, answerGrammar } from "./answer-grammar.ts";
+import { type AnswerParser, type AnswerParts, AnswerReader } from "./answer-parser.ts";
+import type { AnswerLayout } from "./chat-template.ts";
+import type { LoadedText } from "./load-text.ts";
+import type { Tool } from "./messages.ts";
+
+/** How an answer is constrained and read. */
+export interface AnswerFormat {
+  /** Undefined: any text. */
+  readonly grammar: GrammarSource | undefined;
+  /** A parser for one answer. */
+  parser(options?: ParserOptions): AnswerParser;
+}
+
+interface ParserOptions {
+  /** Source of ids for calls; without it they have none. */
+  readonly nextId?: () => string;
+}
+
+/**
+ * The format of an answer to a prompt. What the model writes after the beginning of a call is always constrained, so that calls are
+ * well formed and name a tool that is there.
+ *
+ * @param prompt The text that the answer follows: it may have opened or closed a block of reasoning.
+ */
+export function answerFormat(
+  { template, tokenizer }: Pick<LoadedText, "template" | "tokenizer">,
+  request: AnswerRequest,
+  prompt: string,
+): AnswerFormat {
+  const layout = template.answerLayout();
+  const tools = callableTools(request);
+  const reasoning = reasoningAt(prompt, layout);
+  const parts: Omit<AnswerParts, "nextId"> = {
+    reasoning,
+    tags: layout.reasoning,
+    syntax: tools.length === 0 ? undefined : layout.syntax,
+    kinds: new Map(tools.map(({ name, type }) => [name, type])),
+  };
+  return {
+    grammar: answerGrammar({ ...request, tools }, { layout, tokenizer, reasoning }),
+    parser: ({ nextId } = {}) => new AnswerReader({ ...parts, nextId }),
+  };
+}
+
+function callableTools({ tools = [], toolChoice }: AnswerRequest): readonly Tool[] {
+  if (toolChoice?.mode === "none") return [];
+  const names = toolChoice?.names;
+  return names === undefined ? tools : tools.filter(({ name }) => names.includes(name));
+}
+
+function reasoningAt(prompt: string, { reasoning }: AnswerLayout): AnswerParts["reasoning"] {
+  const text = prompt.trimEnd();
+  if (reasoning === undefined || text.endsWith(reasoning.end)) return "none";
+  return text.endsWith(reasoning.begin) ? "open" : "optional";
+}

@@ -1,0 +1,170 @@
+// The texts that an answer may be, as a grammar.
+import type { GrammarSource, JsonWhitespace } from "mixture-of-shards-grammar";
+import { type CallSyntax, callHead } from "./call-syntax.ts";
+import type { AnswerLayout } from "./chat-template.ts";
+import type { FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+import { INPUT_KEY } from "./tool-schemas.ts";
+
+/** What is asked of an answer. */
+export interface AnswerRequest {
+  readonly tools?: readonly Tool[] | undefined;
+  /** (auto) */
+  readonly toolChoice?: ToolChoice | undefined;
+  /** An answer may have several calls (true); some models never write several. */
+  readonly parallel?: boolean | undefined;
+  /** Form of an answer that calls no tool (text). */
+  readonly responseFormat?: ResponseFormat | undefined;
+  /** White space of JSON (in arguments as chat templates write it, in answers bounded). */
+  readonly whitespace?: JsonWhitespace | undefined;
+}
+
+interface GrammarContext {
+  readonly layout: AnswerLayout;
+  readonly tokenizer: Pick<Tokenizer, "tokenToId" | "isSpecial">;
+  /** Where the answer begins: it cannot reason, may, or does already. */
+  readonly reasoning: "none" | "optional" | "open";
+}
+
+type Parts = readonly GrammarSource[];
+
+/** The grammar of an answer with calls of these tools; undefined where it may be any text. */
+export function answerGrammar(
+  request: AnswerRequest & { readonly tools: readonly Tool[] },
+  context: GrammarContext,
+): GrammarSource | undefined {
+  const alternatives = answers(request, context);
+  const [first, ...others] = alternatives.map((parts) => sequence([...reasoningParts(context), ...parts]));
+  if (first === undefined) return undefined;
+  return others.length === 0 ? first : { type: "any_of", options: [first, ...others] };
+}
+
+/** What may follow the reasoning. Each alternative is whole, so that a grammar's lexer sees a tag with the text before it. */
+function answers(
+  { tools, toolChoice, responseFormat, parallel = true, whitespace }: Parameters<typeof answerGrammar>[0],
+  context: GrammarContext,
+): readonly Parts[] {
+  const { syntax, reasoning } = context.layout;
+  const format = formatSource(responseFormat, whitespace);
+  if (tools.length === 0) return format === undefined ? [] : [[format]];
+  const calls = callParts(tools, { ...context, syntax, isSingle: syntax.isSingle || !parallel, whitespace });
+  if (toolChoice?.mode === "required") return [calls];
+  if (format !== undefined) return [[format], calls];
+  if (syntax.trigger === "") return [[{ type: "regex", pattern: notBeginningWith('{"name"') }], calls];
+  const opening = context.reasoning === "optional" && reasoning !== undefined ? [reasoning.begin] : [];
+  const text: GrammarSource = { type: "free_text", without: [syntax.trigger, ...opening] };
+  return [[text], [text, ...calls]];
+}
+
+function formatSource(
+  format: ResponseFormat | undefined,
+  whitespace: JsonWhitespace | undefined,
+): GrammarSource | undefined {
+  const spaced = whitespace === undefined ? {} : { whitespace };
+  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema, ...spaced };
+  return format?.type === "json_object" ? { type: "json_object", ...spaced } : undefined;
+}
+
+/** A block of reasoning, which has been opened or may be. */
+function reasoningParts({ layout, tokenizer, reasoning }: GrammarContext): Parts {
+  const tags = layout.reasoning;
+  if (reasoning === "none" || tags === undefined) return [];
+  const text: GrammarSource = { type: "free_text", without: [tags.end] };
+  const rest: Parts = [text, ...tagged(tags.end, tokenizer), { type: "regex", pattern: "[ \\n]{0,4}" }];
+  if (reasoning === "open") return rest;
+  return [{ type: "repeat", of: sequence([...tagged(tags.begin, tokenizer), ...rest]), min: 0, max: 1 }];
+}
+
+interface CallContext extends GrammarContext {
+  readonly syntax: CallSyntax;
+  readonly isSingle: boolean;
+  readonly whitespace: JsonWhitespace | undefined;
+}
+
+/** One call, and more of them unless one is the limit. */
+function callParts(tools: readonly Tool[], context: CallContext): Parts {
+  const { syntax, tokenizer, isSingle } = context;
+  const { begin, open, close, separator, end, hasId } = syntax;
+  const call: GrammarSource = anyOf(
+    tools.map((tool) => sequence([text(callHead(syntax, tool.name)), argumentsSource(tool, context)])),
+  );
+  const id: Parts = hasId ? [text(', "id": "'), { type: "regex", pattern: "[A-Za-z0-9]{9}" }, text('"')] : [];
+  const body: Parts = [call, ...id, ...tagged(`}${close}`, tokenizer)];
+  const more: Parts = isSingle
+    ? []
+    : [{ type: "repeat", of: sequence([...tagged(separator + open, tokenizer), ...body]), min: 0 }];
+  return [...tagged(begin + open, tokenizer), ...body, ...more, ...tagged(end, tokenizer)];
+}
+
+function argumentsSource(tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource {
+  if (tool.type === "custom") {
+    const input = { [INPUT_KEY]: { type: "string" } };
+    const schema = { type: "object", properties: input, required: [INPUT_KEY], additionalProperties: false };
+    return { type: "json_schema", schema, whitespace };
+  }
+  return tool.parameters === undefined
+    ? text("{}")
+    : { type: "json_schema", schema: argumentsSchema(tool.parameters), whitespace };
+}
+
+/** Keywords beside which further properties may be meant. */
+const OPEN_KEYWORDS = [
+  "additionalProperties",
+  "patternProperties",
+  "unevaluatedProperties",
+  "$ref",
+  "$dynamicRef",
+];
+const COMBINING = ["allOf", "anyOf", "oneOf", "if"];
+
+/** Arguments are an object, and without further properties where the schema lists all that it knows. */
+function argumentsSchema(parameters: NonNullable<FunctionTool["parameters"]>): unknown {
+  const isOpen = [...OPEN_KEYWORDS, ...COMBINING].some((keyword) => keyword in parameters);
+  return {
+    type: "object",
+    ...parameters,
+    ...(isOpen || parameters["properties"] === undefined ? {} : { additionalProperties: false }),
+  };
+}
+
+const text = (given: string): GrammarSource => ({ type: "text", text: given });
+
+const anyOf = (options: Parts): GrammarSource => {
+  const [first] = options;
+  return options.length === 1 && first !== undefined ? first : { type: "any_of", options };
+};
+
+/** The parts one after the other, neighbouring texts as one. */
+function sequence(parts: Parts): GrammarSource {
+  const joined: GrammarSource[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (part.type === "text" && last?.type === "text")
+      joined[joined.length - 1] = text(last.text + part.text);
+    else joined.push(part);
+  }
+  const [only] = joined;
+  return joined.length === 1 && only !== undefined ? only : { type: "sequence", parts: joined };
+}
+
+/** What may be a special token within the text around calls. */
+const TAG = /(<[|/]*[a-z_]+\|?>|\[[A-Z_]+\])/;
+
+/** A text whose tags are special tokens where the tokenizer has them as such. */
+function tagged(given: string, { tokenToId, isSpecial }: GrammarContext["tokenizer"]): Parts {
+  return given
+    .split(TAG)
+    .filter((piece) => piece !== "")
+    .map((piece): GrammarSource => {
+      const id = TAG.test(piece) ? tokenToId(piece) : undefined;
+      return id !== undefined && isSpecial(id) ? { type: "special_token", token: piece } : text(piece);
+    });
+}
+
+/** A pattern for all texts that do not begin with this one. */
+function notBeginningWith(prefix: string): string {
+  return [...prefix].reduceRight((rest, char) => {
+    const one = char.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&");
+    return `(?:[^${one}][\\s\\S]*${rest === "" ? "" : `|${one}${rest}`})?`;
+  }, "");
+}

@@ -1,0 +1,173 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type AnswerDelta, type AnswerParts, AnswerReader } from "./answer-parser.ts";
+import { CALL_SYNTAXES, type CallSyntax, TAGGED, writeCalls } from "./call-syntax.ts";
+import { spacedJson } from "./json-text.ts";
+
+const kinds = new Map<string, "function" | "custom">([
+  ["look_up", "function"],
+  ['say "hi"', "function"],
+  ["patch", "custom"],
+]);
+const parts = (syntax: CallSyntax | undefined, more: Partial<AnswerParts> = {}): AnswerParts => {
+  let ids = 0;
+  return { reasoning: "none", tags: undefined, syntax, kinds, nextId: () => `id${ids++}`, ...more };
+};
+const tags = { begin: "<think>", end: "</think>" };
+
+/** All deltas of the pieces, with neighbours of one kind as one. */
+function read(given: AnswerParts, pieces: readonly string[]): readonly AnswerDelta[] {
+  const reader = new AnswerReader(given);
+  const joined: AnswerDelta[] = [];
+  for (const delta of [...pieces.flatMap((piece) => reader.push(piece)), ...reader.finish()]) {
+    const last = joined.at(-1);
+    const isMore = last !== undefined && "text" in last && "text" in delta && last.type === delta.type;
+    if (isMore) joined[joined.length - 1] = { ...delta, text: last.text + delta.text };
+    else joined.push(delta);
+  }
+  return joined;
+}
+
+const called = (index: number, name: string, text: string): readonly AnswerDelta[] => [
+  { type: "call", index, id: `id${index}`, kind: kinds.get(name) ?? "function", name },
+  { type: "arguments", index, text },
+  { type: "call_end", index },
+];
+
+describe.each(CALL_SYNTAXES)("$name", (syntax) => {
+  const write = (calls: readonly (readonly [name: string, given: unknown])[]): string =>
+    writeCalls(
+      syntax,
+      calls.map(([name, given], i) => ({ id: `call_${i}`, name, arguments: spacedJson(given) })),
+    );
+  const lead = syntax.trigger === "" ? "" : "Let me see.\n\n";
+  const first = { q: 'a "b" </tool_call> ] } \\ é', n: [1, { x: {} }, 1.5e-7] };
+
+  test("text and a call", () => {
+    const text: readonly AnswerDelta[] = lead === "" ? [] : [{ type: "text", text: "Let me see." }];
+    expect(read(parts(syntax), [lead + write([["look_up", first]])])).toEqual([
+      ...text,
+      ...called(0, "look_up", spacedJson(first)),
+    ]);
+  });
+
+  test.skipIf(syntax.isSingle)("several calls", () => {
+    const answer = write([
+      ["look_up", {}],
+      ['say "hi"', first],
+      ["patch", { input: 'a\n"b" \u{1f600}' }],
+    ]);
+    expect(read(parts(syntax), [answer])).toEqual([
+      ...called(0, "look_up", "{}"),
+      ...called(1, 'say "hi"', spacedJson(first)),
+      ...called(2, "patch", 'a\n"b" \u{1f600}'),
+    ]);
+  });
+
+  test("however an answer is cut into pieces, the same deltas come out", () => {
+    const json = fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 2 }));
+    const call = fc.oneof(
+      fc.tuple(fc.constantFrom("look_up", 'say "hi"'), json),
+      fc.tuple(fc.constant("patch"), fc.record({ input: fc.string({ unit: "grapheme" }) })),
+    );
+    const text = fc.stringMatching(
+      /^(?:[a-c<>[\]{}|/ \n]|<tool_call|\[TOOL_|<think>|<\/think>|\{"name": "){0,8}$/,
+    );
+    fc.assert(
+      fc.property(
+        fc.record({
+          thought: fc.option(text.filter((one) => !one.includes("</think>"))),
+          lead: text,
+          calls: fc.array(call, { maxLength: 3 }),
+          length: fc.nat(),
+          cuts: fc.array(fc.nat(), { maxLength: 40 }),
+        }),
+        ({ thought, lead, calls, length, cuts }) => {
+          const answer =
+            (thought === null ? "" : `<think>${thought}</think>\n\n`) +
+            lead +
+            (calls.length > 0 ? write(calls) : "");
+          const whole = answer.slice(0, length % (2 * answer.length + 1));
+          const places = [...new Set(cuts.map((cut) => cut % (whole.length + 1)))].sort((a, b) => a - b);
+          const pieces = [0, ...places].map((from, i) => whole.slice(from, places[i] ?? whole.length));
+          const given = () => parts(syntax, { reasoning: "optional", tags });
+          const expected = read(given(), [whole]);
+          expect(read(given(), pieces)).toEqual(expected);
+          expect(read(given(), [...whole])).toEqual(expected);
+          const shown = expected.map((one) => (one.type === "text" ? one.text : "")).join("");
+          if (syntax.trigger !== "") expect(shown).not.toContain(syntax.trigger);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test("arguments leave before the call ends, and of a call that is cut as far as they were written", () => {
+    const reader = new AnswerReader(parts(syntax));
+    const answer = write([["look_up", { city: "Ulm" }]]);
+    const until = answer.indexOf("Ulm");
+    expect(reader.push(answer.slice(0, until))).toEqual([
+      { type: "call", index: 0, id: "id0", kind: "function", name: "look_up" },
+      { type: "arguments", index: 0, text: '{"city": "' },
+    ]);
+    expect(reader.finish()).toEqual([{ type: "call_end", index: 0, isCut: true }]);
+  });
+});
+
+describe("reasoning", () => {
+  const answer = "<think>\nShort.\n</think>\n\nYes.";
+  const expected = [
+    { type: "reasoning", text: "Short." },
+    { type: "text", text: "Yes." },
+  ];
+
+  test("that the model or the prompt opens", () => {
+    expect(read(parts(TAGGED, { reasoning: "optional", tags }), [answer])).toEqual(expected);
+    expect(read(parts(undefined, { reasoning: "open", tags }), [answer.slice("<think>".length)])).toEqual(
+      expected,
+    );
+  });
+
+  test("that is cut", () => {
+    expect(read(parts(undefined, { reasoning: "open", tags }), ["Sho"])).toEqual([
+      { type: "reasoning", text: "Sho" },
+    ]);
+  });
+
+  test("a call within it is none", () => {
+    const call = writeCalls(TAGGED, [{ id: "", name: "look_up", arguments: "{}" }]);
+    expect(read(parts(TAGGED, { reasoning: "open", tags }), [`${call}</think>${call}`])).toEqual([
+      { type: "reasoning", text: call },
+      ...called(0, "look_up", "{}"),
+    ]);
+  });
+});
+
+describe("what no grammar has constrained", () => {
+  test.each([
+    "<tool_call>nothing",
+    '<tool_call>\n{"arguments": {}}\n</tool_call>',
+    "a <tool_c b",
+    "a <tool_c",
+  ])("%j is text", (answer) => {
+    const deltas = read(parts(TAGGED), [answer]);
+    expect(deltas.every(({ type }) => type === "text")).toBe(true);
+    expect(read(parts(TAGGED), [...answer])).toEqual(deltas);
+  });
+
+  test("white space, further keys, and a call without arguments", () => {
+    const answer = '<tool_call>{ "id": [1, "}"], "name" :"look_up" ,\n"x": 3 }</tool_call>';
+    expect(read(parts(TAGGED), [answer])).toEqual(called(0, "look_up", "{}"));
+  });
+
+  test("all is text where there are no calls", () => {
+    const answer = "<tool_call> \n";
+    expect(read(parts(undefined), [answer])).toEqual([{ type: "text", text: answer }]);
+  });
+
+  test("Llama's JSON is a call only of a known tool", () => {
+    const llama = CALL_SYNTAXES.find(({ name }) => name === "llama3");
+    const answer = '{"name": "other", "parameters": {}}';
+    expect(read(parts(llama), [answer])).toEqual([{ type: "text", text: answer }]);
+  });
+});

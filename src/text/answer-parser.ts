@@ -1,0 +1,253 @@
+// What a model writes, taken apart while it comes: reasoning, text, and calls of tools.
+import { CallReader, InputReader } from "./call-reader.ts";
+import { type CallSyntax, callHead } from "./call-syntax.ts";
+import type { ReasoningTags } from "./tool-probe.ts";
+
+/** A part of an answer. */
+export type AnswerDelta =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "reasoning"; readonly text: string }
+  /** A call begins; its name is complete. `id` is there if the parser was given a source of ids. */
+  | {
+      readonly type: "call";
+      readonly index: number;
+      readonly id?: string;
+      readonly kind: "function" | "custom";
+      readonly name: string;
+    }
+  /** More of a call's arguments, as JSON text, or of the text that a custom tool takes. */
+  | { readonly type: "arguments"; readonly index: number; readonly text: string }
+  /** A call has ended; `isCut`: before its arguments were complete. */
+  | { readonly type: "call_end"; readonly index: number; readonly isCut?: true };
+
+/** Takes an answer apart while it comes. However a text is split, the same deltas come out, joined. */
+export interface AnswerParser {
+  push(text: string): readonly AnswerDelta[];
+  /** The rest, when the answer has ended or was cut. */
+  finish(): readonly AnswerDelta[];
+}
+
+/** What an answer may consist of. */
+export interface AnswerParts {
+  /** Where the answer begins: it cannot reason, may, or does already. */
+  readonly reasoning: "none" | "optional" | "open";
+  readonly tags: ReasoningTags | undefined;
+  /** How calls are written; undefined where all is text. */
+  readonly syntax: CallSyntax | undefined;
+  /** Tools that may be called, by name. */
+  readonly kinds: ReadonlyMap<string, "function" | "custom">;
+  readonly nextId: (() => string) | undefined;
+}
+
+type Mode = "begin" | "reasoning" | "gap" | "first" | "text" | "calls" | "call";
+
+/** White space, `[`, `]` and `,` around calls. */
+const AROUND = /^[\s[\],]/;
+
+export class AnswerReader implements AnswerParser {
+  readonly #parts: AnswerParts;
+  readonly #callTags: readonly string[];
+  #mode: Mode;
+  #held = "";
+  #deltas: AnswerDelta[] = [];
+  #hasReasoned = false;
+  #reader: CallReader | undefined;
+  #input: InputReader | undefined;
+  /** Text of a call that may turn out to be none. */
+  #raw = "";
+  #isAnnounced = false;
+  #index = -1;
+
+  constructor(parts: AnswerParts) {
+    this.#parts = parts;
+    this.#callTags = parts.syntax === undefined ? [] : tagsOf(parts.syntax);
+    this.#mode =
+      parts.reasoning === "open" ? "reasoning" : parts.reasoning === "optional" ? "begin" : "first";
+  }
+
+  push(text: string): readonly AnswerDelta[] {
+    this.#held += text;
+    while (this.#held !== "" && this.#step());
+    return this.#take();
+  }
+
+  finish(): readonly AnswerDelta[] {
+    const rest = this.#held;
+    this.#held = "";
+    if (this.#mode === "call") this.#endCall("cut");
+    else if (this.#mode === "reasoning") this.#emit("reasoning", rest);
+    else if (this.#mode !== "calls") this.#emit("text", rest);
+    this.#mode = "text";
+    return this.#take();
+  }
+
+  #take(): readonly AnswerDelta[] {
+    const deltas = this.#deltas;
+    this.#deltas = [];
+    return deltas;
+  }
+
+  #emit(type: "text" | "reasoning", text: string): void {
+    if (text === "") return;
+    const last = this.#deltas.at(-1);
+    if (last?.type === type) this.#deltas[this.#deltas.length - 1] = { type, text: last.text + text };
+    else this.#deltas.push({ type, text });
+  }
+
+  /** Takes something from the held text; false if more of it is needed. */
+  #step(): boolean {
+    switch (this.#mode) {
+      case "begin":
+        return this.#begin();
+      case "reasoning":
+        return this.#reason();
+      case "gap":
+        this.#held = this.#held.trimStart();
+        if (this.#held !== "") this.#mode = "first";
+        return true;
+      case "first":
+        return this.#first();
+      case "text":
+        return this.#text();
+      case "calls":
+        return this.#betweenCalls();
+      case "call":
+        return this.#call();
+    }
+  }
+
+  /** Enters a mode after a part of the held text. */
+  #enter(mode: Mode, used = 0): true {
+    this.#held = this.#held.slice(used);
+    this.#mode = mode;
+    return true;
+  }
+
+  #begin(): boolean {
+    const tag = this.#parts.tags?.begin ?? "";
+    if (this.#held.startsWith(tag)) return this.#enter("reasoning", tag.length);
+    return tag.startsWith(this.#held) ? false : this.#enter("first");
+  }
+
+  #reason(): boolean {
+    if (!this.#hasReasoned) this.#held = this.#held.trimStart();
+    const tag = this.#parts.tags?.end ?? "";
+    const at = this.#held.indexOf(tag);
+    const [certain, used] = at < 0 ? cutBefore(this.#held, tag) : cutAt(this.#held, at);
+    this.#hasReasoned ||= certain !== "";
+    this.#emit("reasoning", certain);
+    if (at >= 0) return this.#enter("gap", at + tag.length);
+    this.#held = this.#held.slice(used);
+    return false;
+  }
+
+  /** Where no text marks calls, an answer is a call if it begins like one of a known tool. */
+  #first(): boolean {
+    const { syntax, kinds } = this.#parts;
+    if (syntax === undefined || syntax.trigger !== "") return this.#enter("text");
+    const heads = [...kinds.keys()].map((name) => ({ name, head: callHead(syntax, name) }));
+    const found = heads.find(({ head }) => this.#held.startsWith(head));
+    if (found === undefined)
+      return heads.some(({ head }) => head.startsWith(this.#held)) ? false : this.#enter("text");
+    this.#beginCall(new CallReader(syntax.argumentsKey, found.name));
+    this.#announce(found.name);
+    return this.#enter("call", found.head.length);
+  }
+
+  #text(): boolean {
+    const trigger = this.#parts.syntax?.trigger ?? "";
+    if (trigger === "") {
+      this.#emit("text", this.#held);
+      this.#held = "";
+      return false;
+    }
+    const at = this.#held.indexOf(trigger);
+    const [certain, used] = at < 0 ? cutBefore(this.#held, trigger) : cutAt(this.#held, at);
+    this.#emit("text", certain);
+    if (at >= 0) return this.#enter("calls", at + trigger.length);
+    this.#held = this.#held.slice(used);
+    return false;
+  }
+
+  #betweenCalls(): boolean {
+    if (this.#held.startsWith("{")) {
+      this.#beginCall(new CallReader(this.#parts.syntax?.argumentsKey ?? ""));
+      return this.#enter("call");
+    }
+    const tag = this.#callTags.find((one) => this.#held.startsWith(one));
+    if (tag !== undefined) return this.#enter("calls", tag.length);
+    if (this.#callTags.some((one) => one.startsWith(this.#held))) return false;
+    return AROUND.test(this.#held) ? this.#enter("calls", 1) : this.#enter("text");
+  }
+
+  #beginCall(reader: CallReader): void {
+    [this.#reader, this.#input, this.#raw, this.#isAnnounced] = [reader, undefined, "", false];
+  }
+
+  #call(): boolean {
+    const reader = this.#reader;
+    if (reader === undefined) return this.#enter("text");
+    let used = 0;
+    for (const char of this.#held) {
+      used += char.length;
+      const step = reader.feed(char);
+      if (!this.#isAnnounced) this.#raw += char;
+      if (step === "arguments") this.#announce(reader.name ?? "");
+      if (step !== "end" && step !== "bad") continue;
+      this.#endCall(step);
+      return this.#enter(step === "bad" && !this.#isAnnounced ? "text" : "calls", used);
+    }
+    this.#emitArguments();
+    this.#held = "";
+    return false;
+  }
+
+  #announce(name: string): void {
+    this.#isAnnounced = true;
+    this.#index++;
+    const kind = this.#parts.kinds.get(name) ?? "function";
+    if (kind === "custom") this.#input = new InputReader();
+    const id = this.#parts.nextId?.();
+    this.#deltas.push({ type: "call", index: this.#index, ...(id === undefined ? {} : { id }), kind, name });
+  }
+
+  #emitArguments(): void {
+    const json = this.#reader?.takeArguments() ?? "";
+    const text = this.#input?.push(json) ?? json;
+    if (this.#isAnnounced && text !== "") this.#deltas.push({ type: "arguments", index: this.#index, text });
+  }
+
+  /** The end of a call: as it should be, where it is no call any more, or where the answer was cut. */
+  #endCall(how: "end" | "bad" | "cut"): void {
+    const name = this.#reader?.name;
+    if (!this.#isAnnounced && how === "bad") this.#emit("text", this.#raw);
+    if (!this.#isAnnounced && how === "end" && name !== undefined) {
+      this.#announce(name);
+      this.#deltas.push({ type: "arguments", index: this.#index, text: "{}" });
+    }
+    if (!this.#isAnnounced) return;
+    this.#emitArguments();
+    const index = this.#index;
+    this.#deltas.push(how === "end" ? { type: "call_end", index } : { type: "call_end", index, isCut: true });
+  }
+}
+
+/** Texts around calls, without white space and brackets. */
+const tagsOf = ({ begin, open, close, end }: CallSyntax): readonly string[] =>
+  [begin, open, close, end]
+    .map((text) => text.replace(/^[\s\],]+|[\s[,]+$/g, "").trim())
+    .filter((text) => text !== "");
+
+/** Text up to a tag, without white space before it. */
+const cutAt = (text: string, at: number): readonly [certain: string, used: number] => [
+  text.slice(0, at).trimEnd(),
+  at,
+];
+
+/** Text that can be no part of a tag that comes, nor white space before it. */
+function cutBefore(text: string, tag: string): readonly [certain: string, used: number] {
+  let length = Math.min(tag.length - 1, text.length);
+  while (length > 0 && !text.endsWith(tag.slice(0, length))) length--;
+  const certain = text.slice(0, text.length - length).trimEnd();
+  return [certain, certain.length];
+}

@@ -1,0 +1,114 @@
+// How models write calls of tools. A new way is one more row.
+import { createHash } from "node:crypto";
+
+/** How a model writes the calls of an answer: `begin`, calls within `open` and `close`, with separators, and `end`. */
+export interface CallSyntax {
+  readonly name: string;
+  readonly begin: string;
+  readonly open: string;
+  readonly close: string;
+  readonly separator: string;
+  readonly end: string;
+  /** Key of a call's arguments, after `name`. */
+  readonly argumentsKey: "arguments" | "parameters";
+  /** A call ends with an id of nine letters and digits. */
+  readonly hasId: boolean;
+  /** An answer has one call at most. */
+  readonly isSingle: boolean;
+  /** Text that begins a call wherever it stands; "" where only an answer that is nothing else is a call. */
+  readonly trigger: string;
+  /** Texts in a prompt with tools that tell that calls are to be written in this way. */
+  readonly evidence: readonly string[];
+}
+
+/** A function with its arguments as JSON text. */
+export interface WrittenCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text, with one blank after `:` and `,`. */
+  readonly arguments: string;
+}
+
+const plain: Omit<CallSyntax, "name" | "trigger"> = {
+  ...{ begin: "", open: "", close: "", separator: ", ", end: "" },
+  argumentsKey: "arguments",
+  hasId: false,
+  isSingle: false,
+  evidence: [],
+};
+
+/** Qwen 2.5 and 3, Granite 4, SmolLM3, Hermes; and ours, where a template knows no calls. */
+export const TAGGED: CallSyntax = {
+  ...plain,
+  name: "hermes",
+  open: "<tool_call>\n",
+  close: "\n</tool_call>",
+  separator: "\n",
+  trigger: "<tool_call>",
+  evidence: ["<tool_call>"],
+};
+
+/** All known ways; the first one that a template follows counts. */
+export const CALL_SYNTAXES: readonly CallSyntax[] = [
+  TAGGED,
+  {
+    ...plain,
+    name: "mistral",
+    begin: "[TOOL_CALLS][",
+    end: "]",
+    hasId: true,
+    trigger: "[TOOL_CALLS]",
+  },
+  {
+    ...plain,
+    name: "mistral-v3",
+    begin: "[TOOL_CALLS] [",
+    end: "]",
+    hasId: true,
+    trigger: "[TOOL_CALLS]",
+  },
+  {
+    ...plain,
+    name: "phi4-mini",
+    begin: "<|tool_call|>[",
+    end: "]<|/tool_call|>",
+    trigger: "<|tool_call|>",
+    evidence: ["<|/tool|>"],
+  },
+  {
+    ...plain,
+    name: "phi4-mini-blocks",
+    open: "<|tool_call|>",
+    close: "<|/tool_call|>",
+    separator: "",
+    trigger: "<|tool_call|>",
+  },
+  {
+    ...plain,
+    name: "granite3",
+    begin: "<|tool_call|>[",
+    end: "]",
+    trigger: "<|tool_call|>",
+    evidence: ["<|tool_call|>", "available_tools<|end_of_role|>", "tools<|end_of_role|>"],
+  },
+  // Llama 3.1 and 3.2
+  { ...plain, name: "llama3", argumentsKey: "parameters", isSingle: true, trigger: "" },
+];
+
+/** The text of a call up to its arguments. */
+export const callHead = ({ argumentsKey }: CallSyntax, name: string): string =>
+  `{"name": ${JSON.stringify(name)}, "${argumentsKey}": `;
+
+/** The text of calls as the model writes them. */
+export function writeCalls(syntax: CallSyntax, calls: readonly WrittenCall[]): string {
+  const { begin, open, close, separator, end, hasId } = syntax;
+  const texts = calls.map(({ id, name, arguments: given }) => {
+    const tail = hasId ? `, "id": ${JSON.stringify(shortId(id))}}` : "}";
+    return open + callHead(syntax, name) + given + tail + close;
+  });
+  return begin + texts.join(separator) + end;
+}
+
+/** An id of nine letters and digits, as Mistral's templates demand: itself, or a digest. */
+export const shortId = (id: string): string =>
+  /^[A-Za-z0-9]{9}$/.test(id) ? id : createHash("sha256").update(id).digest("hex").slice(0, 9);

@@ -1,0 +1,72 @@
+// JSON as text that goes through a chat template and comes out as it was written.
+import { MosError } from "#core";
+
+/** A string, or what may be a number. */
+const TOKEN = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/** Keys that objects of JavaScript would reorder. */
+const INDEX = /^"(?:0|[1-9]\d{0,9})"/;
+
+/**
+ * JSON values for templates. JavaScript would change numbers such as 1.0 and 12345678901234567890, and the order of keys such as
+ * "10": these become texts with a mark, which `restore` takes back in the rendered text.
+ */
+export class JsonValues {
+  readonly #mark: string;
+  #isUsed = false;
+
+  /** @param texts All texts of the conversation, in which the mark must not occur. */
+  constructor(texts: readonly string[]) {
+    let mark = "\u{e0f7}";
+    while (texts.some((text) => text.includes(mark))) mark += "\u{e0f7}";
+    this.#mark = mark;
+  }
+
+  /** @throws MosError `bad_data` that begins with `where`, unless the text is a JSON object. */
+  parseObject(text: string, where: string): Readonly<Record<string, unknown>> {
+    const marked = text.replace(TOKEN, (token, colon?: string) => {
+      if (token.startsWith('"')) return colon !== undefined && INDEX.test(token) ? this.#key(token) : token;
+      return String(Number(token)) === token ? token : this.#number(token);
+    });
+    const value = parsed(text.trim() === "" ? "{}" : marked);
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw new MosError("bad_data", `${where} are no JSON object: ${text.slice(0, 60)}`);
+    return value as Readonly<Record<string, unknown>>;
+  }
+
+  /** A rendered text with all numbers and keys as they were. */
+  restore(text: string): string {
+    if (!this.#isUsed) return text;
+    const { length } = this.#mark;
+    return text
+      .replaceAll(new RegExp(`"?${this.#mark}n[^"${this.#mark[0]}]*${this.#mark}"?`, "gu"), (found) =>
+        found.replaceAll('"', "").slice(length + 1, -length),
+      )
+      .replaceAll(`${this.#mark}k`, "");
+  }
+
+  #number(text: string): string {
+    this.#isUsed = true;
+    return `"${this.#mark}n${text}${this.#mark}"`;
+  }
+
+  #key(token: string): string {
+    this.#isUsed = true;
+    return `"${this.#mark}k${token.slice(1)}`;
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** JSON text with one blank after `:` and `,`, as Python and chat templates write it. */
+export function spacedJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(spacedJson).join(", ")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value ?? null);
+  const entries = Object.entries(value).filter(([, one]) => one !== undefined);
+  return `{${entries.map(([key, one]) => `${JSON.stringify(key)}: ${spacedJson(one)}`).join(", ")}}`;
+}
