@@ -17,3 +17,12 @@ export {
   type Regex,
   type Rule,
 } from "#grammar";
+export {
+  compileSchema,
+  FORMATS,
+  jsonObjectGrammar,
+  KEYWORDS,
+  type KeywordStatus,
+  type SchemaLimits,
+  type SchemaOptions,
+} from "#json-schema";

@@ -1,0 +1,264 @@
+import {
+  and,
+  charClass,
+  concat,
+  EMPTY,
+  either,
+  literal,
+  NOTHING,
+  not,
+  optional,
+  type Regex,
+  repeat,
+} from "#grammar";
+import { compare, type Decimal, decimal, digitsOf, negate, textOf } from "./decimal.ts";
+import { type Bound, listRange, type NumberRange, stepOf } from "./numbers.ts";
+
+/** Digits before and after the point, which a model could otherwise write without end. */
+const MAX_DIGITS = 100;
+/** Significant digits by which doubles tell all decimal numbers apart. */
+const EXACT_DIGITS = 15;
+/** Numbers of a range that are written out where no pattern describes them. */
+const MAX_LISTED = 10_000;
+/** Endings that tell the multiples of a number. */
+const MAX_ENDINGS = 5000;
+
+const DIGIT = charClass("09");
+const NON_ZERO = charClass("19");
+const digits = (min: number, max = MAX_DIGITS): Regex => repeat(DIGIT, min, max);
+const sign = optional(literal("-"));
+
+/** Digits without a sign and without leading zeros. */
+const WHOLE = either(literal("0"), concat(NON_ZERO, digits(0, MAX_DIGITS - 1)));
+const fraction = (max = MAX_DIGITS): Regex => concat(literal("."), digits(1, max));
+const PLAIN = concat(WHOLE, optional(fraction()));
+const EXPONENT = concat(
+  charClass("e", "E"),
+  optional(charClass("+", "-")),
+  either(digits(1, 2), concat(literal("1"), digits(2, 2))),
+);
+const MANTISSA_NOT_ZERO = and(PLAIN, not(repeat(charClass("0", "."))));
+
+/** What JSON allows as a number, with at most 100 digits before and after the point and exponents that doubles can hold. */
+const NUMBER = concat(sign, PLAIN, optional(EXPONENT));
+
+/**
+ * The spellings of the numbers in a range, or undefined if its multiples have no pattern of a sensible size. Integers are spelled
+ * without a point; exponents are left out where they would make the comparison with a bound hard.
+ */
+export function rangeText(range: NumberRange): Regex | undefined {
+  const step = stepOf(range);
+  const isSimple = range.others.length === 0 && range.multiples.length === 0;
+  if (isSimple && range.kind === "any") return boundedText(range);
+  if (isSimple && range.kind === "integer") return and(concat(sign, WHOLE), boundedText(range));
+  const listed = listRange(range, MAX_LISTED);
+  if (listed !== undefined) return either(...listed.map((value) => literal(textOf(value))));
+  const parts: Regex[] = [boundedText({ ...range, kind: "any" })];
+  if (range.kind === "integer") parts.push(concat(sign, WHOLE));
+  if (range.kind === "fractional")
+    parts.push(concat(sign, WHOLE, literal("."), digits(0), NON_ZERO, digits(0)));
+  if (step !== undefined) parts.push(multiplesText(step) ?? NOTHING);
+  parts.push(...range.others.map((other) => not(multiplesText(other) ?? NOTHING)));
+  const isKnown = [...(step === undefined ? [] : [step]), ...range.others].every(
+    (one) => multiplesText(one) !== undefined,
+  );
+  return isKnown ? and(...parts) : undefined;
+}
+
+function boundedText({ min, max }: NumberRange): Regex {
+  if (min === undefined && max === undefined) return NUMBER;
+  if (max === undefined && min?.at.units === 0n)
+    return concat(min.isOpen ? MANTISSA_NOT_ZERO : PLAIN, optional(EXPONENT));
+  const flipped = { min: flip(max), max: flip(min) };
+  return either(unsignedText({ min, max }), concat(literal("-"), unsignedText(flipped)));
+}
+
+const flip = (bound: Bound | undefined): Bound | undefined => bound && { ...bound, at: negate(bound.at) };
+
+/** Spellings without a sign of the numbers from 0 on in a range. */
+function unsignedText({ min, max }: { min?: Bound | undefined; max?: Bound | undefined }): Regex {
+  const zero = decimal(0n);
+  const highest = max && compare(max.at, zero);
+  if (max !== undefined && highest !== undefined && (highest < 0 || (highest === 0 && max.isOpen)))
+    return NOTHING;
+  const parts: Regex[] = [concat(WHOLE, optional(fraction(fractionDigits(min, max))))];
+  if (max !== undefined) parts.push(not(above(max.at, !max.isOpen)));
+  const lowest = min && compare(min.at, zero);
+  if (min !== undefined && lowest !== undefined && (lowest > 0 || (lowest === 0 && min.isOpen)))
+    parts.push(above(min.at, min.isOpen));
+  return and(...parts);
+}
+
+/** Digits after the point. Beside an open bound, a number with too many would be read as the bound itself. */
+function fractionDigits(min: Bound | undefined, max: Bound | undefined): number {
+  const open = [min, max].filter((bound) => bound?.isOpen && bound.at.units !== 0n);
+  const wholes = open.map(
+    (bound) =>
+      digitsOf(bound && bound.at.units < 0n ? negate(bound.at) : (bound?.at ?? decimal(0n))).whole.length,
+  );
+  return open.length === 0 ? MAX_DIGITS : Math.max(1, EXACT_DIGITS - Math.max(...wholes));
+}
+
+/** Plain spellings of the numbers above a number that is not negative, or of those from it on. */
+function above(value: Decimal, isOpen: boolean): Regex {
+  const { whole, fraction: after } = digitsOf(value);
+  const longer = concat(NON_ZERO, digits(whole.length));
+  const sameWhole = concat(literal(whole), fractionFrom(after, isOpen));
+  return either(concat(either(longer, greaterDigits(whole)), optional(fraction())), sameWhole);
+}
+
+/** Digits of the same length that are greater. */
+function greaterDigits(text: string): Regex {
+  const options = Array.from(text, (digit, index) =>
+    concat(
+      literal(text.slice(0, index)),
+      greaterDigit(digit),
+      repeat(DIGIT, text.length - index - 1, text.length - index - 1),
+    ),
+  );
+  return and(WHOLE, either(...options));
+}
+
+const greaterDigit = (digit: string): Regex => (digit === "9" ? NOTHING : charClass(`${Number(digit) + 1}9`));
+
+/** The point and the digits after it, of fractions above this one or from it on. */
+function fractionFrom(text: string, isOpen: boolean): Regex {
+  const greater = Array.from(text, (digit, index) =>
+    concat(literal(`.${text.slice(0, index)}`), greaterDigit(digit), digits(0)),
+  );
+  if (isOpen) {
+    const more = concat(literal(`.${text}`), digits(0), NON_ZERO, digits(0));
+    return either(...greater, more);
+  }
+  return text === "" ? optional(fraction()) : either(...greater, concat(literal(`.${text}`), digits(0)));
+}
+
+/** Plain spellings of the multiples of a number, told by their last digits and their remainder by 3, 7 or 9. */
+function multiplesText({ units, scale }: Decimal): Regex | undefined {
+  const step = units < 0n ? -units : units;
+  const { endings: ending, rest } = splitFactors(step);
+  if (ending === undefined || (rest !== 1n && scale > 0)) return undefined;
+  const remainder = rest === 1n ? undefined : remainderText(Number(rest));
+  if (rest !== 1n && remainder === undefined) return undefined;
+  const spelled =
+    scale === 0
+      ? concat(ending, optional(concat(literal("."), repeat(literal("0"), 1, MAX_DIGITS))))
+      : undefined;
+  if (spelled !== undefined) {
+    const whole =
+      remainder === undefined
+        ? spelled
+        : and(
+            spelled,
+            concat(remainder, optional(concat(literal("."), repeat(literal("0"), 1, MAX_DIGITS)))),
+          );
+    return concat(sign, and(PLAIN, whole));
+  }
+  return concat(sign, and(PLAIN, fractionMultiples(step, scale)));
+}
+
+interface Factors {
+  /** Whole digits whose last ones tell the multiples of the factors 2 and 5; undefined if there are too many endings. */
+  readonly endings: Regex | undefined;
+  readonly rest: bigint;
+}
+
+/** Splits a number into its factors 2 and 5, which the last digits tell, and the rest. */
+function splitFactors(value: bigint): Factors {
+  const { twos, fives, rest } = factor(value);
+  const length = Math.max(twos, fives);
+  const base = 2n ** BigInt(twos) * 5n ** BigInt(fives);
+  const count = 10n ** BigInt(length) / base;
+  if (count > BigInt(MAX_ENDINGS)) return { endings: undefined, rest };
+  if (length === 0) return { endings: digits(1), rest };
+  const values = Array.from({ length: Number(count) }, (_, index) => (BigInt(index) * base).toString());
+  const endings = either(...values.map((one) => literal(one.padStart(length, "0"))));
+  const short = either(...values.filter((one) => one.length < length).map(literal));
+  return { endings: either(short, concat(digits(0), endings)), rest };
+}
+
+function factor(value: bigint): { twos: number; fives: number; rest: bigint } {
+  let [twos, fives, rest] = [0, 0, value];
+  while (rest % 2n === 0n) [twos, rest] = [twos + 1, rest / 2n];
+  while (rest % 5n === 0n) [fives, rest] = [fives + 1, rest / 5n];
+  return { twos, fives, rest };
+}
+
+/** Plain spellings of the multiples of `step / 10 ** scale`, where `step` has the factors 2 and 5 only. */
+function fractionMultiples(step: bigint, scale: number): Regex {
+  const { twos, fives } = factor(step);
+  const length = Math.max(twos, fives);
+  const base = 2n ** BigInt(twos) * 5n ** BigInt(fives);
+  const options: Regex[] = [];
+  // with fewer decimals than the scale, the digits that are left out are zeros
+  for (let decimals = 0; decimals <= scale; decimals++) {
+    const left = Math.max(0, length - (scale - decimals));
+    const unit = greatestDivisor(base, 10n ** BigInt(scale - decimals));
+    options.push(decimalsText(decimals, { length: left, step: base / unit, isLast: decimals === scale }));
+  }
+  return either(...options);
+}
+
+function decimalsText(
+  decimals: number,
+  { length, step, isLast }: { length: number; step: bigint; isLast: boolean },
+): Regex {
+  const count = 10n ** BigInt(length) / greatestDivisor(10n ** BigInt(length), step);
+  const values = Array.from({ length: Number(count) }, (_, index) =>
+    length === 0 ? "" : ((BigInt(index) * step) % 10n ** BigInt(length)).toString().padStart(length, "0"),
+  );
+  const zeros = repeat(literal("0"), 0, isLast ? MAX_DIGITS : 0);
+  if (decimals === 0)
+    return concat(endingWith(values, length), isLast ? optional(concat(literal("."), zeros)) : EMPTY);
+  const inside = values.map((value) => {
+    const padded = value.padStart(decimals, "*");
+    const after = padded.slice(padded.length - decimals);
+    const before = padded.slice(0, padded.length - decimals);
+    const free = after.length - after.replaceAll("*", "").length;
+    return concat(
+      endingWith([before], before.length),
+      literal("."),
+      repeat(DIGIT, free, free),
+      literal(after.slice(free)),
+    );
+  });
+  return concat(either(...inside), zeros);
+}
+
+/** Whole digits that end in one of these, all of the same length. */
+function endingWith(values: readonly string[], length: number): Regex {
+  if (length === 0) return digits(1);
+  const short = values
+    .map((value) => value.replace(/^0+(?=\d)/, ""))
+    .filter((value) => value.length < length);
+  return either(...short.map(literal), concat(digits(0), either(...values.map(literal))));
+}
+
+const greatestDivisor = (a: bigint, b: bigint): bigint => (b === 0n ? a : greatestDivisor(b, a % b));
+
+/** Digits whose number is divisible, by elimination of the states of the automaton that reads remainders. */
+function remainderText(divisor: number): Regex | undefined {
+  if (divisor > 9) return undefined;
+  const edges = Array.from({ length: divisor }, (_, from) =>
+    Array.from({ length: divisor }, (_, to) =>
+      either(
+        ...Array.from({ length: 10 }, (_, digit) => digit)
+          .filter((digit) => (from * 10 + digit) % divisor === to)
+          .map((digit) => literal(String(digit))),
+      ),
+    ),
+  );
+  for (let state = divisor - 1; state > 0; state--) eliminate(edges, state);
+  const loop = edges[0]?.[0] ?? NOTHING;
+  return concat(loop, repeat(loop));
+}
+
+/** Replaces the ways through a state by edges between the states below it. */
+function eliminate(edges: Regex[][], state: number): void {
+  const loop = repeat(edges[state]?.[state] ?? NOTHING);
+  for (const row of edges.slice(0, state)) {
+    const into = row[state] ?? NOTHING;
+    for (let to = 0; to < state; to++)
+      row[to] = either(row[to] ?? NOTHING, concat(into, loop, edges[state]?.[to] ?? NOTHING));
+  }
+}

@@ -1,0 +1,132 @@
+import type { JsonObject } from "./documents.ts";
+import { IDENTIFIERS, isAnnotation } from "./keywords.ts";
+import type { Term } from "./shapes.ts";
+import type { Terms } from "./terms.ts";
+
+/** What can be said of a term without looking into it. */
+interface Signature {
+  /** Bits of the types of its values. */
+  readonly types: number;
+  /** Its values, where all are scalars and known. */
+  readonly values?: ReadonlySet<unknown> | undefined;
+  /** Scalars that are none of its values. */
+  readonly excluded?: ReadonlySet<unknown> | undefined;
+}
+
+const BITS: Readonly<Record<string, number>> = {
+  null: 1,
+  boolean: 2,
+  number: 4,
+  integer: 4,
+  string: 8,
+  array: 16,
+  object: 32,
+};
+const ALL = 63;
+
+/**
+ * Tells of some terms that they are empty, such as the values of a property which two schemas tell apart by different constants.
+ * Alternatives that exclude each other vanish early by it.
+ */
+export class Signatures {
+  readonly #terms: Terms;
+  readonly #known = new Map<Term, Signature>();
+
+  constructor(terms: Terms) {
+    this.#terms = terms;
+  }
+
+  isEmpty(term: Term): boolean {
+    const { types, values, excluded } = this.#of(term);
+    if (types === 0) return true;
+    if (values === undefined) return false;
+    for (const value of values) if ((typeBit(value) & types) !== 0 && !excluded?.has(value)) return false;
+    return true;
+  }
+
+  #of(term: Term): Signature {
+    const known = this.#known.get(term);
+    if (known !== undefined) return known;
+    const signature = this.#compute(term);
+    this.#known.set(term, signature);
+    return signature;
+  }
+
+  #compute(term: Term): Signature {
+    const content = this.#terms.content(term);
+    switch (content.type) {
+      case "false":
+        return { types: 0 };
+      case "value":
+        return ofValues([content.value]);
+      case "schema":
+        return ofSchema(content.node.schema);
+      case "and":
+        return content.terms.map((one) => this.#of(one)).reduce(intersect);
+      case "or":
+        return content.terms.map((one) => this.#of(one)).reduce(unite);
+      case "not":
+        return this.#opposite(content.term);
+      default:
+        return { types: ALL };
+    }
+  }
+
+  #opposite(term: Term): Signature {
+    const content = this.#terms.content(term);
+    const isExact =
+      content.type === "value" || (content.type === "schema" && listsOnlyValues(content.node.schema));
+    const { types, values } = this.#of(term);
+    if (isExact && values !== undefined) return { types: ALL, excluded: values };
+    if (content.type === "schema" && listsOnlyTypes(content.node.schema)) return { types: ALL & ~types };
+    return { types: ALL };
+  }
+}
+
+const typeBit = (value: unknown): number =>
+  value === null ? 1 : Array.isArray(value) ? 16 : (BITS[typeof value] ?? 0);
+
+function ofValues(values: readonly unknown[]): Signature {
+  const types = values.reduce<number>((bits, value) => bits | typeBit(value), 0);
+  return (types & (BITS["array"] ?? 0)) !== 0 || (types & (BITS["object"] ?? 0)) !== 0
+    ? { types }
+    : { types, values: new Set(values) };
+}
+
+function ofSchema(schema: JsonObject): Signature {
+  const { type, const: constant, enum: list } = schema;
+  const names: readonly unknown[] =
+    type === undefined ? Object.keys(BITS) : Array.isArray(type) ? type : [type];
+  let signature: Signature = {
+    types: names.reduce<number>((bits, name) => bits | (typeof name === "string" ? (BITS[name] ?? 0) : 0), 0),
+  };
+  if (constant !== undefined) signature = intersect(signature, ofValues([constant]));
+  return Array.isArray(list) ? intersect(signature, ofValues(list)) : signature;
+}
+
+const assertions = (schema: JsonObject): readonly string[] =>
+  Object.keys(schema).filter((keyword) => !isAnnotation(keyword) && !IDENTIFIERS.has(keyword));
+
+const listsOnlyValues = (schema: JsonObject): boolean => {
+  const [only, ...others] = assertions(schema);
+  return others.length === 0 && (only === "const" || only === "enum");
+};
+
+const listsOnlyTypes = (schema: JsonObject): boolean =>
+  assertions(schema).join() === "type" && !JSON.stringify(schema["type"]).includes("integer");
+
+function intersect(a: Signature, b: Signature): Signature {
+  const [fewer, other] = a.values === undefined ? [b, a] : [a, b];
+  const values =
+    fewer.values && new Set([...fewer.values].filter((value) => other.values?.has(value) ?? true));
+  const excluded =
+    a.excluded && b.excluded ? new Set([...a.excluded, ...b.excluded]) : (a.excluded ?? b.excluded);
+  return { types: a.types & b.types, values, excluded };
+}
+
+function unite(a: Signature, b: Signature): Signature {
+  const types = a.types | b.types;
+  if (a.values === undefined || b.values === undefined) return { types };
+  if (a.excluded !== undefined || b.excluded !== undefined) return { types };
+  return { types, values: new Set([...a.values, ...b.values]) };
+}

@@ -1,0 +1,92 @@
+import { ANY, and, either, literal, type Regex, repeat } from "#grammar";
+import type { Languages } from "./languages.ts";
+
+/** A set of texts: listed ones, or those in all of some languages with so many code points. */
+export type StringSet =
+  | { readonly type: "values"; readonly values: readonly string[] }
+  | {
+      readonly type: "language";
+      readonly parts: readonly Regex[];
+      readonly min: number;
+      readonly max: number | null;
+    };
+
+export const NO_STRING: StringSet = { type: "values", values: [] };
+export const ANY_STRING: StringSet = { type: "language", parts: [], min: 0, max: null };
+
+export const isNoString = (set: StringSet): boolean => set.type === "values" && set.values.length === 0;
+export const isAnyString = (set: StringSet): boolean =>
+  set.type === "language" && set.parts.length === 0 && set.min === 0 && set.max === null;
+
+/** Texts of so many code points; a null maximum is none. */
+export const ofLength = (min: number, max: number | null): StringSet => ({
+  type: "language",
+  parts: [],
+  min,
+  max,
+});
+
+/** The texts of a set, not as JSON spells them. */
+export function languageOf(set: StringSet): Regex {
+  if (set.type === "values") return either(...set.values.map(literal));
+  const length = set.min === 0 && set.max === null ? [] : [repeat(ANY, set.min, set.max)];
+  return and(...set.parts, ...length);
+}
+
+const lengthOf = (text: string): number => {
+  let length = 0;
+  for (const _ of text) length++;
+  return length;
+};
+
+function contains(set: StringSet, { text, languages }: { text: string; languages: Languages }): boolean {
+  if (set.type === "values") return set.values.includes(text);
+  const length = lengthOf(text);
+  if (length < set.min || (set.max !== null && length > set.max)) return false;
+  return set.parts.every((part) => languages.matches(part, text));
+}
+
+/** The texts in both sets. */
+export function intersectStrings(a: StringSet, b: StringSet, languages: Languages): StringSet {
+  if (isAnyString(a)) return b;
+  if (isAnyString(b)) return a;
+  if (a.type === "values") {
+    const known = b.type === "values" ? new Set(b.values) : undefined;
+    const values = a.values.filter((text) => known?.has(text) ?? contains(b, { text, languages }));
+    return { type: "values", values };
+  }
+  if (b.type === "values") return intersectStrings(b, a, languages);
+  const max = a.max === null || b.max === null ? (a.max ?? b.max) : Math.min(a.max, b.max);
+  const min = Math.max(a.min, b.min);
+  if (max !== null && min > max) return NO_STRING;
+  return { type: "language", parts: [...new Set([...a.parts, ...b.parts])], min, max };
+}
+
+/** The texts in any of these sets. */
+export function uniteStrings(sets: readonly StringSet[]): StringSet {
+  const values = new Set<string>();
+  const others: StringSet[] = [];
+  for (const set of sets) {
+    if (isAnyString(set)) return ANY_STRING;
+    if (set.type === "language") others.push(set);
+    else for (const text of set.values) values.add(text);
+  }
+  const listed: StringSet = { type: "values", values: [...values] };
+  const [only, ...further] = [...new Set(others)];
+  if (only === undefined) return listed;
+  if (further.length === 0 && values.size === 0) return only;
+  const languages = [...(values.size === 0 ? [] : [listed]), only, ...further].map(languageOf);
+  return { type: "language", parts: [either(...languages)], min: 0, max: null };
+}
+
+/** All other texts. */
+export function complementStrings(set: StringSet): StringSet {
+  if (isNoString(set)) return ANY_STRING;
+  if (isAnyString(set)) return NO_STRING;
+  if (set.type === "language" && set.parts.length === 0) {
+    const short = set.min > 0 ? [ofLength(0, set.min - 1)] : [];
+    const long = set.max === null ? [] : [ofLength(set.max + 1, null)];
+    return uniteStrings([...short, ...long]);
+  }
+  return { type: "language", parts: [{ type: "not", of: languageOf(set) }], min: 0, max: null };
+}
