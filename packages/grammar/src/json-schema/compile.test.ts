@@ -19,7 +19,11 @@ const CASES: readonly Case[] = [
   },
   {
     name: "members in the order of the schema, then others",
-    schema: { type: "object", properties: { a: { type: "string" }, b: { type: "integer" } }, required: ["b"] },
+    schema: {
+      type: "object",
+      properties: { a: { type: "string" }, b: { type: "integer" } },
+      required: ["b"],
+    },
     allowed: ['{"b":1}', '{"a":"x", "b": 2}', '{"b":2,"c":null,"d":[]}'],
     refused: ["{}", '{"a":"x"}', '{"b":1,"a":"x"}', '{"b":1,"\\u0061":1}', '{"b":1.5}'],
   },
@@ -98,7 +102,11 @@ test("errors name the place and the keyword", () => {
     pointer,
     keyword: "$ref",
   });
-  expect(refusal(inside({ divisibleBy: 2 }))).toEqual({ code: "unsupported", pointer, keyword: "divisibleBy" });
+  expect(refusal(inside({ divisibleBy: 2 }))).toEqual({
+    code: "unsupported",
+    pointer,
+    keyword: "divisibleBy",
+  });
   expect(refusal(inside({ format: "colour" }))).toEqual({ code: "unsupported", pointer, keyword: "format" });
   expect(refusal(inside({ minLength: "1" }))).toEqual({ code: "bad_grammar", pointer, keyword: "minLength" });
   expect(refusal(inside({ type: "text" }))).toEqual({ code: "bad_grammar", pointer, keyword: "type" });

@@ -8,7 +8,9 @@ const PLAIN = [
 const ESCAPED = [...Array.from({ length: 32 }, (_, code) => code), 0x22, 0x5c];
 
 const spell = (text: string): Regex => literal(JSON.stringify(text).slice(1, -1));
-const CONTENT = repeat(either(charClass(...PLAIN), ...ESCAPED.map((code) => spell(String.fromCharCode(code)))));
+const CONTENT = repeat(
+  either(charClass(...PLAIN), ...ESCAPED.map((code) => spell(String.fromCharCode(code)))),
+);
 
 /** The spellings in JSON of the texts of a language, one for each text. */
 export function jsonStringContent(regex: Regex): Regex {
@@ -34,7 +36,9 @@ export function jsonStringContent(regex: Regex): Regex {
 
 function spellClass(ranges: readonly (readonly [number, number])[]): Regex {
   const plain = ranges.flatMap(([first, last]) =>
-    PLAIN.map(([from, to]) => [Math.max(first, from), Math.min(last, to)] as const).filter(([a, b]) => a <= b),
+    PLAIN.map(([from, to]) => [Math.max(first, from), Math.min(last, to)] as const).filter(
+      ([a, b]) => a <= b,
+    ),
   );
   const escaped = ESCAPED.filter((code) => ranges.some(([first, last]) => first <= code && code <= last));
   return either(charClass(...plain), ...escaped.map((code) => spell(String.fromCharCode(code))));
