@@ -9,9 +9,12 @@ import { Interner } from "./intern.ts";
 export interface AutomatonLimits {
   /** Nodes of expressions and derivatives (500,000, of some 60 bytes each). */
   readonly nodes?: number;
+  /** States that {@link Automaton.isNothing} visits (50,000). */
+  readonly visits?: number;
 }
 
 const NODES = 500_000;
+const VISITS = 50_000;
 
 /**
  * Regular expressions as nodes, which are the states of automata: a state's successor is its derivative by a byte. Nothing is
@@ -25,7 +28,10 @@ export class Automaton {
   readonly #derivatives: Derivatives;
   readonly #interner: Interner;
 
-  constructor({ nodes = NODES }: AutomatonLimits = {}) {
+  readonly #visits: number;
+
+  constructor({ nodes = NODES, visits = VISITS }: AutomatonLimits = {}) {
+    this.#visits = visits;
     this.#builder = new Builder(nodes);
     this.#derivatives = new Derivatives(this.#builder);
     this.#interner = new Interner(this.#builder);
@@ -53,7 +59,7 @@ export class Automaton {
 
   /** Whether no text is in the node's language. Throws "limit" where that takes too long to find out. */
   isNothing(node: number): boolean {
-    return isNothing(this.#builder.nodes, this.#derivatives, node);
+    return isNothing(this.#derivatives, node, this.#visits);
   }
 
   /** Classes of bytes with equal derivatives. */
@@ -62,8 +68,10 @@ export class Automaton {
     return nodes.partitions.get(nodes.partition(node));
   }
 
-  /** Least number of bytes of the node's texts, or a smaller number. */
-  minBytes(node: number): number {
-    return this.#builder.nodes.minBytes(node);
+  /** Whether an expression matches these bytes. */
+  matches(regex: Regex, bytes: Iterable<number>): boolean {
+    let node = this.intern(regex);
+    for (const byte of bytes) node = this.derive(node, byte);
+    return this.accepts(node);
   }
 }

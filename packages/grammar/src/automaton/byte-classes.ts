@@ -18,6 +18,10 @@ export class Partitions {
   readonly #ids = new Map<string, number>();
   readonly #refined = new PairTable();
   readonly #scratch = new Uint8Array(256);
+  /** Class by key, valid where the stamp is that of the current partition. */
+  readonly #numbers = new Uint8Array(65_536);
+  readonly #stamps = new Uint32Array(65_536);
+  #stamp = 0;
   readonly #ofByte = new Int32Array(256).fill(-1);
 
   constructor() {
@@ -36,17 +40,16 @@ export class Partitions {
 
   /** The partition by a key of each byte. Keys are integers from 0 to 65,535. */
   intern(keyOf: (byte: number) => number): number {
-    const numbers = new Map<number, number>();
     const representatives: number[] = [];
+    this.#stamp++;
     for (let byte = 0; byte < 256; byte++) {
       const key = keyOf(byte);
-      let number = numbers.get(key);
-      if (number === undefined) {
-        number = representatives.length;
-        numbers.set(key, number);
+      if (this.#stamps[key] !== this.#stamp) {
+        this.#stamps[key] = this.#stamp;
+        this.#numbers[key] = representatives.length;
         representatives.push(byte);
       }
-      this.#scratch[byte] = number;
+      this.#scratch[byte] = this.#numbers[key] ?? 0;
     }
     const text = String.fromCharCode(...this.#scratch);
     const known = this.#ids.get(text);

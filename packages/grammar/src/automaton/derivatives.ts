@@ -6,13 +6,13 @@ import { PairTable } from "./pair-table.ts";
 /** Brzozowski derivatives: the texts that may follow a byte. They are computed without recursion, and kept. */
 export class Derivatives {
   readonly #builder: Builder;
-  readonly #nodes: Nodes;
+  readonly nodes: Nodes;
   /** By node and class of the byte. */
   readonly #known = new PairTable();
 
   constructor(builder: Builder) {
     this.#builder = builder;
-    this.#nodes = builder.nodes;
+    this.nodes = builder.nodes;
   }
 
   get bytes(): number {
@@ -36,23 +36,23 @@ export class Derivatives {
   }
 
   #classOf(node: number, byte: number): number {
-    return this.#nodes.partitions.get(this.#nodes.partition(node)).of[byte] ?? 0;
+    return this.nodes.partitions.get(this.nodes.partition(node)).of[byte] ?? 0;
   }
 
   /** A derivative that is known or easily found, or -1. */
   #lookUp(node: number, byte: number): number {
-    const kind = this.#nodes.kind(node);
+    const kind = this.nodes.kind(node);
     if (kind <= Kind.Trie) return this.#deriveLeaf(node, byte);
-    if (kind === Kind.Concat && this.#nodes.kind(this.#nodes.a(node)) < Kind.Trie) {
-      const head = this.#deriveLeaf(this.#nodes.a(node), byte);
+    if (kind === Kind.Concat && this.nodes.kind(this.nodes.a(node)) < Kind.Trie) {
+      const head = this.#deriveLeaf(this.nodes.a(node), byte);
       // the head of a sequence is never empty
-      return head === NOTHING ? NOTHING : this.#builder.concat(head, this.#nodes.b(node));
+      return head === NOTHING ? NOTHING : this.#builder.concat(head, this.nodes.b(node));
     }
     return this.#known.get(node, this.#classOf(node, byte));
   }
 
   #deriveLeaf(node: number, byte: number): number {
-    const nodes = this.#nodes;
+    const nodes = this.nodes;
     const a = nodes.a(node);
     switch (nodes.kind(node)) {
       case Kind.Set:
@@ -65,8 +65,8 @@ export class Derivatives {
   }
 
   #deriveTrie(node: number, byte: number): number {
-    const { words } = this.#nodes;
-    const [first, last, depth] = [this.#nodes.a(node), this.#nodes.b(node), this.#nodes.c(node)];
+    const { words } = this.nodes;
+    const [first, last, depth] = [this.nodes.a(node), this.nodes.b(node), this.nodes.c(node)];
     let low = words.lowerBound(byte, { low: first, high: last, depth });
     const high = words.lowerBound(byte + 1, { low, high: last, depth });
     const tails: number[] = [];
@@ -78,7 +78,7 @@ export class Derivatives {
 
   /** Nodes whose derivatives that of this node consists of. */
   #listParts(node: number): Iterable<number> {
-    const nodes = this.#nodes;
+    const nodes = this.nodes;
     switch (nodes.kind(node)) {
       case Kind.Concat: {
         const head = nodes.a(node);
@@ -93,7 +93,7 @@ export class Derivatives {
   }
 
   #compute(node: number, byte: number): number {
-    const [nodes, builder] = [this.#nodes, this.#builder];
+    const [nodes, builder] = [this.nodes, this.#builder];
     const part = (of: number): number => this.#lookUp(of, byte);
     const [a, b, c] = [nodes.a(node), nodes.b(node), nodes.c(node)];
     switch (nodes.kind(node)) {

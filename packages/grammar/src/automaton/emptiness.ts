@@ -3,8 +3,8 @@ import type { Derivatives } from "./derivatives.ts";
 import { Content } from "./kinds.ts";
 import type { Nodes } from "./nodes.ts";
 
-/** States that a search for a text visits at most. */
-const VISITED_STATES = 50_000;
+const TOO_LONG =
+  "it takes too long to find out whether an intersection of regular expressions contains any text";
 
 /** A heap of nodes by the least number of bytes that leads to the end of a text. */
 class Frontier {
@@ -54,14 +54,6 @@ class Frontier {
   }
 }
 
-function checkVisited(states: number): void {
-  if (states <= VISITED_STATES) return;
-  throw new GrammarError(
-    "limit",
-    "it takes too long to find out whether an intersection of regular expressions contains any text",
-  );
-}
-
 /** Notes that a node, and those on the way to it, contain a text. */
 function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: number): void {
   for (let node = last; node >= 0; node = cameFrom.get(node) ?? -1) nodes.setContent(node, Content.Some);
@@ -71,7 +63,8 @@ function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: num
  * Whether a language is empty. Only intersections and complements need a search: it goes first where the text could end soonest,
  * and notes what it learns of all nodes on its way.
  */
-export function isNothing(nodes: Nodes, derivatives: Derivatives, node: number): boolean {
+export function isNothing(derivatives: Derivatives, node: number, visits: number): boolean {
+  const { nodes } = derivatives;
   if (nodes.content(node) !== Content.Unknown) return nodes.content(node) === Content.None;
   const cameFrom = new Map<number, number>([[node, -1]]);
   const frontier = new Frontier(nodes);
@@ -87,7 +80,7 @@ export function isNothing(nodes: Nodes, derivatives: Derivatives, node: number):
       cameFrom.set(after, next);
       frontier.push(after);
     }
-    checkVisited(cameFrom.size);
+    if (cameFrom.size > visits) throw new GrammarError("limit", TOO_LONG);
   }
   for (const visited of cameFrom.keys()) nodes.setContent(visited, Content.None);
   return true;
