@@ -159,7 +159,8 @@ export function createPromptReader(
   };
 }
 
-type LengthFields = Pick<SamplingFields, "min_tokens"> & {
+/** Fields with the length of an answer. */
+export type LengthFields = Pick<SamplingFields, "min_tokens"> & {
   readonly max_tokens?: number | undefined;
   readonly max_completion_tokens?: number | undefined;
 };

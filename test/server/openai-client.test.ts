@@ -109,9 +109,6 @@ test("messages of an answer are accepted in the next request, with members that 
 });
 
 test.each([
-  ["tool_calls", { content: null, tool_calls: [{ id: "1", type: "function" }] }],
-  ["tool_calls", { content: "x", tool_calls: "all" }],
-  ["function_call", { content: null, function_call: { name: "f", arguments: "" } }],
   ["audio", { content: null, audio: { id: "1" } }],
   ["refusal", { content: null, refusal: "no" }],
   ["annotations", { content: "x", annotations: [{ type: "url_citation" }] }],
@@ -120,6 +117,16 @@ test.each([
   const { status, json } = await server.send("/v1/chat/completions", { model: "base", messages });
   const named = { code: "unsupported_parameter", param: `messages.1.${member}` };
   expect([status, json.error]).toEqual([400, expect.objectContaining(named)]);
+});
+
+test.each([
+  ["messages.1.tool_calls.0.function", { content: null, tool_calls: [{ id: "1", type: "function" }] }],
+  ["messages.1.tool_calls", { content: "x", tool_calls: "all" }],
+  ["messages[1].tool_calls", { content: null, function_call: { name: "f", arguments: "" } }],
+])("%s is wrong", async (param, more) => {
+  const messages = [...hello, { role: "assistant", ...more }];
+  const { status, json } = await server.send("/v1/chat/completions", { model: "base", messages });
+  expect([status, json.error.param]).toEqual([400, param]);
 });
 
 test.each([
