@@ -14,7 +14,8 @@ export type AnswerDelta =
       readonly name: string;
     }
   | { readonly type: "arguments"; readonly index: number; readonly text: string }
-  | { readonly type: "call_end"; readonly index: number };
+  /** `isCut`: before its arguments were whole. */
+  | { readonly type: "call_end"; readonly index: number; readonly isCut?: true };
 
 /** Finds reasoning and calls in a model's text, however it is cut into pieces. */
 export interface AnswerParser {

@@ -2,10 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { EngineEvent, TokenLogprob } from "#inference";
-import type { Tokenizer } from "#text";
 import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
 import { type AnswerDelta, type AnswerParser, AnswerReader } from "./answer-reader.ts";
-import { LogprobBuffer, tokenText } from "./logprobs.ts";
+import { LogprobBuffer, type TokenWriter, tokenText } from "./logprobs.ts";
 import { answerFields, chunkFields, finishReason } from "./request.ts";
 
 const chatFinish = z.enum([...finishReason.options, "tool_calls", "function_call"]);
@@ -95,7 +94,7 @@ type ChunkDelta = ChatChunkChoice["delta"];
 
 interface ChatWriterOptions {
   readonly index: number;
-  readonly tokenizer: Pick<Tokenizer, "idToBytes">;
+  readonly tokenizer: TokenWriter;
   readonly parser: AnswerParser;
   readonly withLogprobs: boolean;
   /** The request has tools that the answer may call. */
@@ -113,6 +112,20 @@ interface GrowingCall {
   readonly name: string;
   text: string;
   isWhole: boolean;
+}
+
+/** Takes a delta into a call. Returns what it adds to the text. */
+function takeArguments(
+  call: GrowingCall,
+  delta: Extract<AnswerDelta, { type: "arguments" | "call_end" }>,
+): string {
+  const isEnd = delta.type === "call_end" && delta.isCut !== true;
+  if (isEnd) call.isWhole = true;
+  // clients parse the arguments of each call, also those of a function that takes none
+  const isEmpty = isEnd && call.text === "" && call.kind === "function";
+  const added = delta.type === "arguments" ? delta.text : isEmpty ? "{}" : "";
+  call.text += added;
+  return added;
 }
 
 const newCallId = (): string => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`;
@@ -180,13 +193,7 @@ export class ChatWriter implements ChoiceWriter {
       }
       default: {
         const call = this.#calls[delta.index];
-        if (call === undefined) return "";
-        if (delta.type === "call_end") call.isWhole = true;
-        // clients parse the arguments of each call, also those of a function that takes none
-        const isEmpty = call.text === "" && call.kind === "function";
-        const added = delta.type === "arguments" ? delta.text : isEmpty ? "{}" : "";
-        call.text += added;
-        return added;
+        return call === undefined ? "" : takeArguments(call, delta);
       }
     }
   }
