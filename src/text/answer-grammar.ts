@@ -53,7 +53,7 @@ function answers(
   if (syntax.trigger === "") return [[{ type: "regex", pattern: notBeginningWith('{"name"') }], calls];
   const opening = context.reasoning === "optional" && reasoning !== undefined ? [reasoning.begin] : [];
   const text: GrammarSource = { type: "free_text", without: [syntax.trigger, ...opening] };
-  return [[text], [text, ...calls]];
+  return [[text], context.layout.showsContent ? [text, ...calls] : calls];
 }
 
 function formatSource(

@@ -243,7 +243,8 @@ interface CompileTemplateOptions {
  */
 function compileTemplate(template: string, { name, now }: CompileTemplateOptions): RunTemplate {
   const program = attempt(`${name} does not parse`, () =>
-    parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true })),
+    // Jinja in Python takes any line break as this one
+    parse(tokenize(template.replace(/\r\n?/g, "\n"), { lstrip_blocks: true, trim_blocks: true })),
   );
   // some templates print the date without asking whether it is known
   const needsDate = now === undefined && !/strftime_now\s+is\s+(not\s+)?defined/.test(template);

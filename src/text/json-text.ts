@@ -36,12 +36,9 @@ export class JsonValues {
   /** A rendered text with all numbers and keys as they were. */
   restore(text: string): string {
     if (!this.#isUsed) return text;
-    const { length } = this.#mark;
-    return text
-      .replaceAll(new RegExp(`"?${this.#mark}n[^"${this.#mark[0]}]*${this.#mark}"?`, "gu"), (found) =>
-        found.replaceAll('"', "").slice(length + 1, -length),
-      )
-      .replaceAll(`${this.#mark}k`, "");
+    // the quotes around a number have backslashes where JSON is within JSON
+    const number = new RegExp(`(?:\\\\?")?${this.#mark}n([-+.\\deE]+)${this.#mark}(?:\\\\?")?`, "gu");
+    return text.replaceAll(number, "$1").replaceAll(`${this.#mark}k`, "");
   }
 
   #number(text: string): string {

@@ -13,7 +13,7 @@ export interface ToolLayout {
   readonly tools: "tools" | "xml_tools" | "system_tools" | "text";
   /** Calls: by the template, or as content. */
   readonly calls: "tool_calls" | "content";
-  /** The template shows content before calls. */
+  /** Content may stand before calls; some templates leave it out, as transformers then does, and their models write none. */
   readonly showsContent: boolean;
   /** Results: messages of one of these roles, or of the user with a text of ours. */
   readonly results: "tool" | "tool_response" | "text";
@@ -42,7 +42,8 @@ interface TemplateCall {
 export interface TemplateInput {
   readonly messages: readonly TemplateMessage[];
   readonly tools?: readonly ToolSchema[];
-  readonly xml_tools?: readonly ToolSchema["function"][];
+  /** Each as JSON, since templates print them as texts. */
+  readonly xml_tools?: readonly string[];
 }
 
 /** Whether a conversation needs a layout of tools. */
@@ -100,8 +101,7 @@ function callMessage(message: ChatMessage, { layout, values, index }: CallContex
     return { id, type: "function", function: { name: call.name, arguments: given } };
   });
   const base = plainMessage(message);
-  if (layout.calls === "tool_calls" && (layout.showsContent || message.content === ""))
-    return { ...base, tool_calls: calls };
+  if (layout.calls === "tool_calls") return { ...base, tool_calls: calls };
   const written = writeCalls(
     syntax,
     calls.map(({ id, function: { name, arguments: given } }) => ({ id, name, arguments: spacedJson(given) })),
@@ -182,7 +182,7 @@ function withTools(messages: readonly TemplateMessage[], { layout, tools }: Tool
     case "tools":
       return { messages, tools: schemas };
     case "xml_tools":
-      return { messages, xml_tools: functions };
+      return { messages, xml_tools: functions.map(spacedJson) };
     case "system_tools":
       return { messages: withSystem(messages, { tools: spacedJson(functions) }) };
     case "text": {

@@ -87,7 +87,9 @@ function findCalls(
     const both = shown(native, [USER, { ...CALLING, content: "probe-content" }]);
     return { syntax, tools, calls: "tool_calls", showsContent: both.includes("probe-content") };
   }
-  if (tools === "text") return undefined;
+  // calls in a way that is not known here
+  const isShown = [CALL.name, "probe-value"].every((one) => text.includes(one));
+  if (tools === "text" || isShown) return undefined;
   const prompt = shown({ ...OURS, tools }, [USER]);
   const told = CALL_SYNTAXES.find(({ evidence }) => evidence.some((one) => prompt.includes(one)));
   return told === undefined ? undefined : { syntax: told, tools, calls: "content", showsContent: true };
