@@ -26,3 +26,12 @@ export {
   type SchemaLimits,
   type SchemaOptions,
 } from "#json-schema";
+export {
+  CompiledGrammar,
+  Matcher,
+  type MatcherLimits,
+  type MatcherOptions,
+  type TokenMask,
+  Vocabulary,
+  type VocabularySource,
+} from "#matcher";

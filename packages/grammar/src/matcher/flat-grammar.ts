@@ -1,0 +1,201 @@
+import { type Grammar, GrammarError, type GrammarSymbol, type Regex } from "#grammar";
+
+/**
+ * The rules of a grammar in one array, laid out for an Earley parser. A position in the array is a rule's alternative with a dot in it;
+ * the code there is what follows the dot:
+ *
+ * - below `rules`: a rule
+ * - below `ends`: the lexeme `code − rules`
+ * - else: nothing more of the rule `code − ends`
+ *
+ * Alternatives that no text matches are left out. All alternatives of a rule share one position for their end.
+ */
+export interface FlatGrammar {
+  readonly codes: Int32Array;
+  readonly rules: number;
+  readonly ends: number;
+  /** Index of the start rule. */
+  readonly start: number;
+  /** Where the alternatives of each rule begin in `alternatives`, and a last entry. */
+  readonly firstAlternatives: Int32Array;
+  /** Positions of the alternatives' first symbols. */
+  readonly alternatives: Int32Array;
+  /** Position after each position: the rule's end where the alternative ends. */
+  readonly nextPositions: Int32Array;
+  /** Whether a rule matches the empty text. */
+  readonly isNullableRule: Uint8Array;
+  /** Whether a lexeme matches the empty text; the parser then goes past it without it. */
+  readonly isNullableLexeme: Uint8Array;
+}
+
+/**
+ * Lays out a grammar.
+ * @param isNothing - whether no text at all matches a lexeme
+ * @throws GrammarError `bad_grammar` if an index is out of range or the grammar matches no text
+ */
+export function flatten(grammar: Grammar, isNothing: (lexeme: number) => boolean): FlatGrammar {
+  check(grammar);
+  const { lexemes, rules } = grammar;
+  const isNullableLexeme = Uint8Array.from(lexemes, ({ regex }) => Number(isNullable(regex)));
+  const isNothingLexeme = Uint8Array.from(lexemes, (_, index) => Number(isNothing(index)));
+  const isProductive = fixpoint(grammar, (lexeme) => isNothingLexeme[lexeme] === 0);
+  if (isProductive[grammar.start] === 0)
+    throw new GrammarError("bad_grammar", "The grammar matches no text at all.");
+  const isNullableRule = fixpoint(grammar, (lexeme) => isNullableLexeme[lexeme] === 1);
+  const kept = rules.map(({ alternatives }) =>
+    alternatives.filter((symbols) =>
+      symbols.every((symbol) =>
+        "rule" in symbol ? isProductive[symbol.rule] === 1 : isNothingLexeme[symbol.lexeme] === 0,
+      ),
+    ),
+  );
+  return {
+    ...layOut(kept, rules.length, lexemes.length),
+    start: grammar.start,
+    isNullableRule,
+    isNullableLexeme,
+  };
+}
+
+type Alternatives = readonly (readonly GrammarSymbol[])[];
+
+function layOut(kept: readonly Alternatives[], rules: number, lexemes: number) {
+  const ends = rules + lexemes;
+  let symbols = rules;
+  let count = 0;
+  for (const alternatives of kept) {
+    count += alternatives.length;
+    for (const alternative of alternatives) symbols += alternative.length;
+  }
+  // the end of rule r is position r
+  const codes = new Int32Array(symbols);
+  const nextPositions = new Int32Array(symbols);
+  const alternatives = new Int32Array(count);
+  const firstAlternatives = new Int32Array(rules + 1);
+  let position = rules;
+  let alternative = 0;
+  for (let rule = 0; rule < rules; rule++) {
+    codes[rule] = ends + rule;
+    firstAlternatives[rule] = alternative;
+    for (const parts of kept[rule] ?? []) {
+      alternatives[alternative++] = parts.length === 0 ? rule : position;
+      parts.forEach((symbol, index) => {
+        codes[position] = "rule" in symbol ? symbol.rule : rules + symbol.lexeme;
+        nextPositions[position] = index === parts.length - 1 ? rule : position + 1;
+        position++;
+      });
+    }
+  }
+  firstAlternatives[rules] = alternative;
+  return { codes, rules, ends, alternatives, firstAlternatives, nextPositions };
+}
+
+function check({ lexemes, rules, start, skip }: Grammar): void {
+  const refer = (what: string, index: number, length: number): void => {
+    if (!Number.isInteger(index) || index < 0 || index >= length)
+      throw new GrammarError("bad_grammar", `${what} refers to index ${index}, which does not exist.`);
+  };
+  refer("The start of the grammar", start, rules.length);
+  if (skip !== undefined) refer("The grammar's skip", skip, lexemes.length);
+  for (const { name, alternatives } of rules)
+    for (const symbol of alternatives.flat())
+      if ("rule" in symbol) refer(`Rule "${name}"`, symbol.rule, rules.length);
+      else refer(`Rule "${name}"`, symbol.lexeme, lexemes.length);
+}
+
+/** An alternative that still lacks some rules. */
+interface Waiting {
+  readonly rule: number;
+  missing: number;
+}
+
+/**
+ * The least set of rules that have an alternative whose symbols are all in it, lexemes by `holds`. Each rule that joins is counted off
+ * in the alternatives that wait for it, so that the work is linear in the grammar.
+ */
+function fixpoint({ rules }: Grammar, holds: (lexeme: number) => boolean): Uint8Array {
+  const isIn = new Uint8Array(rules.length);
+  const waiting = new Map<number, Waiting[]>();
+  const joined: number[] = [];
+  const count = (entry: Waiting): void => {
+    if (entry.missing > 0 || isIn[entry.rule] === 1) return;
+    isIn[entry.rule] = 1;
+    joined.push(entry.rule);
+  };
+  const consider = (rule: number, alternative: readonly GrammarSymbol[]): void => {
+    if (!alternative.every((symbol) => "rule" in symbol || holds(symbol.lexeme))) return;
+    const needed = new Set(alternative.flatMap((symbol) => ("rule" in symbol ? [symbol.rule] : [])));
+    const entry = { rule, missing: needed.size };
+    count(entry);
+    for (const other of needed) {
+      const list = waiting.get(other);
+      if (list) list.push(entry);
+      else waiting.set(other, [entry]);
+    }
+  };
+  for (const [rule, { alternatives }] of rules.entries())
+    for (const alternative of alternatives) consider(rule, alternative);
+  for (let rule = joined.pop(); rule !== undefined; rule = joined.pop())
+    for (const entry of waiting.get(rule) ?? []) {
+      entry.missing--;
+      count(entry);
+    }
+  return isIn;
+}
+
+/** Whether a regular expression matches the empty text. */
+export function isNullable(regex: Regex): boolean {
+  switch (regex.type) {
+    case "literal":
+      return regex.text === "";
+    case "bytes":
+      return regex.bytes.length === 0;
+    case "class":
+      return false;
+    case "concat":
+      return regex.parts.every(isNullable);
+    case "either":
+      return regex.options.some(isNullable);
+    case "repeat":
+      return regex.min === 0 || isNullable(regex.of);
+    case "and":
+      return regex.parts.every(isNullable);
+    case "not":
+      return !isNullable(regex.of);
+  }
+}
+
+/** Whether a regular expression contains what can make its language empty in a way that only its derivatives tell. */
+export function needsAnalysis(regex: Regex): boolean {
+  switch (regex.type) {
+    case "literal":
+    case "bytes":
+    case "class":
+      return false;
+    case "concat":
+      return regex.parts.some(needsAnalysis);
+    case "either":
+      return regex.options.some(needsAnalysis);
+    case "repeat":
+      return needsAnalysis(regex.of);
+    case "and":
+    case "not":
+      return true;
+  }
+}
+
+/** Whether no text matches a regular expression for which `needsAnalysis` is false. */
+export function isPlainlyNothing(regex: Regex): boolean {
+  switch (regex.type) {
+    case "class":
+      return regex.ranges.every(([first, last]) => first > last);
+    case "concat":
+      return regex.parts.some(isPlainlyNothing);
+    case "either":
+      return regex.options.every(isPlainlyNothing);
+    case "repeat":
+      return regex.min > 0 && isPlainlyNothing(regex.of);
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,220 @@
+import type { Automaton, ByteClasses } from "#automaton";
+import type { Lexeme } from "#grammar";
+import { Interner } from "./interner.ts";
+import type { Walk } from "./walk.ts";
+
+/** Lexemes that match the same texts are one terminal; so many numbers, without order in meaning. */
+export interface TerminalSet {
+  readonly terminals: Int32Array;
+}
+
+/**
+ * A state of the lexer: terminals that the bytes since the last boundary can still become, each with the rest that it needs, as a node of
+ * the automaton. Equal states are the same object until the lexer forgets its states.
+ */
+export interface LexerState {
+  /** No byte has come since the boundary. */
+  readonly isBoundary: boolean;
+  /** Alternately a terminal and a node. */
+  readonly pairs: Int32Array;
+  /** Terminals that match the bytes since the boundary; at the boundary itself always undefined. */
+  readonly accept: TerminalSet | undefined;
+  /** The lexeme ends here whatever comes: no byte goes on, or a lazy lexeme matches. */
+  readonly ends: boolean;
+  /** Class of each byte, for which there is an entry in `next`; undefined until it is needed. */
+  classes: ByteClasses | undefined;
+  /** State after a byte of a class: null where there is none, undefined until it is needed. */
+  next: (LexerState | null | undefined)[];
+  /** What is known of the tokens that are possible in the state. */
+  walk: Walk | undefined;
+}
+
+/** The automaton's node that matches the empty text only. */
+const EMPTY_NODE = 1;
+
+/** Bytes of the objects of one state, beside its pairs and transitions. */
+const STATE_BYTES = 240;
+
+const EVERY_BYTE: ByteClasses = {
+  count: 1,
+  of: new Uint8Array(256),
+  representatives: new Uint8Array(1),
+};
+
+/**
+ * A lexer over the lexemes of a grammar: a deterministic automaton whose states and transitions are made when they are needed, and
+ * forgotten when they take too much memory.
+ */
+export class Lexer {
+  readonly #automaton: Automaton;
+  readonly #lexemes: readonly Lexeme[];
+  /** Terminal of each lexeme, or −1 while it was never needed. */
+  readonly #terminalOf: Int32Array;
+  readonly #terminals: { readonly node: number; readonly isLazy: boolean }[] = [];
+  readonly #terminalsByNode = [new Map<number, number>(), new Map<number, number>()] as const;
+  readonly #states = new Interner<LexerState>();
+  readonly #startStates = new Interner<LexerState>();
+  readonly #sets = new Interner<TerminalSet>();
+  #refined = new Map<ByteClasses, Map<ByteClasses, ByteClasses>>();
+  #bytes = 0;
+
+  constructor(automaton: Automaton, lexemes: readonly Lexeme[]) {
+    this.#automaton = automaton;
+    this.#lexemes = lexemes;
+    this.#terminalOf = new Int32Array(lexemes.length).fill(-1);
+  }
+
+  /** Memory of states and transitions, roughly. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Terminal of a lexeme, which is interned at its first use. */
+  terminalOf(lexeme: number): number {
+    const known = this.#terminalOf[lexeme] ?? -1;
+    if (known >= 0) return known;
+    const { regex, isLazy = false } = this.#lexemes[lexeme] ?? { regex: { type: "either", options: [] } };
+    const node = this.#automaton.intern(regex);
+    const byNode = this.#terminalsByNode[isLazy ? 1 : 0];
+    let terminal = byNode.get(node);
+    if (terminal === undefined) {
+      terminal = this.#terminals.length;
+      this.#terminals.push({ node, isLazy });
+      byNode.set(node, terminal);
+    }
+    this.#terminalOf[lexeme] = terminal;
+    return terminal;
+  }
+
+  /** State at a boundary after which these terminals are possible, given in ascending order. */
+  start(terminals: readonly number[]): LexerState {
+    return this.#startStates.get(terminals, (key) => {
+      const pairs = new Int32Array(2 * key.length);
+      key.forEach((terminal, index) => {
+        pairs[2 * index] = terminal;
+        pairs[2 * index + 1] = this.#terminals[terminal]?.node ?? 0;
+      });
+      return this.#create(pairs, true);
+    });
+  }
+
+  /** State after a byte, or null where no lexeme goes on with it. */
+  step(state: LexerState, byte: number): LexerState | null {
+    const classes = state.classes ?? this.#prepare(state);
+    const index = classes.of[byte] ?? 0;
+    const next = state.next[index];
+    return next === undefined ? this.#transition(state, index) : next;
+  }
+
+  /** Forgets all states and transitions. States that are in use stay valid; equal ones may be different objects from now on. */
+  forget(): void {
+    for (const states of [this.#states, this.#startStates])
+      for (const state of states.values()) {
+        state.classes = undefined;
+        state.next = [];
+        state.walk = undefined;
+      }
+    this.#states.clear();
+    this.#startStates.clear();
+    this.#sets.clear();
+    this.#refined = new Map();
+    this.#bytes = 0;
+  }
+
+  #prepare(state: LexerState): ByteClasses {
+    const { pairs } = state;
+    let classes: ByteClasses | undefined;
+    for (let index = 1; index < pairs.length; index += 2) {
+      const other = this.#automaton.classes(pairs[index] ?? 0);
+      classes = classes === undefined ? other : this.#refine(classes, other);
+    }
+    state.classes = classes ?? EVERY_BYTE;
+    state.next = new Array<undefined>(state.classes.count).fill(undefined);
+    this.#bytes += 16 + 8 * state.classes.count;
+    return state.classes;
+  }
+
+  /** The coarsest classes that are finer than both. */
+  #refine(one: ByteClasses, other: ByteClasses): ByteClasses {
+    if (one === other || other.count === 1) return one;
+    if (one.count === 1) return other;
+    let known = this.#refined.get(one);
+    if (!known) {
+      known = new Map();
+      this.#refined.set(one, known);
+    }
+    const found = known.get(other);
+    if (found) return found;
+    const refined = refine(one, other);
+    known.set(other, refined);
+    this.#bytes += 400;
+    return refined;
+  }
+
+  #transition(state: LexerState, index: number): LexerState | null {
+    const byte = state.classes?.representatives[index] ?? 0;
+    const pairs: number[] = [];
+    for (let pair = 0; pair < state.pairs.length; pair += 2) {
+      const node = this.#automaton.derive(state.pairs[pair + 1] ?? 0, byte);
+      if (!this.#automaton.isNothing(node)) pairs.push(state.pairs[pair] ?? 0, node);
+    }
+    const next = pairs.length === 0 ? null : this.#states.get(pairs, (key) => this.#create(key, false));
+    state.next[index] = next;
+    return next;
+  }
+
+  #acceptOf(pairs: Int32Array): TerminalSet | undefined {
+    const terminals: number[] = [];
+    for (let pair = 0; pair < pairs.length; pair += 2)
+      if (this.#automaton.accepts(pairs[pair + 1] ?? 0)) terminals.push(pairs[pair] ?? 0);
+    if (terminals.length === 0) return undefined;
+    return this.#sets.get(terminals, (key) => ({ terminals: key }));
+  }
+
+  #create(pairs: Int32Array, isBoundary: boolean): LexerState {
+    this.#bytes += STATE_BYTES + 8 * pairs.length;
+    // the parser goes past an empty lexeme by itself
+    const accept = isBoundary ? undefined : this.#acceptOf(pairs);
+    return {
+      isBoundary,
+      pairs,
+      accept,
+      ends: accept !== undefined && (this.#isLazy(accept) || !this.#goesOn(pairs)),
+      classes: undefined,
+      next: [],
+      walk: undefined,
+    };
+  }
+
+  #isLazy({ terminals }: TerminalSet): boolean {
+    return terminals.some((terminal) => this.#terminals[terminal]?.isLazy === true);
+  }
+
+  /** Whether a text of at least one byte matches one of the nodes. */
+  #goesOn(pairs: Int32Array): boolean {
+    for (let index = 1; index < pairs.length; index += 2) {
+      const node = pairs[index] ?? 0;
+      if (node === EMPTY_NODE) continue;
+      for (const byte of this.#automaton.classes(node).representatives)
+        if (!this.#automaton.isNothing(this.#automaton.derive(node, byte))) return true;
+    }
+    return false;
+  }
+}
+
+function refine(one: ByteClasses, other: ByteClasses): ByteClasses {
+  const numbers = new Map<number, number>();
+  const representatives: number[] = [];
+  const of = new Uint8Array(256);
+  for (let byte = 0; byte < 256; byte++) {
+    const key = 256 * (one.of[byte] ?? 0) + (other.of[byte] ?? 0);
+    let number = numbers.get(key);
+    if (number === undefined) {
+      number = representatives.length;
+      numbers.set(key, number);
+      representatives.push(byte);
+    }
+    of[byte] = number;
+  }
+  return { count: representatives.length, of, representatives: Uint8Array.from(representatives) };
+}
