@@ -1,6 +1,7 @@
 import type { Automaton, ByteClasses } from "#automaton";
 import type { Lexeme } from "#grammar";
 import { Interner } from "./interner.ts";
+import type { PlainStep } from "./plain-run.ts";
 import type { Walk } from "./walk.ts";
 
 /** Lexemes that match the same texts are one terminal; so many numbers, without order in meaning. */
@@ -27,6 +28,8 @@ export interface LexerState {
   next: (LexerState | null | undefined)[];
   /** What is known of the tokens that are possible in the state. */
   walk: Walk | undefined;
+  /** States after plain characters. */
+  plain: PlainStep | undefined;
 }
 
 /** The automaton's node that matches the empty text only. */
@@ -98,6 +101,11 @@ export class Lexer {
     });
   }
 
+  /** Classes of the bytes that go on alike from a state. */
+  classes(state: LexerState): ByteClasses {
+    return state.classes ?? this.#prepare(state);
+  }
+
   /** State after a byte, or null where no lexeme goes on with it. */
   step(state: LexerState, byte: number): LexerState | null {
     const classes = state.classes ?? this.#prepare(state);
@@ -113,6 +121,7 @@ export class Lexer {
         state.classes = undefined;
         state.next = [];
         state.walk = undefined;
+        state.plain = undefined;
       }
     this.#states.clear();
     this.#startStates.clear();
@@ -183,6 +192,7 @@ export class Lexer {
       classes: undefined,
       next: [],
       walk: undefined,
+      plain: undefined,
     };
   }
 

@@ -1,5 +1,6 @@
 import type { Earley } from "./earley.ts";
 import type { Lexer, LexerState } from "./lexer.ts";
+import { childrenOf } from "./trie.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 import { type Exit, type Walk, Walker } from "./walk.ts";
 
@@ -20,7 +21,6 @@ export class Masks {
   readonly #lexer: Lexer;
   readonly #walker: Walker;
   readonly #limit: number;
-  readonly #roots: readonly number[];
   /** Walks from the beginning of a text of which blanks are stripped, by their number. */
   readonly #stripped = new Map<LexerState, Map<number, Walk>>();
 
@@ -29,7 +29,6 @@ export class Masks {
     this.#lexer = lexer;
     this.#walker = new Walker(vocabulary, lexer);
     this.#limit = limit;
-    this.#roots = this.#below(0);
   }
 
   get bytes(): number {
@@ -61,14 +60,14 @@ export class Masks {
   }
 
   #walk(state: LexerState): Walk {
-    state.walk ??= this.#walker.walk(state, this.#roots);
+    state.walk ??= this.#walker.walkAll(state);
     return state.walk;
   }
 
-  #walkAfter({ nodes, after }: Exit, state: LexerState): Walk {
+  #walkAfter({ trie, nodes, after }: Exit, state: LexerState): Walk {
     let walk = after.get(state);
     if (!walk) {
-      walk = this.#walker.walk(state, nodes);
+      walk = this.#walker.walk(state, { trie, nodes });
       after.set(state, walk);
     }
     return walk;
@@ -78,40 +77,34 @@ export class Masks {
   #strippedWalk(state: LexerState, blanks: number): Walk {
     const byNumber = this.#stripped.get(state) ?? new Map<number, Walk>();
     this.#stripped.set(state, byNumber);
-    let walk = byNumber.get(blanks);
-    if (!walk) {
-      const { nodeByte } = this.#vocabulary;
-      const nodes: number[] = [];
-      const allowed: number[] = [];
-      let children = this.#roots;
-      for (let left = blanks; left > 0; left--) {
-        const blank = children.find((node) => nodeByte[node] === BLANK);
-        nodes.push(...children.filter((node) => node !== blank));
-        children = blank === undefined ? [] : this.#below(blank);
-        if (blank !== undefined) allowed.push(blank);
-      }
-      nodes.push(...children);
-      walk = this.#walker.walk(state, nodes, allowed);
-      byNumber.set(blanks, walk);
-    }
+    const walk = byNumber.get(blanks) ?? this.#walker.walk(state, this.#afterBlanks(blanks));
+    byNumber.set(blanks, walk);
     return walk;
   }
 
-  #below(parent: number): readonly number[] {
-    const { nodeEnd } = this.#vocabulary;
-    const children: number[] = [];
-    const end = nodeEnd[parent] ?? 0;
-    for (let node = parent + 1; node < end; node = nodeEnd[node] ?? end) children.push(node);
-    return children;
+  /** What may come first where so many blanks are stripped: anything else, after fewer of them, or after all anything. */
+  #afterBlanks(blanks: number) {
+    const { trie } = this.#vocabulary;
+    const nodes: number[] = [];
+    const allowed: number[] = [];
+    let children = trie.roots;
+    for (let left = blanks; left > 0; left--) {
+      const blank = children.find((node) => trie.nodeByte[node] === BLANK);
+      nodes.push(...children.filter((node) => node !== blank));
+      children = blank === undefined ? NO_NODES : childrenOf(trie, blank);
+      if (blank !== undefined) allowed.push(blank);
+    }
+    return { trie, nodes: Int32Array.from([...nodes, ...children]), allowed };
   }
 }
+
+const NO_NODES = new Int32Array(0);
 
 function add(mask: Uint32Array, { words, tokens }: Walk): void {
   if (words)
     for (let index = 0; index < mask.length; index++) mask[index] = (mask[index] ?? 0) | (words[index] ?? 0);
-  else if (tokens)
-    for (let index = 0; index < tokens.length; index++) {
-      const token = tokens[index] ?? 0;
-      mask[token >>> 5] = (mask[token >>> 5] ?? 0) | (1 << (token & 31));
-    }
+  for (let index = 0; index < tokens.length; index++) {
+    const token = tokens[index] ?? 0;
+    mask[token >>> 5] = (mask[token >>> 5] ?? 0) | (1 << (token & 31));
+  }
 }

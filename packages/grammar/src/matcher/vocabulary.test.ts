@@ -12,7 +12,8 @@ const sourceOf = (texts: readonly string[], endTokens: readonly number[] = []): 
 });
 
 /** Bytes and tokens of each node, from the root on. */
-function nodesOf({ nodeByte, nodeEnd, nodeToken, nextToken }: Vocabulary): Map<string, number[]> {
+function nodesOf({ trie, nextToken }: Vocabulary): Map<string, number[]> {
+  const { nodeByte, nodeEnd, nodeToken } = trie;
   const nodes = new Map<string, number[]>();
   const visit = (node: number, path: readonly number[]): void => {
     const tokens: number[] = [];
@@ -39,7 +40,7 @@ describe("vocabulary", () => {
         ["\xc3\xa9", [6]],
       ]),
     );
-    expect([...vocabulary.nodeEnd]).toEqual([7, 4, 4, 4, 5, 7, 7]);
+    expect([...vocabulary.trie.nodeEnd]).toEqual([7, 4, 4, 4, 5, 7, 7]);
     expect(vocabulary.bytesOf(1)).toEqual(encoder.encode("ab"));
     expect(vocabulary.bytesOf(3)).toHaveLength(0);
   });

@@ -1,5 +1,7 @@
 import { GrammarError, specialTokenBytes } from "#grammar";
+import { findPlainTokens, type PlainTokens } from "./plain-tokens.ts";
 import { sortTokens, type TokenBytes } from "./token-order.ts";
+import { layOut, type Trie } from "./trie.ts";
 
 /** What a vocabulary is built from. */
 export interface VocabularySource {
@@ -22,35 +24,37 @@ const SLICE = 5;
 /** Steps of the loops over tokens between two looks at the clock. */
 const BATCH = 1024;
 
-/**
- * The tokens of a model as a trie of bytes in flat arrays. Nodes are numbered depth first, children by byte, so that the nodes below a node
- * are those from the next number up to `nodeEnd`. Node 0 is the root. Tokens with the same bytes share a node.
- */
+/** What building a vocabulary makes. */
+interface VocabularyParts {
+  readonly tokens: TokenBytes;
+  readonly trie: Trie;
+  readonly nextToken: Int32Array;
+  readonly plain: PlainTokens;
+}
+
+/** The tokens of a model, arranged for matching. One serves all grammars of the model. */
 export class Vocabulary {
   readonly size: number;
   readonly endTokens: readonly number[];
-  /** Last byte on the way to each node. */
-  readonly nodeByte: Uint8Array;
-  /** Number after the last node below each node. */
-  readonly nodeEnd: Int32Array;
-  /** First token of each node, or −1. */
-  readonly nodeToken: Int32Array;
-  /** Another token with the same bytes as a token, or −1. */
+  /** @internal */
+  readonly trie: Trie;
+  /** @internal Another token with the same bytes as a token, or −1. */
   readonly nextToken: Int32Array;
+  /** @internal */
+  readonly plain: PlainTokens;
   readonly #tokens: TokenBytes;
 
-  private constructor(size: number, endTokens: readonly number[], trie: Trie) {
+  private constructor({ size, endTokens }: VocabularySource, parts: VocabularyParts) {
     this.size = size;
-    this.endTokens = endTokens;
-    this.nodeByte = trie.nodeByte;
-    this.nodeEnd = trie.nodeEnd;
-    this.nodeToken = trie.nodeToken;
-    this.nextToken = trie.nextToken;
-    this.#tokens = trie.tokens;
+    this.endTokens = [...new Set(endTokens)];
+    this.trie = parts.trie;
+    this.nextToken = parts.nextToken;
+    this.plain = parts.plain;
+    this.#tokens = parts.tokens;
   }
 
   /**
-   * Builds the trie, in slices of a few milliseconds between which other work of the thread runs.
+   * Builds a vocabulary, in slices of a few milliseconds between which other work of the thread runs.
    * @throws GrammarError `bad_grammar` if the size or an end token is out of range
    */
   static async build(source: VocabularySource): Promise<Vocabulary> {
@@ -58,7 +62,7 @@ export class Vocabulary {
     let start = performance.now();
     for (;;) {
       const { done, value } = work.next();
-      if (done) return Vocabulary.#of(source, value);
+      if (done) return new Vocabulary(source, value);
       if (performance.now() - start > SLICE) {
         await new Promise<void>((resolve) => setTimeout(resolve, 0));
         start = performance.now();
@@ -66,23 +70,24 @@ export class Vocabulary {
     }
   }
 
-  /** Builds the trie at once, which takes up to a second for the largest vocabularies. */
+  /** Builds a vocabulary at once, which takes up to a second for the largest ones. */
   static buildSync(source: VocabularySource): Vocabulary {
     const work = steps(source);
     for (;;) {
       const { done, value } = work.next();
-      if (done) return Vocabulary.#of(source, value);
+      if (done) return new Vocabulary(source, value);
     }
   }
 
-  static #of(source: VocabularySource, trie: Trie): Vocabulary {
-    return new Vocabulary(source.size, [...new Set(source.endTokens)], trie);
-  }
-
-  /** Memory of the trie and the tokens' bytes. */
+  /** Memory that the vocabulary takes. */
   get bytes(): number {
-    const { bytes, offsets } = this.#tokens;
-    const arrays = [this.nodeByte, this.nodeEnd, this.nodeToken, this.nextToken, bytes, offsets];
+    const tries = [this.trie, this.plain.rest].flatMap((trie) => [
+      trie.nodeByte,
+      trie.nodeEnd,
+      trie.nodeToken,
+    ]);
+    const plain = this.plain.upTo.map(({ words }) => words);
+    const arrays = [...tries, ...plain, this.nextToken, this.#tokens.bytes, this.#tokens.offsets];
     return arrays.reduce((sum, array) => sum + array.byteLength, 0);
   }
 
@@ -93,22 +98,18 @@ export class Vocabulary {
   }
 }
 
-interface Trie {
-  readonly tokens: TokenBytes;
-  readonly nodeByte: Uint8Array;
-  readonly nodeEnd: Int32Array;
-  readonly nodeToken: Int32Array;
-  readonly nextToken: Int32Array;
-}
-
-function* steps(source: VocabularySource): Generator<undefined, Trie> {
+function* steps(source: VocabularySource): Generator<undefined, VocabularyParts> {
   check(source);
   const tokens = yield* readTokens(source);
   const order = Int32Array.from({ length: source.size }, (_, id) => id).filter(
     (id) => (tokens.offsets[id + 1] ?? 0) > (tokens.offsets[id] ?? 0),
   );
   yield* sortTokens(order, tokens);
-  return yield* layOut(order, tokens);
+  const nextToken = new Int32Array(source.size).fill(-1);
+  const trie = yield* layOut(order, tokens, nextToken);
+  // tokens with the same bytes are all plain or all not, so that they are linked alike
+  const plain = yield* findPlainTokens(order, tokens, nextToken);
+  return { tokens, trie, nextToken, plain };
 }
 
 function check({ size, endTokens }: VocabularySource): void {
@@ -141,46 +142,4 @@ function* readTokens(source: VocabularySource): Generator<undefined, TokenBytes>
     offsets[id + 1] = length;
   }
   return { bytes: bytes.slice(0, length), offsets };
-}
-
-/** Nodes of sorted tokens: each token adds those beyond the bytes that it shares with the token before it. */
-function* layOut(order: Int32Array, tokens: TokenBytes): Generator<undefined, Trie> {
-  const { bytes, offsets } = tokens;
-  const capacity = bytes.length + 1;
-  const nodeByte = new Uint8Array(capacity);
-  const nodeEnd = new Int32Array(capacity);
-  const nodeToken = new Int32Array(capacity).fill(-1);
-  const nextToken = new Int32Array(offsets.length - 1).fill(-1);
-  const path: number[] = [0];
-  let nodes = 1;
-  let before = 0;
-  const close = (depth: number): void => {
-    while (path.length > depth) nodeEnd[path.pop() ?? 0] = nodes;
-  };
-  for (let index = 0; index < order.length; index++) {
-    if (index % BATCH === 0) yield;
-    const token = order[index] ?? 0;
-    const start = offsets[token] ?? 0;
-    const length = (offsets[token + 1] ?? 0) - start;
-    let shared = 0;
-    while (shared < length && shared < path.length - 1 && bytes[start + shared] === bytes[before + shared])
-      shared++;
-    close(shared + 1);
-    for (let depth = shared; depth < length; depth++) {
-      nodeByte[nodes] = bytes[start + depth] ?? 0;
-      path.push(nodes++);
-    }
-    const node = path[length] ?? 0;
-    nextToken[token] = nodeToken[node] ?? -1;
-    nodeToken[node] = token;
-    before = start;
-  }
-  close(0);
-  return {
-    tokens,
-    nodeByte: nodeByte.slice(0, nodes),
-    nodeEnd: nodeEnd.slice(0, nodes),
-    nodeToken: nodeToken.slice(0, nodes),
-    nextToken,
-  };
 }
