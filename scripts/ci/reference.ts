@@ -123,6 +123,16 @@ export const idleStats: EngineStats = {
   acceptedTokens: 0,
   promptTokens: 0,
   completionTokens: 0,
+  grammars: {
+    compiled: 0,
+    hits: 0,
+    compileSeconds: 0,
+    refused: {},
+    resident: 0,
+    residentBytes: 0,
+    masks: 0,
+    matchSeconds: 0,
+  },
   adapters: {
     registered: 0,
     resident: 0,

@@ -21,6 +21,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
 import { counted, paint, sideBySide } from "./format.ts";
+import { type AnswerForm, grammarOptions, readAnswerForm, withOrigin } from "./grammar-file.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
@@ -56,11 +57,15 @@ const options = {
     ...templateSettings,
     raw: flag({ help: "continue the text without the chat template" }),
   }),
+  ...group("Answer", grammarOptions),
   ...group("Sampling", { ...answerSettings, maxLength }),
   ...group("Machine", { ...baseSettings, cacheDtype: batchSettings.cacheDtype, device, threads }),
 };
 type Given = SettingValues<typeof options> & { readonly json: boolean };
-type Values = Omit<Given, "adapter"> & { readonly adapter: string | undefined };
+type Values = Omit<Given, "adapter"> & {
+  readonly adapter: string | undefined;
+  readonly form: AnswerForm | undefined;
+};
 
 export const command = defineCommand({
   description: "Answers a prompt or chats, with or without an adapter. Output is streamed.",
@@ -73,6 +78,7 @@ export const command = defineCommand({
     ["chat", "json"],
     ["system", "raw"],
     ["chatTemplateKwargs", "raw"],
+    ["jsonSchema", "grammar"],
   ],
   examples: `
 Examples:
@@ -80,6 +86,9 @@ Examples:
   mos generate --model org/name --adapter adapters/acme --chat
   mos generate --model org/name --adapter adapters/acme --compare --prompt "When can I come in?"
       base and adapter side by side
+  mos generate --model org/name --json-schema person.schema.json --prompt "Ada Lovelace, born in 1815"
+      an answer in JSON that matches the schema
+  mos generate --model org/name --grammar move.gbnf --prompt "Your move?"
   echo "Once upon a time" | mos generate --model org/name --raw --temperature 0.8 --top-p 0.95
 
 In --chat: /reset clears the conversation, /system TEXT sets the system message, Ctrl-C stops an answer, /exit or Ctrl-D exits.`,
@@ -89,12 +98,13 @@ In --chat: /reset clears the conversation, /system TEXT sets the system message,
 /** Converts the command line's answer options to an engine's request. */
 function answerOptions(options: Values): TextRequest {
   const { temperature, topP, topK, minP, maxTokens, seed, stop = [] } = options;
-  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty, form } = options;
   return {
     sampling: { temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty },
     maxTokens,
     stop: stop.map(unescaped),
     seed,
+    ...(form === undefined ? {} : { grammar: form.source }),
   };
 }
 
@@ -155,7 +165,8 @@ async function chosenAdapter({ adapter: [adapter, second] = [] }: Given): Promis
 }
 
 async function run(given: Given): Promise<number> {
-  const options: Values = { ...given, adapter: await chosenAdapter(given) };
+  const form = await readAnswerForm(given);
+  const options: Values = { ...given, adapter: await chosenAdapter(given), form };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare requires --adapter FOLDER");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);
@@ -202,7 +213,9 @@ async function run(given: Given): Promise<number> {
     });
     return 0;
   }
-  return await answerOnce({ engine, prompt, options, interrupt, trainedOn });
+  return await answerOnce({ engine, prompt, options, interrupt, trainedOn }).catch((error: unknown) => {
+    throw withOrigin(error, form);
+  });
 }
 
 interface Once {

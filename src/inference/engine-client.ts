@@ -1,9 +1,11 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
 import { setMaxListeners } from "node:events";
+import type { GrammarSource } from "mixture-of-shards-grammar";
 import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
 import type { ChatMessage, LoadedText } from "#text";
+import { ClientGrammars } from "./client-grammars.ts";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
 import { NO_DEFAULTS } from "./engine-options.ts";
@@ -17,6 +19,7 @@ import type {
   EngineModel,
   EngineRequest,
   EngineStats,
+  FullRequest,
   RefusedAdapter,
   TextRequest,
 } from "./types.ts";
@@ -41,6 +44,8 @@ interface ActiveRequest {
   readonly queue: AsyncQueue<EngineEvent>;
   readonly tenant: string;
   state: "waiting" | "running" | "cancelled";
+  /** Stops compiling its grammar; only until the core has the request. */
+  compiling?: AbortController | undefined;
   /** Stops listening to the request's signal. */
   readonly unlisten: () => void;
 }
@@ -55,6 +60,20 @@ const isConversation = (given: unknown): boolean =>
 const received = (error: NonNullable<SequenceUpdate["error"]>): MosError =>
   error instanceof MosError ? error : new MosError(error.code, error.message);
 
+/** The end of a request that was cancelled before the core had it. */
+const cancelledAfter = (seconds: number, { prompt }: FullRequest): EngineEvent => ({
+  type: "finish",
+  finishReason: "cancelled",
+  text: "",
+  usage: {
+    promptTokens: prompt.length,
+    cachedTokens: 0,
+    completionTokens: 0,
+    queuedSeconds: seconds,
+    firstTokenSeconds: seconds,
+  },
+});
+
 /** An engine over a core, which it starts. */
 export class EngineClient implements Engine {
   readonly model: EngineModel;
@@ -63,6 +82,7 @@ export class EngineClient implements Engine {
   readonly closed: Promise<MosError | undefined>;
   readonly #core: EngineCore;
   readonly #limits: AdmissionLimits;
+  readonly #grammars: ClientGrammars;
   readonly #live = new Map<number, ActiveRequest>();
   #adapters: readonly AdapterInfo[];
   #refused: readonly RefusedAdapter[];
@@ -81,6 +101,10 @@ export class EngineClient implements Engine {
     this.closed = core.closed;
     this.#core = core;
     this.#limits = parts.limits;
+    this.#grammars = new ClientGrammars({
+      tokenizer: parts.text.tokenizer,
+      send: (digest, grammar) => core.setGrammar(digest, grammar),
+    });
     this.#adapters = parts.adapters;
     this.#refused = parts.refused ?? [];
     core.start({
@@ -106,7 +130,8 @@ export class EngineClient implements Engine {
     const queue = new AsyncQueue<EngineEvent>(cancel);
     const unlisten = (): void => given.signal?.removeEventListener("abort", cancel);
     this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", unlisten });
-    this.#core.submit(id, request);
+    if (given.grammar === undefined) this.#core.submit(id, request);
+    else void this.#submitConstrained(id, request, given.grammar);
     if (given.signal?.aborted === true) cancel();
     given.signal?.addEventListener("abort", cancel, { once: true });
     return queue;
@@ -201,8 +226,9 @@ export class EngineClient implements Engine {
     return this.#adapters;
   }
 
-  stats(): Promise<EngineStats> {
-    return this.#core.stats();
+  async stats(): Promise<EngineStats> {
+    const stats = await this.#core.stats();
+    return { ...stats, grammars: { ...stats.grammars, ...this.#grammars.stats() } };
   }
 
   async drain(): Promise<void> {
@@ -216,6 +242,7 @@ export class EngineClient implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDraining = true;
     await this.#core[Symbol.asyncDispose]();
+    await this.#grammars[Symbol.asyncDispose]();
   }
 
   get isResponding(): boolean {
@@ -226,7 +253,27 @@ export class EngineClient implements Engine {
     const live = this.#live.get(id);
     if (live === undefined) return;
     live.state = "cancelled";
+    live.compiling?.abort();
     this.#core.cancel(id);
+  }
+
+  /** Submits a request to the core when its grammar is compiled. Until then it waits as in the core's queue. */
+  async #submitConstrained(id: number, request: FullRequest, source: GrammarSource): Promise<void> {
+    const live = this.#live.get(id);
+    if (live === undefined) return;
+    const compiling = new AbortController();
+    live.compiling = compiling;
+    const began = performance.now();
+    try {
+      const grammar = await this.#grammars.digest(source, compiling.signal);
+      live.compiling = undefined;
+      // it may have been cancelled just now, or the core have failed
+      if (!compiling.signal.aborted && this.#live.has(id)) this.#core.submit(id, { ...request, grammar });
+    } catch (cause) {
+      if (!compiling.signal.aborted) this.#end(id, cause as MosError);
+    }
+    if (compiling.signal.aborted)
+      this.#take({ id, events: [cancelledAfter((performance.now() - began) / 1000, request)] });
   }
 
   /** Throws `busy` while the engine is shutting down, and what it has failed with. */

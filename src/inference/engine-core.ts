@@ -2,12 +2,20 @@
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
 import type { MosError } from "#core";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
+import { Constraint } from "./constraint.ts";
+import { CoreGrammars } from "./core-grammars.ts";
 import { Drafter } from "./drafts.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineStats, FullRequest } from "./types.ts";
+import type { AdapterInfo, EngineStats, FullRequest, GrammarStats } from "./types.ts";
+
+/** What a core counts of grammars; its client compiles them. */
+type CoreGrammarStats = Pick<GrammarStats, "resident" | "residentBytes" | "masks" | "matchSeconds">;
+
+/** Statistics of a core. */
+export type CoreStats = Omit<EngineStats, "grammars"> & { readonly grammars: CoreGrammarStats };
 
 /** Listener for a core's unsolicited reports. */
 export interface CoreListener {
@@ -25,6 +33,8 @@ export interface EngineCore extends AsyncDisposable {
   readonly isResponding: boolean;
   /** Starts the loop. Called once, before anything is submitted. */
   start(listener: CoreListener): void;
+  /** Keeps a grammar, serialised, under its digest, by which requests name it, or forgets it; queued requests keep theirs. */
+  setGrammar(digest: string, grammar: Uint8Array | undefined): void;
   /** Queues a request; `id` names it in updates. */
   submit(id: number, request: FullRequest): void;
   /** Ends a request with the next step; an id that has ended is ignored. */
@@ -32,7 +42,7 @@ export interface EngineCore extends AsyncDisposable {
   /** Reads the adapters' folder now. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
   /** See `Engine.stats`. */
-  stats(): Promise<EngineStats>;
+  stats(): Promise<CoreStats>;
 }
 
 /** Limits of a step, in tokens and slots. */
@@ -60,6 +70,9 @@ export class LocalCore implements EngineCore {
   readonly #scheduler: Scheduler;
   readonly #drafter: Drafter;
   readonly #sequences = new Map<number, Sequence>();
+  readonly #grammars: CoreGrammars;
+  /** Sequences whose matcher is not ready; the scheduler does not know them. */
+  readonly #unready = new Set<Sequence>();
   #listener: CoreListener | undefined;
   #loop: Promise<void> = Promise.resolve();
   #resolveClosed: () => void = () => undefined;
@@ -67,10 +80,12 @@ export class LocalCore implements EngineCore {
   #hasNews = false;
   #isClosed = false;
   #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
+  readonly #constraintCounts = { masks: 0, matchSeconds: 0 };
 
   constructor(parts: CoreParts) {
     const { runner, limits, adapters, draftTokens = 0 } = parts;
     this.#parts = parts;
+    this.#grammars = new CoreGrammars({ ...parts, vocabularySize: runner.config.vocabularySize });
     this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);
     this.#scheduler = new Scheduler({
@@ -90,10 +105,15 @@ export class LocalCore implements EngineCore {
     this.#loop = this.#run();
   }
 
+  setGrammar(digest: string, grammar: Uint8Array | undefined): void {
+    this.#grammars.set(digest, grammar);
+  }
+
   submit(id: number, request: FullRequest): void {
     const sequence = new Sequence(id, request, this.#parts);
     this.#sequences.set(id, sequence);
-    this.#scheduler.add(sequence);
+    if (request.grammar === undefined) this.#scheduler.add(sequence);
+    else void this.#constrain(sequence, request.grammar);
     this.#notify();
   }
 
@@ -101,6 +121,7 @@ export class LocalCore implements EngineCore {
     const sequence = this.#sequences.get(id);
     if (sequence === undefined) return;
     sequence.isCancelled = true;
+    if (this.#unready.has(sequence)) sequence.finish("cancelled");
     this.#notify();
   }
 
@@ -108,10 +129,10 @@ export class LocalCore implements EngineCore {
     return this.#parts.adapters.refresh();
   }
 
-  async stats(): Promise<EngineStats> {
+  async stats(): Promise<CoreStats> {
     const { adapters, runner, limits } = this.#parts;
     const running = this.#placement.sequences();
-    const waiting = this.#scheduler.waiting();
+    const waiting = [...this.#unready, ...this.#scheduler.waiting()];
     const active = new Set(running.flatMap(({ digest }) => (digest === null ? [] : [digest])));
     return {
       waiting: waiting.length,
@@ -121,6 +142,11 @@ export class LocalCore implements EngineCore {
       maxBatch: limits.maxBatch,
       ...this.#counts,
       ...this.#drafter.counts,
+      grammars: {
+        resident: this.#grammars.size,
+        residentBytes: this.#grammars.bytes,
+        ...this.#constraintCounts,
+      },
       adapters: { ...adapters.stats(), active: active.size, activeBytes: runner.slots.bytes },
     };
   }
@@ -135,6 +161,26 @@ export class LocalCore implements EngineCore {
       await this.#parts.adapters[Symbol.asyncDispose]();
     } finally {
       this.#resolveClosed();
+    }
+  }
+
+  /** Queues a sequence when its grammar is compiled for the vocabulary. */
+  async #constrain(sequence: Sequence, digest: string): Promise<void> {
+    this.#unready.add(sequence);
+    const { tokenizer, endTokens, now } = this.#parts;
+    const { stopTokens, continuesPrompt } = sequence.request;
+    try {
+      // blanks that the answer's text does not get
+      const strippedBlanks = continuesPrompt ? 0 : tokenizer.strippedBlanks;
+      const matcher = await this.#grammars.matcher(digest, { strippedBlanks });
+      const counts = this.#constraintCounts;
+      sequence.constraint = new Constraint(matcher, { endTokens, stopTokens, now, counts });
+      if (!sequence.hasEnded) this.#scheduler.add(sequence);
+    } catch (cause) {
+      sequence.fail(cause);
+    } finally {
+      this.#unready.delete(sequence);
+      this.#notify();
     }
   }
 

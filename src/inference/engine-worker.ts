@@ -34,6 +34,8 @@ const methods = {
     });
     await core.closed;
   },
+  setGrammar: ({ digest, grammar }: { readonly digest: string; readonly grammar: Uint8Array | undefined }) =>
+    core.setGrammar(digest, grammar),
   submit: ({ id, request }: { readonly id: number; readonly request: FullRequest }) =>
     core.submit(id, request),
   cancel: (id: number) => core.cancel(id),

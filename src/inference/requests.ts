@@ -36,6 +36,7 @@ export const requestKinds: OptionKinds<TextRequest> = {
   maxTokens: "number",
   sampling: samplingSettings,
   seed: "number",
+  grammar: "object",
   stop: "array",
   stopTokens: "array",
   ignoreEos: "boolean",
@@ -68,17 +69,25 @@ function checkTokens(where: string, ids: readonly number[], vocabularySize: numb
     );
 }
 
+/** A grammar says where an answer may end. Throws `bad_option`. */
+function checkConstrained({ ignoreEos, pooling }: FullRequest): void {
+  if (ignoreEos)
+    throw invalid("ignoreEos conflicts with a grammar, whose answers end where it says; omit one of them");
+  if (pooling !== undefined)
+    throw invalid("an embedding has no answer that a grammar could describe; omit it");
+}
+
 interface RequestBounds extends Omit<AdmissionLimits, "maxBatch" | "maxWaiting"> {
   readonly model: Pick<EngineModel, "vocabularySize" | "maxLength">;
   readonly defaults?: AnswerDefaults;
 }
 
-/** Fills in the defaults, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
+/** Fills in the defaults but the grammar's digest, and refuses what could not run to its end. Throws `bad_option`, `bad_data`. */
 export function fullRequest(
-  { signal: _, ...given }: EngineRequest,
+  { signal: _, grammar, ...given }: EngineRequest,
   { model, defaults = NO_DEFAULTS, bytesPerPosition, cacheMemory }: RequestBounds,
 ): FullRequest {
-  checkCall<Omit<EngineRequest, "signal">>("request", given, {
+  checkCall<Omit<EngineRequest, "signal">>("request", grammar === undefined ? given : { ...given, grammar }, {
     ...requestKinds,
     prompt: "array!",
     pooling: "string",
@@ -101,6 +110,7 @@ export function fullRequest(
   checkSampling(sampling);
   if (pooling !== undefined && pooling !== "last" && pooling !== "mean")
     throw invalid(`pooling: ${JSON.stringify(pooling)} is invalid; expected last or mean`);
+  if (grammar !== undefined) checkConstrained(request);
   if (stop.includes("")) throw invalid("a stop sequence is empty; omit it");
   const length = prompt.length + maxTokens;
   if (length > maxLength)

@@ -1,4 +1,5 @@
 // The contract between the engine and its callers (server, evaluation, programs): requests go in, events come out.
+import type { GrammarSource } from "mixture-of-shards-grammar";
 import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
@@ -36,11 +37,16 @@ export interface EngineRequest {
   readonly sampling?: SamplingOptions;
   /** Seed of the request's own random numbers (0): the same request with the same seed gets the same answer. */
   readonly seed?: number;
+  /**
+   * A description of the texts that the answer may be. The answer ends where nothing can follow, by an end token exactly where it may
+   * end, and anywhere by its length, a stop text or a stop token. `minTokens` does not keep it from ending where it must.
+   */
+  readonly grammar?: GrammarSource | undefined;
   /** Texts that end the answer and are not part of it. */
   readonly stop?: readonly string[];
   /** Token ids that end the answer as end-of-sequence tokens do. */
   readonly stopTokens?: readonly number[];
-  /** Continues past end-of-sequence tokens. */
+  /** Continues past end-of-sequence tokens; not with a grammar. */
   readonly ignoreEos?: boolean;
   /** Until the answer has this many tokens (0), no end-of-sequence token is chosen, and nothing stops it. */
   readonly minTokens?: number;
@@ -65,9 +71,9 @@ export interface EngineRequest {
 /** Fields without a default. */
 type OptionalField = "logprobs" | "promptLogprobs" | "candidates" | "pooling";
 
-/** A request with its defaults filled in; the signal stays with the caller. */
-export type FullRequest = Required<Omit<EngineRequest, "signal" | "maxTokens" | OptionalField>> &
-  Pick<EngineRequest, OptionalField> & { readonly maxTokens: number };
+/** A request with its defaults filled in, and its grammar by the digest; the signal stays with the caller. */
+export type FullRequest = Required<Omit<EngineRequest, "signal" | "maxTokens" | "grammar" | OptionalField>> &
+  Pick<EngineRequest, OptionalField> & { readonly maxTokens: number; readonly grammar?: string };
 
 /** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
 export interface TokenLogprob {
@@ -144,6 +150,23 @@ export interface RefusedAdapter {
   readonly reason: string;
 }
 
+/** Grammars of requests since the engine started. */
+export interface GrammarStats {
+  /** Compilations, and requests that found the result of an earlier one. */
+  readonly compiled: number;
+  readonly hits: number;
+  readonly compileSeconds: number;
+  /** Requests that were refused because of their grammar, by the keyword or else the error's code. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Those that the core has now, and bytes of their states and masks. */
+  readonly resident: number;
+  readonly residentBytes: number;
+  /** Masks over the whole vocabulary. */
+  readonly masks: number;
+  /** Seconds that steps spent with masks and with following the answers. */
+  readonly matchSeconds: number;
+}
+
 /** The engine at one moment, and counts since it started. */
 export interface EngineStats {
   readonly waiting: number;
@@ -160,6 +183,7 @@ export interface EngineStats {
   /** Tokens that were drafted and verified, and those of them that became part of an answer. */
   readonly draftTokens: number;
   readonly acceptedTokens: number;
+  readonly grammars: GrammarStats;
   readonly adapters: {
     readonly registered: number;
     readonly resident: number;
@@ -232,7 +256,9 @@ export interface Engine extends AsyncDisposable {
    * @throws MosError at once where the request is not accepted: `busy` for a full queue or an engine that is shutting
    * down, `bad_option` for settings or lengths out of range, `bad_data` for tokens the model does not have, `device`.
    * The iteration throws what only loading the adapter can tell, before its first event: `not_found`, `bad_adapter`,
-   * `busy` where the adapters' memory is taken, `bad_option` where its slot can never fit; and `device` at any time.
+   * `busy` where the adapters' memory is taken, `bad_option` where its slot can never fit; `bad_option` for a grammar that cannot be
+   * compiled, with a `GrammarError` as its cause, or that outgrows its limits later; `unsupported` where the grammar allows none of
+   * the model's tokens; and `device` at any time.
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;
   /**

@@ -4,11 +4,11 @@ import { rmSync } from "node:fs";
 import { type Child, MosError, moduleBeside, startChild } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
-import type { CoreListener, EngineCore } from "./engine-core.ts";
+import type { CoreListener, CoreStats, EngineCore } from "./engine-core.ts";
 import type { CoreOptions, EngineOptions } from "./engine-options.ts";
 import type { EngineMethods } from "./engine-worker.ts";
 import type { OpenedCore } from "./open-core.ts";
-import type { AdapterInfo, EngineEvent, EngineStats, FullRequest } from "./types.ts";
+import type { AdapterInfo, EngineEvent, FullRequest } from "./types.ts";
 import { removeUnfinished } from "./weight-cache.ts";
 
 /** Arrays of their own: those that were received keep the whole message in memory. */
@@ -127,6 +127,10 @@ class WorkerCore implements EngineCore {
     );
   }
 
+  setGrammar(digest: string, grammar: Uint8Array | undefined): void {
+    this.#child.notify("setGrammar", { digest, grammar });
+  }
+
   submit(id: number, request: FullRequest): void {
     this.#child.notify("submit", { id, request });
   }
@@ -139,7 +143,7 @@ class WorkerCore implements EngineCore {
     return this.#call("refresh");
   }
 
-  stats(): Promise<EngineStats> {
+  stats(): Promise<CoreStats> {
     return this.#call("stats");
   }
 

@@ -37,7 +37,7 @@ export const tokenizer: Tokenizer = {
   encode: (text) => [...text].map((c) => LETTERS.indexOf(c)),
   decode: (ids) => ids.map(letter).join(""),
   idToToken: letter,
-  tokenToId: (token) => LETTERS.indexOf(token),
+  tokenToId: (token) => (LETTERS.includes(token) ? LETTERS.indexOf(token) : undefined),
   isSpecial: () => false,
   idToBytes: (id) => new TextEncoder().encode(letter(id)),
 };

@@ -265,6 +265,16 @@ const makeStats = (running: number, names: readonly string[]): EngineStats => ({
   decodedTokens: 40,
   draftTokens: 9,
   acceptedTokens: 6,
+  grammars: {
+    compiled: 3,
+    hits: 2,
+    compileSeconds: 0.5,
+    refused: { uniqueItems: 1 },
+    resident: 2,
+    residentBytes: 300,
+    masks: 20,
+    matchSeconds: 0.125,
+  },
   promptTokens: 100,
   completionTokens: 50,
   adapters: {
