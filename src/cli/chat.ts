@@ -1,6 +1,6 @@
 import { createInterface, type Interface } from "node:readline";
 import { MosError } from "#core";
-import type { Engine, FinishReason, TextRequest } from "#inference";
+import type { ChatRequest, Engine, FinishReason } from "#inference";
 import type { ChatMessage } from "#text";
 import { counted, formatDuration, formatRate, isTerminal, paint } from "./format.ts";
 import { EXIT_INTERRUPTED } from "./interrupt.ts";
@@ -43,7 +43,7 @@ export interface ChatOptions {
   readonly title: string;
   readonly adapter: string | null;
   readonly system: string | undefined;
-  readonly answer: TextRequest;
+  readonly answer: ChatRequest;
 }
 
 /** The messages so far. None is dropped unless the user asks for it. */

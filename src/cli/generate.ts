@@ -21,7 +21,7 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
 import { counted, paint, sideBySide } from "./format.ts";
-import { type AnswerForm, grammarOptions, readAnswerForm, withOrigin } from "./grammar-file.ts";
+import { type AnswerForm, chatForm, grammarOptions, readAnswerForm, withOrigin } from "./grammar-file.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
@@ -98,13 +98,12 @@ In --chat: /reset clears the conversation, /system TEXT sets the system message,
 /** Converts the command line's answer options to an engine's request. */
 function answerOptions(options: Values): TextRequest {
   const { temperature, topP, topK, minP, maxTokens, seed, stop = [] } = options;
-  const { repetitionPenalty, presencePenalty, frequencyPenalty, form } = options;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   return {
     sampling: { temperature, topP, topK, minP, repetitionPenalty, presencePenalty, frequencyPenalty },
     maxTokens,
     stop: stop.map(unescaped),
     seed,
-    ...(form === undefined ? {} : { grammar: form.source }),
   };
 }
 
@@ -209,7 +208,7 @@ async function run(given: Given): Promise<number> {
       title: basename(path).replace(/\.gguf$/i, ""),
       adapter: adapter ?? null,
       system: options.system,
-      answer: answerOptions(options),
+      answer: { ...answerOptions(options), ...chatForm(options.form) },
     });
     return 0;
   }
@@ -281,7 +280,9 @@ function submitted({ engine, prompt, options, interrupt }: Once): readonly Async
   const { compare, adapter = null } = options;
   return (compare ? [null, adapter] : [null]).map((name) => {
     const request = { ...answerOptions(options), adapter: name, signal: interrupt.signal };
-    return typeof prompt === "string" ? engine.complete(prompt, request) : engine.chat(prompt, request);
+    return typeof prompt === "string"
+      ? engine.complete(prompt, { ...request, grammar: options.form?.source })
+      : engine.chat(prompt, { ...request, ...chatForm(options.form) });
   });
 }
 

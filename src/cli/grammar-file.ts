@@ -4,6 +4,7 @@ import { extname } from "node:path";
 import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
 import { MosError, parseJson, text } from "#core";
 import { storageError } from "#files";
+import type { ChatRequest } from "#inference";
 
 /** The files' largest size; larger ones would only be refused later. */
 const MAX_BYTES = 16 << 20;
@@ -61,6 +62,12 @@ export function grammarSyntax(path: string, definition: string): "lark" | "gbnf"
   if (extension === ".gbnf") return "gbnf";
   if (extension === ".lark") return "lark";
   return /^\s*[\w-]+\s*::=/m.test(definition) ? "gbnf" : "lark";
+}
+
+/** The options of a chat whose answers have this form: the model is shown a schema. */
+export function chatForm(form: AnswerForm | undefined): Pick<ChatRequest, "grammar" | "responseFormat"> {
+  if (form?.source.type !== "json_schema") return { grammar: form?.source };
+  return { responseFormat: { type: "json_schema", schema: form.source.schema } };
 }
 
 /** An error of an answer, with the file that its grammar came from. */

@@ -4,7 +4,9 @@ import { setMaxListeners } from "node:events";
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
-import type { ChatMessage, LoadedText } from "#text";
+import { answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
+import { ParsedAnswer } from "./chat-answer.ts";
+import { chatForm, chatKinds } from "./chat-options.ts";
 import { ClientGrammars } from "./client-grammars.ts";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
@@ -14,6 +16,8 @@ import type { SequenceUpdate } from "./sequence.ts";
 import type {
   AdapterInfo,
   AnswerDefaults,
+  ChatAnswer,
+  ChatRequest,
   Engine,
   EngineEvent,
   EngineModel,
@@ -88,6 +92,7 @@ export class EngineClient implements Engine {
   #refused: readonly RefusedAdapter[];
   #adaptersListener: (() => void) | undefined;
   #nextId = 1;
+  #nextCall = 1;
   #isDraining = false;
   #failure: MosError | undefined;
   /** Called when no request is live any more. */
@@ -142,17 +147,22 @@ export class EngineClient implements Engine {
     this.#checkRoom(tenant, count);
   }
 
-  chat(given: string | readonly ChatMessage[], options: TextRequest = {}): AsyncIterable<EngineEvent> {
+  chat(given: string | readonly ChatMessage[], options: ChatRequest = {}): ChatAnswer {
     const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
     if (!isConversation(messages))
       throw new MosError(
         "bad_option",
         "a conversation must be a string, or an array of messages with a role and a text content",
       );
-    return this.complete(this.text.template.render(messages, { addGenerationPrompt: true }), {
-      continuesPrompt: false,
-      ...options,
-    });
+    checkCall<ChatRequest>("chat", options, chatKinds);
+    const { tools, toolChoice, parallelToolCalls, responseFormat, ...request } = options;
+    const { template } = this.text;
+    const form = chatForm(options);
+    const asked = withFormat(messages, form.responseFormat, template);
+    const prompt = template.render(asked, { addGenerationPrompt: true, tools: form.tools });
+    const { grammar = request.grammar, parser } = answerFormat(this.text, form, prompt);
+    const events = this.complete(prompt, { continuesPrompt: false, ...request, grammar });
+    return new ParsedAnswer(events, parser({ nextId: () => `call_${this.#nextCall++}` }));
   }
 
   complete(text: string, options: TextRequest = {}): AsyncIterable<EngineEvent> {

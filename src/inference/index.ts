@@ -20,6 +20,7 @@ export { bytesPerPosition, capacityFor, KVCache } from "./slots.ts";
 export type {
   AdapterInfo,
   AnswerDefaults,
+  ChatRequest,
   Engine,
   EngineEvent,
   EngineModel,

@@ -3,11 +3,11 @@ import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#
 import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
+import { chatKinds } from "./chat-options.ts";
 import { EngineClient } from "./engine-client.ts";
 import { answerDefaults, type EngineOptions, engineKinds, type ModelWithText } from "./engine-options.ts";
 import { openCore } from "./open-core.ts";
-import { requestKinds } from "./requests.ts";
-import type { Engine, EngineEvent, TextRequest } from "./types.ts";
+import type { ChatRequest, Engine, EngineEvent } from "./types.ts";
 import { openWorkerCore } from "./worker-core.ts";
 
 /**
@@ -75,7 +75,7 @@ async function loadText(path: string, now: Date | undefined): Promise<LoadedText
   return await loadModelText(files.source, { now }); // before the file is closed
 }
 
-const { adapter: _, ...answerKinds } = requestKinds;
+const { adapter: _, ...answerKinds } = chatKinds;
 const generateKinds: OptionKinds<GenerateOptions> = {
   ...answerKinds,
   ...locateKinds,
@@ -93,7 +93,7 @@ export type Prompt = string | readonly ChatMessage[];
 
 /** A request's options, which adapter answers it, and how much of the machine it takes. @inline */
 export interface GenerateOptions
-  extends Omit<TextRequest, "adapter">,
+  extends Omit<ChatRequest, "adapter">,
     Pick<EngineOptions, "chatTemplateKwargs" | "hub" | "onDownload" | "onProgress"> {
   /** An adapter or its folder; the base answers without. */
   readonly adapter?: string | Adapter | undefined;

@@ -3,7 +3,16 @@ import type { GrammarSource } from "mixture-of-shards-grammar";
 import type { TrainedOn } from "#adapters";
 import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
-import type { ChatMessage, LoadedText, Pooling } from "#text";
+import type {
+  AnswerDelta,
+  ChatMessage,
+  LoadedText,
+  Pooling,
+  ResponseFormat,
+  Tool,
+  ToolCall,
+  ToolChoice,
+} from "#text";
 
 /** Options for choosing the next token. The defaults decode greedily. @inline */
 export interface SamplingOptions {
@@ -227,6 +236,46 @@ export interface EngineModel {
 /** A request in text: everything about it but the prompt's tokens. @inline */
 export type TextRequest = Omit<EngineRequest, "prompt" | "pooling">;
 
+/** A request for an answer to a conversation. @inline */
+export interface ChatRequest extends TextRequest {
+  /** Tools that the model may call. A function's parameters may be a schema of zod or of another library with Standard JSON Schema. */
+  readonly tools?: readonly Tool[] | undefined;
+  /** Whether tools are called, and which ("auto": as the model likes). */
+  readonly toolChoice?: ToolChoice | ToolChoice["mode"] | undefined;
+  /** An answer may have several calls (true). */
+  readonly parallelToolCalls?: boolean | undefined;
+  /**
+   * Form of the answer's text where it calls no tool: any, a JSON object, or JSON of a schema. A schema may be JSON Schema, or one of
+   * zod or of another library with Standard JSON Schema, which may also stand here by itself. The model is shown it.
+   */
+  readonly responseFormat?: ResponseFormat | StandardJsonSchema | undefined;
+}
+
+/** A schema of zod, or of another library with Standard JSON Schema. @inline */
+export interface StandardJsonSchema {
+  readonly "~standard": {
+    readonly vendor: string;
+    readonly jsonSchema?: { input(options: { readonly target: "draft-2020-12" }): Record<string, unknown> };
+  };
+}
+
+/** A message of the assistant, as a conversation goes on with it, and how it ended. @inline */
+export interface AssistantMessage extends ChatMessage {
+  readonly role: "assistant";
+  /** Calls of tools; the last is incomplete where the answer was cut. */
+  readonly toolCalls: readonly ToolCall[];
+  readonly finishReason: FinishReason;
+  readonly usage: EngineUsage;
+}
+
+/** The events of an answer to a conversation. Either they are read, or its parts, or its message. */
+export interface ChatAnswer extends AsyncIterable<EngineEvent> {
+  /** Text, reasoning and calls as they come. Throws as the events. */
+  parts(): AsyncIterable<AnswerDelta>;
+  /** The whole answer. Throws as the events. */
+  message(): Promise<AssistantMessage>;
+}
+
 /** Defaults of requests. */
 export interface AnswerDefaults {
   /** Only what an option or the model sets: the rest changes nothing, and without a temperature decoding is greedy. */
@@ -272,12 +321,16 @@ export interface Engine extends AsyncDisposable {
    * Answers a conversation, or one message of a user, laid out by the model's chat template. `maxTokens` is cut to what the
    * model's length leaves.
    *
-   * @throws MosError as `submit`; `bad_option` where the prompt leaves no room for an answer.
+   * @throws MosError as `submit`; `bad_option` where the prompt leaves no room for an answer, and for tools and schemas that cannot be
+   * read.
    * @example
    * for await (const event of engine.chat("When can I come in?"))
    *   if (event.type === "token" || event.type === "finish") process.stdout.write(event.text);
+   * const person = z.object({ name: z.string(), born: z.int() });
+   * const { content } = await engine.chat("Ada Lovelace, born in 1815", { responseFormat: person }).message();
+   * const { toolCalls } = await engine.chat("Is it raining in Oslo?", { tools: [weather], toolChoice: "required" }).message();
    */
-  chat(messages: string | readonly ChatMessage[], options?: TextRequest): AsyncIterable<EngineEvent>;
+  chat(messages: string | readonly ChatMessage[], options?: ChatRequest): ChatAnswer;
   /**
    * Continues a text as it stands, without the chat template. Throws as `chat`.
    *

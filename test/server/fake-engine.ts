@@ -13,7 +13,8 @@ import type {
   TokenLogprob,
 } from "#inference";
 import { unitVector } from "#inference";
-import { createDetokenizer, type LoadedText } from "#text";
+import { answerFormat, createDetokenizer, type LoadedText } from "#text";
+import { ParsedAnswer } from "../../src/inference/chat-answer.ts";
 import { packLogprobs } from "../../src/inference/logprobs.ts";
 
 export interface FakeEngineOptions {
@@ -218,7 +219,8 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     complete: (words, more) => submit({ ...more, prompt: tokenizer.encode(words) }),
     chat: (given, more) => {
       const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
-      return submit({ ...more, prompt: tokenizer.encode(text.template.render(messages)) });
+      const prompt = tokenizer.encode(text.template.render(messages));
+      return new ParsedAnswer(submit({ ...more, prompt }), answerFormat(text, {}, "").parser());
     },
     embed: async () => [],
     adapters,

@@ -1,0 +1,63 @@
+// A chat's answer: events of the engine, or its text, reasoning and calls.
+import type { AnswerDelta, AnswerParser, ToolCall } from "#text";
+import type { AssistantMessage, ChatAnswer, EngineEvent } from "./types.ts";
+
+/** Takes an answer apart for one reader: either of its events, or of its parts. */
+export class ParsedAnswer implements ChatAnswer {
+  readonly #events: AsyncIterable<EngineEvent>;
+  readonly #parser: AnswerParser;
+
+  constructor(events: AsyncIterable<EngineEvent>, parser: AnswerParser) {
+    this.#events = events;
+    this.#parser = parser;
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<EngineEvent> {
+    return this.#events[Symbol.asyncIterator]();
+  }
+
+  async *parts(): AsyncGenerator<AnswerDelta, void> {
+    for await (const event of this.#events) {
+      if ("text" in event) yield* this.#parser.push(event.text);
+      if (event.type === "finish") yield* this.#parser.finish();
+    }
+  }
+
+  async message(): Promise<AssistantMessage> {
+    const calls: ToolCall[] = [];
+    const [texts, reasoning]: [string[], string[]] = [[], []];
+    let finish: Extract<EngineEvent, { type: "finish" }> | undefined;
+    const take = (delta: AnswerDelta): void => {
+      if (delta.type === "text") texts.push(delta.text);
+      else if (delta.type === "reasoning") reasoning.push(delta.text);
+      else if (delta.type === "call") calls.push(emptyCall(delta));
+      else if (delta.type === "arguments") calls[delta.index] = longerCall(calls[delta.index], delta.text);
+    };
+    for await (const event of this.#events) {
+      if ("text" in event) this.#parser.push(event.text).forEach(take);
+      if (event.type !== "finish") continue;
+      this.#parser.finish().forEach(take);
+      finish = event;
+    }
+    if (finish === undefined) throw new Error("the answer's events were read before");
+    const { finishReason, usage } = finish;
+    return {
+      role: "assistant",
+      content: texts.join(""),
+      ...(reasoning.length === 0 ? {} : { reasoning: reasoning.join("") }),
+      toolCalls: calls,
+      finishReason,
+      usage,
+    };
+  }
+}
+
+const emptyCall = ({ id = "", kind, name }: Extract<AnswerDelta, { type: "call" }>): ToolCall =>
+  kind === "custom" ? { type: "custom", id, name, input: "" } : { type: "function", id, name, arguments: "" };
+
+const longerCall = (call: ToolCall | undefined, text: string): ToolCall => {
+  if (call === undefined) throw new Error("arguments came before their call");
+  return call.type === "custom"
+    ? { ...call, input: call.input + text }
+    : { ...call, arguments: call.arguments + text };
+};
