@@ -5,11 +5,11 @@ import type { AssistantMessage, ChatAnswer, EngineEvent } from "./types.ts";
 /** Takes an answer apart for one reader: either of its events, or of its parts. */
 export class ParsedAnswer implements ChatAnswer {
   readonly #events: AsyncIterable<EngineEvent>;
-  readonly #parser: AnswerParser;
+  readonly #makeParser: () => AnswerParser;
 
-  constructor(events: AsyncIterable<EngineEvent>, parser: AnswerParser) {
+  constructor(events: AsyncIterable<EngineEvent>, makeParser: () => AnswerParser) {
     this.#events = events;
-    this.#parser = parser;
+    this.#makeParser = makeParser;
   }
 
   [Symbol.asyncIterator](): AsyncIterator<EngineEvent> {
@@ -17,13 +17,15 @@ export class ParsedAnswer implements ChatAnswer {
   }
 
   async *parts(): AsyncGenerator<AnswerDelta, void> {
+    const parser = this.#makeParser();
     for await (const event of this.#events) {
-      if ("text" in event) yield* this.#parser.push(event.text);
-      if (event.type === "finish") yield* this.#parser.finish();
+      if ("text" in event) yield* parser.push(event.text);
+      if (event.type === "finish") yield* parser.finish();
     }
   }
 
   async message(): Promise<AssistantMessage> {
+    const parser = this.#makeParser();
     const calls: ToolCall[] = [];
     const [texts, reasoning]: [string[], string[]] = [[], []];
     let finish: Extract<EngineEvent, { type: "finish" }> | undefined;
@@ -34,9 +36,9 @@ export class ParsedAnswer implements ChatAnswer {
       else if (delta.type === "arguments") calls[delta.index] = longerCall(calls[delta.index], delta.text);
     };
     for await (const event of this.#events) {
-      if ("text" in event) this.#parser.push(event.text).forEach(take);
+      if ("text" in event) parser.push(event.text).forEach(take);
       if (event.type !== "finish") continue;
-      this.#parser.finish().forEach(take);
+      parser.finish().forEach(take);
       finish = event;
     }
     if (finish === undefined) throw new Error("the answer's events were read before");

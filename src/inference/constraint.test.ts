@@ -36,6 +36,16 @@ class ChoiceMatcher implements GrammarMatcher {
   rollback(tokens: number): void {
     this.#text = this.#text.slice(0, this.#text.length - tokens);
   }
+  forcedBytes(): Uint8Array {
+    const before = this.#text;
+    const bytes: number[] = [];
+    for (let next = this.#next(); !this.canEnd && new Set(next).size === 1; next = this.#next()) {
+      bytes.push(next[0]!);
+      this.#text += String.fromCharCode(next[0]!);
+    }
+    this.#text = before;
+    return Uint8Array.from(bytes);
+  }
   #next(): readonly number[] {
     const longer = this.#choices.filter((one) => one.startsWith(this.#text) && one !== this.#text);
     return longer.map((one) => one.charCodeAt(this.#text.length));
@@ -59,6 +69,7 @@ const code = (text: string): number => text.charCodeAt(0);
 
 const constrain = (choices: readonly string[], stopTokens: readonly number[] = []) =>
   new Constraint(new ChoiceMatcher(choices), {
+    tokenizer,
     endTokens: [END],
     stopTokens,
     now: () => 0,
@@ -121,9 +132,17 @@ describe("with a grammar, an answer", () => {
   });
 });
 
-describe("of a draft", () => {
-  const draft = (text: string): readonly number[] => [...text].map(code);
+const draft = (text: string): readonly number[] => [...text].map(code);
 
+test("tokens are forced up to where the text may end or go on in several ways", () => {
+  expect(constrain(["hello", "help"]).forcedTokens(9)).toEqual(draft("hel"));
+  expect(constrain(["hello", "help"]).forcedTokens(2)).toEqual(draft("he"));
+  expect(constrain(["hello", "he"]).forcedTokens(9)).toEqual(draft("he"));
+  expect(constrain(["yes", "no"]).forcedTokens(9)).toEqual([]);
+  expect(constrain(["é"]).forcedTokens(9)).toEqual([]); // half a character cannot be spelled
+});
+
+describe("of a draft", () => {
   test("those tokens are left that the grammar allows one after another, and nothing is taken", () => {
     const constraint = constrain(["abc", "axy"]);
     expect(constraint.allowedPart(draft("axz"))).toEqual(draft("ax"));

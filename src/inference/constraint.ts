@@ -1,4 +1,5 @@
 // A request's grammar beside its sequence: which tokens may come next, and whether the answer is complete.
+import { incompleteTail, type Tokenizer } from "#text";
 import type { AllowedTokens, TokenMask } from "./sampler.ts";
 
 /** What is needed of a grammar's matcher. */
@@ -7,6 +8,7 @@ export interface GrammarMatcher extends AllowedTokens {
   rollback(tokens: number): void;
   readonly canEnd: boolean;
   readonly mustEnd: boolean;
+  forcedBytes(): Uint8Array;
 }
 
 /** Masks that were computed, and seconds spent with matchers. */
@@ -16,6 +18,7 @@ export interface ConstraintCounts {
 }
 
 interface ConstraintOptions {
+  readonly tokenizer: Pick<Tokenizer, "encode" | "tokenToId" | "strippedBlanks">;
   readonly endTokens: readonly number[];
   /** A request's own, which may be chosen wherever the grammar may end. */
   readonly stopTokens: readonly number[];
@@ -24,6 +27,10 @@ interface ConstraintOptions {
   /** Counts to add to. */
   readonly counts: ConstraintCounts;
 }
+
+/** The byte around the name of a special token. */
+const SPECIAL = 0xff;
+const decoder = new TextDecoder();
 
 /** The tokens that an answer's grammar allows next. */
 export class Constraint implements AllowedTokens {
@@ -70,6 +77,26 @@ export class Constraint implements AllowedTokens {
       this.#matcher.rollback(taken);
       return draft.slice(0, taken);
     });
+  }
+
+  /** The first tokens, at most so many, of the text that must follow, as the tokenizer spells it; none where several texts may. */
+  forcedTokens(most: number): readonly number[] {
+    const bytes = this.#timed(() => this.#matcher.forcedBytes());
+    return bytes.length === 0 ? [] : this.allowedPart(this.#spelled(bytes).slice(0, most));
+  }
+
+  #spelled(bytes: Uint8Array): readonly number[] {
+    const { tokenizer } = this.#options;
+    const marker = bytes.indexOf(SPECIAL);
+    if (marker === 0) {
+      const id = tokenizer.tokenToId(decoder.decode(bytes.subarray(1, bytes.indexOf(SPECIAL, 1))));
+      return id === undefined ? [] : [id];
+    }
+    // others spell a text differently at its beginning
+    if (tokenizer.strippedBlanks > 0) return [];
+    const text = marker < 0 ? bytes : bytes.subarray(0, marker);
+    const whole = text.subarray(0, text.length - incompleteTail(text));
+    return tokenizer.encode(decoder.decode(whole), { addSpecialTokens: false });
   }
 
   #stopsAt(id: number): boolean {

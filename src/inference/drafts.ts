@@ -49,7 +49,12 @@ const RATE_WEIGHT = 0.15;
  * compared with the next token as well.
  */
 export class DraftRate {
-  #rate = 0.5;
+  #rate: number;
+
+  /** Begins with a guess. */
+  constructor(rate = 0.5) {
+    this.#rate = rate;
+  }
 
   /** Notes how many tokens of a draft were chosen, and whether another one was chosen after them. */
   note({ accepted, rejected }: { readonly accepted: number; readonly rejected: boolean }): void {
@@ -100,9 +105,15 @@ export class StepTimes {
   }
 }
 
+/** What may follow a sequence, and the share of such tokens that its request chooses. */
+interface Draft {
+  readonly tokens: readonly number[];
+  readonly rate: DraftRate;
+}
+
 /** A step of a request that decoded alone. */
 interface DraftOutcome {
-  readonly draft: readonly number[];
+  readonly draft: Draft;
   /** How many of its tokens the step computed. */
   readonly verified: number;
   /** Tokens that the answer got. */
@@ -122,24 +133,27 @@ export class Drafter {
     this.#tokens = tokens;
   }
 
-  /** What may follow a sequence, no longer than its answer may become, and no further than its grammar allows. */
-  draft({ tokens, generated, constraint, request: { maxTokens } }: Sequence): readonly number[] {
-    const draft = findDraft(tokens, Math.min(this.#tokens, maxTokens - generated - 1));
-    return constraint?.allowedPart(draft) ?? draft;
+  /** The text that a grammar forces, or else what followed earlier: no longer than the answer may become, and as its grammar allows. */
+  draft({ tokens, generated, constraint, draftRate, forcedRate, request: { maxTokens } }: Sequence): Draft {
+    const most = Math.min(this.#tokens, maxTokens - generated - 1);
+    const forced = most > 0 ? (constraint?.forcedTokens(most) ?? []) : [];
+    if (forced.length > 0) return { tokens: forced, rate: forcedRate };
+    const found = findDraft(tokens, most);
+    return { tokens: constraint?.allowedPart(found) ?? found, rate: draftRate };
   }
 
   /** The number of drafted tokens that are worth verifying. */
-  choose({ draftRate, tokens }: Sequence, draft: readonly number[]): number {
-    const most = Math.min(draft.length, longestDraft(tokens.length));
-    return draftRate.choose(most, (count) => this.#times.cost(count));
+  choose({ tokens }: Sequence, draft: Draft): number {
+    const most = Math.min(draft.tokens.length, longestDraft(tokens.length));
+    return draft.rate.choose(most, (count) => this.#times.cost(count));
   }
 
-  note({ draftRate }: Sequence, { draft, verified, chosen, milliseconds }: DraftOutcome): void {
+  note({ draft, verified, chosen, milliseconds }: DraftOutcome): void {
     this.#times.note(verified + 1, milliseconds);
-    const compared = Math.min(chosen.length, draft.length);
+    const compared = Math.min(chosen.length, draft.tokens.length);
     let accepted = 0;
-    while (accepted < compared && draft[accepted] === chosen[accepted]) accepted++;
-    draftRate.note({ accepted, rejected: accepted < compared });
+    while (accepted < compared && draft.tokens[accepted] === chosen[accepted]) accepted++;
+    draft.rate.note({ accepted, rejected: accepted < compared });
     this.counts.draftTokens += verified;
     this.counts.acceptedTokens += Math.min(accepted, verified);
   }

@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
-import { answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
+import { type AnswerFormat, answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
 import { ParsedAnswer } from "./chat-answer.ts";
 import { chatForm, chatKinds } from "./chat-options.ts";
 import { ClientGrammars } from "./client-grammars.ts";
@@ -160,9 +160,12 @@ export class EngineClient implements Engine {
     const form = chatForm(options);
     const asked = withFormat(messages, form.responseFormat, template);
     const prompt = template.render(asked, { addGenerationPrompt: true, tools: form.tools });
-    const { grammar = request.grammar, parser } = answerFormat(this.text, form, prompt);
+    const format = (): AnswerFormat => answerFormat(this.text, form, prompt);
+    // a plain chat needs no layout of calls, unless its answer is taken apart
+    const isPlain = form.tools.length === 0 && form.responseFormat === undefined;
+    const { grammar } = isPlain ? request : format();
     const events = this.complete(prompt, { continuesPrompt: false, ...request, grammar });
-    return new ParsedAnswer(events, parser({ nextId: () => `call_${this.#nextCall++}` }));
+    return new ParsedAnswer(events, () => format().parser({ nextId: () => `call_${this.#nextCall++}` }));
   }
 
   complete(text: string, options: TextRequest = {}): AsyncIterable<EngineEvent> {

@@ -174,7 +174,7 @@ export class LocalCore implements EngineCore {
       const strippedBlanks = continuesPrompt ? 0 : tokenizer.strippedBlanks;
       const matcher = await this.#grammars.matcher(digest, { strippedBlanks });
       const counts = this.#constraintCounts;
-      sequence.constraint = new Constraint(matcher, { endTokens, stopTokens, now, counts });
+      sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts });
       if (!sequence.hasEnded) this.#scheduler.add(sequence);
     } catch (cause) {
       sequence.fail(cause);
@@ -278,7 +278,7 @@ export class LocalCore implements EngineCore {
       allLogits: true,
       isDraft: true,
     });
-    let verified = draft.slice(0, this.#drafter.choose(sequence, draft));
+    let verified = draft.tokens.slice(0, this.#drafter.choose(sequence, draft));
     if (!runner.usesFused(makeStep(verified)) || !this.#placement.reserve(start + 1 + verified.length))
       verified = [];
     const began = now();
@@ -297,7 +297,7 @@ export class LocalCore implements EngineCore {
       }
     });
     const chosen = sequence.tokens.slice(before);
-    this.#drafter.note(sequence, { draft, chosen, verified: verified.length, milliseconds });
+    this.#drafter.note({ draft, chosen, verified: verified.length, milliseconds });
   }
 
   /** One token of each of these slots. */

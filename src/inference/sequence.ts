@@ -73,6 +73,8 @@ export class Sequence {
   /** What its request's grammar allows. It follows the answer, and so outlives a preemption. */
   constraint: Constraint | undefined;
   readonly draftRate = new DraftRate();
+  /** The same of tokens that its grammar forces, which models mostly choose as the tokenizer would. */
+  readonly forcedRate = new DraftRate(0.9);
 
   readonly #options: SequenceOptions;
   readonly #detokenizer: Detokenizer;

@@ -220,7 +220,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     chat: (given, more) => {
       const messages = typeof given === "string" ? [{ role: "user", content: given }] : given;
       const prompt = tokenizer.encode(text.template.render(messages));
-      return new ParsedAnswer(submit({ ...more, prompt }), answerFormat(text, {}, "").parser());
+      return new ParsedAnswer(submit({ ...more, prompt }), () => answerFormat(text, {}, "").parser());
     },
     embed: async () => [],
     adapters,
