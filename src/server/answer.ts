@@ -149,6 +149,21 @@ export function streamEvents(
   return streamBody(context, eventTexts(context, objects), { headers: HEADERS, onEnd });
 }
 
+/**
+ * Streams objects whose type is the event's, without an end of their own, as the Responses API does.
+ *
+ * @param objects Throws nothing: an error in the middle is an event, too.
+ */
+export function streamTypedEvents(
+  context: RequestContext,
+  objects: AsyncGenerator<{ readonly type: string }, void>,
+) {
+  async function* texts(): AsyncGenerator<string, void> {
+    for await (const one of objects) yield `event: ${one.type}\ndata: ${JSON.stringify(one)}\n\n`;
+  }
+  return streamBody(context, texts(), { headers: HEADERS });
+}
+
 /** An error in the middle becomes an event, too, since the status was sent long before. */
 async function* eventTexts(
   { var: { server, record } }: RequestContext,

@@ -18,6 +18,12 @@ import {
 } from "./limits.ts";
 import { createMetrics, type RequestRecord, type ServerLog } from "./metrics.ts";
 import { createQuotas, type Quotas } from "./quotas.ts";
+import {
+  createMemoryStore,
+  defaultResponses,
+  type ResponseLimits,
+  type ResponseStore,
+} from "./responses/store.ts";
 import { watchStorage } from "./storage-watch.ts";
 
 /** Extension of a server by another package. */
@@ -39,6 +45,8 @@ export interface ServerExtension {
    * @throws ApiError 503 where it cannot be known now.
    */
   resolve(name: string, key: ApiKey): Promise<string | undefined>;
+  /** Where responses are stored, in place of this process's memory. */
+  responses?(limits: ResponseLimits): ResponseStore;
   /** Notes on a key's models for their list, beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
   /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
@@ -79,6 +87,8 @@ export interface ServerOptions {
   /** Shows /metrics, which names adapters, to every client although there are keys (false). */
   readonly publicMetrics?: boolean;
   readonly limits?: Partial<ServerLimits>;
+  /** Bounds of stored responses for each key (16 MB, 30 days). */
+  readonly responses?: Partial<ResponseLimits> | undefined;
   readonly extension?: ServerExtension | undefined;
   /** How to get the routes of fine-tuning as a service where there is no extension; a part of errors. */
   readonly serviceHint?: string | undefined;
@@ -101,6 +111,8 @@ export function createContext(options: ServerOptions) {
   const limits = { ...defaultLimits, ...options.limits };
   const engineWatch = watchEngine(engine);
   const { adapterFolder, privatePaths = [] } = options;
+  const stored = { ...defaultResponses, ...options.responses };
+  const openStore = options.extension?.responses ?? ((given) => createMemoryStore(given, date));
   return {
     ...options,
     limits,
@@ -117,6 +129,8 @@ export function createContext(options: ServerOptions) {
       ...(adapterFolder === undefined ? [] : [adapterFolder]),
       ...privatePaths,
     ]),
+    /** Undefined where nothing is stored. */
+    responses: stored.bytes === 0 ? undefined : openStore(stored),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),

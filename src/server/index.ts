@@ -16,6 +16,7 @@ export { listen } from "./http.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
+export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
 export {
   networkSettings,
   openApp,

@@ -30,6 +30,7 @@ import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 import { openQuotas, type StoredQuotas } from "./quotas.ts";
+import { defaultResponses } from "./responses/store.ts";
 import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
 
 /** In seconds; timers cannot be set to much more. */
@@ -114,6 +115,21 @@ export const networkSettings = {
     default: 30,
     placeholder: "seconds",
     help: "time without an engine heartbeat before /health returns 503 and requests are refused; 0 disables",
+  }),
+  /** Bytes of stored responses for each key, the oldest of which give way; 0 stores none. A whole number, 0 or more; default 16000000. */
+  responseBytes: integer({
+    min: 0,
+    default: defaultResponses.bytes,
+    placeholder: "bytes",
+    help: "bytes of stored responses for each key, the oldest of which give way; 0 stores none",
+  }),
+  /** Days after which stored responses are deleted. A whole number from 1 to 3650; default 30. */
+  responseDays: integer({
+    min: 1,
+    max: 3650,
+    default: defaultResponses.days,
+    placeholder: "days",
+    help: "days after which stored responses are deleted",
   }),
   /** Idle timeout of a connection. A whole number from 1 to 86400; default 15. */
   keepAlive: integer({
@@ -251,12 +267,9 @@ async function disposeAll(owned: AsyncDisposable[]): Promise<void> {
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   checkCall<ServeOptions>(hasPort ? "serve" : "openApp", options, serveKinds);
   const network = parseSettings(networkSettings, pick(networkSettings, options));
-  const { host, port, apiKeys, publicMetrics, cors, ...life } = network;
+  const { host, port, apiKeys, publicMetrics, cors, responseBytes, responseDays, ...life } = network;
   const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now, keyLimits = [] } = options;
-  if (hasPort) {
-    checkReach(network);
-    await assertFreePort({ host, port });
-  }
+  if (hasPort) await checkNetwork(network);
   const tls = hasPort ? await loadCertificate(network, { date, log }) : undefined;
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
@@ -285,16 +298,16 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
+      responses: { bytes: responseBytes, days: responseDays },
       privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
     const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
     if (listening !== undefined) warnOfFewFiles(listening.connections, log);
     let isClosing = false;
-    const close = async (drainSeconds: number): Promise<void> => {
+    const close = async (seconds: number): Promise<void> => {
       isClosing = true;
-      await (listening?.close({ drainSeconds }) ?? server.inFlight.drain(drainSeconds));
+      await (listening?.close({ drainSeconds: seconds }) ?? server.inFlight.drain(seconds));
     };
-    const gone = engine.closed.then(() => true);
     return {
       address: listening?.address ?? "",
       modelName,
@@ -304,7 +317,8 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
         const { inFlight } = server;
         inFlight.leave();
         log.info({ running: inFlight.count, drainDelay: life.drainDelay }, "draining");
-        const isGone = await Promise.race([gone, sleep(life.drainDelay * 1000, false, { ref: false })]);
+        const delay = sleep(life.drainDelay * 1000, false, { ref: false });
+        const isGone = await Promise.race([engine.closed.then(() => true), delay]);
         await close(isGone ? SECONDS_WITHOUT_ENGINE : life.drainSeconds);
         await dispose();
       },
@@ -345,13 +359,14 @@ function warnOfFewFiles(connections: number, log: ServerLog): void {
 
 type NetworkSettings = SettingValues<typeof networkSettings>;
 
-/** Throws `bad_option` where everyone would get in and nobody has said so. */
-function checkReach({ host, apiKeys, keys }: NetworkSettings): void {
+/** Throws `bad_option` where everyone would get in and nobody has said so, and for a port that is taken. */
+async function checkNetwork({ host, port, apiKeys, keys }: NetworkSettings): Promise<void> {
   if (apiKeys === undefined && keys && !isLoopback(host))
     throw new MosError(
       "bad_option",
       `--host ${host} is reachable from other machines; pass --api-keys FILE (see mos keys create), or --no-keys to let everyone in`,
     );
+  await assertFreePort({ host, port });
 }
 
 async function loadCertificate(

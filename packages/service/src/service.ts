@@ -178,6 +178,7 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   const collect = async (): Promise<void> => {
     await stores.files.removeExpired();
     await stores.models.removeExpired();
+    await stores.responses.removeExpired();
     await stores.contents.endForgotten(objects.discard);
     await stores.contents.collect(objects.remove);
   };

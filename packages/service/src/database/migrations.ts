@@ -265,6 +265,25 @@ const STEPS: readonly string[] = [
   create trigger jobs_released after update of status, run or delete on jobs for each row
     when (old.status in ('queued', 'running', 'paused')) execute function release_job();
   `,
+  `
+  -- answers of the Responses API that later requests may refer to
+  create table responses (
+    tenant text not null,
+    id text not null,
+    -- ids of its input and output
+    items text[] not null,
+    -- JSON
+    body text not null,
+    bytes bigint not null,
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null,
+    number bigserial,
+    primary key (tenant, id)
+  );
+  create index responses_by_tenant on responses (tenant, number desc);
+  create index responses_by_item on responses using gin (items);
+  create index responses_expiring on responses (expires_at);
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

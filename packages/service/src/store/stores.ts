@@ -6,6 +6,7 @@ import { openFiles } from "./files.ts";
 import { openJobs } from "./jobs.ts";
 import { openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
+import { openResponses } from "./responses.ts";
 import { openUsage } from "./usage.ts";
 import { openWebhooks } from "./webhooks.ts";
 
@@ -19,6 +20,7 @@ export const openStores = (database: Database, queue: Queue) => ({
   files: openFiles(database),
   jobs: openJobs(database, queue),
   models: openModels(database),
+  responses: openResponses(database),
   usage: openUsage(database),
   webhooks: openWebhooks(database),
 });

@@ -1,0 +1,92 @@
+// Responses that clients refer to later: each tenant's, within bytes and days. Older ones give way to newer ones.
+
+import { parseWith } from "mixture-of-shards/cli";
+import type { ResponseLimits, ResponseStore, StoredResponse } from "mixture-of-shards/server";
+import { z } from "zod";
+import { type Database, lockTenant, parseRows, type Queryable } from "#database";
+
+const responses = {
+  name: "responses",
+  item: "response",
+  // JSON as text: jsonb has no zero characters, which a model may write
+  schema: z.object({ body: z.string() }),
+};
+
+const stored = z.object({
+  id: z.string(),
+  createdAt: z.number(),
+  response: z.record(z.string(), z.unknown()),
+  input: z.array(z.looseObject({ id: z.string() })),
+  output: z.array(z.looseObject({ id: z.string() })),
+  previous: z.string().optional(),
+});
+
+/** The rows are our own, and hold what the server has checked before. */
+function parseBody(body: string): StoredResponse {
+  const value: unknown = JSON.parse(body);
+  parseWith(stored, value, { code: "bad_data", where: "responses" });
+  return value as StoredResponse;
+}
+
+/** Stored responses of a database whose tables are there. */
+export function openResponses(database: Database) {
+  const find = async (tenant: string, condition: string, id: string): Promise<StoredResponse | undefined> => {
+    const rows = await database.query(
+      `select body from responses where tenant = $1 and ${condition} and expires_at > now() order by number desc limit 1`,
+      [tenant, id],
+    );
+    const [row] = parseRows(responses, rows);
+    return row === undefined ? undefined : parseBody(row.body);
+  };
+  return {
+    /** Removes those whose time is over. */
+    removeExpired: async (): Promise<void> => {
+      await database.query("delete from responses where expires_at <= now()");
+    },
+    /** The store of a server with these limits. */
+    within: (limits: ResponseLimits): ResponseStore => ({
+      put: (tenant, response) =>
+        database.transaction((transaction) => put(transaction, { tenant, response, limits })),
+      get: (tenant, id) => find(tenant, "id = $2", id),
+      item: async (tenant, id) => {
+        const found = await find(tenant, "$2 = any (items)", id);
+        const items = [...(found?.input ?? []), ...(found?.output ?? [])];
+        return items.find((item) => item.id === id) as Awaited<ReturnType<ResponseStore["item"]>>;
+      },
+      delete: async (tenant, id) => {
+        const rows = await database.query(
+          "delete from responses where tenant = $1 and id = $2 and expires_at > now() returning id",
+          [tenant, id],
+        );
+        return rows.length > 0;
+      },
+    }),
+  };
+}
+
+interface PutOptions {
+  readonly tenant: string;
+  readonly response: StoredResponse;
+  readonly limits: ResponseLimits;
+}
+
+async function put(on: Queryable, { tenant, response, limits }: PutOptions): Promise<void> {
+  const body = JSON.stringify(response);
+  const bytes = Buffer.byteLength(body);
+  await lockTenant(on, tenant);
+  await on.query("delete from responses where tenant = $1 and id = $2", [tenant, response.id]);
+  if (bytes > limits.bytes) return;
+  const items = [...response.input, ...response.output].map(({ id }) => id);
+  await on.query(
+    `insert into responses (tenant, id, items, body, bytes, expires_at)
+     values ($1, $2, $3, $4, $5, now() + make_interval(days => $6))`,
+    [tenant, response.id, items, body, bytes, limits.days],
+  );
+  await on.query(
+    `delete from responses where tenant = $1 and number <= (
+       select max(number) from (
+         select number, sum(bytes) over (order by number desc) as total from responses where tenant = $1
+       ) as summed where total > $2)`,
+    [tenant, limits.bytes],
+  );
+}

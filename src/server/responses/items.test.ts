@@ -1,0 +1,87 @@
+import { describe, expect, test } from "vitest";
+import { type ConversationItem, checkItemTypes, inputItem, isReference, toMessages } from "./items.ts";
+
+const read = (items: readonly unknown[]): readonly ConversationItem[] =>
+  items.map((item) => inputItem.parse(item) as ConversationItem);
+const messages = (items: readonly unknown[], instructions?: string) =>
+  toMessages(read(items), {
+    instructions,
+    names: new Map([["mail__send", { name: "send", namespace: "mail" }]]),
+  });
+
+describe("items as messages", () => {
+  test("instructions and system messages before the conversation are one system message", () => {
+    const items = [
+      { role: "developer", content: "Be brief." },
+      {
+        type: "message",
+        role: "user",
+        content: [
+          { type: "input_text", text: "Hi" },
+          { type: "input_text", text: "!" },
+        ],
+      },
+    ];
+    expect(messages(items, "You are a clerk.")).toEqual([
+      { role: "system", content: "You are a clerk.\n\nBe brief." },
+      { role: "user", content: "Hi!" },
+    ]);
+  });
+
+  test("what the assistant wrote in a row is one message: reasoning, text, calls", () => {
+    const items = [
+      { role: "user", content: "Weather?" },
+      { type: "reasoning", id: "rs_1", summary: [], content: [{ type: "reasoning_text", text: "Ask." }] },
+      { role: "assistant", content: [{ type: "output_text", text: "A moment.", annotations: [] }] },
+      {
+        type: "function_call",
+        id: "fc_1",
+        call_id: "a",
+        name: "weather",
+        arguments: "{}",
+        status: "completed",
+      },
+      { type: "function_call", call_id: "b", name: "send", namespace: "mail", arguments: '{"to":1}' },
+      { type: "function_call_output", call_id: "a", output: [{ type: "input_text", text: "rain" }] },
+      { type: "function_call_output", call_id: "b", output: "sent" },
+    ];
+    expect(messages(items).slice(1)).toEqual([
+      {
+        role: "assistant",
+        content: "A moment.",
+        reasoning: "Ask.",
+        toolCalls: [
+          { type: "function", id: "a", name: "weather", arguments: "{}" },
+          { type: "function", id: "b", name: "mail__send", arguments: '{"to":1}' },
+        ],
+      },
+      { role: "tool", content: "rain", toolCallId: "a" },
+      { role: "tool", content: "sent", toolCallId: "b" },
+    ]);
+  });
+
+  test("text after calls begins another message", () => {
+    const items = [
+      { type: "custom_tool_call", call_id: "a", name: "patch", input: "x" },
+      { role: "assistant", content: "Done." },
+    ];
+    expect(messages(items)).toEqual([
+      { role: "assistant", content: "", toolCalls: [{ type: "custom", id: "a", name: "patch", input: "x" }] },
+      { role: "assistant", content: "Done." },
+    ]);
+  });
+});
+
+test("an item without role and type is a reference, as the AI SDK sends it", () => {
+  expect(isReference(inputItem.parse({ type: "item_reference", id: "msg_1" }))).toBe(true);
+  expect(isReference(inputItem.parse({ id: "msg_1" }))).toBe(true);
+  expect(isReference(inputItem.parse({ role: "user", content: "x" }))).toBe(false);
+});
+
+test("an item of another kind is refused by its type and place", () => {
+  const input = [
+    { role: "user", content: "x" },
+    { type: "computer_call", id: "c" },
+  ];
+  expect(() => checkItemTypes(input)).toThrow(/input\[1\] is an item of type "computer_call"/);
+});
