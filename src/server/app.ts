@@ -23,11 +23,13 @@ import { completionRoutes } from "./routes/completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { responseRoutes } from "./routes/responses.ts";
 
 /** Functions that add the routes of each file. */
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   chatRoutes,
   completionRoutes,
+  responseRoutes,
   embeddingRoutes,
   modelRoutes,
   adapterRoutes,
@@ -190,13 +192,11 @@ const SERVICE_METHODS: readonly string[] = ["POST", "DELETE"];
 
 const SERVICE_HINT = "start it with mos serve --state FOLDER and the package mixture-of-shards-service";
 
-/** Clients that can use either of OpenAI's APIs may ask for the other one first. */
 function notFound({ req: { path }, var: { server } }: RequestContext): ApiError {
   const hasService = server.extension !== undefined;
   const shown = path.slice(0, 200);
-  const message = path.startsWith("/v1/responses")
-    ? "the Responses API is not supported by this server; use /v1/chat/completions"
-    : !hasService && SERVICE_PATH.test(path)
+  const message =
+    !hasService && SERVICE_PATH.test(path)
       ? `no route ${shown}: this server does not accept files and fine-tuning jobs; ${server.serviceHint ?? SERVICE_HINT}`
       : `no route ${shown}${PATH_WITHOUT_VERSION.test(path) ? "; end the client's base URL in /v1" : ""}`;
   return new ApiError(message, { status: 404, code: "unknown_url" });

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 import type { OutputItem } from "./output.ts";
 import type { ResponseRequest } from "./request.ts";
-import type { RequestTools } from "./tools.ts";
+import type { ResponseTools } from "./tools.ts";
 
 const tokens = z.int().min(0);
 
@@ -59,7 +59,7 @@ interface ResourceOptions {
   /** Seconds since 1970. */
   readonly createdAt: number;
   readonly model: string;
-  readonly tools: RequestTools;
+  readonly tools: ResponseTools;
   /** Whether it is stored. */
   readonly isStored: boolean;
   /** Sampling as it is, defaults filled in. */
@@ -119,7 +119,7 @@ const pickShown = (request: ResponseRequest): Partial<typeof UNSET> =>
   Object.fromEntries(Object.entries(request).filter(([field]) => field in UNSET));
 
 /** Members that clients expect of a function, though a request may leave them out. */
-const withDefaults = (tool: RequestTools["shown"][number]) =>
+const withDefaults = (tool: ResponseTools["shown"][number]) =>
   tool.type === "function" ? { description: null, parameters: null, strict: null, ...tool } : tool;
 
 const withFormatDefaults = (

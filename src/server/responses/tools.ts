@@ -2,15 +2,20 @@
 // server has.
 import { z } from "@hono/zod-openapi";
 import type { Tool, ToolChoice } from "#text";
-import { ApiError, invalidValue } from "../errors.ts";
-
-const toolName = z
-  .string()
-  .regex(/^[a-zA-Z0-9_.-]{1,128}$/, "a name of 1 to 128 letters, digits, _, . and -");
+import { ApiError } from "../errors.ts";
+import {
+  checkNames,
+  namedChoice,
+  nameSchema,
+  type PlaceOfTool,
+  plainChoice,
+  type RequestedTools,
+  toFunctionTool,
+} from "../tools.ts";
 
 const functionTool = z.object({
   type: z.literal("function"),
-  name: toolName,
+  name: nameSchema,
   description: z.string().nullish(),
   parameters: z.record(z.string(), z.unknown()).nullish(),
   strict: z.boolean().nullish(),
@@ -18,7 +23,7 @@ const functionTool = z.object({
 
 const customTool = z.object({
   type: z.literal("custom"),
-  name: toolName,
+  name: nameSchema,
   description: z.string().nullish(),
   format: z
     .discriminatedUnion("type", [
@@ -34,7 +39,7 @@ const customTool = z.object({
 
 const namespaceTool = z.object({
   type: z.literal("namespace"),
-  name: toolName,
+  name: nameSchema,
   description: z.string().nullish(),
   tools: z.array(z.union([functionTool, customTool])),
 });
@@ -93,9 +98,7 @@ export const toFlatName = (
     : name;
 
 /** The tools of a request as a model takes them. */
-export interface RequestTools {
-  readonly tools: readonly Tool[];
-  readonly choice: ToolChoice;
+export interface ResponseTools extends Pick<RequestedTools, "tools" | "choice" | "parallel" | "placeOf"> {
   readonly names: FlatNames;
   /** Those that are kept, as they were given: the answer shows them. */
   readonly shown: readonly GivenTool[];
@@ -106,22 +109,16 @@ export interface RequestTools {
 const isOwn = (tool: GivenTool): tool is OwnTool => tool.type === "function" || tool.type === "custom";
 const isNamespace = (tool: GivenTool): tool is z.output<typeof namespaceTool> => tool.type === "namespace";
 
-function toTool(tool: OwnTool, name = tool.name): Tool {
-  const described = { name, description: tool.description ?? undefined };
-  if (tool.type === "function")
-    return {
-      type: "function",
-      ...described,
-      parameters: tool.parameters ?? undefined,
-      strict: tool.strict ?? undefined,
-    };
+function toTool(tool: OwnTool, { name, param }: { readonly name: string; readonly param: string }): Tool {
+  const description = tool.description ?? undefined;
+  if (tool.type === "function") {
+    const [parameters, strict] = [tool.parameters ?? undefined, tool.strict ?? undefined];
+    return toFunctionTool({ name, description, parameters, strict }, param);
+  }
   const { format } = tool;
-  return {
-    type: "custom",
-    ...described,
-    grammar:
-      format?.type === "grammar" ? { syntax: format.syntax, definition: format.definition } : undefined,
-  };
+  if (format?.type !== "grammar") return { type: "custom", name, description };
+  const { syntax, definition } = format;
+  return { type: "custom", name, description, grammar: { syntax, definition } };
 }
 
 /**
@@ -129,24 +126,33 @@ function toTool(tool: OwnTool, name = tool.name): Tool {
  *
  * @throws ApiError 400 where such a tool is the only one, or is demanded; and for a name that stands twice, or for none.
  */
-export function readTools({ tools: given = [], tool_choice = "auto" }: ToolFields): RequestTools {
+export function readTools(fields: ToolFields): ResponseTools {
+  const { tools: given = [], tool_choice, parallel_tool_calls: parallel = true } = fields;
   const names = new Map<string, { readonly name: string; readonly namespace: string }>();
-  const tools = given.flatMap((tool): readonly Tool[] => {
-    if (isOwn(tool)) return [toTool(tool)];
-    if (!isNamespace(tool)) return [];
-    return tool.tools.map((inner) => {
-      const name = flatName(tool.name, inner.name);
-      names.set(name, { name: inner.name, namespace: tool.name });
-      return toTool(inner, name);
-    });
-  });
+  const tools: Tool[] = [];
+  const places: string[] = [];
+  const add = (tool: OwnTool, place: string, namespace?: string): void => {
+    const name = namespace === undefined ? tool.name : flatName(namespace, tool.name);
+    if (namespace !== undefined) names.set(name, { name: tool.name, namespace });
+    tools.push(toTool(tool, { name, param: `${place}.parameters` }));
+    places.push(place);
+  };
+  for (const [i, tool] of given.entries()) {
+    if (isOwn(tool)) add(tool, `tools[${i}]`);
+    if (!isNamespace(tool)) continue;
+    for (const [j, inner] of tool.tools.entries()) add(inner, `tools[${i}].tools[${j}]`, tool.name);
+  }
   const isShown = (tool: GivenTool): boolean => isOwn(tool) || isNamespace(tool);
-  const shown = given.filter(isShown);
   const skipped = given.filter((tool) => !isShown(tool)).map(({ type }) => type);
   if (skipped[0] !== undefined && tools.length === 0 && tool_choice !== "none")
     throw unsupportedTool(skipped[0], `tools[${given.findIndex((tool) => !isShown(tool))}]`);
-  checkNames(tools);
-  return { tools, choice: readChoice(tool_choice, tools), names, shown, skipped };
+  const placeOf: PlaceOfTool = (_, index) => {
+    const place = places[index] ?? "tools";
+    return { name: `${place}.name`, parameters: `${place}.parameters`, format: `${place}.format` };
+  };
+  checkNames(tools, placeOf);
+  const choice = readChoice(tool_choice, tools);
+  return { tools, choice, parallel, placeOf, names, shown: given.filter(isShown), skipped };
 }
 
 const unsupportedTool = (type: string, param: string): ApiError =>
@@ -155,38 +161,16 @@ const unsupportedTool = (type: string, param: string): ApiError =>
     { status: 400, code: "unsupported_value", param },
   );
 
-function checkNames(tools: readonly Tool[]): void {
-  const seen = new Set<string>();
-  for (const [i, { name }] of tools.entries()) {
-    if (seen.has(name))
-      throw invalidValue(
-        `two tools have the name ${JSON.stringify(name)}; names must differ`,
-        `tools[${i}].name`,
-      );
-    seen.add(name);
+function readChoice(choice: ToolFields["tool_choice"], tools: readonly Tool[]): ToolChoice {
+  const field = "tool_choice";
+  if (choice === undefined || typeof choice === "string") return plainChoice(choice, { tools, field });
+  if (!("mode" in choice)) {
+    if (choice.type !== "function" && choice.type !== "custom") throw unsupportedTool(choice.type, field);
+    return namedChoice([{ type: choice.type, name: choice.name ?? "" }], { mode: "required", tools, field });
   }
-}
-
-function readChoice(given: NonNullable<ToolFields["tool_choice"]>, tools: readonly Tool[]): ToolChoice {
-  if (typeof given === "string") {
-    if (given === "required" && tools.length === 0)
-      throw invalidValue("tool_choice is required, but there are no tools", "tool_choice");
-    return { mode: tools.length === 0 ? "none" : given };
-  }
-  const known = new Set(tools.map(({ name }) => name));
-  const check = (
-    tool: { readonly type: string; readonly name?: string | undefined },
-    param: string,
-  ): string => {
-    if (tool.type !== "function" && tool.type !== "custom") throw unsupportedTool(tool.type, param);
-    if (tool.name !== undefined && known.has(tool.name)) return tool.name;
-    throw invalidValue(
-      `${param} names ${JSON.stringify(tool.name ?? null)}, which is none of the tools`,
-      param,
-    );
-  };
-  if (!("mode" in given)) return { mode: "required", names: [check(given, "tool_choice")] };
   // those that were skipped cannot be called
-  const own = given.tools.filter(({ type }) => type === "function" || type === "custom");
-  return { mode: given.mode, names: own.map((tool) => check(tool, "tool_choice.tools")) };
+  const own = choice.tools.flatMap(({ type, name = "" }) =>
+    type === "function" || type === "custom" ? [{ type, name } as const] : [],
+  );
+  return namedChoice(own, { mode: choice.mode, tools, field });
 }

@@ -1,0 +1,177 @@
+// The routes of the Responses API: answers, and those that are stored.
+import { createRoute, z } from "@hono/zod-openapi";
+import type { MiddlewareHandler } from "hono";
+import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
+import { planConversation } from "../conversation.ts";
+import { ApiError, invalidValue } from "../errors.ts";
+import { checkedBy, deletedSchema, failed, json, jsonBody, ok, security } from "../request.ts";
+import { answerRequest, readRequest } from "../responses/answer.ts";
+import { checkItemTypes, inputItem } from "../responses/items.ts";
+import { responseRequest } from "../responses/request.ts";
+import { responseEvent, responseResource } from "../responses/resource.ts";
+import type { StoredResponse } from "../responses/store.ts";
+
+const path = "/v1/responses";
+const params = z.object({ id: z.string().max(200) });
+const request = { body: { required: true, content: json(responseRequest) } };
+
+/** Kinds of items are checked first: a union's complaint would name none of them. */
+const checkItems: MiddlewareHandler<ServerEnv> = async (context, next) => {
+  checkItemTypes((await context.req.json<{ readonly input?: unknown }>()).input);
+  await next();
+};
+
+const createResponse = createRoute({
+  method: "post",
+  path,
+  summary: "Create a response",
+  security,
+  middleware: [jsonBody, checkItems],
+  request,
+  responses: {
+    200: {
+      description:
+        "The response or, with stream: true, server-sent events, whose last one has the whole response.",
+      content: { ...json(responseResource), "text/event-stream": { schema: responseEvent } },
+    },
+    default: failed,
+  },
+});
+
+const countTokens = createRoute({
+  method: "post",
+  path: `${path}/input_tokens`,
+  summary: "Count the tokens of a response's input",
+  security,
+  middleware: [jsonBody, checkItems],
+  request,
+  responses: {
+    200: ok(
+      z.object({ object: z.literal("response.input_tokens"), input_tokens: z.int() }),
+      "The tokens of the prompt.",
+    ),
+    default: failed,
+  },
+});
+
+const getResponse = createRoute({
+  method: "get",
+  path: `${path}/{id}`,
+  summary: "Retrieve a stored response",
+  security,
+  request: { params },
+  responses: { 200: ok(responseResource, "The response."), default: failed },
+});
+
+const deleteResponse = createRoute({
+  method: "delete",
+  path: `${path}/{id}`,
+  summary: "Delete a stored response",
+  security,
+  request: { params },
+  responses: { 200: ok(deletedSchema("response"), "It is deleted."), default: failed },
+});
+
+const cancelResponse = createRoute({
+  method: "post",
+  path: `${path}/{id}/cancel`,
+  summary: "Cancel a background response, which this server does not have",
+  security,
+  request: { params },
+  responses: { default: failed },
+});
+
+const itemList = z.object({
+  object: z.literal("list"),
+  data: z.array(inputItem),
+  first_id: z.string().nullable(),
+  last_id: z.string().nullable(),
+  has_more: z.boolean(),
+});
+
+const listItems = createRoute({
+  method: "get",
+  path: `${path}/{id}/input_items`,
+  summary: "List the input items of a stored response",
+  security,
+  request: {
+    params,
+    query: z.object({
+      limit: z.coerce.number().int().min(1).max(100).default(20),
+      order: z.enum(["asc", "desc"]).default("desc"),
+      after: z.string().max(200).optional(),
+    }),
+  },
+  responses: { 200: ok(itemList, "The items."), default: failed },
+});
+
+export function responseRoutes(app: ServerApp): void {
+  app.openapi(
+    createResponse,
+    // the answer is written piece by piece, which the type of a route does not know
+    async (context) => {
+      const body = context.req.valid("json");
+      return (await answerRequest(context, await readRequest(context, body))) as never;
+    },
+    checkedBy(responseRequest),
+  );
+  app.openapi(
+    countTokens,
+    async (context) => {
+      const { fields } = await readRequest(context, context.req.valid("json"));
+      const { prompt } = await planConversation(context, fields);
+      return context.json({ object: "response.input_tokens" as const, input_tokens: prompt.ids.length }, 200);
+    },
+    checkedBy(responseRequest),
+  );
+  app.openapi(getResponse, async (context) => {
+    const { response } = await findStored(context, context.req.valid("param").id);
+    return context.json(response as z.output<typeof responseResource>, 200);
+  });
+  app.openapi(deleteResponse, async (context) => {
+    const { id } = await findStored(context, context.req.valid("param").id);
+    await context.var.server.responses?.delete(context.var.key.name, id);
+    return context.json({ id, object: "response" as const, deleted: true as const }, 200);
+  });
+  app.openapi(cancelResponse, async (context) => {
+    await findStored(context, context.req.valid("param").id);
+    throw invalidValue("only background responses can be cancelled; close the connection to cancel this one");
+  });
+  app.openapi(listItems, async (context) => {
+    const { input } = await findStored(context, context.req.valid("param").id);
+    return context.json(toPage(input, context.req.valid("query")), 200);
+  });
+}
+
+/** @throws ApiError 404 for a response that is not stored, or is another key's. */
+async function findStored(context: RequestContext, id: string): Promise<StoredResponse> {
+  const { server, key } = context.var;
+  const stored = await server.responses?.get(key.name, id);
+  if (stored !== undefined) return stored;
+  const hint = server.responses === undefined ? "; this server stores none (--response-bytes 0)" : "";
+  throw new ApiError(`there is no response ${JSON.stringify(id)}${hint}`, {
+    status: 404,
+    code: "response_not_found",
+    param: "id",
+  });
+}
+
+function toPage(
+  input: StoredResponse["input"],
+  {
+    limit,
+    order,
+    after,
+  }: { readonly limit: number; readonly order: "asc" | "desc"; readonly after?: string | undefined },
+) {
+  const ordered = order === "asc" ? input : [...input].reverse();
+  const start = after === undefined ? 0 : ordered.findIndex(({ id }) => id === after) + 1;
+  const data = ordered.slice(start, start + limit);
+  return {
+    object: "list" as const,
+    data: [...data],
+    first_id: data[0]?.id ?? null,
+    last_id: data.at(-1)?.id ?? null,
+    has_more: start + data.length < ordered.length,
+  };
+}
