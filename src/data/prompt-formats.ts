@@ -5,7 +5,16 @@
 //   plain          prompt and completion as they are, then the end-of-text token
 //   open-instruct  the layout and the masking of open-instruct's training script
 import { errorText, MosError } from "#core";
-import { type ChatMessage, type ChatTemplate, pythonStrip, type RenderedPiece, type Tokenizer } from "#text";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  pythonStrip,
+  type RenderedPiece,
+  type Tokenizer,
+  type Tool,
+  type ToolCall,
+} from "#text";
+import { inSchemaOrder } from "./argument-order.ts";
 import {
   type ChatExample,
   type CompletionExample,
@@ -37,7 +46,7 @@ export interface PromptFormatOptions {
 export function labelledTokens(example: Example, options: PromptFormatOptions): Labelled {
   const { tokenizer, template, promptFormat = "template", system } = options;
   if (example.kind === "text") return textTokens(example, tokenizer);
-  checkTools(example, promptFormat);
+  if (promptFormat !== "template") refuseTools(example, promptFormat);
   switch (promptFormat) {
     case "template":
       return tokenizePieces(templatePieces(example, { template, system }), tokenizer);
@@ -51,9 +60,8 @@ export function labelledTokens(example: Example, options: PromptFormatOptions): 
 }
 
 /** Only a chat template has a place for tools. */
-function checkTools(example: LaidOut, promptFormat: PromptFormat): void {
-  const hasTools = example.kind === "chat" && example.tools !== undefined;
-  if (hasTools)
+function refuseTools(example: LaidOut, promptFormat: PromptFormat): void {
+  if (example.kind === "chat" && example.tools !== undefined)
     throw new MosError(
       "bad_data",
       `${placeText(example)}: the ${promptFormat} prompt format has no place for tools; use the template format`,
@@ -102,7 +110,8 @@ interface TemplateOptions extends SystemOption {
 function templatePieces(example: LaidOut, { template, system }: TemplateOptions): readonly Piece[] {
   const turns = toTurns(example, { system });
   const lastOnly = turns.at(-1)?.isTarget === true && turns.filter(({ isTarget }) => isTarget).length === 1;
-  const rendered = renderTurns(template, { turns, lastOnly }, example);
+  const tools = example.kind === "chat" ? example.tools : undefined;
+  const rendered = renderTurns(template, { turns, tools, lastOnly }, example);
   const answers = turns.filter(({ role, isTarget }) => (lastOnly ? isTarget : role === "assistant"));
   if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
     throw new MosError(
@@ -119,18 +128,20 @@ function templatePieces(example: LaidOut, { template, system }: TemplateOptions)
 
 interface LocatedTurns {
   readonly turns: readonly Message[];
+  readonly tools: readonly Tool[] | undefined;
   /** Only the last one is trained on. */
   readonly lastOnly: boolean;
 }
 
 function renderTurns(
   template: ChatTemplate,
-  { turns, lastOnly }: LocatedTurns,
+  { turns, tools = [], lastOnly }: LocatedTurns,
   place: Place,
 ): readonly RenderedPiece[] {
-  const messages: readonly ChatMessage[] = turns.map(({ role, content }) => ({ role, content }));
+  const schemas = new Map(tools.map((tool) => [tool.name, tool]));
+  const messages = turns.map((turn) => toChatMessage(turn, schemas));
   try {
-    return template.renderTurns(messages, { lastOnly });
+    return template.renderTurns(messages, { lastOnly, tools });
   } catch (cause) {
     const reason = errorText(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";
@@ -138,6 +149,21 @@ function renderTurns(
       cause,
     });
   }
+}
+
+/** A message as templates take it: arguments are written as a constrained answer writes them. */
+function toChatMessage(
+  { isTarget: _, toolCalls, ...message }: Message,
+  tools: ReadonlyMap<string, Tool>,
+): ChatMessage {
+  if (toolCalls === undefined) return message;
+  const ordered = toolCalls.map((call): ToolCall => {
+    const tool = tools.get(call.name);
+    return call.type === "custom" || tool?.type !== "function"
+      ? call
+      : { ...call, arguments: inSchemaOrder(call.arguments, tool.parameters) };
+  });
+  return { ...message, toolCalls: ordered };
 }
 
 /** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
