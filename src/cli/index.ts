@@ -55,7 +55,7 @@ export {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#files";
-export { pythonStrip, templateSettings } from "#text";
+export { answerFormat, pythonStrip, templateSettings } from "#text";
 export { expectedUpdate } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";

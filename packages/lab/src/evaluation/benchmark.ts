@@ -2,6 +2,7 @@
 // the figures of a table.
 
 import { type EngineOptions, type LoadedText, MosError } from "mixture-of-shards";
+import type { answerFormat } from "mixture-of-shards/cli";
 import type { z } from "zod";
 import type { CheckReason, ProgramChecker } from "#sandbox";
 import type { BenchmarkData, Tables } from "./data.ts";
@@ -38,6 +39,10 @@ export type OutputSpec =
       readonly topP: number;
       /** Predictions that are drawn for each question. */
       readonly samples: number;
+      /** Constrains what the model writes. */
+      readonly grammar?: ReturnType<typeof answerFormat>["grammar"];
+      /** What is kept of the model's text as the prediction. Default: all of it. */
+      readonly read?: (text: string) => string;
     };
 
 /** One question, ready for a model. */
@@ -85,6 +90,8 @@ export interface QuestionOptions extends PromptSettings {
 export interface QuestionSet {
   readonly questions: readonly Question[];
   readonly shots: number;
+  /** The chat format of a benchmark that knows only one. */
+  readonly format?: ChatFormat;
   /** BBH: whether the examples are without chains of thought. */
   readonly direct?: boolean;
   /** Digest of everything that was read. */
@@ -130,6 +137,11 @@ export interface Summaries {
   readonly groups: ReadonlyMap<string, ScoreSummary>;
 }
 
+/** A source from which nothing is fetched: how to get the data into a folder of `--data`. */
+export interface OtherSource {
+  readonly instructions: string;
+}
+
 /** Source of a benchmark on the Hugging Face Hub, and the conversion of its tables to the files of a folder. */
 export interface HubSource {
   readonly repository: string;
@@ -158,7 +170,7 @@ interface BenchmarkBase<Name extends string> {
   readonly metric: Readonly<Record<Rules, string>>;
   /** The highest score: 1, or 100 where the original scores in per cent. */
   readonly scale: 1 | 100;
-  readonly source: HubSource;
+  readonly source: HubSource | OtherSource;
   /** Reads and checks all of its data. Throws `not_found`, `bad_data`, `storage`. */
   read(folder: string): Promise<BenchmarkData>;
   /** Reads its data from a folder laid out as `docs/reference/files.md` says. Throws `bad_option`, `not_found`, `bad_data`. */

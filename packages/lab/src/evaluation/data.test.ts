@@ -94,6 +94,8 @@ test.each([
   ["gsm8k", "gsm8k", /gsm8k\/test\.jsonl: no such file/],
   ["tydiqa", "tydiqa", /tydiqa: no questions found; .*tydiqa\/english-dev\.json/],
   ["humaneval", "humaneval", /HumanEval\.jsonl\.gz: no such file/],
+  ["bfcl", "bfcl_eval/data/possible_answer", /BFCL_v4_simple_python\.json: no such file/],
+  ["bfcl_free", "bfcl_eval", /no questions of BFCL found; .*BFCL_v4_simple_python\.json/],
 ] as const)("%s without %s is not found", async (task, path, message) => {
   await rm(join(folder, path), { recursive: true });
   await expect(benchmarks[task].read(folder)).rejects.toThrow(failure("not_found", message));
@@ -110,6 +112,8 @@ test.each(BENCHMARK_NAMES)("%s: the digest is of what was read, and of nothing e
     gsm8k: ["gsm8k/test.jsonl", "house"],
     tydiqa: ["tydiqa/swahili-train.json", "Paka"],
     humaneval: ["humaneval/HumanEval.jsonl", "Twice"],
+    bfcl: ["bfcl_eval/data/BFCL_v4_simple_python.json", "Oslo"],
+    bfcl_free: ["bfcl_eval/data/possible_answer/BFCL_v4_simple_python.json", "Norway"],
   }[task] as [string, string];
   await put(file, (await readFile(join(folder, file), "utf8")).replace(word, "other"));
   expect((await benchmarks[task].read(folder)).digest).not.toBe(before.digest);
@@ -137,6 +141,12 @@ test("counts differ from the whole benchmark's: what is fetched is refused, a fo
       BENCHMARK_NAMES.map(async (task) => [task, (await benchmarks[task].read(folder)).counts]),
     ),
   );
+  const bfclCounts = [
+    { what: "questions of BFCL's simple_python", found: 2, expected: 400 },
+    { what: "questions of BFCL's multiple", found: 0, expected: 200 },
+    { what: "questions of BFCL's parallel", found: 0, expected: 200 },
+    { what: "questions of BFCL's parallel_multiple", found: 1, expected: 200 },
+  ];
   expect(counts).toEqual({
     mmlu: [
       { what: "questions of MMLU", found: 3, expected: 14_042 },
@@ -152,6 +162,7 @@ test("counts differ from the whole benchmark's: what is fetched is refused, a fo
       { what: "languages of TyDi QA", found: 3, expected: 9 },
     ],
     humaneval: [{ what: "problems of HumanEval", found: 2, expected: 164 }],
+    ...{ bfcl: bfclCounts, bfcl_free: bfclCounts },
   });
   expect(() => assertCounts([{ what: "apples", found: 2, expected: 2 }], "org/name")).not.toThrow();
   expect(() => assertCounts([{ what: "apples", found: 3, expected: 2 }], "org/name")).toThrow(

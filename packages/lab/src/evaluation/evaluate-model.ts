@@ -16,7 +16,7 @@ import {
 import { omitUndefined } from "mixture-of-shards/cli";
 import { createProgramChecker } from "#sandbox";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
-import { BENCHMARK_NAMES, type BenchmarkName } from "./benchmarks/index.ts";
+import { type BenchmarkName, PAPER_BENCHMARKS } from "./benchmarks/index.ts";
 import { checkTasks, evaluate } from "./evaluate.ts";
 import { type FetchBenchmarkOptions, findData } from "./fetch.ts";
 import type { EvaluateEvent, EvaluateOptions, Subject } from "./types.ts";
@@ -47,7 +47,7 @@ export interface EvaluateModelOptions
   readonly adapters?: readonly string[];
   /** The base is evaluated beside its adapters. Default: only where there are none. */
   readonly base?: boolean;
-  /** Default: all benchmarks. */
+  /** Default: the paper's benchmarks. */
   readonly tasks?: readonly BenchmarkName[];
   /** A folder laid out as `docs/reference/files.md` says, or how to fetch the data and where to keep them. */
   readonly data: string | Omit<FetchBenchmarkOptions, "signal">;
@@ -89,7 +89,7 @@ export async function* evaluateModel({
   hub,
   adapters = [],
   base = false,
-  tasks = BENCHMARK_NAMES,
+  tasks = PAPER_BENCHMARKS,
   data,
   python,
   baseDtype,

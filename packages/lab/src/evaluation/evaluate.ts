@@ -134,13 +134,13 @@ async function reasonMissing(engine: Engine, adapter: string): Promise<MosError>
 
 const recordTask = (
   name: BenchmarkName,
-  { questions, shots, dataDigest, notes }: QuestionSet,
-  { rules, format }: EvaluateOptions,
+  { questions, shots, dataDigest, notes, format }: QuestionSet,
+  options: EvaluateOptions,
 ): TaskRecord => ({
   task: name,
-  metric: findBenchmark(name).metric[rules],
-  rules,
-  format,
+  metric: findBenchmark(name).metric[options.rules],
+  rules: options.rules,
+  format: format ?? options.format,
   shots,
   questions: questions.length,
   dataDigest,

@@ -302,6 +302,12 @@ test("a page packed by gzip is unpacked up to the size that it says", async () =
   await expect(read()).rejects.toThrow(failure("bad_data", /Cannot create a Buffer larger than 10 bytes/));
 });
 
+test("data that are not on the hub: how to get them", async () => {
+  await expect(run("bfcl")).rejects.toThrow(
+    failure("not_found", /^bfcl: .*pip download bfcl-eval==.*--data bfcl$/),
+  );
+});
+
 test("a table of too many rows says so", { tags: "thorough" }, async () => {
   const path = join(folder, "a.parquet");
   const rows = count(500_001, () => "");
@@ -314,7 +320,9 @@ test("a table of more rows than a call takes arguments is copied whole", { tags:
   const rows = 150_000;
   const path = join(folder, "a.parquet");
   await writeFile(path, gsm8k(rows));
-  await benchmarks.gsm8k.source.write(new Map([["main/test", [path]]]), folder);
+  const { source } = benchmarks.gsm8k;
+  if (!("write" in source)) throw new Error("gsm8k is not on the hub");
+  await source.write(new Map([["main/test", [path]]]), folder);
   const written = await readFile(join(folder, "gsm8k/test.jsonl"), "utf8");
   expect(written.split("\n")).toHaveLength(rows + 1);
 });

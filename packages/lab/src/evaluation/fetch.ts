@@ -44,6 +44,7 @@ export async function* fetchBenchmark(
   const target = join(folder, name);
   if (await pathExists(target)) return target;
   const { source, read } = findBenchmark(name);
+  if ("instructions" in source) throw new MosError("not_found", `${name}: ${source.instructions}`);
   if (hub.offline)
     throw new MosError(
       "not_found",

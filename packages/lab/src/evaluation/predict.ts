@@ -55,6 +55,7 @@ export async function predict(question: Question, options: PredictOptions): Prom
           maxTokens: Math.min(output.maxTokens, room),
           sampling: { ...NO_OTHER_SAMPLING, temperature: output.temperature, topP: output.topP },
           stop: output.stop,
+          ...(output.grammar === undefined ? {} : { grammar: output.grammar }),
           continuesPrompt: true,
           seed: randomStream(options.seed, `${id} ${i}`).uint32(),
         },
@@ -63,7 +64,7 @@ export async function predict(question: Question, options: PredictOptions): Prom
     ),
   );
   return {
-    predictions: written.map(({ text }) => text),
+    predictions: written.map(({ text }) => output.read?.(text) ?? text),
     tokens: written.reduce((sum, { tokens }) => sum + tokens, 0),
   };
 }

@@ -6,6 +6,9 @@ import { randomStream } from "mixture-of-shards/cli";
 import type { OutputSpec, PromptSettings, Question, QuestionOptions, QuestionSet } from "./benchmark.ts";
 import { type BenchmarkData, describeCounts } from "./data.ts";
 
+/** Tools as chat templates take them. */
+export type RenderTools = NonNullable<NonNullable<Parameters<LoadedText["template"]["render"]>[1]>["tools"]>;
+
 /** Prompt of a question, before the model's chat format is known. */
 export interface ChatPrompt {
   readonly messages: readonly ChatMessage[];
@@ -13,6 +16,8 @@ export interface ChatPrompt {
   readonly leadIn: string;
   /** The whole prompt for a model that is not a chat model. */
   readonly plain: string;
+  /** Tools that the model's own template shows. */
+  readonly tools?: RenderTools;
 }
 
 /** A question whose prompt is not made yet. */
@@ -21,6 +26,8 @@ export interface Draft {
   readonly group: string;
   readonly references: readonly string[];
   readonly prompt: () => ChatPrompt;
+  /** The kind of answer to this question, whose prompt is made. Default: that of the benchmark. */
+  readonly output?: (prompt: string) => OutputSpec;
 }
 
 /** Options of rendering a prompt. */
@@ -30,7 +37,7 @@ type RenderPromptOptions = Pick<PromptSettings, "format" | "chatTemplateKwargs">
 
 /** The text that the model sees. */
 export function renderPrompt(
-  { messages, leadIn, plain }: ChatPrompt,
+  { messages, leadIn, plain, tools }: ChatPrompt,
   { format, text, chatTemplateKwargs: variables = {} }: RenderPromptOptions,
 ): string {
   switch (format) {
@@ -39,7 +46,10 @@ export function renderPrompt(
     case "tulu":
       return withLeadIn(tulu(messages), leadIn);
     case "model":
-      return withLeadIn(text.template.render(messages, { addGenerationPrompt: true, variables }), leadIn);
+      return withLeadIn(
+        text.template.render(messages, { addGenerationPrompt: true, variables, tools }),
+        leadIn,
+      );
   }
 }
 
@@ -118,9 +128,10 @@ async function renderDrafts(
   output: OutputSpec,
 ): Promise<readonly Question[]> {
   const questions: Question[] = [];
-  for (const { id, group, references, prompt: make } of drafts) {
+  for (const { id, group, references, prompt: make, output: ownOutput } of drafts) {
     const prompt = renderPrompt(make(), { format, text, chatTemplateKwargs });
-    questions.push({ id, group, prompt, tokens: encodePrompt(prompt, text.tokenizer), output, references });
+    const tokens = encodePrompt(prompt, text.tokenizer);
+    questions.push({ id, group, prompt, tokens, output: ownOutput?.(prompt) ?? output, references });
     // thousands of long prompts take half a minute, in which a signal has to be heard
     if (questions.length % 64 === 0) await setImmediate();
     if (signal?.aborted === true) throw new MosError("cancelled", "the evaluation was interrupted");

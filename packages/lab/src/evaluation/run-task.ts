@@ -106,7 +106,7 @@ function predictionIdentity(
   { record, set, digests }: Task,
   options: EvaluateOptions,
 ): Identity {
-  const { rules, format, chatTemplateKwargs, seed, model, version, engine } = options;
+  const { rules, chatTemplateKwargs, seed, model, version, engine } = options;
   const { shots, direct = false, dataDigest: data, questions } = set;
   const output = questions[0]?.output;
   // the settings that apply to this task
@@ -114,7 +114,7 @@ function predictionIdentity(
   return {
     task: record.task,
     rules,
-    format,
+    format: record.format,
     shots,
     direct,
     seed,

@@ -1,6 +1,6 @@
 import { choice, flag, integer, names, number, text } from "mixture-of-shards/cli";
 import { CHAT_FORMATS, RULES } from "./benchmark.ts";
-import { BENCHMARK_NAMES } from "./benchmarks/index.ts";
+import { BENCHMARK_NAMES, PAPER_BENCHMARKS } from "./benchmarks/index.ts";
 
 /** The interpreter of HumanEval's programs. */
 export const python = text({
@@ -12,8 +12,8 @@ export const python = text({
 export const evaluationSettings = {
   tasks: names(BENCHMARK_NAMES, {
     common: true,
-    default: BENCHMARK_NAMES,
-    defaultText: "all",
+    default: PAPER_BENCHMARKS,
+    defaultText: "the paper's",
     help: `comma-separated benchmarks: ${BENCHMARK_NAMES.join(", ")}`,
   }),
   rules: choice(RULES, {
