@@ -53,9 +53,9 @@ export class SchemaDocument {
   readonly #byObject = new Map<unknown, Resource>();
 
   constructor(schema: unknown, budget: Budget) {
-    const resource = this.#addResource({ schema, pointer: "", base: ROOT });
-    this.root = { schema, pointer: "", resource };
-    this.#scan(budget);
+    const outermost = this.#addResource({ schema, pointer: "", base: ROOT });
+    this.#scan({ schema, pointer: "", resource: outermost }, budget);
+    this.root = { schema, pointer: "", resource: this.resourceOf(schema, outermost) };
   }
 
   /** The resource that a schema begins, or the one that it is in. */
@@ -107,9 +107,9 @@ export class SchemaDocument {
   }
 
   /** Finds identifiers and anchors, without recursion since schemas may be deep. */
-  #scan(budget: Budget): void {
+  #scan(start: Location, budget: Budget): void {
     const seen = new Set<unknown>();
-    const stack: Location[] = [this.root];
+    const stack: Location[] = [start];
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const { schema } = next;
       if (!isJsonObject(schema) || seen.has(schema)) continue;

@@ -13,13 +13,13 @@ import { ArrayEmitter } from "./emit-array.ts";
 import { ObjectEmitter } from "./emit-object.ts";
 import { unsupported } from "./errors.ts";
 import type { Expander } from "./expander.ts";
-import { jsonStringContent } from "./interim-syntax.ts";
+import { jsonStringContent } from "#automaton";
 import { JSON_CHARACTER, type Punctuation, punctuation, quoted } from "./json-text.ts";
 import type { Languages } from "./languages.ts";
 import { rangeText } from "./number-text.ts";
 import { listRange, type NumberRange } from "./numbers.ts";
 import { RuleBuilder } from "./rule-builder.ts";
-import type { Shape, Term } from "./shapes.ts";
+import { EVERY_NAME, type Shape, type Term } from "./shapes.ts";
 import { isNoString, languageOf, type StringSet } from "./strings.ts";
 
 /** Texts that a regular expression describes one by one where others are excluded. */
@@ -153,7 +153,7 @@ export class Emitter {
   /** Any name of a language but these, and the colon after it; undefined if there is none. */
   otherName(names: Regex, without: readonly string[]): GrammarSymbol | undefined {
     const language = this.languages.without(names, without);
-    if (this.languages.isNothing(language)) return undefined;
+    if (names !== EVERY_NAME && this.languages.isNothing(language)) return undefined;
     return this.builder.lexeme(
       `names ${this.#contentKey(names, [names])} ${JSON.stringify(without)}`,
       () => ({

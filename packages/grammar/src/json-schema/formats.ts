@@ -3,7 +3,7 @@ import { ANY, and, repeat } from "#grammar";
 import { decimal } from "./decimal.ts";
 import { unsupported } from "./errors.ts";
 import { describe, type Fields } from "./fields.ts";
-import { parsePattern } from "./interim-syntax.ts";
+import { parsePattern } from "#syntax";
 import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
 import { ANY_STRING, type StringSet } from "./strings.ts";
 

@@ -6,7 +6,7 @@ const encoder = new TextEncoder();
 
 /** Questions about regular languages, with their answers kept. */
 export class Languages {
-  readonly #automaton = new Automaton({ nodes: 300_000 });
+  #automaton: Automaton | undefined;
   readonly #nodes = new Map<Regex, number>();
   readonly #empty = new Map<Regex, boolean>();
   readonly #pairs = new Map<Regex, Map<Regex, Regex | undefined>>();
@@ -14,12 +14,13 @@ export class Languages {
   /** Whether a text is in the language. */
   matches(regex: Regex, text: string): boolean {
     if (regex === EVERY_NAME) return true;
+    const automaton = this.#lazyAutomaton();
     let node = this.#node(regex);
     for (const byte of encoder.encode(text)) {
-      node = this.#automaton.derive(node, byte);
+      node = automaton.derive(node, byte);
       if (node === 0) return false;
     }
-    return this.#automaton.accepts(node);
+    return automaton.accepts(node);
   }
 
   /** Whether no text is in the language; false, too, where that takes too long to find out. */
@@ -50,17 +51,23 @@ export class Languages {
 
   #decide(regex: Regex): boolean {
     try {
-      return this.#automaton.isNothing(this.#node(regex));
+      return this.#lazyAutomaton().isNothing(this.#node(regex));
     } catch (error) {
       if (error instanceof GrammarError && error.code === "limit") return false;
       throw error;
     }
   }
 
+  /** Most schemas ask nothing. */
+  #lazyAutomaton(): Automaton {
+    this.#automaton ??= new Automaton({ nodes: 300_000 });
+    return this.#automaton;
+  }
+
   #node(regex: Regex): number {
     const known = this.#nodes.get(regex);
     if (known !== undefined) return known;
-    const node = this.#automaton.intern(regex);
+    const node = this.#lazyAutomaton().intern(regex);
     this.#nodes.set(regex, node);
     return node;
   }

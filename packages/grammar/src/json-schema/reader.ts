@@ -11,7 +11,7 @@ import {
 import { badSchema, unsupported } from "./errors.ts";
 import { type ChildSchema, describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
-import { parsePattern } from "./interim-syntax.ts";
+import { parsePattern } from "#syntax";
 import { IDENTIFIERS, isAnnotation, KEYWORDS } from "./keywords.ts";
 import type { Languages } from "./languages.ts";
 import { ANY_INTEGER, ANY_NUMBER, type Bound, intersectRanges, type NumberRange } from "./numbers.ts";

@@ -98,12 +98,15 @@ export class RuleBuilder {
     const first = this.rule("start", [start]);
     const productive = findProductive(this.#rules);
     if (!productive.has(first.rule)) return undefined;
-    const rules = this.#rules.map(({ name, alternatives }) => ({
-      name,
-      alternatives: alternatives.filter((alternative) =>
-        alternative.every((symbol) => !("rule" in symbol) || productive.has(symbol.rule)),
-      ),
-    }));
+    const isProductive = (symbol: GrammarSymbol): boolean =>
+      !("rule" in symbol) || productive.has(symbol.rule);
+    const rules =
+      productive.size === this.#rules.length
+        ? this.#rules
+        : this.#rules.map(({ name, alternatives }) => ({
+            name,
+            alternatives: alternatives.filter((alternative) => alternative.every(isProductive)),
+          }));
     return compact({ lexemes: this.#lexemes, rules, start: first.rule });
   }
 }

@@ -39,7 +39,8 @@ const lengthOf = (text: string): number => {
   return length;
 };
 
-function contains(set: StringSet, { text, languages }: { text: string; languages: Languages }): boolean {
+/** Whether a text is in the set. */
+export function containsText(set: StringSet, { text, languages }: { text: string; languages: Languages }): boolean {
   if (set.type === "values") return set.values.includes(text);
   const length = lengthOf(text);
   if (length < set.min || (set.max !== null && length > set.max)) return false;
@@ -52,7 +53,7 @@ export function intersectStrings(a: StringSet, b: StringSet, languages: Language
   if (isAnyString(b)) return a;
   if (a.type === "values") {
     const known = b.type === "values" ? new Set(b.values) : undefined;
-    const values = a.values.filter((text) => known?.has(text) ?? contains(b, { text, languages }));
+    const values = a.values.filter((text) => known?.has(text) ?? containsText(b, { text, languages }));
     return { type: "values", values };
   }
   if (b.type === "values") return intersectStrings(b, a, languages);
