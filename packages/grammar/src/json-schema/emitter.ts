@@ -1,3 +1,4 @@
+import { jsonStringContent } from "#automaton";
 import {
   concat,
   either,
@@ -13,7 +14,6 @@ import { ArrayEmitter } from "./emit-array.ts";
 import { ObjectEmitter } from "./emit-object.ts";
 import { unsupported } from "./errors.ts";
 import type { Expander } from "./expander.ts";
-import { jsonStringContent } from "#automaton";
 import { JSON_CHARACTER, type Punctuation, punctuation, quoted } from "./json-text.ts";
 import type { Languages } from "./languages.ts";
 import { rangeText } from "./number-text.ts";

@@ -1,9 +1,9 @@
 import type { Regex } from "#grammar";
 import { ANY, and, repeat } from "#grammar";
+import { parsePattern } from "#syntax";
 import { decimal } from "./decimal.ts";
 import { unsupported } from "./errors.ts";
 import { describe, type Fields } from "./fields.ts";
-import { parsePattern } from "#syntax";
 import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
 import { ANY_STRING, type StringSet } from "./strings.ts";
 
@@ -65,7 +65,7 @@ const WORD = "[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*";
 const URL = `(?:https?|ftp)://(?:${WORD}\\.)+[A-Za-z]{2,}(?::\\d{2,5})?(?:/(?:[${UNRESERVED}:@/?#]|${ENCODED})*)?`;
 
 const VARIABLE = `(?:[A-Za-z0-9_]|${ENCODED})+(?::[1-9]\\d{0,3}|\\*)?`;
-const URI_TEMPLATE = `(?:[${UNRESERVED}:@/?#\\[\\]]|${ENCODED}|\\{[+#./;?&=,!@|]?${VARIABLE}(?:,${VARIABLE})*\\})*`;
+const URI_TEMPLATE = `(?:[A-Za-z0-9\\-._~!$&()*+,;=:@/?#\\[\\]]|${ENCODED}|\\{[+#./;?&=,!@|]?${VARIABLE}(?:,${VARIABLE})*\\})*`;
 const JSON_POINTER = "(?:/(?:[^~/]|~[01])*)*";
 const BASE64 = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?";
 

@@ -4,26 +4,26 @@ import { EVERY_NAME } from "./shapes.ts";
 
 const encoder = new TextEncoder();
 
+/** Nodes of an automaton for one question, of which few need more than some thousand. */
+const NODES = 40_000;
+
 /** Questions about regular languages, with their answers kept. */
 export class Languages {
   #automaton: Automaton | undefined;
-  readonly #nodes = new Map<Regex, number>();
   readonly #empty = new Map<Regex, boolean>();
   readonly #pairs = new Map<Regex, Map<Regex, Regex | undefined>>();
 
-  /** Whether a text is in the language. */
+  /**
+   * Whether a text is in the language.
+   *
+   * @throws {@link GrammarError} "limit" where that takes too many states to find out.
+   */
   matches(regex: Regex, text: string): boolean {
     if (regex === EVERY_NAME) return true;
-    const automaton = this.#lazyAutomaton();
-    let node = this.#node(regex);
-    for (const byte of encoder.encode(text)) {
-      node = automaton.derive(node, byte);
-      if (node === 0) return false;
-    }
-    return automaton.accepts(node);
+    return this.#ask((automaton) => automaton.matches(regex, encoder.encode(text)));
   }
 
-  /** Whether no text is in the language; false, too, where that takes too long to find out. */
+  /** Whether no text is in the language; false, too, where that takes too many states to find out. */
   isNothing(regex: Regex): boolean {
     const known = this.#empty.get(regex);
     if (known !== undefined) return known;
@@ -51,24 +51,24 @@ export class Languages {
 
   #decide(regex: Regex): boolean {
     try {
-      return this.#lazyAutomaton().isNothing(this.#node(regex));
+      return this.#ask((automaton) => automaton.isNothing(automaton.intern(regex)));
     } catch (error) {
-      if (error instanceof GrammarError && error.code === "limit") return false;
+      if (isLimit(error)) return false;
       throw error;
     }
   }
 
-  /** Most schemas ask nothing. */
-  #lazyAutomaton(): Automaton {
-    this.#automaton ??= new Automaton({ nodes: 300_000 });
-    return this.#automaton;
-  }
-
-  #node(regex: Regex): number {
-    const known = this.#nodes.get(regex);
-    if (known !== undefined) return known;
-    const node = this.#lazyAutomaton().intern(regex);
-    this.#nodes.set(regex, node);
-    return node;
+  /** Asks the automaton that all questions share, and a new one where its nodes are used up. */
+  #ask<T>(question: (automaton: Automaton) => T): T {
+    try {
+      this.#automaton ??= new Automaton({ nodes: NODES });
+      return question(this.#automaton);
+    } catch (error) {
+      if (!isLimit(error)) throw error;
+      this.#automaton = new Automaton({ nodes: NODES });
+      return question(this.#automaton);
+    }
   }
 }
+
+const isLimit = (error: unknown): boolean => error instanceof GrammarError && error.code === "limit";

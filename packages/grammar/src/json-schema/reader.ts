@@ -1,4 +1,5 @@
 import { GrammarError, type Regex } from "#grammar";
+import { parsePattern } from "#syntax";
 import type { Budget, Place } from "./budget.ts";
 import { decimalOf } from "./decimal.ts";
 import {
@@ -11,7 +12,6 @@ import {
 import { badSchema, unsupported } from "./errors.ts";
 import { type ChildSchema, describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
-import { parsePattern } from "#syntax";
 import { IDENTIFIERS, isAnnotation, KEYWORDS } from "./keywords.ts";
 import type { Languages } from "./languages.ts";
 import { ANY_INTEGER, ANY_NUMBER, type Bound, intersectRanges, type NumberRange } from "./numbers.ts";

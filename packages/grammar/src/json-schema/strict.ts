@@ -91,7 +91,9 @@ function checkSchema({ schema, path, level }: Visit): GrammarError | undefined {
   const types: readonly unknown[] = Array.isArray(type) ? type : [type];
   if (types.includes("array") && !("items" in schema) && !("prefixItems" in schema))
     return refuse(path, "items", "array schema missing items.");
-  return types.includes("object") || "properties" in schema ? checkObject({ schema, path, level }) : undefined;
+  return types.includes("object") || "properties" in schema
+    ? checkObject({ schema, path, level })
+    : undefined;
 }
 
 function checkObject({ schema, path }: Visit): GrammarError | undefined {
@@ -147,7 +149,11 @@ const countCharacters = (values: readonly unknown[]): number =>
 
 function listChildren({ schema, path, level }: Visit): Visit[] {
   const children: Visit[] = [];
-  const add = (keyword: string, inside: Path, { value, deeper }: { value: unknown; deeper: number }): void => {
+  const add = (
+    keyword: string,
+    inside: Path,
+    { value, deeper }: { value: unknown; deeper: number },
+  ): void => {
     if (isJsonObject(value))
       children.push({ schema: value, path: [...path, keyword, ...inside], level: level + deeper });
   };
@@ -161,7 +167,8 @@ function listChildren({ schema, path, level }: Visit): Visit[] {
   for (const keyword of ["prefixItems", "anyOf"]) {
     const list: unknown = schema[keyword];
     const deeper = keyword === "anyOf" ? 0 : 1;
-    if (Array.isArray(list)) for (const [index, value] of list.entries()) add(keyword, [index], { value, deeper });
+    if (Array.isArray(list))
+      for (const [index, value] of list.entries()) add(keyword, [index], { value, deeper });
   }
   return children;
 }

@@ -40,7 +40,10 @@ const lengthOf = (text: string): number => {
 };
 
 /** Whether a text is in the set. */
-export function containsText(set: StringSet, { text, languages }: { text: string; languages: Languages }): boolean {
+export function containsText(
+  set: StringSet,
+  { text, languages }: { text: string; languages: Languages },
+): boolean {
   if (set.type === "values") return set.values.includes(text);
   const length = lengthOf(text);
   if (length < set.min || (set.max !== null && length > set.max)) return false;
