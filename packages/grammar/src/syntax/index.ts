@@ -1,0 +1,1 @@
+export { type PatternOptions, parsePattern } from "./ecma.ts";

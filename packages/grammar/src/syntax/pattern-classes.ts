@@ -1,0 +1,109 @@
+import { GrammarError } from "#grammar";
+import type { Ranges } from "./pattern-nodes.ts";
+
+export const LAST_POINT = 0x10ffff;
+
+export const ANY_POINT: Ranges = [[0, LAST_POINT]];
+
+/** Sorted ranges that neither overlap nor touch, of the same code points. */
+export function unite(ranges: Ranges): Ranges {
+  const sorted = [...ranges].sort(([one], [other]) => one - other);
+  const united: [number, number][] = [];
+  for (const [first, last] of sorted) {
+    const previous = united.at(-1);
+    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
+    else united.push([first, last]);
+  }
+  return united;
+}
+
+export function complement(ranges: Ranges): Ranges {
+  const outside: [number, number][] = [];
+  let next = 0;
+  for (const [first, last] of unite(ranges)) {
+    if (first > next) outside.push([next, first - 1]);
+    next = last + 1;
+  }
+  if (next <= LAST_POINT) outside.push([next, LAST_POINT]);
+  return outside;
+}
+
+export function intersect(one: Ranges, other: Ranges): Ranges {
+  return complement([...complement(one), ...complement(other)]);
+}
+
+const DIGITS: Ranges = [[0x30, 0x39]];
+/** What \w matches. */
+export const WORD: Ranges = [
+  [0x30, 0x39],
+  [0x41, 0x5a],
+  [0x5f, 0x5f],
+  [0x61, 0x7a],
+];
+const SPACES: Ranges = [
+  [0x09, 0x0d],
+  [0x20, 0x20],
+  [0xa0, 0xa0],
+  [0x1680, 0x1680],
+  [0x2000, 0x200a],
+  [0x2028, 0x2029],
+  [0x202f, 0x202f],
+  [0x205f, 0x205f],
+  [0x3000, 0x3000],
+  [0xfeff, 0xfeff],
+];
+const LINE_ENDS: Ranges = [
+  [0x0a, 0x0a],
+  [0x0d, 0x0d],
+  [0x2028, 0x2029],
+];
+
+/** What `.` matches without the flag s. */
+export const DOT: Ranges = complement(LINE_ENDS);
+
+/** Escapes that stand for a class. */
+export const CLASS_ESCAPES: ReadonlyMap<string, Ranges> = new Map([
+  ["d", DIGITS],
+  ["D", complement(DIGITS)],
+  ["w", WORD],
+  ["W", complement(WORD)],
+  ["s", SPACES],
+  ["S", complement(SPACES)],
+]);
+
+const properties = new Map<string, Ranges>();
+
+/** Code points that are tested at once. */
+const BLOCK = 0x2000;
+
+/**
+ * Code points of a Unicode property, such as `L` or `Script=Greek`. The JavaScript engine has the tables: its expression for the
+ * property is applied to all code points once.
+ */
+export function propertyRanges(name: string): Ranges {
+  const known = properties.get(name);
+  if (known !== undefined) return known;
+  if (!/^[A-Za-z_]+(=[A-Za-z0-9_]+)?$/.test(name)) throw unknownProperty(name);
+  let runs: RegExp;
+  try {
+    runs = new RegExp(`\\p{${name}}+`, "gu");
+  } catch (error) {
+    throw unknownProperty(name, error);
+  }
+  const ranges: [number, number][] = [];
+  for (let first = 0; first <= LAST_POINT; first += BLOCK) {
+    const points = Array.from({ length: BLOCK }, (_, index) => first + index);
+    const text = String.fromCodePoint(...points.filter((point) => point < 0xd800 || point > 0xdfff));
+    for (const [run] of text.matchAll(runs)) {
+      const begin = run.codePointAt(0) ?? 0;
+      const final = Array.from(run.slice(-2)).at(-1) ?? "";
+      ranges.push([begin, final.codePointAt(0) ?? begin]);
+    }
+  }
+  const united = unite(ranges);
+  properties.set(name, united);
+  return united;
+}
+
+const unknownProperty = (name: string, cause?: unknown): GrammarError =>
+  new GrammarError("bad_grammar", `\\p{${name}} names no property of Unicode`, { keyword: "\\p", cause });
