@@ -21,6 +21,8 @@ const optional = (fields: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<o
 const small = fc.integer({ min: 0, max: 3 });
 const types = fc.constantFrom("null", "boolean", "number", "integer", "string", "array", "object");
 
+const CONDITION = ["if", "then", "else"];
+
 /** Schemas of all keywords that say something about values; those within them are fewer and smaller. */
 export const anySchema: fc.Arbitrary<unknown> = fc.letrec((tie) => {
   const schema = tie("schema");
@@ -78,13 +80,9 @@ export const anySchema: fc.Arbitrary<unknown> = fc.letrec((tie) => {
       optional({ allOf: schemas, anyOf: schemas, type: types }),
       fc.record({ oneOf: schemas }),
       fc.record({ not: schema }),
-      fc.tuple(schema, schema, schema).map(([condition, met, unmet]) =>
-        Object.fromEntries([
-          ["if", condition],
-          ["then", met],
-          ["else", unmet],
-        ]),
-      ),
+      fc
+        .tuple(schema, schema, schema)
+        .map((parts) => Object.fromEntries(CONDITION.map((keyword, index) => [keyword, parts[index]]))),
       fc.constant({ $ref: "#/$defs/other" }),
     ),
   };
