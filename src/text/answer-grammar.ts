@@ -2,7 +2,7 @@
 import type { GrammarSource, JsonWhitespace } from "mixture-of-shards-grammar";
 import { type CallSyntax, callHead } from "./call-syntax.ts";
 import type { AnswerLayout } from "./chat-template.ts";
-import type { FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
+import type { CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { INPUT_KEY } from "./tool-schemas.ts";
 
@@ -49,9 +49,10 @@ function answers(
   if (tools.length === 0) return format === undefined ? [] : [[format]];
   const calls = callParts(tools, { ...context, syntax, isSingle: syntax.isSingle || !parallel, whitespace });
   if (toolChoice?.mode === "required") return [calls];
-  if (format !== undefined) return [[format], calls];
-  if (syntax.trigger === "") return [[{ type: "regex", pattern: notBeginningWith('{"name"') }], calls];
+  if (format !== undefined) return [[format], syntax.trigger === "" ? [callSchema(tools, syntax)] : calls];
   const opening = context.reasoning === "optional" && reasoning !== undefined ? [reasoning.begin] : [];
+  if (syntax.trigger === "")
+    return [[{ type: "regex", pattern: notBeginningWith(['{"name"', ...opening]) }], calls];
   const text: GrammarSource = { type: "free_text", without: [syntax.trigger, ...opening] };
   return [[text], context.layout.showsContent ? [text, ...calls] : calls];
 }
@@ -88,7 +89,7 @@ function callParts(tools: readonly Tool[], context: CallContext): Parts {
   const call: GrammarSource = anyOf(
     tools.map((tool) => sequence([text(callHead(syntax, tool.name)), argumentsSource(tool, context)])),
   );
-  const id: Parts = hasId ? [text(', "id": "'), { type: "regex", pattern: "[A-Za-z0-9]{9}" }, text('"')] : [];
+  const id: Parts = hasId ? [text(', "id": '), { type: "json_schema", schema: SHORT_ID }] : [];
   const body: Parts = [call, ...id, ...tagged(`}${close}`, tokenizer)];
   const more: Parts = isSingle
     ? []
@@ -96,16 +97,35 @@ function callParts(tools: readonly Tool[], context: CallContext): Parts {
   return [...tagged(begin + open, tokenizer), ...body, ...more, ...tagged(end, tokenizer)];
 }
 
-function argumentsSource(tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource {
-  if (tool.type === "custom") {
-    const input = { [INPUT_KEY]: { type: "string" } };
-    const schema = { type: "object", properties: input, required: [INPUT_KEY], additionalProperties: false };
-    return { type: "json_schema", schema, whitespace };
-  }
-  return tool.parameters === undefined
-    ? text("{}")
-    : { type: "json_schema", schema: argumentsSchema(tool.parameters), whitespace };
+const argumentsSource = (tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource => ({
+  type: "json_schema",
+  schema: schemaOf(tool),
+  whitespace,
+});
+
+function schemaOf(tool: Tool): unknown {
+  if (tool.type === "function") return argumentsSchema(tool.parameters ?? { properties: {} });
+  const input = { [INPUT_KEY]: { type: "string", ...inputPattern(tool) } };
+  return { type: "object", properties: input, required: [INPUT_KEY], additionalProperties: false };
 }
+
+/** A custom tool's regular expression, which the whole input matches. */
+const inputPattern = ({ grammar }: CustomTool): { readonly pattern?: string } =>
+  grammar?.syntax === "regex" ? { pattern: `^(?:${grammar.definition})$` } : {};
+
+/** One call as a schema: beside other JSON, a lexer takes it apart in the same way. */
+function callSchema(tools: readonly Tool[], { argumentsKey }: CallSyntax): GrammarSource {
+  const calls = tools.map((tool) => ({
+    type: "object",
+    properties: { name: { const: tool.name }, [argumentsKey]: schemaOf(tool) },
+    required: ["name", argumentsKey],
+    additionalProperties: false,
+  }));
+  return { type: "json_schema", schema: { anyOf: calls }, whitespace: "compact" };
+}
+
+/** An id as Mistral's models write it. */
+const SHORT_ID = { type: "string", pattern: "^[A-Za-z0-9]{9}$" };
 
 /** Keywords beside which further properties may be meant. */
 const OPEN_KEYWORDS = [
@@ -161,10 +181,13 @@ function tagged(given: string, { tokenToId, isSpecial }: GrammarContext["tokeniz
     });
 }
 
-/** A pattern for all texts that do not begin with this one. */
-function notBeginningWith(prefix: string): string {
-  return [...prefix].reduceRight((rest, char) => {
-    const one = char.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&");
-    return `(?:[^${one}][\\s\\S]*${rest === "" ? "" : `|${one}${rest}`})?`;
-  }, "");
+/** A pattern for all texts that do not begin with one of these. */
+function notBeginningWith(prefixes: readonly string[]): string {
+  const chars = [...new Set(prefixes.map((prefix) => prefix.charAt(0)))];
+  const escaped = (char: string): string => char.replace(/[\\^$.*+?()[\]{}|/-]/, "\\$&");
+  const longer = chars.flatMap((char) => {
+    const rests = prefixes.filter((one) => one.startsWith(char)).map((one) => one.slice(1));
+    return rests.includes("") ? [] : [`|${escaped(char)}${notBeginningWith(rests)}`];
+  });
+  return `(?:[^${chars.map(escaped).join("")}][\\s\\S]*${longer.join("")})?`;
 }
