@@ -12,7 +12,7 @@ import {
   type Regex,
   repeat,
 } from "#grammar";
-import { Analyses, jsonStringContent } from "./index.ts";
+import { Analyses, Automaton, jsonStringContent } from "./index.ts";
 
 const analyses = new Analyses();
 const letters = charClass("az");
@@ -44,6 +44,18 @@ describe("analyses", () => {
     );
     expect(decode(analyses.shortest(and(repeat(literal("ab"), 2), not(literal("abab")))))).toBe("ababab");
   });
+});
+
+test("the dead ends of a pattern with a greatest length are found at each step", () => {
+  const automaton = new Automaton();
+  const pattern = concat(ANY_TEXT, repeat(letters, 100), ANY_TEXT);
+  let node = automaton.intern(jsonStringContent(and(pattern, repeat(ANY, 0, 300))));
+  for (let step = 0; step < 200; step++) {
+    node = automaton.derive(node, 0x41);
+    expect(automaton.isNothing(node)).toBe(false);
+  }
+  expect(automaton.isNothing(automaton.derive(node, 0x41))).toBe(true);
+  expect(automaton.isNothing(automaton.derive(node, 0x61))).toBe(false);
 });
 
 describe("jsonStringContent", () => {

@@ -3,6 +3,8 @@ import { Automaton, type AutomatonLimits } from "./automaton.ts";
 import { bytesOfLiteral } from "./intern.ts";
 import { shortestPath } from "./shortest.ts";
 
+const NODES = 200_000;
+
 const encoder = new TextEncoder();
 
 /**
@@ -10,15 +12,26 @@ const encoder = new TextEncoder();
  * throw a {@link GrammarError} of code "limit".
  */
 export class Analyses {
-  readonly #automaton: Automaton;
+  readonly #limits: AutomatonLimits;
+  #current: Automaton;
 
-  constructor(limits?: AutomatonLimits) {
-    this.#automaton = new Automaton(limits);
+  /** @param limits - Limits of each question ({@link AutomatonLimits}, 200,000 nodes). */
+  constructor(limits: AutomatonLimits = {}) {
+    this.#limits = { nodes: NODES, ...limits };
+    this.#current = new Automaton(this.#limits);
+  }
+
+  /** The automaton of all questions, or a new one where they have used up half of its nodes. */
+  get #automaton(): Automaton {
+    const { nodes = NODES } = this.#limits;
+    if (this.#current.size > nodes / 2) this.#current = new Automaton(this.#limits);
+    return this.#current;
   }
 
   /** Whether no text matches. */
   isNothing(regex: Regex): boolean {
-    return this.#automaton.isNothing(this.#automaton.intern(regex));
+    const automaton = this.#automaton;
+    return automaton.isNothing(automaton.intern(regex));
   }
 
   /** Whether an expression matches a text, or bytes. */
@@ -49,7 +62,8 @@ export class Analyses {
 
   /** A text that matches, of as few bytes as possible; undefined where none does. */
   shortest(regex: Regex): Uint8Array | undefined {
-    return shortestPath(this.#automaton, this.#automaton.intern(regex));
+    const automaton = this.#automaton;
+    return shortestPath(automaton, automaton.intern(regex));
   }
 
   /** Whether all texts match. */

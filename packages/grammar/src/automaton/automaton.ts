@@ -37,6 +37,11 @@ export class Automaton {
     this.#interner = new Interner(this.#builder);
   }
 
+  /** Number of nodes. */
+  get size(): number {
+    return this.#builder.nodes.size;
+  }
+
   /** Bytes of memory that the nodes and their derivatives take. */
   get bytes(): number {
     return this.#builder.nodes.bytes + this.#derivatives.bytes;

@@ -1,6 +1,7 @@
 import { ALL, Content, EMPTY, INFINITY, Kind, NOTHING } from "./kinds.ts";
 import { Nodes } from "./nodes.ts";
 import { simplifyIntersection, simplifyUnion } from "./simplify.ts";
+import { isWithinStar } from "./within-star.ts";
 import type { Word } from "./words.ts";
 
 /** Parts of a sequence that are moved when another follows it. Longer sequences are nested, as moving costs a node per part. */
@@ -38,16 +39,9 @@ export class Builder {
 
   /** One of these words. */
   trie(words: readonly Word[]): number {
-    const { words: store } = this.nodes;
-    const distinct = new Map<string, Word>();
-    const ended: number[] = [];
-    for (const word of words) {
-      if (word.bytes.length === 0) ended.push(word.tail);
-      else distinct.set(`${word.tail} ${String.fromCharCode(...word.bytes)}`, word);
-    }
-    const list = [...distinct.values()];
-    const first = store.addWords(list);
-    return this.or([...ended, this.words({ low: first, high: first + list.length, depth: 0 })]);
+    const ended = words.filter(({ bytes }) => bytes.length === 0).map(({ tail }) => tail);
+    const stored = this.nodes.words.addWords(words.filter(({ bytes }) => bytes.length > 0));
+    return this.or([...ended, this.words({ ...stored, depth: 0 })]);
   }
 
   /** A range of the stored words, without their first bytes. */
@@ -86,7 +80,16 @@ export class Builder {
       const merged = this.repeat(one.of, { min: one.min + other.min, max: one.max + other.max });
       return isConcat ? this.#join(merged, nodes.b(b)) : merged;
     }
+    // r* s and s r* are r* where s may be empty and is within r*
+    if (this.#absorbs(a, next)) return isConcat ? this.#join(a, nodes.b(b)) : a;
+    if (this.#absorbs(next, a)) return b;
     return nodes.add({ kind: Kind.Concat, a, b });
+  }
+
+  #absorbs(star: number, node: number): boolean {
+    const { nodes } = this;
+    const isStar = nodes.kind(star) === Kind.Repeat && nodes.b(star) === 0 && nodes.c(star) === INFINITY;
+    return isStar && nodes.isNullable(node) && isWithinStar(nodes, node, nodes.a(star));
   }
 
   #counted(node: number): { of: number; min: number; max: number } {

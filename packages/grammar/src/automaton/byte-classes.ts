@@ -12,16 +12,20 @@ export interface ByteClasses {
 /** Partition 0: all bytes are one class. */
 export const ONE_CLASS = 0;
 
+/** Scratch: classes by key, valid where the stamp is that of the current partition. */
+const numbers = new Uint8Array(65_536);
+const stamps = new Uint32Array(65_536);
+let stamp = 0;
+/** Scratch: keys and classes of the bytes. */
+const keys = new Uint16Array(256);
+const classes = new Uint8Array(256);
+
 /** Interned partitions of bytes: equal ones have equal numbers. */
 export class Partitions {
   readonly #partitions: ByteClasses[] = [];
-  readonly #ids = new Map<string, number>();
+  /** Numbers of partitions by their hash. */
+  readonly #ids = new Map<number, number[]>();
   readonly #refined = new PairTable();
-  readonly #scratch = new Uint8Array(256);
-  /** Class by key, valid where the stamp is that of the current partition. */
-  readonly #numbers = new Uint8Array(65_536);
-  readonly #stamps = new Uint32Array(65_536);
-  #stamp = 0;
   readonly #ofByte = new Int32Array(256).fill(-1);
 
   constructor() {
@@ -40,27 +44,31 @@ export class Partitions {
 
   /** The partition by a key of each byte. Keys are integers from 0 to 65,535. */
   intern(keyOf: (byte: number) => number): number {
-    const representatives: number[] = [];
-    this.#stamp++;
+    for (let byte = 0; byte < 256; byte++) keys[byte] = keyOf(byte);
+    return this.#internKeys();
+  }
+
+  #internKeys(): number {
+    let count = 0;
+    let hash = 0;
+    stamp++;
     for (let byte = 0; byte < 256; byte++) {
-      const key = keyOf(byte);
-      if (this.#stamps[key] !== this.#stamp) {
-        this.#stamps[key] = this.#stamp;
-        this.#numbers[key] = representatives.length;
-        representatives.push(byte);
+      const key = keys[byte] ?? 0;
+      if (stamps[key] !== stamp) {
+        stamps[key] = stamp;
+        numbers[key] = count++;
       }
-      this.#scratch[byte] = this.#numbers[key] ?? 0;
+      const number = numbers[key] ?? 0;
+      classes[byte] = number;
+      hash = (Math.imul(hash, 31) + number) | 0;
     }
-    const text = String.fromCharCode(...this.#scratch);
-    const known = this.#ids.get(text);
+    const alike = this.#ids.get(hash) ?? [];
+    const known = alike.find((id) => this.get(id).of.every((number, byte) => number === classes[byte]));
     if (known !== undefined) return known;
-    const id = this.#partitions.length;
-    this.#partitions.push({
-      count: representatives.length,
-      of: this.#scratch.slice(),
-      representatives: Uint8Array.from(representatives),
-    });
-    this.#ids.set(text, id);
+    const representatives = new Uint8Array(count);
+    for (let byte = 255; byte >= 0; byte--) representatives[classes[byte] ?? 0] = byte;
+    const id = this.#partitions.push({ count, of: classes.slice(), representatives }) - 1;
+    this.#ids.set(hash, [...alike, id]);
     return id;
   }
 
@@ -81,7 +89,8 @@ export class Partitions {
     const known = this.#refined.get(low, high);
     if (known >= 0) return known;
     const [a, b] = [this.get(low).of, this.get(high).of];
-    const refined = this.intern((byte) => 256 * (a[byte] ?? 0) + (b[byte] ?? 0));
+    for (let byte = 0; byte < 256; byte++) keys[byte] = 256 * (a[byte] ?? 0) + (b[byte] ?? 0);
+    const refined = this.#internKeys();
     this.#refined.set(low, high, refined);
     return refined;
   }

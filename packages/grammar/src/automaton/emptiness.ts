@@ -1,7 +1,8 @@
 import { GrammarError } from "#grammar";
 import type { Derivatives } from "./derivatives.ts";
-import { Content } from "./kinds.ts";
+import { Content, Kind } from "./kinds.ts";
 import type { Nodes } from "./nodes.ts";
+import { isWithinStar } from "./within-star.ts";
 
 const TOO_LONG =
   "it takes too long to find out whether an intersection of regular expressions contains any text";
@@ -54,6 +55,31 @@ class Frontier {
   }
 }
 
+/**
+ * Whether a node is `A & r{0,n}` where A is within `r*` and has a text of at most n code points, which is one of at most n repeats.
+ * That is what a pattern and a greatest length look like: their search would else begin anew at each length.
+ */
+function hasShortText(nodes: Nodes, node: number): boolean {
+  if (nodes.kind(node) !== Kind.And) return false;
+  const parts = [...nodes.children(node)];
+  const isCount = (part: number): boolean => nodes.kind(part) === Kind.Repeat && nodes.b(part) === 0;
+  const [text, ...others] = parts.filter((part) => !isCount(part));
+  if (text === undefined || others.length > 0 || !nodes.isLeast(text)) return false;
+  return parts.filter(isCount).every((part) => {
+    const of = nodes.a(part);
+    const isLong = nodes.minStarts(of) > 0 && nodes.c(part) >= nodes.minStarts(text);
+    return isLong && isWithinStar(nodes, text, of);
+  });
+}
+
+/** Whether a node is known to contain a text. */
+function hasText(nodes: Nodes, node: number): boolean {
+  if (nodes.content(node) === Content.Unknown && hasShortText(nodes, node)) {
+    nodes.setContent(node, Content.Some);
+  }
+  return nodes.content(node) === Content.Some;
+}
+
 /** Notes that a node, and those on the way to it, contain a text. */
 function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: number): void {
   for (let node = last; node >= 0; node = cameFrom.get(node) ?? -1) nodes.setContent(node, Content.Some);
@@ -65,14 +91,15 @@ function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: num
  */
 export function isNothing(derivatives: Derivatives, node: number, visits: number): boolean {
   const { nodes } = derivatives;
-  if (nodes.content(node) !== Content.Unknown) return nodes.content(node) === Content.None;
+  if (nodes.content(node) === Content.None) return true;
+  if (hasText(nodes, node)) return false;
   const cameFrom = new Map<number, number>([[node, -1]]);
   const frontier = new Frontier(nodes);
   frontier.push(node);
   for (let next = frontier.pop(); next !== undefined; next = frontier.pop()) {
     for (const byte of nodes.partitions.get(nodes.partition(next)).representatives) {
       const after = derivatives.derive(next, byte);
-      if (nodes.content(after) === Content.Some) {
+      if (hasText(nodes, after)) {
         markPath(nodes, cameFrom, next);
         return false;
       }

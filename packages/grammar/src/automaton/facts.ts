@@ -15,6 +15,8 @@ export interface Facts {
   /** Bounds of the number of bytes that begin a code point, which are those that do not continue one. */
   readonly minStarts: number;
   readonly maxStarts: number;
+  /** Whether some text has `minStarts` of them. */
+  readonly isLeast: boolean;
 }
 
 const sum = (one: number, other: number): number => Math.min(INFINITY, one + other);
@@ -32,6 +34,7 @@ function setFacts(nodes: Nodes, node: number): Facts {
     maxBytes: 1,
     minStarts: continuation ? 0 : 1,
     maxStarts: other ? 1 : 0,
+    isLeast: !isEmpty,
   };
 }
 
@@ -46,6 +49,7 @@ function literalFacts(nodes: Nodes, node: number): Facts {
     maxBytes: end - begin,
     minStarts: starts,
     maxStarts: starts,
+    isLeast: true,
   };
 }
 
@@ -53,6 +57,7 @@ function trieFacts(nodes: Nodes, node: number): Facts {
   const [low, high, depth] = [nodes.a(node), nodes.b(node), nodes.c(node)];
   const { words } = nodes;
   let content: Content = Content.None;
+  let isLeast = true;
   let [minBytes, maxBytes, minStarts, maxStarts] = [INFINITY, 0, INFINITY, 0];
   const keys = new Uint16Array(256);
   for (let word = low; word < high; word++) {
@@ -62,12 +67,14 @@ function trieFacts(nodes: Nodes, node: number): Facts {
     maxBytes = Math.max(maxBytes, sum(end - begin, nodes.maxBytes(tail)));
     minStarts = Math.min(minStarts, starts + nodes.minStarts(tail));
     maxStarts = Math.max(maxStarts, sum(starts, nodes.maxStarts(tail)));
+    isLeast &&= nodes.isLeast(tail);
     if (content !== Content.Some && nodes.content(tail) !== Content.None) content = nodes.content(tail);
     const byte = words.byte(begin);
     keys[byte] = byte + 1;
   }
   const partition = nodes.partitions.intern((byte) => keys[byte] ?? 0);
-  return { isNullable: false, content, partition, minBytes, maxBytes, minStarts, maxStarts };
+  const bounds = { minBytes, maxBytes, minStarts, maxStarts, isLeast };
+  return { isNullable: false, content, partition, ...bounds };
 }
 
 function concatFacts(nodes: Nodes, node: number): Facts {
@@ -86,6 +93,7 @@ function concatFacts(nodes: Nodes, node: number): Facts {
     maxBytes: sum(nodes.maxBytes(a), nodes.maxBytes(b)),
     minStarts: sum(nodes.minStarts(a), nodes.minStarts(b)),
     maxStarts: sum(nodes.maxStarts(a), nodes.maxStarts(b)),
+    isLeast: nodes.isLeast(a) && nodes.isLeast(b),
   };
 }
 
@@ -102,6 +110,7 @@ function listFacts(nodes: Nodes, node: number): Facts {
   let partition: number = ONE_CLASS;
   let [minBytes, maxBytes] = [nodes.minBytes(first), nodes.maxBytes(first)];
   let [minStarts, maxStarts] = [nodes.minStarts(first), nodes.maxStarts(first)];
+  let isLeast = isOr;
   let content: Content = isOr ? Content.None : Content.Unknown;
   for (const child of children) {
     isNullable = isOr ? isNullable || nodes.isNullable(child) : isNullable && nodes.isNullable(child);
@@ -110,12 +119,13 @@ function listFacts(nodes: Nodes, node: number): Facts {
     maxBytes = upper(maxBytes, nodes.maxBytes(child));
     minStarts = lower(minStarts, nodes.minStarts(child));
     maxStarts = upper(maxStarts, nodes.maxStarts(child));
+    isLeast &&= nodes.isLeast(child);
     const known = nodes.content(child);
     if (isOr && content !== Content.Some && known !== Content.None) content = known;
     if (!isOr && known === Content.None) content = Content.None;
   }
   if (isNullable) content = Content.Some;
-  return { isNullable, content, partition, minBytes, maxBytes, minStarts, maxStarts };
+  return { isNullable, content, partition, minBytes, maxBytes, minStarts, maxStarts, isLeast };
 }
 
 function notFacts(nodes: Nodes, node: number): Facts {
@@ -130,6 +140,7 @@ function notFacts(nodes: Nodes, node: number): Facts {
     maxBytes: INFINITY,
     minStarts: 0,
     maxStarts: INFINITY,
+    isLeast: isNullable,
   };
 }
 
@@ -143,6 +154,7 @@ function repeatFacts(nodes: Nodes, node: number): Facts {
     maxBytes: product(nodes.maxBytes(of), max),
     minStarts: product(nodes.minStarts(of), min),
     maxStarts: product(nodes.maxStarts(of), max),
+    isLeast: min === 0 || nodes.isLeast(of),
   };
 }
 

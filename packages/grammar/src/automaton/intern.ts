@@ -47,7 +47,9 @@ function listParts(regex: Regex): readonly Regex[] {
     case "concat":
       return flattenConcat(regex.parts);
     case "either":
-      return regex.options.flatMap((option) => wordOf(option)?.rest ?? [option]);
+      return regex.options.flatMap((option) =>
+        option.type === "literal" && option.text !== "" ? [] : (wordOf(option)?.rest ?? [option]),
+      );
     case "and":
       return regex.parts;
     case "repeat":

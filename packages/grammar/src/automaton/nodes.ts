@@ -19,7 +19,7 @@ const grown = (array: Int32Array): Int32Array<ArrayBuffer> => {
   return larger;
 };
 
-/** Integers per node: kind, a, b, c, 1 if nullable + 2 × content, partition, and four bounds. */
+/** Integers per node: kind, a, b, c, 1 if nullable + 2 if some text is shortest + 4 × content, partition, and four bounds. */
 const FIELDS = 10;
 
 /** Nodes of regular expressions: equal fields give the same node. Their facts are computed once, from those of their parts. */
@@ -41,6 +41,11 @@ export class Nodes {
     this.add({ kind: Kind.Repeat, a: NOTHING });
     this.set(this.sets.ofRanges([[0, 255]]));
     this.add({ kind: Kind.Repeat, a: ANY_BYTE, c: INFINITY });
+  }
+
+  /** Number of nodes, as the limit counts them. */
+  get size(): number {
+    return this.#count + this.#childCount / 8;
   }
 
   get bytes(): number {
@@ -68,12 +73,17 @@ export class Nodes {
     return ((this.#fields[node * FIELDS + 4] ?? 0) & 1) === 1;
   }
 
+  /** Whether some text has {@link minStarts}. */
+  isLeast(node: number): boolean {
+    return ((this.#fields[node * FIELDS + 4] ?? 0) & 2) === 2;
+  }
+
   content(node: number): Content {
-    return ((this.#fields[node * FIELDS + 4] ?? 0) >> 1) as Content;
+    return ((this.#fields[node * FIELDS + 4] ?? 0) >> 2) as Content;
   }
 
   setContent(node: number, content: Content): void {
-    this.#fields[node * FIELDS + 4] = (this.isNullable(node) ? 1 : 0) + 2 * content;
+    this.#fields[node * FIELDS + 4] = ((this.#fields[node * FIELDS + 4] ?? 0) & 3) + 4 * content;
   }
 
   partition(node: number): number {
@@ -124,8 +134,7 @@ export class Nodes {
       create: () => {
         const begin = this.#childCount;
         while (begin + nodes.length > this.#children.length) this.#children = grown(this.#children);
-        this.#children.set(nodes, begin);
-        this.#childCount += nodes.length;
+        for (const child of nodes) this.#children[this.#childCount++] = child;
         return this.#append({ kind, a: begin, b: nodes.length });
       },
     });
@@ -170,17 +179,24 @@ export class Nodes {
   }
 
   #append({ kind, a, b = 0, c = 0 }: NodeFields): number {
-    if (this.#count + this.#childCount / 8 >= this.#limit) {
+    if (this.size >= this.#limit) {
       throw new GrammarError("limit", `a regular expression needs more than ${this.#limit} states`);
     }
     const node = this.#count++;
     const begin = node * FIELDS;
     if (begin + FIELDS > this.#fields.length) this.#fields = grown(this.#fields);
-    this.#fields.set([kind, a, b, c], begin);
+    const fields = this.#fields;
+    fields[begin] = kind;
+    fields[begin + 1] = a;
+    fields[begin + 2] = b;
+    fields[begin + 3] = c;
     const facts: Facts = factsOf(this, node);
-    const { isNullable, content, partition, minBytes, maxBytes, minStarts, maxStarts } = facts;
-    const flags = (isNullable ? 1 : 0) + 2 * content;
-    this.#fields.set([flags, partition, minBytes, maxBytes, minStarts, maxStarts], begin + 4);
+    fields[begin + 4] = (facts.isNullable ? 1 : 0) + (facts.isLeast ? 2 : 0) + 4 * facts.content;
+    fields[begin + 5] = facts.partition;
+    fields[begin + 6] = facts.minBytes;
+    fields[begin + 7] = facts.maxBytes;
+    fields[begin + 8] = facts.minStarts;
+    fields[begin + 9] = facts.maxStarts;
     return node;
   }
 }

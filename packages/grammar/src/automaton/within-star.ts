@@ -35,8 +35,8 @@ function isWithin(nodes: Nodes, node: number, at: { base: number; level: number 
   }
 }
 
-const listOptions = (nodes: Nodes, node: number): readonly number[] =>
-  nodes.kind(node) === Kind.Or ? [...nodes.children(node)] : [node];
+const listOptions = (nodes: Nodes, node: number): readonly number[] | Int32Array =>
+  nodes.kind(node) === Kind.Or ? nodes.children(node) : [node];
 
 /** Whether both are sequences of sets, and those of one within those of the other. */
 function isStep(nodes: Nodes, node: number, option: number): boolean {

@@ -53,17 +53,22 @@ export class Words {
     return begin;
   }
 
-  /** Stores words, none of them empty, and returns the index of the first in their order. */
-  addWords(words: readonly Word[]): number {
-    const first = this.#begin.length;
-    const sorted = [...words].sort((one, other) => compareBytes(one.bytes, other.bytes));
-    for (const { bytes, tail } of sorted) {
-      const begin = this.addText(bytes);
+  /** Stores words, none of them empty, and returns the range of their indices, which are in their order. */
+  addWords(words: readonly Word[]): { low: number; high: number } {
+    const low = this.#begin.length;
+    const sorted = [...words].sort(
+      (one, other) => compareBytes(one.bytes, other.bytes) || one.tail - other.tail,
+    );
+    let previous: Word | undefined;
+    for (const word of sorted) {
+      if (previous?.tail === word.tail && compareBytes(previous.bytes, word.bytes) === 0) continue;
+      const begin = this.addText(word.bytes);
       this.#begin.push(begin);
-      this.#end.push(begin + bytes.length);
-      this.#tail.push(tail);
+      this.#end.push(begin + word.bytes.length);
+      this.#tail.push(word.tail);
+      previous = word;
     }
-    return first;
+    return { low, high: this.#begin.length };
   }
 
   begin(word: number): number {

@@ -74,7 +74,25 @@ export const CLASS_ESCAPES: ReadonlyMap<string, Ranges> = new Map([
 const properties = new Map<string, Ranges>();
 
 /** Code points that are tested at once. */
-const BLOCK = 0x2000;
+const BLOCK = 0x800;
+
+const utf16 = new TextDecoder("utf-16le");
+
+/** The code points of a block; nothing for surrogates. */
+function blockText(first: number): string {
+  if (first >= 0xd800 && first <= 0xdfff) return "";
+  const units = new Uint16Array(first > 0xffff ? 2 * BLOCK : BLOCK);
+  for (let index = 0; index < BLOCK; index++) {
+    const point = first + index;
+    if (point <= 0xffff) {
+      units[index] = point;
+    } else {
+      units[2 * index] = 0xd7c0 + (point >> 10);
+      units[2 * index + 1] = 0xdc00 + (point & 0x3ff);
+    }
+  }
+  return utf16.decode(units);
+}
 
 /**
  * Code points of a Unicode property, such as `L` or `Script=Greek`. The JavaScript engine has the tables: its expression for the
@@ -92,12 +110,12 @@ export function propertyRanges(name: string): Ranges {
   }
   const ranges: [number, number][] = [];
   for (let first = 0; first <= LAST_POINT; first += BLOCK) {
-    const points = Array.from({ length: BLOCK }, (_, index) => first + index);
-    const text = String.fromCodePoint(...points.filter((point) => point < 0xd800 || point > 0xdfff));
-    for (const [run] of text.matchAll(runs)) {
-      const begin = run.codePointAt(0) ?? 0;
-      const final = Array.from(run.slice(-2)).at(-1) ?? "";
-      ranges.push([begin, final.codePointAt(0) ?? begin]);
+    const text = blockText(first);
+    for (let run = runs.exec(text); run !== null; run = runs.exec(text)) {
+      const last = runs.lastIndex - 1;
+      const isPair = text.charCodeAt(last) >= 0xdc00 && text.charCodeAt(last) <= 0xdfff;
+      const end = text.codePointAt(isPair ? last - 1 : last) ?? 0;
+      ranges.push([text.codePointAt(run.index) ?? 0, end]);
     }
   }
   const united = unite(ranges);

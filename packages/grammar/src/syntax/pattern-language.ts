@@ -30,7 +30,7 @@ import {
 const WRITTEN_REPEATS = 64;
 
 /** Parts that are visited at most. Repeats within repeats are visited often. */
-const VISITS = 50_000;
+const VISITS = 10_000;
 
 const WORD_CHARACTER: Regex = { type: "class", ranges: WORD };
 const OTHER_CHARACTER: Regex = { type: "class", ranges: complement(WORD) };
