@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
   "batch.ts": [/The keeper of the lighthouse/, /In the morning/],
   "budget.ts": [/^lora: 70080 numbers, 280320 bytes, ratio 1\.000$/m, /^mos: 23360 numbers/m],
+  "constrain.ts": [/^(Paris|Rome), ([1-9]|1[0-4]) days$/m],
   "data.ts": [/^36 examples, 12 updates, \d+ tokens trained$/m, /^step 12: validation loss \d/m],
   "evaluate.ts": [/^base\t\d of 3$/m, /^{ exact_match: 1 }$/m],
   "fine-tuning.ts": [/^ft:tiny:anybody::\w{8}: .*Clara/m],

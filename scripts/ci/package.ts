@@ -1,35 +1,63 @@
-// What npm would publish: only what belongs there, and within a budget, so that growth is noticed when it comes.
+// What npm would publish of the package and of that for grammars, on which it depends: only what belongs there, and within a
+// budget, so that growth is noticed when it comes.
 // usage: npm run package (after npm run build)
 import { execFileSync } from "node:child_process";
 
-/** Raise a limit in the commit that needs it, and say there why. */
-const BUDGET = { packedBytes: 3_750_000, files: 1050 };
+interface Budget {
+  readonly packedBytes: number;
+  readonly files: number;
+  /** Files besides those of every package. */
+  readonly allowed: RegExp;
+}
 
-const ALLOWED = /^(dist\/|assets\/|scripts\/no-cuda\/preinstall\.mjs$|package\.json$|README\.md$|LICENSE$)/;
+/** Raise a limit in the commit that needs it, and say there why. */
+const BUDGETS: Readonly<Record<string, Budget>> = {
+  ".": {
+    packedBytes: 3_750_000,
+    files: 1050,
+    allowed: /^(assets\/|scripts\/no-cuda\/preinstall\.mjs$)/,
+  },
+  "packages/grammar": { packedBytes: 350_000, files: 300, allowed: /^$/ },
+};
+
+const COMMON = /^(dist\/|package\.json$|README\.md$|LICENSE$)/;
+/** Files without which a package is not published. */
+const REQUIRED = ["package.json", "README.md", "LICENSE"];
 
 interface Packed {
+  readonly name: string;
   readonly size: number;
   readonly files: readonly { readonly path: string }[];
 }
 
-const output = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
-  encoding: "utf8",
-  stdio: ["ignore", "pipe", "ignore"],
-});
-const [packed] = JSON.parse(output) as [Packed];
-const paths = packed.files.map((file) => file.path);
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`;
-const problems = [
-  ...paths
-    .filter((path) => !ALLOWED.test(path) || /\.test\./.test(path))
-    .map((path) => `${path} does not belong into the package`),
-  ...(packed.size > BUDGET.packedBytes
-    ? [`${megabytes(packed.size)} packed is over the budget of ${megabytes(BUDGET.packedBytes)}`]
-    : []),
-  ...(paths.length > BUDGET.files ? [`${paths.length} files are over the budget of ${BUDGET.files}`] : []),
-];
-console.log(
-  `the package: ${paths.length} of ${BUDGET.files} files, ${megabytes(packed.size)} of ${megabytes(BUDGET.packedBytes)}`,
-);
+
+function check(folder: string, budget: Budget): readonly string[] {
+  const output = execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], {
+    cwd: folder,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const [packed] = JSON.parse(output) as [Packed];
+  const paths = packed.files.map((file) => file.path);
+  console.log(
+    `${packed.name}: ${paths.length} of ${budget.files} files, ${megabytes(packed.size)} of ${megabytes(budget.packedBytes)}`,
+  );
+  const problems = [
+    ...paths
+      .filter((path) => !(COMMON.test(path) || budget.allowed.test(path)) || /\.test\./.test(path))
+      .map((path) => `${path} does not belong into the package`),
+    ...REQUIRED.filter((path) => !paths.includes(path)).map((path) => `${path} is missing`),
+    ...(packed.size > budget.packedBytes
+      ? [`${megabytes(packed.size)} packed is over the budget of ${megabytes(budget.packedBytes)}`]
+      : []),
+    ...(paths.length > budget.files
+      ? [`${paths.length} files are over the budget of ${budget.files}`]
+      : []),
+  ];
+  return problems.map((problem) => `${packed.name}: ${problem}`);
+}
+
+const problems = Object.entries(BUDGETS).flatMap(([folder, budget]) => check(folder, budget));
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length === 0 ? 0 : 1;

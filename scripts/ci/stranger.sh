@@ -28,7 +28,7 @@ expect_no_warning() {
 
 cd "$repository"
 npm pack --silent --ignore-scripts --pack-destination "$work" \
-  --workspace packages/lab --workspace packages/service --include-workspace-root >/dev/null
+  --workspace packages/grammar --workspace packages/lab --workspace packages/service --include-workspace-root >/dev/null
 say "packed: $(cd "$work" && echo *.tgz)"
 
 for npm in "$@"; do
@@ -38,8 +38,8 @@ for npm in "$@"; do
   if [ "$npm" = "$last" ]; then
     tools=("typescript@$(version_of typescript)" "@types/node@$(version_of @types/node)" "esbuild@$ESBUILD")
   fi
-  # the package alone, then its add-ons, from their files
-  for packages in "$work/mixture-of-shards-0*.tgz ${tools[*]}" "$work/mixture-of-shards-lab-*.tgz $work/mixture-of-shards-service-*.tgz"; do
+  # the package with that of grammars, on which it depends, then its add-ons, from their files
+  for packages in "$work/mixture-of-shards-0*.tgz $work/mixture-of-shards-grammar-*.tgz ${tools[*]}" "$work/mixture-of-shards-lab-*.tgz $work/mixture-of-shards-service-*.tgz"; do
     # shellcheck disable=SC2086 # several words
     npx --yes --package="npm@$npm" -- npm install --engine-strict --no-audit --no-fund $packages >log 2>&1 || { cat log; exit 1; }
     expect_no_warning log
@@ -60,7 +60,7 @@ kill $server && wait $server
 say "served with the add-on for fine-tuning"
 
 mkdir "$work/once" && cd "$work/once"
-npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" -- mixture-of-shards --version
+npx --yes --package="$work/mixture-of-shards-0.1.0.tgz" --package="$work/mixture-of-shards-grammar-0.1.0.tgz" -- mixture-of-shards --version
 say "run by npx, in a folder without a project"
 
 cd "$work/npm-$last"
@@ -74,7 +74,7 @@ entry_points() {
     const { name, exports } = require(`${process.cwd()}/node_modules/${process.argv[1]}/package.json`);
     Object.keys(exports).filter((path) => !path.endsWith(".json")).map((path) => name + path.slice(1)).join("\n")' "$1"
 }
-entry_points=$(for package in mixture-of-shards mixture-of-shards-{lab,service}; do entry_points "$package"; done)
+entry_points=$(for package in mixture-of-shards mixture-of-shards-{grammar,lab,service}; do entry_points "$package"; done)
 n=0
 for entry in $entry_points; do echo "export * as a$((++n)) from \"$entry\";"; done >entry_points.ts
 for entry in $entry_points; do echo "if (Object.keys(require(\"$entry\")).length === 0) throw new Error(\"$entry is empty\");"; done >entry_points.cjs

@@ -1,0 +1,224 @@
+import {
+  charClass,
+  concat,
+  EMPTY,
+  type Grammar,
+  GrammarBuilder,
+  type GrammarSymbol,
+  type Regex,
+  repeat,
+} from "#grammar";
+import { type Expression, MAX_REGEX, parts, type SizedRegex, toRegex } from "./expression.ts";
+import { GbnfParser, type GbnfRule } from "./gbnf-parser.ts";
+import { isGreedyExact } from "./greedy.ts";
+import { GrammarText } from "./position.ts";
+import { alternatives, lexemeName } from "./rules.ts";
+
+const ROOT = "root";
+
+type Rules = ReadonlyMap<string, GbnfRule>;
+
+/** The parts of a rule that recurs at its end only: it is any number of `loops`, then one of `ends`. */
+interface Tail {
+  readonly loops: readonly Regex[];
+  readonly ends: readonly Regex[];
+}
+
+/** Finds which rules are regular languages. */
+class RegularRules {
+  readonly #source: GrammarText;
+  readonly #rules: Rules;
+  readonly #found = new Map<string, SizedRegex | "in progress" | "recursive">();
+
+  constructor(source: GrammarText, rules: Rules) {
+    this.#source = source;
+    this.#rules = rules;
+  }
+
+  /** The language of an expression; undefined where it contains a rule that recurs. */
+  find(expression: Expression): SizedRegex | undefined {
+    if (expression.type === "name") return this.#rule(expression.name, expression.at);
+    if (!parts(expression).every((part) => this.find(part) !== undefined)) return undefined;
+    const sized = toRegex(
+      expression,
+      (name, at) => this.#rule(name, at) ?? { regex: EMPTY, size: 0 },
+      () => new Error("GBNF has no grammars within it"),
+    );
+    if (sized.size <= MAX_REGEX) return sized;
+    throw this.#source.limit(expression.at, `an expression has more than ${MAX_REGEX} parts`);
+  }
+
+  #rule(name: string, at: number): SizedRegex | undefined {
+    const known = this.#found.get(name);
+    if (known === "in progress" || known === "recursive") return undefined;
+    if (known !== undefined) return known;
+    const rule = this.#rules.get(name);
+    if (rule === undefined) throw this.#source.bad(at, `${name} is not defined`);
+    this.#found.set(name, "in progress");
+    const sized = this.find(rule.body) ?? this.#loop(rule.body, name);
+    this.#found.set(name, sized ?? "recursive");
+    return sized;
+  }
+
+  /** The language of a rule that recurs at its end only. */
+  #loop(body: Expression, self: string): SizedRegex | undefined {
+    const tail = this.#tail(body, self);
+    if (tail === undefined) return undefined;
+    const { loops, ends } = tail;
+    const regex = concat(repeat({ type: "either", options: loops }), { type: "either", options: ends });
+    return { regex, size: this.#size(body) };
+  }
+
+  #size(expression: Expression): number {
+    const size = this.find(expression)?.size;
+    return size ?? parts(expression).reduce((sum, part) => sum + this.#size(part), 1);
+  }
+
+  #tail(expression: Expression, self: string): Tail | undefined {
+    if (expression.type === "name" && expression.name === self) return { loops: [EMPTY], ends: [] };
+    const sized = this.find(expression);
+    if (sized !== undefined) return { loops: [], ends: [sized.regex] };
+    if (expression.type === "either") {
+      const tails = expression.options.map((option) => this.#tail(option, self));
+      if (!tails.every((tail) => tail !== undefined)) return undefined;
+      return { loops: tails.flatMap(({ loops }) => loops), ends: tails.flatMap(({ ends }) => ends) };
+    }
+    if (expression.type === "sequence") return this.#sequenceTail(expression.parts, self);
+    const isOptional = expression.type === "repeat" && expression.min === 0 && expression.max === 1;
+    const tail = isOptional ? this.#tail(expression.of, self) : undefined;
+    return tail && { loops: tail.loops, ends: [...tail.ends, EMPTY] };
+  }
+
+  #sequenceTail(sequence: readonly Expression[], self: string): Tail | undefined {
+    const last = sequence.at(-1);
+    const before = sequence.slice(0, -1).map((part) => this.find(part)?.regex);
+    if (last === undefined || !before.every((regex) => regex !== undefined)) return undefined;
+    const tail = this.#tail(last, self);
+    const after = (regex: Regex): Regex => concat(...before, regex);
+    return tail && { loops: tail.loops.map(after), ends: tail.ends.map(after) };
+  }
+}
+
+/** What becomes a lexeme: regular parts and such side by side, regular parts, or single characters. */
+type Lexing = "runs" | "parts" | "characters";
+
+/** Builds a grammar. */
+class GbnfBuilder {
+  readonly #source: GrammarText;
+  readonly #rules: Rules;
+  readonly #regular: RegularRules;
+  readonly #lexing: Lexing;
+  readonly #builder = new GrammarBuilder();
+  readonly #symbols = new Map<string, { readonly rule: number }>();
+  readonly #pending: string[] = [];
+
+  constructor(source: GrammarText, rules: Rules, lexing: Lexing) {
+    this.#source = source;
+    this.#rules = rules;
+    this.#regular = new RegularRules(source, rules);
+    this.#lexing = lexing;
+  }
+
+  build(): Grammar {
+    const start = this.#rule(ROOT, 0);
+    // more come with each
+    for (const name of this.#pending) this.#fill(name);
+    return this.#builder.build(start);
+  }
+
+  #rule(name: string, at: number): { readonly rule: number } {
+    const known = this.#symbols.get(name);
+    if (known !== undefined) return known;
+    if (!this.#rules.has(name)) {
+      const hint = name === ROOT ? "; the grammar begins with it" : "";
+      throw this.#source.bad(at, `${name} is not defined${hint}`);
+    }
+    const symbol = this.#builder.reserve(name);
+    this.#symbols.set(name, symbol);
+    this.#pending.push(name);
+    return symbol;
+  }
+
+  #fill(name: string): void {
+    const rule = this.#rules.get(name);
+    if (rule === undefined) return;
+    const body = this.#joined(rule.body);
+    const leaf = (expression: Expression): readonly GrammarSymbol[] | undefined => {
+      if (expression.type === "name") return [this.#rule(expression.name, expression.at)];
+      if (expression.type !== "regex") return undefined;
+      if (this.#lexing !== "characters") return [this.#lexeme(name, expression.regex)];
+      return this.#characters(name, expression.regex);
+    };
+    this.#builder.set(
+      this.#rule(name, rule.at),
+      alternatives(body, { builder: this.#builder, rule: name, leaf }),
+    );
+  }
+
+  #lexeme(rule: string, regex: Regex): GrammarSymbol {
+    return this.#builder.lexeme({ name: lexemeName(regex, rule), regex });
+  }
+
+  #characters(rule: string, regex: Regex): readonly GrammarSymbol[] {
+    if (regex.type !== "literal") return [this.#builder.lexeme({ name: rule, regex })];
+    return Array.from(regex.text, (character) =>
+      this.#builder.lexeme({ name: character, regex: charClass(character) }),
+    );
+  }
+
+  /** The expression with one regular expression for each part that is regular, and for such parts side by side. */
+  #joined(expression: Expression): Expression {
+    if (this.#lexing === "characters") return expression;
+    const sized = this.#regular.find(expression);
+    if (sized !== undefined) return { type: "regex", regex: sized.regex, at: expression.at };
+    switch (expression.type) {
+      case "sequence":
+        return { ...expression, parts: this.#runs(expression.parts.map((part) => this.#joined(part))) };
+      case "either":
+        return { ...expression, options: gathered(expression.options.map((option) => this.#joined(option))) };
+      case "repeat":
+        return { ...expression, of: this.#joined(expression.of) };
+      default:
+        return expression;
+    }
+  }
+
+  /** Joins regular expressions side by side. */
+  #runs(expressions: readonly Expression[]): readonly Expression[] {
+    if (this.#lexing !== "runs") return expressions;
+    const result: Expression[] = [];
+    for (const next of expressions) {
+      const last = result.at(-1);
+      if (last?.type === "regex" && next.type === "regex")
+        result.splice(-1, 1, { ...last, regex: concat(last.regex, next.regex) });
+      else result.push(next);
+    }
+    return result;
+  }
+}
+
+/** Joins options that are regular expressions. */
+function gathered(options: readonly Expression[]): readonly Expression[] {
+  const regular = options.flatMap((option) => (option.type === "regex" ? [option] : []));
+  const [first] = regular;
+  if (first === undefined || regular.length === 1) return options;
+  const regex: Regex = { type: "either", options: regular.map((option) => option.regex) };
+  return [{ ...first, regex }, ...options.filter(({ type }) => type !== "regex")];
+}
+
+/**
+ * The grammar of a text in llama.cpp's GBNF, which knows no lexemes: parts that are regular become lexemes where a lexer that
+ * takes the longest match finds every text of the grammar, and otherwise each character is one.
+ *
+ * @throws GrammarError `bad_grammar`, `unsupported` or `limit`, with line and column.
+ */
+export function parseGbnf(text: string): Grammar {
+  const source = new GrammarText(text, "GBNF");
+  const rules = new GbnfParser(source).parse();
+  const built = (lexing: Lexing): Grammar => new GbnfBuilder(source, rules, lexing).build();
+  for (const lexing of ["runs", "parts"] as const) {
+    const grammar = built(lexing);
+    if (isGreedyExact(grammar)) return grammar;
+  }
+  return built("characters");
+}
