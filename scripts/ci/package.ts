@@ -51,9 +51,7 @@ function check(folder: string, budget: Budget): readonly string[] {
     ...(packed.size > budget.packedBytes
       ? [`${megabytes(packed.size)} packed is over the budget of ${megabytes(budget.packedBytes)}`]
       : []),
-    ...(paths.length > budget.files
-      ? [`${paths.length} files are over the budget of ${budget.files}`]
-      : []),
+    ...(paths.length > budget.files ? [`${paths.length} files are over the budget of ${budget.files}`] : []),
   ];
   return problems.map((problem) => `${packed.name}: ${problem}`);
 }

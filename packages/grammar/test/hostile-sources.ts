@@ -33,7 +33,7 @@ const deep: readonly Schema[] = DEPTHS.flatMap((depth) => [
   nested(depth, (schema) => ({ not: schema })),
   nested(depth, (a) => ({ type: "object", patternProperties: { "^a": a } })),
   ...KEYWORDS.map((keyword) => nested(depth, (schema) => ({ [keyword]: [schema, { maxLength: 5 }] }))),
-  nested(depth, (schema) => ({ if: { type: "string" }, then: schema })),
+  nested(depth, (schema) => ({ if: { type: "string" }, else: schema })),
 ]);
 
 const exponential: readonly Schema[] = [10, 20, 60].flatMap((depth) => [
