@@ -6,6 +6,7 @@
 //   <!-- routes: server -->                        or service
 //   <!-- metrics: server -->                       or service
 //   <!-- error codes -->
+//   <!-- keywords -->                              of JSON Schema, and what becomes of them
 // usage: npm run options   (writes all of them anew; test/documents.test.ts checks that they are current)
 import { readFileSync, writeFileSync } from "node:fs";
 import { OpenAPIHono } from "@hono/zod-openapi";
@@ -13,6 +14,7 @@ import { z } from "zod";
 import type { Setting, Settings } from "#core";
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
 import type { EngineStats } from "#inference";
+import { KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
 import { createMetrics as createServiceMetrics } from "../../packages/service/src/metrics.ts";
@@ -174,6 +176,25 @@ function errorCodeList(): string {
     .join("\n");
 }
 
+/** Keywords of schemas: those that are enforced, in which cases others are, and what is refused or says nothing. */
+function keywordList(): string {
+  const having = (status: KeywordStatus): string =>
+    Object.entries(KEYWORDS)
+      .filter(([, its]) => its === status)
+      .map(([keyword]) => `\`${keyword}\``)
+      .join(", ");
+  const partly = Object.entries(KEYWORDS).flatMap(([keyword, status]) =>
+    typeof status === "object" ? [`- \`${keyword}\`: ${status.partly}`] : [],
+  );
+  return [
+    `**Enforced:** ${having("enforced")}.`,
+    "**Enforced in these cases, and else refused:**",
+    partly.join("\n"),
+    `**Annotations:** ${having("annotation")}.`,
+    `**Refused:** ${having("refused")}.`,
+  ].join("\n\n");
+}
+
 const METRICS: Readonly<Record<string, string>> = {
   server: await metricList("server"),
   service: await metricList("service"),
@@ -185,9 +206,10 @@ const PARTS: Readonly<Record<string, (place: string) => string>> = {
   routes: routeList,
   metrics: (part) => METRICS[part] ?? "",
   "error codes": errorCodeList,
+  keywords: keywordList,
 };
 const PLACE =
-  /<!-- (options|table|routes|metrics|error codes)(?:: ([^>]+?))? -->\n[\s\S]*?<!-- end of \1 -->/g;
+  /<!-- (options|table|routes|metrics|error codes|keywords)(?:: ([^>]+?))? -->\n[\s\S]*?<!-- end of \1 -->/g;
 
 /** A document with its marked places as they should be. */
 export const withReference = (markdown: string): string =>

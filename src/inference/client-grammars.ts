@@ -35,11 +35,18 @@ export class ClientGrammars implements AsyncDisposable {
    * @throws MosError `bad_option` with the reason, a `GrammarError`, as its cause; `device` where the compiler failed.
    */
   async digest(source: GrammarSource, signal: AbortSignal): Promise<string> {
+    const { digest, grammar } = await this.compile(source, signal);
+    this.#send(digest, grammar);
+    return digest;
+  }
+
+  /** Compiles a grammar. Throws as `digest`. */
+  async compile(
+    source: GrammarSource,
+    signal?: AbortSignal,
+  ): Promise<{ readonly digest: string; readonly grammar: Grammar }> {
     try {
-      const named = this.#nameTokens(source);
-      const { digest, grammar } = await this.#compiler.compile(named, { signal });
-      this.#send(digest, grammar);
-      return digest;
+      return await this.#compiler.compile(this.#nameTokens(source), { signal });
     } catch (cause) {
       if (cause instanceof GrammarError) throw new MosError("bad_option", cause.message, { cause });
       throw new MosError("device", `the grammar could not be compiled: ${errorText(cause)}`, { cause });

@@ -239,6 +239,11 @@ export class EngineClient implements Engine {
     return this.#adapters;
   }
 
+  async checkGrammar(source: GrammarSource, signal?: AbortSignal): Promise<void> {
+    this.#checkOpen();
+    await this.#grammars.compile(source, signal);
+  }
+
   async stats(): Promise<EngineStats> {
     const stats = await this.#core.stats();
     return { ...stats, grammars: { ...stats.grammars, ...this.#grammars.stats() } };

@@ -362,6 +362,12 @@ export interface Engine extends AsyncDisposable {
   onAdapters(listener: () => void): void;
   /** Rescans the folder now instead of waiting for the next scan. */
   refreshAdapters(): Promise<readonly AdapterInfo[]>;
+  /**
+   * Compiles a grammar as a request with it would have it compiled, without a request.
+   *
+   * @throws MosError `bad_option` for one that cannot be enforced, with the reason, a `GrammarError`, as its cause; `device`.
+   */
+  checkGrammar(source: GrammarSource, signal?: AbortSignal): Promise<void>;
   /** Counts of requests, tokens and adapters, and bytes of memory. */
   stats(): Promise<EngineStats>;
   /** Accepts no more requests (`busy`), and resolves when all accepted ones have finished. */

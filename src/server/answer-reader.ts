@@ -1,27 +1,7 @@
 // The events of an answer as what a client sees: pieces of text, of reasoning and of calls, with the text's log-probabilities.
 import { type EngineEvent, type TokenLogprob, unpackLogprobs } from "#inference";
+import type { AnswerDelta, AnswerParser } from "#text";
 import { toFinishReason } from "./choices.ts";
-
-/** A piece of an answer. */
-export type AnswerDelta =
-  | { readonly type: "text"; readonly text: string }
-  | { readonly type: "reasoning"; readonly text: string }
-  | {
-      readonly type: "call";
-      readonly index: number;
-      readonly id?: string;
-      readonly kind: "function" | "custom";
-      readonly name: string;
-    }
-  | { readonly type: "arguments"; readonly index: number; readonly text: string }
-  /** `isCut`: before its arguments were whole. */
-  | { readonly type: "call_end"; readonly index: number; readonly isCut?: true };
-
-/** Finds reasoning and calls in a model's text, however it is cut into pieces. */
-export interface AnswerParser {
-  push(text: string): readonly AnswerDelta[];
-  finish(): readonly AnswerDelta[];
-}
 
 /** What an event adds to an answer. */
 export interface AnswerStep {

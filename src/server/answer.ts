@@ -1,8 +1,7 @@
 // The answer to a request in OpenAI's format, as one object or as chunks. Routes say what an object of theirs holds.
 import { randomUUID } from "node:crypto";
 import { errorText } from "#core";
-import type { EngineEvent, EngineRequest } from "#inference";
-import { startChoices } from "./choices.ts";
+import type { EngineEvent } from "#inference";
 import type { RequestContext } from "./context.ts";
 import { GRACE, type RunningRequest } from "./limits.ts";
 import type { SamplingFields, UsageFields } from "./request.ts";
@@ -22,18 +21,14 @@ interface AnswerParts {
   /** The names of its objects, such as chat.completion and chat.completion.chunk. */
   readonly format: { readonly idPrefix: string; readonly object: string; readonly chunkObject: string };
   readonly request: Pick<SamplingFields, "stream" | "stream_options">;
-  /** The engine's, and a writer for each. */
-  readonly requests: readonly EngineRequest[];
+  /** Events of the choices that run, and a writer for each choice. */
+  readonly events: AsyncIterable<readonly [choice: number, event: EngineEvent]>;
   readonly writers: readonly ChoiceWriter[];
 }
 
-/** Runs the choices of a request and sends their answer, whole or as they come. Throws as `startChoices`. */
-export async function sendAnswer(
-  context: RequestContext,
-  { format, request, requests, writers }: AnswerParts,
-) {
+/** Sends the answer of choices that run, whole or as it comes. */
+export async function sendAnswer(context: RequestContext, { format, request, events, writers }: AnswerParts) {
   const isStream = request.stream === true;
-  const events = await startChoices(context, { requests, isStream });
   const { server, record } = context.var;
   const id = `${format.idPrefix}-${randomUUID().replaceAll("-", "")}`;
   const created = Math.floor(server.now() / 1000);

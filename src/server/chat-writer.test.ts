@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { EngineEvent } from "#inference";
-import type { AnswerDelta, AnswerParser } from "./answer-reader.ts";
+import type { AnswerDelta, AnswerParser } from "#text";
 import { ChatWriter } from "./chat-writer.ts";
 
 type Options = ConstructorParameters<typeof ChatWriter>[0];

@@ -2,8 +2,9 @@
 import { randomUUID } from "node:crypto";
 import { z } from "@hono/zod-openapi";
 import type { EngineEvent, TokenLogprob } from "#inference";
+import type { AnswerDelta, AnswerParser } from "#text";
 import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
-import { type AnswerDelta, type AnswerParser, AnswerReader } from "./answer-reader.ts";
+import { AnswerReader } from "./answer-reader.ts";
 import { LogprobBuffer, type TokenWriter, tokenText } from "./logprobs.ts";
 import { answerFields, chunkFields, finishReason } from "./request.ts";
 

@@ -1,10 +1,17 @@
-// A conversation as the engine takes it, which chats and responses share: the prompt with its tools, the engine's requests with the
-// grammar of the answer, and the parser that finds calls in it.
+// A conversation as the engine takes it, which chats and responses share: the prompt with its tools, and the engine's requests with
+// the grammar of the answer. What the grammar refuses is explained by the field that is to blame.
 import { errorText, MosError } from "#core";
 import type { EngineRequest } from "#inference";
-import type { ChatMessage, LoadedText, TemplateVariables } from "#text";
-import type { AnswerDelta, AnswerParser } from "./answer-reader.ts";
-import { checkChoices } from "./choices.ts";
+import {
+  type AnswerFormat,
+  answerFormat,
+  type ChatMessage,
+  type LoadedText,
+  type TemplateVariables,
+  type Tool,
+  withFormat,
+} from "#text";
+import { checkChoices, startChoices } from "./choices.ts";
 import type { RequestContext } from "./context.ts";
 import {
   checkTokenIds,
@@ -15,6 +22,7 @@ import {
   resolveMaxTokens,
 } from "./engine-requests.ts";
 import { invalidValue } from "./errors.ts";
+import { checkStrictness, findUnenforceable, refusalOf } from "./grammar-errors.ts";
 import type { SamplingFields } from "./request.ts";
 import type { AnswerForm } from "./structured.ts";
 import type { RequestedTools } from "./tools.ts";
@@ -36,12 +44,6 @@ export interface ConversationFields {
   readonly field: string;
 }
 
-/** What is enforced of an answer, and what finds its parts. */
-export interface AnswerFormat {
-  /** Each answer needs a parser of its own. */
-  parser(): AnswerParser;
-}
-
 /** A conversation that can be answered. */
 export interface Conversation {
   /** One for each choice. */
@@ -50,43 +52,99 @@ export interface Conversation {
   readonly format: AnswerFormat;
 }
 
-/** @throws ApiError 400 and 404 for what does not fit the model, its template or its context. */
+/**
+ * Plans a conversation.
+ *
+ * @param unenforced Names of functions whose arguments are any object, as far as the grammar goes.
+ * @throws ApiError 400 and 404 for what does not fit the model, its template or its context.
+ */
 export async function planConversation(
   context: RequestContext,
   fields: ConversationFields,
+  unenforced: ReadonlySet<string> = new Set(),
 ): Promise<Conversation> {
   const { server, key } = context.var;
   const { sampling, logprobs, field } = fields;
   const { model, defaults, text } = server.engine;
+  checkForms(fields);
   const adapter = await resolveAdapter(context, sampling.model);
   checkChoices(sampling.n ?? 1, server.limits.choices);
   const prompt = await server.prompts.fromText(render(text, fields), field);
   checkTokenIds(sampling, model);
   const { maxLength } = model;
   const fallback = defaults.maxTokens ?? maxLength;
+  const format = answerFormat(text, answerRequest(fields, unenforced), prompt.text ?? "");
   const requests = makeRequests(prompt, sampling, {
     adapter,
     tenant: key.name,
     seed: sampling.seed ?? server.nextSeed(),
     maxTokens: resolveMaxTokens(prompt, sampling, { maxLength, fallback, field }),
+    ...(format.grammar === undefined ? {} : { grammar: format.grammar }),
     ...(logprobs === undefined ? {} : { logprobs }),
     // a blank before the first word is part of an answer that continues a message
     continuesPrompt: fields.continueFinalMessage === true,
   });
-  return { requests, prompt, format: { parser: plainParser } };
+  return { requests, prompt, format };
+}
+
+/**
+ * Plans a conversation and starts its choices. Functions that are not strict and whose parameters cannot be enforced take any
+ * object; the header `x-unenforced-tools` names them.
+ *
+ * @throws as `planConversation` and `startChoices`; ApiError 400 for a form, and for tools, that cannot be enforced.
+ */
+export async function startConversation(
+  context: RequestContext,
+  fields: ConversationFields,
+  { isStream }: { readonly isStream: boolean },
+) {
+  const start = async (unenforced?: ReadonlySet<string>) => {
+    const conversation = await planConversation(context, fields, unenforced);
+    const events = await startChoices(context, { requests: conversation.requests, isStream });
+    return { ...conversation, events };
+  };
+  try {
+    return await start();
+  } catch (error) {
+    const refusal = refusalOf(error);
+    if (refusal === undefined) throw error;
+    const unenforced = await findUnenforceable(context.var.server.engine, fields, refusal);
+    context.header("x-unenforced-tools", unenforced.join(","));
+    return await start(new Set(unenforced));
+  }
+}
+
+function checkForms({ form, tools }: ConversationFields): void {
+  if (form?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
+    throw invalidValue(
+      `${form.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
+      form.field,
+    );
+  checkStrictness({ form, tools });
+}
+
+function answerRequest({ tools, form }: ConversationFields, unenforced: ReadonlySet<string>) {
+  const loosened = (tool: Tool): Tool =>
+    tool.type === "function" && unenforced.has(tool.name)
+      ? { ...tool, parameters: { type: "object" } }
+      : tool;
+  return {
+    tools: tools?.tools.map(loosened),
+    toolChoice: tools?.choice,
+    parallel: tools?.parallel,
+    responseFormat: form?.responseFormat,
+    grammar: form?.grammar,
+  };
 }
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */
 function render({ template }: Pick<LoadedText, "template">, fields: ConversationFields): string {
-  const {
-    messages,
-    field,
-    addGenerationPrompt = true,
-    continueFinalMessage = false,
-    variables = {},
-  } = fields;
+  const { field, form, addGenerationPrompt = true, continueFinalMessage = false, variables = {} } = fields;
   try {
-    return template.render(messages, { addGenerationPrompt, continueFinalMessage, variables });
+    // tools are shown although none may be called, so that requests with another choice find the same prefix in the cache
+    const messages = withFormat(fields.messages, form?.responseFormat, template);
+    const tools = fields.tools?.tools ?? [];
+    return template.render(messages, { tools, addGenerationPrompt, continueFinalMessage, variables });
   } catch (cause) {
     const reason = errorText(cause);
     if (cause instanceof MosError && cause.code === "bad_option")
@@ -94,8 +152,3 @@ function render({ template }: Pick<LoadedText, "template">, fields: Conversation
     throw invalidValue(`${field}: rejected by the model's chat template: ${reason}`, field, cause);
   }
 }
-
-const plainParser = (): AnswerParser => ({
-  push: (text): readonly AnswerDelta[] => (text === "" ? [] : [{ type: "text", text }]),
-  finish: () => [],
-});

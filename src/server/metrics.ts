@@ -86,6 +86,9 @@ const MAX_MODEL_LABELS = 100;
 /** The same of keys. */
 const MAX_KEY_LABELS = 1000;
 
+/** The same of keywords in refused grammars. */
+const MAX_KEYWORD_LABELS = 100;
+
 const TOKEN_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5];
 const REQUEST_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320];
 
@@ -102,6 +105,12 @@ const GAUGES: readonly Reading[] = [
   ["mos_adapters_resident_limit_bytes", "Memory limit of loaded adapters.", (s) => s.adapters.residentLimit],
   ["mos_adapters_active", "Adapters expanded for running requests.", (s) => s.adapters.active],
   ["mos_adapters_active_bytes", "Memory of expanded adapters.", (s) => s.adapters.activeBytes],
+  ["mos_grammars_resident", "Grammars in the engine's memory.", (s) => s.grammars.resident],
+  [
+    "mos_grammars_resident_bytes",
+    "Memory of the states and masks of grammars.",
+    (s) => s.grammars.residentBytes,
+  ],
   [
     "vllm:num_requests_waiting",
     "The same as mos_requests_waiting, by the name that inference gateways read.",
@@ -128,6 +137,19 @@ const COUNTERS: readonly Reading[] = [
     "vllm:spec_decode_num_accepted_tokens_total",
     "Draft tokens that became part of an answer.",
     (s) => s.acceptedTokens,
+  ],
+  ["mos_grammar_compiles_total", "Compilations of grammars.", (s) => s.grammars.compiled],
+  ["mos_grammar_hits_total", "Requests whose grammar was already compiled.", (s) => s.grammars.hits],
+  [
+    "mos_grammar_compile_seconds_total",
+    "Total time of compiling grammars.",
+    (s) => s.grammars.compileSeconds,
+  ],
+  ["mos_grammar_masks_total", "Masks over the vocabulary.", (s) => s.grammars.masks],
+  [
+    "mos_grammar_mask_seconds_total",
+    "Total time of masks and of following answers in engine steps.",
+    (s) => s.grammars.matchSeconds,
   ],
   ["mos_adapter_hits_total", "Requests whose adapter was already in memory.", (s) => s.adapters.hits],
   ["mos_adapter_misses_total", "Requests whose adapter had to be loaded.", (s) => s.adapters.misses],
@@ -249,7 +271,17 @@ function engineReadings(registers: Registry[], now: () => number): (stats: Engin
     labelNames: ["max_lora", "waiting_lora_adapters", "running_lora_adapters"],
     registers,
   });
+  const refused = new Counter({
+    name: "mos_grammar_refusals_total",
+    help: `Refused grammars by the keyword that cannot be enforced, or by the kind of error; keywords beyond the first ${MAX_KEYWORD_LABELS} share the label other.`,
+    labelNames: ["keyword"],
+    registers,
+  });
+  const labelKeyword = labels([], MAX_KEYWORD_LABELS);
   return (stats) => {
+    refused.reset();
+    for (const [keyword, count] of Object.entries(stats.grammars.refused))
+      refused.inc({ keyword: labelKeyword(keyword) }, count);
     for (const { gauge, read } of gauges) gauge.set(read(stats));
     for (const { counter, read } of counters) {
       counter.reset();

@@ -77,13 +77,15 @@ function checkJsonType(request: Request): void {
 
 /** Values of a request. Far more than any real one has, and few enough that a schema's complaints about each stay cheap. */
 const MAX_VALUES = 20_000;
+/** The same with what is in JSON Schemas, which are no business of a request's schema: one in OpenAI's limits has up to 5,000 properties. */
+const MAX_PARTS = 100_000;
 /** Items of a list, such as messages, and members of an object. */
 const MAX_ITEMS = 4096;
 
 function decodeJson(bytes: Uint8Array): unknown {
   const place = { code: "bad_option", where: "the request's body" } as const;
   try {
-    return parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_VALUES });
+    return parseJson(decodeText(bytes, place), { ...place, maxParts: MAX_PARTS });
   } catch (cause) {
     const message = errorText(cause);
     throw new ApiError(message, { status: 400, code: "invalid_json", cause });
@@ -93,14 +95,23 @@ function decodeJson(bytes: Uint8Array): unknown {
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Looks at lengths before a schema looks at each value. Prompts have limits of their own. */
+/** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
+const OPAQUE: ReadonlySet<string> = new Set(["parameters", "schema", "json", "arguments"]);
+const OPAQUE_IN_BODY = "json_schema";
+
+const countedParts = (value: object): readonly unknown[] =>
+  Array.isArray(value)
+    ? value
+    : Object.entries(value).flatMap(([name, part]) => (OPAQUE.has(name) ? [] : [part]));
+
+/** Looks at lengths before a schema looks at each value. Prompts and JSON Schemas have limits of their own. */
 function checkExtent({ prompt: _prompt, input: _input, ...fields }: Readonly<Record<string, unknown>>): void {
-  const pending = Object.entries(fields);
+  const pending = Object.entries(fields).filter(([name]) => name !== OPAQUE_IN_BODY);
   let count = pending.length;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [field, value] = next;
     if (typeof value !== "object" || value === null) continue;
-    const parts: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+    const parts = countedParts(value);
     const param = clipped(field);
     if (parts.length > MAX_ITEMS) {
       const what = Array.isArray(value) ? "items" : "members";
@@ -133,10 +144,6 @@ const clipped = (name: string): string => (name.length > 100 ? `${name.slice(0, 
 
 /** Depth of OpenAI's fields: body, messages, message, calls, call, function. */
 const FIELD_DEPTH = 6;
-
-/** Members whose value is a JSON Schema or other JSON of the client's, in which null is a value: at any depth, or of the body. */
-const OPAQUE: ReadonlySet<string> = new Set(["parameters", "schema", "json", "arguments"]);
-const OPAQUE_IN_BODY = "json_schema";
 
 const isOpaque = (name: string, depth: number): boolean =>
   OPAQUE.has(name) || (name === OPAQUE_IN_BODY && depth === FIELD_DEPTH);

@@ -73,6 +73,9 @@ type StructuredFields = z.output<typeof structuredRequest>;
 export interface AnswerForm {
   /** The field that demands it. */
   readonly field: string;
+  /** The field that an error of its schema names (`field`), and OpenAI's code for it. */
+  readonly param?: string | undefined;
+  readonly code?: string | undefined;
   /** The form, where the model is told of it. */
   readonly responseFormat?: ResponseFormat | undefined;
   /** The form as a grammar only. */

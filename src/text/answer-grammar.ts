@@ -15,6 +15,8 @@ export interface AnswerRequest {
   readonly parallel?: boolean | undefined;
   /** Form of an answer that calls no tool (text). */
   readonly responseFormat?: ResponseFormat | undefined;
+  /** Form of an answer as a grammar, in place of `responseFormat`; without tools. */
+  readonly grammar?: GrammarSource | undefined;
   /** White space of JSON (in arguments as chat templates write it, in answers bounded). */
   readonly whitespace?: JsonWhitespace | undefined;
 }
@@ -40,12 +42,10 @@ export function answerGrammar(
 }
 
 /** What may follow the reasoning. Each alternative is whole, so that a grammar's lexer sees a tag with the text before it. */
-function answers(
-  { tools, toolChoice, responseFormat, parallel = true, whitespace }: Parameters<typeof answerGrammar>[0],
-  context: GrammarContext,
-): readonly Parts[] {
+function answers(request: Parameters<typeof answerGrammar>[0], context: GrammarContext): readonly Parts[] {
+  const { tools, toolChoice, responseFormat, grammar, parallel = true, whitespace } = request;
   const { syntax, reasoning } = context.layout;
-  const format = formatSource(responseFormat, whitespace);
+  const format = grammar ?? formatSource(responseFormat, whitespace);
   if (tools.length === 0) return format === undefined ? [] : [[format]];
   const calls = callParts(tools, { ...context, syntax, isSingle: syntax.isSingle || !parallel, whitespace });
   if (toolChoice?.mode === "required") return [calls];

@@ -4,7 +4,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { AIMessage, HumanMessage, SystemMessage, type UsageMetadata } from "@langchain/core/messages";
 import { ChatOpenAI, OpenAI } from "@langchain/openai";
-import { APICallError, generateText, type LanguageModel, Output, streamText } from "ai";
+import { APICallError, generateText, type LanguageModel, Output, stepCountIs, streamText, tool } from "ai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { serveCommand } from "./harness.ts";
@@ -21,6 +21,9 @@ beforeAll(async () => {
   baseURL = `${started.ready.address}/v1`;
 });
 afterAll(() => void child.kill("SIGKILL"));
+
+/** A small form, which an untrained model fills in few tokens. */
+const visitSchema = z.object({ part: z.enum(["house", "garden"]), isEarly: z.boolean() });
 
 /** What the answer to a plain request is. */
 async function expectedText(more: object = {}): Promise<string> {
@@ -63,9 +66,12 @@ describe.each<[string, () => LanguageModel]>([
   ["@ai-sdk/openai", () => createOpenAI({ baseURL, apiKey: "none" }).chat(MODEL)],
   [
     "@ai-sdk/openai-compatible",
-    () => createOpenAICompatible({ name: "mos", baseURL, includeUsage: true })(MODEL),
+    () =>
+      createOpenAICompatible({ name: "mos", baseURL, includeUsage: true, supportsStructuredOutputs: true })(
+        MODEL,
+      ),
   ],
-])("the AI SDK with %s", (name, model) => {
+])("the AI SDK with %s", (_, model) => {
   const call = () => ({ model: model(), prompt: PROMPT, temperature: 0, maxOutputTokens: 6, maxRetries: 0 });
 
   test("generateText answers as a plain request does, with usage that counts the cached prompt", async () => {
@@ -146,13 +152,38 @@ describe.each<[string, () => LanguageModel]>([
       isRetryable: false,
       message: expect.stringContaining("maximum context length"),
     });
-    if (name === "@ai-sdk/openai") {
-      const output = Output.object({ schema: z.object({ name: z.string() }) });
-      await expect(generateText({ ...call(), output })).rejects.toMatchObject({
-        statusCode: 400,
-        message: "response_format is not supported by this server; omit it",
-      });
-    }
+  });
+
+  test("objects of a schema are enforced, whole and streamed", async () => {
+    const request = { ...call(), maxOutputTokens: 200, output: Output.object({ schema: visitSchema }) };
+    const { output } = await generateText(request);
+    expect(visitSchema.parse(output)).toEqual(output);
+    const { partialOutputStream, output: whole } = streamText(request);
+    let parts = 0;
+    for await (const _ of partialOutputStream) parts++;
+    expect(parts).toBeGreaterThan(1);
+    expect(await whole).toEqual(output);
+  });
+
+  test("tools are called, and their results lead to the next step", async () => {
+    const given: unknown[] = [];
+    const visit = tool({
+      inputSchema: visitSchema,
+      execute: async (input) => {
+        given.push(input);
+        return "noted";
+      },
+    });
+    const { steps } = await generateText({
+      ...call(),
+      maxOutputTokens: 200,
+      tools: { visit },
+      toolChoice: "required",
+      stopWhen: stepCountIs(2),
+    });
+    expect(steps.map(({ finishReason }) => finishReason)).toEqual(["tool-calls", "tool-calls"]);
+    for (const input of given) expect(visitSchema.parse(input)).toEqual(input);
+    expect(given.length).toBeGreaterThanOrEqual(2);
   });
 });
 
@@ -247,12 +278,22 @@ describe("LangChain", () => {
   test("errors have the client's types", async () => {
     const unknown = new ChatOpenAI({ ...fields(), model: "nobody" }).invoke(PROMPT);
     await expect(unknown).rejects.toMatchObject({ status: 404, code: "model_not_found", param: "model" });
-    const tool = { type: "function" as const, function: { name: "f", parameters: { type: "object" } } };
-    const withTools = new ChatOpenAI(fields()).bindTools([tool]).invoke(PROMPT);
-    await expect(withTools).rejects.toMatchObject({
-      status: 400,
-      code: "unsupported_parameter",
-      message: expect.stringContaining("tools is not supported by this server; omit it"),
+  });
+
+  test("withStructuredOutput and bindTools give what the schema allows", async () => {
+    const model = new ChatOpenAI({ ...fields(), maxTokens: 200 });
+    for (const method of ["jsonSchema", "functionCalling"] as const) {
+      const output = await model.withStructuredOutput(visitSchema, { name: "visit", method }).invoke(PROMPT);
+      expect(visitSchema.parse(output)).toEqual(output);
+    }
+    const bound = model.bindTools([{ name: "visit", description: "Notes a visit", schema: visitSchema }], {
+      tool_choice: "required",
+      parallel_tool_calls: false,
     });
+    const { tool_calls } = await bound.invoke(PROMPT);
+    expect(tool_calls).toEqual([expect.objectContaining({ name: "visit", args: expect.any(Object) })]);
+    let pieces = 0;
+    for await (const chunk of await bound.stream(PROMPT)) pieces += chunk.tool_call_chunks?.length ?? 0;
+    expect(pieces).toBeGreaterThan(3);
   });
 });

@@ -1,5 +1,6 @@
 // An engine without a model: its answers are set by the test; it keeps the contract for signals and errors.
 import { setTimeout as sleep } from "node:timers/promises";
+import type { GrammarError, GrammarSource } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
 import type {
   AdapterInfo,
@@ -28,6 +29,8 @@ export interface FakeEngineOptions {
   readonly delay?: number;
   /** Requests that it takes at a time; more are refused as busy. */
   readonly capacity?: number;
+  /** The reason why a grammar is refused. */
+  readonly refuseGrammar?: (source: GrammarSource) => GrammarError | undefined;
   /** Rescans for the names of adapters. */
   readonly look?: () => Promise<readonly string[]>;
 }
@@ -116,12 +119,18 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       throw new MosError("not_found", `there is no adapter ${request.adapter}`);
     if (request.adapter === "broken")
       throw new MosError("bad_adapter", "/srv/secret/broken/adapter_model.safetensors: tensor x is missing");
+    if (request.grammar !== undefined) await checkGrammar(request.grammar);
     running++;
     try {
       yield* answerTo(request);
     } finally {
       running--;
     }
+  }
+
+  async function checkGrammar(source: GrammarSource): Promise<void> {
+    const cause = options.refuseGrammar?.(source);
+    if (cause !== undefined) throw new MosError("bad_option", cause.message, { cause });
   }
 
   /** The answer's tokens, without a stop and what follows it. */
@@ -237,6 +246,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       names = (await options.look?.()) ?? names;
       return adapters();
     },
+    checkGrammar,
     async stats() {
       if (broken !== undefined) throw broken;
       return makeStats(running, names);

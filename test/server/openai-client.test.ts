@@ -228,10 +228,10 @@ test("errors have the classes that the client expects, and name field and code",
   const strange = client.chat.completions.create({
     model: "base",
     messages: hello,
-    response_format: { type: "json_object" },
+    audio: { voice: "alloy", format: "mp3" },
   });
   await expect(strange).rejects.toThrow(BadRequestError);
-  await expect(strange).rejects.toMatchObject({ code: "unsupported_parameter", param: "response_format" });
+  await expect(strange).rejects.toMatchObject({ code: "unsupported_parameter", param: "audio" });
   const responses = client.responses.create({ model: "base", input: "Hello" });
   await expect(responses).rejects.toThrow(NotFoundError);
   await expect(responses).rejects.toMatchObject({

@@ -2,11 +2,11 @@
 import { randomUUID } from "node:crypto";
 import { errorText } from "#core";
 import { type EngineEvent, samplingBy, type TokenLogprob } from "#inference";
+import type { AnswerDelta } from "#text";
 import { sendJson, streamTypedEvents } from "../answer.ts";
-import { type AnswerDelta, AnswerReader } from "../answer-reader.ts";
-import { startChoices } from "../choices.ts";
+import { AnswerReader } from "../answer-reader.ts";
 import type { RequestContext } from "../context.ts";
-import { type ConversationFields, planConversation } from "../conversation.ts";
+import { type ConversationFields, startConversation } from "../conversation.ts";
 import { tokenText } from "../logprobs.ts";
 import { toMessages } from "./items.ts";
 import { type OutputEvent, type OutputLogprob, OutputWriter } from "./output.ts";
@@ -59,6 +59,8 @@ function toForm(format: NonNullable<ResponseRequest["text"]>["format"]): Convers
   const { name, schema, description, strict } = format;
   return {
     field,
+    param: `${field}.schema`,
+    code: "invalid_json_schema",
     responseFormat: {
       type: "json_schema",
       name,
@@ -69,12 +71,11 @@ function toForm(format: NonNullable<ResponseRequest["text"]>["format"]): Convers
   };
 }
 
-/** Answers a request. Throws as `planConversation` and `startChoices`. */
+/** Answers a request. Throws as `startConversation`. */
 export async function answerRequest(context: RequestContext, planned: Planned) {
-  const { requests, format } = await planConversation(context, planned.fields);
   const isStream = planned.request.stream === true;
   if (planned.tools.skipped.length > 0) context.header("x-skipped-tools", planned.tools.skipped.join(", "));
-  const events = await startChoices(context, { requests, isStream });
+  const { events, format } = await startConversation(context, planned.fields, { isStream });
   const answer = new ResponseAnswer(context, planned, new AnswerReader(format.parser()));
   if (isStream) return streamTypedEvents(context, numbered(answer.stream(events)));
   for await (const _ of answer.write(events));

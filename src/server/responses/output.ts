@@ -1,5 +1,5 @@
 // The output of a response: its items as they grow, and the events that tell a client about it.
-import type { AnswerDelta } from "../answer-reader.ts";
+import type { AnswerDelta } from "#text";
 import type { FlatNames } from "./tools.ts";
 
 /** A token of a text with its log-probability, as the Responses API writes it. */

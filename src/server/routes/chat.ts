@@ -4,7 +4,7 @@ import { sendAnswer } from "../answer.ts";
 import { messagesField, toChatMessages } from "../chat-messages.ts";
 import { ChatWriter, chatAnswer, chatChunk } from "../chat-writer.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { type ConversationFields, planConversation } from "../conversation.ts";
+import { type ConversationFields, startConversation } from "../conversation.ts";
 import { invalidValue } from "../errors.ts";
 import {
   checkedBy,
@@ -18,6 +18,8 @@ import {
   security,
   unused,
 } from "../request.ts";
+import { readForm, structuredFields } from "../structured.ts";
+import { type RequestedTools, readTools, toolFields } from "../tools.ts";
 
 /** As OpenAI limits it. */
 const metadata = z
@@ -31,6 +33,8 @@ const metadata = z
 const chatRequest = z
   .strictObject({
     ...samplingFields,
+    ...structuredFields,
+    ...toolFields,
     messages: messagesField,
     max_tokens: z.int().min(1).optional(),
     max_completion_tokens: z
@@ -63,12 +67,6 @@ const chatRequest = z
     prediction: unused(z.record(z.string(), z.unknown())),
     verbosity: unused(z.string().max(100)),
     modalities: neutral(z.tuple([z.literal("text")])),
-    response_format: neutral(z.strictObject({ type: z.literal("text") })),
-    parallel_tool_calls: neutral(z.boolean()),
-    tool_choice: neutral(z.enum(["none", "auto"])),
-    tools: neutral(z.array(nullOnly).max(0)),
-    functions: neutral(z.array(nullOnly).max(0)),
-    function_call: neutral(z.enum(["none", "auto"])),
     audio: neutral(nullOnly),
     web_search_options: neutral(nullOnly),
   })
@@ -96,24 +94,23 @@ export function chatRoutes(app: ServerApp): void {
 
 async function answerChat(context: RequestContext, request: ChatRequest) {
   const { tokenizer } = context.var.server.engine.text;
-  const { requests, format } = await planConversation(context, readFields(request));
+  const tools = readTools(request);
+  const fields = readFields(request, tools);
+  const isStream = request.stream === true;
+  const { requests, events, format } = await startConversation(context, fields, { isStream });
   const parts = { idPrefix: "chatcmpl", object: "chat.completion", chunkObject: "chat.completion.chunk" };
-  const writers = requests.map(
-    (_, index) =>
-      new ChatWriter({
-        index,
-        tokenizer,
-        parser: format.parser(),
-        withLogprobs: request.logprobs === true,
-        mayCall: false,
-        isNamed: false,
-        isLegacy: false,
-      }),
-  );
-  return await sendAnswer(context, { format: parts, request, requests, writers });
+  const options = {
+    tokenizer,
+    withLogprobs: request.logprobs === true,
+    mayCall: tools.choice.mode !== "none",
+    isNamed: tools.isNamed,
+    isLegacy: tools.isLegacy,
+  };
+  const writers = requests.map((_, index) => new ChatWriter({ ...options, index, parser: format.parser() }));
+  return await sendAnswer(context, { format: parts, request, events, writers });
 }
 
-function readFields(request: ChatRequest): ConversationFields {
+function readFields(request: ChatRequest, tools: RequestedTools): ConversationFields {
   const { add_generation_prompt: addGenerationPrompt = true, continue_final_message = false } = request;
   if (continue_final_message && addGenerationPrompt)
     throw invalidValue(
@@ -122,6 +119,8 @@ function readFields(request: ChatRequest): ConversationFields {
     );
   return {
     messages: toChatMessages(request.messages),
+    tools,
+    form: readForm(request),
     variables: request.chat_template_kwargs,
     addGenerationPrompt,
     continueFinalMessage: continue_final_message,

@@ -3,7 +3,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { type Engine, type EngineEvent, type EngineRequest, unpackLogprobs } from "#inference";
 import { createDetokenizer, type Tokenizer } from "#text";
 import { type ChoiceWriter, type JsonPieces, jsonObject, sendAnswer } from "../answer.ts";
-import { checkChoices, toFinishReason } from "../choices.ts";
+import { checkChoices, startChoices, toFinishReason } from "../choices.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import {
   checkTokenIds,
@@ -13,6 +13,7 @@ import {
   resolveMaxTokens,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
+import { checkStrictness, formSource, invalidForm, refusalOf } from "../grammar-errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import {
@@ -29,6 +30,7 @@ import {
   samplingFields,
   security,
 } from "../request.ts";
+import { readForm, structuredFields } from "../structured.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -36,6 +38,7 @@ const DEFAULT_TOKENS = 16;
 const completionRequest = z
   .strictObject({
     ...samplingFields,
+    ...structuredFields,
     prompt: promptSchema,
     max_tokens: z
       .int()
@@ -109,17 +112,25 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   const fallback = engine.defaults.maxTokens ?? DEFAULT_TOKENS;
   const lengths = { maxLength: engine.model.maxLength, fallback, field: "prompt" };
   const seed = request.seed ?? server.nextSeed();
+  const form = readForm(request);
+  checkStrictness({ form });
+  const grammar = formSource(form);
   const requests = prompts.flatMap((prompt) => {
     const maxTokens = resolveMaxTokens(prompt, request, lengths);
     const more = engineOptions(request, maxTokens);
-    return makeRequests(prompt, request, { maxTokens, adapter, seed, tenant: key.name, ...more });
+    return makeRequests(prompt, request, { maxTokens, adapter, seed, tenant: key.name, grammar, ...more });
+  });
+  const isStream = request.stream === true;
+  const events = await startChoices(context, { requests, isStream }).catch((error: unknown) => {
+    const refusal = refusalOf(error);
+    throw form === undefined || refusal === undefined ? error : invalidForm(form, refusal);
   });
   const writers = requests.map((_, index) => {
     const prompt = prompts[Math.floor(index / n)] as EncodedPrompt;
     return new CompletionWriter({ index, engine, request, prompt });
   });
   const format = { idPrefix: "cmpl", object: "text_completion", chunkObject: "text_completion" };
-  return await sendAnswer(context, { format, request, requests, writers });
+  return await sendAnswer(context, { format, request, events, writers });
 }
 
 function checkBestOf({ best_of, n = 1 }: CompletionRequest): void {

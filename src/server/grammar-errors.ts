@@ -1,0 +1,114 @@
+// Refusals of grammars, as errors that name the field of the request that is to blame.
+import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { MosError } from "#core";
+import type { Engine } from "#inference";
+import type { Tool } from "#text";
+import { ApiError, invalidValue } from "./errors.ts";
+import type { AnswerForm } from "./structured.ts";
+import { invalidParameters, type RequestedTools } from "./tools.ts";
+
+const checkStrict = (_schema: unknown): GrammarError | undefined => undefined;
+
+/** What of a request becomes a grammar. */
+export interface Demands {
+  readonly form?: AnswerForm | undefined;
+  readonly tools?: Pick<RequestedTools, "tools" | "choice" | "placeOf"> | undefined;
+}
+
+/** The refusal of a grammar behind an error, if that is what it is about. */
+export function refusalOf(error: unknown): GrammarError | undefined {
+  const cause = error instanceof MosError ? error.cause : undefined;
+  return cause instanceof GrammarError ? cause : undefined;
+}
+
+/** @returns 400 for a form that cannot be enforced: of a schema in OpenAI's words. */
+export function invalidForm(
+  { field, param = field, code, responseFormat }: AnswerForm,
+  cause: GrammarError,
+): ApiError {
+  if (responseFormat?.type !== "json_schema") return invalidValue(`${field}: ${cause.message}`, param, cause);
+  const message = `Invalid schema for response_format '${responseFormat.name ?? ""}': ${cause.message}`;
+  return new ApiError(message, { status: 400, param, cause, ...(code === undefined ? {} : { code }) });
+}
+
+/** The tools of a request, each with its place. */
+const toolsOf = ({ tools }: Demands) =>
+  tools === undefined ? [] : tools.tools.map((tool, index) => ({ tool, place: tools.placeOf(tool, index) }));
+
+/** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset, and for a tool's grammar in Lark. */
+export function checkStrictness(demands: Demands): void {
+  const { form } = demands;
+  const format = form?.responseFormat;
+  if (form !== undefined && format?.type === "json_schema" && format.strict === true) {
+    const problem = checkStrict(format.schema);
+    if (problem !== undefined) throw invalidForm(form, problem);
+  }
+  for (const { tool, place } of toolsOf(demands)) {
+    if (tool.type === "custom" && tool.grammar?.syntax === "lark")
+      throw new ApiError(
+        `${place.format} is a Lark grammar, which this server cannot enforce in a call yet; use a regular expression`,
+        { status: 400, code: "unsupported_value", param: place.format },
+      );
+    if (tool.type !== "function" || tool.strict !== true) continue;
+    const problem = checkStrict(tool.parameters ?? EMPTY);
+    const param = place.parameters;
+    if (problem !== undefined)
+      throw invalidParameters(tool.name, { reason: problem.message, param, cause: problem });
+  }
+}
+
+/** Parameters of a function without any. */
+const EMPTY = { type: "object", properties: {}, required: [], additionalProperties: false };
+
+/** Milliseconds for finding out which tools are to blame. */
+const SEARCH_MILLISECONDS = 2000;
+
+/**
+ * Functions that are not strict and whose parameters cannot be enforced: at least one.
+ *
+ * @throws ApiError 400 for anything else that cannot be enforced, by its field.
+ */
+export async function findUnenforceable(
+  engine: Pick<Engine, "checkGrammar">,
+  demands: Demands,
+  refusal: GrammarError,
+): Promise<readonly string[]> {
+  const { form, tools } = demands;
+  const signal = AbortSignal.timeout(SEARCH_MILLISECONDS);
+  const check = async (source: GrammarSource | undefined): Promise<GrammarError | undefined> => {
+    if (source === undefined || signal.aborted) return undefined;
+    return await engine.checkGrammar(source, signal).then(() => undefined, refusalOf);
+  };
+  const problem = await check(formSource(form));
+  if (form !== undefined && problem !== undefined) throw invalidForm(form, problem);
+  const { names } = tools?.choice ?? {};
+  const callable = toolsOf(demands).filter(({ tool }) => names?.includes(tool.name) !== false);
+  const unenforced: string[] = [];
+  for (const { tool, place } of callable) {
+    const reason = await check(toolSource(tool));
+    if (reason === undefined) continue;
+    if (tool.type === "custom")
+      throw invalidValue(`${place.format}: ${reason.message}`, place.format, reason);
+    const param = place.parameters;
+    if (tool.strict === true)
+      throw invalidParameters(tool.name, { reason: reason.message, param, cause: reason });
+    unenforced.push(tool.name);
+  }
+  if (unenforced.length > 0) return unenforced;
+  const field = callable.length > 0 ? "tools" : (form?.field ?? "response_format");
+  throw invalidValue(`${field}: ${refusal.message}`, field, refusal);
+}
+
+/** The grammar of a form by itself. */
+export function formSource(form: AnswerForm | undefined): GrammarSource | undefined {
+  const format = form?.responseFormat;
+  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema };
+  if (format?.type === "json_object") return { type: "json_object" };
+  return form?.grammar;
+}
+
+/** The grammar of what a tool takes, by itself. */
+function toolSource(tool: Tool): GrammarSource | undefined {
+  if (tool.type === "function") return tool.parameters && { type: "json_schema", schema: tool.parameters };
+  return tool.grammar && { type: "regex", pattern: tool.grammar.definition };
+}
