@@ -173,7 +173,7 @@ export class GbnfParser {
     let text = "";
     while (this.#text[this.#at] !== '"') text += String.fromCodePoint(this.#character(at, "string"));
     this.#at++;
-    if (!text.isWellFormed()) throw this.#source.bad(at, "the string has half of a surrogate pair");
+    if (/\p{Surrogate}/u.test(text)) throw this.#source.bad(at, "the string has half of a surrogate pair");
     return literal(text);
   }
 

@@ -312,7 +312,7 @@ export class LarkParser {
       text += String.fromCodePoint(escaped.codePoint);
       i += escaped.length - 1;
     }
-    if (!text.isWellFormed()) throw this.#source.bad(at, "the string has half of a surrogate pair");
+    if (/\p{Surrogate}/u.test(text)) throw this.#source.bad(at, "the string has half of a surrogate pair");
     return { text, isAnyCase: flag === "i" };
   }
 
