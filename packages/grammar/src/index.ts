@@ -18,6 +18,7 @@ export {
   type Rule,
 } from "#grammar";
 export {
+  checkStrict,
   compileSchema,
   FORMATS,
   jsonObjectGrammar,

@@ -51,11 +51,18 @@ export class Languages {
 
   #decide(regex: Regex): boolean {
     try {
+      // most languages have a text that is found without a search
+      const parts = regex.type === "and" ? regex.parts : [regex];
+      if (parts.some((part) => this.#hasExample(regex, exampleOf(part)))) return false;
       return this.#ask((automaton) => automaton.isNothing(automaton.intern(regex)));
     } catch (error) {
       if (isLimit(error)) return false;
       throw error;
     }
+  }
+
+  #hasExample(regex: Regex, text: string | undefined): boolean {
+    return text !== undefined && this.matches(regex, text);
   }
 
   /** Asks the automaton that all questions share, and a new one where its nodes are used up. */
@@ -72,3 +79,33 @@ export class Languages {
 }
 
 const isLimit = (error: unknown): boolean => error instanceof GrammarError && error.code === "limit";
+
+/** Characters of an example. */
+const MAX_EXAMPLE = 1000;
+
+/** A text of a language that is plain from its expression; undefined where none is. */
+function exampleOf(regex: Regex): string | undefined {
+  switch (regex.type) {
+    case "literal":
+      return regex.text;
+    case "class":
+      return regex.ranges[0] && String.fromCodePoint(regex.ranges[0][0]);
+    case "concat": {
+      const parts = regex.parts.map(exampleOf);
+      return parts.includes(undefined) ? undefined : parts.join("");
+    }
+    case "either":
+    case "and": {
+      const options = regex.type === "either" ? regex.options : regex.parts;
+      return options.map(exampleOf).find((text) => text !== undefined);
+    }
+    case "repeat": {
+      const text = regex.min === 0 ? "" : exampleOf(regex.of);
+      return text !== undefined && text.length * regex.min <= MAX_EXAMPLE
+        ? text.repeat(regex.min)
+        : undefined;
+    }
+    default:
+      return undefined;
+  }
+}

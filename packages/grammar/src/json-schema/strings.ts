@@ -30,7 +30,8 @@ export const ofLength = (min: number, max: number | null): StringSet => ({
 export function languageOf(set: StringSet): Regex {
   if (set.type === "values") return either(...set.values.map(literal));
   const length = set.min === 0 && set.max === null ? [] : [repeat(ANY, set.min, set.max)];
-  return and(...set.parts, ...length);
+  const [only, ...others] = [...set.parts, ...length];
+  return only !== undefined && others.length === 0 ? only : and(...set.parts, ...length);
 }
 
 const lengthOf = (text: string): number => {
@@ -63,7 +64,9 @@ export function intersectStrings(a: StringSet, b: StringSet, languages: Language
   const max = a.max === null || b.max === null ? (a.max ?? b.max) : Math.min(a.max, b.max);
   const min = Math.max(a.min, b.min);
   if (max !== null && min > max) return NO_STRING;
-  return { type: "language", parts: [...new Set([...a.parts, ...b.parts])], min, max };
+  const parts = new Set([...a.parts, ...b.parts]);
+  for (const part of parts) if (part.type === "not" && parts.has(part.of)) return NO_STRING;
+  return { type: "language", parts: [...parts], min, max };
 }
 
 /** The texts in any of these sets. */

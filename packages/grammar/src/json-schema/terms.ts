@@ -61,11 +61,21 @@ export class Terms {
       if (content.type === type) for (const one of content.terms) set.add(one);
       else if (term !== neutral) set.add(term);
     }
+    if (this.#hasOpposites(set)) return absorbing;
     const [first = neutral, ...others] = set;
     if (others.length === 0) return first;
     // the key ignores the order, which only decides in which order members are written
     const key = [...set].sort((a, b) => a - b).join();
     return this.#intern(`${type}${key}`, () => ({ type, terms: [...set] }));
+  }
+
+  /** Whether a term and its opposite are in a set. */
+  #hasOpposites(set: ReadonlySet<Term>): boolean {
+    for (const term of set) {
+      const content = this.content(term);
+      if (content.type === "not" && set.has(content.term)) return true;
+    }
+    return false;
   }
 
   #intern(key: string, content: () => TermContent): Term {
