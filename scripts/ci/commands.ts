@@ -106,6 +106,8 @@ function flawOfScript(name: string, args: readonly string[]): string | undefined
 const OTHERS = new Set([
   ...["npx vitest", "npx biome", "npx esbuild", "npx tsx"],
   ...[
+    "pip download",
+    "unzip -q",
     "npm ci",
     "npm test",
     "npm pack",

@@ -440,6 +440,19 @@ describe("tables and lists", () => {
 
   test("uploads of the fine-tuning service keep their forms", async () => {
     expect(await checkDataset(await write("a.jsonl", question))).toBe(1);
+    const call = { id: "a", type: "function", function: { name: "f", arguments: "{}" } };
+    const tools = [
+      { type: "function", function: { name: "f", parameters: { type: "object", properties: {} } } },
+    ];
+    const calling = {
+      messages: [user, { role: "assistant", tool_calls: [call] }],
+      tools,
+      parallel_tool_calls: false,
+    };
+    expect(await checkDataset(await write("a.jsonl", JSON.stringify(calling)))).toBe(1);
+    await expect(
+      checkDataset(await write("a.jsonl", JSON.stringify({ ...calling, tools: [] }))),
+    ).rejects.toThrow(/a\.jsonl:1: messages\[1\] calls "f"; the line has no functions/);
     for (const line of ['{"text": "x"}', '{"conversations": [{"from": "gpt", "value": "x"}]}'])
       await expect(checkDataset(await write("a.jsonl", line))).rejects.toMatchObject({
         message: expect.not.stringMatching(/"text": "All|"conversations": \[\{|--data-columns/),

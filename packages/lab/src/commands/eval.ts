@@ -77,7 +77,7 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command: ReturnType<typeof defineCommand> = defineCommand({
   description:
-    "Evaluates a model and its adapters on five benchmarks, scored by the rules of the " +
+    "Evaluates a model and its adapters on benchmarks, scored by the rules of the " +
     "Mixture-of-Shards paper or of lm-evaluation-harness.",
   usage: "--model <model> --out <file> [options]",
   options,
@@ -87,6 +87,7 @@ Examples:
   mos eval --model org/name --tasks gsm8k --limit 200 --out results.json
   mos eval --model model.gguf --adapter adapters/mos --adapter adapters/lora --base --out results.json
   mos eval --model org/name --tasks mmlu,bbh --rules lm-eval --data benchmarks --out results.json
+  mos eval --model org/name --tasks bfcl,bfcl_free --data bfcl --out results.json
   mos eval --model org/name --tasks humaneval --samples 5 --chat-format model --out results.json
 
 Without --data the benchmarks are downloaded from the Hugging Face Hub once. Answers are logged in a folder beside the

@@ -48,7 +48,7 @@ const options = {
 type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 export const command: ReturnType<typeof defineCommand> = defineCommand({
-  description: "Scores predictions from any program by the rules of one of the five benchmarks.",
+  description: "Scores predictions from any program by the rules of a benchmark.",
   usage: "--task <name> --file <file> [options]",
   options,
   json: "also print the mean as JSON; scores are always JSON Lines",
@@ -61,7 +61,8 @@ Examples:
 
 Each line is {"prediction": "So the answer is 18.", "references": "18"}; references may be a list, of which the best match
 counts: a letter for mmlu, a number or a worked answer with #### for gsm8k, and for humaneval the list
-["<prompt>", "<test>", "<entry point>"]. HumanEval programs run in a sandbox without files or network; --python runs them
+["<prompt>", "<test>", "<entry point>"], and for bfcl, whose predictions are messages {"tool_calls": [{"name", "arguments"}]} as
+JSON, ["<functions>", "<line of possible answers>"]. HumanEval programs run in a sandbox without files or network; --python runs them
 with a local Python instead, without a sandbox.
 Each result is a line {"extracted": "18", "score": 1}: 0 to 1, or 0 to 100 for tydiqa, whose score is F1. Tasks with
 several metrics have a field for each. The mean is printed on stderr.`,
