@@ -14,7 +14,8 @@ const HELP = `usage: bench:structured -- --model DIR|FILE.gguf [--rows 8] [--new
 free_tokens_per_s and constrained_tokens_per_s are medians of rounds that alternate, their ratio the median of the rounds' ratios.
 mixed_equal tells whether free rows of a batch that is half constrained have the tokens that they have alone; in int8 rows round
 differently with the batch, so ask for --compute-dtype float32 to test it. gap_ms and hostile_gap_ms are the median, the 99th percentile
-and the longest time between two tokens of free rows, without and with schemas in the background that are hard to compile.`;
+and the longest time between two tokens of free rows, without and with schemas in the background that are hard to compile.
+lone_steps_per_token are decode steps of one row alone, of which drafts spare some; forced_share are tokens that the schema left no choice.`;
 
 const given = readArguments(HELP, {
   values: ["model", "rows", "new", "rounds", "compute-dtype", "temperature", "threads"],
@@ -151,6 +152,13 @@ async function gapsUnder(sources: readonly GrammarSource[]): Promise<readonly nu
   return gapsOf(all);
 }
 
+/** Decode steps of a lone row over its tokens: drafts, of forced text among others, spare the rest. */
+async function stepShare(grammar?: GrammarSource): Promise<number> {
+  const before = await engine.stats();
+  const { ids } = await answer(requestOf(0, grammar));
+  return ((await engine.stats()).steps - before.steps) / ids.length;
+}
+
 /** The share of tokens whose bytes were the only ones possible. */
 async function forcedShare(all: readonly Row[]): Promise<number> {
   const vocabulary = await Vocabulary.build({
@@ -207,6 +215,8 @@ printResult(
     hostile_refused: Object.values(after.refused).reduce((sum, one) => sum + one, 0),
     masks: grammars.masks,
     match_us_per_token: rounded((1e6 * grammars.matchSeconds) / ((rounds + 1) * rows * newTokens), 1),
+    lone_steps_per_token: rounded(await stepShare(), 3),
+    lone_constrained_steps_per_token: rounded(await stepShare(records), 3),
     forced_share: rounded(await forcedShare(last), 3),
   },
   given.flag("json"),
