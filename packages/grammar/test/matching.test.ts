@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   ANY_TEXT,
+  and,
   charClass,
   concat,
   either,
@@ -9,6 +10,7 @@ import {
   type GrammarSymbol,
   type Lexeme,
   literal,
+  not,
   type Regex,
   repeat,
   specialTokenBytes,
@@ -247,6 +249,54 @@ describe("matcher", () => {
     expect(matcher.acceptBytes(encoder.encode("}"))).toBe(true);
     expect(matcher.mustEnd).toBe(true);
     expect(allowedBy(matcher, bundled.size)).toEqual(bundled.endTokens);
+  });
+
+  it.each<[string, Regex]>([
+    [
+      "a string of at most seven characters",
+      concat(literal('"'), repeat(charClass([0x20, 0x21], [0x23, 0x10ffff]), 0, 7), literal('"')),
+    ],
+    ["text of at most five characters", repeat(charClass([0x20, 0x10ffff]), 2, 5)],
+    ["words", concat(literal('"'), repeat(charClass("az", " "), 3, 30), literal('"'))],
+    [
+      "all names but some",
+      concat(
+        literal('"'),
+        and(repeat(charClass([0x20, 0x21], [0x23, 0x10ffff])), not(either(literal("the"), literal("and")))),
+        literal('"'),
+      ),
+    ],
+    ["any text before a mark", concat(repeat(charClass([0x20, 0x3b], [0x3d, 0x10ffff])), literal("<"))],
+  ])("masks %s, and what comes after it", (_, regex) => {
+    const other = charClass("AZ", ",");
+    // a small cache is forgotten all the time
+    const grammar = grammarOf(
+      { regex, other, lazy: { regex: literal(",,"), isLazy: true } },
+      { S: ["regex T"], T: ["other T", "lazy regex", ""] },
+    );
+    const [compiled, forgetful] = [
+      new CompiledGrammar(grammar, bundled),
+      new CompiledGrammar(grammar, bundled, { cacheBytes: 2000 }),
+    ];
+    fc.assert(
+      fc.property(fc.array(fc.nat(100_000), { maxLength: 10 }), (choices) => {
+        const matcher = compiled.matcher();
+        const other = forgetful.matcher();
+        for (const choice of choices) {
+          const ids = allowedBy(matcher, bundled.size);
+          expect(allowedBy(other, bundled.size)).toEqual(ids);
+          const byOne = Array.from({ length: bundled.size }, (_, id) => id).filter((id) =>
+            matcher.allows(id),
+          );
+          expect(ids).toEqual(byOne);
+          const id = ids[choice % ids.length];
+          if (id === undefined || bundled.endTokens.includes(id)) break;
+          matcher.accept(id);
+          other.accept(id);
+        }
+      }),
+      { seed: 34, numRuns: 12 },
+    );
   });
 
   it("ends a lazy lexeme at its first match", () => {

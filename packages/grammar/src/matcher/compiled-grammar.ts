@@ -1,10 +1,11 @@
 import { Automaton } from "#automaton";
 import { type Grammar, GrammarError } from "#grammar";
 import { Earley, type EarleyLimits } from "./earley.ts";
-import { type FlatGrammar, flatten, isPlainlyNothing, needsAnalysis } from "./flat-grammar.ts";
+import { type FlatGrammar, flatten } from "./flat-grammar.ts";
 import { Lexer } from "./lexer.ts";
 import { Masks } from "./masks.ts";
 import { Matcher, type MatcherOptions } from "./matcher.ts";
+import { isPlainlyNothing } from "./text-counts.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** Limits of a compiled grammar. Beyond those of caches, their contents are made again; beyond the others, a GrammarError "limit" is thrown. */
@@ -41,7 +42,7 @@ export class CompiledGrammar {
   ) {
     this.vocabulary = vocabulary;
     this.#automaton = new Automaton(nodes === undefined ? {} : { nodes });
-    this.#lexer = new Lexer(this.#automaton, grammar.lexemes);
+    this.#lexer = new Lexer(this.#automaton, grammar.lexemes, cacheBytes);
     this.#flat = flatten(grammar, (lexeme) => this.#isNothing(grammar, lexeme));
     this.#skip = grammar.skip === undefined ? -1 : this.#lexer.terminalOf(grammar.skip);
     this.#masks = new Masks(vocabulary, this.#lexer, cacheBytes);
@@ -65,7 +66,7 @@ export class CompiledGrammar {
   #isNothing({ lexemes }: Grammar, index: number): boolean {
     const lexeme = lexemes[index];
     if (!lexeme) throw new GrammarError("bad_grammar", `The grammar has no lexeme ${index}.`);
-    if (!needsAnalysis(lexeme.regex)) return isPlainlyNothing(lexeme.regex);
-    return this.#automaton.isNothing(this.#automaton.intern(lexeme.regex));
+    // most lexemes need not be interned before they are used
+    return isPlainlyNothing(lexeme.regex) ?? this.#automaton.isNothing(this.#automaton.intern(lexeme.regex));
   }
 }

@@ -164,38 +164,3 @@ export function isNullable(regex: Regex): boolean {
       return !isNullable(regex.of);
   }
 }
-
-/** Whether a regular expression contains what can make its language empty in a way that only its derivatives tell. */
-export function needsAnalysis(regex: Regex): boolean {
-  switch (regex.type) {
-    case "literal":
-    case "bytes":
-    case "class":
-      return false;
-    case "concat":
-      return regex.parts.some(needsAnalysis);
-    case "either":
-      return regex.options.some(needsAnalysis);
-    case "repeat":
-      return needsAnalysis(regex.of);
-    case "and":
-    case "not":
-      return true;
-  }
-}
-
-/** Whether no text matches a regular expression for which `needsAnalysis` is false. */
-export function isPlainlyNothing(regex: Regex): boolean {
-  switch (regex.type) {
-    case "class":
-      return regex.ranges.every(([first, last]) => first > last);
-    case "concat":
-      return regex.parts.some(isPlainlyNothing);
-    case "either":
-      return regex.options.every(isPlainlyNothing);
-    case "repeat":
-      return regex.min > 0 && isPlainlyNothing(regex.of);
-    default:
-      return false;
-  }
-}

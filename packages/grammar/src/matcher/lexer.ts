@@ -60,8 +60,13 @@ export class Lexer {
   readonly #sets = new Interner<TerminalSet>();
   #refined = new Map<ByteClasses, Map<ByteClasses, ByteClasses>>();
   #bytes = 0;
+  readonly #limit: number;
 
-  constructor(automaton: Automaton, lexemes: readonly Lexeme[]) {
+  /**
+   * @param limit - bytes beyond which states are forgotten
+   */
+  constructor(automaton: Automaton, lexemes: readonly Lexeme[], limit: number) {
+    this.#limit = limit;
     this.#automaton = automaton;
     this.#lexemes = lexemes;
     this.#terminalOf = new Int32Array(lexemes.length).fill(-1);
@@ -112,6 +117,18 @@ export class Lexer {
     const index = classes.of[byte] ?? 0;
     const next = state.next[index];
     return next === undefined ? this.#transition(state, index) : next;
+  }
+
+  /** The states of each lexeme alone, if there are several; none where a lazy one may end them all. */
+  parts(state: LexerState): readonly LexerState[] {
+    const { pairs } = state;
+    const parts: LexerState[] = [];
+    if (pairs.length === 2) return parts;
+    for (let pair = 0; pair < pairs.length; pair += 2) {
+      if (this.#terminals[pairs[pair] ?? 0]?.isLazy) return [];
+      parts.push(this.#state([pairs[pair] ?? 0, pairs[pair + 1] ?? 0]));
+    }
+    return parts;
   }
 
   /** Forgets all states and transitions. States that are in use stay valid; equal ones may be different objects from now on. */
@@ -167,9 +184,13 @@ export class Lexer {
       const node = this.#automaton.derive(state.pairs[pair + 1] ?? 0, byte);
       if (!this.#automaton.isNothing(node)) pairs.push(state.pairs[pair] ?? 0, node);
     }
-    const next = pairs.length === 0 ? null : this.#states.get(pairs, (key) => this.#create(key, false));
+    const next = pairs.length === 0 ? null : this.#state(pairs);
     state.next[index] = next;
     return next;
+  }
+
+  #state(pairs: readonly number[]): LexerState {
+    return this.#states.get(pairs, (key) => this.#create(key, false));
   }
 
   #acceptOf(pairs: Int32Array): TerminalSet | undefined {
@@ -181,6 +202,7 @@ export class Lexer {
   }
 
   #create(pairs: Int32Array, isBoundary: boolean): LexerState {
+    if (this.#bytes > this.#limit) this.forget();
     this.#bytes += STATE_BYTES + 8 * pairs.length;
     // the parser goes past an empty lexeme by itself
     const accept = isBoundary ? undefined : this.#acceptOf(pairs);

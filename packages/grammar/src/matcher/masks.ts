@@ -52,6 +52,7 @@ export class Masks {
     let { count } = walk;
     const { rows } = parser;
     for (const exit of walk.exits) {
+      if (this.bytes > this.#limit) this.#forget();
       parser.scan(exit.accept);
       count += this.#collect(mask, this.#walkAfter(exit, parser.state), parser);
       parser.truncate(rows);

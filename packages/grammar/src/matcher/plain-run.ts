@@ -2,15 +2,14 @@ import type { ByteClasses } from "#automaton";
 import type { Lexer, LexerState } from "./lexer.ts";
 import { isPlainAscii, PLAIN_CHARACTERS } from "./plain-tokens.ts";
 
-/** States after each plain character from a state. */
-export interface PlainStep {
-  readonly states: readonly LexerState[];
-  /** Some plain characters lead nowhere. */
-  readonly isPartial: boolean;
-}
+/** States after each plain character from a state: none, all of them, or "some" if only some characters lead anywhere. */
+export type PlainStep = readonly LexerState[] | "some";
 
-/** Where characters of several bytes begin, and what their other bytes may be. */
-const SEQUENCES: readonly (readonly (readonly [first: number, last: number])[])[] = [
+type Level = readonly (LexerState | null)[];
+
+/** Plain characters as sequences of ranges of bytes. */
+const CHARACTERS: readonly (readonly (readonly [first: number, last: number])[])[] = [
+  ...plainRanges().map((range) => [range]),
   [
     [0xc2, 0xdf],
     [0x80, 0xbf],
@@ -55,11 +54,11 @@ const SEQUENCES: readonly (readonly (readonly [first: number, last: number])[])[
   ],
 ];
 
-/** Plain ASCII characters, as ranges of bytes. */
-const ASCII: readonly (readonly [first: number, last: number])[] = plainRanges();
-
 /** States that are looked at, at most, before a state counts as one without a rule. */
-const LOOKED_AT = 64;
+const LOOKED_AT = 96;
+
+/** Lexemes that are looked at together, at most. */
+const TOGETHER = 8;
 
 /**
  * Finds out how many plain characters a state takes: the longest plain tokens that are allowed from it, where all shorter ones are
@@ -76,6 +75,13 @@ export class PlainRuns {
 
   /** Characters of the longest plain tokens from a state, up to `PLAIN_CHARACTERS`; undefined if they do not go by length. */
   length(state: LexerState): number | undefined {
+    const parts = this.#lexer.parts(state);
+    // a lexeme that takes any characters does so whatever else is possible, and tells it with less work than all together
+    if (parts.some((part) => this.#lengthOf(part) === PLAIN_CHARACTERS)) return PLAIN_CHARACTERS;
+    return parts.length > TOGETHER ? undefined : this.#lengthOf(state);
+  }
+
+  #lengthOf(state: LexerState): number | undefined {
     const seen = new Set<LexerState>();
     let level: readonly LexerState[] = [state];
     let isAccepting = false;
@@ -85,51 +91,49 @@ export class PlainRuns {
         isAccepting ||= one.accept !== undefined;
       }
       const next = this.#after(level);
+      if (next === "some" || seen.size > LOOKED_AT || next.some(({ ends }) => ends)) return undefined;
       // where a lexeme can end, a longer token may go on with another one
-      if (next.states.length === 0) return isAccepting ? undefined : length;
-      if (next.isPartial || seen.size > LOOKED_AT || next.states.some(({ ends }) => ends)) return undefined;
-      if (next.states.every((one) => seen.has(one))) return PLAIN_CHARACTERS;
-      level = next.states;
+      if (next.length === 0) return isAccepting ? undefined : length;
+      if (next.every((one) => seen.has(one))) return PLAIN_CHARACTERS;
+      level = next;
     }
     return PLAIN_CHARACTERS;
   }
 
   /** States after one character from any of some states. */
   #after(level: readonly LexerState[]): PlainStep {
-    const [only] = level;
-    if (only && level.length === 1) return this.#step(only);
-    const steps = level.map((one) => this.#step(one));
-    return {
-      states: [...new Set(steps.flatMap(({ states }) => states))],
-      isPartial: steps.some(({ isPartial }) => isPartial),
-    };
-  }
-
-  #step(state: LexerState): PlainStep {
-    state.plain ??= this.#compute(state);
-    return state.plain;
+    const states = new Set<LexerState>();
+    let dead = 0;
+    for (const one of level) {
+      one.plain ??= this.#compute(one);
+      if (one.plain === "some") return "some";
+      if (one.plain.length === 0) dead++;
+      for (const to of one.plain) states.add(to);
+    }
+    return dead > 0 && states.size > 0 ? "some" : [...states];
   }
 
   #compute(state: LexerState): PlainStep {
     const states = new Set<LexerState>();
-    let isPartial = false;
-    const follow = (from: ReadonlySet<LexerState>, range: readonly [number, number]): Set<LexerState> => {
-      const to = new Set<LexerState>();
-      for (const one of from)
-        for (const byte of this.#bytesOf(one, range)) {
-          const next = this.#lexer.step(one, byte);
-          if (next) to.add(next);
-          else isPartial = true;
-        }
-      return to;
-    };
-    const start = new Set([state]);
-    for (const range of ASCII) for (const to of follow(start, range)) states.add(to);
-    for (const sequence of SEQUENCES) {
-      const ends = sequence.reduce<ReadonlySet<LexerState>>(follow, start);
-      for (const to of ends) states.add(to);
+    let isDead = false;
+    for (const sequence of CHARACTERS) {
+      const ends = sequence.reduce((level, range) => this.#follow(level, range), [state] as Level);
+      for (const to of ends) {
+        if (to) states.add(to);
+        else isDead = true;
+      }
+      if (isDead && states.size > 0) return "some";
     }
-    return { states: [...states], isPartial };
+    return [...states];
+  }
+
+  /** States after a byte of a range, with null if there is none for some. */
+  #follow(level: Level, range: readonly [number, number]): Level {
+    const next = new Set<LexerState | null>();
+    for (const from of level)
+      if (from) for (const byte of this.#bytesOf(from, range)) next.add(this.#lexer.step(from, byte));
+      else next.add(null);
+    return [...next];
   }
 
   /** A byte of each class that has one in the range. */
