@@ -1,5 +1,6 @@
 // The texts that an answer may be, as a grammar.
 import type { GrammarSource, JsonWhitespace } from "mixture-of-shards-grammar";
+import { MosError } from "#core";
 import { type CallSyntax, callHead } from "./call-syntax.ts";
 import type { AnswerLayout } from "./chat-template.ts";
 import type { CustomTool, FunctionTool, ResponseFormat, Tool, ToolChoice } from "./messages.ts";
@@ -97,14 +98,22 @@ function callParts(tools: readonly Tool[], context: CallContext): Parts {
   return [...tagged(begin + open, tokenizer), ...body, ...more, ...tagged(end, tokenizer)];
 }
 
-const argumentsSource = (tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource => ({
-  type: "json_schema",
-  schema: schemaOf(tool),
-  whitespace,
-});
+function argumentsSource(tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource {
+  if (tool.type === "function" || tool.grammar?.syntax !== "lark")
+    return { type: "json_schema", schema: schemaOf(tool), whitespace };
+  const input: GrammarSource = { type: "json_string", of: { type: "lark", text: tool.grammar.definition } };
+  return sequence([text(`{"${INPUT_KEY}": `), input, text("}")]);
+}
 
+/** @throws MosError `unsupported` for a tool with a grammar in Lark. */
 function schemaOf(tool: Tool): unknown {
   if (tool.type === "function") return argumentsSchema(tool.parameters ?? { properties: {} });
+  if (tool.grammar?.syntax === "lark")
+    throw new MosError(
+      "unsupported",
+      `the tool "${tool.name}" has a grammar in Lark, which this model's calls cannot have where the answer has a format, too; ` +
+        "leave one of them out",
+    );
   const input = { [INPUT_KEY]: { type: "string", ...inputPattern(tool) } };
   return { type: "object", properties: input, required: [INPUT_KEY], additionalProperties: false };
 }

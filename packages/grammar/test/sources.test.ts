@@ -51,6 +51,26 @@ const json: GrammarSource = {
   },
 };
 
+describe("JSON strings", () => {
+  const inJson = (of: GrammarSource): GrammarSource =>
+    sequence(text('{"input": '), { type: "json_string", of }, text("}"));
+  const spelled = (input: string): string => `{"input": ${JSON.stringify(input)}}`;
+
+  test("of regular languages", () => {
+    const lines = inJson({ type: "regex", pattern: '(?:[a-c"]+\\n)*' });
+    expectTexts(lines, ["", "a\n", '"b"\nc\n'].map(spelled), ["a", "d\n"].map(spelled));
+    expectTexts(lines, [], ['{"input": "a\\u000a"}', '{"input": "a"}', '{"input": ""']);
+    expectTexts(inJson(without("\\x")), ["\\y\u0001 é"].map(spelled), ["a \\x"].map(spelled));
+  });
+
+  test("of grammars that recur, and of JSON", () => {
+    const nested = inJson({ type: "lark", text: 'start: "<" start* ">" | "\\"" /[^"]/ "\\""' });
+    expectTexts(nested, ["<>", '<<"x"><>>', '"\n"'].map(spelled), ["<", '<"xy">', ">"].map(spelled));
+    expectTexts(inJson(json), ['{"a": 1}', '{"a":12}'].map(spelled), ['{"b": 1}'].map(spelled));
+    expectTexts(inJson(inJson(text('"'))), [spelled(spelled('"'))], [spelled('"')]);
+  });
+});
+
 test("a schema after thoughts", () => {
   expectTexts(
     sequence(without("</think>"), text("</think>"), json),

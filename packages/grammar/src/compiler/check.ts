@@ -58,6 +58,7 @@ const FIELDS: { readonly [T in GrammarSource["type"]]: FieldsOf<T> } = {
       "an array of strings that are not empty",
     ],
   },
+  json_string: { of: SOURCE },
   sequence: { parts: [Array.isArray, "an array of sources"] },
   any_of: {
     options: [(value) => Array.isArray(value) && value.length > 0, "an array of at least one source"],

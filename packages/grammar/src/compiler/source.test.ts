@@ -76,7 +76,7 @@ test("what is wrong with a source is said by field", () => {
     [
       "bad_grammar: the source must be an object with a type, but is missing",
       "bad_grammar: the source must be an object with a type, but is an array",
-      "bad_grammar: the source must have one of the types json_schema, json_object, regex, choice, lark, gbnf, text, special_token, free_text, sequence, any_of, repeat; its type is "toString"",
+      "bad_grammar: the source must have one of the types json_schema, json_object, regex, choice, lark, gbnf, text, special_token, free_text, json_string, sequence, any_of, repeat; its type is "toString"",
       "bad_grammar: "text" of the source of type text must be a string, but is missing",
       "bad_grammar: "text" of the source of type text must be a string, but is 7",
       "bad_grammar: the source of type text has no field "pattern"",

@@ -1,3 +1,4 @@
+import { jsonStringContent } from "#automaton";
 import {
   ANY_TEXT,
   and,
@@ -84,10 +85,13 @@ function repeatRegex(of: Regex, separator: Regex, { min, max }: Counts): Regex {
 /** Puts the grammar of a source together. */
 class Composer {
   readonly #builder = new GrammarBuilder();
-  readonly #check = new SourceCheck();
+  readonly #check: SourceCheck;
 
-  compose(source: GrammarSource): Grammar {
-    const place = { path: "", depth: 1 };
+  constructor(check = new SourceCheck()) {
+    this.#check = check;
+  }
+
+  compose(source: GrammarSource, place: Place = { path: "", depth: 1 }): Grammar {
     // a grammar alone stays as it is, with what it skips
     const whole = this.#grammarOf(this.#check.check(source, place));
     if (whole !== undefined) return whole;
@@ -124,6 +128,8 @@ class Composer {
         return regular(oneOf(source.choices.map(literal)));
       case "regex":
         return regular(parsePattern(source.pattern, { anchored: true }));
+      case "json_string":
+        return this.#jsonString(source, place);
       case "sequence":
         return this.#sequence(source, place);
       case "any_of":
@@ -142,6 +148,17 @@ class Composer {
     const isFolded = source.type === "lark" || source.type === "gbnf";
     const regex = isFolded ? asRegex(grammar) : undefined;
     return regex === undefined ? symbolPiece(this.#builder.merge(grammar)) : regular(regex);
+  }
+
+  /** A grammar of its own, whose lexemes are spelled as within quotes. */
+  #jsonString({ of }: SourceOf<"json_string">, place: Place): Piece {
+    const plain = new Composer(this.#check).compose(of, within(place, "of"));
+    const lexemes = plain.lexemes.map((one) => ({ ...one, regex: jsonStringContent(one.regex) }));
+    const grammar = { ...plain, lexemes };
+    const regex = asRegex(grammar);
+    const content = regex === undefined ? symbolPiece(this.#builder.merge(grammar)) : regular(regex);
+    const quote = regular(literal('"'), "whole");
+    return this.#joiner(place).sequence([quote, content, quote]);
   }
 
   #joiner({ path }: Place): Joiner {

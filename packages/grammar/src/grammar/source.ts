@@ -21,6 +21,8 @@ export type GrammarSource =
   | { readonly type: "special_token"; readonly token: string }
   /** Any text that contains none of these, with special tokens only if they are allowed by name. */
   | { readonly type: "free_text"; readonly without?: readonly string[] }
+  /** A JSON string, in its shortest spelling, of a text that this source allows. */
+  | { readonly type: "json_string"; readonly of: GrammarSource }
   | { readonly type: "sequence"; readonly parts: readonly GrammarSource[] }
   | { readonly type: "any_of"; readonly options: readonly GrammarSource[] }
   /** `max` is without limit where it is left out. */

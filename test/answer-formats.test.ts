@@ -1,0 +1,227 @@
+// Answers with calls, formats and reasoning: what the grammar allows is what chat templates render and what the parser reads.
+import fc from "fast-check";
+import { CompiledGrammar, grammarFromSource, Vocabulary } from "mixture-of-shards-grammar";
+import { describe, expect, test } from "vitest";
+import { type AnswerRequest, answerGrammar } from "../src/text/answer-grammar.ts";
+import { type AnswerDelta, AnswerReader } from "../src/text/answer-parser.ts";
+import { CALL_SYNTAXES, type CallSyntax, writeCalls } from "../src/text/call-syntax.ts";
+import { spacedJson } from "../src/text/json-text.ts";
+import type { Tool } from "../src/text/messages.ts";
+
+const SPECIAL = ["[TOOL_CALLS]", "<|tool_call|>", "<think>", "</think>"];
+const END = 256 + SPECIAL.length;
+/** A token for each byte, special tokens, and one that ends an answer. */
+const vocabulary = Vocabulary.buildSync({
+  size: END + 1,
+  bytesOf: (id) => (id < 256 ? Uint8Array.of(id) : new Uint8Array(0)),
+  specialName: (id) => SPECIAL[id - 256],
+  endTokens: [END],
+});
+
+const tools: readonly Tool[] = [
+  {
+    type: "function",
+    name: "look_up",
+    parameters: {
+      type: "object",
+      properties: {
+        q: { type: "string" },
+        n: { type: "number" },
+        o: { type: "object" },
+        a: { type: "array" },
+      },
+    },
+  },
+  { type: "function", name: "no_args" },
+  { type: "custom", name: "patch" },
+  { type: "custom", name: "digits", grammar: { syntax: "regex", definition: '[0-9]+"' } },
+  {
+    type: "custom",
+    name: "nested",
+    grammar: { syntax: "lark", definition: 'start: "<" start* ">" | "\\n"' },
+  },
+];
+const kinds = new Map(tools.map(({ name, type }) => [name, type]));
+
+interface Setting {
+  readonly syntax: CallSyntax;
+  /** Tags are special tokens. */
+  readonly isSpecial: boolean;
+}
+
+const settings: readonly Setting[] = CALL_SYNTAXES.map((syntax) => ({
+  syntax,
+  isSpecial: SPECIAL.includes(syntax.trigger),
+}));
+
+/** Whether the grammar of a request allows answers. */
+function judge(
+  { syntax, isSpecial }: Setting,
+  request: AnswerRequest,
+  reasoning: "none" | "optional" | "open" = "none",
+): (answer: string) => boolean {
+  const source = answerGrammar(
+    { tools, ...request },
+    {
+      layout: {
+        ...{
+          syntax,
+          tools: "tools",
+          calls: "tool_calls",
+          showsContent: true,
+          results: "tool",
+          system: "role",
+        },
+        reasoning: { begin: "<think>", end: "</think>" },
+      },
+      tokenizer: {
+        tokenToId: (token) => (SPECIAL.includes(token) ? 256 + SPECIAL.indexOf(token) : undefined),
+        isSpecial: () => isSpecial,
+      },
+      reasoning,
+    },
+  );
+  const grammar = new CompiledGrammar(grammarFromSource(source ?? { type: "free_text" }), vocabulary);
+  return (answer) => {
+    const matcher = grammar.matcher();
+    for (const id of tokens(answer, isSpecial)) {
+      if (!matcher.allows(id)) return false;
+      matcher.accept(id);
+    }
+    return matcher.canEnd;
+  };
+}
+
+const tokens = (answer: string, isSpecial: boolean): readonly number[] =>
+  answer
+    .split(/(\[TOOL_CALLS\]|<\|tool_call\|>|<\/?think>)/)
+    .flatMap((piece) =>
+      isSpecial && SPECIAL.includes(piece)
+        ? [256 + SPECIAL.indexOf(piece)]
+        : [...new TextEncoder().encode(piece)],
+    );
+
+const writer =
+  (syntax: CallSyntax) =>
+  (...calls: readonly (readonly [name: string, given: unknown])[]): string =>
+    writeCalls(
+      syntax,
+      calls.map(([name, given]) => ({ id: "abcdefghi", name, arguments: spacedJson(given) })),
+    );
+
+const GIVEN = [
+  { q: 'é "quoted" \\ \n \u0001 </tool_call> \u{1f600}' },
+  {},
+  { q: "", n: 1.5e-7, o: { x: { y: [] } }, a: [1, null, "z", { b: {} }] },
+  { n: -0.5 },
+];
+
+describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (setting) => {
+  const { syntax } = setting;
+  const write = writer(syntax);
+  const calls = GIVEN.map((given) => write(["look_up", given]));
+  const several = syntax.isSingle
+    ? []
+    : [write(["look_up", GIVEN[0]], ["no_args", {}], ["patch", { input: 'a "b"\n' }])];
+  const wrong = [
+    write(["other", {}]),
+    write(["look_up", { further: 1 }]),
+    write(["look_up", { q: 1 }]),
+    write(["no_args", { x: 1 }]),
+    write(["digits", { input: '12a"' }]),
+    write(["nested", { input: "<\n" }]),
+    write(["look_up", {}]).slice(0, -1),
+  ];
+  const check = (
+    allows: (answer: string) => boolean,
+    right: readonly string[],
+    others: readonly string[],
+  ) => {
+    expect(right.filter((answer) => !allows(answer))).toEqual([]);
+    expect(others.filter((answer) => allows(answer))).toEqual([]);
+  };
+
+  test("calls that are demanded", () => {
+    const right = [
+      ...calls,
+      ...several,
+      write(["no_args", {}]),
+      write(["digits", { input: '12"' }]),
+      write(["nested", { input: "<<><\n>>" }]),
+    ];
+    check(judge(setting, { toolChoice: { mode: "required" } }), right, [...wrong, "", "Hi"]);
+  });
+
+  test("one call, of one tool", () => {
+    const request = { toolChoice: { mode: "required", names: ["look_up"] }, parallel: false } as const;
+    const [look] = tools;
+    check(judge(setting, { ...request, tools: look === undefined ? [] : [look] }), calls, [
+      ...several,
+      write(["no_args", {}]),
+    ]);
+  });
+
+  test("text, or calls after it", () => {
+    const before = syntax.trigger === "" ? [] : calls.map((call) => `Let me <see> [x] {\n\n${call}`);
+    const text = ['Just text <tool_c [TOOL {"nam', "", '"name": 1'];
+    const broken = syntax.trigger === "" ? [] : [`a ${syntax.trigger} b`];
+    check(judge(setting, {}), [...calls, ...several, ...before, ...text], [...wrong, ...broken]);
+  });
+
+  test("reasoning before both, which may name tags as text", () => {
+    const right = [...calls, "Hi", "<think>a</think>Hi", `<think>\nb {"name": <x>\n</think>\n\n${calls[0]}`];
+    const others = ["<think>a", "Hi <think>", `<think>a</think>${wrong[0]}`];
+    check(judge(setting, {}, "optional"), right, syntax.trigger === "" ? others.toSpliced(1, 1) : others);
+    check(
+      judge(setting, { toolChoice: { mode: "required" } }, "open"),
+      [`\nhm\n</think>\n\n${calls[0]}`],
+      [calls[0] ?? "", "a</think>b"],
+    );
+  });
+
+  test("a form of the answer, after reasoning and beside calls", () => {
+    const schema = { type: "object", properties: { x: { type: "integer" } }, required: ["x"] };
+    check(
+      judge(setting, { tools: [], responseFormat: { type: "json_schema", schema } }, "optional"),
+      ['{"x": 1}', '<think>{"x</think>\n\n{"x": 12}'],
+      ["<think>a</think>", '{"x": "a"}', ...calls],
+    );
+    // where nothing but its beginning marks a call, a schema stands for it, which has no room for Lark
+    const enforceable = tools.filter(({ name }) => name !== "nested");
+    check(
+      judge(setting, { tools: enforceable, responseFormat: { type: "json_object" } }),
+      ['{"x": 1}', ...calls, ...several],
+      ["Hi"],
+    );
+  });
+
+  test("what is written for any arguments is allowed, and read as it was", () => {
+    const allows = judge(setting, { toolChoice: { mode: "required" } });
+    // the grammar of JSON ends exponents after two digits
+    const isModest = (given: unknown): boolean => !/e[-+]\d{3}/.test(spacedJson(given));
+    const json = fc.record(
+      {
+        q: fc.string({ unit: "grapheme" }),
+        n: fc.double({ noNaN: true, noDefaultInfinity: true }),
+        o: fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue({ maxDepth: 2 })),
+        a: fc.array(fc.jsonValue({ maxDepth: 2 }), { maxLength: 3 }),
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(json.filter(isModest), fc.string({ unit: "grapheme" }), (given, input) => {
+        const answers = [write(["look_up", given]), write(["patch", { input }])];
+        expect(answers.map(allows)).toEqual([true, true]);
+        const reader = () =>
+          new AnswerReader({ reasoning: "none", tags: undefined, syntax, kinds, nextId: undefined });
+        expect(answers.map((answer) => argumentsIn(reader(), answer))).toEqual([spacedJson(given), input]);
+      }),
+      { numRuns: 15 },
+    );
+  });
+});
+
+const argumentsIn = (reader: AnswerReader, answer: string): string =>
+  [...reader.push(answer), ...reader.finish()]
+    .map((delta: AnswerDelta) => (delta.type === "arguments" ? delta.text : ""))
+    .join("");
