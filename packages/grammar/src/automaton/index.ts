@@ -1,4 +1,4 @@
 export { Analyses } from "./analyses.ts";
-export { Automaton, type AutomatonLimits } from "./automaton.ts";
+export { Automaton } from "./automaton.ts";
 export type { ByteClasses } from "./byte-classes.ts";
-export { ANY_JSON_STRING_CONTENT, jsonStringContent } from "./json-string.ts";
+export { jsonStringContent } from "./json-string.ts";

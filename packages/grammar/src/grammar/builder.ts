@@ -5,7 +5,7 @@ import { and, EMPTY, not, type Regex } from "./regex.ts";
 type Alternatives = readonly (readonly GrammarSymbol[])[];
 
 /** Whether a regular expression matches the empty text. */
-export function acceptsEmpty(regex: Regex): boolean {
+function acceptsEmpty(regex: Regex): boolean {
   switch (regex.type) {
     case "literal":
       return regex.text === "";

@@ -1,4 +1,4 @@
-export { acceptsEmpty, GrammarBuilder } from "./builder.ts";
+export { GrammarBuilder } from "./builder.ts";
 export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace } from "./errors.ts";
 export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";
 export {

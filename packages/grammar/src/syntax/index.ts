@@ -1,3 +1,3 @@
-export { type PatternOptions, parsePattern } from "./ecma.ts";
+export { parsePattern } from "./ecma.ts";
 export { parseGbnf } from "./gbnf.ts";
 export { parseLark } from "./lark.ts";

@@ -28,10 +28,6 @@ export function complement(ranges: Ranges): Ranges {
   return outside;
 }
 
-export function intersect(one: Ranges, other: Ranges): Ranges {
-  return complement([...complement(one), ...complement(other)]);
-}
-
 const DIGITS: Ranges = [[0x30, 0x39]];
 /** What \w matches. */
 export const WORD: Ranges = [
