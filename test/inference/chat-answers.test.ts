@@ -1,5 +1,5 @@
 // Answers of chats with schemas and tools, of the bundled model: whatever it likes to write, each is what was asked for.
-import Ajv from "ajv/dist/2020.js";
+import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { type ChatRequest, openEngine } from "#inference";
@@ -7,7 +7,7 @@ import type { Tool } from "#text";
 import { catchRefusal, thrownBy } from "./tiny-engine.ts";
 
 const engine = await openEngine({ model: "assets/tiny-english", inProcess: true, threads: 1, maxBatch: 8 });
-const ajv = new Ajv({ strict: false });
+const ajv = new Ajv2020({ strict: false });
 
 const wild: ChatRequest = { maxTokens: 200, sampling: { temperature: 2, topP: 1, topK: 0 } };
 const seeds = (count: number) => Array.from({ length: count }, (_, seed) => seed);
