@@ -7,6 +7,7 @@ import {
   concat,
   either,
   type Grammar,
+  GrammarError,
   type GrammarSymbol,
   type Lexeme,
   literal,
@@ -296,6 +297,33 @@ describe("matcher", () => {
         }
       }),
       { seed: 34, numRuns: 12 },
+    );
+  });
+
+  it("stops at a limit where a grammar is too ambiguous", () => {
+    const ambiguous = grammarOf({ a: literal("a") }, { S: ["S S", "a"] });
+    const matcher = new CompiledGrammar(ambiguous, bundled, { rowItems: 500 }).matcher();
+    const refusal = () => {
+      for (let index = 0; index < 1000; index++) matcher.acceptBytes(encoder.encode("a"));
+    };
+    expect(refusal).toThrow("The grammar is too ambiguous: there are more than 500 ways");
+    matcher.rollback(10);
+    expect(matcher.canEnd).toBe(true);
+  });
+
+  it("begins anew where nodes have become many, so that its life has no limit", () => {
+    const text = concat(literal('"'), repeat(charClass("az"), 0, 100_000), literal('"'));
+    const compiled = new CompiledGrammar(grammarOf({ text }, { S: ["text"] }), bundled, {
+      nodes: 5000,
+      cacheBytes: 100_000,
+    });
+    for (let index = 0; index < 10; index++) {
+      const matcher = compiled.matcher();
+      expect(matcher.acceptBytes(encoder.encode(`"${"x".repeat(1000)}`))).toBe(true);
+      expect(matcher.mask().count).toBeGreaterThan(0);
+    }
+    expect(() => compiled.matcher().acceptBytes(encoder.encode(`"${"x".repeat(10_000)}`))).toThrow(
+      GrammarError,
     );
   });
 

@@ -20,6 +20,9 @@ interface EarleyOptions {
 /** Rows with more items than this are searched by an index. */
 const INDEXED_ROW = 24;
 
+/** How often the items of a row may be found, on average over the limit of their number. */
+const WORK = 20;
+
 /** The last item of a chain in which each rule completes the next. */
 interface Jump {
   readonly position: number;
@@ -61,6 +64,8 @@ export class Earley {
   readonly #states: (LexerState | undefined)[] = [];
   readonly #lookups: (Lookups | undefined)[] = [];
 
+  /** Items that were found for the newest row, also those that it had. */
+  #work = 0;
   /** Count of rows ever begun; it marks what the newest row has. */
   #serial = 0;
   /** The row, by its serial, for which a rule was predicted last. */
@@ -170,6 +175,7 @@ export class Earley {
     this.#skipped[row] = 0;
     this.#states.push(undefined);
     this.#lookups.push(undefined);
+    this.#work = 0;
     this.#serial++;
     this.#older.clear();
   }
@@ -221,6 +227,7 @@ export class Earley {
 
   #add(position: number, origin: number): void {
     const row = this.#rows - 1;
+    if (++this.#work > WORK * this.#limits.rowItems) throw tooAmbiguous(this.#limits);
     if (origin === row) {
       if (this.#added[position] === this.#serial) return;
       this.#added[position] = this.#serial;
@@ -231,11 +238,7 @@ export class Earley {
     }
     this.#positions[this.#items] = position;
     this.#origins[this.#items++] = origin;
-    if (this.#items - (this.#firsts[row] ?? 0) > this.#limits.rowItems)
-      throw new GrammarError(
-        "limit",
-        `The grammar is too ambiguous: it can go on in more than ${this.#limits.rowItems} ways at one place.`,
-      );
+    if (this.#items - (this.#firsts[row] ?? 0) > this.#limits.rowItems) throw tooAmbiguous(this.#limits);
     if (this.#items > this.#limits.items)
       throw new GrammarError("limit", `The text needs more than ${this.#limits.items} items of the parser.`);
   }
@@ -326,6 +329,12 @@ export class Earley {
     return [...terminals].sort((one, other) => one - other);
   }
 }
+
+const tooAmbiguous = ({ rowItems }: EarleyLimits): GrammarError =>
+  new GrammarError(
+    "limit",
+    `The grammar is too ambiguous: there are more than ${rowItems} ways to read the text up to one place.`,
+  );
 
 function grown(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(2 * array.length);
