@@ -179,11 +179,11 @@ function errorCodeList(): string {
 /** Keywords of schemas: those that are enforced, in which cases others are, and what is refused or says nothing. */
 function keywordList(): string {
   const having = (status: KeywordStatus): string =>
-    Object.entries(KEYWORDS)
+    [...KEYWORDS]
       .filter(([, its]) => its === status)
       .map(([keyword]) => `\`${keyword}\``)
       .join(", ");
-  const partly = Object.entries(KEYWORDS).flatMap(([keyword, status]) =>
+  const partly = [...KEYWORDS].flatMap(([keyword, status]) =>
     typeof status === "object" ? [`- \`${keyword}\`: ${status.partly}`] : [],
   );
   return [

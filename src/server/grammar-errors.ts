@@ -1,5 +1,5 @@
 // Refusals of grammars, as errors that name the field of the request that is to blame.
-import { GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
 import type { Engine } from "#inference";
 import type { Tool } from "#text";
@@ -7,17 +7,15 @@ import { ApiError, invalidValue } from "./errors.ts";
 import type { AnswerForm } from "./structured.ts";
 import { invalidParameters, type RequestedTools } from "./tools.ts";
 
-const checkStrict = (_schema: unknown): GrammarError | undefined => undefined;
-
 /** What of a request becomes a grammar. */
 export interface Demands {
   readonly form?: AnswerForm | undefined;
   readonly tools?: Pick<RequestedTools, "tools" | "choice" | "placeOf"> | undefined;
 }
 
-/** The refusal of a grammar behind an error, if that is what it is about. */
+/** The refusal of a grammar behind an error of the engine, if that is what it is about. */
 export function refusalOf(error: unknown): GrammarError | undefined {
-  const cause = error instanceof MosError ? error.cause : undefined;
+  const cause = error instanceof MosError && !(error instanceof ApiError) ? error.cause : undefined;
   return cause instanceof GrammarError ? cause : undefined;
 }
 
@@ -102,8 +100,9 @@ export async function findUnenforceable(
 /** The grammar of a form by itself. */
 export function formSource(form: AnswerForm | undefined): GrammarSource | undefined {
   const format = form?.responseFormat;
-  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema };
-  if (format?.type === "json_object") return { type: "json_object" };
+  const whitespace = "compact";
+  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema, whitespace };
+  if (format?.type === "json_object") return { type: "json_object", whitespace };
   return form?.grammar;
 }
 

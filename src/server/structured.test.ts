@@ -53,17 +53,17 @@ test.each([
   ],
   [
     { structured_outputs: { json: schema } },
-    { field: "structured_outputs.json", grammar: { type: "json_schema", schema } },
+    { field: "structured_outputs.json", grammar: { type: "json_schema", schema, whitespace: "compact" } },
   ],
   [
     {
       structured_outputs: {
         json: JSON.stringify(schema),
-        disable_any_whitespace: true,
+        disable_any_whitespace: false,
         disable_fallback: true,
       },
     },
-    { field: "structured_outputs.json", grammar: { type: "json_schema", schema, whitespace: "compact" } },
+    { field: "structured_outputs.json", grammar: { type: "json_schema", schema, whitespace: "flexible" } },
   ],
   [
     { structured_outputs: { regex: "[a-z]+" } },
@@ -83,10 +83,13 @@ test.each([
   ],
   [
     { structured_outputs: { json_object: true } },
-    { field: "structured_outputs.json_object", grammar: { type: "json_object" } },
+    { field: "structured_outputs.json_object", grammar: { type: "json_object", whitespace: "compact" } },
   ],
   [{ grammar: 'root ::= "a"' }, { field: "grammar", grammar: { type: "gbnf", text: 'root ::= "a"' } }],
-  [{ json_schema: schema }, { field: "json_schema", grammar: { type: "json_schema", schema } }],
+  [
+    { json_schema: schema },
+    { field: "json_schema", grammar: { type: "json_schema", schema, whitespace: "compact" } },
+  ],
 ])("%j is read", (fields, form) => {
   expect(read(fields)).toEqual(form);
 });

@@ -43,7 +43,7 @@ const structuredOutputs = z.strictObject({
   disable_any_whitespace: z
     .boolean()
     .optional()
-    .describe("No white space in JSON but a blank after commas and colons."),
+    .describe("No white space in JSON but a blank after commas and colons. Default: true."),
   disable_fallback: unused(z.boolean()),
   disable_additional_properties: neutral(z.literal(false)),
   whitespace_pattern: renamed("disable_any_whitespace instead"),
@@ -116,16 +116,17 @@ function readResponseFormat({ response_format: format }: StructuredFields): read
 
 function readStructuredOutputs({ structured_outputs: outputs }: StructuredFields): readonly AnswerForm[] {
   if (outputs === undefined) return [];
-  const whitespace = outputs.disable_any_whitespace === true ? ({ whitespace: "compact" } as const) : {};
+  const { disable_any_whitespace: isCompact = true } = outputs;
+  const whitespace = isCompact ? "compact" : "flexible";
   const sources: Readonly<Record<string, GrammarSource | undefined>> = {
     json:
       outputs.json === undefined
         ? undefined
-        : { type: "json_schema", schema: readSchema(outputs.json), ...whitespace },
+        : { type: "json_schema", schema: readSchema(outputs.json), whitespace },
     regex: outputs.regex === undefined ? undefined : { type: "regex", pattern: outputs.regex },
     choice: outputs.choice && { type: "choice", choices: outputs.choice },
     grammar: outputs.grammar === undefined ? undefined : readGrammar(outputs.grammar),
-    json_object: outputs.json_object === true ? { type: "json_object", ...whitespace } : undefined,
+    json_object: outputs.json_object === true ? { type: "json_object", whitespace } : undefined,
   };
   const forms = Object.entries(sources).flatMap(([name, grammar]) =>
     grammar === undefined ? [] : [{ field: `structured_outputs.${name}`, grammar }],
@@ -157,6 +158,11 @@ function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly Answ
       : [{ field: "grammar", grammar: { type: "gbnf", text: grammar } as const }]),
     ...(json_schema === undefined
       ? []
-      : [{ field: "json_schema", grammar: { type: "json_schema", schema: json_schema } as const }]),
+      : [
+          {
+            field: "json_schema",
+            grammar: { type: "json_schema", schema: json_schema, whitespace: "compact" } as const,
+          },
+        ]),
   ];
 }

@@ -18,7 +18,7 @@ export interface AnswerRequest {
   readonly responseFormat?: ResponseFormat | undefined;
   /** Form of an answer as a grammar, in place of `responseFormat`; without tools. */
   readonly grammar?: GrammarSource | undefined;
-  /** White space of JSON (in arguments as chat templates write it, in answers bounded). */
+  /** White space of JSON (compact, as chat templates write arguments). */
   readonly whitespace?: JsonWhitespace | undefined;
 }
 
@@ -58,13 +58,13 @@ function answers(request: Parameters<typeof answerGrammar>[0], context: GrammarC
   return [[text], context.layout.showsContent ? [text, ...calls] : calls];
 }
 
+/** Compact, since small models like to fill up answers with blanks. */
 function formatSource(
   format: ResponseFormat | undefined,
-  whitespace: JsonWhitespace | undefined,
+  whitespace: JsonWhitespace = "compact",
 ): GrammarSource | undefined {
-  const spaced = whitespace === undefined ? {} : { whitespace };
-  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema, ...spaced };
-  return format?.type === "json_object" ? { type: "json_object", ...spaced } : undefined;
+  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema, whitespace };
+  return format?.type === "json_object" ? { type: "json_object", whitespace } : undefined;
 }
 
 /** A block of reasoning, which has been opened or may be. */

@@ -173,7 +173,11 @@ describe("a form of the answer", () => {
       pattern: "[a-z]+",
     });
     expect(await create({ grammar: 'root ::= "a"' })).toEqual({ type: "gbnf", text: 'root ::= "a"' });
-    expect(await create({ json_schema: parameters })).toEqual({ type: "json_schema", schema: parameters });
+    expect(await create({ json_schema: parameters })).toEqual({
+      type: "json_schema",
+      schema: parameters,
+      whitespace: "compact",
+    });
     expect(prompt(server)).toBe(bare);
   });
 
@@ -209,6 +213,30 @@ describe("a form of the answer", () => {
     const { status, json } = await server.send("/v1/chat/completions", body);
     expect([status, json.error.param]).toEqual([400, "structured_outputs.json"]);
     expect(server.engine.running).toBe(0);
+  });
+
+  test("with strict has to be in OpenAI's strict subset", async () => {
+    await using server = await serve("{}");
+    const open = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+    const strictly = (schema: object) => ({
+      ...format(schema, { strict: true }),
+      tools: [makeTool("rain", { parameters: schema, strict: true })],
+    });
+    const send = (more: object) =>
+      server.send("/v1/chat/completions", { model: "base", messages: hello, ...more });
+    expect((await send(strictly(parameters))).status).toBe(200);
+    const { response_format, tools: strict } = strictly(open);
+    for (const [more, param, name] of [
+      [{ response_format }, "response_format", "response_format 'weather'"],
+      [{ tools: strict }, "tools[0].function.parameters", "function 'rain'"],
+    ] as const) {
+      const { status, json } = await send(more);
+      const message = expect.stringContaining(
+        `Invalid schema for ${name}: In context=(), 'additionalProperties' is required to be supplied and to be false`,
+      );
+      expect([status, json.error]).toEqual([400, expect.objectContaining({ param, message })]);
+    }
+    expect((await send(format(open))).status).toBe(200);
   });
 
   test("as a grammar leaves no room for tools", async () => {
@@ -285,7 +313,11 @@ test("a schema may be as large as OpenAI's limit, and null in it is a value", as
   ]) {
     const body = { model: "base", prompt: "Once", ...fields };
     expect((await server.send("/v1/completions", body)).status).toBe(200);
-    expect(server.engine.seen.at(-1)!.grammar).toEqual({ type: "json_schema", schema });
+    expect(server.engine.seen.at(-1)!.grammar).toEqual({
+      type: "json_schema",
+      schema,
+      whitespace: "compact",
+    });
   }
   const metadata = Array.from({ length: 30 }, () => Array.from({ length: 1000 }, () => 1));
   const { status } = await server.send("/v1/completions", { model: "base", prompt: "Once", metadata });

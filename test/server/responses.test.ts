@@ -8,7 +8,7 @@ let server: Harness;
 let client: OpenAI;
 
 beforeAll(async () => {
-  server = await makeServer({ engine: { adapters: ["acme"] } });
+  server = await makeServer({ engine: { adapters: ["acme"], maxLength: 2048 } });
   client = server.client();
 });
 
