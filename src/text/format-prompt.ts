@@ -30,7 +30,7 @@ function describeFormat(format: ResponseFormat | undefined): string | undefined 
   if (format?.type === "json_object") return "Answer with a JSON object only.";
   if (format?.type !== "json_schema") return undefined;
   const { name, description, schema } = format;
-  const named = name === undefined ? "" : ` of ${name}`;
+  const named = name === undefined ? "" : ` of "${name}"`;
   const described = description === undefined ? "" : ` (${description})`;
-  return `Answer with JSON${named}${described} only, by this JSON Schema:\n${spacedJson(schema)}`;
+  return `Answer with JSON only, which matches this JSON Schema${named}${described}:\n${spacedJson(schema)}`;
 }
