@@ -12,11 +12,12 @@ import { Terms } from "../src/json-schema/terms.ts";
 
 /** Says whether a value is among the shapes of a schema, in whatever order its members are. */
 export class Membership {
-  readonly #languages = new Languages();
+  readonly #languages: Languages;
   readonly #expander: Expander;
 
   constructor(schema: unknown) {
     const budget = new Budget({ ...DEFAULT_LIMITS, time: 60_000, steps: 1e9 });
+    this.#languages = new Languages(budget);
     const document = new SchemaDocument(schema, budget);
     this.#expander = new Expander({ document, languages: this.#languages, budget, terms: new Terms() });
   }

@@ -15,11 +15,11 @@ export interface SchemaLimits {
 }
 
 export const DEFAULT_LIMITS: SchemaLimits = {
-  steps: 3_000_000,
+  steps: 600_000,
   alternatives: 4096,
   rules: 200_000,
   depth: 250,
-  time: 900,
+  time: 2500,
 };
 
 /** Place of a keyword in a schema. */

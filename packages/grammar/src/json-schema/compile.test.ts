@@ -52,6 +52,12 @@ const CASES: readonly Case[] = [
     refused: ["0.25", "0.250", "10.51", "11", "0", "-1", "100"],
   },
   {
+    name: "bounds beyond doubles",
+    schema: { type: "integer", maximum: 2 ** 63, minimum: 2 ** 63 - 5000 },
+    allowed: ["9223372036854775807"],
+    refused: ["9223372036854775808", "9223372036854775807.0"],
+  },
+  {
     name: "enum",
     schema: { enum: [1, "a", null, true, { x: 1 }, [1, 2]] },
     allowed: ["1", '"a"', "null", "true", '{"x":1}', "[1, 2]"],
@@ -93,6 +99,61 @@ const refusal = (schema: unknown): Partial<GrammarError> => {
   }
   return {};
 };
+
+const range = (length: number): readonly number[] => Array.from({ length }, (_, index) => index);
+const nest = (levels: number, around: (inner: unknown) => unknown): unknown =>
+  range(levels).reduce<unknown>(around, { type: "string" });
+
+/** Schemas by which others have made servers hang or crash. */
+const HOSTILE: Readonly<Record<string, unknown>> = {
+  "oneOf, 2 to the power of 20": nest(20, (inner) => ({
+    oneOf: [inner, { type: "object", properties: { a: inner } }],
+  })),
+  "allOf of anyOf": {
+    allOf: range(30).map((i) => ({ anyOf: [{ required: [`a${i}`] }, { required: [`b${i}`] }] })),
+  },
+  "deep objects": nest(1000, (inner) => ({ type: "object", properties: { a: inner } })),
+  "deep arrays": nest(1000, (items) => ({ type: "array", items })),
+  "deep allOf": nest(5000, (inner) => ({ allOf: [inner] })),
+  "deep not": nest(5000, (inner) => ({ not: inner })),
+  "deep const": { const: nest(5000, (inner) => [inner]) },
+  "long chain of references": {
+    $ref: "#/$defs/d0",
+    $defs: Object.fromEntries(
+      range(1000).map((i) => [`d${i}`, i === 999 ? { type: "string" } : { $ref: `#/$defs/d${i + 1}` }]),
+    ),
+  },
+  "large counts": { type: ["string", "array", "object"], maxLength: 1e9, minItems: 1e9, minProperties: 1e9 },
+  "patterns of names": { patternProperties: Object.fromEntries(range(300).map((i) => [`a.*${i}`, {}])) },
+  "long pattern": { pattern: "a".repeat(100_000) },
+  "repeats of repeats": { pattern: "^((a{1,1000}){1,1000}){1,1000}$" },
+  dependencies: {
+    dependentRequired: Object.fromEntries(range(30).map((i) => [`k${i}`, [`x${i}`, `y${i}`]])),
+  },
+};
+
+test.each(Object.entries(HOSTILE))("%s: an answer or an error of this package", (_, schema) => {
+  try {
+    expect(compileSchema(schema).rules.length).toBeGreaterThan(0);
+  } catch (error) {
+    expect(error).toBeInstanceOf(GrammarError);
+  }
+});
+
+test("OpenAI's limits are within ours", () => {
+  const properties = Object.fromEntries(range(5000).map((i) => [`name${i}`, { type: "string" }]));
+  const strict = {
+    type: "object",
+    properties,
+    required: Object.keys(properties),
+    additionalProperties: false,
+  };
+  const limits = { time: 60_000 };
+  expect(compileSchema(strict, { limits }).lexemes.length).toBeGreaterThan(5000);
+  // every member optional: rules grow with the number of members, not with its square
+  expect(compileSchema({ type: "object", properties }, { limits }).rules.length).toBeLessThan(11_000);
+  expect(compileSchema({ enum: range(1000).map((i) => `value ${i}`) }, { limits }).lexemes).toHaveLength(1);
+});
 
 test("errors name the place and the keyword", () => {
   const inside = (schema: unknown): unknown => ({ properties: { "a/b": schema } });

@@ -26,7 +26,7 @@ export function compileSchema(
 ): Grammar {
   const budget = new Budget({ ...DEFAULT_LIMITS, ...limits });
   const document = new SchemaDocument(schema, budget);
-  const languages = new Languages();
+  const languages = new Languages(budget);
   const expander = new Expander({ document, languages, budget, terms: new Terms() });
   const emitter = new Emitter({ expander, languages, budget, whitespace });
   const grammar = emitter.emit(expander.reader.root());

@@ -1,6 +1,7 @@
 import { GrammarError } from "#grammar";
 import type { Budget, Place } from "./budget.ts";
 import { type ContainerContext, objectsWithNames, readArray, readObject } from "./containers.ts";
+import { discriminatorsOf, exclude } from "./discriminators.ts";
 import type { SchemaNode } from "./documents.ts";
 import { badSchema, CyclicSchemaError, shorten, unsupported } from "./errors.ts";
 import { asName, Fields } from "./fields.ts";
@@ -34,12 +35,14 @@ export class Expander {
   readonly #algebra: ShapeAlgebra;
   readonly #containers: ContainerContext;
   readonly #unevaluated: Unevaluated;
+  readonly #signatures: Signatures;
   readonly #shapes = new Map<Term, Shape>();
   readonly #open = new Set<Term>();
 
   constructor(context: ReaderContext) {
     const { terms, languages, budget, document } = context;
     const signatures = new Signatures(terms);
+    this.#signatures = signatures;
     const objects: ObjectContext = {
       terms,
       languages,
@@ -164,8 +167,12 @@ export class Expander {
   oneOf(fields: Fields): Shape {
     const place = fields.place("oneOf");
     const all = this.#children(fields, "oneOf");
+    const known = all.map((term) => discriminatorsOf(this.expand(term), this.#signatures));
     const overlapping = all.map((term, index) =>
-      all.filter((other, position) => position !== index && this.#overlap(term, other, place)),
+      all.filter(
+        (other, position) =>
+          position !== index && !exclude(known[index], known[position]) && this.#overlap(term, other, place),
+      ),
     );
     const shapes = all.map((term, index) => {
       const others = (overlapping[index] ?? []).map((other) => this.terms.not(other, place));

@@ -3,6 +3,7 @@ import ajvFormats from "ajv-formats";
 import { describe, expect, test } from "vitest";
 import { ANY_TEXT, and } from "#grammar";
 import { Sampler } from "../../test/sample.ts";
+import { Budget, DEFAULT_LIMITS } from "./budget.ts";
 import { Fields } from "./fields.ts";
 import { FORMATS, formatOf } from "./formats.ts";
 import { Languages } from "./languages.ts";
@@ -76,7 +77,7 @@ const languageOfFormat = (format: string) => {
 };
 
 describe("formats", () => {
-  const languages = new Languages();
+  const languages = new Languages(new Budget({ ...DEFAULT_LIMITS, time: 60_000 }));
   let seed = 1;
   // a generator of its own, so that a failure comes again
   const random = (): number => {

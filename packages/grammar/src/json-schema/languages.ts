@@ -1,17 +1,29 @@
 import { Automaton } from "#automaton";
 import { and, either, GrammarError, literal, not, type Regex } from "#grammar";
+import type { Budget } from "./budget.ts";
 import { EVERY_NAME } from "./shapes.ts";
 
 const encoder = new TextEncoder();
 
 /** Nodes of an automaton for one question, of which few need more than some thousand. */
-const NODES = 40_000;
+const NODES = 8000;
+
+/** Characters of an example. */
+const MAX_EXAMPLE = 1000;
+
+/** Steps that a question counts for, by which many of them run out of time. */
+const STEPS = 512;
 
 /** Questions about regular languages, with their answers kept. */
 export class Languages {
+  readonly #budget: Budget;
   #automaton: Automaton | undefined;
   readonly #empty = new Map<Regex, boolean>();
   readonly #pairs = new Map<Regex, Map<Regex, Regex | undefined>>();
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
 
   /**
    * Whether a text is in the language.
@@ -50,6 +62,7 @@ export class Languages {
   }
 
   #decide(regex: Regex): boolean {
+    this.#budget.spend(STEPS);
     try {
       // most languages have a text that is found without a search
       const parts = regex.type === "and" ? regex.parts : [regex];
@@ -62,16 +75,17 @@ export class Languages {
   }
 
   #hasExample(regex: Regex, text: string | undefined): boolean {
-    return text !== undefined && this.matches(regex, text);
+    return text !== undefined && text.length <= MAX_EXAMPLE && this.matches(regex, text);
   }
 
   /** Asks the automaton that all questions share, and a new one where its nodes are used up. */
   #ask<T>(question: (automaton: Automaton) => T): T {
+    const shared = this.#automaton;
     try {
       this.#automaton ??= new Automaton({ nodes: NODES });
       return question(this.#automaton);
     } catch (error) {
-      if (!isLimit(error)) throw error;
+      if (!isLimit(error) || shared === undefined) throw error;
       this.#automaton = new Automaton({ nodes: NODES });
       return question(this.#automaton);
     }
@@ -79,9 +93,6 @@ export class Languages {
 }
 
 const isLimit = (error: unknown): boolean => error instanceof GrammarError && error.code === "limit";
-
-/** Characters of an example. */
-const MAX_EXAMPLE = 1000;
 
 /** A text of a language that is plain from its expression; undefined where none is. */
 function exampleOf(regex: Regex): string | undefined {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { Budget, DEFAULT_LIMITS } from "./budget.ts";
 import { compare, decimal, decimalOf, textOf } from "./decimal.ts";
 import { Languages } from "./languages.ts";
 import { rangeText } from "./number-text.ts";
@@ -22,7 +23,7 @@ const anyRange: fc.Arbitrary<NumberRange> = fc.record({
 });
 
 test("the pattern of a range has its numbers", () => {
-  const languages = new Languages();
+  const languages = new Languages(new Budget({ ...DEFAULT_LIMITS, time: 60_000 }));
   let described = 0;
   fc.assert(
     fc.property(anyRange, fc.array(anyDecimal, { minLength: 10, maxLength: 10 }), (given, values) => {
@@ -61,7 +62,7 @@ test("a number is in a range or in its complement", () => {
 });
 
 test("numbers beside an open bound are told apart by doubles", () => {
-  const languages = new Languages();
+  const languages = new Languages(new Budget({ ...DEFAULT_LIMITS, time: 60_000 }));
   const open = (at: number): Bound => ({ at: decimalOf(at), isOpen: true });
   const regex = rangeText({ ...ANY_NUMBER, max: open(10) });
   expect(regex && languages.matches(regex, "9.9999999999999")).toBe(true);

@@ -1,7 +1,7 @@
 import { GrammarError, type Regex } from "#grammar";
 import { parsePattern } from "#syntax";
 import type { Budget, Place } from "./budget.ts";
-import { decimalOf } from "./decimal.ts";
+import { type Decimal, decimal, decimalOf } from "./decimal.ts";
 import {
   isJsonObject,
   type Location,
@@ -253,7 +253,16 @@ function bounds(fields: Fields, end: "min" | "max"): readonly Bound[] {
   const isOpen = isBoolean && fields.boolean(exclusive);
   const second = isBoolean ? undefined : fields.number(exclusive);
   return [
-    ...(at === undefined ? [] : [{ at: decimalOf(at), isOpen }]),
+    ...(at === undefined ? [] : [{ at: boundOf(at, end), isOpen }]),
     ...(second === undefined ? [] : [{ at: decimalOf(second), isOpen: true }]),
   ];
+}
+
+/**
+ * The number of a bound. A double that is the first power of two beyond the integers of 64 bits has been read of the last one, as in
+ * 9223372036854775807.
+ */
+function boundOf(at: number, end: "min" | "max"): Decimal {
+  const isBeyond = end === "max" && at > Number.MAX_SAFE_INTEGER && Number.isInteger(Math.log2(at));
+  return isBeyond ? decimal(BigInt(at) - 1n) : decimalOf(at);
 }

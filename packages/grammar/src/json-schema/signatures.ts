@@ -44,6 +44,11 @@ export class Signatures {
     return true;
   }
 
+  /** Values of a term, where they are scalars and known; it has no others. */
+  valuesOf(term: Term): ReadonlySet<unknown> | undefined {
+    return this.#of(term).values;
+  }
+
   #of(term: Term): Signature {
     const known = this.#known.get(term);
     if (known !== undefined) return known;
