@@ -15,7 +15,7 @@ export const chatKinds: OptionKinds<ChatRequest> = {
 };
 
 /** A chat's options in the form that prompts and grammars are made of. */
-export interface ChatForm {
+interface ChatForm {
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice | undefined;
   readonly parallel: boolean | undefined;

@@ -191,7 +191,9 @@ export class Sequence {
       return;
     }
     const { constraint } = this;
-    const id = constraint?.mustEnd === true ? undefined : this.#choose(logits);
+    // later ones end with the token that nothing can follow
+    const isEmpty = this.generated === 0 && constraint?.mustEnd === true;
+    const id = isEmpty ? undefined : this.#choose(logits);
     if (id === undefined || this.#isEnd(id)) {
       this.finish("end");
       return;
