@@ -25,6 +25,9 @@ afterAll(() => void child.kill("SIGKILL"));
 /** A small form, which an untrained model fills in few tokens. */
 const visitSchema = z.object({ part: z.enum(["house", "garden"]), isEarly: z.boolean() });
 
+/** A smaller one, since the schemas of tools take most of the model's 512 tokens. */
+const partSchema = z.object({ part: z.enum(["house", "garden"]) });
+
 /** What the answer to a plain request is. */
 async function expectedText(more: object = {}): Promise<string> {
   const response = await fetch(`${baseURL}/chat/completions`, {
@@ -168,22 +171,24 @@ describe.each<[string, () => LanguageModel]>([
   test("tools are called, and their results lead to the next step", async () => {
     const given: unknown[] = [];
     const visit = tool({
-      inputSchema: visitSchema,
+      inputSchema: partSchema,
       execute: async (input) => {
         given.push(input);
-        return "noted";
+        return "ok";
       },
     });
     const { steps } = await generateText({
       ...call(),
-      maxOutputTokens: 60,
+      prompt: "When?",
+      maxOutputTokens: 80,
       tools: { visit },
       toolChoice: "required",
       stopWhen: stepCountIs(2),
+      providerOptions: { openai: { parallelToolCalls: false }, mos: { parallel_tool_calls: false } },
     });
     expect(steps.map(({ finishReason }) => finishReason)).toEqual(["tool-calls", "tool-calls"]);
-    for (const input of given) expect(visitSchema.parse(input)).toEqual(input);
-    expect(given.length).toBeGreaterThanOrEqual(2);
+    for (const input of given) expect(partSchema.parse(input)).toEqual(input);
+    expect(given).toHaveLength(2);
   });
 });
 
@@ -285,19 +290,19 @@ describe("LangChain", () => {
   });
 
   test("withStructuredOutput and bindTools give what the schema allows", async () => {
-    const model = new ChatOpenAI({ ...fields(), maxTokens: 120 });
+    const model = new ChatOpenAI({ ...fields(), maxTokens: 60 });
     for (const method of ["jsonSchema", "functionCalling"] as const) {
-      const output = await model.withStructuredOutput(visitSchema, { name: "visit", method }).invoke(PROMPT);
-      expect(visitSchema.parse(output)).toEqual(output);
+      const output = await model.withStructuredOutput(partSchema, { name: "visit", method }).invoke("When?");
+      expect(partSchema.parse(output)).toEqual(output);
     }
-    const bound = model.bindTools([{ name: "visit", description: "Notes a visit", schema: visitSchema }], {
+    const bound = model.bindTools([{ name: "visit", description: "A visit", schema: partSchema }], {
       tool_choice: "required",
       parallel_tool_calls: false,
     });
-    const { tool_calls } = await bound.invoke(PROMPT);
+    const { tool_calls } = await bound.invoke("When?");
     expect(tool_calls).toEqual([expect.objectContaining({ name: "visit", args: expect.any(Object) })]);
     let pieces = 0;
-    for await (const chunk of await bound.stream(PROMPT)) pieces += chunk.tool_call_chunks?.length ?? 0;
+    for await (const chunk of await bound.stream("When?")) pieces += chunk.tool_call_chunks?.length ?? 0;
     expect(pieces).toBeGreaterThan(3);
   });
 });
