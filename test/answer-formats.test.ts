@@ -61,7 +61,7 @@ function judge(
   reasoning: "none" | "optional" | "open" = "none",
 ): (answer: string) => boolean {
   const source = answerGrammar(
-    { tools, ...request },
+    { ...request, tools: request.tools ?? tools },
     {
       layout: {
         ...{
