@@ -9,6 +9,7 @@ import type { ExampleInput } from "mixture-of-shards";
 import { randomStream } from "mixture-of-shards/cli";
 import { type BfclRow, readAnswer, readBfclRows } from "../packages/lab/src/evaluation/benchmarks/bfcl.ts";
 import { bfclTool } from "../packages/lab/src/evaluation/benchmarks/bfcl-schemas.ts";
+import { CallChecker, readDataset } from "../src/data/index.ts";
 import { writeJsonLines } from "../src/files/index.ts";
 
 const CATEGORIES = ["multiple", "live_simple", "live_multiple", "parallel", "parallel_multiple"];
@@ -37,12 +38,19 @@ for (const category of CATEGORIES)
     const isTested = row.function.some(({ name }) => names.has(name)) || questions.has(questionOf(row));
     if (!isTested) lines.push(toLine(row));
   }
-const order = random.permutation(lines.length);
+// some possible answers are not of the type that the function declares
+const checker = new CallChecker();
+const { examples } = await readDataset(lines);
+const sound = lines.filter((_, i) => {
+  const example = examples[i];
+  return example !== undefined && checker.findProblem(example) === undefined;
+});
+const order = random.permutation(sound.length);
 await writeJsonLines(
   values.out,
-  Array.from(order, (i) => lines[i]),
+  Array.from(order, (i) => sound[i]),
 );
-console.log(`${values.out}: ${lines.length} lines`);
+console.log(`${values.out}: ${sound.length} lines`);
 
 function questionOf({ question: [messages] }: BfclRow): string {
   return messages.at(-1)?.content ?? "";

@@ -172,8 +172,17 @@ function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxL
         "duplicates",
         `${formatInteger(found.exactDuplicates)} exact, ${formatInteger(found.nearDuplicates)} but for case, spaces and punctuation`,
       ],
+      ...(found.toolExamples === 0
+        ? []
+        : [
+            [
+              "with tools",
+              `${counted(found.toolExamples, "example")}, ${formatInteger(found.callWarningCount)} with calls that the schemas do not allow`,
+            ] as const,
+          ]),
     ]),
     ...listed("Problems", problems, problemCount),
+    ...listed("Calls that the schemas do not allow", found.callWarnings, found.callWarningCount),
     ...listed(
       "Duplicates",
       duplicates.map(({ place, first, isNear }) => `${place} is ${isNear ? "nearly " : ""}${first}`),

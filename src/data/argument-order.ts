@@ -1,7 +1,7 @@
 // The keys of a call's arguments in the order of the tool's schema, in which a constrained answer writes them.
 import { isRecord } from "./line-form.ts";
 
-/** JSON whose scalars keep their spelling: 1.0 stays 1.0. */
+/** JSON whose numbers keep their spelling: 1.0 stays 1.0. */
 type Json = string | { readonly items: readonly Json[] } | { readonly members: readonly Member[] };
 type Member = readonly [key: string, value: Json];
 
@@ -13,11 +13,12 @@ function read(json: string): Json {
   let next = 0;
   const value = (): Json => {
     const token = tokens[next++] ?? "";
+    if (token.startsWith('"')) return JSON.stringify(JSON.parse(token)); // in the shortest spelling
     if (token === "[") return { items: listUntil("]", value) };
     if (token !== "{") return token;
     return {
       members: listUntil("}", (): Member => {
-        const key = tokens[next] ?? "";
+        const key = JSON.stringify(JSON.parse(tokens[next] ?? ""));
         next += 2; // with its colon
         return [key, value()];
       }),

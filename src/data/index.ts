@@ -7,6 +7,7 @@ export {
   planEpoch,
   plannedBatch,
 } from "./batch.ts";
+export { CallChecker } from "./call-check.ts";
 export { checkOutput, convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,

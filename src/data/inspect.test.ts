@@ -134,3 +134,23 @@ test("stops in a file of nothing but invalid lines, of which none is kept", asyn
   await expect(inspect([path], { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "cancelled" });
   expect(await inspect([path])).toMatchObject({ problemCount: 1000, problems: { length: 20 } });
 });
+
+test("counts examples with tools, and lists calls that their schemas do not allow", async () => {
+  const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+  const line = (given: object) => ({
+    messages: [
+      { role: "user", content: JSON.stringify(given) },
+      { role: "assistant", tool_calls: [{ function: { name: "weather", arguments: given } }] },
+    ],
+    tools: [{ type: "function", function: { name: "weather", parameters } }],
+  });
+  const lines = [line({ city: "Rome" }), line({ city: 1 }), line({ city: 2 })];
+  const path = await write("tools.jsonl", lines.map((one) => JSON.stringify(one)).join("\n"));
+  const found = await inspect([path], { limit: 1 });
+  expect(found).toMatchObject({ examples: 3, problemCount: 0, toolExamples: 3, callWarningCount: 2 });
+  expect(found.callWarnings).toEqual([
+    expect.stringMatching(
+      /tools\.jsonl:2: message 2: the arguments of "weather" do not match its schema: after \{"city": comes 1\}$/,
+    ),
+  ]);
+});

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { MosError } from "#core";
 import type { LoadedText } from "#text";
+import { CallChecker } from "./call-check.ts";
 import { type ReadExamplesOptions, type Reading, readExamples } from "./dataset.ts";
 import { encodeAnswers } from "./encode.ts";
 import { type Example, placeText, textsOf } from "./example.ts";
@@ -57,6 +58,11 @@ export interface DatasetInspection {
   readonly exactDuplicates: number;
   readonly nearDuplicates: number;
   readonly tokens: TokenLengths | undefined;
+  /** Examples with tools. */
+  readonly toolExamples: number;
+  /** The first calls that the schemas of their tools do not allow. A run learns them nevertheless. */
+  readonly callWarnings: readonly string[];
+  readonly callWarningCount: number;
 }
 
 const PROGRESS_INTERVAL = 1000;
@@ -120,6 +126,10 @@ class Findings {
   readonly #exact = new Map<string, string>();
   readonly #near = new Map<string, string>();
   readonly #lengths: number[] = [];
+  #checker: CallChecker | undefined;
+  #toolExamples = 0;
+  readonly #callWarnings: string[] = [];
+  #callWarningCount = 0;
 
   constructor(options: InspectDatasetOptions) {
     this.#options = options;
@@ -145,7 +155,19 @@ class Findings {
       }
     }
     this.#findDuplicate(example);
+    this.#checkCalls(example);
     return true;
+  }
+
+  #checkCalls(example: Example): void {
+    if (example.kind !== "chat" || example.tools === undefined) return;
+    this.#toolExamples++;
+    this.#checker ??= new CallChecker();
+    const problem = this.#checker.findProblem(example);
+    if (problem === undefined) return;
+    this.#callWarningCount++;
+    if (this.#callWarnings.length < this.#options.limit)
+      this.#callWarnings.push(`${placeText(example)}: ${problem}`);
   }
 
   #findDuplicate(example: Example): void {
@@ -175,6 +197,9 @@ class Findings {
       exactDuplicates: this.#exactDuplicates,
       nearDuplicates: this.#nearDuplicates,
       tokens: this.#tokenLengths(),
+      toolExamples: this.#toolExamples,
+      callWarnings: this.#callWarnings,
+      callWarningCount: this.#callWarningCount,
     };
   }
 

@@ -98,7 +98,11 @@ function callParts(tools: readonly Tool[], context: CallContext): Parts {
   return [...tagged(begin + open, tokenizer), ...body, ...more, ...tagged(end, tokenizer)];
 }
 
-function argumentsSource(tool: Tool, { whitespace = "compact" }: CallContext): GrammarSource {
+/** The arguments of a call. */
+export function argumentsSource(
+  tool: Tool,
+  { whitespace = "compact" }: Pick<AnswerRequest, "whitespace"> = {},
+): GrammarSource {
   if (tool.type === "function" || tool.grammar?.syntax !== "lark")
     return { type: "json_schema", schema: schemaOf(tool), whitespace };
   const input: GrammarSource = { type: "json_string", of: { type: "lark", text: tool.grammar.definition } };

@@ -2,7 +2,15 @@
 // tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, budget } from "#adapters";
 import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
-import { type EncodedExample, type EncodingReport, type Example, encodeAnswers, IGNORED } from "#data";
+import {
+  CallChecker,
+  type EncodedExample,
+  type EncodingReport,
+  type Example,
+  encodeAnswers,
+  IGNORED,
+  placeText,
+} from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
 import { encodingOptions } from "./run-data.ts";
@@ -44,7 +52,7 @@ export interface PreviewedLine
 
 /** Warning to consider before the run. */
 export interface PreviewWarning {
-  readonly reason: "dropped" | "truncated" | "no_validation";
+  readonly reason: "dropped" | "truncated" | "no_validation" | "calls";
   readonly message: string;
 }
 
@@ -97,7 +105,10 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     free,
     rematerialise: memory.rematerialise,
     lines: previewLines(plan, options),
-    warnings: listWarnings({ train, validation, maxLength: settings.maxLength }),
+    warnings: [
+      ...listWarnings({ train, validation, maxLength: settings.maxLength }),
+      ...callWarnings(plan.data.train),
+    ],
   };
 }
 
@@ -133,6 +144,24 @@ function onLine(number: number, all: readonly Example[]): readonly Example[] {
     "bad_option",
     `line ${number} has no example; the data has ${all.length}, on lines ${all[0]?.line} to ${all.at(-1)?.line}`,
   );
+}
+
+/** Examples with tools whose calls are checked, each of which may take some milliseconds. */
+const MAX_CHECKED = 100;
+
+function callWarnings(train: readonly Example[]): readonly PreviewWarning[] {
+  const withTools = train
+    .filter((one) => one.kind === "chat" && one.tools !== undefined)
+    .slice(0, MAX_CHECKED);
+  if (withTools.length === 0) return [];
+  const checker = new CallChecker();
+  const problems = withTools.flatMap((one) => {
+    const problem = checker.findProblem(one);
+    return problem === undefined ? [] : [`${placeText(one)}: ${problem}`];
+  });
+  if (problems.length === 0) return [];
+  const message = `${problems.length} of the first ${withTools.length} examples with tools have calls that the schemas do not allow (mos data inspect lists all); ${problems[0]}`;
+  return [{ reason: "calls", message }];
 }
 
 function listWarnings({
