@@ -13,11 +13,11 @@ interface Budget {
 /** Raise a limit in the commit that needs it, and say there why. */
 const BUDGETS: Readonly<Record<string, Budget>> = {
   ".": {
-    packedBytes: 3_750_000,
+    packedBytes: 4_000_000,
     files: 1050,
     allowed: /^(assets\/|scripts\/no-cuda\/preinstall\.mjs$)/,
   },
-  "packages/grammar": { packedBytes: 350_000, files: 300, allowed: /^$/ },
+  "packages/grammar": { packedBytes: 450_000, files: 360, allowed: /^$/ },
 };
 
 const COMMON = /^(dist\/|package\.json$|README\.md$|LICENSE$)/;
