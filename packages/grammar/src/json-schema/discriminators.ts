@@ -2,7 +2,7 @@ import type { ObjectShape, Shape } from "./shapes.ts";
 import type { Signatures } from "./signatures.ts";
 
 /** The values that required members may have, where they are few scalars, by name. */
-export type Discriminators = ReadonlyMap<string, ReadonlySet<unknown>>;
+type Discriminators = ReadonlyMap<string, ReadonlySet<unknown>>;
 
 /** What tells the objects of a shape from others; undefined where it has other values, too. */
 export function discriminatorsOf(shape: Shape, signatures: Signatures): Discriminators | undefined {

@@ -8,7 +8,7 @@ import { ANY_INTEGER, ANY_NUMBER, type NumberRange } from "./numbers.ts";
 import { ANY_STRING, type StringSet } from "./strings.ts";
 
 /** What a format demands of strings and numbers. */
-export interface Format {
+interface Format {
   readonly string?: StringSet;
   readonly number?: NumberRange;
 }

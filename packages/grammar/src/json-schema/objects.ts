@@ -70,7 +70,7 @@ function mergeEvaluated(a?: EvaluatedNames, b?: EvaluatedNames): EvaluatedNames 
 }
 
 /** Regions of the names that two lists of regions tell apart. */
-export function intersectRegions(
+function intersectRegions(
   a: readonly Region[],
   b: readonly Region[],
   { terms, languages, budget }: ObjectContext,

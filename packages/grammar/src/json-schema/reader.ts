@@ -9,7 +9,7 @@ import {
   type SchemaDocument,
   type SchemaNode,
 } from "./documents.ts";
-import { badSchema, unsupported } from "./errors.ts";
+import { badSchema, describePlace, unsupported } from "./errors.ts";
 import { type ChildSchema, describe, Fields } from "./fields.ts";
 import { formatOf } from "./formats.ts";
 import { IDENTIFIERS, isAnnotation, KEYWORDS } from "./keywords.ts";
@@ -28,7 +28,7 @@ export interface ReaderContext {
 }
 
 const TYPES = ["null", "boolean", "number", "integer", "string", "array", "object"] as const;
-export type TypeName = (typeof TYPES)[number];
+type TypeName = (typeof TYPES)[number];
 
 const isTypeName = (value: unknown): value is TypeName => TYPES.some((name) => name === value);
 
@@ -195,12 +195,8 @@ export class SchemaReader {
       return regex;
     } catch (error) {
       if (!(error instanceof GrammarError)) throw error;
-      const reason = `${JSON.stringify(pattern)}: ${error.message}`;
-      throw new GrammarError(
-        error.code,
-        `At ${place.pointer || "the root of the schema"}, "${place.keyword}" ${reason}`,
-        { ...place, cause: error },
-      );
+      const message = `${describePlace(place)} is ${JSON.stringify(pattern)}: ${error.message}`;
+      throw new GrammarError(error.code, message, { ...place, cause: error });
     }
   }
 }

@@ -3,7 +3,7 @@ import type { SchemaNode } from "./documents.ts";
 import { FALSE, type Term, TRUE } from "./shapes.ts";
 
 /** What a term stands for. */
-export type TermContent =
+type TermContent =
   | { readonly type: "true" }
   | { readonly type: "false" }
   | { readonly type: "schema"; readonly node: SchemaNode }
