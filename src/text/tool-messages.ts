@@ -206,10 +206,7 @@ function withSystem(
 }
 
 /** The system message followed by a text, or the text as a system message. */
-export function withSystemText(
-  messages: readonly TemplateMessage[],
-  text: string,
-): readonly TemplateMessage[] {
+function withSystemText(messages: readonly TemplateMessage[], text: string): readonly TemplateMessage[] {
   const [first] = messages;
   const isEmpty = first?.role !== "system" || first.content === "";
   return withSystem(messages, { content: isEmpty ? text : `${first.content}\n\n${text}` });

@@ -4,7 +4,7 @@ import { spacedJson } from "./json-text.ts";
 import type { CustomTool, Tool } from "./messages.ts";
 
 /** Description of a function, as models read it. */
-export interface FunctionSchema {
+interface FunctionSchema {
   readonly name: string;
   readonly description?: string;
   readonly parameters: Readonly<Record<string, unknown>>;
@@ -20,7 +20,7 @@ export interface ToolSchema {
 export const INPUT_KEY = "input";
 
 /** Parameters of a function that takes the text of a custom tool. */
-export function customParameters({ grammar }: CustomTool): Readonly<Record<string, unknown>> {
+function customParameters({ grammar }: CustomTool): Readonly<Record<string, unknown>> {
   const description =
     grammar === undefined
       ? undefined
