@@ -63,4 +63,4 @@ test("no instance is allowed that the test suite calls invalid", async () => {
   // a change for the better is recorded by `npx vitest run -u` of this file
   const text = files.flatMap(({ lines }) => lines).join("\n");
   await expect(`${text}\n`).toMatchFileSnapshot(join(FIXTURES, "json-schema-test-suite.ratchet.txt"));
-});
+}, 240_000);
