@@ -1,5 +1,5 @@
 import type { Automaton, ByteClasses } from "#automaton";
-import type { Lexeme } from "#grammar";
+import { GrammarError, type Lexeme } from "#grammar";
 import { Interner } from "./interner.ts";
 import type { PlainStep } from "./plain-run.ts";
 import type { Walk } from "./walk.ts";
@@ -38,6 +38,9 @@ const EMPTY_NODE = 1;
 /** Bytes of the objects of one state, beside its pairs and transitions. */
 const STATE_BYTES = 240;
 
+/** Bytes by which the automaton may grow for one mask. An object with 1,000 names and others besides takes two thirds. */
+const GROWTH = 2 ** 21;
+
 const EVERY_BYTE: ByteClasses = {
   count: 1,
   of: new Uint8Array(256),
@@ -61,6 +64,8 @@ export class Lexer {
   #refined = new Map<ByteClasses, Map<ByteClasses, ByteClasses>>();
   #bytes = 0;
   readonly #limit: number;
+  /** Bytes up to which the automaton may grow at present. */
+  #bytesAllowed = Infinity;
 
   /**
    * @param limit - bytes beyond which states are forgotten
@@ -75,6 +80,19 @@ export class Lexer {
   /** Memory of states and transitions, roughly. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /**
+   * Runs work, such as a walk over a vocabulary, that may follow very many transitions.
+   * @throws GrammarError `limit` if they need more memory, and so more time, than any sensible lexeme
+   */
+  limited<Result>(work: () => Result, growth = GROWTH): Result {
+    this.#bytesAllowed = this.#automaton.bytes + growth;
+    try {
+      return work();
+    } finally {
+      this.#bytesAllowed = Infinity;
+    }
   }
 
   /** Terminal of a lexeme, which is interned at its first use. */
@@ -178,6 +196,11 @@ export class Lexer {
   }
 
   #transition(state: LexerState, index: number): LexerState | null {
+    if (this.#automaton.bytes > this.#bytesAllowed)
+      throw new GrammarError(
+        "limit",
+        "A lexeme is too complex: its regular expression has too many states to find the tokens that may come next.",
+      );
     const byte = state.classes?.representatives[index] ?? 0;
     const pairs: number[] = [];
     for (let pair = 0; pair < state.pairs.length; pair += 2) {

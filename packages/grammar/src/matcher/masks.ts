@@ -38,7 +38,9 @@ export class Masks {
   /** Adds the tokens that are allowed at a place to a mask, and returns their number. The parser comes back as it was. */
   fill(mask: Uint32Array, { state, blanks }: Place, parser: Earley): number {
     if (this.bytes > this.#limit) this.#forget();
-    return this.#collect(mask, blanks > 0 ? this.#strippedWalk(state, blanks) : this.#walk(state), parser);
+    return this.#lexer.limited(() =>
+      this.#collect(mask, blanks > 0 ? this.#strippedWalk(state, blanks) : this.#walk(state), parser),
+    );
   }
 
   #forget(): void {
