@@ -24,7 +24,7 @@ const doubling = (depth: number, join: (one: Schema, other: Schema) => Schema): 
 });
 
 const KEYWORDS = ["allOf", "anyOf", "oneOf"] as const;
-const DEPTHS = [64, 1000, 20_000];
+const DEPTHS = [64, 300, 1000, 20_000];
 
 const deep: readonly Schema[] = DEPTHS.flatMap((depth) => [
   nested(depth, (a) => ({ type: "object", properties: { a }, required: ["a"] })),
@@ -36,7 +36,7 @@ const deep: readonly Schema[] = DEPTHS.flatMap((depth) => [
   nested(depth, (schema) => ({ if: { type: "string" }, else: schema })),
 ]);
 
-const exponential: readonly Schema[] = [10, 20, 60].flatMap((depth) => [
+const exponential: readonly Schema[] = [10, 20, 40, 60].flatMap((depth) => [
   ...KEYWORDS.map((keyword) => doubling(depth, (a, b) => ({ [keyword]: [a, b] }))),
   doubling(depth, (a, b) => ({ type: "object", properties: { a, b }, required: ["a", "b"] })),
   doubling(depth, (a, b) => ({ type: "array", prefixItems: [a, b], items: false, minItems: 2 })),
@@ -48,7 +48,7 @@ const exponential: readonly Schema[] = [10, 20, 60].flatMap((depth) => [
   })),
 ]);
 
-const counts: readonly Schema[] = [1e3, 1e5, 1e9].flatMap((n) => [
+const counts: readonly Schema[] = [1e3, 1e5, 1e7, 1e9].flatMap((n) => [
   { type: "string", maxLength: n },
   { type: "string", minLength: n },
   { type: "string", minLength: n, maxLength: n + 1, pattern: "^[a-z]*$" },
