@@ -14,8 +14,8 @@ test("every hostile source is compiled or refused in time, and the next one is n
   await compiler.compile({ type: "text", text: "a" });
   const problems: unknown[] = [];
   const refusals = new Map<string, number>();
-  for (const source of HOSTILE_SOURCES) {
-    const shown = JSON.stringify(source, (_, value) => value)?.slice(0, 200);
+  for (const [i, source] of HOSTILE_SOURCES.entries()) {
+    const shown = `source ${i}, ${source.type}`;
     const start = performance.now();
     try {
       await compiler.compile(source);

@@ -20,6 +20,7 @@ export interface StoredResponse {
 export interface ResponseStore {
   /** Replaces one of the same id. */
   put(tenant: string, stored: StoredResponse): Promise<void>;
+  /** Finds a stored response of a tenant. */
   get(tenant: string, id: string): Promise<StoredResponse | undefined>;
   /** The item of this id, of the input or output of any response that is stored. */
   item(tenant: string, id: string): Promise<ConversationItem | undefined>;
