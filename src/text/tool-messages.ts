@@ -50,15 +50,12 @@ export interface TemplateInput {
 export const usesTools = (messages: readonly ChatMessage[], tools: readonly Tool[] = []): boolean =>
   tools.length > 0 || messages.some((one) => isResult(one) || hasCalls(one));
 
-const hasCalls = ({ toolCalls = [] }: ChatMessage): boolean => toolCalls.length > 0;
+const hasCalls = ({ toolCalls }: ChatMessage): boolean => toolCalls !== undefined && toolCalls.length > 0;
 const isResult = ({ role, toolCallId }: ChatMessage): boolean => role === "tool" && toolCallId !== undefined;
 
 /** A message without calls. */
-export const plainMessage = ({ role, content, reasoning }: ChatMessage): TemplateMessage => ({
-  role,
-  content,
-  ...(reasoning === undefined ? {} : { reasoning_content: reasoning }),
-});
+export const plainMessage = ({ role, content, reasoning }: ChatMessage): TemplateMessage =>
+  reasoning === undefined ? { role, content } : { role, content, reasoning_content: reasoning };
 
 /** All texts in which marks of JSON values must not occur. */
 const textsOf = (messages: readonly ChatMessage[]): readonly string[] =>
