@@ -33,7 +33,7 @@ export function invalidForm(
 const toolsOf = ({ tools }: Demands) =>
   tools === undefined ? [] : tools.tools.map((tool, index) => ({ tool, place: tools.placeOf(tool, index) }));
 
-/** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset, and for a tool's grammar in Lark. */
+/** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset. */
 export function checkStrictness(demands: Demands): void {
   const { form } = demands;
   const format = form?.responseFormat;
@@ -42,11 +42,6 @@ export function checkStrictness(demands: Demands): void {
     if (problem !== undefined) throw invalidForm(form, problem);
   }
   for (const { tool, place } of toolsOf(demands)) {
-    if (tool.type === "custom" && tool.grammar?.syntax === "lark")
-      throw new ApiError(
-        `${place.format} is a Lark grammar, which this server cannot enforce in a call yet; use a regular expression`,
-        { status: 400, code: "unsupported_value", param: place.format },
-      );
     if (tool.type !== "function" || tool.strict !== true) continue;
     const problem = checkStrict(tool.parameters ?? EMPTY);
     const param = place.parameters;
@@ -109,5 +104,7 @@ export function formSource(form: AnswerForm | undefined): GrammarSource | undefi
 /** The grammar of what a tool takes, by itself. */
 function toolSource(tool: Tool): GrammarSource | undefined {
   if (tool.type === "function") return tool.parameters && { type: "json_schema", schema: tool.parameters };
-  return tool.grammar && { type: "regex", pattern: tool.grammar.definition };
+  if (tool.grammar === undefined) return undefined;
+  const { syntax, definition } = tool.grammar;
+  return syntax === "lark" ? { type: "lark", text: definition } : { type: "regex", pattern: definition };
 }

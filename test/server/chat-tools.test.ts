@@ -281,13 +281,13 @@ describe("a function whose parameters cannot be enforced", () => {
   });
 });
 
-test("a custom tool takes a text, by a regular expression or not; grammars in Lark are refused", async () => {
+test("a custom tool takes a text, by a regular expression or a grammar in Lark", async () => {
   await using server = await serve(
     '<tool_call>\n{"name": "note", "arguments": {"input": "a \\"b\\""}}\n</tool_call>',
   );
-  const custom = (syntax: string) => ({
+  const custom = (syntax: string, definition = '[a-z "]+') => ({
     type: "custom",
-    custom: { name: "note", format: { type: "grammar", grammar: { syntax, definition: '[a-z "]+' } } },
+    custom: { name: "note", format: { type: "grammar", grammar: { syntax, definition } } },
   });
   const send = (tool: object) =>
     server.send("/v1/chat/completions", { model: "base", messages: hello, tools: [tool] });
@@ -297,7 +297,11 @@ test("a custom tool takes a text, by a regular expression or not; grammars in La
     finish_reason: "tool_calls",
   });
   expect(JSON.stringify(server.engine.seen.at(-1)!.grammar)).toContain("^(?:[a-z ");
-  const refused = await send(custom("lark"));
+  expect((await send(custom("lark", "start: /[a-z]+/"))).status).toBe(200);
+  expect(JSON.stringify(server.engine.seen.at(-1)!.grammar)).toContain(
+    '{"type":"lark","text":"start: /[a-z]+/"}',
+  );
+  const refused = await send(custom("lark", 'start: "uniqueItems"'));
   expect([refused.status, refused.json.error.param]).toEqual([400, "tools[0].custom.format"]);
 });
 
