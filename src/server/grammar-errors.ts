@@ -106,5 +106,6 @@ function toolSource(tool: Tool): GrammarSource | undefined {
   if (tool.type === "function") return tool.parameters && { type: "json_schema", schema: tool.parameters };
   if (tool.grammar === undefined) return undefined;
   const { syntax, definition } = tool.grammar;
-  return syntax === "lark" ? { type: "lark", text: definition } : { type: "regex", pattern: definition };
+  if (syntax === "regex") return { type: "regex", pattern: definition };
+  return { type: "json_string", of: { type: "lark", text: definition } };
 }

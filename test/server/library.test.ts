@@ -53,6 +53,33 @@ beforeAll(async () => {
   app = await openApp({ model: MODEL, threads: 1 });
 }, 30_000);
 afterAll(() => app[Symbol.asyncDispose]());
+
+test("a custom tool is called with a text of its grammar in Lark", async () => {
+  const ask = async (definition: string) => {
+    const grammar = { syntax: "lark", definition };
+    const answer = await app.fetch(
+      new Request("http://localhost/v1/chat/completions", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          model: "tiny-english",
+          messages: [{ role: "user", content: "What is one and one?" }],
+          tools: [{ type: "custom", custom: { name: "add", format: { type: "grammar", grammar } } }],
+          tool_choice: "required",
+          temperature: 0,
+        }),
+      }),
+    );
+    return await answer.json();
+  };
+  // brackets that close are beyond regular expressions, and JSON escapes the quotes
+  const { choices } = await ask('start: "(" sum "+" "\\"1\\"" ")"\nsum: start | /[0-9]/');
+  const { input } = choices[0].message.tool_calls[0].custom;
+  expect(input).toMatch(/^\(+[0-9](\+"1"\))+$/);
+  expect(input.split("(")).toHaveLength(input.split(")").length);
+  expect(await ask("start: missing")).toMatchObject({ error: { param: "tools[0].custom.format" } });
+});
+
 const running = async ({ engine }: Pick<ServedApp, "engine"> = app) => (await engine.stats()).running;
 
 describe("without a port", () => {
