@@ -8,6 +8,7 @@ import { AnswerReader } from "../answer-reader.ts";
 import type { RequestContext } from "../context.ts";
 import { type ConversationFields, startConversation } from "../conversation.ts";
 import { tokenText } from "../logprobs.ts";
+import { checkCalls } from "./call-pairs.ts";
 import { toMessages } from "./items.ts";
 import { type OutputEvent, type OutputLogprob, OutputWriter } from "./output.ts";
 import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
@@ -31,6 +32,7 @@ export async function readRequest(context: RequestContext, request: ResponseRequ
   const { server, key } = context.var;
   const tools = readTools(request);
   const input = await readInput(request, { store: server.responses, tenant: key.name, nextId: newId });
+  checkCalls(input.all, input.all.length - input.own.length);
   const messages = toMessages(input.all, { instructions: request.instructions, names: tools.names });
   return { request, input, tools, fields: toFields(request, { messages, tools }) };
 }

@@ -85,3 +85,18 @@ test("an item of another kind is refused by its type and place", () => {
   ];
   expect(() => checkItemTypes(input)).toThrow(/input\[1\] is an item of type "computer_call"/);
 });
+
+test("an image is named with its place, in a message and in a tool's output", () => {
+  const image = { type: "input_image", image_url: "data:image/png;base64," };
+  const text = { type: "input_text", text: "What is this?" };
+  const refused = (item: object) => () => checkItemTypes([{ role: "user", content: "Hi" }, item]);
+  expect(refused({ role: "user", content: [text, image] })).toThrow(
+    expect.objectContaining({
+      details: expect.objectContaining({ param: "input[1].content[1]", code: "unsupported_value" }),
+      message: expect.stringContaining('an image (type "input_image")'),
+    }),
+  );
+  expect(refused({ type: "function_call_output", call_id: "a", output: [image] })).toThrow(
+    /^input\[1\]\.output\[0\]/,
+  );
+});

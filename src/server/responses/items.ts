@@ -1,7 +1,8 @@
 // Items of the Responses API: what a request brings, and what it means as messages of a conversation.
 import { z } from "@hono/zod-openapi";
-import type { ChatMessage, ToolCall } from "#text";
-import { invalidValue } from "../errors.ts";
+import { type ChatMessage, mediaPart, type ToolCall } from "#text";
+import { ApiError, invalidValue } from "../errors.ts";
+import { isObject } from "../request.ts";
 import { type FlatNames, toFlatName } from "./tools.ts";
 
 const textPart = z.object({ type: z.enum(["input_text", "output_text", "text"]), text: z.string() });
@@ -67,17 +68,33 @@ const KNOWN: ReadonlySet<unknown> = new Set([
   ...["reasoning", "item_reference"],
 ]);
 
-/** Refuses an item of a kind that this server does not have, by its type and place, before the schema looks at it. */
+/**
+ * Refuses items of a kind that this server does not have, and images and files, by their types and places, before the schema
+ * looks at them.
+ */
 export function checkItemTypes(input: unknown): void {
   if (!Array.isArray(input)) return;
   for (const [i, item] of input.entries()) {
-    const type = (item as { readonly type?: unknown } | null)?.type;
+    if (!isObject(item)) continue;
+    const { type } = item;
     if (typeof type === "string" && !KNOWN.has(type))
       throw invalidValue(
         `input[${i}] is an item of type ${JSON.stringify(type.slice(0, 100))}, which this server does not support; leave it out`,
         `input[${i}].type`,
       );
+    for (const field of ["content", "output"]) checkMedia(item[field], `input[${i}].${field}`);
   }
+}
+
+function checkMedia(content: unknown, place: string): void {
+  const media = mediaPart(content);
+  if (media === undefined) return;
+  const param = `${place}[${media.index}]`;
+  throw new ApiError(`${param} is ${media.what}; this server's models read text only`, {
+    status: 400,
+    code: "unsupported_value",
+    param,
+  });
 }
 
 /** Tests whether an item stands for another one, which the server has stored. */
@@ -160,7 +177,7 @@ const isCall = (item: ConversationItem): item is Call =>
 function toToolCall(item: Call, names: FlatNames): ToolCall {
   const call = { id: item.call_id, name: toFlatName(item, names) };
   return item.type === "function_call"
-    ? { type: "function", ...call, arguments: item.arguments }
+    ? { type: "function", ...call, arguments: item.arguments.trim() === "" ? "{}" : item.arguments }
     : { type: "custom", ...call, input: item.input };
 }
 
