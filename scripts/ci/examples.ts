@@ -23,6 +23,7 @@ const EXPECTED: Readonly<Record<string, readonly RegExp[]>> = {
     /"object":"text_completion".*"completion_tokens":\d/,
   ],
   "stream.ts": [/A boat leaves at one\..*lighthouse shows ships the way\./s],
+  "tools.ts": [/^\{ day: '(Saturday|Sunday)', people: -?\d+ \} \[$/m, /name: 'book_table'/],
 };
 
 /** A service for the example that is a client, on any port. */

@@ -14,7 +14,7 @@ import { z } from "zod";
 import type { Setting, Settings } from "#core";
 import { blockFormats, type StoredType, storedFormat, weightBytes } from "#files";
 import type { EngineStats } from "#inference";
-import { KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
+import { FORMATS, KEYWORDS, type KeywordStatus } from "../../packages/grammar/src/json-schema/index.ts";
 import { markdownTable } from "../../packages/lab/src/evaluation/results.ts";
 import { addServiceRoutes, type ServiceEnv } from "../../packages/service/src/api/index.ts";
 import { createMetrics as createServiceMetrics } from "../../packages/service/src/metrics.ts";
@@ -176,7 +176,7 @@ function errorCodeList(): string {
     .join("\n");
 }
 
-/** Keywords of schemas: those that are enforced, in which cases others are, and what is refused or says nothing. */
+/** Keywords of schemas: those that are enforced, in which cases others are, and what is refused or says nothing; and formats. */
 function keywordList(): string {
   const having = (status: KeywordStatus): string =>
     [...KEYWORDS]
@@ -190,6 +190,7 @@ function keywordList(): string {
     `**Enforced:** ${having("enforced")}.`,
     "**Enforced in these cases, and else refused:**",
     partly.join("\n"),
+    `**Formats:** ${FORMATS.join(", ")}. \`idn-\` and \`iri\` are their ASCII forms; some others are narrower than their standards.`,
     `**Annotations:** ${having("annotation")}.`,
     `**Refused:** ${having("refused")}.`,
   ].join("\n\n");
