@@ -70,7 +70,7 @@ test("a custom tool is called with a text of its grammar in Lark", async () => {
         }),
       }),
     );
-    return await answer.json();
+    return JSON.parse(await answer.text());
   };
   // brackets that close are beyond regular expressions, and JSON escapes the quotes
   const { choices } = await ask('start: "(" sum "+" "\\"1\\"" ")"\nsum: start | /[0-9]/');
