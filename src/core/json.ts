@@ -12,14 +12,19 @@ const KINDS: Readonly<Record<string, string>> = {
   tuple: "a list",
 };
 
+const listOf = (values: readonly unknown[]): string =>
+  values.map((value) => JSON.stringify(value)).join(" or ");
+
 /** Description of an acceptable value. */
 function expectedBy(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_type":
       return KINDS[issue.expected] ?? issue.expected;
     case "invalid_value":
-      return issue.values.map((value) => JSON.stringify(value)).join(" or ");
+      return listOf(issue.values);
     case "invalid_union":
+      // none of the values of the field that tells the members of the union apart
+      if ("options" in issue && issue.options !== undefined) return listOf(issue.options);
       return issue.errors.flatMap(([first]) => (first === undefined ? [] : [expectedBy(first)])).join(" or ");
     case "too_small":
       return describeLimit(

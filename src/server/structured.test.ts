@@ -116,6 +116,12 @@ test.each([
   expect(refusal(fields)).toMatchObject({ param, code: "invalid_value" });
 });
 
+test("an error lists the types of a format", () => {
+  expect(refusal({ response_format: { type: "xml" } })?.message).toContain(
+    'is "xml"; expected "text" or "json_object" or "json_schema"',
+  );
+});
+
 test.each([
   ["guided_json", { guided_json: schema }, "structured_outputs.json"],
   ["guided_regex", { guided_regex: "a" }, "structured_outputs.regex"],

@@ -28,7 +28,7 @@ function computeCost({ type }: Expression, value: string | readonly unknown[], i
 /** An interpreter that throws where a template takes more than `MAX_STEPS` steps, or makes a huge text. */
 export function boundedInterpreter(environment: Environment): Interpreter {
   const interpreter = new Interpreter(environment);
-  const evaluate: Evaluate = evaluateLikePython(interpreter);
+  const evaluate: Evaluate = withLiterals(evaluateLikePython(interpreter));
   const looped = new Set<unknown>();
   let steps = 0;
   const counted: Evaluate = (expression, scope) => {
@@ -93,16 +93,30 @@ function evaluateLikePython(interpreter: Interpreter): Evaluate {
   };
 }
 
+/** Texts of a template are made once: for each, the interpreter makes a map of methods, which costs it most of its time. */
+function withLiterals(evaluate: Evaluate): Evaluate {
+  const literals = new Map<Expression, Value>();
+  return (expression, scope) => {
+    if (expression?.type !== "StringLiteral") return evaluate(expression, scope);
+    const known = literals.get(expression);
+    if (known !== undefined) return known;
+    const made = evaluate(expression, scope);
+    literals.set(expression, made);
+    return made;
+  };
+}
+
 /** The interpreter's own methods look at no argument. */
 function stripMethod(method: Value, text: Value, side: StripSide): Value {
   const own = method.value as () => Value;
-  method.value = ([given]: readonly (Value | undefined)[]) => {
+  // the text may be a template's own, which is asked again
+  const value = ([given]: readonly (Value | undefined)[]) => {
     if (given !== undefined && given.type !== "StringValue" && given.type !== "NullValue")
       throw new Error(`${side}() takes a string, not ${given.type}`);
     const chars = given?.type === "StringValue" ? String(given.value) : undefined;
     return Object.assign(own(), { value: pythonStrip(String(text.value), { chars, side }) });
   };
-  return method;
+  return Object.assign(Object.create(method), { value });
 }
 
 const OPPOSITE: ReadonlyMap<unknown, string> = new Map([

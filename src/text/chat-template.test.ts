@@ -133,6 +133,13 @@ test.each(["true", "false", "False"])("the text %j is no truth value", (enable_t
   );
 });
 
+test("a template's own text is stripped each time as the first time", () => {
+  const template = from(
+    "{% for m in messages %}{{ ' .a. '.strip().strip(m.content) }}{{ '..b'.lstrip('.') }}{% endfor %}",
+  );
+  expect(template.render([user("."), user("a"), user(".")])).toBe("ab.a.bab");
+});
+
 test("tags take their line with them (trim_blocks, lstrip_blocks)", () => {
   expect(from("{% if true %}\na\n  {% endif %}\nb\n").render([])).toBe("a\nb");
 });

@@ -249,10 +249,12 @@ function compileTemplate(template: string, { name, now }: CompileTemplateOptions
   // some templates print the date without asking whether it is known
   const needsDate = now === undefined && !/strftime_now\s+is\s+(not\s+)?defined/.test(template);
   const dateless = needsDate ? { strftime_now: () => "" } : {};
+  // made once, since a conversation is rendered once and more for each answer
+  const shared = new Environment();
+  for (const [key, value] of Object.entries({ ...globals(name, now), ...dateless })) shared.set(key, value);
   const run: RunTemplate = (variables) => {
-    const environment = new Environment();
-    for (const [key, value] of Object.entries({ ...globals(name, now), ...dateless, ...variables }))
-      environment.set(key, value);
+    const environment = new Environment(shared);
+    for (const [key, value] of Object.entries(variables)) environment.set(key, value);
     const result = attempt(`${name} fails`, () => boundedInterpreter(environment).run(program));
     if (typeof result.value !== "string") throw new MosError("bad_model", `${name} produces no text`);
     return result.value;

@@ -22,6 +22,7 @@ const OWN_VARIABLES: readonly string[] = [
 
 /** @throws MosError `bad_option` for a reserved variable, or a boolean written as a string. */
 export function checkVariables(variables: TemplateVariables, name: string): void {
+  if (Object.keys(variables).length === 0) return;
   const names = [...OWN_VARIABLES, ...Object.keys(globals(name, new Date(0)))];
   const own = Object.keys(variables).find((key) => names.includes(key));
   if (own !== undefined)

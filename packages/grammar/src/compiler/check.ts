@@ -20,11 +20,15 @@ const shown = (value: unknown): string => {
 type Field = readonly [isValid: (value: unknown) => boolean, expected: string];
 
 const isText = (value: unknown): value is string => typeof value === "string";
+/** Half of a surrogate pair has no bytes in UTF-8, so that no model could write it. */
+const isSpelled = (value: unknown): value is string => isText(value) && !/\p{Surrogate}/u.test(value);
 const isCount = (value: unknown): boolean =>
   typeof value === "number" && Number.isInteger(value) && value >= 0;
-const isTexts = (value: unknown): boolean => Array.isArray(value) && value.length > 0 && value.every(isText);
+const isTexts = (value: unknown): boolean =>
+  Array.isArray(value) && value.length > 0 && value.every(isSpelled);
 
 const TEXT: Field = [isText, "a string"];
+const SPELLED: Field = [isSpelled, "a string without lone surrogates"];
 const SOURCE: Field = [(value) => typeof value === "object" && value !== null, "a source"];
 const WHITESPACE: Field = [
   (value) => value === undefined || value === "compact" || value === "flexible",
@@ -35,26 +39,50 @@ const optionally = ([isValid, expected]: Field): Field => [
   expected,
 ];
 
+const isScalar = (value: unknown): boolean =>
+  value === null || isText(value) || typeof value === "boolean" || Number.isFinite(value);
+
+/** What is within a value: holes of an array count, members that are undefined do not. */
+const contents = (value: object): readonly unknown[] =>
+  Array.isArray(value) ? Array.from(value) : Object.values(value).filter((item) => item !== undefined);
+
+/** Whether a value is what JSON can say. One that contains itself is not looked at twice. */
+function isJson(value: unknown): boolean {
+  const seen = new Set<object>();
+  const left = [value];
+  while (left.length > 0) {
+    const next = left.pop();
+    if (typeof next !== "object" || next === null) {
+      if (!isScalar(next)) return false;
+    } else if (!seen.has(next)) {
+      seen.add(next);
+      for (const item of contents(next)) left.push(item);
+    }
+  }
+  return true;
+}
+
 type FieldsOf<T extends GrammarSource["type"]> = Readonly<
   Record<Exclude<keyof Extract<GrammarSource, { type: T }>, "type">, Field>
 >;
 
 const FIELDS: { readonly [T in GrammarSource["type"]]: FieldsOf<T> } = {
   json_schema: {
-    schema: [(value) => value !== undefined, "a JSON Schema"],
+    schema: [isJson, "a JSON Schema, whose values are those of JSON"],
     whitespace: WHITESPACE,
   },
   json_object: { whitespace: WHITESPACE },
   regex: { pattern: TEXT },
-  choice: { choices: [isTexts, "an array of at least one string"] },
+  choice: { choices: [isTexts, "an array of at least one string, none with lone surrogates"] },
   lark: { text: TEXT },
   gbnf: { text: TEXT },
-  text: { text: TEXT },
-  special_token: { token: [(value) => isText(value) && value !== "", "a string that is not empty"] },
+  text: { text: SPELLED },
+  special_token: { token: [(value) => isSpelled(value) && value !== "", "a string that is not empty"] },
   free_text: {
     without: [
       (value) =>
-        value === undefined || (Array.isArray(value) && value.every((text) => isText(text) && text !== "")),
+        value === undefined ||
+        (Array.isArray(value) && value.every((text) => isSpelled(text) && text !== "")),
       "an array of strings that are not empty",
     ],
   },

@@ -72,27 +72,37 @@ test("what is wrong with a source is said by field", () => {
     refusal({ type: "repeat", of: { type: "text", text: "a" }, min: 3, max: 2 }),
     refusal({ type: "repeat", of: { type: "text", text: "a" }, min: 0, max: 1e9 }),
     refusal({ type: "repeat", of: null, min: 0 }),
+    refusal({ type: "text", text: "\ud800" }),
+    refusal({ type: "choice", choices: ["a\udc00"] }),
+    refusal({ type: "json_schema", schema: { minimum: 10n } }),
+    refusal({ type: "json_schema", schema: { enum: [1, undefined] } }),
+    refusal({ type: "json_schema", schema: { const: Number.NaN } }),
   ]).toMatchInlineSnapshot(`
     [
       "bad_grammar: the source must be an object with a type, but is missing",
       "bad_grammar: the source must be an object with a type, but is an array",
       "bad_grammar: the source must have one of the types json_schema, json_object, regex, choice, lark, gbnf, text, special_token, free_text, json_string, sequence, any_of, repeat; its type is "toString"",
-      "bad_grammar: "text" of the source of type text must be a string, but is missing",
-      "bad_grammar: "text" of the source of type text must be a string, but is 7",
+      "bad_grammar: "text" of the source of type text must be a string without lone surrogates, but is missing",
+      "bad_grammar: "text" of the source of type text must be a string without lone surrogates, but is 7",
       "bad_grammar: the source of type text has no field "pattern"",
-      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, but is an array",
-      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, but is an array",
-      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, but is missing",
+      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, none with lone surrogates, but is an array",
+      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, none with lone surrogates, but is an array",
+      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, whose values are those of JSON, but is missing",
       "bad_grammar: "whitespace" of the source of type json_object must be "compact" or "flexible", but is "wide"",
       "bad_grammar: "without" of the source of type free_text must be an array of strings that are not empty, but is an array",
       "bad_grammar: "token" of the source of type special_token must be a string that is not empty, but is """,
-      "bad_grammar: "text" of the source's parts[0].options[0] of type text must be a string, but is missing",
+      "bad_grammar: "text" of the source's parts[0].options[0] of type text must be a string without lone surrogates, but is missing",
       "bad_grammar: "parts" of the source of type sequence must be an array of sources, but is an object",
       "bad_grammar: "options" of the source of type any_of must be an array of at least one source, but is an array",
       "bad_grammar: "min" of the source of type repeat must be an integer of at least 0, but is 0.5",
       "bad_grammar: "max" of the source is 2, below its "min" of 3",
       "limit: the source is repeated 1000000000 times; at most 10000 can be counted",
       "bad_grammar: "of" of the source of type repeat must be a source, but is null",
+      "bad_grammar: "text" of the source of type text must be a string without lone surrogates, but is "\\ud800"",
+      "bad_grammar: "choices" of the source of type choice must be an array of at least one string, none with lone surrogates, but is an array",
+      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, whose values are those of JSON, but is an object",
+      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, whose values are those of JSON, but is an object",
+      "bad_grammar: "schema" of the source of type json_schema must be a JSON Schema, whose values are those of JSON, but is an object",
     ]
   `);
 });
@@ -103,4 +113,17 @@ test("sources that are too deep or too many are refused", () => {
   expect(refusal(deep)).toMatch(/^limit: .* nested more than 64 levels deep/);
   const options = Array.from({ length: 100_000 }, (): GrammarSource => ({ type: "text", text: "a" }));
   expect(refusal({ type: "any_of", options })).toMatch(/^limit: .* more than 50000 sources/);
+});
+
+test("sources that would take all of the stack are refused", () => {
+  const chain = (define: (name: string, next: string) => string): string =>
+    Array.from({ length: 20_000 }, (_, i) => define(`X${i}`, `X${i + 1}`)).join("\n");
+  const many = (suffix: string): string => suffix.repeat(20_000);
+  expect([
+    refusal({ type: "lark", text: `start: "a"${many("?")}` }),
+    refusal({ type: "lark", text: `start: X0\n${chain((a, b) => `${a}: ${b}`)}\nX20000: "a"` }),
+    refusal({ type: "gbnf", text: `root ::= "a"${many("*")}` }),
+    refusal({ type: "gbnf", text: `root ::= X0\n${chain((a, b) => `${a} ::= ${b}`)}\nX20000 ::= "a"` }),
+    refusal({ type: "regex", pattern: `${many("(")}a${many(")")}` }),
+  ]).toEqual(Array(5).fill(expect.stringMatching(/^limit: /)));
 });

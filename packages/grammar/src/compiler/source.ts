@@ -6,6 +6,7 @@ import {
   EMPTY,
   type Grammar,
   GrammarBuilder,
+  GrammarError,
   type GrammarSource,
   type GrammarSymbol,
   literal,
@@ -196,4 +197,13 @@ const within = ({ path, depth }: Place, field: string): Place => ({
  *
  * @throws GrammarError `bad_grammar` where the source is not well formed, which it names; `unsupported` and `limit`.
  */
-export const grammarFromSource = (source: GrammarSource): Grammar => new Composer().compose(source);
+export function grammarFromSource(source: GrammarSource): Grammar {
+  try {
+    return new Composer().compose(source);
+  } catch (error) {
+    // V8's, where a recursion takes all of the stack, or an array or a text is too long
+    if (!(error instanceof RangeError)) throw error;
+    const message = `the grammar is nested too deeply or too large to compile (${error.message})`;
+    throw new GrammarError("limit", message, { cause: error });
+  }
+}
