@@ -10,6 +10,11 @@ const textPart = z.strictObject({
   text: z.string(),
   cache_control: unused(z.unknown()),
   prompt_cache_breakpoint: unused(z.unknown()),
+  // OpenAI's Agents SDK copies the other members of an answer's message into its part
+  role: unused(z.string().max(100)),
+  reasoning: unused(z.string()),
+  reasoning_content: unused(z.string()),
+  tool_calls: unused(z.unknown()),
 });
 
 const argumentsField = z

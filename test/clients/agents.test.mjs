@@ -2,7 +2,17 @@
 // The model cannot decide when to use which tool, so the settings demand one each time, until the agent's last tool ends the run.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { Agent, OpenAIProvider, Runner, tool } from "@openai/agents";
+import {
+  Agent,
+  codeInterpreterTool,
+  fileSearchTool,
+  hostedMcpTool,
+  MemorySession,
+  OpenAIProvider,
+  Runner,
+  tool,
+  webSearchTool,
+} from "@openai/agents";
 import { z } from "zod";
 import { apiKey, baseURL, MODEL, QUESTION, visitSchema } from "./served.mjs";
 
@@ -87,6 +97,48 @@ for (const useResponses of [true, false]) {
       visitSchema.parse(finalOutput);
     });
 
+    test("a session goes on with the answers in it", async () => {
+      const session = new MemorySession();
+      const agent = new Agent({ name: "Talker", instructions: "Be brief.", outputType: visitSchema });
+      await runner.run(agent, QUESTION, { session });
+      await runner.run(agent, "And then?", { session });
+      assert.equal((await session.getItems()).length, 4);
+    });
+
+    test("the settings that it has are accepted", async () => {
+      const agent = new Agent({
+        name: "Talker",
+        instructions: "Be brief.",
+        outputType: visitSchema,
+        tools: [tool({ name: "f", description: "", parameters: visitSchema, execute: async () => "" })],
+        modelSettings: {
+          temperature: 0.5,
+          topP: 0.9,
+          frequencyPenalty: 0.1,
+          presencePenalty: 0.1,
+          toolChoice: "none",
+          parallelToolCalls: false,
+          truncation: "disabled",
+          maxTokens: 200,
+          store: true,
+          reasoning: { effort: "low", summary: "auto" },
+          text: { verbosity: "low" },
+          promptCacheRetention: "24h",
+          providerData: { metadata: { purpose: "test" } },
+        },
+      });
+      visitSchema.parse((await runner.run(agent, QUESTION)).finalOutput);
+    });
+
+    test("an agent is another one's tool", async () => {
+      const inner = new Agent({ name: "Inner", instructions: "Answer.", outputType: visitSchema });
+      const agent = makeAgent([]).clone({
+        tools: [inner.asTool({ toolName: "ask", toolDescription: "Ask", parameters: visitSchema })],
+        toolUseBehavior: "stop_on_first_tool",
+      });
+      visitSchema.parse(JSON.parse((await runner.run(agent, QUESTION)).finalOutput));
+    });
+
     test("an agent hands over to another one, which answers", async () => {
       const guide = new Agent({
         name: "Guide",
@@ -120,4 +172,21 @@ test("@openai/agents: a stored response is continued by its id", async () => {
   const second = await runner.run(agent, "And then?", { previousResponseId: first.lastResponseId });
   assert.notEqual(second.lastResponseId, first.lastResponseId);
   visitSchema.parse(second.finalOutput);
+});
+
+test("@openai/agents: tools that OpenAI runs are skipped beside others", async () => {
+  const modelProvider = new OpenAIProvider({ baseURL, apiKey, useResponses: true });
+  const runner = new Runner({ model: MODEL, modelProvider, tracingDisabled: true });
+  const agent = makeAgent([]);
+  const hosted = [
+    webSearchTool(),
+    fileSearchTool(["vs_1"]),
+    codeInterpreterTool(),
+    hostedMcpTool({ serverLabel: "notes", serverUrl: "https://example.com/mcp" }),
+  ];
+  const result = await runner.run(
+    agent.clone({ tools: [...agent.tools, ...hosted], toolUseBehavior: "stop_on_first_tool" }),
+    QUESTION,
+  );
+  assert.equal(result.finalOutput, "noted 1");
 });

@@ -115,6 +115,99 @@ for (const [sdk, provider, model] of providers) {
   });
 }
 
+for (const [sdk, openai] of [
+  ["ai-6", createOpenAI6({ baseURL, apiKey })],
+  ["ai", createOpenAI7({ baseURL, apiKey })],
+]) {
+  const { generateText, Output, stepCountIs, tool, ToolLoopAgent } = await import(sdk);
+  const model = openai(MODEL);
+  const call = { model, prompt: QUESTION, temperature: 0, maxOutputTokens: 200, maxRetries: 0 };
+  const visit = tool({
+    description: "Notes a visit",
+    inputSchema: visitSchema,
+    execute: async () => "noted",
+  });
+
+  describe(`${sdk}: what OpenAI's provider has of its own`, () => {
+    test("the options are accepted", async () => {
+      const shared = {
+        metadata: { purpose: "test" },
+        parallelToolCalls: false,
+        serviceTier: "auto",
+        user: "u",
+      };
+      for (const options of [
+        { ...shared, textVerbosity: "low", promptCacheKey: "k", safetyIdentifier: "s", maxToolCalls: 3 },
+        { promptCacheRetention: "24h", instructions: "Be brief.", logprobs: 2, strictJsonSchema: true },
+        { forceReasoning: true, reasoningEffort: "low", reasoningSummary: "auto", store: false },
+        { systemMessageMode: "developer", include: ["reasoning.encrypted_content"] },
+      ]) {
+        const request = { ...call, maxOutputTokens: 16, system: "Be brief.", topP: 0.9 };
+        const { text } = await generateText({ ...request, providerOptions: { openai: options } });
+        assert.equal(typeof text, "string");
+      }
+    });
+
+    test("a conversation without a store sends its items whole", async () => {
+      const messages = [{ role: "user", content: QUESTION }];
+      for (const toolChoice of ["required", "none", "none"]) {
+        const { prompt, ...rest } = call;
+        const settings = { toolChoice, tools: { visit }, providerOptions: { openai: { store: false } } };
+        const { response } = await generateText({ ...rest, ...settings, messages });
+        messages.push(...response.messages, { role: "user", content: "And then?" });
+      }
+    });
+
+    test("previousResponseId goes on, with steps of tools, too", async () => {
+      const first = await generateText({ ...call, maxOutputTokens: 16 });
+      const previousResponseId = first.providerMetadata.openai.responseId;
+      const { steps } = await generateText({
+        ...call,
+        tools: { visit },
+        toolChoice: "required",
+        stopWhen: stepCountIs(2),
+        providerOptions: { openai: { previousResponseId } },
+      });
+      assert.equal(steps.length, 2);
+    });
+
+    test("a search of the web is skipped beside a function", async () => {
+      const tools = { visit, web: openai.tools.webSearch({}) };
+      const { toolCalls } = await generateText({
+        ...call,
+        tools,
+        toolChoice: { type: "tool", toolName: "visit" },
+      });
+      for (const { toolName } of toolCalls) assert.equal(toolName, "visit");
+      assert.ok(toolCalls.length >= 1);
+    });
+
+    test("a custom tool takes the text of a grammar in Lark", async () => {
+      const format = { type: "grammar", syntax: "lark", definition: 'start: "a" /[bc]/' };
+      const note = openai.tools.customTool({ name: "note", description: "Notes", format });
+      const { toolCalls } = await generateText({ ...call, tools: { note }, toolChoice: "required" });
+      assert.match(toolCalls[0].input, /^a[bc]$/);
+    });
+
+    test("a choice, and an agent", async () => {
+      const { output } = await generateText({ ...call, output: Output.choice({ options: ["a", "b"] }) });
+      assert.match(output, /^[ab]$/);
+      const settings = { model, tools: { visit }, toolChoice: "required", stopWhen: stepCountIs(2) };
+      const agent = new ToolLoopAgent({ ...settings, temperature: 0, maxOutputTokens: 200 });
+      assert.equal((await agent.generate({ prompt: QUESTION })).steps.length, 2);
+    });
+
+    test("an image is refused by its place", async () => {
+      const image = { type: "image", image: "data:image/png;base64,iVBORw0KGgo=" };
+      const messages = [{ role: "user", content: [{ type: "text", text: "What?" }, image] }];
+      await assert.rejects(generateText({ model, messages, maxRetries: 0 }), {
+        statusCode: 400,
+        message: /^input\[0\]\.content\[1\] is an image/,
+      });
+    });
+  });
+}
+
 test("the AI SDK's default refers to what is stored by item_reference", async () => {
   const bodies = [];
   const spied = (url, init) => {

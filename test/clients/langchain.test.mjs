@@ -62,3 +62,25 @@ for (const useResponsesApi of [false, true]) {
     });
   });
 }
+
+test("@langchain/openai by responses: its settings, a stored response, and a search that is skipped", async () => {
+  const fields = { model: MODEL, apiKey, configuration: { baseURL }, maxRetries: 0, useResponsesApi: true };
+  const model = new ChatOpenAI({
+    ...fields,
+    maxTokens: 16,
+    topP: 0.9,
+    temperature: 0,
+    reasoning: { effort: "low" },
+    verbosity: "low",
+    promptCacheKey: "k",
+    service_tier: "auto",
+    user: "u",
+    modelKwargs: { metadata: { purpose: "test" } },
+  });
+  const first = await model.invoke(QUESTION);
+  const next = await model.invoke("And then?", { previous_response_id: first.response_metadata.id });
+  assert.ok(next.text.length > 0);
+  const bare = new ChatOpenAI({ ...fields, zdrEnabled: true, maxTokens: 16, temperature: 0 });
+  const tools = [{ type: "web_search_preview" }, visit];
+  assert.equal(typeof (await bare.bindTools(tools).invoke(QUESTION)).text, "string");
+});

@@ -125,6 +125,30 @@ for (const name of ["openai-6", "openai"]) {
       assert.match(choices[0].message.tool_calls[0].custom.input, /^[a-c]{3}$/);
     });
 
+    test("allowed_tools, the older functions, and several choices", async () => {
+      const other = { type: "function", function: { name: "other" } };
+      const allowed_tools = {
+        mode: "required",
+        tools: [{ type: "function", function: { name: "visit" } }],
+      };
+      for (const more of [
+        { tools: [other, chatTool], tool_choice: { type: "allowed_tools", allowed_tools }, n: 2 },
+        { functions: [{ name: "visit", parameters: visitJson }], function_call: { name: "visit" } },
+      ]) {
+        const { choices } = await client.chat.completions.create({
+          ...chat,
+          ...more,
+          parallel_tool_calls: false,
+        });
+        assert.equal(choices.length, more.n ?? 1);
+        for (const { message } of choices) {
+          const called = message.function_call ?? message.tool_calls[0].function;
+          assert.equal(called.name, "visit");
+          readVisit(called.arguments);
+        }
+      }
+    });
+
     test("errors name the field and have OpenAI's code", async () => {
       const { BadRequestError } = await import(name);
       const broken = { ...chatTool.function, parameters: { ...visitJson, required: ["part"] } };
@@ -217,6 +241,12 @@ for (const name of ["openai-6", "openai"]) {
       );
       assert.equal(events.at(-1).type, "response.completed");
       assert.deepEqual(events.at(-1).response.output.at(-1).type, "function_call");
+    });
+
+    test("the tokens of an input are counted", async () => {
+      const { input_tokens } = await client.responses.inputTokens.count({ model: MODEL, input: QUESTION });
+      const { usage } = await client.responses.create({ ...response, max_output_tokens: 16 });
+      assert.equal(input_tokens, usage.input_tokens);
     });
 
     test("retrieve, inputItems and delete", async () => {

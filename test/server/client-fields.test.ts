@@ -137,6 +137,17 @@ describe("messages", () => {
     }
   });
 
+  test("of an assistant as the Agents SDK sends them back: a part with the members of the message", async () => {
+    const send = (content: unknown) =>
+      chat({ messages: [...hello, { role: "assistant", content }, ...hello] });
+    await send("I see.");
+    const plain = server.engine.seen.at(-1)!.prompt;
+    const members = { role: "assistant", refusal: null, reasoning_content: "Hm.", tool_calls: [{ id: "a" }] };
+    const { status, json } = await send([{ type: "text", text: "I see.", ...members }]);
+    expect([status, json.error]).toEqual([200, undefined]);
+    expect(server.engine.seen.at(-1)!.prompt).toEqual(plain);
+  });
+
   test.each([
     ["an image", { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } }],
     ["an image", { type: "input_image", image_url: "https://example.com/a.png" }],

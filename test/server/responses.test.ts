@@ -103,6 +103,10 @@ describe("what is stored", () => {
   test("a response is retrieved, listed, continued and deleted", async () => {
     const first = await client.responses.create({ model: "base", input: "My name is Kim." });
     expect((await client.responses.retrieve(first.id)).output_text).toBe(WORDS);
+    await expect(client.responses.retrieve(first.id, { stream: true })).rejects.toMatchObject({
+      status: 400,
+      param: "stream",
+    });
     const before = server.engine.seen.at(-1)!.prompt.length;
     const second = await client.responses.create({
       model: "base",

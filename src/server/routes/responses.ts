@@ -59,7 +59,11 @@ const getResponse = createRoute({
   path: `${path}/{id}`,
   summary: "Retrieve a stored response",
   security,
-  request: { params },
+  request: {
+    params,
+    // clients that ask for events wait for them forever if they get an object
+    query: z.object({ stream: z.literal("false").optional().describe("Only false: it comes as a whole.") }),
+  },
   responses: { 200: ok(responseResource, "The response."), default: failed },
 });
 
