@@ -230,9 +230,9 @@ def errors(served):
         )
         refused(
             openai.BadRequestError,
-            lambda: create(model=served.base, **request, response_format={"type": "json_object"}),
+            lambda: create(model=served.base, **request, web_search_options={}),
             code="unsupported_parameter",
-            param="response_format",
+            param="web_search_options",
         )
         refused(
             openai.BadRequestError,
