@@ -3,8 +3,9 @@
 import { createOpenAI } from "@ai-sdk/openai";
 import { ChatOpenAI } from "@langchain/openai";
 import { generateText, type ModelMessage, Output, stepCountIs, streamText, tool } from "ai";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { MosError } from "#core";
 import { type Harness, makeServer } from "./harness.ts";
 
 const QUESTION = "When can I come in?";
@@ -77,6 +78,33 @@ describe("the AI SDK's default model", () => {
     expect((await generateText({ model, prompt: QUESTION, maxRetries: 0, output })).output).toEqual(VISIT);
     expect(server.engine.seen[0]!.grammar).toMatchObject({ type: "json_schema" });
   });
+});
+
+test("an error in the middle of a stream reaches the AI SDK and OpenAI's client with its sentence", async () => {
+  await using server = await serve();
+  const { engine } = server;
+  const { submit } = engine;
+  engine.submit = async function* (request) {
+    let events = 0;
+    for await (const event of submit(request)) {
+      if (events++ === 3) throw new MosError("busy", "too many requests wait");
+      yield event;
+    }
+  };
+  const model = createOpenAI({ baseURL, apiKey: "none", fetch: spied(server).fetch })("base");
+  const onError = vi.fn();
+  const parts: string[] = [];
+  for await (const part of streamText({ model, prompt: QUESTION, maxRetries: 0, onError }).fullStream)
+    parts.push(part.type);
+  expect(parts).toContain("text-delta");
+  expect(parts).toContain("error");
+  expect(JSON.stringify(onError.mock.calls)).toContain("too many requests wait");
+  const types: string[] = [];
+  const stream = await server.client().responses.create({ model: "base", input: QUESTION, stream: true });
+  for await (const { type } of stream) types.push(type);
+  expect(types.slice(-2)).toEqual(["error", "response.failed"]);
+  const final = server.client().responses.stream({ model: "base", input: QUESTION }).finalResponse();
+  await expect(final).rejects.toThrow("too many requests wait");
 });
 
 describe.each([false, true])("LangChain, by the Responses API: %s", (useResponsesApi) => {
