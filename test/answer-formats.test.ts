@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { CompiledGrammar, grammarFromSource, Vocabulary } from "mixture-of-shards-grammar";
 import { describe, expect, test } from "vitest";
 import { type AnswerRequest, answerGrammar } from "../src/text/answer-grammar.ts";
-import { type AnswerDelta, AnswerReader } from "../src/text/answer-parser.ts";
+import { type AnswerDelta, LayoutParser } from "../src/text/answer-parser.ts";
 import { CALL_SYNTAXES, type CallSyntax, writeCalls } from "../src/text/call-syntax.ts";
 import { spacedJson } from "../src/text/json-text.ts";
 import type { Tool } from "../src/text/messages.ts";
@@ -213,7 +213,7 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
         const answers = [write(["look_up", given]), write(["patch", { input }])];
         expect(answers.map(allows)).toEqual([true, true]);
         const reader = () =>
-          new AnswerReader({ reasoning: "none", tags: undefined, syntax, kinds, nextId: undefined });
+          new LayoutParser({ reasoning: "none", tags: undefined, syntax, kinds, nextId: undefined });
         expect(answers.map((answer) => argumentsIn(reader(), answer))).toEqual([spacedJson(given), input]);
       }),
       { numRuns: 15 },
@@ -221,7 +221,7 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
   });
 });
 
-const argumentsIn = (reader: AnswerReader, answer: string): string =>
+const argumentsIn = (reader: LayoutParser, answer: string): string =>
   [...reader.push(answer), ...reader.finish()]
     .map((delta: AnswerDelta) => (delta.type === "arguments" ? delta.text : ""))
     .join("");

@@ -4,7 +4,8 @@ import { errorText } from "#core";
 import type { EngineEvent } from "#inference";
 import type { RequestContext } from "./context.ts";
 import { GRACE, type RunningRequest } from "./limits.ts";
-import type { SamplingFields, UsageFields } from "./request.ts";
+import type { UsageFields } from "./request.ts";
+import type { SamplingFields } from "./request-fields.ts";
 
 /** Writes one choice of an answer. */
 export interface ChoiceWriter {

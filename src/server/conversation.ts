@@ -21,9 +21,9 @@ import {
   resolveAdapter,
   resolveMaxTokens,
 } from "./engine-requests.ts";
-import { invalidValue } from "./errors.ts";
+import { ApiError, invalidValue } from "./errors.ts";
 import { checkStrictness, findUnenforceable, refusalOf } from "./grammar-errors.ts";
-import type { SamplingFields } from "./request.ts";
+import type { SamplingFields } from "./request-fields.ts";
 import type { AnswerForm } from "./structured.ts";
 import type { RequestedTools } from "./tools.ts";
 
@@ -73,7 +73,7 @@ export async function planConversation(
   checkTokenIds(sampling, model);
   const { maxLength } = model;
   const fallback = defaults.maxTokens ?? maxLength;
-  const format = answerFormat(text, answerRequest(fields, unenforced), prompt.text ?? "");
+  const format = formatOf(text, answerRequest(fields, unenforced), prompt.text ?? "");
   const requests = makeRequests(prompt, sampling, {
     adapter,
     tenant: key.name,
@@ -135,6 +135,16 @@ function answerRequest({ tools, form }: ConversationFields, unenforced: Readonly
     responseFormat: form?.responseFormat,
     grammar: form?.grammar,
   };
+}
+
+/** @throws ApiError 400 for tools that this model's calls cannot have beside a form of the answer. */
+function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
+  try {
+    return answerFormat(...given);
+  } catch (cause) {
+    if (!(cause instanceof MosError) || cause.code !== "unsupported") throw cause;
+    throw new ApiError(cause.message, { status: 400, code: "unsupported_value", param: "tools", cause });
+  }
 }
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */

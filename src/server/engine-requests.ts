@@ -8,7 +8,7 @@ import type { LoadedText } from "#text";
 import type { ApiKey } from "./auth.ts";
 import type { RequestContext, ServerContext } from "./context.ts";
 import { ApiError, invalidValue } from "./errors.ts";
-import type { SamplingFields } from "./request.ts";
+import type { SamplingFields } from "./request-fields.ts";
 
 /** An adapter that a key may use, by name. */
 export async function findAdapter(

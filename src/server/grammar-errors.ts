@@ -2,7 +2,7 @@
 import { checkStrict, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
 import type { Engine } from "#inference";
-import type { Tool } from "#text";
+import { formatSource, type Tool } from "#text";
 import { ApiError, invalidValue } from "./errors.ts";
 import type { AnswerForm } from "./structured.ts";
 import { invalidParameters, type RequestedTools } from "./tools.ts";
@@ -93,13 +93,8 @@ export async function findUnenforceable(
 }
 
 /** The grammar of a form by itself. */
-export function formSource(form: AnswerForm | undefined): GrammarSource | undefined {
-  const format = form?.responseFormat;
-  const whitespace = "compact";
-  if (format?.type === "json_schema") return { type: "json_schema", schema: format.schema, whitespace };
-  if (format?.type === "json_object") return { type: "json_object", whitespace };
-  return form?.grammar;
-}
+export const formSource = (form: AnswerForm | undefined): GrammarSource | undefined =>
+  form?.grammar ?? formatSource(form?.responseFormat);
 
 /** The grammar of what a tool takes, by itself. */
 function toolSource(tool: Tool): GrammarSource | undefined {

@@ -30,7 +30,8 @@ export const functionFields = {
 
 const functionSchema = z.strictObject(functionFields);
 
-const grammarFields = { syntax: z.enum(["lark", "regex"]), definition: z.string().min(1) };
+/** Fields of a grammar for what a custom tool takes. */
+export const grammarFields = { syntax: z.enum(["lark", "regex"]), definition: z.string().min(1) };
 
 /** Fields of a tool that takes a text, where the format's grammar is an object of its own, as chat has it. */
 const customSchema = z.strictObject({

@@ -1,7 +1,7 @@
 // What an answer may be, as a grammar, and how it is read: tools, a JSON schema, and reasoning before both.
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { type AnswerRequest, answerGrammar } from "./answer-grammar.ts";
-import { type AnswerParser, type AnswerParts, AnswerReader } from "./answer-parser.ts";
+import { type AnswerParser, type AnswerParts, LayoutParser } from "./answer-parser.ts";
 import type { AnswerLayout } from "./chat-template.ts";
 import type { LoadedText } from "./load-text.ts";
 import type { Tool } from "./messages.ts";
@@ -41,7 +41,7 @@ export function answerFormat(
   };
   return {
     grammar: answerGrammar({ ...request, tools }, { layout, tokenizer, reasoning }),
-    parser: ({ nextId } = {}) => new AnswerReader({ ...parts, nextId }),
+    parser: ({ nextId } = {}) => new LayoutParser({ ...parts, nextId }),
   };
 }
 

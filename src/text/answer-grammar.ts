@@ -58,8 +58,8 @@ function answers(request: Parameters<typeof answerGrammar>[0], context: GrammarC
   return [[text], context.layout.showsContent ? [text, ...calls] : calls];
 }
 
-/** Compact, since small models like to fill up answers with blanks. */
-function formatSource(
+/** The grammar of a form: compact, since small models like to fill up answers with blanks. */
+export function formatSource(
   format: ResponseFormat | undefined,
   whitespace: JsonWhitespace = "compact",
 ): GrammarSource | undefined {

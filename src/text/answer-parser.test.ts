@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type AnswerDelta, type AnswerParts, AnswerReader } from "./answer-parser.ts";
+import { type AnswerDelta, type AnswerParts, LayoutParser } from "./answer-parser.ts";
 import { CALL_SYNTAXES, type CallSyntax, TAGGED, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
 
@@ -17,7 +17,7 @@ const tags = { begin: "<think>", end: "</think>" };
 
 /** All deltas of the pieces, with neighbours of one kind as one. */
 function read(given: AnswerParts, pieces: readonly string[]): readonly AnswerDelta[] {
-  const reader = new AnswerReader(given);
+  const reader = new LayoutParser(given);
   const joined: AnswerDelta[] = [];
   for (const delta of [...pieces.flatMap((piece) => reader.push(piece)), ...reader.finish()]) {
     const last = joined.at(-1);
@@ -103,7 +103,7 @@ describe.each(CALL_SYNTAXES)("$name", (syntax) => {
   });
 
   test("arguments leave before the call ends, and of a call that is cut as far as they were written", () => {
-    const reader = new AnswerReader(parts(syntax));
+    const reader = new LayoutParser(parts(syntax));
     const answer = write([["look_up", { city: "Ulm" }]]);
     const until = answer.indexOf("Ulm");
     expect(reader.push(answer.slice(0, until))).toEqual([

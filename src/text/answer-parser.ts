@@ -44,7 +44,8 @@ type Mode = "begin" | "reasoning" | "gap" | "first" | "text" | "calls" | "call";
 /** White space, `[`, `]` and `,` around calls. */
 const AROUND = /^[\s[\],]/;
 
-export class AnswerReader implements AnswerParser {
+/** Reads answers as a model's layout has them. */
+export class LayoutParser implements AnswerParser {
   readonly #parts: AnswerParts;
   readonly #callTags: readonly string[];
   #mode: Mode;

@@ -1,5 +1,5 @@
 export { type AnswerFormat, answerFormat } from "./answer-format.ts";
-export { argumentsSource } from "./answer-grammar.ts";
+export { argumentsSource, formatSource } from "./answer-grammar.ts";
 export type { AnswerDelta, AnswerParser } from "./answer-parser.ts";
 export { type ChatTemplate, chatTemplate, withVariables } from "./chat-template.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";

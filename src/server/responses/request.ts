@@ -1,24 +1,21 @@
 // A request of the Responses API: its fields, and the conversation that it continues.
 import { z } from "@hono/zod-openapi";
 import { ApiError, invalidValue } from "../errors.ts";
-import { neutral, nullOnly, samplingFields, unused } from "../request.ts";
+import { neutral, nullOnly, unused } from "../request.ts";
+import { clientFields, metadata, samplingFields } from "../request-fields.ts";
+import { nameSchema } from "../tools.ts";
 import { type ConversationItem, inputItem, isReference } from "./items.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
 import { toolFields } from "./tools.ts";
 
 const { model, temperature, top_p, seed, stream, top_k, min_p, repetition_penalty } = samplingFields;
 
-/** As OpenAI limits it. */
-const metadata = z
-  .record(z.string().max(64), z.string().max(512))
-  .refine((pairs) => Object.keys(pairs).length <= 16, "an object of at most 16 members");
-
 const textFormat = z.discriminatedUnion("type", [
   z.looseObject({ type: z.literal("text") }),
   z.looseObject({ type: z.literal("json_object") }),
   z.strictObject({
     type: z.literal("json_schema"),
-    name: z.string().regex(/^[a-zA-Z0-9_-]{1,64}$/, "a name of 1 to 64 letters, digits, _ and -"),
+    name: nameSchema,
     description: z.string().nullish(),
     schema: z.record(z.string(), z.unknown()),
     strict: z.boolean().nullish(),
@@ -48,6 +45,7 @@ export const responseRequest = z
     stream,
     stream_options: z.strictObject({ include_obfuscation: z.boolean().optional() }).optional(),
     ...toolFields,
+    ...clientFields,
     text: z
       .strictObject({ format: textFormat.optional(), verbosity: unused(z.string().max(100)) })
       .optional()
@@ -76,19 +74,10 @@ export const responseRequest = z
       .optional()
       .describe("Only disabled: a conversation that is too long is refused."),
     user: unused(z.string().max(1000)),
-    safety_identifier: unused(z.string().max(1000)),
-    prompt_cache_key: unused(z.string().max(1000)),
-    prompt_cache_retention: unused(z.string().max(1000)),
-    prompt_cache_options: unused(z.looseObject({})),
-    service_tier: unused(z.string().max(100)),
     client_metadata: unused(z.looseObject({})),
     max_tool_calls: unused(z.int().min(0)),
     presence_penalty: samplingFields.presence_penalty,
     frequency_penalty: samplingFields.frequency_penalty,
-    chat_template_kwargs: z
-      .record(z.string(), z.unknown())
-      .optional()
-      .describe("vLLM extension: variables for the model's chat template."),
     background: neutral(z.literal(false)),
     conversation: neutral(nullOnly),
     prompt: neutral(nullOnly),

@@ -5,6 +5,7 @@ import type { Tool, ToolChoice } from "#text";
 import { ApiError } from "../errors.ts";
 import {
   checkNames,
+  grammarFields,
   namedChoice,
   nameSchema,
   type PlaceOfTool,
@@ -28,11 +29,7 @@ const customTool = z.object({
   format: z
     .discriminatedUnion("type", [
       z.object({ type: z.literal("text") }),
-      z.object({
-        type: z.literal("grammar"),
-        syntax: z.enum(["lark", "regex"]),
-        definition: z.string(),
-      }),
+      z.object({ type: z.literal("grammar"), ...grammarFields }),
     ])
     .nullish(),
 });

@@ -14,25 +14,17 @@ import {
   neutral,
   nullOnly,
   okOrStream,
-  samplingFields,
   security,
   unused,
 } from "../request.ts";
+import { clientFields, metadata, samplingFields } from "../request-fields.ts";
 import { readForm, structuredFields } from "../structured.ts";
 import { type RequestedTools, readTools, toolFields } from "../tools.ts";
-
-/** As OpenAI limits it. */
-const metadata = z
-  .record(z.string(), z.string().max(512))
-  .refine((pairs) => Object.keys(pairs).length <= 16, "an object of at most 16 members")
-  .refine(
-    (pairs) => Object.keys(pairs).every((key) => key.length <= 64),
-    "an object with keys of at most 64 characters",
-  );
 
 const chatRequest = z
   .strictObject({
     ...samplingFields,
+    ...clientFields,
     ...structuredFields,
     ...toolFields,
     messages: messagesField,
@@ -52,17 +44,8 @@ const chatRequest = z
       .boolean()
       .optional()
       .describe("vLLM extension: continue the last message instead of starting a new one."),
-    chat_template_kwargs: z
-      .record(z.string(), z.unknown())
-      .optional()
-      .describe("vLLM extension: variables for the model's chat template."),
     metadata: unused(metadata),
     store: z.boolean().optional().describe("Accepted and ignored: nothing is stored."),
-    safety_identifier: unused(z.string().max(1000)),
-    prompt_cache_key: unused(z.string().max(1000)),
-    prompt_cache_retention: unused(z.string().max(1000)),
-    prompt_cache_options: unused(z.record(z.string(), z.unknown())),
-    service_tier: unused(z.string().max(100)),
     reasoning_effort: unused(z.string().max(100)),
     prediction: unused(z.record(z.string(), z.unknown())),
     verbosity: unused(z.string().max(100)),

@@ -27,9 +27,9 @@ import {
   neutral,
   nullOnly,
   okOrStream,
-  samplingFields,
   security,
 } from "../request.ts";
+import { samplingFields } from "../request-fields.ts";
 import { readForm, structuredFields } from "../structured.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */

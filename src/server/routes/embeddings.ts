@@ -8,7 +8,8 @@ import type { RequestContext, ServerApp } from "../context.ts";
 import { resolveAdapter } from "../engine-requests.ts";
 import { invalidValue } from "../errors.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
-import { checkedBy, failed, json, jsonBody, ok, samplingFields, security } from "../request.ts";
+import { checkedBy, failed, json, jsonBody, ok, security } from "../request.ts";
+import { samplingFields } from "../request-fields.ts";
 
 const embeddingRequest = z
   .strictObject({
