@@ -65,7 +65,7 @@ const cases: readonly (readonly [string, string | Uint8Array, RegExp])[] = [
   [
     "an unknown role",
     chat(["user", "Hi"], ["bot", "Ho"]),
-    /bad\.jsonl:1: messages\[1\]\.role is "bot"; expected "system", "user" or "assistant"/,
+    /bad\.jsonl:1: messages\[1\]\.role is "bot"; expected "system", "user", "assistant" or "tool"/,
   ],
   [
     "a message without content",
