@@ -2,8 +2,9 @@ import type { Regex } from "#grammar";
 import { Builder } from "./builder.ts";
 import type { ByteClasses } from "./byte-classes.ts";
 import { Derivatives } from "./derivatives.ts";
-import { isNothing } from "./emptiness.ts";
+import { Emptiness } from "./emptiness.ts";
 import { Interner } from "./intern.ts";
+import { Pace } from "./pace.ts";
 
 /** Limits of an automaton. */
 export interface AutomatonLimits {
@@ -27,14 +28,15 @@ export class Automaton {
   readonly #builder: Builder;
   readonly #derivatives: Derivatives;
   readonly #interner: Interner;
-
-  readonly #visits: number;
+  readonly #emptiness: Emptiness;
+  /** Stops {@link Automaton.isNothing}, and work of others that share it. */
+  readonly pace = new Pace();
 
   constructor({ nodes = NODES, visits = VISITS }: AutomatonLimits = {}) {
-    this.#visits = visits;
     this.#builder = new Builder(nodes);
     this.#derivatives = new Derivatives(this.#builder);
     this.#interner = new Interner(this.#builder);
+    this.#emptiness = new Emptiness(this.#derivatives, { pace: this.pace, visits });
   }
 
   /** Number of nodes. */
@@ -64,7 +66,7 @@ export class Automaton {
 
   /** Whether no text is in the node's language. Throws "limit" where that takes too long to find out. */
   isNothing(node: number): boolean {
-    return isNothing(this.#derivatives, node, this.#visits);
+    return this.#emptiness.isNothing(node);
   }
 
   /** Classes of bytes with equal derivatives. */

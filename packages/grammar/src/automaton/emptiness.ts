@@ -2,6 +2,7 @@ import { GrammarError } from "#grammar";
 import type { Derivatives } from "./derivatives.ts";
 import { Content, Kind } from "./kinds.ts";
 import type { Nodes } from "./nodes.ts";
+import { type Pace, Paused } from "./pace.ts";
 import { isWithinStar } from "./within-star.ts";
 
 const TOO_LONG =
@@ -85,30 +86,88 @@ function markPath(nodes: Nodes, cameFrom: ReadonlyMap<number, number>, last: num
   for (let node = last; node >= 0; node = cameFrom.get(node) ?? -1) nodes.setContent(node, Content.Some);
 }
 
+/** A search that is not finished: nodes that were reached, each with the one before it, and those whose successors are unknown. */
+interface Search {
+  readonly cameFrom: Map<number, number>;
+  readonly frontier: Frontier;
+}
+
+/** Searches that are kept unfinished. */
+const SEARCHES = 64;
+
 /**
- * Whether a language is empty. Only intersections and complements need a search: it goes first where the text could end soonest,
+ * Decides whether languages are empty. Only intersections and complements need a search: it goes first where the text could end soonest,
  * and notes what it learns of all nodes on its way.
  */
-export function isNothing(derivatives: Derivatives, node: number, visits: number): boolean {
-  const { nodes } = derivatives;
-  if (nodes.content(node) === Content.None) return true;
-  if (hasText(nodes, node)) return false;
-  const cameFrom = new Map<number, number>([[node, -1]]);
-  const frontier = new Frontier(nodes);
-  frontier.push(node);
-  for (let next = frontier.pop(); next !== undefined; next = frontier.pop()) {
-    for (const byte of nodes.partitions.get(nodes.partition(next)).representatives) {
-      const after = derivatives.derive(next, byte);
-      if (hasText(nodes, after)) {
+export class Emptiness {
+  readonly #derivatives: Derivatives;
+  readonly #nodes: Nodes;
+  readonly #pace: Pace;
+  readonly #visits: number;
+  /** Searches that were paused, by the node that they began with. */
+  readonly #paused = new Map<number, Search>();
+
+  /**
+   * @param visits - nodes that a search reaches at most
+   */
+  constructor(derivatives: Derivatives, { pace, visits }: { readonly pace: Pace; readonly visits: number }) {
+    this.#derivatives = derivatives;
+    this.#nodes = derivatives.nodes;
+    this.#pace = pace;
+    this.#visits = visits;
+  }
+
+  /** Whether a node's language is empty. */
+  isNothing(node: number): boolean {
+    if (this.#nodes.content(node) === Content.None) return true;
+    if (hasText(this.#nodes, node)) return false;
+    const search = this.#paused.get(node) ?? this.#begin(node);
+    try {
+      const result = this.#finish(search);
+      this.#paused.delete(node);
+      return result;
+    } catch (error) {
+      if (!(error instanceof Paused)) this.#paused.delete(node);
+      throw error;
+    }
+  }
+
+  #begin(node: number): Search {
+    const search = { cameFrom: new Map([[node, -1]]), frontier: new Frontier(this.#nodes) };
+    search.frontier.push(node);
+    const [oldest] = this.#paused.keys();
+    if (oldest !== undefined && this.#paused.size >= SEARCHES) this.#paused.delete(oldest);
+    this.#paused.set(node, search);
+    return search;
+  }
+
+  #finish({ cameFrom, frontier }: Search): boolean {
+    const nodes = this.#nodes;
+    for (;;) {
+      this.#pace.check();
+      const next = frontier.pop();
+      if (next === undefined) break;
+      if (this.#leadsToText(next, { cameFrom, frontier })) {
         markPath(nodes, cameFrom, next);
         return false;
       }
+      if (cameFrom.size > this.#visits) throw new GrammarError("limit", TOO_LONG);
+      this.#pace.advance();
+    }
+    for (const visited of cameFrom.keys()) nodes.setContent(visited, Content.None);
+    return true;
+  }
+
+  /** Whether a successor of a node is known to contain a text; the others are to be looked at. */
+  #leadsToText(node: number, { cameFrom, frontier }: Search): boolean {
+    const nodes = this.#nodes;
+    for (const byte of nodes.partitions.get(nodes.partition(node)).representatives) {
+      const after = this.#derivatives.derive(node, byte);
+      if (hasText(nodes, after)) return true;
       if (nodes.content(after) === Content.None || cameFrom.has(after)) continue;
-      cameFrom.set(after, next);
+      cameFrom.set(after, node);
       frontier.push(after);
     }
-    if (cameFrom.size > visits) throw new GrammarError("limit", TOO_LONG);
+    return false;
   }
-  for (const visited of cameFrom.keys()) nodes.setContent(visited, Content.None);
-  return true;
 }

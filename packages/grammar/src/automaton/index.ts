@@ -2,3 +2,4 @@ export { Analyses } from "./analyses.ts";
 export { Automaton } from "./automaton.ts";
 export type { ByteClasses } from "./byte-classes.ts";
 export { jsonStringContent } from "./json-string.ts";
+export { type Pace, Paused } from "./pace.ts";

@@ -5,6 +5,7 @@ import { type FlatGrammar, flatten } from "./flat-grammar.ts";
 import { Lexer } from "./lexer.ts";
 import { Masks } from "./masks.ts";
 import { Matcher, type MatcherOptions } from "./matcher.ts";
+import { inSlices } from "./slices.ts";
 import { isPlainlyNothing } from "./text-counts.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -18,6 +19,11 @@ export interface MatcherLimits {
   readonly rowItems?: number;
   /** Items of a parser for one text, of 8 bytes each (8,000,000). */
   readonly items?: number;
+}
+
+/** What is known of a grammar before it is compiled. */
+interface Prepared extends MatcherLimits {
+  readonly contents?: LexemeContents;
 }
 
 /** What the matchers of a grammar share. */
@@ -41,21 +47,36 @@ export class CompiledGrammar {
   #shared: Shared;
 
   /**
+   * Compiles a grammar at once, which can take a second where lexemes are intersections.
    * @throws GrammarError `bad_grammar` if the grammar refers to what does not exist, or matches no text at all
    */
   constructor(
     grammar: Grammar,
     vocabulary: Vocabulary,
-    { cacheBytes = 2 ** 25, nodes, rowItems = 50_000, items = 8_000_000 }: MatcherLimits = {},
+    { cacheBytes = 2 ** 25, nodes, rowItems = 50_000, items = 8_000_000, contents }: Prepared = {},
   ) {
     this.vocabulary = vocabulary;
     this.#grammar = grammar;
     this.#limits = { rowItems, items };
     this.#nodes = nodes;
     this.#cacheBytes = cacheBytes;
-    const automaton = this.#automaton();
-    this.#flat = flatten(grammar, (lexeme) => isNothing(automaton, grammar, lexeme));
-    this.#shared = this.#share(automaton);
+    const known = contents ?? new LexemeContents(grammar, nodes);
+    this.#flat = flatten(grammar, (lexeme) => known.isNothing(lexeme));
+    this.#shared = this.#share(known.automaton);
+  }
+
+  /**
+   * Compiles a grammar in slices of a few milliseconds, between which other work of the thread runs.
+   * @throws GrammarError as the constructor, and `limit` if it takes seconds
+   */
+  static async build(
+    grammar: Grammar,
+    vocabulary: Vocabulary,
+    limits: MatcherLimits = {},
+  ): Promise<CompiledGrammar> {
+    const contents = new LexemeContents(grammar, limits.nodes);
+    await inSlices(contents.automaton.pace, () => contents.findAll());
+    return new CompiledGrammar(grammar, vocabulary, { ...limits, contents });
   }
 
   /** Memory of the grammar and its caches, without the vocabulary, roughly. */
@@ -66,15 +87,23 @@ export class CompiledGrammar {
 
   /** A matcher at the beginning of a text. */
   matcher(options: MatcherOptions = {}): Matcher {
-    // nodes are never forgotten: once they are many, new matchers begin anew, so that a long life does not lead to the limit
-    if (this.#shared.automaton.bytes > this.#cacheBytes / 2) this.#shared = this.#share(this.#automaton());
-    const { lexer, masks, skip } = this.#shared;
-    const parser = new Earley(this.#flat, lexer, { skip, limits: this.#limits });
-    return new Matcher({ vocabulary: this.vocabulary, lexer, masks, parser }, options);
+    const [shared, parser] = this.#begin();
+    return new Matcher({ vocabulary: this.vocabulary, ...shared, parser }, options);
   }
 
-  #automaton(): Automaton {
-    return new Automaton(this.#nodes === undefined ? {} : { nodes: this.#nodes });
+  /** The same in slices: a grammar with very many beginnings takes some time when it is used first. */
+  async buildMatcher(options: MatcherOptions = {}): Promise<Matcher> {
+    const [shared, parser] = this.#begin();
+    await inSlices(shared.automaton.pace, () => parser.state);
+    return new Matcher({ vocabulary: this.vocabulary, ...shared, parser }, options);
+  }
+
+  #begin(): readonly [Shared, Earley] {
+    // nodes are never forgotten: once they are many, new matchers begin anew, so that a long life does not lead to the limit
+    if (this.#shared.automaton.bytes > this.#cacheBytes / 2)
+      this.#shared = this.#share(newAutomaton(this.#nodes));
+    const { lexer, skip } = this.#shared;
+    return [this.#shared, new Earley(this.#flat, lexer, { skip, limits: this.#limits })];
   }
 
   #share(automaton: Automaton): Shared {
@@ -85,9 +114,35 @@ export class CompiledGrammar {
   }
 }
 
-function isNothing(automaton: Automaton, { lexemes }: Grammar, index: number): boolean {
-  const lexeme = lexemes[index];
-  if (!lexeme) throw new GrammarError("bad_grammar", `The grammar has no lexeme ${index}.`);
-  // most lexemes need not be interned before they are used
-  return isPlainlyNothing(lexeme.regex) ?? automaton.isNothing(automaton.intern(lexeme.regex));
+const newAutomaton = (nodes: number | undefined): Automaton =>
+  new Automaton(nodes === undefined ? {} : { nodes });
+
+/** Which lexemes of a grammar match any text. */
+class LexemeContents {
+  readonly automaton: Automaton;
+  readonly #lexemes: Grammar["lexemes"];
+  readonly #known: (boolean | undefined)[] = [];
+
+  constructor({ lexemes }: Grammar, nodes: number | undefined) {
+    this.automaton = newAutomaton(nodes);
+    this.#lexemes = lexemes;
+  }
+
+  isNothing(index: number): boolean {
+    const known = this.#known[index];
+    if (known !== undefined) return known;
+    const lexeme = this.#lexemes[index];
+    if (!lexeme) throw new GrammarError("bad_grammar", `The grammar has no lexeme ${index}.`);
+    this.automaton.pace.check();
+    // most lexemes need not be interned before they are used
+    const found =
+      isPlainlyNothing(lexeme.regex) ?? this.automaton.isNothing(this.automaton.intern(lexeme.regex));
+    this.#known[index] = found;
+    this.automaton.pace.advance();
+    return found;
+  }
+
+  findAll(): void {
+    for (const index of this.#lexemes.keys()) this.isNothing(index);
+  }
 }

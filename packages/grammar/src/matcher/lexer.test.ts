@@ -18,7 +18,7 @@ it("stops work that needs too many states", () => {
       state = lexer.step(state, 97 + (random >>> 31)) ?? state;
     }
   };
-  expect(() => lexer.limited(() => follow(100_000), 2 ** 18)).toThrow(
+  expect(() => lexer.limited({ growth: 2 ** 18 }, () => follow(100_000))).toThrow(
     "its regular expression has too many states",
   );
   // beyond such work, only the limit of nodes counts

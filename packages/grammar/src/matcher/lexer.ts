@@ -1,8 +1,8 @@
-import type { Automaton, ByteClasses } from "#automaton";
+import type { Automaton, ByteClasses, Pace } from "#automaton";
 import { GrammarError, type Lexeme } from "#grammar";
 import { Interner } from "./interner.ts";
 import type { PlainStep } from "./plain-run.ts";
-import type { Walk } from "./walk.ts";
+import type { Walk, WalkInProgress } from "./walk.ts";
 
 /** Lexemes that match the same texts are one terminal; so many numbers, without order in meaning. */
 export interface TerminalSet {
@@ -27,7 +27,7 @@ export interface LexerState {
   /** State after a byte of a class: null where there is none, undefined until it is needed. */
   next: (LexerState | null | undefined)[];
   /** What is known of the tokens that are possible in the state. */
-  walk: Walk | undefined;
+  walk: Walk | WalkInProgress | undefined;
   /** States after plain characters. */
   plain: PlainStep | undefined;
 }
@@ -39,7 +39,10 @@ const EMPTY_NODE = 1;
 const STATE_BYTES = 240;
 
 /** Bytes by which the automaton may grow for one mask. An object with 1,000 names and others besides takes two thirds. */
-const GROWTH = 2 ** 21;
+export const GROWTH = 2 ** 21;
+
+/** Lexemes whose successors are found between two places at which the work may stop. */
+const BATCH = 32;
 
 const EVERY_BYTE: ByteClasses = {
   count: 1,
@@ -82,15 +85,23 @@ export class Lexer {
     return this.#bytes;
   }
 
+  /** Stops work that takes too long at once. */
+  get pace(): Pace {
+    return this.#automaton.pace;
+  }
+
   /**
-   * Runs work, such as a walk over a vocabulary, that may follow very many transitions.
-   * @throws GrammarError `limit` if they need more memory, and so more time, than any sensible lexeme
+   * Runs work, such as a walk over a vocabulary, that may follow very many transitions. What it uses of the bytes that it has left is
+   * taken away from them.
+   * @throws GrammarError `limit` if transitions need more memory, and so more time, than any sensible lexeme
    */
-  limited<Result>(work: () => Result, growth = GROWTH): Result {
-    this.#bytesAllowed = this.#automaton.bytes + growth;
+  limited<Result>(budget: { growth: number }, work: () => Result): Result {
+    const before = this.#automaton.bytes;
+    this.#bytesAllowed = before + budget.growth;
     try {
       return work();
     } finally {
+      budget.growth -= this.#automaton.bytes - before;
       this.#bytesAllowed = Infinity;
     }
   }
@@ -99,6 +110,7 @@ export class Lexer {
   terminalOf(lexeme: number): number {
     const known = this.#terminalOf[lexeme] ?? -1;
     if (known >= 0) return known;
+    this.pace.check();
     const { regex, isLazy = false } = this.#lexemes[lexeme] ?? { regex: { type: "either", options: [] } };
     const node = this.#automaton.intern(regex);
     const byNode = this.#terminalsByNode[isLazy ? 1 : 0];
@@ -109,6 +121,7 @@ export class Lexer {
       byNode.set(node, terminal);
     }
     this.#terminalOf[lexeme] = terminal;
+    this.pace.advance();
     return terminal;
   }
 
@@ -204,11 +217,13 @@ export class Lexer {
     const byte = state.classes?.representatives[index] ?? 0;
     const pairs: number[] = [];
     for (let pair = 0; pair < state.pairs.length; pair += 2) {
+      if (pair % BATCH === 0) this.pace.check();
       const node = this.#automaton.derive(state.pairs[pair + 1] ?? 0, byte);
       if (!this.#automaton.isNothing(node)) pairs.push(state.pairs[pair] ?? 0, node);
     }
     const next = pairs.length === 0 ? null : this.#state(pairs);
     state.next[index] = next;
+    this.pace.advance();
     return next;
   }
 
@@ -226,14 +241,15 @@ export class Lexer {
 
   #create(pairs: Int32Array, isBoundary: boolean): LexerState {
     if (this.#bytes > this.#limit) this.forget();
-    this.#bytes += STATE_BYTES + 8 * pairs.length;
     // the parser goes past an empty lexeme by itself
     const accept = isBoundary ? undefined : this.#acceptOf(pairs);
+    const ends = accept !== undefined && (this.#isLazy(accept) || !this.#goesOn(pairs));
+    this.#bytes += STATE_BYTES + 8 * pairs.length;
     return {
       isBoundary,
       pairs,
       accept,
-      ends: accept !== undefined && (this.#isLazy(accept) || !this.#goesOn(pairs)),
+      ends,
       classes: undefined,
       next: [],
       walk: undefined,

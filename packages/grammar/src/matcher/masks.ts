@@ -1,13 +1,41 @@
 import type { Earley } from "./earley.ts";
-import type { Lexer, LexerState } from "./lexer.ts";
+import { GROWTH, type Lexer, type LexerState } from "./lexer.ts";
 import { childrenOf } from "./trie.ts";
 import type { Vocabulary } from "./vocabulary.ts";
-import { type Exit, type Walk, Walker } from "./walk.ts";
+import { type Exit, type Walk, Walker, WalkInProgress } from "./walk.ts";
 
 /** A place in a text: the newest row of the parser, the lexer's state since then, and the blanks that may still be stripped. */
 export interface Place {
   readonly state: LexerState;
   readonly blanks: number;
+}
+
+/** A walk of which some exits are done. */
+interface Frame {
+  readonly walk: Walk;
+  next: number;
+}
+
+/** A mask that is being filled. It may stop, and go on as long as the parser is at the same place. */
+export class MaskInProgress {
+  readonly words: Uint32Array;
+  readonly place: Place;
+  /** Tokens so far. */
+  count = 0;
+  /** The walk from the place on, and below each exit the one after it. */
+  readonly frames: Frame[] = [];
+  /** The first walk while it is not finished: the lexer may forget it. */
+  first: Walk | WalkInProgress | undefined;
+  /** Bytes by which the automaton may still grow. */
+  growth = GROWTH;
+
+  /**
+   * @param words - the mask, which is empty
+   */
+  constructor(words: Uint32Array, place: Place) {
+    this.words = words;
+    this.place = place;
+  }
 }
 
 const BLANK = 0x20;
@@ -22,7 +50,7 @@ export class Masks {
   readonly #walker: Walker;
   readonly #limit: number;
   /** Walks from the beginning of a text of which blanks are stripped, by their number. */
-  readonly #stripped = new Map<LexerState, Map<number, Walk>>();
+  readonly #stripped = new Map<LexerState, Map<number, Walk | WalkInProgress>>();
 
   constructor(vocabulary: Vocabulary, lexer: Lexer, limit: number) {
     this.#vocabulary = vocabulary;
@@ -35,12 +63,13 @@ export class Masks {
     return this.#lexer.bytes + this.#walker.bytes;
   }
 
-  /** Adds the tokens that are allowed at a place to a mask, and returns their number. The parser comes back as it was. */
-  fill(mask: Uint32Array, { state, blanks }: Place, parser: Earley): number {
-    if (this.bytes > this.#limit) this.#forget();
-    return this.#lexer.limited(() =>
-      this.#collect(mask, blanks > 0 ? this.#strippedWalk(state, blanks) : this.#walk(state), parser),
-    );
+  /** Adds the tokens that are allowed at a place to a mask, and returns their number. The parser comes back as it was, if it is not paused. */
+  fill(mask: MaskInProgress, parser: Earley): number {
+    if (mask.frames.length === 0 && this.bytes > this.#limit) this.#forget();
+    return this.#lexer.limited(mask, () => {
+      this.#collect(mask, { depth: 0, walk: () => this.#firstWalk(mask) }, parser);
+      return mask.count;
+    });
   }
 
   #forget(): void {
@@ -49,40 +78,61 @@ export class Masks {
     this.#stripped.clear();
   }
 
-  #collect(mask: Uint32Array, walk: Walk, parser: Earley): number {
-    add(mask, walk);
-    let { count } = walk;
-    const { rows } = parser;
-    for (const exit of walk.exits) {
-      if (this.bytes > this.#limit) this.#forget();
-      parser.scan(exit.accept);
-      count += this.#collect(mask, this.#walkAfter(exit, parser.state), parser);
-      parser.truncate(rows);
+  /** Adds a walk and those after its exits, or what is left of them. */
+  #collect(mask: MaskInProgress, { depth, walk }: { depth: number; walk: () => Walk }, parser: Earley): void {
+    let frame = mask.frames[depth];
+    if (!frame) {
+      frame = { walk: walk(), next: 0 };
+      mask.frames.push(frame);
+      add(mask.words, frame.walk);
+      mask.count += frame.walk.count;
     }
-    return count;
+    const { exits } = frame.walk;
+    const { rows } = parser;
+    for (; frame.next < exits.length; frame.next++) {
+      this.#lexer.pace.check();
+      if (this.bytes > this.#limit) this.#forget();
+      const exit = exits[frame.next];
+      if (!exit) break;
+      parser.scan(exit.accept);
+      this.#collect(mask, { depth: depth + 1, walk: () => this.#walkAfter(exit, parser.state) }, parser);
+      parser.truncate(rows);
+      this.#lexer.pace.advance();
+    }
+    mask.frames.pop();
   }
 
-  #walk(state: LexerState): Walk {
-    state.walk ??= this.#walker.walkAll(state);
-    return state.walk;
+  #firstWalk(mask: MaskInProgress): Walk {
+    const { state, blanks } = mask.place;
+    if (blanks > 0) return this.#strippedWalk(state, blanks);
+    mask.first ??= state.walk ?? this.#walker.walkAll(state);
+    state.walk ??= mask.first;
+    mask.first = this.#finished(mask.first);
+    state.walk = mask.first;
+    return mask.first;
+  }
+
+  #finished(walk: Walk | WalkInProgress): Walk {
+    return walk instanceof WalkInProgress ? this.#walker.finish(walk) : walk;
   }
 
   #walkAfter({ trie, nodes, after }: Exit, state: LexerState): Walk {
-    let walk = after.get(state);
-    if (!walk) {
-      walk = this.#walker.walk(state, { trie, nodes });
-      after.set(state, walk);
-    }
-    return walk;
+    const walk = after.get(state) ?? this.#walker.walk(state, { trie, nodes });
+    after.set(state, walk);
+    const finished = this.#finished(walk);
+    after.set(state, finished);
+    return finished;
   }
 
   /** The walk from the beginning of a text: blanks in front, up to a number, are as if they were not there. */
   #strippedWalk(state: LexerState, blanks: number): Walk {
-    const byNumber = this.#stripped.get(state) ?? new Map<number, Walk>();
+    const byNumber = this.#stripped.get(state) ?? new Map<number, Walk | WalkInProgress>();
     this.#stripped.set(state, byNumber);
     const walk = byNumber.get(blanks) ?? this.#walker.walk(state, this.#afterBlanks(blanks));
     byNumber.set(blanks, walk);
-    return walk;
+    const finished = this.#finished(walk);
+    byNumber.set(blanks, finished);
+    return finished;
   }
 
   /** What may come first where so many blanks are stripped: anything else, after fewer of them, or after all anything. */

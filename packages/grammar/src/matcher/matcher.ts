@@ -1,7 +1,8 @@
+import { Paused } from "#automaton";
 import { GrammarError } from "#grammar";
 import type { Earley } from "./earley.ts";
 import type { Lexer, LexerState } from "./lexer.ts";
-import type { Masks } from "./masks.ts";
+import { MaskInProgress, type Masks } from "./masks.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** The tokens that may come next. */
@@ -60,6 +61,7 @@ export class Matcher {
   readonly #places: Place[] = [];
   readonly #words: Uint32Array;
   #mask: TokenMask | undefined;
+  #filling: MaskInProgress | undefined;
   #canEnd: boolean | undefined;
 
   /** @internal use CompiledGrammar.matcher */
@@ -79,15 +81,28 @@ export class Matcher {
    */
   mask(): TokenMask {
     if (this.#mask) return this.#mask;
-    this.#words.fill(0);
     let count = 0;
-    if (!this.#place.isEnded) {
-      this.#restore(this.#place);
-      count = this.#masks.fill(this.#words, this.#place, this.#parser);
+    if (this.#place.isEnded) this.#words.fill(0);
+    else {
+      count = this.#fill();
       if (this.canEnd) for (const id of this.#vocabulary.endTokens) if (this.#set(id)) count++;
     }
     this.#mask = { words: this.#words, count };
     return this.#mask;
+  }
+
+  /**
+   * Runs work with the matcher, such as `mask`, that stops once `isOver` says so. Returns its result, or undefined where it stopped. The
+   * matcher is then unchanged but for what it has found out: the same work, run again, gets further and at last to its end. Work that
+   * changes the matcher by several methods has to take back by itself what the first ones did.
+   */
+  attempt<Result>(isOver: () => boolean, work: () => Result): { readonly result: Result } | undefined {
+    try {
+      return { result: this.#lexer.pace.run(isOver, work) };
+    } catch (error) {
+      if (error instanceof Paused) return undefined;
+      throw error;
+    }
   }
 
   /** Whether a token may come next. Cheaper than a mask for a few tokens. */
@@ -179,9 +194,27 @@ export class Matcher {
     return after !== undefined;
   }
 
+  /** Sets the words of the tokens of text that may come next, and returns the number of tokens. */
+  #fill(): number {
+    this.#restore(this.#place);
+    if (!this.#filling) {
+      this.#words.fill(0);
+      this.#filling = new MaskInProgress(this.#words, this.#place);
+    }
+    try {
+      const count = this.#masks.fill(this.#filling, this.#parser);
+      this.#filling = undefined;
+      return count;
+    } catch (error) {
+      if (!(error instanceof Paused)) this.#filling = undefined;
+      throw error;
+    }
+  }
+
   #move(place: Place): void {
     this.#place = place;
     this.#mask = undefined;
+    this.#filling = undefined;
     this.#canEnd = undefined;
   }
 

@@ -1,0 +1,113 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import {
+  CompiledGrammar,
+  type Grammar,
+  GrammarError,
+  grammarFromSource,
+  type Matcher,
+} from "../src/index.ts";
+import { bundledVocabulary } from "./vocabularies.ts";
+
+const vocabulary = bundledVocabulary();
+
+const names = Array.from({ length: 40 }, (_, i) => `name ${i}`);
+const grammars: readonly Grammar[] = [
+  {
+    type: "object",
+    properties: Object.fromEntries(names.map((name) => [name, { type: ["string", "integer"] }])),
+    additionalProperties: { pattern: "^[a-z]+(-[a-z]+)*$", maxLength: 20, type: "string" },
+  },
+  { type: "array", items: { enum: names }, minItems: 2 },
+  { type: "string", pattern: "(a|b)*a(a|b){6}$", maxLength: 30 },
+  { type: "object", patternProperties: { "^a.*z$": { type: "null" }, "b{2,5}": { type: "number" } } },
+].map((schema) => grammarFromSource({ type: "json_schema", schema }));
+
+/** Whether each look at the clock finds that the time is over, again and again. */
+const clocks = fc.array(fc.boolean(), { minLength: 1, maxLength: 30 }).map((answers) => ({ answers, at: 0 }));
+
+/** Does work however often it is paused, and counts that. */
+function finish<Result>(
+  matcher: Matcher,
+  clock: { answers: readonly boolean[]; at: number },
+  work: () => Result,
+) {
+  const isOver = (): boolean => clock.answers[clock.at++ % clock.answers.length] ?? true;
+  for (let pauses = 0; pauses < 1e6; pauses++) {
+    const done = matcher.attempt(isOver, work);
+    if (done) return { ...done, pauses };
+    // what is asked in between is answered at once, and changes nothing
+    if (pauses % 7 === 0) matcher.allows(pauses % vocabulary.size);
+  }
+  throw new Error("the work does not get further");
+}
+
+/** The allowed tokens, in their order. */
+const idsOf = ({ words }: { readonly words: Uint32Array }): readonly number[] =>
+  Array.from({ length: vocabulary.size }, (_, id) => id).filter(
+    (id) => (((words[id >>> 5] ?? 0) >>> (id & 31)) & 1) === 1,
+  );
+
+it("masks and all else are the same in any slices", () => {
+  let paused = 0;
+  const choices = fc.array(fc.nat(1e6), { minLength: 1, maxLength: 6 });
+  const property = (
+    grammar: Grammar,
+    clock: { answers: readonly boolean[]; at: number },
+    chosen: readonly number[],
+  ) => {
+    // caches of its own, so that there is something to pause
+    const whole = new CompiledGrammar(grammar, vocabulary).matcher();
+    const sliced = new CompiledGrammar(grammar, vocabulary).matcher();
+    for (const choice of chosen) {
+      const mask = whole.mask();
+      const { result, pauses } = finish(sliced, clock, () => sliced.mask());
+      paused += pauses;
+      expect(result).toEqual(mask);
+      const ids = idsOf(mask);
+      const id = ids[choice % ids.length];
+      if (id === undefined || vocabulary.endTokens.includes(id)) break;
+      expect(finish(sliced, clock, () => sliced.allows(choice % vocabulary.size)).result).toBe(
+        whole.allows(choice % vocabulary.size),
+      );
+      finish(sliced, clock, () => sliced.accept(id));
+      whole.accept(id);
+      expect(finish(sliced, clock, () => sliced.mustEnd).result).toBe(whole.mustEnd);
+      expect(finish(sliced, clock, () => sliced.forcedBytes()).result).toEqual(whole.forcedBytes());
+    }
+  };
+  fc.assert(fc.property(fc.constantFrom(...grammars), clocks, choices, property), { seed: 34, numRuns: 12 });
+  expect(paused).toBeGreaterThan(1000);
+});
+
+it("matchers of one grammar take turns with their masks", () => {
+  for (const grammar of grammars) {
+    const compiled = new CompiledGrammar(grammar, vocabulary);
+    const expected = new CompiledGrammar(grammar, vocabulary).matcher().mask();
+    const matchers = [compiled.matcher(), compiled.matcher(), compiled.matcher({ strippedBlanks: 1 })];
+    const found = matchers.map(() => undefined as ReturnType<Matcher["mask"]> | undefined);
+    while (found.includes(undefined))
+      matchers.forEach((matcher, i) => {
+        found[i] ??= matcher.attempt(
+          () => true,
+          () => matcher.mask(),
+        )?.result;
+      });
+    expect(found[0]).toEqual(expected);
+    expect(found[1]).toEqual(expected);
+    expect(found[2]?.count).toBeGreaterThan(expected.count);
+  }
+});
+
+it("a grammar and its matchers are the same whether they are made at once or in slices", async () => {
+  for (const grammar of grammars) {
+    const built = await (await CompiledGrammar.build(grammar, vocabulary)).buildMatcher();
+    expect(built.mask()).toEqual(new CompiledGrammar(grammar, vocabulary).matcher().mask());
+  }
+  const nothing: Grammar = {
+    lexemes: [{ name: "none", regex: { type: "either", options: [] } }],
+    rules: [{ name: "start", alternatives: [[{ lexeme: 0 }]] }],
+    start: 0,
+  };
+  await expect(CompiledGrammar.build(nothing, vocabulary)).rejects.toThrow(GrammarError);
+});
