@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "#text";
 import { Constraint, type GrammarMatcher } from "./constraint.ts";
+import { GrammarTime } from "./grammar-time.ts";
 import { fullRequest } from "./requests.ts";
 import { Sequence } from "./sequence.ts";
 import type { EngineRequest } from "./types.ts";
@@ -11,8 +12,12 @@ const END = 0;
 class ChoiceMatcher implements GrammarMatcher {
   #text = "";
   readonly #choices: readonly string[];
-  constructor(choices: readonly string[]) {
+  /** How often each piece of work stops before it is done. */
+  readonly #pauses: number;
+  #paused = 0;
+  constructor(choices: readonly string[], pauses = 0) {
     this.#choices = choices;
+    this.#pauses = pauses;
   }
   get canEnd(): boolean {
     return this.#choices.includes(this.#text);
@@ -32,6 +37,11 @@ class ChoiceMatcher implements GrammarMatcher {
   accept(id: number): void {
     expect(this.allows(id)).toBe(true);
     this.#text += String.fromCharCode(id);
+  }
+  attempt<Result>(isOver: () => boolean, work: () => Result): { readonly result: Result } | undefined {
+    if (isOver() || this.#paused++ < this.#pauses) return undefined;
+    this.#paused = 0;
+    return { result: work() };
   }
   rollback(tokens: number): void {
     this.#text = this.#text.slice(0, this.#text.length - tokens);
@@ -67,14 +77,35 @@ const tokenizer: Tokenizer = {
 
 const code = (text: string): number => text.charCodeAt(0);
 
-const constrain = (choices: readonly string[], stopTokens: readonly number[] = []) =>
-  new Constraint(new ChoiceMatcher(choices), {
+interface Given {
+  readonly stopTokens?: readonly number[] | undefined;
+  readonly pauses?: number;
+  readonly now?: () => number;
+}
+
+const constrain = (choices: readonly string[], { stopTokens = [], pauses, now = () => 0 }: Given = {}) =>
+  new Constraint(new ChoiceMatcher(choices, pauses), {
     tokenizer,
     endTokens: [END],
     stopTokens,
-    now: () => 0,
+    now,
     counts: { masks: 0, matchSeconds: 0 },
+    time: new GrammarTime(),
   });
+
+function begin(constraint: Constraint, given: Partial<EngineRequest> = {}): Sequence {
+  const bounds = { model: { vocabularySize: 256, maxLength: 1000 }, bytesPerPosition: 1, cacheMemory: 1e9 };
+  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...given }, bounds);
+  const sequence = new Sequence(7, request, { tokenizer, endTokens: [END], now: () => 0 });
+  sequence.constraint = constraint;
+  return sequence;
+}
+
+function logitsOf(liked: Readonly<Record<number, number>>): Float32Array {
+  const logits = new Float32Array(256);
+  for (const [id, z] of Object.entries(liked)) logits[Number(id)] = z;
+  return logits;
+}
 
 /** An answer of one of these texts, by a model whose logits are these at every token. */
 function answer(
@@ -82,12 +113,8 @@ function answer(
   liked: Readonly<Record<number, number>>,
   given: Partial<EngineRequest> = {},
 ) {
-  const bounds = { model: { vocabularySize: 256, maxLength: 1000 }, bytesPerPosition: 1, cacheMemory: 1e9 };
-  const request = fullRequest({ prompt: [1, 2, 3], maxTokens: 99, ...given }, bounds);
-  const sequence = new Sequence(7, request, { tokenizer, endTokens: [END], now: () => 0 });
-  sequence.constraint = constrain(choices, given.stopTokens);
-  const logits = new Float32Array(256);
-  for (const [id, z] of Object.entries(liked)) logits[Number(id)] = z;
+  const sequence = begin(constrain(choices, { stopTokens: given.stopTokens }), given);
+  const logits = logitsOf(liked);
   let steps = 0;
   for (; !sequence.hasEnded; steps++) sequence.advance(logits);
   const { events = [], error } = sequence.takeUpdate() ?? {};
@@ -132,6 +159,63 @@ describe("with a grammar, an answer", () => {
   });
 });
 
+describe("while its grammar needs more time, an answer", () => {
+  const text = (sequence: Sequence): string => String.fromCharCode(...sequence.tokens.slice(3));
+
+  test("keeps its logits, whatever the model computes meanwhile, and goes on with them", () => {
+    const sequence = begin(constrain(["yes", "no"], { pauses: 2 }));
+    const logits = logitsOf({ [code("n")]: 5 });
+    sequence.advance(logits);
+    logits.fill(0)[code("y")] = 9;
+    for (let waits = 0; sequence.isWaiting; waits++) {
+      expect(waits).toBeLessThan(7);
+      sequence.advance(logits);
+      sequence.resume();
+    }
+    expect(text(sequence)).toBe("n");
+    sequence.resume(); // has nothing to go on with
+    expect(text(sequence)).toBe("n");
+    while (!sequence.hasEnded) {
+      if (sequence.isWaiting) sequence.resume();
+      else sequence.advance(logits);
+    }
+    expect(text(sequence)).toBe("no");
+  });
+
+  test("can be cancelled", () => {
+    const sequence = begin(constrain(["yes"], { pauses: 9 }));
+    sequence.advance(logitsOf({}));
+    sequence.finish("cancelled");
+    expect(sequence.isWaiting).toBe(false);
+    expect(sequence.takeUpdate()?.events.at(-1)).toMatchObject({ finishReason: "cancelled" });
+  });
+
+  test("fails where it takes seconds", () => {
+    let time = 0;
+    const now = (): number => (time += 100);
+    const sequence = begin(constrain(["yes"], { pauses: 1000, now }));
+    sequence.advance(logitsOf({}));
+    let waits = 0;
+    for (; sequence.isWaiting && waits < 1000; waits++) {
+      try {
+        sequence.resume();
+      } catch (error) {
+        sequence.fail(error);
+      }
+    }
+    expect(waits).toBeGreaterThan(40);
+    expect(waits).toBeLessThan(60);
+    expect(sequence.takeUpdate()?.error).toMatchObject({
+      code: "bad_option",
+      message: expect.stringContaining("more than 5 s"),
+    });
+  });
+
+  test("has no draft", () => {
+    expect(constrain(["hello"], { pauses: 1 }).forcedTokens(9)).toEqual([]);
+  });
+});
+
 const draft = (text: string): readonly number[] => [...text].map(code);
 
 test("tokens are forced up to where the text may end or go on in several ways", () => {
@@ -148,12 +232,15 @@ describe("of a draft", () => {
     expect(constraint.allowedPart(draft("axz"))).toEqual(draft("ax"));
     expect(constraint.allowedPart(draft("b"))).toEqual([]);
     expect(constraint.allowedPart(draft("abc"))).toEqual(draft("abc"));
-    constraint.accept(code("a"));
+    expect(constraint.next({ choose: () => code("a"), isEnd: () => false, isFirst: true })).toEqual({
+      id: code("a"),
+      isLast: false,
+    });
     expect(constraint.allowedPart(draft("bcd"))).toEqual(draft("bc"));
   });
 
   test("none that ends the answer", () => {
-    const constraint = constrain(["a", "ab;c"], [code(";")]);
+    const constraint = constrain(["a", "ab;c"], { stopTokens: [code(";")] });
     expect(constraint.allowedPart([code("a"), END])).toEqual(draft("a"));
     expect(constraint.allowedPart(draft("ab;c"))).toEqual(draft("ab"));
   });

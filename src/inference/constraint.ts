@@ -1,5 +1,7 @@
 // A request's grammar beside its sequence: which tokens may come next, and whether the answer is complete.
+import { GrammarError } from "mixture-of-shards-grammar";
 import { incompleteTail, type Tokenizer } from "#text";
+import type { GrammarTime } from "./grammar-time.ts";
 import type { AllowedTokens, TokenMask } from "./sampler.ts";
 
 /** What is needed of a grammar's matcher. */
@@ -9,6 +11,8 @@ export interface GrammarMatcher extends AllowedTokens {
   readonly canEnd: boolean;
   readonly mustEnd: boolean;
   forcedBytes(): Uint8Array;
+  /** Runs work with the matcher. Undefined where it stopped, as the time is over: the same work, run again, gets further. */
+  attempt<Result>(isOver: () => boolean, work: () => Result): { readonly result: Result } | undefined;
 }
 
 /** Masks that were computed, and seconds spent with matchers. */
@@ -26,66 +30,136 @@ interface ConstraintOptions {
   readonly now: () => number;
   /** Counts to add to. */
   readonly counts: ConstraintCounts;
+  /** The time that is shared by all rows. */
+  readonly time: GrammarTime;
 }
+
+/** How the next token is chosen. */
+interface Choice {
+  readonly choose: () => number;
+  readonly isEnd: (id: number) => boolean;
+  readonly isFirst: boolean;
+}
+
+/** A token, or undefined where the answer is empty, and whether nothing can follow it. */
+interface NextToken {
+  readonly id: number | undefined;
+  readonly isLast: boolean;
+}
+
+/** Milliseconds that an answer's grammar may take in total, and besides for each of its tokens. */
+const LIMIT = { answer: 5000, token: 5 };
 
 /** The byte around the name of a special token. */
 const SPECIAL = 0xff;
 const decoder = new TextDecoder();
 
+type Attempt = <Result>(work: () => Result) => { readonly result: Result } | undefined;
+
+const tooSlow = (): GrammarError =>
+  new GrammarError(
+    "limit",
+    `It takes more than ${LIMIT.answer / 1000} s to find out which tokens may come next.`,
+  );
+
 /** The tokens that an answer's grammar allows next. */
 export class Constraint implements AllowedTokens {
   readonly #matcher: GrammarMatcher;
   readonly #options: ConstraintOptions;
+  /** The next token, where it is chosen already. */
+  #chosen: { readonly id: number | undefined; isTaken: boolean } | undefined;
+  /** Milliseconds. */
+  #spent = 0;
+  #allowed = LIMIT.answer;
 
   constructor(matcher: GrammarMatcher, options: ConstraintOptions) {
     this.#matcher = matcher;
     this.#options = options;
   }
 
-  /** Nothing can follow. */
-  get mustEnd(): boolean {
-    return this.#timed(() => this.#matcher.mustEnd);
-  }
-
-  allows(id: number): boolean {
-    return this.#timed(() => this.#matcher.allows(id) || (this.#stopsAt(id) && this.#matcher.canEnd));
-  }
-
-  mask(): TokenMask {
-    this.#options.counts.masks++;
-    return this.#timed(() => {
-      const mask = this.#matcher.mask();
-      const { stopTokens } = this.#options;
-      return stopTokens.length > 0 && this.#matcher.canEnd ? withTokens(mask, stopTokens) : mask;
+  /**
+   * Chooses the next token and takes it, unless it ends the answer. Undefined where that needs more time than the row has now: the same
+   * call goes on.
+   * @throws GrammarError `limit` where it needs too much time at all
+   */
+  next(choice: Choice): NextToken | undefined {
+    return this.#options.time.share((isOver) => {
+      const attempt: Attempt = (work) => this.#matcher.attempt(isOver, work);
+      const next = this.#timed(() => this.#goOn(choice, attempt));
+      if (next) {
+        this.#chosen = undefined;
+        this.#allowed += LIMIT.token;
+      } else if (this.#spent > this.#allowed) throw tooSlow();
+      return next;
     });
   }
 
-  /** Takes a token of the answer, which was allowed and does not end it. */
-  accept(id: number): void {
-    this.#timed(() => this.#matcher.accept(id));
+  #goOn({ choose, isEnd, isFirst }: Choice, attempt: Attempt): NextToken | undefined {
+    if (!this.#chosen) {
+      // later ones end with the token that nothing can follow
+      const found = attempt(() => (isFirst && this.#matcher.mustEnd ? undefined : choose()));
+      if (!found) return undefined;
+      this.#chosen = { id: found.result, isTaken: false };
+    }
+    const { id, isTaken } = this.#chosen;
+    if (id === undefined || isEnd(id)) return { id, isLast: true };
+    if (!isTaken && !attempt(() => this.#matcher.accept(id))) return undefined;
+    this.#chosen.isTaken = true;
+    const end = attempt(() => this.#matcher.mustEnd);
+    return end && { id, isLast: end.result };
+  }
+
+  allows(id: number): boolean {
+    return this.#matcher.allows(id) || (this.#stopsAt(id) && this.#matcher.canEnd);
+  }
+
+  mask(): TokenMask {
+    const mask = this.#matcher.mask();
+    this.#options.counts.masks++;
+    const { stopTokens } = this.#options;
+    return stopTokens.length > 0 && this.#matcher.canEnd ? withTokens(mask, stopTokens) : mask;
   }
 
   /** The first tokens of a draft that could be chosen one after another, up to one that ends the answer. */
   allowedPart(draft: readonly number[]): readonly number[] {
-    return this.#timed(() => {
+    return this.#draft(() => {
       let taken = 0;
-      for (const id of draft) {
-        if (this.#stopsAt(id) || !this.#matcher.allows(id)) break;
-        this.#matcher.accept(id);
-        taken++;
+      try {
+        for (const id of draft) {
+          if (this.#stopsAt(id) || !this.#matcher.allows(id)) break;
+          this.#matcher.accept(id);
+          taken++;
+        }
+      } finally {
+        this.#matcher.rollback(taken);
       }
-      this.#matcher.rollback(taken);
       return draft.slice(0, taken);
     });
   }
 
   /** The first tokens, at most so many, of the text that must follow, as the tokenizer spells it; none where several texts may. */
   forcedTokens(most: number): readonly number[] {
-    const bytes = this.#timed(() => this.#matcher.forcedBytes());
-    return bytes.length === 0 ? [] : this.allowedPart(this.#spelled(bytes).slice(0, most));
+    const tokens = this.#draft(() => this.#spelled(this.#matcher.forcedBytes()));
+    return tokens.length === 0 ? [] : this.allowedPart(tokens.slice(0, most));
+  }
+
+  /** Tokens of a draft, which is worth little time. */
+  #draft(work: () => readonly number[]): readonly number[] {
+    return this.#options.time.share((isOver) =>
+      this.#timed(() => {
+        try {
+          return this.#matcher.attempt(isOver, work)?.result ?? [];
+        } catch (error) {
+          // what the answer itself needs fails when it comes to that
+          if (error instanceof GrammarError) return [];
+          throw error;
+        }
+      }),
+    );
   }
 
   #spelled(bytes: Uint8Array): readonly number[] {
+    if (bytes.length === 0) return [];
     const { tokenizer } = this.#options;
     const marker = bytes.indexOf(SPECIAL);
     if (marker === 0) {
@@ -110,7 +184,9 @@ export class Constraint implements AllowedTokens {
     try {
       return work();
     } finally {
-      counts.matchSeconds += (now() - began) / 1000;
+      const milliseconds = now() - began;
+      counts.matchSeconds += milliseconds / 1000;
+      this.#spent += milliseconds;
     }
   }
 }

@@ -7,6 +7,8 @@ import type { Tokenizer } from "#text";
 interface Entry {
   /** Serialised. */
   readonly grammar: Uint8Array;
+  /** While it is compiled, and then. */
+  building?: Promise<CompiledGrammar>;
   /** With the states and masks that its answers have needed so far. */
   compiled?: CompiledGrammar;
 }
@@ -49,16 +51,31 @@ export class CoreGrammars {
     if (grammar !== undefined) this.#entries.set(digest, { grammar });
   }
 
-  /** A matcher at the start of an answer. The first call builds the vocabulary, while other work of the thread runs. */
+  /** A matcher at the start of an answer. First calls build the vocabulary, and the grammar, while other work of the thread runs. */
   async matcher(digest: string, options: { readonly strippedBlanks: number }): Promise<Matcher> {
     const entry = this.#entries.get(digest);
     if (entry === undefined) throw new MosError("device", `the engine has no grammar ${digest}`);
     this.#vocabulary ??= this.#buildVocabulary();
     const vocabulary = await this.#vocabulary;
-    entry.compiled ??= new CompiledGrammar(deserialize(entry.grammar) as Grammar, vocabulary);
-    if (this.#entries.delete(digest)) this.#entries.set(digest, entry);
+    entry.building ??= this.#build(entry, vocabulary);
+    const compiled = await entry.building;
+    entry.compiled = compiled;
+    if (this.#entries.get(digest) === entry) {
+      this.#entries.delete(digest);
+      this.#entries.set(digest, entry);
+    }
     this.#trim();
-    return entry.compiled.matcher(options);
+    return compiled.buildMatcher(options);
+  }
+
+  async #build(entry: Entry, vocabulary: Vocabulary): Promise<CompiledGrammar> {
+    try {
+      return await CompiledGrammar.build(() => deserialize(entry.grammar) as Grammar, vocabulary);
+    } catch (error) {
+      // it may have failed because the machine was busy
+      delete entry.building;
+      throw error;
+    }
   }
 
   #buildVocabulary(): Promise<Vocabulary> {
@@ -81,6 +98,7 @@ export class CoreGrammars {
     for (const entry of this.#entries.values()) {
       if (bytes <= limitBytes || --left === 0) return;
       bytes -= entry.compiled?.bytes ?? 0;
+      if (entry.compiled) delete entry.building;
       delete entry.compiled;
     }
   }

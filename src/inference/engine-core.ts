@@ -5,6 +5,7 @@ import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import { Constraint } from "./constraint.ts";
 import { CoreGrammars } from "./core-grammars.ts";
 import { Drafter } from "./drafts.ts";
+import { GrammarTime } from "./grammar-time.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
@@ -55,6 +56,8 @@ export interface CoreParts extends SequenceOptions {
   readonly limits: CoreLimits;
   /** Most tokens of a draft, which the runner must be able to verify (0). */
   readonly draftTokens?: number;
+  /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */
+  readonly grammarMilliseconds?: number;
 }
 
 /** Iterations between checks for memory that can be released. */
@@ -71,6 +74,7 @@ export class LocalCore implements EngineCore {
   readonly #drafter: Drafter;
   readonly #sequences = new Map<number, Sequence>();
   readonly #grammars: CoreGrammars;
+  readonly #grammarTime: GrammarTime;
   /** Sequences whose matcher is not ready; the scheduler does not know them. */
   readonly #unready = new Set<Sequence>();
   #listener: CoreListener | undefined;
@@ -86,6 +90,7 @@ export class LocalCore implements EngineCore {
     const { runner, limits, adapters, draftTokens = 0 } = parts;
     this.#parts = parts;
     this.#grammars = new CoreGrammars({ ...parts, vocabularySize: runner.config.vocabularySize });
+    this.#grammarTime = new GrammarTime(parts.grammarMilliseconds);
     this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);
     this.#scheduler = new Scheduler({
@@ -173,8 +178,8 @@ export class LocalCore implements EngineCore {
       // blanks that the answer's text does not get
       const strippedBlanks = continuesPrompt ? 0 : tokenizer.strippedBlanks;
       const matcher = await this.#grammars.matcher(digest, { strippedBlanks });
-      const counts = this.#constraintCounts;
-      sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts });
+      const [counts, time] = [this.#constraintCounts, this.#grammarTime];
+      sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts, time });
       if (!sequence.hasEnded) this.#scheduler.add(sequence);
     } catch (cause) {
       sequence.fail(cause);
@@ -205,6 +210,7 @@ export class LocalCore implements EngineCore {
 
   /** Runs one step; false if there was nothing to do. */
   async #step(): Promise<boolean> {
+    this.#resume();
     const output = this.#scheduler.schedule();
     if (output === undefined) return false;
     for (const part of output.prefill) {
@@ -213,6 +219,14 @@ export class LocalCore implements EngineCore {
     }
     await this.#decode(output.decode);
     return true;
+  }
+
+  /** Goes on with rows whose grammars were not ready. They have nothing to compute until their next tokens are chosen. */
+  #resume(): void {
+    const running = this.#placement.entries();
+    const waiting = running.filter(([, { isWaiting, isCancelled }]) => isWaiting && !isCancelled);
+    this.#grammarTime.begin({ waiting: waiting.length, running: running.length });
+    for (const [slot, sequence] of waiting) this.#update(slot, sequence, () => sequence.resume());
   }
 
   /** Reports to the listener what happened since the last time. */
@@ -291,7 +305,7 @@ export class LocalCore implements EngineCore {
       let used = 0;
       try {
         do sequence.advance(logits[used++] as Float32Array);
-        while (!sequence.hasEnded && sequence.tokens.at(-1) === verified[used - 1]);
+        while (!isOver(sequence) && sequence.tokens.at(-1) === verified[used - 1]);
       } finally {
         this.#placement.truncate(slot, start + used);
       }
@@ -341,6 +355,9 @@ export class LocalCore implements EngineCore {
     return true;
   }
 }
+
+/** No further token can be chosen now. */
+const isOver = ({ hasEnded, isWaiting }: Sequence): boolean => hasEnded || isWaiting;
 
 /** Requests by the name of their adapter. */
 function countAdapters(sequences: readonly Sequence[]): Readonly<Record<string, number>> {

@@ -237,7 +237,8 @@ export class Scheduler {
         limits,
       );
       const parts = [...output.prefill, ...output.decode.map((slot) => ({ slot, tokens: 1 }))];
-      const longest = Math.max(...parts.map(({ slot, tokens }) => placement.computed(slot) + tokens));
+      // rows may all wait for their grammars
+      const longest = Math.max(0, ...parts.map(({ slot, tokens }) => placement.computed(slot) + tokens));
       if (placement.reserve(longest) || running.length <= 1) return output;
       this.#preempt(running);
     }

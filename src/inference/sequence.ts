@@ -89,6 +89,8 @@ export class Sequence {
   #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
+  /** Logits from which the next token is still to be chosen. */
+  #logits: Float32Array | undefined;
   #events: EngineEvent[] = [];
   #error: MosError | undefined;
 
@@ -177,40 +179,29 @@ export class Sequence {
     this.finish("length");
   }
 
-  /** Chooses the next token from the logits of the last one. */
+  /** The next token is not chosen yet: its grammar needs more time. */
+  get isWaiting(): boolean {
+    return this.#logits !== undefined;
+  }
+
+  /** Chooses the next token from the logits of the last one. Where it is waiting then, `resume` goes on. */
   advance(logits: Float32Array): void {
-    const { maxTokens, minTokens, logprobs, candidates } = this.request;
+    // the same ones, computed again after a preemption
+    if (this.isWaiting) return;
+    const { maxTokens, candidates } = this.request;
     if (this.generated === 0 && this.#promptScores !== undefined)
       this.#events.push({ type: "prompt", tokens: this.#scored, logprobs: this.#promptScores });
     this.#promptScores = undefined;
     if (this.generated === 0 && candidates !== undefined)
       this.#events.push({ type: "candidates", logprobs: computeLogprobs(logits, candidates) });
     this.#firstToken ??= this.#options.now();
-    if (maxTokens === 0) {
-      this.finish("length");
-      return;
-    }
-    const { constraint } = this;
-    // later ones end with the token that nothing can follow
-    const isEmpty = this.generated === 0 && constraint?.mustEnd === true;
-    const id = isEmpty ? undefined : this.#choose(logits);
-    if (id === undefined || this.#isEnd(id)) {
-      this.finish("end");
-      return;
-    }
-    constraint?.accept(id);
-    this.tokens.push(id);
-    const written = this.#detokenizer.push(id);
-    const mayStop = this.generated > minTokens;
-    const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
-    const scored =
-      logprobs === undefined
-        ? {}
-        : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
-    this.#events.push({ type: "token", id, text, ...scored });
-    if (stopped) this.finish("stop");
-    else if (constraint?.mustEnd === true) this.finish("end");
-    else if (this.generated >= maxTokens) this.finish("length");
+    if (maxTokens === 0) this.finish("length");
+    else this.#choose(logits);
+  }
+
+  /** Goes on with the choice of the next token. */
+  resume(): void {
+    if (this.#logits !== undefined) this.#choose(this.#logits);
   }
 
   /** Ends the answer with the text that was held back, and releases the adapter. */
@@ -251,7 +242,43 @@ export class Sequence {
     return { id, events, ...(error === undefined ? {} : { error }) };
   }
 
-  #choose(logits: Float32Array): number {
+  #choose(logits: Float32Array): void {
+    const next = this.#next(logits);
+    // the model's own are overwritten by its next step
+    this.#logits = next === undefined ? (this.#logits ?? logits.slice()) : undefined;
+    if (next === undefined) return;
+    const { id, isLast } = next;
+    if (id === undefined || this.#isEnd(id)) this.finish("end");
+    else this.#push(id, { logits, isLast });
+  }
+
+  #next(logits: Float32Array): ReturnType<Constraint["next"]> {
+    const choose = (): number => this.#sample(logits);
+    if (this.constraint === undefined) return { id: choose(), isLast: false };
+    return this.constraint.next({
+      choose,
+      isEnd: (id) => this.#isEnd(id),
+      isFirst: this.generated === 0,
+    });
+  }
+
+  #push(id: number, { logits, isLast }: { readonly logits: Float32Array; readonly isLast: boolean }): void {
+    const { maxTokens, minTokens, logprobs } = this.request;
+    this.tokens.push(id);
+    const written = this.#detokenizer.push(id);
+    const mayStop = this.generated > minTokens;
+    const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
+    const scored =
+      logprobs === undefined
+        ? {}
+        : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
+    this.#events.push({ type: "token", id, text, ...scored });
+    if (stopped) this.finish("stop");
+    else if (isLast) this.finish("end");
+    else if (this.generated >= maxTokens) this.finish("length");
+  }
+
+  #sample(logits: Float32Array): number {
     const { prompt, sampling, minTokens, stopTokens } = this.request;
     const barred = this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
     const answer = this.tokens.slice(prompt.length);
@@ -271,6 +298,7 @@ export class Sequence {
 
   #end(): void {
     this.hasEnded = true;
+    this.#logits = undefined;
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
   }

@@ -96,6 +96,16 @@ describe("answers", () => {
     expectSame(answers, alone.answers);
   });
 
+  test("whose grammars are matched in the smallest slices are those alone, also where they are preempted", async () => {
+    for (const cacheMemory of [1e9, 2 * 128 * 256]) {
+      const limits = { maxBatch: 8, cacheMemory, grammarMilliseconds: 0 };
+      const { answers } = await collectAnswers(limits, together);
+      expectSame(answers, alone.answers);
+    }
+    const { answers } = await collectAnswers({ maxBatch: 8, grammarMilliseconds: Infinity }, together);
+    expectSame(answers, alone.answers);
+  });
+
   test("with drafts are those without", async () => {
     // int8 products need widths that are a multiple of 16
     const overrides = { head_dim: 8, hidden_size: 32, intermediate_size: 48, max_position_embeddings: 512 };
@@ -141,6 +151,23 @@ describe("a request", () => {
         expect(end).toMatchObject({ finishReason: "cancelled", usage: { completionTokens: 0 } });
     }
     await engine.drain();
+  });
+
+  test("that is cancelled while its grammar is matched ends, and another one goes on", async () => {
+    await using engine = await tinyEngine(memoryAdapters(new Map()), { maxBatch: 4, grammarMilliseconds: 0 });
+    const free = collectAnswer(engine.submit(request({ maxTokens: 50, ignoreEos: true })));
+    for (const before of [0, 1, 2, 5]) {
+      const stop = new AbortController();
+      const events: string[] = [];
+      for await (const event of engine.submit(
+        request({ grammar: blocks, maxTokens: 60, signal: stop.signal }),
+      )) {
+        events.push(event.type === "finish" ? event.finishReason : event.type);
+        if (events.filter((type) => type === "token").length >= before) stop.abort();
+      }
+      expect(events.at(-1)).toBe("cancelled");
+    }
+    expect((await free).ids).toHaveLength(50);
   });
 
   test("counts as waiting while its grammar is compiled", async () => {

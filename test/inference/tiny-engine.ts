@@ -82,13 +82,16 @@ export interface TinyEngineOptions extends Partial<Limits> {
   readonly cacheDtype?: "float32" | "float16";
   /** Milliseconds, by which the cost of drafts is measured. */
   readonly now?: () => number;
+  /** Milliseconds of each step for grammars. */
+  readonly grammarMilliseconds?: number;
   /** Changes the runner before the engine gets it. */
   readonly wrap?: (runner: ModelRunner) => ModelRunner;
 }
 
 export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOptions = {}): Promise<Engine> {
   const { maxLength = MAX_LENGTH, wrap = (runner) => runner, model: tiny = TINY, ...rest } = options;
-  const { draftTokens, cacheDtype = "float32", now = () => performance.now(), ...given } = rest;
+  const { draftTokens, cacheDtype = "float32", now = () => performance.now(), ...others } = rest;
+  const { grammarMilliseconds, ...given } = others;
   const computeDtype = draftTokens === undefined ? "float32" : "int8";
   const prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
   const limits = { ...LIMITS, ...given };
@@ -110,6 +113,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
     limits,
     now,
     draftTokens: draftTokens ?? 0,
+    ...(grammarMilliseconds === undefined ? {} : { grammarMilliseconds }),
   });
   return new EngineClient({
     core,

@@ -66,17 +66,18 @@ export class CompiledGrammar {
   }
 
   /**
-   * Compiles a grammar in slices of a few milliseconds, between which other work of the thread runs.
+   * Compiles a grammar, or one that a function makes, in slices of a few milliseconds, between which other work of the thread runs.
    * @throws GrammarError as the constructor, and `limit` if it takes seconds
    */
   static async build(
-    grammar: Grammar,
+    source: Grammar | (() => Grammar),
     vocabulary: Vocabulary,
     limits: MatcherLimits = {},
   ): Promise<CompiledGrammar> {
+    const grammar = typeof source === "function" ? await inSlices(source) : source;
     const contents = new LexemeContents(grammar, limits.nodes);
-    await inSlices(contents.automaton.pace, () => contents.findAll());
-    return new CompiledGrammar(grammar, vocabulary, { ...limits, contents });
+    await inSlices(() => contents.findAll(), contents.automaton.pace);
+    return inSlices(() => new CompiledGrammar(grammar, vocabulary, { ...limits, contents }));
   }
 
   /** Memory of the grammar and its caches, without the vocabulary, roughly. */
@@ -93,8 +94,8 @@ export class CompiledGrammar {
 
   /** The same in slices: a grammar with very many beginnings takes some time when it is used first. */
   async buildMatcher(options: MatcherOptions = {}): Promise<Matcher> {
-    const [shared, parser] = this.#begin();
-    await inSlices(shared.automaton.pace, () => parser.state);
+    const [shared, parser] = await inSlices(() => this.#begin());
+    await inSlices(() => parser.state, shared.automaton.pace);
     return new Matcher({ vocabulary: this.vocabulary, ...shared, parser }, options);
   }
 

@@ -11,15 +11,15 @@ const LIMIT = 5000;
 let last: Promise<unknown> = Promise.resolve();
 
 /**
- * Runs work in slices of a few milliseconds, between which other work of the thread runs.
+ * Runs work in slices of a few milliseconds, between which other work of the thread runs. Without a pace it is one slice.
  * @throws GrammarError `limit` if it takes seconds
  */
-export async function inSlices<Result>(pace: Pace, work: () => Result): Promise<Result> {
+export async function inSlices<Result>(work: () => Result, pace?: Pace): Promise<Result> {
   let spent = 0;
   const attempt = (): { readonly result: Result } | undefined => {
     const start = performance.now();
     try {
-      return { result: pace.run(() => performance.now() - start > SLICE, work) };
+      return { result: pace ? pace.run(() => performance.now() - start > SLICE, work) : work() };
     } catch (error) {
       if (error instanceof Paused) return undefined;
       throw error;

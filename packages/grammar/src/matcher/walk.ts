@@ -28,7 +28,7 @@ export interface Exit {
 }
 
 /** Nodes from which a walk begins: their bytes are the next ones of the text. */
-export interface Beginning {
+interface Beginning {
   readonly trie: Trie;
   readonly nodes: Int32Array;
   /** Nodes of the trie whose tokens are allowed besides. */
@@ -222,7 +222,7 @@ export class WalkInProgress {
       accept,
       trie: this.#trie,
       nodes: Int32Array.from(nodes),
-      after: new Map<LexerState, Walk>(),
+      after: new Map<LexerState, Walk | WalkInProgress>(),
     }));
     const { known } = this.#beginning;
     const found = this.#tokens.subarray(0, this.#count);
