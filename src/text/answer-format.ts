@@ -38,6 +38,7 @@ export function answerFormat(
     tags: layout.reasoning,
     syntax: tools.length === 0 ? undefined : layout.syntax,
     kinds: new Map(tools.map(({ name, type }) => [name, type])),
+    isAllCalls: request.toolChoice?.mode === "required",
   };
   return {
     grammar: answerGrammar({ ...request, tools }, { layout, tokenizer, reasoning }),

@@ -36,6 +36,8 @@ export interface AnswerParts {
   readonly syntax: CallSyntax | undefined;
   /** Tools that may be called, by name. */
   readonly kinds: ReadonlyMap<string, "function" | "custom">;
+  /** The answer, after reasoning, is calls and nothing else, so that the beginning of a tag is no text. */
+  readonly isAllCalls?: boolean;
   readonly nextId: (() => string) | undefined;
 }
 
@@ -77,9 +79,17 @@ export class LayoutParser implements AnswerParser {
     this.#held = "";
     if (this.#mode === "call") this.#endCall("cut");
     else if (this.#mode === "reasoning") this.#emit("reasoning", rest);
-    else if (this.#mode !== "calls") this.#emit("text", rest);
+    else if (this.#mode !== "calls" && !this.#isTag(rest)) this.#emit("text", rest);
     this.#mode = "text";
     return this.#take();
+  }
+
+  /** Whether a text is the beginning of an answer of calls that was cut within its first tag. */
+  #isTag(text: string): boolean {
+    const { isAllCalls, syntax, kinds } = this.#parts;
+    if (isAllCalls !== true || syntax === undefined) return false;
+    const heads = syntax.trigger === "" ? [...kinds.keys()].map((name) => callHead(syntax, name)) : [];
+    return [syntax.trigger, ...heads].some((tag) => tag.startsWith(text));
   }
 
   #take(): readonly AnswerDelta[] {
