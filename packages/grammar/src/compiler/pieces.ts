@@ -1,4 +1,5 @@
-import { EMPTY, type GrammarBuilder, type GrammarSymbol, type Regex } from "#grammar";
+import { concat, EMPTY, type GrammarBuilder, type GrammarSymbol, type Regex, repeat } from "#grammar";
+import { isPrefixFree } from "./prefix-free.ts";
 
 /** A regular language, which is not a lexeme yet, since its neighbours may join it. */
 export interface Regular {
@@ -28,6 +29,8 @@ export interface Counts {
 
 /** Branches that are joined one by one with what stands before or after them, and those that are repeated so. */
 const [MAX_BRANCHES, MAX_REPEATED] = [64, 8];
+/** Repetitions that are written one by one where they may go on in each other. */
+const MAX_WRITTEN = 8;
 
 const NONE: Regular = { regex: EMPTY, fixed: "whole" };
 
@@ -48,6 +51,11 @@ export const emptyPiece: Piece = { regular: NONE, branches: [] };
 /** The language of a piece that is regular as a whole. */
 export const asRegular = ({ regular: found, branches }: Piece): Regex | undefined =>
   branches.length === 0 ? found?.regex : undefined;
+
+/** Whether a piece begins or ends with a language that may go on in its neighbours. */
+const isOpenPiece = ({ regular: language, branches }: Piece): boolean =>
+  (language !== undefined && isOpen(language)) ||
+  branches.some(({ head, tail }) => isOpen(head) || isOpen(tail));
 
 const partsOf = (regex: Regex): readonly Regex[] => (regex.type === "concat" ? regex.parts : [regex]);
 
@@ -81,6 +89,7 @@ export function union(pieces: readonly Piece[]): Piece {
 export class Joiner {
   readonly #builder: GrammarBuilder;
   readonly #name: string;
+  readonly #prefixFree = new Map<Regex, boolean>();
 
   constructor(builder: GrammarBuilder, name: string) {
     this.#builder = builder;
@@ -116,11 +125,44 @@ export class Joiner {
     if (min === 0) return union([emptyPiece, this.repeat(piece, separator, { min: 1, max })]);
     if (max === 1) return piece;
     const between = separator.branches.length === 0 ? separator.regular : undefined;
-    const isJoined = max === null && min === 1 && between !== undefined && piece.regular === undefined;
-    if (isJoined && piece.branches.length <= MAX_REPEATED) return this.#loop(piece.branches, between);
+    const isFew = piece.branches.length <= MAX_REPEATED;
+    if (max === null && min === 1 && between !== undefined && isFew) return this.#many(piece, between);
+    if (isOpenPiece(piece) || isOpenPiece(separator)) {
+      const written = this.#written(piece, separator, { min, max });
+      if (written !== undefined) return written;
+    }
     const item = this.symbol(piece);
     const isApart = between !== undefined && isNone(between);
     return symbolPiece(this.#counted(item, isApart ? undefined : this.symbol(separator), { min, max }));
+  }
+
+  /** Repetitions one after the other, each joined with the next; undefined where they are too many. */
+  #written(piece: Piece, separator: Piece, { min, max }: Counts): Piece | undefined {
+    if ((max ?? min) > MAX_WRITTEN) return undefined;
+    if (max === null && min === 1) {
+      const next = this.sequence([separator, piece]);
+      if (next.branches.length > MAX_REPEATED) return undefined;
+      return this.sequence([piece, union([emptyPiece, this.#many(next, NONE)])]);
+    }
+    const rest = { min: Math.max(min - 1, 1), max: max === null ? null : max - 1 };
+    const next = this.sequence([separator, this.repeat(piece, separator, rest)]);
+    return this.sequence([piece, min > 1 ? next : union([emptyPiece, next])]);
+  }
+
+  /** One or more of a piece. Where some of it is regular, any number of that stand between its branches, as one language with them. */
+  #many({ regular: alone, branches }: Piece, between: Regular): Piece {
+    if (alone === undefined) return this.#loop(branches, between);
+    const after: Regular = { regex: repeat(concat(between.regex, alone.regex)), fixed: "no" };
+    const before: Regular = { regex: repeat(concat(alone.regex, between.regex)), fixed: "no" };
+    const looped = this.#loop(branches, joined(after, between)).branches;
+    return {
+      regular: joined(alone, after),
+      branches: looped.map(({ head, middle, tail }) => ({
+        head: joined(before, head),
+        middle,
+        tail: joined(tail, after),
+      })),
+    };
   }
 
   /** Any number of branches, the tail of each joined with the head of the next. */
@@ -213,11 +255,18 @@ export class Joiner {
     }));
   }
 
+  #endsAtMatch(regex: Regex): boolean {
+    const known = this.#prefixFree.get(regex) ?? isPrefixFree(regex);
+    this.#prefixFree.set(regex, known);
+    return known;
+  }
+
   /** A language that nothing joins any more: one that ends with a given text ends there at its first match. */
   #lexeme(language: Regular, isFollowed = true): readonly GrammarSymbol[] {
     if (isNone(language)) return [];
     const { regex, fixed } = language;
-    const isLazy = isFollowed && fixed === "end";
+    // a lazy lexeme would end those beside it, too
+    const isLazy = isFollowed && fixed === "end" && !this.#endsAtMatch(regex);
     return [this.#builder.lexeme({ name: this.#name, regex, isLazy })];
   }
 }

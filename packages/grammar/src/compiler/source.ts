@@ -120,7 +120,7 @@ class Composer {
     const source = this.#check.check(value, place);
     switch (source.type) {
       case "text":
-        return regular(literal(source.text), "whole");
+        return source.text === "" ? emptyPiece : regular(literal(source.text), "whole");
       case "special_token":
         return regular({ type: "bytes", bytes: [...specialTokenBytes(source.token)] }, "whole");
       case "free_text":
