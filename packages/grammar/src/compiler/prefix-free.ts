@@ -2,26 +2,43 @@ import { Automaton } from "#automaton";
 import { GrammarError, type Regex } from "#grammar";
 
 /** States that are looked at, and nodes of the automaton. */
-const [MAX_STATES, MAX_NODES] = [2000, 20_000];
+const [MAX_STATES, MAX_NODES] = [500, 20_000];
 
-/** The nodes after one more byte, without those of which no text can come. */
-function successors(automaton: Automaton, node: number): readonly number[] {
-  const nodes = Array.from(automaton.classes(node).representatives, (byte) => automaton.derive(node, byte));
-  return nodes.filter((next) => !automaton.isNothing(next));
+/** The nodes after one more byte. Of some of them no text may come, which is found out only where that matters. */
+const successors = (automaton: Automaton, node: number): readonly number[] =>
+  Array.from(automaton.classes(node).representatives, (byte) => automaton.derive(node, byte));
+
+/** Whether a language is that of free text, or contains it: looking for its prefixes costs more than all else. */
+function isFreeText(regex: Regex): boolean {
+  switch (regex.type) {
+    case "and":
+    case "not":
+      return true;
+    case "concat":
+      return regex.parts.some(isFreeText);
+    case "either":
+      return regex.options.some(isFreeText);
+    case "repeat":
+      return isFreeText(regex.of);
+    default:
+      return false;
+  }
 }
 
 /**
- * Whether no text of a language is the beginning of another, so that it ends where it matches. False, too, where that takes too long
- * to find out.
+ * Whether no text of a language is the beginning of another, so that it ends where it matches. False, too, where that takes too
+ * long to find out.
  */
 export function isPrefixFree(regex: Regex): boolean {
+  if (isFreeText(regex)) return false;
   try {
     const automaton = new Automaton({ nodes: MAX_NODES });
     const start = automaton.intern(regex);
     const seen = new Set([start]);
     for (const node of seen) {
       const next = successors(automaton, node);
-      if (seen.size > MAX_STATES || (automaton.accepts(node) && next.length > 0)) return false;
+      if (seen.size > MAX_STATES) return false;
+      if (automaton.accepts(node) && !next.every((one) => automaton.isNothing(one))) return false;
       // a set is read to its end also while it grows
       for (const one of next) seen.add(one);
     }
