@@ -143,13 +143,16 @@ describe("reasoning", () => {
   });
 });
 
-test.each(CALL_SYNTAXES)("$name: an answer of calls that is cut within its first tag has no text", (syntax) => {
-  const whole = writeCalls(syntax, [{ id: "", name: "look_up", arguments: "{}" }]);
-  for (let end = 0; end < whole.indexOf("look_up"); end++) {
-    const deltas = read(parts(syntax, { isAllCalls: true }), [whole.slice(0, end)]);
-    expect(deltas, whole.slice(0, end)).toEqual([]);
-  }
-});
+test.each(CALL_SYNTAXES)(
+  "$name: an answer of calls that is cut within its first tag has no text",
+  (syntax) => {
+    const whole = writeCalls(syntax, [{ id: "", name: "look_up", arguments: "{}" }]);
+    for (let end = 0; end < whole.indexOf("look_up"); end++) {
+      const deltas = read(parts(syntax, { isAllCalls: true }), [whole.slice(0, end)]);
+      expect(deltas, whole.slice(0, end)).toEqual([]);
+    }
+  },
+);
 
 describe("what no grammar has constrained", () => {
   test.each([
