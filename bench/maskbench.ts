@@ -34,7 +34,7 @@ const given = readArguments(HELP, {
 const data = given.text("data") ?? fail(HELP);
 const every = given.number("every", 1);
 const first = given.number("first", 0);
-const time = given.number("time", Number.POSITIVE_INFINITY);
+const time = given.number("time", 86_400);
 const out = given.text("out");
 
 /** JSON as Python writes it, in which MaskBench's instances are. */
