@@ -10,7 +10,8 @@ export interface GrammarMatcher extends AllowedTokens {
   rollback(tokens: number): void;
   readonly canEnd: boolean;
   readonly mustEnd: boolean;
-  forcedBytes(): Uint8Array;
+  /** At most so many. */
+  forcedBytes(most: number): Uint8Array;
   /** Runs work with the matcher. Undefined where it stopped, as the time is over: the same work, run again, gets further. */
   attempt<Result>(isOver: () => boolean, work: () => Result): { readonly result: Result } | undefined;
 }
@@ -50,6 +51,8 @@ interface NextToken {
 /** Milliseconds that an answer's grammar may take in total, and besides for each of its tokens. */
 const LIMIT = { answer: 5000, token: 5 };
 
+/** Bytes of a token, more than of most: finding out what else must follow would be a waste. */
+const BYTES = 16;
 /** The byte around the name of a special token. */
 const SPECIAL = 0xff;
 const decoder = new TextDecoder();
@@ -139,7 +142,7 @@ export class Constraint implements AllowedTokens {
 
   /** The first tokens, at most so many, of the text that must follow, as the tokenizer spells it; none where several texts may. */
   forcedTokens(most: number): readonly number[] {
-    const tokens = this.#draft(() => this.#spelled(this.#matcher.forcedBytes()));
+    const tokens = this.#draft(() => this.#spelled(this.#matcher.forcedBytes(BYTES * most)));
     return tokens.length === 0 ? [] : this.allowedPart(tokens.slice(0, most));
   }
 

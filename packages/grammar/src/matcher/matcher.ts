@@ -39,7 +39,7 @@ interface Place {
 
 const BLANK = 0x20;
 
-/** Bytes that `forcedBytes` returns at most. */
+/** Bytes that `forcedBytes` returns at most, if it is not told. */
 const FORCED_BYTES = 1024;
 
 /**
@@ -166,14 +166,14 @@ export class Matcher {
     return this.#nextByte(this.#place) === "none";
   }
 
-  /** The bytes that must come next, up to where the text may end or may go on in several ways; at most 1,024. */
-  forcedBytes(): Uint8Array {
+  /** The bytes that must come next, up to where the text may end or may go on in several ways; at most so many. */
+  forcedBytes(most = FORCED_BYTES): Uint8Array {
     const bytes: number[] = [];
     const before = this.#place;
     if (before.isEnded || before.blanks > 0) return new Uint8Array(0);
     this.#restore(before);
     let place: Place | undefined = before;
-    while (place && bytes.length < FORCED_BYTES && !this.#endsAt(place)) {
+    while (place && bytes.length < most && !this.#endsAt(place)) {
       const byte = this.#nextByte(place);
       if (typeof byte !== "number") break;
       bytes.push(byte);
