@@ -4,8 +4,8 @@ import { parentPort } from "node:worker_threads";
 import { type Grammar, GrammarError, type GrammarErrorCode } from "#grammar";
 import { grammarFromSource } from "./source.ts";
 
-/** A grammar that is larger would stop the thread that receives it. */
-const MAX_BYTES = 32_000_000;
+/** To read a larger grammar would hold up the thread that receives it; one of 5,000 properties has 1.6 million bytes. */
+const MAX_BYTES = 2_500_000;
 /** Characters of a message, which may quote the source. */
 const MAX_MESSAGE = 2000;
 
