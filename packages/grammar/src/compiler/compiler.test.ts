@@ -9,7 +9,7 @@ afterAll(() => compiler[Symbol.asyncDispose]());
 
 const choice = (...choices: string[]): GrammarSource => ({ type: "choice", choices });
 /** Takes a tenth of a second and tens of megabytes. */
-const large = (first: string, length = 100_000): GrammarSource => ({
+const large = (first: string, length = 50_000): GrammarSource => ({
   type: "choice",
   choices: [first, ...Array.from({ length }, (_, i) => `choice ${i}`)],
 });
