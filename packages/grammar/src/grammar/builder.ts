@@ -1,29 +1,8 @@
 import { GrammarError } from "./errors.ts";
 import type { Grammar, GrammarSymbol, Lexeme, Rule } from "./grammar.ts";
-import { and, EMPTY, not, type Regex } from "./regex.ts";
+import { acceptsEmpty, and, EMPTY, not } from "./regex.ts";
 
 type Alternatives = readonly (readonly GrammarSymbol[])[];
-
-/** Whether a regular expression matches the empty text. */
-function acceptsEmpty(regex: Regex): boolean {
-  switch (regex.type) {
-    case "literal":
-      return regex.text === "";
-    case "bytes":
-      return regex.bytes.length === 0;
-    case "class":
-      return false;
-    case "concat":
-    case "and":
-      return regex.parts.every(acceptsEmpty);
-    case "either":
-      return regex.options.some(acceptsEmpty);
-    case "repeat":
-      return regex.min === 0 || acceptsEmpty(regex.of);
-    case "not":
-      return !acceptsEmpty(regex.of);
-  }
-}
 
 /** Rules and lexemes that a grammar may have. */
 const MAX_SYMBOLS = 500_000;

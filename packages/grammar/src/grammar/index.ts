@@ -4,6 +4,7 @@ export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenB
 export {
   ANY,
   ANY_TEXT,
+  acceptsEmpty,
   and,
   charClass,
   concat,

@@ -52,3 +52,24 @@ export const charClass = (...ranges: readonly (string | readonly [number, number
 
 /** Any text, of valid UTF-8. */
 export const ANY_TEXT: Regex = repeat(ANY);
+
+/** Whether a regular expression matches the empty text. */
+export function acceptsEmpty(regex: Regex): boolean {
+  switch (regex.type) {
+    case "literal":
+      return regex.text === "";
+    case "bytes":
+      return regex.bytes.length === 0;
+    case "class":
+      return false;
+    case "concat":
+    case "and":
+      return regex.parts.every(acceptsEmpty);
+    case "either":
+      return regex.options.some(acceptsEmpty);
+    case "repeat":
+      return regex.min === 0 || acceptsEmpty(regex.of);
+    case "not":
+      return !acceptsEmpty(regex.of);
+  }
+}

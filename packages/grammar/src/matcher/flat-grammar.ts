@@ -1,4 +1,4 @@
-import { type Grammar, GrammarError, type GrammarSymbol, type Regex } from "#grammar";
+import { acceptsEmpty, type Grammar, GrammarError, type GrammarSymbol } from "#grammar";
 
 /**
  * The rules of a grammar in one array, laid out for an Earley parser. A position in the array is a rule's alternative with a dot in it;
@@ -36,7 +36,7 @@ export interface FlatGrammar {
 export function flatten(grammar: Grammar, isNothing: (lexeme: number) => boolean): FlatGrammar {
   check(grammar);
   const { lexemes, rules } = grammar;
-  const isNullableLexeme = Uint8Array.from(lexemes, ({ regex }) => Number(isNullable(regex)));
+  const isNullableLexeme = Uint8Array.from(lexemes, ({ regex }) => Number(acceptsEmpty(regex)));
   const isNothingLexeme = Uint8Array.from(lexemes, (_, index) => Number(isNothing(index)));
   const isProductive = fixpoint(grammar, (lexeme) => isNothingLexeme[lexeme] === 0);
   if (isProductive[grammar.start] === 0)
@@ -141,26 +141,4 @@ function fixpoint({ rules }: Grammar, holds: (lexeme: number) => boolean): Uint8
       count(entry);
     }
   return isIn;
-}
-
-/** Whether a regular expression matches the empty text. */
-export function isNullable(regex: Regex): boolean {
-  switch (regex.type) {
-    case "literal":
-      return regex.text === "";
-    case "bytes":
-      return regex.bytes.length === 0;
-    case "class":
-      return false;
-    case "concat":
-      return regex.parts.every(isNullable);
-    case "either":
-      return regex.options.some(isNullable);
-    case "repeat":
-      return regex.min === 0 || isNullable(regex.of);
-    case "and":
-      return regex.parts.every(isNullable);
-    case "not":
-      return !isNullable(regex.of);
-  }
 }
