@@ -160,8 +160,12 @@ export class EngineClient implements Engine {
     const form = chatForm(options);
     const asked = withFormat(messages, form.responseFormat, template);
     const prompt = template.render(asked, { addGenerationPrompt: true, tools: form.tools });
-    const format = (): AnswerFormat => answerFormat(this.text, form, prompt);
+    let made: AnswerFormat | undefined;
     // a plain chat needs no layout of calls, unless its answer is taken apart
+    const format = (): AnswerFormat => {
+      made ??= answerFormat(this.text, form, prompt);
+      return made;
+    };
     const isPlain = form.tools.length === 0 && form.responseFormat === undefined;
     const { grammar } = isPlain ? request : format();
     const events = this.complete(prompt, { continuesPrompt: false, ...request, grammar });

@@ -5,7 +5,7 @@ import type { EngineEvent, TokenLogprob } from "#inference";
 import type { AnswerDelta, AnswerParser } from "#text";
 import { type ChoiceWriter, type JsonPieces, jsonList, jsonObject } from "./answer.ts";
 import { AnswerReader } from "./answer-reader.ts";
-import { LogprobBuffer, type TokenWriter, tokenText } from "./logprobs.ts";
+import { LogprobBuffer, type TokenWriter, writeLogprob } from "./logprobs.ts";
 import { answerFields, chunkFields, finishReason } from "./request.ts";
 
 const chatFinish = z.enum([...finishReason.options, "tool_calls", "function_call"]);
@@ -154,8 +154,8 @@ export class ChatWriter implements ChoiceWriter {
   }
 
   toJson(): JsonPieces {
-    const { index, withLogprobs } = this.#options;
-    const content = jsonList(() => this.#logprobs.map((entry) => this.#logprob(entry)));
+    const { index, withLogprobs, tokenizer } = this.#options;
+    const content = jsonList(() => this.#logprobs.map((entry) => writeLogprob(tokenizer, entry)));
     return jsonObject({
       index,
       message: this.#message(),
@@ -258,7 +258,8 @@ export class ChatWriter implements ChoiceWriter {
     logprobs: readonly TokenLogprob[],
   ): readonly ChatChunkChoice[] {
     if (logprobs.length === 0) return deltas.map((delta) => this.#chunk(delta));
-    const written = logprobs.map((entry) => this.#logprob(entry));
+    const { tokenizer } = this.#options;
+    const written = logprobs.map((entry) => writeLogprob(tokenizer, entry));
     const first = deltas.findIndex(({ content }) => content !== undefined);
     if (first < 0)
       return [
@@ -278,15 +279,5 @@ export class ChatWriter implements ChoiceWriter {
       logprobs: logprobs === undefined ? null : { content: logprobs, refusal: null },
       finish_reason: finish ?? null,
     };
-  }
-
-  #logprob({ id, logprob, top }: TokenLogprob): ChatLogprobs[number] {
-    const { tokenizer } = this.#options;
-    const entry = (token: number, value: number | null) => ({
-      token: tokenText(tokenizer, token),
-      logprob: value,
-      bytes: [...tokenizer.idToBytes(token)],
-    });
-    return { ...entry(id, logprob), top_logprobs: top.map((other) => entry(other.id, other.logprob)) };
   }
 }

@@ -17,6 +17,16 @@ export function tokenText(tokenizer: TokenWriter, id: number): string {
   }
 }
 
+/** A token with its alternatives as chats and responses write it. */
+export function writeLogprob(tokenizer: TokenWriter, { id, logprob, top }: TokenLogprob) {
+  const entry = (token: number, value: number | null) => ({
+    token: tokenText(tokenizer, token),
+    logprob: value,
+    bytes: [...tokenizer.idToBytes(token)],
+  });
+  return { ...entry(id, logprob), top_logprobs: top.map((other) => entry(other.id, other.logprob)) };
+}
+
 /** Characters as Python counts them: code points. */
 export function characters(text: string): number {
   let count = 0;

@@ -1,16 +1,16 @@
 // The answer to a request of the Responses API: whole, or as events; and stored, so that later requests may refer to it.
 import { randomUUID } from "node:crypto";
 import { errorText } from "#core";
-import { type EngineEvent, samplingBy, type TokenLogprob } from "#inference";
+import { type EngineEvent, samplingBy } from "#inference";
 import type { AnswerDelta } from "#text";
 import { sendJson, streamTypedEvents } from "../answer.ts";
 import { AnswerReader } from "../answer-reader.ts";
 import type { RequestContext } from "../context.ts";
 import { type ConversationFields, startConversation } from "../conversation.ts";
-import { tokenText } from "../logprobs.ts";
+import { writeLogprob } from "../logprobs.ts";
 import { checkCalls } from "./call-pairs.ts";
 import { toMessages } from "./items.ts";
-import { type OutputEvent, type OutputLogprob, OutputWriter } from "./output.ts";
+import { type OutputEvent, OutputWriter } from "./output.ts";
 import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
 import { type ResponseState, type ResponseUsage, toResource } from "./resource.ts";
 import type { StoredResponse } from "./store.ts";
@@ -130,12 +130,16 @@ class ResponseAnswer {
 
   /** Events of the output. */
   async *write(events: Events): AsyncGenerator<OutputEvent, void> {
+    const { tokenizer } = this.#context.var.server.engine.text;
     for await (const [, event] of events) {
       const { deltas, logprobs, finish } = this.#reader.read(event);
       // they belong to the last text
       const last = deltas.findLastIndex(({ type }) => type === "text");
       for (const [i, delta] of deltas.entries())
-        yield* this.#writer.write(delta, i === last ? logprobs.map((entry) => this.#logprob(entry)) : []);
+        yield* this.#writer.write(
+          delta,
+          i === last ? logprobs.map((entry) => writeLogprob(tokenizer, entry)) : [],
+        );
       this.#lastDelta = deltas.at(-1)?.type ?? this.#lastDelta;
       if (event.type === "token" && this.#lastDelta === "reasoning") this.#reasoningTokens++;
       if (finish === undefined) continue;
@@ -217,19 +221,6 @@ class ResponseAnswer {
       output_tokens: completionTokens,
       output_tokens_details: { reasoning_tokens: this.#reasoningTokens },
       total_tokens: promptTokens + completionTokens,
-    };
-  }
-
-  #logprob({ id, logprob, top }: TokenLogprob): OutputLogprob {
-    const { tokenizer } = this.#context.var.server.engine.text;
-    const entry = (token: number, value: number | null) => ({
-      token: tokenText(tokenizer, token),
-      bytes: [...tokenizer.idToBytes(token)],
-      logprob: value ?? 0,
-    });
-    return {
-      ...entry(id, logprob),
-      top_logprobs: top.map((other) => entry(other.id, other.logprob)),
     };
   }
 }

@@ -1,14 +1,10 @@
 // The output of a response: its items as they grow, and the events that tell a client about it.
 import type { AnswerDelta } from "#text";
+import type { writeLogprob } from "../logprobs.ts";
 import type { FlatNames } from "./tools.ts";
 
-/** A token of a text with its log-probability, as the Responses API writes it. */
-export interface OutputLogprob {
-  readonly token: string;
-  readonly bytes: readonly number[];
-  readonly logprob: number;
-  readonly top_logprobs: readonly Omit<OutputLogprob, "top_logprobs">[];
-}
+/** A token of a text with its log-probability. */
+type OutputLogprob = ReturnType<typeof writeLogprob>;
 
 type Status = "in_progress" | "completed" | "incomplete";
 
