@@ -1,6 +1,10 @@
 // The grammars of an engine's requests: compiled in a worker, and sent to the core once.
-import { serialize } from "node:v8";
-import { type Grammar, GrammarCompiler, GrammarError, type GrammarSource } from "mixture-of-shards-grammar";
+import {
+  type CompiledSource,
+  GrammarCompiler,
+  GrammarError,
+  type GrammarSource,
+} from "mixture-of-shards-grammar";
 import { errorText, MosError } from "#core";
 import type { Tokenizer } from "#text";
 import type { GrammarStats } from "./types.ts";
@@ -35,16 +39,13 @@ export class ClientGrammars implements AsyncDisposable {
    * @throws MosError `bad_option` with the reason, a `GrammarError`, as its cause; `device` where the compiler failed.
    */
   async digest(source: GrammarSource, signal: AbortSignal): Promise<string> {
-    const { digest, grammar } = await this.compile(source, signal);
-    this.#send(digest, grammar);
+    const { digest, serialized } = await this.compile(source, signal);
+    this.#send(digest, serialized);
     return digest;
   }
 
   /** Compiles a grammar. Throws as `digest`. */
-  async compile(
-    source: GrammarSource,
-    signal?: AbortSignal,
-  ): Promise<{ readonly digest: string; readonly grammar: Grammar }> {
+  async compile(source: GrammarSource, signal?: AbortSignal): Promise<CompiledSource> {
     try {
       return await this.#compiler.compile(this.#nameTokens(source), { signal });
     } catch (cause) {
@@ -64,21 +65,18 @@ export class ClientGrammars implements AsyncDisposable {
     await this.#compiler[Symbol.asyncDispose]();
   }
 
-  #send(digest: string, grammar: Grammar): void {
+  #send(digest: string, grammar: Uint8Array): void {
     const { send, limitBytes = 64e6 } = this.#options;
-    const known = this.#sent.get(digest);
-    const bytes = known === undefined ? serialize(grammar) : undefined;
-    const size = known ?? bytes?.length ?? 0;
-    this.#sent.delete(digest);
-    let total = [...this.#sent.values()].reduce((sum, one) => sum + one, size);
+    const isNew = !this.#sent.delete(digest);
+    let total = [...this.#sent.values()].reduce((sum, one) => sum + one, grammar.length);
     for (const [oldest, its] of this.#sent) {
       if (total <= limitBytes) break;
       this.#sent.delete(oldest);
       send(oldest, undefined);
       total -= its;
     }
-    this.#sent.set(digest, size);
-    if (bytes !== undefined) send(digest, bytes);
+    this.#sent.set(digest, grammar.length);
+    if (isNew) send(digest, grammar);
   }
 
   /**

@@ -11,10 +11,24 @@ export interface CompileLimits {
   readonly megabytes: number;
 }
 
+/** A grammar as the thread sends it. To read it takes time, which callers that only pass it on do not need. */
+export class SerializedGrammar {
+  readonly bytes: Uint8Array;
+  #grammar: Grammar | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  get grammar(): Grammar {
+    this.#grammar ??= deserialize(this.bytes) as Grammar;
+    return this.#grammar;
+  }
+}
+
 /** What came of one compilation. */
 type Result =
-  /** `bytes`: those of its serialised form. */
-  | { readonly grammar: Grammar; readonly bytes: number }
+  | { readonly compiled: SerializedGrammar }
   /** `isLasting`: another try would not end better, while the machine may be busy where time ran out. */
   | { readonly error: Error; readonly isLasting: boolean };
 
@@ -126,8 +140,7 @@ export class CompileThread {
         : answer;
       return { error, isLasting: !isLate };
     }
-    if (answer.type === "grammar")
-      return { grammar: deserialize(answer.bytes) as Grammar, bytes: answer.bytes.length };
+    if (answer.type === "grammar") return { compiled: new SerializedGrammar(answer.bytes) };
     if (answer.type === "error") return { error: decodeError(answer.error), isLasting: true };
     throw new Error("the grammar compiler's thread started twice");
   }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Grammar, GrammarError, type GrammarSource } from "#grammar";
 import { ByteCache } from "./byte-cache.ts";
-import { type CompileOutcome, CompileThread } from "./compile-thread.ts";
+import { type CompileOutcome, CompileThread, type SerializedGrammar } from "./compile-thread.ts";
 
 /** Limits of a compiler. */
 export interface GrammarCompilerOptions {
@@ -17,7 +17,10 @@ export interface GrammarCompilerOptions {
 
 /** A grammar as `GrammarCompiler.compile` returns it. */
 export interface CompiledSource {
+  /** Read from `serialized` when it is asked for first. */
   readonly grammar: Grammar;
+  /** For another process, which reads it by `deserialize` of `node:v8`. */
+  readonly serialized: Uint8Array;
   /** SHA-256 of the source as JSON, in hexadecimal: equal sources have equal grammars. */
   readonly digest: string;
   /** Seconds that its compilation took, 0 where it was cached. */
@@ -89,6 +92,17 @@ function toJson(source: GrammarSource): string {
   );
 }
 
+const toResult = (
+  compiled: SerializedGrammar,
+  more: Pick<CompiledSource, "digest" | "seconds" | "cached">,
+): CompiledSource => ({
+  ...more,
+  serialized: compiled.bytes,
+  get grammar() {
+    return compiled.grammar;
+  },
+});
+
 const describe = ({ type }: GrammarSource): string => {
   if (type === "json_schema") return "a JSON Schema";
   return typeof type === "string" && type.length < 40 ? `a grammar of type ${type}` : "a grammar";
@@ -104,7 +118,7 @@ const describe = ({ type }: GrammarSource): string => {
  */
 export class GrammarCompiler implements AsyncDisposable {
   readonly #options: Required<GrammarCompilerOptions>;
-  readonly #cache: ByteCache<Grammar>;
+  readonly #cache: ByteCache<SerializedGrammar>;
   readonly #refused = new ByteCache<Refusal>(MAX_REFUSALS);
   readonly #jobs = new Map<string, Job>();
   #queue: Job[] = [];
@@ -141,11 +155,11 @@ export class GrammarCompiler implements AsyncDisposable {
     if (this.#isClosed) throw new Error("the grammar compiler is closed");
     const json = toJson(source);
     const digest = createHash("sha256").update(json).digest("hex");
-    const grammar = this.#find(digest);
-    if (grammar !== undefined) return { grammar, digest, seconds: 0, cached: true };
+    const known = this.#find(digest);
+    if (known !== undefined) return toResult(known, { digest, seconds: 0, cached: true });
     const outcome = await this.#wait(this.#join({ digest, source: json, what: describe(source) }), signal);
     if ("error" in outcome) throw outcome.error;
-    return { grammar: outcome.grammar, digest, seconds: outcome.seconds, cached: false };
+    return toResult(outcome.compiled, { digest, seconds: outcome.seconds, cached: false });
   }
 
   stats(): GrammarCompilerStats {
@@ -169,15 +183,15 @@ export class GrammarCompiler implements AsyncDisposable {
   }
 
   /** The grammar that is known for a digest. Throws the refusal that is known. */
-  #find(digest: string): Grammar | undefined {
-    const grammar = this.#cache.get(digest);
-    const refusal = grammar === undefined ? this.#refused.get(digest) : undefined;
+  #find(digest: string): SerializedGrammar | undefined {
+    const known = this.#cache.get(digest);
+    const refusal = known === undefined ? this.#refused.get(digest) : undefined;
     if (refusal !== undefined && refusal.until <= Date.now()) {
       this.#refused.delete(digest);
       return undefined;
     }
-    if (grammar !== undefined || refusal !== undefined) this.#hits++;
-    if (refusal === undefined) return grammar;
+    if (known !== undefined || refusal !== undefined) this.#hits++;
+    if (refusal === undefined) return known;
     this.#countRefusal(refusal.error);
     throw refusal.error;
   }
@@ -242,8 +256,9 @@ export class GrammarCompiler implements AsyncDisposable {
     this.#sum += seconds;
     for (const [i, bound] of BOUNDS.entries())
       if (seconds <= bound) this.#counts[i] = (this.#counts[i] ?? 0) + 1;
-    if ("grammar" in outcome) {
-      this.#cache.set(digest, { value: outcome.grammar, bytes: outcome.bytes * BYTES_PER_BYTE });
+    if ("compiled" in outcome) {
+      const { compiled: value } = outcome;
+      this.#cache.set(digest, { value, bytes: value.bytes.length * BYTES_PER_BYTE });
       return;
     }
     const { error, isLasting } = outcome;
