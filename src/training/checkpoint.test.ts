@@ -57,6 +57,15 @@ test("a state without a best evaluation comes back without one", async () => {
   expect((await load())?.best).toBeUndefined();
 });
 
+test("a run whose best evaluation came after it was resumed leaves the bytes of one that was not", async () => {
+  const written = async (state: TrainingState): Promise<string> => {
+    await saveCheckpoint(folder, state);
+    return await readFile(join(at(3), "progress.json"), "utf8");
+  };
+  const { best, ...state } = { ...stateAt(3), baseLoss: 7, evaluated: 3 };
+  expect(await written({ best, ...state })).toBe(await written({ ...state, best }));
+});
+
 /** A state within an update. */
 function stateWithin(step: number): TrainingState {
   const gradients = new Map([...makeParameters(0.3)].map(([name, { data }]) => [name, data]));

@@ -127,7 +127,13 @@ export async function saveCheckpoint(
       ([part, numbers]) => [`${part}.${name}`, { dtype: "F32" as const, shape, data: numbers }] as const,
     );
   });
-  const progress = { format: 1, ...state, ...(unfinished === undefined ? {} : { unfinished: sums }) };
+  const given: Readonly<Record<string, unknown>> = {
+    format: 1,
+    ...state,
+    ...(unfinished === undefined ? {} : { unfinished: sums }),
+  };
+  // a resumed run has its members in another order, and leaves the same bytes
+  const progress = Object.fromEntries(Object.keys(progressSchema.shape).map((name) => [name, given[name]]));
   await writeFolderAtomic(target, async (into) => {
     await writeSafetensors(join(into, "state.safetensors"), Object.fromEntries(tensors));
     await writeFileAtomic(join(into, "progress.json"), `${JSON.stringify(progress, null, 2)}\n`);
