@@ -106,7 +106,7 @@ describe("answers", () => {
     expectSame(answers, alone.answers);
   });
 
-  test("with drafts are those without", async () => {
+  test("with drafts are those without, also in the smallest slices", async () => {
     // int8 products need widths that are a multiple of 16
     const overrides = { head_dim: 8, hidden_size: 32, intermediate_size: 48, max_position_embeddings: 512 };
     const limits = { model: tinyModel({ overrides }), maxBatch: 1, now: evenClock() };
@@ -114,6 +114,8 @@ describe("answers", () => {
     const drafted = await collectAnswers({ ...limits, draftTokens: 7 }, oneByOne);
     expectSame(drafted.answers, plain.answers);
     expect(drafted.stats.acceptedTokens).toBeGreaterThan(10);
+    const sliced = await collectAnswers({ ...limits, draftTokens: 7, grammarMilliseconds: 0 }, oneByOne);
+    expectSame(sliced.answers, plain.answers);
   });
 
   test("of one grammar with several seeds are compiled once", async () => {
