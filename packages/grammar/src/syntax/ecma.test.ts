@@ -12,18 +12,28 @@ const matches = (pattern: string, text: string, anchored = false): boolean =>
 const ALPHABET = ["a", "b", "c", "-", "\n", "é", "😀", "_"];
 const texts = fc.array(fc.constantFrom(...ALPHABET), { maxLength: 7 }).map((letters) => letters.join(""));
 
+/** Whether JavaScript finds a pattern, from each code point: V8's own search also starts within surrogate pairs. */
+function found(pattern: string, text: string): boolean {
+  const sticky = new RegExp(pattern, "uy");
+  let at = 0;
+  for (const letter of [...text, ""]) {
+    sticky.lastIndex = at;
+    if (sticky.test(text)) return true;
+    at += letter.length;
+  }
+  return false;
+}
+
 /** Compares a pattern with JavaScript's own on random texts. */
 function compare(pattern: string, samples: readonly string[]): void {
-  const [search, whole] = [new RegExp(pattern, "u"), new RegExp(`^(?:${pattern})$`, "u")];
+  const whole = new RegExp(`^(?:${pattern})$`, "u");
   const [ours, oursWhole] = [
     parsePattern(pattern, { anchored: false }),
     parsePattern(pattern, { anchored: true }),
   ];
-  for (const sample of samples) {
-    // V8 looks for \\B within surrogate pairs, too
-    const text = pattern.includes("\\B") ? sample.replaceAll("😀", "é") : sample;
+  for (const text of samples) {
     const name = `${pattern} on ${JSON.stringify(text)}`;
-    expect(analyses.matches(ours, text), name).toBe(search.test(text));
+    expect(analyses.matches(ours, text), name).toBe(found(pattern, text));
     expect(analyses.matches(oursWhole, text), `${name}, whole`).toBe(whole.test(text));
   }
 }
