@@ -1,0 +1,33 @@
+import type { Values } from "./smooth.ts";
+
+/** A curve, or single points: x ascends, and y has a value or null at each. */
+export interface Points {
+  readonly x: readonly number[];
+  readonly y: Values;
+}
+
+/** One column of x for all series, and a column of y for each; undefined where a series has no point of its own. */
+export type Aligned = [x: number[], ...y: (number | null | undefined)[][]];
+
+/** Merges ascending columns of x into one without repetition. */
+function union(columns: readonly (readonly number[])[]): number[] {
+  const [first, ...others] = [...new Set(columns)];
+  if (others.length === 0) return [...(first ?? [])];
+  return [...new Set(columns.flat())].sort((one, other) => one - other);
+}
+
+/** Brings series with points of their own to one column of x, as the plotting library reads them. */
+export function align(series: readonly Points[]): Aligned {
+  const x = union(series.map((one) => one.x));
+  const columns = series.map(({ x: own, y }) => {
+    const column = new Array<number | null | undefined>(x.length);
+    let at = 0;
+    for (const [index, value] of own.entries()) {
+      while (at < x.length && (x[at] ?? value) < value) at++;
+      const point = y[index];
+      column[at] = point === undefined || point === null || !Number.isFinite(point) ? null : point;
+    }
+    return column;
+  });
+  return [x, ...columns];
+}
