@@ -4,19 +4,14 @@ import type { MosError } from "#core";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import { Constraint } from "./constraint.ts";
 import { CoreGrammars } from "./core-grammars.ts";
+import { type CoreStats, measureEngine } from "./core-stats.ts";
 import { Drafter } from "./drafts.ts";
 import { GrammarTime } from "./grammar-time.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
-import type { AdapterInfo, EngineStats, FullRequest, GrammarStats } from "./types.ts";
-
-/** What a core counts of grammars; its client compiles them. */
-type CoreGrammarStats = Pick<GrammarStats, "resident" | "residentBytes" | "masks" | "matchSeconds">;
-
-/** Statistics of a core. */
-export type CoreStats = Omit<EngineStats, "grammars"> & { readonly grammars: CoreGrammarStats };
+import type { AdapterInfo, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
 export interface CoreListener {
@@ -83,7 +78,7 @@ export class LocalCore implements EngineCore {
   #wake: (() => void) | undefined;
   #hasNews = false;
   #isClosed = false;
-  #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, completionTokens: 0 };
+  #counts = { steps: 0, decodedTokens: 0, promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
   readonly #constraintCounts = { masks: 0, matchSeconds: 0 };
 
   constructor(parts: CoreParts) {
@@ -135,16 +130,9 @@ export class LocalCore implements EngineCore {
   }
 
   async stats(): Promise<CoreStats> {
-    const { adapters, runner, limits } = this.#parts;
-    const running = this.#placement.sequences();
     const waiting = [...this.#unready, ...this.#scheduler.waiting()];
-    const active = new Set(running.flatMap(({ digest }) => (digest === null ? [] : [digest])));
     return {
-      waiting: waiting.length,
-      running: running.length,
-      waitingAdapters: countAdapters(waiting),
-      runningAdapters: countAdapters(running),
-      maxBatch: limits.maxBatch,
+      ...measureEngine({ ...this.#parts, placement: this.#placement, waiting }),
       ...this.#counts,
       ...this.#drafter.counts,
       grammars: {
@@ -152,7 +140,6 @@ export class LocalCore implements EngineCore {
         residentBytes: this.#grammars.bytes,
         ...this.#constraintCounts,
       },
-      adapters: { ...adapters.stats(), active: active.size, activeBytes: runner.slots.bytes },
     };
   }
 
@@ -345,6 +332,7 @@ export class LocalCore implements EngineCore {
     const generated = sequence.generated - before;
     this.#counts.completionTokens += generated;
     this.#scheduler.charge(sequence, generated);
+    if (before === 0 && generated > 0) this.#counts.cachedTokens += sequence.cachedTokens;
     if (sequence.hasEnded) this.#scheduler.release(slot);
   }
 
@@ -358,13 +346,3 @@ export class LocalCore implements EngineCore {
 
 /** No further token can be chosen now. */
 const isOver = ({ hasEnded, isWaiting }: Sequence): boolean => hasEnded || isWaiting;
-
-/** Requests by the name of their adapter. */
-function countAdapters(sequences: readonly Sequence[]): Readonly<Record<string, number>> {
-  const counts = new Map<string, number>();
-  for (const { request } of sequences) {
-    const name = request.adapter;
-    if (name !== null) counts.set(name, (counts.get(name) ?? 0) + 1);
-  }
-  return Object.fromEntries(counts);
-}

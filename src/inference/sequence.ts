@@ -113,6 +113,11 @@ export class Sequence {
     return this.tokens.length - this.request.prompt.length;
   }
 
+  /** Tokens of the prompt that were copied. A prompt that is preempted before its first token may be computed twice. */
+  get cachedTokens(): number {
+    return this.#firstToken === undefined ? 0 : Math.max(0, this.request.prompt.length - this.#computed);
+  }
+
   /** Digest of the adapter's content; null for the base. */
   get digest(): string | null {
     return this.lease?.digest ?? null;
@@ -217,7 +222,7 @@ export class Sequence {
       text,
       usage: {
         promptTokens: this.request.prompt.length,
-        cachedTokens: this.#cached(),
+        cachedTokens: this.cachedTokens,
         completionTokens: this.generated,
         queuedSeconds: since(this.#scheduled),
         firstTokenSeconds: since(this.#firstToken),
@@ -289,11 +294,6 @@ export class Sequence {
   #isEnd(id: number): boolean {
     const { ignoreEos, stopTokens } = this.request;
     return stopTokens.includes(id) || (!ignoreEos && this.#options.endTokens.includes(id));
-  }
-
-  /** A prompt that is preempted before its first token may be computed twice. */
-  #cached(): number {
-    return this.#firstToken === undefined ? 0 : Math.max(0, this.request.prompt.length - this.#computed);
   }
 
   #end(): void {

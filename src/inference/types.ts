@@ -183,15 +183,25 @@ export interface EngineStats {
   /** Waiting and running requests by adapter name. */
   readonly waitingAdapters: Readonly<Record<string, number>>;
   readonly runningAdapters: Readonly<Record<string, number>>;
+  /** Waiting requests by tenant. */
+  readonly waitingTenants: Readonly<Record<string, number>>;
+  /** Running requests whose prompt is being computed. */
+  readonly prefilling: number;
   readonly maxBatch: number;
   readonly steps: number;
   /** Tokens of all decode steps: over `steps`, the mean batch. */
   readonly decodedTokens: number;
+  /** Prompt tokens that were computed, and those whose keys and values another request had computed. */
   readonly promptTokens: number;
+  readonly cachedTokens: number;
   readonly completionTokens: number;
   /** Tokens that were drafted and verified, and those of them that became part of an answer. */
   readonly draftTokens: number;
   readonly acceptedTokens: number;
+  /** Process in which the model runs, and its memory. */
+  readonly process: { readonly pid: number; readonly bytes: number };
+  /** Keys and values: what is allocated, and what tokens take of it, those that are kept for later prompts included. */
+  readonly cache: { readonly bytes: number; readonly usedBytes: number; readonly limitBytes: number };
   readonly grammars: GrammarStats;
   readonly adapters: {
     readonly registered: number;
@@ -201,6 +211,7 @@ export interface EngineStats {
     readonly residentLimit: number;
     readonly active: number;
     readonly activeBytes: number;
+    readonly activeLimit: number;
     /** A request found its adapter resident, or not. */
     readonly hits: number;
     readonly misses: number;

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Engine, EngineStats } from "#inference";
+import { createTokenRate } from "./token-rate.ts";
 
 /** Logger of the server. pino's loggers fit. */
 export interface ServerLog {
@@ -99,6 +100,9 @@ const GAUGES: readonly Reading[] = [
   ["mos_requests_running", "Running requests.", (s) => s.running],
   ["mos_batch_rows", "Batch slots.", (s) => s.maxBatch],
   ["mos_batch_occupancy", "Fraction of batch slots that are in use.", (s) => s.running / s.maxBatch],
+  ["mos_cache_bytes", "Memory of keys and values.", (s) => s.cache.bytes],
+  ["mos_cache_used_bytes", "Memory of keys and values that hold tokens.", (s) => s.cache.usedBytes],
+  ["mos_cache_limit_bytes", "Memory limit of keys and values.", (s) => s.cache.limitBytes],
   ["mos_adapters_registered", "Registered adapters.", (s) => s.adapters.registered],
   ["mos_adapters_resident", "Adapters loaded in memory.", (s) => s.adapters.resident],
   ["mos_adapters_resident_bytes", "Memory of loaded adapters.", (s) => s.adapters.residentBytes],
@@ -131,6 +135,7 @@ const COUNTERS: readonly Reading[] = [
     (s) => s.decodedTokens,
   ],
   ["mos_engine_prompt_tokens_total", "Prompt tokens prefilled.", (s) => s.promptTokens],
+  ["mos_engine_cached_tokens_total", "Prompt tokens from the prefix cache.", (s) => s.cachedTokens],
   ["mos_engine_completion_tokens_total", "Tokens generated.", (s) => s.completionTokens],
   ["vllm:spec_decode_num_draft_tokens_total", "Draft tokens that were verified.", (s) => s.draftTokens],
   [
@@ -174,6 +179,7 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions) 
   const registers = [registry];
   const { requests, tokens, keyRequests, keyTokens, firstToken, nextToken, whole } = instruments(registers);
   const updateEngine = engineReadings(registers, now);
+  const rate = createTokenRate(now);
   const labelModel = labels([modelName], MAX_MODEL_LABELS);
   const labelKey = labels([], MAX_KEY_LABELS);
   const countKey = (record: RequestRecord): void => {
@@ -186,9 +192,17 @@ export function createMetrics({ engine, modelName, now, more }: MetricsOptions) 
   };
   return {
     /** A first token came this many seconds after the request. */
-    firstToken: (seconds: number): void => firstToken.observe(seconds),
+    firstToken(seconds: number): void {
+      rate.count();
+      firstToken.observe(seconds);
+    },
     /** A further token came this many seconds after the one before. */
-    nextToken: (seconds: number): void => nextToken.observe(seconds),
+    nextToken(seconds: number): void {
+      rate.count();
+      nextToken.observe(seconds);
+    },
+    /** Tokens of answers in each of the last seconds. */
+    tokenRate: rate.history,
     /** A request has ended. */
     ended(record: RequestRecord): void {
       const model = labelModel(record.model);
