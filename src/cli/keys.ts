@@ -1,8 +1,5 @@
-import { randomBytes } from "node:crypto";
-import { appendFile } from "node:fs/promises";
 import {
   choice,
-  decodeText,
   flag,
   integer,
   MosError,
@@ -13,8 +10,20 @@ import {
   text,
   texts,
 } from "#core";
-import { pathExists, readBytes, storageError } from "#files";
-import { hashKey, type KeyLimits, type KeyLine, keyLines } from "#server";
+import {
+  addKey,
+  isExpired,
+  type KeyLimits,
+  type KeyLine,
+  keyExpiry,
+  keyName,
+  keyStart,
+  makeKey,
+  parseExpiry,
+  readKeyFile,
+  revokeKeys,
+  shortHash,
+} from "#server";
 import { installedServeAddOns, listKeyLimits } from "./add-ons.ts";
 import { type Command, defineCommand, formatFlag, group } from "./command.ts";
 import { counted, formatInteger, labelled, textTable } from "./format.ts";
@@ -26,15 +35,12 @@ type KeyAction = (typeof ACTIONS)[number];
 const keyOptions = {
   ...group("Key", {
     name: text({
-      pattern: /^[\w.@-]{1,64}$/,
-      what: "letters, digits and . _ - @, at most 64 of them",
+      ...keyName,
       placeholder: "name",
       help: "tenant that owns the key; fair scheduling and limits apply per tenant",
     }),
     sha256: text({
-      // fewer digits could be those of another key that is made later
-      pattern: /^[\da-f]{8,64}$/i,
-      what: "the first digits of a hash as mos keys list shows it, at least 8",
+      ...keyStart,
       placeholder: "start",
       help: "revoke: key whose hash starts with these digits",
     }),
@@ -51,8 +57,7 @@ const keyOptions = {
     tokensPerDay: integer({ min: 1, help: "quota of prompt and output tokens per UTC day" }),
     tokensPerMonth: integer({ min: 1, help: "quota of prompt and output tokens per UTC month" }),
     expires: text({
-      pattern: /^(\d{1,5}[mhdw]|\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?)$/,
-      what: "a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z",
+      ...keyExpiry,
       placeholder: "when",
       defaultText: "never",
       help: "expiry: 12h, 30d, 8w, or a date in UTC",
@@ -100,9 +105,6 @@ A new key is shown once; the file stores only its hash. revoke appends a line to
   });
 }
 
-/** Digits of a hash that tell keys apart. */
-const HASH_DIGITS = 12;
-
 /** True if an action takes an option. */
 const isOptionOf = (action: KeyAction, name: string): boolean =>
   action === "create" ? name !== "sha256" : action === "revoke" && ["name", "sha256"].includes(name);
@@ -130,47 +132,8 @@ async function run({ action, file, ...values }: Values, { options, limits }: Key
     return;
   }
   if (file === undefined) throw invalid(`the key file is missing: mos keys ${action} keys.jsonl`);
-  const keys = keyLines(await readText(file), file, limits);
-  if (action === "list") list(keys, { ...values, limits });
-  else await revoke(keys, { file, options: values });
-}
-
-async function readText(path: string): Promise<string> {
-  const place = { code: "bad_config", where: path } as const;
-  return decodeText(await readBytes(path, place), place);
-}
-
-/** Appends lines, also where the file lacks a final line end: owner, mode and earlier lines stay as they are. */
-async function append(path: string, lines: readonly object[]): Promise<void> {
-  const before = (await pathExists(path)) ? await readText(path) : "";
-  if (before.trimStart().startsWith("["))
-    throw new MosError(
-      "bad_config",
-      `${path}: cannot append to a JSON array; write one object per line, or edit the file by hand`,
-    );
-  const start = before === "" || before.endsWith("\n") ? "" : "\n";
-  const added = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-  await appendFile(path, `${start}${added}`, { mode: 0o600 }).catch((error) => {
-    throw storageError(error, path);
-  });
-}
-
-const MINUTES: Readonly<Record<string, number>> = { m: 1, h: 60, d: 1440, w: 10_080 };
-
-/** True if the day at the start of a text exists; Date takes the 31st of February for one of March. */
-function isDay(text: string): boolean {
-  const day = Date.parse(text.slice(0, 10));
-  return !Number.isNaN(day) && new Date(day).toISOString().startsWith(text.slice(0, 10));
-}
-
-/** The moment that --expires means. Throws `bad_option` for none, or one that is over. */
-function parseExpiry(text: string, now: number): string {
-  const [, count, unit = ""] = /^(\d+)([mhdw])$/.exec(text) ?? [];
-  const dated = isDay(text) ? Date.parse(text) : Number.NaN;
-  const at = count === undefined ? dated : now + Number(count) * (MINUTES[unit] ?? 0) * 60_000;
-  if (Number.isNaN(at)) throw invalid(`--expires ${text}: no such date or time`);
-  if (at <= now) throw invalid(`--expires ${text} is in the past`);
-  return new Date(at).toISOString();
+  if (action === "list") list(await readKeyFile({ path: file, limits }), { ...values, limits });
+  else await revoke(file, { limits, options: values });
 }
 
 /** Limits of an add-on that were given as options; undefined for none. */
@@ -188,10 +151,8 @@ function givenLimits(
 async function create(options: Options, limits: readonly KeyLimits[]): Promise<void> {
   const { name, admin, adapters, requestsPerMinute, maxConcurrent, expires, append: file } = options;
   if (name === undefined) throw invalid("--name is required: the tenant that owns the key");
-  const key = `mos-${randomBytes(32).toString("base64url")}`;
-  const line = {
+  const { key, line } = makeKey({
     name,
-    sha256: hashKey(key),
     ...omitUndefined({
       adapters,
       admin: admin ? true : undefined,
@@ -202,8 +163,8 @@ async function create(options: Options, limits: readonly KeyLimits[]): Promise<v
       expires_at: expires === undefined ? undefined : parseExpiry(expires, Date.now()),
       ...Object.fromEntries(limits.map((one) => [one.name, givenLimits(one, options)])),
     }),
-  };
-  if (file !== undefined) await append(file, [line]);
+  });
+  if (file !== undefined) await addKey(file, line);
   if (options.json) printJson({ key, line });
   else
     printLine(
@@ -214,12 +175,10 @@ async function create(options: Options, limits: readonly KeyLimits[]): Promise<v
     );
 }
 
-const shortHash = ({ sha256 }: KeyLine): string => sha256.slice(0, HASH_DIGITS);
-
-function describeState({ revoked, expires_at, admin }: KeyLine): string {
-  if (revoked === true) return "revoked";
-  if (expires_at !== undefined && Date.parse(expires_at) <= Date.now()) return "expired";
-  return admin === true ? "admin" : "";
+function describeState(key: KeyLine): string {
+  if (key.revoked === true) return "revoked";
+  if (isExpired(key, Date.now())) return "expired";
+  return key.admin === true ? "admin" : "";
 }
 
 const countText = (count: number | undefined): string | undefined =>
@@ -281,19 +240,16 @@ function selectKeys(keys: readonly KeyLine[], file: string, { name, sha256 }: Op
   return found;
 }
 
-/** A line that revokes is added for each key, so that nothing is lost that another program adds meanwhile. */
 async function revoke(
-  keys: readonly KeyLine[],
-  { file, options }: { readonly file: string; readonly options: Options },
+  file: string,
+  { limits, options }: { readonly limits: readonly KeyLimits[]; readonly options: Options },
 ): Promise<void> {
-  const found = selectKeys(keys, file, options);
-  const live = found.filter(({ revoked }) => revoked !== true);
-  if (live.length > 0)
-    await append(
-      file,
-      live.map(({ name, sha256 }) => ({ name, sha256, revoked: true })),
-    );
-  const rows = live.map((key) => ({ name: key.name, sha256: shortHash(key) }));
+  let found: readonly KeyLine[] = [];
+  const revoked = await revokeKeys({ path: file, limits }, (keys) => {
+    found = selectKeys(keys, file, options);
+    return found;
+  });
+  const rows = revoked.map((key) => ({ name: key.name, sha256: shortHash(key) }));
   if (options.json) printJson({ revoked: rows });
   else if (rows.length === 0) printLine(`nothing to do: ${counted(found.length, "key")} already revoked`);
   else printLine(labelled(rows.map(({ name, sha256 }) => ["revoked", `${name}  ${sha256}`])));

@@ -6,13 +6,24 @@ export {
   type KeyLimits,
   type KeyLine,
   type KeyRing,
-  keyLines,
   openKeyFile,
 } from "./auth.ts";
 export type { ServerApp, ServerExtension, ServerOptions } from "./context.ts";
 export { findAdapter } from "./engine-requests.ts";
 export { ApiError } from "./errors.ts";
 export { listen } from "./http.ts";
+export {
+  addKey,
+  isExpired,
+  keyExpiry,
+  keyName,
+  keyStart,
+  makeKey,
+  parseExpiry,
+  readKeyFile,
+  revokeKeys,
+  shortHash,
+} from "./key-file.ts";
 export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
