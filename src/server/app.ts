@@ -21,6 +21,7 @@ import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
 import { embeddingRoutes } from "./routes/embeddings.ts";
+import { keyRoutes } from "./routes/keys.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
@@ -33,6 +34,7 @@ export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   embeddingRoutes,
   modelRoutes,
   adapterRoutes,
+  keyRoutes,
   operationRoutes,
 ];
 

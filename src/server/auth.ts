@@ -11,6 +11,8 @@ export interface ApiKey {
   /** The tenant: fair shares and limits are by it. Two keys may have the same name while one replaces the other. */
   readonly name: string;
   readonly isAdmin: boolean;
+  /** Its hash, by which its key file names it. */
+  readonly sha256?: string | undefined;
   readonly requestsPerMinute?: number | undefined;
   /** Requests that may run at the same time. */
   readonly maxConcurrent?: number | undefined;
@@ -33,6 +35,10 @@ export interface KeyRing {
 
 /** The keys of a file. */
 export interface KeyFile extends KeyRing {
+  readonly path: string;
+  readonly limits: readonly KeyLimits[];
+  /** Reads it again now, if it has changed. */
+  refresh(): Promise<void>;
   /** True if any of them has a token quota. */
   readonly hasQuotas: boolean;
 }
@@ -78,7 +84,8 @@ const keySchema = (limits: readonly KeyLimits[]) =>
     ),
   });
 
-const limitsSchema = (options: Settings) =>
+/** The schema of an add-on's limits in a key. */
+export const limitsSchema = (options: Settings) =>
   z.strictObject(
     Object.fromEntries(
       Object.entries(options).map(([name, { check }]) => [snakeCase(name), check.optional()]),
@@ -108,6 +115,7 @@ function toApiKey(line: KeyLine, limits: readonly KeyLimits[]): ApiKey {
   return {
     name,
     isAdmin: admin === true,
+    sha256: line.sha256,
     requestsPerMinute: requests_per_minute,
     maxConcurrent: max_concurrent,
     tokensPerDay: line.tokens_per_day,
@@ -187,10 +195,7 @@ const CHECK_EVERY = 1000;
 
 const place = (path: string) => ({ code: "bad_config", where: path }) as const;
 
-const readKeys = async (
-  path: string,
-  limits: readonly KeyLimits[] | undefined,
-): Promise<readonly HashedKey[]> =>
+const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<readonly HashedKey[]> =>
   parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path, limits);
 
 /**
@@ -199,7 +204,7 @@ const readKeys = async (
  *
  * @throws MosError `not_found`, `storage` or `bad_config` if it cannot be read at the start.
  */
-export async function openKeyFile(path: string, { now, log, limits }: KeyFileOptions): Promise<KeyFile> {
+export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFileOptions): Promise<KeyFile> {
   let stamp = await fileStamp(path).catch(() => "");
   let keys = await readKeys(path, limits);
   let checkedAt = now();
@@ -216,6 +221,9 @@ export async function openKeyFile(path: string, { now, log, limits }: KeyFileOpt
     }
   };
   return {
+    path,
+    limits,
+    refresh,
     get hasQuotas() {
       return keys.some(({ key }) => (key.tokensPerDay ?? key.tokensPerMonth) !== undefined);
     },

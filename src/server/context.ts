@@ -4,7 +4,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Engine } from "#inference";
 import { createAdapterStore } from "./adapter-store.ts";
-import type { ApiKey, KeyRing } from "./auth.ts";
+import type { ApiKey, KeyFile, KeyRing } from "./auth.ts";
 import { createPromptReader } from "./engine-requests.ts";
 import { createAnswers, watchEngine } from "./errors.ts";
 import {
@@ -80,6 +80,8 @@ export interface ServerOptions {
   readonly checkAdapter?: ((folder: string) => Promise<void>) | undefined;
   /** The keys of clients. Without them every client may use the server, and none may change adapters. */
   readonly keys?: KeyRing | undefined;
+  /** The file of these keys, if administrators may make and revoke them by the API. */
+  readonly keyFile?: KeyFile | undefined;
   /** Host names that a request may use; left out, any. */
   readonly hosts?: readonly string[] | undefined;
   /** Origins whose pages may use the server, such as `https://app.example.com`, or `*`; left out, none. */

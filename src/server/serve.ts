@@ -290,6 +290,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       now,
       date,
       keys,
+      keyFile: keys,
       quotas,
       checkAdapter,
       publicMetrics,
