@@ -19,6 +19,7 @@ const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> =
   grammar: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
   lab: [["sandbox"], ["evaluation"], ["reproduce"], ["commands"]],
   service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
+  studio: [["core"], ["api"], ["ui"], ["views"], ["shell"]],
 };
 
 const entryPoints: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);
@@ -60,7 +61,7 @@ test("modules import downwards only", () => {
 });
 
 test("packages use entry points only, and their modules import downwards", () => {
-  const wrong = sources("packages", /^[^/]+\/src\/.*\.ts$/).flatMap((file) => {
+  const wrong = sources("packages", /^[^/]+\/src\/.*\.tsx?$/).flatMap((file) => {
     const [, name = "", , module = ""] = file.split("/");
     const layers = PACKAGE_LAYERS[name];
     if (layers === undefined) return [`${name} is not in the table of packages`];

@@ -1,0 +1,34 @@
+// What the server says of itself before anybody signs in.
+import { signal } from "@preact/signals";
+import { api } from "./client.ts";
+import { isSignedIn } from "./session.ts";
+
+/** What this server can do, and for whom. */
+export interface Config {
+  /** The base's name in requests. */
+  readonly model: string;
+  readonly version: string;
+  readonly features: {
+    /** Whether it takes files and fine-tuning jobs. */
+    readonly service: boolean;
+    readonly runs: boolean;
+    /** Whether keys are kept in a file that can be changed. */
+    readonly keys: boolean;
+    readonly adapters: boolean;
+  };
+  /** Whether requests need a key. */
+  readonly needsKey?: boolean;
+  readonly isAdmin?: boolean;
+  /** Whether it offers the quickstart's data. */
+  readonly example?: boolean;
+}
+
+/** Undefined until it is known. */
+export const config = signal<Config | undefined>(undefined);
+
+/** Reads it again, as after signing in. */
+export async function loadConfig(): Promise<void> {
+  const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn?: boolean };
+  isSignedIn.value = found.signedIn ?? isSignedIn.value;
+  config.value = found;
+}

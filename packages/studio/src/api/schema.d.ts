@@ -1,0 +1,3575 @@
+// Made by npm run studio:types from the server's OpenAPI document.
+export interface paths {
+    "/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Liveness probe: process and engine */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Both are up. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            status: "up";
+                        };
+                    };
+                };
+                /** @description The engine has exited or does not respond. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            reason: string;
+                            /** @enum {string} */
+                            status: "broken" | "stuck";
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Prometheus metrics (administrators) */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Metrics in Prometheus' text format. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "text/plain": string;
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ready": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Readiness probe: accepting requests */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description Requests are accepted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {string} */
+                            status: "ready";
+                        };
+                    };
+                };
+                /** @description Requests are not accepted. */
+                503: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            reason: string;
+                            /** @enum {string} */
+                            status: "draining" | "broken" | "stuck" | "storage_unavailable";
+                        };
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/adapters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the adapters that the key may use */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The adapters with their sizes. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AdapterList"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Upload or replace an adapter (administrators) */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["AdapterUpload"];
+                    "multipart/form-data": components["schemas"]["AdapterForm"];
+                };
+            };
+            responses: {
+                /** @description The adapter. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Adapter"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/adapters/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete an adapter (administrators) */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The adapter was deleted. Running requests finish with it. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "adapter";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/aliases": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List aliases */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                    /** @description Administrators only: name of the tenant that owns the alias. */
+                    tenant?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of aliases, newest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["Alias"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/aliases/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve an alias */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Administrators only: name of the tenant that owns the alias. */
+                    tenant?: string;
+                };
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The updated alias. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Alias"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        /**
+         * Create an alias or point it to another model
+         * @description Requests that start after the response use the new model, on every server.
+         */
+        put: {
+            parameters: {
+                query?: {
+                    /** @description Administrators only: name of the tenant that owns the alias. */
+                    tenant?: string;
+                };
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["SetAliasRequest"];
+                };
+            };
+            responses: {
+                /** @description The updated alias. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Alias"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        post?: never;
+        /** Delete an alias */
+        delete: {
+            parameters: {
+                query?: {
+                    /** @description Administrators only: name of the tenant that owns the alias. */
+                    tenant?: string;
+                };
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The alias was deleted; its models are kept. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "alias";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/chat/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create a chat completion */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ChatRequest"];
+                };
+            };
+            responses: {
+                /** @description The completion or, with stream: true, server-sent events with a chunk each. The last event is [DONE], or an error. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ChatAnswer"];
+                        "text/event-stream": components["schemas"]["ChatChunk"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/completions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create a completion or score a text */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["CompletionRequest"];
+                };
+            };
+            responses: {
+                /** @description The completion or, with stream: true, server-sent events with a chunk each. The last event is [DONE], or an error. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["CompletionAnswer"];
+                        "text/event-stream": components["schemas"]["CompletionChunk"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/embeddings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Embed texts */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["EmbeddingRequest"];
+                };
+            };
+            responses: {
+                /** @description The embeddings, in the order of the input. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["EmbeddingAnswer"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List files */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                    order?: "asc" | "desc";
+                    purpose?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of files. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["OpenAIFile"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Upload a JSON Lines file for training or validation */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "multipart/form-data": {
+                        /** @enum {string} */
+                        "expires_after[anchor]"?: "created_at";
+                        /** @description Seconds after which the file is deleted, from 3600 to 2592000. */
+                        "expires_after[seconds]"?: string;
+                        /** Format: binary */
+                        file: string;
+                        /** @enum {string} */
+                        purpose: "fine-tune";
+                    };
+                };
+            };
+            responses: {
+                /** @description The file; its status says whether it passed validation. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OpenAIFile"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a file */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The file object. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["OpenAIFile"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a file */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The file was deleted; jobs that use it continue. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "file";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/files/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Download file content */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The content of the file. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List fine-tuning jobs */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page, newest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["FineTuningJob"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Create a fine-tuning job
+         * @description Repeating a request with the same Idempotency-Key returns the job that the first one created.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: {
+                    "idempotency-key"?: string;
+                };
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["CreateFineTuningJobRequest"];
+                };
+            };
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningJob"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a fine-tuning job */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningJob"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel a fine-tuning job */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningJob"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}/checkpoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the checkpoints of a job, each usable as a model */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page, newest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["FineTuningJobCheckpoint"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the events of a job, or stream them with stream=true */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                    stream?: "true" | "false";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of events, newest first; with stream=true, server-sent events from the first one on. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["FineTuningJobEvent"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Pause a fine-tuning job */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningJob"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/jobs/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Resume a paused fine-tuning job */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The job. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningJob"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview a fine-tuning job: tokenised examples, steps and memory
+         * @description Takes the body of a job. Creates nothing and does not load the base.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["PreviewFineTuningJobRequest"];
+                };
+            };
+            responses: {
+                /** @description The preview. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FineTuningPreview"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the base and the adapters that the key may use */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The models. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["Model"][];
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Import an adapter that was trained elsewhere */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "multipart/form-data": components["schemas"]["ImportForm"];
+                };
+            };
+            responses: {
+                /** @description The model. It is listed, served and deleted as others. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            created: number;
+                            expires_at?: number;
+                            id: string;
+                            /** @enum {string} */
+                            object: "model";
+                            owned_by: string;
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/models/{model}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a model */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    model: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The model. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Model"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Set or remove the expiry of a fine-tuned model */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    model: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["UpdateModelRequest"];
+                };
+            };
+            responses: {
+                /** @description The model. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            created: number;
+                            expires_at?: number;
+                            id: string;
+                            /** @enum {string} */
+                            object: "model";
+                            owned_by: string;
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        /** Delete a fine-tuned model */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    model: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The model was deleted. Running requests finish with it. A model with an alias cannot be deleted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "model";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Create a response */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ResponseRequest"];
+                };
+            };
+            responses: {
+                /** @description The response or, with stream: true, server-sent events, whose last one has the whole response. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Response"];
+                        "text/event-stream": components["schemas"]["ResponseEvent"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a stored response */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Only false: it comes as a whole. */
+                    stream?: "false";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The response. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Response"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a stored response */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description It is deleted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "response";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel a background response, which this server does not have */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/{id}/input_items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the input items of a stored response */
+        get: {
+            parameters: {
+                query?: {
+                    after?: string;
+                    limit?: number;
+                    order?: "asc" | "desc";
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The items. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["ResponseInputItem"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/responses/input_tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Count the tokens of a response's input */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["ResponseRequest"];
+                };
+            };
+            responses: {
+                /** @description The tokens of the prompt. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            input_tokens: number;
+                            /** @enum {string} */
+                            object: "response.input_tokens";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Report usage per UTC hour or day; administrators see all tenants */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Restrict to the key of this name. */
+                    api_key_id?: string;
+                    bucket_width?: "1h" | "1d";
+                    /** @description Exclusive end, Unix time in seconds. */
+                    end_time?: number;
+                    group_by?: "model";
+                    limit?: number;
+                    /** @description next_page of the previous page. */
+                    page?: number;
+                    /** @description Unix time in seconds, rounded down to a bucket. Default: the latest buckets. */
+                    start_time?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of buckets, oldest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: {
+                                end_time: number;
+                                /** @enum {string} */
+                                object: "bucket";
+                                results: components["schemas"]["UsageResult"][];
+                                start_time: number;
+                            }[];
+                            has_more: boolean;
+                            next_page: string | null;
+                            /** @enum {string} */
+                            object: "page";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List webhooks */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of webhooks, newest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["Webhook"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /**
+         * Create a webhook
+         * @description The webhook is called when a job of the tenant ends. Only this response contains its signing secret.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["WebhookRequest"];
+                };
+            };
+            responses: {
+                /** @description The webhook with its secret. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Webhook"] & {
+                            secret: string;
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a webhook with its last delivery */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The webhook. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Webhook"] & {
+                            last_delivery: components["schemas"]["WebhookDelivery"];
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        /** Delete a webhook and its pending deliveries */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The webhook was deleted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "webhook";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the deliveries of the last 30 days */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page of deliveries, newest first. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["WebhookDelivery"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Send a test event for the job ftjob-test */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The delivery, which is being attempted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["WebhookDelivery"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        Adapter: {
+            created: number;
+            digest: string;
+            id: string;
+            method: string;
+            /** @enum {string} */
+            object: "adapter";
+            rank: number;
+            resident_bytes: number;
+            /** @description File of the base that the adapter was trained on, if it is another quantisation of the served model. */
+            trained_on: {
+                fingerprint: string;
+                model: string | null;
+            } | null;
+        };
+        AdapterForm: {
+            /**
+             * Format: binary
+             * @description adapter_config.json
+             */
+            adapter_config: string;
+            /**
+             * Format: binary
+             * @description adapter_model.safetensors
+             */
+            adapter_model: string;
+            /** @description Name of the adapter, used as model in requests. */
+            name: string;
+        };
+        AdapterList: {
+            data: components["schemas"]["Adapter"][];
+            /** @enum {string} */
+            object: "list";
+            /** @description Administrators only: folders that cannot be served, with the reasons. */
+            unavailable?: {
+                id: string;
+                reason: string;
+            }[];
+        };
+        AdapterUpload: {
+            /** @description adapter_config.json */
+            adapter_config: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: byte
+             * @description adapter_model.safetensors in base64
+             */
+            adapter_model: string;
+            /** @description Name of the adapter, used as model in requests. */
+            name: string;
+        };
+        Alias: {
+            changed_at: number;
+            created_at: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "alias";
+            organization_id: string;
+            version: number;
+        };
+        ChatAnswer: {
+            choices: {
+                /** @enum {string} */
+                finish_reason: "stop" | "length" | "tool_calls" | "function_call";
+                index: number;
+                /** @description Of the tokens of the content only. */
+                logprobs: {
+                    content: {
+                        bytes: number[];
+                        logprob: number | null;
+                        token: string;
+                        top_logprobs: {
+                            bytes: number[];
+                            logprob: number | null;
+                            token: string;
+                        }[];
+                    }[];
+                    refusal: null;
+                } | null;
+                message: {
+                    /** @description null where the answer has only calls. */
+                    content: string | null;
+                    function_call?: {
+                        /** @description JSON text. */
+                        arguments: string;
+                        name: string;
+                    };
+                    /** @description Reasoning of a model that thinks before it answers; as vLLM has it. */
+                    reasoning_content?: string;
+                    refusal: null;
+                    /** @enum {string} */
+                    role: "assistant";
+                    tool_calls?: ({
+                        function: {
+                            /** @description JSON text. */
+                            arguments: string;
+                            name: string;
+                        };
+                        id: string;
+                        /** @enum {string} */
+                        type: "function";
+                    } | {
+                        custom: {
+                            input: string;
+                            name: string;
+                        };
+                        id: string;
+                        /** @enum {string} */
+                        type: "custom";
+                    })[];
+                };
+            }[];
+            created: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "chat.completion";
+            /** @description Digest of the adapter; null for the base. */
+            system_fingerprint: string | null;
+            usage: components["schemas"]["Usage"];
+        };
+        ChatChunk: {
+            choices: {
+                delta: {
+                    content?: string | null;
+                    function_call?: {
+                        arguments: string;
+                        name?: string;
+                    };
+                    /** @description Reasoning of a model that thinks before it answers; as vLLM has it. */
+                    reasoning_content?: string;
+                    refusal?: null;
+                    /** @enum {string} */
+                    role?: "assistant";
+                    tool_calls?: {
+                        custom?: {
+                            input: string;
+                            name?: string;
+                        };
+                        function?: {
+                            arguments: string;
+                            name?: string;
+                        };
+                        /** @description Only in a call's first chunk, as its type and its name. */
+                        id?: string;
+                        index: number;
+                        /** @enum {string} */
+                        type?: "function" | "custom";
+                    }[];
+                };
+                /** @enum {string|null} */
+                finish_reason: "stop" | "length" | "tool_calls" | "function_call" | null;
+                index: number;
+                logprobs: {
+                    content: {
+                        bytes: number[];
+                        logprob: number | null;
+                        token: string;
+                        top_logprobs: {
+                            bytes: number[];
+                            logprob: number | null;
+                            token: string;
+                        }[];
+                    }[];
+                    refusal: null;
+                } | null;
+            }[];
+            created: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "chat.completion.chunk";
+            /** @description Digest of the adapter; null for the base. */
+            system_fingerprint: string | null;
+            /** @description With stream_options.include_usage: null except in the last chunk, which has no choices. */
+            usage?: {
+                completion_tokens: number;
+                prompt_tokens: number;
+                prompt_tokens_details: {
+                    /** @description Prompt tokens served from the prefix cache. */
+                    cached_tokens: number;
+                };
+                total_tokens: number;
+            } | null;
+        };
+        ChatRequest: {
+            /** @description vLLM extension: false omits the start of the assistant turn. Default: true. */
+            add_generation_prompt?: boolean | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            audio?: null;
+            /** @description vLLM extension: variables for the model's chat template. */
+            chat_template_kwargs?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description vLLM extension: continue the last message instead of starting a new one. */
+            continue_final_message?: boolean | null;
+            /** @description Subtracted from the logits of tokens once per occurrence in the output. */
+            frequency_penalty?: number | null;
+            /** @description The older form of tool_choice. */
+            function_call?: ("none" | "auto") | {
+                name: string;
+            } | null;
+            /** @description The older form of tools. */
+            functions?: {
+                description?: string | null;
+                name: string;
+                /** @description JSON Schema of the arguments, an object. Default: no arguments. */
+                parameters?: {
+                    [key: string]: unknown;
+                } | null;
+                /** @description Always enforce the schema, which must be in OpenAI's strict subset. Default: false. */
+                strict?: boolean | null;
+            }[] | null;
+            /** @description llama.cpp extension: a grammar in GBNF. */
+            grammar?: string | null;
+            /** @description Not supported: send structured_outputs.choice. */
+            guided_choice?: null;
+            /** @description Not supported: send structured_outputs without a backend. */
+            guided_decoding_backend?: null;
+            /** @description Not supported: send structured_outputs.grammar. */
+            guided_grammar?: null;
+            /** @description Not supported: send structured_outputs.json. */
+            guided_json?: null;
+            /** @description Not supported: send structured_outputs.regex. */
+            guided_regex?: null;
+            /** @description Not supported: send structured_outputs.disable_any_whitespace. */
+            guided_whitespace_pattern?: null;
+            /** @description vLLM extension: do not stop at end-of-sequence tokens. */
+            ignore_eos?: boolean | null;
+            /**
+             * @description Not supported: only the neutral value is accepted.
+             * @enum {boolean|null}
+             */
+            include_stop_str_in_output?: false | null;
+            /** @description llama.cpp extension: a schema of the answer. */
+            json_schema?: {
+                [key: string]: unknown;
+            } | boolean | null;
+            /** @description Values from -100 to 100 added to logits, by token id. */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            logprobs?: boolean | null;
+            /** @description Default: the server's, else the rest of the context. */
+            max_completion_tokens?: number | null;
+            max_tokens?: number | null;
+            messages: {
+                /** @description Not supported: only the neutral value is accepted. */
+                annotations?: null[] | null;
+                /** @description Not supported: only the neutral value is accepted. */
+                audio?: null;
+                /** @description Accepted and ignored. */
+                cache_control?: unknown;
+                /** @description May be missing or null in assistant messages only. */
+                content?: string | ({
+                    /** @description Accepted and ignored. */
+                    cache_control?: unknown;
+                    /** @description Accepted and ignored. */
+                    prompt_cache_breakpoint?: unknown;
+                    /** @description Accepted and ignored. */
+                    reasoning?: string | null;
+                    /** @description Accepted and ignored. */
+                    reasoning_content?: string | null;
+                    /** @description Accepted and ignored. */
+                    role?: string | null;
+                    text: string;
+                    /** @description Accepted and ignored. */
+                    tool_calls?: unknown;
+                    /** @enum {string} */
+                    type: "text";
+                } | null)[] | null;
+                /** @description The older form of tool_calls; a message of the role function answers it. */
+                function_call?: {
+                    /** @description JSON of an object; an object itself is taken, too. */
+                    arguments: string | {
+                        [key: string]: unknown;
+                    };
+                    name: string;
+                } | null;
+                name?: string | null;
+                /** @description The same as reasoning_content. */
+                reasoning?: string | null;
+                /** @description Reasoning of an assistant message, for templates that show it. */
+                reasoning_content?: string | null;
+                /** @description Not supported: only the neutral value is accepted. */
+                refusal?: null;
+                /** @enum {string} */
+                role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+                /** @description The call that a tool message answers. */
+                tool_call_id?: string | null;
+                /** @description Calls of an assistant message. */
+                tool_calls?: ({
+                    function: {
+                        /** @description JSON of an object; an object itself is taken, too. */
+                        arguments: string | {
+                            [key: string]: unknown;
+                        };
+                        name: string;
+                    };
+                    id: string;
+                    /** @description Accepted and ignored. */
+                    index?: number;
+                    /** @enum {string} */
+                    type: "function";
+                } | {
+                    custom: {
+                        input: string;
+                        name: string;
+                    };
+                    id: string;
+                    /** @description Accepted and ignored. */
+                    index?: number;
+                    /** @enum {string} */
+                    type: "custom";
+                })[] | null;
+            }[];
+            /** @description Accepted and ignored. */
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** @description vLLM extension: drop tokens below this fraction of the top token's probability. */
+            min_p?: number | null;
+            /** @description vLLM extension: minimum number of output tokens. */
+            min_tokens?: number | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            modalities?: [
+                "text"
+            ] | null;
+            /** @description Name of the base model or an adapter. */
+            model: string;
+            /** @description Number of choices per prompt. */
+            n?: number | null;
+            /** @description Several calls in one answer. Default: true. */
+            parallel_tool_calls?: boolean | null;
+            /** @description Accepted and ignored. */
+            prediction?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Subtracted from the logits of tokens that already occur in the output. */
+            presence_penalty?: number | null;
+            /** @description Accepted and ignored. */
+            prompt_cache_key?: string | null;
+            /** @description Accepted and ignored. */
+            prompt_cache_options?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Accepted and ignored. */
+            prompt_cache_retention?: string | null;
+            /** @description Accepted and ignored. */
+            reasoning_effort?: string | null;
+            /** @description vLLM extension: penalise tokens that occur in the prompt or output. */
+            repetition_penalty?: number | null;
+            /** @description Form of the answer: text, JSON, or JSON of a schema. */
+            response_format?: {
+                /** @enum {string} */
+                type: "text";
+            } | {
+                /** @description llama.cpp extension. */
+                schema?: {
+                    [key: string]: unknown;
+                } | boolean;
+                /** @enum {string} */
+                type: "json_object";
+            } | {
+                json_schema: {
+                    description?: string;
+                    name: string;
+                    /** @description JSON Schema (2020-12). A keyword that cannot be enforced is refused. */
+                    schema?: {
+                        [key: string]: unknown;
+                    } | boolean;
+                    /** @description The schema must be in OpenAI's strict subset. It is enforced in any case. Default: false. */
+                    strict?: boolean;
+                };
+                /** @enum {string} */
+                type: "json_schema";
+            };
+            /** @description Accepted and ignored. */
+            safety_identifier?: string | null;
+            /** @description Equal requests with equal seeds give equal output on the same machine. */
+            seed?: number | null;
+            /** @description Accepted and ignored. */
+            service_tier?: string | null;
+            /**
+             * @description Not supported: only the neutral value is accepted.
+             * @enum {boolean|null}
+             */
+            skip_special_tokens?: true | null;
+            /** @description Accepted and ignored. */
+            spaces_between_special_tokens?: boolean | null;
+            /** @description Stop sequences, not included in the output. Empty ones are ignored. */
+            stop?: string | string[] | null;
+            /** @description vLLM extension: additional token ids to stop at. */
+            stop_token_ids?: number[] | null;
+            /** @description Accepted and ignored: nothing is stored. */
+            store?: boolean | null;
+            stream?: boolean | null;
+            stream_options?: {
+                /** @enum {boolean|null} */
+                include_obfuscation?: false | null;
+                include_usage?: boolean | null;
+            } | null;
+            /** @description vLLM extension: one of json, regex, choice, grammar, json_object. */
+            structured_outputs?: {
+                /** @description One of these texts. */
+                choice?: string[] | null;
+                /**
+                 * @description Not supported: only the neutral value is accepted.
+                 * @enum {boolean|null}
+                 */
+                disable_additional_properties?: false | null;
+                /** @description No white space in JSON but a blank after commas and colons. Default: true. */
+                disable_any_whitespace?: boolean | null;
+                /** @description Accepted and ignored. */
+                disable_fallback?: boolean | null;
+                /** @description A grammar in Lark or, where it has ::=, in GBNF. */
+                grammar?: string | null;
+                /** @description A JSON value that this schema allows. */
+                json?: {
+                    [key: string]: unknown;
+                } | boolean | string | null;
+                /** @description Any JSON object. */
+                json_object?: boolean | null;
+                /** @description A regular expression that the whole answer matches. */
+                regex?: string | null;
+                /** @description Not supported: send tools, or a grammar. */
+                structural_tag?: null;
+                /** @description Not supported: send disable_any_whitespace instead. */
+                whitespace_pattern?: null;
+            } | null;
+            /** @description 0 is greedy decoding. Default: default_parameters of GET /v1/models. */
+            temperature?: number | null;
+            /** @description Default: auto with tools, else none. */
+            tool_choice?: ("none" | "auto" | "required") | {
+                function: {
+                    name: string;
+                };
+                /** @enum {string} */
+                type: "function";
+            } | {
+                custom: {
+                    name: string;
+                };
+                /** @enum {string} */
+                type: "custom";
+            } | {
+                allowed_tools: {
+                    /** @enum {string} */
+                    mode: "auto" | "required";
+                    tools: ({
+                        function: {
+                            name: string;
+                        };
+                        /** @enum {string} */
+                        type: "function";
+                    } | {
+                        custom: {
+                            name: string;
+                        };
+                        /** @enum {string} */
+                        type: "custom";
+                    })[];
+                };
+                /** @enum {string} */
+                type: "allowed_tools";
+            } | null;
+            /** @description Functions and custom tools. */
+            tools?: ({
+                /** @description Accepted and ignored. */
+                cache_control?: unknown;
+                function: {
+                    description?: string;
+                    name: string;
+                    /** @description JSON Schema of the arguments, an object. Default: no arguments. */
+                    parameters?: {
+                        [key: string]: unknown;
+                    };
+                    /** @description Always enforce the schema, which must be in OpenAI's strict subset. Default: false. */
+                    strict?: boolean;
+                };
+                /** @enum {string} */
+                type: "function";
+            } | {
+                /** @description Accepted and ignored. */
+                cache_control?: unknown;
+                custom: {
+                    description?: string;
+                    format?: {
+                        /** @enum {string} */
+                        type: "text";
+                    } | {
+                        grammar: {
+                            definition: string;
+                            /** @enum {string} */
+                            syntax: "lark" | "regex";
+                        };
+                        /** @enum {string} */
+                        type: "grammar";
+                    };
+                    name: string;
+                };
+                /** @enum {string} */
+                type: "custom";
+            })[] | null;
+            /** @description vLLM extension: sample from this many most likely tokens; 0 and -1 disable. */
+            top_k?: number | null;
+            top_logprobs?: number | null;
+            top_p?: number | null;
+            /** @description Accepted and ignored. */
+            user?: string | null;
+            /** @description Accepted and ignored. */
+            verbosity?: string | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            web_search_options?: null;
+        };
+        CompletionAnswer: {
+            choices: {
+                /** @enum {string} */
+                finish_reason: "stop" | "length";
+                index: number;
+                logprobs: {
+                    text_offset: number[];
+                    token_logprobs: (number | null)[];
+                    tokens: string[];
+                    top_logprobs: ({
+                        [key: string]: number;
+                    } | null)[];
+                } | null;
+                text: string;
+            }[];
+            created: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "text_completion";
+            /** @description Digest of the adapter; null for the base. */
+            system_fingerprint: string | null;
+            usage: components["schemas"]["Usage"];
+        };
+        CompletionChunk: {
+            choices: {
+                /** @enum {string|null} */
+                finish_reason: "stop" | "length" | null;
+                index: number;
+                logprobs: {
+                    text_offset: number[];
+                    token_logprobs: (number | null)[];
+                    tokens: string[];
+                    top_logprobs: ({
+                        [key: string]: number;
+                    } | null)[];
+                } | null;
+                text: string;
+            }[];
+            created: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "text_completion";
+            /** @description Digest of the adapter; null for the base. */
+            system_fingerprint: string | null;
+            /** @description With stream_options.include_usage: null except in the last chunk, which has no choices. */
+            usage?: {
+                completion_tokens: number;
+                prompt_tokens: number;
+                prompt_tokens_details: {
+                    /** @description Prompt tokens served from the prefix cache. */
+                    cached_tokens: number;
+                };
+                total_tokens: number;
+            } | null;
+        };
+        CompletionRequest: {
+            /** @description Accepted only if equal to n. */
+            best_of?: number | null;
+            /** @description Include the prompt in the text and the log-probabilities. */
+            echo?: boolean | null;
+            /** @description Subtracted from the logits of tokens once per occurrence in the output. */
+            frequency_penalty?: number | null;
+            /** @description llama.cpp extension: a grammar in GBNF. */
+            grammar?: string | null;
+            /** @description Not supported: send structured_outputs.choice. */
+            guided_choice?: null;
+            /** @description Not supported: send structured_outputs without a backend. */
+            guided_decoding_backend?: null;
+            /** @description Not supported: send structured_outputs.grammar. */
+            guided_grammar?: null;
+            /** @description Not supported: send structured_outputs.json. */
+            guided_json?: null;
+            /** @description Not supported: send structured_outputs.regex. */
+            guided_regex?: null;
+            /** @description Not supported: send structured_outputs.disable_any_whitespace. */
+            guided_whitespace_pattern?: null;
+            /** @description vLLM extension: do not stop at end-of-sequence tokens. */
+            ignore_eos?: boolean | null;
+            /**
+             * @description Not supported: only the neutral value is accepted.
+             * @enum {boolean|null}
+             */
+            include_stop_str_in_output?: false | null;
+            /** @description llama.cpp extension: a schema of the answer. */
+            json_schema?: {
+                [key: string]: unknown;
+            } | boolean | null;
+            /** @description Values from -100 to 100 added to logits, by token id. */
+            logit_bias?: {
+                [key: string]: number;
+            } | null;
+            logprobs?: number | null;
+            max_completion_tokens?: number | null;
+            /** @description Default: the server's, else 16; 0 with echo scores the prompt. */
+            max_tokens?: number | null;
+            /** @description vLLM extension: drop tokens below this fraction of the top token's probability. */
+            min_p?: number | null;
+            /** @description vLLM extension: minimum number of output tokens. */
+            min_tokens?: number | null;
+            /** @description Name of the base model or an adapter. */
+            model: string;
+            /** @description Number of choices per prompt. */
+            n?: number | null;
+            /** @description Subtracted from the logits of tokens that already occur in the output. */
+            presence_penalty?: number | null;
+            prompt: ((string | string[] | number[] | number[][]) | (unknown[] | string | string[] | number[] | number[][])) | string | string[] | number[] | number[][];
+            /** @description vLLM extension: penalise tokens that occur in the prompt or output. */
+            repetition_penalty?: number | null;
+            /** @description Form of the answer: text, JSON, or JSON of a schema. */
+            response_format?: {
+                /** @enum {string} */
+                type: "text";
+            } | {
+                /** @description llama.cpp extension. */
+                schema?: {
+                    [key: string]: unknown;
+                } | boolean;
+                /** @enum {string} */
+                type: "json_object";
+            } | {
+                json_schema: {
+                    description?: string;
+                    name: string;
+                    /** @description JSON Schema (2020-12). A keyword that cannot be enforced is refused. */
+                    schema?: {
+                        [key: string]: unknown;
+                    } | boolean;
+                    /** @description The schema must be in OpenAI's strict subset. It is enforced in any case. Default: false. */
+                    strict?: boolean;
+                };
+                /** @enum {string} */
+                type: "json_schema";
+            };
+            /** @description Equal requests with equal seeds give equal output on the same machine. */
+            seed?: number | null;
+            /**
+             * @description Not supported: only the neutral value is accepted.
+             * @enum {boolean|null}
+             */
+            skip_special_tokens?: true | null;
+            /** @description Accepted and ignored. */
+            spaces_between_special_tokens?: boolean | null;
+            /** @description Stop sequences, not included in the output. Empty ones are ignored. */
+            stop?: string | string[] | null;
+            /** @description vLLM extension: additional token ids to stop at. */
+            stop_token_ids?: number[] | null;
+            stream?: boolean | null;
+            stream_options?: {
+                /** @enum {boolean|null} */
+                include_obfuscation?: false | null;
+                include_usage?: boolean | null;
+            } | null;
+            /** @description vLLM extension: one of json, regex, choice, grammar, json_object. */
+            structured_outputs?: {
+                /** @description One of these texts. */
+                choice?: string[] | null;
+                /**
+                 * @description Not supported: only the neutral value is accepted.
+                 * @enum {boolean|null}
+                 */
+                disable_additional_properties?: false | null;
+                /** @description No white space in JSON but a blank after commas and colons. Default: true. */
+                disable_any_whitespace?: boolean | null;
+                /** @description Accepted and ignored. */
+                disable_fallback?: boolean | null;
+                /** @description A grammar in Lark or, where it has ::=, in GBNF. */
+                grammar?: string | null;
+                /** @description A JSON value that this schema allows. */
+                json?: {
+                    [key: string]: unknown;
+                } | boolean | string | null;
+                /** @description Any JSON object. */
+                json_object?: boolean | null;
+                /** @description A regular expression that the whole answer matches. */
+                regex?: string | null;
+                /** @description Not supported: send tools, or a grammar. */
+                structural_tag?: null;
+                /** @description Not supported: send disable_any_whitespace instead. */
+                whitespace_pattern?: null;
+            } | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            suffix?: null;
+            /** @description 0 is greedy decoding. Default: default_parameters of GET /v1/models. */
+            temperature?: number | null;
+            /** @description vLLM extension: sample from this many most likely tokens; 0 and -1 disable. */
+            top_k?: number | null;
+            top_p?: number | null;
+            /** @description Accepted and ignored. */
+            user?: string | null;
+        };
+        CreateFineTuningJobRequest: {
+            hyperparameters?: {
+                batch_size?: "auto" | number | null;
+                learning_rate_multiplier?: "auto" | number | null;
+                n_epochs?: "auto" | number | null;
+            } | null;
+            integrations?: unknown[] | null;
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            method?: {
+                dpo?: unknown;
+                reinforcement?: unknown;
+                supervised?: {
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                    } | null;
+                } | null;
+                /** @enum {string} */
+                type: "supervised";
+            } | null;
+            model: string;
+            mos?: components["schemas"]["MosSettings"];
+            seed?: number | null;
+            suffix?: string | null;
+            training_file: string;
+            validation_file?: string | null;
+        };
+        EmbeddingAnswer: {
+            data: {
+                embedding: number[] | string;
+                index: number;
+                /** @enum {string} */
+                object: "embedding";
+            }[];
+            model: string;
+            /** @enum {string} */
+            object: "list";
+            usage: {
+                prompt_tokens: number;
+                total_tokens: number;
+            };
+        };
+        EmbeddingRequest: {
+            /** @description Keeps this many numbers, scaled to length 1: for models that were trained for it (Matryoshka). */
+            dimensions?: number | null;
+            /**
+             * @description base64 is of the vector's float32 numbers, little-endian.
+             * @enum {string|null}
+             */
+            encoding_format?: "float" | "base64" | null;
+            input: ((string | string[] | number[] | number[][]) | (unknown[] | string | string[] | number[] | number[][])) | string | string[] | number[] | number[][];
+            /** @description Name of the base model or an adapter. */
+            model: string;
+            /** @description Accepted and ignored. */
+            user?: string | null;
+        };
+        Error: {
+            error: {
+                code: string | null;
+                message: string;
+                param: string | null;
+                type: string;
+            };
+        };
+        FineTuningJob: {
+            created_at: number;
+            error: {
+                code: string;
+                message: string;
+                param: string | null;
+            } | null;
+            estimated_finish: number | null;
+            fine_tuned_model: string | null;
+            finished_at: number | null;
+            hyperparameters: {
+                batch_size: "auto" | number;
+                learning_rate_multiplier: "auto" | number;
+                n_epochs: "auto" | number;
+            };
+            id: string;
+            integrations: unknown[];
+            metadata: {
+                [key: string]: string;
+            } | null;
+            method: {
+                supervised: {
+                    hyperparameters: {
+                        batch_size: "auto" | number;
+                        learning_rate_multiplier: "auto" | number;
+                        n_epochs: "auto" | number;
+                    };
+                };
+                /** @enum {string} */
+                type: "supervised";
+            };
+            model: string;
+            /** @description Extensions to OpenAI's API: the job's settings and progress. */
+            mos: {
+                [key: string]: unknown;
+            };
+            /** @enum {string} */
+            object: "fine_tuning.job";
+            organization_id: string;
+            result_files: string[];
+            seed: number;
+            /** @enum {string} */
+            status: "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled";
+            trained_tokens: number | null;
+            training_file: string;
+            user_provided_suffix: string | null;
+            validation_file: string | null;
+        };
+        FineTuningJobCheckpoint: {
+            created_at: number;
+            fine_tuned_model_checkpoint: string;
+            fine_tuning_job_id: string;
+            id: string;
+            metrics: {
+                [key: string]: number;
+            };
+            /** @enum {string} */
+            object: "fine_tuning.job.checkpoint";
+            step_number: number;
+        };
+        FineTuningJobEvent: {
+            created_at: number;
+            data?: {
+                [key: string]: unknown;
+            };
+            id: string;
+            /** @enum {string} */
+            level: "info" | "warn" | "error";
+            message: string;
+            /** @enum {string} */
+            object: "fine_tuning.job.event";
+            /** @enum {string} */
+            type: "message" | "metrics";
+        };
+        FineTuningPreview: {
+            adapter_bytes: number;
+            batch_size: number;
+            /** @description Peak learning rate. */
+            learning_rate: number;
+            lines: {
+                dropped: boolean;
+                line: number;
+                /** @enum {string} */
+                part: "training" | "validation" | "unused";
+                target_tokens: number;
+                token_count: number;
+                /** @description The first 1000 tokens of the line. */
+                tokens: {
+                    id: number;
+                    text: string;
+                    trained: boolean;
+                }[];
+                truncated: boolean;
+                truncated_target_tokens: number;
+            }[];
+            max_length: number;
+            memory: {
+                bytes: number;
+                /** @description Free memory of this server's machine, which may differ from that of the workers. */
+                free_bytes: number;
+                parts: {
+                    [key: string]: number;
+                };
+            };
+            model: string;
+            n_epochs: number;
+            /** @enum {string} */
+            object: "fine_tuning.preview";
+            total_steps: number;
+            trainable_parameters: number;
+            training: {
+                dropped: number;
+                examples: number;
+                longest: number;
+                target_tokens: number;
+                tokens: number;
+                truncated: number;
+                truncated_target_tokens: number;
+            };
+            validation: {
+                dropped: number;
+                examples: number;
+                longest: number;
+                target_tokens: number;
+                tokens: number;
+                truncated: number;
+                truncated_target_tokens: number;
+            } | null;
+            warmup_steps: number;
+            warnings: {
+                code: string;
+                message: string;
+            }[];
+        };
+        ImportForm: {
+            /**
+             * Format: binary
+             * @description adapter_config.json of the adapter's folder.
+             */
+            adapter_config: string;
+            /**
+             * Format: binary
+             * @description adapter_model.safetensors of the adapter's folder.
+             */
+            adapter_model: string;
+            /** @description Administrators: the tenant who gets the model. */
+            owner?: string;
+            /** @description A part of the model's name, as of a job. */
+            suffix?: string;
+        };
+        Model: {
+            created: number;
+            /** @description Sampling parameters of requests that omit them, from the server's options or else the model's files. */
+            default_parameters: {
+                frequency_penalty: number;
+                max_tokens?: number;
+                min_p: number;
+                presence_penalty: number;
+                repetition_penalty: number;
+                temperature: number;
+                top_k: number;
+                top_p: number;
+            };
+            expires_at?: number;
+            id: string;
+            /** @enum {string} */
+            object: "model";
+            owned_by: string;
+            parent: string | null;
+            root: string;
+        };
+        MosSettings: {
+            alpha?: number;
+            /** @enum {string} */
+            base_dtype?: "stored" | "float32" | "int8" | "int4" | "nf4";
+            batch_size?: number;
+            beta1?: number;
+            beta2?: number;
+            chat_template_kwargs?: {
+                [key: string]: unknown;
+            };
+            checkpoints_expire_after?: number;
+            chunks?: number;
+            /** @enum {string} */
+            compute_dtype?: "float32" | "int8";
+            dropout?: number;
+            early_stopping_patience?: number;
+            epochs?: number;
+            equivalent_rank?: number;
+            evaluate_every?: number;
+            expires_after?: number;
+            gradient_accumulation_steps?: number;
+            learning_rate?: number;
+            max_gradient_norm?: number;
+            max_length?: number;
+            /** @enum {string} */
+            method?: "lora" | "mos" | "pure-sharing" | "random-scaling" | "subset-selection" | "vera" | "tied-lora" | "prolora";
+            packing?: boolean;
+            pair_dissociation?: boolean;
+            priority?: number;
+            private_rank?: number;
+            /** @enum {string} */
+            prompt_format?: "template" | "chatml" | "plain" | "open-instruct";
+            rank?: number;
+            save_every?: number;
+            scale_deviation?: number;
+            scale_mean?: number;
+            /** @enum {string} */
+            schedule?: "linear" | "cosine" | "constant";
+            shards_per_vector?: number;
+            steps?: number;
+            system?: string;
+            target_modules?: ("q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj")[] | ("q_proj" | "k_proj" | "v_proj")[];
+            unshared_rank?: number;
+            warmup?: number;
+            weight_decay?: number;
+        } | null;
+        OpenAIFile: {
+            bytes: number;
+            created_at: number;
+            expires_at?: number;
+            filename: string;
+            id: string;
+            /** @enum {string} */
+            object: "file";
+            organization_id: string;
+            purpose: string;
+            /** @enum {string} */
+            status: "processed" | "error";
+            status_details?: string;
+        };
+        PreviewFineTuningJobRequest: {
+            hyperparameters?: {
+                batch_size?: "auto" | number | null;
+                learning_rate_multiplier?: "auto" | number | null;
+                n_epochs?: "auto" | number | null;
+            } | null;
+            integrations?: unknown[] | null;
+            /** @description Lines of the training file to show. Default: the first three examples. */
+            lines?: number[] | null;
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            method?: {
+                dpo?: unknown;
+                reinforcement?: unknown;
+                supervised?: {
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                    } | null;
+                } | null;
+                /** @enum {string} */
+                type: "supervised";
+            } | null;
+            model: string;
+            mos?: components["schemas"]["MosSettings"];
+            seed?: number | null;
+            suffix?: string | null;
+            training_file: string;
+            validation_file?: string | null;
+        };
+        Response: {
+            completed_at: number | null;
+            created_at: number;
+            error: {
+                code: string;
+                message: string;
+            } | null;
+            id: string;
+            incomplete_details: {
+                /** @enum {string} */
+                reason: "max_output_tokens";
+            } | null;
+            instructions: string | null;
+            model: string;
+            /** @enum {string} */
+            object: "response";
+            output: ({
+                id: string;
+                /** @enum {string} */
+                status: "in_progress" | "completed" | "incomplete";
+                /** @enum {string} */
+                type: "message" | "reasoning" | "function_call" | "custom_tool_call";
+            } & {
+                [key: string]: unknown;
+            })[];
+            previous_response_id: string | null;
+            /** @enum {string} */
+            status: "in_progress" | "completed" | "incomplete" | "failed";
+            usage: {
+                input_tokens: number;
+                input_tokens_details: {
+                    cached_tokens: number;
+                };
+                output_tokens: number;
+                output_tokens_details: {
+                    reasoning_tokens: number;
+                };
+                total_tokens: number;
+            } | null;
+        } & {
+            [key: string]: unknown;
+        };
+        ResponseEvent: {
+            sequence_number: number;
+            type: string;
+        } & {
+            [key: string]: unknown;
+        };
+        ResponseInputItem: {
+            content: string | ({
+                text: string;
+                /** @enum {string} */
+                type: "input_text" | "output_text" | "text";
+            } | {
+                refusal: string;
+                /** @enum {string} */
+                type: "refusal";
+            })[];
+            id?: string | null;
+            /** @enum {string} */
+            role: "user" | "assistant" | "system" | "developer";
+            /** @enum {string} */
+            type?: "message";
+        } | {
+            arguments: string;
+            call_id: string;
+            id?: string | null;
+            name: string;
+            namespace?: string | null;
+            /** @enum {string} */
+            type: "function_call";
+        } | {
+            call_id: string;
+            id?: string | null;
+            input: string;
+            name: string;
+            namespace?: string | null;
+            /** @enum {string} */
+            type: "custom_tool_call";
+        } | {
+            call_id: string;
+            id?: string | null;
+            output: string | ({
+                text: string;
+                /** @enum {string} */
+                type: "input_text" | "output_text" | "text";
+            } | {
+                refusal: string;
+                /** @enum {string} */
+                type: "refusal";
+            })[];
+            /** @enum {string} */
+            type: "function_call_output" | "custom_tool_call_output";
+        } | {
+            content?: {
+                text: string;
+                type: string;
+            }[] | null;
+            id?: string | null;
+            /** @enum {string} */
+            type: "reasoning";
+        } | {
+            id: string;
+            /** @enum {string|null} */
+            type?: "item_reference" | null;
+        };
+        ResponseRequest: {
+            /**
+             * @description Not supported: only the neutral value is accepted.
+             * @enum {boolean|null}
+             */
+            background?: false | null;
+            /** @description vLLM extension: variables for the model's chat template. */
+            chat_template_kwargs?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Accepted and ignored. */
+            client_metadata?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            context_management?: null;
+            /** @description Not supported: only the neutral value is accepted. */
+            conversation?: null;
+            /** @description Subtracted from the logits of tokens once per occurrence in the output. */
+            frequency_penalty?: number | null;
+            /** @description message.output_text.logprobs adds log-probabilities; other values are ignored. */
+            include?: string[] | null;
+            /** @description A user's text, or items of a conversation. */
+            input?: string | components["schemas"]["ResponseInputItem"][] | null;
+            /** @description A system message before the conversation, which previous_response_id does not carry over. */
+            instructions?: string | null;
+            /** @description Default: the server's, else the rest of the context. */
+            max_output_tokens?: number | null;
+            /** @description Accepted and ignored. */
+            max_tool_calls?: number | null;
+            metadata?: {
+                [key: string]: string;
+            } | null;
+            /** @description vLLM extension: drop tokens below this fraction of the top token's probability. */
+            min_p?: number | null;
+            /** @description Name of the base model or an adapter. */
+            model: string;
+            /** @description False allows at most one call. Default: true. */
+            parallel_tool_calls?: boolean | null;
+            /** @description Subtracted from the logits of tokens that already occur in the output. */
+            presence_penalty?: number | null;
+            /** @description A stored response, whose conversation this request continues. */
+            previous_response_id?: string | null;
+            /** @description Not supported: only the neutral value is accepted. */
+            prompt?: null;
+            /** @description Accepted and ignored. */
+            prompt_cache_key?: string | null;
+            /** @description Accepted and ignored. */
+            prompt_cache_options?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description Accepted and ignored. */
+            prompt_cache_retention?: string | null;
+            /** @description Accepted and ignored. */
+            reasoning?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description vLLM extension: penalise tokens that occur in the prompt or output. */
+            repetition_penalty?: number | null;
+            /** @description Accepted and ignored. */
+            safety_identifier?: string | null;
+            /** @description Equal requests with equal seeds give equal output on the same machine. */
+            seed?: number | null;
+            /** @description Accepted and ignored. */
+            service_tier?: string | null;
+            /** @description Whether the response is stored, so that later requests may refer to it. Default: true. */
+            store?: boolean | null;
+            stream?: boolean | null;
+            stream_options?: {
+                include_obfuscation?: boolean | null;
+            } | null;
+            /** @description 0 is greedy decoding. Default: default_parameters of GET /v1/models. */
+            temperature?: number | null;
+            /** @description Form of the text: any, a JSON object, or JSON of a schema. */
+            text?: {
+                format?: ({
+                    /** @enum {string} */
+                    type: "text";
+                } & {
+                    [key: string]: unknown;
+                }) | ({
+                    /** @enum {string} */
+                    type: "json_object";
+                } & {
+                    [key: string]: unknown;
+                }) | {
+                    description?: string | null;
+                    name: string;
+                    schema: {
+                        [key: string]: unknown;
+                    };
+                    strict?: boolean | null;
+                    /** @enum {string} */
+                    type: "json_schema";
+                };
+                /** @description Accepted and ignored. */
+                verbosity?: string | null;
+            } | null;
+            tool_choice?: ("none" | "auto" | "required") | {
+                /** @enum {string} */
+                mode: "auto" | "required";
+                tools: {
+                    name?: string | null;
+                    type: string;
+                }[];
+                /** @enum {string} */
+                type: "allowed_tools";
+            } | {
+                name?: string | null;
+                type: string;
+            } | null;
+            /** @description Functions, custom tools and namespaces of them. Tools that OpenAI runs, such as web_search, are skipped while others are left; the header x-skipped-tools names them. */
+            tools?: ({
+                description?: string | null;
+                name: string;
+                parameters?: {
+                    [key: string]: unknown;
+                } | null;
+                strict?: boolean | null;
+                /** @enum {string} */
+                type: "function";
+            } | {
+                description?: string | null;
+                format?: {
+                    /** @enum {string} */
+                    type: "text";
+                } | {
+                    definition: string;
+                    /** @enum {string} */
+                    syntax: "lark" | "regex";
+                    /** @enum {string} */
+                    type: "grammar";
+                } | null;
+                name: string;
+                /** @enum {string} */
+                type: "custom";
+            } | {
+                description?: string | null;
+                name: string;
+                tools: ({
+                    description?: string | null;
+                    name: string;
+                    parameters?: {
+                        [key: string]: unknown;
+                    } | null;
+                    strict?: boolean | null;
+                    /** @enum {string} */
+                    type: "function";
+                } | {
+                    description?: string | null;
+                    format?: {
+                        /** @enum {string} */
+                        type: "text";
+                    } | {
+                        definition: string;
+                        /** @enum {string} */
+                        syntax: "lark" | "regex";
+                        /** @enum {string} */
+                        type: "grammar";
+                    } | null;
+                    name: string;
+                    /** @enum {string} */
+                    type: "custom";
+                })[];
+                /** @enum {string} */
+                type: "namespace";
+            } | {
+                type: string;
+            })[] | null;
+            /** @description vLLM extension: sample from this many most likely tokens; 0 and -1 disable. */
+            top_k?: number | null;
+            top_logprobs?: number | null;
+            top_p?: number | null;
+            /**
+             * @description Only disabled: a conversation that is too long is refused.
+             * @enum {string|null}
+             */
+            truncation?: "disabled" | null;
+            /** @description Accepted and ignored. */
+            user?: string | null;
+        };
+        SetAliasRequest: {
+            /** @description Fail with 409 unless the alias is at this version; 0 requires that it does not exist. */
+            expected_version?: number | null;
+            model: string;
+        };
+        UpdateModelRequest: {
+            /** @description Seconds from now. */
+            expires_after?: number | null;
+            /** @description Unix time in seconds. */
+            expires_at?: number | null;
+        };
+        Usage: {
+            completion_tokens: number;
+            prompt_tokens: number;
+            prompt_tokens_details: {
+                /** @description Prompt tokens served from the prefix cache. */
+                cached_tokens: number;
+            };
+            total_tokens: number;
+        };
+        UsageResult: {
+            /** @description Name of the key, which is the tenant. */
+            api_key_id: string;
+            input_cached_tokens: number;
+            input_tokens: number;
+            model: string | null;
+            num_model_requests: number;
+            /** @enum {string} */
+            object: "usage.result";
+            output_tokens: number;
+            /** @description Total time from arrival to end of the requests. */
+            serving_seconds: number;
+            trained_tokens: number;
+            training_seconds: number;
+        };
+        Webhook: {
+            created_at: number;
+            description: string | null;
+            events: string[];
+            id: string;
+            /** @enum {string} */
+            object: "webhook";
+            organization_id: string;
+            /** @enum {string} */
+            status: "enabled" | "disabled";
+            url: string;
+        };
+        WebhookDelivery: {
+            attempts: number;
+            created_at: number;
+            data: {
+                id: string;
+            };
+            error: string | null;
+            /** @description The webhook-id header, the same for all attempts. */
+            event: string;
+            finished_at: number | null;
+            id: string;
+            next_attempt_at: number | null;
+            /** @enum {string} */
+            object: "webhook.delivery";
+            /** @description HTTP status of the last attempt. */
+            response_status: number | null;
+            /** @enum {string} */
+            status: "waiting" | "delivered" | "failed";
+            type: string;
+        } | null;
+        WebhookRequest: {
+            description?: string | null;
+            /**
+             * @default [
+             *       "fine_tuning.job.succeeded",
+             *       "fine_tuning.job.failed",
+             *       "fine_tuning.job.cancelled"
+             *     ]
+             */
+            events: ("fine_tuning.job.succeeded" | "fine_tuning.job.failed" | "fine_tuning.job.cancelled")[] | null;
+            /** Format: uri */
+            url: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;

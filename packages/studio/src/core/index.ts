@@ -1,0 +1,12 @@
+export {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLoss,
+  formatRate,
+  formatRelative,
+  formatShare,
+  formatTime,
+} from "./format.ts";
+export { href, navigate, type Query, type Route, readRoute, route } from "./route.ts";
+export { stored } from "./stored.ts";

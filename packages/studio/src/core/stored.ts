@@ -1,0 +1,26 @@
+import { effect, type Signal, signal } from "@preact/signals";
+
+const read = (key: string): unknown => {
+  try {
+    return JSON.parse(localStorage.getItem(key) ?? "null");
+  } catch {
+    return null;
+  }
+};
+
+/**
+ * A signal whose value stays in this browser. `isValid` looks at what an older page may have left. Where the browser stores
+ * nothing, as in some private windows, the value lasts as long as the page.
+ */
+export function stored<T>(name: string, first: T, isValid: (value: unknown) => value is T): Signal<T> {
+  const key = `mos.${name}`;
+  const found = read(key);
+  const value = signal<T>(isValid(found) ? found : first);
+  effect(() => {
+    const text = JSON.stringify(value.value);
+    try {
+      localStorage.setItem(key, text);
+    } catch {}
+  });
+  return value;
+}

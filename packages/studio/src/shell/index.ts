@@ -1,0 +1,5 @@
+export { useCommands } from "./commands.ts";
+export { ConnectionBanner } from "./connection-banner.tsx";
+export { Navigation } from "./navigation.tsx";
+export { SignIn } from "./sign-in.tsx";
+export { ViewFrame } from "./view-frame.tsx";

@@ -1,0 +1,16 @@
+export { Button, IconButton, LinkButton } from "./button.tsx";
+export { Copy } from "./copy.tsx";
+export { Dialog, DialogActions } from "./dialog.tsx";
+export { Field, NumberInput, Select, Switch, TextArea, TextInput, useFieldNames } from "./field.tsx";
+export { Icon, type IconName } from "./icon.tsx";
+export { Menu, type MenuItem } from "./menu.tsx";
+export { Empty, Problem, Waiting } from "./notice.tsx";
+export { type Command, palette } from "./palette.ts";
+export { Palette } from "./palette-dialog.tsx";
+export { Sparkline } from "./sparkline.tsx";
+export { Status } from "./status.tsx";
+export { type Column, Table } from "./table.tsx";
+export { type Tab, Tabs } from "./tabs.tsx";
+export { chosenTheme, isDark } from "./theme.ts";
+export { Time } from "./time.tsx";
+export { Toasts, toast } from "./toast.tsx";

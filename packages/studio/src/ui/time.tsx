@@ -1,0 +1,25 @@
+import { signal } from "@preact/signals";
+import { formatRelative, formatTime } from "#core";
+
+const nowInSeconds = (): number => Date.now() / 1000;
+
+/** One clock for the page, however many times it shows. */
+const now = signal(nowInSeconds(), {
+  watched() {
+    timer = setInterval(() => {
+      now.value = nowInSeconds();
+    }, 1000);
+  },
+  unwatched: () => clearInterval(timer),
+});
+let timer: ReturnType<typeof setInterval> | undefined;
+
+/** A moment, in seconds since 1970: how long ago, and exactly for who points at it. */
+export function Time({ at }: { readonly at: number | null | undefined }) {
+  if (at === null || at === undefined) return <span class="muted">–</span>;
+  return (
+    <time dateTime={new Date(at * 1000).toISOString()} title={formatTime(at)}>
+      {formatRelative(at, Math.max(now.value, 0))}
+    </time>
+  );
+}
