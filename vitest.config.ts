@@ -10,6 +10,7 @@ interface Tier {
   /** Whether each file has a process of its own; the others share one for each worker, and what it has loaded. */
   readonly isolate: boolean;
   readonly setupFiles?: string[];
+  readonly globalSetup?: string[];
   /** Seconds that one test may take. */
   readonly seconds: number;
 }
@@ -26,13 +27,16 @@ const tier = (name: string, { seconds, ...files }: Tier) => ({
   },
 });
 
+/** Tests of the studio in a real browser: `npm run test:studio`. */
+const BROWSER = ["packages/studio/test/**/*.browser.test.ts"];
+
 /** Two tiers of tests: fast ones, and kills, fuzzing, hostile programs, load and whole runs (`npm run test:slow`). */
 export function tiers(tests: readonly string[]) {
   const slow = tests.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
   return [
     tier("fast", {
       include: [...tests],
-      exclude: slow,
+      exclude: [...slow, ...BROWSER],
       isolate: false,
       setupFiles: [join(import.meta.dirname, "test/setup.ts")],
       seconds: 60,
@@ -50,6 +54,14 @@ export default defineConfig({
     ],
     // the default leaves one core idle, which is half of a small machine
     maxWorkers: "100%",
-    projects: tiers(["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"]),
+    projects: [
+      ...tiers(["src/**/*.test.ts", "test/**/*.test.ts", "packages/*/{src,test}/**/*.test.ts"]),
+      tier("browser", {
+        include: BROWSER,
+        isolate: false,
+        globalSetup: [join(import.meta.dirname, "packages/studio/test/chromium.ts")],
+        seconds: 120,
+      }),
+    ],
   },
 });

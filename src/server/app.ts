@@ -25,6 +25,8 @@ import { keyRoutes } from "./routes/keys.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
+import { studioRoutes } from "./routes/studio.ts";
+import { authorizationOf } from "./session.ts";
 
 /** Functions that add the routes of each file. */
 export const ROUTES: readonly ((app: ServerApp) => void)[] = [
@@ -36,6 +38,7 @@ export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   adapterRoutes,
   keyRoutes,
   operationRoutes,
+  studioRoutes,
 ];
 
 /** The server without a port: `app.request` answers, and `listen` gives it one. */
@@ -61,7 +64,7 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
-    const found = await authenticate(server, context.req.header("authorization"));
+    const found = await authenticate(server, authorizationOf(context));
     const key = server.extension?.extendKey(found) ?? found;
     context.var.record.keyName = key.name;
     server.rateLimiter.count(key);

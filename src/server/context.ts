@@ -25,6 +25,7 @@ import {
   type ResponseStore,
 } from "./responses/store.ts";
 import { watchStorage } from "./storage-watch.ts";
+import type { Studio } from "./studio.ts";
 
 /** Extension of a server by another package. */
 export interface ServerExtension {
@@ -92,6 +93,8 @@ export interface ServerOptions {
   /** Bounds of stored responses for each key (16 MB, 30 days). */
   readonly responses?: Partial<ResponseLimits> | undefined;
   readonly extension?: ServerExtension | undefined;
+  /** The page below /studio/; left out, there is none. */
+  readonly studio?: Studio | undefined;
   /** How to get the routes of fine-tuning as a service where there is no extension; a part of errors. */
   readonly serviceHint?: string | undefined;
   readonly log: ServerLog;

@@ -31,6 +31,7 @@ import { defaultLimits } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 import { openQuotas, type StoredQuotas } from "./quotas.ts";
 import { defaultResponses } from "./responses/store.ts";
+import { readStudio } from "./studio.ts";
 import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
 
 /** In seconds; timers cannot be set to much more. */
@@ -284,6 +285,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     const server = createServer({
       extension: await options.extension?.({ name: modelName, path: model, shapes, hiddenSize }),
       serviceHint: options.serviceHint,
+      studio: await readStudio(),
       engine,
       modelName,
       log,

@@ -4,6 +4,7 @@ import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { failed, ok, security } from "../request.ts";
+import { authorizationOf } from "../session.ts";
 
 const state = <const T extends readonly [string, ...string[]]>(...statuses: T) =>
   z.object({ status: z.enum(statuses) });
@@ -49,7 +50,7 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   const { server } = context.var;
   const { keys, publicMetrics, rateLimiter } = server;
   if (keys === undefined || publicMetrics === true) return;
-  const key = await authenticate(server, context.req.header("authorization"));
+  const key = await authenticate(server, authorizationOf(context));
   context.var.record.keyName = key.name;
   rateLimiter.count(key);
   if (!key.isAdmin)

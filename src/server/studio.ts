@@ -1,0 +1,67 @@
+// The files of the studio's page, read once at the start: no path that a client writes is ever opened.
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { extname, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+/** A file of the page, ready to be sent. */
+interface StudioFile {
+  readonly body: Uint8Array<ArrayBuffer>;
+  /** Left out where it would not be smaller. */
+  readonly zipped: Uint8Array<ArrayBuffer> | undefined;
+  readonly type: string;
+  readonly etag: string;
+  /** True where its name changes with its contents, so that browsers need not ask for it again. */
+  readonly isLasting: boolean;
+}
+
+/** The studio's page, and the version of the package that it belongs to. */
+export interface Studio {
+  readonly version: string;
+  /** By their path below /studio/. */
+  readonly files: ReadonlyMap<string, StudioFile>;
+}
+
+/** The package's folder, from src/server as from dist/server. */
+const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
+const EXAMPLES = join(PACKAGE, "assets/quickstart");
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".svg": "image/svg+xml",
+  ".png": "image/png",
+  ".jsonl": "application/jsonl; charset=utf-8",
+};
+/** Names that Vite gives to files: name-hash.js. */
+const HASHED = /^assets\/.+-[\w-]{8}\.\w+$/;
+
+async function readStudioFile(path: string, file: string): Promise<StudioFile> {
+  const contents = await readFile(file);
+  const zipped = gzipSync(contents, { level: 9 });
+  return {
+    body: new Uint8Array(contents),
+    zipped: zipped.length < contents.length ? new Uint8Array(zipped) : undefined,
+    type: TYPES[extname(file)] ?? "application/octet-stream",
+    etag: `"${createHash("sha256").update(contents).digest("base64url").slice(0, 16)}"`,
+    isLasting: HASHED.test(path),
+  };
+}
+
+/** The built page and the example data. Without a build there are only the data. */
+export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio> {
+  const entries = await readdir(page, { recursive: true, withFileTypes: true }).catch(() => []);
+  const places = entries
+    .filter((entry) => entry.isFile() && Object.hasOwn(TYPES, extname(entry.name)))
+    .map(({ parentPath, name }) => join(parentPath, name))
+    .map((file) => [relative(page, file).split(sep).join("/"), file] as const);
+  for (const name of ["train.jsonl", "validation.jsonl"])
+    places.push([`example/${name}`, join(EXAMPLES, name)]);
+  const files = await Promise.all(
+    places.map(async ([path, file]) => [path, await readStudioFile(path, file)] as const),
+  );
+  const { version } = JSON.parse(await readFile(join(PACKAGE, "package.json"), "utf8"));
+  return { version, files: new Map(files) };
+}
