@@ -275,9 +275,9 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   const model = await locatedPath(options.model, options);
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, shapes, hiddenSize, checkAdapter } = await readModel(model);
-  const { keys, quotas } = await openKeys(network, { now, date, log, keyLimits });
+  const clients = await openKeys(network, { now, date, log, keyLimits });
   const modelName = options.modelName ?? name;
-  const owned: AsyncDisposable[] = quotas === undefined ? [] : [quotas];
+  const owned: AsyncDisposable[] = clients.quotas === undefined ? [] : [clients.quotas];
   const dispose = () => disposeAll(owned);
   try {
     const engine = await openServedEngine(options, { model, silentSeconds: life.engineTimeout });
@@ -291,14 +291,12 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       log,
       now,
       date,
-      keys,
-      keyFile: keys,
-      quotas,
+      ...clients,
       checkAdapter,
       publicMetrics,
       cors,
       nextSeed: () => randomInt(2 ** 32),
-      hosts: hasPort && keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
+      hosts: hasPort && clients.keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
       limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
       responses: { bytes: responseBytes, days: responseDays },
@@ -389,10 +387,14 @@ type KeyParts = Pick<Required<ServeOptions>, "now" | "date" | "log"> & Pick<Serv
 async function openKeys(
   { apiKeys, usageFile = `${apiKeys}.usage.json` }: NetworkSettings,
   { now, date, log, keyLimits: limits }: KeyParts,
-): Promise<{ readonly keys?: KeyFile; readonly quotas?: StoredQuotas }> {
+): Promise<{ readonly keys?: KeyFile; readonly keyFile?: KeyFile; readonly quotas?: StoredQuotas }> {
   if (apiKeys === undefined) return {};
   const keys = await openKeyFile(apiKeys, { now, log, limits });
-  return { keys, quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }) };
+  return {
+    keys,
+    keyFile: keys,
+    quotas: await openQuotas(usageFile, { date, log, isNeeded: keys.hasQuotas }),
+  };
 }
 
 /** In place of tensors that the seed gives, which need no check and may be large. */

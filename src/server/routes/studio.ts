@@ -68,7 +68,7 @@ function sendFile(context: RequestContext, { files }: Studio): Response {
 /** What the page needs to know before its first request to the API. */
 async function settings(context: RequestContext, { version }: Studio) {
   const { server } = context.var;
-  const { keys, modelName, extension, adapterFolder } = server;
+  const { keys, keyFile, modelName, extension, adapterFolder } = server;
   const authorization = authorizationOf(context);
   // a key that was revoked since is no key
   const key =
@@ -87,7 +87,12 @@ async function settings(context: RequestContext, { version }: Studio) {
     isAdmin: keys === undefined || key?.isAdmin === true,
     /** Whether the quickstart's data can be trained on. */
     example: hasService,
-    features: { service: hasService, runs: hasService, keys: false, adapters: adapterFolder !== undefined },
+    features: {
+      service: hasService,
+      runs: hasService,
+      keys: keyFile !== undefined,
+      adapters: adapterFolder !== undefined,
+    },
   };
 }
 
