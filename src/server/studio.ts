@@ -33,7 +33,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".css": "text/css; charset=utf-8",
   ".svg": "image/svg+xml",
   ".png": "image/png",
-  ".jsonl": "application/jsonl; charset=utf-8",
+  ".jsonl": "text/plain; charset=utf-8",
 };
 /** Names that Vite gives to files: name-hash.js. */
 const HASHED = /^assets\/.+-[\w-]{8}\.\w+$/;
