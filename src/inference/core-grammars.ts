@@ -1,6 +1,6 @@
 // The grammars of a core: as bytes under their digests, and compiled for the model's vocabulary when they are used first.
 import { deserialize } from "node:v8";
-import { CompiledGrammar, type Grammar, type Matcher, Vocabulary } from "mixture-of-shards-grammar";
+import { CompiledGrammar, type Matcher, type PreparedGrammar, Vocabulary } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
 import type { Tokenizer } from "#text";
 
@@ -70,7 +70,7 @@ export class CoreGrammars {
 
   async #build(entry: Entry, vocabulary: Vocabulary): Promise<CompiledGrammar> {
     try {
-      return await CompiledGrammar.build(() => deserialize(entry.grammar) as Grammar, vocabulary);
+      return await CompiledGrammar.build(() => deserialize(entry.grammar) as PreparedGrammar, vocabulary);
     } catch (error) {
       // it may have failed because the machine was busy
       delete entry.building;

@@ -32,6 +32,7 @@ export {
   Matcher,
   type MatcherLimits,
   type MatcherOptions,
+  type PreparedGrammar,
   type TokenMask,
   Vocabulary,
   type VocabularySource,

@@ -1,4 +1,4 @@
-import type { Grammar, GrammarSymbol, Regex } from "#grammar";
+import { type Grammar, type GrammarSymbol, listWords, type Regex } from "#grammar";
 
 /** Letters of the texts that are tried, and the longest ones. */
 const LETTERS = ["a", "b"];
@@ -29,6 +29,8 @@ export function textsOf(regex: Regex): Set<string> {
   switch (regex.type) {
     case "literal":
       return new Set([regex.text]);
+    case "words":
+      return new Set(listWords(regex));
     case "bytes":
       return new Set([String.fromCharCode(...regex.bytes)]);
     case "class":

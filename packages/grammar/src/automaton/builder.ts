@@ -44,6 +44,11 @@ export class Builder {
     return this.or([...ended, this.words({ ...stored, depth: 0 })]);
   }
 
+  /** One of many words, which are sorted, by where each ends in their bytes. */
+  sorted(bytes: Uint8Array, ends: readonly number[]): number {
+    return this.words({ ...this.nodes.words.addSorted(bytes, ends), depth: 0 });
+  }
+
   /** A range of the stored words, without their first bytes. */
   words({ low, high, depth }: { low: number; high: number; depth: number }): number {
     const { words } = this.nodes;

@@ -97,6 +97,8 @@ export class Interner {
       case "literal":
       case "bytes":
         return builder.literal(bytesOfLiteral(regex) ?? new Uint8Array());
+      case "words":
+        return builder.sorted(encoder.encode(regex.text), regex.ends);
       case "class":
         return addClass(builder, regex.ranges);
       case "concat":

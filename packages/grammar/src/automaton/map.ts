@@ -34,10 +34,13 @@ function withParts(regex: Regex, parts: readonly Regex[]): Regex {
 
 /**
  * An expression with `change` applied to its parts, and then to itself with the changed parts. Objects that occur several times are
- * changed once. There is no recursion, so that depth has no limit.
+ * changed once, also those that earlier calls with the same `changed` met. There is no recursion, so that depth has no limit.
  */
-export function mapRegex(regex: Regex, change: (regex: Regex) => Regex): Regex {
-  const changed = new Map<Regex, Regex>();
+export function mapRegex(
+  regex: Regex,
+  change: (regex: Regex) => Regex,
+  changed = new Map<Regex, Regex>(),
+): Regex {
   const stack: { regex: Regex; isReady: boolean }[] = [{ regex, isReady: false }];
   for (let top = stack.pop(); top !== undefined; top = stack.pop()) {
     const { regex: node, isReady } = top;

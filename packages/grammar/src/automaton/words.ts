@@ -1,17 +1,10 @@
+import { compareBytes } from "#grammar";
+import { EMPTY } from "./kinds.ts";
+
 /** A word of a trie: bytes, and the node of what follows them. */
 export interface Word {
   readonly bytes: Uint8Array;
   readonly tail: number;
-}
-
-/** Order of byte strings, by the first byte that differs. */
-export function compareBytes(one: Uint8Array, other: Uint8Array): number {
-  const length = Math.min(one.length, other.length);
-  for (let index = 0; index < length; index++) {
-    const difference = (one[index] ?? 0) - (other[index] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return one.length - other.length;
 }
 
 /**
@@ -67,6 +60,20 @@ export class Words {
       this.#end.push(begin + word.bytes.length);
       this.#tail.push(word.tail);
       previous = word;
+    }
+    return { low, high: this.#begin.length };
+  }
+
+  /** Stores words that are sorted, by where each ends in their bytes. Nothing follows them. */
+  addSorted(bytes: Uint8Array, ends: readonly number[]): { low: number; high: number } {
+    const low = this.#begin.length;
+    const begin = this.addText(bytes);
+    let last = begin;
+    for (const end of ends) {
+      this.#begin.push(last);
+      last = begin + end;
+      this.#end.push(last);
+      this.#tail.push(EMPTY);
     }
     return { low, high: this.#begin.length };
   }

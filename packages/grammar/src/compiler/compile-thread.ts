@@ -1,6 +1,7 @@
 import { deserialize } from "node:v8";
 import { Worker } from "node:worker_threads";
-import { type Grammar, GrammarError } from "#grammar";
+import { GrammarError } from "#grammar";
+import type { PreparedGrammar } from "#matcher";
 import type { FromWorker, SentError } from "./compile-worker.ts";
 
 /** Limits of one compilation. */
@@ -14,14 +15,14 @@ export interface CompileLimits {
 /** A grammar as the thread sends it. To read it takes time, which callers that only pass it on do not need. */
 export class SerializedGrammar {
   readonly bytes: Uint8Array;
-  #grammar: Grammar | undefined;
+  #grammar: PreparedGrammar | undefined;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
   }
 
-  get grammar(): Grammar {
-    this.#grammar ??= deserialize(this.bytes) as Grammar;
+  get grammar(): PreparedGrammar {
+    this.#grammar ??= deserialize(this.bytes) as PreparedGrammar;
     return this.#grammar;
   }
 }

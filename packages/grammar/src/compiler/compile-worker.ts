@@ -1,10 +1,11 @@
 // The thread that compiles sources for compile-thread.ts: hostile ones may take all of its time, memory and stack.
 import { serialize } from "node:v8";
 import { parentPort } from "node:worker_threads";
-import { type Grammar, GrammarError, type GrammarErrorCode } from "#grammar";
+import { GrammarError, type GrammarErrorCode } from "#grammar";
+import { prepareGrammar } from "#matcher";
 import { grammarFromSource } from "./source.ts";
 
-/** To read a larger grammar would hold up the thread that receives it; one of 5,000 properties has 1.6 million bytes. */
+/** To read a larger grammar would hold up the thread that receives it. */
 const MAX_BYTES = 2_500_000;
 /** Characters of a message, which may quote the source. */
 const MAX_MESSAGE = 2000;
@@ -38,8 +39,7 @@ function encodeError(thrown: unknown): SentError {
 }
 
 function compile(source: string): Uint8Array {
-  const grammar: Grammar = grammarFromSource(JSON.parse(source));
-  const bytes = serialize(grammar);
+  const bytes = serialize(prepareGrammar(grammarFromSource(JSON.parse(source))));
   if (bytes.length <= MAX_BYTES) return bytes;
   const megabytes = (count: number): string => `${Math.round(count / 1e6)} MB`;
   throw new GrammarError(

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { afterAll, expect, test } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
+import { prepareGrammar } from "#matcher";
 import { GrammarCompiler } from "./compiler.ts";
 import { grammarFromSource } from "./source.ts";
 
@@ -19,8 +20,8 @@ test("a source is compiled once", async () => {
   const together = await Promise.all([compiler.compile(source), compiler.compile(source)]);
   const later = await compiler.compile(structuredClone(source));
   expect(together.map(({ grammar }) => grammar)).toEqual([
-    grammarFromSource(source),
-    grammarFromSource(source),
+    prepareGrammar(grammarFromSource(source)),
+    prepareGrammar(grammarFromSource(source)),
   ]);
   expect([...together, later].map(({ cached }) => cached)).toEqual([false, false, true]);
   expect(later.grammar).toBe(together[0]?.grammar);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { type Grammar, GrammarError, type GrammarSource } from "#grammar";
+import { GrammarError, type GrammarSource } from "#grammar";
+import type { PreparedGrammar } from "#matcher";
 import { ByteCache } from "./byte-cache.ts";
 import { type CompileOutcome, CompileThread, type SerializedGrammar } from "./compile-thread.ts";
 
@@ -18,7 +19,7 @@ export interface GrammarCompilerOptions {
 /** A grammar as `GrammarCompiler.compile` returns it. */
 export interface CompiledSource {
   /** Read from `serialized` when it is asked for first. */
-  readonly grammar: Grammar;
+  readonly grammar: PreparedGrammar;
   /** For another process, which reads it by `deserialize` of `node:v8`. */
   readonly serialized: Uint8Array;
   /** SHA-256 of the source as JSON, in hexadecimal: equal sources have equal grammars. */

@@ -7,14 +7,17 @@ export {
   acceptsEmpty,
   and,
   charClass,
+  compareBytes,
   concat,
   EMPTY,
   either,
+  listWords,
   literal,
   NOTHING,
   not,
   optional,
   type Regex,
   repeat,
+  words,
 } from "./regex.ts";
 export type { GrammarSource, JsonWhitespace } from "./source.ts";

@@ -5,6 +5,11 @@
 export type Regex =
   /** The UTF-8 of a text. */
   | { readonly type: "literal"; readonly text: string }
+  /**
+   * One of many texts, in a form that is read at once: `text` has them one after another, in the order of their bytes and each once, and
+   * `ends` where each ends, in bytes. None is empty.
+   */
+  | { readonly type: "words"; readonly text: string; readonly ends: readonly number[] }
   /** These bytes, which need not be valid UTF-8. */
   | { readonly type: "bytes"; readonly bytes: readonly number[] }
   /** One code point in one of these inclusive ranges, without surrogates. */
@@ -28,6 +33,41 @@ export const EMPTY: Regex = { type: "concat", parts: [] };
 export const ANY: Regex = { type: "class", ranges: [[0, 0x10ffff]] };
 
 export const literal = (text: string): Regex => ({ type: "literal", text });
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** One of these texts, none of which is empty. */
+export function words(texts: readonly string[]): Regex {
+  const sorted = texts.map((text) => encoder.encode(text)).sort(compareBytes);
+  const distinct = sorted.filter((bytes, i) => i === 0 || compareBytes(sorted[i - 1] ?? bytes, bytes) !== 0);
+  const all = new Uint8Array(distinct.reduce((sum, { length }) => sum + length, 0));
+  let end = 0;
+  const ends = distinct.map((bytes) => {
+    all.set(bytes, end);
+    end += bytes.length;
+    return end;
+  });
+  // a lone surrogate at the end of a text must not meet one at the beginning of the next
+  return { type: "words", text: decoder.decode(all), ends };
+}
+
+/** The texts of a list. */
+export function listWords({ text, ends }: Extract<Regex, { type: "words" }>): readonly string[] {
+  const all = encoder.encode(text);
+  return ends.map((end, i) => decoder.decode(all.subarray(ends[i - 1] ?? 0, end)));
+}
+
+/** Order of byte strings, by the first byte that differs. */
+export function compareBytes(one: Uint8Array, other: Uint8Array): number {
+  const length = Math.min(one.length, other.length);
+  for (let index = 0; index < length; index++) {
+    const difference = (one[index] ?? 0) - (other[index] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return one.length - other.length;
+}
+
 export const concat = (...parts: readonly Regex[]): Regex => ({ type: "concat", parts });
 export const either = (...options: readonly Regex[]): Regex => ({ type: "either", options });
 export const repeat = (of: Regex, min = 0, max: number | null = null): Regex => ({
@@ -61,6 +101,7 @@ export function acceptsEmpty(regex: Regex): boolean {
     case "bytes":
       return regex.bytes.length === 0;
     case "class":
+    case "words":
       return false;
     case "concat":
     case "and":

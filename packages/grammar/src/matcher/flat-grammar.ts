@@ -1,4 +1,4 @@
-import { acceptsEmpty, type Grammar, GrammarError, type GrammarSymbol } from "#grammar";
+import { acceptsEmpty, type Grammar, GrammarError, type GrammarSymbol, type Lexeme } from "#grammar";
 
 /**
  * The rules of a grammar in one array, laid out for an Earley parser. A position in the array is a rule's alternative with a dot in it;
@@ -33,11 +33,11 @@ export interface FlatGrammar {
  * @param isNothing - whether no text at all matches a lexeme
  * @throws GrammarError `bad_grammar` if an index is out of range or the grammar matches no text
  */
-export function flatten(grammar: Grammar, isNothing: (lexeme: number) => boolean): FlatGrammar {
+export function flatten(grammar: Grammar, isNothing: (lexeme: Lexeme) => boolean): FlatGrammar {
   check(grammar);
   const { lexemes, rules } = grammar;
   const isNullableLexeme = Uint8Array.from(lexemes, ({ regex }) => Number(acceptsEmpty(regex)));
-  const isNothingLexeme = Uint8Array.from(lexemes, (_, index) => Number(isNothing(index)));
+  const isNothingLexeme = Uint8Array.from(lexemes, (lexeme) => Number(isNothing(lexeme)));
   const isProductive = fixpoint(grammar, (lexeme) => isNothingLexeme[lexeme] === 0);
   if (isProductive[grammar.start] === 0)
     throw new GrammarError("bad_grammar", "The grammar matches no text at all.");

@@ -21,6 +21,8 @@ function count(regex: Regex): Count {
     case "literal":
     case "bytes":
       return { least: 1, most: 1 };
+    case "words":
+      return { least: regex.ends.length, most: regex.ends.length };
     case "class":
       return countClass(regex.ranges);
     case "concat":

@@ -1,4 +1,4 @@
-import { charClass, concat, type Regex } from "#grammar";
+import { charClass, concat, either, listWords, literal, type Regex } from "#grammar";
 
 type Ranges = readonly (readonly [number, number])[];
 
@@ -28,6 +28,8 @@ export function ignoreCase(regex: Regex): Regex {
       const characters = Array.from(regex.text, (character) => character.codePointAt(0) ?? 0);
       return concat(...characters.map((codePoint) => charClass(...withCases([[codePoint, codePoint]]))));
     }
+    case "words":
+      return ignoreCase(either(...listWords(regex).map(literal)));
     case "class":
       return { ...regex, ranges: withCases(regex.ranges) };
     case "concat":
