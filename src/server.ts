@@ -13,6 +13,8 @@ export {
   ok,
   type ResponseLimits,
   type ResponseStore,
+  type RunEntry,
+  type RunSource,
   readMultipart,
   type ServerApp,
   type ServerExtension,
@@ -20,5 +22,6 @@ export {
   type StoredResponse,
   security,
   streamEvents,
+  toSettings,
   watchStorage,
 } from "#server";

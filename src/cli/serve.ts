@@ -37,6 +37,10 @@ const options = {
       help: "folder of adapters; each sub-folder is served as a model of that name",
     }),
     ...adapterSettings,
+    runs: text({
+      placeholder: "folder",
+      help: "folder whose run folders, at any of 4 levels, are shown by /v1/runs",
+    }),
   }),
   ...group("Sampling", {
     ...defaultsSettings,

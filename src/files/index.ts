@@ -41,7 +41,7 @@ export {
   readJsonLines,
   writeJsonLines,
 } from "./json-lines.ts";
-export { lockChanges, lockFolder } from "./lock.ts";
+export { isFolderLocked, lockChanges, lockFolder } from "./lock.ts";
 export { readParquetRows } from "./parquet.ts";
 export { makePrivateFolder } from "./private.ts";
 export {

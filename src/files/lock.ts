@@ -1,6 +1,6 @@
 // Locks of folders among processes, also of other machines and containers: files that one process alone can create, and
 // touches as long as it runs.
-import { open, readFile, rm } from "node:fs/promises";
+import { lstat, open, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,6 +13,11 @@ const RUN_LOCK = "running.json";
 const CHANGE = ".changing.json";
 /** Longer than it takes to know that a lock of another machine was left by a crash. */
 const MAX_WAIT = 45_000;
+
+/** A lock is shorter; another file may have its name. */
+const MAX_LOCK_BYTES = 4096;
+/** Time without a heartbeat after which a lock of another machine counts as left, for those who only look once. */
+const SILENT_AFTER = 60_000;
 
 /** Locks that this process holds. */
 const heldLocks = new Set<string>();
@@ -153,6 +158,21 @@ export async function lockFolder(folder: string): Promise<AsyncDisposable> {
   const lock = await take(path, (isHeld) => isHeld);
   if (lock === undefined) throw inUse(folder, await readHolder(path));
   return lock;
+}
+
+/**
+ * Tests whether a process holds the lock of a folder now. Where only watching could tell, as on another machine's folder,
+ * the time of its last heartbeat decides. The folder may be anybody's: what is no lock counts as none.
+ */
+export async function isFolderLocked(folder: string, date: number = Date.now()): Promise<boolean> {
+  const path = resolve(folder, RUN_LOCK);
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined || !found.isFile() || found.size > MAX_LOCK_BYTES) return false;
+  if (heldLocks.has(path)) return true;
+  const holder = await readHolder(path);
+  if (holder === undefined) return false;
+  const isGone = holder === "unknown" ? undefined : isMine(holder) || hasEnded(holder);
+  return isGone === undefined ? date - found.mtimeMs < SILENT_AFTER : !isGone;
 }
 
 /**

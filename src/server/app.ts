@@ -25,6 +25,7 @@ import { keyRoutes } from "./routes/keys.ts";
 import { modelRoutes } from "./routes/models.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
+import { runRoutes } from "./routes/runs.ts";
 import { studioRoutes } from "./routes/studio.ts";
 import { authorizationOf } from "./session.ts";
 
@@ -37,6 +38,7 @@ export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   modelRoutes,
   adapterRoutes,
   keyRoutes,
+  runRoutes,
   operationRoutes,
   studioRoutes,
 ];

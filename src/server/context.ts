@@ -24,6 +24,8 @@ import {
   type ResponseLimits,
   type ResponseStore,
 } from "./responses/store.ts";
+import type { RunSource } from "./runs/run.ts";
+import { createRuns } from "./runs/runs.ts";
 import { watchStorage } from "./storage-watch.ts";
 import type { Studio } from "./studio.ts";
 
@@ -50,6 +52,8 @@ export interface ServerExtension {
   responses?(limits: ResponseLimits): ResponseStore;
   /** Notes on a key's models for their list, beside adapters. */
   describe(key: ApiKey): Promise<ModelNotes>;
+  /** Training runs of its own, beside run folders. */
+  readonly runs?: RunSource;
   /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
   check?(): Promise<void>;
   /** Further lines of /metrics, in Prometheus' text format. */
@@ -95,6 +99,8 @@ export interface ServerOptions {
   readonly extension?: ServerExtension | undefined;
   /** The page below /studio/; left out, there is none. */
   readonly studio?: Studio | undefined;
+  /** Training runs in folders. */
+  readonly runFolders?: RunSource | undefined;
   /** How to get the routes of fine-tuning as a service where there is no extension; a part of errors. */
   readonly serviceHint?: string | undefined;
   readonly log: ServerLog;
@@ -134,6 +140,7 @@ export function createContext(options: ServerOptions) {
       ...(adapterFolder === undefined ? [] : [adapterFolder]),
       ...privatePaths,
     ]),
+    runs: createRuns([options.runFolders, options.extension?.runs].filter((source) => source !== undefined)),
     /** Undefined where nothing is stored. */
     responses: stored.bytes === 0 ? undefined : openStore(stored),
     rateLimiter: createRateLimiter(now),

@@ -24,13 +24,14 @@ import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openE
 import { type LocateCalls, locatedPath, openModel, toLayerShapes } from "#models";
 import { templateSettings } from "#text";
 import { createServer } from "./app.ts";
-import { type KeyFile, type KeyLimits, openKeyFile } from "./auth.ts";
-import type { ServerExtension } from "./context.ts";
+import { type ApiKey, type KeyFile, type KeyLimits, openKeyFile } from "./auth.ts";
+import type { ServerExtension, ServerOptions } from "./context.ts";
 import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 import { openQuotas, type StoredQuotas } from "./quotas.ts";
 import { defaultResponses } from "./responses/store.ts";
+import { openRunFolders } from "./runs/folders.ts";
 import { readStudio } from "./studio.ts";
 import { type OpenCertificate, openCertificate, type TlsOptions } from "./tls.ts";
 
@@ -155,6 +156,8 @@ export interface ServeOptions
   readonly modelName?: string | undefined;
   /** A folder with one sub-folder for each adapter; without it none can be added or removed. */
   readonly adapters?: string | undefined;
+  /** A folder of run folders, whose course the server shows to administrators, or to all where there are no keys. */
+  readonly runs?: string | undefined;
   /** Limits of add-ons that keys may have. */
   readonly keyLimits?: readonly KeyLimits[];
   /** For packed weights of a model whose own folder cannot be written; without it they are not kept then. */
@@ -179,6 +182,7 @@ const serveKinds: OptionKinds<ServeOptions> = {
   model: "string!",
   modelName: "string",
   adapters: "string",
+  runs: "string",
   keyLimits: "array",
   cacheFolder: "string",
   log: "object",
@@ -268,7 +272,7 @@ async function disposeAll(owned: AsyncDisposable[]): Promise<void> {
 async function openServer(options: ServeOptions, hasPort: boolean): Promise<RunningServer> {
   checkCall<ServeOptions>(hasPort ? "serve" : "openApp", options, serveKinds);
   const network = parseSettings(networkSettings, pick(networkSettings, options));
-  const { host, port, apiKeys, publicMetrics, cors, responseBytes, responseDays, ...life } = network;
+  const { host, port, apiKeys, ...life } = network;
   const { adapters, log = NO_LOG, now = monotonicNow, date = Date.now, keyLimits = [] } = options;
   if (hasPort) await checkNetwork(network);
   const tls = hasPort ? await loadCertificate(network, { date, log }) : undefined;
@@ -276,6 +280,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
   if (adapters !== undefined) await repairFolder(adapters);
   const { name, shapes, hiddenSize, checkAdapter } = await readModel(model);
   const clients = await openKeys(network, { now, date, log, keyLimits });
+  const runFolders = await openRuns(options, clients.keys);
   const modelName = options.modelName ?? name;
   const owned: AsyncDisposable[] = clients.quotas === undefined ? [] : [clients.quotas];
   const dispose = () => disposeAll(owned);
@@ -285,6 +290,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     const server = createServer({
       extension: await options.extension?.({ name: modelName, path: model, shapes, hiddenSize }),
       serviceHint: options.serviceHint,
+      runFolders,
       studio: await readStudio(),
       engine,
       modelName,
@@ -293,13 +299,10 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       date,
       ...clients,
       checkAdapter,
-      publicMetrics,
-      cors,
+      ...boundsOf(network),
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && clients.keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
-      limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
-      responses: { bytes: responseBytes, days: responseDays },
       privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
     const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;
@@ -332,6 +335,23 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
     await dispose();
     throw error;
   }
+}
+
+/** What the settings allow clients. */
+const boundsOf = ({ publicMetrics, cors, responseBytes, responseDays, ...life }: NetworkSettings) => ({
+  publicMetrics,
+  cors,
+  limits: { answerSeconds: life.requestTimeout, idleSeconds: life.keepAlive },
+  responses: { bytes: responseBytes, days: responseDays },
+});
+
+/** Run folders belong to no tenant. */
+async function openRuns(
+  { runs, adapters }: ServeOptions,
+  keys: KeyFile | undefined,
+): Promise<ServerOptions["runFolders"]> {
+  const maySee = ({ isAdmin }: ApiKey): boolean => keys === undefined || isAdmin;
+  return runs === undefined ? undefined : await openRunFolders(runs, { adapters, maySee });
 }
 
 const openServedEngine = (

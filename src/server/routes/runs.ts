@@ -1,0 +1,105 @@
+// /v1/runs: training runs and what they measured, of run folders and of the service's jobs.
+import { createRoute, z } from "@hono/zod-openapi";
+import type { ServerApp } from "../context.ts";
+import { ApiError } from "../errors.ts";
+import { failed, ok, security } from "../request.ts";
+import { metricsSchema, runSchema } from "../runs/run.ts";
+
+const params = z.object({ id: z.string().max(200) });
+
+/** A whole number in a query. */
+const whole = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, `a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .pipe(z.int().min(least).max(most))
+    .openapi({ type: "integer", minimum: least, maximum: most });
+
+const listRoute = createRoute({
+  method: "get",
+  path: "/v1/runs",
+  summary: "List training runs, the newest first",
+  description:
+    "Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.",
+  security,
+  request: {
+    query: z.object({
+      after: z.string().max(200).optional().describe("Last id of the previous page."),
+      limit: whole(1, 1000).default(100),
+    }),
+  },
+  responses: {
+    200: ok(
+      z.object({
+        object: z.literal("list"),
+        data: z.array(runSchema),
+        first_id: z.string().nullable(),
+        last_id: z.string().nullable(),
+        has_more: z.boolean(),
+      }),
+      "A page.",
+    ),
+    default: failed,
+  },
+});
+
+const describeRoute = createRoute({
+  method: "get",
+  path: "/v1/runs/{id}",
+  summary: "Retrieve a training run",
+  security,
+  request: { params },
+  responses: { 200: ok(runSchema, "The run."), default: failed },
+});
+
+const metricsRoute = createRoute({
+  method: "get",
+  path: "/v1/runs/{id}/metrics",
+  summary: "Retrieve what a training run measured, in columns",
+  description:
+    "Of more rows than points, those with the least and the greatest values of neighbours are kept, each as it was measured.",
+  security,
+  request: {
+    params,
+    query: z.object({
+      from_step: whole(0, 1e9).default(0).describe("The first step to return."),
+      points: whole(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
+    }),
+  },
+  responses: { 200: ok(metricsSchema, "The measurements."), default: failed },
+});
+
+/** Without the run's name, which another tenant's may be. */
+const missing = (id: string, param = "id", status = 404): ApiError =>
+  new ApiError(
+    `there is no run ${JSON.stringify(id.slice(0, 100))} that you have access to; GET /v1/runs lists them`,
+    { status, code: status === 404 ? "not_found" : "invalid_value", param },
+  );
+
+export function runRoutes(app: ServerApp): void {
+  app.openapi(listRoute, async (context) => {
+    const { server, key } = context.var;
+    const query = context.req.valid("query");
+    const page = await server.runs.list(key, query);
+    if (page === undefined) throw missing(query.after ?? "", "after", 400);
+    const { data, hasMore } = page;
+    const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
+    return context.json({ object: "list" as const, data, ...ends, has_more: hasMore }, 200);
+  });
+  app.openapi(describeRoute, async (context) => {
+    const { server, key } = context.var;
+    const { id } = context.req.valid("param");
+    const run = await server.runs.find(key, id);
+    if (run === undefined) throw missing(id);
+    return context.json(run, 200);
+  });
+  app.openapi(metricsRoute, async (context) => {
+    const { server, key } = context.var;
+    const { id } = context.req.valid("param");
+    const { from_step: fromStep, points } = context.req.valid("query");
+    const metrics = await server.runs.metrics(key, { id, fromStep, points });
+    if (metrics === undefined) throw missing(id);
+    return context.json(metrics, 200);
+  });
+}

@@ -1,0 +1,100 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { decimate } from "./decimate.ts";
+import { createSeries, createSummary, growingColumns, shownColumns, toMeasurement } from "./measurements.ts";
+
+const stepOf = (step: number, loss: number) =>
+  ({ type: "step", step, loss, learningRate: 1e-3, gradientNorm: 1, tokensPerSecond: 50 }) as const;
+const evaluationOf = (step: number, loss: number) => ({ type: "evaluation", step, loss }) as const;
+
+test("lines of a run are measurements, and everything else is none", () => {
+  const line = { type: "step", step: 3, loss: 2, learningRate: 0.1, gradientNorm: 4, tokens: 30, seconds: 2 };
+  expect(toMeasurement(line)).toEqual({
+    ...{ type: "step", step: 3, loss: 2, learningRate: 0.1, gradientNorm: 4 },
+    tokensPerSecond: 15,
+  });
+  expect(toMeasurement({ type: "step", step: 1, loss: 2 })).toMatchObject({ learningRate: Number.NaN });
+  for (const other of [
+    ...[null, 3, "step", [], {}, { type: "step" }, { type: "step", step: 1, loss: "2" }],
+    ...[
+      { type: "other", step: 1, loss: 2 },
+      { type: "step", step: -1, loss: 2 },
+      { ...line, loss: Infinity },
+    ],
+  ])
+    expect(toMeasurement(other)).toBeUndefined();
+});
+
+test("a summary has the last and the best values, and means of at most 48 stretches", () => {
+  const summary = createSummary();
+  summary.add(evaluationOf(0, 9));
+  for (let step = 1; step <= 1000; step++) {
+    summary.add(stepOf(step, 1000 - step));
+    if (step % 250 === 0) summary.add(evaluationOf(step, step === 500 ? 1 : 3));
+  }
+  const { sparkline, ...values } = summary.value();
+  expect(values).toEqual({
+    ...{ step: 1000, loss: 0, validation_loss: 3 },
+    ...{ best_validation_loss: 1, best_step: 500 },
+  });
+  expect(sparkline.length).toBeGreaterThan(24);
+  expect(sparkline.length).toBeLessThanOrEqual(48);
+  expect(sparkline).toEqual(sparkline.toSorted((a, b) => b - a));
+  expect(sparkline[0]).toBeCloseTo(983.5);
+});
+
+test("a run that begins again has only its new values", () => {
+  const [summary, series] = [createSummary(), createSeries()];
+  for (const part of [summary, series]) {
+    for (const one of [evaluationOf(0, 5), stepOf(1, 4), stepOf(2, 3), evaluationOf(2, 1)]) part.add(one);
+    for (const one of [evaluationOf(0, 6), stepOf(1, 7)]) part.add(one);
+  }
+  expect(summary.value()).toEqual({
+    ...{ step: 1, loss: 7, validation_loss: 6, best_validation_loss: 6, best_step: 0, sparkline: [7] },
+  });
+  expect(shownColumns(series.training(), { fromStep: 0, points: 10 }).slice(0, 2)).toEqual([[1], [7]]);
+  expect(shownColumns(series.validation(), { fromStep: 0, points: 10 })).toEqual([[0], [6]]);
+});
+
+test("columns begin at a step, and what was not measured is null", () => {
+  const series = createSeries();
+  for (let step = 1; step <= 9; step++) series.add({ ...stepOf(step, step), gradientNorm: Number.NaN });
+  const [steps, loss, , norm] = shownColumns(series.training(), { fromStep: 8, points: 10 });
+  expect([steps, loss, norm]).toEqual([
+    [8, 9],
+    [8, 9],
+    [null, null],
+  ]);
+  expect(shownColumns(series.training(), { fromStep: 10, points: 10 })[0]).toEqual([]);
+});
+
+test("fewer rows keep the first, the last and the extremes of every column, in order", () => {
+  const rows = fc.array(fc.tuple(fc.double({ noNaN: true }), fc.double()), { minLength: 1, maxLength: 400 });
+  fc.assert(
+    fc.property(rows, fc.integer({ min: 10, max: 60 }), (values, points) => {
+      const columns = [
+        Float64Array.from(values, (_, i) => i),
+        ...[0, 1].map((j) => Float64Array.from(values, (row) => row[j] ?? 0)),
+      ];
+      const kept = decimate({ columns, length: values.length }, points);
+      expect(kept.length).toBeLessThanOrEqual(points);
+      expect(kept).toEqual([...new Set(kept)].sort((a, b) => a - b));
+      expect([kept[0], kept.at(-1)]).toEqual([0, values.length - 1]);
+      for (const column of columns) {
+        const all = [...column].filter((value) => !Number.isNaN(value));
+        const shown = kept.map((row) => column[row] ?? 0).filter((value) => !Number.isNaN(value));
+        expect(Math.max(...shown)).toBe(Math.max(...all));
+        expect(Math.min(...shown)).toBe(Math.min(...all));
+      }
+    }),
+  );
+});
+
+test("columns that grow beyond their bound keep their extremes", () => {
+  const grown = growingColumns(2, 1024);
+  for (let step = 1; step <= 10_000; step++) grown.add([step, step === 5001 ? 100 : Math.sin(step)]);
+  const { columns, length } = grown.view();
+  expect(length).toBeLessThanOrEqual(1024);
+  expect(Math.max(...(columns[1] ?? []).slice(0, length))).toBe(100);
+  expect(columns[0]?.[length - 1]).toBe(10_000);
+});

@@ -1,0 +1,182 @@
+// What a run measured: its lines as numbers, a summary that grows with them in a few bytes, and columns for charts.
+import { type Columns, decimate } from "./decimate.ts";
+
+/** A step or an evaluation. Values that are not known are NaN. */
+export type Measurement =
+  | {
+      readonly type: "step";
+      readonly step: number;
+      readonly loss: number;
+      readonly learningRate: number;
+      readonly gradientNorm: number;
+      readonly tokensPerSecond: number;
+    }
+  | { readonly type: "evaluation"; readonly step: number; readonly loss: number };
+
+const numberOr = (value: unknown): number =>
+  typeof value === "number" && Number.isFinite(value) ? value : Number.NaN;
+
+/** A line of metrics.jsonl; undefined for anything else. */
+export function toMeasurement(line: unknown): Measurement | undefined {
+  if (typeof line !== "object" || line === null) return undefined;
+  const { type, step, loss, ...more } = line as Readonly<Record<string, unknown>>;
+  if (!Number.isSafeInteger(step) || Number(step) < 0 || Number.isNaN(numberOr(loss))) return undefined;
+  const measured = { step: Number(step), loss: Number(loss) };
+  if (type === "evaluation") return { type, ...measured };
+  if (type !== "step") return undefined;
+  const { learningRate, gradientNorm, tokens, seconds } = more;
+  const tokensPerSecond = Number(seconds) > 0 ? numberOr(Number(tokens) / Number(seconds)) : Number.NaN;
+  return {
+    type,
+    ...measured,
+    learningRate: numberOr(learningRate),
+    gradientNorm: numberOr(gradientNorm),
+    tokensPerSecond,
+  };
+}
+
+/** Takes measurements in their order. One of an earlier step means that the run began again there. */
+export interface Measurements {
+  add(measurement: Measurement): void;
+}
+
+const SPARKS = 48;
+
+/** Means of at most 48 stretches of equal length: two become one when there are too many. */
+function sparkline() {
+  let [sums, width, open, count]: [number[], number, number, number] = [[], 1, 0, 0];
+  return {
+    add: (value: number): void => {
+      open += value;
+      if (++count < width) return;
+      sums.push(open / width);
+      [open, count] = [0, 0];
+      if (sums.length < SPARKS) return;
+      sums = Array.from({ length: SPARKS / 2 }, (_, i) => ((sums[2 * i] ?? 0) + (sums[2 * i + 1] ?? 0)) / 2);
+      width *= 2;
+    },
+    values: (): number[] => [...sums, ...(count > 0 ? [open / count] : [])].map(rounded),
+  };
+}
+
+/** Seven digits are more than anyone sees, and half the bytes. */
+const rounded = (value: number): number => Number(value.toPrecision(7));
+
+interface Evaluation {
+  readonly step: number;
+  readonly loss: number;
+}
+
+/** The last and the best values of a run. */
+export function createSummary() {
+  let step = 0;
+  let loss: number | null = null;
+  let validation: Evaluation | null = null;
+  let best: Evaluation | null = null;
+  let sparks = sparkline();
+  return {
+    add: (measurement: Measurement): void => {
+      const isEvaluation = measurement.type === "evaluation";
+      if (isEvaluation ? measurement.step < step : measurement.step <= step) {
+        [loss, validation, best] = [null, null, null];
+        sparks = sparkline();
+      }
+      ({ step } = measurement);
+      if (isEvaluation) {
+        validation = { step, loss: measurement.loss };
+        if (best === null || validation.loss < best.loss) best = validation;
+      } else {
+        ({ loss } = measurement);
+        sparks.add(loss);
+      }
+    },
+    value: () => ({
+      step,
+      loss,
+      validation_loss: validation?.loss ?? null,
+      best_validation_loss: best?.loss ?? null,
+      best_step: best?.step ?? null,
+      sparkline: sparks.values(),
+    }),
+  };
+}
+
+/** Rows that are kept of a run; beyond, the extremes of neighbours stand for them. */
+const MAX_ROWS = 1 << 18;
+
+/** Columns that grow. */
+export function growingColumns(count: number, most = MAX_ROWS) {
+  let columns = Array.from({ length: count }, () => new Float64Array(256));
+  let length = 0;
+  const makeRoom = (): void => {
+    const size = columns[0]?.length ?? 0;
+    if (length < size) return;
+    if (size < most) {
+      columns = columns.map((column) => {
+        const larger = new Float64Array(Math.min(most, 2 * size));
+        larger.set(column);
+        return larger;
+      });
+      return;
+    }
+    const rows = decimate({ columns, length }, most >> 1);
+    for (const column of columns) for (const [i, row] of rows.entries()) column[i] = column[row] ?? 0;
+    length = rows.length;
+  };
+  return {
+    add: (row: readonly number[]): void => {
+      const [first = 0] = row;
+      while (length > 0 && (columns[0]?.[length - 1] ?? 0) >= first) length--;
+      makeRoom();
+      for (const [i, column] of columns.entries()) column[length] = row[i] ?? Number.NaN;
+      length++;
+    },
+    view: (): Columns => ({ columns, length }),
+  };
+}
+
+/** The columns of a run's charts. */
+export function createSeries() {
+  const training = growingColumns(5);
+  const validation = growingColumns(2);
+  return {
+    add: (measurement: Measurement): void => {
+      const { step, loss } = measurement;
+      if (measurement.type === "evaluation") validation.add([step, loss]);
+      else {
+        const { learningRate, gradientNorm, tokensPerSecond } = measurement;
+        training.add([step, loss, learningRate, gradientNorm, tokensPerSecond]);
+      }
+    },
+    training: training.view,
+    validation: validation.view,
+  };
+}
+
+/** The columns from a step on, in at most so many rows, as JSON has them. */
+export function shownColumns(
+  all: Columns,
+  { fromStep, points }: { readonly fromStep: number; readonly points: number },
+): readonly (readonly (number | null)[])[] {
+  const begin = firstAt(all, fromStep);
+  const part = { columns: all.columns.map((column) => column.subarray(begin)), length: all.length - begin };
+  const rows = decimate(part, points);
+  return part.columns.map((column, i) =>
+    rows.map((row) => {
+      const value = column[row] ?? Number.NaN;
+      if (i === 0) return value;
+      return Number.isNaN(value) ? null : rounded(value);
+    }),
+  );
+}
+
+/** The first row whose step is not below another. */
+function firstAt({ columns: [steps], length }: Columns, step: number): number {
+  let [low, high] = [0, length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((steps?.[middle] ?? 0) < step) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

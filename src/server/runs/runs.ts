@@ -1,0 +1,84 @@
+// All runs that a key may see, whoever ran them, as the API shows them.
+import type { ApiKey } from "../auth.ts";
+import { followRuns } from "./follow.ts";
+import { createSeries, createSummary, shownColumns } from "./measurements.ts";
+import {
+  comparePlaces,
+  type metricsSchema,
+  placeOf,
+  type Run,
+  type RunEntry,
+  type RunPlace,
+  type RunSource,
+} from "./run.ts";
+
+/** Runs whose summaries are kept, of about a kilobyte each, and those whose columns are, of up to 15 MB. */
+const [MAX_SUMMARIES, MAX_SERIES] = [10_000, 8];
+
+/** The runs of several sources. */
+export type Runs = ReturnType<typeof createRuns>;
+
+export function createRuns(sources: readonly RunSource[]) {
+  const summaryOf = followRuns(createSummary, MAX_SUMMARIES);
+  const seriesOf = followRuns(createSeries, MAX_SERIES);
+  const find = async (key: ApiKey, id: string): Promise<RunEntry | undefined> => {
+    for (const source of sources) {
+      const found = await source.find(key, id);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  const show = async (entry: RunEntry): Promise<Run> => {
+    const { facts } = entry;
+    const summary = (await summaryOf(entry)).value();
+    return { ...facts, ...summary, step: Math.max(facts.step, summary.step) };
+  };
+  return {
+    find: async (key: ApiKey, id: string): Promise<Run | undefined> => {
+      const entry = await find(key, id);
+      return entry && (await show(entry));
+    },
+    /** A page, the newest first; undefined where `after` is no run. */
+    list: async (
+      key: ApiKey,
+      { after, limit }: { readonly after?: string | undefined; readonly limit: number },
+    ): Promise<{ readonly data: Run[]; readonly hasMore: boolean } | undefined> => {
+      const last = after === undefined ? undefined : await find(key, after);
+      if (after !== undefined && last === undefined) return undefined;
+      const place: RunPlace | undefined = last && placeOf(last);
+      const page = { after: place, limit: limit + 1 };
+      const lists = await Promise.all(sources.map((source) => source.list(key, page)));
+      const entries = lists.flat().sort((a, b) => comparePlaces(placeOf(a), placeOf(b)));
+      const data: Run[] = [];
+      // one after the other: their files are read in pieces, and other requests get their turn in between
+      for (const entry of entries.slice(0, limit)) data.push(await show(entry));
+      return { data, hasMore: entries.length > limit };
+    },
+    /** The measurements of a run from a step on. */
+    metrics: async (
+      key: ApiKey,
+      { id, ...part }: { readonly id: string; readonly fromStep: number; readonly points: number },
+    ): Promise<(typeof metricsSchema)["_output"] | undefined> => {
+      const entry = await find(key, id);
+      if (entry === undefined) return undefined;
+      const series = await seriesOf(entry);
+      const all = series.training();
+      const [step, loss, learning_rate, gradient_norm, tokens_per_second] = shownColumns(all, part);
+      const [validationStep, validationLoss] = shownColumns(series.validation(), part);
+      return {
+        object: "run.metrics",
+        training: {
+          step: steps(step),
+          loss: [...(loss ?? [])],
+          learning_rate: [...(learning_rate ?? [])],
+          gradient_norm: [...(gradient_norm ?? [])],
+          tokens_per_second: [...(tokens_per_second ?? [])],
+        },
+        validation: { step: steps(validationStep), loss: [...(validationLoss ?? [])] },
+        last_step: all.columns[0]?.[all.length - 1] ?? 0,
+      };
+    },
+  };
+}
+
+const steps = (column: readonly (number | null)[] = []): number[] => column.map(Number);
