@@ -1299,6 +1299,137 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the keys of the key file (administrators) */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The keys, without the keys themselves. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["KeyList"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        /** Create a key, which is shown once (administrators) */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody: {
+                content: {
+                    "application/json": components["schemas"]["KeyRequest"];
+                };
+            };
+            responses: {
+                /** @description The key with its token. */
+                201: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["NewKey"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a key (administrators) */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The key is refused from now on. Running requests finish. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "key";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/models": {
         parameters: {
             query?: never;
@@ -1794,6 +1925,167 @@ export interface paths {
                 };
             };
         };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List training runs, the newest first
+         * @description Jobs that the key may see and, for administrators or without keys, run folders below the server's --runs.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Last id of the previous page. */
+                    after?: string;
+                    limit?: number;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description A page. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["Run"][];
+                            first_id: string | null;
+                            has_more: boolean;
+                            last_id: string | null;
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Retrieve a training run */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The run. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Run"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/runs/{id}/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Retrieve what a training run measured, in columns
+         * @description Of more rows than points, those with the least and the greatest values of neighbours are kept, each as it was measured.
+         */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description The first step to return. */
+                    from_step?: number;
+                    /** @description Rows of training, and of validation, at most. */
+                    points?: number;
+                };
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The measurements. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunMetrics"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -3084,6 +3376,64 @@ export interface components {
             /** @description A part of the model's name, as of a job. */
             suffix?: string;
         };
+        Key: {
+            /** @description Patterns of the adapters that it may use; null: all. */
+            adapters: string[] | null;
+            admin: boolean;
+            /** @description Date and time in UTC. */
+            expires_at: string | null;
+            /** @description The start of the key's hash. */
+            id: string;
+            /** @description True for the key of this request. */
+            is_own: boolean;
+            /** @description Limits that add-ons enforce, by their names. */
+            limits: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            };
+            max_concurrent: number | null;
+            /** @description The tenant that owns the key. */
+            name: string;
+            /** @enum {string} */
+            object: "key";
+            requests_per_minute: number | null;
+            /** @enum {string} */
+            status: "active" | "expired" | "revoked";
+            tokens_per_day: number | null;
+            tokens_per_month: number | null;
+        };
+        KeyList: {
+            data: components["schemas"]["Key"][];
+            /** @description The limits of add-ons that a new key may have. */
+            limit_fields: {
+                /** @description The values that it may have, in words. */
+                expected: string;
+                group: string;
+                help: string;
+                name: string;
+            }[];
+            /** @enum {string} */
+            object: "list";
+        };
+        KeyRequest: {
+            /** @description Default: all. */
+            adapters?: string[] | null;
+            admin?: boolean | null;
+            /** @description a time from now such as 12h, 30d or 8w, or a date such as 2027-01-31 or 2027-01-31T12:00:00Z. Default: never. */
+            expires?: string | null;
+            /** @description Limits that add-ons enforce, by their names. */
+            limits?: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            } | null;
+            max_concurrent?: number | null;
+            name: string;
+            requests_per_minute?: number | null;
+            tokens_per_day?: number | null;
+            tokens_per_month?: number | null;
+        };
         Model: {
             created: number;
             /** @description Sampling parameters of requests that omit them, from the server's options or else the model's files. */
@@ -3151,6 +3501,10 @@ export interface components {
             warmup?: number;
             weight_decay?: number;
         } | null;
+        NewKey: components["schemas"]["Key"] & {
+            /** @description The key itself, which is in no other answer. */
+            token: string;
+        };
         OpenAIFile: {
             bytes: number;
             created_at: number;
@@ -3483,6 +3837,63 @@ export interface components {
             truncation?: "disabled" | null;
             /** @description Accepted and ignored. */
             user?: string | null;
+        };
+        Run: {
+            /** @description The step with the lowest validation loss. */
+            best_step: number | null;
+            best_validation_loss: number | null;
+            created_at: number;
+            error: string | null;
+            /** @description The name under which this server serves its adapter. */
+            fine_tuned_model: string | null;
+            finished_at: number | null;
+            id: string;
+            /**
+             * @description A run folder of the server's --runs, or a fine-tuning job.
+             * @enum {string}
+             */
+            kind: "folder" | "job";
+            /** @description Of the last step. */
+            loss: number | null;
+            method: string | null;
+            /** @description The base; null until the first adapter of a folder names it. */
+            model: string | null;
+            name: string;
+            /** @enum {string} */
+            object: "run";
+            settings: {
+                [key: string]: string | number | boolean | null | (string | number | boolean | null)[];
+            };
+            /** @description The training loss in at most 48 means. */
+            sparkline: number[];
+            /**
+             * @description interrupted: a folder's run is not complete, and nothing trains it now.
+             * @enum {string}
+             */
+            status: "queued" | "running" | "paused" | "succeeded" | "failed" | "cancelled" | "interrupted";
+            step: number;
+            tenant: string | null;
+            total_steps: number | null;
+            trainable_parameters: number | null;
+            /** @description Of the last evaluation. */
+            validation_loss: number | null;
+        };
+        RunMetrics: {
+            /** @description The last step that was measured, 0 without one. */
+            last_step: number;
+            /** @enum {string} */
+            object: "run.metrics";
+            training: {
+                gradient_norm: (number | null)[];
+                learning_rate: (number | null)[];
+                loss: (number | null)[];
+                step: number[];
+                tokens_per_second: (number | null)[];
+            };
+            validation: {
+                loss: (number | null)[];
+                step: number[];
+            };
         };
         SetAliasRequest: {
             /** @description Fail with 409 unless the alias is at this version; 0 requires that it does not exist. */
