@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { thinned } from "./thin.ts";
+import type { Aligned } from "./align.ts";
+import { thinned, toLevels } from "./thin.ts";
 
 const column = fc.array(fc.option(fc.double({ min: -9, max: 9, noNaN: true }), { freq: 8 }), {
   minLength: 1,
@@ -49,5 +50,38 @@ describe("thinned", () => {
   test("of nothing is nothing, and points at one x are one bucket", () => {
     expect(thinned([], [[]], 5)).toEqual([]);
     expect(thinned([3, 3, 3], [[2, 1, 4]], 5)).toEqual([0, 1, 2]);
+  });
+});
+
+describe("toLevels", () => {
+  const x = Array.from({ length: 20_000 }, (_, index) => index);
+  const noise = x.map((at) => Math.sin(at * at));
+  const sparse = x.map((at) => (at % 1000 === 7 ? at : undefined));
+  const levels = toLevels([x, noise, sparse]);
+
+  test("has few points for a wide range, and all for a narrow one", () => {
+    const whole = levels.at({ min: 0, max: 19_999 }, 1000);
+    expect(whole[0].length).toBeLessThan(2100);
+    expect(levels.at({ min: 500, max: 600 }, 1000)[0]).toBe(x);
+  });
+
+  test("keeps single points and what is drawn of the rest: its extremes in every pixel", () => {
+    const [at, drawn = [], points = []] = levels.at({ min: 0, max: 19_999 }, 1000);
+    expect(points.filter((value) => value !== undefined)).toHaveLength(20);
+    for (let bucket = 0; bucket < 512; bucket += 50) {
+      const from = (bucket * 19_999) / 512;
+      const within = (place: number) => place >= from && place < from + 19_999 / 512;
+      const seen = drawn.filter((value, row) => within(at[row]!) && value != null) as number[];
+      const all = noise.filter((_, place) => within(place));
+      expect([Math.min(...seen), Math.max(...seen)]).toEqual([Math.min(...all), Math.max(...all)]);
+    }
+  });
+
+  test("leaves short data as it is", () => {
+    const data: Aligned = [
+      [1, 2, 3],
+      [4, null, undefined],
+    ];
+    expect(toLevels(data).at({ min: 1, max: 3 }, 10)).toBe(data);
   });
 });

@@ -1,0 +1,271 @@
+// A chart without its surroundings: the plotting library with this page's colours, scales, zoom and crosshair.
+import uPlot from "uplot";
+import { align, type Points } from "./align.ts";
+import { attachGestures } from "./gestures.ts";
+import { isWhole, type Range } from "./range.ts";
+import { readTheme, type Theme, watchTheme } from "./theme.ts";
+import { type Levels, toLevels } from "./thin.ts";
+import { tickText } from "./ticks.ts";
+
+/** One line, or single points. */
+export interface Series extends Points {
+  readonly label: string;
+  /** Default: a line. */
+  readonly kind?: "line" | "points";
+  /** Drawn pale, behind a line that sums it up. */
+  readonly faint?: boolean;
+  /** Number of its colour. Default: its place among the series. */
+  readonly colour?: number;
+}
+
+/** What a plot is made with; `update` changes the rest. */
+export interface PlotSettings {
+  readonly series: readonly Series[];
+  readonly height: number;
+  readonly isLog: boolean;
+  /** Charts of one name share crosshair and zoom. */
+  readonly group: string | undefined;
+  readonly onCursor: (cursor: CursorValues | undefined) => void;
+  readonly onZoom: (isZoomed: boolean) => void;
+}
+
+/** Values at the crosshair: of each series the one nearest to it, where there is one. */
+export interface CursorValues {
+  readonly x: number;
+  readonly values: readonly (number | null)[];
+}
+
+/** A drawn chart. */
+export interface Plot {
+  readonly update: (series: readonly Series[]) => void;
+  /** Shows a part of the x axis, or with undefined all of it, in all charts of the group at the next frame. */
+  readonly show: (range: Range | undefined) => void;
+  readonly toggle: (index: number, isShown: boolean) => void;
+  /** Moves the crosshair to the next points, or to an end. */
+  readonly step: (by: number) => void;
+  readonly shown: () => Range;
+  readonly bounds: () => Range;
+  readonly destroy: () => void;
+}
+
+type Show = Plot["show"];
+
+const groups = new Map<string, Set<Show>>();
+
+/** Adds a chart to its group. What it gives shows a range in all of them, and leaves the group. */
+function join(group: string | undefined, accept: Show): { readonly show: Show; readonly leave: () => void } {
+  if (group === undefined) return { show: accept, leave: () => {} };
+  const members = groups.get(group) ?? new Set();
+  groups.set(group, members.add(accept));
+  return {
+    show: (range) => {
+      for (const member of members) member(range);
+    },
+    leave: () => {
+      members.delete(accept);
+      if (members.size === 0) groups.delete(group);
+    },
+  };
+}
+
+/** Space for the numbers of the y axis: the same in all charts, so that their x axes lie below each other. */
+const AXIS_WIDTH = 58;
+
+/** Pixels from the crosshair within which a series shows its nearest point. */
+const NEAR = 24;
+
+/** Draws a chart into an element, as wide as that is and whenever its width or the theme changes. */
+export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
+  const { group, height, onCursor, onZoom } = settings;
+  let theme = readTheme(host);
+  let range: Range | undefined;
+  let frame = 0;
+  let levels = toLevels(align(settings.series));
+  const plot = new uPlot(
+    { width: host.clientWidth, height, ...staticOptions(settings, () => theme) },
+    undefined,
+    host,
+  );
+  const bounds = (): Range => wholeRange(levels.all[0]);
+  const shown = (): Range => range ?? bounds();
+  const draw = (): void => {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => drawData(plot, levels, shown()));
+  };
+  const { show, leave } = join(group, (next) => {
+    range = next === undefined || isWhole(next, bounds()) ? undefined : next;
+    onZoom(range !== undefined);
+    draw();
+  });
+  plot.hooks.setCursor = [() => onCursor(valuesAtCursor(plot))];
+  plot.hooks.setSelect = [() => show(takeSelection(plot))];
+  draw();
+  const stops = [
+    () => cancelAnimationFrame(frame),
+    leave,
+    attachGestures(plot, { shown, bounds, show }),
+    watchWidth(host, (width) => {
+      plot.setSize({ width, height });
+      draw(); // another width may need another resolution
+    }),
+    watchTheme(() => {
+      theme = readTheme(host);
+      plot.redraw(false, true);
+    }),
+    () => plot.destroy(),
+  ];
+  return {
+    shown,
+    bounds,
+    show,
+    update: (series) => {
+      levels = toLevels(align(series));
+      draw();
+    },
+    toggle: (index, isShown) => plot.setSeries(index + 1, { show: isShown }),
+    step: (by) => stepCursor(plot, by),
+    destroy: () => {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+/** Draws a part of the x axis from as many points as it has pixels for. */
+function drawData(plot: uPlot, levels: Levels, { min, max }: Range): void {
+  const data = levels.at({ min, max }, plot.over.clientWidth);
+  plot.batch(() => {
+    if (data !== plot.data) plot.setData(data, false);
+    plot.setScale("x", { min, max });
+  });
+}
+
+function watchWidth(host: HTMLElement, changed: (width: number) => void): () => void {
+  let width = host.clientWidth;
+  const observer = new ResizeObserver(() => {
+    if (host.clientWidth === width || host.clientWidth === 0) return;
+    width = host.clientWidth;
+    changed(width);
+  });
+  observer.observe(host);
+  return () => observer.disconnect();
+}
+
+/** From the first x to the last; a width of its own where there is one point, or none. */
+function wholeRange(x: ArrayLike<number> | undefined): Range {
+  const min = x?.[0] ?? 0;
+  const max = x?.[x.length - 1] ?? 0;
+  return max > min ? { min, max } : { min: min - 0.5, max: min + 0.5 };
+}
+
+type Look = () => Theme;
+
+function staticOptions(
+  { series, isLog, group }: PlotSettings,
+  look: Look,
+): Pick<uPlot.Options, "series" | "scales" | "axes" | "cursor" | "legend" | "padding"> {
+  const axis = {
+    stroke: () => look().text,
+    font: look().font,
+    ticks: { show: false },
+    grid: { stroke: () => look().line, width: 1 },
+    values: (_: uPlot, splits: number[]) => splits.map((value) => (value === null ? "" : tickText(value))),
+  };
+  return {
+    legend: { show: false },
+    padding: [8, 12, 0, 0],
+    scales: {
+      x: { time: false, range: (_, min, max) => [min, max] },
+      y: { distr: isLog ? 3 : 1, range: isLog ? logRange : linearRange },
+    },
+    axes: [
+      { ...axis, size: 28, gap: 6, grid: { show: false } },
+      { ...axis, size: AXIS_WIDTH, gap: 6, space: 36 },
+    ],
+    series: [{}, ...series.map((one, index) => seriesOptions(one, index, look))],
+    cursor: {
+      y: false,
+      drag: { x: true, y: false, setScale: false, dist: 4 },
+      hover: { prox: NEAR, skip: [null, undefined] },
+      points: { size: 7, width: 2 },
+      bind: { dblclick: () => () => null },
+      ...(group === undefined
+        ? {}
+        : {
+            sync: {
+              key: group,
+              scales: ["x", null],
+              filters: { pub: (type: string) => type === "mousemove" || type === "mouseleave" },
+            },
+          }),
+    },
+  };
+}
+
+function seriesOptions(
+  { kind = "line", faint = false, colour }: Series,
+  index: number,
+  look: Look,
+): uPlot.Series {
+  const stroke = () => look().series(colour ?? index, faint);
+  if (kind === "points") {
+    return {
+      stroke,
+      paths: () => null,
+      points: { show: true, size: 7, width: 1.5, stroke, fill: stroke },
+    };
+  }
+  // with few values so far they are seen as points, as a line of one point is not
+  return {
+    stroke,
+    width: faint ? 1 : 1.75,
+    pxAlign: false,
+    points: { size: 4, space: 28, stroke, fill: stroke },
+  };
+}
+
+function linearRange(_: uPlot, min: number | null, max: number | null): uPlot.Range.MinMax {
+  if (min === null || max === null) return [0, 1];
+  const spare = (max - min || Math.abs(max) || 1) * 0.06;
+  // a quantity that is never negative has no axis that is
+  return [min >= 0 ? Math.max(0, min - spare) : min - spare, max + spare];
+}
+
+function logRange(_: uPlot, min: number | null, max: number | null): uPlot.Range.MinMax {
+  if (min === null || max === null || max <= 0) return [0.1, 10];
+  const least = min > 0 ? min : max / 1e4;
+  return [least / 1.15, max * 1.15];
+}
+
+function valuesAtCursor(plot: uPlot): CursorValues | undefined {
+  const { idx, idxs, left } = plot.cursor;
+  const x = idx == null || (left ?? -1) < 0 ? undefined : plot.data[0][idx];
+  if (x === undefined) return undefined;
+  const values = plot.data.slice(1).map((column, index) => column[idxs?.[index + 1] ?? -1] ?? null);
+  return { x, values };
+}
+
+/** The part of the x axis that was marked by dragging. */
+function takeSelection(plot: uPlot): Range | undefined {
+  const { left, width } = plot.select;
+  const range = { min: plot.posToVal(left, "x"), max: plot.posToVal(left + width, "x") };
+  plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  return range;
+}
+
+function stepCursor(plot: uPlot, by: number): void {
+  const [x] = plot.data;
+  if (x.length === 0) return;
+  const { min = 0, max = 0 } = plot.scales["x"] ?? {};
+  const first = plot.valToIdx(min);
+  const last = plot.valToIdx(max);
+  const { idx, left } = plot.cursor;
+  const from = idx == null || (left ?? -1) < 0 ? (by < 0 ? last + 1 : first - 1) : idx;
+  const next = Math.min(last, Math.max(first, from + by));
+  // the third parameter, which the library's types lack, would tell the other charts; a mouse event of its own does as well
+  const { width, height } = plot.over.getBoundingClientRect();
+  const at = Math.min(width - 0.01, Math.max(0, plot.valToPos(x[next] ?? 0, "x")));
+  plot.setCursor({ left: at, top: height / 2 });
+  const group = plot.cursor.sync?.key;
+  if (group === undefined || group === null) return;
+  uPlot.sync(group).pub("mousemove", plot, at, height / 2, width, height, next);
+}
