@@ -132,6 +132,22 @@ test("what is cut off, left out and not held out is said", async () => {
   await expect(reasons({ maxLength: 2 })).rejects.toMatchObject({ code: "bad_data" });
 });
 
+test("lines of which a part or nothing is learnt are named", async () => {
+  const cut = { ...settings, maxLength: 14, validationSplit: 0 };
+  const { problems, train } = await previewRun(makeOptions({ settings: cut }));
+  const count = (reason: string): number => problems.filter((one) => one.reason === reason).length;
+  expect([count("dropped"), count("truncated")]).toEqual([train.dropped, expect.any(Number)]);
+  expect(count("truncated")).toBeGreaterThan(0);
+  const all = problems.map(({ line }) => line);
+  expect(all).toEqual(all.toSorted((a, b) => a - b));
+  const { lines } = await previewRun(makeOptions({ settings: cut, lines: all }));
+  for (const [i, { dropped, truncatedTargets, turns }] of lines.entries()) {
+    expect(problems[i]?.reason).toBe(dropped ? "dropped" : "truncated");
+    expect(problems[i]?.message).toContain(dropped ? "first 14 tokens" : `loses ${truncatedTargets} target`);
+    expect(turns.length).toBeGreaterThan(0);
+  }
+});
+
 test("the weights of the base are not read", async () => {
   const broken = join(folder, "broken");
   const { model } = await writeTinyFolder(broken);

@@ -438,6 +438,17 @@ describe("tables and lists", () => {
     expect(() => parseColumns(["prompt=a", "prompt=b"])).toThrow(/two columns are mapped to one field/);
   });
 
+  test("a check goes on after wrong lines for as long as it is asked to", async () => {
+    const path = await write("a.jsonl", [question, "{", question, '{"question":1}', "[]", ""].join("\n"));
+    const wrong: number[] = [];
+    expect(await checkDataset(path, { onProblem: (_, line) => wrong.push(line) < 2 })).toBe(2);
+    expect(wrong).toEqual([2, 4]);
+    expect(await checkDataset(path, { onProblem: (_, line) => wrong.push(line) > 0 })).toBe(2);
+    expect(wrong).toEqual([2, 4, 2, 4, 5]);
+    await expect(checkDataset(path)).rejects.toThrow(/a\.jsonl:2:/);
+    await expect(checkDataset(await write("a.jsonl", "\n"))).rejects.toThrow(/the file holds no examples/);
+  });
+
   test("uploads of the fine-tuning service keep their forms", async () => {
     expect(await checkDataset(await write("a.jsonl", question))).toBe(1);
     const call = { id: "a", type: "function", function: { name: "f", arguments: "{}" } };

@@ -93,18 +93,37 @@ export function dataPaths(data: string | DataSource): readonly string[] | undefi
     : undefined;
 }
 
+/** Options of a check. @inline */
+interface CheckDatasetOptions {
+  /** Takes the error of a wrong line, and says whether to go on. Without it, the first one is thrown. */
+  readonly onProblem?: (error: MosError, line: number) => boolean;
+}
+
 /**
  * Checks all lines of a JSONL file of the formats that the fine-tuning service accepts, and keeps none of them: the number of
  * examples.
  *
  * @throws MosError `bad_data` as `readDataset`.
  */
-export async function checkDataset(path: string): Promise<number> {
-  let count = 0;
-  const values = yieldRegularly(readJsonLines(path, { maximumLineBytes: MAX_LINE_BYTES }));
-  await eachExample({ unit: "line", values }, { path, names: UPLOADED, use: () => ++count > 0 });
+export async function checkDataset(
+  path: string,
+  { onProblem = raise }: CheckDatasetOptions = {},
+): Promise<number> {
+  let [count, lines] = [0, 0];
+  const options = { maximumLineBytes: MAX_LINE_BYTES, yieldsErrors: true };
+  const values = yieldRegularly(readJsonLines(path, options));
+  for await (const { line, example } of readings({ unit: "line", values }, { path, names: UPLOADED })) {
+    lines++;
+    if (!(example instanceof MosError)) count++;
+    else if (!onProblem(example, line)) break;
+  }
+  if (lines === 0) throw noExamples("line", { path, names: UPLOADED });
   return count;
 }
+
+const raise = (error: MosError): never => {
+  throw error;
+};
 
 /** Milliseconds of work after which a server answers other requests. */
 const MAX_BUSY_MILLISECONDS = 10;
@@ -213,8 +232,12 @@ async function eachExample(records: Records, { use, ...options }: EachOptions): 
     if (!use(example)) break;
   }
   if (found !== undefined) return found;
-  const what = records.unit === "example" ? "there are" : "the file holds";
-  throw new MosError("bad_data", `${options.path}: ${what} no examples.`, { hint: formsHint(options) });
+  throw noExamples(records.unit, options);
+}
+
+function noExamples(unit: Records["unit"], options: ReadingOptions): MosError {
+  const what = unit === "example" ? "there are" : "the file holds";
+  return new MosError("bad_data", `${options.path}: ${what} no examples.`, { hint: formsHint(options) });
 }
 
 /** The end of a message: the accepted forms, and how columns are mapped where that is possible. */

@@ -28,7 +28,7 @@ export {
   encodeExamples,
   IGNORED,
 } from "./encode.ts";
-export { type Example, type ExampleInput, placeText } from "./example.ts";
+export { type Example, type ExampleInput, placeText, type Role } from "./example.ts";
 export {
   type GenerateEvent,
   type GenerationCounts,

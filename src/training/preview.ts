@@ -13,6 +13,7 @@ import {
 } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
 import type { Rematerialise } from "./gradients.ts";
+import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
 import { encodingOptions } from "./run-data.ts";
 import { planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
@@ -45,6 +46,8 @@ export interface PreviewedLine
   readonly part: "train" | "validation" | "unused";
   /** Up to where the example is cut off, or `maxShown` of these. */
   readonly shown: readonly PreviewedToken[];
+  /** Messages whose contents are found among `shown`. */
+  readonly turns: readonly PreviewedTurn[];
   readonly tokens: number;
   /** Left out, since no target is left in it. */
   readonly dropped: boolean;
@@ -53,6 +56,12 @@ export interface PreviewedLine
 /** Warning to consider before the run. */
 export interface PreviewWarning {
   readonly reason: "dropped" | "truncated" | "no_validation" | "calls";
+  readonly message: string;
+}
+
+/** A training example that is not learnt as the data have it. @inline */
+export interface PreviewProblem extends Pick<EncodedExample, "line" | "source"> {
+  readonly reason: "dropped" | "truncated" | "calls";
   readonly message: string;
 }
 
@@ -72,6 +81,8 @@ export interface RunPreview extends ChosenSettings {
   readonly rematerialise: Rematerialise;
   readonly lines: readonly PreviewedLine[];
   readonly warnings: readonly PreviewWarning[];
+  /** The first 50 of each reason, in the order of lines. */
+  readonly problems: readonly PreviewProblem[];
 }
 
 const DEFAULT_LINES = 3;
@@ -92,6 +103,9 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
   });
   const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
+  const { maxLength } = settings;
+  const calls = checkCalls(plan.data.train);
+  const cut = { train, all: plan.data.train, maxLength };
   return {
     model: modelSummary(plan),
     adapter: config,
@@ -105,10 +119,10 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     free,
     rematerialise: memory.rematerialise,
     lines: previewLines(plan, options),
-    warnings: [
-      ...listWarnings({ train, validation, maxLength: settings.maxLength }),
-      ...callWarnings(plan.data.train),
-    ],
+    warnings: [...listWarnings({ train, validation, maxLength }), ...callWarnings(calls)],
+    problems: [...droppedLines(cut), ...truncatedLines(cut), ...calls.problems].sort(
+      (a, b) => a.line - b.line,
+    ),
   };
 }
 
@@ -131,7 +145,8 @@ function previewLines(
       }));
       const part = train.includes(example) ? "train" : validation.includes(example) ? "validation" : "unused";
       const dropped = encoded.targetTokens === 0;
-      return { ...source, part, shown, tokens: ids.length, ...encoded, dropped };
+      const turns = findTurns(example, shown);
+      return { ...source, part, shown, turns, tokens: ids.length, ...encoded, dropped };
     };
   return wanted.flatMap((example) => encodeAnswers(example, encoding).map(toPreviewedLine(example)));
 }
@@ -149,20 +164,63 @@ function onLine(number: number, all: readonly Example[]): readonly Example[] {
 /** Examples with tools whose calls are checked, each of which may take some milliseconds. */
 const MAX_CHECKED = 100;
 
-function callWarnings(train: readonly Example[]): readonly PreviewWarning[] {
+/** Problems of a reason that are listed. */
+const MAX_PROBLEMS = 50;
+
+type Place = Pick<EncodedExample, "line" | "source">;
+
+interface CheckedCalls {
+  readonly checked: number;
+  readonly problems: readonly PreviewProblem[];
+}
+
+function checkCalls(train: readonly Example[]): CheckedCalls {
   const withTools = train
     .filter((one) => one.kind === "chat" && one.tools !== undefined)
     .slice(0, MAX_CHECKED);
-  if (withTools.length === 0) return [];
-  const checker = new CallChecker();
+  const checker = withTools.length === 0 ? undefined : new CallChecker();
   const problems = withTools.flatMap((one) => {
-    const problem = checker.findProblem(one);
-    return problem === undefined ? [] : [`${placeText(one)}: ${problem}`];
+    const message = checker?.findProblem(one);
+    return message === undefined ? [] : [{ ...placeOf(one), reason: "calls" as const, message }];
   });
-  if (problems.length === 0) return [];
-  const message = `${problems.length} of the first ${withTools.length} examples with tools have calls that the schemas do not allow (mos data inspect lists all); ${problems[0]}`;
+  return { checked: withTools.length, problems };
+}
+
+function callWarnings({ checked, problems }: CheckedCalls): readonly PreviewWarning[] {
+  const [first] = problems;
+  if (first === undefined) return [];
+  const message = `${problems.length} of the first ${checked} examples with tools have calls that the schemas do not allow (mos data inspect lists all); ${placeText(first)}: ${first.message}`;
   return [{ reason: "calls", message }];
 }
+
+const placeOf = ({ line, source }: Place): Place => ({ line, ...(source === undefined ? {} : { source }) });
+
+interface CutOptions extends Pick<RunPlan, "train"> {
+  readonly all: readonly Example[];
+  readonly maxLength: number;
+}
+
+/** Examples of which nothing is learnt. */
+function droppedLines({ train, all, maxLength }: CutOptions): readonly PreviewProblem[] {
+  if (train.report.dropped === 0) return [];
+  const kept = new Set(train.encoded.map(placeText));
+  const message = `dropped: no target token is among the first ${maxLength} tokens`;
+  return all
+    .filter((one) => !kept.has(placeText(one)))
+    .slice(0, MAX_PROBLEMS)
+    .map((one) => ({ ...placeOf(one), reason: "dropped", message }));
+}
+
+/** Examples of which a part is learnt. */
+const truncatedLines = ({ train, maxLength }: CutOptions): readonly PreviewProblem[] =>
+  train.encoded
+    .filter(({ truncatedTargets }) => truncatedTargets > 0)
+    .slice(0, MAX_PROBLEMS)
+    .map((one) => ({
+      ...placeOf(one),
+      reason: "truncated",
+      message: `truncated to ${maxLength} tokens, which loses ${one.truncatedTargets} target tokens`,
+    }));
 
 function listWarnings({
   train,

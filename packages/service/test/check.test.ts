@@ -7,6 +7,14 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createFileChecker } from "#worker";
 
+type Checker = ReturnType<typeof createFileChecker>;
+
+/** The first problem of a file. */
+const firstProblem =
+  (check: Checker) =>
+  async (...of: Parameters<Checker>): Promise<string | undefined> =>
+    (await check(...of))[0]?.message;
+
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-check-"));
@@ -23,7 +31,7 @@ const storeFile = async (content: string | Uint8Array): Promise<string> => {
 const GOOD = '{"prompt":"a","completion":" b"}\n';
 
 test("a good file, a wrong line, files of other kinds, an empty and a missing one, one after the other", async () => {
-  const check = createFileChecker(limits);
+  const check = firstProblem(createFileChecker(limits));
   expect(await check(await storeFile(GOOD), client())).toBeUndefined();
   expect(await check(await storeFile(`${GOOD}{"prompt":1}\n`), client())).toMatch(/^line 2: /);
   expect(await check(await storeFile(gzipSync(GOOD)), client())).toMatch(/^the file is compressed with gzip/);
@@ -36,8 +44,18 @@ test("a good file, a wrong line, files of other kinds, an empty and a missing on
   await expect(check(join(folder, "none.jsonl"), client())).rejects.toThrow(/none\.jsonl/);
 });
 
-test("a long line of tiny messages is not parsed on this thread", async () => {
+test("several wrong lines, as many as are asked for", async () => {
   const check = createFileChecker(limits);
+  const path = await storeFile(`{"prompt":1}\n${GOOD}{\n[]\n`);
+  expect(await check(path, { ...client(), most: 2 })).toEqual([
+    { line: 1, message: expect.stringMatching(/^line 1: /) },
+    { line: 3, message: expect.stringMatching(/^line 3:2: not valid JSON/) },
+  ]);
+  expect(await check(path, { ...client(), most: 9 })).toHaveLength(3);
+});
+
+test("a long line of tiny messages is not parsed on this thread", async () => {
+  const check = firstProblem(createFileChecker(limits));
   await check(await storeFile(GOOD), client());
   const path = await storeFile(`{"messages":[${"{},".repeat(1_500_000)}{}]}\n`);
   const before = performance.eventLoopUtilization();
@@ -51,6 +69,6 @@ test("a check ends with its client, and one that takes too long with a word abou
   const slow = createFileChecker(limits)(path, client(left.signal));
   left.abort(new Error("left"));
   await expect(slow).rejects.toThrow(/left/);
-  const short = createFileChecker({ ...limits, seconds: 0.05 });
+  const short = firstProblem(createFileChecker({ ...limits, seconds: 0.05 }));
   expect(await short(path, client())).toMatch(/validating the file exceeded 0\.05 s/);
 });

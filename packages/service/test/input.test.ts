@@ -62,12 +62,32 @@ describe.each(databases)("%s", (_, open) => {
   const send = (path: string, body?: object): Promise<Answer> => server.send(`/v1${path}`, body, headers);
 
   /** Fields in their order, as often as they are given, before the file. */
-  async function upload(fields: readonly (readonly [string, string])[]): Promise<Answer> {
+  async function upload(fields: readonly (readonly [string, string])[], content = LINE): Promise<Answer> {
     const form = new FormData();
     for (const [name, value] of fields) form.append(name, value);
-    form.append("file", new Blob([LINE]), "a.jsonl");
+    form.append("file", new Blob([content]), "a.jsonl");
     return collectAnswer(await server.fetch("/v1/files", { method: "POST", headers, body: form }));
   }
+
+  test("a file that cannot be used has its wrong lines in a list", async () => {
+    const purpose = [["purpose", "fine-tune"]] as const;
+    const lines = [LINE, "{", LINE.trim(), '{"text":"<script>"}', ...Array(60).fill("[]")];
+    const { json: file } = await upload(purpose, lines.join("\n").replaceAll("\n\n", "\n"));
+    expect(file).toMatchObject({ status: "error", status_details: expect.stringMatching(/^line 2:2: /) });
+    const { json: list } = await send(`/files/${file.id}/problems`);
+    expect(list).toMatchObject({ object: "list", has_more: true });
+    expect(list.data).toHaveLength(50);
+    expect(list.data.slice(0, 3)).toEqual([
+      { object: "file.problem", line: 2, message: expect.stringMatching(/^not valid JSON near \{$/) },
+      { object: "file.problem", line: 4, message: expect.stringMatching(/^there is no field /) },
+      { object: "file.problem", line: 5, message: expect.stringMatching(/^this line is a list/) },
+    ]);
+    const good = await send(`/files/${fileId}/problems`);
+    expect(good.json).toEqual({ object: "list", data: [], has_more: false });
+    const { json: packed } = await upload(purpose, "PK\x03\x04");
+    expect((await send(`/files/${packed.id}/problems`)).json.data).toMatchObject([{ line: null }]);
+    expect((await send("/files/file-none/problems")).status).toBe(404);
+  });
 
   test.each([
     ["a zero byte", "a\0b"],

@@ -24,8 +24,14 @@ interface Preview {
   readonly n_epochs: number;
   readonly batch_size: number;
   readonly max_length: number;
+  readonly trainable_parameters: number;
+  readonly lora_parameters: number;
+  readonly tokens_per_second: number | null;
+  readonly estimated_seconds: number | null;
+  readonly problems: readonly { readonly line: number; readonly code: string }[];
   readonly lines: readonly {
     readonly line: number;
+    readonly messages: readonly { readonly role: string; readonly start: number; readonly end: number }[];
     readonly tokens: readonly { readonly text: string; readonly trained: boolean }[];
   }[];
 }
@@ -245,6 +251,20 @@ describe.each(databases)("%s", (name, open) => {
     expect(shown.training).toMatchObject({ examples: 224, longest: 40, dropped: 0 });
     expect(shown.training.truncated).toBeGreaterThan(0);
     expect(shown.lines.map(({ line }) => line)).toEqual([3, 7]);
+    expect(shown.lora_parameters).toBe(3 * shown.trainable_parameters);
+    expect(shown.problems[0]).toMatchObject({ code: "truncated", line: expect.any(Number) });
+    const { tokens_per_second, estimated_seconds } = shown;
+    if (tokens_per_second === null) expect(estimated_seconds).toBeNull();
+    else expect(estimated_seconds).toBeGreaterThan(0);
+    const { messages = [], tokens = [] } = shown.lines[1] ?? {};
+    expect(messages.map(({ role }) => role)).toEqual(["user", "assistant"]);
+    const [question] = messages.map(({ start, end }) =>
+      tokens
+        .slice(start, end)
+        .map((one) => one.text)
+        .join(""),
+    );
+    expect(question).toContain("Can dogs come in?");
     const text = (isTrained: boolean): string =>
       (shown.lines[1]?.tokens ?? []).map(({ trained, text }) => (trained === isTrained ? text : "")).join("");
     expect(text(true)).toMatch(/^Ahoy! Yes, dogs are welcome/);

@@ -346,6 +346,17 @@ describe.each(databases)("%s", (_, open) => {
       expect(await total(makeOwner("zeta"))).toEqual([]);
     });
 
+    test("knows the speed of training a base, whoever's it was", async () => {
+      expect(await stores.usage.speed("tiny")).toBeUndefined();
+      stores.usage.add(served("acme", "tiny"));
+      await stores.usage.write();
+      expect(await stores.usage.speed("tiny")).toBeUndefined();
+      await create("acme");
+      await slices.end(await claimed(), stopAt(2, 4));
+      expect(await stores.usage.speed("tiny")).toBe(20 / 4);
+      expect(await stores.usage.speed("other")).toBeUndefined();
+    });
+
     test("adds up requests by model, for their tenant and administrators", async () => {
       stores.usage.add(served("acme", "tiny"));
       stores.usage.add(served("acme", "ft:a"));

@@ -118,6 +118,35 @@ const contentRoute = createRoute({
   responses: { 200: { description: "The content of the file." }, default: failed },
 });
 
+/** Problems that are listed of a file. */
+const MAX_PROBLEMS = 50;
+
+const problemsSchema = z
+  .object({
+    object: z.literal("list"),
+    data: z.array(
+      z.object({
+        object: z.literal("file.problem"),
+        line: z.int().nullable().describe("Null for the file as a whole."),
+        message: z.string(),
+      }),
+    ),
+    has_more: z.boolean(),
+  })
+  .openapi("FileProblemList");
+
+const problemsRoute = createRoute({
+  method: "get",
+  path: "/v1/files/{id}/problems",
+  summary: `List the wrong lines of a file, at most ${MAX_PROBLEMS}`,
+  security,
+  request: { params },
+  responses: {
+    200: ok(problemsSchema, "The problems in the order of lines; none of a valid file."),
+    default: failed,
+  },
+});
+
 const removeRoute = createRoute({
   method: "delete",
   path: "/v1/files/{id}",
@@ -233,7 +262,7 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
     await arrival.reserve(Math.max(1, length - FORM_BYTES));
     const { fields, filename, file } = await readUpload(request, { ...service, arrival });
     using place = await objects.locate(file.digest);
-    const wrong = await service.checkFile(place.path, { tenant, signal }).catch((error: unknown) => {
+    const [wrong] = await service.checkFile(place.path, { tenant, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : error;
     });
     return await files.add({
@@ -245,11 +274,32 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
       arrival: arrival.id,
       ...(wrong === undefined
         ? { status: "processed", status_details: null }
-        : { status: "error", status_details: wrong }),
+        : { status: "error", status_details: wrong.message }),
     });
   } finally {
     await arrival.end().catch(() => undefined); // of a database that is away: it is forgotten after a while
   }
+}
+
+/** Reads a file again that did not pass validation: one of its problems is kept, and all of them are to be mended. */
+async function listProblems(
+  { files, objects, checkFile }: ServiceEnv,
+  { id, key, signal }: { readonly id: string; readonly key: ApiKey; readonly signal: AbortSignal },
+): Promise<z.output<typeof problemsSchema>> {
+  const { status, digest } = await files.find(toOwner(key), id);
+  if (status === "processed") return { object: "list", data: [], has_more: false };
+  using place = await objects.locate(digest);
+  const client = { tenant: key.name, signal, most: MAX_PROBLEMS + 1 };
+  const problems = await checkFile(place.path, client).catch((error: unknown) => {
+    throw signal.aborted ? signal.reason : error;
+  });
+  const data = problems.slice(0, MAX_PROBLEMS).map(({ line, message }) => ({
+    object: "file.problem" as const,
+    line,
+    // the formats that there are, which follow, are the same for every line
+    message: (message.split("\n", 1)[0] ?? "").replace(/^line \d+(:\d+)?: /, ""),
+  }));
+  return { object: "list", data, has_more: problems.length > MAX_PROBLEMS };
 }
 
 /** Opens a content before the answer begins: it can be deleted while it is sent. */
@@ -295,6 +345,13 @@ export const fileRoutes: AddRoutes = (app, service) => {
         "content-length": String(row.bytes),
         "content-disposition": `attachment; filename*=UTF-8''${encodeURIComponent(row.filename)}`,
       });
+    },
+  });
+  addRoute(app, problemsRoute, {
+    answer: async (context) => {
+      const { key, running } = context.var;
+      const { id } = context.req.valid("param");
+      return context.json(await listProblems(service, { id, key, signal: running.signal }), 200);
     },
   });
   addRoute(app, removeRoute, {

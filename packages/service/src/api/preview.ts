@@ -44,6 +44,9 @@ const line = z.object({
   tokens: z
     .array(z.object({ id: z.int(), text: z.string(), trained: z.boolean() }))
     .describe(`The first ${MAX_SHOWN} tokens of the line.`),
+  messages: z
+    .array(z.object({ role: z.string(), start: z.int(), end: z.int() }))
+    .describe("Contents of messages among the tokens: the first of each, and the one after its last."),
 });
 
 const previewSchema = z
@@ -59,6 +62,8 @@ const previewSchema = z
     warmup_steps: z.int(),
     learning_rate: z.number().describe("Peak learning rate."),
     trainable_parameters: z.int(),
+    lora_parameters: z.int().describe("Trainable parameters of LoRA of the same rank on the same layers."),
+    equivalent_rank: z.number().describe("Rank of the LoRA with as many trainable parameters."),
     adapter_bytes: z.int(),
     memory: z.object({
       bytes: z.number(),
@@ -67,8 +72,21 @@ const previewSchema = z
         .number()
         .describe("Free memory of this server's machine, which may differ from that of the workers."),
     }),
+    tokens_per_second: z
+      .number()
+      .nullable()
+      .describe("Speed of the latest training of this base, of any method; null before its first."),
+    estimated_seconds: z
+      .number()
+      .nullable()
+      .describe("Duration of the training at this speed, without waiting; null where no speed was measured."),
     lines: z.array(line),
     warnings: z.array(z.object({ code: z.string(), message: z.string() })),
+    problems: z
+      .array(z.object({ line: z.int(), code: z.string(), message: z.string() }))
+      .describe(
+        "Training examples that are truncated or dropped, or call tools wrongly: the first 50 of each kind.",
+      ),
   })
   .openapi("FineTuningPreview");
 
@@ -104,9 +122,18 @@ const toLineObject = (shown: RunPreview["lines"][number]): z.output<typeof line>
   truncated_target_tokens: shown.truncatedTargets,
   dropped: shown.dropped,
   tokens: shown.shown.map(({ id, text, isTrained }) => ({ id, text, trained: isTrained })),
+  messages: shown.turns.map((turn) => ({ ...turn })),
 });
 
-const toPreviewObject = (preview: RunPreview, model: string): z.output<typeof previewSchema> => ({
+interface Base {
+  readonly model: string;
+  readonly tokensPerSecond: number | undefined;
+}
+
+const toPreviewObject = (
+  preview: RunPreview,
+  { model, tokensPerSecond }: Base,
+): z.output<typeof previewSchema> => ({
   object: "fine_tuning.preview",
   model,
   training: toPartObject(preview.train),
@@ -118,14 +145,20 @@ const toPreviewObject = (preview: RunPreview, model: string): z.output<typeof pr
   warmup_steps: preview.warmup,
   learning_rate: preview.learningRate,
   trainable_parameters: preview.budget.trainable,
+  lora_parameters: preview.budget.lora.trainable,
+  equivalent_rank: preview.budget.equivalentRank,
   adapter_bytes: preview.budget.bytes.float32,
   memory: {
     bytes: preview.plan.bytes,
     parts: Object.fromEntries(preview.plan.parts.map(({ name, bytes }) => [name, bytes])),
     free_bytes: preview.free.bytes,
   },
+  tokens_per_second: tokensPerSecond ?? null,
+  estimated_seconds:
+    tokensPerSecond === undefined ? null : (preview.epochs * preview.train.tokens) / tokensPerSecond,
   lines: preview.lines.map(toLineObject),
   warnings: preview.warnings.map(({ reason, message }) => ({ code: reason, message })),
+  problems: preview.problems.map(({ line, reason, message }) => ({ line, code: reason, message })),
 });
 
 interface PreviewRequest {
@@ -139,7 +172,7 @@ async function previewJob(
   service: ServiceEnv,
   { request, key, signal }: PreviewRequest,
 ): Promise<z.output<typeof previewSchema>> {
-  const { objects, preview, modelName } = service;
+  const { objects, preview, modelName: model, usage } = service;
   const limits = toLimits(key);
   assertAllowed(request, limits);
   const checked = await checkedJob(service, { request, owner: toOwner(key) });
@@ -161,7 +194,7 @@ async function previewJob(
     const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : answerable(error);
     });
-    const shown = toPreviewObject(made, modelName);
+    const shown = toPreviewObject(made, { model, tokensPerSecond: await usage.speed(model) });
     return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
     if (from !== undefined) await rm(from, { recursive: true, force: true });

@@ -32,11 +32,11 @@ export interface ServiceEnv extends Stores {
     run: PreviewedRun,
     client: { readonly tenant: string; readonly signal: AbortSignal },
   ) => Promise<RunPreview>;
-  /** Checks an uploaded file: its problem, with the line; undefined for a valid file. */
+  /** Checks an uploaded file: its first problems, one unless more are asked for; none for a valid file. */
   readonly checkFile: (
     path: string,
-    client: { readonly tenant: string; readonly signal: AbortSignal },
-  ) => Promise<string | undefined>;
+    client: { readonly tenant: string; readonly signal: AbortSignal; readonly most?: number },
+  ) => Promise<readonly { readonly line: number | null; readonly message: string }[]>;
   /** Adds a new model to the folder of adapters. */
   readonly publish: (name: string) => Promise<unknown>;
   /** Removes a deleted model from the folder of adapters. */

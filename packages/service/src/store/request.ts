@@ -50,11 +50,18 @@ const fieldSchema = ({ kind, check }: Setting): z.ZodType =>
     ? check.refine((value) => JSON.stringify(value).length <= MAX_TEXT, "at most 10,000 characters")
     : check;
 
+/** The help of an option as the description of a field. The help of a flag that is on says what switching it off does. */
+function describeField({ kind, help, default: standard, defaultText }: Setting): string {
+  const effect = kind === "flag" && standard === true ? `false: ${help}` : help;
+  const text = defaultText ?? (standard === undefined ? "" : String(standard));
+  return text === "" ? effect : `${effect}; default: ${text}`;
+}
+
 /** The schema of each field, none of which is required. */
 const settingFields: Readonly<Record<string, z.ZodType>> = Object.fromEntries(
   Object.entries({ ...runSettings, ...adapterSettings }).map(([name, setting]) => [
     fieldName(name),
-    fieldSchema(setting).optional(),
+    fieldSchema(setting).optional().describe(describeField(setting)),
   ]),
 );
 
@@ -86,10 +93,17 @@ export const lifetimeSchema = z.int().min(60).max(315_360_000);
 const mosFields = z
   .strictObject({
     ...settingFields,
-    method: adapterOptions.method.check.optional(),
-    priority: z.int().min(-10).max(10).optional(),
-    expires_after: lifetimeSchema.optional(),
-    checkpoints_expire_after: lifetimeSchema.optional(),
+    method: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
+    priority: z
+      .int()
+      .min(-10)
+      .max(10)
+      .optional()
+      .describe("higher ones run first; at most that of the key, which is the default"),
+    expires_after: lifetimeSchema.optional().describe("seconds until the model is deleted; default: never"),
+    checkpoints_expire_after: lifetimeSchema
+      .optional()
+      .describe("seconds until a checkpoint is deleted; default: never"),
   })
   .openapi("MosSettings");
 

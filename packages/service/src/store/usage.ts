@@ -76,6 +76,7 @@ export function openUsage(database: Database) {
     waiting.set(usageKey(model), before === undefined ? { ...served, model } : addUsage(before, served));
   };
   return {
+    speed: (model: string): Promise<number | undefined> => measureSpeed(database, model),
     read: (owner: Owner, options: UsageOptions): Promise<UsagePage> => readUsage(database, owner, options),
     /** Adds requests in memory until `write`. */
     add,
@@ -134,6 +135,22 @@ export async function addTrained(
        training_seconds = usage.training_seconds + excluded.training_seconds`,
     [tenant, model, Math.max(0, trainedTokens - (trained_tokens ?? 0)), seconds],
   );
+}
+
+/** Rows of hours and tenants, the latest first, from which the speed of training is taken. */
+const MEASURED_ROWS = 20;
+
+/** Tokens per second of the latest training of a base, whoever's it was; undefined where there was none in 90 days. */
+async function measureSpeed(on: Queryable, model: string): Promise<number | undefined> {
+  const [row] = await on.query(
+    `select sum(trained_tokens)::float8 / nullif(sum(training_seconds), 0) as speed from (
+       select trained_tokens, training_seconds from usage
+       where hour > now() - interval '90 days' and model = $1 and trained_tokens > 0
+       order by hour desc limit $2) as latest`,
+    [model, MEASURED_ROWS],
+  );
+  const speed = Number(row?.["speed"] ?? 0);
+  return speed > 0 ? speed : undefined;
 }
 
 async function readUsage(

@@ -33,10 +33,20 @@ async function assertLines(path: string): Promise<void> {
   }
 }
 
+/** A wrong line of a file. */
+export interface LineProblem {
+  readonly line: number;
+  readonly message: string;
+}
+
 const methods = {
-  check: async (path: string): Promise<void> => {
+  check: async ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> => {
     await assertLines(path);
-    await checkDataset(path);
+    const problems: LineProblem[] = [];
+    await checkDataset(path, {
+      onProblem: ({ message }, line) => problems.push({ line, message }) < most,
+    });
+    return problems;
   },
   preview: async ({ threads, validationData, ...order }: PreviewRequest): Promise<RunPreview> => {
     const { bytes, resident } = await freeMemory();

@@ -36,9 +36,22 @@ const describeProblem = (message: string, path: string): string =>
       "$&; files are JSON Lines, which mos data convert writes of CSV and JSON",
     );
 
+/** What is wrong with a file, or with a line of it. */
+export interface FileProblem {
+  /** Null for the file as a whole. */
+  readonly line: number | null;
+  readonly message: string;
+}
+
+/** Who asks, and for how many problems at most. */
+interface CheckClient extends TurnClient {
+  /** Default: the first one. */
+  readonly most?: number;
+}
+
 /**
- * Checks files, in turn for each tenant, one after the other in each process: says what is wrong with a training file, with its
- * line; undefined for a good one. Ends when the client leaves.
+ * Checks files, in turn for each tenant, one after the other in each process: says what is wrong with a training file; nothing
+ * for a good one. Ends when the client leaves.
  */
 export function createFileChecker({ running, seconds, megabytes, idleSeconds } = CHECK_LIMITS) {
   const none = Number.POSITIVE_INFINITY; // uploads are limited before
@@ -55,15 +68,16 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
     }
     return startTasks(tooMuch, megabytes);
   };
-  return (path: string, client: TurnClient): Promise<string | undefined> =>
+  return (path: string, { most = 1, ...client }: CheckClient): Promise<readonly FileProblem[]> =>
     takeTurn(async () => {
       const child = take();
+      const options = { signal: client.signal, killAfter: 0, timeout: seconds };
       try {
-        await child.call("check", path, { signal: client.signal, killAfter: 0, timeout: seconds });
-        return undefined;
+        const problems = await child.call("check", { path, most }, options);
+        return problems.map(({ line, message }) => ({ line, message: describeProblem(message, path) }));
       } catch (error) {
         if (!(error instanceof MosError) || error.code !== "bad_data") throw error;
-        return describeProblem(error.message, path);
+        return [{ line: null, message: describeProblem(error.message, path) }];
       } finally {
         idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
       }

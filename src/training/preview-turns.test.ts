@@ -1,0 +1,68 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { findTurns } from "./preview-turns.ts";
+
+const chat = (...contents: readonly string[]) => ({
+  kind: "chat" as const,
+  line: 1,
+  turns: contents.map((content, i) => ({
+    role: i % 2 === 0 ? ("user" as const) : ("assistant" as const),
+    content,
+    isTarget: i % 2 === 1,
+  })),
+});
+const tokens = (...texts: readonly string[]) => texts.map((text) => ({ text }));
+
+test("messages are found in their order, also where they say the same", () => {
+  const shown = tokens("<|user|>", "A", " cat", "<|end|>", "<|assistant|>", "A", " cat", "<|end|>");
+  expect(findTurns(chat("A cat", "A cat"), shown)).toEqual([
+    { role: "user", start: 1, end: 3 },
+    { role: "assistant", start: 5, end: 7 },
+  ]);
+});
+
+test("a message that is cut off ends with the text, and what comes after it is not there", () => {
+  const shown = tokens("<s>", "Where is", " the light");
+  expect(findTurns(chat("Where is the lighthouse?", "There."), shown)).toEqual([
+    { role: "user", start: 1, end: 3 },
+  ]);
+});
+
+test("a message that the format writes otherwise is left out", () => {
+  expect(findTurns(chat("a < b", "yes"), tokens("a &lt; b", "|", "yes"))).toEqual([
+    { role: "assistant", start: 2, end: 3 },
+  ]);
+});
+
+test("a prompt and its completion; a text has no messages", () => {
+  const shown = tokens("one", " two", "</s>");
+  const place = { line: 1 };
+  expect(findTurns({ kind: "completion", prompt: "one", completion: " two", ...place }, shown)).toEqual([
+    { role: "prompt", start: 0, end: 1 },
+    { role: "completion", start: 1, end: 2 },
+  ]);
+  expect(findTurns({ kind: "text", text: "one two", ...place }, shown)).toEqual([]);
+});
+
+test("however a text is cut into tokens, a message's tokens have its content", () => {
+  const content = fc.string({ minLength: 1, maxLength: 30 }).filter((text) => text.trim() !== "");
+  fc.assert(
+    fc.property(
+      fc.array(content, { minLength: 1, maxLength: 5 }),
+      fc.integer({ min: 1, max: 9 }),
+      (contents, size) => {
+        const text = contents.map((one, i) => `\0${i}\0${one}`).join("");
+        const shown = (text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? []).map((part) => ({ text: part }));
+        const turns = findTurns(chat(...contents), shown);
+        for (const [i, { start, end }] of turns.entries())
+          expect(
+            shown
+              .slice(start, end)
+              .map((one) => one.text)
+              .join(""),
+          ).toContain(contents[i]?.trim());
+        expect(turns).toHaveLength(contents.length);
+      },
+    ),
+  );
+});
