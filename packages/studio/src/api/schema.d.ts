@@ -848,6 +848,53 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/files/{id}/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the wrong lines of a file, at most 50 */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The problems in the order of lines; none of a valid file. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["FileProblemList"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/fine_tuning/jobs": {
         parameters: {
             query?: never;
@@ -3226,6 +3273,18 @@ export interface components {
                 type: string;
             };
         };
+        FileProblemList: {
+            data: {
+                /** @description Null for the file as a whole. */
+                line: number | null;
+                message: string;
+                /** @enum {string} */
+                object: "file.problem";
+            }[];
+            has_more: boolean;
+            /** @enum {string} */
+            object: "list";
+        };
         FineTuningJob: {
             created_at: number;
             error: {
@@ -3303,11 +3362,21 @@ export interface components {
         FineTuningPreview: {
             adapter_bytes: number;
             batch_size: number;
+            /** @description Rank of the LoRA with as many trainable parameters. */
+            equivalent_rank: number;
+            /** @description Duration of the training at this speed, without waiting; null where no speed was measured. */
+            estimated_seconds: number | null;
             /** @description Peak learning rate. */
             learning_rate: number;
             lines: {
                 dropped: boolean;
                 line: number;
+                /** @description Contents of messages among the tokens: the first of each, and the one after its last. */
+                messages: {
+                    end: number;
+                    role: string;
+                    start: number;
+                }[];
                 /** @enum {string} */
                 part: "training" | "validation" | "unused";
                 target_tokens: number;
@@ -3321,6 +3390,8 @@ export interface components {
                 truncated: boolean;
                 truncated_target_tokens: number;
             }[];
+            /** @description Trainable parameters of LoRA of the same rank on the same layers. */
+            lora_parameters: number;
             max_length: number;
             memory: {
                 bytes: number;
@@ -3334,6 +3405,14 @@ export interface components {
             n_epochs: number;
             /** @enum {string} */
             object: "fine_tuning.preview";
+            /** @description Training examples that are truncated or dropped, or call tools wrongly: the first 50 of each kind. */
+            problems: {
+                code: string;
+                line: number;
+                message: string;
+            }[];
+            /** @description Speed of the latest training of this base, of any method; null before its first. */
+            tokens_per_second: number | null;
             total_steps: number;
             trainable_parameters: number;
             training: {
@@ -3456,49 +3535,96 @@ export interface components {
             root: string;
         };
         MosSettings: {
+            /** @description all but vera: scale the update by alpha / rank; default: 16 */
             alpha?: number;
-            /** @enum {string} */
+            /**
+             * @description data type of the base weights in memory; stored keeps the types of the file; default: stored
+             * @enum {string}
+             */
             base_dtype?: "stored" | "float32" | "int8" | "int4" | "nf4";
+            /** @description rows per batch; a packed row holds several examples; default: 1 to 4, by the data */
             batch_size?: number;
+            /** @description AdamW beta1; default: 0.9 */
             beta1?: number;
+            /** @description AdamW beta2; default: 0.999 */
             beta2?: number;
+            /** @description variables for the chat template, such as {"enable_thinking": false} */
             chat_template_kwargs?: {
                 [key: string]: unknown;
             };
+            /** @description seconds until a checkpoint is deleted; default: never */
             checkpoints_expire_after?: number;
+            /** @description prolora: copies of the shared chunk along the feature dimension; default: 3 */
             chunks?: number;
-            /** @enum {string} */
+            /**
+             * @description data type of matrix products with the base weights; int8 is faster but rounds; default: int8 for a base of at most 8 bits on a CPU, else float32
+             * @enum {string}
+             */
             compute_dtype?: "float32" | "int8";
+            /** @description dropout probability of the adapter's inputs in training; default: 0 */
             dropout?: number;
+            /** @description stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last; default: two passes over the data; 0 with --steps */
             early_stopping_patience?: number;
+            /** @description passes over the data; may be fractional; default: by the data: 30 for 40 examples, 3 for 1,000, 1 from 2,000 on; fewer for long ones */
             epochs?: number;
+            /** @description mos, subset-selection: parameter budget, as the rank of a LoRA with as many trainable parameters; default: 2 */
             equivalent_rank?: number;
+            /** @description updates between evaluations; 0 evaluates only before and after training; default: a pass over the data; 0 for one pass, and with --steps */
             evaluate_every?: number;
+            /** @description seconds until the model is deleted; default: never */
             expires_after?: number;
+            /** @description batches whose gradients are summed for each update; default: 1 */
             gradient_accumulation_steps?: number;
+            /** @description peak learning rate; default: 0.002, less for bases wider than 640 */
             learning_rate?: number;
+            /** @description clip gradients to this norm; 0 disables; default: 1 */
             max_gradient_norm?: number;
+            /** @description maximum length of an example and of a packed row, in tokens; default: what the data need */
             max_length?: number;
-            /** @enum {string} */
+            /**
+             * @description adapter method; mos is Mixture of Shards; default: mos
+             * @enum {string}
+             */
             method?: "lora" | "mos" | "pure-sharing" | "random-scaling" | "subset-selection" | "vera" | "tied-lora" | "prolora";
+            /** @description false: do not pack several examples into one sequence; default: true */
             packing?: boolean;
+            /** @description false: mos: route B with the same indices as A; default: true */
             pair_dissociation?: boolean;
+            /** @description higher ones run first; at most that of the key, which is the default */
             priority?: number;
+            /** @description mos: ranks private to each layer, 0 to e; default: 1 */
             private_rank?: number;
-            /** @enum {string} */
+            /**
+             * @description prompt format; template is the model's chat template; default: template
+             * @enum {string}
+             */
             prompt_format?: "template" | "chatml" | "plain" | "open-instruct";
+            /** @description rank of each layer's update; number of vector pairs shared by all layers for pure-sharing, random-scaling; default: 8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora */
             rank?: number;
+            /** @description updates between checkpoints; 0 saves only at the end or when interrupted */
             save_every?: number;
+            /** @description random-scaling: standard deviation of the random scales; default: 0.3 */
             scale_deviation?: number;
+            /** @description random-scaling: mean of the random scales; default: 1 */
             scale_mean?: number;
-            /** @enum {string} */
+            /**
+             * @description learning rate schedule; default: linear
+             * @enum {string}
+             */
             schedule?: "linear" | "cosine" | "constant";
+            /** @description mos: shards per vector; default: 4 */
             shards_per_vector?: number;
+            /** @description number of updates, instead of --epochs */
             steps?: number;
+            /** @description system message for conversations without one */
             system?: string;
+            /** @description linear layers to adapt; default: all */
             target_modules?: ("q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj")[] | ("q_proj" | "k_proj" | "v_proj")[];
+            /** @description prolora: unshared ranks, 0 to r; default: 1 */
             unshared_rank?: number;
+            /** @description warm-up updates: a fraction below 1, or a number; default: 0.03 */
             warmup?: number;
+            /** @description AdamW weight decay; default: 0 */
             weight_decay?: number;
         } | null;
         NewKey: components["schemas"]["Key"] & {
