@@ -21,7 +21,6 @@ export default defineConfig({
     // a strict content security policy: no script and no picture within the page
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    manifest: "manifest.json",
     reportCompressedSize: false,
   },
   // npm run studio:dev, beside a mos serve on its usual port

@@ -18,6 +18,9 @@ export interface Config {
   };
   /** Whether requests need a key. */
   readonly needsKey?: boolean;
+  /** Whose session this is; null where there are no keys. */
+  readonly tenant?: string | null;
+  /** Whether everybody's runs and the system may be seen. */
   readonly isAdmin?: boolean;
   /** Whether it offers the quickstart's data. */
   readonly example?: boolean;

@@ -67,7 +67,8 @@ export function poll<T>(
     return running;
   };
   const resume = (): void => {
-    const wantsMore = every > 0 || failures > 0 || data.value === undefined;
+    clearTimeout(timer);
+    const wantsMore = every > 0 || failures > 0 || data.peek() === undefined;
     if (!ended.signal.aborted && !isHidden() && connection.value === "up" && wantsMore) void run();
   };
   const stop = (): void => {
