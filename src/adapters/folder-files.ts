@@ -52,6 +52,8 @@ export interface FolderVersion {
   readonly text: string;
   /** Seconds since 1970. */
   readonly changedAt: number;
+  /** Of both files. */
+  readonly bytes: number;
 }
 
 /** Changes whenever the file does; needs no reading. */
@@ -63,6 +65,7 @@ function toVersion(config: BigIntStats, tensors: BigIntStats | undefined): Folde
   return {
     text: `${formatStamp(config)} ${tensors === undefined ? "" : formatStamp(tensors)}`,
     changedAt: newest / 1000,
+    bytes: Number(config.size + (tensors?.size ?? 0n)),
   };
 }
 

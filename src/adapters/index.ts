@@ -51,6 +51,7 @@ export {
   writeFolderFiles,
 } from "./folder-files.ts";
 export { type Inspection, inspectAdapter } from "./inspect.ts";
+export { type AdapterLayers, readAdapterLayers } from "./layers.ts";
 export type { AdapterTensor, Factors, LayerShapes, TensorSpec, Widths } from "./method.ts";
 export { shardCounts } from "./method-parts.ts";
 export {

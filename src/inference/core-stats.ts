@@ -47,6 +47,7 @@ export function measureEngine({ runner, adapters, limits, placement, waiting }: 
       active: active.size,
       activeBytes: slots.bytes,
       activeLimit: limits.slotMemory,
+      slotBytes: slots.bytes / Math.max(1, slots.count),
     },
   };
 }

@@ -144,8 +144,15 @@ export interface AdapterInfo {
   readonly digest: string;
   readonly method: string;
   readonly rank: number;
+  /** Settings that only some methods have. */
+  readonly equivalentRank?: number | undefined;
+  readonly privateRank?: number | undefined;
+  /** Types of the linear layers that it changes. */
+  readonly targets: readonly string[];
   /** Numbers and tables in memory, in bytes. */
   readonly residentBytes: number;
+  /** Both files on disk, in bytes. */
+  readonly sizeBytes: number;
   /** Seconds since 1970. */
   readonly changedAt: number;
   /** Set if that is another quantisation of the engine's model, or has other token ids. */
@@ -209,9 +216,13 @@ export interface EngineStats {
     /** With tensors that several adapters share, each counted once, and with what is being loaded. */
     readonly residentBytes: number;
     readonly residentLimit: number;
+    /** Digests of those that are in memory. */
+    readonly residentDigests: readonly string[];
     readonly active: number;
     readonly activeBytes: number;
     readonly activeLimit: number;
+    /** Of them, the bytes of one slot: each running request has its adapter's factors in one. */
+    readonly slotBytes: number;
     /** A request found its adapter resident, or not. */
     readonly hits: number;
     readonly misses: number;

@@ -226,5 +226,7 @@ export function createAdapterStore(options: AdapterStoreOptions) {
     put: (name: string, files: UploadedAdapter) => withLock(() => put(name, files)),
     /** @throws ApiError 404 if there is no such adapter. */
     remove: (name: string) => withLock(() => remove(name)),
+    /** The folder of an adapter. @throws ApiError 404 if there is no such adapter, 400 if the server has no folder of adapters. */
+    locate: (name: string): Promise<string> => existingPath(name, options),
   };
 }

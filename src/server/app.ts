@@ -17,6 +17,7 @@ import { ApiError } from "./errors.ts";
 import type { ListeningServer } from "./http.ts";
 import { createRecord, logFields } from "./metrics.ts";
 import { checkedBy } from "./request.ts";
+import { adapterContentRoutes } from "./routes/adapter-content.ts";
 import { adapterRoutes } from "./routes/adapters.ts";
 import { chatRoutes } from "./routes/chat.ts";
 import { completionRoutes } from "./routes/completions.ts";
@@ -37,6 +38,7 @@ export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   embeddingRoutes,
   modelRoutes,
   adapterRoutes,
+  adapterContentRoutes,
   keyRoutes,
   runRoutes,
   operationRoutes,

@@ -4,6 +4,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { Engine } from "#inference";
 import { createAdapterStore } from "./adapter-store.ts";
+import { createAdapterTasks } from "./adapter-tasks.ts";
 import type { ApiKey, KeyFile, KeyRing } from "./auth.ts";
 import { createPromptReader } from "./engine-requests.ts";
 import { createAnswers, watchEngine } from "./errors.ts";
@@ -35,6 +36,8 @@ export interface ServerExtension {
   addRoutes(app: ServerApp): void;
   /** A key that also may, or may not, use the models of the extension. */
   extendKey(key: ApiKey): ApiKey;
+  /** Whether a model of the extension is this key's own, which then may download it. */
+  owns?(name: string, key: ApiKey): boolean;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
   fetch(name: string): Promise<boolean>;
   /** A request needs a model in the folder of adapters. */
@@ -79,6 +82,8 @@ export interface ServerOptions {
   readonly modelName: string;
   /** The folder whose sub-folders are the adapters. Without it none can be added or removed. */
   readonly adapterFolder?: string | undefined;
+  /** The model's folder or file; without it adapters are neither described layer by layer nor exported. */
+  readonly modelPath?: string | undefined;
   /** Private prefixes of paths that an error may name: clients see only the rest. */
   readonly privatePaths?: readonly string[];
   /** Checks a folder with an adapter's two files before it takes its name. Throws a MosError. */
@@ -143,6 +148,9 @@ export function createContext(options: ServerOptions) {
     runs: createRuns([options.runFolders, options.extension?.runs].filter((source) => source !== undefined)),
     /** Undefined where nothing is stored. */
     responses: stored.bytes === 0 ? undefined : openStore(stored),
+    /** When each adapter was last asked for, in seconds since 1970. */
+    lastUse: new Map<string, number>(),
+    adapterTasks: options.modelPath === undefined ? undefined : createAdapterTasks(options.modelPath),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),
     prompts: createPromptReader(engine.text, engine.model),

@@ -44,7 +44,9 @@ export async function resolveAdapter(context: RequestContext, model: string): Pr
       { status: 404, code: "model_not_found", param: "model" },
     );
   record.model = name;
-  return name === server.modelName ? null : name;
+  if (name === server.modelName) return null;
+  server.lastUse.set(name, Math.floor(server.date() / 1000));
+  return name;
 }
 
 /** A prompt as the engine takes it. */

@@ -303,6 +303,7 @@ async function openServer(options: ServeOptions, hasPort: boolean): Promise<Runn
       nextSeed: () => randomInt(2 ** 32),
       hosts: hasPort && clients.keys === undefined && isLoopback(host) ? LOOPBACK_NAMES : undefined,
       adapterFolder: adapters,
+      modelPath: model,
       privatePaths: apiKeys === undefined ? [model] : [model, apiKeys],
     });
     const listening = hasPort ? await listen(server, { host, port, tls }) : undefined;

@@ -12,6 +12,7 @@ export interface MemoryAdapters extends AdapterManager {
 const NO_COUNTS = {
   residentBytes: 0,
   residentLimit: 0,
+  residentDigests: [],
   hits: 0,
   misses: 0,
   evictions: 0,

@@ -116,6 +116,22 @@ describe("adapters", () => {
     expect(again.status).toBe(404);
   });
 
+  test("are listed with their ranks, memory and last use", async () => {
+    const { json } = await upload("acme", { version: 1 });
+    const before = Math.floor(Date.now() / 1000);
+    await server.send("/v1/completions", { model: "acme", prompt: "x" }, admin);
+    const answer = await server.send("/v1/adapters", undefined, admin);
+    const { last_used_at: usedAt, ...listed } = answer.json.data[0];
+    expect(usedAt).toBeGreaterThanOrEqual(before);
+    expect(listed).toEqual({ ...json, last_used_at: undefined });
+    expect(listed).toMatchObject({
+      ...{ rank: 8, equivalent_rank: 2, private_rank: 1, targets: ["q_proj"], aliases: [] },
+      // of the fake engine's statistics: loaded, and one running request in a slot of 250 bytes
+      ...{ is_resident: true, resident_bytes: 1000, size_bytes: 1200, active_bytes: 250 },
+    });
+    await server.fetch("/v1/adapters/acme", { method: "DELETE", headers: admin });
+  });
+
   test("an upload that is not an adapter leaves the old one as it was", async () => {
     await upload("kept", { version: 1 });
     const before = await readFile(join(folder, "kept/adapter_config.json"), "utf8");

@@ -54,7 +54,11 @@ const makeInfo = (name: string): AdapterInfo => ({
   digest: `sha256:${name}`,
   method: "mos",
   rank: 8,
+  equivalentRank: 2,
+  privateRank: 1,
+  targets: ["q_proj"],
   residentBytes: 1000,
+  sizeBytes: 1200,
   changedAt: 1_700_000_000,
 });
 
@@ -299,9 +303,11 @@ const makeStats = (running: number, names: readonly string[]): EngineStats => ({
     resident: 1,
     residentBytes: 1000,
     residentLimit: 2000,
+    residentDigests: ["sha256:acme"],
     active: 1,
     activeBytes: 500,
     activeLimit: 600,
+    slotBytes: 250,
     hits: 3,
     misses: 2,
     evictions: 1,

@@ -92,6 +92,7 @@ export function createExtension({
         return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
       },
     }),
+    owns: (name, key) => modelTenant(name) === key.name,
     responses: service.responses.within,
     use: publisher.use,
     fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),

@@ -187,6 +187,28 @@ describe.each(databases)("%s", (_, open) => {
     expect(await answerer("support", { server: two })).toBe("base");
   });
 
+  test("its history goes back a hundred changes, and a rollback is one of them", async () => {
+    const history = async (options: Call = {}) => (await call("/aliases/support/history", options)).json;
+    expect((await call("/aliases/support/history")).status).toBe(404);
+    for (const model of [V1, V2, V2, V1]) await put(model);
+    const change = { object: "alias.change", changed_at: expect.any(Number) };
+    expect(await history({ server: two })).toEqual({
+      object: "list",
+      data: [
+        { ...change, version: 3, model: V1 },
+        { ...change, version: 2, model: V2 },
+        { ...change, version: 1, model: V1 },
+      ],
+    });
+    expect((await history({ tenant: "zeta" })).error.code).toBe("not_found");
+    expect((await call("/aliases/support/history?tenant=acme", { tenant: "root" })).status).toBe(200);
+    await opened.database.query("update aliases set version = version + 100, changed_at = now()");
+    expect((await history()).data).toMatchObject([{ version: 103 }]);
+    await call("/aliases/support", { method: "DELETE" });
+    await put(V3);
+    expect((await history()).data).toMatchObject([{ version: 1, model: V3 }]);
+  });
+
   test("a stream ends on the version with which it began", async () => {
     await put(V1);
     const response = await one.fetch("/v1/chat/completions", {

@@ -157,10 +157,12 @@ class Manager implements AsyncDisposable {
     );
   }
 
-  stats(): Omit<EngineStats["adapters"], "active" | "activeBytes"> {
+  stats(): Omit<EngineStats["adapters"], "active" | "activeBytes" | "slotBytes"> {
+    const residentDigests = this.#resident.digests;
     return {
       registered: this.#registry.list().length,
-      resident: this.#resident.count,
+      resident: residentDigests.length,
+      residentDigests,
       residentBytes: this.#resident.bytes,
       residentLimit: this.#options.limitBytes,
       ...this.#resident.counts,

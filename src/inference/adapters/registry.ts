@@ -58,6 +58,12 @@ const ATTEMPTS = 3;
 /** Hidden folders are those that are being written; names with control characters are not accepted in requests. */
 const canBeName = (name: string): boolean => !name.startsWith(".") && !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name);
 
+/** Ranks of methods that share parameters between layers. */
+const otherRanks = (config: AdapterConfig): Pick<AdapterInfo, "equivalentRank" | "privateRank"> => ({
+  ...("equivalentRank" in config ? { equivalentRank: config.equivalentRank } : {}),
+  ...("privateRank" in config ? { privateRank: config.privateRank } : {}),
+});
+
 const stateError = (state: State | undefined): MosError | undefined =>
   state !== undefined && "error" in state ? state.error : undefined;
 const stateAdapter = (state: State | undefined): RegisteredAdapter | undefined =>
@@ -296,7 +302,10 @@ export class Registry {
       digest: await folder.digest(),
       method: config.method,
       rank: config.rank,
+      ...otherRanks(config),
+      targets: config.targets,
       residentBytes: own,
+      sizeBytes: version.bytes,
       changedAt: version.changedAt,
       ...(trainedOn === undefined ? {} : { trainedOn }),
     };

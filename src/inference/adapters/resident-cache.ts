@@ -56,8 +56,11 @@ export class ResidentCache {
     return this.#ownBytes + this.#shared.bytes;
   }
 
-  get count(): number {
-    return [...this.#entries.values()].filter(({ compact }) => compact !== undefined).length;
+  /** Digests of those that are loaded. */
+  get digests(): readonly string[] {
+    return [...this.#entries.values()].flatMap(({ digest, compact }) =>
+      compact === undefined ? [] : [digest],
+    );
   }
 
   /**

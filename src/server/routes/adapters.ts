@@ -7,7 +7,7 @@ import { decodeText } from "#core";
 import type { AdapterInfo } from "#inference";
 import { checkAdapterName, wrongTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
-import type { ServerApp, ServerEnv } from "../context.ts";
+import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
@@ -21,7 +21,20 @@ const adapterSchema = z
     digest: z.string(),
     method: z.string(),
     rank: z.int(),
-    resident_bytes: z.int(),
+    equivalent_rank: z
+      .int()
+      .nullable()
+      .describe(
+        "Rank of the LoRA that has as many trained parameters, of methods that share them between layers.",
+      ),
+    private_rank: z.int().nullable().describe("Ranks of each layer that it does not share, of MoS."),
+    targets: z.array(z.string()),
+    size_bytes: z.int().describe("Both files on disk."),
+    resident_bytes: z.int().describe("Memory that it takes while it is loaded."),
+    is_resident: z.boolean().describe("It is loaded now."),
+    active_bytes: z.int().describe("Memory of its factors in slots of running requests."),
+    last_used_at: z.int().nullable().describe("Last request to this server, since its start."),
+    aliases: z.array(z.string()).describe("Aliases of the key's tenant that stand for it now."),
     trained_on: z
       .object({ model: z.string().nullable(), fingerprint: z.string() })
       .nullable()
@@ -146,14 +159,43 @@ const fileName = (path: string | undefined): string | null => {
   return isAbsolute(path) || /^\.|^[A-Za-z]:|\\/.test(path) ? (path.split(/[/\\]/).at(-1) ?? "") : path;
 };
 
-const adapterJson = (info: AdapterInfo): z.output<typeof adapterSchema> => ({
+/** What is known of adapters beside their files, now. */
+interface AdaptersState {
+  readonly resident: ReadonlySet<string>;
+  readonly activeBytes: (name: string) => number;
+  readonly aliases: readonly { readonly id: string; readonly model: string }[];
+}
+
+/** Without an engine that answers none is loaded. */
+async function readState({ server, key }: RequestContext["var"]): Promise<AdaptersState> {
+  const stats = server.engineWatch.problem === undefined ? await server.engine.stats() : undefined;
+  const { aliases } = (await server.extension?.describe(key)) ?? { aliases: [] };
+  return {
+    resident: new Set(stats?.adapters.residentDigests),
+    activeBytes: (name) => (stats?.runningAdapters[name] ?? 0) * (stats?.adapters.slotBytes ?? 0),
+    aliases,
+  };
+}
+
+const adapterJson = (
+  info: AdapterInfo,
+  { state, lastUse }: { readonly state: AdaptersState; readonly lastUse: number | undefined },
+): z.output<typeof adapterSchema> => ({
   id: info.name,
   object: "adapter",
   created: Math.floor(info.changedAt),
   digest: info.digest,
   method: info.method,
   rank: info.rank,
+  equivalent_rank: info.equivalentRank ?? null,
+  private_rank: info.privateRank ?? null,
+  targets: [...info.targets],
+  size_bytes: info.sizeBytes,
   resident_bytes: info.residentBytes,
+  is_resident: state.resident.has(info.digest),
+  active_bytes: state.activeBytes(info.name),
+  last_used_at: lastUse ?? null,
+  aliases: state.aliases.filter(({ model }) => model === info.name).map(({ id }) => id),
   trained_on:
     info.trainedOn === undefined || info.trainedOn.sameNumbers === true
       ? null
@@ -171,12 +213,14 @@ function checkMayChange(key: ApiKey, adapter: string): void {
 }
 
 export function adapterRoutes(app: ServerApp): void {
-  app.openapi(listRoute, (context) => {
+  app.openapi(listRoute, async (context) => {
     const { server, key } = context.var;
     const shown = server.engine.adapters().filter((adapter) => key.mayUse(adapter.name));
     const refused = server.engine.refusedAdapters().filter((adapter) => key.mayUse(adapter.name));
     const unavailable = refused.map((adapter) => ({ id: adapter.name, reason: adapter.reason }));
-    const list = { object: "list" as const, data: shown.map(adapterJson) };
+    const state = await readState(context.var);
+    const data = shown.map((info) => adapterJson(info, { state, lastUse: server.lastUse.get(info.name) }));
+    const list = { object: "list" as const, data };
     return context.json(key.isAdmin ? { ...list, unavailable } : list, 200);
   });
   app.openapi(
@@ -191,7 +235,8 @@ export function adapterRoutes(app: ServerApp): void {
         config: typeof config === "string" ? config : `${JSON.stringify(config, null, 2)}\n`,
         tensors: typeof tensors === "string" ? new Blob([Buffer.from(tensors, "base64")]) : tensors,
       });
-      return context.json(adapterJson(added), 201);
+      const state = await readState(context.var);
+      return context.json(adapterJson(added, { state, lastUse: server.lastUse.get(added.name) }), 201);
     },
     checkedBy(uploadJson),
   );

@@ -96,6 +96,25 @@ const getRoute = createRoute({
   responses: answers,
 });
 
+const changeSchema = z
+  .object({ object: z.literal("alias.change"), version: z.int(), model: z.string(), changed_at: z.int() })
+  .openapi("AliasChange");
+
+const historyRoute = createRoute({
+  method: "get",
+  path: `${path}/{name}/history`,
+  summary: "List the models that an alias has stood for",
+  security,
+  request: { params, query },
+  responses: {
+    200: ok(
+      z.object({ object: z.literal("list"), data: z.array(changeSchema) }),
+      "The last 100 changes, newest first. To roll back, point the alias to an earlier model.",
+    ),
+    default: failed,
+  },
+});
+
 const removeRoute = createRoute({
   method: "delete",
   path: `${path}/{name}`,
@@ -177,6 +196,18 @@ export const aliasRoutes: AddRoutes = (app, { aliases }) => {
     answer: async (context) => {
       const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
       return context.json(toAliasObject(await aliases.find(alias)), 200);
+    },
+  });
+  addRoute(app, historyRoute, {
+    param: "name",
+    answer: async (context) => {
+      const alias = toAliasId(context.var, { ...context.req.valid("param"), ...context.req.valid("query") });
+      const data = (await aliases.history(alias)).map(({ changed_at, ...change }) => ({
+        object: "alias.change" as const,
+        ...change,
+        changed_at: seconds(changed_at),
+      }));
+      return context.json({ object: "list" as const, data }, 200);
     },
   });
   addRoute(app, removeRoute, {

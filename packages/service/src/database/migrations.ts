@@ -284,6 +284,28 @@ const STEPS: readonly string[] = [
   create index responses_by_item on responses using gin (items);
   create index responses_expiring on responses (expires_at);
   `,
+  `
+  -- the last hundred models that an alias stood for
+  create table alias_changes (
+    tenant text not null,
+    alias text not null,
+    version integer not null,
+    model text not null,
+    changed_at timestamptz not null,
+    primary key (tenant, alias, version),
+    foreign key (tenant, alias) references aliases on delete cascade
+  );
+  insert into alias_changes select tenant, id, version, model, changed_at from aliases;
+
+  -- a trigger, so that processes of the version before write them, too
+  create function record_alias() returns trigger language plpgsql as $$ begin
+    insert into alias_changes values (new.tenant, new.id, new.version, new.model, new.changed_at);
+    delete from alias_changes where tenant = new.tenant and alias = new.id and version <= new.version - 100;
+    return null;
+  end $$;
+  create trigger aliases_changed after update of version on aliases for each row
+    when (new.version > old.version) execute function record_alias();
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

@@ -24,6 +24,15 @@ const aliases = {
     changed_at: z.date(),
   }),
 };
+const changes = {
+  name: "alias_changes",
+  item: "change of an alias",
+  schema: aliases.schema.pick({ version: true, model: true, changed_at: true }),
+};
+
+/** A model that an alias stood for from a moment on. */
+export type AliasChangeRow = z.output<typeof changes.schema>;
+
 /** A name for a model that can be another one tomorrow. */
 export type AliasRow = z.output<typeof aliases.schema>;
 
@@ -71,6 +80,15 @@ export function openAliases(database: Database) {
      */
     set: (alias: AliasId, change: AliasChange): Promise<AliasRow | undefined> =>
       database.transaction((transaction) => setAlias(transaction, alias, change)),
+    /** The last hundred models of an alias, the current one first. */
+    history: async (alias: AliasId): Promise<readonly AliasChangeRow[]> => {
+      const rows = await database.query(
+        "select * from alias_changes where tenant = $1 and alias = $2 order by version desc",
+        [alias.tenant, alias.id],
+      );
+      if (rows.length === 0) throw missing("alias", alias.id);
+      return parseRows(changes, rows);
+    },
     remove: async ({ tenant, id }: AliasId): Promise<void> => {
       const rows = await database.query("delete from aliases where tenant = $1 and id = $2 returning id", [
         tenant,
