@@ -157,7 +157,7 @@ class Manager implements AsyncDisposable {
     );
   }
 
-  stats(): Omit<EngineStats["adapters"], "active" | "activeBytes" | "slotBytes"> {
+  stats(): Omit<EngineStats["adapters"], "active" | "activeBytes" | "activeLimit" | "slotBytes"> {
     const residentDigests = this.#resident.digests;
     return {
       registered: this.#registry.list().length,

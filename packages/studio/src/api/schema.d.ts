@@ -281,6 +281,111 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/adapters/{name}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the files of an adapter in another format, or download one
+         * @description Administrators, owners of fine-tuned models, and everybody where there are no keys.
+         */
+        get: {
+            parameters: {
+                query: {
+                    /** @description Download this file in place of the list of files. */
+                    file?: string;
+                    /** @description mos: the adapter's own files; peft and gguf: a plain LoRA for PEFT and vLLM, or llama.cpp. */
+                    format: "mos" | "peft" | "gguf";
+                };
+                header?: never;
+                path: {
+                    /** @description Name of the adapter. */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The list, or with file the content of one. Its ETag is the digest of the adapter. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AdapterExport"];
+                        "application/octet-stream": string;
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/adapters/{name}/layers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Describe the layers of an adapter: rows of the pools, and norms */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    /** @description Name of the adapter. */
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The layers, by target and then by layer. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["AdapterLayers"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/aliases": {
         parameters: {
             query?: never;
@@ -465,6 +570,60 @@ export interface paths {
                 };
             };
         };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/aliases/{name}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the models that an alias has stood for */
+        get: {
+            parameters: {
+                query?: {
+                    /** @description Administrators only: name of the tenant that owns the alias. */
+                    tenant?: string;
+                };
+                header?: never;
+                path: {
+                    name: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The last 100 changes, newest first. To roll back, point the alias to an earlier model. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            data: components["schemas"]["AliasChange"][];
+                            /** @enum {string} */
+                            object: "list";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2498,19 +2657,46 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         Adapter: {
+            /** @description Memory of its factors in slots of running requests. */
+            active_bytes: number;
+            /** @description Aliases of the key's tenant that stand for it now. */
+            aliases: string[];
             created: number;
             digest: string;
+            /** @description Rank of the LoRA that has as many trained parameters, of methods that share them between layers. */
+            equivalent_rank: number | null;
             id: string;
+            /** @description It is loaded now. */
+            is_resident: boolean;
+            /** @description Last request to this server, since its start. */
+            last_used_at: number | null;
             method: string;
             /** @enum {string} */
             object: "adapter";
+            /** @description Ranks of each layer that it does not share, of MoS. */
+            private_rank: number | null;
             rank: number;
+            /** @description Memory that it takes while it is loaded. */
             resident_bytes: number;
+            /** @description Both files on disk. */
+            size_bytes: number;
+            targets: string[];
             /** @description File of the base that the adapter was trained on, if it is another quantisation of the served model. */
             trained_on: {
                 fingerprint: string;
                 model: string | null;
             } | null;
+        };
+        AdapterExport: {
+            digest: string;
+            files: {
+                name: string;
+            }[];
+            /** @enum {string} */
+            format: "mos" | "peft" | "gguf";
+            id: string;
+            /** @enum {string} */
+            object: "adapter.export";
         };
         AdapterForm: {
             /**
@@ -2525,6 +2711,46 @@ export interface components {
             adapter_model: string;
             /** @description Name of the adapter, used as model in requests. */
             name: string;
+        };
+        AdapterLayers: {
+            digest: string;
+            equivalent_rank: number | null;
+            id: string;
+            /** @description There are too many rows to list: rows_a and rows_b are null. */
+            is_cut: boolean;
+            layers: number;
+            method: string;
+            modules: {
+                layer: number;
+                /** @description Frobenius norms of A, B and scale · B A. */
+                norm_a: number;
+                norm_b: number;
+                norm_update: number;
+                /** @description Rows of the pool that make A: rank j is joined of shards_per_vector rows from entry j × shards_per_vector on. */
+                rows_a: number[] | null;
+                rows_b: number[] | null;
+                /** @description How many directions count, from 1 to the rank; 0 without an update. */
+                stable_rank: number;
+                target: string;
+            }[];
+            /** @enum {string} */
+            object: "adapter.layers";
+            /** @description Empty for methods whose layers choose no parts of a pool. */
+            pools: {
+                /** @description Rows after them that belong to one layer each. */
+                private: number;
+                /** @description Rows that all layers share; they come first. */
+                shared: number;
+                /** @enum {string} */
+                side: "A" | "B" | "A and B";
+                target: string;
+                /** @enum {string} */
+                unit: "shard" | "pair";
+            }[];
+            private_rank: number | null;
+            rank: number;
+            shards_per_vector: number | null;
+            targets: string[];
         };
         AdapterList: {
             data: components["schemas"]["Adapter"][];
@@ -2557,6 +2783,13 @@ export interface components {
             /** @enum {string} */
             object: "alias";
             organization_id: string;
+            version: number;
+        };
+        AliasChange: {
+            changed_at: number;
+            model: string;
+            /** @enum {string} */
+            object: "alias.change";
             version: number;
         };
         ChatAnswer: {
