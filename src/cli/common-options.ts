@@ -1,5 +1,6 @@
 // Options that several commands have.
 
+import { fileURLToPath } from "node:url";
 import {
   type AdapterConfigInput,
   adapterSettings,
@@ -11,6 +12,9 @@ import {
 import { choice, flag, integer, MosError, type Setting, type Settings, text } from "#core";
 import { DEVICES } from "#graph";
 import { formatFlag } from "./command.ts";
+
+/** The bundled toy model, from src/cli as from dist/cli. */
+export const BUNDLED_MODEL = fileURLToPath(new URL("../../assets/tiny-english", import.meta.url));
 
 /** A model as every command takes it. */
 export const model = text({

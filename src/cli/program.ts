@@ -48,6 +48,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: "serve a model and its adapters through OpenAI's API",
     load: async () => ({ command: await (await import("./serve.ts")).loadCommand() }),
   },
+  studio: {
+    summary: "fine-tune, watch and compare in your browser",
+    load: async () => ({ command: await (await import("./studio.ts")).loadCommand() }),
+  },
   adapters: {
     summary: "list adapters, roll back to an earlier version, write metrics for TensorBoard",
     load: () => import("./adapters.ts"),
@@ -106,6 +110,7 @@ export function createProgram(commands: LoadedCommands): Commander {
       `
 First steps:
   mos quickstart                                  train and try an adapter on a bundled model, in under 90 s
+  mos studio                                      the same and more in your browser
   mos pull HuggingFaceTB/SmolLM2-135M-Instruct    download a model
   mos train --model HuggingFaceTB/SmolLM2-135M-Instruct --data train.jsonl --out adapters/mine
   mos generate --model HuggingFaceTB/SmolLM2-135M-Instruct --adapter adapters/mine --chat
@@ -161,7 +166,8 @@ function mistypedOption(args: readonly string[], commands: LoadedCommands): unkn
 function missingAddOn(error: unknown, args: readonly string[]): MosError | undefined {
   if (!(error instanceof CommanderError) || error.code !== "commander.unknownOption") return undefined;
   const [, flag] = /'(--[a-z-]+)/.exec(error.message) ?? [];
-  const command = nameIn(args);
+  const named = nameIn(args);
+  const command = named === "studio" ? "serve" : named; // it has the same options
   if (flag === undefined || (command !== "serve" && command !== "keys")) return undefined;
   const name = packageOfOption(command, flag);
   if (name === undefined) return undefined;

@@ -56,7 +56,19 @@ const options = {
 };
 /** What `serve` takes of them. */
 const { quiet: _, ...serverOptions } = options;
-type Values = SettingValues<typeof options> & { readonly json: boolean };
+/** The options of a server, those of add-ons aside. */
+export type ServeValues = SettingValues<typeof options> & { readonly json: boolean };
+type Values = ServeValues;
+
+/** The options with those of add-ons, and which of them exclude each other. */
+export const serveOptions = (addOns: readonly ServeAddOn[]) => ({
+  // an add-on reads its own values only
+  options: Object.assign({ ...options }, ...addOns.map((addOn) => addOn.options)) as typeof options,
+  conflicts: [
+    ["keys", "apiKeys"],
+    ...addOns.flatMap(({ conflicts }) => conflicts),
+  ] as (keyof typeof options)[][],
+});
 
 /** The command, with what installed add-ons bring to it. */
 export async function loadCommand(): Promise<Command> {
@@ -65,9 +77,7 @@ export async function loadCommand(): Promise<Command> {
     description:
       "Serves a base model and any number of adapters through OpenAI's API. Requests for different adapters run in one batch.",
     usage: "--model <model> [--adapters <folder>] [options]",
-    // an add-on reads its own values only
-    options: Object.assign({ ...options }, ...addOns.map((addOn) => addOn.options)) as typeof options,
-    conflicts: [["keys", "apiKeys"], ...(addOns.flatMap(({ conflicts }) => conflicts) as [])],
+    ...serveOptions(addOns),
     json: "print one JSON line on stdout when the server is ready",
     isConfigurable: true,
     guarded: ["host", "keys", "cors", "publicMetrics", ...(addOns.flatMap(({ guarded }) => guarded) as [])],
@@ -82,12 +92,18 @@ Examples:
 
 Point OpenAI clients at http://127.0.0.1:8080/v1 and name the base or an adapter as model.
 Sampling options set the defaults of requests; without them, the model's generation_config.json or GGUF metadata apply.
-/docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
+/studio is a page to fine-tune and compare in, /docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
 On SIGTERM or Ctrl-C, running requests may finish, and the server exits within --drain-delay + --drain-seconds + 15 s.
 A second signal exits at once.
 ${SIZES}`,
-    run: (values) => run(values, addOns),
+    run: (values) => serveUntilStopped(values, { addOns }),
   });
+}
+
+interface Serving {
+  readonly addOns: readonly ServeAddOn[];
+  /** Called with the address of the studio's page when the server answers. */
+  readonly onReady?: (studio: string) => void;
 }
 
 /**
@@ -96,7 +112,7 @@ ${SIZES}`,
  * @throws MosError what broke the engine, so that the process ends and its supervisor starts another one; and that it had
  * to be killed in the end.
  */
-async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<number> {
+export async function serveUntilStopped(options: Values, { addOns, onReady }: Serving): Promise<number> {
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt("shutting down after running requests", { silent });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
@@ -110,6 +126,7 @@ async function run(options: Values, addOns: readonly ServeAddOn[]): Promise<numb
   await using addOn = await openAddOn(options, { addOns, model, log });
   await using server = await openServer({ ...options, model }, { log, interrupt, silent, addOn, addOns });
   printStart(server, options, addOn);
+  onReady?.(studioAddress(server));
   const { engine } = server;
   const broken = await Promise.race([aborted(interrupt.signal), engine.closed]);
   if (broken !== undefined) log.error({ reason: broken.message }, "the engine exited");
@@ -173,6 +190,10 @@ const aborted = (signal: AbortSignal): Promise<undefined> =>
     signal.addEventListener("abort", () => resolve(undefined), { once: true });
   });
 
+/** For a browser on this machine: a server that listens everywhere is at localhost, too. */
+const studioAddress = ({ address }: Pick<RunningServer, "address">): string =>
+  `${address.replace(/\/\/(0\.0\.0\.0|\[::\])(?=:)/, "//localhost")}/studio/`;
+
 function printStart(
   { engine, modelName, address }: RunningServer,
   options: Values,
@@ -205,6 +226,7 @@ function printStart(
       ...(addOn === undefined ? [] : [["service", addOn.summary] as const]),
       ["keys", options.apiKeys ?? "none: everyone who can reach the port may use the server"],
       ["address", `${address}/v1`],
+      ["studio", studioAddress({ address })],
     ]),
   );
 }
