@@ -22,6 +22,7 @@ export {
   type StoredResponse,
   security,
   streamEvents,
+  type TrainingState,
   toSettings,
   watchStorage,
 } from "#server";

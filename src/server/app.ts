@@ -28,6 +28,7 @@ import { operationRoutes } from "./routes/operations.ts";
 import { responseRoutes } from "./routes/responses.ts";
 import { runRoutes } from "./routes/runs.ts";
 import { studioRoutes } from "./routes/studio.ts";
+import { systemRoutes } from "./routes/system.ts";
 import { authorizationOf } from "./session.ts";
 
 /** Functions that add the routes of each file. */
@@ -41,6 +42,7 @@ export const ROUTES: readonly ((app: ServerApp) => void)[] = [
   adapterContentRoutes,
   keyRoutes,
   runRoutes,
+  systemRoutes,
   operationRoutes,
   studioRoutes,
 ];

@@ -25,6 +25,7 @@ import {
   type ResponseLimits,
   type ResponseStore,
 } from "./responses/store.ts";
+import type { TrainingState } from "./routes/system.ts";
 import type { RunSource } from "./runs/run.ts";
 import { createRuns } from "./runs/runs.ts";
 import { watchStorage } from "./storage-watch.ts";
@@ -59,6 +60,8 @@ export interface ServerExtension {
   readonly runs?: RunSource;
   /** @throws MosError `storage` while a disk that it needs cannot be used: then the server is not ready. */
   check?(): Promise<void>;
+  /** Its workers and the queue of their jobs. @throws MosError `network` while that cannot be known. */
+  training?(): Promise<TrainingState>;
   /** Further lines of /metrics, in Prometheus' text format. */
   metrics(): Promise<string>;
 }

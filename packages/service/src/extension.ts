@@ -69,7 +69,7 @@ export function createExtension({
   unpublish,
   expired,
   service,
-}: ExtensionParts): Omit<ServerExtension, "metrics" | "check"> {
+}: ExtensionParts): Omit<ServerExtension, "metrics" | "check" | "training"> {
   const { aliases, usage } = service;
   return {
     addRoutes: (app) =>

@@ -60,24 +60,15 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     summary: describeService(options),
     start: async (model) => {
       const { signal } = stopping;
-      const { peft } = options;
-      const others =
-        peft &&
-        (await openPeftFolder({
-          ...options,
-          ...peft,
-          models: stores.models,
-          objects,
-          signal,
-          modelName: model.name,
-        }));
+      const { models } = stores;
+      const others = await openOthers(options, { models, objects, signal, modelName: model.name });
       const everywhere = others === undefined ? [publisher] : [publisher, others];
       const unpublish = async (name: string): Promise<void> => {
         for (const place of everywhere) await place.remove(name);
       };
       const context = { ...options, ...published, stores, parts, others, modelName: model.name, signal };
       running = startBackground(context);
-      const state = { read: openWatch(database).state, model: model.name };
+      const watch = openWatch(database);
       return {
         ...createExtension({
           ...published,
@@ -90,7 +81,8 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
           await parts.check();
           await publisher.check();
         },
-        metrics: () => metrics.render(state),
+        metrics: () => metrics.render({ read: watch.state, model: model.name }),
+        training: watch.training,
       };
     },
     stop: stopWorkers,
@@ -105,6 +97,13 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     },
   };
 }
+
+/** A folder of models for other programs, if the options ask for one. */
+const openOthers = async (
+  { peft, ...options }: ServiceOptions,
+  parts: Pick<Parameters<typeof openPeftFolder>[0], "models" | "objects" | "signal" | "modelName">,
+): Promise<Pick<Publisher, "sync" | "remove"> | undefined> =>
+  peft && (await openPeftFolder({ ...options, ...peft, ...parts }));
 
 function describeService({ workers, state }: ServiceOptions): string {
   const trained = workers === 0 ? "trained by mos worker" : `${workers} at a time`;

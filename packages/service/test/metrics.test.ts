@@ -137,6 +137,34 @@ describe.each(databases)("%s", (_, open) => {
     expect((await openWatch(opened.database).state()).workers).toEqual([]);
   });
 
+  test("workers with what they train, and unfinished jobs by tenant", async () => {
+    const [watch, slices] = [openWatch(opened.database), openSlices(opened.database, opened.queue)];
+    expect(await watch.training()).toEqual({ workers: [], queue: [] });
+    const first = await create();
+    await queueJob(opened, { tenant: "globex", limits: { max_running_jobs: 1 } });
+    await queueJob(opened, { tenant: "globex", limits: { max_running_jobs: 1 } });
+    await watch.beat({ name: "busy", models: ["tiny", "other"], version: "1" }, true);
+    await watch.beat({ name: "idle", models: ["tiny"], version: "2" }, true);
+    await opened.database.query(
+      "update workers set seen_at = now() - interval '61 seconds' where name = 'idle'",
+    );
+    await slices.claim({ job: first.id, slice: 0 }, "busy");
+    const { workers, queue } = await watch.training();
+    const times = { started_at: expect.any(Number), seen_at: expect.any(Number) };
+    const job = { id: first.id, tenant: "acme", model: "tiny", step: 0, steps: null };
+    expect(workers).toEqual([
+      { name: "busy", models: ["other", "tiny"], version: "1", ...times, is_alive: true, job },
+      { name: "idle", models: ["tiny"], version: "2", ...times, is_alive: false, job: null },
+    ]);
+    const none = { queued: 0, held: 0, running: 0, paused: 0, oldest_seconds: 0 };
+    expect(queue).toEqual([
+      { ...none, tenant: "acme", running: 1 },
+      { ...none, tenant: "globex", queued: 2, oldest_seconds: expect.any(Number) },
+    ]);
+    const [busy] = workers;
+    expect(Math.abs((busy?.seen_at ?? 0) - Date.now() / 1000)).toBeLessThan(60);
+  });
+
   test("a worker that has been silent for a minute is not alive", async () => {
     const watch = openWatch(opened.database);
     const worker = { name: "w", models: ["tiny", "other"], version: "1" };

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 
 import { parseWith } from "mixture-of-shards/cli";
+import type { TrainingState } from "mixture-of-shards/server";
 import { z } from "zod";
 import type { Database } from "#database";
 
@@ -17,6 +18,38 @@ const stateSchema = z.object({
   jobs: z.array(z.object({ status: z.string(), model: z.string(), count: z.number(), age: z.number() })),
   workers: z.array(z.object({ model: z.string(), version: z.string(), count: z.number() })),
   deliveries: z.number(),
+});
+
+const trainingSchema: z.ZodType<TrainingState> = z.object({
+  workers: z.array(
+    z.object({
+      name: z.string(),
+      models: z.array(z.string()),
+      version: z.string(),
+      started_at: z.number(),
+      seen_at: z.number(),
+      is_alive: z.boolean(),
+      job: z
+        .object({
+          id: z.string(),
+          tenant: z.string(),
+          model: z.string(),
+          step: z.number(),
+          steps: z.number().nullable(),
+        })
+        .nullable(),
+    }),
+  ),
+  queue: z.array(
+    z.object({
+      tenant: z.string(),
+      queued: z.number(),
+      held: z.number(),
+      running: z.number(),
+      paused: z.number(),
+      oldest_seconds: z.number(),
+    }),
+  ),
 });
 
 /** Numbers of the whole service at this moment. */
@@ -62,6 +95,30 @@ export function openWatch(database: Database) {
         [ALIVE],
       );
       return parseWith(stateSchema, row, { code: "bad_data", where: "the state of the service" });
+    },
+    /** Workers with what they train, those that fell silent within the hour, too, and unfinished jobs by tenant. */
+    training: async (): Promise<TrainingState> => {
+      const [row] = await database.query(
+        `select
+           (select coalesce(jsonb_agg(worker order by name), '[]') from (
+              select name, array_agg(model order by model) as models, max(version) as version,
+                extract(epoch from min(started_at))::float8 as started_at,
+                extract(epoch from max(seen_at))::float8 as seen_at,
+                max(seen_at) > now() - make_interval(secs => $1::float8) as is_alive,
+                (select jsonb_build_object('id', id, 'tenant', tenant, 'model', jobs.model, 'step', step, 'steps', steps)
+                   from jobs where status = 'running' and worker = workers.name order by lease desc limit 1) as job
+              from workers group by name) as worker) as workers,
+           (select coalesce(jsonb_agg(counted order by tenant), '[]') from (
+              select tenant, count(*) filter (where status = 'queued' and not is_held) as queued,
+                count(*) filter (where status = 'queued' and is_held) as held,
+                count(*) filter (where status = 'running') as running,
+                count(*) filter (where status = 'paused') as paused,
+                coalesce(greatest(0, extract(epoch from now() - min(queued_at)
+                  filter (where status = 'queued' and not is_held))), 0)::float8 as oldest_seconds
+              from jobs where status in ('queued', 'running', 'paused') group by tenant) as counted) as queue`,
+        [ALIVE],
+      );
+      return parseWith(trainingSchema, row, { code: "bad_data", where: "the state of the service" });
     },
   };
 }
