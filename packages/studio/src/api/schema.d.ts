@@ -2298,6 +2298,51 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/system": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Report batch, queue, memory and workers (administrators) */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The server at this moment. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["System"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/usage": {
         parameters: {
             query?: never;
@@ -4258,6 +4303,113 @@ export interface components {
             /** @description Fail with 409 unless the alias is at this version; 0 requires that it does not exist. */
             expected_version?: number | null;
             model: string;
+        };
+        System: {
+            batch: {
+                active: number;
+                /** @description Running requests of adapters by name. */
+                adapters: {
+                    [key: string]: number;
+                };
+                prefilling: number;
+                slots: number;
+            };
+            caches: {
+                adapters: {
+                    evictions: number;
+                    hits: number;
+                    misses: number;
+                };
+                grammars: {
+                    compiled: number;
+                    hits: number;
+                };
+            };
+            memory: {
+                active_adapters: {
+                    active: number;
+                    bytes: number;
+                    limit_bytes: number;
+                };
+                adapters: {
+                    bytes: number;
+                    limit_bytes: number;
+                    registered: number;
+                    resident: number;
+                };
+                /** @description As planned when the model was opened. */
+                base_bytes: number | null;
+                cache: {
+                    bytes: number;
+                    limit_bytes: number;
+                    /** @description What holds tokens. */
+                    used_bytes: number;
+                };
+                grammars: {
+                    bytes: number;
+                    resident: number;
+                };
+                processes: {
+                    bytes: number;
+                    /** @enum {string} */
+                    name: "server" | "engine";
+                }[];
+            };
+            model: string;
+            /** @enum {string} */
+            object: "system";
+            queue: {
+                /** @description Waiting requests of tenants by name. */
+                tenants: {
+                    [key: string]: number;
+                };
+                waiting: number;
+            };
+            started_at: number;
+            /** @description Tokens of answers in each of the last 60 seconds. */
+            token_history: number[];
+            /** @description Since the engine started: prompt tokens computed and from the prefix cache, and answers. */
+            tokens: {
+                cached: number;
+                completion: number;
+                prompt: number;
+            };
+            /** @description Tokens of answers, over the last 10 seconds. */
+            tokens_per_second: number;
+            /** @description Null where no jobs are trained, and while their database does not answer. */
+            training: {
+                queue: {
+                    /** @description Jobs that wait for other jobs of their tenant. */
+                    held: number;
+                    /** @description Waiting time of the oldest queued job. */
+                    oldest_seconds: number;
+                    paused: number;
+                    queued: number;
+                    running: number;
+                    tenant: string;
+                }[];
+                workers: {
+                    is_alive: boolean;
+                    /** @description What it trains now. */
+                    job: {
+                        id: string;
+                        model: string;
+                        /** @description Steps until its last checkpoint. */
+                        step: number;
+                        steps: number | null;
+                        tenant: string;
+                    } | null;
+                    /** @description The bases that it trains. */
+                    models: string[];
+                    name: string;
+                    /** @description Its last heartbeat. */
+                    seen_at: number;
+                    started_at: number;
+                    version: string;
+                }[];
+            } | null;
+            uptime_seconds: number;
+            version: string;
         };
         UpdateModelRequest: {
             /** @description Seconds from now. */
