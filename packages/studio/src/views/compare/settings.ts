@@ -35,7 +35,7 @@ export const RANGES = {
 export type SettingProblems = Readonly<Partial<Record<keyof Settings, string>>>;
 
 export function checkSettings(settings: Settings): SettingProblems {
-  const problems: { [K in keyof Settings]?: string } = {};
+  const problems: { -readonly [K in keyof Settings]?: string } = {};
   for (const name of ["temperature", "topP", "maxTokens", "seed"] as const) {
     const problem = checkNumber(name, settings[name]);
     if (problem !== undefined) problems[name] = problem;

@@ -1,0 +1,75 @@
+// Where the next turn is written.
+import { Button } from "#ui";
+import { draft, session } from "./current.ts";
+import "./composer.css";
+import { checkSettings } from "./settings.ts";
+
+/** Sends what is written; the next text takes the place of the one before where it is to be continued, not answered. */
+export function send(): void {
+  const text = draft.value;
+  if (text.trim() === "" || whyNot() !== undefined) return;
+  draft.value = "";
+  if (session.settings.value.mode === "chat") void session.send(text);
+  else {
+    draft.value = text;
+    void session.edit(0, text);
+  }
+}
+
+/** Why nothing can be sent now. */
+function whyNot(): string | undefined {
+  if (session.isRunning.value) return "Answers are being made";
+  if (session.models.value.length === 0) return "Choose a model first";
+  const [problem] = Object.values(checkSettings(session.settings.value));
+  return problem === undefined ? undefined : `Settings: ${problem}`;
+}
+
+/** Enter sends, as everywhere; composed characters end with one, too. */
+function onKeyDown(event: KeyboardEvent): void {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send();
+}
+
+export function Composer() {
+  const { mode } = session.settings.value;
+  const isRunning = session.isRunning.value;
+  const reason = isRunning ? undefined : whyNot();
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <textarea
+        class="control"
+        rows={2}
+        aria-label={mode === "chat" ? "Message to all models" : "Text to continue"}
+        placeholder={mode === "chat" ? "Ask all of them the same" : "A text that all of them continue"}
+        value={draft.value}
+        onInput={(event) => {
+          draft.value = event.currentTarget.value;
+        }}
+        onKeyDown={onKeyDown}
+      />
+      {isRunning ? (
+        <Button icon="stop" onClick={() => session.stop()}>
+          Stop
+        </Button>
+      ) : (
+        <Button
+          kind="primary"
+          type="submit"
+          icon="arrowUp"
+          disabled={reason !== undefined || draft.value.trim() === ""}
+          title="Enter sends, Shift and Enter begin a line"
+        >
+          Send
+        </Button>
+      )}
+      <p class="reason">{reason}</p>
+    </form>
+  );
+}

@@ -1,0 +1,36 @@
+// The comparison of this page: it goes on while other views are shown.
+import { signal } from "@preact/signals";
+import { api } from "#api";
+import { stored } from "#core";
+import { nextFrame } from "./frames.ts";
+import { Session } from "./session.ts";
+import type { Settings } from "./settings.ts";
+
+export const session = new Session({
+  stream: ({ path, body }, signal) => api.stream(path, { body, signal }),
+  now: () => performance.now(),
+  schedule: nextFrame,
+  drawSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+});
+
+/** What is written, but not sent. */
+export const draft = signal("");
+
+/** What panes show of an answer. */
+export type Reading = "text" | "differences" | "probabilities";
+const READINGS: readonly unknown[] = ["text", "differences", "probabilities"] satisfies readonly Reading[];
+
+export const reading = stored<Reading>("compare.reading", "text", (value): value is Reading =>
+  READINGS.includes(value),
+);
+session.settings.value = { ...session.settings.value, logprobs: reading.value === "probabilities" };
+
+export const change = (settings: Partial<Settings>): void => {
+  session.settings.value = { ...session.settings.value, ...settings };
+};
+
+/** Shows answers in another way; probabilities have to be asked for. */
+export function read(value: Reading): void {
+  reading.value = value;
+  change({ logprobs: value === "probabilities" });
+}
