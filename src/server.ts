@@ -13,8 +13,6 @@ export {
   ok,
   type ResponseLimits,
   type ResponseStore,
-  type RunEntry,
-  type RunSource,
   readMultipart,
   type ServerApp,
   type ServerExtension,
@@ -23,6 +21,5 @@ export {
   security,
   streamEvents,
   type TrainingState,
-  toSettings,
   watchStorage,
 } from "#server";

@@ -1,3 +1,4 @@
+export { fittingConfig } from "#adapters";
 export {
   AsyncQueue,
   adjust,

@@ -29,7 +29,6 @@ export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
 export type { TrainingState } from "./routes/system.ts";
-export { type RunEntry, type RunSource, toSettings } from "./runs/run.ts";
 export {
   networkSettings,
   openApp,

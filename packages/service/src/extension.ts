@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { MosError, type runCheck, usualLearningRate } from "mixture-of-shards";
 import type { OpenServeAddOn } from "mixture-of-shards/cli";
 import type { ApiKey, ServerExtension } from "mixture-of-shards/server";
-import { addServiceRoutes, type ServiceEnv, seconds, withHttpErrors } from "#api";
+import { addServiceRoutes, jobRuns, type ServiceEnv, seconds, withHttpErrors } from "#api";
 import {
   isFineTuned,
   MAX_ALIASES,
@@ -94,6 +94,7 @@ export function createExtension({
     }),
     owns: (name, key) => modelTenant(name) === key.name,
     responses: service.responses.within,
+    runs: jobRuns(service.jobs, model.shapes),
     use: publisher.use,
     fetch: (name) => withHttpErrors(publisher.fetch(name), "model"),
     resolve: async (id, { name: tenant }) => {

@@ -4,10 +4,9 @@ import type { Stats } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, BEST, CHECKPOINTS, RUN_METRICS, RUN_RECORD } from "#adapters";
-import { snakeCase } from "#core";
 import { fromFileName, isFolderLocked, openSafetensors } from "#files";
 import { readAddedLines, SAFE_FLAGS } from "./line-reader.ts";
-import { type Run, type RunEntry, type RunFacts, toSettings } from "./run.ts";
+import type { RunEntry, RunFacts } from "./run.ts";
 
 /** Bytes of run.json and adapter_config.json. */
 const MAX_JSON = 1 << 20;
@@ -41,7 +40,8 @@ async function readFields(path: string): Promise<Fields | undefined> {
 
 /** What does not change while a run goes on, but for the adapter, which comes with its first checkpoint. */
 interface FixedFacts
-  extends Pick<Run, "model" | "method" | "total_steps" | "settings" | "trainable_parameters"> {
+  extends Pick<RunFacts, "model" | "method" | "total_steps" | "trainable_parameters">,
+    Pick<RunEntry, "settings"> {
   readonly error: string | null;
 }
 
@@ -106,7 +106,7 @@ async function readFacts(folder: string, adapter: string | undefined): Promise<F
     model: baseName(textOrNull(config?.["base_model_name_or_path"])),
     method: textOrNull(given?.["method"]),
     total_steps: Number.isSafeInteger(steps) ? Number(steps) : null,
-    settings: toSettings([given ?? {}, settings ?? {}, { baseDtype, computeDtype }], snakeCase),
+    settings: [given ?? {}, settings ?? {}, { baseDtype, computeDtype }],
     trainable_parameters: adapter === undefined ? null : await countParameters(adapter),
     error:
       record === undefined
@@ -169,7 +169,7 @@ export function createFolderReader(adapters: string | undefined) {
         isFolderLocked(path),
       ]);
       if (record === undefined) return undefined;
-      const { error, ...fixed } = await fixedFacts(path, record);
+      const { error, settings, ...fixed } = await fixedFacts(path, record);
       // another program's file of this name
       if (error !== null && metrics === undefined) return undefined;
       const facts: RunFacts = {
@@ -180,6 +180,7 @@ export function createFolderReader(adapters: string | undefined) {
       };
       return {
         facts,
+        settings,
         createdAt: Math.floor(record.mtimeMs),
         series: `${metrics?.ino} ${metrics?.birthtimeMs}`,
         version: `${metrics?.size} ${metrics?.mtimeMs}`,

@@ -1,5 +1,6 @@
 // A training run as the API shows it, whoever ran it: a run folder of `mos train`, or a job of the service.
 import { z } from "@hono/zod-openapi";
+import { snakeCase } from "#core";
 import type { ApiKey } from "../auth.ts";
 import type { Measurement } from "./measurements.ts";
 
@@ -53,10 +54,10 @@ export const metricsSchema = z
   })
   .openapi("RunMetrics");
 
-/** A run without what its measurements say. `step` is the least that it has made. */
+/** A run without its settings and what its measurements say. `step` is the least that it has made. */
 export type RunFacts = Omit<
   Run,
-  "loss" | "validation_loss" | "best_validation_loss" | "best_step" | "sparkline"
+  "settings" | "loss" | "validation_loss" | "best_validation_loss" | "best_step" | "sparkline"
 >;
 
 /** Measurements, and the position behind them. */
@@ -68,6 +69,8 @@ export interface MeasurementBatch {
 /** A run with the place of its measurements, which are read from a position on as they are added. */
 export interface RunEntry {
   readonly facts: RunFacts;
+  /** By names of the package's own, as anybody may have written them; what comes later replaces what has its name. */
+  readonly settings: readonly Readonly<Record<string, unknown>>[];
   /** Milliseconds since 1970, by which runs are ordered. */
   readonly createdAt: number;
   /** Another one means that all measurements are other ones. */
@@ -111,16 +114,13 @@ function toScalar(value: unknown): z.output<typeof scalar> | undefined {
 }
 
 /** Settings as the API shows them, by names in snake case: numbers, texts and lists of them. Others are left out. */
-export function toSettings(
-  groups: readonly Readonly<Record<string, unknown>>[],
-  named: (name: string) => string,
-): Run["settings"] {
+export function toSettings(groups: RunEntry["settings"]): Run["settings"] {
   const shown = groups.flatMap((group) =>
     Object.entries(group).flatMap(([name, value]) => {
       const found = Array.isArray(value)
         ? value.slice(0, MAX_ITEMS).flatMap((item) => toScalar(item) ?? [])
         : toScalar(value);
-      return found === undefined ? [] : [[named(clip(name)), found] as const];
+      return found === undefined ? [] : [[snakeCase(clip(name)), found] as const];
     }),
   );
   return Object.fromEntries(shown.slice(0, MAX_SETTINGS));

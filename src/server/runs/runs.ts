@@ -10,6 +10,7 @@ import {
   type RunEntry,
   type RunPlace,
   type RunSource,
+  toSettings,
 } from "./run.ts";
 
 /** Runs whose summaries are kept, of about a kilobyte each, and those whose columns are, of up to 15 MB. */
@@ -29,9 +30,9 @@ export function createRuns(sources: readonly RunSource[]) {
     return undefined;
   };
   const show = async (entry: RunEntry): Promise<Run> => {
-    const { facts } = entry;
+    const { facts, settings } = entry;
     const summary = (await summaryOf(entry)).value();
-    return { ...facts, ...summary, step: Math.max(facts.step, summary.step) };
+    return { ...facts, settings: toSettings(settings), ...summary, step: Math.max(facts.step, summary.step) };
   };
   return {
     find: async (key: ApiKey, id: string): Promise<Run | undefined> => {

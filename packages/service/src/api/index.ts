@@ -12,6 +12,7 @@ import { usageRoutes } from "./usage.ts";
 import { webhookRoutes } from "./webhooks.ts";
 
 export { type ServiceEnv, seconds, withHttpErrors } from "./routes.ts";
+export { jobRuns } from "./runs.ts";
 
 const ROUTES: readonly AddRoutes[] = [
   ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes, importRoutes],

@@ -2,7 +2,15 @@
 export { type AliasId, type AliasRow, isAliasName, MAX_ALIASES } from "./aliases.ts";
 export { type Arrival, openContents } from "./contents.ts";
 export type { FileRow } from "./files.ts";
-export { type EventRow, hasEnded, type JobRow, type JobStore, type NewEvent, type NewJob } from "./jobs.ts";
+export {
+  type EventRow,
+  hasEnded,
+  type JobMeasurement,
+  type JobRow,
+  type JobStore,
+  type NewEvent,
+  type NewJob,
+} from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
 export {
   type CheckpointRow,

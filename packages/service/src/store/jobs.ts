@@ -106,6 +106,14 @@ const events = {
 /** An event of a job. */
 export type EventRow = z.output<typeof events.schema>;
 
+const measurements = {
+  name: "events",
+  item: "event",
+  schema: z.object({ data: z.record(z.string(), z.unknown()), number: z.number() }),
+};
+/** A step or an evaluation of a job, under the names of its events. */
+export type JobMeasurement = z.output<typeof measurements.schema>;
+
 /** A job that is to be made. */
 export interface NewJob {
   readonly tenant: string;
@@ -160,8 +168,39 @@ export function openJobs(database: Database, queue: Queue) {
       );
       return parseRows(events, rows);
     },
+    /** Measurements after a number; the oldest first. */
+    measurements: async (job: string, number: number): Promise<readonly JobMeasurement[]> => {
+      const rows = await database.query(
+        "select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit 5000",
+        [job, number],
+      );
+      return parseRows(measurements, rows);
+    },
+    newest: (owner: Owner, page: NewestOptions): Promise<readonly JobRow[]> =>
+      newestJobs(database, owner, page),
     ...openChanges(database, queue),
   };
+}
+
+interface NewestOptions {
+  /** A place in the order of time, in milliseconds since 1970, and then of ids. */
+  readonly after: { readonly createdAt: number; readonly id: string } | undefined;
+  readonly limit: number;
+}
+
+/** The newest jobs behind a place, in an order that other lists have, too: by milliseconds and then by id, bytewise. */
+async function newestJobs(
+  on: Queryable,
+  owner: Owner,
+  { after, limit }: NewestOptions,
+): Promise<readonly JobRow[]> {
+  const place = `floor(extract(epoch from created_at) * 1000), id collate "C"`;
+  const rows = await on.query(
+    `select * from jobs where ${isOwned} and ($3::bigint is null or (${place}) < ($3, $4::text))
+     order by floor(extract(epoch from created_at) * 1000) desc, id collate "C" desc limit $5`,
+    [...ownerValues(owner), after?.createdAt ?? null, after?.id ?? null, limit],
+  );
+  return parseJobs(rows);
 }
 
 /** Operations of owners on jobs, each of which adds an event. */

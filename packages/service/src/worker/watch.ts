@@ -300,7 +300,7 @@ function toJobEvent(event: FinetuneEvent, steps: number | undefined): Omit<NewEv
       return {
         name: `step-${event.step}`,
         message: `Step ${event.step}/${steps ?? "?"}: training loss=${formatLoss(event.loss)}`,
-        data: { total_steps: steps ?? null, ...measured(event) },
+        data: { total_steps: steps ?? null, ...measured(event), ...pace(event) },
       };
     case "stopped":
       return stoppedWithin(event, steps);
@@ -362,6 +362,13 @@ const measured = ({ type, step, loss, accuracy }: Measurement): Readonly<Record<
   type === "step"
     ? { step, train_loss: loss, train_mean_token_accuracy: accuracy }
     : { step, full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy };
+
+/** The rest of a step's measurements, which OpenAI has no names for. */
+const pace = ({ learningRate, gradientNorm, tokens, seconds }: Extract<FinetuneEvent, { type: "step" }>) => ({
+  learning_rate: learningRate,
+  gradient_norm: gradientNorm,
+  ...(seconds > 0 ? { tokens_per_second: tokens / seconds } : {}),
+});
 
 /** The last measurements up to a step, from the metrics of its run. */
 async function metricsAt(metrics: string, step: number): Promise<Readonly<Record<string, number>>> {
