@@ -9,6 +9,9 @@ import { serveOptions, serveUntilStopped } from "./serve.ts";
 /** Where jobs and models are kept in the working directory, unless an option says otherwise. */
 const STATE = ".mos/studio";
 
+/** Run folders are looked for below this one. */
+const RUNS = ".";
+
 /** Options that give a server another place for models. */
 const PLACES = ["state", "databaseUrl", "adapters"];
 
@@ -39,6 +42,7 @@ export async function loadCommand(): Promise<Command> {
       ...options,
       ...own,
       ...(state === undefined ? {} : { state: { ...state, defaultText: STATE } }),
+      runs: { ...options.runs, default: RUNS },
     },
     conflicts,
     json: "print one JSON line on stdout when the server is ready",

@@ -30,7 +30,11 @@ export interface StudioServer extends AsyncDisposable {
 }
 
 const TENANTS = ["admin", "acme", "globex"];
-const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"];
+/** What is built, where that is what will be used; else the sources as they are now. */
+const MAIN =
+  process.env["CI"] === undefined
+    ? ["--conditions=source", "--import", "tsx", "src/cli/main.ts", "serve"]
+    : ["dist/cli/main.js", "serve"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny-english"];
 
 /** The key of a tenant. */

@@ -59,7 +59,7 @@ export interface Studio extends AsyncDisposable {
 let browser: Promise<Browser> | undefined;
 
 /** Milliseconds that a person would wait. */
-const PATIENCE = 20_000;
+const PATIENCE = 30_000;
 
 /** Starts a server, and opens its studio in a page of its own. */
 export async function openStudio(options: StudioOptions = {}): Promise<Studio> {

@@ -68,7 +68,7 @@ function sendFile(context: RequestContext, { files }: Studio): Response {
 /** What the page needs to know before its first request to the API. */
 async function settings(context: RequestContext, { version }: Studio) {
   const { server } = context.var;
-  const { keys, keyFile, modelName, extension, adapterFolder } = server;
+  const { keys, keyFile, modelName, extension, adapterFolder, runFolders } = server;
   const authorization = authorizationOf(context);
   // a key that was revoked since is no key
   const key =
@@ -89,7 +89,7 @@ async function settings(context: RequestContext, { version }: Studio) {
     example: hasService,
     features: {
       service: hasService,
-      runs: hasService,
+      runs: runFolders !== undefined || extension?.runs !== undefined,
       keys: keyFile !== undefined,
       adapters: adapterFolder !== undefined,
     },
