@@ -1,6 +1,6 @@
 // Calls of training data beside the schemas of their tools: what a grammar would not let the model write should not be learnt.
 import { CompiledGrammar, GrammarError, grammarFromSource, Vocabulary } from "mixture-of-shards-grammar";
-import { argumentsSource, type Tool, type ToolCall } from "#text";
+import { argumentsSource, INPUT_KEY, type Tool, type ToolCall } from "#text";
 import { inSchemaOrder } from "./argument-order.ts";
 import type { ChatExample, Example } from "./example.ts";
 
@@ -64,7 +64,7 @@ function compile(tool: Tool, bytes: Vocabulary): CompiledGrammar | string {
 }
 
 function argumentsOf(call: ToolCall, tool: Tool): string {
-  if (call.type === "custom") return `{"input": ${JSON.stringify(call.input)}}`;
+  if (call.type === "custom") return `{"${INPUT_KEY}": ${JSON.stringify(call.input)}}`;
   return inSchemaOrder(call.arguments, tool.type === "function" ? tool.parameters : undefined);
 }
 

@@ -23,6 +23,16 @@ test("every whole number is a seed, and the choices of a request have different 
   );
 });
 
+test("an answer that never ends cannot have a form, and the field says so", () => {
+  const own = { maxTokens: 1, adapter: null, seed: 0, tenant: "t" };
+  const make = (more: object) =>
+    makeRequests({ ids: [1] }, { model: "base", ignore_eos: true }, { ...own, ...more });
+  expect(make({})).toHaveLength(1);
+  expect(() => make({ grammar: { type: "json_object" } })).toThrow(
+    expect.objectContaining({ details: expect.objectContaining({ status: 400, param: "ignore_eos" }) }),
+  );
+});
+
 const text = await loadTextFromFolder("assets/tiny-english");
 const reader = (maxLength: number) =>
   createPromptReader(text, { vocabularySize: text.tokenizer.vocabularySize, maxLength });

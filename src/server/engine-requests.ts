@@ -232,6 +232,11 @@ export function makeRequests(
   own: Omit<EngineRequest, "prompt" | "seed"> & { readonly seed: number },
 ): readonly EngineRequest[] {
   const { n = 1, stop = [], stop_token_ids = [], min_tokens = 0, ignore_eos = false } = fields;
+  if (ignore_eos && own.grammar !== undefined)
+    throw invalidValue(
+      "ignore_eos conflicts with tools, a response_format or a grammar, which say where the answer ends; omit it",
+      "ignore_eos",
+    );
   const sampling = toSampling(fields);
   return Array.from({ length: n }, (_, i) => ({
     prompt: prompt.ids,

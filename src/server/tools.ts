@@ -5,7 +5,7 @@ import { ApiError, invalidValue } from "./errors.ts";
 import { unused } from "./request.ts";
 
 /** Tools of a request. OpenAI takes 128. */
-const MAX_TOOLS = 1000;
+export const MAX_TOOLS = 1000;
 
 /** OpenAI's pattern of the names of functions, custom tools and schemas. */
 export const nameSchema = z

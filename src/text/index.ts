@@ -25,3 +25,4 @@ export { type TemplateVariables, templateSettings } from "./template-variables.t
 export { incompleteTail } from "./token-bytes.ts";
 export { tokenDigest } from "./token-digest.ts";
 export { TOKENIZER_BYTES, type Tokenizer } from "./tokenizer.ts";
+export { INPUT_KEY } from "./tool-schemas.ts";

@@ -6,6 +6,7 @@ import { ApiError } from "../errors.ts";
 import {
   checkNames,
   grammarFields,
+  MAX_TOOLS,
   namedChoice,
   nameSchema,
   type PlaceOfTool,
@@ -57,7 +58,7 @@ const hostedTool = z.object({
 export const toolFields = {
   tools: z
     .array(z.union([functionTool, customTool, namespaceTool, hostedTool]))
-    .max(4096)
+    .max(MAX_TOOLS)
     .optional()
     .describe(
       "Functions, custom tools and namespaces of them. Tools that OpenAI runs, such as web_search, are skipped while others are left; the header x-skipped-tools names them.",
