@@ -200,3 +200,10 @@ export function showValue(value: unknown): string {
   if (Array.isArray(value)) return value.map(String).join(", ");
   return isObject(value) ? JSON.stringify(value) : String(value);
 }
+
+/** What holds for a method where nothing is given: its part of "8; 64 for pure-sharing; 256 for vera". */
+export function standardFor({ standard }: SettingField, method: string): string {
+  const [first = "", ...others] = standard.split("; ");
+  const own = others.find((part) => part.split(" for ").at(-1)?.split(", ").includes(method));
+  return own?.split(" for ")[0] ?? first;
+}

@@ -1,18 +1,55 @@
+import { useEffect, useMemo } from "preact/hooks";
+import { config } from "#api";
 import type { Query } from "#core";
-import { Empty } from "#ui";
+import { Empty, Problem, Waiting } from "#ui";
+import { DataStep } from "./data-step.tsx";
+import { openForm } from "./form.ts";
+import "./new-run.css";
+import { PreviewStep } from "./preview-step.tsx";
+import { ModelStep, SettingsStep } from "./settings-step.tsx";
+import { Recipes, Summary } from "./summary.tsx";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
-export default function View(_: ViewProps) {
+/** A job to be made: its data, its model, its settings, and what they cost. */
+export default function View({ query }: ViewProps) {
+  if (config.value === undefined) return null;
   return (
-    <div class="page">
+    <div class="page new-run">
       <div class="page-head">
         <h1>New run</h1>
       </div>
-      <Empty title="Nothing here yet" />
+      {config.value.features.service ? <Steps key={query["from"]} from={query["from"]} /> : <NoService />}
+    </div>
+  );
+}
+
+const NoService = () => (
+  <Empty title="This server does not train">
+    Start it with <code>mos studio</code>, or with <code>mos serve --state FOLDER</code>, and runs can be
+    started here. The service is an add-on: <code>npm install mixture-of-shards-service</code>.
+  </Empty>
+);
+
+function Steps({ from }: { readonly from: string | undefined }) {
+  const form = useMemo(() => openForm(from), [from]);
+  useEffect(() => form.dispose, [form]);
+  if (form.failure.value !== undefined) return <Problem error={form.failure.value} />;
+  // all parts at once: none moves another when it comes
+  if (form.fields.value.length === 0) return <Waiting />;
+  return (
+    <div class="columns">
+      <div class="steps">
+        <DataStep form={form} />
+        <PreviewStep form={form} />
+        <ModelStep form={form} />
+        <SettingsStep form={form} />
+        <Recipes form={form} />
+      </div>
+      <Summary form={form} />
     </div>
   );
 }

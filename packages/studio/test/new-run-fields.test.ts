@@ -1,6 +1,6 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { expect, test } from "vitest";
-import { addServiceRoutes, type ServiceEnv } from "../../../../service/src/api/index.ts";
+import { addServiceRoutes, type ServiceEnv } from "../../service/src/api/index.ts";
 import {
   hasField,
   labelOf,
@@ -9,7 +9,8 @@ import {
   readFields,
   type SettingField,
   showValue,
-} from "./fields.ts";
+  standardFor,
+} from "../src/views/new-run/fields.ts";
 
 /** The fields of the document that a server with the service has now. */
 async function serverFields(): Promise<readonly SettingField[]> {
@@ -82,4 +83,11 @@ test("a value that is shown is read again as it was", () => {
 test("a document without the service has no fields", () => {
   for (const document of [undefined, null, [], {}, { components: { schemas: {} } }])
     expect(readFields(document)).toEqual([]);
+});
+
+test("the default of a method", () => {
+  expect(standardFor(field("rank"), "mos")).toBe("8");
+  expect(standardFor(field("rank"), "random-scaling")).toBe("64");
+  expect(standardFor(field("rank"), "vera")).toBe("256");
+  expect(standardFor(field("max_length"), "vera")).toBe("what the data need");
 });

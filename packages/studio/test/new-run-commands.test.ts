@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { shellQuote, toCurl, toTrainCommand, toTypeScript } from "./commands.ts";
-import type { JobBody } from "./draft.ts";
+import { shellQuote, toCurl, toTrainCommand, toTypeScript } from "../src/views/new-run/commands.ts";
+import type { JobBody } from "../src/views/new-run/draft.ts";
 
 const target = { api: "http://localhost:8000/v1", needsKey: true };
 

@@ -1,0 +1,197 @@
+// The state of the form: the draft, the files, and the preview that follows them.
+import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { ApiProblem, api, config, type JsonOf, messageOf } from "#api";
+import { type Draft, type Drafted, EMPTY_DRAFT, fromJob, toRequest } from "./draft.ts";
+import { readFields, type SettingField } from "./fields.ts";
+import { linesFrom } from "./tokens.ts";
+import type { StoredFile } from "./upload.ts";
+
+/** What a job would be. */
+export type Preview = JsonOf<"/v1/fine_tuning/preview", "post">;
+
+/** A wrong line of a file. */
+export type LineProblem = JsonOf<"/v1/files/{id}/problems">["data"][number];
+
+/** A file that was chosen, and what is wrong with it. */
+export interface ChosenFile extends Pick<StoredFile, "id" | "filename" | "bytes"> {
+  readonly problems: readonly LineProblem[];
+  readonly hasMore: boolean;
+}
+
+/** Lines that are shown together. */
+export const LINES_SHOWN = 3;
+
+/** Milliseconds without a change before a preview is asked for. */
+const PAUSE_MS = 400;
+
+/** What a file is for. */
+export type FilePart = "training" | "validation";
+
+/** The form, and what it shows. */
+export interface Form {
+  readonly draft: Signal<Draft>;
+  readonly fields: ReadonlySignal<readonly SettingField[]>;
+  readonly models: ReadonlySignal<readonly string[]>;
+  readonly training: Signal<ChosenFile | undefined>;
+  readonly validation: Signal<ChosenFile | undefined>;
+  /** The line from which on the preview shows some. */
+  readonly firstLine: Signal<number>;
+  readonly drafted: ReadonlySignal<Drafted>;
+  /** The last one that was made, of this training file. */
+  readonly preview: ReadonlySignal<Preview | undefined>;
+  readonly isPreviewing: ReadonlySignal<boolean>;
+  /** Why there is no preview of what is filled in now, or no job. */
+  readonly problem: Signal<ApiProblem | undefined>;
+  /** Why the form cannot be shown. */
+  readonly failure: ReadonlySignal<unknown>;
+  /** Takes a file in place of the one before, or none. */
+  choose(part: FilePart, file: ChosenFile | undefined): void;
+  change(part: Partial<Draft>): void;
+  setValue(name: string, text: string): void;
+  /** Whether a job can be made of what is filled in. */
+  readonly isReady: ReadonlySignal<boolean>;
+  dispose(): void;
+}
+
+/** A file of the server with all that is wrong with it. */
+export async function describeFile({ id, filename, bytes, status }: StoredFile): Promise<ChosenFile> {
+  const known = { id, filename, bytes };
+  if (status === "processed") return { ...known, problems: [], hasMore: false };
+  const { data, has_more } = await api.get("/v1/files/{id}/problems", { params: { id } });
+  return { ...known, problems: data, hasMore: has_more };
+}
+
+/** Whether a file can be trained on. */
+export const isUsable = (file: ChosenFile | undefined): file is ChosenFile => file?.problems.length === 0;
+
+async function findFile(id: string): Promise<ChosenFile | undefined> {
+  return describeFile(await api.get("/v1/files/{id}", { params: { id } })).catch(() => undefined);
+}
+
+/** The parts of a form that are read once. */
+interface Loading {
+  readonly draft: Signal<Draft>;
+  readonly fields: Signal<readonly SettingField[]>;
+  readonly models: Signal<readonly string[]>;
+  readonly training: Signal<ChosenFile | undefined>;
+  readonly validation: Signal<ChosenFile | undefined>;
+}
+
+async function load({ draft, fields, models, training, validation }: Loading, from?: string): Promise<void> {
+  const base = config.value?.model ?? "";
+  const [document, served] = await Promise.all([api.send("GET", "/openapi.json"), api.get("/v1/models")]);
+  fields.value = readFields(document);
+  const tuned = served.data.map(({ id }) => id).filter((id) => id.startsWith(`ft:${base}:`));
+  models.value = [base, ...tuned.sort()];
+  if (from === undefined) return;
+  const job = await api.get("/v1/fine_tuning/jobs/{id}", { params: { id: from } });
+  const again = fromJob(job, fields.value);
+  training.value = await findFile(again.trainingFile);
+  validation.value = again.validationFile === "" ? undefined : await findFile(again.validationFile);
+  draft.value = again;
+}
+
+/** Whatever was thrown, as a problem. */
+export const toProblem = (error: unknown): ApiProblem =>
+  error instanceof ApiProblem ? error : new ApiProblem(messageOf(error), { status: 0 });
+
+interface Previewing extends Pick<Form, "drafted" | "training" | "validation" | "firstLine" | "problem"> {
+  readonly preview: Signal<Preview | undefined>;
+  readonly isPreviewing: Signal<boolean>;
+}
+
+/** Lines to show: the first ones until somebody turns the page, as a file may begin with empty lines. */
+const shownLines = (first: number, total: number): { readonly lines?: readonly number[] } =>
+  first === 1 ? {} : { lines: linesFrom(first, Math.max(1, Math.min(LINES_SHOWN, total - first + 1))) };
+
+/** Asks for a preview some time after each change. What was asked before is given up, so that one is under way at most. */
+function followDraft(form: Previewing): () => void {
+  const { drafted, training, validation, firstLine, problem, preview, isPreviewing } = form;
+  let wanted = "";
+  return effect(() => {
+    const { body, problems } = drafted.value;
+    const isPossible =
+      isUsable(training.value) && (validation.value === undefined || isUsable(validation.value));
+    isPreviewing.value = false;
+    if (!isPossible || body.model === "" || Object.keys(problems).length > 0) return;
+    const total = countLines(preview.peek());
+    // a name changes nothing of it
+    const { suffix: _, ...asked } = { ...body, ...shownLines(firstLine.value, total) };
+    const text = JSON.stringify(asked);
+    if (text === wanted) {
+      problem.value = undefined;
+      return;
+    }
+    const stop = new AbortController();
+    const timer = setTimeout(async () => {
+      isPreviewing.value = true;
+      try {
+        const made = await api.post("/v1/fine_tuning/preview", { body: asked, signal: stop.signal });
+        if (stop.signal.aborted) return;
+        preview.value = made;
+        problem.value = undefined;
+        wanted = text;
+      } catch (error) {
+        if (!stop.signal.aborted) problem.value = toProblem(error);
+      } finally {
+        if (!stop.signal.aborted) isPreviewing.value = false;
+      }
+    }, PAUSE_MS);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+  });
+}
+
+/** Lines of the training file, as far as a preview tells. */
+export const countLines = (preview: Preview | undefined): number =>
+  preview === undefined ? 0 : preview.training.examples + preview.training.dropped;
+
+/** A form; of a job that is to be done again, filled in as that was. */
+export function openForm(from?: string): Form {
+  const draft = signal<Draft>({ ...EMPTY_DRAFT, model: config.value?.model ?? "" });
+  const fields = signal<readonly SettingField[]>([]);
+  const models = signal<readonly string[]>([draft.value.model]);
+  const training = signal<ChosenFile | undefined>(undefined);
+  const validation = signal<ChosenFile | undefined>(undefined);
+  const failure = signal<unknown>(undefined);
+  const problem = signal<ApiProblem | undefined>(undefined);
+  const preview = signal<Preview | undefined>(undefined);
+  const isPreviewing = signal(false);
+  const firstLine = signal(1);
+  const drafted = computed(() =>
+    toRequest(
+      { ...draft.value, trainingFile: training.value?.id ?? "", validationFile: validation.value?.id ?? "" },
+      { fields: fields.value, base: config.value?.model ?? "" },
+    ),
+  );
+  const isReady = computed(
+    () =>
+      isUsable(training.value) &&
+      (validation.value === undefined || isUsable(validation.value)) &&
+      Object.keys(drafted.value.problems).length === 0,
+  );
+  load({ draft, fields, models, training, validation }, from).catch((error: unknown) => {
+    failure.value = error;
+  });
+  const parts = { drafted, training, validation, firstLine, problem };
+  return {
+    ...parts,
+    ...{ draft, fields, models, preview, isPreviewing, failure, isReady },
+    choose: (part, file) => {
+      if (part === "training") {
+        preview.value = undefined;
+        firstLine.value = 1;
+      }
+      parts[part].value = file;
+    },
+    change: (part) => {
+      draft.value = { ...draft.value, ...part };
+    },
+    setValue: (name, text) => {
+      draft.value = { ...draft.value, values: { ...draft.value.values, [name]: text } };
+    },
+    dispose: followDraft({ ...parts, preview, isPreviewing }),
+  };
+}

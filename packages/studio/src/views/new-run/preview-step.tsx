@@ -1,0 +1,143 @@
+import { formatCount } from "#core";
+import { Button, Icon, IconButton } from "#ui";
+import { countLines, type Form, LINES_SHOWN, type Preview } from "./form.ts";
+import { countOf, showToken, toBlocks } from "./tokens.ts";
+
+type Line = Preview["lines"][number];
+
+/** What the model reads of the data, and which of it is trained. */
+export function PreviewStep({ form }: { readonly form: Form }) {
+  const preview = form.preview.value;
+  const isStale = form.isPreviewing.value;
+  return (
+    <section class="card stack" aria-label="What is trained" aria-busy={isStale}>
+      <header class="row spread">
+        <h2>What is trained</h2>
+        <Legend />
+        <Pager form={form} />
+      </header>
+      {preview === undefined ? (
+        <p class="lines muted">
+          {isStale ? "Reading the data …" : "The tokens of the first lines stand here."}
+        </p>
+      ) : (
+        <>
+          <Counts preview={preview} />
+          <ol class={isStale ? "lines stale" : "lines"}>
+            {preview.lines.map((line, i) => (
+              <LineRow key={`${line.line} ${i}`} line={line} />
+            ))}
+          </ol>
+          <Remarks form={form} preview={preview} />
+        </>
+      )}
+    </section>
+  );
+}
+
+const Legend = () => (
+  <span class="legend muted">
+    <span class="token trained">trained</span>
+    <span class="token">read</span>
+  </span>
+);
+
+function Pager({ form: { firstLine, preview } }: { readonly form: Form }) {
+  const total = countLines(preview.value);
+  const first = firstLine.value;
+  const go = (to: number): void => {
+    firstLine.value = to;
+  };
+  return (
+    <span class="pager">
+      <IconButton
+        label="Previous lines"
+        icon="arrowLeft"
+        disabled={first <= 1}
+        onClick={() => go(Math.max(1, first - LINES_SHOWN))}
+      />
+      <IconButton
+        label="Next lines"
+        icon="arrowRight"
+        disabled={first + LINES_SHOWN > total}
+        onClick={() => go(first + LINES_SHOWN)}
+      />
+    </span>
+  );
+}
+
+function Counts({ preview: { training, validation } }: { readonly preview: Preview }) {
+  return (
+    <p class="muted">
+      {formatCount(training.examples)} examples, {formatCount(training.tokens)} tokens, of which{" "}
+      {formatCount(training.target_tokens)} are trained; the longest has {formatCount(training.longest)}.
+      {validation !== null && ` ${formatCount(validation.examples)} examples for validation.`}
+    </p>
+  );
+}
+
+function LineRow({ line }: { readonly line: Line }) {
+  const { token_count, target_tokens, truncated, dropped, tokens } = line;
+  return (
+    <li>
+      <div class="line-head">
+        <span class="line-number">{line.line}</span>
+        <span class="muted">
+          {formatCount(token_count)} tokens, {formatCount(target_tokens)} trained
+        </span>
+        {truncated && <span class="tag warn">truncated</span>}
+        {dropped && <span class="tag bad">dropped</span>}
+      </div>
+      <div class="line-text">
+        {toBlocks(tokens, line.messages).map(({ role, tokens: own }, i) => (
+          <span key={i} class={role === undefined ? "block format" : "block"}>
+            {role !== undefined && <span class="role">{role}</span>}
+            {own.map(({ id, text, trained }, k) => (
+              <span key={k} class={trained ? "token trained" : "token"} title={`token ${id}`}>
+                {showToken(text)}
+              </span>
+            ))}
+          </span>
+        ))}
+        {token_count > tokens.length && (
+          <span class="muted"> … {formatCount(token_count - tokens.length)} more</span>
+        )}
+      </div>
+    </li>
+  );
+}
+
+/** Lines that are not learnt as they stand; one is shown when it is pressed. */
+function Remarks({ form, preview }: { readonly form: Form; readonly preview: Preview }) {
+  const { problems, warnings } = preview;
+  // those of lines say more
+  const general = warnings.filter(
+    ({ code }) => code !== "no_validation" && !problems.some((one) => one.code === code),
+  );
+  if (problems.length === 0 && general.length === 0) return null;
+  return (
+    <details class="remarks" open>
+      <summary>
+        <Icon name="alert" />
+        {problems.length === 0 ? "Remarks" : `${countOf(problems.length, "line")} to look at`}
+      </summary>
+      <ul>
+        {general.map(({ message }) => (
+          <li key={message}>{message}</li>
+        ))}
+        {problems.map(({ line, message, code }) => (
+          <li key={`${line} ${code}`}>
+            <Button
+              onClick={() => {
+                form.firstLine.value = line;
+              }}
+            >
+              Line {line}
+            </Button>
+            <span>{message}</span>
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}

@@ -1,0 +1,163 @@
+import { useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { api, config } from "#api";
+import { formatBytes, formatCount, formatDuration, formatShare, href, navigate } from "#core";
+import { Button, Copy, Field, Problem, Tabs, TextInput } from "#ui";
+import { toCurl, toTrainCommand, toTypeScript } from "./commands.ts";
+import { type Form, type Preview, toProblem } from "./form.ts";
+
+/** What the job costs, and the button that makes it. */
+export function Summary({ form }: { readonly form: Form }) {
+  const { preview, isPreviewing, problem, isReady, drafted, draft } = form;
+  const isBusy = useSignal(false);
+  const key = useIdempotencyKey(JSON.stringify(drafted.value.body));
+  const start = async (): Promise<void> => {
+    isBusy.value = true;
+    try {
+      const headers = { "idempotency-key": key };
+      const { id } = await api.post("/v1/fine_tuning/jobs", { body: drafted.value.body, headers });
+      navigate(href("run", id));
+    } catch (error) {
+      problem.value = toProblem(error);
+    } finally {
+      isBusy.value = false;
+    }
+  };
+  return (
+    <section class="card stack summary" aria-label="Summary">
+      <Estimates preview={preview.value} isStale={isPreviewing.value} />
+      <Field label="Name of the model (optional)" error={drafted.value.problems["suffix"]}>
+        <TextInput
+          value={draft.value.suffix}
+          placeholder="part of ft:BASE:KEY:NAME:ID"
+          onInput={(suffix) => form.change({ suffix })}
+        />
+      </Field>
+      <Warnings preview={preview.value} />
+      {problem.value !== undefined && <Problem error={problem.value} />}
+      <Button
+        kind="primary"
+        icon="play"
+        busy={isBusy.value}
+        disabled={!isReady.value}
+        onClick={() => void start()}
+      >
+        Start the run
+      </Button>
+      {!isReady.value && (
+        <p class="muted">
+          {form.training.value === undefined ? "Choose a training file first." : "Mend what is marked first."}
+        </p>
+      )}
+    </section>
+  );
+}
+
+/** A key by which the server knows a request that is sent again; another one for another request. */
+function useIdempotencyKey(body: string): string {
+  return useMemo(() => {
+    const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID needs HTTPS
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }, [body]);
+}
+
+/** What the limits of the key forbid. */
+function Warnings({ preview }: { readonly preview: Preview | undefined }) {
+  const limits = (preview?.warnings ?? []).filter(({ code }) => code.endsWith("_limit_exceeded"));
+  return limits.map(({ message }) => <Problem key={message} error={new Error(message)} />);
+}
+
+interface EstimatesProps {
+  readonly preview: Preview | undefined;
+  readonly isStale: boolean;
+}
+
+/** "25%, 4.0× smaller". */
+function compareSizes(trained: number, lora: number): string {
+  const share = formatShare(trained / lora);
+  return trained < lora ? `${share}, ${(lora / trained).toFixed(1)}× smaller` : share;
+}
+
+/** Rows that are always there, so that nothing moves when they are filled in. */
+function Estimates({ preview, isStale }: EstimatesProps) {
+  const { trainable_parameters: trained, lora_parameters: lora, memory, estimated_seconds } = preview ?? {};
+  const time =
+    preview === undefined || typeof estimated_seconds === "number"
+      ? formatDuration(estimated_seconds)
+      : "known after the first run";
+  const rows: readonly (readonly [string, string])[] = [
+    ["Trainable parameters", formatCount(trained)],
+    [
+      "Against LoRA of this rank",
+      trained === undefined || lora === undefined ? "–" : compareSizes(trained, lora),
+    ],
+    ["Size of the adapter", formatBytes(preview?.adapter_bytes)],
+    ["Steps", formatCount(preview?.total_steps)],
+    ["Training time", time],
+    ["Memory", formatBytes(memory?.bytes)],
+  ];
+  return (
+    <dl class={isStale ? "estimates stale" : "estimates"}>
+      {rows.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+const TABS = [
+  { id: "curl", title: "curl" },
+  { id: "mos", title: "mos train" },
+  { id: "typescript", title: "TypeScript" },
+];
+
+/** The same job from a terminal or a program. */
+export function Recipes({ form }: { readonly form: Form }) {
+  const tab = useSignal("curl");
+  const text = recipe(tab.value, form);
+  return (
+    <section class="card stack" aria-label="The same from a terminal">
+      <header class="row spread">
+        <h2>The same from a terminal</h2>
+        <Copy text={text} label="Copy the command" />
+      </header>
+      <Tabs
+        label="Ways to start it"
+        tabs={TABS}
+        value={tab.value}
+        onChange={(id) => {
+          tab.value = id;
+        }}
+      >
+        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
+        <pre class="recipe" tabIndex={0}>
+          {text}
+        </pre>
+        {tab.value === "mos" && (
+          <p class="muted">
+            On files of these names; --model takes the folder of {config.value?.model}, and the seed is 0
+            unless it is given.
+          </p>
+        )}
+      </Tabs>
+    </section>
+  );
+}
+
+function recipe(kind: string, { drafted, training, validation, fields }: Form): string {
+  const { body } = drafted.value;
+  const { model = "", needsKey = false } = config.value ?? {};
+  const target = { api: new URL("../v1", location.href).href, needsKey };
+  if (kind === "curl") return toCurl(body, target);
+  if (kind === "typescript") return toTypeScript(body, target);
+  const flags = fields.value.filter((field) => field.kind === "flag" && field.standard === "true");
+  return toTrainCommand(body, {
+    base: model,
+    trainingName: training.value?.filename ?? "train.jsonl",
+    validationName: validation.value?.filename,
+    standardFlags: new Set(flags.map(({ name }) => name)),
+  });
+}
