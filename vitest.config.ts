@@ -60,7 +60,7 @@ export default defineConfig({
         include: BROWSER,
         isolate: false,
         globalSetup: [join(import.meta.dirname, "packages/studio/test/chromium.ts")],
-        seconds: 120,
+        seconds: 180,
       }),
     ],
   },

@@ -1,7 +1,7 @@
 // What the server says of itself before anybody signs in.
 import { signal } from "@preact/signals";
 import { api } from "./client.ts";
-import { isSignedIn } from "./session.ts";
+import { isSignedIn, needsKey } from "./session.ts";
 
 /** What this server can do, and for whom. */
 export interface Config {
@@ -33,5 +33,7 @@ export const config = signal<Config | undefined>(undefined);
 export async function loadConfig(): Promise<void> {
   const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn?: boolean };
   isSignedIn.value = found.signedIn ?? isSignedIn.value;
+  // before the first view asks in vain
+  if (found.needsKey === true && !isSignedIn.value) needsKey.value = true;
   config.value = found;
 }
