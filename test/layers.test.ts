@@ -19,7 +19,7 @@ const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> =
   grammar: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
   lab: [["sandbox"], ["evaluation"], ["reproduce"], ["commands"]],
   service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
-  studio: [["core"], ["api"], ["ui"], ["views"], ["shell"]],
+  studio: [["core"], ["api"], ["ui", "chart"], ["views"], ["shell"]],
 };
 
 const entryPoints: readonly string[] = Object.keys(JSON.parse(readFileSync("package.json", "utf8")).exports);

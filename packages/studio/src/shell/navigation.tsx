@@ -22,8 +22,8 @@ export function Navigation() {
         </span>
       </a>
       <ul>
-        {offeredViews().map(([name, { title, icon }]) => (
-          <li key={name}>
+        {offeredViews().map(([name, { title, icon, isMinor }]) => (
+          <li key={name} class={isMinor === true ? "minor" : undefined}>
             <a href={href(name)} aria-current={name === place ? "page" : undefined} title={title}>
               {icon && <Icon name={icon} />}
               <span>{title}</span>

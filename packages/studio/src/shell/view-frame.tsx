@@ -51,6 +51,7 @@ export function ViewFrame() {
 const NotFound = () => (
   <Empty
     title="There is no such view"
+    isPage
     action={
       <Button kind="primary" onClick={() => navigate(href("runs"))}>
         To the runs

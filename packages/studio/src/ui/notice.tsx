@@ -7,16 +7,18 @@ import "./notice.css";
 
 interface EmptyProps {
   readonly title: string;
+  /** Where it is the whole page. */
+  readonly isPage?: boolean;
   /** What to do about it. */
   readonly children?: ComponentChildren;
   readonly action?: ComponentChildren;
 }
 
 /** Nothing to show, and what to do about it. */
-export function Empty({ title, children, action }: EmptyProps) {
+export function Empty({ title, isPage, children, action }: EmptyProps) {
   return (
     <div class="empty">
-      <h2>{title}</h2>
+      {isPage === true ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children && <p>{children}</p>}
       {action}
     </div>

@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import "./palette.css";
 import { type Command, findCommands, palette } from "./palette.ts";
 
@@ -16,8 +16,9 @@ function PaletteDialog() {
   const [at, setAt] = useState(0);
   const found = findCommands(palette.commands.value, search);
   const active = found[Math.min(at, found.length - 1)];
-  useEffect(() => dialog.current?.showModal(), []);
-  useEffect(() => {
+  // before the next key, which is meant for it
+  useLayoutEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => {
     dialog.current?.querySelector('[aria-selected="true"]')?.scrollIntoView({ block: "nearest" });
   }, [at]);
   const close = (): void => {

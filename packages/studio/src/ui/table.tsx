@@ -42,7 +42,7 @@ export function Table<Row>(props: TableProps<Row>) {
     <div class="table">
       {(toolbar !== undefined || storageKey !== undefined) && (
         <div class="table-tools">
-          <div class="row">{toolbar}</div>
+          <div class="row table-toolbar">{toolbar}</div>
           {storageKey !== undefined && <ColumnMenu columns={columns} choices={choices} />}
         </div>
       )}

@@ -16,6 +16,8 @@ export interface ViewEntry {
   readonly icon?: IconName;
   /** The second key after `g`. */
   readonly key?: string;
+  /** Left to the command palette where there is no room for all. */
+  readonly isMinor?: boolean;
   readonly load: () => Promise<{ readonly default: ComponentType<ViewProps> }>;
   /** Whether this server has what the view shows; without it, always. */
   readonly isOffered?: (config: Config) => boolean;
@@ -34,11 +36,18 @@ export const VIEWS: Readonly<Record<string, ViewEntry>> = {
   },
   compare: { title: "Compare", icon: "compare", key: "c", load: () => import("./compare/index.tsx") },
   adapters: { title: "Adapters", icon: "adapters", key: "a", load: () => import("./adapters/index.tsx") },
-  system: { title: "System", icon: "system", key: "s", load: () => import("./system/index.tsx") },
+  system: {
+    title: "System",
+    icon: "system",
+    key: "s",
+    isMinor: true,
+    load: () => import("./system/index.tsx"),
+  },
   keys: {
     title: "Keys",
     icon: "keys",
     key: "k",
+    isMinor: true,
     load: () => import("./keys/index.tsx"),
     isOffered: ({ features }) => features.keys,
   },
