@@ -4,6 +4,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
   {
     text: "How to",
     pages: [
+      "how-to/studio",
       "how-to/data",
       "how-to/documents",
       "how-to/train",

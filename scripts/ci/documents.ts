@@ -54,7 +54,7 @@ async function stopServer(): Promise<void> {
   server = undefined;
 }
 
-const isServer = (text: string): boolean => /\bserve\b/.test(text);
+const isServer = (text: string): boolean => /\b(serve|studio)\b/.test(text);
 const isRequest = (text: string): boolean => text.startsWith("curl ");
 
 function runCommand(folder: string, text: string): boolean {
