@@ -1,18 +1,106 @@
-import type { Query } from "#core";
-import { Empty } from "#ui";
+// One run: how far it is, its curves, what happened, what it was started with and what came of it.
+import { formatCount, formatDuration, formatLoss, href, type Query } from "#core";
+import { Empty, LinkButton, Problem, Status, Time, Waiting } from "#ui";
+import { JobActions } from "./actions.tsx";
+import { RunCharts } from "./charts.tsx";
+import { Events } from "./events.tsx";
+import { hasEnded, type RunState, secondsLeft, useRun } from "./feed.ts";
+import { FolderModels, JobModels } from "./models.tsx";
+import "./run.css";
+import { Settings } from "./settings.tsx";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
-export default function View(_: ViewProps) {
+/** The view of a run, by its id. */
+export default function View({ id }: ViewProps) {
+  if (id !== undefined) return <RunPage id={id} />;
   return (
-    <div class="page">
-      <div class="page-head">
-        <h1>Run</h1>
+    <Empty title="No run is named" action={<LinkButton href={href("runs")}>To the runs</LinkButton>}>
+      Open one from the list of runs.
+    </Empty>
+  );
+}
+
+function RunPage({ id }: { readonly id: string }) {
+  const { data, error, refresh } = useRun(id);
+  const state = data.value;
+  if (state === undefined)
+    return (
+      <div class="page">
+        {error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}
       </div>
-      <Empty title="Nothing here yet" />
+    );
+  const { run, metrics } = state;
+  return (
+    <div class="page run">
+      <header class="page-head">
+        <h1>{run.name}</h1>
+        {run.kind === "job" && <JobActions run={run} refresh={refresh} />}
+      </header>
+      <Progress {...state} />
+      {run.error !== null && <Problem error={run.error} />}
+      <RunCharts metrics={metrics} group={`run-${id}`} />
+      <div class="run-below">
+        <div class="stack">
+          {run.kind === "job" ? <JobModels run={run} isLive={!hasEnded(run)} /> : <FolderModels run={run} />}
+          {run.kind === "job" ? (
+            <Events id={id} />
+          ) : (
+            <p class="muted">
+              This is a run folder: <code>mos train</code> keeps no events, but its measurements appear here
+              as it writes them.
+            </p>
+          )}
+        </div>
+        <Settings run={run} />
+      </div>
     </div>
+  );
+}
+
+/** How far the run is, and its losses. */
+function Progress({ run, metrics, speed }: RunState) {
+  const { step, total_steps, status, loss, validation_loss, best_validation_loss, best_step } = run;
+  const left = secondsLeft({ run, speed });
+  const end = run.finished_at;
+  const facts = [
+    { title: "Training loss", value: formatLoss(loss) },
+    { title: "Validation loss", value: formatLoss(validation_loss) },
+    {
+      title: best_step === null ? "Best validation loss" : `Best, at step ${formatCount(best_step)}`,
+      value: formatLoss(best_validation_loss),
+    },
+    { title: "Tokens per second", value: formatCount(metrics.training.tokens_per_second.at(-1)) },
+  ];
+  return (
+    <section class="card run-progress" aria-label="Progress">
+      <div class="run-steps">
+        <p class="row">
+          <Status value={status} />
+          <span>
+            {total_steps === null
+              ? `Step ${formatCount(step)}`
+              : `Step ${formatCount(step)} of ${formatCount(total_steps)}`}
+          </span>
+          <span class="muted">
+            {left !== undefined && `about ${formatDuration(left)} left · `}
+            {end === null ? "created " : "ended "}
+            <Time at={end ?? run.created_at} />
+          </span>
+        </p>
+        <progress aria-label="Steps" max={Math.max(1, total_steps ?? 1)} value={step} data-status={status} />
+      </div>
+      <dl class="run-facts">
+        {facts.map(({ title, value }) => (
+          <div key={title}>
+            <dt>{title}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+    </section>
   );
 }

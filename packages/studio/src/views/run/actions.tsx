@@ -1,0 +1,118 @@
+// What can be done with a job.
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { api, config, messageOf } from "#api";
+import { href, navigate } from "#core";
+import { Button, Dialog, DialogActions, palette, toast } from "#ui";
+import { hasEnded, type Run } from "./feed.ts";
+
+interface ActionsProps {
+  readonly run: Run;
+  /** Reads the run again, once something was done to it. */
+  readonly refresh: () => Promise<void>;
+}
+
+type Change = "pause" | "resume" | "cancel";
+
+const DONE: Readonly<Record<Change, string>> = {
+  pause: "The run pauses at its next checkpoint",
+  resume: "The run continues",
+  cancel: "The run is cancelled",
+};
+
+/** Pause or resume, cancel, and duplicate; also in the command palette. */
+export function JobActions({ run, refresh }: ActionsProps) {
+  const { id, status } = run;
+  const busy = useSignal<Change | undefined>(undefined);
+  const isAsking = useSignal(false);
+  const change = async (what: Change): Promise<void> => {
+    busy.value = what;
+    try {
+      await api.post(`/v1/fine_tuning/jobs/{id}/${what}`, { params: { id } });
+      toast(DONE[what], { kind: "good" });
+    } catch (error) {
+      toast(messageOf(error), { kind: "bad" });
+    }
+    await refresh();
+    busy.value = undefined;
+  };
+  const isOver = hasEnded(run);
+  const turn = status === "paused" ? "resume" : "pause";
+  const duplicate = (): void => navigate(href("new-run", undefined, { from: id }));
+  useEffect(() => {
+    const commands = [
+      { id: "run.duplicate", title: "Duplicate this run", run: duplicate },
+      ...(isOver
+        ? []
+        : [
+            {
+              id: "run.turn",
+              title: turn === "pause" ? "Pause this run" : "Resume this run",
+              run: () => void change(turn),
+            },
+            {
+              id: "run.cancel",
+              title: "Cancel this run",
+              run: () => {
+                isAsking.value = true;
+              },
+            },
+          ]),
+    ].map(palette.register);
+    return () => {
+      for (const remove of commands) remove();
+    };
+  }, [id, isOver, turn]);
+  return (
+    <div class="row">
+      {!isOver && (
+        <>
+          <Button
+            icon={turn === "pause" ? "pause" : "play"}
+            busy={busy.value === turn}
+            onClick={() => void change(turn)}
+          >
+            {turn === "pause" ? "Pause" : "Resume"}
+          </Button>
+          <Button
+            icon="stop"
+            busy={busy.value === "cancel"}
+            onClick={() => {
+              isAsking.value = true;
+            }}
+          >
+            Cancel
+          </Button>
+        </>
+      )}
+      {config.value?.features.service !== false && (
+        <Button icon="copy" onClick={duplicate}>
+          Duplicate
+        </Button>
+      )}
+      {isAsking.value && (
+        <CancelDialog
+          name={run.name}
+          close={(isSure) => {
+            isAsking.value = false;
+            if (isSure) void change("cancel");
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+function CancelDialog({ name, close }: { readonly name: string; close: (isSure: boolean) => void }) {
+  return (
+    <Dialog title="Cancel this run?" onClose={() => close(false)}>
+      <p>{name} stops for good. Its checkpoints stay. To continue later, pause it instead.</p>
+      <DialogActions>
+        <Button onClick={() => close(false)}>Keep it</Button>
+        <Button kind="danger" onClick={() => close(true)}>
+          Cancel the run
+        </Button>
+      </DialogActions>
+    </Dialog>
+  );
+}

@@ -1,0 +1,111 @@
+// The curves of a run.
+import { useMemo } from "preact/hooks";
+import { Chart, type Series, smoothed } from "#chart";
+import { formatLoss, formatRate, stored } from "#core";
+import { Empty, Switch } from "#ui";
+import type { Metrics } from "./metrics.ts";
+
+const isNumber = (value: unknown): value is number => typeof value === "number";
+const isBoolean = (value: unknown): value is boolean => typeof value === "boolean";
+
+const smoothing = stored("smoothing", 30, isNumber);
+const isLog = stored("log-scale", false, isBoolean);
+
+/** The span of smoothing in steps: of a hundred, a quarter of all steps; fine at the small end. */
+function spanOf(percent: number, steps: readonly number[]): number {
+  return (percent / 100) ** 2 * 0.25 * ((steps.at(-1) ?? 0) - (steps[0] ?? 0));
+}
+
+function lossSeries({ training, validation }: Metrics, percent: number): readonly Series[] {
+  const { step: x, loss: y } = training;
+  const span = spanOf(percent, x);
+  const smooth = { label: "Training, smoothed", x, y: smoothed(x, y, span), colour: 0 };
+  return [
+    { label: "Training", x, y, faint: span > 0, colour: 0 },
+    ...(span > 0 ? [smooth] : []),
+    { label: "Validation", x: validation.step, y: validation.loss, kind: "points", colour: 1 },
+  ];
+}
+
+const rate = (value: number): string => value.toExponential(2);
+
+/** Loss, learning rate, gradient norm and speed, with crosshair and zoom in common. */
+export function RunCharts({ metrics, group }: { readonly metrics: Metrics; readonly group: string }) {
+  const { training, validation } = metrics;
+  const loss = useMemo(() => lossSeries(metrics, smoothing.value), [metrics, smoothing.value]);
+  const others = useMemo(
+    () =>
+      [
+        { label: "Learning rate", y: training.learning_rate, format: rate },
+        { label: "Gradient norm", y: training.gradient_norm, format: formatLoss },
+        { label: "Tokens per second", y: training.tokens_per_second, format: formatRate },
+      ].map(({ format, ...one }, index) => ({
+        format,
+        series: [{ ...one, x: training.step, colour: index + 2 }],
+      })),
+    [training],
+  );
+  if (training.step.length + validation.step.length === 0)
+    return (
+      <section class="card">
+        <Empty title="No measurements yet">The curves begin with the first step.</Empty>
+      </section>
+    );
+  return (
+    <>
+      <section class="card" aria-label="Loss">
+        <div class="row run-chart-tools">
+          <Smoothing />
+          <Switch
+            label="Log scale"
+            value={isLog.value}
+            onInput={(value) => {
+              isLog.value = value;
+            }}
+          />
+        </div>
+        <Chart
+          xLabel="Step"
+          yLabel="Loss"
+          series={loss}
+          log={isLog.value}
+          sync={group}
+          height={300}
+          format={formatLoss}
+        />
+      </section>
+      <div class="run-more-charts">
+        {others.map(({ series, format }) => (
+          <section class="card" key={series[0]?.label} aria-label={series[0]?.label}>
+            <Chart
+              xLabel="Step"
+              yLabel={series[0]?.label ?? ""}
+              series={series}
+              sync={group}
+              height={160}
+              format={format}
+            />
+          </section>
+        ))}
+      </div>
+    </>
+  );
+}
+
+function Smoothing() {
+  return (
+    <label class="run-smoothing">
+      <span>Smoothing</span>
+      <input
+        type="range"
+        min={0}
+        max={100}
+        value={smoothing.value}
+        aria-valuetext={smoothing.value === 0 ? "off" : `${smoothing.value}%`}
+        onInput={({ currentTarget }) => {
+          smoothing.value = currentTarget.valueAsNumber;
+        }}
+      />
+    </label>
+  );
+}

@@ -1,0 +1,50 @@
+import { describe, expect, test } from "vitest";
+import { MAX_ROWS, type Metrics, merged, NO_METRICS } from "./metrics.ts";
+
+/** Steps from one to another, with an evaluation after every tenth. */
+function measured(from: number, to: number): Metrics {
+  const step = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+  const evaluated = step.filter((at) => at % 10 === 0);
+  const values = step.map((at) => 1 / at);
+  return {
+    object: "run.metrics",
+    training: { step, loss: values, learning_rate: values, gradient_norm: values, tokens_per_second: values },
+    validation: { step: evaluated, loss: evaluated.map((at) => 2 / at) },
+    last_step: to,
+  };
+}
+
+const withoutEvaluation = (metrics: Metrics): Metrics => ({ ...metrics, validation: { step: [], loss: [] } });
+
+describe("merged", () => {
+  test("adds what follows, and no step twice", () => {
+    const first = merged(NO_METRICS, measured(1, 25));
+    expect(merged(first!, measured(25, 40))).toEqual(measured(1, 40));
+  });
+
+  test("takes the evaluation of the last step that it knows", () => {
+    const known = withoutEvaluation(measured(1, 10));
+    expect(merged(known, measured(10, 10))?.validation.step).toEqual([10]);
+  });
+
+  test("keeps the same object where nothing is new", () => {
+    const known = measured(1, 30);
+    expect(merged(known, measured(30, 30))).toBe(known);
+  });
+
+  test("asks for everything again where the run went back", () => {
+    expect(merged(measured(1, 30), measured(20, 20))).toBeUndefined();
+  });
+
+  test("stays bounded for ever, from the first step to the last", () => {
+    let metrics = NO_METRICS;
+    for (let step = 1; step < 100_000; step += 500) {
+      metrics = merged(metrics, measured(Math.max(1, step - 1), step + 499))!;
+      expect(metrics.training.step.length).toBeLessThanOrEqual(MAX_ROWS);
+    }
+    const { step, loss } = metrics.training;
+    expect([step[0], step.at(-1), loss[0]]).toEqual([1, 100_000, 1]);
+    expect(loss).toHaveLength(step.length);
+    expect(metrics.validation.step.length).toBeGreaterThan(1000);
+  });
+});
