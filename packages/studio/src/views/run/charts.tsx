@@ -2,7 +2,7 @@
 import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
 import { formatLoss, formatRate, stored } from "#core";
-import { Empty, Switch } from "#ui";
+import { Switch } from "#ui";
 import type { Metrics } from "./metrics.ts";
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
@@ -45,16 +45,12 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
       })),
     [training],
   );
-  if (training.step.length + validation.step.length === 0)
-    return (
-      <section class="card">
-        <Empty title="No measurements yet">The curves begin with the first step.</Empty>
-      </section>
-    );
+  const isEmpty = training.step.length + validation.step.length === 0;
   return (
     <>
       <section class="card" aria-label="Loss">
         <div class="row run-chart-tools">
+          {isEmpty && <p class="muted">The curves begin with the first step.</p>}
           <Smoothing />
           <Switch
             label="Log scale"
