@@ -24,7 +24,8 @@ const readManifest = (folder: string): Manifest =>
   JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
 
 const PRODUCTION = /^(src|packages\/[^/]+\/src)\/.*\.(ts|tsx|js|mjs|css)$/;
-const isProduction = (path: string): boolean => PRODUCTION.test(path) && !/\.test\.\w+$/.test(path);
+/** Neither tests nor types that a script makes. */
+const isProduction = (path: string): boolean => PRODUCTION.test(path) && !/\.(test\.\w+|d\.ts)$/.test(path);
 const isBarrel = (path: string): boolean => path.endsWith("/index.ts");
 
 /** Source files of the packages in a tree, by the names under which they are imported: "mixture-of-shards/graph". */

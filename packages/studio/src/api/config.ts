@@ -17,13 +17,13 @@ export interface Config {
     readonly adapters: boolean;
   };
   /** Whether requests need a key. */
-  readonly needsKey?: boolean;
+  readonly needsKey: boolean;
   /** Whose session this is; null where there are no keys. */
-  readonly tenant?: string | null;
+  readonly tenant: string | null;
   /** Whether everybody's runs and the system may be seen. */
-  readonly isAdmin?: boolean;
+  readonly isAdmin: boolean;
   /** Whether it offers the quickstart's data. */
-  readonly example?: boolean;
+  readonly example: boolean;
 }
 
 /** Undefined until it is known. */
@@ -31,8 +31,9 @@ export const config = signal<Config | undefined>(undefined);
 
 /** Reads it again, as after signing in. */
 export async function loadConfig(): Promise<void> {
-  const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn?: boolean };
-  isSignedIn.value = found.signedIn ?? isSignedIn.value;
+  const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn: boolean };
+  isSignedIn.value = found.signedIn;
+  needsKey.value = found.needsKey && !found.signedIn;
   // before the first view asks in vain
   if (found.needsKey === true && !isSignedIn.value) needsKey.value = true;
   config.value = found;
