@@ -1,18 +1,14 @@
+// The adapters of the server: all of them in a table, or one by its name.
 import type { Query } from "#core";
-import { Empty } from "#ui";
+import { AdapterDetail } from "./detail.tsx";
+import { AdapterList } from "./list.tsx";
+import "./adapters.css";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
-export default function View(_: ViewProps) {
-  return (
-    <div class="page">
-      <div class="page-head">
-        <h1>Adapters</h1>
-      </div>
-      <Empty title="Nothing here yet" />
-    </div>
-  );
+export default function View({ id }: ViewProps) {
+  return id === undefined ? <AdapterList /> : <AdapterDetail name={id} />;
 }

@@ -1,0 +1,174 @@
+// The names that stand for an adapter, what else they have stood for, and the way back.
+import { useState } from "preact/hooks";
+import { api, config, type JsonOf, messageOf, usePoll } from "#api";
+import { href } from "#core";
+import { Button, Dialog, DialogActions, Field, IconButton, Problem, TextInput, Time, toast } from "#ui";
+import "./aliases.css";
+
+type Change = JsonOf<"/v1/aliases/{name}/history">["data"][number];
+
+interface AliasesProps {
+  readonly model: string;
+  /** The aliases that stand for it now. */
+  readonly aliases: readonly string[];
+  /** Called after a change. */
+  readonly changed: () => Promise<void>;
+}
+
+/** Aliases of one adapter. */
+export function Aliases({ model, aliases, changed }: AliasesProps) {
+  const [isSetting, setSetting] = useState(false);
+  return (
+    <section class="card stack">
+      <div class="row spread">
+        <h2>Aliases</h2>
+        <Button icon="plus" onClick={() => setSetting(true)}>
+          Set alias
+        </Button>
+      </div>
+      {aliases.length === 0 && (
+        <p class="muted">
+          No alias stands for this adapter. Programs that ask for an alias, such as <code>support</code>, get
+          whichever adapter it stands for now, so that you can switch and go back without changing them.
+        </p>
+      )}
+      {aliases.map((alias) => (
+        <Alias key={alias} {...{ alias, model, changed }} />
+      ))}
+      {isSetting && <SetAlias {...{ model, changed }} close={() => setSetting(false)} />}
+    </section>
+  );
+}
+
+const FIRST_SHOWN = 4;
+
+interface AliasProps extends Pick<AliasesProps, "model" | "changed"> {
+  readonly alias: string;
+}
+
+function Alias({ alias, model, changed }: AliasProps) {
+  const params = { name: alias };
+  const { data, error, refresh } = usePoll(
+    (signal) => api.get("/v1/aliases/{name}/history", { params, signal }),
+    { every: 15_000 },
+    [alias, model],
+  );
+  const [isWhole, setWhole] = useState(false);
+  const [isRemoving, setRemoving] = useState(false);
+  const changes = data.value?.data ?? [];
+  const current = changes[0];
+  const rollBack = async (to: Change): Promise<void> => {
+    try {
+      const body = { model: to.model, expected_version: current?.version };
+      await api.put("/v1/aliases/{name}", { params, body });
+      toast(`${alias} stands for ${to.model} again`, { kind: "good" });
+      await changed();
+    } catch (problem) {
+      toast(messageOf(problem), { kind: "bad" });
+      await refresh();
+    }
+  };
+  return (
+    <div class="alias">
+      <div class="row spread">
+        <h3 class="mono">{alias}</h3>
+        <IconButton label={`Remove alias ${alias}`} icon="trash" onClick={() => setRemoving(true)} />
+      </div>
+      {error.value !== undefined && data.value === undefined && (
+        <Problem error={error.value} retry={refresh} />
+      )}
+      <ol>
+        {changes.slice(0, isWhole ? undefined : FIRST_SHOWN).map((change) => (
+          <li key={change.version} class={change === current ? "current" : undefined}>
+            <a href={href("adapters", change.model)}>{change.model}</a>
+            <span class="muted">
+              <Time at={change.changed_at} />
+            </span>
+            {change === current ? (
+              <span class="muted">now</span>
+            ) : (
+              change.model !== model && (
+                <Button icon="undo" onClick={() => rollBack(change)}>
+                  Roll back
+                </Button>
+              )
+            )}
+          </li>
+        ))}
+      </ol>
+      {!isWhole && changes.length > FIRST_SHOWN && (
+        <Button onClick={() => setWhole(true)}>Show all {changes.length} changes</Button>
+      )}
+      {isRemoving && <RemoveAlias {...{ alias, changed }} close={() => setRemoving(false)} />}
+    </div>
+  );
+}
+
+interface ClosableProps {
+  readonly close: () => void;
+}
+
+function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & ClosableProps) {
+  const [error, setError] = useState<unknown>();
+  const remove = async (): Promise<void> => {
+    try {
+      await api.delete("/v1/aliases/{name}", { params: { name: alias } });
+      close();
+      await changed();
+    } catch (problem) {
+      setError(problem);
+    }
+  };
+  return (
+    <Dialog title={`Remove the alias ${alias}?`} onClose={close}>
+      <p>Requests for it fail from now on, and its history is gone. The adapter stays.</p>
+      {error !== undefined && <Problem error={error} />}
+      <DialogActions>
+        <Button onClick={close}>Keep it</Button>
+        <Button kind="danger" onClick={remove}>
+          Remove alias
+        </Button>
+      </DialogActions>
+    </Dialog>
+  );
+}
+
+function SetAlias({ model, changed, close }: Pick<AliasesProps, "model" | "changed"> & ClosableProps) {
+  const [name, setName] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<string>();
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    try {
+      await api.put("/v1/aliases/{name}", { params: { name: name.trim() }, body: { model } });
+      close();
+      await changed();
+    } catch (problem) {
+      setError(messageOf(problem));
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title="Set alias" onClose={close}>
+      <form class="stack" onSubmit={submit}>
+        <Field
+          label="Alias"
+          error={error}
+          hint={`Requests for this name are answered by ${model}. A name that stands for another adapter is switched.`}
+        >
+          <TextInput value={name} onInput={setName} placeholder="support" autoFocus mono />
+        </Field>
+        <DialogActions>
+          <Button onClick={close}>Cancel</Button>
+          <Button type="submit" kind="primary" busy={isBusy} disabled={name.trim() === ""}>
+            Set alias
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Whether this server has aliases. */
+export const hasAliases = (): boolean => config.value?.features.service === true;

@@ -1,0 +1,130 @@
+// Dialogs that change which adapters there are: upload one, delete one.
+import { useState } from "preact/hooks";
+import { api, config } from "#api";
+import { Button, Dialog, DialogActions, Field, Problem, TextInput, toast, useFieldNames } from "#ui";
+
+/** Prefix of fine-tuned models, which belong to their tenant and are deleted as models. */
+const isFineTuned = (name: string): boolean => name.startsWith("ft:");
+
+/** Adapters of the folder are changed with an administrator's key only. */
+export const mayUpload = (): boolean =>
+  config.value?.needsKey === true && config.value.isAdmin === true && config.value.features.adapters;
+
+/** Whether this reader may delete an adapter. */
+export const mayDelete = (name: string): boolean => isFineTuned(name) || mayUpload();
+
+interface DeleteProps {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly close: () => void;
+  readonly done: () => void;
+}
+
+/** Asks before an adapter is deleted. */
+export function DeleteAdapter({ name, aliases, close, done }: DeleteProps) {
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const remove = async (): Promise<void> => {
+    setBusy(true);
+    try {
+      if (isFineTuned(name)) await api.delete("/v1/models/{model}", { params: { model: name } });
+      else await api.delete("/v1/adapters/{name}", { params: { name } });
+      toast(`${name} was deleted`, { kind: "good" });
+      done();
+    } catch (problem) {
+      setError(problem);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={`Delete ${name}?`} onClose={close}>
+      <p>
+        Its files are removed from the server, with the versions that are kept of it. Download it first if you
+        may want it back.{" "}
+        {aliases.length > 0 && `Requests for ${aliases.join(" and ")}, which stand for it, would fail.`}
+      </p>
+      {error !== undefined && <Problem error={error} />}
+      <DialogActions>
+        <Button onClick={close}>Keep it</Button>
+        <Button kind="danger" busy={isBusy} onClick={remove}>
+          Delete adapter
+        </Button>
+      </DialogActions>
+    </Dialog>
+  );
+}
+
+const CONFIG = "adapter_config.json";
+const TENSORS = "adapter_model.safetensors";
+
+interface UploadProps {
+  readonly close: () => void;
+  readonly done: (name: string) => void;
+}
+
+/** Takes the two files of an adapter's folder, or of a LoRA that PEFT saved. */
+export function UploadAdapter({ close, done }: UploadProps) {
+  const [name, setName] = useState("");
+  const [files, setFiles] = useState<readonly File[]>([]);
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const [settings, tensors] = [CONFIG, TENSORS].map((wanted) => files.find((file) => file.name === wanted));
+  const missing = [settings ? [] : [CONFIG], tensors ? [] : [TENSORS]].flat();
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    if (settings === undefined || tensors === undefined) return;
+    setBusy(true);
+    try {
+      const form = new FormData();
+      form.set("name", name.trim());
+      form.set("adapter_config", settings);
+      form.set("adapter_model", tensors);
+      await api.post("/v1/adapters", { body: form });
+      toast(`${name.trim()} can be used now`, { kind: "good" });
+      done(name.trim());
+    } catch (problem) {
+      setError(problem);
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title="Upload adapter" onClose={close}>
+      <form class="stack" onSubmit={submit}>
+        <Field label="Name" hint="The name that requests give as model. An adapter of this name is replaced.">
+          <TextInput value={name} onInput={setName} placeholder="acme" autoFocus mono />
+        </Field>
+        <Field
+          label="Files"
+          hint={`${CONFIG} and ${TENSORS}, of MoS or of a LoRA that PEFT saved`}
+          error={files.length > 0 && missing.length > 0 ? `${missing.join(" and ")} is missing` : undefined}
+        >
+          <FileInput onInput={setFiles} />
+        </Field>
+        {error !== undefined && <Problem error={error} />}
+        <DialogActions>
+          <Button onClick={close}>Cancel</Button>
+          <Button
+            type="submit"
+            kind="primary"
+            busy={isBusy}
+            disabled={name.trim() === "" || missing.length > 0}
+          >
+            Upload
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+function FileInput({ onInput }: { readonly onInput: (files: readonly File[]) => void }) {
+  return (
+    <input
+      {...useFieldNames()}
+      type="file"
+      multiple
+      accept=".json,.safetensors"
+      onInput={(event) => onInput([...(event.currentTarget.files ?? [])])}
+    />
+  );
+}

@@ -1,0 +1,162 @@
+import { useState } from "preact/hooks";
+import { api, config, type JsonOf, usePoll } from "#api";
+import { formatBytes, href, navigate } from "#core";
+import { Button, type Column, Copy, Empty, LinkButton, Problem, Table, Time, Waiting } from "#ui";
+import { mayUpload, UploadAdapter } from "./changes.tsx";
+
+type List = JsonOf<"/v1/adapters">;
+/** An adapter, as the API lists it. */
+export type Adapter = List["data"][number];
+
+/** Reads the adapters every few seconds. */
+export const useAdapters = () => usePoll((signal) => api.get("/v1/adapters", { signal }), { every: 5000 });
+
+/** Rank 8, or 8 of 2 where a budget of 2 is shared. */
+export const ranksOf = ({ rank, equivalent_rank: budget }: Adapter): string =>
+  budget === null || budget === rank ? String(rank) : `${rank} from ${budget}`;
+
+/** A digest in the length by which people tell two apart. */
+export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, "").slice(0, 10);
+
+const COLUMNS: readonly Column<Adapter>[] = [
+  {
+    key: "name",
+    title: "Name",
+    width: "minmax(160px, 2fr)",
+    value: ({ id }) => id,
+    render: ({ id }) => <a href={href("adapters", id)}>{id}</a>,
+  },
+  { key: "method", title: "Method", value: ({ method }) => method },
+  { key: "rank", title: "Rank", align: "end", value: ({ rank }) => rank, render: ranksOf },
+  {
+    key: "memory",
+    title: "Memory",
+    width: "minmax(128px, 1fr)",
+    align: "end",
+    value: ({ resident_bytes: bytes }) => bytes,
+    render: (adapter) => (
+      <span class={adapter.is_resident ? "memory loaded" : "memory"} title={memoryTitle(adapter)}>
+        {formatBytes(adapter.resident_bytes)}
+      </span>
+    ),
+  },
+  {
+    key: "active",
+    title: "Active",
+    align: "end",
+    value: ({ active_bytes: bytes }) => bytes,
+    render: ({ active_bytes: bytes }) => (bytes === 0 ? <span class="muted">–</span> : formatBytes(bytes)),
+  },
+  {
+    key: "used",
+    title: "Last use",
+    value: ({ last_used_at: at }) => at ?? 0,
+    render: ({ last_used_at: at }) => <Time at={at} />,
+  },
+  {
+    key: "aliases",
+    title: "Aliases",
+    value: ({ aliases }) => aliases.join(", "),
+    render: ({ aliases }) => (aliases.length === 0 ? <span class="muted">–</span> : aliases.join(", ")),
+  },
+  {
+    key: "digest",
+    title: "Digest",
+    width: "minmax(132px, 1fr)",
+    render: ({ digest }) => (
+      <span class="digest">
+        <code title={digest}>{shortDigest(digest)}</code>
+        <Copy text={digest} label="Copy digest" />
+      </span>
+    ),
+  },
+];
+
+/** What its memory is, and whether it is taken now. */
+export const memoryTitle = ({ is_resident: isLoaded }: Adapter): string =>
+  isLoaded ? "Loaded: it takes this memory now" : "Not loaded: it takes this memory once it is asked for";
+
+/** All adapters that the reader may use. */
+export function AdapterList() {
+  const { data, error, refresh } = useAdapters();
+  const [isUploading, setUploading] = useState(false);
+  const upload = mayUpload() && (
+    <Button icon="upload" onClick={() => setUploading(true)}>
+      Upload
+    </Button>
+  );
+  const list = data.value;
+  return (
+    <div class="page">
+      <div class="page-head">
+        <h1>Adapters</h1>
+        {upload}
+      </div>
+      {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
+      {list === undefined ? (
+        error.value === undefined && <Waiting />
+      ) : (
+        <Table
+          label="Adapters"
+          storageKey="adapters"
+          columns={COLUMNS}
+          rows={list.data}
+          keyOf={({ id }) => id}
+          onOpen={({ id }) => navigate(href("adapters", id))}
+          empty={<NoAdapters />}
+        />
+      )}
+      {list?.unavailable !== undefined && list.unavailable.length > 0 && (
+        <Unavailable folders={list.unavailable} />
+      )}
+      {isUploading && (
+        <UploadAdapter
+          close={() => setUploading(false)}
+          done={(name) => {
+            setUploading(false);
+            navigate(href("adapters", name));
+          }}
+        />
+      )}
+    </div>
+  );
+}
+
+function NoAdapters() {
+  const hasService = config.value?.features.service === true;
+  return (
+    <Empty
+      title="No adapters yet"
+      action={
+        hasService && (
+          <LinkButton kind="primary" icon="plus" href={href("new-run")}>
+            New run
+          </LinkButton>
+        )
+      }
+    >
+      {hasService
+        ? "An adapter is what fine-tuning makes of your data. Start a run, and it is here as soon as it has trained."
+        : config.value?.features.adapters === true
+          ? "Train one into the server's folder of adapters with mos train, and it is here a few seconds later."
+          : "This server has no folder of adapters. Start it with --adapters FOLDER."}
+    </Empty>
+  );
+}
+
+/** Folders that the server found and cannot serve. */
+function Unavailable({ folders }: { readonly folders: NonNullable<List["unavailable"]> }) {
+  return (
+    <section class="card stack">
+      <h2>Folders that cannot be served</h2>
+      <dl class="reasons">
+        {folders.map(({ id, reason }) => (
+          <div key={id}>
+            <dt class="mono">{id}</dt>
+            <dd class="muted">{reason}</dd>
+          </div>
+        ))}
+      </dl>
+    </section>
+  );
+}
