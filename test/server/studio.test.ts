@@ -33,7 +33,7 @@ afterAll(() => rm(folder, { recursive: true }));
 const serving = (server: Partial<ServerOptions> = {}) => makeServer({ server: { studio, ...server } });
 
 describe("the page", () => {
-  test("has a strict policy, and is asked for again; /studio leads to it", async () => {
+  test("has a strict policy, and is asked for again; / and /studio lead to it", async () => {
     await using server = await serving();
     const { status, headers, text } = await server.send("/studio/");
     expect([status, text]).toEqual([200, "<!doctype html><title>Studio</title>"]);
@@ -50,6 +50,8 @@ describe("the page", () => {
     });
     const again = await server.send("/studio/", undefined, { "if-none-match": headers.get("etag") ?? "" });
     expect([again.status, again.text]).toEqual([304, ""]);
+    const root = await server.fetch("/", { headers: { accept: "text/html" } });
+    expect([root.status, root.headers.get("location")]).toEqual([302, "studio/"]);
     const before = await server.send("/studio");
     expect([before.status, before.headers.get("location")]).toEqual([302, "studio/"]);
   });

@@ -25,8 +25,8 @@ export interface Studio extends AsyncDisposable {
   readonly server: StudioServer;
   /** Opens a place of the page, such as /runs. */
   open(place: string): Promise<void>;
-  /** Waits until a text is visible. */
-  see(text: string | RegExp): Promise<void>;
+  /** Waits until a text is visible: half a minute, or what is given. */
+  see(text: string | RegExp, options?: { readonly seconds?: number }): Promise<void>;
   /** Waits until a text is not visible. */
   gone(text: string | RegExp): Promise<void>;
   /** Clicks what has this name: a button, link, tab, box, row or item. The name may be a part of it. */
@@ -172,13 +172,19 @@ async function reachable(page: Page): Promise<Locator> {
   return (await dialog.count()) > 0 ? dialog : page.locator("body");
 }
 
+interface Sought {
+  /** For the message of a failure. */
+  readonly what: string;
+  readonly seconds?: number | undefined;
+}
+
 /** The first visible one of several ways to find something, the better ways first; asked again until there is one. */
 async function findVisible(
   page: Page,
-  what: string,
+  { what, seconds = PATIENCE / 1000 }: Sought,
   ways: (root: Locator) => readonly Locator[],
 ): Promise<Locator> {
-  const end = performance.now() + PATIENCE;
+  const end = performance.now() + 1000 * seconds;
   for (;;) {
     for (const way of ways(await reachable(page))) {
       const found = way.filter({ visible: true }).first();
@@ -204,13 +210,14 @@ function actions(
   "see" | "gone" | "click" | "fill" | "choose" | "attach" | "press" | "text" | "seriousProblems"
 > {
   const field = (label: string): Promise<Locator> =>
-    findVisible(page, `the field "${label}"`, (root) => [
+    findVisible(page, { what: `the field "${label}"` }, (root) => [
       root.getByLabel(label, { exact: true }),
       root.getByLabel(label),
       root.getByPlaceholder(label),
     ]);
   return {
-    see: async (text) => void (await findVisible(page, `"${text}"`, (root) => [root.getByText(text)])),
+    see: async (text, { seconds } = {}) =>
+      void (await findVisible(page, { what: `"${text}"`, seconds }, (root) => [root.getByText(text)])),
     async gone(text) {
       const shown = page.getByText(text).filter({ visible: true });
       await shown.first().waitFor({ state: "detached" });
@@ -218,7 +225,7 @@ function actions(
     async click(name) {
       const ways = (root: Locator, exact: boolean): Locator[] =>
         CLICKABLE.map((role) => root.getByRole(role, { name, exact }));
-      const found = await findVisible(page, `"${name}"`, (root) => [
+      const found = await findVisible(page, { what: `"${name}"` }, (root) => [
         ...ways(root, true),
         ...ways(root, false),
       ]);

@@ -85,11 +85,14 @@ export function operationRoutes(app: ServerApp): void {
   app.get("/", (context) => {
     context.header("vary", "accept");
     const wantsPage = context.req.header("accept")?.includes("text/html") === true;
-    if (wantsPage) return context.redirect("docs"); // relative: a proxy may have put the server below a path
-    const { modelName } = context.var.server;
+    const { modelName, studio } = context.var.server;
+    const hasPage = studio?.files.has("index.html") === true;
+    // relative: a proxy may have put the server below a path
+    if (wantsPage) return context.redirect(hasPage ? "studio/" : "docs");
     return context.json({
       name: "mixture-of-shards",
       model: modelName,
+      ...(hasPage ? { studio: "studio/" } : {}),
       docs: "docs",
       openapi: "openapi.json",
       api: "v1",

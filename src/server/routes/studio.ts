@@ -76,6 +76,7 @@ async function settings(context: RequestContext, { version }: Studio) {
       ? undefined
       : await authenticate(server, authorization).catch(() => undefined);
   const hasService = extension !== undefined;
+  const isAdmin = keys === undefined || key?.isAdmin === true;
   return {
     version,
     model: modelName,
@@ -84,13 +85,13 @@ async function settings(context: RequestContext, { version }: Studio) {
     /** Whose session this is. */
     tenant: keys === undefined ? null : (key?.name ?? null),
     /** Whether everybody's runs and the system may be seen. */
-    isAdmin: keys === undefined || key?.isAdmin === true,
+    isAdmin,
     /** Whether the quickstart's data can be trained on. */
     example: hasService,
     features: {
       service: hasService,
       runs: runFolders !== undefined || extension?.runs !== undefined,
-      keys: keyFile !== undefined,
+      keys: keyFile !== undefined && isAdmin,
       adapters: adapterFolder !== undefined,
     },
   };
