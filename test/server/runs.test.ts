@@ -190,6 +190,16 @@ test("100,000 lines come as few rows with their extremes, and 500 runs are liste
   expect(performance.now() - begin).toBeLessThan(5000);
 });
 
+test("a list that has not changed is not sent again", async () => {
+  const folder = await addRun("support", { metrics: stepLine(1, 5) });
+  await using server = await serveRuns();
+  const etag = (await server.send("/v1/runs")).headers.get("etag") ?? "";
+  const again = async () => (await server.send("/v1/runs", undefined, { "if-none-match": etag })).status;
+  expect(await again()).toBe(304);
+  await appendFile(join(folder, "metrics.jsonl"), stepLine(2, 4));
+  expect(await again()).toBe(200);
+});
+
 test("run folders are for administrators where there are keys", async () => {
   await addRun("secret");
   const maySee = ({ isAdmin }: ApiKey): boolean => isAdmin;

@@ -1,4 +1,5 @@
 // /v1/runs: training runs and what they measured, of run folders and of the service's jobs.
+import { createHash } from "node:crypto";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
@@ -40,6 +41,7 @@ const listRoute = createRoute({
       }),
       "A page.",
     ),
+    304: { description: "It is as the If-None-Match of the request says." },
     default: failed,
   },
 });
@@ -85,7 +87,13 @@ export function runRoutes(app: ServerApp): void {
     if (page === undefined) throw missing(query.after ?? "", "after", 400);
     const { data, hasMore } = page;
     const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
-    return context.json({ object: "list" as const, data, ...ends, has_more: hasMore }, 200);
+    const list = { object: "list" as const, data, ...ends, has_more: hasMore };
+    // pages ask every few seconds, and hundreds of runs are most often as they were
+    const etag = `"${createHash("sha256").update(JSON.stringify(list)).digest("base64url").slice(0, 24)}"`;
+    context.header("etag", etag);
+    context.header("cache-control", "private, no-cache");
+    if (context.req.header("if-none-match") === etag) return context.body(null, 304);
+    return context.json(list, 200);
   });
   app.openapi(describeRoute, async (context) => {
     const { server, key } = context.var;
