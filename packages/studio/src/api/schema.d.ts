@@ -2177,6 +2177,13 @@ export interface paths {
                         };
                     };
                 };
+                /** @description It is as the If-None-Match of the request says. */
+                304: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content?: never;
+                };
                 /** @description An error in OpenAI's format. */
                 default: {
                     headers: {
