@@ -9,6 +9,9 @@ const KINDS: Readonly<Record<string, string>> = {
   succeeded: "good",
   failed: "bad",
   interrupted: "bad",
+  active: "good",
+  idle: "good",
+  silent: "bad",
 };
 
 /** A state as a dot and a word; the dot of what runs now moves, for those who like that. */

@@ -21,6 +21,8 @@ interface TableProps<Row> {
   readonly columns: readonly Column<Row>[];
   readonly rows: readonly Row[];
   readonly keyOf: (row: Row) => string;
+  /** What a row is called where it is marked; without it, its key. */
+  readonly nameOf?: (row: Row) => string;
   /** Keys of the rows that are marked; without it, rows cannot be marked. */
   readonly selected?: Signal<ReadonlySet<string>>;
   readonly onOpen?: (row: Row) => void;
@@ -118,7 +120,7 @@ const toggled = (set: ReadonlySet<string>, key: string): ReadonlySet<string> => 
 };
 
 function Grid<Row>(props: GridProps<Row>) {
-  const { label, columns, rows, keyOf, selected, onOpen } = props;
+  const { label, columns, rows, keyOf, nameOf = keyOf, selected, onOpen } = props;
   const id = useId();
   const { scroller, look, first, end, height } = useRowsInView(rows.length);
   const [active, setActive] = useState(0);
@@ -168,6 +170,7 @@ function Grid<Row>(props: GridProps<Row>) {
               key={keyOf(row)}
               {...{ row, columns, selected, onOpen }}
               rowKey={keyOf(row)}
+              name={nameOf(row)}
               id={`${id}-${first + index}`}
               index={first + index}
               isActive={first + index === at}
@@ -231,6 +234,7 @@ function Head<Row>({ columns, rows, keyOf, selected, choices }: GridProps<Row>) 
 interface LineProps<Row> extends Pick<TableProps<Row>, "columns"> {
   readonly row: Row;
   readonly rowKey: string;
+  readonly name: string;
   readonly id: string;
   readonly index: number;
   readonly isActive: boolean;
@@ -244,7 +248,7 @@ const isOther = (target: EventTarget | null): boolean =>
   target instanceof Element && target.closest("a, button, input, select, label") !== null;
 
 function Line<Row>(props: LineProps<Row>) {
-  const { row, rowKey, id, index, isActive, columns, selected, onOpen, activate } = props;
+  const { row, rowKey, name, id, index, isActive, columns, selected, onOpen, activate } = props;
   const isSelected = selected?.value.has(rowKey);
   return (
     // the grid has the focus, and its keys
@@ -264,7 +268,7 @@ function Line<Row>(props: LineProps<Row>) {
         <span class="mark" role="gridcell">
           <input
             type="checkbox"
-            aria-label={`Select ${rowKey}`}
+            aria-label={`Select ${name}`}
             checked={isSelected ?? false}
             onInput={() => {
               selected.value = toggled(selected.value, rowKey);

@@ -1,18 +1,199 @@
-import type { Query } from "#core";
-import { Empty } from "#ui";
+// All training runs: a table to search and sort, and below it a comparison of those that are marked.
+import { signal, useComputed, useSignalEffect } from "@preact/signals";
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { config, usePoll } from "#api";
+import { href, navigate, type Query } from "#core";
+import { Button, Empty, LinkButton, Problem, palette, Select, Table, TextInput, Waiting } from "#ui";
+import { COLUMNS } from "./columns.tsx";
+import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
+import { readRuns } from "./list.ts";
+import type { Run } from "./run.ts";
+import "./runs.css";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
-export default function View(_: ViewProps) {
+/** Milliseconds between looks. */
+const EVERY = 4000;
+
+/** They stay while the reader looks at something else. */
+const filter = signal<RunFilter>(NO_FILTER);
+const pages = signal(1);
+const marked = signal<ReadonlySet<string>>(new Set());
+
+export default function View({ query }: ViewProps) {
+  useMarksInAddress(query);
+  useCommands();
+  const { data, error, refresh } = usePoll((stop) => readRuns(pages.value, stop), { every: EVERY });
+  const list = data.value;
   return (
-    <div class="page">
+    <div class="page runs">
       <div class="page-head">
         <h1>Runs</h1>
+        {config.value?.features.service === true && (
+          <LinkButton kind="primary" icon="plus" href={href("new-run")}>
+            New run
+          </LinkButton>
+        )}
       </div>
-      <Empty title="Nothing here yet" />
+      {error.value !== undefined && <Problem error={error.value} retry={() => void refresh()} />}
+      {list === undefined && error.value === undefined && <Waiting label="Reading the runs" />}
+      {list !== undefined && (list.runs.length === 0 ? <NoRuns /> : <RunTable runs={list.runs} />)}
+      {list?.hasMore === true && (
+        <Button
+          onClick={() => {
+            pages.value++;
+            void refresh();
+          }}
+        >
+          Load older runs
+        </Button>
+      )}
+      {list !== undefined && <Marked runs={list.runs} />}
     </div>
   );
+}
+
+/** The marked runs are a part of the address, so that a comparison can be sent to somebody. */
+function useMarksInAddress({ compare }: Query): void {
+  useEffect(() => {
+    if (compare !== undefined) marked.value = new Set(compare.split(",").filter((id) => id !== ""));
+  }, []);
+  useSignalEffect(() => {
+    const ids = [...marked.value].join(",");
+    if (location.hash.startsWith("#/runs") || location.hash === "")
+      navigate(href("runs", undefined, ids === "" ? {} : { compare: ids }), { replace: true });
+  });
+}
+
+const clearMarks = (): void => {
+  marked.value = new Set();
+};
+
+function useCommands(): void {
+  useEffect(() => {
+    const commands = [
+      {
+        id: "runs.filter",
+        title: "Filter the runs",
+        keys: "/",
+        run: () => document.querySelector<HTMLElement>('.runs input[type="search"]')?.focus(),
+      },
+      { id: "runs.clear", title: "Unmark all runs", keys: "Escape", run: clearMarks },
+    ].map((command) => palette.register(command));
+    return () => {
+      for (const end of commands) end();
+    };
+  }, []);
+}
+
+function RunTable({ runs }: { readonly runs: readonly Run[] }) {
+  const shown = filterRuns(runs, filter.value);
+  return (
+    <div class={marked.value.size > 0 ? "runs-table comparing" : "runs-table"}>
+      <Table
+        label="Runs"
+        columns={COLUMNS}
+        rows={shown}
+        keyOf={({ id }) => id}
+        nameOf={({ name }) => name}
+        selected={marked}
+        onOpen={({ id }) => navigate(href("run", id))}
+        storageKey="runs"
+        toolbar={<Filters runs={runs} shown={shown.length} />}
+        empty={
+          <Empty
+            title="No run fits the filter"
+            action={
+              <Button
+                onClick={() => {
+                  filter.value = NO_FILTER;
+                }}
+              >
+                Show all {runs.length} runs
+              </Button>
+            }
+          />
+        }
+      />
+    </div>
+  );
+}
+
+function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly shown: number }) {
+  const { text, status } = filter.value;
+  const statuses = countStatuses(runs).map(([value, count]) => ({ value, title: `${value} (${count})` }));
+  // it stays to choose while no run has it any more
+  const gone = status !== "" && statuses.every(({ value }) => value !== status);
+  return (
+    <>
+      <span class="runs-search">
+        <TextInput
+          type="search"
+          label="Filter runs"
+          placeholder="Filter by name, base, method or tenant"
+          value={text}
+          onInput={(text) => {
+            filter.value = { ...filter.value, text };
+          }}
+        />
+      </span>
+      <Select
+        label="Status"
+        value={status}
+        options={[
+          { value: "", title: "Any status" },
+          ...statuses,
+          ...(gone ? [{ value: status, title: `${status} (0)` }] : []),
+        ]}
+        onInput={(status) => {
+          filter.value = { ...filter.value, status };
+        }}
+      />
+      <span class="muted" role="status">
+        {shown === runs.length ? `${runs.length} runs` : `${shown} of ${runs.length} runs`}
+      </span>
+    </>
+  );
+}
+
+function NoRuns() {
+  const hasService = config.value?.features.service === true;
+  return (
+    <div class="card">
+      <Empty
+        title="No runs yet"
+        action={
+          hasService && (
+            <LinkButton kind="primary" icon="plus" href={href("new-run")}>
+              Start a run
+            </LinkButton>
+          )
+        }
+      >
+        {hasService
+          ? "Fine-tune the model on examples of yours. Runs of the command line show here, too, when the server is started with --runs and the folder that they are in."
+          : "Start the server with --state and a folder to fine-tune from here, or with --runs and the folder in which mos train leaves its runs."}
+      </Empty>
+    </div>
+  );
+}
+
+type Comparison = ComponentType<{ readonly runs: readonly Run[]; readonly onClear: () => void }>;
+
+/** The comparison, whose charts are loaded when they are first needed. */
+function Marked({ runs }: { readonly runs: readonly Run[] }) {
+  const chosen = useComputed(() => marked.value).value;
+  const [Panel, setPanel] = useState<Comparison>();
+  const isNeeded = chosen.size > 0;
+  useEffect(() => {
+    if (isNeeded) void import("./comparison.tsx").then(({ RunComparison }) => setPanel(() => RunComparison));
+  }, [isNeeded]);
+  if (!isNeeded || Panel === undefined) return null;
+  // in the order in which they were marked, so that no curve changes its colour
+  const byId = new Map(runs.map((run) => [run.id, run]));
+  return <Panel runs={[...chosen].flatMap((id) => byId.get(id) ?? [])} onClear={clearMarks} />;
 }

@@ -1,18 +1,89 @@
-import type { Query } from "#core";
-import { Empty } from "#ui";
+// The server at this moment, who trains, and what each key has used.
+import type { ComponentChildren } from "preact";
+import { api, config, isSignedIn, signOut, usePoll } from "#api";
+import { formatDuration, type Query } from "#core";
+import { Button, Empty, Problem, Waiting } from "#ui";
+import { Live } from "./live.tsx";
+import { Memory } from "./memory.tsx";
+import "./system.css";
+import { TrainingState } from "./training.tsx";
+import { Usage } from "./usage.tsx";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
+/** Milliseconds between looks at the server. */
+const EVERY = 1000;
+
 export default function View(_: ViewProps) {
+  const known = config.value;
+  if (known === undefined) return <Page about="">{<Waiting />}</Page>;
+  return known.isAdmin === false ? <OfTenant /> : <OfServer />;
+}
+
+function Page({ about, children }: { readonly about: string; readonly children: ComponentChildren }) {
   return (
-    <div class="page">
+    <div class="page system">
       <div class="page-head">
         <h1>System</h1>
+        <p class="muted">{about}</p>
       </div>
-      <Empty title="Nothing here yet" />
+      {children}
     </div>
+  );
+}
+
+/** Without training there is no database that would keep it. */
+const UsageIfKept = () => {
+  const hasService = config.value?.features.service === true;
+  if (hasService) return <Usage />;
+  return (
+    <p class="muted">
+      Usage by key is kept by servers with a place for it: start this one with{" "}
+      <code>mos serve --state FOLDER</code>.
+    </p>
+  );
+};
+
+function OfServer() {
+  const { data, error, refresh } = usePoll((signal) => api.get("/v1/system", { signal }), { every: EVERY });
+  const system = data.value;
+  if (system === undefined)
+    return (
+      <Page about="">
+        {error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}
+      </Page>
+    );
+  const { model, version, uptime_seconds: uptime, training } = system;
+  return (
+    <Page about={`${model} · version ${version} · up for ${formatDuration(uptime)}`}>
+      {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
+      <Live system={system} />
+      <Memory {...system} />
+      {training !== null && <TrainingState training={training} />}
+      {training === null && config.value?.features.service === true && (
+        <Problem error="The database of jobs does not answer now, so workers and waiting jobs are not known." />
+      )}
+      <UsageIfKept />
+    </Page>
+  );
+}
+
+/** A key that is no administrator's sees its own usage alone. */
+function OfTenant() {
+  const { version = "", model = "", tenant, features } = config.value ?? {};
+  return (
+    <Page about={`${model} · version ${version}`}>
+      {features?.service === true && <Usage />}
+      <Empty
+        title="The rest is for administrators"
+        action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}
+      >
+        {tenant} sees its own usage. Batch, memory and workers name all tenants: an admin key, made with{" "}
+        <code>mos keys create --admin</code>, shows them.
+      </Empty>
+    </Page>
   );
 }

@@ -1,0 +1,218 @@
+// Marked runs side by side: their curves in one chart, and where their settings differ.
+import { useSignal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
+import { api, usePoll } from "#api";
+import { formatCount, formatDuration, formatLoss, href } from "#core";
+import { Button, Problem, Select, Status, Switch } from "#ui";
+import { Chart, type Series } from "#ui/chart";
+import { compareSettings, distinctNames } from "./differences.ts";
+import { durationOf, isUnfinished, type Run, type RunMetrics } from "./run.ts";
+import "./comparison.css";
+
+/** Runs in one chart; beyond, nobody tells curves apart. */
+const MAX_RUNS = 12;
+const EVERY = 4000;
+/** Points of a curve: more than a chart has pixels. */
+const POINTS = 1500;
+
+type Training = keyof RunMetrics["training"];
+const CURVES = [
+  { value: "loss", title: "Training loss" },
+  { value: "validation", title: "Validation loss" },
+  { value: "learning_rate", title: "Learning rate" },
+  { value: "gradient_norm", title: "Gradient norm" },
+  { value: "tokens_per_second", title: "Tokens per second" },
+] as const;
+type Curve = (typeof CURVES)[number]["value"];
+
+interface ComparisonProps {
+  readonly runs: readonly Run[];
+  readonly onClear: () => void;
+}
+
+export function RunComparison({ runs, onClear }: ComparisonProps) {
+  const compared = runs.slice(0, MAX_RUNS);
+  const names = distinctNames(compared);
+  return (
+    <section class="card comparison" aria-label="Comparison of runs">
+      <div class="page-head">
+        <h2>{compared.length === 1 ? names[0] : `${compared.length} runs compared`}</h2>
+        {runs.length > MAX_RUNS && (
+          <span class="muted">
+            the first {MAX_RUNS} of {runs.length}
+          </span>
+        )}
+        <Button icon="close" onClick={onClear}>
+          Unmark all
+        </Button>
+      </div>
+      <Curves runs={compared} names={names} />
+      <Settings runs={compared} names={names} />
+    </section>
+  );
+}
+
+interface NamedRuns {
+  readonly runs: readonly Run[];
+  readonly names: readonly string[];
+}
+
+type Metrics = ReadonlyMap<string, RunMetrics>;
+
+/** What the runs measured. Runs that are over are read once. */
+function useMetrics(runs: readonly Run[]) {
+  const known = useMemo(
+    () => new Map<string, { readonly isFinal: boolean; readonly metrics: RunMetrics }>(),
+    [],
+  );
+  return usePoll(
+    async (signal): Promise<Metrics> => {
+      const read = async (run: Run): Promise<readonly [string, RunMetrics]> => {
+        const found = known.get(run.id);
+        if (found?.isFinal === true) return [run.id, found.metrics];
+        const metrics = await api.get("/v1/runs/{id}/metrics", {
+          params: { id: run.id },
+          query: { points: POINTS },
+          signal,
+        });
+        known.set(run.id, { isFinal: !isUnfinished(run), metrics });
+        return [run.id, metrics];
+      };
+      return new Map(await Promise.all(runs.map(read)));
+    },
+    { every: runs.some(isUnfinished) ? EVERY : 0 },
+    [runs.map(({ id, status }) => `${id} ${status}`).join()],
+  );
+}
+
+function Curves({ runs, names }: NamedRuns) {
+  const curve = useSignal<Curve>("loss");
+  const isLog = useSignal(false);
+  const { data, error, refresh } = useMetrics(runs);
+  const metrics = data.value;
+  const chosen = curve.value;
+  const series = useMemo(
+    () => runs.map((run, at) => toSeries(names[at] ?? run.name, metrics?.get(run.id), chosen)),
+    [metrics, chosen, names.join("\n")],
+  );
+  const title = CURVES.find(({ value }) => value === chosen)?.title ?? "";
+  const isEmpty = metrics !== undefined && series.every(({ x }) => x.length === 0);
+  return (
+    <div class="comparison-chart">
+      <div class="row">
+        <Select
+          label="Curve"
+          value={chosen}
+          options={CURVES}
+          onInput={(value) => {
+            curve.value = CURVES.find((one) => one.value === value)?.value ?? "loss";
+          }}
+        />
+        <Switch
+          label="Log scale"
+          value={isLog.value}
+          onInput={(value) => {
+            isLog.value = value;
+          }}
+        />
+        {isEmpty && <span class="muted">none of these runs has measured it</span>}
+      </div>
+      {error.value !== undefined && <Problem error={error.value} retry={() => void refresh()} />}
+      <Chart series={series} xLabel="Step" yLabel={title} log={isLog.value} height={280} />
+    </div>
+  );
+}
+
+function toSeries(label: string, metrics: RunMetrics | undefined, curve: Curve): Series {
+  if (metrics === undefined) return { label, x: [], y: [] };
+  if (curve === "validation") return { label, x: metrics.validation.step, y: metrics.validation.loss };
+  const column: Exclude<Training, "step"> = curve;
+  return { label, x: metrics.training.step, y: metrics.training[column] };
+}
+
+const RESULTS: readonly (readonly [name: string, show: (run: Run) => string])[] = [
+  ["Steps", ({ step, total_steps }) => `${formatCount(step)} / ${formatCount(total_steps)}`],
+  ["Validation loss", ({ validation_loss }) => formatLoss(validation_loss)],
+  ["Lowest validation loss", ({ best_validation_loss }) => formatLoss(best_validation_loss)],
+  ["Training loss", ({ loss }) => formatLoss(loss)],
+  ["Trainable parameters", ({ trainable_parameters }) => formatCount(trainable_parameters)],
+  ["Duration", (run) => formatDuration(durationOf(run, Date.now() / 1000))],
+];
+
+function Settings({ runs, names }: NamedRuns) {
+  const onlyDifferences = useSignal(true);
+  const rows = compareSettings(runs);
+  const isFew = onlyDifferences.value && runs.length > 1;
+  const shown = rows.filter(({ isDifferent }) => isDifferent || !isFew);
+  return (
+    <div class="comparison-settings">
+      <div class="row">
+        <h3>Settings</h3>
+        {runs.length > 1 && (
+          <Switch
+            label="Only differences"
+            value={onlyDifferences.value}
+            onInput={(value) => {
+              onlyDifferences.value = value;
+            }}
+          />
+        )}
+        {isFew && <span class="muted">{rows.length - shown.length} settings are the same in all</span>}
+      </div>
+      {/* it scrolls by keys, too */}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: see above */}
+      <div class="comparison-scroll" role="region" aria-label="Settings of the runs" tabIndex={0}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Run</th>
+              {runs.map(({ id }, at) => (
+                <th scope="col" key={id}>
+                  <a href={href("run", id)}>{names[at]}</a>
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            <tr>
+              <th scope="row">Status</th>
+              {runs.map(({ id, status }) => (
+                <td key={id}>
+                  <Status value={status} />
+                </td>
+              ))}
+            </tr>
+            {RESULTS.map(([name, show]) => (
+              <Row key={name} name={name} values={runs.map(show)} />
+            ))}
+          </tbody>
+          <tbody>
+            {shown.map(({ name, values, isDifferent }) => (
+              <Row
+                key={name}
+                name={name}
+                values={values}
+                isMarked={isDifferent && !isFew && runs.length > 1}
+              />
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </div>
+  );
+}
+
+interface RowProps {
+  readonly name: string;
+  readonly values: readonly string[];
+  readonly isMarked?: boolean;
+}
+
+const Row = ({ name, values, isMarked = false }: RowProps) => (
+  <tr class={isMarked ? "different" : undefined}>
+    <th scope="row">{name}</th>
+    {values.map((value, at) => (
+      <td key={at}>{value}</td>
+    ))}
+  </tr>
+);

@@ -1,0 +1,19 @@
+import type { components } from "#api";
+
+/** A run, as the API lists it. */
+export type Run = components["schemas"]["Run"];
+/** What a run measured. */
+export type RunMetrics = components["schemas"]["RunMetrics"];
+
+/** Whether it may still change. */
+export const isUnfinished = ({ status }: Pick<Run, "status">): boolean =>
+  status === "running" || status === "queued" || status === "paused";
+
+/** Seconds from its start to its end, or to now. */
+export function durationOf({ status, created_at, finished_at }: Run, now: number): number | null {
+  if (finished_at !== null) return Math.max(0, finished_at - created_at);
+  return status === "running" ? Math.max(0, now - created_at) : null;
+}
+
+/** The loss to judge it by: on validation data where it has some. */
+export const judgedLoss = ({ validation_loss, loss }: Run): number | null => validation_loss ?? loss;
