@@ -1,18 +1,262 @@
-import type { Query } from "#core";
-import { Empty } from "#ui";
+// The keys of the server: who has one, what it may do, new ones, and those that are over.
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { api, type components, config, isSignedIn, messageOf, signOut, usePoll } from "#api";
+import { formatCount, type Query, stored } from "#core";
+import {
+  Button,
+  type Column,
+  Copy,
+  Dialog,
+  DialogActions,
+  Empty,
+  IconButton,
+  Problem,
+  Status,
+  Switch,
+  Table,
+  Time,
+  toast,
+  Waiting,
+} from "#ui";
+import { CreateKey } from "./create.tsx";
+import { labelOf } from "./draft.ts";
+import "./keys.css";
 
 interface ViewProps {
   readonly id: string | undefined;
   readonly query: Query;
 }
 
+type Key = components["schemas"]["Key"];
+
 export default function View(_: ViewProps) {
+  const known = config.value;
+  if (known === undefined) return <Page>{<Waiting />}</Page>;
+  if (!known.features.keys) return <WithoutKeys />;
+  return known.isAdmin === true ? <KeyList /> : <ForAdministrators tenant={known.tenant ?? undefined} />;
+}
+
+function Page({
+  action,
+  children,
+}: {
+  readonly action?: ComponentChildren;
+  readonly children: ComponentChildren;
+}) {
   return (
-    <div class="page">
+    <div class="page keys">
       <div class="page-head">
         <h1>Keys</h1>
+        {action}
       </div>
-      <Empty title="Nothing here yet" />
+      {children}
     </div>
   );
 }
+
+const FIRST_KEY = "mos keys create --name operator --admin --append keys.jsonl";
+
+const WithoutKeys = () => (
+  <Page>
+    <Empty title="This server runs without API keys">
+      Everyone who can reach it may use it. Make an administrator's key with{" "}
+      <span class="key-command">
+        <code>{FIRST_KEY}</code>
+        <Copy text={FIRST_KEY} label="Copy command" />
+      </span>{" "}
+      and start the server with <code>--api-keys keys.jsonl</code>. Further keys are then made here.
+    </Empty>
+  </Page>
+);
+
+const ForAdministrators = ({ tenant }: { readonly tenant: string | undefined }) => (
+  <Page>
+    <Empty
+      title="Keys are for administrators"
+      action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}
+    >
+      The key of {tenant} may not see or change keys. Sign in with an admin key, which{" "}
+      <code>mos keys create --admin</code> makes.
+    </Empty>
+  </Page>
+);
+
+const showsRevoked = stored("keys.revoked", false, (value): value is boolean => typeof value === "boolean");
+
+function KeyList() {
+  const { data, error, refresh } = usePoll((signal) => api.get("/v1/keys", { signal }), { every: 15_000 });
+  const [isCreating, setCreating] = useState(false);
+  const [revoking, setRevoking] = useState<Key>();
+  const list = data.value;
+  if (list === undefined)
+    return (
+      <Page>{error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}</Page>
+    );
+  const rows = list.data.filter(({ status }) => showsRevoked.value || status !== "revoked");
+  const create = (
+    <Button kind="primary" icon="plus" onClick={() => setCreating(true)}>
+      New key
+    </Button>
+  );
+  return (
+    <Page action={create}>
+      {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
+      <Table
+        label="Keys"
+        columns={columnsFor(setRevoking)}
+        rows={rows}
+        keyOf={({ id }) => id}
+        storageKey="keys"
+        toolbar={
+          <Switch
+            label="Show revoked keys"
+            value={showsRevoked.value}
+            onInput={(value) => {
+              showsRevoked.value = value;
+            }}
+          />
+        }
+      />
+      {isCreating && (
+        <CreateKey
+          fields={list.limit_fields}
+          onMade={() => void refresh()}
+          onClose={() => setCreating(false)}
+        />
+      )}
+      {revoking && (
+        <Revoke row={revoking} onDone={() => void refresh()} onClose={() => setRevoking(undefined)} />
+      )}
+    </Page>
+  );
+}
+
+interface RevokeProps {
+  readonly row: Key;
+  readonly onDone: () => void;
+  readonly onClose: () => void;
+}
+
+/** Asks before a key ends for good. */
+function Revoke({ row, onDone, onClose }: RevokeProps) {
+  const { id, name, is_own: isOwn } = row;
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const revoke = async (): Promise<void> => {
+    setBusy(true);
+    try {
+      await api.delete("/v1/keys/{id}", { params: { id } });
+      if (isOwn) return await signOut();
+      toast(`Revoked the key ${id} of ${name}`, { kind: "good" });
+      onDone();
+      onClose();
+    } catch (problem) {
+      setError(problem);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title={`Revoke the key of ${name}?`} onClose={onClose}>
+      <div class="stack">
+        <p>
+          The key <code>{id}…</code> is refused from then on, for good. Requests that run now finish.
+          {isOwn && " You are signed in with it, and will need another one."}
+        </p>
+        {error !== undefined && <p role="alert">{messageOf(error)}</p>}
+        <DialogActions>
+          <Button onClick={onClose}>Cancel</Button>
+          <Button kind="danger" busy={isBusy} onClick={revoke}>
+            Revoke
+          </Button>
+        </DialogActions>
+      </div>
+    </Dialog>
+  );
+}
+
+const number = (
+  key: "requests_per_minute" | "max_concurrent" | "tokens_per_day" | "tokens_per_month",
+  title: string,
+): Column<Key> => ({
+  key,
+  title,
+  align: "end",
+  width: "minmax(104px, 1fr)",
+  value: (row) => row[key] ?? Number.POSITIVE_INFINITY,
+  render: (row) => (row[key] === null ? <span class="muted">no limit</span> : formatCount(row[key])),
+});
+
+/** Limits of add-ons in one line. */
+const limitsOf = ({ limits }: Key): string =>
+  Object.values(limits)
+    .flatMap((group) => Object.entries(group))
+    .map(([name, value]) => `${labelOf(name).toLowerCase()} ${String(value)}`)
+    .join(", ");
+
+const secondsOf = (time: string | null): number | null => (time === null ? null : Date.parse(time) / 1000);
+
+const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
+  {
+    key: "name",
+    title: "Name",
+    width: "minmax(140px, 2fr)",
+    value: ({ name }) => name,
+    render: ({ name, admin, is_own: isOwn }) => (
+      <>
+        {name} {admin && <span class="key-tag">admin</span>} {isOwn && <span class="key-tag">yours</span>}
+      </>
+    ),
+  },
+  { key: "id", title: "Hash", width: "128px", render: ({ id }) => <span class="mono">{id}</span> },
+  {
+    key: "status",
+    title: "Status",
+    value: ({ status }) => status,
+    render: ({ status }) => <Status value={status} />,
+  },
+  {
+    key: "adapters",
+    title: "Adapters",
+    width: "minmax(120px, 2fr)",
+    value: ({ adapters }) => adapters?.join(", ") ?? "",
+    render: ({ adapters }) => {
+      if (adapters === null) return <span class="muted">all</span>;
+      return adapters.length === 0 ? "none" : <span title={adapters.join(", ")}>{adapters.join(", ")}</span>;
+    },
+  },
+  number("requests_per_minute", "A minute"),
+  number("max_concurrent", "At a time"),
+  number("tokens_per_day", "Tokens a day"),
+  number("tokens_per_month", "A month"),
+  {
+    key: "expires",
+    title: "Expires",
+    value: ({ expires_at: at }) => secondsOf(at) ?? Number.POSITIVE_INFINITY,
+    render: ({ expires_at: at }) =>
+      at === null ? <span class="muted">never</span> : <Time at={secondsOf(at)} />,
+  },
+  {
+    key: "limits",
+    title: "Fine-tuning",
+    width: "minmax(120px, 2fr)",
+    value: limitsOf,
+    render: (row) => (
+      <span title={limitsOf(row)}>{limitsOf(row) || <span class="muted">no limit</span>}</span>
+    ),
+  },
+  {
+    key: "revoke",
+    title: "Revoke",
+    width: "72px",
+    render: (row) =>
+      row.status !== "revoked" && (
+        <IconButton
+          label={`Revoke the key ${row.id} of ${row.name}`}
+          icon="trash"
+          onClick={() => revoke(row)}
+        />
+      ),
+  },
+];

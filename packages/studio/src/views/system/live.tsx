@@ -108,9 +108,9 @@ export function Live({ system }: { readonly system: System }) {
       <Tile title="Queue" value={formatCount(queue.waiting)} of="waiting">
         <Counts counts={queue.tenants} none="Every request has a slot" />
       </Tile>
-      <Tile title="Answers" value={formatRate(system.tokens_per_second)} of="tokens, over 10 s">
+      <Tile title="Answers" value={formatRate(system.tokens_per_second)} of="tokens">
         <Seconds values={system.token_history} />
-        <p class="muted">{formatCount(tokens.completion)} tokens since the start</p>
+        <p class="muted">The mean of 10 s; {formatCount(tokens.completion)} tokens since the start</p>
       </Tile>
       <Tile
         title="Prefix cache"

@@ -75,7 +75,7 @@ export function Memory({ memory, caches }: Pick<System, "memory" | "caches">) {
         <Tier
           title="Loaded adapters"
           used={adapters.bytes}
-          limit={adapters.limit_bytes}
+          limit={adapters.limit_bytes || undefined}
           note={`${formatCount(adapters.resident)} of ${formatCount(adapters.registered)} adapters${hitShare(caches.adapters.hits, caches.adapters.misses)}`}
         />
         <Tier

@@ -129,11 +129,11 @@ const columnsFor = (groups: readonly UsageSum[], by: Grouping): readonly Column<
     ...(by === "model" ? [] : [named("key", "Key", true)]),
     ...(by === "key" ? [] : [named("model", "Model", by === "model")]),
     count("requests", "Requests"),
-    count("input", "Prompt tokens"),
+    count("input", "Prompts"),
     count("cached", "Cached"),
-    count("output", "Answer tokens"),
+    count("output", "Answers"),
     seconds("servingSeconds", "Serving"),
-    count("trained", "Trained tokens"),
+    count("trained", "Trained"),
     seconds("trainingSeconds", "Training"),
   ];
 };

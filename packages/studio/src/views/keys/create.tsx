@@ -1,0 +1,179 @@
+// The dialog that makes a key, and shows it once.
+import { useState } from "preact/hooks";
+import { ApiProblem, api, type JsonOf } from "#api";
+import {
+  Button,
+  Copy,
+  Dialog,
+  DialogActions,
+  Field,
+  NumberInput,
+  Problem,
+  Select,
+  Switch,
+  TextInput,
+} from "#ui";
+import {
+  EXPIRIES,
+  emptyDraft,
+  fieldName,
+  type KeyDraft,
+  type LimitField,
+  labelOf,
+  NUMBERS,
+  toKeyRequest,
+} from "./draft.ts";
+
+type NewKey = JsonOf<"/v1/keys", "post">;
+
+interface CreateProps {
+  readonly fields: readonly LimitField[];
+  /** A key was made; the dialog stays, to show it. */
+  readonly onMade: () => void;
+  readonly onClose: () => void;
+}
+
+/** Asks what the key may do, and then shows it. */
+export function CreateKey({ fields, onMade, onClose }: CreateProps) {
+  const [draft, setDraft] = useState<KeyDraft>(emptyDraft);
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>();
+  const [made, setMade] = useState<NewKey>();
+  if (made !== undefined) return <MadeKey made={made} onClose={onClose} />;
+  const submit = async (event: Event): Promise<void> => {
+    event.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    try {
+      setMade(await api.post("/v1/keys", { body: toKeyRequest(draft, fields) }));
+      onMade();
+    } catch (problem) {
+      setError(problem);
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Dialog title="New key" onClose={onClose}>
+      <form class="stack" onSubmit={submit}>
+        <KeyFields draft={draft} error={error} set={(change) => setDraft({ ...draft, ...change })} />
+        <Limits
+          fields={fields}
+          numbers={draft.numbers}
+          set={(name, value) => setDraft({ ...draft, numbers: { ...draft.numbers, [name]: value } })}
+        />
+        {error !== undefined && !isOfField(error) && <Problem error={error} />}
+        <DialogActions>
+          <Button onClick={onClose}>Cancel</Button>
+          <Button type="submit" kind="primary" busy={isBusy} disabled={draft.name.trim() === ""}>
+            Create key
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+const FIELDS: readonly (string | undefined)[] = ["name", "adapters", "expires"];
+
+const isOfField = (error: unknown): error is ApiProblem =>
+  error instanceof ApiProblem && FIELDS.includes(error.param?.split(".")[0]);
+
+interface KeyFieldsProps {
+  readonly draft: KeyDraft;
+  readonly error: unknown;
+  readonly set: (change: Partial<KeyDraft>) => void;
+}
+
+function KeyFields({ draft, error, set }: KeyFieldsProps) {
+  const wrong = (name: string): string | undefined =>
+    isOfField(error) && error.param?.split(".")[0] === name ? error.message : undefined;
+  return (
+    <>
+      <Field
+        label="Name"
+        error={wrong("name")}
+        hint="The tenant that owns it. Limits and usage count by this name."
+      >
+        <TextInput value={draft.name} onInput={(name) => set({ name })} autoFocus />
+      </Field>
+      <Field
+        label="Adapters"
+        error={wrong("adapters")}
+        hint="Names or patterns such as acme-*, with commas between them. Empty: all."
+      >
+        <TextInput value={draft.adapters} onInput={(adapters) => set({ adapters })} mono />
+      </Field>
+      <Field label="Expires" error={wrong("expires")}>
+        <Select value={draft.expires} options={EXPIRIES} onInput={(expires) => set({ expires })} />
+      </Field>
+      {draft.expires === "date" && (
+        <Field label="Date" hint="Such as 2027-01-31 or 2027-01-31T12:00:00Z, in UTC.">
+          <TextInput value={draft.date} onInput={(date) => set({ date })} placeholder="2027-01-31" />
+        </Field>
+      )}
+      <Switch
+        label="Administrator: sees all tenants, changes adapters and keys"
+        value={draft.admin}
+        onInput={(admin) => set({ admin })}
+      />
+    </>
+  );
+}
+
+interface LimitsProps {
+  readonly fields: readonly LimitField[];
+  readonly numbers: KeyDraft["numbers"];
+  readonly set: (name: string, value: number | undefined) => void;
+}
+
+/** Limits are folded: most keys have none. */
+function Limits({ fields, numbers, set }: LimitsProps) {
+  return (
+    <details class="key-limits">
+      <summary>Limits</summary>
+      <div class="key-limit-fields">
+        {NUMBERS.map(({ name, title }) => (
+          <Field key={name} label={title}>
+            <NumberInput
+              value={numbers[name]}
+              min={1}
+              onInput={(value) => set(name, value)}
+              placeholder="unlimited"
+            />
+          </Field>
+        ))}
+        {fields.map((field) => {
+          const name = fieldName(field);
+          return (
+            <Field key={name} label={labelOf(field.name)} hint={field.help}>
+              <NumberInput
+                value={numbers[name]}
+                onInput={(value) => set(name, value)}
+                placeholder="unlimited"
+              />
+            </Field>
+          );
+        })}
+      </div>
+    </details>
+  );
+}
+
+/** Stays until it is closed on purpose: the key cannot be shown again. */
+const MadeKey = ({ made, onClose }: { readonly made: NewKey; readonly onClose: () => void }) => (
+  <Dialog title={`The key of ${made.name}`}>
+    <div class="stack">
+      <p>Copy it now: the server keeps only its hash, so nobody can see it again.</p>
+      <div class="key-token">
+        <code>{made.token}</code>
+        <Copy text={made.token} label="Copy key" />
+      </div>
+      <DialogActions>
+        <Button kind="primary" onClick={onClose}>
+          I have copied it
+        </Button>
+      </DialogActions>
+    </div>
+  </Dialog>
+);
