@@ -50,8 +50,17 @@ async function readStudioFile(path: string, file: string): Promise<StudioFile> {
   };
 }
 
-/** The built page and the example data. Without a build there are only the data. */
-export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio> {
+/** The version of the package; undefined where this code is in a bundle, which has no files beside it. */
+async function packageVersion(): Promise<string | undefined> {
+  const text = await readFile(join(PACKAGE, "package.json"), "utf8").catch(() => "{}");
+  const { name, version } = JSON.parse(text) as { readonly name?: string; readonly version?: string };
+  return name === "mixture-of-shards" ? version : undefined;
+}
+
+/** The built page and the example data; undefined in a bundle. Without a build there are only the data. */
+export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<Studio | undefined> {
+  const version = await packageVersion();
+  if (version === undefined) return undefined;
   const entries = await readdir(page, { recursive: true, withFileTypes: true }).catch(() => []);
   const places = entries
     .filter((entry) => entry.isFile() && Object.hasOwn(TYPES, extname(entry.name)))
@@ -62,6 +71,5 @@ export async function readStudio(page = join(PACKAGE, "dist/studio")): Promise<S
   const files = await Promise.all(
     places.map(async ([path, file]) => [path, await readStudioFile(path, file)] as const),
   );
-  const { version } = JSON.parse(await readFile(join(PACKAGE, "package.json"), "utf8"));
   return { version, files: new Map(files) };
 }

@@ -18,7 +18,7 @@ const keys: ServerOptions["keys"] = {
 };
 const SCRIPT = "console.log(1);".repeat(100);
 let folder: string;
-let studio: Studio;
+let studio: Studio | undefined;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-page-"));
