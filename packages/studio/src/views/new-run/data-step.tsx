@@ -1,4 +1,4 @@
-import { useSignal } from "@preact/signals";
+import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { config } from "#api";
 import { formatBytes } from "#core";
@@ -75,14 +75,15 @@ type Uploads = ReturnType<typeof useUploads>;
 export function DataStep({ form }: { readonly form: Form }) {
   const uploads = useUploads(form);
   const { sending, problem } = uploads;
+  const isOver = useDrops((file) => void uploads.send("training", file));
   const training = form.training.value;
   return (
-    <section class="card stack" aria-label="Data">
+    <section class={isOver.value ? "card stack over" : "card stack"} aria-label="Data">
       <h2>Data</h2>
       {sending.value !== undefined ? (
         <SendingRow sending={sending.value} cancel={uploads.cancel} />
       ) : training === undefined ? (
-        <DropZone uploads={uploads} />
+        <DropZone uploads={uploads} isOver={isOver.value} />
       ) : (
         <FileRows form={form} training={training} uploads={uploads} />
       )}
@@ -133,27 +134,37 @@ function FileInput({ part, uploads }: PickerProps) {
   );
 }
 
-function DropZone({ uploads }: { readonly uploads: Uploads }) {
+/** Files that are dropped anywhere on the page: the browser would leave the page for them. */
+function useDrops(send: (file: File) => void): ReadonlySignal<boolean> {
   const isOver = useSignal(false);
+  useEffect(() => {
+    const stop = new AbortController();
+    const { signal } = stop;
+    const listen = (type: "dragover" | "dragleave" | "drop", handle: (event: DragEvent) => void): void =>
+      addEventListener(type, handle, { signal });
+    listen("dragover", (event) => {
+      event.preventDefault();
+      isOver.value = true;
+    });
+    listen("dragleave", ({ relatedTarget }) => {
+      if (relatedTarget === null) isOver.value = false;
+    });
+    listen("drop", (event) => {
+      event.preventDefault();
+      isOver.value = false;
+      const [file] = event.dataTransfer?.files ?? [];
+      if (file !== undefined) send(file);
+    });
+    return () => stop.abort();
+  }, []);
+  return isOver;
+}
+
+function DropZone({ uploads, isOver }: { readonly uploads: Uploads; readonly isOver: boolean }) {
   return (
     <div class="drop-row">
       {/* biome-ignore lint/a11y/noLabelWithoutControl: its control is the input within FileInput */}
-      <label
-        class={isOver.value ? "drop over" : "drop"}
-        onDragOver={(event) => {
-          event.preventDefault();
-          isOver.value = true;
-        }}
-        onDragLeave={() => {
-          isOver.value = false;
-        }}
-        onDrop={(event) => {
-          event.preventDefault();
-          isOver.value = false;
-          const [file] = event.dataTransfer?.files ?? [];
-          if (file !== undefined) void uploads.send("training", file);
-        }}
-      >
+      <label class={isOver ? "drop over" : "drop"}>
         <FileInput part="training" uploads={uploads} />
         <Icon name="upload" />
         <span>

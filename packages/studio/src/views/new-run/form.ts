@@ -79,16 +79,21 @@ interface Loading {
 
 async function load({ draft, fields, models, training, validation }: Loading, from?: string): Promise<void> {
   const base = config.value?.model ?? "";
-  const [document, served] = await Promise.all([api.send("GET", "/openapi.json"), api.get("/v1/models")]);
-  fields.value = readFields(document);
+  const [document, served, job] = await Promise.all([
+    api.send("GET", "/openapi.json"),
+    api.get("/v1/models"),
+    from === undefined ? undefined : api.get("/v1/fine_tuning/jobs/{id}", { params: { id: from } }),
+  ]);
+  const found = readFields(document);
   const tuned = served.data.map(({ id }) => id).filter((id) => id.startsWith(`ft:${base}:`));
+  if (job !== undefined) {
+    const again = fromJob(job, found);
+    training.value = await findFile(again.trainingFile);
+    validation.value = again.validationFile === "" ? undefined : await findFile(again.validationFile);
+    draft.value = again;
+  }
   models.value = [base, ...tuned.sort()];
-  if (from === undefined) return;
-  const job = await api.get("/v1/fine_tuning/jobs/{id}", { params: { id: from } });
-  const again = fromJob(job, fields.value);
-  training.value = await findFile(again.trainingFile);
-  validation.value = again.validationFile === "" ? undefined : await findFile(again.validationFile);
-  draft.value = again;
+  fields.value = found; // the last: the form is shown then
 }
 
 /** Whatever was thrown, as a problem. */
