@@ -349,9 +349,9 @@ export const fileRoutes: AddRoutes = (app, service) => {
   });
   addRoute(app, problemsRoute, {
     answer: async (context) => {
-      const { key, running } = context.var;
       const { id } = context.req.valid("param");
-      return context.json(await listProblems(service, { id, key, signal: running.signal }), 200);
+      const { signal } = context.req.raw;
+      return context.json(await listProblems(service, { id, key: context.var.key, signal }), 200);
     },
   });
   addRoute(app, removeRoute, {
