@@ -5,7 +5,7 @@ import { openStudio } from "./studio.ts";
 
 let server: StudioServer;
 beforeAll(async () => {
-  server = await startServer({ state: true });
+  server = await startServer({});
 });
 afterAll(() => server[Symbol.asyncDispose]());
 
@@ -14,7 +14,7 @@ const heading = (text: string) => new RegExp(`^${text}$`);
 test("one goes from view to view by keys alone", async () => {
   await using studio = await openStudio({ server });
   const { page } = studio;
-  const isAt = (view: string) => expect.poll(() => page.url()).toMatch(new RegExp(`#/${view}$`));
+  const isAt = (view: string) => expect.poll(() => page.url()).toMatch(new RegExp(`#/${view}(\\?|$)`));
   await studio.see(heading("Runs"));
   await studio.press("Control+k");
   await page.keyboard.type("ada");
@@ -54,15 +54,16 @@ test("the theme is the system's until somebody chooses, and stays chosen", async
 });
 
 test("a server that goes away is noticed, and its return as well", async () => {
-  await using studio = await openStudio({ server, at: "/system" });
+  await using studio = await openStudio({ at: "/system" });
   await studio.see(heading("System"));
   studio.allow(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE/);
-  await server.stop();
-  // views that ask now and then notice it by themselves
-  await studio.open("/runs");
+  await studio.server.stop();
+  await studio.open("/compare");
   await studio.see("The server cannot be reached");
-  await server.restart();
+  await studio.see("It comes as soon as the server is back.");
+  await studio.server.restart();
   await studio.gone("The server cannot be reached");
+  await studio.see(heading("Compare"));
 });
 
 test("an address of no view says so, and leads on", async () => {

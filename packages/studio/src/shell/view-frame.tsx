@@ -1,5 +1,6 @@
 import { Component, type ComponentChildren, type ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { api, connection } from "#api";
 import { href, navigate, route } from "#core";
 import { Button, Empty, Problem, Waiting } from "#ui";
 import { VIEWS, type ViewProps } from "#views";
@@ -10,43 +11,59 @@ interface Loaded {
   readonly error?: unknown;
 }
 
-/** The view that the address names. The one before stays until it is loaded. */
-export function ViewFrame() {
-  const { view, id, query } = route.value;
-  const entry = VIEWS[view];
+/** Loads a view, and again when a server that was away is back. */
+function useLoaded(view: string): Loaded {
   const [loaded, setLoaded] = useState<Loaded>({ view: "" });
-  const [attempt, setAttempt] = useState(0);
+  const isUp = connection.value === "up";
   useEffect(() => {
     let isCurrent = true;
     const show = (next: Loaded): void => {
       if (isCurrent) setLoaded(next);
     };
-    entry?.load().then(
-      ({ default: Shown }) => show({ view, Shown }),
-      (error: unknown) => show({ view, error }),
-    );
+    const fail = (error: unknown): void => {
+      show({ view, error });
+      // whether it is the server, which this request then notices
+      api.answer("GET", "/health").catch(() => {});
+    };
+    if (isUp) VIEWS[view]?.load().then(({ default: Shown }) => show({ view, Shown }), fail);
     return () => {
       isCurrent = false;
     };
-  }, [view, attempt]);
+  }, [view, isUp]);
+  return loaded;
+}
+
+/** The view that the address names. The one before stays until it is loaded. */
+export function ViewFrame() {
+  const { view, id, query } = route.value;
+  const { Shown, error, view: place } = useLoaded(view);
+  const title = VIEWS[view]?.title;
   useEffect(() => {
-    document.title = `${id === undefined ? "" : `${id} · `}${entry?.title ?? "Not found"} · Studio`;
-  }, [view, id]);
-  if (entry === undefined) return <NotFound />;
-  const { Shown, error } = loaded;
-  if (error !== undefined)
-    return (
-      <div class="page">
-        <Problem error={error} retry={() => setAttempt(attempt + 1)} />
-      </div>
-    );
+    document.title = `${id === undefined ? "" : `${id} · `}${title ?? "Not found"} · Studio`;
+  }, [title, id]);
+  if (title === undefined) return <NotFound />;
+  if (error !== undefined && place === view) return <NotLoaded />;
   if (Shown === undefined) return <Waiting />;
   return (
-    <Boundary key={loaded.view}>
-      {loaded.view === view ? <Shown key={`${view}/${id ?? ""}`} id={id} query={query} /> : <Waiting />}
+    <Boundary key={place}>
+      {place === view ? <Shown key={`${view}/${id ?? ""}`} id={id} query={query} /> : <Waiting />}
     </Boundary>
   );
 }
+
+const UNLOADED = new Error("This view cannot be loaded. The server may have a newer studio by now.");
+
+const NotLoaded = () => (
+  <div class="page">
+    {connection.value === "away" ? (
+      <Empty title="This view is not loaded yet" isPage>
+        It comes as soon as the server is back.
+      </Empty>
+    ) : (
+      <Problem error={UNLOADED} retry={() => location.reload()} />
+    )}
+  </div>
+);
 
 const NotFound = () => (
   <Empty
