@@ -26,6 +26,9 @@ export function Shards({ layers, target, focus }: ShardsProps) {
   return (
     <figure class="shards">
       <figcaption>{caption(first, layers)}</figcaption>
+      <p class="words" role="status">
+        {words ?? <span class="muted">Point at a shard or at a layer's number. A click holds it.</span>}
+      </p>
       <div
         class="weaves"
         role="application"
@@ -49,9 +52,6 @@ export function Shards({ layers, target, focus }: ShardsProps) {
           <Drawing key={weave.side} {...{ weave, focus, pinned }} />
         ))}
       </div>
-      <p class="words" role="status">
-        {words ?? <span class="muted">Point at a shard or at a layer's number. A click holds it.</span>}
-      </p>
     </figure>
   );
 }
