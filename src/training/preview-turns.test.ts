@@ -11,10 +11,34 @@ const chat = (...contents: readonly string[]) => ({
     isTarget: i % 2 === 1,
   })),
 });
-const tokens = (...texts: readonly string[]) => texts.map((text) => ({ text }));
+/** Tokens, of which those with an asterisk are trained. */
+const tokens = (...texts: readonly string[]) =>
+  texts.map((text) => ({ text: text.replace("*", ""), isTrained: text.startsWith("*") }));
+
+test("short messages are not mistaken for letters of the format", () => {
+  const shown = tokens(
+    "<|im_start|>",
+    "user",
+    "\n",
+    "e",
+    "<|im_end|>",
+    "<|im_start|>",
+    "assistant",
+    "\n",
+    "*d",
+    "*<|im_end|>",
+  );
+  expect(findTurns(chat("e", "d"), shown)).toEqual([
+    { role: "user", start: 3, end: 4 },
+    { role: "assistant", start: 8, end: 9 },
+  ]);
+});
+
+const joined = (shown: readonly { readonly text: string }[]): string =>
+  shown.map(({ text }) => text).join("");
 
 test("messages are found in their order, also where they say the same", () => {
-  const shown = tokens("<|user|>", "A", " cat", "<|end|>", "<|assistant|>", "A", " cat", "<|end|>");
+  const shown = tokens("<|user|>", "A", " cat", "<|end|>", "<|assistant|>", "*A", "* cat", "*<|end|>");
   expect(findTurns(chat("A cat", "A cat"), shown)).toEqual([
     { role: "user", start: 1, end: 3 },
     { role: "assistant", start: 5, end: 7 },
@@ -29,13 +53,13 @@ test("a message that is cut off ends with the text, and what comes after it is n
 });
 
 test("a message that the format writes otherwise is left out", () => {
-  expect(findTurns(chat("a < b", "yes"), tokens("a &lt; b", "|", "yes"))).toEqual([
+  expect(findTurns(chat("a < b", "yes"), tokens("a &lt; b", "|", "*yes"))).toEqual([
     { role: "assistant", start: 2, end: 3 },
   ]);
 });
 
 test("a prompt and its completion; a text has no messages", () => {
-  const shown = tokens("one", " two", "</s>");
+  const shown = tokens("one", "* two", "*</s>");
   const place = { line: 1 };
   expect(findTurns({ kind: "completion", prompt: "one", completion: " two", ...place }, shown)).toEqual([
     { role: "prompt", start: 0, end: 1 },
@@ -45,24 +69,18 @@ test("a prompt and its completion; a text has no messages", () => {
 });
 
 test("however a text is cut into tokens, a message's tokens have its content", () => {
-  const content = fc.string({ minLength: 1, maxLength: 30 }).filter((text) => text.trim() !== "");
+  // each content is there once: of several places the one that suits is taken
+  const contents = fc
+    .array(fc.string({ minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 5 })
+    .map((texts) => texts.map((text, i) => `#${i}${text.replaceAll(/[#*]/g, "")}.`));
   fc.assert(
-    fc.property(
-      fc.array(content, { minLength: 1, maxLength: 5 }),
-      fc.integer({ min: 1, max: 9 }),
-      (contents, size) => {
-        const text = contents.map((one, i) => `\0${i}\0${one}`).join("");
-        const shown = (text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? []).map((part) => ({ text: part }));
-        const turns = findTurns(chat(...contents), shown);
-        for (const [i, { start, end }] of turns.entries())
-          expect(
-            shown
-              .slice(start, end)
-              .map((one) => one.text)
-              .join(""),
-          ).toContain(contents[i]?.trim());
-        expect(turns).toHaveLength(contents.length);
-      },
-    ),
+    fc.property(contents, fc.integer({ min: 1, max: 9 }), (said, size) => {
+      const text = said.map((one) => `<|x|>${one}\n`).join("");
+      const shown = tokens(...(text.match(new RegExp(`[^]{1,${size}}`, "g")) ?? []));
+      const turns = findTurns(chat(...said), shown);
+      expect(turns).toHaveLength(said.length);
+      for (const [i, { start, end }] of turns.entries())
+        expect(joined(shown.slice(start, end))).toContain(said[i]);
+    }),
   );
 });

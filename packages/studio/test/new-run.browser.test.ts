@@ -73,7 +73,7 @@ test("script in data lines stays text, and long lines are marked", async () => {
   await studio.see(/4 examples/);
   const trained = await studio.page.locator(".token.trained").allInnerTexts();
   expect(trained.join("")).toContain(`Yes ${SCRIPT}`);
-  await studio.fill("Maximum length", "50");
+  await studio.fill("Maximum length", "128");
   await studio.see("1 line to look at");
   await studio.click("Line 4");
   await studio.see("truncated");
