@@ -13,6 +13,7 @@ const line = {
   unit: "line",
   part: "train",
   shown,
+  turns: [],
   tokens: 4,
   targetTokens: 2,
   truncated: false,
