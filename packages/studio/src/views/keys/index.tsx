@@ -33,8 +33,8 @@ type Key = components["schemas"]["Key"];
 export default function View(_: ViewProps) {
   const known = config.value;
   if (known === undefined) return <Page>{<Waiting />}</Page>;
-  if (!known.features.keys) return <WithoutKeys />;
-  return known.isAdmin === true ? <KeyList /> : <ForAdministrators tenant={known.tenant ?? undefined} />;
+  if (known.needsKey && !known.isAdmin) return <ForAdministrators tenant={known.tenant ?? undefined} />;
+  return known.features.keys ? <KeyList /> : <WithoutKeys />;
 }
 
 function Page({

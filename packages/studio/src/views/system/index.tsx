@@ -20,7 +20,7 @@ const EVERY = 1000;
 export default function View(_: ViewProps) {
   const known = config.value;
   if (known === undefined) return <Page about="">{<Waiting />}</Page>;
-  return known.isAdmin === false ? <OfTenant /> : <OfServer />;
+  return known.needsKey && !known.isAdmin ? <OfTenant /> : <OfServer />;
 }
 
 function Page({ about, children }: { readonly about: string; readonly children: ComponentChildren }) {
