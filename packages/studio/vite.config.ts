@@ -22,6 +22,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    // a busy machine is no news
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   // npm run studio:dev, beside a mos serve on its usual port
   server: {

@@ -1,8 +1,7 @@
-export { api, type JsonOf, type StreamOptions } from "./client.ts";
+export { api, type JsonOf } from "./client.ts";
 export { type Config, config, loadConfig } from "./config.ts";
 export { connection } from "./connection.ts";
-export { type Poll, type PollOptions, poll, usePoll } from "./poll.ts";
+export { type Poll, usePoll } from "./poll.ts";
 export { ApiProblem, messageOf } from "./problem.ts";
-export type { components, paths } from "./schema.d.ts";
+export type { components } from "./schema.d.ts";
 export { isSignedIn, needsKey, signIn, signOut } from "./session.ts";
-export { readEvents } from "./stream.ts";

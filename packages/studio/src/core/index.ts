@@ -8,5 +8,5 @@ export {
   formatShare,
   formatTime,
 } from "./format.ts";
-export { href, navigate, type Query, type Route, readRoute, route } from "./route.ts";
+export { href, navigate, type Query, route } from "./route.ts";
 export { stored } from "./stored.ts";

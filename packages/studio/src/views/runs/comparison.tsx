@@ -2,9 +2,9 @@
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { api, usePoll } from "#api";
+import { Chart, type Series } from "#chart";
 import { formatCount, formatDuration, formatLoss, href } from "#core";
 import { Button, Problem, Select, Status, Switch } from "#ui";
-import { Chart, type Series } from "#ui/chart";
 import { compareSettings, distinctNames } from "./differences.ts";
 import { durationOf, isUnfinished, type Run, type RunMetrics } from "./run.ts";
 import "./comparison.css";
