@@ -1,0 +1,64 @@
+// One run from its start to its end: a real job on the bundled model, watched live.
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { openStudio, type Studio } from "./studio.ts";
+
+/** Uploads a file of the quickstart. */
+async function upload(studio: Studio, name: string): Promise<string> {
+  const form = new FormData();
+  form.append("file", new Blob([await readFile(`assets/quickstart/${name}`)]), name);
+  form.append("purpose", "fine-tune");
+  return (await studio.api("/v1/files", form)).id;
+}
+
+/** Waits for what takes as long as training does. */
+const seeAtLast = (studio: Studio, text: string): Promise<void> =>
+  studio.page.getByText(text, { exact: true }).first().waitFor({ timeout: 300_000 });
+
+test("a run is watched live, paused, resumed and finished, and its checkpoint is tried", async () => {
+  await using studio = await openStudio({ state: true });
+  const job = await studio.api("/v1/fine_tuning/jobs", {
+    model: "tiny-english",
+    training_file: await upload(studio, "train.jsonl"),
+    validation_file: await upload(studio, "validation.jsonl"),
+    mos: { steps: 12, save_every: 4, evaluate_every: 4 },
+  });
+  await studio.open(`/run/${job.id}`);
+  await studio.see(job.id);
+  await studio.click("Pause");
+  await seeAtLast(studio, "paused");
+  await studio.click("Resume");
+  await studio.gone("paused");
+  await seeAtLast(studio, "succeeded");
+  await studio.see("Step 12 of 12");
+
+  // the curves: by keys as a person without a mouse moves, with values at the crosshair
+  const loss = studio.page.getByRole("slider", { name: "Loss by step" });
+  await loss.focus();
+  await studio.press("End");
+  const end = await loss.getAttribute("aria-valuetext");
+  expect(end).toMatch(/^Step 12: Training \d\.\d+, Training, smoothed \d\.\d+, Validation \d\.\d+$/);
+  await studio.press("ArrowLeft");
+  expect(await loss.getAttribute("aria-valuetext")).toMatch(/^Step 11: /);
+  // the others follow
+  const rate = studio.page.getByRole("slider", { name: "Learning rate by step" });
+  expect(await rate.getAttribute("aria-valuetext")).toMatch(/^Step 11: Learning rate \d/);
+  await studio.press("+");
+  await studio.see("Show all");
+  await studio.press("Escape");
+  await studio.click("Log scale");
+
+  await studio.see("Checkpoint created at step 4");
+  await studio.click("Measurements too");
+  await studio.see(/^Step 12\/12: training loss=/);
+  expect(await studio.seriousProblems()).toEqual([]);
+
+  await studio.see(/^Final model/);
+  await studio.click("Try checkpoint at step 4");
+  await studio.page.waitForURL((url) => url.hash.startsWith("#/compare?models=tiny-english"));
+  await studio.see(/ckpt-step-4/);
+
+  await studio.page.goBack();
+  await studio.click("Duplicate");
+  await studio.page.waitForURL((url) => url.hash === `#/new-run?from=${job.id}`);
+}, 600_000);
