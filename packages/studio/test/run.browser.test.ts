@@ -28,7 +28,7 @@ test("a run is watched live, paused, resumed and finished, and its checkpoint is
   await studio.click("Pause");
   await seeAtLast(studio, "paused");
   await studio.click("Resume");
-  await studio.gone("paused");
+  await studio.gone(/^paused$/);
   await seeAtLast(studio, "succeeded");
   await studio.see("Step 12 of 12");
 

@@ -22,8 +22,8 @@ export const hasEnded = ({ status }: Pick<Run, "status">): boolean => ENDED.has(
 /** Milliseconds between requests, and between those for a run that does not go on. */
 const [LIVE, QUIET] = [1500, 15_000];
 
-/** Points of a curve: more than a screen is wide, so that a part can be looked at closely. */
-const POINTS = 4000;
+/** Rows of measurements, as many as the server gives: what lies between two pixels is seen when a part is looked at closely. */
+const POINTS = 20_000;
 
 /** Reads a run as long as the page shows it. */
 export function useRun(id: string): Poll<RunState> {

@@ -6,7 +6,7 @@ import { thinned } from "#chart";
 export type Metrics = JsonOf<"/v1/runs/{id}/metrics">;
 
 /** Rows that the page keeps at most. An hour on a fast run would otherwise fill its memory. */
-export const MAX_ROWS = 8000;
+export const MAX_ROWS = 24_000;
 
 /** No measurements. */
 export const NO_METRICS: Metrics = {
