@@ -89,7 +89,7 @@ function apiRoutes(live: { step: number }): Readonly<Record<string, Answer>> {
     owned_by: "mos",
     root: "base",
     parent: index === 0 ? null : "base",
-    default_parameters: {},
+    default_parameters: { temperature: 0, top_p: 1 },
   }));
   return {
     "/health": () => ({ status: "ok" }),
@@ -104,7 +104,10 @@ function apiRoutes(live: { step: number }): Readonly<Record<string, Answer>> {
     "/v1/models": () => page(models),
     "/v1/runs/long": () => run("long", LONG, LONG),
     "/v1/runs/long/metrics": () => metrics(1, LONG),
-    "/v1/runs/live": () => run("live", (live.step += LIVE_STEPS), 1_000_000),
+    "/v1/runs/live": () => {
+      live.step += LIVE_STEPS;
+      return run("live", live.step, 1_000_000);
+    },
     "/v1/runs/live/metrics": (url) =>
       metrics(Math.max(1, Number(url.searchParams.get("from_step"))), live.step),
     "/v1/fine_tuning/jobs/live/checkpoints": () => page([]),
