@@ -53,8 +53,8 @@ export function Norms({ layers, focus }: NormsProps) {
         ))}
       </div>
       <p class="muted">
-        A bar is a layer, the first at the left. Its height is {chosen.says}; the tallest is{" "}
-        {formatLoss(most)}.
+        A bar is a layer, the first at the left. Its height is {chosen.says};{" "}
+        {most > 0 ? `the tallest is ${formatLoss(most)}` : "all are zero"}.
       </p>
     </Tabs>
   );
