@@ -23,7 +23,7 @@ export function PreviewStep({ form }: { readonly form: Form }) {
       ) : (
         <>
           <Counts preview={preview} />
-          <ol class={isStale ? "lines stale" : "lines"}>
+          <ol class="lines">
             {preview.lines.map((line, i) => (
               <LineRow key={`${line.line} ${i}`} line={line} />
             ))}
