@@ -66,7 +66,7 @@ beforeAll(async () => {
   // a slash would be another folder
   await addRun(SCRIPT, { rank: 5 });
   server = await startServer({ state: true, runs: root });
-}, 120_000);
+}, 240_000);
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await rm(root, { recursive: true, force: true });
@@ -96,6 +96,9 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
   const job = { model: "tiny-english", training_file: file.id, suffix: "from-a-job", mos: { steps: 3 } };
   const { id } = await studio.api("/v1/fine_tuning/jobs", job);
   await studio.see("from-a-job");
+  await studio.click("Columns");
+  await page.getByRole("menuitemcheckbox", { name: "Tenant" }).click();
+  await studio.press("Escape");
   await studio.see("anybody");
   while ((await studio.api(`/v1/fine_tuning/jobs/${id}`)).status !== "succeeded") await sleep(500);
   await studio.see("3 / 3");
@@ -117,7 +120,7 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
 
   await studio.see("Method");
   await studio.click("Columns");
-  await studio.click("Method");
+  await page.getByRole("menuitemcheckbox", { name: "Method" }).click();
   await studio.press("Escape");
   await page.reload();
   await studio.see("support-large");
@@ -192,10 +195,10 @@ test("500 runs scroll, and only those in view are in the document", async () => 
   expect((await rowsOf(page)).length).toBeLessThan(80);
   await page.getByRole("grid", { name: "Runs" }).focus();
   await studio.press("End");
-  await studio.see("bulk/run-000");
+  await studio.see("run-000");
   expect((await rowsOf(page)).length).toBeLessThan(80);
   await studio.fill("Filter runs", "run-250");
-  await studio.see("bulk/run-250");
+  await studio.see("run-250");
   await studio.see(/1 of 50\d runs/);
 });
 

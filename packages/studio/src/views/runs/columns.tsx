@@ -5,6 +5,17 @@ import { durationOf, judgedLoss, type Run } from "./run.ts";
 
 const text = (value: string | null) => (value === null ? <span class="muted">–</span> : value);
 
+/** A name whose folders give way first where there is no room: what tells runs apart stands at its end. */
+function Name({ run: { name, error } }: { readonly run: Run }) {
+  const end = name.lastIndexOf("/") + 1;
+  return (
+    <span class="run-name" title={error === null ? name : `${name}: ${error}`}>
+      {end > 0 && <span class="run-folder">{name.slice(0, end)}</span>}
+      <span class="run-end">{name.slice(end)}</span>
+    </span>
+  );
+}
+
 /** Steps of all steps; those that are left are pale. */
 function Steps({ run: { step, total_steps } }: { readonly run: Run }) {
   return (
@@ -36,38 +47,34 @@ function Loss({ run }: { readonly run: Run }) {
 
 const nowInSeconds = (): number => Date.now() / 1000;
 
-export const COLUMNS: readonly Column<Run>[] = [
+const COLUMNS: readonly Column<Run>[] = [
   {
     key: "name",
     title: "Name",
     value: ({ name }) => name,
-    render: ({ name, error }) => (
-      <span class="run-name" title={error === null ? name : `${name}: ${error}`}>
-        {name}
-      </span>
-    ),
-    width: "minmax(200px, 3fr)",
+    render: (run) => <Name run={run} />,
+    width: "minmax(160px, 3fr)",
   },
   {
     key: "status",
     title: "Status",
     value: ({ status }) => status,
     render: ({ status }) => <Status value={status} />,
-    width: "116px",
+    width: "112px",
   },
   {
     key: "model",
     title: "Base",
     value: ({ model }) => model,
     render: ({ model }) => text(model),
-    width: "minmax(112px, 1.5fr)",
+    width: "minmax(104px, 1.5fr)",
   },
   {
     key: "method",
     title: "Method",
     value: ({ method }) => method,
     render: ({ method }) => text(method),
-    width: "88px",
+    width: "76px",
   },
   {
     key: "steps",
@@ -75,7 +82,7 @@ export const COLUMNS: readonly Column<Run>[] = [
     value: ({ step }) => step,
     render: (run) => <Steps run={run} />,
     align: "end",
-    width: "128px",
+    width: "108px",
   },
   {
     key: "loss",
@@ -83,7 +90,7 @@ export const COLUMNS: readonly Column<Run>[] = [
     value: judgedLoss,
     render: (run) => <Loss run={run} />,
     align: "end",
-    width: "132px",
+    width: "120px",
   },
   {
     key: "curve",
@@ -104,7 +111,7 @@ export const COLUMNS: readonly Column<Run>[] = [
     value: ({ created_at }) => created_at,
     render: ({ created_at }) => <Time at={created_at} />,
     align: "end",
-    width: "112px",
+    width: "96px",
   },
   {
     key: "duration",
@@ -112,7 +119,7 @@ export const COLUMNS: readonly Column<Run>[] = [
     value: (run) => durationOf(run, nowInSeconds()),
     render: (run) => formatDuration(durationOf(run, nowInSeconds())),
     align: "end",
-    width: "112px",
+    width: "104px",
   },
   {
     key: "best",
@@ -141,3 +148,7 @@ export const COLUMNS: readonly Column<Run>[] = [
     isHidden: true,
   },
 ];
+
+/** The columns. Whose runs they are matters where there are keys. */
+export const columnsFor = (hasTenants: boolean): readonly Column<Run>[] =>
+  COLUMNS.map((column) => (column.key === "tenant" ? { ...column, isHidden: !hasTenants } : column));

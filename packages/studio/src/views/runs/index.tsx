@@ -1,11 +1,11 @@
 // All training runs: a table to search and sort, and below it a comparison of those that are marked.
 import { signal, useComputed, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { config, usePoll } from "#api";
 import { href, navigate, type Query } from "#core";
 import { Button, Empty, LinkButton, Problem, palette, Select, Table, TextInput, Waiting } from "#ui";
-import { COLUMNS } from "./columns.tsx";
+import { columnsFor } from "./columns.tsx";
 import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
 import { readRuns } from "./list.ts";
 import type { Run } from "./run.ts";
@@ -92,11 +92,13 @@ function useCommands(): void {
 
 function RunTable({ runs }: { readonly runs: readonly Run[] }) {
   const shown = filterRuns(runs, filter.value);
+  const hasTenants = config.value?.needsKey === true;
+  const columns = useMemo(() => columnsFor(hasTenants), [hasTenants]);
   return (
     <div class={marked.value.size > 0 ? "runs-table comparing" : "runs-table"}>
       <Table
         label="Runs"
-        columns={COLUMNS}
+        columns={columns}
         rows={shown}
         keyOf={({ id }) => id}
         nameOf={({ name }) => name}
