@@ -36,13 +36,7 @@ export function Composer() {
   const isRunning = session.isRunning.value;
   const reason = isRunning ? undefined : whyNot();
   return (
-    <form
-      class="composer"
-      onSubmit={(event) => {
-        event.preventDefault();
-        send();
-      }}
-    >
+    <div class="composer">
       <textarea
         class="control"
         rows={2}
@@ -54,22 +48,17 @@ export function Composer() {
         }}
         onKeyDown={onKeyDown}
       />
-      {isRunning ? (
-        <Button icon="stop" onClick={() => session.stop()}>
-          Stop
-        </Button>
-      ) : (
-        <Button
-          kind="primary"
-          type="submit"
-          icon="arrowUp"
-          disabled={reason !== undefined || draft.value.trim() === ""}
-          title="Enter sends, Shift and Enter begin a line"
-        >
-          Send
-        </Button>
-      )}
+      {/* one button, which keeps the focus */}
+      <Button
+        kind={isRunning ? "plain" : "primary"}
+        icon={isRunning ? "stop" : "arrowUp"}
+        disabled={!isRunning && (reason !== undefined || draft.value.trim() === "")}
+        title={isRunning ? undefined : "Enter sends, Shift and Enter begin a line"}
+        onClick={() => (isRunning ? session.stop() : send())}
+      >
+        {isRunning ? "Stop" : "Send"}
+      </Button>
       <p class="reason">{reason}</p>
-    </form>
+    </div>
   );
 }

@@ -49,7 +49,7 @@ function Figures({ answer }: { readonly answer: Answer }) {
     <>
       <span title="Tokens a second after the first">{formatRate(tokensPerSecond(answer))}</span>
       <span title="Until the first token">{first === undefined ? "–" : formatDuration(first / 1000)}</span>
-      <span>{formatCount(count)} tokens</span>
+      <span>{`${formatCount(count)} tokens`}</span>
       {end !== undefined && <span class="muted">{end}</span>}
     </>
   );

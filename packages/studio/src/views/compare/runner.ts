@@ -22,16 +22,12 @@ export interface World {
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
   readonly schedule: Schedule;
+  readonly streamsAtOnce: number;
 }
 
-/**
- * Streams at a time. Browsers open six connections to a server without HTTP/2, and one must stay for the rest of the page.
- */
-export const STREAMS_AT_ONCE = 5;
-
 /** Streams answers, several at once. */
-export function createRunner({ stream, now, schedule }: World) {
-  const queue = createQueue(STREAMS_AT_ONCE);
+export function createRunner({ stream, now, schedule, streamsAtOnce }: World) {
+  const queue = createQueue(streamsAtOnce);
   const running = signal(0);
   const frames = collectFrames<readonly [Signal<Answer>, Arrival]>((items) => {
     const byAnswer = new Map<Signal<Answer>, Arrival[]>();

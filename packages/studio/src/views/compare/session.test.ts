@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { STREAMS_AT_ONCE, type StreamRequest } from "./runner.ts";
+import type { StreamRequest } from "./runner.ts";
 import { canVote, Session } from "./session.ts";
 import { readComparison, writeComparison } from "./share.ts";
 
@@ -51,6 +51,7 @@ function start(models: readonly string[]) {
     stream,
     now: () => now++,
     schedule: (run) => queueMicrotask(run),
+    streamsAtOnce: 5,
     drawSeed: () => seed++,
   });
   void session.choose(models);
@@ -91,11 +92,11 @@ describe("a comparison", () => {
     const { session, sent, answer } = start(models);
     void session.send("Hi");
     await settle();
-    expect(sent).toHaveLength(STREAMS_AT_ONCE);
+    expect(sent).toHaveLength(5);
     await sent[0]!.say("Hel");
     session.stop();
     await settle();
-    expect(sent).toHaveLength(STREAMS_AT_ONCE);
+    expect(sent).toHaveLength(5);
     expect(answer(0, "a")).toMatchObject({ status: "stopped", text: "Hel" });
     expect(answer(0, "g")).toMatchObject({ status: "stopped", text: "" });
     expect(session.isRunning.value).toBe(false);

@@ -1,7 +1,7 @@
 // What all models are asked alike: system prompt, sampling, tools, form of the answer.
 import { Field, IconButton, NumberInput, Select, TextArea } from "#ui";
 import { change, session } from "./current.ts";
-import { checkSettings, RANGES, type Settings } from "./settings.ts";
+import { checkSettings, RANGES, type Settings, TEXT_TOKENS } from "./settings.ts";
 import "./settings-panel.css";
 
 /** Sampling of requests that leave it out, by the server's names. */
@@ -27,8 +27,8 @@ export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
   const placeholders = {
     temperature: defaults?.temperature.toString(),
     topP: defaults?.top_p.toString(),
-    maxTokens: defaults?.max_tokens?.toString() ?? (settings.mode === "chat" ? "rest of the context" : "16"),
-    seed: "new each time",
+    maxTokens: settings.mode === "text" ? `${TEXT_TOKENS}` : (defaults?.max_tokens?.toString() ?? "no limit"),
+    seed: "random",
   };
   const numeric = (name: keyof typeof RANGES, label: string, step: number | "any") => (
     <Field label={label} error={problems[name]}>

@@ -41,7 +41,7 @@ describe("a request", () => {
   test("of a text continues it", () => {
     const { path, body } = ask({ mode: "text", logprobs: true, tools: '{"name": "weather"}' });
     expect(path).toBe("/v1/completions");
-    expect(body).toMatchObject({ prompt: "Hi", logprobs: 5 });
+    expect(body).toMatchObject({ prompt: "Hi", logprobs: 5, max_tokens: 200 });
     expect(body).not.toHaveProperty("tools");
     expect(body).not.toHaveProperty("messages");
   });

@@ -20,6 +20,9 @@ export interface Settings {
 
 export const NO_SETTINGS: Settings = { mode: "chat", system: "", tools: "", schema: "", logprobs: false };
 
+/** Tokens of a text that is continued: the API's own default, 16, is a line. */
+export const TEXT_TOKENS = 200;
+
 /** Alternatives of each token. */
 const ALTERNATIVES = 5;
 
@@ -104,7 +107,8 @@ export interface Question {
 
 /** The request that streams one model's answer. */
 export function toRequest(settings: Settings, { model, messages, seed }: Question) {
-  const { mode, temperature, topP, maxTokens } = settings;
+  const { mode, temperature, topP } = settings;
+  const maxTokens = settings.maxTokens ?? (mode === "text" ? TEXT_TOKENS : undefined);
   const schema = readSchema(settings.schema).value;
   const shared = {
     model,

@@ -104,8 +104,8 @@ function Tallies({ all }: { readonly all: readonly Vote[] }) {
   return (
     <div class="stack">
       <p>
-        {all.length === 1 ? "One vote" : `${all.length} votes`}, {blind} of them blind. {countPairs(all)} to
-        train on.
+        {all.length === 1 ? "One vote" : `${all.length} votes`},{" "}
+        {blind === all.length ? "blind" : `${blind} blind`}. {countPairs(all)} to train on.
       </p>
       <table class="tallies">
         <thead>
