@@ -70,14 +70,3 @@ test("a tenant sees its own usage alone, and why", async () => {
   await expect.poll(() => read(usage), { timeout: 30_000 }).toMatch(/acme/);
   expect(await studio.text()).not.toMatch(/globex|slots|Workers/);
 });
-
-test("the page goes on by itself when the server is back", async () => {
-  await using studio = await openStudio({ server, as: "admin", at: "/system" });
-  await studio.see("of 16 slots");
-  studio.allow(/ERR_|50\d/);
-  await server.stop();
-  await studio.see(/cannot be reached|away|reconnect/i);
-  await server.restart();
-  await studio.gone(/cannot be reached/i);
-  await studio.see(/up for \d+(\.\d+)? s/);
-});
