@@ -45,60 +45,14 @@ const server = createServer(async (request, response) => {
   return response.writeHead(bytes === undefined ? 404 : 200).end(bytes);
 }).listen(0, "127.0.0.1");
 
-/** Runs in the page, before its own scripts: streams of chats, and notes of frames and long tasks. */
-function prepare({ rate, seconds }: { readonly rate: number; readonly seconds: number }): void {
-  const words =
-    "The lighthouse keeper walks up the stairs, lights the lamp and writes into the book.\n".match(
-      /\S+\s/g,
-    ) ?? [];
-  const notes = { gaps: [] as number[], longTasks: [] as number[] };
-  Object.assign(globalThis, { notes });
-  // as behind a proxy with HTTP/2, where all streams run at once
-  Object.defineProperty(PerformanceNavigationTiming.prototype, "nextHopProtocol", { get: () => "h2" });
-  new PerformanceObserver((list) => {
-    for (const { duration } of list.getEntries()) notes.longTasks.push(duration);
-  }).observe({ type: "longtask" });
-  let before: number | undefined;
-  const frame = (now: number): void => {
-    if (before !== undefined) notes.gaps.push(now - before);
-    before = now;
-    requestAnimationFrame(frame);
-  };
-  requestAnimationFrame(frame);
-  const event = (choice: object): string => `data: ${JSON.stringify({ choices: [choice] })}\n\n`;
-  const stream = (): Response => {
-    const start = performance.now();
-    let sent = 0;
-    const encoder = new TextEncoder();
-    const body = new ReadableStream<Uint8Array>({
-      async pull(controller) {
-        await new Promise((resolve) => setTimeout(resolve, 4));
-        const due = Math.min(((performance.now() - start) / 1000) * rate, rate * seconds);
-        for (; sent < due; sent++)
-          controller.enqueue(
-            encoder.encode(event({ delta: { content: words[sent % words.length] }, finish_reason: null })),
-          );
-        if (sent < rate * seconds) return;
-        controller.enqueue(encoder.encode(`${event({ delta: {}, finish_reason: "stop" })}data: [DONE]\n\n`));
-        controller.close();
-      },
-    });
-    return new Response(body, { headers: { "content-type": "text/event-stream" } });
-  };
-  const real = globalThis.fetch;
-  globalThis.fetch = async (input, init) =>
-    String(input).includes("chat/completions") ? stream() : real(input, init);
-}
-
 const seconds = Number(process.argv[2] ?? 20);
 const browser = await chromium.launch({
   executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
   args: ["--no-sandbox"],
 });
 const page = await browser.newPage({ viewport: { width: 1920, height: 1080 } });
-// tsx wraps functions in a helper, which the page does not have
-await page.addInitScript("globalThis.__name = (value) => value");
-await page.addInitScript(prepare, { rate: TOKENS_PER_SECOND, seconds });
+await page.addInitScript(`globalThis.asked = ${JSON.stringify({ rate: TOKENS_PER_SECOND, seconds })}`);
+await page.addInitScript({ path: join(import.meta.dirname, "streams-page.js") });
 const { port } = server.address() as AddressInfo;
 await page.goto(`http://127.0.0.1:${port}/studio/#/compare?models=${MODELS.join(",")}`);
 await page.getByLabel("Message to all models").fill("Tell a story.");

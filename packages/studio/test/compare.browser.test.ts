@@ -67,12 +67,12 @@ async function downloaded(
   return { name: download.suggestedFilename(), text };
 }
 
-async function openFile({ page }: Studio, file: { name: string; text: string }): Promise<void> {
-  await page.evaluate(({ name, text }) => {
+async function openFile({ page }: Studio, { name, text }: { name: string; text: string }): Promise<void> {
+  await page.evaluate(`{
     const files = new DataTransfer();
-    files.items.add(new File([text], name));
+    files.items.add(new File([${JSON.stringify(text)}], ${JSON.stringify(name)}));
     dispatchEvent(new DragEvent("drop", { dataTransfer: files, cancelable: true }));
-  }, file);
+  }`);
 }
 
 test("two models answer side by side, and differences are marked", async () => {
@@ -254,26 +254,21 @@ test("streams stop, survive a restart of the server, and move nothing", async ()
   await studio.click("Stop");
 });
 
-async function watchShifts({ page }: Studio): Promise<void> {
-  await page.evaluate(() => {
-    Object.assign(globalThis, { shifts: 0 });
+const watchShifts = ({ page }: Studio): Promise<unknown> =>
+  page.evaluate(`{
+    globalThis.shifts = 0;
     new PerformanceObserver((list) => {
-      for (const entry of list.getEntries())
-        if ("hadRecentInput" in entry && entry.hadRecentInput === false && "value" in entry)
-          Object.assign(globalThis, { shifts: Reflect.get(globalThis, "shifts") + entry.value });
+      for (const { hadRecentInput, value } of list.getEntries()) if (!hadRecentInput) globalThis.shifts += value;
     }).observe({ type: "layout-shift" });
-  });
-}
+  }`);
 
 const shifts = ({ page }: Studio): Promise<number> => page.evaluate("shifts");
 
 test("fits a phone: panes are swiped, the page does not scroll sideways", async () => {
   await using studio = await open({ width: 360, height: 740, dark: true });
   await askBoth(studio);
-  const [width, panes] = await studio.page.evaluate(() => [
-    document.documentElement.scrollWidth,
-    document.querySelector(".panes")?.scrollWidth ?? 0,
-  ]);
+  const width = await studio.page.evaluate("document.documentElement.scrollWidth");
+  const panes = await studio.page.evaluate("document.querySelector('.panes').scrollWidth");
   expect(width).toBeLessThanOrEqual(360);
   expect(panes).toBeGreaterThan(360);
   await studio.page.getByLabel("Settings").click();
