@@ -1,3 +1,6 @@
+// made once: one for each number takes longer than drawing the curve
+const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
+
 /** A number at an axis: short, and without digits that say nothing. */
 export function tickText(value: number): string {
   const size = Math.abs(value);
@@ -7,5 +10,5 @@ export function tickText(value: number): string {
       .toExponential(3)
       .replace(/\.?0+e/, "e")
       .replace("e+", "e");
-  return Number(value.toPrecision(6)).toLocaleString("en", { maximumFractionDigits: 6 });
+  return plain.format(Number(value.toPrecision(6)));
 }
