@@ -92,7 +92,8 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
   form.append("purpose", "fine-tune");
   const line = '{"prompt":"What is it?","completion":" A test."}\n';
   form.append("file", new Blob([line.repeat(8)]), "lines.jsonl");
-  const file = await (await fetch(`${server.address}/v1/files`, { method: "POST", body: form })).json();
+  const stored = await fetch(`${server.address}/v1/files`, { method: "POST", body: form });
+  const file: { readonly id: string } = JSON.parse(await stored.text());
   const job = { model: "tiny-english", training_file: file.id, suffix: "from-a-job", mos: { steps: 3 } };
   const { id } = await studio.api("/v1/fine_tuning/jobs", job);
   await studio.see("from-a-job");
@@ -125,7 +126,7 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
   await page.reload();
   await studio.see("support-large");
   expect(await page.getByRole("columnheader").allInnerTexts()).not.toContain("Method");
-  expect((await rowsOf(page))[0]).toContain("support-small"); // sorted as before
+  expect((await rowsOf(page))[0]).toContain("legal"); // with the greatest loss, as before
 });
 
 test("marked runs are compared: one chart with full names, and the settings that differ", async () => {
