@@ -36,13 +36,15 @@ test("a run is watched live, paused, resumed and finished, and its checkpoint is
   const loss = studio.page.getByRole("slider", { name: "Loss by step" });
   await loss.focus();
   await studio.press("End");
-  const end = await loss.getAttribute("aria-valuetext");
-  expect(end).toMatch(/^Step 12: Training \d\.\d+, Training, smoothed \d\.\d+, Validation \d\.\d+$/);
+  const text = (chart: string): Promise<string | null> =>
+    studio.page.getByRole("slider", { name: chart }).getAttribute("aria-valuetext");
+  await expect
+    .poll(() => text("Loss by step"))
+    .toMatch(/^Step 12: Training \d\.\d+, Training, smoothed \d\.\d+, Validation \d\.\d+$/);
   await studio.press("ArrowLeft");
-  expect(await loss.getAttribute("aria-valuetext")).toMatch(/^Step 11: /);
+  await expect.poll(() => text("Loss by step")).toMatch(/^Step 11: /);
   // the others follow
-  const rate = studio.page.getByRole("slider", { name: "Learning rate by step" });
-  expect(await rate.getAttribute("aria-valuetext")).toMatch(/^Step 11: Learning rate \d/);
+  await expect.poll(() => text("Learning rate by step")).toMatch(/^Step 11: Learning rate \d/);
   await studio.press("+");
   await studio.see("Show all");
   await studio.press("Escape");

@@ -261,11 +261,12 @@ function stepCursor(plot: uPlot, by: number): void {
   const { idx, left } = plot.cursor;
   const from = idx == null || (left ?? -1) < 0 ? (by < 0 ? last + 1 : first - 1) : idx;
   const next = Math.min(last, Math.max(first, from + by));
-  // the third parameter, which the library's types lack, would tell the other charts; a mouse event of its own does as well
   const { width, height } = plot.over.getBoundingClientRect();
   const at = Math.min(width - 0.01, Math.max(0, plot.valToPos(x[next] ?? 0, "x")));
   plot.setCursor({ left: at, top: height / 2 });
-  const group = plot.cursor.sync?.key;
-  if (group === undefined || group === null) return;
-  uPlot.sync(group).pub("mousemove", plot, at, height / 2, width, height, next);
+  const { sync } = plot.cursor;
+  if (sync?.key == null) return;
+  // the other charts read the place here, which only a real mouse would set
+  sync.values = [x[next] ?? 0, 0];
+  uPlot.sync(sync.key).pub("mousemove", plot, at, height / 2, width, height, next);
 }
