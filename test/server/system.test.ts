@@ -97,16 +97,16 @@ describe("without training", () => {
 
 test("a real engine's memory is within its limits, and an answer shows in the counts", async () => {
   await using app = await openApp({ model: "assets/tiny-english" });
-  const system = async () => (await app.fetch(new Request("http://localhost/v1/system"))).json();
+  const jsonOf = async (request: Request) => JSON.parse(await (await app.fetch(request)).text());
+  const system = () => jsonOf(new Request("http://localhost/v1/system"));
   const before = await system();
   expect(before.memory.base_bytes).toBeGreaterThan(1e6);
   expect(before.memory.processes.map(({ name }: { name: string }) => name)).toContain("server");
   const body = JSON.stringify({ model: app.modelName, prompt: "The cat", max_tokens: 4 });
   const headers = { "content-type": "application/json" };
-  const answer = await app.fetch(
+  const { usage } = await jsonOf(
     new Request("http://localhost/v1/completions", { method: "POST", body, headers }),
   );
-  const { usage } = await answer.json();
   const after = await system();
   expect(after.tokens.completion - before.tokens.completion).toBe(usage.completion_tokens);
   const { cache } = after.memory;
