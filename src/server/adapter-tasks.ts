@@ -25,7 +25,7 @@ export interface ExportOrder {
 }
 
 /** A file of an export. */
-interface ExportedFile {
+export interface ExportedFile {
   /** Of the adapter that was exported. */
   readonly digest: string;
   readonly bytes: number;
@@ -46,7 +46,7 @@ const tooMuch = (how: string): MosError =>
   new MosError("memory", `reading the adapter took too much time or memory (${how}); use mos export`);
 
 /** A read of an adapter's folder on behalf of a request. */
-interface AdapterRead {
+export interface AdapterRead {
   /** The adapter's folder. */
   readonly path: string;
   /** Ends the work when the client leaves. */

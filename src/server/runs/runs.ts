@@ -17,8 +17,6 @@ import {
 const [MAX_SUMMARIES, MAX_SERIES] = [10_000, 8];
 
 /** The runs of several sources. */
-export type Runs = ReturnType<typeof createRuns>;
-
 export function createRuns(sources: readonly RunSource[]) {
   const summaryOf = followRuns(createSummary, MAX_SUMMARIES);
   const seriesOf = followRuns(createSeries, MAX_SERIES);

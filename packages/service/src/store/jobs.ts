@@ -182,7 +182,7 @@ export function openJobs(database: Database, queue: Queue) {
   };
 }
 
-interface NewestOptions {
+export interface NewestOptions {
   /** A place in the order of time, in milliseconds since 1970, and then of ids. */
   readonly after: { readonly createdAt: number; readonly id: string } | undefined;
   readonly limit: number;
