@@ -147,7 +147,7 @@ test("a load accepts only the registered version and content", async () => {
   const other = { ...adapter, info: { ...adapter.info, digest: "sha256:other" } };
   expect(await resident.pin(other)).toBeUndefined();
   expect(await resident.pin({ ...adapter, version: "other" })).toBeUndefined();
-  expect(resident).toMatchObject({ bytes: 0, count: 0 });
+  expect(resident).toMatchObject({ bytes: 0, digests: [] });
   const pinned = await resident.pin(adapter);
   expect(pinned?.compact.config).toEqual(adapter.config);
 });
