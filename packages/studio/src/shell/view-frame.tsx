@@ -25,7 +25,7 @@ function useLoaded(view: string): Loaded {
       // whether it is the server, which this request then notices
       api.answer("GET", "/health").catch(() => {});
     };
-    if (isUp) VIEWS[view]?.load().then(({ default: Shown }) => show({ view, Shown }), fail);
+    VIEWS[view]?.load().then(({ default: Shown }) => show({ view, Shown }), fail);
     return () => {
       isCurrent = false;
     };
