@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describeCount, type SettingValues, text } from "#core";
 import { openEngine } from "#inference";
 import { type BaseModel, loadModel, parameterCount } from "#models";
 import { type FinetuneSettingsInput, finetune, finetuneSettings } from "#training";
 import { defineCommand, group } from "./command.ts";
+import { BUNDLED_MODEL } from "./common-options.ts";
 import { formatDuration, hasTwoColumns, labelled, twoColumns } from "./format.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { adapterText, budgetText } from "./model-text.ts";
@@ -43,10 +43,7 @@ export const command = defineCommand({
   run,
 });
 
-/** The same place from src/cli and from dist/cli. */
-const ASSETS = fileURLToPath(new URL("../../assets", import.meta.url));
-const MODEL = join(ASSETS, "tiny-english");
-const DATA = join(ASSETS, "quickstart");
+const DATA = join(BUNDLED_MODEL, "../quickstart");
 
 /** The budget of a LoRA of rank 2. Five layers with one shared rank each allow r = 6 at most. */
 const ADAPTER = { method: "mos", equivalentRank: 2, rank: 6, shardsPerVector: 4, privateRank: 1 } as const;
@@ -77,7 +74,7 @@ async function run(options: Values): Promise<number> {
     silent: options.json,
     print: (text) => (line?.print ?? warn)(text),
   });
-  const base = await loadModel(MODEL, { signal: interrupt.signal });
+  const base = await loadModel(BUNDLED_MODEL, { signal: interrupt.signal });
   const questions: readonly string[] = JSON.parse(await readFile(join(DATA, "questions.json"), "utf8"));
   const setup: Quickstart = { options, base, questions, interrupt };
   const { json } = options;
@@ -172,7 +169,7 @@ async function conclusion({ options, base, questions }: Quickstart, result: Resu
   const history = await readHistory(options.out);
   const columns = terminalColumns();
   const out = shellWord(options.out);
-  const model = shellWord(nearPath(MODEL));
+  const model = shellWord(nearPath(BUNDLED_MODEL));
   return [
     "",
     curveText(history, columns),

@@ -57,8 +57,7 @@ const options = {
 /** What `serve` takes of them. */
 const { quiet: _, ...serverOptions } = options;
 /** The options of a server, those of add-ons aside. */
-export type ServeValues = SettingValues<typeof options> & { readonly json: boolean };
-type Values = ServeValues;
+type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 /** The options with those of add-ons, and which of them exclude each other. */
 export const serveOptions = (addOns: readonly ServeAddOn[]) => ({

@@ -1,11 +1,11 @@
 // Reads of an adapter's content that a request waits for, in a process of their own: the picture of its layers, and exports.
 import { createReadStream } from "node:fs";
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, type AdapterLayers } from "#adapters";
 import { limitConcurrency, MosError, moduleBeside, startChild } from "#core";
+import { makeTemporaryFolder } from "#files";
 import type { AdapterMethods } from "./adapter-process.ts";
 import { ApiError } from "./errors.ts";
 
@@ -114,7 +114,7 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
       { format, file }: { readonly format: ExportOrder["format"]; readonly file: string },
       { path, signal }: AdapterRead,
     ): Promise<ExportedFile> => {
-      const folder = await mkdtemp(join(tmpdir(), "mos-export-"));
+      const folder = await makeTemporaryFolder("mos-export-");
       const remove = (): void => void rm(folder, { recursive: true, force: true }).catch(() => undefined);
       const order: ExportOrder = { adapter: path, model, format, out: join(folder, "export") };
       try {

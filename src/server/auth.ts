@@ -43,11 +43,20 @@ export interface KeyFile extends KeyRing {
   readonly hasQuotas: boolean;
 }
 
+/** Tests whether a client may see what belongs to all tenants: an administrator, or anybody where there are no keys. */
+export const seesAll = (
+  { keys }: { readonly keys?: KeyRing | undefined },
+  key: Pick<ApiKey, "isAdmin"> | undefined,
+): boolean => keys === undefined || key?.isAdmin === true;
+
 /** The key of every client where the server runs without keys. */
 const ANONYMOUS: ApiKey = { name: "anybody", isAdmin: false, mayUse: () => true };
 
+/** Names of keys' tenants. */
+export const KEY_NAME = /^[\w.@-]{1,64}$/;
+
 const keyFields = {
-  name: z.string().regex(/^[\w.@-]{1,64}$/, "a name of letters, digits and . _ - @, at most 64"),
+  name: z.string().regex(KEY_NAME, "a name of letters, digits and . _ - @, at most 64"),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "the SHA-256 of the key, 64 hexadecimal digits"),
   adapters: z.array(z.string().max(200)).max(10_000).optional(),
   admin: z.boolean().optional(),
@@ -195,8 +204,12 @@ const CHECK_EVERY = 1000;
 
 const place = (path: string) => ({ code: "bad_config", where: path }) as const;
 
+/** The text of a key file. Throws MosError `not_found`, `storage` or `bad_config`. */
+export const readKeyText = async (path: string): Promise<string> =>
+  decodeText(await readBytes(path, place(path)), place(path));
+
 const readKeys = async (path: string, limits: readonly KeyLimits[]): Promise<readonly HashedKey[]> =>
-  parseKeys(decodeText(await readBytes(path, place(path)), place(path)), path, limits);
+  parseKeys(await readKeyText(path), path, limits);
 
 /**
  * The keys of a file, which is read again when it has changed: a removed or revoked key is refused a second later. If the

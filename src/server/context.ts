@@ -30,6 +30,7 @@ import type { RunSource } from "./runs/run.ts";
 import { createRuns } from "./runs/runs.ts";
 import { watchStorage } from "./storage-watch.ts";
 import type { Studio } from "./studio.ts";
+import { packageVersion } from "./version.ts";
 
 /** Extension of a server by another package. */
 export interface ServerExtension {
@@ -153,6 +154,8 @@ export function createContext(options: ServerOptions) {
     responses: stored.bytes === 0 ? undefined : openStore(stored),
     /** When each adapter was last asked for, in seconds since 1970. */
     lastUse: new Map<string, number>(),
+    /** Of the package; undefined in a bundle. */
+    version: packageVersion(),
     adapterTasks: options.modelPath === undefined ? undefined : createAdapterTasks(options.modelPath),
     rateLimiter: createRateLimiter(now),
     concurrencyLimiter: createConcurrencyLimiter(),

@@ -48,6 +48,10 @@ function typeForStatus(status: number): string {
 export const invalidValue = (message: string, param?: string, cause?: unknown): ApiError =>
   new ApiError(message, { status: 400, code: "invalid_value", param, cause });
 
+/** @returns 403 for what only an administrator's key may do. */
+export const needsAdmin = (message: string): ApiError =>
+  new ApiError(message, { status: 403, code: "admin_key_required" });
+
 /** An error as OpenAI's API writes it, with its status and headers. */
 type ErrorAnswer = ReturnType<typeof answer>;
 

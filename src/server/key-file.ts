@@ -2,9 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { decodeText, MosError } from "#core";
-import { lockChanges, pathExists, readBytes, storageError } from "#files";
-import { hashKey, type KeyLimits, type KeyLine, keyLines } from "./auth.ts";
+import { MosError } from "#core";
+import { lockChanges, pathExists, storageError } from "#files";
+import { hashKey, KEY_NAME, type KeyLimits, type KeyLine, keyLines, readKeyText } from "./auth.ts";
 
 /** A key file, and the limits of add-ons that its keys may have. */
 interface KeyFilePlace {
@@ -20,7 +20,7 @@ export const shortHash = ({ sha256 }: Pick<KeyLine, "sha256">): string => sha256
 
 /** Name of a key's tenant. */
 export const keyName = {
-  pattern: /^[\w.@-]{1,64}$/,
+  pattern: KEY_NAME,
   what: "letters, digits and . _ - @, at most 64 of them",
 };
 
@@ -70,18 +70,13 @@ export function makeKey(fields: Omit<KeyLine, "sha256"> & { readonly name: strin
   return { key, line: { name, sha256: hashKey(key), ...others } };
 }
 
-async function readText(path: string): Promise<string> {
-  const place = { code: "bad_config", where: path } as const;
-  return decodeText(await readBytes(path, place), place);
-}
-
 /** The keys of a file, the revoked ones, too. Throws as `keyLines` does. */
 export const readKeyFile = async ({ path, limits }: KeyFilePlace): Promise<readonly KeyLine[]> =>
-  keyLines(await readText(path), path, limits);
+  keyLines(await readKeyText(path), path, limits);
 
 /** Appends lines, also where the file lacks a final line end: owner, mode and earlier lines stay as they are. */
 async function append(path: string, lines: readonly object[]): Promise<void> {
-  const before = (await pathExists(path)) ? await readText(path) : "";
+  const before = (await pathExists(path)) ? await readKeyText(path) : "";
   if (before.trimStart().startsWith("["))
     throw new MosError(
       "bad_config",

@@ -24,7 +24,7 @@ import { defaultsSettings, type Engine, engineSettings, type OpenProgress, openE
 import { type LocateCalls, locatedPath, openModel, toLayerShapes } from "#models";
 import { templateSettings } from "#text";
 import { createServer } from "./app.ts";
-import { type ApiKey, type KeyFile, type KeyLimits, openKeyFile } from "./auth.ts";
+import { type ApiKey, type KeyFile, type KeyLimits, openKeyFile, seesAll } from "./auth.ts";
 import type { ServerExtension, ServerOptions } from "./context.ts";
 import { assertFreePort, listen } from "./http.ts";
 import { defaultLimits } from "./limits.ts";
@@ -351,7 +351,7 @@ async function openRuns(
   { runs, adapters }: ServeOptions,
   keys: KeyFile | undefined,
 ): Promise<ServerOptions["runFolders"]> {
-  const maySee = ({ isAdmin }: ApiKey): boolean => keys === undefined || isAdmin;
+  const maySee = (key: ApiKey): boolean => seesAll({ keys }, key);
   return runs === undefined ? undefined : await openRunFolders(runs, { adapters, maySee });
 }
 

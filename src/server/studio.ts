@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join, relative, sep } from "node:path";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { PACKAGE, packageVersion } from "./version.ts";
 
 /** A file of the page, ready to be sent. */
 interface StudioFile {
@@ -23,8 +23,6 @@ export interface Studio {
   readonly files: ReadonlyMap<string, StudioFile>;
 }
 
-/** The package's folder, from src/server as from dist/server. */
-const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
 const EXAMPLES = join(PACKAGE, "assets/quickstart");
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -48,13 +46,6 @@ async function readStudioFile(path: string, file: string): Promise<StudioFile> {
     etag: `"${createHash("sha256").update(contents).digest("base64url").slice(0, 16)}"`,
     isLasting: HASHED.test(path),
   };
-}
-
-/** The version of the package; undefined where this code is in a bundle, which has no files beside it. */
-async function packageVersion(): Promise<string | undefined> {
-  const text = await readFile(join(PACKAGE, "package.json"), "utf8").catch(() => "{}");
-  const { name, version } = JSON.parse(text) as { readonly name?: string; readonly version?: string };
-  return name === "mixture-of-shards" ? version : undefined;
 }
 
 /** The built page and the example data; undefined in a bundle. Without a build there are only the data. */

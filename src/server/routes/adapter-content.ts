@@ -3,9 +3,10 @@ import { createRoute, z } from "@hono/zod-openapi";
 import type { AdapterLayers } from "#adapters";
 import type { AdapterInfo } from "#inference";
 import { EXPORT_FILES } from "../adapter-tasks.ts";
+import { seesAll } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { findAdapter } from "../engine-requests.ts";
-import { ApiError, invalidValue } from "../errors.ts";
+import { ApiError, invalidValue, needsAdmin } from "../errors.ts";
 import { failed, ok, security } from "../request.ts";
 
 const params = z.object({ name: z.string().max(256).describe("Name of the adapter.") });
@@ -124,12 +125,9 @@ async function openAdapter({ server, key }: RequestContext["var"], name: string)
 }
 
 /** Whoever may use an adapter may not take its weights. @throws ApiError 403. */
-function checkMayExport({ server: { keys, extension }, key }: RequestContext["var"], name: string): void {
-  if (keys === undefined || key.isAdmin || extension?.owns?.(name, key) === true) return;
-  throw new ApiError("this key may use the adapter, but not download it; use an admin key", {
-    status: 403,
-    code: "admin_key_required",
-  });
+function checkMayExport({ server, key }: RequestContext["var"], name: string): void {
+  if (seesAll(server, key) || server.extension?.owns?.(name, key) === true) return;
+  throw needsAdmin("this key may use the adapter, but not download it; use an admin key");
 }
 
 const layersJson = (

@@ -1,14 +1,14 @@
 // /v1/adapters: the adapters there are, and for administrators adding, replacing and removing them.
 
-import { isAbsolute } from "node:path";
 import { createRoute, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { decodeText } from "#core";
 import type { AdapterInfo } from "#inference";
 import { checkAdapterName, wrongTensorsBegin } from "../adapter-store.ts";
 import type { ApiKey } from "../auth.ts";
+import { baseName } from "../base-name.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, needsAdmin } from "../errors.ts";
 import type { ServerLimits } from "../limits.ts";
 import { readMultipart } from "../multipart.ts";
 import { checkedBy, deletedSchema, failed, jsonBody, mediaType, ok, security } from "../request.ts";
@@ -87,10 +87,7 @@ const adminOnly: MiddlewareHandler<ServerEnv> = async (context, next) => {
   if (!key.isAdmin) {
     const way =
       server.keys === undefined ? "start the server with --api-keys and an admin key" : "use an admin key";
-    throw new ApiError(`this key may not change adapters; ${way}`, {
-      status: 403,
-      code: "admin_key_required",
-    });
+    throw needsAdmin(`this key may not change adapters; ${way}`);
   }
   await next();
 };
@@ -153,12 +150,6 @@ const removeRoute = createRoute({
   },
 });
 
-/** The trainer may have written a path, which is nobody else's business; a name of the Hub stays whole. */
-const fileName = (path: string | undefined): string | null => {
-  if (path === undefined) return null;
-  return isAbsolute(path) || /^\.|^[A-Za-z]:|\\/.test(path) ? (path.split(/[/\\]/).at(-1) ?? "") : path;
-};
-
 /** What is known of adapters beside their files, now. */
 interface AdaptersState {
   readonly resident: ReadonlySet<string>;
@@ -199,7 +190,10 @@ const adapterJson = (
   trained_on:
     info.trainedOn === undefined || info.trainedOn.sameNumbers === true
       ? null
-      : { model: fileName(info.trainedOn.name), fingerprint: info.trainedOn.fingerprint },
+      : {
+          model: info.trainedOn.name === undefined ? null : baseName(info.trainedOn.name),
+          fingerprint: info.trainedOn.fingerprint,
+        },
 });
 
 /** An administrator's key, too, may be limited to some names. */

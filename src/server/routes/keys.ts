@@ -4,7 +4,7 @@ import type { MiddlewareHandler } from "hono";
 import { MosError, omitUndefined, parseWith, snakeCase } from "#core";
 import { type ApiKey, type KeyFile, type KeyLimits, type KeyLine, limitsSchema } from "../auth.ts";
 import type { RequestContext, ServerApp, ServerEnv } from "../context.ts";
-import { ApiError, invalidValue } from "../errors.ts";
+import { ApiError, invalidValue, needsAdmin } from "../errors.ts";
 import {
   addKey,
   isExpired,
@@ -87,9 +87,6 @@ const madeSchema = keySchema
   .extend({ token: z.string().describe("The key itself, which is in no other answer.") })
   .openapi("NewKey");
 
-const forbidden = (message: string): ApiError =>
-  new ApiError(message, { status: 403, code: "admin_key_required" });
-
 /** The key file, for those who may change it. Throws ApiError 403 or 404. */
 async function needKeyFile({ server, key }: RequestContext["var"]): Promise<KeyFile> {
   const { keyFile } = server;
@@ -98,11 +95,11 @@ async function needKeyFile({ server, key }: RequestContext["var"]): Promise<KeyF
       "this server has no key file; make one with mos keys create --name NAME --admin --append keys.jsonl, and start the server with --api-keys keys.jsonl",
       { status: 404, code: "no_key_file" },
     );
-  if (!key.isAdmin) throw forbidden("this key may not manage keys; use an admin key");
+  if (!key.isAdmin) throw needsAdmin("this key may not manage keys; use an admin key");
   const own = (await explained(readKeyFile(keyFile))).find(({ sha256 }) => sha256 === key.sha256);
   // or it could give itself what it may not use
   if (own?.adapters !== undefined)
-    throw forbidden("this admin key is limited to some adapters; use one without that limit to manage keys");
+    throw needsAdmin("this admin key is limited to some adapters; use one without that limit to manage keys");
   return keyFile;
 }
 

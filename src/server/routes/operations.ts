@@ -2,7 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { authenticate } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
-import { ApiError } from "../errors.ts";
+import { needsAdmin } from "../errors.ts";
 import { failed, ok, security } from "../request.ts";
 import { authorizationOf } from "../session.ts";
 
@@ -53,11 +53,7 @@ async function checkMayReadMetrics(context: RequestContext): Promise<void> {
   const key = await authenticate(server, authorizationOf(context));
   context.var.record.keyName = key.name;
   rateLimiter.count(key);
-  if (!key.isAdmin)
-    throw new ApiError("metrics name the adapters of all tenants; use an admin key", {
-      status: 403,
-      code: "admin_key_required",
-    });
+  if (!key.isAdmin) throw needsAdmin("metrics name the adapters of all tenants; use an admin key");
 }
 
 export function operationRoutes(app: ServerApp): void {

@@ -89,11 +89,12 @@ export function runRoutes(app: ServerApp): void {
     const ends = { first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null };
     const list = { object: "list" as const, data, ...ends, has_more: hasMore };
     // pages ask every few seconds, and hundreds of runs are most often as they were
-    const etag = `"${createHash("sha256").update(JSON.stringify(list)).digest("base64url").slice(0, 24)}"`;
+    const text = JSON.stringify(list);
+    const etag = `"${createHash("sha256").update(text).digest("base64url").slice(0, 24)}"`;
     context.header("etag", etag);
     context.header("cache-control", "private, no-cache");
     if (context.req.header("if-none-match") === etag) return context.body(null, 304);
-    return context.json(list, 200);
+    return context.body(text, 200, { "content-type": "application/json" });
   });
   app.openapi(describeRoute, async (context) => {
     const { server, key } = context.var;

@@ -1,6 +1,6 @@
 // The studio: its page, its settings, and the session of the user who signs in.
 import { z } from "@hono/zod-openapi";
-import { authenticate, checkSite } from "../auth.ts";
+import { authenticate, checkSite, seesAll } from "../auth.ts";
 import type { RequestContext, ServerApp } from "../context.ts";
 import { ApiError } from "../errors.ts";
 import { jsonBody } from "../request.ts";
@@ -76,7 +76,7 @@ async function settings(context: RequestContext, { version }: Studio) {
       ? undefined
       : await authenticate(server, authorization).catch(() => undefined);
   const hasService = extension !== undefined;
-  const isAdmin = keys === undefined || key?.isAdmin === true;
+  const isAdmin = seesAll(server, key);
   return {
     version,
     model: modelName,
@@ -133,12 +133,12 @@ export function studioRoutes(app: ServerApp): void {
       throw new ApiError("key is not an API key", { status: 400, code: "invalid_value", param: "key" });
     const { server, record } = context.var;
     const { key } = body.data;
-    const { name, isAdmin } = await authenticate(server, `Bearer ${key}`);
-    record.keyName = name;
-    if (server.keys !== undefined) beginSession(context, key);
-    context.header("cache-control", "no-store");
+    const found = await authenticate(server, `Bearer ${key}`);
+    record.keyName = found.name;
     const isOpen = server.keys === undefined;
-    return context.json({ tenant: isOpen ? null : name, isAdmin: isOpen || isAdmin });
+    if (!isOpen) beginSession(context, key);
+    context.header("cache-control", "no-store");
+    return context.json({ tenant: isOpen ? null : found.name, isAdmin: seesAll(server, found) });
   });
   app.delete("/studio/session", (context) => {
     checkOwnPage(context);

@@ -1,11 +1,11 @@
 // GET /v1/system: what the server does now, for a page. It reads what /metrics reads, so that no number is counted twice.
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "#core";
 import type { EngineStats } from "#inference";
+import { seesAll } from "../auth.ts";
 import type { RequestContext, ServerApp, ServerContext } from "../context.ts";
-import { ApiError } from "../errors.ts";
+import { needsAdmin } from "../errors.ts";
 import { failed, ok, security } from "../request.ts";
 
 const byName = (what: string) => z.record(z.string(), z.int()).describe(`${what} by name.`);
@@ -93,13 +93,9 @@ const systemRoute = createRoute({
   responses: { 200: ok(systemSchema, "The server at this moment."), default: failed },
 });
 
-/** Tenants and adapters are named, so where there are keys this is for administrators. */
+/** It names tenants and adapters. Throws ApiError 403. */
 function checkMayLook({ server, key }: RequestContext["var"]): void {
-  if (server.keys === undefined || key.isAdmin) return;
-  throw new ApiError("the state of the server names all tenants; use an admin key", {
-    status: 403,
-    code: "admin_key_required",
-  });
+  if (!seesAll(server, key)) throw needsAdmin("the state of the server names all tenants; use an admin key");
 }
 
 const RATE_SECONDS = 10;
@@ -141,16 +137,9 @@ function memoryJson({ engine }: ServerContext, stats: EngineStats): z.output<typ
   };
 }
 
-/** At the same place from src/server/routes and from dist/server/routes; a bundle has none. */
-const readVersion = async (): Promise<string> => {
-  const text = await readFile(new URL("../../../package.json", import.meta.url), "utf8").catch(() => "{}");
-  const { version } = JSON.parse(text) as { readonly version?: string };
-  return version ?? "unknown";
-};
-
 async function systemJson(server: ServerContext): Promise<z.output<typeof systemSchema>> {
   const [version, stats, training] = await Promise.all([
-    readVersion(),
+    server.version,
     server.engine.stats(),
     readTraining(server),
   ]);
@@ -159,7 +148,7 @@ async function systemJson(server: ServerContext): Promise<z.output<typeof system
   const recent = history.slice(-RATE_SECONDS).reduce((sum, tokens) => sum + tokens, 0);
   return {
     object: "system",
-    version,
+    version: version ?? "unknown",
     model: server.modelName,
     started_at: server.createdAt,
     uptime_seconds: Math.max(0, server.now() / 1000 - server.createdAt),

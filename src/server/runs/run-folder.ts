@@ -5,6 +5,8 @@ import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, BEST, CHECKPOINTS, RUN_METRICS, RUN_RECORD } from "#adapters";
 import { fromFileName, isFolderLocked, openSafetensors } from "#files";
+import { baseName } from "../base-name.ts";
+import { isObject } from "../request.ts";
 import { readAddedLines, SAFE_FLAGS } from "./line-reader.ts";
 import type { RunEntry, RunFacts } from "./run.ts";
 
@@ -12,9 +14,6 @@ import type { RunEntry, RunFacts } from "./run.ts";
 const MAX_JSON = 1 << 20;
 
 type Fields = Readonly<Record<string, unknown>>;
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A regular file; undefined for anything else, also a link. */
 async function statFile(path: string): Promise<Stats | undefined> {
@@ -30,7 +29,7 @@ async function readFields(path: string): Promise<Fields | undefined> {
     const found = await handle.stat();
     if (!found.isFile() || found.size > MAX_JSON) return undefined;
     const value: unknown = JSON.parse(await handle.readFile("utf8"));
-    return isFields(value) ? value : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   } finally {
@@ -52,10 +51,6 @@ interface CachedFacts {
 
 const textOrNull = (value: unknown): string | null =>
   typeof value === "string" ? value.slice(0, 500) : null;
-
-/** A path of the machine that trained is nobody else's business; a name of the Hub stays whole. */
-const baseName = (name: string | null): string | null =>
-  name === null || !/^(\.|\/|[A-Za-z]:|.*\\)/.test(name) ? name : (name.split(/[/\\]/).at(-1) ?? name);
 
 /** The folder of the run's newest adapter: the final one, the best one so far, or that of the last checkpoint. */
 async function adapterPlace(
@@ -98,12 +93,13 @@ async function readFacts(folder: string, adapter: string | undefined): Promise<F
   const record = await readFields(join(folder, RUN_RECORD));
   const config = adapter === undefined ? undefined : await readFields(join(adapter, ADAPTER_CONFIG));
   const [given, settings] = [record?.["adapter"], record?.["settings"]].map((part) =>
-    isFields(part) ? part : {},
+    isObject(part) ? part : {},
   );
   const { baseDtype, computeDtype } = record ?? {};
   const steps = settings?.["steps"];
+  const base = textOrNull(config?.["base_model_name_or_path"]);
   return {
-    model: baseName(textOrNull(config?.["base_model_name_or_path"])),
+    model: base === null ? null : baseName(base),
     method: textOrNull(given?.["method"]),
     total_steps: Number.isSafeInteger(steps) ? Number(steps) : null,
     settings: [given ?? {}, settings ?? {}, { baseDtype, computeDtype }],
