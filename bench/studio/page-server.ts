@@ -155,7 +155,7 @@ function streamAnswer(response: ServerResponse): void {
   response.on("close", () => clearInterval(timer));
 }
 
-/** Serves the page that `npm run studio:build` makes, with the content security policy of `mos serve`. */
+/** Serves the page that `npm run studio:build` makes. */
 export async function startPageServer(folder: string): Promise<PageServer> {
   const live = { step: 0 };
   const routes = apiRoutes(live);

@@ -179,8 +179,7 @@ export async function* readExamples(
     yield reading;
     count++;
   }
-  if (count === 0)
-    throw new MosError("bad_data", `${path}: the file holds no examples.`, { hint: formsHint({ columns }) });
+  if (count === 0) throw noExamples("line", { path, columns });
 }
 
 async function* readings(

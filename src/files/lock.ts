@@ -171,8 +171,8 @@ export async function isFolderLocked(folder: string, date: number = Date.now()):
   if (heldLocks.has(path)) return true;
   const holder = await readHolder(path);
   if (holder === undefined) return false;
-  const isGone = holder === "unknown" ? undefined : isMine(holder) || hasEnded(holder);
-  return isGone === undefined ? date - found.mtimeMs < SILENT_AFTER : !isGone;
+  const gone = holder === "unknown" ? undefined : isGone(holder, path);
+  return gone === undefined ? date - found.mtimeMs < SILENT_AFTER : !gone;
 }
 
 /**

@@ -86,10 +86,15 @@ export class LayoutParser implements AnswerParser {
 
   /** Whether a text is the beginning of an answer of calls that was cut within its first tag. */
   #isTag(text: string): boolean {
-    const { isAllCalls, syntax, kinds } = this.#parts;
+    const { isAllCalls, syntax } = this.#parts;
     if (isAllCalls !== true || syntax === undefined) return false;
-    const heads = syntax.trigger === "" ? [...kinds.keys()].map((name) => callHead(syntax, name)) : [];
+    const heads = syntax.trigger === "" ? this.#heads(syntax).map(({ head }) => head) : [];
     return [syntax.trigger, ...heads].some((tag) => tag.startsWith(text));
+  }
+
+  /** How a call of each tool begins where no text marks calls. */
+  #heads(syntax: CallSyntax): readonly { readonly name: string; readonly head: string }[] {
+    return [...this.#parts.kinds.keys()].map((name) => ({ name, head: callHead(syntax, name) }));
   }
 
   #take(): readonly AnswerDelta[] {
@@ -154,9 +159,9 @@ export class LayoutParser implements AnswerParser {
 
   /** Where no text marks calls, an answer is a call if it begins like one of a known tool. */
   #first(): boolean {
-    const { syntax, kinds } = this.#parts;
+    const { syntax } = this.#parts;
     if (syntax === undefined || syntax.trigger !== "") return this.#enter("text");
-    const heads = [...kinds.keys()].map((name) => ({ name, head: callHead(syntax, name) }));
+    const heads = this.#heads(syntax);
     const found = heads.find(({ head }) => this.#held.startsWith(head));
     if (found === undefined)
       return heads.some(({ head }) => head.startsWith(this.#held)) ? false : this.#enter("text");

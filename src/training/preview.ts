@@ -120,7 +120,7 @@ export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
     rematerialise: memory.rematerialise,
     lines: previewLines(plan, options),
     warnings: [...listWarnings({ train, validation, maxLength }), ...callWarnings(calls)],
-    problems: [...droppedLines(cut), ...truncatedLines(cut), ...calls.problems].sort(
+    problems: [...droppedLines(cut), ...truncatedLines(cut), ...calls.problems.slice(0, MAX_PROBLEMS)].sort(
       (a, b) => a.line - b.line,
     ),
   };

@@ -9,7 +9,7 @@ import { Pace } from "./pace.ts";
 /** Limits of an automaton. */
 export interface AutomatonLimits {
   /** Nodes of expressions and derivatives (500,000, of some 60 bytes each). */
-  readonly nodes?: number;
+  readonly nodes?: number | undefined;
   /** States that {@link Automaton.isNothing} visits (50,000). */
   readonly visits?: number;
 }

@@ -170,14 +170,14 @@ export class Joiner {
     const builder = this.#builder;
     /** Those that begin with one branch and end with another. */
     const spans = branches.map(() => branches.map(() => builder.reserve(this.#name)));
+    /** What stands between the beginning of one branch and the end of another before it. */
+    const links = branches.map(({ head }) =>
+      branches.map(({ tail }) => this.#lexeme(joined(joined(tail, between), head))),
+    );
     for (const [i, row] of spans.entries())
       for (const [j, span] of row.entries()) {
-        const { head, middle } = branches[j] as Branch;
-        const longer = branches.map(({ tail }, k) => [
-          row[k] as GrammarSymbol,
-          ...this.#lexeme(joined(joined(tail, between), head)),
-          ...middle,
-        ]);
+        const { middle } = branches[j] as Branch;
+        const longer = row.map((before, k) => [before, ...(links[j]?.[k] ?? []), ...middle]);
         builder.set(span, i === j ? [middle, ...longer] : longer);
       }
     return {

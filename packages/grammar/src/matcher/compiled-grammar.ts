@@ -97,7 +97,7 @@ export class CompiledGrammar {
 
   #share(): Shared {
     const { lexemes, skip } = this.#grammar;
-    const automaton = new Automaton(this.#nodes === undefined ? {} : { nodes: this.#nodes });
+    const automaton = new Automaton({ nodes: this.#nodes });
     const lexer = new Lexer(automaton, lexemes, this.#cacheBytes);
     const masks = new Masks(this.vocabulary, lexer, this.#cacheBytes);
     return { automaton, lexer, masks, skip: skip === undefined ? -1 : lexer.terminalOf(skip) };

@@ -23,7 +23,7 @@ export function prepareGrammar(
   grammar: Grammar,
   { nodes }: { readonly nodes?: number | undefined } = {},
 ): PreparedGrammar {
-  const automaton = new Automaton(nodes === undefined ? {} : { nodes });
+  const automaton = new Automaton({ nodes });
   const isNothing = ({ regex }: Lexeme): boolean =>
     // most lexemes need not be interned before they are used
     isPlainlyNothing(regex) ?? automaton.isNothing(automaton.intern(regex));

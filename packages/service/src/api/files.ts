@@ -262,9 +262,7 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
     await arrival.reserve(Math.max(1, length - FORM_BYTES));
     const { fields, filename, file } = await readUpload(request, { ...service, arrival });
     using place = await objects.locate(file.digest);
-    const [wrong] = await service.checkFile(place.path, { tenant, signal }).catch((error: unknown) => {
-      throw signal.aborted ? signal.reason : error;
-    });
+    const [wrong] = await check(service, place.path, { tenant, signal });
     return await files.add({
       tenant,
       filename,
@@ -281,18 +279,25 @@ async function addFile(service: ServiceEnv, { request, key, signal }: Upload) {
   }
 }
 
+/** The problems of a file on the disk. Throws the signal's reason where that ended the check. */
+const check = async (
+  { checkFile }: Pick<ServiceEnv, "checkFile">,
+  ...[path, client]: Parameters<ServiceEnv["checkFile"]>
+): ReturnType<ServiceEnv["checkFile"]> =>
+  checkFile(path, client).catch((error: unknown) => {
+    throw client.signal.aborted ? client.signal.reason : error;
+  });
+
 /** Reads a file again that did not pass validation: one of its problems is kept, and all of them are to be mended. */
 async function listProblems(
-  { files, objects, checkFile }: ServiceEnv,
+  service: ServiceEnv,
   { id, key, signal }: { readonly id: string; readonly key: ApiKey; readonly signal: AbortSignal },
 ): Promise<z.output<typeof problemsSchema>> {
-  const { status, digest } = await files.find(toOwner(key), id);
+  const { status, digest } = await service.files.find(toOwner(key), id);
   if (status === "processed") return { object: "list", data: [], has_more: false };
-  using place = await objects.locate(digest);
+  using place = await service.objects.locate(digest);
   const client = { tenant: key.name, signal, most: MAX_PROBLEMS + 1 };
-  const problems = await checkFile(place.path, client).catch((error: unknown) => {
-    throw signal.aborted ? signal.reason : error;
-  });
+  const problems = await check(service, place.path, client);
   const data = problems.slice(0, MAX_PROBLEMS).map(({ line, message }) => ({
     object: "file.problem" as const,
     line,

@@ -2,8 +2,7 @@
 import { type AdapterConfigInput, budget, finetuneSettings, MosError } from "mixture-of-shards";
 import { fittingConfig, parseSettings } from "mixture-of-shards/cli";
 import type { ServerExtension } from "mixture-of-shards/server";
-import type { JobMeasurement, JobRow, JobStore } from "#store";
-import { hasEnded } from "#store";
+import { hasEnded, type JobMeasurement, type JobRow, type JobStore, MEASUREMENTS } from "#store";
 import { seconds, toOwner, withHttpErrors } from "./routes.ts";
 
 type Shapes = Parameters<typeof budget>[1];
@@ -59,10 +58,12 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
   const planned = new Map<string, Planned>();
   const planOf = (job: JobRow): Planned => {
     const key = `${job.id} ${job.chosen === null}`;
-    const known = planned.get(key) ?? readPlan(job, shapes);
+    const known = planned.get(key);
+    if (known !== undefined) return known;
     if (planned.size >= MAX_PLANNED) planned.clear();
-    planned.set(key, known);
-    return known;
+    const plan = readPlan(job, shapes);
+    planned.set(key, plan);
+    return plan;
   };
   async function* read(id: string, from: number): ReturnType<RunEntry["read"]> & AsyncGenerator {
     for (let position = from; ; ) {
@@ -71,6 +72,7 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
       if (last === undefined) return;
       position = last.number;
       yield { measurements: rows.flatMap((row) => toMeasurement(row) ?? []), position };
+      if (rows.length < MEASUREMENTS) return;
     }
   }
   const toEntry = (job: JobRow): RunEntry => {

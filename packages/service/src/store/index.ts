@@ -8,6 +8,7 @@ export {
   type JobMeasurement,
   type JobRow,
   type JobStore,
+  MEASUREMENTS,
   type NewEvent,
   type NewJob,
 } from "./jobs.ts";

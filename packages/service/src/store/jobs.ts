@@ -106,6 +106,9 @@ const events = {
 /** An event of a job. */
 export type EventRow = z.output<typeof events.schema>;
 
+/** Measurements that are read at once. */
+export const MEASUREMENTS = 5000;
+
 const measurements = {
   name: "events",
   item: "event",
@@ -168,10 +171,10 @@ export function openJobs(database: Database, queue: Queue) {
       );
       return parseRows(events, rows);
     },
-    /** Measurements after a number; the oldest first. */
+    /** At most `MEASUREMENTS` after a number; the oldest first. */
     measurements: async (job: string, number: number): Promise<readonly JobMeasurement[]> => {
       const rows = await database.query(
-        "select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit 5000",
+        `select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit ${MEASUREMENTS}`,
         [job, number],
       );
       return parseRows(measurements, rows);

@@ -39,9 +39,6 @@ interface BodyOptions extends RequestOptions {
   readonly body?: unknown;
 }
 
-/** A stream is asked for by POST if it has a body. */
-export type StreamOptions = BodyOptions;
-
 /** The address of a path of the API, relative to this page. */
 export function toUrl(path: string, { params = {}, query = {} }: RequestOptions = {}): string {
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params[name] ?? ""));
@@ -102,7 +99,7 @@ const typed =
   <P extends PathOf<M>>(path: P, options?: BodyOptions): Promise<JsonOf<P, M>> =>
     send(method.toUpperCase(), path, options) as Promise<JsonOf<P, M>>;
 
-async function* stream(path: string, options: StreamOptions = {}): AsyncGenerator<unknown> {
+async function* stream(path: string, options: BodyOptions = {}): AsyncGenerator<unknown> {
   const method = options.body === undefined ? "GET" : "POST";
   const answer = await answerTo(method, path, {
     ...options,

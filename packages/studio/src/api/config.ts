@@ -33,8 +33,7 @@ export const config = signal<Config | undefined>(undefined);
 export async function loadConfig(): Promise<void> {
   const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn: boolean };
   isSignedIn.value = found.signedIn;
-  needsKey.value = found.needsKey && !found.signedIn;
   // before the first view asks in vain
-  if (found.needsKey === true && !isSignedIn.value) needsKey.value = true;
+  needsKey.value = found.needsKey && !found.signedIn;
   config.value = found;
 }

@@ -3,5 +3,6 @@ export { type Config, config, loadConfig } from "./config.ts";
 export { connection } from "./connection.ts";
 export { type Poll, usePoll } from "./poll.ts";
 export { ApiProblem, messageOf } from "./problem.ts";
+export { hasEnded, type Run, type RunMetrics } from "./runs.ts";
 export type { components } from "./schema.d.ts";
 export { isSignedIn, needsKey, signIn, signOut } from "./session.ts";

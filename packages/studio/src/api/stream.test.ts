@@ -1,4 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
+import { connection } from "./connection.ts";
 import { eventsOf, readEvents } from "./stream.ts";
 
 async function* pieces(...parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
@@ -10,6 +11,11 @@ const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   for await (const item of items) found.push(item);
   return found;
 };
+
+// other files of the same process count on it
+afterEach(() => {
+  connection.value = "up";
+});
 
 const TEXT = [
   ": a comment\n",

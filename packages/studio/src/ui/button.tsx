@@ -53,20 +53,18 @@ interface IconButtonProps {
   readonly label: string;
   readonly icon: IconName;
   readonly disabled?: boolean | undefined;
-  readonly pressed?: boolean | undefined;
   readonly expanded?: boolean | undefined;
   readonly onClick?: (event: MouseEvent) => void;
 }
 
 /** A button with a drawing instead of text. */
-export function IconButton({ label, icon, disabled, pressed, expanded, onClick }: IconButtonProps) {
+export function IconButton({ label, icon, disabled, expanded, onClick }: IconButtonProps) {
   return (
     <button
       type="button"
       class="icon-button"
       title={label}
       aria-label={label}
-      aria-pressed={pressed}
       aria-expanded={expanded}
       disabled={disabled}
       onClick={onClick}

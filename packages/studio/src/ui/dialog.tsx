@@ -7,12 +7,11 @@ interface DialogProps {
   readonly title: string;
   /** Without it the dialog stays until what it asks for is done. */
   readonly onClose?: () => void;
-  readonly wide?: boolean;
   readonly children: ComponentChildren;
 }
 
 /** A question or a form above the page. It is open as long as it is rendered; Escape and a press beside it close it. */
-export function Dialog({ title, onClose, wide, children }: DialogProps) {
+export function Dialog({ title, onClose, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   // before the next key, which is meant for it
@@ -23,7 +22,7 @@ export function Dialog({ title, onClose, wide, children }: DialogProps) {
   return (
     <dialog
       ref={dialog}
-      class={wide === true ? "dialog wide" : "dialog"}
+      class="dialog"
       aria-labelledby={id}
       onCancel={(event) => {
         event.preventDefault();

@@ -66,7 +66,7 @@ interface TextProps extends ControlProps {
 }
 
 interface TextInputProps extends TextProps {
-  readonly type?: "text" | "search" | "password" | "url";
+  readonly type?: "text" | "search" | "password";
   readonly autoFocus?: boolean;
   readonly mono?: boolean;
 }
@@ -171,11 +171,10 @@ interface SwitchProps {
   readonly label: string;
   readonly value: boolean;
   readonly onInput: (value: boolean) => void;
-  readonly disabled?: boolean | undefined;
 }
 
 /** On or off, with its label beside it. */
-export function Switch({ label, value, onInput, disabled }: SwitchProps) {
+export function Switch({ label, value, onInput }: SwitchProps) {
   return (
     <label class="switch">
       <input
@@ -183,7 +182,6 @@ export function Switch({ label, value, onInput, disabled }: SwitchProps) {
         role="switch"
         checked={value}
         aria-checked={value}
-        disabled={disabled}
         onInput={(event) => onInput(event.currentTarget.checked)}
       />
       <span>{label}</span>

@@ -6,7 +6,6 @@ import "./menu.css";
 export interface MenuItem {
   readonly title: string;
   readonly icon?: IconName;
-  readonly isDangerous?: boolean;
   readonly disabled?: boolean;
   /** Marked or not; such an item leaves the menu open. */
   readonly checked?: boolean;
@@ -14,9 +13,9 @@ export interface MenuItem {
 }
 
 interface MenuProps {
-  /** The button's text, or its name if it has an icon. */
+  /** The button's name. */
   readonly label: string;
-  readonly icon?: IconName;
+  readonly icon: IconName;
   readonly items: readonly MenuItem[];
 }
 
@@ -33,14 +32,13 @@ function moveFocus(event: KeyboardEvent & { readonly currentTarget: HTMLElement 
 }
 
 function Items({ items, close }: Pick<MenuProps, "items"> & { readonly close: () => void }) {
-  return items.map(({ title, icon, isDangerous, disabled, checked, run }) => (
+  return items.map(({ title, icon, disabled, checked, run }) => (
     // biome-ignore lint/a11y/useAriaPropsSupportedByRole: only an item that can be marked has the attribute
     <button
       key={title}
       type="button"
       role={checked === undefined ? "menuitem" : "menuitemcheckbox"}
       aria-checked={checked}
-      class={isDangerous === true ? "danger" : undefined}
       tabIndex={-1}
       disabled={disabled}
       onClick={() => {
@@ -74,15 +72,14 @@ export function Menu({ label, icon, items }: MenuProps) {
       <button
         ref={button}
         type="button"
-        class={icon === undefined ? "button plain" : "icon-button"}
-        title={icon === undefined ? undefined : label}
-        aria-label={icon === undefined ? undefined : label}
+        class="icon-button"
+        title={label}
+        aria-label={label}
         aria-haspopup="menu"
         aria-expanded={isOpen}
         popovertarget={id}
       >
-        {icon === undefined ? <span>{label}</span> : <Icon name={icon} />}
-        {icon === undefined && <Icon name="chevronDown" />}
+        <Icon name={icon} />
       </button>
       <div
         ref={list}

@@ -19,7 +19,7 @@ export function Time({ at }: { readonly at: number | null | undefined }) {
   if (at === null || at === undefined) return <span class="muted">–</span>;
   return (
     <time dateTime={new Date(at * 1000).toISOString()} title={formatTime(at)}>
-      {formatRelative(at, Math.max(now.value, 0))}
+      {formatRelative(at, now.value)}
     </time>
   );
 }

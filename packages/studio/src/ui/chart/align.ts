@@ -10,7 +10,7 @@ export interface Points {
 export type Aligned = [x: number[], ...y: (number | null | undefined)[][]];
 
 /** Merges ascending columns of x into one without repetition. */
-function union(columns: readonly (readonly number[])[]): number[] {
+export function union(columns: readonly (readonly number[])[]): number[] {
   const [first, ...others] = [...new Set(columns)];
   if (others.length === 0) return [...(first ?? [])];
   return [...new Set(columns.flat())].sort((one, other) => one - other);

@@ -30,7 +30,7 @@ const HELP =
 /** Curves over one axis, with crosshair, zoom and a legend of the values at the crosshair. */
 export function Chart(props: ChartProps) {
   const { series, xLabel, yLabel, height = 240, format = valueFormat } = props;
-  const { host, plot, cursor, isZoomed } = usePlot(props, height);
+  const { host, plot, cursor, isZoomed, hidden } = usePlot(props, height);
   const help = useId();
   const last = useMemo(() => lastValues(series), [series]);
   const alternative = useMemo(
@@ -43,7 +43,7 @@ export function Chart(props: ChartProps) {
     <figure class="chart">
       <figcaption class="chart-head">
         <span class="chart-title">{yLabel}</span>
-        <Legend series={series} values={values} format={format} plot={plot} />
+        <Legend {...{ series, values, format, plot, hidden }} />
         <span class="chart-at">
           {xLabel} {tickText(x)}
         </span>
@@ -80,6 +80,8 @@ interface Drawn {
   readonly plot: { current: Plot | undefined };
   readonly cursor: Signal<CursorValues | undefined>;
   readonly isZoomed: Signal<boolean>;
+  /** Labels of series that are not drawn. */
+  readonly hidden: Signal<ReadonlySet<string>>;
 }
 
 /** Draws on the element `host`: anew where the kind of the drawing changes, else with other points. */
@@ -88,6 +90,7 @@ function usePlot({ series, log = false, sync }: ChartProps, height: number): Dra
   const plot = useRef<Plot>(undefined);
   const cursor = useSignal<CursorValues | undefined>(undefined);
   const isZoomed = useSignal(false);
+  const hidden = useSignal<ReadonlySet<string>>(new Set());
   const kind = JSON.stringify(series.map(({ label, kind, faint, colour }) => [label, kind, faint, colour]));
   // `kind` stands for what of the series needs another drawing
   useLayoutEffect(() => {
@@ -98,6 +101,7 @@ function usePlot({ series, log = false, sync }: ChartProps, height: number): Dra
       series,
       height,
       isLog: log,
+      hidden: hidden.peek(),
       group: sync,
       onCursor: (values) => {
         cursor.value = values;
@@ -111,7 +115,7 @@ function usePlot({ series, log = false, sync }: ChartProps, height: number): Dra
   }, [kind, log, sync, height]);
   useEffect(() => plot.current?.update(series), [series]);
   useEffect(() => () => plot.current?.destroy(), []);
-  return { host, plot, cursor, isZoomed };
+  return { host, plot, cursor, isZoomed, hidden };
 }
 
 function onKey(event: KeyboardEvent, plot: Plot, at: number): void {
@@ -140,16 +144,14 @@ function onKey(event: KeyboardEvent, plot: Plot, at: number): void {
   act();
 }
 
-interface LegendProps {
+interface LegendProps extends Pick<Drawn, "plot" | "hidden"> {
   readonly series: readonly Series[];
   readonly values: readonly (number | null)[];
   readonly format: (value: number) => string;
-  readonly plot: { current: Plot | undefined };
 }
 
 /** Labels with their values at the crosshair, or the last ones; a click hides a series or shows it again. */
-function Legend({ series, values, format, plot }: LegendProps) {
-  const hidden = useSignal<ReadonlySet<string>>(new Set());
+function Legend({ series, values, format, plot, hidden }: LegendProps) {
   const isOnly = series.length === 1; // the title says what it is
   return (
     <ul class="chart-legend">
@@ -157,7 +159,8 @@ function Legend({ series, values, format, plot }: LegendProps) {
         <li key={label}>
           <button
             type="button"
-            class={`chart-entry chart-${kind ?? "line"} chart-colour-${((colour ?? index) % SERIES_COLOURS) + 1}`}
+            class={`chart-entry chart-${kind ?? "line"}`}
+            style={{ "--series": `var(--series-${((colour ?? index) % SERIES_COLOURS) + 1})` }}
             data-faint={faint}
             aria-pressed={!hidden.value.has(label)}
             onClick={() => {

@@ -23,6 +23,8 @@ export interface PlotSettings {
   readonly series: readonly Series[];
   readonly height: number;
   readonly isLog: boolean;
+  /** Labels of series that are not drawn at first. */
+  readonly hidden: ReadonlySet<string>;
   /** Charts of one name share crosshair and zoom. */
   readonly group: string | undefined;
   readonly onCursor: (cursor: CursorValues | undefined) => void;
@@ -80,7 +82,8 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   let theme = readTheme(host);
   let range: Range | undefined;
   let frame = 0;
-  let levels = toLevels(align(settings.series));
+  let drawn = settings.series;
+  let levels = toLevels(align(drawn));
   const plot = new uPlot(
     { width: host.clientWidth, height, ...staticOptions(settings, () => theme) },
     undefined,
@@ -119,6 +122,8 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
     bounds,
     show,
     update: (series) => {
+      if (series === drawn) return;
+      drawn = series;
       levels = toLevels(align(series));
       draw();
     },
@@ -160,7 +165,7 @@ function wholeRange(x: ArrayLike<number> | undefined): Range {
 type Look = () => Theme;
 
 function staticOptions(
-  { series, isLog, group }: PlotSettings,
+  { series, isLog, hidden, group }: PlotSettings,
   look: Look,
 ): Pick<uPlot.Options, "series" | "scales" | "axes" | "cursor" | "legend" | "padding"> {
   const axis = {
@@ -181,7 +186,10 @@ function staticOptions(
       { ...axis, size: 28, gap: 6, grid: { show: false } },
       { ...axis, size: AXIS_WIDTH, gap: 6, space: 36 },
     ],
-    series: [{}, ...series.map((one, index) => seriesOptions(one, index, look))],
+    series: [
+      {},
+      ...series.map((one, index) => ({ show: !hidden.has(one.label), ...seriesOptions(one, index, look) })),
+    ],
     cursor: {
       y: false,
       drag: { x: true, y: false, setScale: false, dist: 4 },

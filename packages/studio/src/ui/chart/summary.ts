@@ -1,3 +1,4 @@
+import { union } from "./align.ts";
 import type { Series } from "./plot.ts";
 
 /** What a chart shows, for readers who do not see it. */
@@ -32,7 +33,7 @@ function sentence({ label, x, y }: Series, { xLabel, format }: Texts): string {
 /** Sums up the series that are not drawn pale, in a sentence each and in a table of few rows. */
 export function summarise(series: readonly Series[], texts: Texts): Summary {
   const told = series.filter(({ faint }) => faint !== true);
-  const x = [...new Set(told.flatMap((one) => one.x))].sort((one, other) => one - other);
+  const x = union(told.map((one) => one.x));
   const every = Math.max(1, (x.length - 1) / (MAX_ROWS - 1));
   const places = new Set(
     Array.from({ length: Math.min(MAX_ROWS, x.length) }, (_, row) => x[Math.round(row * every)] ?? 0),

@@ -96,7 +96,11 @@ export function UploadAdapter({ close, done }: UploadProps) {
         <Field
           label="Files"
           hint={`${CONFIG} and ${TENSORS}, of MoS or of a LoRA that PEFT saved`}
-          error={files.length > 0 && missing.length > 0 ? `${missing.join(" and ")} is missing` : undefined}
+          error={
+            files.length > 0 && missing.length > 0
+              ? `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} missing`
+              : undefined
+          }
         >
           <FileInput onInput={setFiles} />
         </Field>

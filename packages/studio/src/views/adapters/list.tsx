@@ -11,7 +11,7 @@ export type Adapter = List["data"][number];
 /** Reads the adapters every few seconds. */
 export const useAdapters = () => usePoll((signal) => api.get("/v1/adapters", { signal }), { every: 5000 });
 
-/** Rank 8, or 8 of 2 where a budget of 2 is shared. */
+/** Rank 8, or 8 from 2 where a budget of 2 is shared. */
 export const ranksOf = ({ rank, equivalent_rank: budget }: Adapter): string =>
   budget === null || budget === rank ? String(rank) : `${rank} from ${budget}`;
 

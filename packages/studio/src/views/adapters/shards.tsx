@@ -138,7 +138,8 @@ function Drawing({ weave, focus, pinned }: DrawingProps) {
         ref={canvas}
         style={{ width: `${width}px`, height: `${layout.height}px` }}
         onPointerMove={(event) => {
-          if (!pinned.value) focus.value = at(event);
+          const found = at(event);
+          if (!(pinned.value || sameFocus(found, focus.value))) focus.value = found;
         }}
         onClick={(event) => {
           const found = at(event);
@@ -150,5 +151,5 @@ function Drawing({ weave, focus, pinned }: DrawingProps) {
   );
 }
 
-const sameFocus = (a: Focus, b: Focus | undefined): boolean =>
-  a.side === b?.side && a.layer === b?.layer && (a.side === undefined || a.row === (b as typeof a).row);
+const sameFocus = (a: Focus | undefined, b: Focus | undefined): boolean =>
+  a?.side === b?.side && a?.layer === b?.layer && (a?.side === undefined || a.row === (b as typeof a).row);

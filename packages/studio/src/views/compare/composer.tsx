@@ -8,12 +8,10 @@ import { checkSettings } from "./settings.ts";
 export function send(): void {
   const text = draft.value;
   if (text.trim() === "" || whyNot() !== undefined) return;
-  draft.value = "";
-  if (session.settings.value.mode === "chat") void session.send(text);
-  else {
-    draft.value = text;
-    void session.edit(0, text);
-  }
+  if (session.settings.value.mode === "chat") {
+    draft.value = "";
+    void session.send(text);
+  } else void session.edit(0, text);
 }
 
 /** Why nothing can be sent now. */

@@ -95,7 +95,7 @@ function Body({ answer, name, turn }: BodyProps) {
           <figcaption>
             Calls <code>{call.name}</code>
           </figcaption>
-          <pre>{indented(call.text)}</pre>
+          <pre>{isOver(answer) ? indented(call.text) : call.text}</pre>
         </figure>
       ))}
     </div>

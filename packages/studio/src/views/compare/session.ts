@@ -1,6 +1,6 @@
 // A comparison as it goes on: a conversation, the answers of each model, and what is thought of them.
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { type Answer, isOver, isUsable, NO_ANSWER } from "./answer.ts";
+import { type Answer, isUsable, NO_ANSWER } from "./answer.ts";
 import { letter, shuffle } from "./blind.ts";
 import { type Message, toMessages } from "./messages.ts";
 import { createRunner, type World } from "./runner.ts";
@@ -219,4 +219,4 @@ export class Session {
 
 /** Whether all answers to a turn can be judged. */
 export const canVote = ({ answers }: Turn): boolean =>
-  answers.size > 1 && [...answers.values()].every(({ value }) => isOver(value) && isUsable(value));
+  answers.size > 1 && [...answers.values()].every(({ value }) => isUsable(value));

@@ -18,7 +18,7 @@ export function PreviewStep({ form }: { readonly form: Form }) {
       </header>
       {preview === undefined ? (
         <p class="lines muted">
-          {isStale ? "Reading the data …" : "The tokens of the first lines stand here."}
+          {isStale ? "Reading the data …" : "The tokens of the first lines appear here."}
         </p>
       ) : (
         <>

@@ -46,7 +46,9 @@ export function Summary({ form }: { readonly form: Form }) {
       </Button>
       {!isReady.value && (
         <p class="muted">
-          {form.training.value === undefined ? "Choose a training file first." : "Mend what is marked first."}
+          {form.training.value === undefined
+            ? "Choose a training file first."
+            : "Fix the marked fields first."}
         </p>
       )}
     </section>

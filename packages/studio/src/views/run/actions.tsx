@@ -1,10 +1,9 @@
 // What can be done with a job.
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { api, config, messageOf } from "#api";
+import { api, config, hasEnded, messageOf, type Run } from "#api";
 import { href, navigate } from "#core";
 import { Button, Dialog, DialogActions, palette, toast } from "#ui";
-import { hasEnded, type Run } from "./feed.ts";
 
 interface ActionsProps {
   readonly run: Run;

@@ -1,10 +1,7 @@
 // A run and its measurements, read again while it goes on.
 import { useEffect, useMemo } from "preact/hooks";
-import { api, type JsonOf, type Poll, usePoll } from "#api";
+import { api, hasEnded, type Poll, type Run, usePoll } from "#api";
 import { type Metrics, merged, NO_METRICS } from "./metrics.ts";
-
-/** A run. */
-export type Run = JsonOf<"/v1/runs/{id}">;
 
 /** A run with what it measured so far. */
 export interface RunState {
@@ -14,12 +11,7 @@ export interface RunState {
   readonly speed: number | undefined;
 }
 
-const ENDED: ReadonlySet<Run["status"]> = new Set(["succeeded", "failed", "cancelled"]);
-
-/** Whether nothing more comes of a run. An interrupted one may be resumed by `mos train`. */
-export const hasEnded = ({ status }: Pick<Run, "status">): boolean => ENDED.has(status);
-
-/** Milliseconds between requests, and between those for a run that does not go on. */
+/** Milliseconds between requests, and between those for a run that is over. */
 const [LIVE, QUIET] = [1500, 15_000];
 
 /** Rows of measurements, as many as the server gives: what lies between two pixels is seen when a part is looked at closely. */
@@ -37,8 +29,7 @@ function reader(id: string): (signal: AbortSignal) => Promise<RunState> {
   const speedOf = measureSpeed();
   return async (signal) => {
     const now = performance.now();
-    const isQuiet = state !== undefined && state.run.status !== "running" && state.run.status !== "queued";
-    if (state !== undefined && isQuiet && now - readAt < (hasEnded(state.run) ? QUIET : LIVE)) return state;
+    if (state !== undefined && hasEnded(state.run) && now - readAt < QUIET) return state;
     const params = { id };
     const run = await api.get("/v1/runs/{id}", { params, signal });
     const rest = (from: number) =>

@@ -1,10 +1,12 @@
 // One run: how far it is, its curves, what happened, what it was started with and what came of it.
+
+import { hasEnded } from "#api";
 import { formatCount, formatDuration, formatLoss, href, type Query } from "#core";
 import { Empty, LinkButton, Problem, Status, Time, Waiting } from "#ui";
 import { JobActions } from "./actions.tsx";
 import { RunCharts } from "./charts.tsx";
 import { Events } from "./events.tsx";
-import { hasEnded, type RunState, secondsLeft, useRun } from "./feed.ts";
+import { type RunState, secondsLeft, useRun } from "./feed.ts";
 import { FolderModels, JobModels } from "./models.tsx";
 import "./run.css";
 import { Settings } from "./settings.tsx";
@@ -18,7 +20,7 @@ interface ViewProps {
 export default function View({ id }: ViewProps) {
   if (id !== undefined) return <RunPage id={id} />;
   return (
-    <Empty title="No run is named" action={<LinkButton href={href("runs")}>To the runs</LinkButton>}>
+    <Empty title="No run selected" action={<LinkButton href={href("runs")}>To the runs</LinkButton>}>
       Open one from the list of runs.
     </Empty>
   );

@@ -1,8 +1,8 @@
 // What came of a run: the final model, and the checkpoints of a job, each to be tried at once.
-import { api, config, type JsonOf } from "#api";
+import { api, config, type JsonOf, type Run } from "#api";
 import { formatLoss, href } from "#core";
 import { Copy, LinkButton, Problem, Time } from "#ui";
-import { type Run, useList } from "./feed.ts";
+import { useList } from "./feed.ts";
 
 type Checkpoint = JsonOf<"/v1/fine_tuning/jobs/{id}/checkpoints">["data"][number];
 

@@ -1,5 +1,5 @@
+import type { Run } from "#api";
 import { formatCount } from "#core";
-import type { Run } from "./feed.ts";
 
 const TITLES: Readonly<Record<string, string>> = {
   model: "Base",

@@ -1,7 +1,9 @@
 // The columns of the table of runs.
+
+import type { Run } from "#api";
 import { formatCount, formatDuration, formatLoss } from "#core";
 import { type Column, Sparkline, Status, Time } from "#ui";
-import { durationOf, judgedLoss, type Run } from "./run.ts";
+import { durationOf, judgedLoss } from "./run.ts";
 
 const text = (value: string | null) => (value === null ? <span class="muted">–</span> : value);
 

@@ -1,12 +1,12 @@
 // Marked runs side by side: their curves in one chart, and where their settings differ.
 import { useSignal } from "@preact/signals";
 import { useMemo } from "preact/hooks";
-import { api, usePoll } from "#api";
+import { api, hasEnded, type Run, type RunMetrics, usePoll } from "#api";
 import { Chart, type Series } from "#chart";
 import { formatCount, formatDuration, formatLoss, href } from "#core";
 import { Button, Problem, Select, Status, Switch } from "#ui";
 import { compareSettings, distinctNames } from "./differences.ts";
-import { durationOf, isUnfinished, type Run, type RunMetrics } from "./run.ts";
+import { durationOf } from "./run.ts";
 import "./comparison.css";
 
 /** Runs in one chart; beyond, nobody tells curves apart. */
@@ -15,7 +15,6 @@ const EVERY = 4000;
 /** Points of a curve: more than a chart has pixels. */
 const POINTS = 1500;
 
-type Training = keyof RunMetrics["training"];
 const CURVES = [
   { value: "loss", title: "Training loss" },
   { value: "validation", title: "Validation loss" },
@@ -75,12 +74,12 @@ function useMetrics(runs: readonly Run[]) {
           query: { points: POINTS },
           signal,
         });
-        known.set(run.id, { isFinal: !isUnfinished(run), metrics });
+        known.set(run.id, { isFinal: hasEnded(run), metrics });
         return [run.id, metrics];
       };
       return new Map(await Promise.all(runs.map(read)));
     },
-    { every: runs.some(isUnfinished) ? EVERY : 0 },
+    { every: runs.every(hasEnded) ? 0 : EVERY },
     [runs.map(({ id, status }) => `${id} ${status}`).join()],
   );
 }
@@ -126,8 +125,7 @@ function Curves({ runs, names }: NamedRuns) {
 function toSeries(label: string, metrics: RunMetrics | undefined, curve: Curve): Series {
   if (metrics === undefined) return { label, x: [], y: [] };
   if (curve === "validation") return { label, x: metrics.validation.step, y: metrics.validation.loss };
-  const column: Exclude<Training, "step"> = curve;
-  return { label, x: metrics.training.step, y: metrics.training[column] };
+  return { label, x: metrics.training.step, y: metrics.training[curve] };
 }
 
 const RESULTS: readonly (readonly [name: string, show: (run: Run) => string])[] = [

@@ -1,5 +1,5 @@
 // Settings of several runs side by side.
-import type { Run } from "./run.ts";
+import type { Run } from "#api";
 
 type Value = Run["settings"][string] | undefined;
 

@@ -1,5 +1,5 @@
 // Which runs the reader wants to see.
-import type { Run } from "./run.ts";
+import type { Run } from "#api";
 
 /** What is asked for. Words stand anywhere in a run's name, base, method, tenant or id. */
 export interface RunFilter {

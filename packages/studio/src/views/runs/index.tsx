@@ -1,14 +1,14 @@
 // All training runs: a table to search and sort, and below it a comparison of those that are marked.
-import { signal, useComputed, useSignalEffect } from "@preact/signals";
+import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Run } from "#api";
 import { config, usePoll } from "#api";
 import { href, navigate, type Query } from "#core";
 import { Button, Empty, LinkButton, Problem, palette, Select, Table, TextInput, Waiting } from "#ui";
 import { columnsFor } from "./columns.tsx";
 import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
 import { readRuns } from "./list.ts";
-import type { Run } from "./run.ts";
 import "./runs.css";
 
 interface ViewProps {
@@ -188,7 +188,7 @@ type Comparison = ComponentType<{ readonly runs: readonly Run[]; readonly onClea
 
 /** The comparison, whose charts are loaded when they are first needed. */
 function Marked({ runs }: { readonly runs: readonly Run[] }) {
-  const chosen = useComputed(() => marked.value).value;
+  const chosen = marked.value;
   const [Panel, setPanel] = useState<Comparison>();
   const isNeeded = chosen.size > 0;
   useEffect(() => {

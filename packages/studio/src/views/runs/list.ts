@@ -1,6 +1,7 @@
 // All runs, page by page.
+
+import type { Run } from "#api";
 import { api } from "#api";
-import type { Run } from "./run.ts";
 
 /** Runs that a request returns at most. */
 const PAGE = 1000;

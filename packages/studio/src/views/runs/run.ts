@@ -1,13 +1,4 @@
-import type { components } from "#api";
-
-/** A run, as the API lists it. */
-export type Run = components["schemas"]["Run"];
-/** What a run measured. */
-export type RunMetrics = components["schemas"]["RunMetrics"];
-
-/** Whether it may still change. */
-export const isUnfinished = ({ status }: Pick<Run, "status">): boolean =>
-  status === "running" || status === "queued" || status === "paused";
+import type { Run } from "#api";
 
 /** Seconds from its start to its end, or to now. */
 export function durationOf({ status, created_at, finished_at }: Run, now: number): number | null {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
+import type { Run } from "#api";
 import { compareSettings, distinctNames } from "./differences.ts";
 import { countStatuses, filterRuns } from "./filter.ts";
-import { durationOf, type Run } from "./run.ts";
+import { durationOf } from "./run.ts";
 
 const runOf = (more: Partial<Run> = {}): Run => ({
   ...{ id: "run-1", object: "run", kind: "folder", name: "support", status: "succeeded", created_at: 100 },

@@ -82,7 +82,7 @@ export function TrainingState({ training }: { readonly training: Training }) {
           rows={training.workers}
           keyOf={({ name }) => name}
           empty={
-            <Empty title="No worker is there">
+            <Empty title="No workers running">
               Jobs wait until one comes: start the server with --workers 1, or mos worker on another machine.
             </Empty>
           }

@@ -43,7 +43,7 @@ interface Bar {
   readonly parts: readonly number[];
 }
 
-/** Hours and days are UTC's, as quotas are. */
+/** Days are UTC's, as quotas are; hours are shown in the reader's zone. */
 const momentOf = ({ start, end }: Bar): string => {
   const at = new Date(start * 1000);
   if (end - start >= 86_400)
