@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { constants, type FileHandle, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { describeBytes, MosError } from "#core";
 import { closeOnFailure } from "#files";
 import { type Answer, type Connection, pause, pauseSeconds, request } from "./connection.ts";
@@ -179,10 +179,8 @@ class PartialFile {
 
   /** Opens what an earlier run left, or starts a file. The bytes that exist are hashed again. */
   static async open(final: string, options: PartialOptions): Promise<PartialFile> {
-    const handle = await open(`${final}.partial`, "a+").then(async (created) => {
-      await created.close(); // "a+" only makes sure that it exists: appending would ignore positions
-      return open(`${final}.partial`, "r+");
-    });
+    // one call, as another process may rename the file between two; "a+" would ignore positions, "w+" what is there
+    const handle = await open(`${final}.partial`, constants.O_RDWR | constants.O_CREAT);
     const partial = new PartialFile(final, options, handle);
     await closeOnFailure(partial, () => partial.#readBack());
     partial.#inherited = partial.#position > 0;
