@@ -12,6 +12,11 @@ type Differentiable =
   | "neg"
   | "exp"
   | "log"
+  | "softplus"
+  | "logSigmoid"
+  | "log1mexp"
+  | "minimum"
+  | "clip"
   | "sigmoid"
   | "silu"
   | "tanh"
@@ -116,6 +121,14 @@ export const cases: Cases = {
   neg: [{ shapes: [[4]], build: (a) => ops.neg(a!) }],
   exp: [{ shapes: [[4]], signed: true, build: (a) => ops.exp(a!) }],
   log: [{ shapes: [[4]], build: (a) => ops.log(a!) }],
+  softplus: [{ shapes: [[5]], signed: true, build: (a) => ops.softplus(a!) }],
+  logSigmoid: [{ shapes: [[5]], signed: true, build: (a) => ops.logSigmoid(a!) }],
+  log1mexp: [{ shapes: [[5]], build: (a) => ops.log1mexp(ops.neg(a!)) }],
+  minimum: [
+    { shapes: [[7], [7]], signed: true, build: (a, b) => ops.minimum(a!, b!) },
+    { shapes: [[7]], signed: true, build: (a) => ops.minimum(a!, a!) },
+  ],
+  clip: [{ shapes: [[7]], signed: true, build: (a) => ops.clip(a!, -0.5, 0.25) }],
   sigmoid: [{ shapes: [[5]], signed: true, build: (a) => ops.sigmoid(a!) }],
   silu: [{ shapes: [[5]], signed: true, build: (a) => ops.silu(a!) }],
   tanh: [{ shapes: [[5]], signed: true, build: (a) => ops.tanh(a!) }],

@@ -1,5 +1,6 @@
 import { type Dim, MosError, type Shape } from "#core";
 import {
+  cast,
   emit,
   MICROSOFT,
   rematerialised,
@@ -77,6 +78,34 @@ export const exp = (x: Value): Value => withGradient(plain("Exp", x), [x], (dy, 
 
 /** The natural logarithm, element by element. */
 export const log = (x: Value): Value => withGradient(plain("Log", x), [x], (dy) => [div(dy, x)]);
+
+/** log(1 + eˣ), also where eˣ overflows. */
+export const softplus = (x: Value): Value =>
+  withGradient(plain("Softplus", x), [x], (dy) => [mul(dy, sigmoid(x))]);
+
+/** log σ(x) = −log(1 + e⁻ˣ) */
+export const logSigmoid = (x: Value): Value => neg(softplus(neg(x)));
+
+/** log(1 − eˣ) for x < 0; with t = tanh(x/2) it is log(−2t) − log(1 − t), which loses no digits where eˣ is close to 1. */
+export function log1mexp(x: Value): Value {
+  const t = tanh(mul(x, scalar(0.5)));
+  const y = sub(log(mul(t, scalar(-2))), log(sub(scalar(1), t)));
+  // −eˣ / (1 − eˣ) = (1 + t) / 2t
+  return withGradient(y, [x], (dy) => [mul(dy, div(add(t, scalar(1)), mul(t, scalar(2))))]);
+}
+
+/** The smaller of a and b, of the same shape. Where they are equal, each gets half of the gradient, as in PyTorch. */
+export const minimum = (a: Value, b: Value): Value =>
+  withGradient(emit("Min", [a, b], { shape: a.shape }), [a, b], (dy) => {
+    const share = add(mul(plain("Sign", sub(b, a)), scalar(0.5)), scalar(0.5));
+    return [mul(dy, share), mul(dy, sub(scalar(1), share))];
+  });
+
+/** x within [low, high]. Its gradient is that of x there, the bounds included, and 0 outside. */
+export const clip = (x: Value, low: number, high: number): Value =>
+  withGradient(emit("Clip", [x, scalar(low), scalar(high)], { shape: x.shape }), [x], (dy, y) => [
+    mul(dy, cast(emit("Equal", [x, y], { shape: x.shape, dtype: "bool" }), "float32")),
+  ]);
 
 /** σ(x) = 1 / (1 + e⁻ˣ) */
 export const sigmoid = (x: Value): Value =>
