@@ -1,20 +1,23 @@
 // How fast the studio's page is in a real browser: the first view, curves of 100,000 points, streams of answers, and memory.
+import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { type Browser, type CDPSession, chromium, type Page } from "playwright-core";
 import { PAGE_FOLDER } from "../packages/studio/vite.config.ts";
 import { median, readArguments, rounded } from "./arguments.ts";
-import { LIVE_STEPS, LONG, type PageServer, startPageServer } from "./studio/page-server.ts";
+import { LONG, type PageServer, startPageServer } from "./studio/page-server.ts";
 
-const HELP = `usage: npm run bench:studio -- [--only first|pan|streams|memory] [--chromium /usr/bin/chromium]
+const HELP = `usage: npm run bench:studio -- [--only first|pan|streams|memory] [--minutes 60]
+       [--chromium /usr/bin/chromium]
 
 The built page (npm run studio:build) before a server that computes nothing. Prints a JSON line each:
 first    milliseconds from an empty cache to the list of 500 runs, of 5 browsers; kilobytes sent
 pan      frames while a run of ${LONG} rows in five curves is panned and zoomed in four charts
 streams  frames while seven models, as many as a comparison takes, answer with 100 tokens a second each
-memory   the heap after garbage collection during 2,400 reads of a live run, as many as in an hour
+memory   heap and whole memory of a page that shows a live run for --minutes, in real time, each minute after
+         garbage collection; their slopes without the first ten minutes, in which the curves are still growing
 Other load on the machine makes frames late; "cpuMs" is what the page's process computes for one.`;
 
-const args = readArguments(HELP, { values: ["only", "chromium"], flags: [] });
+const args = readArguments(HELP, { values: ["only", "minutes", "chromium"], flags: [] });
 const only = args.text("only");
 
 const print = (name: string, figures: object): void =>
@@ -126,33 +129,68 @@ async function streams(server: PageServer): Promise<void> {
   await browser.close();
 }
 
-const READS = 2400;
+/** Minutes until the page holds as many rows as it ever does: until then its memory must grow. */
+const FILLING = 10;
 
+/** Memory of a page that shows a live run in real time, each minute after garbage collection. */
 async function memory(server: PageServer): Promise<void> {
+  const minutes = args.number("minutes", 60);
   const browser = await launch();
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
-  const page = await context.newPage();
-  // an hour in a minute or two: long waits are a hundredth as long
-  await page.addInitScript(`{
-    const wait = setTimeout;
-    window.setTimeout = (run, ms = 0, ...rest) => wait(run, ms >= 1000 ? ms / 100 : ms, ...rest);
-  }`);
-  await page.goto(`${server.address}#/run/live`);
-  const session = await context.newCDPSession(page);
-  const heaps: number[] = [];
-  for (let quarter = 1; quarter <= 4; quarter++) {
-    while (server.liveSteps() < (quarter * READS * LIVE_STEPS) / 4) await page.waitForTimeout(200);
-    heaps.push(await heapMegabytes(session));
+  const page = await open(browser, "/run/live", server);
+  await page.getByText("Running").first().waitFor();
+  const session = await page.context().newCDPSession(page);
+  const samples: MemorySample[] = [];
+  for (let minute = 0; minute <= minutes; minute++) {
+    if (minute > 0) await page.waitForTimeout(60_000);
+    const sample = { minute, steps: server.liveSteps(), ...(await readMemory(browser, session)) };
+    samples.push(sample);
+    console.log(JSON.stringify(sample));
   }
+  const steady = minutes > FILLING ? samples.filter(({ minute }) => minute >= FILLING) : samples;
   const { nodes } = await session.send("Memory.getDOMCounters");
-  print("memory", { reads: READS, steps: server.liveSteps(), heapMegabytes: heaps, nodes });
+  print("memory", {
+    minutes,
+    fromMinute: steady[0]?.minute,
+    heap: trend(steady.map(({ heapMegabytes }) => heapMegabytes)),
+    total: trend(steady.map(({ totalMegabytes }) => totalMegabytes)),
+    nodes,
+  });
   await browser.close();
 }
 
-async function heapMegabytes(session: CDPSession): Promise<number> {
+interface MemorySample {
+  readonly minute: number;
+  readonly steps: number;
+  readonly heapMegabytes: number;
+  readonly totalMegabytes: number;
+}
+
+/** The heap after garbage collection, and what the system counts for the page's process. */
+async function readMemory(browser: Browser, session: CDPSession) {
   await session.send("HeapProfiler.collectGarbage");
   const { usedSize } = await session.send("Runtime.getHeapUsage");
-  return rounded(usedSize / 1e6, 1);
+  const whole = await browser.newBrowserCDPSession();
+  const { processInfo } = await whole.send("SystemInfo.getProcessInfo");
+  await whole.detach();
+  const ids = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => id);
+  const sizes = execFileSync("ps", ["-o", "rss=", "-p", ids.join(",")], { encoding: "utf8" });
+  const kilobytes = sizes.trim().split(/\s+/).map(Number);
+  return {
+    heapMegabytes: rounded(usedSize / 1e6, 2),
+    totalMegabytes: rounded(kilobytes.reduce((sum, size) => sum + size, 0) / 1000, 1),
+  };
+}
+
+/** Least, greatest, and the slope by least squares of one number a minute. */
+function trend(values: readonly number[]) {
+  const middle = (values.length - 1) / 2;
+  const spread = values.reduce((sum, _, at) => sum + (at - middle) ** 2, 0);
+  const rise = values.reduce((sum, value, at) => sum + value * (at - middle), 0);
+  return {
+    minMegabytes: Math.min(...values),
+    maxMegabytes: Math.max(...values),
+    megabytesPerMinute: rounded(rise / Math.max(spread, 1), 3),
+  };
 }
 
 for (const [name, measure] of Object.entries({ first: firstView, pan, streams, memory })) {

@@ -11,8 +11,8 @@ const TYPES: Readonly<Record<string, string>> = {
   ".svg": "image/svg+xml",
 };
 
-/** Rows of the run `long`, and steps that the run `live` makes between two requests for it. */
-export const [LONG, LIVE_STEPS] = [20_000, 40];
+/** Rows of the run `long`, and steps that the run `live` makes between two requests for it: some sixty a second. */
+export const [LONG, LIVE_STEPS] = [20_000, 100];
 
 export const [ANSWER_TOKENS, TOKENS_PER_SECOND] = [500, 100];
 
