@@ -6,10 +6,12 @@ import { expect, test } from "vitest";
 const LAYERS = [
   ["core"],
   ["files"],
-  ["graph", "text", "hub"],
+  ["graph", "text", "hub", "sandbox"],
   ["models"],
   ["adapters", "data"],
-  ["training", "inference", "convert"],
+  ["inference"],
+  ["graders"],
+  ["training", "convert"],
   ["server"],
   ["cli"],
 ];
@@ -17,7 +19,7 @@ const LAYERS = [
 /** Modules of the packages, in the same way. A file outside of them wires them together. */
 const PACKAGE_LAYERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   grammar: [["grammar"], ["automaton"], ["matcher", "syntax"], ["json-schema"], ["compiler"]],
-  lab: [["sandbox"], ["evaluation"], ["reproduce"], ["commands"]],
+  lab: [["evaluation"], ["reproduce"], ["commands"]],
   service: [["database", "objects"], ["store"], ["worker", "webhooks"], ["api"]],
   studio: [["core"], ["api"], ["ui", "chart"], ["views"], ["shell"]],
 };

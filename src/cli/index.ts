@@ -56,6 +56,7 @@ export {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#files";
+export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, pythonStrip, templateSettings } from "#text";
 export { expectedUpdate } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";

@@ -2,9 +2,8 @@
 // the figures of a table.
 
 import { type EngineOptions, type LoadedText, MosError } from "mixture-of-shards";
-import type { answerFormat } from "mixture-of-shards/cli";
+import type { answerFormat, CheckReason, ProgramChecker } from "mixture-of-shards/cli";
 import type { z } from "zod";
-import type { CheckReason, ProgramChecker } from "#sandbox";
 import type { BenchmarkData, Tables } from "./data.ts";
 
 /** Whose rules: open-instruct's of November 2023, which the paper's tables use, or lm-evaluation-harness's. */

@@ -13,8 +13,7 @@ import {
   type TransferEvent,
   toLayerShapes,
 } from "mixture-of-shards";
-import { omitUndefined } from "mixture-of-shards/cli";
-import { createProgramChecker } from "#sandbox";
+import { createProgramChecker, omitUndefined } from "mixture-of-shards/cli";
 import { defaultChatFormat, type PromptSettings } from "./benchmark.ts";
 import { type BenchmarkName, PAPER_BENCHMARKS } from "./benchmarks/index.ts";
 import { checkTasks, evaluate } from "./evaluate.ts";

@@ -1,5 +1,9 @@
-export type { CheckerOptions, CheckReason, ProgramChecker } from "#sandbox";
-export { createProgramChecker } from "#sandbox";
+export {
+  type CheckerOptions,
+  type CheckReason,
+  createProgramChecker,
+  type ProgramChecker,
+} from "mixture-of-shards/cli";
 export {
   type Benchmark,
   CHAT_FORMATS,

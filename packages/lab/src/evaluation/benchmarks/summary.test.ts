@@ -1,5 +1,5 @@
+import type { ProgramChecker } from "mixture-of-shards/cli";
 import { expect, test } from "vitest";
-import type { ProgramChecker } from "#sandbox";
 import { type ScoredQuestion, scorePrediction } from "../benchmark.ts";
 import { benchmarks } from "./index.ts";
 

@@ -1,9 +1,9 @@
 import processes, { type ChildProcess } from "node:child_process";
 import { tmpdir } from "node:os";
 import { fileURLToPath } from "node:url";
-import type { MosError } from "mixture-of-shards";
 import { expect, test, vi } from "vitest";
-import { replaceBuiltin } from "../../../../test/replace-builtin.ts";
+import type { MosError } from "#core";
+import { replaceBuiltin } from "../../test/replace-builtin.ts";
 import { JailedWorker } from "./jailed-worker.ts";
 
 const { fork } = processes;

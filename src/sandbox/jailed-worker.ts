@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { MosError } from "mixture-of-shards";
+import { MosError } from "#core";
 import type { FromJail, Outcome, ToJail } from "./jail/types.ts";
 import { type CheckReason, cancelled } from "./types.ts";
 
@@ -135,7 +135,7 @@ const unusable = (reason: string, cause?: Error): MosError =>
  * more: an environment, more readable files, and a thread that watches the parent.
  */
 function startJail(folder: string, memory: number): ChildProcess {
-  const pyodide = dirname(createRequire(import.meta.url).resolve("pyodide/package.json"));
+  const pyodide = findPyodide();
   // as it stands, whether this is the source or was built: a loader would need more permissions
   const jail = fileURLToPath(new URL("./jail", import.meta.url));
   const permission = process.allowedNodeEnvironmentFlags.has("--permission")
@@ -153,6 +153,17 @@ function startJail(folder: string, memory: number): ChildProcess {
     ],
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });
+}
+
+/** Pyodide's folder. The packages that need it bring it; with this one alone it is installed by whoever wants it. */
+function findPyodide(): string {
+  try {
+    return dirname(createRequire(import.meta.url).resolve("pyodide/package.json"));
+  } catch (cause) {
+    const missing =
+      "Python programs run in the package pyodide, which is not installed; npm install pyodide@314.0.7";
+    throw new MosError("not_found", missing, { cause });
+  }
 }
 
 /**

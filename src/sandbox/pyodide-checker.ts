@@ -1,6 +1,6 @@
 // Programs in Pyodide: some processes that have loaded it, each used until a program spoils it.
 import { rm } from "node:fs/promises";
-import { makeTemporaryFolder } from "mixture-of-shards/cli";
+import { makeTemporaryFolder } from "#files";
 import { JailedWorker } from "./jailed-worker.ts";
 import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
 

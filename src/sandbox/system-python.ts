@@ -3,8 +3,8 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { access, constants, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { MosError } from "mixture-of-shards";
-import { makeTemporaryFolder } from "mixture-of-shards/cli";
+import { MosError } from "#core";
+import { makeTemporaryFolder } from "#files";
 import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "./types.ts";
 
 /** Seconds after the alarm until the process is killed. */

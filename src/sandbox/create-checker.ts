@@ -1,6 +1,5 @@
-import { MosError } from "mixture-of-shards";
-import { limitConcurrency } from "mixture-of-shards/cli";
 import { z } from "zod";
+import { limitConcurrency, MosError } from "#core";
 import { PyodideChecker } from "./pyodide-checker.ts";
 import { openSystemPython } from "./system-python.ts";
 import { type CheckerOptions, type CheckResult, cancelled, type ProgramChecker } from "./types.ts";

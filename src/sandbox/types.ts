@@ -1,5 +1,5 @@
 // Interface of the sandbox: running a Python program to its end.
-import { MosError } from "mixture-of-shards";
+import { MosError } from "#core";
 
 /** For people. A program chooses what follows the colon. */
 export type CheckReason = "passed" | "timed out" | `failed: ${string}` | `not allowed: ${string}`;
