@@ -35,8 +35,31 @@ test("lays two rows out", () => {
     segments: Int32Array.of(1, 1, 1, 2, 2, 0, 1, 1, 1, 1, 0, 0),
     labelIndices: Int32Array.of(1, 3, 6, 8), // the first token of the second example is not predicted
     labelIds: Int32Array.of(13, 22, 32, 34),
+    labelSequences: Int32Array.of(0, 1, 2, 2),
+    columns: {},
     examples: 3,
+    exampleIndices: [0, 1, 2],
+    sequences: 3,
     tokens: 9,
+  });
+});
+
+test("lays the sequences of an example out one after another, with the numbers of their targets", () => {
+  const pair = {
+    ...example(11, -12, 11, -13, -14),
+    sequences: [2, 3],
+    columns: { reference: Float32Array.of(-1, -2, -3) },
+  };
+  const weighted = { ...example(21, -22), columns: { weight: Float32Array.of(0.5) } };
+  expect(makeBatch([[pair, weighted]], { length: 8, padToken: 7 })).toMatchObject({
+    positions: Int32Array.of(0, 1, 0, 1, 2, 0, 1, 0),
+    segments: Int32Array.of(1, 1, 2, 2, 2, 3, 3, 0),
+    labelIndices: Int32Array.of(0, 2, 3, 5),
+    labelIds: Int32Array.of(12, 13, 14, 22),
+    labelSequences: Int32Array.of(0, 1, 1, 2),
+    columns: { reference: Float32Array.of(-1, -2, -3, 0), weight: Float32Array.of(1, 1, 1, 0.5) },
+    examples: 2,
+    sequences: 3,
   });
 });
 

@@ -1,7 +1,7 @@
 // Batches: which examples share a row, which rows form a batch, and the flat arrays that a training step is fed.
 // B rows · S tokens of a row
 import { MosError, randomStream } from "#core";
-import type { EncodedExample } from "./encode.ts";
+import { type EncodedExample, sequenceLengths, type TokenColumn, type TokenColumns } from "./encode.ts";
 
 /** One micro-batch. */
 export interface Batch {
@@ -11,16 +11,24 @@ export interface Batch {
   readonly length: number;
   /** Token ids [B, S], row-major, like `positions` and `segments`. */
   readonly ids: Int32Array;
-  /** Position ids: of each token in its own example, from 0; 0 in padding. */
+  /** Position ids: of each token in its own sequence, from 0; 0 in padding. */
   readonly positions: Int32Array;
-  /** Segment ids: 1, 2, … for the examples of a row; 0 in padding. A token attends to its own segment only. */
+  /** Segment ids: 1, 2, … for the sequences of a row; 0 in padding. A token attends to its own segment only. */
   readonly segments: Int32Array;
   /** Flat indices b·S + s of the hidden states that predict a target, ascending. */
   readonly labelIndices: Int32Array;
   /** The target token of each of `labelIndices`. */
   readonly labelIds: Int32Array;
+  /** The sequence of each of `labelIndices`, from 0. */
+  readonly labelSequences: Int32Array;
+  /** Numbers of each of `labelIndices`, for every column that an example has; 1 for a weight that is missing, else 0. */
+  readonly columns: TokenColumns;
   /** Examples in the batch. */
   readonly examples: number;
+  /** Of each of them, in the order of rows, its index among the encoded ones. */
+  readonly exampleIndices: readonly number[];
+  /** Sequences of these examples; those of pair k are 2k, chosen, and 2k + 1, rejected. */
+  readonly sequences: number;
   /** Tokens, without padding. */
   readonly tokens: number;
 }
@@ -34,8 +42,8 @@ export interface MakeBatchOptions {
 }
 
 /**
- * Lays out rows of examples as one batch. Labels do not cross from one example into the next: nothing predicts the first
- * token of an example.
+ * Lays out rows of examples as one batch. Labels do not cross from one sequence into the next: nothing predicts the first
+ * token of a sequence.
  *
  * @throws MosError `bad_config` when a row is longer than `length`.
  */
@@ -51,14 +59,18 @@ export function makeBatch(
     const used = rowTokens(row);
     if (used > length)
       throw new MosError("bad_config", `row ${b} holds ${used} tokens, but the batch is ${length} long`);
-    let from = b * length;
-    for (const [e, example] of row.entries()) {
+    let [from, segment] = [b * length, 0];
+    for (const example of row) {
       ids.set(example.ids, from);
-      segments.fill(e + 1, from, from + example.ids.length);
-      for (let i = 0; i < example.ids.length; i++) positions[from + i] = i;
-      from += example.ids.length;
+      for (const tokens of sequenceLengths(example)) {
+        segment += 1;
+        segments.fill(segment, from, from + tokens);
+        for (let i = 0; i < tokens; i++) positions[from + i] = i;
+        from += tokens;
+      }
     }
   }
+  const examples = rows.flat();
   return {
     rows: rows.length,
     length,
@@ -66,30 +78,63 @@ export function makeBatch(
     positions,
     segments,
     ...shiftLabels(rows, length),
-    examples: rows.reduce((sum, row) => sum + row.length, 0),
-    tokens: rows.reduce((sum, row) => sum + rowTokens(row), 0),
+    columns: joinColumns(examples),
+    examples: examples.length,
+    exampleIndices: examples.map((_, i) => i),
+    tokens: rowTokens(examples),
   };
 }
 
-/** The hidden state at position i − 1 of an example predicts its token i. */
+/** The hidden state at position i − 1 of a sequence predicts its token i. */
 function shiftLabels(
   rows: readonly (readonly EncodedExample[])[],
   length: number,
-): Pick<Batch, "labelIndices" | "labelIds"> {
+): Pick<Batch, "labelIndices" | "labelIds" | "labelSequences" | "sequences"> {
   const labelIndices: number[] = [];
   const labelIds: number[] = [];
+  const labelSequences: number[] = [];
+  let sequences = 0;
   for (const [b, row] of rows.entries()) {
     let from = b * length;
-    for (const { labels } of row) {
-      for (const [i, label] of labels.entries()) {
-        if (i === 0 || label < 0) continue;
-        labelIndices.push(from + i - 1);
-        labelIds.push(label);
+    for (const example of row) {
+      const { labels } = example;
+      let at = 0;
+      for (const tokens of sequenceLengths(example)) {
+        for (let i = at + 1; i < at + tokens; i++) {
+          const label = labels[i] as number;
+          if (label < 0) continue;
+          labelIndices.push(from + i - 1);
+          labelIds.push(label);
+          labelSequences.push(sequences);
+        }
+        at += tokens;
+        sequences += 1;
       }
       from += labels.length;
     }
   }
-  return { labelIndices: Int32Array.from(labelIndices), labelIds: Int32Array.from(labelIds) };
+  return {
+    labelIndices: Int32Array.from(labelIndices),
+    labelIds: Int32Array.from(labelIds),
+    labelSequences: Int32Array.from(labelSequences),
+    sequences,
+  };
+}
+
+/** The columns of examples, one after another. */
+function joinColumns(examples: readonly EncodedExample[]): TokenColumns {
+  const names = new Set(examples.flatMap(({ columns = {} }) => Object.keys(columns) as TokenColumn[]));
+  const targets = examples.reduce((sum, { targetTokens }) => sum + targetTokens, 0);
+  const join = (name: TokenColumn): Float32Array => {
+    const joined = new Float32Array(targets).fill(name === "weight" ? 1 : 0);
+    let from = 0;
+    for (const { columns, targetTokens } of examples) {
+      joined.set(columns?.[name] ?? [], from);
+      from += targetTokens;
+    }
+    return joined;
+  };
+  return Object.fromEntries([...names].map((name) => [name, join(name)]));
 }
 
 const rowTokens = (row: readonly EncodedExample[]): number =>
@@ -141,7 +186,7 @@ export function plannedBatch(
   const rows = planned.map((row) => row.map((i) => encoded[i]).filter((example) => example !== undefined));
   const longest = Math.max(...rows.map(rowTokens));
   const length = Math.min(maxLength, Math.ceil(longest / lengthMultiple) * lengthMultiple);
-  return makeBatch(rows, { length, padToken });
+  return { ...makeBatch(rows, { length, padToken }), exampleIndices: planned.flat() };
 }
 
 // Assignment of examples to rows, and of rows to batches. With packing, several short examples share a row, so that little of

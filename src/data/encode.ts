@@ -8,6 +8,15 @@ import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 /** Label of a token that is not a target of the loss, as PyTorch has it. */
 export const IGNORED = -100;
 
+/**
+ * What a target token has besides its id: its weight in the loss, its log-probability by the reference and by the policy
+ * that wrote it, the advantage of its answer, and whether that answer is desirable, 1 or 0.
+ */
+export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desirable";
+
+/** Numbers of target tokens, by column. */
+export type TokenColumns = Readonly<Partial<Record<TokenColumn, Float32Array>>>;
+
 /** A training example as token ids. */
 export interface EncodedExample extends Place {
   /** Token ids, at most `maxLength`. */
@@ -19,7 +28,17 @@ export interface EncodedExample extends Place {
   readonly truncated: boolean;
   /** Targets that truncation cut off. */
   readonly truncatedTargets: number;
+  /** Tokens of each of its sequences, where it has several: prompt and chosen answer, prompt and rejected answer. */
+  readonly sequences?: readonly number[];
+  /** Numbers of its target tokens, in their order. The first token of a sequence is never a target. */
+  readonly columns?: TokenColumns;
 }
+
+/** Tokens of each of the sequences of an example. */
+export const sequenceLengths = ({
+  ids,
+  sequences,
+}: Pick<EncodedExample, "ids" | "sequences">): readonly number[] => sequences ?? [ids.length];
 
 /**
  * Encodes one example.

@@ -27,6 +27,9 @@ export {
   encodeExample,
   encodeExamples,
   IGNORED,
+  sequenceLengths,
+  type TokenColumn,
+  type TokenColumns,
 } from "./encode.ts";
 export { type Example, type ExampleInput, placeText, type Role } from "./example.ts";
 export {

@@ -1,0 +1,93 @@
+// What a run minimises, as a value: a loss of the log-probabilities of target tokens, computed in the graph, and what is
+// reported of it.
+import { omitUndefined } from "#core";
+import type { Batch, EncodedExample } from "#data";
+import type { HostTensor, Value } from "#graph";
+import type { FinetuneSettings } from "../settings.ts";
+import type { ObjectiveSettings } from "./settings.ts";
+
+/** Sums of numbers that are reported, and what they are divided by, under the names that TRL has for them. */
+export type Metrics = Readonly<Record<string, { readonly sum: number; readonly count: number }>>;
+
+/** Contents of leaves, by name. */
+export type Feeds = Readonly<Record<string, HostTensor>>;
+
+/** What a run minimises. Sums are added over the micro-batches of an update and divided at its end. */
+export interface Objective {
+  /** True if its batches need the column `reference`. */
+  readonly usesReference: boolean;
+  /** Metrics that the view of a run shows. */
+  readonly shown: readonly string[];
+  /**
+   * The summed loss of a batch, a scalar, by the log-probability of each target [labels, 1]. What else it needs are leaves,
+   * of the dimensions "labels", "sequences", "pairs", or fixed ones.
+   */
+  loss(logprobs: Value): Value;
+  /** Contents of these leaves. */
+  feeds(batch: Batch, context: FeedContext): Feeds | Promise<Feeds>;
+  /** What sums over an update are divided by: target tokens, their weights, pairs, or sequences. */
+  count(batch: Batch): number;
+  /** From the log-probability of each target, and from what was fed. */
+  metrics(batch: Batch, logprobs: Float32Array, feeds: Feeds): Metrics;
+  /** What is wrong with a run of which an evaluation says this; undefined where nothing is. */
+  warn?(metrics: Readonly<Record<string, number>>): string | undefined;
+}
+
+/** Sizes of an update, or of an evaluation. */
+export interface Totals {
+  /** Target tokens. */
+  readonly tokens: number;
+  /** Those of the first sequence of each example: of pairs, those of chosen answers. */
+  readonly firstTokens: number;
+  readonly examples: number;
+  readonly sequences: number;
+}
+
+/** What feeds may depend on besides their batch. */
+export interface FeedContext {
+  /** Sizes of the whole update that the batch belongs to. */
+  readonly update: Totals;
+  /** The log-probability of each target, by a forward pass without gradient and dropout. */
+  logprobs(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
+}
+
+/** Row of the table of objectives. */
+export interface ObjectiveKind {
+  readonly help: string;
+  /** Kind of the examples that it learns from. */
+  readonly data: "examples" | "pairs" | "rated" | "prompts";
+  /** The settings that it has, with its defaults; undefined where there is none. */
+  readonly defaults: Partial<ObjectiveSettings>;
+  /** Its usual learning rate, as a factor on that of plain training. */
+  readonly learningRate: number;
+  create(settings: FinetuneSettings): Objective;
+}
+
+/** Settings whose defaults are filled in. */
+type Filled<D extends Partial<ObjectiveSettings>> = {
+  readonly [K in keyof D & keyof ObjectiveSettings]: Exclude<ObjectiveSettings[K], undefined>;
+};
+
+/** A row whose `create` is given its settings with the defaults filled in. */
+export const objectiveKind = <D extends Partial<ObjectiveSettings>>(
+  kind: Omit<ObjectiveKind, "defaults" | "create"> & {
+    readonly defaults: D;
+    create(settings: FinetuneSettings & Filled<D>): Objective;
+  },
+): ObjectiveKind => ({
+  ...kind,
+  create: (settings) =>
+    kind.create({ ...kind.defaults, ...omitUndefined(settings) } as FinetuneSettings & Filled<D>),
+});
+
+/** Sizes of these examples together. */
+export function totalsOf(examples: Iterable<EncodedExample>): Totals {
+  let [tokens, firstTokens, count, sequences] = [0, 0, 0, 0];
+  for (const { labels, targetTokens, sequences: lengths = [labels.length] } of examples) {
+    tokens += targetTokens;
+    for (let i = 1; i < (lengths[0] ?? 0); i++) if ((labels[i] as number) >= 0) firstTokens += 1;
+    count += 1;
+    sequences += lengths.length;
+  }
+  return { tokens, firstTokens, examples: count, sequences };
+}
