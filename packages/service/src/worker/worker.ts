@@ -16,10 +16,10 @@ import {
   type SliceMessage,
   toFailedEnd,
 } from "#store";
+import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
 import {
   ADAPTER_FILES,
-  formatResults,
   type LeasedContext,
   METRICS,
   retryTransient,

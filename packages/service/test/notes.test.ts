@@ -1,0 +1,74 @@
+// What a run measures as the events and the result file of its job.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { FinetuneEvent } from "mixture-of-shards";
+import { expect, test } from "vitest";
+import { formatResults, metricsAt, toJobEvent } from "../src/worker/notes.ts";
+
+const step = (number: number, metrics?: object) => ({
+  ...({ type: "step", step: number, loss: 0.5, accuracy: 0.25, learningRate: 0.1, gradientNorm: 2 } as const),
+  ...{ tokens: 8, seconds: 2, metrics },
+});
+const evaluation = (number: number, metrics?: object) => ({
+  ...({ type: "evaluation", step: number, loss: 0.75, accuracy: 0.125 } as const),
+  metrics,
+});
+
+/** Reads the metrics of a run as the worker finds them. */
+async function withMetrics<T>(lines: readonly object[], read: (path: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), "mos-notes-"));
+  const path = join(folder, "metrics.jsonl");
+  try {
+    await writeFile(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    return await read(path);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const PAIRS = [
+  evaluation(0, { "eval_rewards/margins": 0 }),
+  step(1, { "rewards/margins": 0, "logps/chosen": -3 }),
+  step(2, { "rewards/margins": 0.5, "logps/chosen": -2 }),
+  evaluation(2, { "eval_rewards/margins": 0.25 }),
+];
+
+test("metrics of an objective are in the events of its job, beside those that all have", () => {
+  expect(toJobEvent(PAIRS[2] as FinetuneEvent, 4)).toEqual({
+    name: "step-2",
+    message: "Step 2/4: training loss=0.5000",
+    data: {
+      ...{ step: 2, total_steps: 4, train_loss: 0.5, train_mean_token_accuracy: 0.25 },
+      ...{ learning_rate: 0.1, gradient_norm: 2, tokens_per_second: 4 },
+      ...{ "rewards/margins": 0.5, "logps/chosen": -2 },
+    },
+  });
+  expect(toJobEvent(PAIRS[3] as FinetuneEvent, 4)?.data).toEqual({
+    ...{ step: 2, total_steps: 4, full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125 },
+    "eval_rewards/margins": 0.25,
+  });
+});
+
+test("they are columns of the result file behind OpenAI's, and metrics of checkpoints", async () => {
+  const csv = async (path: string): Promise<string> => {
+    const parts: Uint8Array[] = [];
+    for await (const part of formatResults(path)) parts.push(part);
+    return Buffer.concat(parts).toString();
+  };
+  const columns = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy";
+  expect(await withMetrics(PAIRS, csv)).toBe(
+    `${columns},eval_rewards/margins,rewards/margins,logps/chosen\n1,0.5,0.25,,,,0,-3\n2,0.5,0.25,0.75,0.125,0.25,0.5,-2\n`,
+  );
+  expect(await withMetrics([step(1)], csv)).toBe(`${columns}\n1,0.5,0.25,,\n`);
+  expect(await withMetrics(PAIRS, (path) => metricsAt(path, 1))).toEqual({
+    ...{
+      step: 1,
+      train_loss: 0.5,
+      train_mean_token_accuracy: 0.25,
+      "rewards/margins": 0,
+      "logps/chosen": -3,
+    },
+    ...{ full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125, "eval_rewards/margins": 0 },
+  });
+});
