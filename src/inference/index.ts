@@ -12,6 +12,13 @@ export {
   engineSettings,
   type OpenProgress,
 } from "./engine-options.ts";
+export {
+  type LiveEngine,
+  type LiveEngineOptions,
+  openLiveEngine,
+  type Sample,
+  type SampleRequest,
+} from "./live-engine.ts";
 export { unpackLogprobs } from "./logprobs.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { generate, openEngine, type Prompt, textResponse, textStream } from "./open-engine.ts";

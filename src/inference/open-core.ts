@@ -152,7 +152,7 @@ export async function openCore(
   }
 }
 
-const prefillLimits = (vocabularySize: number): PrefillLimits => ({
+export const prefillLimits = (vocabularySize: number): PrefillLimits => ({
   prefillChunk: PREFILL_CHUNK,
   lonePrefillChunk: LONE_PREFILL_CHUNK,
   scoringChunk: Math.max(1, Math.min(PREFILL_CHUNK, Math.floor(SCORING_LOGITS / vocabularySize))),

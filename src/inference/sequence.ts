@@ -253,8 +253,12 @@ export class Sequence {
     this.#logits = next === undefined ? (this.#logits ?? logits.slice()) : undefined;
     if (next === undefined) return;
     const { id, isLast } = next;
-    if (id === undefined || this.#isEnd(id)) this.finish("end");
-    else this.#push(id, { logits, isLast });
+    if (id !== undefined && !this.#isEnd(id)) return this.#push(id, { logits, isLast });
+    if (id !== undefined && this.request.keepsEnd === true) {
+      this.tokens.push(id);
+      this.#events.push({ type: "token", id, text: "", ...this.#score(id, logits) });
+    }
+    this.finish("end");
   }
 
   #next(logits: Float32Array): ReturnType<Constraint["next"]> {
@@ -268,19 +272,23 @@ export class Sequence {
   }
 
   #push(id: number, { logits, isLast }: { readonly logits: Float32Array; readonly isLast: boolean }): void {
-    const { maxTokens, minTokens, logprobs } = this.request;
+    const { maxTokens, minTokens } = this.request;
     this.tokens.push(id);
     const written = this.#detokenizer.push(id);
     const mayStop = this.generated > minTokens;
     const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
-    const scored =
-      logprobs === undefined
-        ? {}
-        : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
-    this.#events.push({ type: "token", id, text, ...scored });
+    this.#events.push({ type: "token", id, text, ...this.#score(id, logits) });
     if (stopped) this.finish("stop");
     else if (isLast) this.finish("end");
     else if (this.generated >= maxTokens) this.finish("length");
+  }
+
+  /** The log-probabilities of a token, where the request asks for them. */
+  #score(id: number, logits: Float32Array): { readonly logprobs?: PackedLogprobs } {
+    const { logprobs } = this.request;
+    return logprobs === undefined
+      ? {}
+      : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
   }
 
   #sample(logits: Float32Array): number {

@@ -82,7 +82,12 @@ type OptionalField = "logprobs" | "promptLogprobs" | "candidates" | "pooling";
 
 /** A request with its defaults filled in, and its grammar by the digest; the signal stays with the caller. */
 export type FullRequest = Required<Omit<EngineRequest, "signal" | "maxTokens" | "grammar" | OptionalField>> &
-  Pick<EngineRequest, OptionalField> & { readonly maxTokens: number; readonly grammar?: string };
+  Pick<EngineRequest, OptionalField> & {
+    readonly maxTokens: number;
+    readonly grammar?: string;
+    /** The end token is the last token of the answer, too (false). Its text is empty. */
+    readonly keepsEnd?: boolean;
+  };
 
 /** A token with its natural log-probability and the likeliest alternatives, from the unmodified logits. */
 export interface TokenLogprob {

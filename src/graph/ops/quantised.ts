@@ -6,7 +6,8 @@ import { constant, emit, int64s, MICROSOFT, type StoredWeight, scalar, type Valu
 import { requirePart } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
 import { hadamard } from "./hadamard.ts";
-import { after, reshape, transpose } from "./shape.ts";
+import { reshapeAs } from "./decoding.ts";
+import { after, concat, reshape, transpose } from "./shape.ts";
 
 const ZERO_POINT = constant(Uint8Array.of(128), []);
 
@@ -48,7 +49,8 @@ const quantizedInputs = new WeakMap<Value["source"], ByteRows>();
 
 /** The rows of x Q, quantised. */
 function inputRows(x: Value): ByteRows {
-  const rows = quantizedInputs.get(x.source) ?? quantiseRows(hadamard(x));
+  const flat = (): Value => (x.shape.length === 2 ? x : reshape(x, ["rows", x.shape.at(-1) ?? 1]));
+  const rows = quantizedInputs.get(x.source) ?? quantiseRows(hadamard(flat()));
   quantizedInputs.set(x.source, rows);
   return rows;
 }
@@ -64,11 +66,15 @@ function product({ codes, scales }: ByteRows, b: Value, factors: Value | undefin
   return mul(y, scales);
 }
 
-/** x [N, in] · Wᵀ for a weight of format int8rows, [N, out]. */
+/** x [..., in] · Wᵀ for a weight of format int8rows, [..., out]. */
 export function int8Forward(x: Value, weight: StoredWeight): Value {
   const { transposed } = weight.parts;
   const b = transposed ?? transpose(after(requirePart(weight, "codes"), [x]), [1, 0]);
-  return product(inputRows(x), b, requirePart(weight, "scales"));
+  const y = product(inputRows(x), b, requirePart(weight, "scales"));
+  const outer = x.shape.slice(0, -1);
+  if (outer.length === 1) return y;
+  const rows = emit("Shape", [x], { shape: [outer.length], dtype: "int64", attributes: { end: outer.length } });
+  return reshapeAs(y, concat([rows, int64s(weight.shape[0] ?? 1)], 0), [...outer, weight.shape[0] ?? 1]);
 }
 
 /** dy [N, out] · W, [N, in]: the rows of dy are quantised, too, after scaling by their columns' scales. */

@@ -1,0 +1,194 @@
+// Answers of an adapter while it is trained: on the trainer's own base, and with its factors as they are now, in memory. Both
+// compute with the same numbers, so that a token has the same log-probability here as in the forward pass of training.
+import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
+import { AsyncQueue, MosError } from "#core";
+import { GROUPS, type HostTensor, leaf, matmul, type SessionOptions, split, type Value } from "#graph";
+import { toLayerShapes } from "#models";
+import type { Tokenizer } from "#text";
+import { openAdapterManager } from "./adapters/manager.ts";
+import { type BaseWeights, prepareWeights } from "./base-weights.ts";
+import { type CoreLimits, LocalCore } from "./engine-core.ts";
+import type { ModelWithText } from "./engine-options.ts";
+import { unpackLogprobs } from "./logprobs.ts";
+import { createModelRunner, type ModelRunner } from "./model-runner.ts";
+import { prefillLimits } from "./open-core.ts";
+import { fullRequest } from "./requests.ts";
+import type { SequenceUpdate } from "./sequence.ts";
+import { AdapterSlots, slotNames } from "./slots.ts";
+import type { EngineEvent, SamplingOptions } from "./types.ts";
+
+/** One completion of a prompt. */
+export interface SampleRequest {
+  /** Token ids. */
+  readonly prompt: readonly number[];
+  readonly maxTokens: number;
+  readonly sampling: SamplingOptions;
+  readonly seed: number;
+}
+
+/** A completion. */
+export interface Sample {
+  /** With the end token, where it has ended. */
+  readonly tokens: readonly number[];
+  /** The natural log-probability of each, at temperature 1. */
+  readonly logprobs: Float32Array;
+  readonly text: string;
+  /** False where it was cut off at `maxTokens`. */
+  readonly hasEnded: boolean;
+}
+
+/** An engine on a base that is trained. Holds native memory: dispose it. */
+export interface LiveEngine extends AsyncDisposable {
+  /**
+   * Samples completions with the adapter as it is now: each as it ends, with its index. The same requests give the same bytes,
+   * whatever was sampled before.
+   *
+   * @throws MosError `bad_option` for a request that has no room, `diverged`.
+   */
+  sample(requests: readonly SampleRequest[]): AsyncIterable<readonly [index: number, sample: Sample]>;
+}
+
+/** Options of a live engine. */
+export interface LiveEngineOptions {
+  /** As the trainer holds it. Matrices that are fed to programs are not copied; block formats are packed for the runtime. */
+  readonly model: ModelWithText;
+  /** The adapter, whose parameters the trainer changes in place. */
+  readonly adapter: Adapter;
+  /** The longest prompt with its completion. */
+  readonly maxLength: number;
+  /** Most completions at a time. */
+  readonly maxBatch: number;
+  readonly session?: SessionOptions | undefined;
+}
+
+/** Opens the engine of a trainer, whose steps block the thread that calls this. */
+export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEngine> {
+  const { model: given, adapter, maxLength, maxBatch, session = {} } = options;
+  const { config, weights } = given.model;
+  const { tokenizer } = given.text;
+  // float32 takes int8 rows as they are, and multiplies with them as training does
+  await using base = await prepareWeights(config, weights, { computeDtype: "float32" });
+  const live = withLiveAdapter(base, expandOnHost(adapter));
+  const runner = await createModelRunner(live.base, { maxLength, adapters: false, session });
+  const limits = {
+    maxBatch,
+    cacheMemory: Number.MAX_SAFE_INTEGER,
+    slotMemory: Number.MAX_SAFE_INTEGER,
+    ...prefillLimits(config.vocabularySize),
+  };
+  const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
+  return {
+    async *sample(requests) {
+      live.refresh(expandOnHost(adapter));
+      yield* runRequests(requests, { runner, limits, maxLength, tokenizer, endTokens });
+    },
+    [Symbol.asyncDispose]: () => runner[Symbol.asyncDispose](),
+  };
+}
+
+/** Beside the inputs of the runner's own slots. */
+const liveName = (slotName: string): string => `live.${slotName}`;
+
+/** A base to which an adapter adds its branches: its factors are leaves that all rows share, and `refresh` overwrites. */
+function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
+  const slots = new AdapterSlots(base);
+  slots.resize(1, Math.max(1, ...[...factors.values()].map(({ rank }) => rank)));
+  slots.fill(0, factors);
+  const feeds: Record<string, HostTensor> = { ...base.feeds };
+  for (const [name, { shape, data }] of Object.entries(slots.view({ from: 0, count: 1 })))
+    feeds[liveName(name)] = { shape: shape.slice(1), data };
+  const project: BaseWeights["project"] = (x, layerGroup) => {
+    const names = slotNames(layerGroup);
+    const factor = (name: string): Value => leaf(liveName(name), feeds[liveName(name)]?.shape ?? []);
+    const low = matmul(x, factor(names.a), { transposeB: true });
+    const sizes = GROUPS[layerGroup.group].map(() => slots.rank);
+    const parts = split(low, { axis: low.shape.length - 1, sizes });
+    return base.project(
+      x,
+      layerGroup,
+      parts.map((part, i) => matmul(part, factor(names.b[i] as string))),
+    );
+  };
+  const { config, widths, values, constantBytes } = base;
+  const live: BaseWeights = {
+    ...{ config, widths, values, feeds, constantBytes, canMerge: false, project },
+    head: (x) => base.head(x),
+    [Symbol.asyncDispose]: () => base[Symbol.asyncDispose](),
+  };
+  return { base: live, refresh: (now: FactorMap): void => slots.fill(0, now) };
+}
+
+interface RunOptions {
+  readonly runner: ModelRunner;
+  readonly limits: CoreLimits;
+  readonly maxLength: number;
+  readonly tokenizer: Tokenizer;
+  readonly endTokens: readonly number[];
+}
+
+/** Events of a request, until it ends. */
+class Completion {
+  readonly #tokens: number[] = [];
+  readonly #logprobs: number[] = [];
+  #text = "";
+
+  /** The sample, where these events end it. */
+  take(events: readonly EngineEvent[]): Sample | undefined {
+    for (const event of events) {
+      if (event.type !== "token" && event.type !== "finish") continue;
+      this.#text += event.text;
+      if (event.type === "finish")
+        return {
+          tokens: this.#tokens,
+          logprobs: Float32Array.from(this.#logprobs),
+          text: this.#text,
+          hasEnded: event.finishReason === "end",
+        };
+      this.#tokens.push(event.id);
+      this.#logprobs.push(unpackLogprobs(event)[0]?.logprob ?? Number.NaN);
+    }
+    return undefined;
+  }
+}
+
+/** Runs requests in a core of their own, which finds nothing of what others have left in the cache. */
+async function* runRequests(
+  requests: readonly SampleRequest[],
+  options: RunOptions,
+): AsyncGenerator<readonly [number, Sample], void> {
+  const { runner, tokenizer, endTokens, limits, maxLength } = options;
+  const { config, cache, slots } = runner;
+  cache.resize(0, 0);
+  slots.resize(0, 0);
+  const now = (): number => performance.now();
+  const noAdapters = { source: {}, fingerprint: "", limitBytes: 0, dtype: "float32", pollSeconds: 0 } as const;
+  const adapters = await openAdapterManager({ ...noAdapters, shapes: toLayerShapes(config), now });
+  await using core = new LocalCore({
+    // it goes on with other cores
+    runner: { ...runner, [Symbol.asyncDispose]: async () => undefined },
+    adapters,
+    limits,
+    tokenizer,
+    endTokens,
+    now,
+  });
+  const done = new AsyncQueue<readonly [number, Sample]>(() => undefined);
+  const running = requests.map(() => new Completion());
+  let left = requests.length;
+  const take = ({ id, events, error }: SequenceUpdate): void => {
+    const completion = running[id];
+    if (error !== undefined) return done.close(new MosError(error.code, error.message));
+    const sample = completion?.take(events);
+    if (sample === undefined) return;
+    done.push([id, sample]);
+    left -= 1;
+    if (left === 0) done.close();
+  };
+  core.start({ onOutput: (updates) => updates.forEach(take), onAdapters: () => undefined });
+  const bounds = { ...limits, bytesPerPosition: cache.bytesPerPosition };
+  const model = { vocabularySize: config.vocabularySize, maxLength };
+  for (const [id, request] of requests.entries())
+    core.submit(id, { ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }), keepsEnd: true });
+  if (left === 0) done.close();
+  yield* done;
+}
