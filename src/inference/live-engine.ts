@@ -161,7 +161,13 @@ async function* runRequests(
   cache.resize(0, 0);
   slots.resize(0, 0);
   const now = (): number => performance.now();
-  const noAdapters = { source: {}, fingerprint: "", limitBytes: 0, dtype: "float32", pollSeconds: 0 } as const;
+  const noAdapters = {
+    source: {},
+    fingerprint: "",
+    limitBytes: 0,
+    dtype: "float32",
+    pollSeconds: 0,
+  } as const;
   const adapters = await openAdapterManager({ ...noAdapters, shapes: toLayerShapes(config), now });
   await using core = new LocalCore({
     // it goes on with other cores

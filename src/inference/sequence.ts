@@ -253,8 +253,13 @@ export class Sequence {
     this.#logits = next === undefined ? (this.#logits ?? logits.slice()) : undefined;
     if (next === undefined) return;
     const { id, isLast } = next;
-    if (id !== undefined && !this.#isEnd(id)) return this.#push(id, { logits, isLast });
-    if (id !== undefined && this.request.keepsEnd === true) {
+    if (id === undefined) this.finish("end");
+    else if (this.#isEnd(id)) this.#endWith(id, logits);
+    else this.#push(id, { logits, isLast });
+  }
+
+  #endWith(id: number, logits: Float32Array): void {
+    if (this.request.keepsEnd === true) {
       this.tokens.push(id);
       this.#events.push({ type: "token", id, text: "", ...this.#score(id, logits) });
     }

@@ -3,10 +3,10 @@
 
 import type { Nf4Format } from "#files";
 import { constant, emit, int64s, MICROSOFT, type StoredWeight, scalar, type Value } from "../value.ts";
+import { reshapeAs } from "./decoding.ts";
 import { requirePart } from "./dequantise.ts";
 import { mul } from "./elementwise.ts";
 import { hadamard } from "./hadamard.ts";
-import { reshapeAs } from "./decoding.ts";
 import { after, concat, reshape, transpose } from "./shape.ts";
 
 const ZERO_POINT = constant(Uint8Array.of(128), []);
@@ -73,7 +73,11 @@ export function int8Forward(x: Value, weight: StoredWeight): Value {
   const y = product(inputRows(x), b, requirePart(weight, "scales"));
   const outer = x.shape.slice(0, -1);
   if (outer.length === 1) return y;
-  const rows = emit("Shape", [x], { shape: [outer.length], dtype: "int64", attributes: { end: outer.length } });
+  const rows = emit("Shape", [x], {
+    shape: [outer.length],
+    dtype: "int64",
+    attributes: { end: outer.length },
+  });
   return reshapeAs(y, concat([rows, int64s(weight.shape[0] ?? 1)], 0), [...outer, weight.shape[0] ?? 1]);
 }
 
