@@ -182,9 +182,8 @@ async function* runRequests(
   const running = requests.map(() => new Completion());
   let left = requests.length;
   const take = ({ id, events, error }: SequenceUpdate): void => {
-    const completion = running[id];
-    if (error !== undefined) return done.close(new MosError(error.code, error.message));
-    const sample = completion?.take(events);
+    if (error !== undefined) done.close(new MosError(error.code, error.message));
+    const sample = running[id]?.take(events);
     if (sample === undefined) return;
     done.push([id, sample]);
     left -= 1;
