@@ -1,0 +1,203 @@
+import { afterAll, expect, test } from "vitest";
+import {
+  checkItem,
+  type Grader,
+  grade,
+  PythonGraders,
+  parseGrader,
+  readSample,
+  type ScoreReply,
+} from "./index.ts";
+
+const python = new PythonGraders();
+afterAll(() => python[Symbol.asyncDispose]());
+
+const check = {
+  type: "string_check",
+  name: "right",
+  input: "{{sample.output_text}}",
+  reference: "{{item.answer}}",
+};
+const run = (value: unknown, text: string, item: Readonly<Record<string, unknown>> = {}) =>
+  grade(parseGrader(value), { item, sample: readSample(text) });
+
+/** The flags of a grade that are set. */
+const flags = (errors: object) => Object.fromEntries(Object.entries(errors).filter(([, value]) => value));
+
+test.each([
+  ["eq", "Paris", 1],
+  ["eq", "paris", 0],
+  ["ne", "paris", 1],
+  ["neq", "Paris", 0],
+  ["like", "It is Paris.", 1],
+  ["like", "It is paris.", 0],
+  ["ilike", "It is paris.", 1],
+])("string_check by %s gives %j the reward %i", async (operation, text, reward) => {
+  expect(await run({ ...check, operation }, text, { answer: "Paris" })).toMatchObject({
+    reward,
+    name: "right",
+    type: "string_check",
+    scores: {},
+  });
+});
+
+test("a multi grader computes its formula over fields of a JSON answer", async () => {
+  const grader = {
+    type: "multi",
+    graders: {
+      name: {
+        ...{ type: "text_similarity", evaluation_metric: "fuzzy_match", pass_threshold: 0.9 },
+        ...{ input: "{{sample.output_json.name}}", reference: "{{item.name}}" },
+      },
+      email: {
+        ...check,
+        operation: "eq",
+        input: "{{ sample.output_json.email }}",
+        reference: "{{ item.email }}",
+      },
+    },
+    calculate_output: "(name + email) / 2",
+  };
+  const item = { name: "John Doe", email: "j@x.org" };
+  const right = await run(grader, '{"name":"John Do","email":"j@x.org"}', item);
+  expect(right.reward).toBeCloseTo((14 / 15 + 1) / 2, 10);
+  expect(right.scores).toEqual({ name: 14 / 15, email: 1 });
+  const partial = await run(grader, '{"name":"John Doe"}', item);
+  expect(partial.reward).toBe(0.5);
+  expect(flags(partial.errors)).toEqual({ sample_parse_error: true });
+  const none = await run({ ...grader, calculate_output: "log(name)" }, "no JSON", item);
+  expect(none.reward).toBe(0);
+  expect(flags(none.errors)).toEqual({ sample_parse_error: true, other_error: true });
+});
+
+test("calls of tools are graded by their names", async () => {
+  const grader = parseGrader({
+    ...check,
+    operation: "eq",
+    input: "{{sample.output_tools[0].function.name}}",
+  });
+  const sample = readSample("", [{ type: "function", function: { name: "look_up", arguments: "{}" } }]);
+  expect((await grade(grader, { item: { answer: "look_up" }, sample })).reward).toBe(1);
+});
+
+test("what the data lacks is found before a run, and noted in one", async () => {
+  const grader = parseGrader({ ...check, operation: "eq", reference: "{{item.answers[0].text}}" });
+  expect(() => checkItem(grader, { answers: [{ text: "x" }] }, "line 1")).not.toThrow();
+  expect(() => checkItem(grader, { answers: [] }, "train.jsonl, line 3")).toThrow(
+    /train.jsonl, line 3: the grader needs {{item.answers.0.text}}.*there is answers/,
+  );
+  const { reward, errors } = await grade(grader, { item: {}, sample: readSample("x") });
+  expect([reward, flags(errors)]).toEqual([0, { invalid_variable_error: true }]);
+});
+
+test.each([
+  [{ type: "label_model" }, /field "type" is "label_model"; expected "string_check" or/],
+  [{ ...check, operation: "is" }, /operation" is "is"/],
+  [{ ...check, operation: "eq", input: "{{sample.text}}" }, /grader.input: {{sample.text}} names a field/],
+  [{ ...check, operation: "eq", input: "{{answer}}" }, /does not begin with item or sample/],
+  [{ ...check, operation: "eq", inputs: "" }, /"inputs" is not a known field/],
+  [{ type: "text_similarity", evaluation_metric: "cosine", input: "", reference: "" }, /evaluation_metric/],
+  [{ type: "python", source: "def score(sample, item): return 1" }, /defines grade/],
+  [{ type: "python", source: `def grade(a, b): return 1 #${"x".repeat(256_000)}` }, /at most 256000 bytes/],
+  [
+    { type: "score_model", model: "m", input: [{ role: "user", content: "x" }], range: [1, 0] },
+    /smaller first/,
+  ],
+  [{ type: "multi", graders: {}, calculate_output: "1" }, /at least one grader/],
+  [multiOf("a + b"), /calculate_output: there is no grader b; expected one of a/],
+  [multiOf("a +"), /expected a number, a name or a bracket at the end/],
+  [multiOf("a a"), /expected an operator before "a"/],
+  [multiOf("sin(a)"), /there is no function sin/],
+  [multiOf("abs(a, a)"), /abs takes one value, not 2/],
+  [multiOf("a; a"), /";" is not part of a formula/],
+  [multiOf("a", { type: "multi", graders: {}, calculate_output: "1" }), /expected "string_check" or/],
+])("a wrong grader is refused: %#", (value, message) => {
+  expect(() => parseGrader(value)).toThrow(message);
+});
+
+function multiOf(calculate_output: string, a: unknown = { ...check, operation: "eq" }) {
+  return { type: "multi", graders: { a }, calculate_output };
+}
+
+test.each([
+  ["0.5 * a + 0.5 * b", 0.5],
+  ["-a ^ 2", -1],
+  ["2 ^ 3 ^ 2", 512],
+  ["2 ^ -a", 0.5],
+  ["7 - 2 - 1", 4],
+  ["8 / 2 / 2", 2],
+  ["min(a, b, 3) + max(b, 2)", 2],
+  ["floor(1.7) + ceil(.2e1) + sqrt(4) + log(exp(1)) + abs(-a)", 7],
+])("%s is %d where a is 1 and b is 0", async (calculate_output, value) => {
+  const graders = { a: { ...check, operation: "eq" }, b: { ...check, operation: "ne" } };
+  expect((await run({ type: "multi", graders, calculate_output }, "x", { answer: "x" })).reward).toBeCloseTo(
+    value,
+    12,
+  );
+});
+
+const judge = {
+  ...{
+    type: "score_model",
+    model: "judge",
+    range: [-1, 2],
+    sampling_params: { seed: 1, max_completions_tokens: 9 },
+  },
+  input: [
+    { role: "system", content: "Score." },
+    { role: "user", content: [{ type: "input_text", text: "{{sample.output_text}}" }] },
+  ],
+};
+const usage = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 };
+const reply = (message: ScoreReply["choices"][0]["message"]) => ({
+  model: "judge-1",
+  usage,
+  choices: [{ message }],
+});
+
+test("score_model asks for a number in a format, and keeps it within its range", async () => {
+  const requests: unknown[] = [];
+  const scoreModel = async (request: unknown) => {
+    requests.push(request);
+    return reply({ content: '{"result": 7, "steps": []}' });
+  };
+  const result = await grade(parseGrader(judge), { item: {}, sample: readSample("hi") }, { scoreModel });
+  expect(result).toMatchObject({ reward: 2, sampledModel: "judge-1", usage: { "judge-1": usage } });
+  expect(requests).toMatchObject([
+    {
+      ...{ model: "judge", seed: 1, max_completion_tokens: 9, response_format: { type: "json_schema" } },
+      messages: [
+        { role: "system", content: "Score." },
+        { role: "user", content: "hi" },
+      ],
+    },
+  ]);
+});
+
+test.each([
+  [reply({ content: "five" }), { model_grader_parse_error: true }],
+  [reply({ content: null, refusal: "no" }), { model_grader_refusal_error: true }],
+  [new Error("gone"), { model_grader_server_error: true, model_grader_server_error_details: "gone" }],
+])("score_model notes what went wrong: %j", async (answer, expected) => {
+  const scoreModel = async () => {
+    if (answer instanceof Error) throw answer;
+    return answer;
+  };
+  const { reward, errors } = await grade(
+    parseGrader(judge),
+    { item: {}, sample: readSample("hi") },
+    { scoreModel },
+  );
+  expect([reward, flags(errors)]).toEqual([0, expected]);
+});
+
+const ofPython = (source: string): Grader => parseGrader({ type: "python", source });
+
+test("a Python grader sees the answer and the item, and what it returns is the reward", async () => {
+  const grader = ofPython(
+    `def grade(sample, item):\n    assert sample["choices"][0]["message"]["content"] == sample["output_text"]\n    return len(sample["output_json"]["a"]) / item["π \\"\\\\"]`,
+  );
+  const sample = readSample('{"a": "\\ud83d\\ude42\\n\\u0000\u2028"}');
+  const result = await grade(grader, { item: { 'π "\\': 8 }, sample }, { python });
+  expect(result).toMatchObject({ reward: 0.5, type: "python", name: "python" });
+});

@@ -1,0 +1,159 @@
+// Graders as data, after OpenAI's schemas: what gives an answer its reward.
+import { z } from "zod";
+import { MosError, parseWith } from "#core";
+import { type Formula, parseFormula } from "./formula.ts";
+import { MEASURES } from "./similarity/measures.ts";
+import { follow, type Path, parseTemplate, type Template } from "./template.ts";
+
+const MAX_SOURCE_BYTES = 256_000;
+const measureNames = Object.keys(MEASURES) as (keyof typeof MEASURES)[];
+
+const name = z.string().min(1).max(200);
+/** Of OpenAI's evaluations: accepted with graders that were written for them, without a meaning here. */
+const passThreshold = z.number().optional();
+
+const stringCheck = z.strictObject({
+  type: z.literal("string_check"),
+  name: name.optional(),
+  operation: z.enum(["eq", "ne", "neq", "like", "ilike"]),
+  input: z.string(),
+  reference: z.string(),
+  pass_threshold: passThreshold,
+});
+
+const textSimilarity = z.strictObject({
+  type: z.literal("text_similarity"),
+  name: name.optional(),
+  evaluation_metric: z.enum(measureNames),
+  input: z.string(),
+  reference: z.string(),
+  pass_threshold: passThreshold,
+});
+
+const python = z.strictObject({
+  type: z.literal("python"),
+  name: name.optional(),
+  source: z
+    .string()
+    .refine((source) => Buffer.byteLength(source) <= MAX_SOURCE_BYTES, `at most ${MAX_SOURCE_BYTES} bytes`)
+    .refine((source) => /\bgrade\b/.test(source), "Python that defines grade(sample, item)"),
+  image_tag: z.string().nullish(),
+  pass_threshold: passThreshold,
+});
+
+const textPart = z.strictObject({ type: z.enum(["text", "input_text", "output_text"]), text: z.string() });
+const content = z.union([z.string(), textPart, z.array(z.union([z.string(), textPart]))]);
+
+const scoreModel = z.strictObject({
+  type: z.literal("score_model"),
+  name: name.optional(),
+  model: z.string().min(1),
+  input: z
+    .array(
+      z.strictObject({
+        role: z.enum(["system", "developer", "user", "assistant"]),
+        content,
+        type: z.literal("message").optional(),
+      }),
+    )
+    .min(1),
+  range: z
+    .tuple([z.number(), z.number()])
+    .refine(([least, most]) => least < most, "two numbers, the smaller first")
+    .nullish(),
+  sampling_params: z
+    .strictObject({
+      temperature: z.number().min(0).max(2).nullish(),
+      top_p: z.number().min(0).max(1).nullish(),
+      seed: z.int().nullish(),
+      max_completions_tokens: z.int().positive().nullish(),
+      reasoning_effort: z.string().nullish(),
+    })
+    .nullish(),
+  pass_threshold: passThreshold,
+});
+
+const single = [stringCheck, textSimilarity, python, scoreModel] as const;
+
+const multi = z.strictObject({
+  type: z.literal("multi"),
+  name: name.optional(),
+  graders: z
+    .record(
+      z.string().regex(/^[A-Za-z_]\w*$/, "names of letters, digits and _"),
+      z.discriminatedUnion("type", single),
+    )
+    .refine((graders) => Object.keys(graders).length > 0, "at least one grader"),
+  calculate_output: z.string(),
+});
+
+/** The schema of a grader, for the API's document as well. */
+export const graderSchema = z.discriminatedUnion("type", [...single, multi]);
+
+/** A grader as it is written: `{ "type": "string_check", … }`. */
+export type Grader = z.output<typeof graderSchema>;
+export type SingleGrader = Exclude<Grader, { type: "multi" }>;
+
+/**
+ * Checks a grader: its fields, the paths of its templates as far as they are known, and the formula.
+ *
+ * @throws MosError `bad_option` naming the field
+ */
+export function parseGrader(value: unknown, where = "grader"): Grader {
+  const grader = parseWith(graderSchema, value, { code: "bad_option", where });
+  readTemplates(grader, where);
+  if (grader.type === "multi") readFormula(grader, where);
+  return grader;
+}
+
+export const graderName = (grader: Grader): string => grader.name ?? grader.type;
+
+export const readFormula = (grader: Extract<Grader, { type: "multi" }>, where = "grader"): Formula =>
+  parseFormula(grader.calculate_output, Object.keys(grader.graders), `${where}.calculate_output`);
+
+/** The text of a message of a model grader. */
+export function messageText(parts: z.output<typeof content>): string {
+  if (typeof parts === "string") return parts;
+  return (Array.isArray(parts) ? parts : [parts])
+    .map((part) => (typeof part === "string" ? part : part.text))
+    .join("");
+}
+
+/** All templates of a grader. Throws MosError `bad_option` where a path is wrong. */
+function readTemplates(grader: Grader, where: string): readonly Template[] {
+  switch (grader.type) {
+    case "string_check":
+    case "text_similarity":
+      return [
+        parseTemplate(grader.input, `${where}.input`),
+        parseTemplate(grader.reference, `${where}.reference`),
+      ];
+    case "score_model":
+      return grader.input.map(({ content }, i) =>
+        parseTemplate(messageText(content), `${where}.input[${i}].content`),
+      );
+    case "multi":
+      return Object.entries(grader.graders).flatMap(([name, inner]) =>
+        readTemplates(inner, `${where}.graders.${name}`),
+      );
+    case "python":
+      return [];
+  }
+}
+
+/**
+ * Checks that an item of the data has all that a grader's templates name.
+ *
+ * @param where line of the data, for the error
+ * @throws MosError `bad_data` naming the path
+ */
+export function checkItem(grader: Grader, item: Readonly<Record<string, unknown>>, where: string): void {
+  const isPath = (part: string | Path): part is Path => typeof part !== "string";
+  for (const template of readTemplates(grader, "grader"))
+    for (const path of template.filter(isPath))
+      if (path[0] === "item" && follow({ item }, path) === undefined)
+        throw new MosError(
+          "bad_data",
+          `${where}: the grader needs {{${path.join(".")}}}, which is not there; beside messages there is ${Object.keys(item).join(", ") || "nothing"}`,
+        );
+}
