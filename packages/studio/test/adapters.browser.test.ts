@@ -70,7 +70,7 @@ describe("a folder of adapters", () => {
     await page.keyboard.press("ArrowLeft");
     await studio.see("of B is private to layer 0");
     await page.keyboard.press("Escape");
-    await studio.see("Point at a shard");
+    await studio.see("Hover over a shard");
     const drawing = page.locator(".weave canvas").first();
     await drawing.hover({ position: { x: 40, y: 26 } });
     await studio.see(/Shard 0 of A is public/);
@@ -107,12 +107,12 @@ describe("a folder of adapters", () => {
     );
     await studio.page.getByLabel("Files").setInputFiles(files);
     await studio.page.getByRole("dialog").getByRole("button", { name: "Upload" }).click();
-    await studio.see("fresh can be used now");
-    await studio.see("How much each layer changes");
+    await studio.see("fresh is ready to use");
+    await studio.see("Update size by layer");
     await studio.click("Delete");
     await studio.see("Delete fresh?");
     await studio.click("Delete adapter");
-    await studio.see("fresh was deleted");
+    await studio.see("Deleted fresh");
     await studio.see("support");
     await studio.click("plain");
     await studio.page.getByRole("main").getByRole("link", { name: "Compare" }).click();
@@ -124,7 +124,7 @@ test("a user's key may use an adapter of the folder, but neither download, uploa
   await using studio = await openStudio({ adapters: folder, keys: true, as: "acme" });
   await readLayers(studio, "plain");
   await studio.open("/adapters/plain");
-  await studio.see("How much each layer changes");
+  await studio.see("Update size by layer");
   const text = await studio.text();
   for (const action of ["GGUF", "PEFT", "Delete"]) expect(text).not.toContain(action);
   await studio.open("/adapters");
@@ -161,5 +161,5 @@ test("an alias is set, switched, and rolled back from its history", async () => 
   await studio.open(`/adapters/${encodeURIComponent(one)}`);
   await studio.page.getByRole("button", { name: "Remove alias helper" }).click();
   await studio.click("Remove alias");
-  await studio.see("No alias stands for this adapter");
+  await studio.see("No aliases yet");
 });

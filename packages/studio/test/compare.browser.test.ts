@@ -77,7 +77,7 @@ async function openFile({ page }: Studio, { name, text }: { name: string; text: 
 
 test("two models answer side by side, and differences are marked", async () => {
   await using studio = await open();
-  await studio.see("Ask several models the same");
+  await studio.see("Compare models side by side");
   await askBoth(studio);
   expect(await shown(answerOf(studio, "tiny-english"))).not.toBe("");
   expect(await shown(answerOf(studio, "keeper"))).toContain("Ahoy");
@@ -113,16 +113,16 @@ test("a conversation goes on with each model's own answers, and a turn can be ed
   await studio.see("Good morning.");
   await studio.click("More");
   await studio.click("New comparison");
-  await studio.see("Ask several models the same");
+  await studio.see("Compare models side by side");
 });
 
 test("probabilities come on demand, and a token's alternatives by the keyboard", async () => {
   await using studio = await open();
   await askBoth(studio);
   await studio.click("Probabilities");
-  await studio.see("This answer came without probabilities.");
+  await studio.see("This answer has no probabilities.");
   const before = await shown(answerOf(studio, "keeper").locator(".answer-text"));
-  await studio.click("Ask again with the same seed");
+  await studio.click("Regenerate with the same seed");
   const tokens = studio.page.getByRole("listbox", { name: "Tokens of keeper" });
   await tokens.waitFor();
   expect(await shown(tokens)).toBe(before);
@@ -164,7 +164,7 @@ test("a blind vote hides who is who, is kept, and downloads as preference pairs"
   expect(pair.chosen).toEqual([{ role: "assistant", content: good }]);
   expect(pair.rejected[0].content).not.toBe(good);
   await studio.click("Remove all");
-  await studio.click("Really remove 1");
+  await studio.click("Yes, remove 1");
   await studio.see("No votes yet");
 });
 
@@ -177,7 +177,7 @@ test("a comparison is saved as a file, and opens by dropping it", async () => {
   const file = await downloaded(studio, () => studio.click("Save as a file"));
   expect(JSON.parse(file.text)).toMatchObject({ format: "mos-comparison", version: 1 });
   await studio.page.reload();
-  await studio.see("Ask several models the same");
+  await studio.see("Compare models side by side");
   await openFile(studio, file);
   await studio.see(QUESTION);
   expect(await shown(answerOf(studio, "keeper"))).toBe(answer);
@@ -214,7 +214,7 @@ test("one model's error is its pane's, and settings are checked before anything 
   await studio.see("does not exist");
   await studio.see("Try again");
   expect(await shown(answerOf(studio, "tiny-english"))).not.toBe("");
-  await studio.page.getByText("Form of the answer").click();
+  await studio.page.getByText("Response format").click();
   await studio.fill("JSON schema", '{"type": ');
   await studio.see(/Settings: This is not JSON/);
   const properties = { cat: { enum: ["Button"] } };
@@ -230,10 +230,10 @@ test("streams stop, survive a restart of the server, and move nothing", async ()
   await using own = await startServer({ adapters: folder });
   await using studio = await open({ server: own });
   studio.allow(/ERR_|50\d/);
-  await studio.choose("Models are asked by", "Continue a text");
+  await studio.choose("Mode", "Completion");
   // an answer without an end, as far as the context goes
   await studio.fill("Max tokens", "450");
-  await studio.page.getByText("Form of the answer").click();
+  await studio.page.getByText("Response format").click();
   const schema = { type: "array", items: { enum: ["again and again"] }, minItems: 300 };
   await studio.fill("JSON schema", JSON.stringify(schema));
   await watchShifts(studio);

@@ -30,7 +30,7 @@ test("an administrator signs in, makes a key, which is shown once, and revokes i
   await studio.click("New key");
   await studio.fill("Name", "initech");
   await studio.fill("Adapters", "initech-*, shared");
-  await studio.choose("Expires", "After 30 days");
+  await studio.choose("Expires", "In 30 days");
   await studio.page.getByText("Limits", { exact: true }).click();
   await studio.fill("Requests per minute", "60");
   await studio.fill("Max running jobs", "2");
@@ -41,7 +41,7 @@ test("an administrator signs in, makes a key, which is shown once, and revokes i
   // neither Escape nor a press beside it may lose the key
   await studio.press("Escape");
   await studio.see("Copy it now");
-  await studio.click("I have copied it");
+  await studio.click("I've copied it");
   await studio.see("initech-*, shared");
   await studio.see("in 29 d");
   await studio.see("max running jobs 2");
@@ -49,7 +49,7 @@ test("an administrator signs in, makes a key, which is shown once, and revokes i
 
   const row = studio.page.getByRole("row", { name: /initech/ });
   await row.getByRole("button", { name: /Revoke/ }).click();
-  await studio.see("Revoke the key of initech?");
+  await studio.see("Revoke the key for initech?");
   await studio.click("Cancel");
   expect(await statusWith(token)).toBe(200);
   await row.getByRole("button", { name: /Revoke/ }).click();
@@ -69,7 +69,7 @@ test("the last admin key stays, and the dialog says why", async () => {
     .getByRole("row", { name: /admin/ })
     .getByRole("button", { name: /Revoke/ })
     .click();
-  await studio.see("You are signed in with it");
+  await studio.see("You're signed in with this key");
   await studio.click("Revoke");
   await studio.see("this is the last admin key");
   expect(await statusWith(keyFor("admin"))).toBe(200);
@@ -91,13 +91,13 @@ test("a wrong name is explained beside its field, and what is written stays", as
 
 test("a user's key may not see keys, and the page says whose may", async () => {
   await using studio = await openStudio({ server, as: "acme", at: "/keys" });
-  await studio.see("Keys are for administrators");
-  await studio.see("The key of acme may not see or change keys");
+  await studio.see("Only administrators can manage keys");
+  await studio.see("You're signed in as acme");
   expect(await studio.text()).not.toMatch(/globex|New key/);
 });
 
 test("without keys the page says how to have some", async () => {
   await using studio = await openStudio({ at: "/keys" });
-  await studio.see("This server runs without API keys");
+  await studio.see("API keys are off");
   await studio.see("mos keys create --name operator --admin --append keys.jsonl");
 });

@@ -25,19 +25,19 @@ test("from the example data to a run that has begun", async () => {
   await studio.see("validation.jsonl");
   await studio.see(/224 examples/);
   await studio.see("user");
-  expect(await studio.text()).toMatch(/Against LoRA of this rank\s+33%, 3.0× smaller/);
+  expect(await studio.text()).toMatch(/vs. LoRA of the same rank\s+33%, 3.0× smaller/);
   // what is typed decides, and what is not, the data
   await studio.click("Set steps instead");
   await studio.fill("Steps", "0");
-  await studio.see("Give a whole number from 1 to 10000000");
-  expect(await studio.page.getByRole("button", { name: "Start the run" }).isDisabled()).toBe(true);
+  await studio.see("Enter a whole number from 1 to 10000000");
+  expect(await studio.page.getByRole("button", { name: "Start run" }).isDisabled()).toBe(true);
   await studio.fill("Steps", "2");
   await studio.fill("Maximum length", "64");
   await studio.see(/"steps": 2/);
   await studio.see(/^Steps\s*2$/);
   const [asked] = await Promise.all([
     studio.page.waitForRequest((request) => request.url().endsWith("/fine_tuning/jobs")),
-    studio.click("Start the run"),
+    studio.click("Start run"),
   ]);
   expect(asked.headers()["idempotency-key"]).toMatch(/^[0-9a-f]{32}$/);
   expect(asked.postDataJSON().mos).toEqual({ method: "mos", steps: 2, max_length: 64 });
@@ -56,13 +56,13 @@ test("a broken file shows all its wrong lines at once", async () => {
   await using studio = await openStudio({ server, at: "/new-run" });
   const text = [line("a", "b"), '{"messages": ', line("c", "d"), `{"${SCRIPT}": 1}`].join("\n");
   await studio.attach({ name: `broken ${SCRIPT}.jsonl`, text }, "Training file");
-  await studio.see("2 wrong lines: mend the file, then replace it");
+  await studio.see("2 invalid lines: fix the file, then replace it");
   const list = await studio.page.getByRole("listitem").allInnerTexts();
   expect(list.filter((item) => /^2\s+not valid JSON/.test(item))).toHaveLength(1);
   expect(
     list.filter((item) => /^4\s+there is no field/.test(item) && item.includes("<script>")),
   ).toHaveLength(1);
-  expect(await studio.page.getByRole("button", { name: "Start the run" }).isDisabled()).toBe(true);
+  expect(await studio.page.getByRole("button", { name: "Start run" }).isDisabled()).toBe(true);
 });
 
 test("script in data lines stays text, and long lines are marked", async () => {
@@ -74,7 +74,7 @@ test("script in data lines stays text, and long lines are marked", async () => {
   const trained = await studio.page.locator(".token.trained").allInnerTexts();
   expect(trained.join("")).toContain(`Yes ${SCRIPT}`);
   await studio.fill("Maximum length", "128");
-  await studio.see("1 line to look at");
+  await studio.see("Check 1 line");
   await studio.click("Line 4");
   await studio.see("truncated");
   expect(await studio.seriousProblems()).toEqual([]);

@@ -15,7 +15,7 @@ test(
     await studio.click("New run");
     await studio.click("Use the example data");
     await studio.see("validation.jsonl");
-    await studio.click("Start the run");
+    await studio.click("Start run");
     await studio.see(/^succeeded$/i, { seconds: PATIENCE });
     await studio.click("Compare");
     await studio.fill("Message to all models", "When can I come in?");

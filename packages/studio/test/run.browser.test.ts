@@ -51,7 +51,7 @@ test("a run is watched live, paused, resumed and finished, and its checkpoint is
   await studio.click("Log scale");
 
   await studio.see("Checkpoint created at step 4");
-  await studio.click("Measurements too");
+  await studio.click("Show metrics");
   await studio.see(/^Step 12\/12: training loss=/);
   expect(await studio.seriousProblems()).toEqual([]);
 

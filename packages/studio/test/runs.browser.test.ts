@@ -112,7 +112,7 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
   await studio.click("Validation loss");
   expect((await rowsOf(page)).map((text) => text.split("\n")[0])).toEqual(["support-small", "support-large"]);
   await studio.fill("Filter runs", "nothing like it");
-  await studio.see("No run fits the filter");
+  await studio.see("No runs match");
   await studio.click("Show all 5 runs");
   await studio.choose("Status", "interrupted (1)");
   await studio.see("1 of 5 runs");
@@ -150,7 +150,7 @@ test("marked runs are compared: one chart with full names, and the settings that
   // the address holds what is compared
   await page.reload();
   await studio.see("2 runs compared");
-  await studio.click("Unmark all");
+  await studio.click("Clear selection");
   await studio.gone("2 runs compared");
 });
 

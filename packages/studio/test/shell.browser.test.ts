@@ -68,8 +68,8 @@ test("a server that goes away is noticed, and its return as well", async () => {
 
 test("an address of no view says so, and leads on", async () => {
   await using studio = await openStudio({ server, at: "/nowhere" });
-  await studio.see("There is no such view");
-  await studio.click("To the runs");
+  await studio.see("Page not found");
+  await studio.click("All runs");
   await studio.see(heading("Runs"));
 });
 

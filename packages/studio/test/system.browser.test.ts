@@ -33,7 +33,7 @@ async function complete(tenant: string, maxTokens: number, signal?: AbortSignal)
 
 test("an administrator sees the batch as it runs, memory, workers, and usage by key", async () => {
   await using studio = await openStudio({ server, as: "admin", at: "/system" });
-  await studio.see("Nobody asks anything now");
+  await studio.see("No active requests");
   await studio.see("of 16 slots");
   const batch = studio.page.getByRole("region", { name: "Batch" });
   const ending = new AbortController();
@@ -42,11 +42,11 @@ test("an administrator sees the batch as it runs, memory, workers, and usage by 
   })().catch(() => undefined);
   await expect.poll(() => read(batch), { timeout: 30_000 }).toMatch(/^Batch\s+3 of 16 slots/);
   expect(await read(batch)).toMatch(/tiny-english 3/);
-  const answers = studio.page.getByRole("region", { name: "Answers" });
+  const answers = studio.page.getByRole("region", { name: "Throughput" });
   await expect.poll(() => read(answers), { timeout: 30_000 }).not.toMatch(/0\.0\/s/);
   ending.abort();
   await running;
-  await studio.see("Nobody asks anything now");
+  await studio.see("No active requests");
 
   await studio.see("engine process");
   await expect
@@ -65,7 +65,7 @@ test("an administrator sees the batch as it runs, memory, workers, and usage by 
 
 test("a tenant sees its own usage alone, and why", async () => {
   await using studio = await openStudio({ server, as: "acme", at: "/system" });
-  await studio.see("acme sees its own usage");
+  await studio.see("acme can see only its own usage");
   const usage = studio.page.getByRole("grid", { name: "Usage" });
   await expect.poll(() => read(usage), { timeout: 30_000 }).toMatch(/acme/);
   expect(await studio.text()).not.toMatch(/globex|slots|Workers/);

@@ -8,6 +8,8 @@ import { type StudioServer, startServer } from "./server.ts";
 import { keyFor, openStudio, type Studio } from "./studio.ts";
 
 const PICTURES = process.env["MOS_PICTURES"] ?? "";
+/** A telephone, a large screen, and last what the documents show. */
+const WIDTHS = [360, 2560, 1280];
 const LEARNING_RATE = 1e-2;
 /** A curve that says something, in a quarter of a minute on two idle cores. */
 const STEPS = 200;
@@ -112,6 +114,12 @@ for (const [name, { at, prepare }] of Object.entries(VIEWS))
       await prepare(studio);
       await sleep(1500); // charts and pictures of shards are drawn in their own time
       await mkdir(PICTURES, { recursive: true });
-      await studio.page.screenshot({ path: join(PICTURES, `${name}-${dark ? "dark" : "light"}.png`) });
+      for (const width of WIDTHS) {
+        await studio.page.setViewportSize({ width, height: 800 });
+        await sleep(500); // charts take their new width at the next frames
+        const size = width === 1280 ? "" : `-${width}`;
+        const picture = `${name}-${dark ? "dark" : "light"}${size}.png`;
+        await studio.page.screenshot({ path: join(PICTURES, picture) });
+      }
       expect(await studio.seriousProblems()).toEqual([]);
     });

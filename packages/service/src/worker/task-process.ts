@@ -1,7 +1,7 @@
 // The process of tasks that would hold all requests: each may take seconds and hundreds of megabytes.
-import { createReadStream } from "node:fs";
-import { checkDataset, exportAdapter, MosError, previewRun, type RunPreview } from "mixture-of-shards";
+import { exportAdapter, previewRun, type RunPreview } from "mixture-of-shards";
 import { freeMemory, omitUndefined, serveParent } from "mixture-of-shards/cli";
+import { checkLines, type LineProblem } from "./check-lines.ts";
 import type { TrainRequest } from "./trainer.ts";
 
 /** A run to preview. */
@@ -17,37 +17,9 @@ export interface PreviewRequest
 export interface Conversion
   extends Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">> {}
 
-/** First bytes of files that look like broken JSON, and what they are. */
-const OTHER_FILES = [
-  ["\x1f\x8b", "compressed with gzip; send it uncompressed"],
-  ["PK\x03\x04", "a ZIP archive or an Office document; send JSON Lines"],
-  ["%PDF", "a PDF; extract its text (pdftotext), which mos data makes examples of"],
-  ["PAR1", "a Parquet table; convert it to JSON Lines with mos data convert"],
-] as const;
-
-/** @throws MosError `bad_data` for a file of another kind. */
-async function assertLines(path: string): Promise<void> {
-  for await (const chunk of createReadStream(path, { end: 3, encoding: "latin1" })) {
-    const found = OTHER_FILES.find(([start]) => (chunk as string).startsWith(start));
-    if (found !== undefined) throw new MosError("bad_data", `${path} is ${found[1]}`);
-  }
-}
-
-/** A wrong line of a file. */
-export interface LineProblem {
-  readonly line: number;
-  readonly message: string;
-}
-
 const methods = {
-  check: async ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> => {
-    await assertLines(path);
-    const problems: LineProblem[] = [];
-    await checkDataset(path, {
-      onProblem: ({ message }, line) => problems.push({ line, message }) < most,
-    });
-    return problems;
-  },
+  check: ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> =>
+    checkLines(path, most),
   preview: async ({ threads, validationData, ...order }: PreviewRequest): Promise<RunPreview> => {
     const { bytes, resident } = await freeMemory();
     const made = await previewRun({

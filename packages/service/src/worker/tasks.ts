@@ -1,6 +1,8 @@
 // Tasks of requests in processes of their own: a line of megabytes takes seconds to parse, and would hold all requests.
+import { stat } from "node:fs/promises";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside, startChild } from "mixture-of-shards/cli";
+import { checkLines } from "./check-lines.ts";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
 
 /** Starts a process of tasks. `exitError` is the error of tasks whose process ends. */
@@ -24,6 +26,12 @@ const CHECK_LIMITS = {
   /** Seconds after which a process without work ends. */
   idleSeconds: 60,
 };
+
+/**
+ * Bytes of a file that is checked where requests are answered: it takes a few milliseconds. Starting a process takes a second
+ * of a processor, for which it waits long where training has all of them.
+ */
+const SMALL_FILE = 65_536;
 
 /** The client has named no path: it reads of a line, or of the file. */
 const describeProblem = (message: string, path: string): string =>
@@ -68,18 +76,25 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
     }
     return startTasks(tooMuch, megabytes);
   };
+  const checkApart = async (path: string, most: number, signal: AbortSignal) => {
+    const child = take();
+    try {
+      return await child.call("check", { path, most }, { signal, killAfter: 0, timeout: seconds });
+    } finally {
+      idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
+    }
+  };
   return (path: string, { most = 1, ...client }: CheckClient): Promise<readonly FileProblem[]> =>
     takeTurn(async () => {
-      const child = take();
-      const options = { signal: client.signal, killAfter: 0, timeout: seconds };
       try {
-        const problems = await child.call("check", { path, most }, options);
+        const { size } = await stat(path);
+        const problems = await (size <= SMALL_FILE
+          ? checkLines(path, most)
+          : checkApart(path, most, client.signal));
         return problems.map(({ line, message }) => ({ line, message: describeProblem(message, path) }));
       } catch (error) {
         if (!(error instanceof MosError) || error.code !== "bad_data") throw error;
         return [{ line: null, message: describeProblem(error.message, path) }];
-      } finally {
-        idle.set(child, setTimeout(() => child.kill(), idleSeconds * 1000).unref());
       }
     }, client);
 }

@@ -14,7 +14,7 @@ export const offeredViews = () =>
 
 const themes: readonly Command[] = (["auto", "light", "dark"] as const).map((theme) => ({
   id: `theme-${theme}`,
-  title: theme === "auto" ? "Theme: as the system" : `Theme: ${theme}`,
+  title: theme === "auto" ? "Theme: system" : `Theme: ${theme}`,
   run: () => {
     chosenTheme.value = theme;
   },

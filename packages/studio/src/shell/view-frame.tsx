@@ -51,12 +51,14 @@ export function ViewFrame() {
   );
 }
 
-const UNLOADED = new Error("This view cannot be loaded. The server may have a newer studio by now.");
+const UNLOADED = new Error(
+  "This view couldn't be loaded. The server may have been updated: reload the page.",
+);
 
 const NotLoaded = () => (
   <div class="page">
     {connection.value === "away" ? (
-      <Empty title="This view is not loaded yet" isPage>
+      <Empty title="This view hasn't loaded" isPage>
         It comes as soon as the server is back.
       </Empty>
     ) : (
@@ -67,11 +69,11 @@ const NotLoaded = () => (
 
 const NotFound = () => (
   <Empty
-    title="There is no such view"
+    title="Page not found"
     isPage
     action={
       <Button kind="primary" onClick={() => navigate(href("runs"))}>
-        To the runs
+        All runs
       </Button>
     }
   >

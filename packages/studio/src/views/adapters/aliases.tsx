@@ -28,8 +28,8 @@ export function Aliases({ model, aliases, changed }: AliasesProps) {
       </div>
       {aliases.length === 0 && (
         <p class="muted">
-          No alias stands for this adapter. Programs that ask for an alias, such as <code>support</code>, get
-          whichever adapter it stands for now, so that you can switch and go back without changing them.
+          No aliases yet. Programs that request an alias, such as <code>support</code>, get the adapter it
+          points to, so you can switch adapters and roll back without changing them.
         </p>
       )}
       {aliases.map((alias) => (
@@ -121,7 +121,7 @@ function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & Clos
   };
   return (
     <Dialog title={`Remove the alias ${alias}?`} onClose={close}>
-      <p>Requests for it fail from now on, and its history is gone. The adapter stays.</p>
+      <p>Requests for it will fail, and its history will be deleted. The adapter is kept.</p>
       {error !== undefined && <Problem error={error} />}
       <DialogActions>
         <Button onClick={close}>Keep it</Button>
@@ -155,7 +155,7 @@ function SetAlias({ model, changed, close }: Pick<AliasesProps, "model" | "chang
         <Field
           label="Alias"
           error={error}
-          hint={`Requests for this name are answered by ${model}. A name that stands for another adapter is switched.`}
+          hint={`Requests for this name will go to ${model}. An existing alias is switched to it.`}
         >
           <TextInput value={name} onInput={setName} placeholder="support" autoFocus mono />
         </Field>

@@ -29,7 +29,7 @@ export function DeleteAdapter({ name, aliases, close, done }: DeleteProps) {
     try {
       if (isFineTuned(name)) await api.delete("/v1/models/{model}", { params: { model: name } });
       else await api.delete("/v1/adapters/{name}", { params: { name } });
-      toast(`${name} was deleted`, { kind: "good" });
+      toast(`Deleted ${name}`, { kind: "good" });
       done();
     } catch (problem) {
       setError(problem);
@@ -39,9 +39,8 @@ export function DeleteAdapter({ name, aliases, close, done }: DeleteProps) {
   return (
     <Dialog title={`Delete ${name}?`} onClose={close}>
       <p>
-        Its files are removed from the server, with the versions that are kept of it. Download it first if you
-        may want it back.{" "}
-        {aliases.length > 0 && `Requests for ${aliases.join(" and ")}, which stand for it, would fail.`}
+        This removes its files and all earlier versions from the server. Download it first if you might want
+        it back.{aliases.length > 0 && ` Requests for its alias ${aliases.join(" or ")} will fail.`}
       </p>
       {error !== undefined && <Problem error={error} />}
       <DialogActions>
@@ -80,7 +79,7 @@ export function UploadAdapter({ close, done }: UploadProps) {
       form.set("adapter_config", settings);
       form.set("adapter_model", tensors);
       await api.post("/v1/adapters", { body: form });
-      toast(`${name.trim()} can be used now`, { kind: "good" });
+      toast(`${name.trim()} is ready to use`, { kind: "good" });
       done(name.trim());
     } catch (problem) {
       setError(problem);
@@ -90,12 +89,15 @@ export function UploadAdapter({ close, done }: UploadProps) {
   return (
     <Dialog title="Upload adapter" onClose={close}>
       <form class="stack" onSubmit={submit}>
-        <Field label="Name" hint="The name that requests give as model. An adapter of this name is replaced.">
+        <Field
+          label="Name"
+          hint="The model name to use in requests. Replaces any adapter with the same name."
+        >
           <TextInput value={name} onInput={setName} placeholder="acme" autoFocus mono />
         </Field>
         <Field
           label="Files"
-          hint={`${CONFIG} and ${TENSORS}, of MoS or of a LoRA that PEFT saved`}
+          hint={`${CONFIG} and ${TENSORS} of a MoS adapter or a PEFT LoRA`}
           error={
             files.length > 0 && missing.length > 0
               ? `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} missing`

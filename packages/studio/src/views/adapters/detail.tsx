@@ -27,14 +27,14 @@ export function AdapterDetail({ name }: { readonly name: string }) {
 
 const NotThere = ({ name }: { readonly name: string }) => (
   <Empty
-    title={`There is no adapter ${name}`}
+    title={`No adapter named ${name}`}
     action={
       <LinkButton kind="primary" href={href("adapters")}>
-        To the adapters
+        All adapters
       </LinkButton>
     }
   >
-    It was deleted, or your key may not use it.
+    It may have been deleted, or your key has no access to it.
   </Empty>
 );
 
@@ -145,7 +145,7 @@ function Facts({ adapter }: { readonly adapter: Adapter }) {
       </Fact>
       <Fact name="Last use">
         {adapter.last_used_at === null ? (
-          <span class="muted" title="Not since this server started">
+          <span class="muted" title="Not used since the server started">
             not yet
           </span>
         ) : (
@@ -189,7 +189,7 @@ function AdapterLayers({ adapter: { id, digest } }: { readonly adapter: Adapter 
   return (
     <section class="card layers-waiting">
       {error.value === undefined ? (
-        <Waiting label="Reading the layers" />
+        <Waiting label="Loading layers" />
       ) : (
         <Problem error={error.value} retry={refresh} />
       )}

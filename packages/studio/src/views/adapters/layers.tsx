@@ -20,9 +20,9 @@ export function LayersPicture({ layers, focus }: LayersPictureProps) {
     <>
       {hasPools && (
         <section class="card stack">
-          <h2>What each layer is made of</h2>
+          <h2>Shards by layer</h2>
           <Tabs
-            label="Type of layer"
+            label="Layer type"
             tabs={targets.map((id) => ({ id, title: id }))}
             value={target.value}
             onChange={(id) => {
@@ -40,7 +40,7 @@ export function LayersPicture({ layers, focus }: LayersPictureProps) {
         </p>
       )}
       <section class="card stack">
-        <h2>How much each layer changes</h2>
+        <h2>Update size by layer</h2>
         <Norms {...{ layers, focus }} />
       </section>
       <details class="card as-table">

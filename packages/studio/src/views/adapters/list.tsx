@@ -136,10 +136,10 @@ function NoAdapters() {
       }
     >
       {hasService
-        ? "An adapter is what fine-tuning makes of your data. Start a run, and it is here as soon as it has trained."
+        ? "Fine-tuning turns your data into an adapter. Start a run, and its adapter will appear here."
         : config.value?.features.adapters === true
-          ? "Train one into the server's folder of adapters with mos train, and it is here a few seconds later."
-          : "This server has no folder of adapters. Start it with --adapters FOLDER."}
+          ? "Train one into the server's adapter folder with mos train, and it will appear here within seconds."
+          : "This server has no adapter folder. Start it with --adapters FOLDER."}
     </Empty>
   );
 }
@@ -148,7 +148,7 @@ function NoAdapters() {
 function Unavailable({ folders }: { readonly folders: NonNullable<List["unavailable"]> }) {
   return (
     <section class="card stack">
-      <h2>Folders that cannot be served</h2>
+      <h2>Folders that can't be served</h2>
       <dl class="reasons">
         {folders.map(({ id, reason }) => (
           <div key={id}>

@@ -1,4 +1,4 @@
-// How much each layer changes: a bar for each, by type of layer.
+// Update size by layer: a bar for each, by type of layer.
 import { type Signal, useSignal } from "@preact/signals";
 import { formatLoss } from "#core";
 import { Tabs } from "#ui";

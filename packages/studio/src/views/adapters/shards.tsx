@@ -27,7 +27,7 @@ export function Shards({ layers, target, focus }: ShardsProps) {
     <figure class="shards">
       <figcaption>{caption(first, layers)}</figcaption>
       <p class="words" role="status">
-        {words ?? <span class="muted">Point at a shard or at a layer's number. A click holds it.</span>}
+        {words ?? <span class="muted">Hover over a shard or a layer number for details. Click to pin.</span>}
       </p>
       <div
         class="weaves"

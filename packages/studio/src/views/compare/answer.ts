@@ -197,7 +197,7 @@ export const stopAnswer = (answer: Answer): Answer =>
 export const firstTokenTime = ({ sentAt, firstAt }: Answer): number | undefined =>
   firstAt === null ? undefined : firstAt - sentAt;
 
-/** Tokens a second after the first one, undefined where there are too few to say. */
+/** Tokens per second after the first one, undefined where there are too few to say. */
 export function tokensPerSecond({ count, firstAt, lastAt }: Answer): number | undefined {
   if (firstAt === null || lastAt === null || count < 3 || lastAt <= firstAt) return undefined;
   return (1000 * (count - 1)) / (lastAt - firstAt);

@@ -39,7 +39,7 @@ export function Composer() {
         class="control"
         rows={2}
         aria-label={mode === "chat" ? "Message to all models" : "Text to continue"}
-        placeholder={mode === "chat" ? "Ask all of them the same" : "A text that all of them continue"}
+        placeholder={mode === "chat" ? "Message all models" : "Text for all models to continue"}
         value={draft.value}
         onInput={(event) => {
           draft.value = event.currentTarget.value;
@@ -51,7 +51,7 @@ export function Composer() {
         kind={isRunning ? "plain" : "primary"}
         icon={isRunning ? "stop" : "arrowUp"}
         disabled={!isRunning && (reason !== undefined || draft.value.trim() === "")}
-        title={isRunning ? undefined : "Enter sends, Shift and Enter begin a line"}
+        title={isRunning ? undefined : "Enter to send, Shift+Enter for a new line"}
         onClick={() => (isRunning ? session.stop() : send())}
       >
         {isRunning ? "Stop" : "Send"}

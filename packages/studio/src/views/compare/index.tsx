@@ -199,20 +199,16 @@ function Start({ hasAdapters }: { readonly hasAdapters: boolean }) {
   if (!hasAdapters)
     return (
       <div class="turns">
-        <Empty
-          title="There is only the base to talk to"
-          action={<LinkButton href={href("new-run")}>Start a run</LinkButton>}
-        >
-          Fine-tune an adapter, or put one into the server's folder of adapters, and see here what has
-          changed.
+        <Empty title="No adapters yet" action={<LinkButton href={href("new-run")}>Start a run</LinkButton>}>
+          Fine-tune an adapter, or add one to the server's adapter folder, to compare it with the base here.
         </Empty>
       </div>
     );
   return (
     <div class="turns">
-      <Empty title="Ask several models the same">
-        They answer side by side, with the same seed and in one batch. Say which answer is better, and the
-        votes become training data. A saved comparison opens when you drop it here.
+      <Empty title="Compare models side by side">
+        They all get the same prompt and seed, and answer in one batch. Vote for the better answer, and your
+        votes become training data. Drop a saved comparison here to open it.
       </Empty>
     </div>
   );
@@ -239,7 +235,7 @@ function TurnView({ turn, index, isLast }: TurnViewProps) {
           <IconButton label={`Edit turn ${index + 1}`} icon="edit" onClick={() => setEdited(turn.user)} />
           {isLast && (
             <IconButton
-              label="Ask again"
+              label="Regenerate"
               icon="refresh"
               disabled={session.isRunning.value}
               onClick={() => void session.edit(index, turn.user)}
@@ -292,7 +288,7 @@ function EditTurn({ text, index, isLast, onInput }: EditTurnProps) {
         kind="primary"
         type="submit"
         disabled={text.trim() === ""}
-        title={isLast ? undefined : "Later turns are dropped"}
+        title={isLast ? undefined : "Later turns will be removed"}
       >
         Ask
       </Button>

@@ -42,13 +42,13 @@ const FINISHES: Readonly<Record<string, string>> = {
 function Figures({ answer }: { readonly answer: Answer }) {
   const { status, count, finish } = answer;
   if (status === "queued") return <>{session.isRunning.value ? "Waits for its turn" : "Not asked"}</>;
-  if (status === "sent") return <>Waits for the first token</>;
+  if (status === "sent") return <>Waiting for the first token</>;
   const first = firstTokenTime(answer);
   const end = status === "stopped" ? "stopped" : FINISHES[finish ?? ""];
   return (
     <>
-      <span title="Tokens a second after the first">{formatRate(tokensPerSecond(answer))}</span>
-      <span title="Until the first token">{first === undefined ? "–" : formatDuration(first / 1000)}</span>
+      <span title="Tokens per second after the first">{formatRate(tokensPerSecond(answer))}</span>
+      <span title="Time to first token">{first === undefined ? "–" : formatDuration(first / 1000)}</span>
       <span>{`${formatCount(count)} tokens`}</span>
       {end !== undefined && <span class="muted">{end}</span>}
     </>
@@ -120,8 +120,8 @@ function AnswerText({ answer, name, turn }: BodyProps) {
   return (
     <>
       <div class="note">
-        <p>This answer came without probabilities.</p>
-        <Button onClick={() => void session.again(turn)}>Ask again with the same seed</Button>
+        <p>This answer has no probabilities.</p>
+        <Button onClick={() => void session.again(turn)}>Regenerate with the same seed</Button>
       </div>
       <PlainText text={answer.text} />
     </>

@@ -123,7 +123,7 @@ function Finder({ models, onChoose }: FinderProps) {
             <span>{model.id}</span> <span class="muted">{describe(model)}</span>
           </div>
         ))}
-        {found.length === 0 && <p class="muted">No model has this in its name</p>}
+        {found.length === 0 && <p class="muted">No models match</p>}
       </div>
     </div>
   );

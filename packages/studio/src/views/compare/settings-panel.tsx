@@ -18,7 +18,7 @@ interface SettingsPanelProps {
 
 const MODES = [
   { value: "chat", title: "Chat" },
-  { value: "text", title: "Continue a text" },
+  { value: "text", title: "Completion" },
 ] as const;
 
 export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
@@ -48,9 +48,9 @@ export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
         <IconButton label="Close settings" icon="close" onClick={onClose} />
       </header>
       <Field
-        label="Models are asked by"
+        label="Mode"
         hint={
-          settings.mode === "text" ? "The prompt as it is, for models without a chat template." : undefined
+          settings.mode === "text" ? "Sends the prompt as is, for models without a chat template." : undefined
         }
       >
         <Select
@@ -87,7 +87,7 @@ function Json({ settings, problems }: JsonProps) {
       {settings.mode === "chat" && (
         <details open={problems.tools !== undefined || settings.tools !== ""}>
           <summary>Tools</summary>
-          <Field label="Tools, as JSON" error={problems.tools}>
+          <Field label="Tools (JSON)" error={problems.tools}>
             <TextArea
               mono
               rows={8}
@@ -99,7 +99,7 @@ function Json({ settings, problems }: JsonProps) {
         </details>
       )}
       <details open={problems.schema !== undefined || settings.schema !== ""}>
-        <summary>Form of the answer</summary>
+        <summary>Response format</summary>
         <Field label="JSON schema" error={problems.schema}>
           <TextArea
             mono

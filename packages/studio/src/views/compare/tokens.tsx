@@ -94,9 +94,7 @@ function Alternatives({ token, isLive }: { readonly token: Token | undefined; re
   return (
     <div class="alternatives" role="group" aria-label="Alternatives" aria-live={isLive ? "polite" : "off"}>
       {token === undefined ? (
-        <p class="muted">
-          Point at a token, or move through them with the arrow keys, to see what else it could have been.
-        </p>
+        <p class="muted">Hover over a token, or use the arrow keys, to see the alternatives.</p>
       ) : (
         <>
           <p>

@@ -57,7 +57,7 @@ function describe({ verdict, candidates }: Vote): string {
 
 function countPairs(all: readonly Vote[]): string {
   const count = all.reduce((sum, vote) => sum + toPairs(vote).length, 0);
-  return count === 0 ? "No pair" : count === 1 ? "One pair" : `${count} pairs`;
+  return count === 0 ? "No pairs" : count === 1 ? "One pair" : `${count} pairs`;
 }
 
 /** All votes: how the models did, and the pairs as training data. */
@@ -69,8 +69,7 @@ export function VotesDialog({ onClose }: { readonly onClose: () => void }) {
     <Dialog title="Votes" onClose={onClose}>
       {all.length === 0 ? (
         <Empty title="No votes yet">
-          Ask two models the same and say which answer is better: each vote becomes preference pairs to train
-          on.
+          Compare two models and vote for the better answer. Each vote becomes preference pairs to train on.
         </Empty>
       ) : (
         <Tallies all={all} />
@@ -83,7 +82,7 @@ export function VotesDialog({ onClose }: { readonly onClose: () => void }) {
               isClearing ? void clearVotes().then(() => setClearing(false)) : setClearing(true)
             }
           >
-            {isClearing ? `Really remove ${all.length}` : "Remove all"}
+            {isClearing ? `Yes, remove ${all.length}` : "Remove all"}
           </Button>
         )}
         <Button

@@ -93,14 +93,14 @@ function KeyFields({ draft, error, set }: KeyFieldsProps) {
       <Field
         label="Name"
         error={wrong("name")}
-        hint="The tenant that owns it. Limits and usage count by this name."
+        hint="The tenant that owns the key. Limits and usage are counted per tenant."
       >
         <TextInput value={draft.name} onInput={(name) => set({ name })} autoFocus />
       </Field>
       <Field
         label="Adapters"
         error={wrong("adapters")}
-        hint="Names or patterns such as acme-*, with commas between them. Empty: all."
+        hint="Names or patterns such as acme-*, separated by commas. Leave empty to allow all."
       >
         <TextInput value={draft.adapters} onInput={(adapters) => set({ adapters })} mono />
       </Field>
@@ -113,7 +113,7 @@ function KeyFields({ draft, error, set }: KeyFieldsProps) {
         </Field>
       )}
       <Switch
-        label="Administrator: sees all tenants, changes adapters and keys"
+        label="Administrator: can see all tenants and manage adapters and keys"
         value={draft.admin}
         onInput={(admin) => set({ admin })}
       />
@@ -162,16 +162,16 @@ function Limits({ fields, numbers, set }: LimitsProps) {
 
 /** Stays until it is closed on purpose: the key cannot be shown again. */
 const MadeKey = ({ made, onClose }: { readonly made: NewKey; readonly onClose: () => void }) => (
-  <Dialog title={`The key of ${made.name}`}>
+  <Dialog title={`Key for ${made.name}`}>
     <div class="stack">
-      <p>Copy it now: the server keeps only its hash, so nobody can see it again.</p>
+      <p>Copy it now. The server stores only a hash, so it can't be shown again.</p>
       <div class="key-token">
         <code>{made.token}</code>
         <Copy text={made.token} label="Copy key" />
       </div>
       <DialogActions>
         <Button kind="primary" onClick={onClose}>
-          I have copied it
+          I've copied it
         </Button>
       </DialogActions>
     </div>

@@ -8,7 +8,7 @@ export type LimitField = components["schemas"]["KeyList"]["limit_fields"][number
 /** Numbers that limit every key, as the request names them. */
 export const NUMBERS = [
   { name: "requests_per_minute", title: "Requests per minute" },
-  { name: "max_concurrent", title: "Requests at a time" },
+  { name: "max_concurrent", title: "Concurrent requests" },
   { name: "tokens_per_day", title: "Tokens per day (UTC)" },
   { name: "tokens_per_month", title: "Tokens per month (UTC)" },
 ] as const;
@@ -16,11 +16,11 @@ export const NUMBERS = [
 /** The end of a key's life. */
 export const EXPIRIES = [
   { value: "", title: "Never" },
-  { value: "1d", title: "After a day" },
-  { value: "7d", title: "After 7 days" },
-  { value: "30d", title: "After 30 days" },
-  { value: "90d", title: "After 90 days" },
-  { value: "365d", title: "After a year" },
+  { value: "1d", title: "In a day" },
+  { value: "7d", title: "In 7 days" },
+  { value: "30d", title: "In 30 days" },
+  { value: "90d", title: "In 90 days" },
+  { value: "365d", title: "In a year" },
   { value: "date", title: "On a date …" },
 ] as const;
 

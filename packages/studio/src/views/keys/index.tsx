@@ -59,13 +59,13 @@ const FIRST_KEY = "mos keys create --name operator --admin --append keys.jsonl";
 
 const WithoutKeys = () => (
   <Page>
-    <Empty title="This server runs without API keys">
-      Everyone who can reach it may use it. Make an administrator's key with{" "}
+    <Empty title="API keys are off">
+      Anyone who can reach this server can use it. Create an administrator key with{" "}
       <span class="key-command">
         <code>{FIRST_KEY}</code>
         <Copy text={FIRST_KEY} label="Copy command" />
       </span>{" "}
-      and start the server with <code>--api-keys keys.jsonl</code>. Further keys are then made here.
+      and start the server with <code>--api-keys keys.jsonl</code>. You can then create more keys here.
     </Empty>
   </Page>
 );
@@ -73,11 +73,10 @@ const WithoutKeys = () => (
 const ForAdministrators = ({ tenant }: { readonly tenant: string | undefined }) => (
   <Page>
     <Empty
-      title="Keys are for administrators"
+      title="Only administrators can manage keys"
       action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}
     >
-      The key of {tenant} may not see or change keys. Sign in with an admin key, which{" "}
-      <code>mos keys create --admin</code> makes.
+      You're signed in as {tenant}. Sign in with an admin key instead (<code>mos keys create --admin</code>).
     </Empty>
   </Page>
 );
@@ -158,11 +157,11 @@ function Revoke({ row, onDone, onClose }: RevokeProps) {
     }
   };
   return (
-    <Dialog title={`Revoke the key of ${name}?`} onClose={onClose}>
+    <Dialog title={`Revoke the key for ${name}?`} onClose={onClose}>
       <div class="stack">
         <p>
-          The key <code>{id}…</code> is refused from then on, for good. Requests that run now finish.
-          {isOwn && " You are signed in with it, and will need another one."}
+          The server will refuse the key <code>{id}…</code>. Requests already running will finish. This can't
+          be undone.{isOwn && " You're signed in with this key and will need another one."}
         </p>
         {error !== undefined && <p role="alert">{messageOf(error)}</p>}
         <DialogActions>
@@ -183,7 +182,7 @@ const number = (
   key,
   title,
   align: "end",
-  width: "minmax(104px, 1fr)",
+  width: "minmax(88px, 1fr)",
   value: (row) => row[key] ?? Number.POSITIVE_INFINITY,
   render: (row) => (row[key] === null ? <span class="muted">no limit</span> : formatCount(row[key])),
 });
@@ -201,7 +200,7 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
   {
     key: "name",
     title: "Name",
-    width: "minmax(140px, 2fr)",
+    width: "minmax(176px, 2fr)",
     value: ({ name }) => name,
     render: ({ name, admin, is_own: isOwn }) => (
       <>
@@ -226,10 +225,10 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
       return adapters.length === 0 ? "none" : <span title={adapters.join(", ")}>{adapters.join(", ")}</span>;
     },
   },
-  number("requests_per_minute", "A minute"),
-  number("max_concurrent", "At a time"),
-  number("tokens_per_day", "Tokens a day"),
-  number("tokens_per_month", "A month"),
+  number("requests_per_minute", "Req/min"),
+  number("max_concurrent", "Concurrent"),
+  number("tokens_per_day", "Tokens/day"),
+  number("tokens_per_month", "Tokens/month"),
   {
     key: "expires",
     title: "Expires",

@@ -201,7 +201,7 @@ function FileRows({ form, training, uploads }: FileRowsProps) {
       {validation === undefined ? (
         <div class="file-row">
           <span class="file-kind">Validation</span>
-          <span class="muted">None: the loss on unseen examples is not measured</span>
+          <span class="muted">None. Loss on unseen examples won't be measured.</span>
           <ChooseButton part="validation" uploads={uploads} title="Add" />
         </div>
       ) : (
@@ -248,9 +248,11 @@ function FileRow({ part, file, uploads, remove }: FileRowProps) {
 
 /** All that is wrong with a file, so that it can be mended at once. */
 function WrongLines({ file: { filename, problems, hasMore } }: { readonly file: ChosenFile }) {
-  const count = hasMore ? `More than ${problems.length} wrong lines` : countOf(problems.length, "wrong line");
+  const count = hasMore
+    ? `More than ${problems.length} invalid lines`
+    : countOf(problems.length, "invalid line");
   const title =
-    problems[0]?.line == null ? "This file cannot be used" : `${count}: mend the file, then replace it`;
+    problems[0]?.line == null ? "This file can't be used" : `${count}: fix the file, then replace it`;
   return (
     <div class="wrong-lines" role="alert">
       <h3>{title}</h3>

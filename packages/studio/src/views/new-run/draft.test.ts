@@ -56,7 +56,7 @@ test("a fine-tuned model keeps its adapter's settings", () => {
 
 test("what is wrong has the name of its field in the API", () => {
   const { body, problems } = toRequest({ ...draft, values: { steps: "0", rank: "2" } }, context);
-  expect(problems).toEqual({ "mos.steps": "Give a whole number 1 or more" });
+  expect(problems).toEqual({ "mos.steps": "Enter a whole number 1 or more" });
   expect(body.mos).toEqual({ method: "mos", rank: 2 });
 });
 

@@ -75,7 +75,7 @@ export function toRequest(draft: Draft, context: DraftContext): Drafted {
     if ("value" in parsed) mos[field.name] = parsed.value;
     else problems[`mos.${field.name}`] = parsed.problem;
   }
-  if (suffix.length > 64) problems["suffix"] = "Give at most 64 characters";
+  if (suffix.length > 64) problems["suffix"] = "Use at most 64 characters";
   return {
     problems,
     body: {

@@ -160,7 +160,7 @@ function parseNumber(text: string, field: SettingField): Parsed {
     text !== "" && (field.kind === "number" ? Number.isFinite(value) : Number.isSafeInteger(value));
   if (isNumber && isWithin(value, field)) return { value };
   const what = field.kind === "number" ? "a number" : "a whole number";
-  return { problem: `Give ${what} ${rangeOf(field)}`.trimEnd() };
+  return { problem: `Enter ${what} ${rangeOf(field)}`.trimEnd() };
 }
 
 function parseList(text: string, { choices }: SettingField): Parsed {
@@ -169,7 +169,7 @@ function parseList(text: string, { choices }: SettingField): Parsed {
     .map((one) => one.trim())
     .filter((one) => one !== "");
   const isKnown = choices.length === 0 || value.every((one) => choices.includes(one));
-  return isKnown && value.length > 0 ? { value } : { problem: `Give some of ${choices.join(", ")}` };
+  return isKnown && value.length > 0 ? { value } : { problem: `Choose from ${choices.join(", ")}` };
 }
 
 /** The value of a field that is not empty. */
@@ -183,12 +183,12 @@ export function parseField(text: string, field: SettingField): Parsed {
     case "choice":
       return field.choices.includes(text)
         ? { value: text }
-        : { problem: `Give ${field.choices.join(" or ")}` };
+        : { problem: `Choose ${field.choices.join(" or ")}` };
     case "list":
       return parseList(text, field);
     case "object": {
       const value = readJson(text);
-      return isObject(value) ? { value } : { problem: 'Give an object as JSON, such as {"name": true}' };
+      return isObject(value) ? { value } : { problem: 'Enter a JSON object, such as {"name": true}' };
     }
     case "text":
       return { value: text };

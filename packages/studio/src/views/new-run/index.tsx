@@ -28,9 +28,9 @@ export default function View({ query }: ViewProps) {
 }
 
 const NoService = () => (
-  <Empty title="This server does not train">
-    Start it with <code>mos studio</code>, or with <code>mos serve --state FOLDER</code>, and runs can be
-    started here. The service is an add-on: <code>npm install mixture-of-shards-service</code>.
+  <Empty title="Fine-tuning is off">
+    To start runs here, start the server with <code>mos studio</code> or <code>mos serve --state FOLDER</code>
+    . Fine-tuning is an add-on: <code>npm install mixture-of-shards-service</code>.
   </Empty>
 );
 

@@ -2,9 +2,9 @@
 
 const SENTENCES: Readonly<Record<string, string>> = {
   mos: "Mixture of Shards: layers assemble their factors from shared and private shards, for LoRA's quality at a fraction of its size.",
-  lora: "A pair of low-rank factors of its own for every layer: the reference, and the largest.",
+  lora: "Every layer has its own pair of low-rank factors: the reference, and the largest.",
   "pure-sharing": "All layers share one pair of large factors.",
-  "random-scaling": "As pure sharing, with fixed random scales that tell the layers apart.",
+  "random-scaling": "Like pure sharing, with fixed random scales that tell layers apart.",
   "subset-selection": "Each layer picks its own vectors from the shared pools.",
   vera: "Fixed random factors for all layers, of which only scaling vectors are trained.",
   "tied-lora": "One trained pair of factors for all layers, with scaling vectors of their own.",

@@ -10,15 +10,15 @@ export function PreviewStep({ form }: { readonly form: Form }) {
   const preview = form.preview.value;
   const isStale = form.isPreviewing.value;
   return (
-    <section class="card stack" aria-label="What is trained" aria-busy={isStale}>
+    <section class="card stack" aria-label="Token preview" aria-busy={isStale}>
       <header class="row spread">
-        <h2>What is trained</h2>
+        <h2>Token preview</h2>
         <Legend />
         <Pager form={form} />
       </header>
       {preview === undefined ? (
         <p class="lines muted">
-          {isStale ? "Reading the data …" : "The tokens of the first lines appear here."}
+          {isStale ? "Loading preview …" : "The first lines of your data will appear here as tokens."}
         </p>
       ) : (
         <>
@@ -38,7 +38,7 @@ export function PreviewStep({ form }: { readonly form: Form }) {
 const Legend = () => (
   <span class="legend muted">
     <span class="token trained">trained</span>
-    <span class="token">read</span>
+    <span class="token">context</span>
   </span>
 );
 
@@ -69,9 +69,9 @@ function Pager({ form: { firstLine, preview } }: { readonly form: Form }) {
 function Counts({ preview: { training, validation } }: { readonly preview: Preview }) {
   return (
     <p class="muted">
-      {formatCount(training.examples)} examples, {formatCount(training.tokens)} tokens, of which{" "}
-      {formatCount(training.target_tokens)} are trained; the longest has {formatCount(training.longest)}.
-      {validation !== null && ` ${formatCount(validation.examples)} examples for validation.`}
+      {formatCount(training.examples)} examples · {formatCount(training.tokens)} tokens ·{" "}
+      {formatCount(training.target_tokens)} trained · longest {formatCount(training.longest)}
+      {validation !== null && ` · ${formatCount(validation.examples)} validation examples`}
     </p>
   );
 }
@@ -119,7 +119,7 @@ function Remarks({ form, preview }: { readonly form: Form; readonly preview: Pre
     <details class="remarks" open>
       <summary>
         <Icon name="alert" />
-        {problems.length === 0 ? "Remarks" : `${countOf(problems.length, "line")} to look at`}
+        {problems.length === 0 ? "Notes" : `Check ${countOf(problems.length, "line")}`}
       </summary>
       <ul>
         {general.map(({ message }) => (

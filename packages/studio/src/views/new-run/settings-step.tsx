@@ -16,7 +16,7 @@ export function ModelStep({ form }: { readonly form: Form }) {
       <h2>Model</h2>
       <Field
         label="Base"
-        hint={isNew ? "" : "Training goes on with this model's adapter, which keeps its method and size."}
+        hint={isNew ? "" : "Training continues this model's adapter, keeping its method and size."}
         error={errorOf(form, "model")}
       >
         <Select
@@ -143,7 +143,7 @@ function Duration({ form, fields }: { readonly form: Form; readonly fields: read
 
 /** Names that say more than those of the API. */
 const LABELS: Readonly<Record<string, string>> = {
-  equivalent_rank: "Budget, as rank of a LoRA",
+  equivalent_rank: "Budget (equivalent LoRA rank)",
   max_length: "Maximum length",
 };
 

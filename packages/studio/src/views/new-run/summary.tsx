@@ -26,10 +26,10 @@ export function Summary({ form }: { readonly form: Form }) {
   return (
     <section class="card stack summary" aria-label="Summary">
       <Estimates preview={preview.value} isStale={isPreviewing.value} />
-      <Field label="Name of the model (optional)" error={drafted.value.problems["suffix"]}>
+      <Field label="Model name (optional)" error={drafted.value.problems["suffix"]}>
         <TextInput
           value={draft.value.suffix}
-          placeholder="part of ft:BASE:KEY:NAME:ID"
+          placeholder="e.g. support-bot"
           onInput={(suffix) => form.change({ suffix })}
         />
       </Field>
@@ -42,7 +42,7 @@ export function Summary({ form }: { readonly form: Form }) {
         disabled={!isReady.value}
         onClick={() => void start()}
       >
-        Start the run
+        Start run
       </Button>
       {!isReady.value && (
         <p class="muted">
@@ -86,14 +86,14 @@ function Estimates({ preview, isStale }: EstimatesProps) {
   const time =
     preview === undefined || typeof estimated_seconds === "number"
       ? formatDuration(estimated_seconds)
-      : "known after the first run";
+      : "Available after the first run";
   const rows: readonly (readonly [string, string])[] = [
     ["Trainable parameters", formatCount(trained)],
     [
-      "Against LoRA of this rank",
+      "vs. LoRA of the same rank",
       trained === undefined || lora === undefined ? "–" : compareSizes(trained, lora),
     ],
-    ["Size of the adapter", formatBytes(preview?.adapter_bytes)],
+    ["Adapter size", formatBytes(preview?.adapter_bytes)],
     ["Steps", formatCount(preview?.total_steps)],
     ["Training time", time],
     ["Memory", formatBytes(memory?.bytes)],
@@ -121,13 +121,13 @@ export function Recipes({ form }: { readonly form: Form }) {
   const tab = useSignal("curl");
   const text = recipe(tab.value, form);
   return (
-    <section class="card stack" aria-label="The same from a terminal">
+    <section class="card stack" aria-label="Equivalent commands">
       <header class="row spread">
-        <h2>The same from a terminal</h2>
+        <h2>Equivalent commands</h2>
         <Copy text={text} label="Copy the command" />
       </header>
       <Tabs
-        label="Ways to start it"
+        label="Command format"
         tabs={TABS}
         value={tab.value}
         onChange={(id) => {
@@ -140,8 +140,8 @@ export function Recipes({ form }: { readonly form: Form }) {
         </pre>
         {tab.value === "mos" && (
           <p class="muted">
-            On files of these names; --model takes the folder of {config.value?.model}, and the seed is 0
-            unless it is given.
+            Expects files with these names. Pass the folder of {config.value?.model} to --model; the seed
+            defaults to 0.
           </p>
         )}
       </Tabs>

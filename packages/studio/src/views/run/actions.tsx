@@ -14,9 +14,9 @@ interface ActionsProps {
 type Change = "pause" | "resume" | "cancel";
 
 const DONE: Readonly<Record<Change, string>> = {
-  pause: "The run pauses at its next checkpoint",
-  resume: "The run continues",
-  cancel: "The run is cancelled",
+  pause: "The run will pause at its next checkpoint",
+  resume: "Run resumed",
+  cancel: "Run cancelled",
 };
 
 /** Pause or resume, cancel, and duplicate; also in the command palette. */
@@ -105,11 +105,13 @@ export function JobActions({ run, refresh }: ActionsProps) {
 function CancelDialog({ name, close }: { readonly name: string; close: (isSure: boolean) => void }) {
   return (
     <Dialog title="Cancel this run?" onClose={() => close(false)}>
-      <p>{name} stops for good. Its checkpoints stay. To continue later, pause it instead.</p>
+      <p>
+        {name} will stop and can't be resumed. Its checkpoints are kept. To continue later, pause it instead.
+      </p>
       <DialogActions>
-        <Button onClick={() => close(false)}>Keep it</Button>
+        <Button onClick={() => close(false)}>Keep running</Button>
         <Button kind="danger" onClick={() => close(true)}>
-          Cancel the run
+          Cancel run
         </Button>
       </DialogActions>
     </Dialog>

@@ -50,7 +50,7 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
     <>
       <section class="card" aria-label="Loss">
         <div class="row run-chart-tools">
-          {isEmpty && <p class="muted">The curves begin with the first step.</p>}
+          {isEmpty && <p class="muted">Curves appear after the first step.</p>}
           <Smoothing />
           <Switch
             label="Log scale"

@@ -49,14 +49,15 @@ async function follow(id: string, shown: Signal<readonly Event[]>, signal: Abort
 /** Waits until the server is there, or the time is over. */
 function pause(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const stop = connection.subscribe((now) => {
-      if (now === "up") setTimeout(done, AGAIN);
-    });
     const done = (): void => {
       stop();
       resolve();
     };
     signal.addEventListener("abort", done, { once: true });
+    // calls it once now
+    const stop = connection.subscribe((now) => {
+      if (now === "up") setTimeout(done, AGAIN);
+    });
   });
 }
 
@@ -106,7 +107,7 @@ export function Events({ id }: { readonly id: string }) {
       <header class="row run-card-head">
         <h2>Events</h2>
         <Switch
-          label="Measurements too"
+          label="Show metrics"
           value={withSteps.value}
           onInput={(value) => {
             withSteps.value = value;
@@ -123,7 +124,7 @@ export function Events({ id }: { readonly id: string }) {
             </li>
           ))}
         </ol>
-        {shown.length === 0 && <p class="muted">Nothing has happened yet.</p>}
+        {shown.length === 0 && <p class="muted">No events yet.</p>}
       </div>
     </section>
   );

@@ -20,8 +20,8 @@ interface ViewProps {
 export default function View({ id }: ViewProps) {
   if (id !== undefined) return <RunPage id={id} />;
   return (
-    <Empty title="No run selected" action={<LinkButton href={href("runs")}>To the runs</LinkButton>}>
-      Open one from the list of runs.
+    <Empty title="No run selected" action={<LinkButton href={href("runs")}>All runs</LinkButton>}>
+      Choose one from the list of runs.
     </Empty>
   );
 }
@@ -52,8 +52,8 @@ function RunPage({ id }: { readonly id: string }) {
             <Events id={id} />
           ) : (
             <p class="muted">
-              This is a run folder: <code>mos train</code> keeps no events, but its measurements appear here
-              as it writes them.
+              This run was started with <code>mos train</code>, which records no events. Its metrics appear
+              here as they are written.
             </p>
           )}
         </div>

@@ -33,7 +33,7 @@ function Model(props: {
           </span>
         </p>
         <p class="mono run-model-name">
-          {name} <Copy text={name} label={`Copy the name of ${what.toLowerCase()}`} />
+          {name} <Copy text={name} label={`Copy ${what.toLowerCase()} name`} />
         </p>
       </div>
       <LinkButton href={tryIt(name)} icon="compare">
@@ -59,8 +59,8 @@ export function FolderModels({ run }: { readonly run: Run }) {
       </ul>
       {run.fine_tuned_model === null && (
         <p class="muted">
-          This server does not serve the adapter of this run. Start it with <code>--adapters</code> and the
-          folder above it.
+          This run's adapter isn't being served. To serve it, start the server with <code>--adapters</code>{" "}
+          and the folder that contains it.
         </p>
       )}
     </section>
@@ -96,7 +96,7 @@ export function JobModels({ run, isLive }: { readonly run: Run; readonly isLive:
         ))}
       </ul>
       {found.length === 0 && run.fine_tuned_model === null && (
-        <p class="muted">Checkpoints appear here while the run goes on, and the final model at its end.</p>
+        <p class="muted">Checkpoints appear here during the run, and the final model when it ends.</p>
       )}
     </section>
   );

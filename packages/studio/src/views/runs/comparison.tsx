@@ -42,7 +42,7 @@ export function RunComparison({ runs, onClear }: ComparisonProps) {
           </span>
         )}
         <Button icon="close" onClick={onClear}>
-          Unmark all
+          Clear selection
         </Button>
       </div>
       <Curves runs={compared} names={names} />

@@ -40,7 +40,7 @@ export default function View({ query }: ViewProps) {
         )}
       </div>
       {error.value !== undefined && <Problem error={error.value} retry={() => void refresh()} />}
-      {list === undefined && error.value === undefined && <Waiting label="Reading the runs" />}
+      {list === undefined && error.value === undefined && <Waiting label="Loading runs" />}
       {list !== undefined && (list.runs.length === 0 ? <NoRuns /> : <RunTable runs={list.runs} />)}
       {list?.hasMore === true && (
         <Button
@@ -78,11 +78,11 @@ function useCommands(): void {
     const commands = [
       {
         id: "runs.filter",
-        title: "Filter the runs",
+        title: "Filter runs",
         keys: "/",
         run: () => document.querySelector<HTMLElement>('.runs input[type="search"]')?.focus(),
       },
-      { id: "runs.clear", title: "Unmark all runs", keys: "Escape", run: clearMarks },
+      { id: "runs.clear", title: "Clear selection", keys: "Escape", run: clearMarks },
     ].map((command) => palette.register(command));
     return () => {
       for (const end of commands) end();
@@ -108,7 +108,7 @@ function RunTable({ runs }: { readonly runs: readonly Run[] }) {
         toolbar={<Filters runs={runs} shown={shown.length} />}
         empty={
           <Empty
-            title="No run fits the filter"
+            title="No runs match"
             action={
               <Button
                 onClick={() => {
@@ -177,8 +177,8 @@ function NoRuns() {
         }
       >
         {hasService
-          ? "Fine-tune the model on examples of yours. Runs of the command line show here, too, when the server is started with --runs and the folder that they are in."
-          : "Start the server with --state and a folder to fine-tune from here, or with --runs and the folder in which mos train leaves its runs."}
+          ? "Fine-tune the model on your own examples. To see command-line runs here too, start the server with --runs FOLDER."
+          : "To fine-tune here, start the server with --state FOLDER. To see runs of mos train, start it with --runs FOLDER."}
       </Empty>
     </div>
   );

@@ -78,11 +78,11 @@ function OfTenant() {
     <Page about={`${model} · version ${version}`}>
       {features?.service === true && <Usage />}
       <Empty
-        title="The rest is for administrators"
+        title="Administrators see more"
         action={isSignedIn.value && <Button onClick={signOut}>Sign in with another key</Button>}
       >
-        {tenant} sees its own usage. Batch, memory and workers name all tenants: an admin key, made with{" "}
-        <code>mos keys create --admin</code>, shows them.
+        {tenant} can see only its own usage. To see batches, memory and workers, sign in with an admin key (
+        <code>mos keys create --admin</code>).
       </Empty>
     </Page>
   );

@@ -94,7 +94,7 @@ export function Live({ system }: { readonly system: System }) {
   const onAdapters = Object.values(batch.adapters).reduce((sum, count) => sum + count, 0);
   const onBase = batch.active - onAdapters;
   const running = { ...(onBase > 0 ? { [model]: onBase } : {}), ...batch.adapters };
-  const reading = batch.prefilling > 0 ? `, ${formatCount(batch.prefilling)} reading their prompt` : "";
+  const reading = batch.prefilling > 0 ? `, ${formatCount(batch.prefilling)} in prefill` : "";
   return (
     <div class="tiles">
       <Tile
@@ -103,12 +103,12 @@ export function Live({ system }: { readonly system: System }) {
         of={`of ${formatCount(batch.slots)} slots${reading}`}
       >
         <Slots {...batch} />
-        <Counts counts={running} none="Nobody asks anything now" />
+        <Counts counts={running} none="No active requests" />
       </Tile>
       <Tile title="Queue" value={formatCount(queue.waiting)} of="waiting">
-        <Counts counts={queue.tenants} none="Every request has a slot" />
+        <Counts counts={queue.tenants} none="No requests waiting" />
       </Tile>
-      <Tile title="Answers" value={formatRate(system.tokens_per_second)} of="tokens">
+      <Tile title="Throughput" value={formatRate(system.tokens_per_second)} of="tokens">
         <Seconds values={system.token_history} />
         <p class="muted">The mean of 10 s; {formatCount(tokens.completion)} tokens since the start</p>
       </Tile>

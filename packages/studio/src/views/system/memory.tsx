@@ -47,7 +47,7 @@ function Tier({ title, note, used, allocated = used, limit }: TierProps) {
 }
 
 const hitShare = (hits: number, others: number): string =>
-  hits + others === 0 ? "" : `; ${formatShare(hits / (hits + others))} of requests found theirs`;
+  hits + others === 0 ? "" : `; ${formatShare(hits / (hits + others))} hit rate`;
 
 export function Memory({ memory, caches }: Pick<System, "memory" | "caches">) {
   const { cache, adapters, active_adapters: active, grammars, processes, base_bytes: base } = memory;
@@ -64,13 +64,13 @@ export function Memory({ memory, caches }: Pick<System, "memory" | "caches">) {
         </ul>
       </div>
       <ul class="tiers">
-        {base !== null && <Tier title="Base model" used={base} note="Weights, as planned at the start" />}
+        {base !== null && <Tier title="Base model" used={base} note="Weights, as planned at startup" />}
         <Tier
           title="Keys and values"
           used={cache.used_bytes}
           allocated={cache.bytes}
           limit={cache.limit_bytes}
-          note={`${formatBytes(cache.bytes)} allocated; what is used holds running requests and prefixes for later ones`}
+          note={`${formatBytes(cache.bytes)} allocated, for running requests and cached prefixes`}
         />
         <Tier
           title="Loaded adapters"
@@ -82,7 +82,7 @@ export function Memory({ memory, caches }: Pick<System, "memory" | "caches">) {
           title="Running adapters"
           used={active.bytes}
           limit={active.limit_bytes}
-          note={`Factors of ${formatCount(active.active)} adapters, in a slot each`}
+          note={`Factors of ${formatCount(active.active)} adapters, one slot each`}
         />
         <Tier
           title="Grammars"

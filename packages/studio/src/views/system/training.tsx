@@ -20,7 +20,7 @@ const WORKERS: readonly Column<Worker>[] = [
   { key: "state", title: "State", value: stateOf, render: (worker) => <Status value={stateOf(worker)} /> },
   {
     key: "job",
-    title: "Trains",
+    title: "Job",
     width: "minmax(200px, 3fr)",
     render: ({ job }) =>
       job && (
@@ -83,7 +83,8 @@ export function TrainingState({ training }: { readonly training: Training }) {
           keyOf={({ name }) => name}
           empty={
             <Empty title="No workers running">
-              Jobs wait until one comes: start the server with --workers 1, or mos worker on another machine.
+              Jobs stay queued until a worker starts. Start the server with --workers 1, or run mos worker
+              elsewhere.
             </Empty>
           }
         />

@@ -172,8 +172,8 @@ export function Usage() {
             storageKey="usage"
             toolbar={<UsageTotal total={shown.total} />}
             empty={
-              <Empty title="Nothing was used in this time">
-                Requests and training count from their end on.
+              <Empty title="No usage in this period">
+                Requests and training are counted when they finish.
               </Empty>
             }
           />
