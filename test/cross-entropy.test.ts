@@ -1,10 +1,11 @@
-// The head's loss and its gradients beside a literal softmax in double precision.
+// The head's weighted loss and its gradients beside a literal softmax in double precision.
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
-import { compile, crossEntropy, grad, leaf } from "#graph";
+import { compile, crossEntropy, grad, leaf, mul, neg, sum } from "#graph";
 
 const C = 2;
 const LABELS = [5, 0, 3, 5];
+const WEIGHTS = [1, -0.5, 0, 2];
 
 const normal = (count: number, name: string): Float32Array => {
   const random = randomStream(0, name);
@@ -36,11 +37,12 @@ function literal(x: Float32Array, head: Float32Array, cap = Number.POSITIVE_INFI
     const logits = products.map((z) => (cap === Number.POSITIVE_INFINITY ? z : cap * Math.tanh(z / cap)));
     const own = logits[label] as number;
     const total = logits.reduce((sum, z) => sum + Math.exp(z), 0);
-    sums.loss += Math.log(total) - own;
+    const weight = WEIGHTS[n] as number;
+    sums.loss += weight * (Math.log(total) - own);
     if (logits.some((z) => z > own)) sums.misses++;
     logits.forEach((z, token) => {
       const slope = 1 - (z / cap) ** 2;
-      const dz = (Math.exp(z) / total - (token === label ? 1 : 0)) * slope;
+      const dz = weight * (Math.exp(z) / total - (token === label ? 1 : 0)) * slope;
       for (let c = 0; c < C; c++) {
         sums.dx[n * C + c]! += dz * (head[token * C + c] as number);
         sums.dhead[token * C + c]! += dz * (x[n * C + c] as number);
@@ -67,13 +69,15 @@ describe.each([
     const [states, matrix] = [leaf("x", ["n", C]), leaf("head", [V, C])];
     const labels = leaf("labels", ["n"], "int32");
     const options = { labels, chunk: 3, maxRows: 6, training: true, softCap, ...sizes };
-    const { loss, misses } = crossEntropy(states, matrix, options);
+    const { logprobs, misses } = crossEntropy(states, matrix, options);
+    const loss = neg(sum(mul(logprobs, leaf("weights", ["n", 1]))));
     const [dx, dhead] = grad(loss, [states, matrix]);
     await using program = await compile({ loss, misses, dx: dx!, dhead: dhead! });
     const found = await program.run({
       x: { shape: [LABELS.length, C], data: x },
       head: { shape: [V, C], data: head },
       labels: { shape: [LABELS.length], data: Int32Array.from(LABELS) },
+      weights: { shape: [LABELS.length, 1], data: Float32Array.from(WEIGHTS) },
     });
     const expected = literal(x, head, softCap);
     expect(found["loss"]!.data[0]! as number).toBeCloseTo(expected.loss, 4);

@@ -1,8 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { type Batch, type EncodedExample, makeBatch } from "#data";
-import { compile, grad, type HostTensor, plainLinear } from "#graph";
+import { compile, grad, type HostTensor, neg, plainLinear, sum } from "#graph";
 import { weightLeaves } from "#models";
-import { type BatchGradients, gradientSource, lossGraph, type TrainableModel, wholeModel } from "#training";
+import {
+  type BatchGradients,
+  gradientSource,
+  type TrainableModel,
+  targetLogprobs,
+  wholeModel,
+} from "#training";
 import { tinyModel } from "./tiny-model.ts";
 import { randomExamples, tinyLoaded, tinyTrainable } from "./tiny-training.ts";
 
@@ -31,10 +37,14 @@ async function computeGradients(
   return results;
 }
 
+const counts = ({ labelIds: { length } }: Batch) => ({ targets: length, count: length, metrics: {} });
+
 function sumParts(parts: readonly BatchGradients[]): BatchGradients {
   return parts.reduce((left, right) => ({
     loss: left.loss + right.loss,
     targets: left.targets + right.targets,
+    count: left.count + right.count,
+    metrics: {},
     correct: left.correct + right.correct,
     gradients: new Map(
       [...left.gradients].map(([name, g]) => [name, g.map((x, i) => x + right.gradients.get(name)![i]!)]),
@@ -159,14 +169,16 @@ describe("the graph itself", () => {
   }): Promise<BatchGradients> {
     const { maxSegment = 32, ...sizes } = chunks;
     const shape = { rows: 2, length: 32, maxSegment };
-    const { loss, misses } = lossGraph(config, { shape, weights: leaves, linear: plainLinear, ...sizes });
+    const options = { shape, weights: leaves, linear: plainLinear, ...sizes };
+    const { logprobs, misses } = targetLogprobs(config, options);
+    const loss = neg(sum(logprobs));
     const [dk, head] = grad(loss, [leaves.get(name)!, leaves.get("lm_head.weight")!]);
     await using program = await compile({ loss, misses, dk: dk!, head: head! });
     const outputs = await program.run(feeds);
     const floats = (key: string) => outputs[key]!.data as Float32Array;
     return {
       loss: floats("loss")[0]!,
-      targets: batch.labelIds.length,
+      ...counts(batch),
       correct: batch.labelIds.length - floats("misses")[0]!,
       gradients: new Map([
         ["dk", floats("dk")],
@@ -196,14 +208,14 @@ describe("the graph itself", () => {
   test("the loss is that of a literal softmax over a hand-made head", async () => {
     // with a head of zeros every token is equally likely
     const head = { shape: [48, 16], data: new Float32Array(48 * 16) };
-    const outputs = lossGraph(config, {
+    const { logprobs, misses } = targetLogprobs(config, {
       shape: { rows: 2, length: 32 },
       weights: leaves,
       linear: plainLinear,
     });
-    await using program = await compile({ ...outputs });
-    const { loss, misses } = await program.run({ ...feeds, "lm_head.weight": head });
-    expect(loss!.data[0]).toBeCloseTo(batch.labelIds.length * Math.log(48), 3);
-    expect(misses!.data[0]).toBe(0); // none is likelier than the target
+    await using program = await compile({ logprobs, misses });
+    const outputs = await program.run({ ...feeds, "lm_head.weight": head });
+    for (const logprob of outputs["logprobs"]!.data) expect(logprob).toBeCloseTo(-Math.log(48), 5);
+    expect(outputs["misses"]!.data[0]).toBe(0); // none is likelier than the target
   });
 });

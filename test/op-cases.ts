@@ -316,7 +316,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, maxRows: 3 }).loss,
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 8, maxRows: 3 }).logprobs,
     },
     {
       shapes: [
@@ -324,7 +324,7 @@ export const cases: Cases = {
         [5, 2],
       ],
       signed: true,
-      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }).loss,
+      build: (x, e) => ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), chunk: 2, maxRows: 7 }).logprobs,
     },
     ...[{ chunk: 8 }, { chunk: 2 }, { chunk: 1, partSize: 4 }].map((sizes) => ({
       shapes: [
@@ -333,7 +333,7 @@ export const cases: Cases = {
       ],
       signed: true,
       build: (x?: Value, e?: Value) =>
-        ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), maxRows: 3, softCap: 0.8, ...sizes }).loss,
+        ops.crossEntropy(x!, e!, { labels: ids(4, 0, 4), maxRows: 3, softCap: 0.8, ...sizes }).logprobs,
     })),
     ...[undefined, 1.5].flatMap((softCap) =>
       Object.values(FORMS).map((format) => ({
@@ -346,7 +346,7 @@ export const cases: Cases = {
             maxRows: 3,
             partSize: 150,
             softCap,
-          }).loss,
+          }).logprobs,
       })),
     ),
   ],

@@ -41,7 +41,11 @@ function makeBatch(tokens: readonly number[]): Batch {
     segments: new Int32Array(length).fill(1),
     labelIndices: Int32Array.from({ length: length - 1 }, (_, i) => i),
     labelIds: Int32Array.from(tokens.slice(1)),
+    labelSequences: new Int32Array(length - 1),
+    columns: {},
     examples: 1,
+    exampleIndices: [0],
+    sequences: 1,
     tokens: length,
   };
 }

@@ -3,15 +3,15 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { METHOD_NAMES, methods } from "#adapters";
 import { makeBatch } from "#data";
 import type { WeightFormat } from "#files";
-import { grad, leaf } from "#graph";
+import { grad, leaf, neg, sum } from "#graph";
 import { floatWeight, type LoadedModel, toLayerShapes, type Weight } from "#models";
 import {
   adapterModel,
   type BatchGradients,
   type GradientSourceOptions,
   gradientSource,
-  lossGraph,
   type TrainableModel,
+  targetLogprobs,
 } from "#training";
 import { type Node, sortNodes } from "../src/graph/value.ts";
 import { randomAdapter } from "./random-adapter.ts";
@@ -119,11 +119,12 @@ test("a matrix is dequantised when the other operand of its product is there, an
   const model = withMethod(base, "lora");
   const shape = { rows: 2, length: 32 };
   const mask = leaf("masks", [model.maskBufferLength(shape)]);
-  const { loss } = lossGraph(base.config, {
+  const { logprobs } = targetLogprobs(base.config, {
     shape,
     weights: model.weights,
     linear: model.linear(shape, mask),
   });
+  const loss = neg(sum(logprobs));
   const nodes = sortNodes([loss, ...grad(loss, [...model.trainable.values()])]);
   const forward = new Set(sortNodes([loss]));
   /** All nodes that depend on some of these. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type Adapter, type AdapterConfig, computeDelta, createAdapter } from "#adapters";
-import type { EncodedExample } from "#data";
+import { type Batch, type EncodedExample, makeBatch } from "#data";
 import { openSafetensors, type SafetensorsFile } from "#files";
 import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
 import { headWeight, type LoadedModel, loadBase, toLayerShapes } from "#models";
@@ -62,32 +62,8 @@ async function readRows(file: SafetensorsFile): Promise<readonly EncodedExample[
   }));
 }
 
-function makeBatch(rows: readonly EncodedExample[]) {
-  const length = rows[0]?.ids.length ?? 0;
-  const flat = (of: (row: EncodedExample) => Int32Array): Int32Array =>
-    Int32Array.from(rows.flatMap((row) => [...of(row)]));
-  const counted = rows.flatMap(({ labels }, b) =>
-    [...labels].flatMap((label, s) => (s > 0 && label >= 0 ? [{ at: b * length + s - 1, label }] : [])),
-  );
-  return {
-    rows: rows.length,
-    length,
-    ids: flat(({ ids }) => ids),
-    positions: flat(({ ids }) => ids.map((_, s) => s)),
-    segments: new Int32Array(rows.length * length).fill(1),
-    labelIndices: Int32Array.from(counted, ({ at }) => at),
-    labelIds: Int32Array.from(counted, ({ label }) => label),
-    examples: rows.length,
-    tokens: rows.length * length,
-  };
-}
-
 /** Logits of every position, [B · S, V]. */
-async function allLogits(
-  model: TrainableModel,
-  batch: ReturnType<typeof makeBatch>,
-  device: Device,
-): Promise<Float32Array> {
+async function allLogits(model: TrainableModel, batch: Batch, device: Device): Promise<Float32Array> {
   const shape = { rows: batch.rows, length: batch.length };
   const hidden = hiddenStates(model.config, {
     shape,
@@ -187,7 +163,10 @@ export async function compareCase(
     join(folder, config === undefined ? entry.inputs : entry.file),
   );
   const rows = await readRows(inputs);
-  const batch = makeBatch(rows);
+  const batch = makeBatch(
+    rows.map((row) => [row]),
+    { length: rows[0]?.ids.length ?? 0, padToken: 0 },
+  );
   const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
   const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
   const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));

@@ -61,7 +61,7 @@ export {
 export { embed, gatherRows, inverseIndex } from "./ops/gather.ts";
 export { hadamard, hadamardRows } from "./ops/hadamard.ts";
 export { linear, lowRankLinear, matmul } from "./ops/linear.ts";
-export { crossEntropy, type TokenLoss } from "./ops/loss.ts";
+export { crossEntropy, type TokenLogprobs } from "./ops/loss.ts";
 export { type NormOptions, rmsNorm } from "./ops/norm.ts";
 export { type BlockMatrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
 export type { Nf4Matrix } from "./ops/quantised.ts";

@@ -5,10 +5,7 @@ export {
   type BatchGradients,
   type GradientSourceOptions,
   gradientSource,
-  hiddenStates,
-  lossGraph,
   type Parameter,
-  type Rematerialise,
   type TrainableModel,
 } from "./gradients.ts";
 export { describeStorage, planMemory } from "./memory-plan.ts";
@@ -35,6 +32,7 @@ export {
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";
+export { hiddenStates, type Rematerialise, targetLogprobs } from "./step-graph.ts";
 export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";

@@ -22,9 +22,11 @@ import {
   toLayerShapes,
 } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { lossGraph, type Rematerialise, type StepShape, stepOutputs } from "./gradients.ts";
 import { rowsAtOnce } from "./micro-batches.ts";
+import type { Objective } from "./objectives/objective.ts";
+import { plainTraining } from "./objectives/sft.ts";
 import type { ResolvedSettings } from "./settings.ts";
+import { type Pass, passOutputs, type Rematerialise, type StepShape, targetLogprobs } from "./step-graph.ts";
 import { type PlannedModel, plannedModel } from "./trainable.ts";
 
 /** Description of the layers' format: "4-bit blocks of 32 with offsets". */
@@ -42,6 +44,8 @@ export type RunSize = Pick<
 > & {
   /** "cpu" without it. */
   readonly device?: Device | undefined;
+  /** Plain training without it. */
+  readonly objective?: Objective;
   /** True if there are validation data. */
   readonly evaluates: boolean;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
@@ -51,10 +55,16 @@ export type RunSize = Pick<
 /** Settings that determine the batches. */
 export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
 
+/** The shape of the largest batch. */
+export interface PlannedShape extends StepShape {
+  /** Examples of a batch at most; its rows where that is not known. */
+  readonly examples?: number;
+}
+
 /** The largest batches of a run. */
 export interface RunShapes {
-  readonly shape: StepShape;
-  readonly validationShape: StepShape | undefined;
+  readonly shape: PlannedShape;
+  readonly validationShape: PlannedShape | undefined;
 }
 
 /** Choices that make a run fit, and its memory. */
@@ -113,7 +123,7 @@ export function planMemory(
   const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
   const shapes = size.batchShapes?.(size) ?? full;
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
-  const { evaluates } = size;
+  const { evaluates, objective = plainTraining } = size;
   let least: RunMemory | undefined;
   const candidates = listCandidates(base, size);
   const planCandidate = (candidate: (typeof candidates)[number]): MemoryPlan => {
@@ -125,7 +135,9 @@ export function planMemory(
       formats,
       ...shapes,
       gradientAccumulationSteps,
-      evaluates,
+      objective,
+      // the reference is measured as an evaluation is
+      evaluates: evaluates || objective.usesReference,
       rematerialise: candidate.rematerialise,
     };
     return trainingMemory(plannedModel(config, formats, adapter), options);
@@ -282,14 +294,15 @@ export interface TrainingMemoryOptions {
   /** Format of each weight, by name; float32 by default. */
   readonly formats: ReadonlyMap<string, WeightFormat>;
   /** The largest batch. */
-  readonly shape: StepShape;
+  readonly shape: PlannedShape;
   readonly rematerialise: Rematerialise;
+  readonly objective?: Objective;
   /** Batches whose gradients are summed; 1. */
   readonly gradientAccumulationSteps?: number;
   /** Measures the loss on validation examples, by a program of its own; false. */
   readonly evaluates?: boolean;
   /** The largest batch of these; as of those that are trained on. */
-  readonly validationShape?: StepShape | undefined;
+  readonly validationShape?: PlannedShape | undefined;
 }
 
 // Measured: what the process has beside tensors.
@@ -306,13 +319,13 @@ const NODE = 7500;
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
   const { formats, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
-  const { validationShape = shape } = options;
+  const { validationShape = shape, objective = plainTraining } = options;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
-  const step = stepPeak(model, { shape, training: true, rematerialise });
+  const step = stepPeak(model, { shape, pass: "training", rematerialise, objective });
   const evaluation = evaluates
-    ? stepPeak(model, { shape: validationShape, training: false, rematerialise: "none" })
+    ? stepPeak(model, { shape: validationShape, pass: "loss", rematerialise: "none", objective })
     : { workspace: 0, constants: 0, results: 0, nodes: 0 };
   return memoryPlan({
     base: baseBytes(config, formats),
@@ -330,28 +343,32 @@ export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptio
 }
 
 interface StepOptions {
-  readonly shape: StepShape;
-  readonly training: boolean;
+  readonly shape: PlannedShape;
+  readonly pass: Pass;
   readonly rematerialise: Rematerialise;
+  readonly objective: Objective;
 }
 
-function stepPeak(model: PlannedModel, { shape, training, rematerialise }: StepOptions): ProgramPeak {
+function stepPeak(model: PlannedModel, { shape, pass, rematerialise, objective }: StepOptions): ProgramPeak {
+  const training = pass === "training";
   const masks = training ? model.maskBufferLength(shape) : 0;
-  const loss = lossGraph(model.config, {
+  const logprobs = targetLogprobs(model.config, {
     shape,
     training,
     rematerialise,
     weights: model.weights,
     linear: model.linear(shape, masks === 0 ? undefined : leaf("dropout_masks", [masks])),
   });
-  const targets = shape.rows * shape.length;
-  return programPeak(training ? stepOutputs(loss, model.trainable) : { ...loss }, {
-    dimensionSize: (name) => targetSize(name, targets),
+  return programPeak(passOutputs(logprobs, { pass, objective, trainable: model.trainable }), {
+    dimensionSize: (name) => dimensionSize(name, shape),
   });
 }
 
-/** "labels:256:512" are those of a part; other names count all targets. */
-function targetSize(name: string, targets: number): number {
+/** "labels:256:512" are those of a part; names of other dimensions count all targets. */
+function dimensionSize(name: string, { rows, length, examples = rows }: PlannedShape): number {
+  if (name === "pairs") return examples;
+  if (name === "sequences") return 2 * examples;
+  const targets = rows * length;
   const [, from, to] = /:(\d+):(\d+)$/.exec(name) ?? [];
   return from === undefined ? targets : Math.max(1, Math.min(Number(to), targets) - Number(from));
 }

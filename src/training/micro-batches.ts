@@ -88,6 +88,8 @@ export interface PaddedBatches {
   /** Size of the largest micro-batch: the most rows, and the most tokens of a row. */
   readonly rows: number;
   readonly longest: number;
+  /** Examples of a micro-batch at most. */
+  readonly examples: number;
 }
 
 /** The batches of the first epoch; `lengths` are the tokens of each example. */
@@ -100,6 +102,7 @@ export function paddedTokens(lengths: readonly number[], settings: MicroBatchSet
       const longest = rows.reduce((most, row) => Math.max(most, countRowTokens([row], lengths)), 0);
       return {
         rows: rows.length,
+        examples: rows.flat().length,
         length: Math.min(settings.maxLength, Math.ceil(longest / multiple) * multiple),
       };
     });
@@ -108,6 +111,7 @@ export function paddedTokens(lengths: readonly number[], settings: MicroBatchSet
     batches: plan.length,
     rows: shapes.reduce((most, { rows }) => Math.max(most, rows), 0),
     longest: shapes.reduce((most, { length }) => Math.max(most, length), 0),
+    examples: shapes.reduce((most, { examples }) => Math.max(most, examples), 0),
   };
 }
 

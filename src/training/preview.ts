@@ -12,12 +12,12 @@ import {
   placeText,
 } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
-import type { Rematerialise } from "./gradients.ts";
 import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
 import { encodingOptions } from "./run-data.ts";
 import { planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import { type ModelSummary, modelSummary } from "./run-results.ts";
 import { type ChosenSettings, pickChosen } from "./settings.ts";
+import type { Rematerialise } from "./step-graph.ts";
 
 /** A run, and what is shown of it. @inline */
 export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownload"> {

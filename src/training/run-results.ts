@@ -26,11 +26,11 @@ import {
 } from "#files";
 import { type ComputeDtype, type DownloadEvent, parameterCount } from "#models";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
-import type { Rematerialise } from "./gradients.ts";
 import { describeStorage } from "./memory-plan.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { ChosenSettings } from "./settings.ts";
+import type { Rematerialise } from "./step-graph.ts";
 import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 import type { TrainEvent } from "./trainer.ts";
 

@@ -3,9 +3,10 @@ import { MosError } from "#core";
 import type { EncodedExample } from "#data";
 import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
-import { type GradientSource, gradientSource, type Rematerialise, type TrainableModel } from "./gradients.ts";
+import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
 import { microBatches, updateTokens } from "./micro-batches.ts";
 import type { ResolvedSettings } from "./settings.ts";
+import type { Rematerialise } from "./step-graph.ts";
 import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
 import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 

@@ -10,47 +10,46 @@ import {
   withGradient,
 } from "../value.ts";
 import { dequantiseRange, type StoredRange, sliceStoredRows, storedRows } from "./dequantise.ts";
-import { add, exp, mul, neg, softCap, sub } from "./elementwise.ts";
+import { add, exp, mul, softCap, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
-/** Loss and hits of a batch, both scalars. */
-export interface TokenLoss {
-  /** The summed cross-entropy in nats, Σ over rows of −log softmax(x Eᵀ)[label]. */
-  readonly loss: Value;
-  /** Rows for which another token than the label is the likeliest. */
+/** What a head says of the token that each of N rows must predict. */
+export interface TokenLogprobs {
+  /** log softmax(x Eᵀ)[label], in nats [N, 1] */
+  readonly logprobs: Value;
+  /** Rows for which another token than the label is the likeliest, a scalar. */
   readonly misses: Value;
 }
 
 /**
- * The summed cross-entropy of x [N, C] with the head E [V, C], and how many rows predict another token. It works in chunks
- * of rows, so that the logits of all rows never exist together, and its gradient dx = softmax · E − E[label] needs no
- * one-hot rows. Where logits are capped, both terms have the slope of the cap. A stored head is dequantised once, a part of
- * the vocabulary at a time; a large vocabulary is taken in parts, too.
+ * The cross-entropy of each row, negated: the log-probability of a token for each row of x [N, C] by the head E [V, C], and how many rows predict another token. It
+ * works in chunks of rows, so that the logits of all rows never exist together, and the gradient of a row, E[label] −
+ * softmax · E, needs no one-hot rows. Where logits are capped, both terms have the slope of the cap. A stored head is
+ * dequantised once, a part of the vocabulary at a time; a large vocabulary is taken in parts, too.
  */
-export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): TokenLoss {
+export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): TokenLogprobs {
   const { labels, chunk, maxRows, training = false, softCap: cap } = options;
   const target = embed(head, labels); //                                     [N, C]
   const hit = softCap(sum(mul(x, target), [1]), cap); //                     [N, 1]
-  const wholeHead = (): readonly Chunk[] => {
-    const count = Math.max(1, Math.ceil(maxRows / chunk));
-    return splitIntoChunks(x, { labels, head, count, size: chunk, training, softCap: cap });
-  };
+  const size = { count: Math.max(1, Math.ceil(maxRows / chunk)), size: chunk };
+  const wholeHead = (): readonly Chunk[] =>
+    splitIntoChunks(x, { ...size, labels, head, training, softCap: cap });
   const parts = inParts(head, options);
   const chunks = parts === undefined ? wholeHead() : [];
-  const { lse, mixed, ...logits } = parts === undefined ? joined(chunks, x) : partwiseLoss(x, parts, options);
+  const { lse, mixed, ...logits } = parts === undefined ? joined(chunks, x) : joinedParts(x, parts, options);
   const isStored = head.stored !== undefined;
-  const loss = withGradient(sum(sub(lse, hit)), isStored ? [x] : [x, head], (dy) => {
-    const dx = mul(sub(mixed, uncap(target, hit, cap)), dy);
+  const logprobs = withGradient(sub(hit, lse), isStored ? [x] : [x, head], (dy) => {
+    const dx = mul(sub(uncap(target, hit, cap), mixed), dy);
     if (isStored) return [dx];
-    const headGradient = (chunks.length > 0 ? chunks : wholeHead())
-      .map(({ p, rows }) => matmul(p, rows, { transposeA: true }))
+    const expected = (chunks.length > 0 ? chunks : wholeHead())
+      .map(({ p, rows }, i) => matmul(p, mul(rows, chunkRows(dy, { ...size, i })), { transposeA: true }))
       .reduce((a, b) => add(a, b));
-    return [dx, mul(add(headGradient, scatterRows(neg(uncap(x, hit, cap)), labels, head)), dy)];
+    return [dx, sub(scatterRows(mul(uncap(x, hit, cap), dy), labels, head), expected)];
   });
-  return { loss, misses: countMisses(logits) };
+  return { logprobs, misses: countMisses(logits) };
 }
 
 /** Targets, and how many logits exist at a time. */
@@ -82,6 +81,12 @@ const sliceRows = (x: Value, { from, to }: { readonly from: number; readonly to:
     shape: [`${x.shape[0]}:${from}:${to}`, ...x.shape.slice(1)],
     dtype: x.dtype,
   });
+
+/** The rows of one of `count` chunks of `size`. */
+const chunkRows = (
+  x: Value,
+  { i, count, size }: { readonly i: number; readonly count: number; readonly size: number },
+): Value => (count === 1 ? x : sliceRows(x, { from: i * size, to: (i + 1) * size }));
 
 const rowMax = (x: Value): Value =>
   emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
@@ -120,7 +125,7 @@ function splitIntoChunks(
 ): readonly Chunk[] {
   const chunks: Chunk[] = [];
   for (let i = 0; i < count; i++) {
-    const cut = (v: Value): Value => (count === 1 ? v : sliceRows(v, { from: i * size, to: (i + 1) * size }));
+    const cut = (v: Value): Value => chunkRows(v, { i, count, size });
     const last = chunks.at(-1);
     const before = last === undefined ? [] : [last.lse, last.own, ...(training ? [last.mixed] : [])];
     const rows = before.length === 0 ? cut(x) : after(cut(x), before);
@@ -208,8 +213,8 @@ function inParts(head: Value, { partSize }: CrossEntropyOptions): StoredWeight |
   return { format: { kind: "float32" }, shape, parts: { data: head } };
 }
 
-/** Loss of the rows of x over the whole vocabulary. */
-function partwiseLoss(x: Value, head: StoredWeight, options: CrossEntropyOptions): Joined {
+/** Results of the rows of x over the whole vocabulary. */
+function joinedParts(x: Value, head: StoredWeight, options: CrossEntropyOptions): Joined {
   const { labels, maxRows, training = false, softCap } = options;
   const [vocabulary = 0, width = 0] = head.shape;
   const isLarge = vocabulary > LARGE;

@@ -91,3 +91,10 @@ export function totalsOf(examples: Iterable<EncodedExample>): Totals {
   }
   return { tokens, firstTokens, examples: count, sequences };
 }
+
+/** Sizes of a batch that is an update of its own, all examples of which have as many sequences. */
+export function batchTotals({ examples, sequences, labelSequences }: Batch): Totals {
+  const each = sequences / examples;
+  const firstTokens = labelSequences.reduce((count, k) => count + Number(k % each === 0), 0);
+  return { tokens: labelSequences.length, firstTokens, examples, sequences };
+}
