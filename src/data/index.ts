@@ -4,6 +4,7 @@ export {
   type EpochPlan,
   makeBatch,
   type PlanOptions,
+  packExamples,
   planEpoch,
   plannedBatch,
 } from "./batch.ts";

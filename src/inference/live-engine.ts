@@ -43,9 +43,12 @@ export interface LiveEngine extends AsyncDisposable {
    * Samples completions with the adapter as it is now: each as it ends, with its index. The same requests give the same bytes,
    * whatever was sampled before.
    *
-   * @throws MosError `bad_option` for a request that has no room, `diverged`.
+   * @throws MosError `bad_option` for a request that has no room, `diverged`, `cancelled` by the signal.
    */
-  sample(requests: readonly SampleRequest[]): AsyncIterable<readonly [index: number, sample: Sample]>;
+  sample(
+    requests: readonly SampleRequest[],
+    signal?: AbortSignal,
+  ): AsyncIterable<readonly [index: number, sample: Sample]>;
 }
 
 /** Options of a live engine. */
@@ -78,9 +81,9 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
   };
   const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
   return {
-    async *sample(requests) {
+    async *sample(requests, signal) {
       live.refresh(expandOnHost(adapter));
-      yield* runRequests(requests, { runner, limits, maxLength, tokenizer, endTokens });
+      yield* runRequests(requests, { runner, limits, maxLength, tokenizer, endTokens, signal });
     },
     [Symbol.asyncDispose]: () => runner[Symbol.asyncDispose](),
   };
@@ -124,6 +127,7 @@ interface RunOptions {
   readonly maxLength: number;
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Events of a request, until it ends. */
@@ -156,7 +160,7 @@ async function* runRequests(
   requests: readonly SampleRequest[],
   options: RunOptions,
 ): AsyncGenerator<readonly [number, Sample], void> {
-  const { runner, tokenizer, endTokens, limits, maxLength } = options;
+  const { runner, tokenizer, endTokens, limits, maxLength, signal } = options;
   const { config, cache, slots } = runner;
   cache.resize(0, 0);
   slots.resize(0, 0);
@@ -178,7 +182,8 @@ async function* runRequests(
     endTokens,
     now,
   });
-  const done = new AsyncQueue<readonly [number, Sample]>(() => undefined);
+  const done = new AsyncQueue<readonly [number, Sample]>();
+  const cancel = (): void => done.close(new MosError("cancelled", "sampling was interrupted"));
   const running = requests.map(() => new Completion());
   let left = requests.length;
   const take = ({ id, events, error }: SequenceUpdate): void => {
@@ -195,5 +200,11 @@ async function* runRequests(
   for (const [id, request] of requests.entries())
     core.submit(id, { ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }), keepsEnd: true });
   if (left === 0) done.close();
-  yield* done;
+  if (signal?.aborted === true) cancel();
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    yield* done;
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
 }

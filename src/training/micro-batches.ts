@@ -9,6 +9,7 @@ import {
   planEpoch,
   plannedBatch,
 } from "#data";
+import type { Metrics } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 
 /** Settings of the layout of batches. */
@@ -29,6 +30,10 @@ export interface MicroBatch {
   readonly epoch: number;
   /** True for the last one of its update. */
   readonly isLast: boolean;
+  /** It counts, but its gradient is known to be 0 and is not computed (false). */
+  readonly isSkipped?: boolean;
+  /** What is reported of its update besides what the objective reports. */
+  readonly metrics?: Metrics;
 }
 
 /** Position at which a run continues. */
