@@ -10,9 +10,10 @@ export const IGNORED = -100;
 
 /**
  * What a target token has besides its id: its weight in the loss, its log-probability by the reference and by the policy
- * that wrote it, the advantage of its answer, and whether that answer is desirable, 1 or 0.
+ * that wrote it, the advantage of its answer, and 1 or 0 for whether that answer is desirable, and whether it is a token of
+ * the prompt.
  */
-export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desirable";
+export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desirable" | "prompt";
 
 /** Numbers of target tokens, by column. */
 export type TokenColumns = Readonly<Partial<Record<TokenColumn, Float32Array>>>;

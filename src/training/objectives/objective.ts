@@ -60,6 +60,8 @@ export interface ObjectiveKind {
   readonly defaults: Partial<ObjectiveSettings>;
   /** Its usual learning rate, as a factor on that of plain training. */
   readonly learningRate: number;
+  /** What it learns from an encoded example, where that is not the example as it is. */
+  readonly prepare?: (example: EncodedExample) => EncodedExample;
   create(settings: FinetuneSettings): Objective;
 }
 
