@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
+import { json } from "node:stream/consumers";
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
@@ -137,9 +138,15 @@ function streamEvents(response: ServerResponse, live: { readonly step: number })
   response.on("close", () => clearInterval(timer));
 }
 
-/** An answer of a chat, each token when it is due. */
-function streamAnswer(response: ServerResponse): void {
+/** Answers of chats that were asked for together, each token when it is due. */
+async function streamAnswers(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { requests } = (await json(request)) as { readonly requests: readonly object[] };
   response.writeHead(200, EVENTS);
+  const indices = [...requests.keys()];
+  const sendAll = (part: object): void => {
+    for (const index of indices) response.write(`data: ${JSON.stringify({ index, ...part })}\n\n`);
+  };
+  sendAll({ status: 200, headers: EVENTS });
   const begun = performance.now();
   let sent = 0;
   const chunk = (delta: object, finish: string | null) =>
@@ -147,10 +154,12 @@ function streamAnswer(response: ServerResponse): void {
   const timer = setInterval(() => {
     const due = Math.min(ANSWER_TOKENS, ((performance.now() - begun) / 1000) * TOKENS_PER_SECOND);
     for (; sent < due; sent++)
-      response.write(chunk({ content: sent % 12 === 0 ? "word.\n" : " word" }, null));
+      sendAll({ text: chunk({ content: sent % 12 === 0 ? "word.\n" : " word" }, null) });
     if (sent < ANSWER_TOKENS) return;
     clearInterval(timer);
-    response.end(`${chunk({}, "stop")}data: [DONE]\n\n`);
+    sendAll({ text: `${chunk({}, "stop")}data: [DONE]\n\n` });
+    sendAll({ end: "whole" });
+    response.end("data: [DONE]\n\n");
   }, 10);
   response.on("close", () => clearInterval(timer));
 }
@@ -163,7 +172,7 @@ export async function startPageServer(folder: string): Promise<PageServer> {
     const url = new URL(request.url ?? "/", "http://localhost");
     const route = routes[url.pathname];
     if (url.pathname.endsWith("/events")) streamEvents(response, live);
-    else if (request.method === "POST") streamAnswer(response);
+    else if (request.method === "POST") void streamAnswers(request, response);
     else if (route !== undefined) {
       response.writeHead(200, { "content-type": "application/json" });
       response.end(JSON.stringify(route(url)));

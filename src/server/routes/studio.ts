@@ -6,6 +6,7 @@ import { ApiError } from "../errors.ts";
 import { jsonBody } from "../request.ts";
 import { authorizationOf, beginSession, endSession, isOwnPage } from "../session.ts";
 import type { Studio } from "../studio.ts";
+import { answerTogether } from "../together.ts";
 
 /** Only what this server sends; no script or style within a page, and no page around this one. */
 const POLICY = [
@@ -103,7 +104,7 @@ function checkOwnPage(context: RequestContext): void {
   checkSite({ site: req.header("sec-fetch-site"), origin: req.header("origin") });
   if (!isOwnPage(context))
     throw new ApiError(
-      "only the studio's page begins and ends sessions; send the key in the header Authorization",
+      "only the studio's page sends such requests; send those of the API, with the key in the header Authorization",
       {
         status: 403,
         code: "wrong_site",
@@ -144,6 +145,11 @@ export function studioRoutes(app: ServerApp): void {
     checkOwnPage(context);
     endSession(context);
     return context.json({ tenant: null, isAdmin: context.var.server.keys === undefined });
+  });
+  app.post("/studio/together", jsonBody, (context) => {
+    studioOf(context);
+    checkOwnPage(context);
+    return answerTogether(app, context);
   });
   app.get("/studio/:path{.*}", (context) => sendFile(context, studioOf(context)));
 }

@@ -27,7 +27,7 @@ export async function* readEvents(chunks: AsyncIterable<Uint8Array>): AsyncGener
 }
 
 /** The chunks of a body. Browsers do not agree on iterating one, and a reader that leaves early must cancel it. */
-async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+export async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = body.getReader();
   try {
     for (;;) {
@@ -35,12 +35,19 @@ async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
       if (done) return;
       yield value;
     }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/** The chunks of an answer, or a problem where the server is lost. */
+async function* readChunks(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunksOf(body);
   } catch (error) {
     if (isAbort(error)) throw error;
     lost();
     throw new ApiProblem("the server was lost in the middle of its answer", { status: UNREACHABLE });
-  } finally {
-    await reader.cancel().catch(() => {});
   }
 }
 
@@ -48,7 +55,7 @@ async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
 export async function* eventsOf(answer: Response): AsyncGenerator<unknown> {
   if (answer.body === null) return;
   const requestId = answer.headers.get("x-request-id") ?? undefined;
-  for await (const data of readEvents(chunksOf(answer.body))) {
+  for await (const data of readEvents(readChunks(answer.body))) {
     if (data === "[DONE]") return;
     const event: unknown = JSON.parse(data);
     if (typeof event === "object" && event !== null && "error" in event && event.error)

@@ -5,20 +5,11 @@ import { stored } from "#core";
 import { nextFrame } from "./frames.ts";
 import { Session } from "./session.ts";
 import type { Settings } from "./settings.ts";
-import { MAX_MODELS } from "./share.ts";
-
-/** Browsers open six connections to a server without HTTP/2, and one must stay for the rest of the page. */
-function streamsAtOnce(): number {
-  const [page] = performance.getEntriesByType("navigation");
-  const isShared = page instanceof PerformanceNavigationTiming && /^h[23]/.test(page.nextHopProtocol);
-  return isShared ? MAX_MODELS : 5;
-}
 
 export const session = new Session({
-  stream: ({ path, body }, signal) => api.stream(path, { body, signal }),
+  stream: ({ path, body }, signal) => api.stream(path, { body, signal, isShared: true }),
   now: () => performance.now(),
   schedule: nextFrame,
-  streamsAtOnce: streamsAtOnce(),
   drawSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
 });
 

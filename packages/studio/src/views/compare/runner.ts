@@ -10,7 +10,6 @@ import {
   stopAnswer,
 } from "./answer.ts";
 import { collectFrames, type Schedule } from "./frames.ts";
-import { createQueue } from "./queue.ts";
 import type { toRequest } from "./settings.ts";
 
 /** A request that streams an answer. */
@@ -22,12 +21,10 @@ export interface World {
   /** Milliseconds of a clock that only goes forward. */
   readonly now: () => number;
   readonly schedule: Schedule;
-  readonly streamsAtOnce: number;
 }
 
 /** Streams answers, several at once. */
-export function createRunner({ stream, now, schedule, streamsAtOnce }: World) {
-  const queue = createQueue(streamsAtOnce);
+export function createRunner({ stream, now, schedule }: World) {
   const running = signal(0);
   const frames = collectFrames<readonly [Signal<Answer>, Arrival]>((items) => {
     const byAnswer = new Map<Signal<Answer>, Arrival[]>();
@@ -46,14 +43,14 @@ export function createRunner({ stream, now, schedule, streamsAtOnce }: World) {
     answer.value = close(answer.value);
   };
   return {
-    /** How many answers are being made or wait for their turn. */
+    /** How many answers are being made. */
     running,
     /** Streams the answer to a request; whatever happens ends in the signal. */
     async run(answer: Signal<Answer>, request: StreamRequest, ended: AbortSignal): Promise<void> {
       answer.value = NO_ANSWER;
       running.value++;
       try {
-        await queue.run(ended, () => read(answer, request, ended));
+        await read(answer, request, ended);
         end(answer, endAnswer);
       } catch (error) {
         end(answer, ended.aborted ? stopAnswer : (one) => failAnswer(one, toProblem(error)));
