@@ -16,7 +16,7 @@ const evaluation = (number: number, metrics?: object) => ({
 });
 
 /** Reads the metrics of a run as the worker finds them. */
-async function withMetrics<T>(lines: readonly object[], read: (path: string) => Promise<T>): Promise<T> {
+async function withMetrics<T>(lines: readonly unknown[], read: (path: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "mos-notes-"));
   const path = join(folder, "metrics.jsonl");
   try {
@@ -27,7 +27,7 @@ async function withMetrics<T>(lines: readonly object[], read: (path: string) => 
   }
 }
 
-const PAIRS = [
+const PAIRS: readonly unknown[] = [
   evaluation(0, { "eval_rewards/margins": 0 }),
   step(1, { "rewards/margins": 0, "logps/chosen": -3 }),
   step(2, { "rewards/margins": 0.5, "logps/chosen": -2 }),
