@@ -167,6 +167,7 @@ function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxL
       ),
       ...many,
       ...(tokens === undefined ? [] : [["tokens", tokensText(tokens, maxLength)] as const]),
+      ...preferenceRows(found),
       ["problems", problemCount === 0 ? "none" : `${formatInteger(problemCount)}${empty}`],
       [
         "duplicates",
@@ -191,11 +192,35 @@ function inspectionText(found: DatasetInspection, { maxLength }: { readonly maxL
   ].join("\n");
 }
 
+function preferenceRows({ pairs, rated }: DatasetInspection): readonly (readonly [string, string])[] {
+  const rows: [string, string][] = [];
+  if (pairs !== undefined) {
+    const { count, unit, chosenLonger, repeatedPrompts } = pairs;
+    rows.push([
+      "pairs",
+      `${formatInteger(chosenLonger)} of ${formatInteger(count)} with a longer chosen answer; ${formatInteger(repeatedPrompts)} with the prompt of another`,
+    ]);
+    for (const name of ["prompt", "chosen", "rejected"] as const)
+      rows.push([name, `${lengthsText(pairs[name])} ${unit}`]);
+  }
+  if (rated !== undefined)
+    rows.push(["rated", `${formatInteger(rated.desirable)} of ${formatInteger(rated.count)} desirable`]);
+  return rows;
+}
+
+const lengthsText = ({
+  min,
+  median,
+  p95,
+  max,
+}: Omit<NonNullable<DatasetInspection["pairs"]>["prompt"], "total">): string =>
+  `${min} to ${max}, median ${median}, 95% at most ${p95}`;
+
 const tokensText = (
-  { total, min, median, p95, max, truncated }: NonNullable<DatasetInspection["tokens"]>,
+  { total, truncated, ...lengths }: NonNullable<DatasetInspection["tokens"]>,
   maxLength: number,
 ): string =>
-  `${formatInteger(total)}; per example ${min} to ${max}, median ${median}, 95% at most ${p95}; ` +
+  `${formatInteger(total)}; per example ${lengthsText(lengths)}; ` +
   `${formatInteger(truncated)} longer than ${maxLength}`;
 
 /** A heading, the first lines, and how many are left out. */

@@ -57,3 +57,11 @@ test("the place of an example says its file where there are several", () => {
   expect(plain([{ ...line, unit: "row", file: "b.parquet" }], 80)).toMatch(/^b\.parquet: row 4: 4 tokens/);
   expect(plain([{ ...line, file: "b.jsonl" }], 80)).toMatch(/^b\.jsonl:4: 4 tokens/);
 });
+
+test("of a preference, a line says which answer it has", () => {
+  expect(plain([{ ...line, answer: "chosen" }], 80)).toMatch(/^line 4, chosen answer: 4 tokens, 2 trained\n/);
+  const lost = { ...line, answer: "rejected", part: "validation", dropped: true } as const;
+  expect(plain([lost], 120)).toMatch(
+    /^line 4, rejected answer, validation: 4 tokens, 2 trained, dropped: the other answer has no target tokens\n/,
+  );
+});

@@ -38,6 +38,7 @@ function lineTitle({
   unit,
   file,
   part,
+  answer,
   tokens,
   targetTokens,
   truncated,
@@ -46,7 +47,9 @@ function lineTitle({
 }: PreviewedLine): string {
   const cut = truncated ? `, truncated here: ${counted(truncatedTargets, "target token")} lost` : "";
   const place = placeText({ line, source: { unit, ...(file === undefined ? {} : { file }) } });
-  return `${place}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? ", dropped: no target tokens" : ""}`;
+  const lost = targetTokens > 0 ? "the other answer has no target tokens" : "no target tokens";
+  const what = answer === undefined ? "" : `, ${answer} answer`;
+  return `${place}${what}${PARTS[part]}: ${counted(tokens, "token")}, ${targetTokens} trained${cut}${dropped ? `, dropped: ${lost}` : ""}`;
 }
 
 interface TokenRow {

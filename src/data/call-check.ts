@@ -2,7 +2,7 @@
 import { CompiledGrammar, GrammarError, grammarFromSource, Vocabulary } from "mixture-of-shards-grammar";
 import { argumentsSource, INPUT_KEY, type Tool, type ToolCall } from "#text";
 import { inSchemaOrder } from "./argument-order.ts";
-import type { ChatExample, Example } from "./example.ts";
+import { type ChatExample, type Example, wantedAnswer } from "./example.ts";
 
 /** Compiled tools that are kept; data sets often repeat them. */
 const MAX_TOOLS = 256;
@@ -21,10 +21,11 @@ export class CallChecker {
 
   /** The first call to be learnt that its tool does not allow, in a sentence without a full stop; undefined where all are fine. */
   findProblem(example: Example): string | undefined {
-    if (example.kind !== "chat" || example.tools === undefined) return undefined;
-    for (const [i, { isTarget, toolCalls = [] }] of example.turns.entries())
+    const answer = wantedAnswer(example);
+    if (answer?.kind !== "chat" || answer.tools === undefined) return undefined;
+    for (const [i, { isTarget, toolCalls = [] }] of answer.turns.entries())
       for (const call of isTarget ? toolCalls : []) {
-        const problem = this.#findCallProblem(call, example);
+        const problem = this.#findCallProblem(call, answer);
         if (problem !== undefined) return `message ${i + 1}: ${problem}`;
       }
     return undefined;
@@ -85,3 +86,9 @@ const clip = (text: string, part: "start" | "end" = "start"): string => {
   if (text.length <= SHOWN) return text;
   return part === "start" ? `${text.slice(0, SHOWN)}…` : `…${text.slice(-SHOWN)}`;
 };
+
+/** Tests whether an example has tools that what is learnt of it may call. */
+export function hasTools(example: Example): boolean {
+  const answer = wantedAnswer(example);
+  return answer?.kind === "chat" && answer.tools !== undefined;
+}

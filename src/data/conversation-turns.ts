@@ -8,19 +8,24 @@ import type { LineCall } from "./tool-lines.ts";
 export interface LineTurn {
   readonly role: Role;
   readonly content: string;
-  readonly weight?: 0 | 1 | undefined;
+  readonly weight?: number | undefined;
   readonly calls: readonly LineCall[];
   /** The call that a tool's message answers, by its id or by the function's name; else the first without a result. */
   readonly callId?: string | undefined;
   readonly callName?: string | undefined;
 }
 
-/** Turns as messages: calls without an id get one, and so do results. Only what the assistant says is learnt. */
-export function toMessages(turns: readonly LineTurn[]): readonly Message[] {
+/**
+ * Turns as messages: calls without an id get one, and so do results. Only what the assistant says is learnt, by its weight,
+ * or from a turn on where the answer begins with it.
+ */
+export function toMessages(turns: readonly LineTurn[], answerFrom?: number): readonly Message[] {
   let count = 0;
   let waiting: readonly ToolCall[] = [];
-  return turns.map(({ role, content, weight = 1, calls, callId, callName }): Message => {
-    const message = { role, content, isTarget: role === "assistant" && weight === 1 };
+  return turns.map(({ role, content, weight: given = 1, calls, callId, callName }, i): Message => {
+    const weight = answerFrom === undefined ? given : Number(i >= answerFrom);
+    const isTarget = role === "assistant" && weight > 0;
+    const message = { role, content, isTarget, ...(isTarget && weight !== 1 ? { weight } : {}) };
     if (role === "tool") {
       const found = waiting.find(({ id, name }) =>
         callId === undefined ? callName === undefined || name === callName : id === callId,
@@ -42,6 +47,8 @@ interface Conversation {
   readonly turn: (i: number) => string;
   /** The field for a turn's text. */
   readonly content: string;
+  /** True where the answer is still to be given, and nothing is learnt. */
+  readonly isPrompt?: boolean;
 }
 
 /** What is wrong with a conversation, if anything. */
@@ -67,7 +74,7 @@ export function findTurnProblem(turns: readonly Message[], conversation: Convers
   // a last message may call: that is what is learnt
   if (waiting.length > 0 && turns.at(-1)?.role === "tool")
     return `there are no results of ${quoted(waiting)} after ${name(turns.length - 1)}`;
-  if (turns.some(({ isTarget }) => isTarget)) return undefined;
+  if (conversation.isPrompt === true || turns.some(({ isTarget }) => isTarget)) return undefined;
   return turns.some(({ role }) => role === "assistant")
     ? "every assistant message has weight 0, so there are no target tokens"
     : "there is no assistant message, so there is nothing to learn";

@@ -3,18 +3,24 @@ import { z } from "zod";
 import { omitUndefined } from "#core";
 import type { Tool } from "#text";
 import { findTurnProblem, type LineTurn, toMessages } from "./conversation-turns.ts";
-import { type ChatExample, type Place, SPEAKERS, type Speaker } from "./example.ts";
-import { isBlank, lineForm } from "./line-form.ts";
+import { type ChatExample, type Place, type PromptExample, SPEAKERS, type Speaker } from "./example.ts";
+import { isBlank, isRecord, lineForm } from "./line-form.ts";
 import { boundedList, callList, callText, formerCall, toolList, withToolList } from "./tool-lines.ts";
 
 const text = z.string("a string");
-const weight = z.union([z.literal(0), z.literal(1)], "0 or 1").optional();
+const MAX_WEIGHT = 100;
+const weight = z
+  .number(`a number from 0 to ${MAX_WEIGHT}`)
+  .min(0, `a number from 0 to ${MAX_WEIGHT}`)
+  .max(MAX_WEIGHT, `a number from 0 to ${MAX_WEIGHT}`)
+  .optional();
 
-const message = z
+/** A message of OpenAI's format. */
+export const message = z
   .object(
     {
       role: z.enum(
-        ["system", "user", "assistant", "tool", "function"],
+        ["system", "developer", "user", "assistant", "tool", "function"],
         '"system", "user", "assistant" or "tool"',
       ),
       content: text.nullish(),
@@ -47,7 +53,7 @@ const message = z
       name,
       ...rest
     }): LineTurn => ({
-      role: role === "function" ? "tool" : role,
+      role: role === "function" ? "tool" : role === "developer" ? "system" : role,
       content: content ?? "",
       weight: rest.weight,
       calls: [...(calls ?? []), ...(call == null ? [] : [call])],
@@ -58,7 +64,8 @@ const message = z
 
 /** More than any context window holds. */
 const MAX_MESSAGES = 10_000;
-const messageList = <T extends z.ZodType>(item: T) =>
+/** A list of messages. */
+export const messageList = <T extends z.ZodType>(item: T) =>
   boundedList(item, { what: "messages", max: MAX_MESSAGES, least: "one message" });
 
 /** Names in messages: of a turn, by its index, and of the field for its text. */
@@ -67,27 +74,74 @@ interface Names {
   readonly content: string;
 }
 
-interface Line {
-  readonly turns: readonly LineTurn[];
+/** What a conversation's line says besides its turns. */
+export interface LineTools extends Pick<ChatExample, "variables"> {
   readonly tools: readonly Tool[];
   readonly parallel?: boolean | undefined;
 }
 
-function toExample(
-  { turns: given, tools, parallel }: Line,
+interface Line extends LineTools {
+  readonly turns: readonly LineTurn[];
+  /** Index of the turn with which the answer begins that is learnt; all answers are by their weights without it. */
+  readonly answerFrom?: number;
+}
+
+/** The conversation of a line, or what is wrong with it. */
+export function toChat(
+  { turns: given, answerFrom, ...line }: Line,
   place: Place,
   names: Names,
 ): ChatExample | string {
+  const turns = toMessages(given, answerFrom);
+  return findTurnProblem(turns, { ...line, ...names }) ?? { kind: "chat", ...place, turns, ...toolsOf(line) };
+}
+
+/** The prompt of a line, whose answer is to be found, or what is wrong with it. */
+export function toPrompt(
+  { turns: given, item, ...line }: Line & Pick<PromptExample, "item">,
+  place: Place,
+  names: Names,
+): PromptExample | string {
   const turns = toMessages(given);
+  const last = turns.length - 1;
+  if (turns[last]?.role === "assistant")
+    return `${names.turn(last)} is an assistant message; a prompt ends before the answer`;
   return (
-    findTurnProblem(turns, { tools, parallel, ...names }) ?? {
-      kind: "chat",
+    findTurnProblem(turns, { ...line, ...names, isPrompt: true }) ?? {
+      kind: "prompt",
       ...place,
       turns,
-      ...omitUndefined({ tools: tools.length > 0 ? tools : undefined, parallel }),
+      ...toolsOf(line),
+      item,
     }
   );
 }
+
+const toolsOf = ({ tools, parallel, variables }: LineTools) =>
+  omitUndefined({ tools: tools.length > 0 ? tools : undefined, parallel, variables });
+
+/** Fields that lines of messages may have besides them. */
+export const toolFields = {
+  tools: toolList.nullish(),
+  functions: toolList.nullish(),
+  parallel_tool_calls: z.boolean("true or false").nullish(),
+  chat_template_kwargs: z
+    .custom<Readonly<Record<string, unknown>>>(isRecord, "an object, name to value")
+    .nullish(),
+};
+
+/** What these fields say. */
+export const lineTools = (line: z.output<z.ZodObject<typeof toolFields>>): LineTools => ({
+  tools: line.tools ?? line.functions ?? [],
+  parallel: line.parallel_tool_calls ?? undefined,
+  ...omitUndefined({ variables: line.chat_template_kwargs ?? undefined }),
+});
+
+/** Names of the messages of a field. */
+export const messageNames = (field: string, content = "content"): Names => ({
+  turn: (i) => `${field}[${i}]`,
+  content,
+});
 
 /** OpenAI's format, also the former one with `functions`. */
 export const messagesForm = lineForm({
@@ -95,22 +149,15 @@ export const messagesForm = lineForm({
   sample:
     '{"messages": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]}',
   prepare: withToolList,
-  schema: z.object({
-    messages: messageList(message),
-    tools: toolList.nullish(),
-    functions: toolList.nullish(),
-    parallel_tool_calls: z.boolean("true or false").nullish(),
-  }),
-  toExample: ({ messages, tools, functions, parallel_tool_calls: parallel }, place) =>
-    toExample({ turns: messages, tools: tools ?? functions ?? [], parallel: parallel ?? undefined }, place, {
-      turn: (i) => `messages[${i}]`,
-      content: "content",
-    }),
+  schema: z.object({ messages: messageList(message), ...toolFields }),
+  toExample: ({ messages, ...line }, place) =>
+    toChat({ turns: messages, ...lineTools(line) }, place, messageNames("messages")),
 });
 
 const SPEAKER_NAMES = Object.keys(SPEAKERS) as Speaker[];
 
-const sharegptMessage = z
+/** A message of ShareGPT's format. */
+export const sharegptMessage = z
   .object(
     {
       from: z.enum(
@@ -132,20 +179,26 @@ const sharegptMessage = z
     return z.NEVER;
   });
 
+/** Fields of ShareGPT's format. */
+export const sharegptFields = {
+  system: text.nullish(),
+  conversations: messageList(sharegptMessage),
+  tools: toolList.nullish(),
+};
+
+/** A system message, where a line has one apart. */
+export const systemTurns = (system: string | null | undefined): readonly LineTurn[] =>
+  system == null || isBlank(system) ? [] : [{ role: "system", content: system, calls: [] }];
+
 /** ShareGPT's format. */
 export const sharegptForm = lineForm({
   fields: ["conversations"],
   sample: '{"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day."}]}',
   prepare: withToolList,
-  schema: z.object({
-    system: text.nullish(),
-    conversations: messageList(sharegptMessage),
-    tools: toolList.nullish(),
-  }),
+  schema: z.object(sharegptFields),
   toExample({ conversations, system, tools }, place) {
-    const before: readonly LineTurn[] =
-      system == null || isBlank(system) ? [] : [{ role: "system", content: system, calls: [] }];
-    return toExample({ turns: [...before, ...conversations], tools: tools ?? [] }, place, {
+    const before = systemTurns(system);
+    return toChat({ turns: [...before, ...conversations], tools: tools ?? [] }, place, {
       turn: (i) => `conversations[${i - before.length}]`,
       content: "value",
     });

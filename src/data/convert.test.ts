@@ -126,3 +126,50 @@ test("replaces its own input only when it is complete", async () => {
   );
   expect(await readFile(path, "utf8")).toBe(before);
 });
+
+test("pairs keep what they say in TRL's lines and OpenAI's", async () => {
+  const tools = [{ type: "function", function: { name: "now" } }];
+  const messages = [
+    { role: "user", content: "a" },
+    { role: "assistant", content: "b" },
+    { role: "user", content: "When?" },
+  ];
+  const call = { id: "x", type: "function", function: { name: "now", arguments: "{}" } };
+  const preferred = [{ role: "assistant", content: null, tool_calls: [call] }];
+  const other = [{ role: "assistant", content: "Never." }];
+  const line = {
+    input: { messages, tools, parallel_tool_calls: true },
+    preferred_output: preferred,
+    non_preferred_output: other,
+  };
+  const openai = await write("openai.jsonl", line);
+  await convert([openai], { to: "preference" });
+  const trl = { prompt: messages, chosen: preferred, rejected: other, tools, parallel_tool_calls: true };
+  expect(await written()).toEqual([trl]);
+  await convert([await write("trl.jsonl", trl)], { to: "openai-preference", overwrite: true });
+  expect(await written()).toEqual([line]);
+});
+
+test("texts of pairs stay texts where the format has them; the chosen answer is an example", async () => {
+  const pair = { prompt: "a", chosen: "b", rejected: "c" };
+  const path = await write("texts.jsonl", pair);
+  await convert([path], { to: "preference" });
+  expect(await written()).toEqual([pair]);
+  await convert([path], { to: "openai-preference", overwrite: true });
+  const message = (role: string, content: string) => ({ role, content });
+  expect(await written()).toEqual([
+    {
+      input: { messages: [message("user", "a")] },
+      preferred_output: [message("assistant", "b")],
+      non_preferred_output: [message("assistant", "c")],
+    },
+  ]);
+  await convert([path], { to: "messages", overwrite: true });
+  expect(await written()).toEqual([{ messages: [message("user", "a"), message("assistant", "b")] }]);
+  const asked = await write("asked.jsonl", { question: "a", answer: "b" });
+  await expect(convert([asked], { to: "preference", overwrite: true })).rejects.toThrow(
+    /asked\.jsonl:1: only pairs of answers are written as preference; convert it with --to messages/,
+  );
+  const rated = await write("rated.jsonl", { prompt: "a", completion: "b", label: false });
+  await expect(convert([rated], { overwrite: true })).rejects.toThrow(/a rated answer is not converted/);
+});

@@ -1,21 +1,25 @@
 // Conversion of examples from any format that is read to JSON Lines of another.
 import { resolve } from "node:path";
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import { pathExists, writeJsonLines } from "#files";
 import type { Tool, ToolCall } from "#text";
 import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
 import {
+  type AnsweredExample,
   type CallInput,
+  type ChatExample,
   type Example,
   type ExampleInput,
   type Message,
   type MessageInput,
+  type PairExample,
   placeText,
+  type TextExample,
   type ToolInput,
 } from "./example.ts";
 
 /** Formats that are written. */
-export const WRITTEN_FORMATS = ["messages", "completion", "text"] as const;
+export const WRITTEN_FORMATS = ["messages", "completion", "text", "preference", "openai-preference"] as const;
 /** One of `WRITTEN_FORMATS`. */
 export type WrittenFormat = (typeof WRITTEN_FORMATS)[number];
 
@@ -65,18 +69,24 @@ export async function checkOutput(
 }
 
 /**
- * An example as a line of a format. Messages of weight 0 keep it.
+ * An example as a line of a format. Messages of weight 0 keep it. Of a pair, formats of examples have the chosen answer.
  *
  * @throws MosError `bad_data` where the format cannot say what the example says.
  */
 export function toRecord(example: Example, to: WrittenFormat): ExampleInput {
+  const one = example.kind === "pair" ? example.chosen : example;
+  if (one.kind === "rated" || one.kind === "prompt")
+    throw refusal(example, `${one.kind === "rated" ? "a rated answer" : "a prompt"} is not converted`);
   switch (to) {
     case "text":
-      return toText(example);
+      return toText(one);
     case "completion":
-      return toCompletion(example);
+      return toCompletion(one);
     case "messages":
-      return toMessages(example);
+      return toMessages(one);
+    default:
+      if (example.kind === "pair") return to === "preference" ? toPreference(example) : toOpenai(example);
+      throw refusal(example, `only pairs of answers are written as ${to}; convert it with --to messages`);
   }
 }
 
@@ -86,7 +96,10 @@ const refusal = (example: Example, problem: string): MosError =>
 const textRefusal = (example: Example): MosError =>
   refusal(example, "a text has neither a question nor an answer; convert it with --to text");
 
-function toText(example: Example): ExampleInput {
+/** An example that has something to learn. */
+type Learnt = AnsweredExample | TextExample;
+
+function toText(example: Learnt): ExampleInput {
   if (example.kind === "text") return { text: example.text };
   if (example.kind === "completion") return { text: example.prompt + example.completion };
   throw refusal(
@@ -95,7 +108,7 @@ function toText(example: Example): ExampleInput {
   );
 }
 
-function toCompletion(example: Example): ExampleInput {
+function toCompletion(example: Learnt): ExampleInput {
   if (example.kind === "text") throw textRefusal(example);
   if (example.kind === "completion") return { prompt: example.prompt, completion: example.completion };
   const { turns, tools } = example;
@@ -109,31 +122,64 @@ function toCompletion(example: Example): ExampleInput {
   );
 }
 
-function toMessages(example: Example): ExampleInput {
+function toMessages(example: Learnt): ExampleInput {
   if (example.kind === "text") throw textRefusal(example);
-  if (example.kind === "completion")
-    return {
-      messages: [
-        { role: "user", content: example.prompt },
-        { role: "assistant", content: example.completion },
-      ],
-    };
-  const { turns, tools, parallel } = example;
-  return {
-    messages: turns.map(toMessageInput),
-    ...(tools === undefined ? {} : { tools: tools.map(toToolInput) }),
-    ...(parallel === undefined ? {} : { parallel_tool_calls: parallel }),
-  };
+  const chat = asChat(example);
+  return { messages: chat.turns.map(toMessageInput), ...toolInputs(chat) };
 }
 
-function toMessageInput({ role, content, isTarget, toolCalls, toolCallId = "" }: Message): MessageInput {
+type Chat = Omit<ChatExample, "kind" | "line">;
+
+const asChat = (example: AnsweredExample): Chat =>
+  example.kind === "chat"
+    ? example
+    : {
+        turns: [
+          { role: "user", content: example.prompt, isTarget: false },
+          { role: "assistant", content: example.completion, isTarget: true },
+        ],
+      };
+
+const toolInputs = ({ tools, parallel, variables }: Chat) =>
+  omitUndefined({
+    tools: tools?.map(toToolInput),
+    parallel_tool_calls: parallel,
+    chat_template_kwargs: variables,
+  });
+
+/** TRL's format, in which texts stay texts. */
+function toPreference(pair: PairExample): ExampleInput {
+  const { chosen, rejected } = pair;
+  if (chosen.kind === "completion" && rejected.kind === "completion")
+    return { prompt: chosen.prompt, chosen: chosen.completion, rejected: rejected.completion };
+  const [prompt, better, worse] = pairMessages(pair);
+  return { prompt, chosen: better, rejected: worse, ...toolInputs(asChat(chosen)) };
+}
+
+function toOpenai(pair: PairExample): ExampleInput {
+  const [messages, preferred, other] = pairMessages(pair);
+  const input = { messages, ...toolInputs(asChat(pair.chosen)) };
+  return { input, preferred_output: preferred, non_preferred_output: other };
+}
+
+/** The messages before both answers, and those of each: what is learnt begins the answer. Preferences have no weights. */
+function pairMessages({ chosen, rejected }: PairExample) {
+  const [one, other] = [asChat(chosen).turns, asChat(rejected).turns];
+  const from = one.findIndex(({ isTarget }) => isTarget);
+  const write = (turns: readonly Message[]): readonly MessageInput[] =>
+    turns.map((turn) => toMessageInput({ ...turn, isTarget: true }));
+  return [write(one.slice(0, from)), write(one.slice(from)), write(other.slice(from))] as const;
+}
+
+function toMessageInput(message: Message): MessageInput {
+  const { role, content, isTarget, weight, toolCalls, toolCallId = "" } = message;
   if (role === "tool") return { role, tool_call_id: toolCallId, content };
   if (role !== "assistant") return { role, content };
   return {
     role,
     content: content === "" && toolCalls !== undefined ? null : content,
     ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(toCallInput) }),
-    ...(isTarget ? {} : { weight: 0 }),
+    ...(isTarget ? omitUndefined({ weight }) : { weight: 0 }),
   };
 }
 

@@ -26,6 +26,15 @@ const user = { role: "user", content: "Hi" };
 const assistant = { role: "assistant", content: "Hello" };
 
 describe("accepted forms", () => {
+  test("messages with weights, which are kept where they are neither 0 nor 1", async () => {
+    const turns = [user, { ...assistant, weight: 0.25 }, user, { ...assistant, weight: 1 }];
+    const { examples } = await parse(chat(...turns));
+    expect(examples).toMatchObject([
+      { turns: [{}, { isTarget: true, weight: 0.25 }, {}, { ...assistant, isTarget: true }] },
+    ]);
+    expect(examples).not.toMatchObject([{ turns: [{}, {}, {}, { weight: 1 }] }]);
+  });
+
   test("messages, with OpenAI's weight", async () => {
     const { form, examples } = await parse(
       chat({ role: "system", content: "Be brief" }, user, assistant),
@@ -171,9 +180,14 @@ describe("refused", () => {
       /messages\[0\] is "Hi"; expected an object with role and content/,
     ],
     [
-      "a weight of 2",
-      [chat(user, { ...assistant, weight: 2 })],
-      /messages\[1\]\.weight is 2; expected 0 or 1/,
+      "a weight of 101",
+      [chat(user, { ...assistant, weight: 101 })],
+      /messages\[1\]\.weight is 101; expected a number from 0 to 100/,
+    ],
+    [
+      "a weight below 0",
+      [chat(user, { ...assistant, weight: -0.5 })],
+      /messages\[1\]\.weight is -0.5; expected a number from 0 to 100/,
     ],
     ["no assistant message", [chat(user)], /there is no assistant message, so there is nothing to learn/],
     ["all weights 0", [chat(user, { ...assistant, weight: 0 })], /every assistant message has weight 0/],

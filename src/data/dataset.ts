@@ -3,8 +3,17 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { list, MosError, randomStream, show, text } from "#core";
 import { readJsonLines } from "#files";
-import { type Example, placeText, type Source, textsOf } from "./example.ts";
-import { acceptedForms, FORM_NAMES, FORMS, type FormName, findForm, missingField } from "./forms.ts";
+import { type DataKind, type Example, placeText, type Source, textsOf } from "./example.ts";
+import {
+  acceptedForms,
+  FORM_NAMES,
+  FORMS,
+  type FormName,
+  findForm,
+  formsOf,
+  likelyForm,
+  missingField,
+} from "./forms.ts";
 import { describeValue, listFields } from "./line-form.ts";
 import { countedRecords, type Records, readRecords, withLists } from "./records.ts";
 
@@ -25,6 +34,10 @@ export interface ReadDatasetOptions {
   readonly columns?: Columns | undefined;
   /** Examples that are read; what comes after them is neither read nor checked. */
   readonly limit?: number | undefined;
+  /** What the data are read for; "examples" by default. */
+  readonly kind?: DataKind | undefined;
+  /** Says for which runs data of another kind are, in a part of a message. */
+  readonly describeUse?: ((kind: DataKind) => string | undefined) | undefined;
 }
 
 /** A line of an untrusted file, which is parsed as a whole. */
@@ -34,7 +47,7 @@ const MAX_LINE_BYTES = 16_000_000;
 const MAX_CHARACTERS = 4_000_000;
 
 /** Forms that the fine-tuning service accepts. */
-const UPLOADED: readonly FormName[] = ["messages", "completion", "instruction", "question"];
+const UPLOADED: readonly FormName[] = FORM_NAMES.filter((name) => !/^(sharegpt|text)/.test(name));
 
 const COLUMNS_HINT =
   "\nFields of other names, such as text and summary: --data-columns prompt=text,completion=summary";
@@ -51,12 +64,12 @@ const COLUMNS_HINT =
  */
 export async function readDataset(
   data: string | DataSource,
-  { columns, limit = Number.POSITIVE_INFINITY }: ReadDatasetOptions = {},
+  { columns, limit = Number.POSITIVE_INFINITY, kind = "examples", describeUse }: ReadDatasetOptions = {},
 ): Promise<Dataset> {
   const examples: Example[] = [];
   const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
-    const source = toSource(records, file);
-    return await eachExample(records, { path, columns, source, use: (one) => examples.push(one) < limit });
+    const reading = { path, columns, source: toSource(records, file), kind, describeUse };
+    return await eachExample(records, { ...reading, use: (one) => examples.push(one) < limit });
   };
   const paths = typeof data === "string" ? [data] : dataPaths(data);
   if (paths === undefined) {
@@ -71,15 +84,15 @@ export async function readDataset(
   const forms: FormName[] = [];
   for (const path of paths) {
     if (examples.length >= limit) break;
-    const records = await readRecords(path, { columns: columnNames(columns) });
+    const records = await readRecords(path, { columns: columnNames(columns, kind) });
     forms.push(await read(path, records, paths.length === 1 ? undefined : path));
   }
   return { forms, examples };
 }
 
-/** Columns of a table that may hold examples. */
-const columnNames = (columns: Columns | undefined): readonly string[] =>
-  columns === undefined ? FIELDS : Object.values(columns);
+/** Columns of a table that may hold examples; all where a grader may need them. */
+const columnNames = (columns: Columns | undefined, kind?: DataKind): readonly string[] | undefined =>
+  kind === "prompts" ? undefined : columns === undefined ? FIELDS : Object.values(columns);
 
 /** Source of the examples; none for the lines of an only file. */
 const toSource = ({ unit }: Records, file: string | undefined): Source | undefined =>
@@ -138,12 +151,12 @@ async function* yieldRegularly<T>(items: AsyncIterable<T>): AsyncGenerator<T, vo
   }
 }
 
-interface ReadingOptions {
+interface ReadingOptions extends Pick<ReadDatasetOptions, "kind" | "describeUse"> {
   readonly path: string;
   /** Source of the examples. */
   readonly source?: Source | undefined;
   readonly columns?: Columns | undefined;
-  /** Forms that are taken; all by default. */
+  /** Forms that are taken; all of its kind by default. */
   readonly names?: readonly FormName[];
 }
 
@@ -184,18 +197,19 @@ export async function* readExamples(
 
 async function* readings(
   { values, unit, isTable = false }: Records,
-  { path, source, columns, names = FORM_NAMES }: ReadingOptions,
+  options: ReadingOptions,
 ): AsyncGenerator<Reading, void> {
-  const hint = formsHint({ names, columns });
+  const { path, source, columns, kind } = options;
+  const hint = formsHint(options);
   let first: FirstLine | undefined;
   for await (const { line, value } of values) {
     const place = placeText({ line, source: { unit, file: path } });
     const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
     const toExample = (): Example => {
       if (value instanceof MosError) throw value;
-      const renamed = columns === undefined ? value : withColumns(value, columns, place);
+      const renamed = columns === undefined ? value : withColumns(value, { columns, kind, place });
       const record = isTable ? withLists(renamed, place) : renamed;
-      first ??= { line, unit, form: detectForm(record, names, refuse) };
+      first ??= { line, unit, form: detectForm(record, options, refuse) };
       checkForm(record, first, refuse);
       const example = FORMS[first.form].read(record, { line, ...(source === undefined ? {} : { source }) });
       if (typeof example === "string") throw refuse(example);
@@ -239,9 +253,14 @@ function noExamples(unit: Records["unit"], options: ReadingOptions): MosError {
   return new MosError("bad_data", `${options.path}: ${what} no examples.`, { hint: formsHint(options) });
 }
 
+/** The forms that are taken. */
+const takenForms = ({ names, kind }: Pick<ReadingOptions, "names" | "kind">): readonly FormName[] =>
+  names ?? (kind === undefined ? FORM_NAMES : formsOf(kind));
+
 /** The end of a message: the accepted forms, and how columns are mapped where that is possible. */
-const formsHint = ({ names = FORM_NAMES, columns }: Pick<ReadingOptions, "names" | "columns">): string =>
-  acceptedForms(names) + (names === FORM_NAMES && columns === undefined ? COLUMNS_HINT : "");
+const formsHint = ({ names, kind, columns }: Pick<ReadingOptions, "names" | "kind" | "columns">): string =>
+  acceptedForms(takenForms({ names, kind })) +
+  (names === undefined && columns === undefined ? COLUMNS_HINT : "");
 
 interface FirstLine {
   readonly line: number;
@@ -251,12 +270,37 @@ interface FirstLine {
 
 type Refuse = (problem: string) => MosError;
 
-function detectForm(value: unknown, names: readonly FormName[], refuse: Refuse): FormName {
+function detectForm(value: unknown, options: ReadingOptions, refuse: Refuse): FormName {
   checkObject(value, refuse);
-  const form = findForm(value, names);
-  if (form === undefined) throw refuse(`no known format has these fields: ${listFields(value)}`);
-  return form;
+  const { kind, describeUse } = options;
+  const names = takenForms(options);
+  const likely = likelyForm(value, options.names ?? FORM_NAMES);
+  const own = kind === undefined ? likely : findForm(value, names);
+  const found = likely === undefined ? undefined : FORMS[likely].kind;
+  // preferences are not read as examples: what is rejected would be learnt
+  const isOther = own === undefined || (kind === "examples" && (found === "pairs" || found === "rated"));
+  if (!isOther) return own;
+  if (found === undefined || kind === undefined)
+    throw refuse(`no known format has these fields: ${listFields(value)}`);
+  const use = describeUse?.(found);
+  throw refuse(
+    `this is ${KINDS[found]} (found: ${listFields(value)}), but this run learns from ${PLURALS[kind]}${use === undefined ? "" : `; ${use}`}`,
+  );
 }
+
+/** What a line of each kind is, in messages. */
+const KINDS: Readonly<Record<DataKind, string>> = {
+  examples: "an example",
+  pairs: "a pair of answers",
+  rated: "a rated answer",
+  prompts: "a prompt without an answer",
+};
+const PLURALS: Readonly<Record<DataKind, string>> = {
+  examples: "examples",
+  pairs: "pairs of a preferred and another answer",
+  rated: "rated answers, or pairs of them",
+  prompts: "prompts",
+};
 
 function checkObject(value: unknown, refuse: Refuse): void {
   if (Array.isArray(value))
@@ -291,7 +335,8 @@ export type Columns = Readonly<Record<string, string>>;
 /** The fields of all formats. */
 export const FIELDS: readonly string[] = [
   ...["messages", "tools", "parallel_tool_calls", "conversations", "system", "prompt", "completion"],
-  ...["instruction", "input", "output", "question", "answer", "text"],
+  ...["instruction", "input", "output", "question", "answer", "text", "chosen", "rejected", "label"],
+  ...["preferred_output", "non_preferred_output", "rejected_response", "chat_template_kwargs"],
 ];
 const PAIR = new RegExp(`^(?:${FIELDS.join("|")})=[^=]+$`);
 
@@ -319,10 +364,17 @@ export function parseColumns(pairs: readonly string[] | undefined): Columns | un
 }
 
 /** Fields that an example may lack. */
-const OPTIONAL: readonly string[] = ["input", "system", "tools", "parallel_tool_calls"];
+const OPTIONAL: readonly string[] = [
+  ...["input", "system", "tools", "parallel_tool_calls", "chat_template_kwargs"],
+];
 
-/** Only the named fields of a value, under the names of their format. */
-function withColumns(value: unknown, columns: Columns, place: string): unknown {
+interface ColumnOptions extends Pick<ReadDatasetOptions, "kind"> {
+  readonly columns: Columns;
+  readonly place: string;
+}
+
+/** Only the named fields of a value, under the names of their format; of prompts the others, too, which graders may need. */
+function withColumns(value: unknown, { columns, kind, place }: ColumnOptions): unknown {
   const given = Object(value) as Readonly<Record<string, unknown>>;
   const found = Object.entries(columns).filter(([field, column]) => {
     const isThere = Object.hasOwn(given, column);
@@ -332,7 +384,8 @@ function withColumns(value: unknown, columns: Columns, place: string): unknown {
       `${place}: there is no "${column}" (found: ${listFields(value)}), which --data-columns maps to ${field}`,
     );
   });
-  return Object.fromEntries(found.map(([field, column]) => [field, given[column]]));
+  const rest = kind === "prompts" ? given : {};
+  return { ...rest, ...Object.fromEntries(found.map(([field, column]) => [field, given[column]])) };
 }
 
 /** Size of the validation split: a share of the examples, or a number of them. */

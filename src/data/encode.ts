@@ -2,8 +2,8 @@
 // assistant messages or completions, and the end of turn.
 import { setImmediate } from "node:timers/promises";
 import { MosError, monotonicNow } from "#core";
-import type { Example, Place } from "./example.ts";
-import { labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
+import type { AnsweredExample, Example, Message, PairExample, Place, RatedExample } from "./example.ts";
+import { type Labelled, labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
 /** Label of a token that is not a target of the loss, as PyTorch has it. */
 export const IGNORED = -100;
@@ -41,32 +41,111 @@ export const sequenceLengths = ({
   sequences,
 }: Pick<EncodedExample, "ids" | "sequences">): readonly number[] => sequences ?? [ids.length];
 
+/** Options of encoding examples as a run learns them. */
+export interface EncodeOptions extends PromptFormatOptions {
+  /** Only the last answer of a conversation is learnt. */
+  readonly lastAnswerOnly?: boolean | undefined;
+  /** The answers of a pair are learnt apart, each rated. */
+  readonly splitPairs?: boolean | undefined;
+}
+
 /**
- * Encodes one example.
+ * Encodes one example; of a pair its two sequences, in one row.
  *
  * @throws MosError `bad_data`, with the line, when its messages do not fit the prompt format or the template
  * refuses them; `bad_option` for a `maxLength` below 2.
  */
-export function encodeExample(example: Example, options: PromptFormatOptions): EncodedExample {
-  const { maxLength } = options;
+export function encodeExample(example: Example, options: EncodeOptions): EncodedExample {
+  checkLength(options);
+  switch (example.kind) {
+    case "pair":
+      return joinPair(encodePair(example, options));
+    case "rated":
+      return rate(encodeExample(example.answer, options), example.isDesirable);
+    case "chat":
+      return encodeSequence(options.lastAnswerOnly === true ? lastAnswer(example) : example, options);
+    default:
+      return encodeSequence(example, options);
+  }
+}
+
+function checkLength({ maxLength }: EncodeOptions): void {
   if (!Number.isSafeInteger(maxLength) || maxLength < 2)
     throw new MosError(
       "bad_option",
       `maxLength is ${maxLength}; give a whole number of at least 2, as one token predicts the next`,
     );
-  const { ids, isTarget } = labelledTokens(example, options);
+}
+
+const encodeSequence = (
+  example: Parameters<typeof labelledTokens>[0],
+  options: PromptFormatOptions,
+): EncodedExample => toEncoded(example, labelledTokens(example, options), options.maxLength);
+
+/** The first `maxLength` tokens as an example. */
+function toEncoded({ line, source }: Place, { ids, weights }: Labelled, maxLength: number): EncodedExample {
   const length = Math.min(ids.length, maxLength);
-  const labels = Int32Array.from({ length }, (_, i) => (isTarget[i] ? (ids[i] ?? IGNORED) : IGNORED));
-  const targetTokens = countTargets(isTarget, length);
-  const { line, source } = example;
+  const isTarget = (i: number): boolean => (weights[i] ?? 0) > 0;
+  const labels = Int32Array.from({ length }, (_, i) => (isTarget(i) ? (ids[i] ?? IGNORED) : IGNORED));
+  const targets = weights.filter((weight, i) => i > 0 && weight > 0);
+  const weight = Float32Array.from(weights.slice(1, length).filter((one) => one > 0));
   return {
     line,
     ...(source === undefined ? {} : { source }),
     ids: Int32Array.from(ids.slice(0, length)),
     labels,
-    targetTokens,
+    targetTokens: weight.length,
     truncated: length < ids.length,
-    truncatedTargets: countTargets(isTarget, ids.length) - targetTokens,
+    truncatedTargets: targets.length - weight.length,
+    ...(weight.some((one) => one !== 1) ? { columns: { weight } } : {}),
+  };
+}
+
+/** An answer whose targets say whether it is desirable. */
+const rate = (encoded: EncodedExample, isDesirable: boolean): EncodedExample => ({
+  ...encoded,
+  columns: {
+    ...encoded.columns,
+    desirable: new Float32Array(encoded.targetTokens).fill(Number(isDesirable)),
+  },
+});
+
+/** The conversation with its last answer as the only one to be learnt. */
+function lastAnswer<T extends { readonly turns: readonly Message[] }>(example: T): T {
+  const last = example.turns.findLastIndex(({ isTarget }) => isTarget);
+  return { ...example, turns: example.turns.map((turn, i) => ({ ...turn, isTarget: i === last })) };
+}
+
+/** The sequences of a pair: the prompt with the chosen answer, and with the rejected one. @inline */
+interface EncodedPair {
+  readonly chosen: EncodedExample;
+  readonly rejected: EncodedExample;
+}
+
+/** Encodes both answers. Where they are too long together, the longer one is truncated first. */
+function encodePair({ chosen, rejected, ...place }: PairExample, options: EncodeOptions): EncodedPair {
+  const { maxLength } = options;
+  const one = labelledTokens(chosen, options);
+  const other = labelledTokens(rejected, options);
+  const most = ({ ids: { length } }: Labelled): number =>
+    Math.max(Math.floor(maxLength / 2), maxLength - length);
+  return { chosen: toEncoded(place, one, most(other)), rejected: toEncoded(place, other, most(one)) };
+}
+
+/** Both sequences as one example, in which there is nothing to learn where an answer is lost. */
+function joinPair({ chosen, rejected }: EncodedPair): EncodedExample {
+  const both = [chosen, rejected];
+  const join = (field: "ids" | "labels"): Int32Array =>
+    Int32Array.from(both.flatMap((one) => [...one[field]]));
+  const isWhole = both.every(({ targetTokens }) => targetTokens > 0);
+  return {
+    ...chosen,
+    ids: join("ids"),
+    labels: join("labels"),
+    targetTokens: isWhole ? chosen.targetTokens + rejected.targetTokens : 0,
+    truncated: both.some(({ truncated }) => truncated),
+    truncatedTargets: chosen.truncatedTargets + rejected.truncatedTargets,
+    sequences: both.map(({ ids }) => ids.length),
   };
 }
 
@@ -77,7 +156,11 @@ export function encodeExample(example: Example, options: PromptFormatOptions): E
  *
  * @throws MosError as `encodeExample`.
  */
-export function encodeAnswers(example: Example, options: PromptFormatOptions): readonly EncodedExample[] {
+export function encodeAnswers(example: Example, options: EncodeOptions): readonly EncodedExample[] {
+  if (example.kind === "pair" && options.splitPairs === true)
+    return [true, false].map((isDesirable) =>
+      rate(encodeExample(isDesirable ? example.chosen : example.rejected, options), isDesirable),
+    );
   try {
     return [encodeExample(example, options)];
   } catch (error) {
@@ -87,26 +170,43 @@ export function encodeAnswers(example: Example, options: PromptFormatOptions): r
   }
 }
 
+/** A sequence of an example, and what its answer is. */
+interface Sequence {
+  readonly example: Exclude<Example, PairExample | RatedExample>;
+  readonly encoded: EncodedExample;
+  readonly answer?: AnswerKind;
+}
+
+/** What an answer is in a preference. */
+export type AnswerKind = "chosen" | "rejected" | "desirable" | "undesirable";
+
+/** Encodes the sequences of an example as `encodeAnswers` does, one by one. */
+export function encodeSequences(example: Example, options: EncodeOptions): readonly Sequence[] {
+  if (example.kind === "pair" && options.splitPairs !== true) {
+    const encoded = encodePair(example, options);
+    return (["chosen", "rejected"] as const).map((answer) => ({
+      example: example[answer],
+      encoded: encoded[answer],
+      answer,
+    }));
+  }
+  return encodeAnswers(example, options).map((encoded, i) => {
+    const isDesirable = example.kind === "rated" ? example.isDesirable : i === 0;
+    const answer = isDesirable ? "desirable" : "undesirable";
+    if (example.kind === "rated") return { example: example.answer, encoded, answer };
+    if (example.kind === "pair")
+      return { example: isDesirable ? example.chosen : example.rejected, encoded, answer };
+    return { example, encoded };
+  });
+}
+
 /** The conversation up to each of its answers that is to be learnt, and only that one to be learnt. */
-const answersApart = (example: Example): readonly Example[] =>
+const answersApart = (example: Example): readonly AnsweredExample[] =>
   example.kind !== "chat"
     ? []
     : example.turns.flatMap((turn, k) =>
-        turn.isTarget
-          ? [
-              {
-                ...example,
-                turns: example.turns.slice(0, k + 1).map((one, i) => ({ ...one, isTarget: i === k })),
-              },
-            ]
-          : [],
+        turn.isTarget ? [lastAnswer({ ...example, turns: example.turns.slice(0, k + 1) })] : [],
       );
-
-function countTargets(isTarget: readonly boolean[], length: number): number {
-  let count = 0;
-  for (let i = 1; i < length; i++) if (isTarget[i]) count++;
-  return count;
-}
 
 /** Report on the encoding of a data set. */
 export interface EncodingReport {
@@ -143,7 +243,7 @@ export interface EncodedDataset {
  */
 export async function encodeExamples(
   examples: readonly Example[],
-  options: PromptFormatOptions & { readonly signal?: AbortSignal | undefined },
+  options: EncodeOptions & { readonly signal?: AbortSignal | undefined },
 ): Promise<EncodedDataset> {
   const encoded: EncodedExample[] = [];
   let dropped = 0;
@@ -156,7 +256,10 @@ export async function encodeExamples(
     if (options.signal?.aborted === true)
       throw new MosError("cancelled", `cancelled after ${i} of ${examples.length} examples were encoded`);
     const answers = encodeAnswers(example, options);
-    const kept = answers.filter(({ targetTokens }) => targetTokens > 0);
+    // a prompt has no answer yet, and makes no sense in part
+    const kept = answers.filter(({ targetTokens, truncated }) =>
+      example.kind === "prompt" ? !truncated : targetTokens > 0,
+    );
     encoded.push(...kept);
     dropped += answers.length - kept.length;
   }

@@ -1,5 +1,5 @@
 // Examples: what a line of a data set becomes, whatever its format was.
-import type { ChatMessage, CustomTool, FunctionTool, Tool } from "#text";
+import type { ChatMessage, CustomTool, FunctionTool, TemplateVariables, Tool } from "#text";
 
 /** A value of a data file. */
 export interface NumberedRecord {
@@ -37,6 +37,8 @@ export type Role = "system" | "user" | "assistant" | "tool";
 export interface Message extends ChatMessage {
   readonly role: Role;
   readonly isTarget: boolean;
+  /** Weight of its tokens in the loss, where it is a target of another weight than 1. */
+  readonly weight?: number;
 }
 
 /** A conversation, of `messages` or `conversations`, or of an instruction or a question with its answer. */
@@ -47,6 +49,8 @@ export interface ChatExample extends Place {
   readonly tools?: readonly Tool[];
   /** False: a message calls one tool at most. */
   readonly parallel?: boolean;
+  /** Further variables of the chat template. */
+  readonly variables?: TemplateVariables;
 }
 
 /** A text and its continuation, of a `prompt`/`completion` line. */
@@ -62,13 +66,61 @@ export interface TextExample extends Place {
   readonly text: string;
 }
 
+/** A prompt with its answer, the only part that is learnt. */
+export type AnsweredExample = ChatExample | CompletionExample;
+
+/** Two answers to one prompt, the first of which is preferred. */
+export interface PairExample extends Place {
+  readonly kind: "pair";
+  readonly chosen: AnsweredExample;
+  readonly rejected: AnsweredExample;
+}
+
+/** An answer that is desirable or not. */
+export interface RatedExample extends Place {
+  readonly kind: "rated";
+  readonly answer: AnsweredExample;
+  readonly isDesirable: boolean;
+}
+
+/** A prompt whose answers a grader judges. */
+export interface PromptExample extends Place, Pick<ChatExample, "tools" | "parallel" | "variables"> {
+  readonly kind: "prompt";
+  readonly turns: readonly Message[];
+  /** The other fields of its line. */
+  readonly item: Readonly<Record<string, unknown>>;
+}
+
 /** An example of a data set. */
-export type Example = ChatExample | CompletionExample | TextExample;
+export type Example = AnsweredExample | TextExample | PairExample | RatedExample | PromptExample;
+
+/** What a run needs its data for: to learn examples, preferences in pairs, ratings, or the answers that it gives to prompts. */
+export type DataKind = "examples" | "pairs" | "rated" | "prompts";
+
+/** The answer to be learnt of an example, where it has one; of a pair the chosen one. */
+export function wantedAnswer(example: Example): AnsweredExample | undefined {
+  switch (example.kind) {
+    case "chat":
+    case "completion":
+      return example;
+    case "pair":
+      return example.chosen;
+    case "rated":
+      return example.isDesirable ? example.answer : undefined;
+    default:
+      return undefined;
+  }
+}
 
 /** The texts of an example: contents, calls and tools. */
 export function textsOf(example: Example): readonly string[] {
   switch (example.kind) {
-    case "chat": {
+    case "pair":
+      return [...textsOf(example.chosen), ...textsOf(example.rejected)];
+    case "rated":
+      return [...textsOf(example.answer), String(example.isDesirable)];
+    case "chat":
+    case "prompt": {
       const { turns, tools = [] } = example;
       return [...tools, ...turns.flatMap(({ content, toolCalls = [] }) => [content, ...toolCalls])].map(
         (one) => (typeof one === "string" ? one : JSON.stringify(one)),
@@ -97,14 +149,17 @@ export type CallInput =
       readonly custom: { readonly name: string; readonly input: string };
     };
 
-/** A message of OpenAI's format; `weight` 0 keeps an assistant message out of the loss. */
+/**
+ * A message of OpenAI's format. An assistant message counts in the loss by its `weight`, from 0 to 100; 1 by default, and 0
+ * keeps it out.
+ */
 export type MessageInput =
   | { readonly role: "system" | "user"; readonly content: string }
   | {
       readonly role: "assistant";
       /** Null or missing where the message only calls tools. */
       readonly content?: string | null;
-      readonly weight?: 0 | 1;
+      readonly weight?: number;
       readonly tool_calls?: readonly CallInput[];
     }
   | {
@@ -126,29 +181,75 @@ export type ToolInput =
       };
     };
 
+/** What lines of messages may have besides them. */
+interface ToolFields {
+  readonly tools?: readonly ToolInput[];
+  /** False: a message calls one tool at most (true). */
+  readonly parallel_tool_calls?: boolean;
+  /** Further variables of the chat template. */
+  readonly chat_template_kwargs?: Readonly<Record<string, unknown>>;
+}
+
+/** A message of ShareGPT's format. */
+interface SpokenInput {
+  readonly from: Speaker;
+  readonly value: string;
+  readonly weight?: number;
+}
+
+/** What lines of ShareGPT's format may have besides their messages. */
+interface SpokenFields {
+  readonly system?: string | null;
+  /** A list of tools as JSON. */
+  readonly tools?: string | null;
+}
+
+/** A text, or messages. */
+type TextInput = string | readonly MessageInput[];
+
 /** An example as a line of a data file has it. */
 export type ExampleInput =
-  | {
-      readonly messages: readonly MessageInput[];
-      readonly tools?: readonly ToolInput[];
-      /** False: a message calls one tool at most (true). */
-      readonly parallel_tool_calls?: boolean;
-    }
-  | {
-      /** ShareGPT's format. */
-      readonly conversations: readonly {
-        readonly from: Speaker;
-        readonly value: string;
-        readonly weight?: 0 | 1;
-      }[];
-      readonly system?: string | null;
-      /** A list of tools as JSON. */
-      readonly tools?: string | null;
-    }
+  | ({ readonly messages: readonly MessageInput[] } & ToolFields)
+  | ({ readonly conversations: readonly SpokenInput[] } & SpokenFields)
   | { readonly prompt: string; readonly completion: string }
   | { readonly instruction: string; readonly input?: string | null; readonly output: string }
   | { readonly question: string; readonly answer: string }
-  | { readonly text: string };
+  | { readonly text: string }
+  | PairInput
+  | RatedInput
+  | PromptInput;
+
+/** A prompt with a preferred and another answer. */
+type PairInput =
+  | ({ readonly prompt: TextInput; readonly chosen: TextInput; readonly rejected: TextInput } & ToolFields)
+  | ({ readonly chosen: TextInput; readonly rejected: TextInput } & ToolFields)
+  | {
+      readonly input: { readonly messages: readonly MessageInput[] } & ToolFields;
+      readonly preferred_output: readonly MessageInput[];
+      readonly non_preferred_output: readonly MessageInput[];
+    }
+  | ({
+      readonly conversations: readonly SpokenInput[];
+      readonly chosen: SpokenInput;
+      readonly rejected: SpokenInput;
+    } & SpokenFields)
+  | {
+      readonly instruction: string;
+      readonly input?: string | null;
+      readonly chosen: string;
+      readonly rejected: string;
+    }
+  | ({ readonly messages: readonly MessageInput[]; readonly rejected_response: TextInput } & ToolFields);
+
+/** A prompt with an answer that is desirable or not. */
+type RatedInput =
+  | ({ readonly prompt: TextInput; readonly completion: TextInput; readonly label: boolean } & ToolFields)
+  | ({ readonly messages: readonly MessageInput[]; readonly label: boolean } & ToolFields);
+
+/** A prompt, and what its grader needs. */
+type PromptInput = ({ readonly messages: readonly MessageInput[] } | { readonly prompt: TextInput }) &
+  ToolFields &
+  Readonly<Record<string, unknown>>;
 
 /** Roles of ShareGPT's format, by their names in it. */
 export const SPEAKERS = {

@@ -1,8 +1,9 @@
 // The formats of a line of a data set.
 import { z } from "zod";
 import { messagesForm, sharegptForm } from "./conversations.ts";
-import type { Example, Message, Place } from "./example.ts";
-import { isBlank, isRecord, lineForm } from "./line-form.ts";
+import type { DataKind, Example, Message, Place } from "./example.ts";
+import { isBlank, isRecord, joinInput, lineForm } from "./line-form.ts";
+import { PREFERENCE_FORMS } from "./preference-forms.ts";
 
 const text = z.string("a string");
 const completion = z.object({ prompt: text, completion: text });
@@ -34,10 +35,10 @@ const instructionForm = lineForm({
   sample: '{"instruction": "Translate into French", "input": "cheese", "output": "fromage"}',
   schema: instruction,
   toExample({ instruction: ask, input, output }, place) {
-    const given = [ask, input ?? ""].filter((part) => !isBlank(part));
-    if (given.length === 0) return "instruction is empty";
+    const given = joinInput(ask, input);
+    if (given === "") return "instruction is empty";
     if (isBlank(output)) return "output is empty, so there is nothing to learn";
-    return asChat(place, given.join("\n\n"), output);
+    return asChat(place, given, output);
   },
 });
 
@@ -59,7 +60,7 @@ const textForm = lineForm({
     isBlank(whole) ? "text is empty, so there is nothing to learn" : { kind: "text", ...place, text: whole },
 });
 
-/** Every accepted format, in order of precedence for a line that has the fields of two. */
+/** Every accepted format, in order of precedence for a line that has the fields of two of one kind. */
 export const FORMS = {
   messages: messagesForm,
   sharegpt: sharegptForm,
@@ -67,6 +68,7 @@ export const FORMS = {
   instruction: instructionForm,
   question: questionForm,
   text: textForm, // last, since tables of other formats may also have a column of the whole text
+  ...PREFERENCE_FORMS,
 } as const;
 
 export type FormName = keyof typeof FORMS;
@@ -86,3 +88,23 @@ export const missingField = (name: FormName, value: unknown): string | undefined
 /** The first of some formats whose fields a value has, if any. */
 export const findForm = (value: unknown, names: readonly FormName[]): FormName | undefined =>
   names.find((name) => missingField(name, value) === undefined);
+
+/** Formats of preferences first, as their lines may have the fields of others, too; but a prompt has none of its own. */
+const rank = (name: FormName): number => (name === "prompt" ? 2 : Number(FORMS[name].kind === "examples"));
+const BY_LIKELIHOOD = [...FORM_NAMES].sort((a, b) => rank(a) - rank(b));
+
+/** The format that a value has where no kind of data is asked for, if any. */
+export const likelyForm = (value: unknown, names: readonly FormName[]): FormName | undefined =>
+  BY_LIKELIHOOD.find(
+    (name) =>
+      names.includes(name) &&
+      missingField(name, value) === undefined &&
+      isRecord(value) &&
+      FORMS[name].isLikely(value),
+  );
+
+/** Formats of a kind. Pairs are answers that are rated, too. */
+export const formsOf = (kind: DataKind): readonly FormName[] =>
+  FORM_NAMES.filter(
+    (name) => FORMS[name].kind === kind || (kind === "rated" && FORMS[name].kind === "pairs"),
+  );

@@ -8,7 +8,7 @@ export {
   planEpoch,
   plannedBatch,
 } from "./batch.ts";
-export { CallChecker } from "./call-check.ts";
+export { CallChecker, hasTools } from "./call-check.ts";
 export { checkOutput, convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,
@@ -21,18 +21,29 @@ export {
 } from "./dataset.ts";
 export { findDocuments, readPassages, type SourcedPassage } from "./documents.ts";
 export {
+  type AnswerKind,
   type EncodedDataset,
   type EncodedExample,
   type EncodingReport,
   encodeAnswers,
   encodeExample,
   encodeExamples,
+  encodeSequences,
   IGNORED,
   sequenceLengths,
   type TokenColumn,
   type TokenColumns,
 } from "./encode.ts";
-export { type Example, type ExampleInput, placeText, type Role } from "./example.ts";
+export {
+  type AnsweredExample,
+  type DataKind,
+  type Example,
+  type ExampleInput,
+  type PromptExample,
+  placeText,
+  type Role,
+  wantedAnswer,
+} from "./example.ts";
 export {
   type GenerateEvent,
   type GenerationCounts,

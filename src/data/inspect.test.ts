@@ -154,3 +154,40 @@ test("counts examples with tools, and lists calls that their schemas do not allo
     ),
   ]);
 });
+
+test("counts pairs of answers, by characters and by tokens, and ratings", async () => {
+  const preference = (prompt: string, chosen: string, rejected: string) =>
+    JSON.stringify({ prompt, chosen, rejected });
+  const lines = [
+    preference("Who?", "She did.", "He."),
+    preference("Why?", "So.", "It is not known to me."),
+    preference("Who?", "They did.", "She did."),
+    preference("Who?", "They.", "They."),
+  ];
+  const path = await write("pairs.jsonl", lines.join("\n"));
+  const found = await inspect([path]);
+  expect(found).toMatchObject({
+    files: [{ format: "preference", examples: 3 }],
+    problems: [expect.stringMatching(/pairs\.jsonl:4: chosen and rejected are the same/)],
+    rated: undefined,
+    pairs: {
+      count: 3,
+      unit: "characters",
+      prompt: { min: 4, max: 4 },
+      chosen: { total: 20, min: 3, median: 8, max: 9 },
+      rejected: { min: 3, median: 8, max: 22 },
+      chosenLonger: 2,
+      repeatedPrompts: 1,
+    },
+  });
+  const text = await loadTextFromFolder("assets/tiny-english");
+  const { tokens, pairs } = await inspect([path], { text });
+  expect(pairs).toMatchObject({ unit: "tokens", count: 3, repeatedPrompts: 1 });
+  const sum = (of: "prompt" | "chosen" | "rejected") => pairs?.[of].total ?? 0;
+  expect(tokens?.total).toBe(2 * sum("prompt") + sum("chosen") + sum("rejected"));
+  const rated = [true, false, true].map((label) => JSON.stringify({ prompt: "a", completion: "b", label }));
+  expect(await inspect([await write("rated.jsonl", rated.join("\n"))])).toMatchObject({
+    pairs: undefined,
+    rated: { count: 3, desirable: 2 },
+  });
+});

@@ -2,11 +2,18 @@
 import { createHash } from "node:crypto";
 import { MosError } from "#core";
 import type { LoadedText } from "#text";
-import { CallChecker } from "./call-check.ts";
+import { CallChecker, hasTools } from "./call-check.ts";
 import { type ReadExamplesOptions, type Reading, readExamples } from "./dataset.ts";
-import { encodeAnswers } from "./encode.ts";
+import { type EncodedExample, encodeSequences } from "./encode.ts";
 import { type Example, placeText, textsOf } from "./example.ts";
 import type { FormName } from "./forms.ts";
+import {
+  describeLengths,
+  type Lengths,
+  type PairCounts,
+  PreferenceCounts,
+  type RatedCounts,
+} from "./preference-counts.ts";
 
 /** Options of an inspection. */
 export interface InspectDatasetOptions extends ReadExamplesOptions {
@@ -27,12 +34,7 @@ export interface Duplicate {
 }
 
 /** Lengths of encoded examples, in tokens. */
-export interface TokenLengths {
-  readonly total: number;
-  readonly min: number;
-  readonly median: number;
-  readonly p95: number;
-  readonly max: number;
+export interface TokenLengths extends Lengths {
   /** Examples longer than the maximum length. */
   readonly truncated: number;
 }
@@ -58,6 +60,9 @@ export interface DatasetInspection {
   readonly exactDuplicates: number;
   readonly nearDuplicates: number;
   readonly tokens: TokenLengths | undefined;
+  /** Undefined where there are none. */
+  readonly pairs: PairCounts | undefined;
+  readonly rated: RatedCounts | undefined;
   /** Examples with tools. */
   readonly toolExamples: number;
   /** The first calls that the schemas of their tools do not allow. A run learns them nevertheless. */
@@ -126,6 +131,7 @@ class Findings {
   readonly #exact = new Map<string, string>();
   readonly #near = new Map<string, string>();
   readonly #lengths: number[] = [];
+  readonly #preferences = new PreferenceCounts();
   #checker: CallChecker | undefined;
   #toolExamples = 0;
   readonly #callWarnings: string[] = [];
@@ -145,22 +151,30 @@ class Findings {
   /** Adds an example, and says whether a run could use it. */
   addExample(example: Example): boolean {
     const { text } = this.#options;
-    if (text !== undefined) {
-      try {
-        const encoded = encodeAnswers(example, { ...text, maxLength: Number.MAX_SAFE_INTEGER });
-        this.#lengths.push(...encoded.map(({ ids }) => ids.length));
-      } catch (error) {
-        if (!(error instanceof MosError)) throw error;
-        return this.addProblem(error);
-      }
+    let sequences: readonly EncodedExample[] | undefined;
+    try {
+      sequences = text === undefined ? undefined : this.#encode(example, text);
+    } catch (error) {
+      if (!(error instanceof MosError)) throw error;
+      return this.addProblem(error);
     }
+    this.#preferences.add(example, sequences);
     this.#findDuplicate(example);
     this.#checkCalls(example);
     return true;
   }
 
+  #encode(example: Example, text: LoadedText): readonly EncodedExample[] {
+    const options = { ...text, maxLength: Number.MAX_SAFE_INTEGER };
+    const sequences = encodeSequences(example, options).map(({ encoded }) => encoded);
+    const lengths = sequences.map(({ ids }) => ids.length);
+    const isPair = example.kind === "pair"; // whose answers share a row
+    this.#lengths.push(...(isPair ? [lengths.reduce((sum, length) => sum + length, 0)] : lengths));
+    return sequences;
+  }
+
   #checkCalls(example: Example): void {
-    if (example.kind !== "chat" || example.tools === undefined) return;
+    if (!hasTools(example)) return;
     this.#toolExamples++;
     this.#checker ??= new CallChecker();
     const problem = this.#checker.findProblem(example);
@@ -197,6 +211,7 @@ class Findings {
       exactDuplicates: this.#exactDuplicates,
       nearDuplicates: this.#nearDuplicates,
       tokens: this.#tokenLengths(),
+      ...this.#preferences.summary(),
       toolExamples: this.#toolExamples,
       callWarnings: this.#callWarnings,
       callWarningCount: this.#callWarningCount,
@@ -204,17 +219,10 @@ class Findings {
   }
 
   #tokenLengths(): TokenLengths | undefined {
-    const sorted = Int32Array.from(this.#lengths).sort();
-    if (sorted.length === 0) return undefined;
-    const at = (share: number): number => sorted[Math.ceil(share * sorted.length) - 1] ?? 0;
-    return {
-      total: sorted.reduce((sum, length) => sum + length, 0),
-      min: sorted[0] ?? 0,
-      median: at(0.5),
-      p95: at(0.95),
-      max: at(1),
-      truncated: sorted.filter((length) => length > this.#options.maxLength).length,
-    };
+    const lengths = this.#lengths;
+    if (lengths.length === 0) return undefined;
+    const truncated = lengths.filter((length) => length > this.#options.maxLength).length;
+    return { ...describeLengths(lengths), truncated };
   }
 }
 

@@ -2,12 +2,16 @@
 import type { z } from "zod";
 import { readIssues } from "#core";
 import { mediaPart } from "#text";
-import type { Example, Place } from "./example.ts";
+import type { DataKind, Example, Place } from "./example.ts";
 
 /** A format of lines: how it is recognised, a sample, its schema and its meaning. */
 interface LineForm<S extends z.ZodType> {
+  /** The kind of its examples; "examples" by default. */
+  readonly kind?: DataKind;
   /** The fields that a line of this format must have. */
   readonly fields: readonly string[];
+  /** Says whether a line with these fields has this format where no kind of data is asked for; it has by default. */
+  readonly isLikely?: (line: Readonly<Record<string, unknown>>) => boolean;
   readonly sample: string;
   /** The value with lists in the place of their JSON. */
   readonly prepare?: (value: unknown) => unknown;
@@ -18,13 +22,17 @@ interface LineForm<S extends z.ZodType> {
 
 /** A format of lines that reads a value. */
 export const lineForm = <S extends z.ZodType>({
+  kind = "examples",
   fields,
+  isLikely = () => true,
   sample,
   schema,
   toExample,
   prepare = (value) => value,
 }: LineForm<S>) => ({
+  kind,
   fields,
+  isLikely,
   sample,
   /** Reads a value: the example, or a sentence that says what is wrong. */
   read: (given: unknown, place: Place): Example | string => {
@@ -82,3 +90,7 @@ export function describeValue(value: unknown): string {
 
 /** Tests whether a text has nothing but white space. */
 export const isBlank = (content: string): boolean => content.trim() === "";
+
+/** An instruction with its input, as a user says them. */
+export const joinInput = (instruction: string, input: string | null | undefined): string =>
+  [instruction, input ?? ""].filter((part) => !isBlank(part)).join("\n\n");

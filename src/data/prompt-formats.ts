@@ -16,11 +16,12 @@ import {
 } from "#text";
 import { inSchemaOrder } from "./argument-order.ts";
 import {
+  type AnsweredExample,
   type ChatExample,
   type CompletionExample,
-  type Example,
   type Message,
   type Place,
+  type PromptExample,
   placeText,
   type TextExample,
 } from "./example.ts";
@@ -42,10 +43,14 @@ export interface PromptFormatOptions {
   readonly system?: string | undefined;
 }
 
-/** The token ids of an example in its prompt format, and which of them are targets. */
-export function labelledTokens(example: Example, options: PromptFormatOptions): Labelled {
+/** The token ids of one sequence in its prompt format, and which of them are targets. */
+export function labelledTokens(
+  example: AnsweredExample | TextExample | PromptExample,
+  options: PromptFormatOptions,
+): Labelled {
   const { tokenizer, template, promptFormat = "template", system } = options;
   if (example.kind === "text") return textTokens(example, tokenizer);
+  if (example.kind === "prompt") return promptTokens(example, options);
   if (promptFormat !== "template") refuseTools(example, promptFormat);
   switch (promptFormat) {
     case "template":
@@ -60,7 +65,7 @@ export function labelledTokens(example: Example, options: PromptFormatOptions): 
 }
 
 /** Only a chat template has a place for tools. */
-function refuseTools(example: LaidOut, promptFormat: PromptFormat): void {
+function refuseTools(example: AnsweredExample, promptFormat: PromptFormat): void {
   if (example.kind === "chat" && example.tools !== undefined)
     throw new MosError(
       "bad_data",
@@ -69,33 +74,33 @@ function refuseTools(example: LaidOut, promptFormat: PromptFormat): void {
 }
 
 /** The end-of-text token is a target, too: a model that does not learn to stop never does. */
-function withEndOfText({ ids, isTarget }: Labelled, { eosTokens }: Tokenizer): Labelled {
+function withEndOfText({ ids, weights }: Labelled, { eosTokens }: Tokenizer): Labelled {
   const eos = eosTokens[0];
-  return eos === undefined ? { ids, isTarget } : { ids: [...ids, eos], isTarget: [...isTarget, true] };
+  return eos === undefined
+    ? { ids, weights }
+    : { ids: [...ids, eos], weights: [...weights, weights.at(-1) ?? 1] };
 }
 
 /** A text as it is, in every prompt format; all of it and the end-of-text token are targets, as in TRL and mlx-lm. */
 function textTokens({ text }: TextExample, tokenizer: Tokenizer): Labelled {
-  const tokens = tokenizePieces([{ text, isTarget: true }], tokenizer);
+  const tokens = tokenizePieces([{ text, weight: 1 }], tokenizer);
   const last = tokens.ids.at(-1);
   const isEnded = last !== undefined && tokenizer.eosTokens.includes(last);
   return isEnded ? tokens : withEndOfText(tokens, tokenizer);
 }
-
-/** An example that a prompt format lays out. */
-type LaidOut = ChatExample | CompletionExample;
 
 interface SystemOption {
   readonly system: string | undefined;
 }
 
 /** An example as a conversation, with the system message unless it has its own. */
-function toTurns(example: LaidOut, { system }: SystemOption): readonly Message[] {
-  const turns = example.kind === "chat" ? example.turns : asTurns(example);
-  return system === undefined || turns[0]?.role === "system"
+const toTurns = (example: AnsweredExample, options: SystemOption): readonly Message[] =>
+  withSystem(example.kind === "chat" ? example.turns : asTurns(example), options);
+
+const withSystem = (turns: readonly Message[], { system }: SystemOption): readonly Message[] =>
+  system === undefined || turns[0]?.role === "system"
     ? turns
     : [{ role: "system", content: system, isTarget: false }, ...turns];
-}
 
 const asTurns = ({ prompt, completion }: CompletionExample): readonly Message[] => [
   { role: "user", content: prompt, isTarget: false },
@@ -107,11 +112,11 @@ interface TemplateOptions extends SystemOption {
 }
 
 /** The conversation in the model's own chat template. */
-function templatePieces(example: LaidOut, { template, system }: TemplateOptions): readonly Piece[] {
+function templatePieces(example: AnsweredExample, { template, system }: TemplateOptions): readonly Piece[] {
   const turns = toTurns(example, { system });
   const lastOnly = turns.at(-1)?.isTarget === true && turns.filter(({ isTarget }) => isTarget).length === 1;
-  const tools = example.kind === "chat" ? example.tools : undefined;
-  const rendered = renderTurns(template, { turns, tools, lastOnly }, example);
+  const { tools, variables } = example.kind === "chat" ? example : {};
+  const rendered = renderTurns(template, { turns, tools, variables, lastOnly }, example);
   const answers = turns.filter(({ role, isTarget }) => (lastOnly ? isTarget : role === "assistant"));
   if (rendered.filter(({ isAnswer }) => isAnswer).length !== answers.length)
     throw new MosError(
@@ -122,11 +127,32 @@ function templatePieces(example: LaidOut, { template, system }: TemplateOptions)
   // an assistant message of weight 0 is part of the text, but no target
   return rendered.map(({ text, isAnswer }) => ({
     text,
-    isTarget: isAnswer && answers[k++]?.isTarget === true,
+    weight: isAnswer ? weightOf(answers[k++]) : 0,
   }));
 }
 
-interface LocatedTurns {
+/** Weight of a message's tokens in the loss. */
+const weightOf = (message: Message | undefined): number =>
+  message?.isTarget === true ? (message.weight ?? 1) : 0;
+
+/** A prompt up to where its answer begins. Other formats than a chat template have no conversations. */
+function promptTokens(example: PromptExample, options: PromptFormatOptions): Labelled {
+  const { tokenizer, template, promptFormat = "template", system } = options;
+  if (promptFormat !== "template")
+    throw new MosError(
+      "bad_option",
+      `answers to prompts need the model's chat template; the prompt format is ${promptFormat}`,
+    );
+  const { tools = [], variables = {} } = example;
+  const messages = withSystem(example.turns, { system }).map((turn) => toChatMessage(turn, new Map()));
+  const text = refusing(example, () =>
+    template.render(messages, { addGenerationPrompt: true, tools, variables }),
+  );
+  const ids = encodePrompt(text, tokenizer);
+  return { ids, weights: ids.map(() => 0) };
+}
+
+interface LocatedTurns extends Pick<ChatExample, "variables"> {
   readonly turns: readonly Message[];
   readonly tools: readonly Tool[] | undefined;
   /** Only the last one is trained on. */
@@ -135,13 +161,20 @@ interface LocatedTurns {
 
 function renderTurns(
   template: ChatTemplate,
-  { turns, tools = [], lastOnly }: LocatedTurns,
+  { turns, tools = [], variables, lastOnly }: LocatedTurns,
   place: Place,
 ): readonly RenderedPiece[] {
   const schemas = new Map(tools.map((tool) => [tool.name, tool]));
   const messages = turns.map((turn) => toChatMessage(turn, schemas));
+  return refusing(place, () =>
+    template.renderTurns(messages, { lastOnly, tools, ...(variables === undefined ? {} : { variables }) }),
+  );
+}
+
+/** What a chat template makes of a conversation; its error says where that is. */
+function refusing<T>(place: Place, work: () => T): T {
   try {
-    return template.renderTurns(messages, { lastOnly, tools });
+    return work();
   } catch (cause) {
     const reason = errorText(cause);
     const code = cause instanceof MosError ? cause.code : "bad_data";
@@ -153,7 +186,7 @@ function renderTurns(
 
 /** A message as templates take it: arguments are written as a constrained answer writes them. */
 function toChatMessage(
-  { isTarget: _, toolCalls, ...message }: Message,
+  { isTarget: _, weight: __, toolCalls, ...message }: Message,
   tools: ReadonlyMap<string, Tool>,
 ): ChatMessage {
   if (toolCalls === undefined) return message;
@@ -167,20 +200,20 @@ function toChatMessage(
 }
 
 /** ChatML without a default system message: `<|im_start|>role\ncontent<|im_end|>\n`. */
-const chatmlPieces = (example: LaidOut, options: SystemOption): readonly Piece[] =>
-  toTurns(example, options).flatMap(({ role, content, isTarget }) => [
-    { text: `<|im_start|>${role}\n`, isTarget: false },
-    { text: `${content}<|im_end|>\n`, isTarget },
+const chatmlPieces = (example: AnsweredExample, options: SystemOption): readonly Piece[] =>
+  toTurns(example, options).flatMap((turn) => [
+    { text: `<|im_start|>${turn.role}\n`, weight: 0 },
+    { text: `${turn.content}<|im_end|>\n`, weight: weightOf(turn) },
   ]);
 
 /**
  * Prompt and completion as they are; a question and its answer on two lines. A longer conversation has no plain format.
  */
-function plainPieces(example: LaidOut): readonly Piece[] {
+function plainPieces(example: AnsweredExample): readonly Piece[] {
   if (example.kind === "completion")
     return [
-      { text: example.prompt, isTarget: false },
-      { text: example.completion, isTarget: true },
+      { text: example.prompt, weight: 0 },
+      { text: example.completion, weight: 1 },
     ];
   const [user, assistant, more] = example.turns;
   if (user?.role !== "user" || assistant?.role !== "assistant" || more !== undefined)
@@ -189,8 +222,8 @@ function plainPieces(example: LaidOut): readonly Piece[] {
       `${placeText(example)}: the plain prompt format takes one user message and its answer, but this conversation has ${example.turns.map(({ role }) => role).join(", ")}; use the template format`,
     );
   return [
-    { text: `${user.content}\n`, isTarget: false },
-    { text: assistant.content, isTarget: assistant.isTarget },
+    { text: `${user.content}\n`, weight: 0 },
+    { text: assistant.content, weight: weightOf(assistant) },
   ];
 }
 
@@ -201,7 +234,7 @@ function plainPieces(example: LaidOut): readonly Piece[] {
 type OpenInstructOptions = Pick<PromptFormatOptions, "tokenizer" | "maxLength" | "system">;
 
 /** All ids of the text, with the targets that the script sees in the first `maxLength` of them. */
-function openInstruct(example: LaidOut, options: OpenInstructOptions): Labelled {
+function openInstruct(example: AnsweredExample, options: OpenInstructOptions): Labelled {
   return example.kind === "chat"
     ? openInstructChat(toTurns(example, { system: options.system }), options)
     : openInstructCompletion(example, options.tokenizer);
@@ -215,16 +248,18 @@ function openInstructChat(
   const eos = endOfTextToken(tokenizer);
   const ids = encode(pythonStrip(layOut(turns, eos)));
   const countTokens = (text: string): number => Math.min(encode(text).length, maxLength);
-  const isTarget = ids.map(() => true);
+  const weights = ids.map(() => 1);
   for (const [i, turn] of turns.entries()) {
-    if (turn.role === "assistant" && turn.isTarget) continue;
-    const from = i === 0 ? 0 : countTokens(layOut(turns.slice(0, i), eos));
-    const answered = turn.role !== "assistant" && turns[i + 1]?.role === "assistant";
-    const to = countTokens(layOut(turns.slice(0, i + 1), eos) + (answered ? "<|assistant|>\n" : ""));
-    isTarget.fill(false, from, to);
+    const weight = weightOf(turn);
+    if (weight === 1) continue;
+    const tag = (k: number, other: boolean): string =>
+      turns[k]?.role === "assistant" && other ? "<|assistant|>\n" : "";
+    const from = i === 0 ? 0 : countTokens(layOut(turns.slice(0, i), eos) + tag(i, weight > 0));
+    const to = countTokens(layOut(turns.slice(0, i + 1), eos) + tag(i + 1, turn.role !== "assistant"));
+    weights.fill(weight, from, to);
     if (to >= maxLength) break;
   }
-  return { ids, isTarget };
+  return { ids, weights };
 }
 
 const layOut = (turns: readonly Message[], eos: string): string =>
@@ -244,7 +279,7 @@ function openInstructCompletion(
   const joint = SPACED_END.test(prompt) || SPACED_START.test(continuation) ? "" : " ";
   const ids = encode(`${prompt}${joint}${continuation}${endOfTextToken(tokenizer)}`);
   const masked = encode(prompt).length;
-  return { ids, isTarget: ids.map((_, i) => i >= masked) };
+  return { ids, weights: ids.map((_, i) => Number(i >= masked)) };
 }
 
 const withSpecials =
@@ -265,13 +300,14 @@ function endOfTextToken(tokenizer: Tokenizer): string {
 /** A part of a text. */
 export interface Piece {
   readonly text: string;
-  readonly isTarget: boolean;
+  /** Weight of its tokens in the loss; 0 where they are no targets. */
+  readonly weight: number;
 }
 
-/** Token ids, and whether each is a target. */
+/** Token ids, and the weight of each in the loss. */
 export interface Labelled {
   readonly ids: readonly number[];
-  readonly isTarget: readonly boolean[];
+  readonly weights: readonly number[];
 }
 
 /** Encodes pieces as one text, with a BOS token first if the tokenizer adds one and the text does not begin with it. */
@@ -282,18 +318,18 @@ export function tokenizePieces(pieces: readonly Piece[], tokenizer: Tokenizer): 
   const whole = encode(texts.join(""));
   const parts = tokensByBytes(texts, whole, tokenizer) ?? tokensByPrefix(texts, whole, encode);
   const ids = parts.flat();
-  const isTarget = parts.flatMap((part, k) => part.map(() => merged[k]?.isTarget === true));
+  const weights = parts.flatMap((part, k) => part.map(() => merged[k]?.weight ?? 0));
   const bos = missingBos(ids, tokenizer);
-  return bos === undefined ? { ids, isTarget } : { ids: [bos, ...ids], isTarget: [false, ...isTarget] };
+  return bos === undefined ? { ids, weights } : { ids: [bos, ...ids], weights: [0, ...weights] };
 }
 
 function mergeEqual(pieces: readonly Piece[]): readonly Piece[] {
   const merged: Piece[] = [];
-  for (const { text, isTarget } of pieces) {
+  for (const { text, weight } of pieces) {
     if (text === "") continue;
     const last = merged.at(-1);
-    if (last?.isTarget === isTarget) merged[merged.length - 1] = { text: last.text + text, isTarget };
-    else merged.push({ text, isTarget });
+    if (last?.weight === weight) merged[merged.length - 1] = { text: last.text + text, weight };
+    else merged.push({ text, weight });
   }
   return merged;
 }

@@ -27,7 +27,7 @@ export const boundedList = <T extends z.ZodType>(
     .pipe(z.array(item));
 
 /** The schema that fits the shape of a value, so that a problem is told for that shape. */
-const byShape = <Output>(choose: (value: unknown) => z.ZodType<Output>) =>
+export const byShape = <Output>(choose: (value: unknown) => z.ZodType<Output>) =>
   z.unknown().transform((value, context): Output => {
     const parsed = choose(value).safeParse(value);
     if (parsed.success) return parsed.data;

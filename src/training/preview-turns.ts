@@ -17,9 +17,13 @@ interface Spoken {
   readonly isTarget: boolean;
 }
 
-function spokenIn(example: Example): readonly Spoken[] {
+/** An example of one sequence. */
+type OneSequence = Exclude<Example, { readonly kind: "pair" | "rated" }>;
+
+function spokenIn(example: OneSequence): readonly Spoken[] {
   switch (example.kind) {
     case "chat":
+    case "prompt":
       return example.turns;
     case "completion":
       return [
@@ -109,7 +113,7 @@ function findContent(located: Located, spoken: Spoken, from: number): Span | und
  * Finds the messages of an example among its tokens, in their order. What a prompt format writes otherwise than the data do,
  * such as calls of tools, is left out.
  */
-export function findTurns(example: Example, tokens: readonly ShownToken[]): readonly PreviewedTurn[] {
+export function findTurns(example: OneSequence, tokens: readonly ShownToken[]): readonly PreviewedTurn[] {
   const located = locate(tokens);
   let position = 0;
   return spokenIn(example).flatMap((spoken) => {

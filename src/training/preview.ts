@@ -3,11 +3,13 @@
 import { type AdapterConfig, type Budget, budget } from "#adapters";
 import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
 import {
+  type AnswerKind,
   CallChecker,
   type EncodedExample,
   type EncodingReport,
   type Example,
-  encodeAnswers,
+  encodeSequences,
+  hasTools,
   IGNORED,
   placeText,
 } from "#data";
@@ -35,13 +37,15 @@ export interface PreviewedToken {
   readonly isTrained: boolean;
 }
 
-/** A line of the data as the run sees it, or an answer of it where these are encoded apart. @inline */
+/** A line of the data as the run sees it, or one of its answers where it has several. @inline */
 export interface PreviewedLine
   extends Pick<EncodedExample, "line" | "targetTokens" | "truncated" | "truncatedTargets"> {
   /** Unit of `line`: lines of a file, rows of a table, or examples of a list. */
   readonly unit: "line" | "row" | "example";
   /** The file, where there are several. */
   readonly file?: string;
+  /** What the answer is in a preference: one of a pair, or rated. */
+  readonly answer?: AnswerKind;
   /** "unused": beyond the first `examples`. */
   readonly part: "train" | "validation" | "unused";
   /** Up to where the example is cut off, or `maxShown` of these. */
@@ -134,22 +138,27 @@ function previewLines(
   const { tokenizer } = encoding;
   const wanted =
     lines === undefined ? all.slice(0, DEFAULT_LINES) : lines.flatMap((line) => onLine(line, all));
-  const toPreviewedLine =
-    (example: Example) =>
-    (one: EncodedExample): PreviewedLine => {
-      const { ids, labels, source = { unit: "line" }, ...encoded } = one;
+  return wanted.flatMap((example) => {
+    const part = train.includes(example) ? "train" : validation.includes(example) ? "validation" : "unused";
+    const sequences = encodeSequences(example, encoding);
+    const isLost = sequences.some(({ encoded, answer }) => encoded.targetTokens === 0 && isOfPair(answer));
+    return sequences.map(({ example: own, encoded: one, answer }): PreviewedLine => {
+      const { ids, labels, source = { unit: "line" }, columns: _, ...encoded } = one;
       const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
         id,
         text: Buffer.from(tokenizer.idToBytes(id)).toString(),
         isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
       }));
-      const part = train.includes(example) ? "train" : validation.includes(example) ? "validation" : "unused";
-      const dropped = encoded.targetTokens === 0;
-      const turns = findTurns(example, shown);
-      return { ...source, part, shown, turns, tokens: ids.length, ...encoded, dropped };
-    };
-  return wanted.flatMap((example) => encodeAnswers(example, encoding).map(toPreviewedLine(example)));
+      const turns = findTurns(own, shown);
+      const dropped = own.kind === "prompt" ? encoded.truncated : isLost || encoded.targetTokens === 0;
+      const named = answer === undefined ? {} : { answer };
+      return { ...source, ...named, part, shown, turns, tokens: ids.length, ...encoded, dropped };
+    });
+  });
 }
+
+/** Without one of its answers, a pair says nothing. */
+const isOfPair = (answer: AnswerKind | undefined): boolean => answer === "chosen" || answer === "rejected";
 
 /** The examples on a line: one of each file that has it. */
 function onLine(number: number, all: readonly Example[]): readonly Example[] {
@@ -175,9 +184,7 @@ interface CheckedCalls {
 }
 
 function checkCalls(train: readonly Example[]): CheckedCalls {
-  const withTools = train
-    .filter((one) => one.kind === "chat" && one.tools !== undefined)
-    .slice(0, MAX_CHECKED);
+  const withTools = train.filter(hasTools).slice(0, MAX_CHECKED);
   const checker = withTools.length === 0 ? undefined : new CallChecker();
   const problems = withTools.flatMap((one) => {
     const message = checker?.findProblem(one);

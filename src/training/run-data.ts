@@ -62,19 +62,26 @@ export async function readRunData(
   return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
 }
 
+/** Settings that decide how examples become tokens. */
+type EncodingSettings = Pick<
+  ResolvedSettings,
+  "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs" | "lastAnswerOnly"
+>;
+
 /** Options of encoding a run's examples. */
 export const encodingOptions = ({
   text: { tokenizer, template },
-  settings: { maxLength, promptFormat, system, chatTemplateKwargs },
+  settings: { maxLength, promptFormat, system, chatTemplateKwargs, lastAnswerOnly },
 }: {
   readonly text: LoadedText;
-  readonly settings: Pick<ResolvedSettings, "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs">;
+  readonly settings: EncodingSettings;
 }) => ({
   template: withVariables(template, chatTemplateKwargs),
   tokenizer,
   maxLength,
   promptFormat,
   system,
+  lastAnswerOnly,
 });
 
 /** A tokenizer may know tokens that its model has no embedding for. */

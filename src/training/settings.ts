@@ -16,6 +16,8 @@ export const dataSettings = {
   ...templateSettings,
   /** System message for conversations without one. A string. */
   system: text({ help: "system message for conversations without one" }),
+  /** Train on the last answer of a conversation alone. True or false; default false. */
+  lastAnswerOnly: flag({ help: "train on the last answer of a conversation alone" }),
   /** Maximum length of an example and of a packed row, in tokens. A whole number, 2 or more; default what the data need. */
   maxLength: integer({
     min: 2,

@@ -140,6 +140,8 @@ function referenceAnswer(example: Example): string {
       return example.text;
     case "chat":
       return example.turns.findLast(({ isTarget }) => isTarget)?.content ?? "";
+    default:
+      throw new MosError("bad_data", `a ${example.kind} has no answer to compare with`);
   }
 }
 

@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { makeTemporaryFolder } from "mixture-of-shards/cli";
+import { makeTemporaryFolder, omitUndefined } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { assertAllowed, type FineTuningLimits, type JobRequest, jobRequestSchema, toLimits } from "#store";
 import { checkedJob } from "./jobs.ts";
@@ -35,6 +35,10 @@ const part = z.object({
 
 const line = z.object({
   line: z.int(),
+  answer: z
+    .enum(["chosen", "rejected", "desirable", "undesirable"])
+    .optional()
+    .describe("Which answer of a preference this is; a pair has two lines here."),
   part: z.enum(["training", "validation", "unused"]),
   token_count: z.int(),
   target_tokens: z.int(),
@@ -115,6 +119,7 @@ const PARTS = { train: "training", validation: "validation", unused: "unused" } 
 
 const toLineObject = (shown: RunPreview["lines"][number]): z.output<typeof line> => ({
   line: shown.line,
+  ...omitUndefined({ answer: shown.answer }),
   part: PARTS[shown.part],
   token_count: shown.tokens,
   target_tokens: shown.targetTokens,

@@ -3654,6 +3654,11 @@ export interface components {
             /** @description Peak learning rate. */
             learning_rate: number;
             lines: {
+                /**
+                 * @description Which answer of a preference this is; a pair has two lines here.
+                 * @enum {string}
+                 */
+                answer?: "chosen" | "rejected" | "desirable" | "undesirable";
                 dropped: boolean;
                 line: number;
                 /** @description Contents of messages among the tokens: the first of each, and the one after its last. */
@@ -3860,6 +3865,8 @@ export interface components {
             expires_after?: number;
             /** @description batches whose gradients are summed for each update; default: 1 */
             gradient_accumulation_steps?: number;
+            /** @description train on the last answer of a conversation alone; default: false */
+            last_answer_only?: boolean;
             /** @description peak learning rate; default: 0.002, less for bases wider than 640 */
             learning_rate?: number;
             /** @description clip gradients to this norm; 0 disables; default: 1 */

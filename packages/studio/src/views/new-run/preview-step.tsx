@@ -77,11 +77,12 @@ function Counts({ preview: { training, validation } }: { readonly preview: Previ
 }
 
 function LineRow({ line }: { readonly line: Line }) {
-  const { token_count, target_tokens, truncated, dropped, tokens } = line;
+  const { token_count, target_tokens, truncated, dropped, tokens, answer } = line;
   return (
     <li>
       <div class="line-head">
         <span class="line-number">{line.line}</span>
+        {answer !== undefined && <span class="tag">{answer}</span>}
         <span class="muted">
           {formatCount(token_count)} tokens, {formatCount(target_tokens)} trained
         </span>
