@@ -7,10 +7,12 @@ import { methods } from "../../src/adapters/methods.ts";
 import * as engine from "../../src/inference/engine-options.ts";
 import * as server from "../../src/server/serve.ts";
 import * as template from "../../src/text/template-variables.ts";
+import * as objectives from "../../src/training/objectives/settings.ts";
 import * as training from "../../src/training/settings.ts";
 
 const MODULES: readonly (readonly [path: string, exported: object])[] = [
   ["src/training/settings.ts", training],
+  ["src/training/objectives/settings.ts", objectives],
   ["src/adapters/method-parts.ts", adapters],
   ...Object.entries(methods).map(([name, method]) => [`src/adapters/${name}.ts`, method] as const),
   ["src/text/template-variables.ts", template],

@@ -90,6 +90,7 @@ export {
   RUN_FILES,
   RUN_METRICS,
   RUN_RECORD,
+  RUN_REFERENCE,
   RUN_TENSORBOARD,
   removeVersions,
   replaceAdapter,

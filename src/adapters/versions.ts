@@ -25,6 +25,8 @@ export const ADAPTER_FILES: readonly string[] = [ADAPTER_CONFIG, ADAPTER_TENSORS
 export const RUN_RECORD = "run.json";
 /** The file of a run's folder with what it measured at each step. */
 export const RUN_METRICS = "metrics.jsonl";
+/** The file of a run's folder with the log-probabilities of its targets before training. */
+export const RUN_REFERENCE = "reference.safetensors";
 /** The folder of a run's checkpoints. */
 export const CHECKPOINTS = "checkpoints";
 /** The folder of a run's best adapter. */
@@ -36,6 +38,7 @@ export const RUN_FILES: readonly string[] = [
   ...ADAPTER_FILES,
   RUN_METRICS,
   RUN_TENSORBOARD,
+  RUN_REFERENCE,
   CHECKPOINTS,
   BEST,
   RUN_RECORD,

@@ -9,6 +9,8 @@ import {
   finetune,
   finetuneSettings,
   memorySettings,
+  objectiveChoice,
+  preferenceSettings,
   previewRun,
   trainingSettings,
 } from "#training";
@@ -61,6 +63,7 @@ const options = {
       help: "continue training from this adapter, with its settings and weights",
     }),
   }),
+  ...group("Objective", { ...objectiveChoice, ...preferenceSettings }),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", {
     ...checkpointSettings,

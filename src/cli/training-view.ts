@@ -18,6 +18,8 @@ const MEMORY = 0.9;
 /** State of a training run's live line. */
 export interface TrainProgress {
   step(event: StepEvent): void;
+  /** Before the first step, where the objective compares with the adapter as it is then. */
+  reference(event: Pick<Extract<FinetuneEvent, { readonly type: "reference" }>, "examples" | "total">): void;
   /** Within a step that takes long. */
   within(tokens: number): void;
   /** Within an evaluation that takes long. */
@@ -27,8 +29,8 @@ export interface TrainProgress {
   parts(residentBytes: number): readonly string[];
 }
 
-/** Follows a run of `steps` steps. */
-export function trainProgress(steps: number): TrainProgress {
+/** Follows a run of `steps` steps; `shown` are metrics of its objective that stand beside the loss. */
+export function trainProgress(steps: number, shown: readonly string[] = []): TrainProgress {
   const recent: StepEvent[] = [];
   let sum = 0;
   let weight = 0;
@@ -41,6 +43,9 @@ export function trainProgress(steps: number): TrainProgress {
       if (recent.length > WINDOW) recent.shift();
       sum = MEMORY * sum + event.loss;
       weight = MEMORY * weight + 1;
+    },
+    reference({ examples, total }) {
+      next = [`${formatInteger(examples)}/${formatInteger(total)} examples by the reference`];
     },
     within(tokens) {
       next = [`${formatInteger(tokens)} tokens of the next step`];
@@ -61,6 +66,7 @@ export function trainProgress(steps: number): TrainProgress {
       return [
         `${formatInteger(last.step)}/${formatInteger(steps)}`,
         `loss ${(sum / weight).toFixed(3)}`,
+        ...shown.map((name) => `${name.replace(/.*\//, "")} ${meanMetric(recent, name).toFixed(2)}`),
         formatRate(tokens / seconds, "tok"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
         ...next,
@@ -71,6 +77,9 @@ export function trainProgress(steps: number): TrainProgress {
     },
   };
 }
+
+const meanMetric = (events: readonly StepEvent[], name: string): number =>
+  events.reduce((sum, { metrics }) => sum + (metrics?.[name] ?? 0), 0) / events.length;
 
 export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
 
@@ -127,7 +136,7 @@ export async function watchTraining(
       case "ready":
         line.clear();
         onReady(event);
-        progress = trainProgress(event.steps);
+        progress = trainProgress(event.steps, event.shown);
         baseLoss = event.baseLoss;
         break;
       case "step":
@@ -135,6 +144,9 @@ export async function watchTraining(
         break;
       case "progress":
         progress.within(event.tokens);
+        break;
+      case "reference":
+        progress.reference(event);
         break;
       case "evaluating":
         progress.evaluating(event.batches);
@@ -205,6 +217,7 @@ function updateOutcome(
     case "download":
     case "memory":
     case "progress":
+    case "reference":
     case "evaluating":
     case "limited":
     case "earlyStop":

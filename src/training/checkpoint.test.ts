@@ -69,7 +69,8 @@ test("a run whose best evaluation came after it was resumed leaves the bytes of 
 /** A state within an update. */
 function stateWithin(step: number): TrainingState {
   const gradients = new Map([...makeParameters(0.3)].map(([name, { data }]) => [name, data]));
-  const sums = { microBatches: 2, epoch: 1, loss: 1 / 3, correct: 4, targets: 9, tokens: 20, examples: 3 };
+  const counts = { microBatches: 2, epoch: 1, correct: 4, targets: 9, tokens: 20, examples: 3 };
+  const sums = { ...counts, loss: 1 / 3, count: 3, metrics: { "rewards/chosen": { sum: -0.5, count: 3 } } };
   return { ...stateAt(step), tokens: 70, unfinished: { ...sums, seconds: 0.1, gradients } };
 }
 
@@ -83,7 +84,7 @@ test("the sums of an unfinished update are loaded, too, and gone when it is comp
 /** A state within the evaluation after an update. */
 const stateEvaluating = (step: number): TrainingState => ({
   ...stateAt(step),
-  evaluating: { batches: 3, loss: 20 / 3, correct: 4, targets: 9, seconds: 0.1 },
+  evaluating: { batches: 3, loss: 20 / 3, correct: 4, targets: 9, count: 9, metrics: {}, seconds: 0.1 },
 });
 
 test("the sums of an unfinished evaluation are loaded, too, and gone when it is complete", async () => {

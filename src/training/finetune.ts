@@ -11,13 +11,22 @@ import {
   openAdapterFolder,
   retrainingFolder,
 } from "#adapters";
-import { checkCall, MosError, monotonicNow } from "#core";
+import { checkCall, MosError, monotonicNow, omitUndefined } from "#core";
 import { lockFolder, pathExists } from "#files";
 import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
-import type { TrainableModel } from "./gradients.ts";
+import { gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";
 import { runTokens } from "./micro-batches.ts";
+import { objectiveRecord } from "./objectives/index.ts";
+import {
+  computeReference,
+  copyParameters,
+  type ExampleSets,
+  readReference,
+  referenceDigest,
+  writeReference,
+} from "./reference.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -37,12 +46,13 @@ import {
   modelSummary,
   persist,
   type RunFacts,
+  type RunFiles,
   runFiles,
   watchForCollapse,
 } from "./run-results.ts";
 import { pickChosen } from "./settings.ts";
 import { adapterModel } from "./trainable.ts";
-import { type TrainEvent, train } from "./trainer.ts";
+import { sourceOptions, type TrainEvent, type TrainOptions, train } from "./trainer.ts";
 
 /** A run whose base and adapter are loaded, and whose folder is taken. */
 interface Run {
@@ -53,6 +63,8 @@ interface Run {
   /** The base as the adapter's folder records it. */
   readonly named: AdapterBase;
   readonly record: RunRecord;
+  /** The parameters before the first step, where the objective compares with them. */
+  readonly reference: Parameters | undefined;
   /** True if the adapter that is trained further has learnt other token ids than the base gives now. */
   readonly otherTokens: boolean;
   /** Where the adapter goes. */
@@ -151,6 +163,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
     folder,
     extended,
     baseLoss: state.baseLoss,
+    shown: plan.objective.shown,
   };
 }
 
@@ -167,28 +180,26 @@ async function* trainRun(
   const { plan, base, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
   const { best, baseLoss, step } = state;
+  const { objective } = plan;
   await using files = runFiles(started.claimed, { folder, from: isResumed ? state : undefined, tensorboard });
   yield readyEvent(started);
   if (started.otherTokens)
     yield { type: "warning", reason: "other_tokens", step, message: `the adapter was ${OTHER_TOKENS}` };
   const limited = limitedEvent(plan, { step, maxTokens });
   if (limited !== undefined) return yield limited;
-  const events = train({
-    model,
-    settings: run,
-    train: examples.encoded,
-    validation: validation?.encoded ?? [],
-    state,
-    now,
-    signal,
-    rematerialise: plan.memory.rematerialise,
-    maxTokens,
+  const sets = { train: examples.encoded, validation: validation?.encoded ?? [] };
+  const options: TrainOptions = {
+    ...{ model, settings: run, ...sets, state, now, signal, maxTokens },
+    ...{ objective, reference: started.reference, rematerialise: plan.memory.rematerialise },
     ...(session === undefined ? {} : { session }),
-  });
+  };
+  const referenced = yield* withReference(started, options, files);
+  if (referenced === undefined) return yield { type: "stopped", step };
+  const events = train({ ...options, ...referenced });
   const { vocabularySize } = base.model.config;
   const { steps } = run;
   const keepsBest = plan.settings.earlyStoppingPatience > 0;
-  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, baseLoss, best });
+  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, baseLoss, best, objective });
   const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
@@ -200,6 +211,26 @@ async function* trainRun(
   const { isBest, ...ended } = end.result();
   yield* complete(started, { step: ended.step, isBest, keepVersions });
   yield { type: "finish", out, steps, ...ended };
+}
+
+/** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
+async function* withReference(
+  { folder, record, reference }: Run,
+  options: TrainOptions,
+  files: RunFiles,
+): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
+  const { model, settings, train, validation, now, signal } = options;
+  const sets = { train, validation };
+  if (reference === undefined) return sets;
+  const digest = referenceDigest(record);
+  const stored = await readReference(folder, { sets, digest });
+  if (stored !== undefined) return stored;
+  await using source = gradientSource(model, sourceOptions(options));
+  const found = yield* computeReference(source, sets, { reference, settings, now, signal });
+  if (found === undefined) return undefined;
+  await files.begin();
+  await writeReference(folder, { sets: found, digest });
+  return found;
 }
 
 /** Follows which adapter a run gives, and why it ends. */
@@ -273,6 +304,7 @@ async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedR
     ...(base.model.identity === undefined ? {} : { identity: base.model.identity }),
     adapter: config,
     ...(digest === undefined ? {} : { from: digest }),
+    ...omitUndefined({ objective: objectiveRecord(settings) }),
     settings: { ...run, ...pickChosen(settings) },
     baseDtype,
     computeDtype,
@@ -280,5 +312,7 @@ async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedR
     validation: validation === undefined ? null : dataDigest(validation.encoded),
   };
   const model = adapterModel(base.model, adapter);
-  return { plan, base, adapter, model, named: namedBase(base), record, otherTokens, out: options.out };
+  const reference = plan.objective.usesReference ? copyParameters(model.parameters) : undefined;
+  const named = namedBase(base);
+  return { plan, base, adapter, model, named, record, reference, otherTokens, out: options.out };
 }

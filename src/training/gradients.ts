@@ -76,6 +76,8 @@ export interface GradientSource extends AsyncDisposable {
     drawMasks: ((length: number) => Float32Array) | undefined,
     update?: Totals,
   ): Promise<BatchGradients>;
+  /** The same for a batch whose gradient is known to be 0: it counts, and nothing is computed. */
+  skip(batch: Batch): BatchGradients;
   /** The loss alone, without dropout. */
   loss(batch: Batch, update?: Totals): Promise<BatchLoss>;
   /** The log-probability of each target, without dropout, by other parameters where they are given. */
@@ -114,9 +116,9 @@ export interface GradientSourceOptions extends SessionOptions {
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
   const { reference, objective = plainTraining } = options;
   const programs = programCache(model, options);
-  const logprobs: GradientSource["logprobs"] = async (batch, parameters = []) => {
+  const logprobs: GradientSource["logprobs"] = async (batch, parameters) => {
     const program = await programs.get(batch, "logprobs");
-    const given = Object.fromEntries([...parameters].filter(([name]) => program.inputs.has(name)));
+    const given = Object.fromEntries([...(parameters ?? [])].filter(([name]) => program.inputs.has(name)));
     return floats(await program.run({ ...feedBatch(batch), ...given }), "logprobs");
   };
   const feeds = async (batch: Batch, update: Totals): Promise<Feeds> =>
@@ -147,6 +149,12 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       );
       return { ...readLoss(outputs, batch, fed), gradients };
     },
+    skip: (batch) => ({
+      ...{ loss: 0, count: objective.count(batch), targets: 0, correct: 0, metrics: {} },
+      gradients: new Map(
+        [...model.parameters].map(([name, { data }]) => [name, new Float32Array(data.length)]),
+      ),
+    }),
     async loss(batch, update = batchTotals(batch)) {
       const fed = await feeds(batch, update);
       const program = await programs.get(batch, "loss");

@@ -10,7 +10,7 @@ export {
 } from "./gradients.ts";
 export { describeStorage, planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
-
+export { preferenceSettings } from "./objectives/settings.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,
@@ -29,6 +29,7 @@ export {
   type FinetuneSettingsInput,
   finetuneSettings,
   memorySettings,
+  objectiveChoice,
   trainingSettings,
   usualLearningRate,
 } from "./settings.ts";

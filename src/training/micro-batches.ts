@@ -1,6 +1,6 @@
 // Assignment of examples to micro-batches: a function of the data, the settings and the seed alone, so that a
 // resumed run continues with the micro-batch at which it stopped.
-import { MosError } from "#core";
+import { MosError, omitUndefined } from "#core";
 import {
   type Batch,
   type EncodedExample,
@@ -9,7 +9,7 @@ import {
   planEpoch,
   plannedBatch,
 } from "#data";
-import type { Metrics } from "./objectives/objective.ts";
+import { type Metrics, type Totals, totalsOf } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 
 /** Settings of the layout of batches. */
@@ -32,9 +32,14 @@ export interface MicroBatch {
   readonly isLast: boolean;
   /** It counts, but its gradient is known to be 0 and is not computed (false). */
   readonly isSkipped?: boolean;
+  /** Sizes of its update; those of the batch where it is all of it. */
+  readonly update?: Totals;
   /** What is reported of its update besides what the objective reports. */
   readonly metrics?: Metrics;
 }
+
+/** Micro-batches of a run from a position on, without end: of examples, or made as they are asked for. */
+export type MicroBatches = Iterator<MicroBatch, never> | AsyncIterator<MicroBatch, never>;
 
 /** Position at which a run continues. */
 export interface Position {
@@ -134,27 +139,42 @@ function splitRows(rows: PlannedRows, settings: BatchSettings): readonly Planned
   );
 }
 
-interface Planned extends Omit<MicroBatch, "batch"> {
+interface Planned extends Omit<MicroBatch, "batch" | "update"> {
   readonly rows: PlannedRows;
   /** Updates before its own. */
   readonly updates: number;
+  /** The batches of its update. */
+  readonly group: readonly EpochBatch[];
+}
+
+interface EpochBatch {
+  readonly rows: PlannedRows;
+  /** From 0. */
+  readonly epoch: number;
+}
+
+function* planBatches(
+  lengths: readonly number[],
+  settings: MicroBatchSettings,
+): Generator<EpochBatch, never> {
+  for (let epoch = 0; ; epoch++)
+    for (const rows of planEpoch(lengths, epochPlanOptions(settings, epoch))) yield { rows, epoch };
 }
 
 /** Plans the micro-batches of a run, epoch after epoch, without end. */
 function* planFromStart(lengths: readonly number[], settings: MicroBatchSettings): Generator<Planned, never> {
-  const { gradientAccumulationSteps } = settings;
-  let [batches, index] = [0, 0];
-  for (let epoch = 0; ; epoch++)
-    for (const batch of planEpoch(lengths, epochPlanOptions(settings, epoch))) {
-      const updates = Math.floor(batches / gradientAccumulationSteps);
-      batches += 1;
-      const parts = splitRows(batch, settings);
-      for (const [i, rows] of parts.entries()) {
-        const isLast = batches % gradientAccumulationSteps === 0 && i === parts.length - 1;
-        yield { rows, updates, index, epoch, isLast };
-        index += 1;
-      }
+  const batches = planBatches(lengths, settings);
+  let index = 0;
+  for (let updates = 0; ; updates++) {
+    const group = Array.from({ length: settings.gradientAccumulationSteps }, () => batches.next().value);
+    const parts = group.flatMap(({ rows, epoch }) =>
+      splitRows(rows, settings).map((part) => ({ rows: part, epoch })),
+    );
+    for (const [i, part] of parts.entries()) {
+      yield { ...part, updates, group, index, isLast: i === parts.length - 1 };
+      index += 1;
     }
+  }
 }
 
 /** Plans them from a position on. Throws `bad_data` where the next update ends before it. */
@@ -181,6 +201,12 @@ function* planFrom(
 const exampleLengths = (examples: readonly EncodedExample[]): readonly number[] =>
   examples.map(({ ids }) => ids.length);
 
+/** The examples of a planned batch. */
+const examplesOf =
+  (examples: readonly EncodedExample[]) =>
+  ({ rows }: EpochBatch): readonly EncodedExample[] =>
+    rows.flat().flatMap((i) => examples[i] ?? []);
+
 /** Micro-batches from a position on, epoch after epoch, without end. */
 export function* microBatches(
   examples: readonly EncodedExample[],
@@ -189,9 +215,19 @@ export function* microBatches(
 ): Generator<MicroBatch, never> {
   const options = { ...settings, lengthMultiple: lengthMultiple(settings) };
   const planned = planFrom(start, exampleLengths(examples), settings);
+  let before: Planned["group"] = [];
+  let update: Totals | undefined;
   for (;;) {
-    const { rows, index, epoch, isLast } = planned.next().value;
-    yield { batch: plannedBatch(rows, examples, options), index, epoch, isLast };
+    const { rows, index, epoch, isLast, group } = planned.next().value;
+    if (group !== before) update = totalsOf(group.flatMap(examplesOf(examples)));
+    before = group;
+    yield {
+      batch: plannedBatch(rows, examples, options),
+      index,
+      epoch,
+      isLast,
+      ...omitUndefined({ update }),
+    };
   }
 }
 

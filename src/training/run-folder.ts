@@ -11,6 +11,7 @@ import {
   RUN_FILES,
   RUN_METRICS,
   RUN_RECORD,
+  RUN_REFERENCE,
   RUN_TENSORBOARD,
   retrainingFolder,
 } from "#adapters";
@@ -83,15 +84,18 @@ async function refuseMount(out: string): Promise<void> {
     );
 }
 
-/** sha256 over ids and labels: the data as the run sees it. */
+/** sha256 over ids and labels, and what else there is of them: the data as the run sees it. */
 export function dataDigest(examples: readonly EncodedExample[]): string {
   const hash = createHash("sha256");
-  for (const { ids, labels } of examples) hash.update(Int32Array.of(ids.length)).update(ids).update(labels);
+  for (const { ids, labels, sequences = [], columns = {} } of examples) {
+    hash.update(Int32Array.of(ids.length)).update(ids).update(labels).update(Int32Array.from(sequences));
+    for (const [name, numbers] of Object.entries(columns)) hash.update(name).update(numbers);
+  }
   return `sha256:${hash.digest("hex")}`;
 }
 
 /** Entries that a run takes from the one that it extends. */
-const CONTINUED = [CHECKPOINTS, BEST, RUN_METRICS, RUN_TENSORBOARD];
+const CONTINUED = [CHECKPOINTS, BEST, RUN_METRICS, RUN_TENSORBOARD, RUN_REFERENCE];
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {

@@ -49,6 +49,8 @@ import {
   requireRunMemory,
 } from "./memory-plan.ts";
 import { paddedTokens } from "./micro-batches.ts";
+import { chooseObjective, OBJECTIVES } from "./objectives/index.ts";
+import type { Objective, ObjectiveKind } from "./objectives/objective.ts";
 import {
   assertWarmup,
   continueSettings,
@@ -127,13 +129,14 @@ export interface RunPlan {
   readonly data: RunData;
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
+  readonly objective: Objective;
   /** Settings of the trainer. */
   readonly run: TrainSettings;
   readonly memory: RunMemory;
 }
 
 /** A run before its data are read. */
-type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device"> & {
+type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device" | "objective"> & {
   readonly settings: OpenSettings;
 };
 
@@ -192,6 +195,7 @@ export type PlannedRun = Pick<FinetuneOptions, "adapter" | "settings">;
 function checkRun(base: PlannedBase, run: PlannedRun): void {
   const { adapter = DEFAULT_ADAPTER } = run;
   const settings = parseSettings(finetuneSettings, run.settings ?? {});
+  chooseObjective(settings);
   checkLengths(base, settings);
   if (!("from" in adapter)) budget(newConfig(adapter, settings, base), toLayerShapes(base.config));
   const { baseDtype, computeDtype = "float32" } = settings;
@@ -230,6 +234,7 @@ async function* prepareRun(
   if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
   checkDevice(options.session?.device);
   const asked = parseSettings(finetuneSettings, options.settings ?? {});
+  const objective = chooseObjective(asked);
   const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
   const given = continueSettings(asked, recorded);
   const device = options.session?.device;
@@ -247,8 +252,9 @@ async function* prepareRun(
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
-  const { learningRate = usualLearningRate(base.config.hiddenSize) } = settings;
-  return { settings: { ...settings, learningRate }, config, model, base, free, device };
+  const usual = OBJECTIVES[settings.objective].learningRate * usualLearningRate(base.config.hiddenSize);
+  const { learningRate = usual } = settings;
+  return { settings: { ...settings, learningRate }, config, model, base, free, device, objective };
 }
 
 const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
@@ -332,8 +338,12 @@ async function planSize(
   const { data, text, base, config, evaluates } = found;
   const given = { ...found.settings, batchSize };
   const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
-  const train = await encodeExamples(data.train, encoding);
-  const validation = evaluates ? await encodeExamples(data.validation, encoding) : undefined;
+  const prepared = ({ encoded, ...others }: EncodedDataset): EncodedDataset => {
+    const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
+    return { ...others, encoded: encoded.map(prepare) };
+  };
+  const train = prepared(await encodeExamples(data.train, encoding));
+  const validation = evaluates ? prepared(await encodeExamples(data.validation, encoding)) : undefined;
   checkTokens([...train.encoded, ...(validation?.encoded ?? [])], base);
   const { settings, run } = resolveSettings(given, {
     lengths: train.encoded.map(({ ids }) => ids.length),
@@ -356,16 +366,17 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 }
 
 /** What decides the memory of a run, by the batches that its examples make. */
-function memorySize({ settings, evaluates, free, device, train, validation, run }: Omit<RunPlan, "memory">) {
+function memorySize({ settings, evaluates, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
+  const { train, validation, run } = plan;
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
-    const { rows, longest } = paddedTokens(lengths, { ...run, batchSize, maxLength });
+    const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });
     const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
-    return { rows, length: longest, maxSegment: Math.min(maxSegment, maxLength) };
+    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength) };
   };
   const batchShapes = (size: BatchSize): RunShapes => ({
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  return { ...settings, evaluates, free, device, batchShapes };
+  return { ...settings, evaluates, free, device, objective, batchShapes };
 }

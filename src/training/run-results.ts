@@ -27,6 +27,9 @@ import {
 import { type ComputeDtype, type DownloadEvent, parameterCount } from "#models";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { describeStorage } from "./memory-plan.ts";
+import type { Objective } from "./objectives/objective.ts";
+import { plainTraining } from "./objectives/sft.ts";
+import type { ReferenceEvent } from "./reference.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { ChosenSettings } from "./settings.ts";
@@ -63,9 +66,12 @@ export type FinetuneEvent =
       readonly folder: string;
       /** Steps of the finished run that is extended. */
       readonly extended: number | undefined;
+      /** Metrics of the objective that tell most. */
+      readonly shown: readonly string[];
       /** The validation loss before training, of a resumed run. */
       readonly baseLoss: number | undefined;
     } & ChosenSettings)
+  | ReferenceEvent
   | Exclude<TrainEvent, { type: "checkpoint" }>
   /** Training has gone wrong; it goes on. Each reason is given once. */
   | {
@@ -102,10 +108,10 @@ export interface FinishEvent {
 }
 
 /**
- * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
+ * What the objective finds wrong with its metrics; else: the gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
  * validation loss after training is not lower than before.
  */
-export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens";
+export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens" | "objective";
 
 /** Summary of a model. */
 export interface ModelSummary {
@@ -277,6 +283,8 @@ export interface RunFacts {
   readonly vocabularySize: number;
   readonly baseLoss: number | undefined;
   readonly best: BestEvaluation | undefined;
+  /** Plain training by default. */
+  readonly objective?: Pick<Objective, "warn" | "guessingLoss">;
 }
 
 /** Loss that a run must have been below that of guessing, before reaching it is a sign of anything. */
@@ -287,12 +295,13 @@ export function watchForCollapse({
   steps,
   keepsBest,
   vocabularySize,
+  objective = plainTraining,
   ...run
 }: RunFacts): (event: TrainEvent) => readonly FinetuneEvent[] {
   let { baseLoss, best } = run;
   let firstLoss = baseLoss;
   const said = new Set<WarningReason>();
-  const guessing = Math.log(vocabularySize);
+  const guessing = objective.guessingLoss?.(vocabularySize) ?? Number.POSITIVE_INFINITY;
   const advice = "use a lower --learning-rate";
   const checkStep = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "step") return [];
@@ -327,8 +336,17 @@ export function watchForCollapse({
     const said = `the validation loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${storage}`;
     return [["worse_than_base", said]];
   };
+  // held-out examples tell more than a batch, but not every run has them
+  let isEvaluated = false;
+  const checkMetrics = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
+    isEvaluated ||= event.type === "evaluation";
+    if (event.type !== "evaluation" && (event.type !== "step" || isEvaluated)) return [];
+    const plain = Object.entries(event.metrics ?? {}).map(([name, x]) => [name.replace(/^eval_/, ""), x]);
+    const found = objective.warn?.(Object.fromEntries(plain));
+    return found === undefined ? [] : [["objective", `step ${event.step}: ${found}`]];
+  };
   return (event) =>
-    [...checkStep(event), ...checkEvaluation(event)].flatMap(([reason, message]) => {
+    [...checkStep(event), ...checkEvaluation(event), ...checkMetrics(event)].flatMap(([reason, message]) => {
       if (said.has(reason) || event.type === "checkpoint") return [];
       said.add(reason);
       return [{ type: "warning", reason, step: event.step, message: `${message}; ${advice}` }] as const;

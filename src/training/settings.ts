@@ -3,6 +3,7 @@ import { bytes, choice, flag, integer, number, type SettingInput, type SettingVa
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
+import { OBJECTIVE_NAMES, preferenceSettings } from "./objectives/settings.ts";
 
 /** Settings of the data. */
 export const dataSettings = {
@@ -41,6 +42,16 @@ export const dataSettings = {
   }),
 };
 
+/** The choice of what is minimised. */
+export const objectiveChoice = {
+  /** What is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto). One of sft, dpo, kto, orpo, simpo; default "sft". */
+  objective: choice(OBJECTIVE_NAMES, {
+    default: "sft",
+    common: true,
+    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto)",
+  }),
+};
+
 /** Courses of the learning rate after its warm-up. */
 const SCHEDULES = ["linear", "cosine", "constant"] as const;
 /** One of these. */
@@ -75,12 +86,12 @@ export const trainingSettings = {
     default: 1,
     help: "batches whose gradients are summed for each update",
   }),
-  /** Peak learning rate. A number above 0 and up to 10; default 0.002, less for bases wider than 640. */
+  /** Peak learning rate. A number above 0 and up to 10; default 0.002, half of it for pairs; less for bases wider than 640. */
   learningRate: number({
     common: true,
     above: 0,
     max: 10,
-    defaultText: "0.002, less for bases wider than 640",
+    defaultText: "0.002, half of it for pairs; less for bases wider than 640",
     placeholder: "rate",
     help: "peak learning rate",
   }),
@@ -152,6 +163,8 @@ export const memorySettings = {
 /** All settings of a run. */
 export const finetuneSettings = {
   ...dataSettings,
+  ...objectiveChoice,
+  ...preferenceSettings,
   ...trainingSettings,
   ...checkpointSettings,
   ...memorySettings,

@@ -28,6 +28,7 @@ const metricSchema = z.discriminatedUnion("type", [
     gradientNorm: z.number(),
     tokens: count,
     seconds: count,
+    metrics: z.record(z.string(), z.number()).optional(),
   }),
   z.object({
     type: z.literal("evaluation"),
@@ -35,6 +36,7 @@ const metricSchema = z.discriminatedUnion("type", [
     loss: z.number(),
     accuracy: z.number().optional(),
     seconds: count,
+    metrics: z.record(z.string(), z.number()).optional(),
   }),
 ]);
 
@@ -43,11 +45,14 @@ export type Metric = z.output<typeof metricSchema>;
 
 /** The scalars that TensorBoard shows, under the names that Hugging Face's trainer has for them. */
 function toScalars(metric: Metric): Readonly<Record<string, number>> {
-  const { type, loss, accuracy } = metric;
+  const { type, loss, accuracy, metrics = {} } = metric;
   const group = type === "step" ? "train" : "eval";
   return {
     [`${group}/loss`]: loss,
     ...(accuracy === undefined ? {} : { [`${group}/accuracy`]: accuracy }),
+    ...Object.fromEntries(
+      Object.entries(metrics).map(([name, value]) => [`${group}/${name.replace(/^eval_/, "")}`, value]),
+    ),
     ...(metric.type === "evaluation"
       ? {}
       : {

@@ -1,10 +1,17 @@
 // The loop of a run, as events: evaluate, save, update, until the last step or until the signal is aborted.
-import { MosError } from "#core";
-import type { EncodedExample } from "#data";
+import { MosError, omitUndefined } from "#core";
+import { type EncodedExample, sequenceLengths } from "#data";
 import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
-import { type GradientSource, gradientSource, type TrainableModel } from "./gradients.ts";
-import { microBatches, updateTokens } from "./micro-batches.ts";
+import {
+  type GradientSource,
+  type GradientSourceOptions,
+  gradientSource,
+  type Parameters,
+  type TrainableModel,
+} from "./gradients.ts";
+import { type MicroBatches, microBatches, type Position, updateTokens } from "./micro-batches.ts";
+import { averageMetrics, type Objective } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import type { Rematerialise } from "./step-graph.ts";
 import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
@@ -27,6 +34,12 @@ export interface TrainOptions {
   /** Its parameters and moments are updated in place. */
   readonly state: TrainingState;
   readonly session?: SessionOptions;
+  /** Plain training by default. */
+  readonly objective?: Objective;
+  /** Parameters of the objective's reference. */
+  readonly reference?: Parameters | undefined;
+  /** Makes the micro-batches from a position on; those of `train` by default. */
+  readonly microBatches?: (start: Position) => MicroBatches;
   /** Recomputation in the backward pass; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
@@ -36,7 +49,7 @@ export interface TrainOptions {
   readonly now: () => number;
 }
 
-/** Event of a run, in order. Losses are means over target tokens in nats, times are in seconds. */
+/** Event of a run, in order. Losses are means of the objective, over target tokens in nats unless it has another; times are in seconds. */
 export type TrainEvent =
   | StepEvent
   /** After each second of an update of several micro-batches. */
@@ -52,6 +65,8 @@ export type TrainEvent =
       /** Lower than those before, and than that of the base. */
       readonly best: boolean;
       readonly seconds: number;
+      /** What else the objective reports, under names that begin with `eval_`. */
+      readonly metrics?: Readonly<Record<string, number>>;
     }
   /** A checkpoint is due: the state is valid until the next event is requested. */
   | {
@@ -128,11 +143,18 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
   };
 }
 
-/** Tokens of the longest example. Throws `bad_data` where there is none to train on. */
+/** Tokens of the longest sequence. Throws `bad_data` where there is none to train on. */
 function measureLongest({ train: examples, validation }: TrainOptions): number {
   if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
-  return [...examples, ...validation].reduce((max, { ids }) => Math.max(max, ids.length), 1);
+  return [...examples, ...validation].reduce((max, one) => Math.max(max, ...sequenceLengths(one)), 1);
 }
+
+/** Programs of a run, for training and before it. */
+export const sourceOptions = (options: TrainOptions): GradientSourceOptions => {
+  const { session, objective, reference, rematerialise = "none" } = options;
+  const maxSegment = measureLongest(options);
+  return { ...session, ...omitUndefined({ objective }), reference, maxSegment, rematerialise };
+};
 
 /** A test, made once before each update, of whether that update would exceed the token limit. */
 function tokenLimit({
@@ -188,13 +210,12 @@ async function* betweenUpdates(
  * for await (const event of train(options)) if (event.type === "step") console.log(event.loss);
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const { model, settings, signal, now, rematerialise = "none" } = options;
-  const maxSegment = measureLongest(options);
-  await using source = gradientSource(model, { ...options.session, maxSegment, rematerialise });
+  const { model, settings, signal, now } = options;
+  await using source = gradientSource(model, sourceOptions(options));
   let state = options.state;
   let saved = state;
   const start = { updates: state.step, microBatches: toProgress(state).microBatches };
-  const stream = microBatches(options.train, settings, start);
+  const stream = options.microBatches?.(start) ?? microBatches(options.train, settings, start);
   const limit = tokenLimit(options);
   const isStopped = (): boolean => signal?.aborted === true;
   while (!isStopped()) {
@@ -252,7 +273,12 @@ async function* evaluate(
   checkValidation(step, loss);
   const baseLoss = step === 0 ? loss : state.baseLoss;
   const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
-  yield { type: "evaluation", step, loss, accuracy, best: isBest, seconds: sums.seconds };
+  const metrics = averageMetrics(sums.metrics, "eval_");
+  yield {
+    type: "evaluation",
+    ...{ step, loss, accuracy, best: isBest, seconds: sums.seconds },
+    ...omitUndefined({ metrics }),
+  };
   const best = isBest ? { step, loss } : state.best;
   return { ...state, baseLoss, best, evaluated: step, evaluating: undefined };
 }

@@ -2,7 +2,8 @@
 import { MosError } from "#core";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
 import type { GradientSource } from "./gradients.ts";
-import type { MicroBatch, MicroBatchSettings } from "./micro-batches.ts";
+import type { MicroBatches, MicroBatchSettings } from "./micro-batches.ts";
+import { addMetrics, averageMetrics } from "./objectives/objective.ts";
 import type { FinetuneSettings, ScheduleName } from "./settings.ts";
 import { drawMaskBuffer } from "./trainable.ts";
 
@@ -27,7 +28,7 @@ export interface StepEvent {
   readonly step: number;
   /** Epoch of the first batch, from 0. */
   readonly epoch: number;
-  /** Mean cross-entropy over the target tokens, in nats. */
+  /** Mean loss of the objective: of plain training the cross-entropy of target tokens, in nats. */
   readonly loss: number;
   /** Share of the target tokens that are the likeliest. */
   readonly accuracy: number;
@@ -40,6 +41,8 @@ export interface StepEvent {
   readonly targetTokens: number;
   readonly examples: number;
   readonly seconds: number;
+  /** What else the objective reports. */
+  readonly metrics?: Readonly<Record<string, number>>;
 }
 
 /** Progress of a run, within an update too. */
@@ -64,7 +67,7 @@ export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => se
 /** Inputs of a micro-batch besides the state. */
 export interface AdvanceOptions {
   readonly source: GradientSource;
-  readonly stream: Iterator<MicroBatch, never>;
+  readonly stream: MicroBatches;
   readonly settings: UpdateSettings;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
@@ -76,13 +79,14 @@ async function addMicroBatch(
   { source, stream, settings, now }: AdvanceOptions,
 ): Promise<{ readonly unfinished: UnfinishedUpdate; readonly isLast: boolean }> {
   const started = now();
-  const { batch, epoch, index, isLast } = stream.next().value;
+  const { value } = await stream.next();
+  const { batch, epoch, index, isLast, update, isSkipped = false, metrics = {} } = value;
   const { seed, dropout } = settings;
   const drawMasks =
     dropout === 0
       ? undefined
       : (length: number) => drawMaskBuffer(length, { seed, microBatch: index, probability: dropout });
-  const part = await source.gradients(batch, drawMasks);
+  const part = isSkipped ? source.skip(batch) : await source.gradients(batch, drawMasks, update);
   const sums = unfinished ?? { ...EMPTY_SUMS, epoch, gradients: part.gradients };
   if (unfinished !== undefined) addGradients(sums.gradients, part.gradients);
   await yieldToEventLoop();
@@ -94,6 +98,8 @@ async function addMicroBatch(
       loss: sums.loss + part.loss,
       correct: sums.correct + part.correct,
       targets: sums.targets + part.targets,
+      count: sums.count + part.count,
+      metrics: addMetrics(addMetrics(sums.metrics, part.metrics), metrics),
       tokens: sums.tokens + batch.tokens,
       examples: sums.examples + batch.examples,
       seconds: sums.seconds + (now() - started) / 1000,
@@ -102,7 +108,10 @@ async function addMicroBatch(
   };
 }
 
-const EMPTY_SUMS = { microBatches: 0, loss: 0, correct: 0, targets: 0, tokens: 0, examples: 0, seconds: 0 };
+const EMPTY_SUMS = {
+  ...{ microBatches: 0, loss: 0, correct: 0, targets: 0, count: 0, metrics: {} },
+  ...{ tokens: 0, examples: 0, seconds: 0 },
+};
 
 function addGradients(
   sums: ReadonlyMap<string, Float32Array>,
@@ -133,12 +142,12 @@ function checkFinite(
  */
 function applyGradients(
   state: TrainingState,
-  { loss, gradients, targets }: UnfinishedUpdate,
+  { loss, gradients, count }: UnfinishedUpdate,
   options: { settings: UpdateSettings; learningRate: number; step: number },
 ): number {
   const { settings, learningRate, step } = options;
-  const norm = globalNorm(gradients.values()) / targets;
-  checkFinite(loss / targets, norm, { step, learningRate });
+  const norm = globalNorm(gradients.values()) / count;
+  checkFinite(loss / count, norm, { step, learningRate });
   const clip = settings.maxGradientNorm > 0 ? clipFactor(norm, settings.maxGradientNorm) : 1;
   for (const [name, { data }] of state.parameters) {
     const moments = state.moments.get(name) ?? emptyMoments(data.length);
@@ -148,7 +157,7 @@ function applyGradients(
       moments,
       learningRate,
       step,
-      gradientScale: clip / targets,
+      gradientScale: clip / count,
     });
   }
   return norm;
@@ -166,7 +175,8 @@ function completeUpdate(
 ): { readonly state: TrainingState; readonly event: StepEvent } {
   const started = now();
   const { steps, warmup, schedule: name } = settings;
-  const { tokens, targets, examples, epoch } = update;
+  const { tokens, targets, count, examples, epoch } = update;
+  const metrics = averageMetrics(update.metrics);
   const learningRate = settings.learningRate * learningRateFactor(state.step, { name, steps, warmup });
   const step = state.step + 1;
   const gradientNorm = applyGradients(state, update, { settings, learningRate, step });
@@ -174,14 +184,15 @@ function completeUpdate(
     type: "step",
     step,
     epoch,
-    loss: update.loss / targets,
-    accuracy: update.correct / targets,
+    loss: update.loss / count,
+    accuracy: update.correct / Math.max(1, targets),
     learningRate,
     gradientNorm,
     tokens,
     targetTokens: targets,
     examples,
     seconds: update.seconds + (now() - started) / 1000,
+    ...(metrics === undefined ? {} : { metrics }),
   };
   return { state: { ...state, step, tokens: state.tokens + tokens }, event };
 }
@@ -220,7 +231,7 @@ export type AdamWStep = AdamWOptions & {
   readonly learningRate: number;
   /** Updates made before this one, plus one: 1, 2, … */
   readonly step: number;
-  /** Factor on the gradient: 1 / target tokens, times the clip factor. */
+  /** Factor on the gradient: 1 / what the loss is a sum over, times the clip factor. */
   readonly gradientScale: number;
 };
 

@@ -7,13 +7,14 @@ import type { BaseModel } from "#models";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
 import { type GradientSource, gradientSource } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
+import { addMetrics, totalsOf } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import { adapterModel, frozenModel } from "./trainable.ts";
 import { yieldToEventLoop } from "./update.ts";
 
-/** The loss over a set of examples: means over its target tokens. @inline */
+/** The loss over a set of examples. @inline */
 export interface ValidationLoss {
-  /** In nats. */
+  /** Mean over its target tokens in nats, or what the objective of a run has in its place. */
   readonly loss: number;
   /** Share of the target tokens that are the likeliest. */
   readonly accuracy: number;
@@ -25,6 +26,8 @@ export const NOTHING_EVALUATED: UnfinishedEvaluation = {
   loss: 0,
   correct: 0,
   targets: 0,
+  count: 0,
+  metrics: {},
   seconds: 0,
 };
 
@@ -51,16 +54,19 @@ export async function* validationSums(
     batchSize: rowsAtOnce(settings),
     start: done.batches,
   });
+  const update = totalsOf(examples);
   let sums = done;
   for (const batch of planned) {
     const started = now();
-    const part = await source.loss(batch);
+    const part = await source.loss(batch, update);
     await yieldToEventLoop();
     sums = {
       batches: sums.batches + 1,
       loss: sums.loss + part.loss,
       correct: sums.correct + part.correct,
       targets: sums.targets + part.targets,
+      count: sums.count + part.count,
+      metrics: addMetrics(sums.metrics, part.metrics),
       seconds: sums.seconds + (now() - started) / 1000,
     };
     yield sums;
@@ -68,8 +74,8 @@ export async function* validationSums(
 }
 
 /** The means of these sums. */
-export const averageLoss = ({ loss, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
-  loss: loss / targets,
+export const averageLoss = ({ loss, count, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
+  loss: loss / count,
   accuracy: correct / targets,
 });
 

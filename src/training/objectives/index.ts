@@ -1,12 +1,45 @@
 // The table of objectives.
+import { MosError } from "#core";
+import type { FinetuneSettings } from "../settings.ts";
+import { dpo } from "./dpo.ts";
 import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
-import type { ObjectiveKind } from "./objective.ts";
+import type { Objective, ObjectiveKind } from "./objective.ts";
 import { orpo } from "./orpo.ts";
+import { type ObjectiveSettings, objectiveSettings } from "./settings.ts";
 import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 
 /** The objectives, by name. */
-export const OBJECTIVES = { sft, kto, orpo, simpo, grpo } satisfies Record<string, ObjectiveKind>;
+export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo } satisfies Record<string, ObjectiveKind>;
 /** Name of an objective. */
 export type ObjectiveName = keyof typeof OBJECTIVES;
+
+/** Settings of the chosen objective that were given. Throws `bad_option` for one of another objective. */
+function givenSettings(settings: FinetuneSettings): Partial<ObjectiveSettings> {
+  const { objective } = settings;
+  const { defaults } = OBJECTIVES[objective];
+  const given = Object.entries(settings).filter(
+    ([name, value]) => name in objectiveSettings && value !== undefined,
+  );
+  const odd = given.find(([name]) => !(name in defaults))?.[0];
+  if (odd === undefined) return Object.fromEntries(given);
+  const others = Object.entries(OBJECTIVES).flatMap(([name, kind]) => (odd in kind.defaults ? [name] : []));
+  throw new MosError(
+    "bad_option",
+    `${odd} is no setting of the objective ${objective}, but of ${others.join(", ")}; leave it out, or choose another objective`,
+  );
+}
+
+/** What the settings of a run minimise. Throws `bad_option` for a setting that the objective does not have. */
+export function chooseObjective(settings: FinetuneSettings): Objective {
+  givenSettings(settings);
+  return OBJECTIVES[settings.objective].create(settings);
+}
+
+/** The objective with its settings, defaults filled in, as a run records it; undefined for plain training without any. */
+export function objectiveRecord(settings: FinetuneSettings): Readonly<Record<string, unknown>> | undefined {
+  const { objective } = settings;
+  const chosen = { ...OBJECTIVES[objective].defaults, ...givenSettings(settings) };
+  return objective === "sft" ? undefined : { name: objective, ...chosen };
+}

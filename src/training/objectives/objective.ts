@@ -29,6 +29,8 @@ export interface Objective {
   count(batch: Batch): number;
   /** From the log-probability of each target, and from what was fed. */
   metrics(batch: Batch, logprobs: Float32Array, feeds: Feeds): Metrics;
+  /** The mean loss of a model that guesses each token, where there is one. */
+  guessingLoss?(vocabularySize: number): number;
   /** What is wrong with a run of which an evaluation says this; undefined where nothing is. */
   warn?(metrics: Readonly<Record<string, number>>): string | undefined;
 }
@@ -81,6 +83,23 @@ export const objectiveKind = <D extends Partial<ObjectiveSettings>>(
   create: (settings) =>
     kind.create({ ...kind.defaults, ...omitUndefined(settings) } as FinetuneSettings & Filled<D>),
 });
+
+/** Sums of both. */
+export function addMetrics(a: Metrics, b: Metrics): Metrics {
+  const found: Record<string, Metrics[string]> = { ...a };
+  for (const [name, { sum, count }] of Object.entries(b)) {
+    const before = found[name] ?? { sum: 0, count: 0 };
+    found[name] = { sum: before.sum + sum, count: before.count + count };
+  }
+  return found;
+}
+
+/** Their means, under names that begin with `prefix`; undefined where there are none. */
+export function averageMetrics(metrics: Metrics, prefix = ""): Readonly<Record<string, number>> | undefined {
+  const known = Object.entries(metrics).filter(([, { count }]) => count > 0);
+  if (known.length === 0) return undefined;
+  return Object.fromEntries(known.map(([name, { sum, count }]) => [`${prefix}${name}`, sum / count]));
+}
 
 /** Sizes of these examples together. */
 export function totalsOf(examples: Iterable<EncodedExample>): Totals {

@@ -2,44 +2,71 @@
 // objective without it is noticed.
 import { choice, integer, number, type SettingValues } from "#core";
 
-/** Settings of all objectives; `objective` chooses which of them there are. */
-export const objectiveSettings = {
+/** Settings of objectives that learn from given answers. */
+export const preferenceSettings = {
+  /** How strongly answers are held to the reference; without one, how sharply they are told apart. A number, 0 or more; default 0.1; simpo 2, grpo 0. */
   beta: number({
     min: 0,
     defaultText: "0.1; simpo 2, grpo 0",
     help: "how strongly answers are held to the reference; without one, how sharply they are told apart",
   }),
+  /** Loss of a pair of dpo; robust allows for pairs the wrong way round, ipo and sigmoid_norm go by means over tokens. One of sigmoid, robust, ipo, hinge, apo_zero, sigmoid_norm; default sigmoid. */
+  dpoLoss: choice(["sigmoid", "robust", "ipo", "hinge", "apo_zero", "sigmoid_norm"], {
+    defaultText: "sigmoid",
+    help: "loss of a pair of dpo; robust allows for pairs the wrong way round, ipo and sigmoid_norm go by means over tokens",
+  }),
+  /** Share of the pairs that are the wrong way round, for the loss robust. A number from 0 to below 0.5; default 0.1. */
+  labelSmoothing: number({
+    min: 0,
+    below: 0.5,
+    defaultText: "0.1",
+    placeholder: "share",
+    help: "share of the pairs that are the wrong way round, for the loss robust",
+  }),
+  /** Weight of the loss of plain training on the chosen answers; with 0 they may become unlikely. A number, 0 or more; default dpo 1, simpo 0. */
   sftWeight: number({
     min: 0,
     defaultText: "dpo 1, simpo 0",
     help: "weight of the loss of plain training on the chosen answers; with 0 they may become unlikely",
   }),
+  /** By how much the mean log-probability of the chosen answer, times beta, is to exceed the other's. A number, 0 or more; default 0.5. */
   gamma: number({
     min: 0,
     defaultText: "0.5",
     help: "by how much the mean log-probability of the chosen answer, times beta, is to exceed the other's",
   }),
+  /** Weight of answers that are rated good. A number above 0; default 1. */
   desirableWeight: number({ above: 0, defaultText: "1", help: "weight of answers that are rated good" }),
+  /** Weight of answers that are rated bad. A number above 0; default 1. */
   undesirableWeight: number({ above: 0, defaultText: "1", help: "weight of answers that are rated bad" }),
+};
+
+/** Settings of answers that are sampled. */
+export const samplingSettings = {
+  /** What the loss is a mean of: the tokens of an update, answers, answers by their sums, the tokens of a batch. One of dapo, grpo, dr_grpo, bnpo; default dapo. */
   grpoLoss: choice(["dapo", "grpo", "dr_grpo", "bnpo"], {
     defaultText: "dapo",
     help: "what the loss is a mean of: the tokens of an update, answers, answers by their sums, the tokens of a batch",
   }),
+  /** Whether each token has a ratio of probabilities, or each answer the mean of its tokens'. One of token, sequence; default token. */
   importanceLevel: choice(["token", "sequence"], {
     defaultText: "token",
     help: "whether each token has a ratio of probabilities, or each answer the mean of its tokens'",
   }),
+  /** By how much a ratio of probabilities may fall below 1 before its gradient ends. A number above 0; default 0.2. */
   epsilon: number({
     above: 0,
     below: 1,
     defaultText: "0.2",
     help: "by how much a ratio of probabilities may fall below 1 before its gradient ends",
   }),
+  /** By how much a ratio of probabilities may rise above 1 before its gradient ends. A number above 0; default 0.2. */
   epsilonHigh: number({
     above: 0,
     defaultText: "0.2",
     help: "by how much a ratio of probabilities may rise above 1 before its gradient ends",
   }),
+  /** Maximum length of a sampled answer, in tokens. A whole number, 1 or more; default 256. */
   maxCompletionLength: integer({
     min: 1,
     defaultText: "256",
@@ -47,5 +74,11 @@ export const objectiveSettings = {
     help: "maximum length of a sampled answer, in tokens",
   }),
 };
+
+/** Settings of all objectives; `objective` chooses which of them there are. */
+export const objectiveSettings = { ...preferenceSettings, ...samplingSettings };
 /** Their values; undefined where they are left out. */
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
+
+/** Names of the objectives that a run may have. */
+export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo"] as const;

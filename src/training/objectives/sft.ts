@@ -16,6 +16,7 @@ export const plainTraining: Objective = {
   },
   count: (batch) => weightsOf(batch).reduce((sum, weight) => sum + weight, 0),
   metrics: () => ({}),
+  guessingLoss: Math.log,
 };
 
 export const sft = objectiveKind({
