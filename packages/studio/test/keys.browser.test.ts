@@ -44,7 +44,7 @@ test("an administrator signs in, makes a key, which is shown once, and revokes i
   await studio.click("I've copied it");
   await studio.see("initech-*, shared");
   await studio.see("in 29 d");
-  await studio.see("max running jobs 2");
+  await studio.see("requests per minute 60, max running jobs 2");
   expect(await studio.text()).not.toContain(token);
 
   const row = studio.page.getByRole("row", { name: /initech/ });

@@ -11,18 +11,22 @@ async function upload(studio: Studio, name: string): Promise<string> {
   return (await studio.api("/v1/files", form)).id;
 }
 
+/** Starts a job on the quickstart's data. */
+const startJob = async (studio: Studio, mos: object): Promise<{ readonly id: string }> =>
+  studio.api("/v1/fine_tuning/jobs", {
+    model: "tiny-english",
+    training_file: await upload(studio, "train.jsonl"),
+    validation_file: await upload(studio, "validation.jsonl"),
+    mos,
+  });
+
 /** Waits for what takes as long as training does. */
 const seeAtLast = (studio: Studio, text: string): Promise<void> =>
   studio.page.getByText(text, { exact: true }).first().waitFor({ timeout: 300_000 });
 
 test("a run is watched live, paused, resumed and finished, and its checkpoint is tried", async () => {
   await using studio = await openStudio({ state: true });
-  const job = await studio.api("/v1/fine_tuning/jobs", {
-    model: "tiny-english",
-    training_file: await upload(studio, "train.jsonl"),
-    validation_file: await upload(studio, "validation.jsonl"),
-    mos: { steps: 12, save_every: 4, evaluate_every: 4 },
-  });
+  const job = await startJob(studio, { steps: 12, save_every: 4, evaluate_every: 4 });
   await studio.open(`/run/${job.id}`);
   await studio.see(job.id);
   await studio.click("Pause");
@@ -63,4 +67,27 @@ test("a run is watched live, paused, resumed and finished, and its checkpoint is
   await studio.page.goBack();
   await studio.click("Duplicate");
   await studio.page.waitForURL((url) => url.hash === `#/new-run?from=${job.id}`);
+}, 600_000);
+
+test("a run is cancelled by who is sure, and goes on for who is not", async () => {
+  await using studio = await openStudio({ state: true });
+  const { id } = await startJob(studio, { steps: 100_000 });
+  const status = async (): Promise<string> => (await studio.api(`/v1/fine_tuning/jobs/${id}`)).status;
+  await studio.open(`/run/${id}`);
+  await studio.click("Cancel");
+  await studio.see("Cancel this run?");
+  await studio.see("To continue later, pause it instead.");
+  expect(await studio.seriousProblems()).toEqual([]);
+  await studio.click("Keep running");
+  await studio.gone("Cancel this run?");
+  expect(["validating_files", "queued", "running"]).toContain(await status());
+  await studio.click("Cancel");
+  await studio.press("Escape");
+  await studio.gone("Cancel this run?");
+  await studio.click("Cancel");
+  await studio.click("Cancel run");
+  await studio.see("Run cancelled");
+  await seeAtLast(studio, "cancelled");
+  expect(await status()).toBe("cancelled");
+  expect(await studio.page.getByRole("button", { name: "Cancel" }).count()).toBe(0);
 }, 600_000);

@@ -129,6 +129,24 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
   expect((await rowsOf(page))[0]).toContain("legal"); // with the greatest loss, as before
 });
 
+test("a run folder has a page of its own: curves, settings, and what is to be done to serve it", async () => {
+  await using studio = await openStudio({ server, at: "/runs" });
+  const { page } = studio;
+  await studio.click("support-large");
+  await page.waitForURL(/#\/run\//);
+  await studio.see("Step 20 of 20");
+  await studio.see("Best, at step 20");
+  await page.getByRole("slider", { name: "Loss by step" }).focus();
+  await studio.press("End");
+  const loss = page.getByRole("slider", { name: "Loss by step" });
+  await expect.poll(() => loss.getAttribute("aria-valuetext")).toMatch(/^Step 20: .*Validation 1\.250$/);
+  await studio.see("This run was started with");
+  await studio.see("This run's adapter isn't being served.");
+  expect(await studio.text()).toMatch(/Rank\s+8/);
+  for (const name of ["Pause", "Cancel"]) expect(await page.getByRole("button", { name }).count()).toBe(0);
+  expect(await studio.seriousProblems()).toEqual([]);
+});
+
 test("marked runs are compared: one chart with full names, and the settings that differ", async () => {
   await using studio = await openStudio({ server, at: "/runs" });
   const { page } = studio;

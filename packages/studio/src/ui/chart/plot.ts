@@ -82,6 +82,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   let theme = readTheme(host);
   let range: Range | undefined;
   let frame = 0;
+  let rest: ReturnType<typeof setTimeout> | undefined;
   let drawn = settings.series;
   let levels = toLevels(align(drawn));
   const plot = new uPlot(
@@ -91,20 +92,23 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   );
   const bounds = (): Range => wholeRange(levels.all[0]);
   const shown = (): Range => range ?? bounds();
-  const draw = (): void => {
+  const draw = (every?: number): void => {
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => drawData(plot, levels, shown()));
+    frame = requestAnimationFrame(() => drawData(plot, levels, { ...shown(), every }));
   };
   const { show, leave } = join(group, (next) => {
     range = next === undefined || isWhole(next, bounds()) ? undefined : next;
     onZoom(range !== undefined);
-    draw();
+    draw(MOVING);
+    clearTimeout(rest);
+    rest = setTimeout(() => draw(), AT_REST);
   });
   plot.hooks.setCursor = [() => onCursor(valuesAtCursor(plot))];
   plot.hooks.setSelect = [() => show(takeSelection(plot))];
   draw();
   const stops = [
     () => cancelAnimationFrame(frame),
+    () => clearTimeout(rest),
     leave,
     attachGestures(plot, { shown, bounds, show }),
     watchWidth(host, (width) => {
@@ -135,9 +139,16 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   };
 }
 
+/** Pixels that share their extremes while a curve is moved, and milliseconds after which it is drawn exactly. */
+const [MOVING, AT_REST] = [4, 150];
+
+interface Part extends Range {
+  readonly every: number | undefined;
+}
+
 /** Draws a part of the x axis from as many points as it has pixels for. */
-function drawData(plot: uPlot, levels: Levels, { min, max }: Range): void {
-  const data = levels.at({ min, max }, plot.over.clientWidth);
+function drawData(plot: uPlot, levels: Levels, { min, max, every }: Part): void {
+  const data = levels.at({ min, max }, plot.over.clientWidth, every);
   plot.batch(() => {
     if (data !== plot.data) plot.setData(data, false);
     plot.setScale("x", { min, max });
@@ -155,8 +166,9 @@ function watchWidth(host: HTMLElement, changed: (width: number) => void): () => 
   return () => observer.disconnect();
 }
 
-/** From the first x to the last; a width of its own where there is one point, or none. */
+/** From the first x to the last; a width of its own where there is one point. */
 function wholeRange(x: ArrayLike<number> | undefined): Range {
+  if (!x?.length) return { min: 0, max: 100 };
   const min = x?.[0] ?? 0;
   const max = x?.[x.length - 1] ?? 0;
   return max > min ? { min, max } : { min: min - 0.5, max: min + 0.5 };

@@ -63,7 +63,7 @@ function coarsened([x, ...columns]: Aligned, buckets: number): Aligned {
 }
 
 /** Buckets of the coarsest level. */
-const COARSEST = 512;
+const COARSEST = 256;
 
 /** Rows for each bucket from which on a finer level is drawn as fast with all of them. */
 const WORTH = 4;
@@ -71,8 +71,8 @@ const WORTH = 4;
 /** The same data at several resolutions. */
 export interface Levels {
   readonly all: Aligned;
-  /** The coarsest data that has two points for each of so many pixels of a part of x, or all there are. */
-  at(range: Range, pixels: number): Aligned;
+  /** The coarsest data that has its extremes for every two pixels of a part of x, or for every so many; or all there are. */
+  at(range: Range, pixels: number, every?: number): Aligned;
 }
 
 /** Makes data that is drawn and moved at the speed of the screen, however many points it has. */
@@ -89,9 +89,9 @@ export function toLevels(data: Aligned): Levels {
     }
   return {
     all: data,
-    at: ({ min, max }, pixels) => {
+    at: ({ min, max }, pixels, every = 2) => {
       const wanted = (pixels * whole) / Math.max(max - min, Number.MIN_VALUE);
-      return levels.find(({ buckets }) => buckets >= wanted / 2)?.data ?? data;
+      return levels.find(({ buckets }) => buckets >= wanted / every)?.data ?? data;
     },
   };
 }

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, type components, config, isSignedIn, messageOf, signOut, usePoll } from "#api";
-import { formatCount, type Query, stored } from "#core";
+import { type Query, stored } from "#core";
 import {
   Button,
   type Column,
@@ -20,7 +20,7 @@ import {
   Waiting,
 } from "#ui";
 import { CreateKey } from "./create.tsx";
-import { labelOf } from "./draft.ts";
+import { labelOf, NUMBERS } from "./draft.ts";
 import "./keys.css";
 
 interface ViewProps {
@@ -175,24 +175,16 @@ function Revoke({ row, onDone, onClose }: RevokeProps) {
   );
 }
 
-const number = (
-  key: "requests_per_minute" | "max_concurrent" | "tokens_per_day" | "tokens_per_month",
-  title: string,
-): Column<Key> => ({
-  key,
-  title,
-  align: "end",
-  width: "minmax(88px, 1fr)",
-  value: (row) => row[key] ?? Number.POSITIVE_INFINITY,
-  render: (row) => (row[key] === null ? <span class="muted">no limit</span> : formatCount(row[key])),
-});
-
-/** Limits of add-ons in one line. */
-const limitsOf = ({ limits }: Key): string =>
-  Object.values(limits)
-    .flatMap((group) => Object.entries(group))
-    .map(([name, value]) => `${labelOf(name).toLowerCase()} ${String(value)}`)
+/** All limits in one line, those of add-ons behind the others. */
+function limitsOf(row: Key): string {
+  const own = NUMBERS.flatMap(({ name, title }) => (row[name] === null ? [] : [[title, row[name]] as const]));
+  const others = Object.values(row.limits).flatMap((group) =>
+    Object.entries(group).map(([name, value]) => [labelOf(name), value] as const),
+  );
+  return [...own, ...others]
+    .map(([title, value]) => `${title.toLowerCase().replace(" (utc)", "")} ${String(value)}`)
     .join(", ");
+}
 
 const secondsOf = (time: string | null): number | null => (time === null ? null : Date.parse(time) / 1000);
 
@@ -200,7 +192,7 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
   {
     key: "name",
     title: "Name",
-    width: "minmax(176px, 2fr)",
+    width: "minmax(208px, 2fr)",
     value: ({ name }) => name,
     render: ({ name, admin, is_own: isOwn }) => (
       <>
@@ -225,10 +217,6 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
       return adapters.length === 0 ? "none" : <span title={adapters.join(", ")}>{adapters.join(", ")}</span>;
     },
   },
-  number("requests_per_minute", "Req/min"),
-  number("max_concurrent", "Concurrent"),
-  number("tokens_per_day", "Tokens/day"),
-  number("tokens_per_month", "Tokens/month"),
   {
     key: "expires",
     title: "Expires",
@@ -238,12 +226,10 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
   },
   {
     key: "limits",
-    title: "Fine-tuning",
-    width: "minmax(120px, 2fr)",
+    title: "Limits",
+    width: "minmax(160px, 3fr)",
     value: limitsOf,
-    render: (row) => (
-      <span title={limitsOf(row)}>{limitsOf(row) || <span class="muted">no limit</span>}</span>
-    ),
+    render: (row) => <span title={limitsOf(row)}>{limitsOf(row) || <span class="muted">none</span>}</span>,
   },
   {
     key: "revoke",

@@ -136,7 +136,7 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
         <TextInput
           type="search"
           label="Filter runs"
-          placeholder="Filter by name, base, method or tenant"
+          placeholder="Filter by name, base or method"
           value={text}
           onInput={(text) => {
             filter.value = { ...filter.value, text };

@@ -110,7 +110,7 @@ export function Live({ system }: { readonly system: System }) {
       </Tile>
       <Tile title="Throughput" value={formatRate(system.tokens_per_second)} of="tokens">
         <Seconds values={system.token_history} />
-        <p class="muted">The mean of 10 s; {formatCount(tokens.completion)} tokens since the start</p>
+        <p class="muted">10 s average · {formatCount(tokens.completion)} tokens since startup</p>
       </Tile>
       <Tile
         title="Prefix cache"
@@ -118,7 +118,7 @@ export function Live({ system }: { readonly system: System }) {
         of="of prompt tokens"
       >
         <p class="muted">
-          {formatCount(tokens.cached)} were there already, {formatCount(tokens.prompt)} were computed
+          {formatCount(tokens.cached)} cached · {formatCount(tokens.prompt)} computed
         </p>
       </Tile>
     </div>
