@@ -1,6 +1,7 @@
 // Data of a run: its examples, those that are held out, and how they become tokens.
 import { MosError, withProgress } from "#core";
 import {
+  type DataKind,
   type DataSource,
   dataPaths,
   type EncodedExample,
@@ -14,6 +15,8 @@ import {
 } from "#data";
 import type { LocateOptions, PlannedBase } from "#models";
 import { type LoadedText, withVariables } from "#text";
+import { OBJECTIVES } from "./objectives/index.ts";
+import { OBJECTIVE_NAMES } from "./objectives/settings.ts";
 import { chooseValidationSplit } from "./resolve-settings.ts";
 import type { FinetuneSettings, ResolvedSettings } from "./settings.ts";
 
@@ -41,37 +44,44 @@ interface DataOptions extends LocateOptions {
 
 /** Reads as much of the data as is used, and holds out a part of it. */
 export async function readRunData(
-  { data, validationData, lines, ...options }: DataOptions,
+  { data, validationData, lines, ...location }: DataOptions,
   settings: FinetuneSettings,
 ): Promise<RunData> {
   const { maxExamples, seed, dataColumns } = settings;
-  const columns = parseColumns(dataColumns);
+  const { data: kind } = OBJECTIVES[settings.objective];
+  const options = { columns: parseColumns(dataColumns), kind, describeUse };
   const find = async (input: DataInput) => {
     const names = dataPaths(input);
-    const paths = names === undefined ? undefined : await withProgress(locateData(names, options));
+    const paths = names === undefined ? undefined : await withProgress(locateData(names, location));
     return { source: paths ?? (input as DataSource), paths };
   };
   const { source, paths } = await find(data);
   const apart = validationData === undefined ? undefined : await find(validationData);
   const limit = paths !== undefined && lines !== undefined ? undefined : maxExamples;
-  const { examples: all } = await readDataset(source, { columns, limit });
+  const { examples: all } = await readDataset(source, { ...options, limit });
   const chosen = maxExamples === undefined ? all : all.slice(0, maxExamples);
   if (apart !== undefined)
-    return { all, train: chosen, validation: (await readDataset(apart.source, { columns })).examples };
+    return { all, train: chosen, validation: (await readDataset(apart.source, options)).examples };
   const split = chooseValidationSplit(chosen.length, settings);
   return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
+}
+
+/** "objective dpo, orpo or simpo learns from it". */
+function describeUse(kind: DataKind): string | undefined {
+  const names = OBJECTIVE_NAMES.filter((name) => OBJECTIVES[name].data === kind);
+  return names.length === 0 ? undefined : `choose an objective that does: ${names.join(", ")}`;
 }
 
 /** Settings that decide how examples become tokens. */
 type EncodingSettings = Pick<
   ResolvedSettings,
-  "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs" | "lastAnswerOnly"
+  "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs" | "lastAnswerOnly" | "objective"
 >;
 
 /** Options of encoding a run's examples. */
 export const encodingOptions = ({
   text: { tokenizer, template },
-  settings: { maxLength, promptFormat, system, chatTemplateKwargs, lastAnswerOnly },
+  settings: { maxLength, promptFormat, system, chatTemplateKwargs, lastAnswerOnly, objective },
 }: {
   readonly text: LoadedText;
   readonly settings: EncodingSettings;
@@ -82,6 +92,7 @@ export const encodingOptions = ({
   promptFormat,
   system,
   lastAnswerOnly,
+  splitPairs: OBJECTIVES[objective].data === "rated",
 });
 
 /** A tokenizer may know tokens that its model has no embedding for. */
