@@ -7,7 +7,8 @@ import { errorText } from "#core";
 import { DEVICES, type Device } from "#graph";
 import { readModelConfig } from "#models";
 import { type GoldenEntry, readIndex, toAdapterConfig } from "./goldens/cases.ts";
-import { type Comparison, compareCase, type Difference } from "./goldens/compare.ts";
+import { type Comparison, compareCase, worst } from "./goldens/compare.ts";
+import { type Check, compareObjective } from "./goldens/objectives.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -17,9 +18,6 @@ const { values, positionals } = parseArgs({
 /** What float32 allows: absolute on logits and loss, relative on gradients, deltas and the losses of the six steps. */
 const ABSOLUTE = 1e-4;
 const RELATIVE = 1e-3;
-
-const worst = (differences: Iterable<Difference>): number =>
-  Math.max(0, ...[...differences].map(({ relative }) => relative));
 
 function report(name: string, result: Comparison): boolean {
   const { logits, loss, gradients, deltas, losses } = result;
@@ -46,6 +44,15 @@ function report(name: string, result: Comparison): boolean {
   return passed;
 }
 
+function reportChecks(name: string, checks: readonly Check[]): boolean {
+  const passed = checks.every(({ found, limit }) => found <= limit);
+  const shown = checks.map(
+    ({ what, found, limit }) => `${what} ${found.toExponential(1)}${found <= limit ? "" : " (too far off)"}`,
+  );
+  console.log(`${passed ? "pass" : "FAIL"}  ${name}: ${shown.join(", ")}`);
+  return passed;
+}
+
 const [folder] = positionals;
 const device = DEVICES.find((known) => known === values.device);
 if (folder === undefined || device === undefined) {
@@ -62,24 +69,35 @@ async function main(golden: string, on: Device): Promise<void> {
     else failed++;
   };
   // one case that cannot be run must not hide the others
-  const attempt = async (name: string, compare: () => Promise<Comparison | undefined>): Promise<void> => {
+  const attempt = async (name: string, compare: () => Promise<boolean | undefined>): Promise<void> => {
     try {
-      const result = await compare();
-      if (result === undefined) skipped.push(name);
-      else count(report(name, result));
+      const isPassed = await compare();
+      if (isPassed === undefined) skipped.push(name);
+      else count(isPassed);
     } catch (error) {
       console.log(`FAIL  ${name}: ${errorText(error)}`);
       count(false);
     }
   };
   const skipped: string[] = [];
-  for (const [base, entry] of bases)
-    await attempt(`${base}.base`, () => compareCase(golden, entry, { config: undefined, device: on }));
-  for (const entry of entries)
-    await attempt(`${entry.base}.${entry.method}`, async () => {
-      const config = toAdapterConfig(entry, await readModelConfig(join(golden, entry.base)));
-      return config && compareCase(golden, entry, { config, device: on });
+  for (const [base, entry] of bases) {
+    if (entry.objective !== undefined) continue;
+    const name = `${base}.base`;
+    await attempt(name, async () =>
+      report(name, await compareCase(golden, entry, { config: undefined, device: on })),
+    );
+  }
+  for (const entry of entries) {
+    const { base, method, objective } = entry;
+    const name = [base, method, ...(objective === undefined ? [] : [objective.name])].join(".");
+    await attempt(name, async () => {
+      const config = toAdapterConfig(entry, await readModelConfig(join(golden, base)));
+      if (config === undefined) return undefined;
+      return objective === undefined
+        ? report(name, await compareCase(golden, entry, { config, device: on }))
+        : reportChecks(name, await compareObjective(golden, { ...entry, objective }, { config, device: on }));
     });
+  }
   if (skipped.length > 0) console.log(`not known to this version: ${skipped.join(", ")}`);
   console.log(`${passed} passed, ${failed} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ""}`);
   process.exitCode = failed > 0 || passed === 0 ? 1 : 0;

@@ -1,7 +1,18 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "#adapters";
+import { parseSettings } from "#core";
 import { pathExists, readJson } from "#files";
+import {
+  finetuneSettings,
+  OBJECTIVES,
+  type Objective,
+  type ObjectiveKind,
+  type ObjectiveName,
+  objectiveSettings,
+} from "#training";
+
+const metricsSchema = z.record(z.string(), z.number());
 
 /** One row of a golden folder's index.json. */
 const entrySchema = z.looseObject({
@@ -17,9 +28,16 @@ const entrySchema = z.looseObject({
     schedule: z.enum(["linear", "cosine", "constant"]),
     max_grad_norm: z.number(),
     losses: z.array(z.number()),
+    grad_norms: z.array(z.number()).optional(),
+    metrics: z.array(metricsSchema).optional(),
   }),
+  /** In folders of preference tuning, by the names of TRL's arguments. */
+  objective: z.looseObject({ name: z.string(), trainer: z.string() }).optional(),
+  metrics: metricsSchema.optional(),
 });
 export type GoldenEntry = z.output<typeof entrySchema>;
+/** One with an objective. */
+export type ObjectiveEntry = GoldenEntry & { readonly objective: NonNullable<GoldenEntry["objective"]> };
 
 export async function readIndex(folder: string): Promise<readonly GoldenEntry[]> {
   const path = join(folder, "index.json");
@@ -59,4 +77,47 @@ export function toAdapterConfig(
     ...Object.fromEntries(settings),
     ...(ablation === "pd" ? { pairDissociation: false } : {}),
   });
+}
+
+/** TRL's trainers, and the objectives that they have. */
+const TRAINERS: Readonly<Record<string, ObjectiveName>> = {
+  dpo: "dpo",
+  kto: "kto",
+  orpo: "orpo",
+  cpo: "simpo",
+  grpo: "grpo",
+};
+
+/** Arguments of these trainers, and what our settings are called; of a list of losses, `sft` is a weight. */
+const ARGUMENTS: Readonly<Record<string, string>> = {
+  beta: "beta",
+  label_smoothing: "labelSmoothing",
+  simpo_gamma: "gamma",
+  cpo_alpha: "sftWeight",
+  importance_sampling_level: "importanceLevel",
+};
+
+/** What minimises the loss of TRL's trainer with these arguments. */
+export function toObjective(
+  { trainer, name: _, ...given }: NonNullable<GoldenEntry["objective"]>,
+  maxCompletionLength: number,
+): { readonly kind: ObjectiveKind; readonly objective: Objective } {
+  const name = TRAINERS[trainer];
+  if (name === undefined) throw new Error(`the trainer ${trainer} has no objective here`);
+  const settings = Object.entries(given).flatMap(([key, value]) =>
+    ARGUMENTS[key] === undefined ? [] : [[ARGUMENTS[key], value] as const],
+  );
+  const losses = [given["loss_type"] ?? []].flat().map(String);
+  const weights = given["loss_weights"];
+  const sft = Array.isArray(weights) ? weights[losses.indexOf("sft")] : undefined;
+  const own = {
+    dpo: { dpoLoss: losses[0] ?? "sigmoid", sftWeight: Number(sft ?? 0) },
+    grpo: { grpoLoss: losses[0], maxCompletionLength },
+  }[trainer];
+  const kind = OBJECTIVES[name];
+  const chosen = parseSettings(
+    { ...finetuneSettings, ...objectiveSettings },
+    { ...own, ...Object.fromEntries(settings) },
+  );
+  return { kind, objective: kind.create(chosen) };
 }

@@ -6,10 +6,13 @@ import { compile, type Device, LINEAR_NAMES, linear, softCap } from "#graph";
 import { headWeight, type LoadedModel, loadBase, toLayerShapes } from "#models";
 import {
   adapterModel,
+  type BatchGradients,
   gradientSource,
   hiddenStates,
   initialState,
+  type StepEvent,
   type TrainableModel,
+  type TrainOptions,
   train,
   wholeModel,
 } from "#training";
@@ -21,6 +24,10 @@ export interface Difference {
   readonly relative: number;
 }
 
+/** The largest of them as a share. */
+export const worst = (differences: Iterable<Difference>): number =>
+  Math.max(0, ...[...differences].map(({ relative }) => relative));
+
 export interface Comparison {
   readonly logits: Difference;
   readonly loss: Difference;
@@ -30,7 +37,7 @@ export interface Comparison {
 }
 
 /** Numbers of which all should be 0 are compared with `scale`. */
-function difference(
+export function difference(
   found: ArrayLike<number>,
   expected: ArrayLike<number>,
   scale = Number.MIN_VALUE,
@@ -87,7 +94,7 @@ async function allLogits(model: TrainableModel, batch: Batch, device: Device): P
 }
 
 /** The adapter of a golden file: our tensors under the names that the file has too. */
-async function goldenAdapter(
+export async function goldenAdapter(
   model: LoadedModel,
   config: AdapterConfig,
   file: SafetensorsFile,
@@ -102,13 +109,22 @@ async function goldenAdapter(
   return adapter;
 }
 
-async function trainedLosses(
+/** What six updates are made of. */
+export interface UpdateOptions extends Pick<TrainOptions, "objective" | "reference"> {
+  readonly golden: GoldenEntry["train"];
+  readonly device: Device;
+}
+
+/** The updates of a run, each of all examples in their order. */
+export async function trainedSteps(
   model: TrainableModel,
-  rows: readonly EncodedExample[],
-  { train: golden, device }: Pick<GoldenEntry, "train"> & { readonly device: Device },
-): Promise<readonly number[]> {
-  const losses: number[] = [];
+  examples: readonly EncodedExample[],
+  { golden, device, ...options }: UpdateOptions,
+): Promise<readonly StepEvent[]> {
+  const batch = inOneBatch(examples);
+  const steps: StepEvent[] = [];
   for await (const event of train({
+    ...options,
     model,
     settings: {
       steps: golden.steps,
@@ -117,7 +133,7 @@ async function trainedLosses(
       warmup: golden.warmup_steps,
       maxGradientNorm: golden.max_grad_norm,
       gradientAccumulationSteps: 1,
-      batchSize: rows.length,
+      batchSize: examples.length,
       maxLength: model.config.maxPositions,
       packing: false,
       dropout: 0,
@@ -126,14 +142,40 @@ async function trainedLosses(
       evaluateEvery: 0,
       saveEvery: 0,
     },
-    train: rows,
+    train: examples,
+    microBatches: function* () {
+      for (let index = 0; ; index++) yield { batch, index, epoch: index, isLast: true };
+    },
     validation: [],
     session: { device },
     state: initialState(model.parameters),
     now: () => 0,
   }))
-    if (event.type === "step") losses.push(event.loss);
-  return losses;
+    if (event.type === "step") steps.push(event);
+  return steps;
+}
+
+/** A batch with a row for each example. */
+export const inOneBatch = (examples: readonly EncodedExample[]): Batch =>
+  makeBatch(
+    examples.map((example) => [example]),
+    { length: Math.max(...examples.map(({ ids }) => ids.length)), padToken: 0 },
+  );
+
+/** The mean gradient of each trained tensor of a golden file. */
+export async function compareGradients(
+  { gradients, count }: BatchGradients,
+  expected: SafetensorsFile,
+): Promise<ReadonlyMap<string, Difference>> {
+  const largest = await largestMagnitude(expected, "grad.");
+  const differences = new Map<string, Difference>();
+  for (const key of expected.tensors.keys()) {
+    const [kind, name = ""] = [key.slice(0, 5), key.slice(5)];
+    if (kind !== "grad.") continue;
+    const found = gradients.get(`adapter.${name}`)?.map((g) => g / count) ?? [];
+    differences.set(name, difference(found, await expected.readFloat32(key), largest));
+  }
+  return differences;
 }
 
 export interface CaseOptions {
@@ -163,32 +205,17 @@ export async function compareCase(
     join(folder, config === undefined ? entry.inputs : entry.file),
   );
   const rows = await readRows(inputs);
-  const batch = makeBatch(
-    rows.map((row) => [row]),
-    { length: rows[0]?.ids.length ?? 0, padToken: 0 },
-  );
+  const batch = inOneBatch(rows);
   const adapter = config === undefined ? undefined : await goldenAdapter(loaded, config, expected);
   const model = adapter === undefined ? wholeModel(loaded) : adapterModel(loaded, adapter);
   const logits = difference(await allLogits(model, batch, device), await expected.readFloat32("logits"));
   await using source = gradientSource(model, { device });
   const result = await source.gradients(batch, undefined);
   const loss = difference([result.loss / result.targets], await expected.readFloat32("loss"));
-  const largestGradient = await largestMagnitude(expected, "grad.");
-  const gradients = new Map<string, Difference>();
+  const gradients = await compareGradients(result, expected);
   const deltas = new Map<string, Difference>();
   for (const name of expected.tensors.keys()) {
     const [kind, ...rest] = name.split(".");
-    if (kind === "grad") {
-      const found = result.gradients.get(`adapter.${rest.join(".")}`) ?? new Float32Array(0);
-      gradients.set(
-        rest.join("."),
-        difference(
-          found.map((g) => g / result.targets),
-          await expected.readFloat32(name),
-          largestGradient,
-        ),
-      );
-    }
     const linearName = LINEAR_NAMES.find((known) => known === rest[0]);
     if (kind === "delta" && adapter !== undefined && linearName !== undefined) {
       const found = await computeDelta(adapter, { layer: Number(rest[1]), linear: linearName });
@@ -198,6 +225,9 @@ export async function compareCase(
   const losses =
     config === undefined
       ? undefined
-      : difference(await trainedLosses(model, rows, { train: entry.train, device }), entry.train.losses);
+      : difference(
+          (await trainedSteps(model, rows, { golden: entry.train, device })).map((step) => step.loss),
+          entry.train.losses,
+        );
   return { logits, loss, gradients, deltas, losses };
 }

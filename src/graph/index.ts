@@ -55,6 +55,7 @@ export {
   sigmoid,
   silu,
   softCap,
+  softplus,
   sub,
   tanh,
 } from "./ops/elementwise.ts";

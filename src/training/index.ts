@@ -6,11 +6,14 @@ export {
   type GradientSourceOptions,
   gradientSource,
   type Parameter,
+  type Parameters,
   type TrainableModel,
 } from "./gradients.ts";
 export { describeStorage, planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
-export { preferenceSettings } from "./objectives/settings.ts";
+export { OBJECTIVES, type ObjectiveName } from "./objectives/index.ts";
+export { averageMetrics, type Objective, type ObjectiveKind } from "./objectives/objective.ts";
+export { objectiveSettings, preferenceSettings } from "./objectives/settings.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,

@@ -12,7 +12,7 @@ async function evaluate(op: (x: Value) => Value, xs: readonly number[]) {
   const [dx] = grad(sum(y), [x]) as [Value];
   await using program = await compile({ y, dx });
   const outputs = await program.run({ x: { shape: [xs.length], data: Float32Array.from(xs) } });
-  return { y: Array.from(outputs.y?.data ?? []), dx: Array.from(outputs.dx?.data ?? []) };
+  return { y: Array.from(outputs["y"]?.data ?? []), dx: Array.from(outputs["dx"]?.data ?? []) };
 }
 
 test("log(1 + e^x) and log σ(x) are finite and exact for large |x|", async () => {

@@ -2,7 +2,7 @@ import type { Batch } from "#data";
 import { leaf, mul, scalar, sigmoid, sub, sum, type Value } from "#graph";
 import { column, combined, fedColumn, labelColumn, labelMatrix, sumBySequence } from "./answers.ts";
 import { mismatched } from "./mismatched.ts";
-import { type FeedContext, type Feeds, type Metrics, objectiveKind } from "./objective.ts";
+import { type FeedContext, type Metrics, objectiveKind } from "./objective.ts";
 
 /** True for each sequence whose answer is desirable. */
 function desirable({ columns, labelSequences, sequences }: Batch): readonly boolean[] {
@@ -24,6 +24,29 @@ async function shift(batch: Batch, { logprobs }: FeedContext): Promise<number> {
       total += logprob - (reference[label] ?? 0);
   }
   return Math.max(0, total / batch.sequences);
+}
+
+function ratedMetrics(batch: Batch, logprobs: Float32Array, beta: number): Metrics {
+  const marks = desirable(batch);
+  const logps = sumBySequence(batch, logprobs);
+  const reference = sumBySequence(batch, batch.columns.reference ?? new Float32Array(logprobs.length));
+  const rewards = logps.map((logp, k) => beta * (logp - (reference[k] as number)));
+  const among = (isGood: boolean, numbers: Float64Array) => {
+    const chosen = numbers.filter((_, k) => marks[k] === isGood);
+    return { sum: chosen.reduce((a, x) => a + x, 0), count: chosen.length };
+  };
+  const [good, bad] = [among(true, rewards), among(false, rewards)];
+  const margin = good.sum / good.count - bad.sum / bad.count;
+  return {
+    "rewards/chosen": good,
+    "rewards/rejected": bad,
+    "logps/chosen": among(true, logps),
+    "logps/rejected": among(false, logps),
+    // a difference of means has no sum: batches count by their sequences
+    ...(Number.isFinite(margin)
+      ? { "rewards/margins": { sum: margin * batch.sequences, count: batch.sequences } }
+      : {}),
+  };
 }
 
 /**
@@ -57,22 +80,9 @@ export const kto = objectiveKind({
       };
     },
     count: ({ sequences }) => sequences,
-    metrics(batch: Batch, logprobs: Float32Array, { kl }: Feeds): Metrics {
-      const marks = desirable(batch);
-      const policy = sumBySequence(batch, logprobs);
-      const reference = sumBySequence(batch, batch.columns.reference ?? []);
-      const sums = { chosen: [0, 0, 0], rejected: [0, 0, 0] };
-      for (const [k, isGood] of marks.entries()) {
-        const group = isGood ? sums.chosen : sums.rejected;
-        const logprob = policy[k] ?? 0;
-        for (const [i, x] of [beta * (logprob - (reference[k] ?? 0)), logprob, 1].entries())
-          group[i] = (group[i] ?? 0) + x;
-      }
-      const named = Object.entries(sums).flatMap(([name, [reward = 0, logprob = 0, count = 0]]) => [
-        [`rewards/${name}`, { sum: reward, count }],
-        [`logps/${name}`, { sum: logprob, count }],
-      ]);
-      return { ...Object.fromEntries(named), kl: { sum: kl?.data[0] ?? 0, count: 1 } };
-    },
+    metrics: (batch, logprobs, { kl }) => ({
+      ...ratedMetrics(batch, logprobs, beta),
+      kl: { sum: kl?.data[0] ?? 0, count: 1 },
+    }),
   }),
 });
