@@ -29,6 +29,7 @@ function texts(example: Example): { readonly question: string; readonly whole: s
   }
   if (example.kind === "completion")
     return { question: example.prompt, whole: example.prompt + example.completion };
+  if (example.kind !== "text") throw new Error(`the data hold a ${example.kind}`);
   return { question: example.text.slice(0, example.text.length / 2), whole: example.text };
 }
 

@@ -157,7 +157,7 @@ interface ReadingOptions extends Pick<ReadDatasetOptions, "kind" | "describeUse"
   readonly source?: Source | undefined;
   readonly columns?: Columns | undefined;
   /** Forms that are taken; all of its kind by default. */
-  readonly names?: readonly FormName[];
+  readonly names?: readonly FormName[] | undefined;
 }
 
 /** A record of a file: its example, or what is wrong with it. */

@@ -35,14 +35,12 @@ export {
   type TokenColumns,
 } from "./encode.ts";
 export {
-  type AnsweredExample,
   type DataKind,
   type Example,
   type ExampleInput,
-  type PromptExample,
+  type Place,
   placeText,
   type Role,
-  wantedAnswer,
 } from "./example.ts";
 export {
   type GenerateEvent,

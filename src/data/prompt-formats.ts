@@ -152,9 +152,10 @@ function promptTokens(example: PromptExample, options: PromptFormatOptions): Lab
   return { ids, weights: ids.map(() => 0) };
 }
 
-interface LocatedTurns extends Pick<ChatExample, "variables"> {
+interface LocatedTurns {
   readonly turns: readonly Message[];
   readonly tools: readonly Tool[] | undefined;
+  readonly variables: ChatExample["variables"] | undefined;
   /** Only the last one is trained on. */
   readonly lastOnly: boolean;
 }

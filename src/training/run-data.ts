@@ -66,10 +66,10 @@ export async function readRunData(
   return { all, ...splitValidation(chosen, split < 1 ? { seed, fraction: split } : { seed, count: split }) };
 }
 
-/** "objective dpo, orpo or simpo learns from it". */
-function describeUse(kind: DataKind): string | undefined {
+/** The objectives that learn from data of a kind, in a part of a message. */
+function describeUse(kind: DataKind): string {
   const names = OBJECTIVE_NAMES.filter((name) => OBJECTIVES[name].data === kind);
-  return names.length === 0 ? undefined : `choose an objective that does: ${names.join(", ")}`;
+  return `the objective for it is ${names.join(" or ")} (--objective)`;
 }
 
 /** Settings that decide how examples become tokens. */
