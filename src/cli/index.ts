@@ -58,7 +58,7 @@ export {
 } from "#files";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, pythonStrip, templateSettings } from "#text";
-export { expectedUpdate } from "#training";
+export { expectedUpdate, OBJECTIVES } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";

@@ -24,7 +24,12 @@ const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
 const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
-const DATA = "assets/quickstart/train.jsonl";
+/** What jobs learn from, in turn. */
+const METHODS = [
+  { data: "assets/quickstart/train.jsonl", more: {} },
+  { data: "assets/quickstart/pairs.jsonl", more: { method: { type: "dpo" } } },
+] as const;
+type Learnt = (typeof METHODS)[number];
 const STEPS = Number(process.env["MOS_FAULT_STEPS"] ?? 12);
 const MOS = { rank: 6, equivalent_rank: 2, steps: STEPS, save_every: 3, learning_rate: 0.01, max_length: 64 };
 /** Runs of other seeds have other bytes. */
@@ -89,16 +94,16 @@ async function keysIn(folder: string): Promise<readonly string[]> {
 }
 
 /** The adapter of an uninterrupted run. */
-async function expectedAdapter(folder: string, seed: number, plan: object): Promise<Buffer> {
-  const out = join(folder, `alone-${seed}`);
-  const options = { model: "assets/tiny-english", data: DATA, out, ...plan, session: { threads: 1 } };
+async function expectedAdapter(folder: string, { data }: Learnt, plan: object): Promise<Buffer> {
+  const out = join(folder, "alone");
+  const options = { model: "assets/tiny-english", data, out, ...plan, session: { threads: 1 } };
   for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
   return readFile(join(out, "adapter_model.safetensors"));
 }
 
 interface Made {
   readonly id: string;
-  readonly seed: number;
+  readonly learnt: Learnt;
   readonly client: OpenAI;
 }
 
@@ -119,19 +124,20 @@ async function createJobs(clients: readonly OpenAI[]): Promise<readonly Made[]> 
   const made: Made[] = [];
   for (let i = 0; i < JOBS; i++) {
     const client = clients[i % clients.length] as OpenAI;
-    const seed = i % SEEDS;
-    const file = await insist(async () =>
-      client.files.create({ file: await toFile(await readFile(DATA), "train.jsonl"), purpose: "fine-tune" }),
-    );
+    const learnt = METHODS[i % METHODS.length] as Learnt;
+    const upload = async (path: string) =>
+      client.files.create({ file: await toFile(await readFile(path), "train.jsonl"), purpose: "fine-tune" });
+    const file = await insist(() => upload(learnt.data));
     const body = {
       model: "tiny",
       training_file: file.id,
-      seed,
+      seed: i % SEEDS,
       mos: MOS,
+      ...learnt.more,
     } as OpenAI.FineTuning.JobCreateParams;
     const headers = { "Idempotency-Key": `job-${i}` };
     const { id } = await insist(() => client.fineTuning.jobs.create(body, { headers }));
-    made.push({ id, seed, client });
+    made.push({ id, learnt, client });
   }
   return made;
 }
@@ -156,14 +162,13 @@ interface Checked {
   readonly folder: string;
 }
 
-async function checkJob({ id, seed }: Made, { stores, objects, folder }: Checked): Promise<void> {
+async function checkJob({ id, learnt }: Made, { stores, objects, folder }: Checked): Promise<void> {
   const owner = { tenant: "", isAdmin: true };
   const job = await stores.jobs.find(owner, id);
   const files = await stores.models.files(job.fine_tuned_model ?? "");
   const adapter = await readFile((await objects.locate(files?.["adapter_model.safetensors"] ?? "")).path);
-  expect(adapter.equals(await expectedAdapter(join(folder, id), seed, job.plan)), `the bytes of ${id}`).toBe(
-    true,
-  );
+  const expected = await expectedAdapter(join(folder, id), learnt, job.plan);
+  expect(adapter.equals(expected), `the bytes of ${id}`).toBe(true);
   const { rows } = await stores.jobs.events(job, { limit: 1000 });
   const steps = rows.flatMap(({ data }) =>
     data?.["train_loss"] === undefined ? [] : [Number(data["step"])],

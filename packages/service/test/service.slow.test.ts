@@ -359,7 +359,7 @@ describe.each(databases)("%s", (name, open) => {
     const refused = [
       [{ model: "other" }, "model"],
       [{ training_file: "file-none" }, "training_file"],
-      [{ method: { type: "dpo" } }, "method.type"],
+      [{ method: { type: "ppo" } }, "method.type"],
       [{ integrations: [{ type: "wandb", wandb: { project: "x" } }] }, "integrations"],
       [{ mos: { shards_per_vector: 7 } }, undefined],
       [{ mos: { ranks: 7 } }, "mos.ranks"],

@@ -10,9 +10,9 @@ import {
   type JobRequest,
   type JobRow,
   jobRequestSchema,
+  methodOf,
   type NewJob,
   type TrainingPlan,
-  toHyperparameters,
   toLimits,
   toTrainingPlan,
 } from "#store";
@@ -35,6 +35,13 @@ const params = z.object({ id: z.string().max(200) });
 
 const auto = z.union([z.literal("auto"), z.number()]);
 const hyperparameters = z.object({ batch_size: auto, n_epochs: auto, learning_rate_multiplier: auto });
+const method = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("supervised"), supervised: z.object({ hyperparameters }) }),
+  z.object({
+    type: z.literal("dpo"),
+    dpo: z.object({ hyperparameters: hyperparameters.extend({ beta: auto }) }),
+  }),
+]);
 
 /** A job. */
 const jobSchema = z
@@ -48,8 +55,8 @@ const jobSchema = z
     fine_tuned_model: z.string().nullable(),
     organization_id: z.string(),
     status: z.enum(["queued", "running", "paused", "succeeded", "failed", "cancelled"]),
-    hyperparameters,
-    method: z.object({ type: z.literal("supervised"), supervised: z.object({ hyperparameters }) }),
+    hyperparameters: hyperparameters.nullable().describe("Null unless the method is supervised."),
+    method,
     training_file: z.string(),
     validation_file: z.string().nullable(),
     result_files: z.array(z.string()),
@@ -74,17 +81,17 @@ function estimatedFinish(
   return Math.max(seconds(created_at), Math.floor(now / 1000 + (spent / step) * (steps - step)));
 }
 
-/** The hyperparameters with what the data decided, which is known once the run has begun. */
-function chosenHyperparameters(
-  { batch_size, n_epochs, learning_rate_multiplier }: z.output<typeof hyperparameters>,
-  { chosen }: JobRow,
-): z.output<typeof hyperparameters> {
-  if (chosen === null) return { batch_size, n_epochs, learning_rate_multiplier };
-  return {
+/** The method with what the data decided, which is known once the run has begun. */
+function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeof method> {
+  const { type, hyperparameters: asked } = methodOf(request);
+  const multiplier = asked["learning_rate_multiplier"];
+  const decided = chosen && {
     batch_size: chosen.batchSize,
     n_epochs: chosen.epochs,
-    learning_rate_multiplier: learning_rate_multiplier === "auto" ? 1 : learning_rate_multiplier,
+    learning_rate_multiplier: multiplier === "auto" ? 1 : multiplier,
   };
+  const { [type]: given } = request.method ?? {};
+  return { type, [type]: { ...given, hyperparameters: { ...asked, ...decided } } } as z.output<typeof method>;
 }
 
 /** The same under the names of our own fields. */
@@ -93,7 +100,7 @@ const chosenFields = ({ chosen }: JobRow): Readonly<Record<string, number>> =>
 
 function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
   const request = job.request as unknown as JobRequest;
-  const hyperparameters = chosenHyperparameters(toHyperparameters(request), job);
+  const method = toMethodObject(request, job);
   return {
     id: job.id,
     object: "fine_tuning.job",
@@ -104,8 +111,8 @@ function toJobObject(job: JobRow, now: number): z.output<typeof jobSchema> {
     fine_tuned_model: job.fine_tuned_model,
     organization_id: job.tenant,
     status: job.status,
-    hyperparameters,
-    method: { type: "supervised", supervised: { hyperparameters } },
+    hyperparameters: method.type === "supervised" ? method.supervised.hyperparameters : null,
+    method,
     training_file: job.training_file,
     validation_file: job.validation_file,
     result_files: job.result_file === null ? [] : [job.result_file],

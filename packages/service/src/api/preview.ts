@@ -4,7 +4,14 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { makeTemporaryFolder, omitUndefined } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
-import { assertAllowed, type FineTuningLimits, type JobRequest, jobRequestSchema, toLimits } from "#store";
+import {
+  assertAllowed,
+  checkMethod,
+  type FineTuningLimits,
+  type JobRequest,
+  jobRequestSchema,
+  toLimits,
+} from "#store";
 import { checkedJob } from "./jobs.ts";
 import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody, toOwner } from "./routes.ts";
 
@@ -21,6 +28,7 @@ const requestSchema = z
       .optional()
       .describe("Lines of the training file to show. Default: the first three examples."),
   })
+  .superRefine(checkMethod)
   .openapi("PreviewFineTuningJobRequest");
 
 const part = z.object({

@@ -13,6 +13,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
+export { methodOf } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,
@@ -25,11 +26,11 @@ export {
 export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {
   assertAllowed,
+  checkMethod,
   type JobRequest,
   jobRequestSchema,
   lifetimeSchema,
   type TrainingPlan,
-  toHyperparameters,
   toTrainingPlan,
 } from "./request.ts";
 export {

@@ -21,6 +21,7 @@ import {
   snakeCase,
 } from "mixture-of-shards/cli";
 import type { FineTuningLimits } from "./key-limits.ts";
+import { hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
 
 const { method: _, ...adapterSettings } = adapterOptions;
 
@@ -78,14 +79,6 @@ function settingsOf(fields: Readonly<Record<string, unknown>>): {
   return { adapter: byName(adapterSettings), run: byName(runSettings) };
 }
 
-const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]);
-
-const hyperparameters = z.strictObject({
-  batch_size: autoOr(z.int().min(1).max(256)).optional(),
-  n_epochs: autoOr(z.number().gt(0).max(50)).optional(),
-  learning_rate_multiplier: autoOr(z.number().gt(0).max(1000)).optional(),
-});
-
 /** Seconds after which a model expires, at most ten years. */
 export const lifetimeSchema = z.int().min(60).max(315_360_000);
 
@@ -107,56 +100,46 @@ const mosFields = z
   })
   .openapi("MosSettings");
 
-const notOffered = (what: string) =>
-  z.unknown().refine((value) => value === undefined || value === null, {
-    error: `no value, since ${what} is not supported`,
-  });
-
 /** The metadata of OpenAI's objects. */
 const metadataSchema = z
   .record(z.string().max(64), z.string().max(512))
   .refine((value) => Object.keys(value).length <= 16, "at most 16 pairs");
 
-/** The body of `POST /v1/fine_tuning/jobs`. */
-export const jobRequestSchema = z
-  .strictObject({
-    model: z.string().min(1).max(512),
-    training_file: z.string().min(1).max(128),
-    validation_file: z.string().min(1).max(128).nullish(),
-    suffix: z.string().max(64).min(1).nullish(),
-    seed: z.int().min(0).max(2_147_483_647).nullish(),
-    hyperparameters: hyperparameters.nullish(),
-    method: z
-      .strictObject({
-        type: z.enum(["supervised"], { error: "only supervised is supported" }),
-        supervised: z.strictObject({ hyperparameters: hyperparameters.nullish() }).nullish(),
-        dpo: notOffered("dpo").optional(),
-        reinforcement: notOffered("reinforcement").optional(),
-      })
-      .nullish(),
-    metadata: metadataSchema.nullish(),
-    integrations: z.array(z.unknown()).max(0, "integrations are not supported").nullish(),
-    mos: mosFields.nullish(),
-  })
-  .openapi("CreateFineTuningJobRequest");
+const jobFields = z.strictObject({
+  model: z.string().min(1).max(512),
+  training_file: z.string().min(1).max(128),
+  validation_file: z.string().min(1).max(128).nullish(),
+  suffix: z.string().max(64).min(1).nullish(),
+  seed: z.int().min(0).max(2_147_483_647).nullish(),
+  hyperparameters: hyperparametersSchema.nullish(),
+  method: methodSchema.nullish(),
+  metadata: metadataSchema.nullish(),
+  integrations: z.array(z.unknown()).max(0, "integrations are not supported").nullish(),
+  mos: mosFields.nullish(),
+});
 
 /** A request that was checked. */
-export type JobRequest = z.output<typeof jobRequestSchema>;
+export type JobRequest = z.output<typeof jobFields>;
+
+/** Adds the fields that do not go with the method of a request to its problems. */
+export function checkMethod(request: JobRequest, context: z.RefinementCtx): void {
+  const { type } = methodOf(request);
+  const objective = request.mos?.["objective"];
+  const refuse = (message: string, ...path: string[]): void =>
+    context.addIssue({ code: "custom", path, message });
+  if (type === "supervised") return;
+  if (request.hyperparameters != null)
+    refuse(`no value, since those of ${type} are in method.${type}`, "hyperparameters");
+  if (objective !== undefined) refuse(`no value, since method.type is ${type}`, "mos", "objective");
+}
+
+/** The body of `POST /v1/fine_tuning/jobs`. */
+export const jobRequestSchema = jobFields.superRefine(checkMethod).openapi("CreateFineTuningJobRequest");
 
 /** A run as the trainer takes it. */
 export interface TrainingPlan {
   readonly adapter: AdapterConfigInput;
   readonly settings: FinetuneSettingsInput;
-}
-
-const autoToUndefined = <T>(value: T | "auto" | undefined): T | undefined =>
-  value === "auto" ? undefined : value;
-
-/** The hyperparameters as the answer shows them, "auto" where they were left to us. */
-export function toHyperparameters(request: JobRequest) {
-  const given = request.method?.supervised?.hyperparameters ?? request.hyperparameters ?? {};
-  const { batch_size = "auto", n_epochs = "auto", learning_rate_multiplier = "auto" } = given;
-  return { batch_size, n_epochs, learning_rate_multiplier };
 }
 
 /** The inputs to the defaults that the service chooses. */
@@ -203,17 +186,14 @@ function checkStep(settings: FinetuneSettingsInput): void {
 export function toTrainingPlan(request: JobRequest, options: PlanOptions): TrainingPlan {
   const { seed, learningRate } = options;
   checkTogether(request, options);
-  const { batch_size, n_epochs, learning_rate_multiplier } = toHyperparameters(request);
   const mos = request.mos ?? {};
   const { adapter, run } = settingsOf(mos);
-  const { epochs = autoToUndefined(n_epochs), steps, ...chosen } = run;
-  const multiplier = autoToUndefined(learning_rate_multiplier) ?? 1;
+  const { epochs: asked, ...method } = methodSettings(request, { own: run.objective, learningRate });
+  const { epochs = asked, steps, ...chosen } = run;
   const plan: TrainingPlan = {
     adapter: { method: mos.method ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,
     settings: omitUndefined({
-      batchSize: autoToUndefined(batch_size),
-      // kept with the job, so that another default later does not change it
-      learningRate: multiplier * learningRate,
+      ...method,
       ...chosen,
       ...(steps === undefined ? { epochs } : { steps }),
       // only what the client sends is held out

@@ -73,9 +73,7 @@ export const isAfterStep = ({
 }: FinetuneEvent & { readonly type: "saved" }): boolean =>
   what === "checkpoint" && microBatches === undefined && evaluationBatches === undefined;
 
-type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }> & {
-  readonly metrics?: Readonly<Record<string, number>>;
-};
+type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }>;
 
 /** A measurement under OpenAI's names. */
 const measured = ({

@@ -3502,8 +3502,14 @@ export interface components {
                 [key: string]: string;
             } | null;
             method?: {
-                dpo?: unknown;
-                reinforcement?: unknown;
+                dpo?: {
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        beta?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                    } | null;
+                } | null;
                 supervised?: {
                     hyperparameters?: {
                         batch_size?: "auto" | number | null;
@@ -3512,7 +3518,7 @@ export interface components {
                     } | null;
                 } | null;
                 /** @enum {string} */
-                type: "supervised";
+                type: "supervised" | "dpo";
             } | null;
             model: string;
             mos?: components["schemas"]["MosSettings"];
@@ -3580,11 +3586,12 @@ export interface components {
             estimated_finish: number | null;
             fine_tuned_model: string | null;
             finished_at: number | null;
+            /** @description Null unless the method is supervised. */
             hyperparameters: {
                 batch_size: "auto" | number;
                 learning_rate_multiplier: "auto" | number;
                 n_epochs: "auto" | number;
-            };
+            } | null;
             id: string;
             integrations: unknown[];
             metadata: {
@@ -3600,6 +3607,17 @@ export interface components {
                 };
                 /** @enum {string} */
                 type: "supervised";
+            } | {
+                dpo: {
+                    hyperparameters: {
+                        batch_size: "auto" | number;
+                        beta: "auto" | number;
+                        learning_rate_multiplier: "auto" | number;
+                        n_epochs: "auto" | number;
+                    };
+                };
+                /** @enum {string} */
+                type: "dpo";
             };
             model: string;
             /** @description Extensions to OpenAI's API: the job's settings and progress. */
@@ -3834,6 +3852,8 @@ export interface components {
             base_dtype?: "stored" | "float32" | "int8" | "int4" | "nf4";
             /** @description rows per batch; a packed row holds several examples; default: 1 to 4, by the data */
             batch_size?: number;
+            /** @description how strongly answers are held to the reference; without one, how sharply they are told apart; default: 0.1; simpo 2, grpo 0 */
+            beta?: number;
             /** @description AdamW beta1; default: 0.9 */
             beta1?: number;
             /** @description AdamW beta2; default: 0.999 */
@@ -3851,6 +3871,13 @@ export interface components {
              * @enum {string}
              */
             compute_dtype?: "float32" | "int8";
+            /** @description weight of answers that are rated good; default: 1 */
+            desirable_weight?: number;
+            /**
+             * @description loss of a pair of dpo; robust allows for pairs the wrong way round, ipo and sigmoid_norm go by means over tokens; default: sigmoid
+             * @enum {string}
+             */
+            dpo_loss?: "sigmoid" | "robust" | "ipo" | "hinge" | "apo_zero" | "sigmoid_norm";
             /** @description dropout probability of the adapter's inputs in training; default: 0 */
             dropout?: number;
             /** @description stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last; default: two passes over the data; 0 with --steps */
@@ -3863,11 +3890,15 @@ export interface components {
             evaluate_every?: number;
             /** @description seconds until the model is deleted; default: never */
             expires_after?: number;
+            /** @description by how much the mean log-probability of the chosen answer, times beta, is to exceed the other's; default: 0.5 */
+            gamma?: number;
             /** @description batches whose gradients are summed for each update; default: 1 */
             gradient_accumulation_steps?: number;
+            /** @description share of the pairs that are the wrong way round, for the loss robust; default: 0.1 */
+            label_smoothing?: number;
             /** @description train on the last answer of a conversation alone; default: false */
             last_answer_only?: boolean;
-            /** @description peak learning rate; default: 0.002, less for bases wider than 640 */
+            /** @description peak learning rate; default: 0.002, half of it for pairs; less for bases wider than 640 */
             learning_rate?: number;
             /** @description clip gradients to this norm; 0 disables; default: 1 */
             max_gradient_norm?: number;
@@ -3878,6 +3909,11 @@ export interface components {
              * @enum {string}
              */
             method?: "lora" | "mos" | "pure-sharing" | "random-scaling" | "subset-selection" | "vera" | "tied-lora" | "prolora";
+            /**
+             * @description what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto); default: sft
+             * @enum {string}
+             */
+            objective?: "sft" | "dpo" | "kto" | "orpo" | "simpo";
             /** @description false: do not pack several examples into one sequence; default: true */
             packing?: boolean;
             /** @description false: mos: route B with the same indices as A; default: true */
@@ -3904,6 +3940,8 @@ export interface components {
              * @enum {string}
              */
             schedule?: "linear" | "cosine" | "constant";
+            /** @description weight of the loss of plain training on the chosen answers; with 0 they may become unlikely; default: dpo 1, simpo 0 */
+            sft_weight?: number;
             /** @description mos: shards per vector; default: 4 */
             shards_per_vector?: number;
             /** @description number of updates, instead of --epochs */
@@ -3912,6 +3950,8 @@ export interface components {
             system?: string;
             /** @description linear layers to adapt; default: all */
             target_modules?: ("q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj")[] | ("q_proj" | "k_proj" | "v_proj")[];
+            /** @description weight of answers that are rated bad; default: 1 */
+            undesirable_weight?: number;
             /** @description prolora: unshared ranks, 0 to r; default: 1 */
             unshared_rank?: number;
             /** @description warm-up updates: a fraction below 1, or a number; default: 0.03 */
@@ -3950,8 +3990,14 @@ export interface components {
                 [key: string]: string;
             } | null;
             method?: {
-                dpo?: unknown;
-                reinforcement?: unknown;
+                dpo?: {
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        beta?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                    } | null;
+                } | null;
                 supervised?: {
                     hyperparameters?: {
                         batch_size?: "auto" | number | null;
@@ -3960,7 +4006,7 @@ export interface components {
                     } | null;
                 } | null;
                 /** @enum {string} */
-                type: "supervised";
+                type: "supervised" | "dpo";
             } | null;
             model: string;
             mos?: components["schemas"]["MosSettings"];
