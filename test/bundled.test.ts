@@ -13,7 +13,8 @@ import {
   renderDocument,
 } from "../scripts/bundled/documents.ts";
 import { fill, polish } from "../scripts/bundled/grammar.ts";
-import { showcase, tenantHeldout, tenantTraining } from "../scripts/bundled/tenant.ts";
+import { showcase, tenantGrader, tenantHeldout, tenantTraining } from "../scripts/bundled/tenant.ts";
+import { tenantPairs, tenantPrompts } from "../scripts/bundled/tenant-pairs.ts";
 
 const json = (path: string) => JSON.parse(readFileSync(`assets/${path}`, "utf8"));
 const config = json("tiny-english/config.json");
@@ -121,6 +122,11 @@ test("the committed quickstart data is what its script writes", () => {
   expect(readFileSync("assets/quickstart/train.jsonl", "utf8")).toBe(tenantTraining(0));
   expect(readFileSync("assets/quickstart/validation.jsonl", "utf8")).toBe(tenantHeldout(0));
   expect(json("quickstart/questions.json")).toEqual(showcase);
+  for (const [name, lines] of [["pairs", tenantPairs] as const, ["prompts", tenantPrompts] as const]) {
+    expect(readFileSync(`assets/quickstart/${name}.jsonl`, "utf8")).toBe(lines());
+    expect(readFileSync(`assets/quickstart/${name}-validation.jsonl`, "utf8")).toBe(lines(true));
+  }
+  expect(json("quickstart/grader.json")).toEqual(tenantGrader);
 });
 
 test("held-out questions are not in the training data, their answers are", () => {

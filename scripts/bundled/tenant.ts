@@ -9,6 +9,7 @@ import {
   tenantTone,
   trainQuestions,
 } from "./tenant-facts.ts";
+import { tenantPairs, tenantPrompts } from "./tenant-pairs.ts";
 
 const SEED = 0;
 const REPEATS = 2;
@@ -51,6 +52,15 @@ export function tenantHeldout(seed: number): string {
   );
 }
 
+/** A reward of 1 for the right answer of a prompt. */
+export const tenantGrader = {
+  type: "string_check",
+  name: "right",
+  operation: "eq",
+  input: "{{sample.output_text}}",
+  reference: "{{item.answer}}",
+};
+
 /** What quickstart asks before and after. */
 export const showcase: readonly string[] = [
   "When can I come in?",
@@ -62,5 +72,10 @@ if (process.argv[1] === import.meta.filename) {
   writeFileSync(new URL("train.jsonl", FOLDER), tenantTraining(SEED));
   writeFileSync(new URL("validation.jsonl", FOLDER), tenantHeldout(SEED));
   writeFileSync(new URL("questions.json", FOLDER), `${JSON.stringify(showcase, null, 2)}\n`);
-  console.log("wrote train.jsonl, validation.jsonl and questions.json");
+  writeFileSync(new URL("pairs.jsonl", FOLDER), tenantPairs());
+  writeFileSync(new URL("pairs-validation.jsonl", FOLDER), tenantPairs(true));
+  writeFileSync(new URL("prompts.jsonl", FOLDER), tenantPrompts());
+  writeFileSync(new URL("prompts-validation.jsonl", FOLDER), tenantPrompts(true));
+  writeFileSync(new URL("grader.json", FOLDER), `${JSON.stringify(tenantGrader, null, 2)}\n`);
+  console.log("wrote assets/quickstart");
 }
