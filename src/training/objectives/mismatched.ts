@@ -23,7 +23,7 @@ function partsOf(batch: Batch, labels: readonly number[]): Parts {
   };
 }
 
-/** A prompt with the answer to another one, cut off where a row ends. */
+/** A prompt with the answer to another one, cut off at a length. */
 function joined({ prompt }: Parts, { answer, labels }: Parts, length: number): EncodedExample {
   const ids = Int32Array.from([...prompt, ...answer]).subarray(0, length);
   const marked = Int32Array.from([...prompt.map(() => IGNORED), ...labels]).subarray(0, length);
@@ -46,7 +46,9 @@ export function mismatched(batch: Batch): readonly Batch[] {
   const labels = Array.from({ length: sequences }, (): number[] => []);
   for (const [label, sequence] of batch.labelSequences.entries()) labels[sequence]?.push(label);
   const parts = labels.map((own) => partsOf(batch, own));
-  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, length));
+  // no longer than the sequences that the run's programs are made for
+  const longest = Math.max(...parts.map(({ prompt, answer }) => prompt.length + answer.length));
+  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, longest));
   const packed = packExamples(
     examples.map(({ ids }) => ids.length),
     { maxLength: length },
