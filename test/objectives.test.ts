@@ -1,7 +1,7 @@
 // Every objective with every adapter method, on a tiny model: gradients against central differences of the loss, and rewards
 // before the first update, where policy and reference are the same.
 import { describe, expect, test } from "vitest";
-import { type AdapterConfigInput, createAdapter, METHOD_NAMES, methods } from "#adapters";
+import { createAdapter, METHOD_NAMES, methods, parseAdapterConfig } from "#adapters";
 import { parseSettings, randomStream } from "#core";
 import { type Batch, type EncodedExample, makeBatch } from "#data";
 import { toLayerShapes } from "#models";
@@ -73,7 +73,7 @@ const isThorough = (method: string, name: string): boolean => method !== "mos" &
 const NAMES = (Object.keys(OBJECTIVES) as ObjectiveName[]).filter((name) => name !== "sft");
 
 describe.each(METHOD_NAMES)("%s", (method) => {
-  const config: AdapterConfigInput = methods[method].example;
+  const config = parseAdapterConfig(methods[method].example);
   for (const name of NAMES)
     test(`${name}: the gradient is that of the loss`, {
       tags: isThorough(method, name) ? ["thorough"] : [],

@@ -3,6 +3,7 @@ export { initialState, loadCheckpoint, saveCheckpoint, type TrainingState } from
 export { finetune } from "./finetune.ts";
 export {
   type BatchGradients,
+  type GradientSource,
   type GradientSourceOptions,
   gradientSource,
   type Parameter,
