@@ -3,13 +3,13 @@ import { execFileSync } from "node:child_process";
 import { cpus } from "node:os";
 import { type Browser, type CDPSession, chromium, type Page } from "playwright-core";
 import { PAGE_FOLDER } from "../packages/studio/vite.config.ts";
+import { findChromium } from "../scripts/chromium.ts";
 import { median, readArguments, rounded } from "./arguments.ts";
 import { LONG, type PageServer, startPageServer } from "./studio/page-server.ts";
 
 const HELP = `usage: npm run bench:studio -- [--only first|pan|streams|memory] [--minutes 60]
-       [--chromium /usr/bin/chromium]
 
-The built page (npm run studio:build) before a server that computes nothing. Prints a JSON line each:
+The built page (npm run studio:build) in Chromium, which CHROMIUM may name, before a server that computes nothing. Prints a JSON line each:
 first    milliseconds from an empty cache to the list of 500 runs, of 5 browsers; kilobytes sent
 pan      frames while a run of ${LONG} rows in five curves is panned and zoomed in four charts
 streams  frames while seven models, as many as a comparison takes, answer with 100 tokens a second each
@@ -17,7 +17,7 @@ memory   heap and whole memory of a page that shows a live run for --minutes, in
          garbage collection; their slopes without the first ten minutes, in which the curves are still growing
 Other load on the machine makes frames late; "cpuMs" is what the page's process computes for one.`;
 
-const args = readArguments(HELP, { values: ["only", "minutes", "chromium"], flags: [] });
+const args = readArguments(HELP, { values: ["only", "minutes"], flags: [] });
 const only = args.text("only");
 
 const print = (name: string, figures: object): void =>
@@ -25,7 +25,7 @@ const print = (name: string, figures: object): void =>
 
 const launch = (): Promise<Browser> =>
   chromium.launch({
-    executablePath: args.text("chromium") ?? "/usr/bin/chromium",
+    executablePath: findChromium(),
     args: ["--no-sandbox", "--enable-precise-memory-info"],
   });
 

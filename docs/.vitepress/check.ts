@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { AxeResults } from "axe-core";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { serve } from "vitepress";
+import { findChromium } from "../../scripts/chromium.ts";
 import { sidebar } from "./sidebar.ts";
 
 const PORT = Number(process.env["PORT"] ?? 41_733);
@@ -62,7 +63,7 @@ async function checkSearch(browser: Browser): Promise<void> {
 
 await serve({ root: join(import.meta.dirname, ".."), port: PORT });
 const browser = await chromium.launch({
-  executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+  executablePath: findChromium(),
   args: ["--no-sandbox"],
 });
 try {

@@ -11,4 +11,4 @@ if ! command -v chromium >/dev/null; then
     exit 0
   fi
 fi
-CHROMIUM=$(command -v chromium) node --import tsx docs/.vitepress/check.ts
+node --import tsx docs/.vitepress/check.ts

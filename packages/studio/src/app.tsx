@@ -1,12 +1,12 @@
 // The frame around every view: navigation, command palette, messages, the way in.
 
-import { ConnectionBanner, Navigation, SignIn, useCommands, ViewFrame } from "#shell";
+import { ConnectionBanner, Navigation, SignIn, useShellCommands, ViewFrame } from "#shell";
 import { Palette, Toasts } from "#ui";
 import "./styles/app.css";
 
 /** The page. */
 export function App() {
-  useCommands();
+  useShellCommands();
   return (
     <div class="app">
       <a class="skip" href="#content">

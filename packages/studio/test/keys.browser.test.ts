@@ -31,7 +31,7 @@ test("an administrator signs in, makes a key, which is shown once, and revokes i
   await studio.fill("Name", "initech");
   await studio.fill("Adapters", "initech-*, shared");
   await studio.choose("Expires", "In 30 days");
-  await studio.page.getByText("Limits", { exact: true }).click();
+  await studio.page.getByRole("dialog").getByText("Limits", { exact: true }).click();
   await studio.fill("Requests per minute", "60");
   await studio.fill("Max running jobs", "2");
   await studio.click("Create key");

@@ -92,3 +92,16 @@ export function formatRelative(at: Maybe, now: number): string {
   const text = `${Math.floor(away / unit[1])} ${unit[2]}`;
   return at > now ? `in ${text}` : `${text} ago`;
 }
+
+/** "1 line", "2 lines". */
+export const countOf = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+/** `max_gradient_norm` as a label: "Max gradient norm". */
+export const labelOf = (name: string): string =>
+  (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
+
+/** The value of a setting. */
+export function formatValue(value: unknown): string {
+  if (value === undefined || value === null) return NONE;
+  return Array.isArray(value) ? value.map(formatValue).join(", ") : String(value);
+}

@@ -1,4 +1,5 @@
 export {
+  countOf,
   formatBytes,
   formatCount,
   formatDuration,
@@ -7,6 +8,9 @@ export {
   formatRelative,
   formatShare,
   formatTime,
+  formatValue,
+  labelOf,
 } from "./format.ts";
-export { href, navigate, type Query, route } from "./route.ts";
-export { stored } from "./stored.ts";
+export { href, navigate, type Query, route, type ViewProps } from "./route.ts";
+export { saveFile } from "./save.ts";
+export { stored, storedFlag } from "./stored.ts";

@@ -54,3 +54,9 @@ export function navigate(to: string, { replace = false }: { readonly replace?: b
   history[replace ? "replaceState" : "pushState"](null, "", to);
   route.value = readRoute(to);
 }
+
+/** What a view is given: the rest of the address. */
+export interface ViewProps {
+  readonly id: string | undefined;
+  readonly query: Query;
+}

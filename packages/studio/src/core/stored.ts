@@ -24,3 +24,7 @@ export function stored<T>(name: string, first: T, isValid: (value: unknown) => v
   });
   return value;
 }
+
+/** A switch whose position stays in this browser. */
+export const storedFlag = (name: string, first: boolean): Signal<boolean> =>
+  stored(name, first, (value): value is boolean => typeof value === "boolean");

@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { config, isSignedIn, signOut } from "#api";
 import { href, navigate } from "#core";
-import { type Command, chosenTheme, palette } from "#ui";
+import { type Command, chosenTheme, palette, useCommands } from "#ui";
 import { VIEWS } from "#views";
 
 /** Views that this server offers in its navigation, by name. */
@@ -21,11 +21,11 @@ const themes: readonly Command[] = (["auto", "light", "dark"] as const).map((the
 }));
 
 /** Registers them, and listens to keys. */
-export function useCommands(): void {
+export function useShellCommands(): void {
   const views = offeredViews();
   const names = views.map(([name]) => name).join(" ");
-  useEffect(() => {
-    const commands: readonly Command[] = [
+  useCommands(
+    () => [
       ...views.map(([name, { title, key }]) => ({
         id: `go-${name}`,
         title,
@@ -34,12 +34,9 @@ export function useCommands(): void {
       })),
       ...themes,
       ...(isSignedIn.value ? [{ id: "sign-out", title: "Sign out", run: signOut }] : []),
-    ];
-    const removals = commands.map(palette.register);
-    return () => {
-      for (const remove of removals) remove();
-    };
-  }, [names, isSignedIn.value]);
+    ],
+    [names, isSignedIn.value],
+  );
   useEffect(() => {
     document.addEventListener("keydown", palette.onKeyDown);
     return () => document.removeEventListener("keydown", palette.onKeyDown);

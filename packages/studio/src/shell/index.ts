@@ -1,4 +1,4 @@
-export { useCommands } from "./commands.ts";
+export { useShellCommands } from "./commands.ts";
 export { ConnectionBanner } from "./connection-banner.tsx";
 export { Navigation } from "./navigation.tsx";
 export { SignIn } from "./sign-in.tsx";

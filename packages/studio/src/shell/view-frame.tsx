@@ -1,9 +1,9 @@
 import { Component, type ComponentChildren, type ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { api, connection } from "#api";
-import { href, navigate, route } from "#core";
+import { href, navigate, route, type ViewProps } from "#core";
 import { Button, Empty, Problem, Waiting } from "#ui";
-import { VIEWS, type ViewProps } from "#views";
+import { VIEWS } from "#views";
 
 interface Loaded {
   readonly view: string;

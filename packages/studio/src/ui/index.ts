@@ -1,11 +1,12 @@
 export { Button, IconButton, LinkButton } from "./button.tsx";
 export { Copy } from "./copy.tsx";
 export { Dialog, DialogActions } from "./dialog.tsx";
+export { useDrops } from "./drops.ts";
 export { Field, NumberInput, Select, Switch, TextArea, TextInput, useFieldNames } from "./field.tsx";
 export { Icon, type IconName } from "./icon.tsx";
 export { Menu } from "./menu.tsx";
-export { Empty, Problem, Waiting } from "./notice.tsx";
-export { type Command, palette } from "./palette.ts";
+export { Empty, Pending, Problem, Waiting } from "./notice.tsx";
+export { type Command, palette, useCommands } from "./palette.ts";
 export { Palette } from "./palette-dialog.tsx";
 export { Sparkline } from "./sparkline.tsx";
 export { Status } from "./status.tsx";

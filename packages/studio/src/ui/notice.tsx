@@ -61,3 +61,7 @@ export function Waiting({ label = "Loading" }: { readonly label?: string }) {
     </p>
   );
 }
+
+/** Stands where something will be, or says why it is not there. */
+export const Pending = ({ error, retry }: ProblemProps) =>
+  error === undefined ? <Waiting /> : <Problem error={error} retry={retry} />;

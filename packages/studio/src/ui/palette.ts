@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 
 /** Something that can be done from the command palette, and by a key of its own if it has one. */
 export interface Command {
@@ -18,6 +19,16 @@ function register(command: Command): () => void {
   return () => {
     commands.value = commands.value.filter((other) => other !== command);
   };
+}
+
+/** Offers commands as long as a component is shown; made anew when one of `inputs` changes. */
+export function useCommands(make: () => readonly Command[], inputs: readonly unknown[]): void {
+  useEffect(() => {
+    const removals = make().map(register);
+    return () => {
+      for (const remove of removals) remove();
+    };
+  }, inputs);
 }
 
 const SECOND_KEY_MS = 800;
@@ -73,4 +84,4 @@ export const findCommands = (all: readonly Command[], search: string): readonly 
     .map(({ command }) => command);
 
 /** The command palette: what can be done, by name and by key. */
-export const palette = { register, onKeyDown, isOpen, commands };
+export const palette = { onKeyDown, isOpen, commands };

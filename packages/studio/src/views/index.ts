@@ -1,14 +1,8 @@
 // The views, each loaded when it is first shown.
 import type { ComponentType } from "preact";
 import type { Config } from "#api";
-import type { Query } from "#core";
+import type { ViewProps } from "#core";
 import type { IconName } from "#ui";
-
-/** What a view is given: the rest of the address. */
-export interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 /** A view, and its place in the navigation. */
 export interface ViewEntry {

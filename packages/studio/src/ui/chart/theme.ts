@@ -1,3 +1,5 @@
+import { isDark } from "../theme.ts";
+
 /** Colours that a canvas can draw with, from tokens of the style sheet. */
 export interface Theme {
   /** The colour of a series; faint where another line of the same colour matters more. */
@@ -39,14 +41,17 @@ export function readTheme(host: HTMLElement): Theme {
   };
 }
 
-/** Calls back when the colours may have changed: by the reader's system, or by an attribute of the document's root. */
+/** Calls back when the page became light or dark, once its style sheet follows. */
 export function watchTheme(changed: () => void): () => void {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const observer = new MutationObserver(changed);
-  observer.observe(document.documentElement, { attributes: true });
-  system.addEventListener("change", changed);
+  let frame = 0;
+  let before = isDark.peek();
+  const stop = isDark.subscribe((now) => {
+    if (now === before) return;
+    before = now;
+    frame = requestAnimationFrame(changed);
+  });
   return () => {
-    observer.disconnect();
-    system.removeEventListener("change", changed);
+    stop();
+    cancelAnimationFrame(frame);
   };
 }

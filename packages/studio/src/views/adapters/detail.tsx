@@ -1,10 +1,10 @@
 // One adapter: what it is, its names, its layers, and what can be done with it.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { api, config, messageOf, usePoll } from "#api";
 import { formatBytes, href, navigate } from "#core";
-import { Button, Copy, Empty, LinkButton, Problem, palette, Time, toast, Waiting } from "#ui";
+import { Button, Copy, Empty, LinkButton, Pending, Problem, Time, toast, useCommands, Waiting } from "#ui";
 import { Aliases, hasAliases } from "./aliases.tsx";
 import { DeleteAdapter, mayDelete } from "./changes.tsx";
 import { downloadAdapter, FORMATS, type Format } from "./download.ts";
@@ -18,7 +18,7 @@ export function AdapterDetail({ name }: { readonly name: string }) {
   if (data.value === undefined)
     return (
       <div class="page">
-        {error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}
+        <Pending error={error.value} retry={refresh} />
       </div>
     );
   const adapter = data.value.data.find(({ id }) => id === name);
@@ -51,13 +51,8 @@ function Page({ adapter, changed }: PageProps) {
   const { id, aliases } = adapter;
   const [isDeleting, setDeleting] = useState(false);
   const compare = href("compare", undefined, { models: `${config.value?.model ?? ""},${id}` });
-  useEffect(
-    () =>
-      palette.register({
-        id: "adapter.compare",
-        title: `Compare ${id} with its base`,
-        run: () => navigate(compare),
-      }),
+  useCommands(
+    () => [{ id: "adapter.compare", title: `Compare ${id} with its base`, run: () => navigate(compare) }],
     [id, compare],
   );
   return (

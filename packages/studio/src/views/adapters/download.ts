@@ -1,5 +1,6 @@
 // An adapter as a file on the reader's disk: one of the API's files as it is, or several in a ZIP.
 import { api } from "#api";
+import { saveFile } from "#core";
 
 /** Formats of a download. */
 export const FORMATS = [
@@ -43,22 +44,16 @@ async function fetchFiles(adapter: string, format: Format): Promise<readonly Dow
 /** A name that every system can write: letters and digits of any language, and . _ - */
 export const fileName = (adapter: string): string => adapter.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-");
 
-function save(name: string, bytes: Uint8Array<ArrayBuffer>): void {
-  const url = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
 /** Downloads an adapter. Throws an ApiProblem. */
 export async function downloadAdapter(adapter: string, format: Format): Promise<void> {
   const files = await fetchFiles(adapter, format);
   const [first] = files;
   const name = fileName(adapter);
-  if (files.length === 1 && first !== undefined) return save(`${name}.gguf`, first.bytes);
+  if (files.length === 1 && first !== undefined) return saveFile(`${name}.gguf`, first.bytes);
   const { zipSync } = await import("fflate");
   // weights hardly get smaller
   const zipped = zipSync(Object.fromEntries(files.map((file) => [`${name}/${file.name}`, file.bytes])), {
     level: 0,
   });
-  save(`${name}${format === "peft" ? "-peft" : ""}.zip`, zipped);
+  saveFile(`${name}${format === "peft" ? "-peft" : ""}.zip`, zipped);
 }

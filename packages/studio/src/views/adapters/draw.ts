@@ -27,6 +27,19 @@ function privateColour({ rows, shared, layers }: Weave, row: number, isDark: boo
   return `oklch(${isDark ? (isOdd ? 0.44 : 0.52) : isOdd ? 0.79 : 0.72} 0.012 260)`;
 }
 
+const known = new WeakMap<Weave, { readonly isDark: boolean; readonly colours: readonly string[] }>();
+
+/** The colours of all rows, made once: a weave is drawn at every move of the pointer. */
+function coloursOf(weave: Weave, isDark: boolean): readonly string[] {
+  const found = known.get(weave);
+  if (found?.isDark === isDark) return found.colours;
+  const colours = Array.from({ length: weave.rows }, (_, row) =>
+    row < weave.shared ? publicColour(weave, row, isDark) : privateColour(weave, row, isDark),
+  );
+  known.set(weave, { isDark, colours });
+  return colours;
+}
+
 /** Opacity of what is not pointed at. */
 const DIM = 0.13;
 
@@ -55,9 +68,7 @@ export function drawWeave(
 ): void {
   const { cell } = layout;
   context.clearRect(0, 0, layout.width, layout.height);
-  const colours = Array.from({ length: weave.rows }, (_, row) =>
-    row < weave.shared ? publicColour(weave, row, palette.isDark) : privateColour(weave, row, palette.isDark),
-  );
+  const colours = coloursOf(weave, palette.isDark);
   const radius = Math.min(2, cell.width / 4);
   const paint = (row: number, { x, y }: { readonly x: number; readonly y: number }, layer?: number): void => {
     context.globalAlpha = isLit(weave, row, { ...(layer === undefined ? {} : { layer }), focus }) ? 1 : DIM;

@@ -1,13 +1,8 @@
 // The adapters of the server: all of them in a table, or one by its name.
-import type { Query } from "#core";
+import type { ViewProps } from "#core";
 import { AdapterDetail } from "./detail.tsx";
 import { AdapterList } from "./list.tsx";
 import "./adapters.css";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 export default function View({ id }: ViewProps) {
   return id === undefined ? <AdapterList /> : <AdapterDetail name={id} />;

@@ -1,8 +1,7 @@
 // Where the next turn is written.
 import { Button } from "#ui";
-import { draft, session } from "./current.ts";
+import { draft, session, settingProblems } from "./current.ts";
 import "./composer.css";
-import { checkSettings } from "./settings.ts";
 
 /** Sends what is written; the next text takes the place of the one before where it is to be continued, not answered. */
 export function send(): void {
@@ -18,7 +17,7 @@ export function send(): void {
 function whyNot(): string | undefined {
   if (session.isRunning.value) return "Answers are being made";
   if (session.models.value.length === 0) return "Choose a model first";
-  const [problem] = Object.values(checkSettings(session.settings.value));
+  const [problem] = Object.values(settingProblems.value);
   return problem === undefined ? undefined : `Settings: ${problem}`;
 }
 

@@ -1,10 +1,10 @@
 // The comparison of this page: it goes on while other views are shown.
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { api } from "#api";
 import { stored } from "#core";
 import { nextFrame } from "./frames.ts";
 import { Session } from "./session.ts";
-import type { Settings } from "./settings.ts";
+import { checkSettings, type Settings } from "./settings.ts";
 
 export const session = new Session({
   stream: ({ path, body }, signal) => api.stream(path, { body, signal, isShared: true }),
@@ -12,6 +12,9 @@ export const session = new Session({
   schedule: nextFrame,
   drawSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
 });
+
+/** What is wrong with the settings. */
+export const settingProblems = computed(() => checkSettings(session.settings.value));
 
 /** What is written, but not sent. */
 export const draft = signal("");

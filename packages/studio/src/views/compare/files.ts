@@ -1,18 +1,9 @@
 // Files that leave the page and come to it.
 import { messageOf } from "#api";
+import { saveFile } from "#core";
 import { toast } from "#ui";
 import { change, reading, session } from "./current.ts";
 import { readComparison, writeComparison } from "./share.ts";
-
-/** Downloads text as a file. */
-export function download(name: string, text: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
-  link.download = name;
-  link.click();
-  // the download has begun by then
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
 
 /** 2026-03-05-1403, in the reader's zone. */
 export function fileTime(now: Date): string {
@@ -23,7 +14,7 @@ export function fileTime(now: Date): string {
 
 export function saveComparison(): void {
   const now = new Date();
-  download(`comparison-${fileTime(now)}.json`, writeComparison(session.toComparison(), now));
+  saveFile(`comparison-${fileTime(now)}.json`, writeComparison(session.toComparison(), now));
 }
 
 const MAX_BYTES = 64_000_000;

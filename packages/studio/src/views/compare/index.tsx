@@ -1,8 +1,18 @@
 // One prompt or conversation, and the answers of several models side by side.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, usePoll } from "#api";
-import { href, navigate, type Query, stored } from "#core";
-import { Button, Empty, IconButton, LinkButton, Menu, palette, Switch } from "#ui";
+import { href, navigate, storedFlag, type ViewProps } from "#core";
+import {
+  Button,
+  type Command,
+  Empty,
+  IconButton,
+  LinkButton,
+  Menu,
+  Switch,
+  useCommands,
+  useDrops,
+} from "#ui";
 import "./compare.css";
 import { Composer } from "./composer.tsx";
 import { type Reading, read, reading, session } from "./current.ts";
@@ -15,17 +25,8 @@ import { MAX_MODELS } from "./share.ts";
 import { loadVotes, votes } from "./vote-store.ts";
 import { VoteBar, VotesDialog } from "./voting.tsx";
 
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
-
 /** Settings stand beside the answers where there is room, and else above them. */
-const isOpen = stored(
-  "compare.settings",
-  innerWidth >= 1200,
-  (value): value is boolean => typeof value === "boolean",
-);
+const isOpen = storedFlag("compare.settings", innerWidth >= 1200);
 
 /** Compares models, and says so in the address. */
 function choose(models: readonly string[]): void {
@@ -60,8 +61,8 @@ export default function View({ query }: ViewProps) {
       choose(firstChoice(listed));
   }, [listed === undefined]);
   useEffect(() => void loadVotes(), []);
-  useCommands();
-  useDrop();
+  useCommands(() => COMMANDS, []);
+  useDrops((file) => void openComparison(file)); // a saved comparison can be dropped anywhere
   const first = listed?.find(({ id }) => id === session.models.value[0]) ?? listed?.[0];
   return (
     <div class="compare">
@@ -94,37 +95,12 @@ export default function View({ query }: ViewProps) {
   );
 }
 
-/** A saved comparison can be dropped anywhere. */
-function useDrop(): void {
-  useEffect(() => {
-    const allow = (event: DragEvent): void => event.preventDefault();
-    const drop = (event: DragEvent): void => {
-      event.preventDefault();
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file !== undefined) void openComparison(file);
-    };
-    addEventListener("dragover", allow);
-    addEventListener("drop", drop);
-    return () => {
-      removeEventListener("dragover", allow);
-      removeEventListener("drop", drop);
-    };
-  }, []);
-}
-
-function useCommands(): void {
-  useEffect(() => {
-    const commands = [
-      palette.register({ id: "compare.new", title: "New comparison", run: () => session.clear() }),
-      palette.register({ id: "compare.save", title: "Save this comparison", run: saveComparison }),
-      palette.register({ id: "compare.open", title: "Open a comparison", run: chooseComparison }),
-      palette.register({ id: "compare.stop", title: "Stop all answers", run: () => session.stop() }),
-    ];
-    return () => {
-      for (const unregister of commands) unregister();
-    };
-  }, []);
-}
+const COMMANDS: readonly Command[] = [
+  { id: "compare.new", title: "New comparison", run: () => session.clear() },
+  { id: "compare.save", title: "Save this comparison", run: saveComparison },
+  { id: "compare.open", title: "Open a comparison", run: chooseComparison },
+  { id: "compare.stop", title: "Stop all answers", run: () => session.stop() },
+];
 
 const READINGS: readonly { readonly value: Reading; readonly title: string }[] = [
   { value: "text", title: "Text" },

@@ -1,7 +1,7 @@
 // What all models are asked alike: system prompt, sampling, tools, form of the answer.
 import { Field, IconButton, NumberInput, Select, TextArea } from "#ui";
-import { change, session } from "./current.ts";
-import { checkSettings, RANGES, type Settings, TEXT_TOKENS } from "./settings.ts";
+import { change, session, settingProblems } from "./current.ts";
+import { RANGES, type SettingProblems, type Settings, TEXT_TOKENS } from "./settings.ts";
 import "./settings-panel.css";
 
 /** Sampling of requests that leave it out, by the server's names. */
@@ -23,7 +23,7 @@ const MODES = [
 
 export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
   const settings = session.settings.value;
-  const problems = checkSettings(settings);
+  const problems = settingProblems.value;
   const placeholders = {
     temperature: defaults?.temperature.toString(),
     topP: defaults?.top_p.toString(),
@@ -77,7 +77,7 @@ export function SettingsPanel({ defaults, onClose }: SettingsPanelProps) {
 
 interface JsonProps {
   readonly settings: Settings;
-  readonly problems: ReturnType<typeof checkSettings>;
+  readonly problems: SettingProblems;
 }
 
 /** Folded away: few need them. They open where something is wrong. */

@@ -1,8 +1,9 @@
 // Which answer is better, and all that was said of it so far.
 import { useState } from "preact/hooks";
+import { saveFile } from "#core";
 import { Button, Dialog, DialogActions, Empty } from "#ui";
 import { session } from "./current.ts";
-import { download, fileTime } from "./files.ts";
+import { fileTime } from "./files.ts";
 import { canVote, type Turn } from "./session.ts";
 import { addVote, clearVotes, removeVote, votes } from "./vote-store.ts";
 import { tally, toJsonLines, toPairs, type Vote } from "./votes.ts";
@@ -89,7 +90,7 @@ export function VotesDialog({ onClose }: { readonly onClose: () => void }) {
           kind="primary"
           icon="download"
           disabled={lines === ""}
-          onClick={() => download(`preferences-${fileTime(new Date())}.jsonl`, lines)}
+          onClick={() => saveFile(`preferences-${fileTime(new Date())}.jsonl`, lines)}
         >
           Download pairs
         </Button>

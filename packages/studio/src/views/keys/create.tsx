@@ -1,6 +1,7 @@
 // The dialog that makes a key, and shows it once.
 import { useState } from "preact/hooks";
 import { ApiProblem, api, type JsonOf } from "#api";
+import { labelOf } from "#core";
 import {
   Button,
   Copy,
@@ -19,7 +20,6 @@ import {
   fieldName,
   type KeyDraft,
   type LimitField,
-  labelOf,
   NUMBERS,
   toKeyRequest,
 } from "./draft.ts";

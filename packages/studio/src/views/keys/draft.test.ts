@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { emptyDraft, type LimitField, labelOf, toKeyRequest } from "./draft.ts";
+import { labelOf } from "#core";
+import { emptyDraft, type LimitField, toKeyRequest } from "./draft.ts";
 
 const fields: readonly LimitField[] = ["max_running_jobs", "priority"].map((name) => ({
   group: "fine_tuning",

@@ -49,12 +49,6 @@ export const emptyDraft: KeyDraft = {
 /** The name of a limit among all of them. */
 export const fieldName = ({ group, name }: Pick<LimitField, "group" | "name">): string => `${group}.${name}`;
 
-/** `max_running_jobs` as a label. */
-export const labelOf = (name: string): string => {
-  const words = name.replaceAll("_", " ");
-  return `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`;
-};
-
 /** The request for a key. What is left empty is left out. */
 export function toKeyRequest(draft: KeyDraft, fields: readonly LimitField[]): KeyRequest {
   const { name, admin, numbers } = draft;

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, type components, config, isSignedIn, messageOf, signOut, usePoll } from "#api";
-import { type Query, stored } from "#core";
+import { labelOf, storedFlag, type ViewProps } from "#core";
 import {
   Button,
   type Column,
@@ -11,6 +11,7 @@ import {
   DialogActions,
   Empty,
   IconButton,
+  Pending,
   Problem,
   Status,
   Switch,
@@ -20,13 +21,8 @@ import {
   Waiting,
 } from "#ui";
 import { CreateKey } from "./create.tsx";
-import { labelOf, NUMBERS } from "./draft.ts";
+import { NUMBERS } from "./draft.ts";
 import "./keys.css";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 type Key = components["schemas"]["Key"];
 
@@ -81,7 +77,7 @@ const ForAdministrators = ({ tenant }: { readonly tenant: string | undefined }) 
   </Page>
 );
 
-const showsRevoked = stored("keys.revoked", false, (value): value is boolean => typeof value === "boolean");
+const showsRevoked = storedFlag("keys.revoked", false);
 
 function KeyList() {
   const { data, error, refresh } = usePoll((signal) => api.get("/v1/keys", { signal }), { every: 15_000 });
@@ -90,7 +86,9 @@ function KeyList() {
   const list = data.value;
   if (list === undefined)
     return (
-      <Page>{error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}</Page>
+      <Page>
+        <Pending error={error.value} retry={refresh} />
+      </Page>
     );
   const rows = list.data.filter(({ status }) => showsRevoked.value || status !== "revoked");
   const create = (

@@ -1,10 +1,9 @@
-import { type ReadonlySignal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { config } from "#api";
-import { formatBytes } from "#core";
-import { Button, Icon, IconButton, Problem } from "#ui";
+import { countOf, formatBytes } from "#core";
+import { Button, Icon, IconButton, Problem, useDrops } from "#ui";
 import { type ChosenFile, describeFile, type FilePart, type Form } from "./form.ts";
-import { countOf } from "./tokens.ts";
 import { upload } from "./upload.ts";
 
 /** An upload under way. */
@@ -132,32 +131,6 @@ function FileInput({ part, uploads }: PickerProps) {
       }}
     />
   );
-}
-
-/** Files that are dropped anywhere on the page: the browser would leave the page for them. */
-function useDrops(send: (file: File) => void): ReadonlySignal<boolean> {
-  const isOver = useSignal(false);
-  useEffect(() => {
-    const stop = new AbortController();
-    const { signal } = stop;
-    const listen = (type: "dragover" | "dragleave" | "drop", handle: (event: DragEvent) => void): void =>
-      addEventListener(type, handle, { signal });
-    listen("dragover", (event) => {
-      event.preventDefault();
-      isOver.value = true;
-    });
-    listen("dragleave", ({ relatedTarget }) => {
-      if (relatedTarget === null) isOver.value = false;
-    });
-    listen("drop", (event) => {
-      event.preventDefault();
-      isOver.value = false;
-      const [file] = event.dataTransfer?.files ?? [];
-      if (file !== undefined) send(file);
-    });
-    return () => stop.abort();
-  }, []);
-  return isOver;
 }
 
 function DropZone({ uploads, isOver }: { readonly uploads: Uploads; readonly isOver: boolean }) {

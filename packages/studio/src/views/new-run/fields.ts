@@ -123,12 +123,6 @@ export function readFields(document: unknown): readonly SettingField[] {
 export const hasField = ({ methods }: SettingField, method: string): boolean =>
   methods === undefined || methods.includes(method);
 
-/** "max_gradient_norm" as a label. */
-export function labelOf(name: string): string {
-  const words = name.replaceAll("_", " ");
-  return words.charAt(0).toUpperCase() + words.slice(1);
-}
-
 /** A typed value, or what is expected instead. */
 export type Parsed = { readonly value: unknown } | { readonly problem: string };
 

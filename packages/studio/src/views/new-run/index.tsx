@@ -1,6 +1,6 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { config } from "#api";
-import type { Query } from "#core";
+import type { ViewProps } from "#core";
 import { Empty, Problem, Waiting } from "#ui";
 import { DataStep } from "./data-step.tsx";
 import { openForm } from "./form.ts";
@@ -8,11 +8,6 @@ import "./new-run.css";
 import { PreviewStep } from "./preview-step.tsx";
 import { ModelStep, SettingsStep } from "./settings-step.tsx";
 import { Recipes, Summary } from "./summary.tsx";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 /** A job to be made: its data, its model, its settings, and what they cost. */
 export default function View({ query }: ViewProps) {

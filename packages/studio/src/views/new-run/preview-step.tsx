@@ -1,7 +1,7 @@
-import { formatCount } from "#core";
+import { countOf, formatCount } from "#core";
 import { Button, Icon, IconButton } from "#ui";
 import { countLines, type Form, LINES_SHOWN, type Preview } from "./form.ts";
-import { countOf, showToken, toBlocks } from "./tokens.ts";
+import { showToken, toBlocks } from "./tokens.ts";
 
 type Line = Preview["lines"][number];
 

@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { config } from "#api";
+import { labelOf } from "#core";
 import { Field, Select, TextArea, TextInput } from "#ui";
 import { openFields } from "./draft.ts";
-import { labelOf, rangeOf, type SettingField, standardFor } from "./fields.ts";
+import { rangeOf, type SettingField, standardFor } from "./fields.ts";
 import type { Form, Preview } from "./form.ts";
 import { listMethods } from "./methods.ts";
 

@@ -43,6 +43,3 @@ export const showToken = (text: string): string => text.replaceAll("\t", "⇥").
 /** Lines of a file that are shown together, the first of which is `first`. */
 export const linesFrom = (first: number, count: number): readonly number[] =>
   Array.from({ length: count }, (_, i) => first + i);
-
-/** "1 line", "2 lines". */
-export const countOf = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;

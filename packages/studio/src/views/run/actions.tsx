@@ -1,9 +1,8 @@
 // What can be done with a job.
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { api, config, hasEnded, messageOf, type Run } from "#api";
 import { href, navigate } from "#core";
-import { Button, Dialog, DialogActions, palette, toast } from "#ui";
+import { Button, Dialog, DialogActions, toast, useCommands } from "#ui";
 
 interface ActionsProps {
   readonly run: Run;
@@ -38,8 +37,8 @@ export function JobActions({ run, refresh }: ActionsProps) {
   const isOver = hasEnded(run);
   const turn = status === "paused" ? "resume" : "pause";
   const duplicate = (): void => navigate(href("new-run", undefined, { from: id }));
-  useEffect(() => {
-    const commands = [
+  useCommands(
+    () => [
       { id: "run.duplicate", title: "Duplicate this run", run: duplicate },
       ...(isOver
         ? []
@@ -57,11 +56,9 @@ export function JobActions({ run, refresh }: ActionsProps) {
               },
             },
           ]),
-    ].map(palette.register);
-    return () => {
-      for (const remove of commands) remove();
-    };
-  }, [id, isOver, turn]);
+    ],
+    [id, isOver, turn],
+  );
   return (
     <div class="row">
       {!isOver && (

@@ -1,15 +1,14 @@
 // The curves of a run.
 import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
-import { formatLoss, formatRate, stored } from "#core";
+import { formatLoss, formatRate, stored, storedFlag } from "#core";
 import { Switch } from "#ui";
 import type { Metrics } from "./metrics.ts";
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
-const isBoolean = (value: unknown): value is boolean => typeof value === "boolean";
 
 const smoothing = stored("smoothing", 30, isNumber);
-const isLog = stored("log-scale", false, isBoolean);
+const isLog = storedFlag("log-scale", false);
 
 /** The span of smoothing in steps: of a hundred, a quarter of all steps; fine at the small end. */
 function spanOf(percent: number, steps: readonly number[]): number {

@@ -1,8 +1,8 @@
 // One run: how far it is, its curves, what happened, what it was started with and what came of it.
 
 import { hasEnded } from "#api";
-import { formatCount, formatDuration, formatLoss, href, type Query } from "#core";
-import { Empty, LinkButton, Problem, Status, Time, Waiting } from "#ui";
+import { formatCount, formatDuration, formatLoss, href, type ViewProps } from "#core";
+import { Empty, LinkButton, Pending, Problem, Status, Time } from "#ui";
 import { JobActions } from "./actions.tsx";
 import { RunCharts } from "./charts.tsx";
 import { Events } from "./events.tsx";
@@ -10,11 +10,6 @@ import { type RunState, secondsLeft, useRun } from "./feed.ts";
 import { FolderModels, JobModels } from "./models.tsx";
 import "./run.css";
 import { Settings } from "./settings.tsx";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 /** The view of a run, by its id. */
 export default function View({ id }: ViewProps) {
@@ -32,7 +27,7 @@ function RunPage({ id }: { readonly id: string }) {
   if (state === undefined)
     return (
       <div class="page">
-        {error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}
+        <Pending error={error.value} retry={refresh} />
       </div>
     );
   const { run, metrics } = state;

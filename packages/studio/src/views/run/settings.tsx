@@ -1,16 +1,9 @@
 import type { Run } from "#api";
-import { formatCount } from "#core";
+import { formatCount, formatValue, labelOf } from "#core";
 
 const TITLES: Readonly<Record<string, string>> = {
   model: "Base",
-  trainable_parameters: "Trainable parameters",
 };
-
-const toTitle = (name: string): string =>
-  TITLES[name] ?? (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
-
-const toText = (value: Run["settings"][string]): string =>
-  Array.isArray(value) ? value.map(String).join(", ") : value === null ? "–" : String(value);
 
 /** What a run was started with. */
 export function Settings({ run }: { readonly run: Run }) {
@@ -32,8 +25,8 @@ export function Settings({ run }: { readonly run: Run }) {
       <dl class="run-settings">
         {sorted.map(([name, value]) => (
           <div key={name}>
-            <dt>{toTitle(name)}</dt>
-            <dd>{toText(value)}</dd>
+            <dt>{TITLES[name] ?? labelOf(name)}</dt>
+            <dd>{formatValue(value)}</dd>
           </div>
         ))}
       </dl>

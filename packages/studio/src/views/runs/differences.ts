@@ -1,7 +1,6 @@
 // Settings of several runs side by side.
 import type { Run } from "#api";
-
-type Value = Run["settings"][string] | undefined;
+import { formatValue, labelOf } from "#core";
 
 /** A setting, with its value in each run. */
 export interface SettingRow {
@@ -10,18 +9,6 @@ export interface SettingRow {
   /** Whether not all runs have the same. */
   readonly isDifferent: boolean;
 }
-
-/** What stands for a setting that a run does not have. */
-const NONE = "–";
-
-function toText(value: Value): string {
-  if (value === undefined || value === null) return NONE;
-  return Array.isArray(value) ? value.map((item) => toText(item)).join(", ") : String(value);
-}
-
-/** The name of a setting as a person would write it. */
-const readable = (name: string): string =>
-  name.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 
 /** Base, method and tenant are settings to who compares. */
 const settingsOf = ({ model, method, tenant, settings }: Run): Run["settings"] => ({
@@ -36,8 +23,10 @@ export function compareSettings(runs: readonly Run[]): readonly SettingRow[] {
   const all = runs.map(settingsOf);
   const names = new Set(all.flatMap((settings) => Object.keys(settings)));
   return [...names].map((name) => {
-    const values = all.map((settings) => toText(Object.hasOwn(settings, name) ? settings[name] : undefined));
-    return { name: readable(name), values, isDifferent: values.some((value) => value !== values[0]) };
+    const values = all.map((settings) =>
+      formatValue(Object.hasOwn(settings, name) ? settings[name] : undefined),
+    );
+    return { name: labelOf(name), values, isDifferent: values.some((value) => value !== values[0]) };
   });
 }
 

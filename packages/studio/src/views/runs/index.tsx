@@ -4,17 +4,23 @@ import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Run } from "#api";
 import { config, usePoll } from "#api";
-import { href, navigate, type Query } from "#core";
-import { Button, Empty, LinkButton, Problem, palette, Select, Table, TextInput, Waiting } from "#ui";
+import { href, navigate, type Query, type ViewProps } from "#core";
+import {
+  Button,
+  type Command,
+  Empty,
+  LinkButton,
+  Problem,
+  Select,
+  Table,
+  TextInput,
+  useCommands,
+  Waiting,
+} from "#ui";
 import { columnsFor } from "./columns.tsx";
 import { countStatuses, filterRuns, NO_FILTER, type RunFilter } from "./filter.ts";
 import { readRuns } from "./list.ts";
 import "./runs.css";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 /** Milliseconds between looks. */
 const EVERY = 4000;
@@ -26,7 +32,7 @@ const marked = signal<ReadonlySet<string>>(new Set());
 
 export default function View({ query }: ViewProps) {
   useMarksInAddress(query);
-  useCommands();
+  useCommands(() => COMMANDS, []);
   const { data, error, refresh } = usePoll((stop) => readRuns(pages.value, stop), { every: EVERY });
   const list = data.value;
   return (
@@ -73,22 +79,15 @@ const clearMarks = (): void => {
   marked.value = new Set();
 };
 
-function useCommands(): void {
-  useEffect(() => {
-    const commands = [
-      {
-        id: "runs.filter",
-        title: "Filter runs",
-        keys: "/",
-        run: () => document.querySelector<HTMLElement>('.runs input[type="search"]')?.focus(),
-      },
-      { id: "runs.clear", title: "Clear selection", keys: "Escape", run: clearMarks },
-    ].map((command) => palette.register(command));
-    return () => {
-      for (const end of commands) end();
-    };
-  }, []);
-}
+const COMMANDS: readonly Command[] = [
+  {
+    id: "runs.filter",
+    title: "Filter runs",
+    keys: "/",
+    run: () => document.querySelector<HTMLElement>('.runs input[type="search"]')?.focus(),
+  },
+  { id: "runs.clear", title: "Clear selection", keys: "Escape", run: clearMarks },
+];
 
 function RunTable({ runs }: { readonly runs: readonly Run[] }) {
   const shown = filterRuns(runs, filter.value);

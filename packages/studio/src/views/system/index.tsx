@@ -1,18 +1,13 @@
 // The server at this moment, who trains, and what each key has used.
 import type { ComponentChildren } from "preact";
 import { api, config, isSignedIn, signOut, usePoll } from "#api";
-import { formatDuration, type Query } from "#core";
-import { Button, Empty, Problem, Waiting } from "#ui";
+import { formatDuration, type ViewProps } from "#core";
+import { Button, Empty, Pending, Problem, Waiting } from "#ui";
 import { Live } from "./live.tsx";
 import { Memory } from "./memory.tsx";
 import "./system.css";
 import { TrainingState } from "./training.tsx";
 import { Usage } from "./usage.tsx";
-
-interface ViewProps {
-  readonly id: string | undefined;
-  readonly query: Query;
-}
 
 /** Milliseconds between looks at the server. */
 const EVERY = 1000;
@@ -53,7 +48,7 @@ function OfServer() {
   if (system === undefined)
     return (
       <Page about="">
-        {error.value === undefined ? <Waiting /> : <Problem error={error.value} retry={refresh} />}
+        <Pending error={error.value} retry={refresh} />
       </Page>
     );
   const { model, version, uptime_seconds: uptime, training } = system;
