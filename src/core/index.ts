@@ -31,6 +31,7 @@ export {
   choice,
   flag,
   integer,
+  jsonFile,
   jsonObject,
   list,
   names,

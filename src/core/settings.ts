@@ -1,5 +1,6 @@
 // A setting is declared once, as data, in the module that uses it: its values, its default, and its effect. The
 // check of a library call, the option of a command and the tables of the documents all come from that declaration.
+import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { MosError } from "./error.ts";
 import { unknownName } from "./similar-name.ts";
@@ -261,6 +262,30 @@ export function jsonObject<const Options extends About<Readonly<Record<string, u
     check: z.record(z.string(), z.unknown(), expected(what)),
     read: readJsonText,
   });
+}
+
+/** Values by name. On the command line they are in a file. */
+export function jsonFile<
+  const Options extends About<Readonly<Record<string, unknown>>> & { readonly what: string },
+>(options: Options): Setting<Readonly<Record<string, unknown>> | Absent<Options>> {
+  const { what } = options;
+  return setting(options, {
+    kind: "object",
+    placeholder: "file",
+    expected: `an object: ${what}`,
+    expectedText: `the path of a JSON file with ${what}`,
+    check: z.record(z.string(), z.unknown(), expected(`an object: ${what}`)),
+    read: readJsonFile,
+  });
+}
+
+/** Undefined for a file that is not there or has no JSON. */
+function readJsonFile(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Undefined for what is no JSON. */

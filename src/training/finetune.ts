@@ -18,6 +18,7 @@ import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";
 import { runTokens } from "./micro-batches.ts";
+import { sampling } from "./objectives/grpo.ts";
 import { objectiveRecord } from "./objectives/index.ts";
 import {
   computeReference,
@@ -27,6 +28,8 @@ import {
   referenceDigest,
   writeReference,
 } from "./reference.ts";
+import { chooseGrader } from "./rollouts/grader.ts";
+import { openRollouts } from "./rollouts/maker.ts";
 import {
   type ClaimedFolder,
   checkResume,
@@ -38,7 +41,7 @@ import {
   readRecord,
   refuseUsed,
 } from "./run-folder.ts";
-import { type FinetuneOptions, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
+import { type FinetuneOptions, isRewarded, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import {
   complete,
   type FinetuneEvent,
@@ -52,7 +55,7 @@ import {
 } from "./run-results.ts";
 import { pickChosen } from "./settings.ts";
 import { adapterModel } from "./trainable.ts";
-import { sourceOptions, type TrainEvent, type TrainOptions, train } from "./trainer.ts";
+import { type BatchMaker, sourceOptions, type TrainEvent, type TrainOptions, train } from "./trainer.ts";
 
 /** A run whose base and adapter are loaded, and whose folder is taken. */
 interface Run {
@@ -169,13 +172,21 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
 
 type TrainingOptions = Pick<
   FinetuneOptions,
-  "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
+  "reward" | "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
 >;
 
 /** Trains from where the run stands to its end. */
 async function* trainRun(
   started: Run,
-  { signal, session, keepVersions, maxTokens, now = monotonicNow, tensorboard = false }: TrainingOptions,
+  {
+    reward,
+    signal,
+    session,
+    keepVersions,
+    maxTokens,
+    now = monotonicNow,
+    tensorboard = false,
+  }: TrainingOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, base, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
@@ -195,7 +206,8 @@ async function* trainRun(
   };
   const referenced = yield* withReference(started, options, files);
   if (referenced === undefined) return yield { type: "stopped", step };
-  const events = train({ ...options, ...referenced });
+  await using maker = await makerOf(started, { signal, session, reward, now });
+  const events = train({ ...options, ...referenced, maker });
   const { vocabularySize } = base.model.config;
   const { steps } = run;
   const keepsBest = plan.settings.earlyStoppingPatience > 0;
@@ -215,13 +227,14 @@ async function* trainRun(
 
 /** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
 async function* withReference(
-  { folder, record, reference }: Run,
+  { plan, folder, record, reference }: Run,
   options: TrainOptions,
   files: RunFiles,
 ): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
   const { model, settings, train, validation, now, signal } = options;
   const sets = { train, validation };
-  if (reference === undefined) return sets;
+  // answers that are sampled have theirs computed with their gradients
+  if (reference === undefined || isRewarded(plan.settings)) return sets;
   const digest = referenceDigest(record);
   const stored = await readReference(folder, { sets, digest });
   if (stored !== undefined) return stored;
@@ -231,6 +244,24 @@ async function* withReference(
   await files.begin();
   await writeReference(folder, { sets: found, digest });
   return found;
+}
+
+/** What a run learns where it learns from its own answers. */
+async function makerOf(
+  { plan, base, adapter }: Run,
+  {
+    reward,
+    ...options
+  }: Pick<TrainingOptions, "reward" | "session" | "signal"> & { readonly now: () => number },
+): Promise<(BatchMaker & AsyncDisposable) | undefined> {
+  const { settings, run, data, train: examples, validation } = plan;
+  if (!isRewarded(settings)) return undefined;
+  return openRollouts({
+    ...{ base, adapter, ...options, grader: chooseGrader(settings, reward) },
+    settings: { ...sampling(settings), ...run },
+    train: { examples: data.train, encoded: examples.encoded },
+    validation: validation && { examples: data.validation, encoded: validation.encoded },
+  });
 }
 
 /** Follows which adapter a run gives, and why it ends. */
@@ -251,7 +282,7 @@ function limitedEvent(
   { settings, train: { encoded }, run }: RunPlan,
   { step, maxTokens }: { readonly step: number; readonly maxTokens: number | undefined },
 ): FinetuneEvent | undefined {
-  if (maxTokens === undefined || settings.steps !== undefined) return undefined;
+  if (maxTokens === undefined || settings.steps !== undefined || isRewarded(settings)) return undefined;
   const tokens = runTokens(encoded, run);
   return tokens > maxTokens ? { type: "limited", step, tokens } : undefined;
 }

@@ -2,6 +2,8 @@
 // more than one pass. A resumed run has those that it began with.
 import { MosError, omitUndefined, pick } from "#core";
 import { countSteps, paddedTokens } from "./micro-batches.ts";
+import { sampling } from "./objectives/grpo.ts";
+import { OBJECTIVES } from "./objectives/index.ts";
 import {
   type ChosenSettings,
   checkpointSettings,
@@ -163,6 +165,8 @@ export function resolveSettings(
   settings: OpenSettings,
   { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
 ): { readonly settings: ResolvedSettings; readonly run: TrainSettings } {
+  const { data } = OBJECTIVES[settings.objective];
+  if (data === "prompts") return resolvePrompts(settings, { lengths, longest, limit, evaluates, ...facts });
   const planned = settings.epochs ?? chooseEpochs(lengths.length, countTokens(lengths));
   // as many updates as were given need no small batches
   const passes = settings.steps === undefined ? planned : Number.POSITIVE_INFINITY;
@@ -174,6 +178,44 @@ export function resolveSettings(
     ? (steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
     : planned;
   const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
+  const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
+  assertWarmup(warmup, steps);
+  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as ResolvedSettings;
+  return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
+}
+
+/** Prompts of an update, and updates, where nothing else is asked for. */
+const PROMPTS = { batchSize: 4, updates: 100, between: 10 } as const;
+
+/** The same of a run that learns from its own answers: rows hold answers, batches are of prompts. */
+function resolvePrompts(
+  settings: OpenSettings,
+  { lengths, longest, limit, evaluates, ...facts }: RunDataFacts,
+): ReturnType<typeof resolveSettings> {
+  const { groupSize, maxCompletionLength } = sampling(settings);
+  const batchSize = settings.batchSize ?? Math.min(PROMPTS.batchSize, lengths.length);
+  const prompts = batchSize * settings.gradientAccumulationSteps;
+  const answer = longest + maxCompletionLength;
+  if (answer > limit)
+    throw new MosError(
+      "bad_option",
+      `prompts have up to ${longest} tokens and answers up to ${maxCompletionLength}, but a row holds ${limit}; lower maxCompletionLength`,
+    );
+  const room = Math.min(
+    limit,
+    Math.max(answer, Math.min(FULL_BATCH.maxLength, prompts * groupSize * answer)),
+  );
+  const maxLength =
+    settings.maxLength ?? Math.min(limit, Math.ceil(room / LENGTH_MULTIPLE) * LENGTH_MULTIPLE);
+  const pass = Math.ceil(lengths.length / prompts);
+  const epochs = settings.epochs ?? (settings.steps ?? Math.max(PROMPTS.updates, pass)) / pass;
+  const steps = settings.steps ?? Math.max(1, Math.round(epochs * pass));
+  const evaluateEvery = settings.evaluateEvery ?? (evaluates ? Math.max(pass, PROMPTS.between) : 0);
+  // rewards of sampled answers go up and down: a run does not end by them, but keeps its best adapter
+  const usual = evaluates && evaluateEvery > 0 ? Math.ceil(steps / evaluateEvery) + 1 : 0;
+  const { earlyStoppingPatience = usual } = settings;
+  const chosen = { batchSize, maxLength, epochs, evaluateEvery, earlyStoppingPatience, packing: true };
+  const resolved = { ...settings, ...facts, ...chosen };
   const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
   assertWarmup(warmup, steps);
   const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as ResolvedSettings;

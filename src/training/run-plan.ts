@@ -49,6 +49,7 @@ import {
   requireRunMemory,
 } from "./memory-plan.ts";
 import { paddedTokens } from "./micro-batches.ts";
+import { sampling } from "./objectives/grpo.ts";
 import { chooseObjective, OBJECTIVES } from "./objectives/index.ts";
 import type { Objective, ObjectiveKind } from "./objectives/objective.ts";
 import {
@@ -60,6 +61,7 @@ import {
   type RecordedRun,
   resolveSettings,
 } from "./resolve-settings.ts";
+import { chooseGrader, type RewardFunction } from "./rollouts/grader.ts";
 import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
 import {
   type FinetuneSettings,
@@ -92,6 +94,8 @@ export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onPro
    */
   readonly adapter?: AdapterConfigInput | SavedStart | undefined;
   readonly settings?: FinetuneSettingsInput;
+  /** Rewards of answers to prompts, in the place of the setting `grader`. */
+  readonly reward?: RewardFunction | undefined;
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
   /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
@@ -212,6 +216,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   adapter: adapterSettings,
   settings: finetuneSettings,
   out: "string",
+  reward: "function",
   resume: "boolean",
   overwrite: "boolean",
   tensorboard: "boolean",
@@ -237,6 +242,8 @@ async function* prepareRun(
   const objective = chooseObjective(asked);
   const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
   const given = continueSettings(asked, recorded);
+  // a grader that cannot be used is refused before anything is read
+  if (isRewarded(given)) chooseGrader(given, options.reward);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;
@@ -248,7 +255,10 @@ async function* prepareRun(
   checkLengths(base, settings);
   const free = limitedMemory(settings.memoryLimit, options.free ?? (await freeMemory()));
   const evaluates = options.validationData !== undefined || settings.validationSplit !== 0;
-  assertBaseMemory(base, config, { ...settings, ...expectedUpdate(settings), evaluates, free, device });
+  assertBaseMemory(base, config, {
+    ...{ ...settings, objective, ...expectedUpdate(settings) },
+    ...{ evaluates, free, device },
+  });
   const { freeBytes, out, resume = false } = options;
   const bytes = runBytes(budget(config, toLayerShapes(base.config)), { evaluates, resume });
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
@@ -320,6 +330,10 @@ const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBas
 
 // Settings that the data decide, and memory
 
+/** True for runs that learn from the rewards of their own answers. */
+export const isRewarded = ({ objective }: Pick<FinetuneSettings, "objective">): boolean =>
+  OBJECTIVES[objective].data === "prompts";
+
 /** How large batches and rows may be. */
 interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
   /** Tokens of a row. */
@@ -368,6 +382,14 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 /** What decides the memory of a run, by the batches that its examples make. */
 function memorySize({ settings, evaluates, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
   const { train, validation, run } = plan;
+  if (isRewarded(settings)) {
+    const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
+    const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
+      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length) },
+      validationShape: undefined,
+    });
+    return { ...settings, objective, batchSize: 1, evaluates: false, free, device, batchShapes: shapes };
+  }
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
     const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });

@@ -3,7 +3,7 @@ import { bytes, choice, flag, integer, number, type SettingInput, type SettingVa
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
-import { OBJECTIVE_NAMES, preferenceSettings } from "./objectives/settings.ts";
+import { OBJECTIVE_NAMES, preferenceSettings, samplingSettings } from "./objectives/settings.ts";
 
 /** Settings of the data. */
 export const dataSettings = {
@@ -44,11 +44,11 @@ export const dataSettings = {
 
 /** The choice of what is minimised. */
 export const objectiveChoice = {
-  /** What is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto). One of sft, dpo, kto, orpo, simpo; default "sft". */
+  /** What is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo). One of sft, dpo, kto, orpo, simpo, grpo; default "sft". */
   objective: choice(OBJECTIVE_NAMES, {
     default: "sft",
     common: true,
-    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto)",
+    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo)",
   }),
 };
 
@@ -165,6 +165,7 @@ export const finetuneSettings = {
   ...dataSettings,
   ...objectiveChoice,
   ...preferenceSettings,
+  ...samplingSettings,
   ...trainingSettings,
   ...checkpointSettings,
   ...memorySettings,

@@ -2,7 +2,7 @@
 import { MosError, omitUndefined } from "#core";
 import { type EncodedExample, sequenceLengths } from "#data";
 import type { SessionOptions } from "#graph";
-import type { BestEvaluation, TrainingState } from "./checkpoint.ts";
+import type { BestEvaluation, TrainingState, UnfinishedEvaluation } from "./checkpoint.ts";
 import {
   type GradientSource,
   type GradientSourceOptions,
@@ -14,7 +14,15 @@ import { type MicroBatches, microBatches, type Position, updateTokens } from "./
 import { averageMetrics, type Objective } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import type { Rematerialise } from "./step-graph.ts";
-import { advance, type StepEvent, toProgress, type UpdateProgress, type UpdateSettings } from "./update.ts";
+import {
+  type Advanced,
+  type AdvanceOptions,
+  advance,
+  type StepEvent,
+  toProgress,
+  type UpdateProgress,
+  type UpdateSettings,
+} from "./update.ts";
 import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
 
 /** Settings of a run. Together with the data and the initial state, they determine every bit of the result. */
@@ -38,8 +46,8 @@ export interface TrainOptions {
   readonly objective?: Objective;
   /** Parameters of the objective's reference. */
   readonly reference?: Parameters | undefined;
-  /** Makes the micro-batches from a position on; those of `train` by default. */
-  readonly microBatches?: (start: Position) => MicroBatches;
+  /** Makes the micro-batches, which are those of `train` without it. */
+  readonly maker?: BatchMaker | undefined;
   /** Recomputation in the backward pass; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
@@ -47,6 +55,18 @@ export interface TrainOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
+}
+
+/** What a run learns, where that is made while it trains. */
+export interface BatchMaker {
+  /** Micro-batches from a position on. They end with `cancelled` where the signal is aborted. */
+  microBatches(start: Position): MicroBatches;
+  /** Evaluates the parts that are left, and gives the sums after each. */
+  evaluate(done: UnfinishedEvaluation): AsyncIterable<UnfinishedEvaluation>;
+  /** Tokens of a sequence at most. */
+  readonly maxSegment: number;
+  /** Tokens of an update at most. */
+  readonly maxTokens: number;
 }
 
 /** Event of a run, in order. Losses are means of the objective, over target tokens in nats unless it has another; times are in seconds. */
@@ -151,8 +171,8 @@ function measureLongest({ train: examples, validation }: TrainOptions): number {
 
 /** Programs of a run, for training and before it. */
 export const sourceOptions = (options: TrainOptions): GradientSourceOptions => {
-  const { session, objective, reference, rematerialise = "none" } = options;
-  const maxSegment = measureLongest(options);
+  const { session, objective, reference, maker, rematerialise = "none" } = options;
+  const maxSegment = maker?.maxSegment ?? measureLongest(options);
   return { ...session, ...omitUndefined({ objective }), reference, maxSegment, rematerialise };
 };
 
@@ -161,14 +181,16 @@ function tokenLimit({
   train: examples,
   settings,
   state,
+  maker,
   maxTokens,
 }: TrainOptions): (state: TrainingState) => readonly TrainEvent[] | undefined {
   if (maxTokens === undefined) return () => undefined;
   // an unfinished update was counted when it began
   const first = state.unfinished === undefined ? state.step : state.step + 1;
-  const updates = updateTokens(examples, settings, { updates: first, microBatches: 0 });
+  const updates =
+    maker === undefined ? updateTokens(examples, settings, { updates: first, microBatches: 0 }) : undefined;
   return (now) => {
-    const tokens = now.tokens + updates.next().value;
+    const tokens = now.tokens + (updates?.next().value ?? maker?.maxTokens ?? 0);
     return tokens > maxTokens ? [{ type: "limited", step: now.step, tokens }] : undefined;
   };
 }
@@ -215,7 +237,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let state = options.state;
   let saved = state;
   const start = { updates: state.step, microBatches: toProgress(state).microBatches };
-  const stream = options.microBatches?.(start) ?? microBatches(options.train, settings, start);
+  const stream = options.maker?.microBatches(start) ?? microBatches(options.train, settings, start);
   const limit = tokenLimit(options);
   const isStopped = (): boolean => signal?.aborted === true;
   while (!isStopped()) {
@@ -226,11 +248,26 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       // the consumer may have aborted the signal while it handled these events
       if (isStopped()) break;
     }
-    const advanced = await advance(state, { source, stream, settings, now });
+    const advanced = await advanceUnlessStopped(state, { source, stream, settings, now }, signal);
     state = advanced.state;
     if (advanced.event !== undefined) yield advanced.event;
   }
   yield* stop({ state, saved }, options);
+}
+
+/** The next part of an update. What was being made when the signal was aborted is made again after a resume. */
+async function advanceUnlessStopped(
+  state: TrainingState,
+  options: AdvanceOptions,
+  signal: AbortSignal | undefined,
+): Promise<Advanced> {
+  try {
+    return await advance(state, options);
+  } catch (cause) {
+    if (signal?.aborted === true && cause instanceof MosError && cause.code === "cancelled")
+      return { state, event: undefined };
+    throw cause;
+  }
 }
 
 /** The end of a run whose signal is aborted. */
@@ -258,11 +295,12 @@ function checkValidation(step: number, loss: number): void {
 async function* evaluate(
   state: TrainingState,
   source: GradientSource,
-  { validation, settings, signal, now }: TrainOptions,
+  { validation, settings, maker, signal, now }: TrainOptions,
 ): AsyncGenerator<TrainEvent, TrainingState> {
   const { step } = state;
   let sums = state.evaluating ?? NOTHING_EVALUATED;
-  for await (const next of validationSums(source, validation, { ...settings, done: sums, now })) {
+  const parts = maker?.evaluate(sums) ?? validationSums(source, validation, { ...settings, done: sums, now });
+  for await (const next of parts) {
     checkValidation(step, next.loss);
     const isTold = Math.floor(next.seconds) > Math.floor(sums.seconds);
     sums = next;

@@ -76,7 +76,7 @@ export async function* validationSums(
 /** The means of these sums. */
 export const averageLoss = ({ loss, count, correct, targets }: UnfinishedEvaluation): ValidationLoss => ({
   loss: loss / count,
-  accuracy: correct / targets,
+  accuracy: targets === 0 ? 0 : correct / targets,
 });
 
 /**

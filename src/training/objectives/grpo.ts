@@ -1,5 +1,21 @@
+import { omitUndefined } from "#core";
 import type { Batch } from "#data";
-import { add, clip, exp, leaf, matmul, minimum, mul, neg, scalar, sub, sum, type Value } from "#graph";
+import {
+  add,
+  clip,
+  exp,
+  type HostTensor,
+  leaf,
+  matmul,
+  minimum,
+  mul,
+  neg,
+  scalar,
+  sub,
+  sum,
+  type Value,
+} from "#graph";
+import type { FinetuneSettings } from "../settings.ts";
 import { column, fedColumn, labelColumn, labelMatrix, sumBySequence } from "./answers.ts";
 import { type Metrics, objectiveKind } from "./objective.ts";
 import type { ObjectiveSettings } from "./settings.ts";
@@ -44,9 +60,15 @@ function logRatio(logprobs: Value, level: RatioOptions["importanceLevel"]): Valu
 function ratioMetrics(
   batch: Batch,
   logprobs: Float32Array,
-  { beta, importanceLevel, epsilon, epsilonHigh }: RatioOptions,
+  {
+    beta,
+    importanceLevel,
+    epsilon,
+    epsilonHigh,
+    reference,
+  }: RatioOptions & { readonly reference: HostTensor | undefined },
 ): Metrics {
-  const { old = [], advantage = [], reference = [] } = batch.columns;
+  const { old = [], advantage = [] } = batch.columns;
   const isToken = importanceLevel === "token";
   const lengths = sumBySequence(batch);
   const own = Float64Array.from(logprobs, (logprob, label) => logprob - (old[label] as number));
@@ -66,7 +88,7 @@ function ratioMetrics(
   const isLow = (ratio: number, gain: number) => gain < 0 && ratio < 1 - epsilon;
   const isHigh = (ratio: number, gain: number) => gain > 0 && ratio > 1 + epsilonHigh;
   const divergence = ratios.map((ratio, label) => {
-    const d = (reference[label] as number) - (logprobs[label] as number);
+    const d = (reference?.data[label] as number) - (logprobs[label] as number);
     return (Math.expm1(d) - d) * ratio;
   });
   return {
@@ -77,6 +99,22 @@ function ratioMetrics(
   };
 }
 
+const GRPO_DEFAULTS = {
+  beta: 0,
+  grpoLoss: "dapo",
+  importanceLevel: "token",
+  epsilon: 0.2,
+  epsilonHigh: 0.2,
+  maxCompletionLength: 256,
+  groupSize: 8,
+  temperature: 1,
+  scaleRewards: "group",
+  grader: undefined,
+} as const;
+
+/** How answers are sampled, and what their rewards are worth. */
+export const sampling = (settings: FinetuneSettings) => ({ ...GRPO_DEFAULTS, ...omitUndefined(settings) });
+
 /**
  * GRPO: −min(ρA, clip(ρ)A) for each token, with the ratio ρ of its probabilities by the policy and by the sampler and the
  * advantage A of its answer, and β ρ (eᵈ − d − 1), where d is the log ratio of reference and policy.
@@ -84,14 +122,7 @@ function ratioMetrics(
 export const grpo = objectiveKind({
   help: "learn from sampled answers that a grader rates",
   data: "prompts",
-  defaults: {
-    beta: 0,
-    grpoLoss: "dapo",
-    importanceLevel: "token",
-    epsilon: 0.2,
-    epsilonHigh: 0.2,
-    maxCompletionLength: 256,
-  },
+  defaults: GRPO_DEFAULTS,
   learningRate: 1,
   create: ({ beta, grpoLoss, importanceLevel, epsilon, epsilonHigh, maxCompletionLength }) => ({
     usesReference: beta > 0,
@@ -108,7 +139,9 @@ export const grpo = objectiveKind({
       const divergence = mul(sub(exp(d), add(d, scalar(1))), ratio);
       return add(loss, mul(sum(mul(divergence, weights)), scalar(beta)));
     },
-    feeds(batch) {
+    async feeds(batch, { logprobs }) {
+      const reference = async (): Promise<HostTensor> =>
+        column(batch.columns.reference ?? (await logprobs(batch, "reference")));
       const lengths = sumBySequence(batch);
       const weight = (answer: number) =>
         AGGREGATIONS[grpoLoss].weight({
@@ -121,7 +154,7 @@ export const grpo = objectiveKind({
         advantage: fedColumn(batch, "advantage"),
         old: fedColumn(batch, "old"),
         weights: column(perToken),
-        ...(beta > 0 ? { reference: fedColumn(batch, "reference") } : {}),
+        ...(beta > 0 ? { reference: await reference() } : {}),
         ...(importanceLevel === "sequence"
           ? {
               answers: labelMatrix(batch, batch.sequences, (row) => ({ row, value: 1 })),
@@ -131,7 +164,13 @@ export const grpo = objectiveKind({
       };
     },
     count: AGGREGATIONS[grpoLoss].count,
-    metrics: (batch, logprobs) =>
-      ratioMetrics(batch, logprobs, { beta, importanceLevel, epsilon, epsilonHigh }),
+    metrics: (batch, logprobs, fed) =>
+      ratioMetrics(batch, logprobs, {
+        beta,
+        importanceLevel,
+        epsilon,
+        epsilonHigh,
+        reference: fed["reference"],
+      }),
   }),
 });

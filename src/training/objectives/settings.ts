@@ -1,6 +1,7 @@
 // Settings of objectives. None has a default here: each objective has its own, so that a setting that is given to an
 // objective without it is noticed.
-import { choice, integer, number, type SettingValues } from "#core";
+import { choice, integer, jsonFile, number, type SettingValues } from "#core";
+import { REWARD_SCALES } from "../rollouts/advantages.ts";
 
 /** Settings of objectives that learn from given answers. */
 export const preferenceSettings = {
@@ -66,6 +67,31 @@ export const samplingSettings = {
     defaultText: "0.2",
     help: "by how much a ratio of probabilities may rise above 1 before its gradient ends",
   }),
+  /** Answers that are sampled for each prompt of an update. A whole number from 2 to 256; default 8. */
+  groupSize: integer({
+    min: 2,
+    max: 256,
+    defaultText: "8",
+    help: "answers that are sampled for each prompt of an update",
+  }),
+  /** Sampling temperature of answers; at another than 1 they are not the policy's own. A number above 0; default 1. */
+  temperature: number({
+    above: 0,
+    defaultText: "1",
+    placeholder: "t",
+    help: "sampling temperature of answers; at another than 1 they are not the policy's own",
+  }),
+  /** Standard deviation that rewards, less the mean of their group, are divided by: the group's, the batch's, or none. One of group, batch, none; default group. */
+  scaleRewards: choice(REWARD_SCALES, {
+    defaultText: "group",
+    help: "standard deviation that rewards, less the mean of their group, are divided by: the group's, the batch's, or none",
+  }),
+  /** JSON file with the grader whose reward answers are to earn. An object: a grader, such as {"type": "string_check", …}. */
+  grader: jsonFile({
+    placeholder: "file",
+    what: 'a grader, such as {"type": "string_check", …}',
+    help: "JSON file with the grader whose reward answers are to earn",
+  }),
   /** Maximum length of a sampled answer, in tokens. A whole number, 1 or more; default 256. */
   maxCompletionLength: integer({
     min: 1,
@@ -81,4 +107,4 @@ export const objectiveSettings = { ...preferenceSettings, ...samplingSettings };
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
 
 /** Names of the objectives that a run may have. */
-export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo"] as const;
+export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo"] as const;

@@ -34,7 +34,14 @@ const prompts: readonly Prompt[] = Array.from({ length: 5 }, (_, i) => ({
 
 const settings = {
   ...{ batchSize: 2, gradientAccumulationSteps: 1, maxLength: 16, packing: true, padToken: 0, seed: 7 },
-  ...{ steps: 6, groupSize: 4, maxCompletionLength: 6, temperature: 1, scaleRewards: "group" },
+  ...{
+    steps: 6,
+    groupSize: 4,
+    maxCompletionLength: 6,
+    temperature: 1,
+    scaleRewards: "group" as const,
+    beta: 0,
+  },
 } as const;
 
 const options = (over: Partial<RolloutOptions> = {}): RolloutOptions => ({

@@ -3,7 +3,9 @@
 import { MosError } from "#core";
 import { type EncodedExample, packExamples, planEpoch, plannedBatch } from "#data";
 import type { LiveEngine } from "#inference";
+import type { UnfinishedEvaluation } from "../checkpoint.ts";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
+import { addMetrics, totalsOf } from "../objectives/objective.ts";
 import type { RewardScale } from "./advantages.ts";
 import {
   type Group,
@@ -24,13 +26,15 @@ export interface RolloutSettings extends MicroBatchSettings {
   readonly maxCompletionLength: number;
   readonly temperature: number;
   readonly scaleRewards: RewardScale;
+  /** With a weight of the divergence from the reference, answers have a gradient whatever their rewards. */
+  readonly beta: number;
 }
 
 /** Options of a stream of rollouts. */
 export interface RolloutOptions {
   readonly prompts: readonly Prompt[];
   readonly settings: RolloutSettings;
-  readonly engine: LiveEngine;
+  readonly engine: Pick<LiveEngine, "sample">;
   readonly reward: Reward;
   readonly signal?: AbortSignal | undefined;
 }
@@ -83,7 +87,7 @@ function* planUpdates({ prompts, settings }: RolloutOptions, from: number): Gene
     }
 }
 
-type Part = Pick<MicroBatch, "batch" | "isSkipped">;
+type Part = Pick<MicroBatch, "batch" | "isSkipped" | "update">;
 
 /**
  * Rows of answers: one row is a micro-batch, so that one program serves them all. Answers of groups without a difference come
@@ -91,9 +95,10 @@ type Part = Pick<MicroBatch, "batch" | "isSkipped">;
  */
 function layOut(
   groups: readonly Group[],
-  { scaleRewards, maxLength, padToken }: RolloutSettings,
+  { scaleRewards, maxLength, padToken, beta }: RolloutSettings,
 ): readonly Part[] {
   const examples = toExamples(groups, scaleRewards);
+  const update = totalsOf(examples.flat());
   const pack = (chosen: readonly EncodedExample[], isSkipped: boolean): readonly Part[] =>
     packExamples(
       chosen.map(({ ids }) => ids.length),
@@ -101,10 +106,38 @@ function layOut(
     ).map((row) => ({
       batch: plannedBatch([row], chosen, { maxLength, lengthMultiple: maxLength, padToken }),
       isSkipped,
+      update,
     }));
   const some = (isSkipped: boolean): readonly EncodedExample[] =>
-    examples.filter((_, g) => isUniform(groups[g] as Group) === isSkipped).flat();
+    examples.filter((_, g) => (beta === 0 && isUniform(groups[g] as Group)) === isSkipped).flat();
   return [...pack(some(false), false), ...pack(some(true), true)];
+}
+
+/**
+ * Samples and grades answers to held-out prompts, a few prompts at a time, and gives the sums after each of these parts. In the
+ * place of a loss they have the rewards with another sign. Seeds are the same at every evaluation.
+ */
+export async function* evaluateRollouts(
+  { prompts, settings, engine, reward, now }: RolloutOptions & { readonly now: () => number },
+  done: UnfinishedEvaluation,
+): AsyncGenerator<UnfinishedEvaluation, void> {
+  let sums = done;
+  for (let from = sums.batches * settings.batchSize; from < prompts.length; from += settings.batchSize) {
+    const started = now();
+    const some = prompts.slice(from, from + settings.batchSize);
+    const groups = await sampleGroups(some, { ...settings, engine, reward, label: `evaluation ${from}` });
+    const metrics = groupMetrics(groups);
+    const { sum = 0, count = 0 } = metrics["reward"] ?? {};
+    sums = {
+      ...sums,
+      batches: sums.batches + 1,
+      loss: sums.loss - sum,
+      count: sums.count + count,
+      metrics: addMetrics(sums.metrics, metrics),
+      seconds: sums.seconds + (now() - started) / 1000,
+    };
+    yield sums;
+  }
 }
 
 const noSignal = (updates: number, groups: readonly Group[]): MosError => {

@@ -1,0 +1,50 @@
+// Rewards of answers: by a grader that is given as data, or by a function.
+import { MosError } from "#core";
+import { type Grader, grade, graderName, PythonGraders, parseGrader, readSample } from "#graders";
+import type { FinetuneSettings } from "../settings.ts";
+import type { Reward } from "./groups.ts";
+
+/** A grader of one's own: the reward of an answer to the prompt of a line. NaN leaves an answer out. */
+export type RewardFunction = (
+  item: Readonly<Record<string, unknown>>,
+  sample: ReturnType<typeof readSample>,
+) => number | Promise<number>;
+
+/** The grader of a run that learns from rewards. Throws `bad_option` where there is none, or it cannot be used. */
+export function chooseGrader(
+  { grader }: Pick<FinetuneSettings, "grader">,
+  reward: RewardFunction | undefined,
+): Grader | RewardFunction {
+  if (grader !== undefined) return parseGrader(grader);
+  if (reward !== undefined) return reward;
+  throw new MosError("bad_option", "answers to prompts are learnt by their rewards; give a grader");
+}
+
+/** Failures of the machinery rather than of the answer: it has no reward then. */
+const hasNoGrade = (errors: Awaited<ReturnType<typeof grade>>["errors"]): boolean =>
+  errors.python_grader_server_error || errors.model_grader_server_error || errors.unresponsive_reward_error;
+
+interface Grading extends AsyncDisposable {
+  readonly reward: Reward;
+}
+
+/** Opens what grades answers. Dispose it. */
+export function openGrading(grader: Grader | RewardFunction, signal: AbortSignal | undefined): Grading {
+  if (typeof grader === "function")
+    return {
+      async reward(item, text) {
+        const reward = await grader(item, readSample(text));
+        return { reward, scores: {} };
+      },
+      [Symbol.asyncDispose]: async () => undefined,
+    };
+  const python = new PythonGraders();
+  return {
+    async reward(item, text) {
+      const given = await grade(grader, { item, sample: readSample(text) }, { signal, python });
+      const reward = hasNoGrade(given.errors) ? Number.NaN : given.reward;
+      return { reward, scores: { [graderName(grader)]: reward, ...given.scores } };
+    },
+    [Symbol.asyncDispose]: () => python[Symbol.asyncDispose](),
+  };
+}
