@@ -227,7 +227,7 @@ async function* trainRun(
 
 /** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
 async function* withReference(
-  { plan, folder, record, reference }: Run,
+  { plan, folder, out, extended, record, reference }: Run,
   options: TrainOptions,
   files: RunFiles,
 ): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
@@ -236,7 +236,8 @@ async function* withReference(
   // answers that are sampled have theirs computed with their gradients
   if (reference === undefined || isRewarded(plan.settings)) return sets;
   const digest = referenceDigest(record);
-  const stored = await readReference(folder, { sets, digest });
+  // a run that extends another one takes its files over with the first result
+  const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
   if (stored !== undefined) return stored;
   await using source = gradientSource(model, sourceOptions(options));
   const found = yield* computeReference(source, sets, { reference, settings, now, signal });

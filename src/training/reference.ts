@@ -17,6 +17,8 @@ export type ExampleSets = Readonly<Record<"train" | "validation", readonly Encod
 /** How far the log-probabilities of the reference are computed, after each second. */
 export interface ReferenceEvent {
   readonly type: "reference";
+  /** It comes before the first step of a process. */
+  readonly step: 0;
   /** Examples that are done, of `total`. */
   readonly examples: number;
   readonly total: number;
@@ -105,8 +107,8 @@ export async function* computeReference(
       done += batch.examples;
       if (now() - told < 1000) continue;
       told = now();
-      yield { type: "reference", examples: done, total };
+      yield { type: "reference", step: 0, examples: done, total };
     }
-  yield { type: "reference", examples: total, total };
+  yield { type: "reference", step: 0, examples: total, total };
   return found;
 }
