@@ -19,6 +19,7 @@ export {
   type ServerLog,
   type StoredResponse,
   security,
+  storedConversation,
   streamEvents,
   type TrainingState,
   watchStorage,

@@ -1,4 +1,4 @@
-"""OpenAI's Python client fine-tunes, waits, reads events and checkpoints, chats and deletes, against mos serve --state.
+"""OpenAI's Python client fine-tunes, waits, reads events and checkpoints, chats, deletes and grades, against mos serve --state.
 usage: finetuning_client.py
 needs: pip install openai, and npm run build
 """
@@ -62,9 +62,53 @@ def check(client):
     assert client.files.delete(file.id).deleted
 
 
+def check_graders(client):
+    graders = client.fine_tuning.alpha.graders
+    city = {
+        "type": "string_check",
+        "name": "city",
+        "input": "{{sample.output_json.city}}",
+        "reference": "{{item.answer}}",
+        "operation": "eq",
+    }
+    assert graders.validate(grader=city).grader.to_dict() == city
+    source = "def grade(sample, item):\n    return len(sample['output_text']) / 100"
+    both = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"city": city, "length": {"type": "python", "name": "length", "source": source}},
+        "calculate_output": "city - length",
+    }
+    sample = '{"city": "Bern"}'
+    run = graders.run(grader=both, model_sample=sample, item={"answer": "Bern"})
+    assert abs(run.reward - (1 - len(sample) / 100)) < 1e-9, run
+    assert run.sub_rewards == {"city": 1, "length": len(sample) / 100}, run
+    assert not any(run.metadata.errors.to_dict().values()), run
+    judge = {
+        "type": "score_model",
+        "name": "judge",
+        "model": "tiny",
+        "input": [{"role": "user", "content": "Score: {{sample.output_text}}"}],
+        "range": [0, 2],
+        "sampling_params": {"max_completions_tokens": 40, "temperature": 0, "seed": 1},
+    }
+    run = graders.run(grader=judge, model_sample="Hi")
+    assert 0 <= run.reward <= 2 and run.metadata.sampled_model_name == "tiny", run
+    assert run.metadata.token_usage > 0 and not run.metadata.errors.api_model_grader_server_error, run
+    for wrong in ({**city, "operation": "is"}, {**both, "calculate_output": "town"}):
+        try:
+            graders.validate(grader=wrong)
+        except openai.BadRequestError as error:
+            assert error.param.startswith("grader"), error
+        else:
+            raise AssertionError("a wrong grader was accepted")
+
+
 with (
     tempfile.TemporaryDirectory() as state,
     serving(ROOT / "assets/tiny-english", "--model-name", "tiny", "--state", state, "--quiet") as (address, _),
 ):
-    check(openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0))
-print("OpenAI's Python client fine-tunes against mos serve --state")
+    client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+    check(client)
+    check_graders(client)
+print("OpenAI's Python client fine-tunes and grades against mos serve --state")

@@ -56,6 +56,16 @@ export {
   writeFileAtomic,
   writeFolderAtomic,
 } from "#files";
+export {
+  type Grade,
+  type GradeOptions,
+  type Grader,
+  grade,
+  graderSchema,
+  PythonGraders,
+  parseGrader,
+  readSample,
+} from "#graders";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, pythonStrip, templateSettings } from "#text";
 export { expectedUpdate, OBJECTIVES } from "#training";

@@ -194,7 +194,7 @@ function refuseOtherMethods(app: ServerApp): void {
 }
 
 /** Paths of fine-tuning as a service. */
-const SERVICE_PATH = /^\/v1\/(files|fine_tuning|aliases|webhooks|usage)(\/|$)/;
+const SERVICE_PATH = /^\/v1\/(files|fine_tuning|feedback|aliases|webhooks|usage)(\/|$)/;
 /** Paths that a client asks for if its base URL does not end in /v1. */
 const PATH_WITHOUT_VERSION = /^\/(chat|completions|embeddings|models|files|fine_tuning|responses)(\/|$)/;
 /** It also adds methods to this one. */

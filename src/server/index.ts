@@ -28,6 +28,7 @@ export type { ServerLog } from "./metrics.ts";
 export { type FormFile, invalidForm, readMultipart } from "./multipart.ts";
 export { checkedBy, deletedSchema, failed, jsonBody, ok, security } from "./request.ts";
 export type { ResponseLimits, ResponseStore, StoredResponse } from "./responses/store.ts";
+export { storedConversation } from "./responses/stored-conversation.ts";
 export type { TrainingState } from "./routes/system.ts";
 export {
   networkSettings,

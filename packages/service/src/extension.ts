@@ -58,7 +58,10 @@ interface ExtensionParts {
   /** Removes a deleted model from all folders. */
   readonly unpublish: (name: string) => Promise<void>;
   readonly expired: Expired;
-  readonly service: Pick<ServiceEnv, keyof Stores | "objects" | "preview" | "checkFile" | "webhookPorts">;
+  readonly service: Pick<
+    ServiceEnv,
+    keyof Stores | "objects" | "preview" | "checkFile" | "pythonGraders" | "webhookPorts"
+  >;
 }
 
 /** A fine-tuned model is its tenant's, whatever adapters a key may use beside it. */

@@ -3,7 +3,12 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
-import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
+import {
+  makePrivateFolder,
+  type OpenServeAddOn,
+  PythonGraders,
+  writeFolderAtomic,
+} from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
 import { isBucket, type ObjectStore } from "#objects";
@@ -46,8 +51,8 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     isOnDemand: isBucket(options.storage ?? ""),
   });
   const { publisher } = published;
-  const checkFile = createFileChecker();
-  const preview = choosePreviewer(options);
+  const pythonGraders = new PythonGraders();
+  const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), pythonGraders };
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {
@@ -75,7 +80,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
           model,
           checkRun: await runCheck(model.path),
           unpublish,
-          service: { ...stores, objects, preview, checkFile, webhookPorts: options.webhookPorts },
+          service: { ...stores, ...tools, objects, webhookPorts: options.webhookPorts },
         }),
         check: async () => {
           await parts.check();
@@ -90,6 +95,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       if (isOver) return;
       isOver = true;
       await stopWorkers();
+      await pythonGraders[Symbol.asyncDispose]();
       await stores.usage
         .write()
         .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
-import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
+import { fromFileName, PythonGraders, writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { openObjects } from "#objects";
@@ -60,7 +60,14 @@ describe.each(databases)("%s", (_, open) => {
           publisher,
           unpublish,
           expired,
-          service: { ...own, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
+          service: {
+            ...own,
+            objects,
+            preview: unused,
+            checkFile: unused,
+            pythonGraders: new PythonGraders(),
+            webhookPorts: [443],
+          },
         }),
         metrics: async () => "",
       },

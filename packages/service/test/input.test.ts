@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openObjects } from "#objects";
 import { openStores } from "#store";
@@ -41,6 +42,7 @@ describe.each(databases)("%s", (_, open) => {
             objects,
             preview: unused,
             checkFile: createFileChecker(),
+            pythonGraders: new PythonGraders(),
             webhookPorts: [443],
           },
         }),

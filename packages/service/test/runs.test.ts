@@ -1,4 +1,5 @@
 // Jobs as runs: a tenant's own, in pages, with what their events have measured.
+import { PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createExtension, openExpired } from "../src/extension.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
@@ -29,7 +30,14 @@ describe.each(databases)("%s", (_, open) => {
       publisher: { use: () => undefined, fetch: unused },
       unpublish: unused,
       expired: openExpired(stores.models),
-      service: { ...stores, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
+      service: {
+        ...stores,
+        objects,
+        preview: unused,
+        checkFile: unused,
+        pythonGraders: new PythonGraders(),
+        webhookPorts: [443],
+      },
     });
     server = await makeServer({
       extension: { ...extension, metrics: async () => "" },

@@ -154,7 +154,7 @@ async function dereference(
 }
 
 /** Items of a response and of those before it, in order. */
-async function readChain(
+export async function readChain(
   last: string,
   { store, tenant }: { readonly store: ResponseStore; readonly tenant: string },
 ): Promise<readonly ConversationItem[]> {

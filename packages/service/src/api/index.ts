@@ -1,7 +1,9 @@
 // The routes of the service: OpenAI's files and fine-tuning jobs, and webhooks.
 import type { ServerApp } from "mixture-of-shards/server";
 import { aliasRoutes } from "./aliases.ts";
+import { feedbackRoutes } from "./feedback.ts";
 import { fileRoutes } from "./files.ts";
+import { graderRoutes } from "./graders.ts";
 import { importRoutes } from "./import.ts";
 import { jobEventRoutes } from "./job-events.ts";
 import { jobRoutes } from "./jobs.ts";
@@ -15,8 +17,8 @@ export { type ServiceEnv, seconds, withHttpErrors } from "./routes.ts";
 export { jobRuns } from "./runs.ts";
 
 const ROUTES: readonly AddRoutes[] = [
-  ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes, importRoutes],
-  ...[aliasRoutes, usageRoutes, webhookRoutes],
+  ...[fileRoutes, jobRoutes, jobEventRoutes, previewRoutes, modelRoutes, importRoutes, graderRoutes],
+  ...[aliasRoutes, feedbackRoutes, usageRoutes, webhookRoutes],
 ];
 
 /** Adds all routes to a server. */

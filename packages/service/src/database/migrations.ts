@@ -306,6 +306,24 @@ const STEPS: readonly string[] = [
   create trigger aliases_changed after update of version on aliases for each row
     when (new.version > old.version) execute function record_alias();
   `,
+  `
+  create table feedback (
+    tenant text not null,
+    -- of the response
+    id text not null,
+    model text not null,
+    rating text not null check (rating in ('up', 'down')),
+    -- JSON as text: jsonb has no zero characters, which a model may write
+    prompt text not null,
+    completion text not null,
+    correction text,
+    bytes bigint not null,
+    created_at timestamptz not null default now(),
+    number bigserial,
+    primary key (tenant, id)
+  );
+  create index feedback_by_tenant on feedback (tenant, number desc);
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

@@ -2,6 +2,7 @@
 import type { Database } from "#database";
 import { openAliases } from "./aliases.ts";
 import { openContents } from "./contents.ts";
+import { openFeedback } from "./feedback.ts";
 import { openFiles } from "./files.ts";
 import { openJobs } from "./jobs.ts";
 import { openModels } from "./models.ts";
@@ -17,6 +18,7 @@ export type Stores = ReturnType<typeof openStores>;
 export const openStores = (database: Database, queue: Queue) => ({
   aliases: openAliases(database),
   contents: openContents(database),
+  feedback: openFeedback(database),
   files: openFiles(database),
   jobs: openJobs(database, queue),
   models: openModels(database),

@@ -778,6 +778,159 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/feedback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rate a stored response, and perhaps correct it
+         * @description Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. A second rating replaces the first.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["CreateFeedbackRequest"];
+                };
+            };
+            responses: {
+                /** @description The feedback. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Feedback"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/feedback/{response_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete the feedback on a response */
+        delete: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path: {
+                    response_id: string;
+                };
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The feedback was deleted. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": {
+                            /** @enum {boolean} */
+                            deleted: true;
+                            id: string;
+                            /** @enum {string} */
+                            object: "feedback";
+                        };
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/feedback/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download all feedback as a training file for the objective kto
+         * @description Lines of prompt, completion and label. A correction is a line of its own, with the label true.
+         */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description JSON Lines. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/jsonl": string;
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/files": {
         parameters: {
             query?: never;
@@ -1048,6 +1201,107 @@ export interface paths {
         };
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/alpha/graders/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Grade one answer
+         * @description score_model asks a model of this server, by the key of the request. What fails in grading is noted in the errors, and the reward is 0.
+         */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["RunGraderRequest"];
+                };
+            };
+            responses: {
+                /** @description The reward. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["RunGraderResponse"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/fine_tuning/alpha/graders/validate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Check a grader */
+        post: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: {
+                content: {
+                    "application/json": components["schemas"]["ValidateGraderRequest"];
+                };
+            };
+            responses: {
+                /** @description The grader, which is valid. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["ValidateGraderRequest"];
+                    };
+                };
+                /** @description An error in OpenAI's format. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        "application/json": components["schemas"]["Error"];
+                    };
+                };
+            };
+        };
         delete?: never;
         options?: never;
         head?: never;
@@ -3491,6 +3745,14 @@ export interface components {
             /** @description Accepted and ignored. */
             user?: string | null;
         };
+        CreateFeedbackRequest: {
+            /** @description The answer that it should have been. */
+            correction?: string | null;
+            /** @enum {string} */
+            rating: "up" | "down";
+            /** @description A response that is stored, as /v1/responses stores them. */
+            response_id: string;
+        };
         CreateFineTuningJobRequest: {
             hyperparameters?: {
                 batch_size?: "auto" | number | null;
@@ -3563,6 +3825,17 @@ export interface components {
                 param: string | null;
                 type: string;
             };
+        };
+        Feedback: {
+            correction: string | null;
+            created_at: number;
+            id: string;
+            model: string;
+            /** @enum {string} */
+            object: "feedback";
+            /** @enum {string} */
+            rating: "up" | "down";
+            response_id: string;
         };
         FileProblemList: {
             data: {
@@ -3746,6 +4019,129 @@ export interface components {
                 code: string;
                 message: string;
             }[];
+        };
+        Grader: {
+            input: string;
+            name?: string;
+            /** @enum {string} */
+            operation: "eq" | "ne" | "neq" | "like" | "ilike";
+            pass_threshold?: number;
+            reference: string;
+            /** @enum {string} */
+            type: "string_check";
+        } | {
+            /** @enum {string} */
+            evaluation_metric: "fuzzy_match" | "bleu" | "gleu" | "meteor" | "rouge_1" | "rouge_2" | "rouge_3" | "rouge_4" | "rouge_5" | "rouge_l";
+            input: string;
+            name?: string;
+            pass_threshold?: number;
+            reference: string;
+            /** @enum {string} */
+            type: "text_similarity";
+        } | {
+            image_tag?: string | null;
+            name?: string;
+            pass_threshold?: number;
+            source: string;
+            /** @enum {string} */
+            type: "python";
+        } | {
+            input: {
+                content: string | {
+                    text: string;
+                    /** @enum {string} */
+                    type: "text" | "input_text" | "output_text";
+                } | (string | {
+                    text: string;
+                    /** @enum {string} */
+                    type: "text" | "input_text" | "output_text";
+                })[];
+                /** @enum {string} */
+                role: "system" | "developer" | "user" | "assistant";
+                /** @enum {string} */
+                type?: "message";
+            }[];
+            model: string;
+            name?: string;
+            pass_threshold?: number;
+            range?: [
+                number,
+                number
+            ] | null;
+            sampling_params?: {
+                max_completions_tokens?: number | null;
+                reasoning_effort?: string | null;
+                seed?: number | null;
+                temperature?: number | null;
+                top_p?: number | null;
+            } | null;
+            /** @enum {string} */
+            type: "score_model";
+        } | {
+            calculate_output: string;
+            graders: {
+                [key: string]: {
+                    input: string;
+                    name?: string;
+                    /** @enum {string} */
+                    operation: "eq" | "ne" | "neq" | "like" | "ilike";
+                    pass_threshold?: number;
+                    reference: string;
+                    /** @enum {string} */
+                    type: "string_check";
+                } | {
+                    /** @enum {string} */
+                    evaluation_metric: "fuzzy_match" | "bleu" | "gleu" | "meteor" | "rouge_1" | "rouge_2" | "rouge_3" | "rouge_4" | "rouge_5" | "rouge_l";
+                    input: string;
+                    name?: string;
+                    pass_threshold?: number;
+                    reference: string;
+                    /** @enum {string} */
+                    type: "text_similarity";
+                } | {
+                    image_tag?: string | null;
+                    name?: string;
+                    pass_threshold?: number;
+                    source: string;
+                    /** @enum {string} */
+                    type: "python";
+                } | {
+                    input: {
+                        content: string | {
+                            text: string;
+                            /** @enum {string} */
+                            type: "text" | "input_text" | "output_text";
+                        } | (string | {
+                            text: string;
+                            /** @enum {string} */
+                            type: "text" | "input_text" | "output_text";
+                        })[];
+                        /** @enum {string} */
+                        role: "system" | "developer" | "user" | "assistant";
+                        /** @enum {string} */
+                        type?: "message";
+                    }[];
+                    model: string;
+                    name?: string;
+                    pass_threshold?: number;
+                    range?: [
+                        number,
+                        number
+                    ] | null;
+                    sampling_params?: {
+                        max_completions_tokens?: number | null;
+                        reasoning_effort?: string | null;
+                        seed?: number | null;
+                        temperature?: number | null;
+                        top_p?: number | null;
+                    } | null;
+                    /** @enum {string} */
+                    type: "score_model";
+                };
+            };
+            name?: string;
+            /** @enum {string} */
+            type: "multi";
         };
         ImportForm: {
             /**
@@ -4342,6 +4738,56 @@ export interface components {
             /** @description Of the last evaluation. */
             validation_loss: number | null;
         };
+        RunGraderRequest: {
+            grader: components["schemas"]["Grader"];
+            /** @description Fields of the line of data, as `item`. */
+            item?: {
+                [key: string]: unknown;
+            } | null;
+            /** @description The answer: `sample.output_text`, and `sample.output_json` where it is JSON. */
+            model_sample: string;
+        };
+        RunGraderResponse: {
+            metadata: {
+                errors: {
+                    formula_parse_error: boolean;
+                    invalid_variable_error: boolean;
+                    model_grader_parse_error: boolean;
+                    model_grader_refusal_error: boolean;
+                    model_grader_server_error: boolean;
+                    model_grader_server_error_details: string | null;
+                    other_error: boolean;
+                    python_grader_runtime_error: boolean;
+                    python_grader_runtime_error_details: string | null;
+                    python_grader_server_error: boolean;
+                    python_grader_server_error_type: string | null;
+                    sample_parse_error: boolean;
+                    truncated_observation_error: boolean;
+                    unresponsive_reward_error: boolean;
+                };
+                /** @description Seconds. */
+                execution_time: number;
+                name: string;
+                sampled_model_name: string | null;
+                scores: {
+                    [key: string]: number;
+                };
+                token_usage: number | null;
+                type: string;
+            };
+            model_grader_token_usage_per_model: {
+                [key: string]: {
+                    completion_tokens: number;
+                    prompt_tokens: number;
+                    total_tokens: number;
+                };
+            };
+            reward: number;
+            /** @description Rewards of a multi grader's parts. */
+            sub_rewards: {
+                [key: string]: number;
+            };
+        };
         RunMetrics: {
             /** @description The last step that was measured, 0 without one. */
             last_step: number;
@@ -4500,6 +4946,9 @@ export interface components {
             serving_seconds: number;
             trained_tokens: number;
             training_seconds: number;
+        };
+        ValidateGraderRequest: {
+            grader: components["schemas"]["Grader"];
         };
         Webhook: {
             created_at: number;

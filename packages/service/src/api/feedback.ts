@@ -1,0 +1,147 @@
+// /v1/feedback: what people said of stored answers, and its export as training data.
+import { createRoute, z } from "@hono/zod-openapi";
+import { ApiError, deletedSchema, failed, ok, security, storedConversation } from "mixture-of-shards/server";
+import type { FeedbackRow } from "#store";
+import { type AddRoutes, addRoute, seconds, storedBody } from "./routes.ts";
+
+const path = "/v1/feedback";
+const MAX_CORRECTION = 100_000;
+
+const feedbackRequest = z
+  .strictObject({
+    response_id: z
+      .string()
+      .min(1)
+      .max(200)
+      .describe("A response that is stored, as /v1/responses stores them."),
+    rating: z.enum(["up", "down"]),
+    correction: z
+      .string()
+      .min(1)
+      .max(MAX_CORRECTION)
+      .optional()
+      .describe("The answer that it should have been."),
+  })
+  .openapi("CreateFeedbackRequest");
+
+const feedbackSchema = z
+  .object({
+    id: z.string(),
+    object: z.literal("feedback"),
+    response_id: z.string(),
+    model: z.string(),
+    rating: z.enum(["up", "down"]),
+    correction: z.string().nullable(),
+    created_at: z.int(),
+  })
+  .openapi("Feedback");
+
+const rateRoute = createRoute({
+  method: "post",
+  path,
+  summary: "Rate a stored response, and perhaps correct it",
+  description:
+    "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. A second rating replaces the first.",
+  security,
+  middleware: storedBody,
+  request: { body: { content: { "application/json": { schema: feedbackRequest } } } },
+  responses: { 200: ok(feedbackSchema, "The feedback."), default: failed },
+});
+
+const exportRoute = createRoute({
+  method: "get",
+  path: `${path}/export`,
+  summary: "Download all feedback as a training file for the objective kto",
+  description:
+    "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
+  security,
+  responses: {
+    200: { description: "JSON Lines.", content: { "application/jsonl": { schema: z.string() } } },
+    default: failed,
+  },
+});
+
+const removeRoute = createRoute({
+  method: "delete",
+  path: `${path}/{response_id}`,
+  summary: "Delete the feedback on a response",
+  security,
+  request: { params: z.object({ response_id: z.string().max(200) }) },
+  responses: { 200: ok(deletedSchema("feedback"), "The feedback was deleted."), default: failed },
+});
+
+const toFeedbackObject = (row: FeedbackRow): z.output<typeof feedbackSchema> => ({
+  id: row.id,
+  object: "feedback",
+  response_id: row.id,
+  model: row.model,
+  rating: row.rating,
+  correction: row.correction,
+  created_at: seconds(row.created_at),
+});
+
+/** The lines of one answer: itself, and what it should have been. */
+function toLines({ prompt, completion, correction, rating }: FeedbackRow): string {
+  const line = (answer: string, label: boolean): string =>
+    `{"prompt":${prompt},"completion":${answer},"label":${label}}\n`;
+  const corrected =
+    correction === null ? "" : line(JSON.stringify([{ role: "assistant", content: correction }]), true);
+  return line(completion, rating === "up") + corrected;
+}
+
+const notThere = (what: string): ApiError =>
+  new ApiError(what, { status: 404, code: "not_found", param: "response_id" });
+
+export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
+  addRoute(app, rateRoute, {
+    body: feedbackRequest,
+    param: "response_id",
+    answer: async (context) => {
+      const { response_id: id, rating, correction = null } = context.req.valid("json");
+      const { server, key } = context.var;
+      const { name: tenant } = key;
+      const found = server.responses && (await storedConversation(server.responses, { tenant, id }));
+      if (found === undefined)
+        throw notThere(
+          `the response ${JSON.stringify(id)} is not stored; rate answers of /v1/responses that were sent without store: false`,
+        );
+      const [prompt, completion] = [JSON.stringify(found.prompt), JSON.stringify(found.completion)];
+      const row = await feedback.put({
+        tenant,
+        id,
+        model: found.model,
+        rating,
+        prompt,
+        completion,
+        correction,
+      });
+      return context.json(toFeedbackObject(row), 200);
+    },
+  });
+  addRoute(app, exportRoute, {
+    answer: async (context) => {
+      const rows = feedback.all(context.var.key.name);
+      const encoder = new TextEncoder();
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          const { value, done } = await rows.next();
+          if (done === true) controller.close();
+          else controller.enqueue(encoder.encode(toLines(value)));
+        },
+      });
+      return context.body(body, 200, {
+        "content-type": "application/jsonl",
+        "content-disposition": 'attachment; filename="feedback.jsonl"',
+      });
+    },
+  });
+  addRoute(app, removeRoute, {
+    param: "response_id",
+    answer: async (context) => {
+      const { response_id: id } = context.req.valid("param");
+      if (!(await feedback.delete(context.var.key.name, id)))
+        throw notThere(`there is no feedback on the response ${JSON.stringify(id)}`);
+      return context.json({ id, object: "feedback" as const, deleted: true as const }, 200);
+    },
+  });
+};

@@ -1,0 +1,187 @@
+// /v1/fine_tuning/alpha/graders: tries graders out, on one answer each.
+import { createRoute, z } from "@hono/zod-openapi";
+import { MosError } from "mixture-of-shards";
+import {
+  type Grade,
+  type GradeOptions,
+  type Grader,
+  grade,
+  graderSchema,
+  parseGrader,
+  readSample,
+} from "mixture-of-shards/cli";
+import { ApiError, failed, jsonBody, ok, type ServerApp, security } from "mixture-of-shards/server";
+import { type AddRoutes, addRoute, invalid } from "./routes.ts";
+
+const path = "/v1/fine_tuning/alpha/graders";
+// made anew, as only schemas of this z have names in the API's document
+const grader = z.discriminatedUnion("type", graderSchema.options).openapi("Grader");
+
+const runRequest = z
+  .strictObject({
+    grader,
+    model_sample: z
+      .string()
+      .describe("The answer: `sample.output_text`, and `sample.output_json` where it is JSON."),
+    item: z.record(z.string(), z.unknown()).optional().describe("Fields of the line of data, as `item`."),
+  })
+  .openapi("RunGraderRequest");
+
+const validateRequest = z.strictObject({ grader }).openapi("ValidateGraderRequest");
+
+const [flag, details] = [z.boolean(), z.string().nullable()];
+const tokenUsage = z.object({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int(),
+  total_tokens: z.int(),
+});
+
+const runResponse = z
+  .object({
+    reward: z.number(),
+    metadata: z.object({
+      name: z.string(),
+      type: z.string(),
+      errors: z.object({
+        formula_parse_error: flag,
+        sample_parse_error: flag,
+        truncated_observation_error: flag,
+        unresponsive_reward_error: flag,
+        invalid_variable_error: flag,
+        other_error: flag,
+        python_grader_server_error: flag,
+        python_grader_server_error_type: details,
+        python_grader_runtime_error: flag,
+        python_grader_runtime_error_details: details,
+        model_grader_server_error: flag,
+        model_grader_server_error_details: details,
+        model_grader_refusal_error: flag,
+        model_grader_parse_error: flag,
+      }),
+      execution_time: z.number().describe("Seconds."),
+      scores: z.record(z.string(), z.number()),
+      token_usage: z.int().nullable(),
+      sampled_model_name: z.string().nullable(),
+    }),
+    sub_rewards: z.record(z.string(), z.number()).describe("Rewards of a multi grader's parts."),
+    model_grader_token_usage_per_model: z.record(z.string(), tokenUsage),
+  })
+  .openapi("RunGraderResponse");
+
+const runRoute = createRoute({
+  method: "post",
+  path: `${path}/run`,
+  summary: "Grade one answer",
+  description:
+    "score_model asks a model of this server, by the key of the request. What fails in grading is noted in the errors, and the reward is 0.",
+  security,
+  middleware: jsonBody,
+  request: { body: { content: { "application/json": { schema: runRequest } } } },
+  responses: { 200: ok(runResponse, "The reward."), default: failed },
+});
+
+const validateRoute = createRoute({
+  method: "post",
+  path: `${path}/validate`,
+  summary: "Check a grader",
+  security,
+  middleware: jsonBody,
+  request: { body: { content: { "application/json": { schema: validateRequest } } } },
+  responses: { 200: ok(validateRequest, "The grader, which is valid."), default: failed },
+});
+
+/** The API itself, with the key of a request. */
+type OwnApi = (path: string, body?: unknown) => Promise<Response>;
+
+/** Headers that belong to the body of a request. */
+const OF_BODY = ["content-length", "content-encoding", "transfer-encoding"];
+
+const ownApi =
+  (app: ServerApp, { raw, signal, env }: { raw: Request; signal: AbortSignal; env: object }): OwnApi =>
+  async (target, body) => {
+    const headers = new Headers(raw.headers);
+    for (const name of OF_BODY) headers.delete(name);
+    const init = { headers, signal };
+    const sent = body === undefined ? init : { ...init, method: "POST", body: JSON.stringify(body) };
+    return app.request(new URL(target, raw.url).href, sent, env);
+  };
+
+/** Models that a grader asks. */
+const models = (asked: Grader): readonly string[] =>
+  (asked.type === "multi" ? Object.values(asked.graders) : [asked]).flatMap((part) =>
+    part.type === "score_model" ? [part.model] : [],
+  );
+
+/** @throws ApiError 400 for a wrong grader, 404 for one that asks a model which the key may not use */
+async function checkedGrader(value: unknown, api: OwnApi): Promise<Grader> {
+  let checked: Grader;
+  try {
+    checked = parseGrader(value);
+  } catch (error) {
+    throw error instanceof MosError ? invalid(error.message, "grader") : error;
+  }
+  for (const model of models(checked)) {
+    const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
+    if (status === 404)
+      throw new ApiError(
+        `the model ${JSON.stringify(model)} does not exist or you do not have access to it; score_model asks models of this server`,
+        { status: 404, code: "model_not_found", param: "grader" },
+      );
+  }
+  return checked;
+}
+
+const scoreModel =
+  (api: OwnApi): GradeOptions["scoreModel"] =>
+  async (request) => {
+    const response = await api("/v1/chat/completions", request);
+    const answer: unknown = await response.json();
+    if (response.ok) return answer;
+    const { error } = z.object({ error: z.object({ message: z.string() }) }).parse(answer);
+    throw new Error(error.message);
+  };
+
+const toRunObject = (made: Grade): z.output<typeof runResponse> => ({
+  reward: made.reward,
+  metadata: {
+    name: made.name,
+    type: made.type,
+    errors: { ...made.errors },
+    execution_time: made.seconds,
+    scores: { ...made.scores },
+    token_usage:
+      Object.keys(made.usage).length === 0
+        ? null
+        : Object.values(made.usage).reduce((sum, { total_tokens }) => sum + total_tokens, 0),
+    sampled_model_name: made.sampledModel ?? null,
+  },
+  sub_rewards: { ...made.scores },
+  model_grader_token_usage_per_model: { ...made.usage },
+});
+
+export const graderRoutes: AddRoutes = (app, { pythonGraders }) => {
+  addRoute(app, runRoute, {
+    body: runRequest,
+    answer: async (context) => {
+      const { grader: given, model_sample, item = {} } = context.req.valid("json");
+      const { signal } = context.var.running;
+      const api = ownApi(app, { raw: context.req.raw, signal, env: context.env });
+      const checked = await checkedGrader(given, api);
+      const made = await grade(
+        checked,
+        { item, sample: readSample(model_sample) },
+        { signal, scoreModel: scoreModel(api), python: pythonGraders },
+      );
+      return context.json(toRunObject(made), 200);
+    },
+  });
+  addRoute(app, validateRoute, {
+    body: validateRequest,
+    answer: async (context) => {
+      const { signal } = context.var.running;
+      const api = ownApi(app, { raw: context.req.raw, signal, env: context.env });
+      const checked = await checkedGrader(context.req.valid("json").grader, api);
+      return context.json({ grader: checked }, 200);
+    },
+  });
+};

@@ -1,0 +1,88 @@
+// What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
+import { z } from "zod";
+import { type Database, lockTenant, parseRows, type Queryable } from "#database";
+
+/** Bytes of prompts and answers that a tenant has at most. */
+const MAX_BYTES = 256_000_000;
+/** Rows that an export reads at once. */
+const PAGE = 100;
+
+const rows = {
+  name: "feedback",
+  item: "feedback",
+  schema: z.object({
+    id: z.string(),
+    model: z.string(),
+    rating: z.enum(["up", "down"]),
+    prompt: z.string(),
+    completion: z.string(),
+    correction: z.string().nullable(),
+    created_at: z.date(),
+    number: z.coerce.number(),
+  }),
+};
+
+/** Feedback on one answer. */
+export type FeedbackRow = z.output<typeof rows.schema>;
+
+interface NewFeedback
+  extends Pick<FeedbackRow, "id" | "model" | "rating" | "prompt" | "completion" | "correction"> {
+  readonly tenant: string;
+}
+
+const COLUMNS = "id, model, rating, prompt, completion, correction, created_at, number";
+
+/** Feedback in a database whose tables are there. */
+export const openFeedback = (database: Database) => ({
+  /** Keeps feedback on an answer, in place of what was said of it before. */
+  put: (feedback: NewFeedback): Promise<FeedbackRow> =>
+    database.transaction((transaction) => put(transaction, feedback)),
+
+  /** False where there is none. */
+  delete: async (tenant: string, id: string): Promise<boolean> => {
+    const removed = await database.query("delete from feedback where tenant = $1 and id = $2 returning id", [
+      tenant,
+      id,
+    ]);
+    return removed.length > 0;
+  },
+
+  /** All of a tenant's, the oldest first. */
+  async *all(tenant: string): AsyncGenerator<FeedbackRow, void> {
+    for (let last = 0; ; ) {
+      const page = parseRows(
+        rows,
+        await database.query(
+          `select ${COLUMNS} from feedback where tenant = $1 and number > $2 order by number limit ${PAGE}`,
+          [tenant, last],
+        ),
+      );
+      yield* page;
+      last = page.at(-1)?.number ?? last;
+      if (page.length < PAGE) return;
+    }
+  },
+});
+
+async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
+  const { tenant, id, model, rating, prompt, completion, correction } = feedback;
+  const bytes =
+    Buffer.byteLength(prompt) + Buffer.byteLength(completion) + Buffer.byteLength(correction ?? "");
+  await lockTenant(on, tenant);
+  await on.query("delete from feedback where tenant = $1 and id = $2", [tenant, id]);
+  const inserted = await on.query(
+    `insert into feedback (tenant, id, model, rating, prompt, completion, correction, bytes)
+     values ($1, $2, $3, $4, $5, $6, $7, $8) returning ${COLUMNS}`,
+    [tenant, id, model, rating, prompt, completion, correction, bytes],
+  );
+  await on.query(
+    `delete from feedback where tenant = $1 and number <= (
+       select max(number) from (
+         select number, sum(bytes) over (order by number desc) as total from feedback where tenant = $1
+       ) as summed where total > $2)`,
+    [tenant, MAX_BYTES],
+  );
+  const [row] = parseRows(rows, inserted);
+  if (row === undefined) throw new Error("an insert returns its row");
+  return row;
+}
