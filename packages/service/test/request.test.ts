@@ -35,7 +35,7 @@ describe("settings under mos", () => {
     name === "targets" ? "target_modules" : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const isTaken = (mos: object): boolean =>
     jobRequestSchema.safeParse({ model: "base", training_file: "file-1", mos }).success;
-  const withheld = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"];
+  const withheld = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit", "grader"];
   const values = [
     -1,
     0,

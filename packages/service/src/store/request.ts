@@ -28,7 +28,7 @@ const { method: _, ...adapterSettings } = adapterOptions;
 type Settings = Readonly<Record<string, Setting>>;
 
 /** Settings that the service decides, or takes from other fields of the request. */
-const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
+const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit", "grader"] as const;
 
 /** Characters of a text or an object. */
 const MAX_TEXT = 10_000;
@@ -124,9 +124,10 @@ export type JobRequest = z.output<typeof jobFields>;
 /** Adds the fields that do not go with the method of a request to its problems. */
 export function checkMethod(request: JobRequest, context: z.RefinementCtx): void {
   const { type } = methodOf(request);
-  const objective = request.mos?.["objective"];
+  const { objective } = settingsOf(request.mos ?? {}).run;
   const refuse = (message: string, ...path: string[]): void =>
     context.addIssue({ code: "custom", path, message });
+  if (objective === "grpo") refuse("another objective, since jobs have no grader", "mos", "objective");
   if (type === "supervised") return;
   if (request.hyperparameters != null)
     refuse(`no value, since those of ${type} are in method.${type}`, "hyperparameters");

@@ -4280,6 +4280,10 @@ export interface components {
             early_stopping_patience?: number;
             /** @description passes over the data; may be fractional; default: by the data: 30 for 40 examples, 3 for 1,000, 1 from 2,000 on; fewer for long ones */
             epochs?: number;
+            /** @description by how much a ratio of probabilities may fall below 1 before its gradient ends; default: 0.2 */
+            epsilon?: number;
+            /** @description by how much a ratio of probabilities may rise above 1 before its gradient ends; default: 0.2 */
+            epsilon_high?: number;
             /** @description mos, subset-selection: parameter budget, as the rank of a LoRA with as many trainable parameters; default: 2 */
             equivalent_rank?: number;
             /** @description updates between evaluations; 0 evaluates only before and after training; default: a pass over the data; 0 for one pass, and with --steps */
@@ -4290,12 +4294,26 @@ export interface components {
             gamma?: number;
             /** @description batches whose gradients are summed for each update; default: 1 */
             gradient_accumulation_steps?: number;
+            /** @description answers that are sampled for each prompt of an update; default: 8 */
+            group_size?: number;
+            /**
+             * @description what the loss is a mean of: the tokens of an update, answers, answers by their sums, the tokens of a batch; default: dapo
+             * @enum {string}
+             */
+            grpo_loss?: "dapo" | "grpo" | "dr_grpo" | "bnpo";
+            /**
+             * @description whether each token has a ratio of probabilities, or each answer the mean of its tokens'; default: token
+             * @enum {string}
+             */
+            importance_level?: "token" | "sequence";
             /** @description share of the pairs that are the wrong way round, for the loss robust; default: 0.1 */
             label_smoothing?: number;
             /** @description train on the last answer of a conversation alone; default: false */
             last_answer_only?: boolean;
             /** @description peak learning rate; default: 0.002, half of it for pairs; less for bases wider than 640 */
             learning_rate?: number;
+            /** @description maximum length of a sampled answer, in tokens; default: 256 */
+            max_completion_length?: number;
             /** @description clip gradients to this norm; 0 disables; default: 1 */
             max_gradient_norm?: number;
             /** @description maximum length of an example and of a packed row, in tokens; default: what the data need */
@@ -4306,10 +4324,10 @@ export interface components {
              */
             method?: "lora" | "mos" | "pure-sharing" | "random-scaling" | "subset-selection" | "vera" | "tied-lora" | "prolora";
             /**
-             * @description what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), or rated ones (kto); default: sft
+             * @description what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo); default: sft
              * @enum {string}
              */
-            objective?: "sft" | "dpo" | "kto" | "orpo" | "simpo";
+            objective?: "sft" | "dpo" | "kto" | "orpo" | "simpo" | "grpo";
             /** @description false: do not pack several examples into one sequence; default: true */
             packing?: boolean;
             /** @description false: mos: route B with the same indices as A; default: true */
@@ -4332,6 +4350,11 @@ export interface components {
             /** @description random-scaling: mean of the random scales; default: 1 */
             scale_mean?: number;
             /**
+             * @description standard deviation that rewards, less the mean of their group, are divided by: the group's, the batch's, or none; default: group
+             * @enum {string}
+             */
+            scale_rewards?: "group" | "batch" | "none";
+            /**
              * @description learning rate schedule; default: linear
              * @enum {string}
              */
@@ -4346,6 +4369,8 @@ export interface components {
             system?: string;
             /** @description linear layers to adapt; default: all */
             target_modules?: ("q_proj" | "k_proj" | "v_proj" | "o_proj" | "gate_proj" | "up_proj" | "down_proj")[] | ("q_proj" | "k_proj" | "v_proj")[];
+            /** @description sampling temperature of answers; at another than 1 they are not the policy's own; default: 1 */
+            temperature?: number;
             /** @description weight of answers that are rated bad; default: 1 */
             undesirable_weight?: number;
             /** @description prolora: unshared ranks, 0 to r; default: 1 */
