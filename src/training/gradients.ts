@@ -114,7 +114,7 @@ export interface GradientSourceOptions extends SessionOptions {
 
 /** Losses and gradients of a model; a program is compiled for every new shape of a batch. */
 export function gradientSource(model: TrainableModel, options: GradientSourceOptions = {}): GradientSource {
-  const { reference, objective = plainTraining } = options;
+  const { reference, objective = plainTraining, maxSegment } = options;
   const programs = programCache(model, options);
   const logprobs: GradientSource["logprobs"] = async (batch, parameters) => {
     const program = await programs.get(batch, "logprobs");
@@ -124,6 +124,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   const feeds = async (batch: Batch, update: Totals): Promise<Feeds> =>
     objective.feeds(batch, {
       update,
+      longest: maxSegment ?? batch.length,
       logprobs: (other, of) => logprobs(other, of === "policy" ? undefined : reference),
     });
   const readLoss = (outputs: Feeds, batch: Batch, fed: Feeds): BatchLoss => {

@@ -22,17 +22,17 @@ interface Entry {
   readonly value: number;
 }
 
-/** A matrix [rows, labels] with one number, or none, in the column of each label. */
+/** A matrix [rows, labels] with one number in the column of each label. */
 export function labelMatrix(
   { labelSequences }: Batch,
   rows: number,
-  entry: (sequence: number, label: number) => Entry | undefined,
+  entry: (sequence: number, label: number) => Entry,
 ): HostTensor {
   const labels = labelSequences.length;
   const data = new Float32Array(rows * labels);
   for (const [label, sequence] of labelSequences.entries()) {
-    const { row, value } = entry(sequence, label) ?? { row: 0, value: 0 };
-    if (value !== 0) data[row * labels + label] = value;
+    const { row, value } = entry(sequence, label);
+    data[row * labels + label] = value;
   }
   return { shape: [rows, labels], data };
 }

@@ -16,9 +16,9 @@ function desirable({ columns, labelSequences, sequences }: Batch): readonly bool
  * How far the policy has moved from the reference, in nats for each answer: from the prompts of the batch with answers to
  * other ones, which show a general shift. 0 where the batch has one answer alone.
  */
-async function shift(batch: Batch, { logprobs }: FeedContext): Promise<number> {
+async function shift(batch: Batch, { logprobs, longest }: FeedContext): Promise<number> {
   let total = 0;
-  for (const other of batch.sequences > 1 ? mismatched(batch) : []) {
+  for (const other of batch.sequences > 1 ? mismatched(batch, longest) : []) {
     const reference = await logprobs(other, "reference");
     for (const [label, logprob] of (await logprobs(other, "policy")).entries())
       total += logprob - (reference[label] ?? 0);

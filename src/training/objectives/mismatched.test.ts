@@ -29,16 +29,17 @@ function sequencesOf(batches: readonly Batch[]): readonly string[] {
 
 test("each prompt is followed by the answer of the sequence before, packed or not", () => {
   const [a, b, c] = [example(10, 2, 3), example(20, 3, 1), example(30, 1, 2)];
-  const expected = ["10 11 | 31 32", "20 21 22 | 12 13", "30 | 23"]; // one is cut to the longest sequence, of 5 tokens
+  const expected = ["10 11 | 31 32", "20 21 22 | 12 13 14", "30 | 23"];
   for (const rows of [[[a], [b], [c]], [[a, b, c]]]) {
     const length = 16;
-    const found = mismatched(makeBatch(rows, { length, padToken: 0 }));
+    const found = mismatched(makeBatch(rows, { length, padToken: 0 }), 6);
     expect(found.map((batch) => [batch.rows, batch.length])).toEqual(found.map(() => [rows.length, length]));
     expect([...sequencesOf(found)].sort()).toEqual(expected);
   }
 });
 
-test("what does not fit into one batch of the same shape makes several", () => {
-  const found = mismatched(makeBatch([[example(10, 4, 1)], [example(20, 1, 4)]], { length: 5, padToken: 0 }));
+test("answers are cut off where a sequence would be too long", () => {
+  const batch = makeBatch([[example(10, 4, 1)], [example(20, 1, 4)]], { length: 6, padToken: 0 });
+  const found = mismatched(batch, 5);
   expect(sequencesOf(found)).toEqual(["10 11 12 13 | 21", "20 | 14"]);
 });

@@ -39,16 +39,15 @@ function joined({ prompt }: Parts, { answer, labels }: Parts, length: number): E
 
 /**
  * Each prompt of a batch with the answer of the sequence before it, the first prompt with the last answer. These batches
- * have the shape of the given one, so that its program computes them, too.
+ * have the shape of the given one, so that its program computes them, too; what is longer than `longest` is cut off.
  */
-export function mismatched(batch: Batch): readonly Batch[] {
+export function mismatched(batch: Batch, longest: number): readonly Batch[] {
   const { rows, length, sequences } = batch;
   const labels = Array.from({ length: sequences }, (): number[] => []);
   for (const [label, sequence] of batch.labelSequences.entries()) labels[sequence]?.push(label);
   const parts = labels.map((own) => partsOf(batch, own));
-  // no longer than the sequences that the run's programs are made for
-  const longest = Math.max(...parts.map(({ prompt, answer }) => prompt.length + answer.length));
-  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, longest));
+  const most = Math.min(length, longest);
+  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, most));
   const packed = packExamples(
     examples.map(({ ids }) => ids.length),
     { maxLength: length },

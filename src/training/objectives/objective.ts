@@ -49,6 +49,8 @@ export interface Totals {
 export interface FeedContext {
   /** Sizes of the whole update that the batch belongs to. */
   readonly update: Totals;
+  /** Tokens that no sequence may exceed. */
+  readonly longest: number;
   /** The log-probability of each target, by a forward pass without gradient and dropout. */
   logprobs(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
 }

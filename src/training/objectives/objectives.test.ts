@@ -4,7 +4,7 @@ import { type Batch, type EncodedExample, makeBatch } from "#data";
 import { compile, grad, leaf } from "#graph";
 import type { FinetuneSettings } from "../settings.ts";
 import { OBJECTIVES, type ObjectiveName } from "./index.ts";
-import { type FeedContext, totalsOf } from "./objective.ts";
+import { addMetrics, averageMetrics, type FeedContext, totalsOf } from "./objective.ts";
 import type { ObjectiveSettings } from "./settings.ts";
 
 const random = randomStream(3, "objectives");
@@ -135,22 +135,25 @@ const cases: readonly {
   ),
 ];
 
+/** One row for each example. */
+const inRows = (examples: readonly EncodedExample[]): Batch =>
+  makeBatch(
+    examples.map((x) => [x]),
+    { length: 16, padToken: 0 },
+  );
+
 test.each(cases)("$name $settings: loss and gradient are those of the formula", async (one) => {
   const kind = OBJECTIVES[one.name];
   const objective = kind.create(one.settings as FinetuneSettings);
   const examples = (kind.data === "pairs" ? pairs : rated).map(kind.prepare ?? ((x) => x));
-  const batch = makeBatch(
-    examples.map((x) => [x]),
-    { length: 16, padToken: 0 },
-  );
+  const batch = inRows(examples);
   const logprobs = numbers(batch.labelIds.length, -3, -0.1);
   const context: FeedContext = {
     update: totalsOf(examples),
-    // the shift of the formula, spread over the labels
+    longest: 16,
+    // the shift of the formula, for all answers together
     logprobs: async ({ labelIds }, of) =>
-      new Float32Array(labelIds.length).fill(
-        of === "policy" ? (0.25 * batch.sequences) / batch.labelIds.length : 0,
-      ),
+      new Float32Array(labelIds.length).fill(of === "policy" ? 0.25 * batch.sequences : 0, 0, 1),
   };
   const x = leaf("x", ["labels", 1]);
   const loss = objective.loss(x);
@@ -174,4 +177,42 @@ test.each(cases)("$name $settings: loss and gradient are those of the formula", 
     const slope = (at(1e-5) - at(-1e-5)) / 2e-5;
     expect((outputs["dx"]?.data[label] ?? Number.NaN) / count, `label ${label}`).toBeCloseTo(slope, 5);
   }
+});
+
+test.each([
+  { name: "sft", settings: {} },
+  { name: "dpo", settings: {} },
+  { name: "dpo", settings: { dpoLoss: "ipo" } },
+  { name: "orpo", settings: {} },
+  { name: "simpo", settings: { sftWeight: 0.3 } },
+  ...(["dapo", "grpo", "dr_grpo"] as const).map((grpoLoss) => ({ name: "grpo", settings: { grpoLoss } })),
+] as const)("$name $settings: three batches of an update add up to the same as one", async (one) => {
+  const kind = OBJECTIVES[one.name];
+  const objective = kind.create(one.settings as FinetuneSettings);
+  const examples = pairs.map(kind.prepare ?? ((x) => x));
+  const logprobs = examples.map(({ targetTokens }) => numbers(targetTokens, -3, -0.1));
+  await using program = await compile({ loss: objective.loss(leaf("x", ["labels", 1])) });
+  const context: FeedContext = {
+    update: totalsOf(examples),
+    longest: 16,
+    logprobs: async () => new Float32Array(),
+  };
+  const evaluate = async (indices: readonly number[]) => {
+    const batch = inRows(indices.flatMap((i) => examples[i] ?? []));
+    const data = Float32Array.from(indices.flatMap((i) => [...(logprobs[i] ?? [])]));
+    const fed = await objective.feeds(batch, context);
+    const { loss } = await program.run({ x: { shape: [data.length, 1], data }, ...fed });
+    return {
+      loss: loss?.data[0] ?? Number.NaN,
+      count: objective.count(batch),
+      metrics: objective.metrics(batch, data, fed),
+    };
+  };
+  const whole = await evaluate([0, 1, 2]);
+  const parts = [await evaluate([0]), await evaluate([1]), await evaluate([2])];
+  expect(total(parts.map(({ loss }) => loss))).toBeCloseTo(whole.loss, 4);
+  expect(total(parts.map(({ count }) => count))).toBeCloseTo(whole.count, 6);
+  const summed = averageMetrics(parts.map(({ metrics }) => metrics).reduce(addMetrics)) ?? {};
+  for (const [name, value] of Object.entries(averageMetrics(whole.metrics) ?? {}))
+    expect(summed[name], name).toBeCloseTo(value, 5);
 });
