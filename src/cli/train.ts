@@ -10,7 +10,7 @@ import {
   finetuneSettings,
   memorySettings,
   objectiveChoice,
-  preferenceSettings,
+  objectiveSettings,
   previewRun,
   trainingSettings,
 } from "#training";
@@ -63,7 +63,7 @@ const options = {
       help: "continue training from this adapter, with its settings and weights",
     }),
   }),
-  ...group("Objective", { ...objectiveChoice, ...preferenceSettings }),
+  ...group("Objective", { ...objectiveChoice, ...objectiveSettings }),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", {
     ...checkpointSettings,

@@ -14,7 +14,7 @@ export { describeStorage, planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
 export { OBJECTIVES, type ObjectiveName } from "./objectives/index.ts";
 export { averageMetrics, type Objective, type ObjectiveKind } from "./objectives/objective.ts";
-export { objectiveSettings, preferenceSettings } from "./objectives/settings.ts";
+export { objectiveSettings } from "./objectives/settings.ts";
 export {
   type PreviewedLine,
   type PreviewedToken,
