@@ -1,9 +1,9 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "../../service/src/api/index.ts";
+import { labelOf } from "../src/core/format.ts";
 import {
   hasField,
-  labelOf,
   parseField,
   rangeOf,
   readFields,
