@@ -57,6 +57,7 @@ export {
   writeFolderAtomic,
 } from "#files";
 export {
+  askedModels,
   type Grade,
   type GradeOptions,
   type Grader,

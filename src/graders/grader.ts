@@ -92,7 +92,6 @@ export const graderSchema = z.discriminatedUnion("type", [...single, multi]);
 
 /** A grader as it is written: `{ "type": "string_check", … }`. */
 export type Grader = z.output<typeof graderSchema>;
-export type SingleGrader = Exclude<Grader, { type: "multi" }>;
 
 /**
  * Checks a grader: its fields, the paths of its templates as far as they are known, and the formula.
@@ -105,6 +104,12 @@ export function parseGrader(value: unknown, where = "grader"): Grader {
   if (grader.type === "multi") readFormula(grader, where);
   return grader;
 }
+
+/** Models that a grader asks. */
+export const askedModels = (grader: Grader): readonly string[] =>
+  (grader.type === "multi" ? Object.values(grader.graders) : [grader]).flatMap((part) =>
+    part.type === "score_model" ? [part.model] : [],
+  );
 
 export const graderName = (grader: Grader): string => grader.name ?? grader.type;
 

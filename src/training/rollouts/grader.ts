@@ -1,6 +1,14 @@
 // Rewards of answers: by a grader that is given as data, or by a function.
 import { MosError } from "#core";
-import { type Grader, grade, graderName, PythonGraders, parseGrader, readSample } from "#graders";
+import {
+  askedModels,
+  type Grader,
+  grade,
+  graderName,
+  PythonGraders,
+  parseGrader,
+  readSample,
+} from "#graders";
 import type { FinetuneSettings } from "../settings.ts";
 import type { Reward } from "./groups.ts";
 
@@ -15,7 +23,15 @@ export function chooseGrader(
   { grader }: Pick<FinetuneSettings, "grader">,
   reward: RewardFunction | undefined,
 ): Grader | RewardFunction {
-  if (grader !== undefined) return parseGrader(grader);
+  if (grader !== undefined) {
+    const parsed = parseGrader(grader);
+    const [model] = askedModels(parsed);
+    if (model === undefined) return parsed;
+    throw new MosError(
+      "unsupported",
+      `grader: a run cannot ask the model ${JSON.stringify(model)}; use graders without score_model, or a function of your own`,
+    );
+  }
   if (reward !== undefined) return reward;
   throw new MosError("bad_option", "answers to prompts are learnt by their rewards; give a grader");
 }

@@ -1,7 +1,7 @@
 // A run's answers to its prompts, as the trainer takes them.
 import type { Adapter } from "#adapters";
 import { type EncodedExample, type Example, placeText } from "#data";
-import type { Grader } from "#graders";
+import { checkItem, type Grader } from "#graders";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
 import type { BaseModel } from "#models";
@@ -40,6 +40,9 @@ export async function openRollouts(run: RolloutRun): Promise<BatchMaker & AsyncD
   const { batchSize, gradientAccumulationSteps, groupSize, maxCompletionLength } = settings;
   const train = toPrompts(run.train.examples, run.train.encoded);
   const held = toPrompts(run.validation?.examples ?? [], run.validation?.encoded ?? []);
+  // before anything is sampled
+  if (typeof run.grader !== "function")
+    for (const one of [...train, ...held]) checkItem(run.grader, one.item, placeText(one));
   const longest = [...train, ...held].reduce((most, { ids }) => Math.max(most, ids.length), 0);
   const maxSegment = longest + maxCompletionLength;
   const answers = batchSize * gradientAccumulationSteps * groupSize;

@@ -2,6 +2,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import {
+  askedModels,
   type Grade,
   type GradeOptions,
   type Grader,
@@ -106,12 +107,6 @@ const ownApi =
     return app.request(new URL(target, raw.url).href, sent, env);
   };
 
-/** Models that a grader asks. */
-const models = (asked: Grader): readonly string[] =>
-  (asked.type === "multi" ? Object.values(asked.graders) : [asked]).flatMap((part) =>
-    part.type === "score_model" ? [part.model] : [],
-  );
-
 /** @throws ApiError 400 for a wrong grader, 404 for one that asks a model which the key may not use */
 async function checkedGrader(value: unknown, api: OwnApi): Promise<Grader> {
   let checked: Grader;
@@ -120,7 +115,7 @@ async function checkedGrader(value: unknown, api: OwnApi): Promise<Grader> {
   } catch (error) {
     throw error instanceof MosError ? invalid(error.message, "grader") : error;
   }
-  for (const model of models(checked)) {
+  for (const model of askedModels(checked)) {
     const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
     if (status === 404)
       throw new ApiError(
