@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Programs of others against mos serve, unchanged: OpenAI's clients for Node and Python, its Agents SDK, Vercel's AI SDK, LangChain,
 # and requests as Codex and the tests of Open Responses send them; what they ask of tools, forms and the Responses API. They are in
-# test/clients, with exact versions. The model is the bundled one with room for longer prompts: what it says there makes no sense,
+# test/clients, with exact versions; and jobs that learn from pairs. The model is the bundled one with room for longer prompts: what it says there makes no sense,
 # and constrained decoding makes it well formed.
 # usage: bash scripts/ci/clients.sh [PYTHON]   (needs the registries of npm and PyPI, else what they lack is skipped)
 set -euo pipefail
@@ -17,6 +17,7 @@ cp -r assets/tiny-english "$work/tiny-english"
 sed -i.stored 's/"max_position_embeddings": 512/"max_position_embeddings": 4096/' "$work/tiny-english/config.json"
 rm "$work/tiny-english/config.json.stored"
 node --conditions=source --import tsx src/cli/main.ts serve --model "$work/tiny-english" --max-batch 4 --port 0 --json \
+  --state "$work/state" \
   >"$work/ready" 2>"$work/log" &
 server=$!
 for _ in $(seq 600); do
@@ -25,7 +26,7 @@ for _ in $(seq 600); do
   sleep 0.2
 done
 MOS_URL=$(node -p 'JSON.parse(fs.readFileSync(process.argv[1], "utf8").split("\n")[0]).address' "$work/ready")/v1
-export MOS_URL MOS_MODEL=tiny-english
+export MOS_URL MOS_MODEL=tiny-english MOS_DATA=$PWD/assets/quickstart
 
 if npm ping >/dev/null 2>&1; then
   mkdir "$work/clients"

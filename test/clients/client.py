@@ -4,6 +4,7 @@ usage: MOS_URL=http://127.0.0.1:8080/v1 MOS_MODEL=tiny-english client.py
 
 import asyncio
 import os
+import time
 from typing import Literal
 
 import openai
@@ -105,6 +106,35 @@ def responses_are_streamed(client):
     assert isinstance(final.output_parsed, Visit), final
 
 
+def jobs_learn_from_pairs(client):
+    with open(f"{os.environ['MOS_DATA']}/pairs.jsonl", "rb") as pairs:
+        file = client.files.create(file=pairs, purpose="fine-tune")
+    job = client.fine_tuning.jobs.create(
+        model=MODEL,
+        training_file=file.id,
+        method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2, "n_epochs": "auto"}}},
+        extra_body={"mos": {"rank": 6, "equivalent_rank": 2, "steps": 3, "max_length": 64}},
+    )
+    assert job.hyperparameters is None and job.method.dpo.hyperparameters.n_epochs == "auto", job
+    while job.finished_at is None:
+        time.sleep(0.2)
+        job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "succeeded", job
+    events = [event.data for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "metrics"]
+    assert sum("rewards/accuracies" in data for data in events) == 3, events
+    client.chat.completions.create(**{**CHAT, "model": job.fine_tuned_model}, max_tokens=4)
+    try:
+        client.fine_tuning.jobs.create(
+            model=MODEL,
+            training_file=file.id,
+            method={"type": "dpo", "dpo": {"hyperparameters": {"beta": 3}}},
+        )
+    except openai.BadRequestError as error:
+        assert error.param == "method.dpo.hyperparameters.beta", error
+    else:
+        raise AssertionError("a beta of 3 was taken")
+
+
 async def asynchronously():
     async with openai.AsyncOpenAI(**CLIENT) as client:
         chat, response = await asyncio.gather(
@@ -123,6 +153,7 @@ def main():
         cut_answers_are_told,
         responses_are_parsed,
         responses_are_streamed,
+        jobs_learn_from_pairs,
     ):
         check(client)
         print(f"{check.__name__.replace('_', ' ')}", flush=True)

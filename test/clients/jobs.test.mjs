@@ -1,4 +1,4 @@
-// OpenAI's own client, versions 6 and 7: jobs that learn from pairs of answers and from a reward, from their files to an answer.
+// OpenAI's own client, versions 6 and 7: jobs that learn from pairs of answers, from their files to an answer.
 import assert from "node:assert/strict";
 import { createReadStream } from "node:fs";
 import { describe, test } from "node:test";
@@ -53,7 +53,7 @@ for (const name of ["openai-6", "openai"]) {
       const mos = { steps: 2 };
       const next = await trained({ training_file, method, mos, model: first.job.fine_tuned_model });
       // the reference is the model that it starts from
-      assert.equal(next.metrics.find(({ step }) => step === 1)["rewards/margins"], 0);
+      assert.ok(Math.abs(next.metrics.find(({ step }) => step === 1)["rewards/margins"]) < 1e-3);
     });
   });
 }

@@ -11,6 +11,8 @@ const given = (name) => {
 export const baseURL = given("MOS_URL");
 export const MODEL = given("MOS_MODEL");
 export const apiKey = "none";
+/** The folder of the training data. */
+export const DATA = given("MOS_DATA");
 
 export const QUESTION = "When can I come in?";
 
