@@ -143,8 +143,10 @@ export async function trainedSteps(
       saveEvery: 0,
     },
     train: examples,
-    microBatches: function* () {
-      for (let index = 0; ; index++) yield { batch, index, epoch: index, isLast: true };
+    maker: {
+      *microBatches() {
+        for (let index = 0; ; index++) yield { batch, index, epoch: index, isLast: true };
+      },
     },
     validation: [],
     session: { device },

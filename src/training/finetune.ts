@@ -206,7 +206,7 @@ async function* trainRun(
   };
   const referenced = yield* withReference(started, options, files);
   if (referenced === undefined) return yield { type: "stopped", step };
-  await using maker = await makerOf(started, { signal, session, reward, now });
+  await using maker = await makerOf(started, { now, ...omitUndefined({ signal, session, reward }) });
   const events = train({ ...options, ...referenced, maker });
   const { vocabularySize } = base.model.config;
   const { steps } = run;

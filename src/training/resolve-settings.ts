@@ -4,6 +4,7 @@ import { MosError, omitUndefined, pick } from "#core";
 import { countSteps, paddedTokens } from "./micro-batches.ts";
 import { sampling } from "./objectives/grpo.ts";
 import { OBJECTIVES } from "./objectives/index.ts";
+import type { ObjectiveSettings } from "./objectives/settings.ts";
 import {
   type ChosenSettings,
   checkpointSettings,
@@ -152,6 +153,9 @@ export interface RunDataFacts
   readonly evaluates: boolean;
 }
 
+/** What an objective has, its trainer does not know. */
+type TrainerSettings = Omit<ResolvedSettings, keyof ObjectiveSettings>;
+
 /** Settings that the trainer takes over. */
 const trainerSettings = {
   ...trainingSettings,
@@ -180,7 +184,7 @@ export function resolveSettings(
   const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
   const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
   assertWarmup(warmup, steps);
-  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as ResolvedSettings;
+  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as TrainerSettings;
   return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
 }
 
@@ -218,7 +222,7 @@ function resolvePrompts(
   const resolved = { ...settings, ...facts, ...chosen };
   const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
   assertWarmup(warmup, steps);
-  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as ResolvedSettings;
+  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as TrainerSettings;
   return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
 }
 

@@ -62,11 +62,11 @@ export interface BatchMaker {
   /** Micro-batches from a position on. They end with `cancelled` where the signal is aborted. */
   microBatches(start: Position): MicroBatches;
   /** Evaluates the parts that are left, and gives the sums after each. */
-  evaluate(done: UnfinishedEvaluation): AsyncIterable<UnfinishedEvaluation>;
-  /** Tokens of a sequence at most. */
-  readonly maxSegment: number;
-  /** Tokens of an update at most. */
-  readonly maxTokens: number;
+  evaluate?(done: UnfinishedEvaluation): AsyncIterable<UnfinishedEvaluation>;
+  /** Tokens of a sequence at most; those of the examples without it. */
+  readonly maxSegment?: number;
+  /** Tokens of an update at most; those of the examples without it. */
+  readonly maxTokens?: number;
 }
 
 /** Event of a run, in order. Losses are means of the objective, over target tokens in nats unless it has another; times are in seconds. */
@@ -188,7 +188,9 @@ function tokenLimit({
   // an unfinished update was counted when it began
   const first = state.unfinished === undefined ? state.step : state.step + 1;
   const updates =
-    maker === undefined ? updateTokens(examples, settings, { updates: first, microBatches: 0 }) : undefined;
+    maker?.maxTokens === undefined
+      ? updateTokens(examples, settings, { updates: first, microBatches: 0 })
+      : undefined;
   return (now) => {
     const tokens = now.tokens + (updates?.next().value ?? maker?.maxTokens ?? 0);
     return tokens > maxTokens ? [{ type: "limited", step: now.step, tokens }] : undefined;
@@ -299,7 +301,8 @@ async function* evaluate(
 ): AsyncGenerator<TrainEvent, TrainingState> {
   const { step } = state;
   let sums = state.evaluating ?? NOTHING_EVALUATED;
-  const parts = maker?.evaluate(sums) ?? validationSums(source, validation, { ...settings, done: sums, now });
+  const parts =
+    maker?.evaluate?.(sums) ?? validationSums(source, validation, { ...settings, done: sums, now });
   for await (const next of parts) {
     checkValidation(step, next.loss);
     const isTold = Math.floor(next.seconds) > Math.floor(sums.seconds);

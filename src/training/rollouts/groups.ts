@@ -35,7 +35,7 @@ export interface Group {
 
 /** How answers are sampled and graded. */
 export interface GroupOptions {
-  readonly engine: LiveEngine;
+  readonly engine: Pick<LiveEngine, "sample">;
   readonly reward: Reward;
   readonly groupSize: number;
   readonly maxCompletionLength: number;
