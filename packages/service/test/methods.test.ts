@@ -1,5 +1,5 @@
 // Jobs by each of OpenAI's methods: what is taken, shown, refused, and planned.
-import { OBJECTIVES } from "mixture-of-shards/cli";
+import { OBJECTIVES, PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";
@@ -53,7 +53,10 @@ describe.each(databases)("%s", (_, open) => {
       publisher: { use: () => undefined, fetch: unused },
       unpublish: unused,
       expired: openExpired(stores.models),
-      service: { ...stores, objects, preview: unused, checkFile: unused, webhookPorts: [443] },
+      service: {
+        ...{ ...stores, objects, preview: unused, checkFile: unused },
+        ...{ pythonGraders: new PythonGraders(), webhookPorts: [443] },
+      },
     });
     server = await makeServer({
       extension: { ...extension, metrics: async () => "" },

@@ -56,7 +56,10 @@ const exportRoute = createRoute({
     "Lines of prompt, completion and label. A correction is a line of its own, with the label true.",
   security,
   responses: {
-    200: { description: "JSON Lines.", content: { "application/jsonl": { schema: z.string() } } },
+    200: {
+      description: "JSON Lines.",
+      content: { "application/octet-stream": { schema: z.string().openapi({ format: "binary" }) } },
+    },
     default: failed,
   },
 });
@@ -130,7 +133,7 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
         },
       });
       return context.body(body, 200, {
-        "content-type": "application/jsonl",
+        "content-type": "application/octet-stream",
         "content-disposition": 'attachment; filename="feedback.jsonl"',
       });
     },

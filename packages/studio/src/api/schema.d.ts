@@ -909,7 +909,7 @@ export interface paths {
                         [name: string]: unknown;
                     };
                     content: {
-                        "application/jsonl": string;
+                        "application/octet-stream": string;
                     };
                 };
                 /** @description An error in OpenAI's format. */
