@@ -66,7 +66,7 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
       return [
         `${formatInteger(last.step)}/${formatInteger(steps)}`,
         `loss ${(sum / weight).toFixed(3)}`,
-        ...shown.map((name) => `${name.replace(/.*\//, "")} ${meanMetric(recent, name).toFixed(2)}`),
+        ...shown.map((name) => metricText(name, meanMetric(recent, name))),
         formatRate(tokens / seconds, "tok"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
         ...next,
@@ -80,6 +80,9 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
 
 const meanMetric = (events: readonly StepEvent[], name: string): number =>
   events.reduce((sum, { metrics }) => sum + (metrics?.[name] ?? 0), 0) / events.length;
+
+/** `rewards/margins` as `margins 0.42`. */
+const metricText = (name: string, value: number): string => `${name.replace(/.*\//, "")} ${value.toFixed(2)}`;
 
 export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
 
@@ -123,6 +126,7 @@ export async function watchTraining(
   { line, json, onMemory, onReady }: WatchOptions,
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
+  let shown: readonly string[] = [];
   let baseLoss: number | undefined;
   let outcome = NO_OUTCOME;
   for await (const event of events) {
@@ -136,7 +140,8 @@ export async function watchTraining(
       case "ready":
         line.clear();
         onReady(event);
-        progress = trainProgress(event.steps, event.shown);
+        shown = event.shown;
+        progress = trainProgress(event.steps, shown);
         baseLoss = event.baseLoss;
         break;
       case "step":
@@ -154,7 +159,7 @@ export async function watchTraining(
       case "evaluation":
         if (event.step === 0) baseLoss = event.loss;
         progress.evaluation(event.loss);
-        line.print(evaluationText(event, baseLoss));
+        line.print(evaluationText(event, { baseLoss, shown }));
         break;
       case "warning":
         line.print(warningText(event.message));
@@ -226,18 +231,21 @@ function updateOutcome(
 }
 
 function evaluationText(
-  { step, loss, accuracy, best }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
-  baseLoss: number | undefined,
+  { step, loss, accuracy, best, metrics }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
+  { baseLoss, shown }: { readonly baseLoss: number | undefined; readonly shown: readonly string[] },
 ): string {
-  const tokens = `${(100 * accuracy).toFixed(1)}% of tokens correct`;
-  if (step === 0) return `validation loss before training ${loss.toFixed(3)}, ${tokens}`;
+  const measured =
+    shown.length === 0
+      ? `${(100 * accuracy).toFixed(1)}% of tokens correct`
+      : shown.map((name) => metricText(name, metrics?.[`eval_${name}`] ?? Number.NaN)).join(", ");
+  if (step === 0) return `validation loss before training ${loss.toFixed(3)}, ${measured}`;
   const isWorse = baseLoss !== undefined && loss >= baseLoss;
   const said = best
     ? ", best so far"
     : isWorse
       ? `, no better than before training (${baseLoss.toFixed(3)})`
       : "";
-  return `step ${formatInteger(step)}  validation loss ${loss.toFixed(3)}, ${tokens}${said}`;
+  return `step ${formatInteger(step)}  validation loss ${loss.toFixed(3)}, ${measured}${said}`;
 }
 
 const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
@@ -255,7 +263,8 @@ function parsePoint(value: unknown): (CurvePoint & { readonly type: unknown }) |
   if (typeof value !== "object" || value === null || !("step" in value && "loss" in value && "type" in value))
     return undefined;
   const { type, step, loss } = value;
-  return typeof step === "number" && typeof loss === "number" ? { type, step, loss } : undefined;
+  const isOfTokens = !("metrics" in value);
+  return typeof step === "number" && typeof loss === "number" ? { type, step, loss, isOfTokens } : undefined;
 }
 
 /** Reads the metrics of a run folder. */
@@ -272,16 +281,16 @@ export async function readHistory(folder: string): Promise<TrainHistory> {
   return { steps, validation };
 }
 
-const withPerplexity = (loss: number): string =>
-  `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})`;
+const lossText = ({ loss, isOfTokens = true }: CurvePoint): string =>
+  isOfTokens ? `${loss.toFixed(3)} (perplexity ${Math.exp(loss).toFixed(2)})` : loss.toFixed(3);
 
 /** `2.310 (perplexity 10.07) → 1.204 (perplexity 3.33)`, and the best in between where it is another. */
 export function validationText(validation: readonly CurvePoint[]): string | undefined {
   const [before, after] = [validation[0], validation.at(-1)];
   if (before === undefined || after === undefined) return undefined;
-  if (before.step === after.step) return withPerplexity(after.loss);
+  if (before.step === after.step) return lossText(after);
   const best = validation.reduce((least, point) => (point.loss < least.loss ? point : least));
-  const text = `${withPerplexity(before.loss)} → ${withPerplexity(after.loss)}`;
+  const text = `${lossText(before)} → ${lossText(after)}`;
   return best.step === after.step || best.step === before.step
     ? text
     : `${text}, best ${best.loss.toFixed(3)} at step ${best.step}`;
@@ -299,6 +308,8 @@ export function curveText({ steps }: TrainHistory, columns: number): string {
 export interface CurvePoint {
   readonly step: number;
   readonly loss: number;
+  /** False for the loss of an objective that is no cross-entropy of tokens, and so has no perplexity; true. */
+  readonly isOfTokens?: boolean;
 }
 
 export interface CurveOptions {
