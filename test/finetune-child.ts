@@ -1,8 +1,10 @@
-// A fine-tuning run in a process of its own, to be killed: <model> <data> <out> and "resume" to continue.
+// A fine-tuning run in a process of its own, to be killed: <model> <data> <out>, "resume" to continue; the data "pairs" are
+// pairs of answers.
 
 import { finetune } from "#training";
-import { killable } from "./finetune-options.ts";
+import { killable, killablePairs } from "./finetune-options.ts";
 
 const [model = "", data = "", out = "", resume] = process.argv.slice(2);
-for await (const event of finetune({ ...killable, model, data, out, resume: resume === "resume" }))
+const chosen = data === "pairs" ? killablePairs : { ...killable, data };
+for await (const event of finetune({ ...chosen, model, out, resume: resume === "resume" }))
   process.stdout.write(`${event.type}\n`);

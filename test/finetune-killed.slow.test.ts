@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { finetune } from "#training";
-import { killable } from "./finetune-options.ts";
+import { killable, killablePairs } from "./finetune-options.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;
@@ -23,15 +23,12 @@ interface Ended {
 }
 
 /** Runs the child; `milliseconds` after its first step it is killed, if that is given. */
-function child(out: string, { resume, killAfter }: { resume: boolean; killAfter?: number }): Promise<Ended> {
+function child(
+  out: string,
+  { data, resume, killAfter }: { data: string; resume: boolean; killAfter?: number },
+): Promise<Ended> {
   const flags = ["--conditions=source", "--import", "tsx", "test/finetune-child.ts"];
-  const running = spawn(process.execPath, [
-    ...flags,
-    tiny.model,
-    tiny.data,
-    out,
-    resume ? "resume" : "start",
-  ]);
+  const running = spawn(process.execPath, [...flags, tiny.model, data, out, resume ? "resume" : "start"]);
   let output = "";
   let errors = "";
   let isArmed = false;
@@ -61,25 +58,30 @@ async function readRunFiles(out: string): Promise<Record<string, string>> {
   return Object.fromEntries(names.map((name, i) => [name.slice(out.length + 1), contents[i]!]).sort());
 }
 
-test("a run that is killed twice and resumed leaves the same bytes in every file", async () => {
-  const whole = join(folder, "whole");
-  for await (const event of finetune({ ...killable, ...tiny, out: whole })) void event;
-  const killed = join(folder, "killed");
-  // moments at random, so that repeated runs of this test meet different ones
-  for (const resume of [false, true]) {
-    const moment = Math.round(Math.random() * 250);
-    const ended = await child(killed, { resume, killAfter: moment });
-    expect(ended.signal, `${moment} ms: ${ended.errors}`).toBe("SIGKILL");
-    expect(ended.events).not.toContain("stopped");
-  }
-  const last = await child(killed, { resume: true });
-  expect(last.code, last.errors).toBe(0);
-  const expected = await readRunFiles(whole);
-  const found = await readRunFiles(killed);
-  expect(Object.keys(found)).toEqual(Object.keys(expected));
-  const shown = (name: string, content = ""): string =>
-    name.endsWith(".json") ? Buffer.from(content, "base64").toString() : content;
-  // a difference in JSON says more than that there is one
-  for (const [name, content] of Object.entries(expected))
-    if (found[name] !== content) expect(shown(name, found[name]), name).toBe(shown(name, content));
-});
+test.each(["examples", "pairs"])(
+  "a run on %s that is killed twice and resumed leaves the same bytes in every file",
+  async (kind) => {
+    const whole = join(folder, `whole-${kind}`);
+    const data = kind === "pairs" ? kind : tiny.data;
+    const options = kind === "pairs" ? killablePairs : { ...killable, data };
+    for await (const event of finetune({ ...options, model: tiny.model, out: whole })) void event;
+    const killed = join(folder, `killed-${kind}`);
+    // moments at random, so that repeated runs of this test meet different ones
+    for (const resume of [false, true]) {
+      const moment = Math.round(Math.random() * 250);
+      const ended = await child(killed, { data, resume, killAfter: moment });
+      expect(ended.signal, `${moment} ms: ${ended.errors}`).toBe("SIGKILL");
+      expect(ended.events).not.toContain("stopped");
+    }
+    const last = await child(killed, { data, resume: true });
+    expect(last.code, last.errors).toBe(0);
+    const expected = await readRunFiles(whole);
+    const found = await readRunFiles(killed);
+    expect(Object.keys(found)).toEqual(Object.keys(expected));
+    const shown = (name: string, content = ""): string =>
+      name.endsWith(".json") ? Buffer.from(content, "base64").toString() : content;
+    // a difference in JSON says more than that there is one
+    for (const [name, content] of Object.entries(expected))
+      if (found[name] !== content) expect(shown(name, found[name]), name).toBe(shown(name, content));
+  },
+);

@@ -18,3 +18,14 @@ export const killable = {
   },
   now: () => 0,
 } satisfies Partial<FinetuneOptions>;
+
+/** The same on pairs of answers. */
+export const killablePairs = {
+  ...killable,
+  data: Array.from({ length: 24 }, (_, i) => ({
+    prompt: `Question ${i}?`,
+    chosen: `Yes, ${i}.`,
+    rejected: `No, not ${i} at all.`,
+  })),
+  settings: { ...killable.settings, objective: "dpo", promptFormat: "plain" },
+} satisfies Partial<FinetuneOptions>;

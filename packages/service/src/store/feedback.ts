@@ -25,7 +25,7 @@ const rows = {
 /** Feedback on one answer. */
 export type FeedbackRow = z.output<typeof rows.schema>;
 
-interface NewFeedback
+export interface NewFeedback
   extends Pick<FeedbackRow, "id" | "model" | "rating" | "prompt" | "completion" | "correction"> {
   readonly tenant: string;
 }
