@@ -25,13 +25,11 @@ export {
   type EncodedDataset,
   type EncodedExample,
   type EncodingReport,
-  encodeAnswers,
   encodeExample,
   encodeExamples,
   encodeSequences,
   IGNORED,
   sequenceLengths,
-  type TokenColumn,
   type TokenColumns,
 } from "./encode.ts";
 export {

@@ -52,6 +52,7 @@ export class PythonGraders implements AsyncDisposable {
     }
   }
 
+  /** Ends the processes of the sandbox. */
   async [Symbol.asyncDispose](): Promise<void> {
     await (await this.#checker?.catch(() => undefined))?.[Symbol.asyncDispose]();
   }

@@ -55,7 +55,6 @@ export {
   sigmoid,
   silu,
   softCap,
-  softplus,
   sub,
   tanh,
 } from "./ops/elementwise.ts";

@@ -14,7 +14,6 @@ export {
 } from "./engine-options.ts";
 export {
   type LiveEngine,
-  type LiveEngineOptions,
   openLiveEngine,
   type Sample,
   type SampleRequest,
