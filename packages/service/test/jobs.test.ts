@@ -200,6 +200,19 @@ describe.each(databases)("%s", (_, open) => {
     );
   });
 
+  test("of a reinforcement job the three with the highest mean reward stay", async () => {
+    const { id } = await create("acme");
+    const method = { type: "reinforcement", reinforcement: { grader: {} } };
+    await opened.database.query("update jobs set request = request || $2 where id = $1", [id, { method }]);
+    const first = await claimed();
+    for (const [i, reward] of [0.1, 0.5, 0.4, 0.2, 0.5, 0.3].entries())
+      await slices.publishCheckpoint(first, {
+        ...{ step: i + 1, files: { a: digest("e") }, metrics: { full_valid_mean_reward: reward } },
+      });
+    const { rows } = await stores.models.checkpoints(await stores.jobs.find(acme, id), { limit: 99 });
+    expect(rows.map(({ step }) => step)).toEqual([5, 3, 2]);
+  });
+
   test("a checkpoint that an alias stands for stays", async () => {
     const { id } = await create("acme");
     const first = await claimed();

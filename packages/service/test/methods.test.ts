@@ -1,13 +1,30 @@
 // Jobs by each of OpenAI's methods: what is taken, shown, refused, and planned.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { OBJECTIVES, PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";
+import { excessLines } from "../src/worker/line-limits.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { addTrainingFile } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";
 
 const LEARNING_RATE = 0.002;
+const GRADER = {
+  type: "string_check",
+  name: "right",
+  operation: "eq",
+  input: "{{sample.output_text}}",
+  reference: "{{item.answer}}",
+};
+const JUDGE = {
+  type: "score_model",
+  name: "judge",
+  model: "base",
+  input: [{ role: "user", content: "Score" }],
+};
 
 const planned = (asked: object) =>
   toTrainingPlan(jobRequestSchema.parse({ model: "base", training_file: "file-1", ...asked }), {
@@ -34,6 +51,55 @@ test("other objectives are settings under mos", () => {
   expect(planned({ mos: { objective: "kto", desirable_weight: 2 } })).toMatchObject({
     ...{ objective: "kto", desirableWeight: 2 },
   });
+});
+
+const reinforcement = (hyperparameters: object, more: object = {}) => ({
+  ...{ validation_file: "file-2", ...more },
+  method: { type: "reinforcement", reinforcement: { grader: GRADER, hyperparameters } },
+});
+
+test("hyperparameters of reinforcement are settings of grpo, and each evaluation has a checkpoint", () => {
+  expect(planned(reinforcement({}))).toMatchObject({
+    ...{ objective: "grpo", grader: GRADER, learningRate: LEARNING_RATE },
+    ...{ groupSize: 8, evaluateEvery: 10, saveEvery: 10, evaluateSamples: 4 },
+  });
+  const asked = { compute_multiplier: 0.5, eval_interval: 3, eval_samples: 1, n_epochs: 2 };
+  expect(planned(reinforcement(asked))).toMatchObject({
+    ...{ groupSize: 4, evaluateEvery: 3, saveEvery: 3, evaluateSamples: 1, epochs: 2 },
+  });
+  expect(planned(reinforcement({ compute_multiplier: 0.0001 })).groupSize).toBe(2);
+  expect(planned(reinforcement({}, { mos: { evaluate_every: 7, group_size: 5 } }))).toMatchObject({
+    ...{ groupSize: 5, evaluateEvery: 7, saveEvery: 7 },
+  });
+  expect(planned(reinforcement({}, { mos: { evaluate_every: 0 } }))).not.toHaveProperty("saveEvery");
+  expect(planned({ mos: { objective: "grpo", grader: GRADER } })).toMatchObject({ grader: GRADER });
+  expect(() => planned(reinforcement({ batch_size: 256, compute_multiplier: 10 }))).toThrow(
+    "a step of 256 prompts with 80 answers of up to 256 tokens has 5242880 tokens",
+  );
+});
+
+test("files of a reinforcement job have 50,000 and 1,000 lines at most", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-methods-"));
+  const write = async (name: string, text: string): Promise<string> => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+  const check = (type: string, data: string, validationData: string) =>
+    excessLines({ request: { method: { type } } }, { data, validationData });
+  try {
+    const many = await write("many", "{}\n".repeat(1000));
+    const more = await write("more", `${"{}\n".repeat(1000)}{}`);
+    expect(await check("reinforcement", more, many)).toBeUndefined();
+    expect(await check("dpo", more, more)).toBeUndefined();
+    expect(await check("reinforcement", many, more)).toEqual({
+      ...{ type: "failed", code: "invalid_validation_file", param: "validation_file" },
+      message: "the validation_file has more than 1,000 lines; shorten it",
+    });
+    const most = await write("most", "{}\n".repeat(50_001));
+    expect(await check("reinforcement", most, many)).toMatchObject({ code: "invalid_training_file" });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 describe.each(databases)("%s", (_, open) => {
@@ -86,12 +152,50 @@ describe.each(databases)("%s", (_, open) => {
       { type: "dpo", dpo: { hyperparameters: { ...auto, n_epochs: 2, beta: "auto" } } },
     ]);
     expect((await create({ method: { type: "dpo" } })).json.method.dpo.hyperparameters.beta).toBe("auto");
+    const rewarded = reinforcement({ eval_interval: 5 }, { validation_file: file });
+    expect((await create(rewarded)).json).toMatchObject({
+      hyperparameters: null,
+      method: {
+        type: "reinforcement",
+        reinforcement: {
+          grader: GRADER,
+          hyperparameters: {
+            ...{ ...auto, eval_interval: 5, eval_samples: "auto", compute_multiplier: "auto" },
+            reasoning_effort: "default",
+          },
+        },
+      },
+    });
+    expect((await create({ mos: { objective: "grpo", grader: GRADER } })).json.mos.grader).toEqual(GRADER);
   });
 
   const dpo = (hyperparameters: object) => ({ method: { type: "dpo", dpo: { hyperparameters } } });
+  const rewarded = (hyperparameters: object) => reinforcement(hyperparameters, { validation_file: file });
+  const graded = (reinforcement: object) => ({
+    ...{ validation_file: file, method: { type: "reinforcement", reinforcement } },
+  });
+  const both = {
+    type: "multi",
+    name: "both",
+    graders: { GRADER, JUDGE },
+    calculate_output: "GRADER + JUDGE",
+  };
   test.each<readonly [param: string, body: () => object]>([
     ["method.type", () => ({ method: { type: "ppo" } })],
-    ["method.type", () => ({ method: { type: "reinforcement" } })],
+    ["method.reinforcement", () => ({ validation_file: file, method: { type: "reinforcement" } })],
+    ["method.reinforcement.grader", () => graded({})],
+    ["method.reinforcement.grader", () => graded({ grader: "a" })],
+    ["method.reinforcement.grader", () => graded({ grader: { ...GRADER, operation: "is" } })],
+    ["method.reinforcement.grader", () => graded({ grader: JUDGE })],
+    ["method.reinforcement.grader", () => graded({ grader: both })],
+    ["method.reinforcement.response_format", () => graded({ grader: GRADER, response_format: {} })],
+    ["method.reinforcement.hyperparameters.compute_multiplier", () => rewarded({ compute_multiplier: 11 })],
+    ["method.reinforcement.hyperparameters.compute_multiplier", () => rewarded({ compute_multiplier: 1e-5 })],
+    ["method.reinforcement.hyperparameters.eval_interval", () => rewarded({ eval_interval: 0 })],
+    ["method.reinforcement.hyperparameters.eval_samples", () => rewarded({ eval_samples: 1.5 })],
+    ["method.reinforcement.hyperparameters.reasoning_effort", () => rewarded({ reasoning_effort: "huge" })],
+    ["method.reinforcement.hyperparameters.beta", () => rewarded({ beta: 1 })],
+    ["validation_file", () => reinforcement({}, { validation_file: null })],
     ["method.dpo.hyperparameters.beta", () => dpo({ beta: 0 })],
     ["method.dpo.hyperparameters.beta", () => dpo({ beta: 2.01 })],
     ["method.dpo.hyperparameters.beta", () => dpo({ beta: "0.1" })],
@@ -102,11 +206,20 @@ describe.each(databases)("%s", (_, open) => {
     ["method.supervised", () => ({ method: { type: "dpo", supervised: {} } })],
     ["hyperparameters", () => ({ method: { type: "dpo" }, hyperparameters: { n_epochs: 1 } })],
     ["mos.objective", () => ({ method: { type: "dpo" }, mos: { objective: "kto" } })],
-    ["mos.objective", () => ({ mos: { objective: "grpo" } })],
+    ["mos.objective", () => ({ ...rewarded({}), mos: { objective: "grpo" } })],
+    ["mos.grader", () => ({ ...rewarded({}), mos: { grader: GRADER } })],
+    ["mos.grader", () => ({ mos: { objective: "grpo" } })],
+    ["mos.grader", () => ({ mos: { objective: "grpo", grader: JUDGE } })],
     ["mos.grader", () => ({ mos: { grader: {} } })],
     ["mos.beta", () => ({ method: { type: "dpo" }, mos: { beta: -1 } })],
   ])("a wrong %s is named", async (param, body) => {
     const { status, json } = await create(body());
     expect([status, json.error.type, json.error.param]).toEqual([400, "invalid_request_error", param]);
+  });
+
+  test("a grader that asks a model is refused by its name", async () => {
+    expect((await create(graded({ grader: JUDGE }))).json.error.message).toBe(
+      'method.reinforcement.grader: a job cannot ask the model "base"; use graders without score_model',
+    );
   });
 });

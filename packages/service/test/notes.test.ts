@@ -35,7 +35,7 @@ const PAIRS: readonly unknown[] = [
 ];
 
 test("metrics of an objective are in the events of its job, beside those that all have", () => {
-  expect(toJobEvent(PAIRS[2] as FinetuneEvent, 4)).toEqual({
+  expect(toJobEvent(PAIRS[2] as FinetuneEvent, { steps: 4 })).toEqual({
     name: "step-2",
     message: "Step 2/4: training loss=0.5000",
     data: {
@@ -44,7 +44,7 @@ test("metrics of an objective are in the events of its job, beside those that al
       ...{ "rewards/margins": 0.5, "logps/chosen": -2 },
     },
   });
-  expect(toJobEvent(PAIRS[3] as FinetuneEvent, 4)?.data).toEqual({
+  expect(toJobEvent(PAIRS[3] as FinetuneEvent, { steps: 4 })?.data).toEqual({
     ...{ step: 2, total_steps: 4, full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125 },
     "eval_rewards/margins": 0.25,
   });
@@ -70,5 +70,33 @@ test("they are columns of the result file behind OpenAI's, and metrics of checkp
       "logps/chosen": -3,
     },
     ...{ full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125, "eval_rewards/margins": 0 },
+  });
+});
+
+test("a run that learns from rewards reports them as OpenAI's jobs do", async () => {
+  const train = { reward: 0.42, "rewards/right/mean": 0.42, "completions/mean_length": 9, frac_ungraded: 0 };
+  const valid = { eval_reward: 0.675, "eval_rewards/right/mean": 0.675, eval_frac_unreadable: 0.25 };
+  const trained = { ...step(10, train) } as FinetuneEvent & { type: "step" };
+  const evaluated = { ...evaluation(10, valid), seconds: 3 } as FinetuneEvent;
+  const run = { steps: 20, grader: { type: "string_check", name: "right" } };
+  expect(toJobEvent(trained, run)?.message).toBe("Step 10/20 , train mean reward=0.42");
+  const { message, data } = toJobEvent(evaluated, { ...run, trained }) ?? {};
+  expect(message).toBe(
+    "Step 10/20 , train mean reward=0.42, full validation mean reward=0.68, full validation mean parse error=0.25",
+  );
+  expect(data).toMatchObject({
+    ...{ step: 10, total_steps: 20, train_mean_reward: 0.42, full_valid_mean_reward: 0.675 },
+    ...{ full_valid_mean_parse_error: 0.25, completion_tokens_mean: 9, mean_unresponsive_rewards: 0 },
+    scores: {
+      graders: [{ name: "right", type: "string_check", train_reward_mean: 0.42, valid_reward_mean: 0.675 }],
+    },
+    timing: { step: { eval: 3, full_iteration: 5 } },
+  });
+  // a process that goes on with an evaluation has not seen the step before it
+  expect(toJobEvent(evaluated, { ...run, trained: step(9, train) as typeof trained })?.message).toBe(
+    "Step 10/20 , full validation mean reward=0.68, full validation mean parse error=0.25",
+  );
+  expect(await withMetrics([trained, evaluated], (path) => metricsAt(path, 10))).toMatchObject({
+    ...{ train_mean_reward: 0.42, full_valid_mean_reward: 0.675 },
   });
 });

@@ -107,6 +107,7 @@ const GRPO_DEFAULTS = {
   epsilonHigh: 0.2,
   maxCompletionLength: 256,
   groupSize: 8,
+  evaluateSamples: undefined,
   temperature: 1,
   scaleRewards: "group",
   grader: undefined,

@@ -74,6 +74,13 @@ export const samplingSettings = {
     defaultText: "8",
     help: "answers that are sampled for each prompt of an update",
   }),
+  /** Answers that are sampled for each held-out prompt. A whole number from 1 to 256; default as many as for a prompt of an update. */
+  evaluateSamples: integer({
+    min: 1,
+    max: 256,
+    defaultText: "as many as for a prompt of an update",
+    help: "answers that are sampled for each held-out prompt",
+  }),
   /** Sampling temperature of answers; at another than 1 they are not the policy's own. A number above 0; default 1. */
   temperature: number({
     above: 0,

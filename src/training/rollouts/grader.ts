@@ -59,7 +59,11 @@ export function openGrading(grader: Grader | RewardFunction, signal: AbortSignal
     async reward(item, text) {
       const given = await grade(grader, { item, sample: readSample(text) }, { signal, python });
       const reward = hasNoGrade(given.errors) ? Number.NaN : given.reward;
-      return { reward, scores: { [graderName(grader)]: reward, ...given.scores } };
+      return {
+        reward,
+        scores: { [graderName(grader)]: reward, ...given.scores },
+        isUnreadable: given.errors.sample_parse_error,
+      };
     },
     [Symbol.asyncDispose]: () => python[Symbol.asyncDispose](),
   };

@@ -19,6 +19,8 @@ export interface Graded {
   readonly reward: number;
   /** Its parts by name. */
   readonly scores: Readonly<Record<string, number>>;
+  /** True where the answer lacks what the grader reads of it, such as a field of its JSON; undefined where that is not known. */
+  readonly isUnreadable?: boolean;
 }
 
 /** Grades the answer to a prompt. */
@@ -132,6 +134,8 @@ export function groupMetrics(groups: readonly Group[]): Metrics {
         averaged(answers.map(({ scores }) => scores[name] ?? Number.NaN)),
       ]),
     ),
+    frac_unreadable: averaged(answers.map(({ isUnreadable }) => Number(isUnreadable ?? Number.NaN))),
+    frac_ungraded: averaged(answers.map(({ reward }) => Number(Number.isNaN(reward)))),
     "completions/mean_length": averaged(answers.map(({ tokens }) => tokens.length)),
     "completions/clipped_ratio": averaged(answers.map(({ hasEnded }) => Number(!hasEnded))),
   };

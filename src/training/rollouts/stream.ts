@@ -23,6 +23,8 @@ export interface RolloutSettings extends MicroBatchSettings {
   /** Updates of the whole run. */
   readonly steps: number;
   readonly groupSize: number;
+  /** Answers to a held-out prompt; undefined for as many as those to others. */
+  readonly evaluateSamples?: number | undefined;
   readonly maxCompletionLength: number;
   readonly temperature: number;
   readonly scaleRewards: RewardScale;
@@ -125,7 +127,10 @@ export async function* evaluateRollouts(
   for (let from = sums.batches * settings.batchSize; from < prompts.length; from += settings.batchSize) {
     const started = now();
     const some = prompts.slice(from, from + settings.batchSize);
-    const groups = await sampleGroups(some, { ...settings, engine, reward, label: `evaluation ${from}` });
+    const groups = await sampleGroups(some, {
+      ...{ ...settings, engine, reward, label: `evaluation ${from}` },
+      groupSize: settings.evaluateSamples ?? settings.groupSize,
+    });
     const metrics = groupMetrics(groups);
     const { sum = 0, count = 0 } = metrics["reward"] ?? {};
     sums = {

@@ -107,14 +107,18 @@ const ownApi =
     return app.request(new URL(target, raw.url).href, sent, env);
   };
 
+/** @throws ApiError 400 for a wrong grader */
+export function readGrader(value: unknown, param: string): Grader {
+  try {
+    return parseGrader(value, param);
+  } catch (error) {
+    throw error instanceof MosError ? invalid(error.message, param) : error;
+  }
+}
+
 /** @throws ApiError 400 for a wrong grader, 404 for one that asks a model which the key may not use */
 async function checkedGrader(value: unknown, api: OwnApi): Promise<Grader> {
-  let checked: Grader;
-  try {
-    checked = parseGrader(value);
-  } catch (error) {
-    throw error instanceof MosError ? invalid(error.message, "grader") : error;
-  }
+  const checked = readGrader(value, "grader");
   for (const model of askedModels(checked)) {
     const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
     if (status === 404)

@@ -1,7 +1,7 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
-import { snakeCase } from "mixture-of-shards/cli";
+import { askedModels, snakeCase } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import {
@@ -16,6 +16,7 @@ import {
   toLimits,
   toTrainingPlan,
 } from "#store";
+import { readGrader } from "./graders.ts";
 import {
   type AddRoutes,
   addRoute,
@@ -40,6 +41,18 @@ const method = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("dpo"),
     dpo: z.object({ hyperparameters: hyperparameters.extend({ beta: auto }) }),
+  }),
+  z.object({
+    type: z.literal("reinforcement"),
+    reinforcement: z.object({
+      grader: z.record(z.string(), z.unknown()),
+      hyperparameters: hyperparameters.extend({
+        reasoning_effort: z.string(),
+        compute_multiplier: auto,
+        eval_interval: auto,
+        eval_samples: auto,
+      }),
+    }),
   }),
 ]);
 
@@ -232,6 +245,23 @@ async function findInitialAdapter(
   return { base: modelName, adapter: files };
 }
 
+/**
+ * Checks the grader of a job.
+ *
+ * @throws ApiError 400 for a wrong one, and for one that a worker cannot use.
+ */
+function checkGrader({ method: asked, mos }: JobRequest): void {
+  const grader = mos?.grader ?? asked?.reinforcement?.grader;
+  if (grader === undefined) return;
+  const param = mos?.grader === undefined ? "method.reinforcement.grader" : "mos.grader";
+  const [model] = askedModels(readGrader(grader, param));
+  if (model !== undefined)
+    throw invalid(
+      `${param}: a job cannot ask the model ${JSON.stringify(model)}; use graders without score_model`,
+      param,
+    );
+}
+
 /** A job that can be made. */
 interface CheckedJob {
   readonly request: JobRequest;
@@ -251,6 +281,7 @@ export async function checkedJob(
   { request: given, owner }: { readonly request: JobRequest; readonly owner: Owner },
 ): Promise<CheckedJob> {
   const { learningRate, checkPlan, nextSeed } = service;
+  checkGrader(given);
   const request = await withoutAlias(service, given, owner);
   const initial = await findInitialAdapter(service, request, owner);
   const training = await usableFile(service, owner, { id: request.training_file, param: "training_file" });

@@ -14,7 +14,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
-export { methodOf } from "./method.ts";
+export { isReinforcement, methodOf } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,

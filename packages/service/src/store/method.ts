@@ -11,16 +11,34 @@ const shared = {
   learning_rate_multiplier: autoOr(z.number().gt(0).max(1000)),
 };
 const dpo = { ...shared, beta: autoOr(z.number().gt(0).max(2)) };
+const reinforcement = {
+  ...shared,
+  reasoning_effort: z.enum(["default", "low", "medium", "high"]).optional().describe("Has no effect."),
+  compute_multiplier: autoOr(z.number().gt(0.00001).max(10)).describe(
+    "Answers to each prompt of a step, as a multiple of 8.",
+  ),
+  eval_interval: autoOr(z.int().min(1)).describe("Steps between evaluations; 10 by default."),
+  eval_samples: autoOr(z.int().min(1).max(256)).describe("Answers to each held-out prompt; 4 by default."),
+};
 
 /** The hyperparameters of each method. */
-const HYPERPARAMETERS = { supervised: shared, dpo };
+const HYPERPARAMETERS = { supervised: shared, dpo, reinforcement };
 type Hyperparameters = Readonly<Record<string, unknown>>;
 
 const hyperparametersOf = <T extends z.ZodRawShape>(fields: T) => ({
   hyperparameters: z.strictObject(fields).nullish(),
 });
 
-const METHODS = ["supervised", "dpo"] as const;
+const METHODS = ["supervised", "dpo", "reinforcement"] as const;
+
+/** Characters of a grader at most: the source of one in Python may have 256 kB. */
+const MAX_GRADER = 300_000;
+
+/** A grader, whose fields are checked with the job. */
+export const graderField = z
+  .record(z.string(), z.unknown(), "an object")
+  .refine((grader) => JSON.stringify(grader).length <= MAX_GRADER, "at most 300,000 characters")
+  .describe("What gives answers their rewards: string_check, text_similarity, python or multi.");
 
 /** Hyperparameters of a job without a method, which is a supervised one. */
 export const hyperparametersSchema = z.strictObject(shared);
@@ -28,15 +46,33 @@ export const hyperparametersSchema = z.strictObject(shared);
 /** `method` of a request. */
 export const methodSchema = z
   .strictObject({
-    type: z.enum(METHODS, { error: "supervised or dpo" }),
+    type: z.enum(METHODS, { error: "supervised, dpo or reinforcement" }),
     supervised: z.strictObject(hyperparametersOf(shared)).nullish(),
     dpo: z.strictObject(hyperparametersOf(dpo)).nullish(),
+    reinforcement: z
+      .strictObject({
+        grader: graderField,
+        response_format: z.null("no value, since answers are sampled without a format").optional(),
+        ...hyperparametersOf(reinforcement),
+      })
+      .nullish(),
   })
   .superRefine((method, context) => {
+    const refuse = (name: string, message: string): void =>
+      context.addIssue({ code: "custom", path: [name], message });
     for (const name of METHODS)
       if (name !== method.type && method[name] != null)
-        context.addIssue({ code: "custom", path: [name], message: `no value, since type is ${method.type}` });
+        refuse(name, `no value, since type is ${method.type}`);
+    if (method.type === "reinforcement" && method.reinforcement == null)
+      refuse("reinforcement", "an object with a grader");
   });
+
+/** True for a job by the method reinforcement. */
+export const isReinforcement = ({
+  request,
+}: {
+  readonly request: Readonly<Record<string, unknown>>;
+}): boolean => Object(request["method"]).type === "reinforcement";
 
 /** What a request says of its method. */
 interface MethodFields {
@@ -51,27 +87,49 @@ export function methodOf({ method, hyperparameters: plain }: MethodFields): {
 } {
   const type = method?.type ?? "supervised";
   const given: Hyperparameters = method?.[type]?.hyperparameters ?? plain ?? {};
+  const standard = (name: string): string => (name === "reasoning_effort" ? "default" : "auto");
   const names = Object.keys(HYPERPARAMETERS[type]);
   return {
     type,
-    hyperparameters: Object.fromEntries(names.map((name) => [name, given[name] ?? "auto"])),
+    hyperparameters: Object.fromEntries(names.map((name) => [name, given[name] ?? standard(name)])),
   };
 }
 
-/** The settings of a run by its request's method. Without one its objective is `own`. */
+/** What the numbers of answers and steps of a reinforcement job are without its hyperparameters. */
+const REINFORCEMENT = { groupSize: 8, evalInterval: 10, evalSamples: 4 } as const;
+
+/** The settings that only the method reinforcement has. Each evaluation has a checkpoint. */
+function rewardSettings(
+  number: (name: string) => number | undefined,
+  own: FinetuneSettingsInput,
+): FinetuneSettingsInput {
+  const { groupSize, evalInterval, evalSamples } = REINFORCEMENT;
+  const evaluateEvery = own.evaluateEvery ?? number("eval_interval") ?? evalInterval;
+  return {
+    evaluateEvery,
+    ...(evaluateEvery > 0 ? { saveEvery: evaluateEvery } : {}),
+    evaluateSamples: number("eval_samples") ?? evalSamples,
+    groupSize: Math.max(2, Math.round(groupSize * (number("compute_multiplier") ?? 1))),
+  };
+}
+
+/** The settings of a run by its request's method, where the request's `own` are not others. */
 export function methodSettings(
   request: MethodFields,
-  { own, learningRate }: { readonly own: FinetuneSettingsInput["objective"]; readonly learningRate: number },
+  { own, learningRate }: { readonly own: FinetuneSettingsInput; readonly learningRate: number },
 ): FinetuneSettingsInput {
   const { type, hyperparameters } = methodOf(request);
   const number = (name: string): number | undefined => {
     const value = hyperparameters[name];
     return typeof value === "number" ? value : undefined;
   };
-  const objective = type === "dpo" ? type : own;
+  const objective =
+    type === "supervised" ? own.objective : ({ dpo: "dpo", reinforcement: "grpo" } as const)[type];
   const usual = learningRate * OBJECTIVES[objective ?? "sft"].learningRate;
   return omitUndefined({
     objective,
+    ...(type === "reinforcement" ? rewardSettings(number, own) : {}),
+    grader: request.method?.reinforcement?.grader,
     beta: number("beta"),
     batchSize: number("batch_size"),
     epochs: number("n_epochs"),

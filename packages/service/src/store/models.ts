@@ -17,6 +17,7 @@ import {
 import type { Files } from "#objects";
 import { keepsContents } from "./contents.ts";
 import type { JobRow } from "./jobs.ts";
+import { isReinforcement } from "./method.ts";
 
 /** Bytes of each part: the whole is the name of a folder, which 255 bytes have to hold with what hides it for a while. */
 const MAX_PART_BYTES = 40;
@@ -210,8 +211,11 @@ export interface NewCheckpoint {
   readonly metrics: Readonly<Record<string, number>>;
 }
 
-/** Checkpoints of a job whose models can be used: the newest ones. */
-const MAX_CHECKPOINTS = 10;
+/** Checkpoints of a job whose models can be used, in their order: the newest ones, or those with the highest mean reward. */
+const KEPT = {
+  newest: { count: 10, order: "step desc" },
+  best: { count: 3, order: "(metrics->>'full_valid_mean_reward')::float8 desc nulls last, step desc" },
+};
 
 /** Name of a job's model. */
 export const jobModelName = ({ id, model, tenant, request }: JobRow): string => {
@@ -253,7 +257,7 @@ export async function publishCheckpoint(
   );
   if (made.length === 0) return;
   await publishModel(on, job, { name: model, files, lifetime: "checkpoints_expire_after" });
-  await removeOldCheckpoints(on, job);
+  await removeOtherCheckpoints(on, job);
 }
 
 /** The checkpoints of a run that was given up are no longer the job's; models that an alias stands for stay. */
@@ -264,11 +268,12 @@ export async function forgetCheckpoints(on: Queryable, { id }: JobRow): Promise<
   await removeUnlessHeld(on, names);
 }
 
-/** Removes all but the newest checkpoints, with their models; those that an alias stands for stay. */
-async function removeOldCheckpoints(on: Queryable, { id }: JobRow): Promise<void> {
+/** Removes all but the kept checkpoints, with their models; those that an alias stands for stay. */
+async function removeOtherCheckpoints(on: Queryable, job: JobRow): Promise<void> {
+  const { count, order } = isReinforcement(job) ? KEPT.best : KEPT.newest;
   const rows = await on.query(
-    "select id, model from checkpoints where job = $1 order by step desc offset $2",
-    [id, MAX_CHECKPOINTS],
+    `select id, model from checkpoints where job = $1 order by ${order} offset $2`,
+    [job.id, count],
   );
   if (rows.length === 0) return;
   await on.query("select name from models where name = any($1) for update", [rows.map(({ model }) => model)]);

@@ -3,6 +3,7 @@
 import { z } from "@hono/zod-openapi";
 import {
   type AdapterConfigInput,
+  type FinetuneSettings,
   type FinetuneSettingsInput,
   finetuneSettings,
   MosError,
@@ -13,6 +14,7 @@ import {
   errorText,
   expectedUpdate,
   integer,
+  OBJECTIVES,
   omitUndefined,
   parseSettings,
   pick,
@@ -21,14 +23,14 @@ import {
   snakeCase,
 } from "mixture-of-shards/cli";
 import type { FineTuningLimits } from "./key-limits.ts";
-import { hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
+import { graderField, hyperparametersSchema, methodOf, methodSchema, methodSettings } from "./method.ts";
 
 const { method: _, ...adapterSettings } = adapterOptions;
 
 type Settings = Readonly<Record<string, Setting>>;
 
 /** Settings that the service decides, or takes from other fields of the request. */
-const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit", "grader"] as const;
+const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
 
 /** Characters of a text or an object. */
 const MAX_TEXT = 10_000;
@@ -86,6 +88,7 @@ export const lifetimeSchema = z.int().min(60).max(315_360_000);
 const mosFields = z
   .strictObject({
     ...settingFields,
+    grader: graderField.optional(),
     method: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
     priority: z
       .int()
@@ -124,14 +127,19 @@ export type JobRequest = z.output<typeof jobFields>;
 /** Adds the fields that do not go with the method of a request to its problems. */
 export function checkMethod(request: JobRequest, context: z.RefinementCtx): void {
   const { type } = methodOf(request);
-  const { objective } = settingsOf(request.mos ?? {}).run;
+  const { objective, grader } = settingsOf(request.mos ?? {}).run;
   const refuse = (message: string, ...path: string[]): void =>
     context.addIssue({ code: "custom", path, message });
-  if (objective === "grpo") refuse("another objective, since jobs have no grader", "mos", "objective");
+  if (type === "supervised" && objective === "grpo" && grader === undefined)
+    refuse("a grader, since the objective is grpo", "mos", "grader");
+  if (grader !== undefined && objective !== "grpo")
+    refuse("no value, unless mos.objective is grpo", "mos", "grader");
   if (type === "supervised") return;
   if (request.hyperparameters != null)
     refuse(`no value, since those of ${type} are in method.${type}`, "hyperparameters");
   if (objective !== undefined) refuse(`no value, since method.type is ${type}`, "mos", "objective");
+  if (type === "reinforcement" && request.validation_file == null)
+    refuse("a file, since method.type is reinforcement", "validation_file");
 }
 
 /** The body of `POST /v1/fine_tuning/jobs`. */
@@ -168,11 +176,27 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
     );
 }
 
+/** The same for a step that samples answers. */
+function checkAnswers(settings: FinetuneSettings & { readonly batchSize: number }, maxTokens: number): void {
+  const { batchSize, gradientAccumulationSteps } = settings;
+  const { groupSize = 0, maxCompletionLength = 0 } = {
+    ...OBJECTIVES.grpo.defaults,
+    ...omitUndefined(settings),
+  };
+  const tokens = batchSize * gradientAccumulationSteps * groupSize * maxCompletionLength;
+  if (tokens > maxTokens)
+    throw new MosError(
+      "bad_option",
+      `a step of ${batchSize * gradientAccumulationSteps} prompts with ${groupSize} answers of up to ${maxCompletionLength} tokens has ${tokens} tokens, and at most ${maxTokens} are allowed; use a smaller batch_size, compute_multiplier or mos.max_completion_length`,
+    );
+}
+
 /** Throws `bad_option` for a step that would be too large. */
 function checkStep(settings: FinetuneSettingsInput): void {
   const parsed = parseSettings(finetuneSettings, settings);
   const { batchSize, maxLength, tokens, maxTokens } = expectedUpdate(parsed);
-  if (tokens > maxTokens)
+  if (parsed.objective === "grpo") checkAnswers({ ...parsed, batchSize }, maxTokens);
+  else if (tokens > maxTokens)
     throw new MosError(
       "bad_option",
       `a step of ${parsed.gradientAccumulationSteps} batches of ${batchSize} rows of ${maxLength} tokens has ${tokens} tokens, and at most ${maxTokens} are allowed; use a smaller batch_size, mos.gradient_accumulation_steps or mos.max_length`,
@@ -189,7 +213,7 @@ export function toTrainingPlan(request: JobRequest, options: PlanOptions): Train
   checkTogether(request, options);
   const mos = request.mos ?? {};
   const { adapter, run } = settingsOf(mos);
-  const { epochs: asked, ...method } = methodSettings(request, { own: run.objective, learningRate });
+  const { epochs: asked, ...method } = methodSettings(request, { own: run, learningRate });
   const { epochs = asked, steps, ...chosen } = run;
   const plan: TrainingPlan = {
     adapter: { method: mos.method ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,

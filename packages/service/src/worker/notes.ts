@@ -1,16 +1,15 @@
 // What a run reports as notes for the owner of its job, as metrics of its checkpoints and as its result file: under OpenAI's names
 // where it has some, and under TRL's otherwise.
 import type { FinetuneEvent } from "mixture-of-shards";
-import { readJsonLines } from "mixture-of-shards/cli";
+import { omitUndefined, readJsonLines } from "mixture-of-shards/cli";
 import type { NewEvent } from "#store";
+import { type RunSoFar, rewardNote, rewardNumbers } from "./reward-notes.ts";
 
 const formatLoss = (loss: number): string => loss.toFixed(4);
 
 /** Event for the job's owner; undefined for events that do not concern the owner. */
-export function toJobEvent(
-  event: FinetuneEvent,
-  steps: number | undefined,
-): Omit<NewEvent, "job"> | undefined {
+export function toJobEvent(event: FinetuneEvent, run: RunSoFar): Omit<NewEvent, "job"> | undefined {
+  const { steps } = run;
   switch (event.type) {
     case "ready":
       return { name: "started", message: "Fine-tuning job started" };
@@ -18,7 +17,7 @@ export function toJobEvent(
       return {
         name: `step-${event.step}`,
         message: `Step ${event.step}/${steps ?? "?"}: training loss=${formatLoss(event.loss)}`,
-        data: { total_steps: steps ?? null, ...measured(event), ...pace(event) },
+        ...withRewards(event, run, { total_steps: steps ?? null, ...measured(event), ...pace(event) }),
       };
     case "stopped":
       return stoppedWithin(event, steps);
@@ -26,7 +25,7 @@ export function toJobEvent(
       return {
         name: `evaluation-${event.step}`,
         message: `Step ${event.step}/${steps ?? "?"}: validation loss=${formatLoss(event.loss)}`,
-        data: { total_steps: steps ?? null, ...measured(event) },
+        ...withRewards(event, run, { total_steps: steps ?? null, ...measured(event) }),
       };
     case "earlyStop":
       return {
@@ -45,6 +44,12 @@ export function toJobEvent(
     default:
       return undefined;
   }
+}
+
+/** The data of a measurement, and what a run by rewards says besides and instead. */
+function withRewards(event: Measurement, run: RunSoFar, data: Readonly<Record<string, unknown>>) {
+  const rewards = rewardNote(event, run);
+  return { ...rewards, data: { ...data, ...rewards?.data } };
 }
 
 /** Progress of an unfinished step or evaluation. */
@@ -87,6 +92,7 @@ const measured = ({
   ...(type === "step"
     ? { train_loss: loss, train_mean_token_accuracy: accuracy }
     : { full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy }),
+  ...rewardNumbers({ type, ...omitUndefined({ metrics }) }),
   ...metrics,
 });
 

@@ -140,6 +140,7 @@ async function watchTrainer(
   const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
   let steps: number | undefined;
+  let trained: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
   for await (const report of trainer.train(order)) {
     if (report.type !== "event") {
       return limits.exceeded() ?? toEnd(report, { steps, last });
@@ -155,7 +156,8 @@ async function watchTrainer(
     }
     turn(event);
     limits.check(event);
-    const note = toJobEvent(event, steps);
+    const note = toJobEvent(event, { steps, trained, grader: order.settings.grader });
+    if (event.type === "step") trained = event;
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
     const { out } = order;

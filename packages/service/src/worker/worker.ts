@@ -16,6 +16,7 @@ import {
   type SliceMessage,
   toFailedEnd,
 } from "#store";
+import { excessLines } from "./line-limits.ts";
 import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
 import {
@@ -235,6 +236,8 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
       retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
     order = { ...fetched, model, threads };
+    const excess = order.resume ? undefined : await excessLines(job, order);
+    if (excess !== undefined) return excess;
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }

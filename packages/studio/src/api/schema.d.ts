@@ -3772,6 +3772,29 @@ export interface components {
                         n_epochs?: "auto" | number | null;
                     } | null;
                 } | null;
+                reinforcement?: {
+                    /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+                    grader: {
+                        [key: string]: unknown;
+                    };
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        /** @description Answers to each prompt of a step, as a multiple of 8. */
+                        compute_multiplier?: "auto" | number | null;
+                        /** @description Steps between evaluations; 10 by default. */
+                        eval_interval?: "auto" | number | null;
+                        /** @description Answers to each held-out prompt; 4 by default. */
+                        eval_samples?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                        /**
+                         * @description Has no effect.
+                         * @enum {string|null}
+                         */
+                        reasoning_effort?: "default" | "low" | "medium" | "high" | null;
+                    } | null;
+                    response_format?: null;
+                } | null;
                 supervised?: {
                     hyperparameters?: {
                         batch_size?: "auto" | number | null;
@@ -3780,7 +3803,7 @@ export interface components {
                     } | null;
                 } | null;
                 /** @enum {string} */
-                type: "supervised" | "dpo";
+                type: "supervised" | "dpo" | "reinforcement";
             } | null;
             model: string;
             mos?: components["schemas"]["MosSettings"];
@@ -3891,6 +3914,23 @@ export interface components {
                 };
                 /** @enum {string} */
                 type: "dpo";
+            } | {
+                reinforcement: {
+                    grader: {
+                        [key: string]: unknown;
+                    };
+                    hyperparameters: {
+                        batch_size: "auto" | number;
+                        compute_multiplier: "auto" | number;
+                        eval_interval: "auto" | number;
+                        eval_samples: "auto" | number;
+                        learning_rate_multiplier: "auto" | number;
+                        n_epochs: "auto" | number;
+                        reasoning_effort: string;
+                    };
+                };
+                /** @enum {string} */
+                type: "reinforcement";
             };
             model: string;
             /** @description Extensions to OpenAI's API: the job's settings and progress. */
@@ -4288,10 +4328,16 @@ export interface components {
             equivalent_rank?: number;
             /** @description updates between evaluations; 0 evaluates only before and after training; default: a pass over the data; 0 for one pass, and with --steps */
             evaluate_every?: number;
+            /** @description answers that are sampled for each held-out prompt; default: as many as for a prompt of an update */
+            evaluate_samples?: number;
             /** @description seconds until the model is deleted; default: never */
             expires_after?: number;
             /** @description by how much the mean log-probability of the chosen answer, times beta, is to exceed the other's; default: 0.5 */
             gamma?: number;
+            /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+            grader?: {
+                [key: string]: unknown;
+            };
             /** @description batches whose gradients are summed for each update; default: 1 */
             gradient_accumulation_steps?: number;
             /** @description answers that are sampled for each prompt of an update; default: 8 */
@@ -4419,6 +4465,29 @@ export interface components {
                         n_epochs?: "auto" | number | null;
                     } | null;
                 } | null;
+                reinforcement?: {
+                    /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+                    grader: {
+                        [key: string]: unknown;
+                    };
+                    hyperparameters?: {
+                        batch_size?: "auto" | number | null;
+                        /** @description Answers to each prompt of a step, as a multiple of 8. */
+                        compute_multiplier?: "auto" | number | null;
+                        /** @description Steps between evaluations; 10 by default. */
+                        eval_interval?: "auto" | number | null;
+                        /** @description Answers to each held-out prompt; 4 by default. */
+                        eval_samples?: "auto" | number | null;
+                        learning_rate_multiplier?: "auto" | number | null;
+                        n_epochs?: "auto" | number | null;
+                        /**
+                         * @description Has no effect.
+                         * @enum {string|null}
+                         */
+                        reasoning_effort?: "default" | "low" | "medium" | "high" | null;
+                    } | null;
+                    response_format?: null;
+                } | null;
                 supervised?: {
                     hyperparameters?: {
                         batch_size?: "auto" | number | null;
@@ -4427,7 +4496,7 @@ export interface components {
                     } | null;
                 } | null;
                 /** @enum {string} */
-                type: "supervised" | "dpo";
+                type: "supervised" | "dpo" | "reinforcement";
             } | null;
             model: string;
             mos?: components["schemas"]["MosSettings"];
