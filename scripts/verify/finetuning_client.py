@@ -1,15 +1,17 @@
-"""OpenAI's Python client fine-tunes, waits, reads events and checkpoints, chats, deletes and grades, against mos serve --state.
+"""OpenAI's Python client fine-tunes, waits, reads events and checkpoints, chats, deletes, grades and trains by rewards, against
+mos serve --state.
 usage: finetuning_client.py
 needs: pip install openai, and npm run build
 """
 
+import json
 import tempfile
 import time
 
 import openai
 from mos_server import ROOT, serving
 
-DATA = ROOT / "assets/quickstart/train.jsonl"
+QUICKSTART = ROOT / "assets/quickstart"
 SETTINGS = {"mos": {"rank": 6, "steps": 4, "save_every": 2, "max_length": 128}}
 
 
@@ -20,11 +22,16 @@ def ended(client, job):
     return job
 
 
-def check(client):
-    with open(DATA, "rb") as data:
+def uploaded(client, name):
+    with open(QUICKSTART / name, "rb") as data:
         file = client.files.create(file=data, purpose="fine-tune")
     file = client.files.wait_for_processing(file.id, poll_interval=0.1)
     assert file.status == "processed", file
+    return file
+
+
+def check(client):
+    file = uploaded(client, "train.jsonl")
     job = client.fine_tuning.jobs.create(
         model="tiny", training_file=file.id, suffix="py", seed=3, metadata={"a": "b"}, extra_body=SETTINGS
     )
@@ -104,6 +111,59 @@ def check_graders(client):
             raise AssertionError("a wrong grader was accepted")
 
 
+def check_rewards(client):
+    right = json.loads((QUICKSTART / "grader.json").read_text())
+    grader = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"right": right, "close": {**right, "type": "text_similarity", "evaluation_metric": "rouge_l"}},
+        "calculate_output": "(right + close) / 2",
+    }
+    del grader["graders"]["close"]["operation"]
+    hyperparameters = {"batch_size": 2, "compute_multiplier": 0.5, "eval_interval": 1, "eval_samples": 1}
+    request = {
+        "model": "tiny",
+        "training_file": uploaded(client, "prompts.jsonl").id,
+        "validation_file": uploaded(client, "prompts-validation.jsonl").id,
+    }
+
+    def method(grader):
+        return {
+            "type": "reinforcement",
+            "reinforcement": {"grader": grader, "hyperparameters": hyperparameters},
+        }
+
+    settings = {"mos": {"rank": 6, "steps": 4, "max_completion_length": 24}}
+    job = client.fine_tuning.jobs.create(**request, method=method(grader), extra_body=settings)
+    job = ended(client, job)
+    assert job.status == "succeeded" and job.hyperparameters is None, job
+    assert job.method.reinforcement.hyperparameters.compute_multiplier == 0.5, job
+    events = list(client.fine_tuning.jobs.list_events(job.id))
+    evaluated = [event for event in events if (event.data or {}).get("full_valid_mean_reward") is not None]
+    assert sorted(event.data["step"] for event in evaluated) == [0, 1, 2, 3, 4], events
+    newest = evaluated[0]
+    assert newest.message.startswith("Step 4/4 , train mean reward=0."), newest
+    assert ", full validation mean reward=0." in newest.message, newest
+    assert newest.message.endswith(", full validation mean parse error=0.00"), newest
+    types = {grader["name"]: grader["type"] for grader in newest.data["scores"]["graders"]}
+    assert types == {"both": "multi", "right": "string_check", "close": "text_similarity"}, newest
+    checkpoints = client.fine_tuning.jobs.checkpoints.list(job.id).data
+    rewards = {event.data["step"]: event.data["full_valid_mean_reward"] for event in evaluated}
+    best = sorted(range(1, 5), key=lambda step: (rewards[step], step))[1:]
+    assert sorted(checkpoint.step_number for checkpoint in checkpoints) == sorted(best), (checkpoints, rewards)
+    answer = client.chat.completions.create(
+        model=job.fine_tuned_model, messages=[{"role": "user", "content": "Hi"}], max_tokens=2
+    )
+    assert answer.usage.completion_tokens > 0
+    judge = {"type": "score_model", "name": "judge", "model": "tiny", "input": [{"role": "user", "content": "?"}]}
+    try:
+        client.fine_tuning.jobs.create(**request, method=method(judge))
+    except openai.BadRequestError as error:
+        assert error.param == "method.reinforcement.grader" and "tiny" in error.message, error
+    else:
+        raise AssertionError("a grader that asks a model was accepted")
+
+
 with (
     tempfile.TemporaryDirectory() as state,
     serving(ROOT / "assets/tiny-english", "--model-name", "tiny", "--state", state, "--quiet") as (address, _),
@@ -111,4 +171,5 @@ with (
     client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
     check(client)
     check_graders(client)
-print("OpenAI's Python client fine-tunes and grades against mos serve --state")
+    check_rewards(client)
+print("OpenAI's Python client fine-tunes, grades and trains by rewards against mos serve --state")
