@@ -8,6 +8,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/data",
       "how-to/documents",
       "how-to/train",
+      "how-to/preferences",
       "how-to/generate",
       "how-to/serve",
       "how-to/structured-output",

@@ -60,7 +60,7 @@ test("what is typed becomes a value, or is said to be wrong", () => {
   expect(parse("steps", " 40 ")).toEqual({ value: 40 });
   expect(parse("learning_rate", "2e-3")).toEqual({ value: 0.002 });
   expect(parse("steps", "4.5")).toEqual({ problem: "Enter a whole number from 1 to 10000000" });
-  expect(parse("dropout", "1")).toEqual({ problem: "Give a number from 0 below 1" });
+  expect(parse("dropout", "1")).toEqual({ problem: "Enter a number from 0 below 1" });
   expect(parse("target_modules", "q_proj, v_proj")).toEqual({ value: ["q_proj", "v_proj"] });
   expect(parse("target_modules", "q_proj, lm_head")).toHaveProperty("problem");
   expect(parse("chat_template_kwargs", '{"a":1}')).toEqual({ value: { a: 1 } });
