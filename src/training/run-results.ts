@@ -305,11 +305,13 @@ export function watchForCollapse({
   const advice = "use a lower --learning-rate";
   const checkStep = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "step") return [];
-    const { step, loss, gradientNorm } = event;
+    const { step, loss, gradientNorm, metrics } = event;
+    // other objectives than plain training may have nothing to learn from an update
+    const isStalled = gradientNorm === 0 && metrics === undefined;
     firstLoss ??= loss;
     const wasBetter = firstLoss < guessing - CLEARLY;
     return [
-      ...(gradientNorm === 0
+      ...(isStalled
         ? [["no_gradient", `step ${step}: the gradient is exactly 0, so training has stalled`] as const]
         : []),
       ...(wasBetter && loss > guessing - 1e-3
