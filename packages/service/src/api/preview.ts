@@ -87,7 +87,9 @@ const previewSchema = z
     tokens_per_second: z
       .number()
       .nullable()
-      .describe("Speed of the latest training of this base, of any method; null before its first."),
+      .describe(
+        "Speed of the latest training of this base, of any method; null before its first, and where answers are sampled.",
+      ),
     estimated_seconds: z
       .number()
       .nullable()
@@ -207,7 +209,9 @@ async function previewJob(
     const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : answerable(error);
     });
-    const shown = toPreviewObject(made, { model, tokensPerSecond: await usage.speed(model) });
+    // how long sampled answers are, only the run shows
+    const tokensPerSecond = plan.settings.objective === "grpo" ? undefined : await usage.speed(model);
+    const shown = toPreviewObject(made, { model, tokensPerSecond });
     return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
     if (from !== undefined) await rm(from, { recursive: true, force: true });

@@ -4032,7 +4032,7 @@ export interface components {
                 line: number;
                 message: string;
             }[];
-            /** @description Speed of the latest training of this base, of any method; null before its first. */
+            /** @description Speed of the latest training of this base, of any method; null before its first, and where answers are sampled. */
             tokens_per_second: number | null;
             total_steps: number;
             trainable_parameters: number;
