@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { FinetuneEvent } from "mixture-of-shards";
 import { expect, test } from "vitest";
 import { formatResults, metricsAt, toJobEvent } from "../src/worker/notes.ts";
+import { isAskedFor } from "../src/worker/watch.ts";
 
 const step = (number: number, metrics?: object) => ({
   ...({ type: "step", step: number, loss: 0.5, accuracy: 0.25, learningRate: 0.1, gradientNorm: 2 } as const),
@@ -99,4 +100,13 @@ test("a run that learns from rewards reports them as OpenAI's jobs do", async ()
   expect(await withMetrics([trained, evaluated], (path) => metricsAt(path, 10))).toMatchObject({
     ...{ train_mean_reward: 0.42, full_valid_mean_reward: 0.675 },
   });
+});
+
+test("checkpoints that are published are those of save_every and the last one, none of a job that was paused before its first step", () => {
+  const published = (saveEvery: number, steps: number): readonly number[] =>
+    Array.from({ length: steps + 1 }, (_, at) => at).filter((at) =>
+      isAskedFor({ plan: { adapter: {}, settings: { saveEvery } } }, at, steps),
+    );
+  expect(published(2, 5)).toEqual([2, 4, 5]);
+  expect(published(1, 2000)).toHaveLength(1000);
 });

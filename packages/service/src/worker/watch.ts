@@ -210,10 +210,11 @@ function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
 const MAX_CHECKPOINTS = 1000;
 
 /** Tests for a checkpoint that `save_every` asks for, or the last one. */
-function isAskedFor({ plan }: JobRow, step: number, steps = step): boolean {
+export function isAskedFor({ plan }: Pick<JobRow, "plan">, step: number, steps = step): boolean {
   const asked = Number(plan.settings["saveEvery"] ?? 100);
   const every = asked * Math.ceil(steps / (asked * MAX_CHECKPOINTS));
-  return step === steps || (every > 0 && step % every === 0);
+  // before the first step it would be the adapter that the job starts from
+  return step > 0 && (step === steps || (every > 0 && step % every === 0));
 }
 
 /** Events that say that a batch was computed. */
