@@ -280,9 +280,12 @@ function detectForm(value: unknown, options: ReadingOptions, refuse: Refuse): Fo
   // preferences are not read as examples: what is rejected would be learnt
   const isOther = own === undefined || (kind === "examples" && (found === "pairs" || found === "rated"));
   if (!isOther) return own;
-  if (found === undefined || kind === undefined)
-    throw refuse(`no known format has these fields: ${listFields(value)}`);
-  const use = describeUse?.(found);
+  const use = found === undefined ? undefined : describeUse?.(found);
+  // the answer may be there, under a wrong name
+  if (found === undefined || kind === undefined || (found === "prompts" && kind === "examples"))
+    throw refuse(
+      `no known format has these fields: ${listFields(value)}${use === undefined ? "" : `; without an answer, ${use}`}`,
+    );
   throw refuse(
     `this is ${KINDS[found]} (found: ${listFields(value)}), but this run learns from ${PLURALS[kind]}${use === undefined ? "" : `; ${use}`}`,
   );
