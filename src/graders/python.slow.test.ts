@@ -19,8 +19,8 @@ test.each([
   ["swallows its alarm", ["while True:", "  try: 1 / 0", "  except BaseException: pass"], "timed out"],
   ["sleeps", ["import time", "time.sleep(60)"], "timed out"],
   ["fills the memory", ["a = [0] * 10 ** 9", "return 1"], /MemoryError|memory/],
-  ["opens a socket", ["import socket", "socket.create_connection(('127.0.0.1', 80))"], /Error|not allowed/],
-  ["fetches", ["import urllib.request", "urllib.request.urlopen('http://127.0.0.1')"], /Error|not allowed/],
+  ["opens a socket", ["import socket", "socket.create_connection(('127.0.0.1', 80))"], /error|not allowed/i],
+  ["fetches", ["import urllib.request", "urllib.request.urlopen('http://127.0.0.1')"], /error|not allowed/i],
   ["reads a file of the system", ["return len(open('/etc/passwd').read())"], /FileNotFoundError/],
   ["writes a file", ["open('/lib/x', 'w').write('x')"], /Read-only/],
   [
@@ -28,8 +28,8 @@ test.each([
     ["with open('/tmp/x', 'wb') as file:", "  while True: file.write(bytes(10 ** 6))"],
     /No space left/,
   ],
-  ["forks", ["import os", "while True: os.fork()"], /Error|not allowed/],
-  ["starts a process", ["import subprocess", "subprocess.run(['true'])"], /Error|not allowed/],
+  ["forks", ["import os", "while True: os.fork()"], /error|not allowed/i],
+  ["starts a process", ["import subprocess", "subprocess.run(['true'])"], /error|not allowed/i],
   ["leaves its process", ["import os", "os._exit(0)"], /not allowed/],
 ])(
   "a Python grader that %s has the reward 0 and a reason, and the next one runs",
