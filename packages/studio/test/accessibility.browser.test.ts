@@ -34,6 +34,6 @@ test.each(LOOKS)("at $width px, dark: $dark", async (look) => {
     await check(view);
   }
   await studio.click("New key");
-  await studio.see("The tenant that owns it");
+  await studio.see("The tenant that owns the key");
   await check("a dialog");
 });

@@ -132,7 +132,7 @@ test("runs of folders and jobs stand in one table, whose order, filter and colum
 test("a run folder has a page of its own: curves, settings, and what is to be done to serve it", async () => {
   await using studio = await openStudio({ server, at: "/runs" });
   const { page } = studio;
-  await studio.click("support-large");
+  await page.getByText("support-large", { exact: true }).click();
   await page.waitForURL(/#\/run\//);
   await studio.see("Step 20 of 20");
   await studio.see("Best, at step 20");

@@ -48,7 +48,7 @@ test("the theme is the system's until somebody chooses, and stays chosen", async
   await studio.page.emulateMedia({ colorScheme: "light" });
   expect(await ground()).toBe(dark);
   await studio.press("Control+k");
-  await studio.page.keyboard.type("as the system");
+  await studio.page.keyboard.type("Theme: system");
   await studio.press("Enter");
   await expect.poll(ground).toBe(light);
 });
