@@ -86,12 +86,12 @@ export const trainingSettings = {
     default: 1,
     help: "batches whose gradients are summed for each update",
   }),
-  /** Peak learning rate. A number above 0 and up to 10; default 0.002, half of it for pairs; less for bases wider than 640. */
+  /** Peak learning rate. A number above 0 and up to 10; default 0.002, half of it for dpo; less for bases wider than 640. */
   learningRate: number({
     common: true,
     above: 0,
     max: 10,
-    defaultText: "0.002, half of it for pairs; less for bases wider than 640",
+    defaultText: "0.002, half of it for dpo; less for bases wider than 640",
     placeholder: "rate",
     help: "peak learning rate",
   }),

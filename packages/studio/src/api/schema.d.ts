@@ -4356,7 +4356,7 @@ export interface components {
             label_smoothing?: number;
             /** @description train on the last answer of a conversation alone; default: false */
             last_answer_only?: boolean;
-            /** @description peak learning rate; default: 0.002, half of it for pairs; less for bases wider than 640 */
+            /** @description peak learning rate; default: 0.002, half of it for dpo; less for bases wider than 640 */
             learning_rate?: number;
             /** @description maximum length of a sampled answer, in tokens; default: 256 */
             max_completion_length?: number;
