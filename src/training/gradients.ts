@@ -12,6 +12,7 @@ import {
 } from "#graph";
 import type { ModelConfig } from "#models";
 import {
+  addMetrics,
   batchTotals,
   type Feeds,
   type Metrics,
@@ -55,6 +56,18 @@ export interface BatchLoss {
   /** What else the objective reports. */
   readonly metrics: Metrics;
 }
+
+/** The loss of no batch. */
+export const NO_LOSS: BatchLoss = { loss: 0, correct: 0, targets: 0, count: 0, metrics: {} };
+
+/** The loss of both. */
+export const addLosses = (a: BatchLoss, b: BatchLoss): BatchLoss => ({
+  loss: a.loss + b.loss,
+  correct: a.correct + b.correct,
+  targets: a.targets + b.targets,
+  count: a.count + b.count,
+  metrics: addMetrics(a.metrics, b.metrics),
+});
 
 /** The same with gradients. */
 export interface BatchGradients extends BatchLoss {
@@ -151,7 +164,8 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       return { ...readLoss(outputs, batch, fed), gradients };
     },
     skip: (batch) => ({
-      ...{ loss: 0, count: objective.count(batch), targets: 0, correct: 0, metrics: {} },
+      ...NO_LOSS,
+      count: objective.count(batch),
       gradients: new Map(
         [...model.parameters].map(([name, { data }]) => [name, new Float32Array(data.length)]),
       ),

@@ -1,6 +1,6 @@
 // Assignment of examples to micro-batches: a function of the data, the settings and the seed alone, so that a
 // resumed run continues with the micro-batch at which it stopped.
-import { MosError, omitUndefined } from "#core";
+import { MosError } from "#core";
 import {
   type Batch,
   type EncodedExample,
@@ -216,18 +216,12 @@ export function* microBatches(
   const options = { ...settings, lengthMultiple: lengthMultiple(settings) };
   const planned = planFrom(start, exampleLengths(examples), settings);
   let before: Planned["group"] = [];
-  let update: Totals | undefined;
+  let update = totalsOf([]);
   for (;;) {
     const { rows, index, epoch, isLast, group } = planned.next().value;
     if (group !== before) update = totalsOf(group.flatMap(examplesOf(examples)));
     before = group;
-    yield {
-      batch: plannedBatch(rows, examples, options),
-      index,
-      epoch,
-      isLast,
-      ...omitUndefined({ update }),
-    };
+    yield { batch: plannedBatch(rows, examples, options), index, epoch, isLast, update };
   }
 }
 

@@ -182,10 +182,19 @@ export function resolveSettings(
     ? (steps * settings.gradientAccumulationSteps) / paddedTokens(lengths, layout).batches
     : planned;
   const resolved = { ...layout, ...chooseStopping(settings, { evaluates, steps, epochs }), epochs };
+  return withTrainer(resolved, { ...facts, steps });
+}
+
+/** These settings, and those of the trainer. Throws `bad_option` for a warm-up that does not fit. */
+function withTrainer(
+  settings: ResolvedSettings,
+  facts: Pick<TrainSettings, "dropout" | "padToken" | "steps">,
+): ReturnType<typeof resolveSettings> {
+  const { steps } = facts;
   const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
   assertWarmup(warmup, steps);
-  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as TrainerSettings;
-  return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
+  const { epochs: _, ...trainer } = pick(trainerSettings, settings) as TrainerSettings;
+  return { settings, run: { ...trainer, ...facts, warmup } };
 }
 
 /** Prompts of an update, and updates, where nothing else is asked for. */
@@ -219,11 +228,7 @@ function resolvePrompts(
   const usual = evaluates && evaluateEvery > 0 ? Math.ceil(steps / evaluateEvery) + 1 : 0;
   const { earlyStoppingPatience = usual } = settings;
   const chosen = { batchSize, maxLength, epochs, evaluateEvery, earlyStoppingPatience, packing: true };
-  const resolved = { ...settings, ...facts, ...chosen };
-  const warmup = settings.warmup < 1 ? Math.round(settings.warmup * steps) : settings.warmup;
-  assertWarmup(warmup, steps);
-  const { epochs: _, ...trainer } = pick(trainerSettings, resolved) as TrainerSettings;
-  return { settings: resolved, run: { ...trainer, ...facts, steps, warmup } };
+  return withTrainer({ ...settings, ...facts, ...chosen }, { ...facts, steps });
 }
 
 /** After each of several passes; a run of a given number of updates makes them, and is evaluated before and after. */

@@ -108,8 +108,9 @@ export interface FinishEvent {
 }
 
 /**
- * What the objective finds wrong with its metrics; else: the gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
- * validation loss after training is not lower than before.
+ * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
+ * validation loss after training is not lower than before; the adapter was trained on other token ids; or what the objective
+ * finds wrong with its metrics.
  */
 export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens" | "objective";
 

@@ -1,7 +1,7 @@
 // One update: gradients accumulated over micro-batches, clipped, and applied by AdamW.
 import { MosError } from "#core";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
-import type { GradientSource } from "./gradients.ts";
+import { addLosses, type GradientSource, NO_LOSS } from "./gradients.ts";
 import type { MicroBatches, MicroBatchSettings } from "./micro-batches.ts";
 import { addMetrics, averageMetrics } from "./objectives/objective.ts";
 import type { FinetuneSettings, ScheduleName } from "./settings.ts";
@@ -95,11 +95,7 @@ async function addMicroBatch(
     unfinished: {
       microBatches: sums.microBatches + 1,
       epoch: sums.epoch,
-      loss: sums.loss + part.loss,
-      correct: sums.correct + part.correct,
-      targets: sums.targets + part.targets,
-      count: sums.count + part.count,
-      metrics: addMetrics(addMetrics(sums.metrics, part.metrics), metrics),
+      ...addLosses(sums, { ...part, metrics: addMetrics(part.metrics, metrics) }),
       tokens: sums.tokens + batch.tokens,
       examples: sums.examples + batch.examples,
       seconds: sums.seconds + (now() - started) / 1000,
@@ -108,10 +104,7 @@ async function addMicroBatch(
   };
 }
 
-const EMPTY_SUMS = {
-  ...{ microBatches: 0, loss: 0, correct: 0, targets: 0, count: 0, metrics: {} },
-  ...{ tokens: 0, examples: 0, seconds: 0 },
-};
+const EMPTY_SUMS = { microBatches: 0, ...NO_LOSS, tokens: 0, examples: 0, seconds: 0 };
 
 function addGradients(
   sums: ReadonlyMap<string, Float32Array>,

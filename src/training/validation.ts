@@ -5,9 +5,9 @@ import { batches, type EncodedExample, type Example, encodeExamples } from "#dat
 import type { SessionOptions } from "#graph";
 import type { BaseModel } from "#models";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
-import { type GradientSource, gradientSource } from "./gradients.ts";
+import { addLosses, type GradientSource, gradientSource, NO_LOSS } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
-import { addMetrics, totalsOf } from "./objectives/objective.ts";
+import { totalsOf } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import { adapterModel, frozenModel } from "./trainable.ts";
 import { yieldToEventLoop } from "./update.ts";
@@ -21,15 +21,7 @@ export interface ValidationLoss {
 }
 
 /** The sums of an evaluation before its first batch. */
-export const NOTHING_EVALUATED: UnfinishedEvaluation = {
-  batches: 0,
-  loss: 0,
-  correct: 0,
-  targets: 0,
-  count: 0,
-  metrics: {},
-  seconds: 0,
-};
+export const NOTHING_EVALUATED: UnfinishedEvaluation = { batches: 0, ...NO_LOSS, seconds: 0 };
 
 /** Options of an evaluation's batches, and its position. */
 export type ValidationOptions = BatchSettings & {
@@ -62,11 +54,7 @@ export async function* validationSums(
     await yieldToEventLoop();
     sums = {
       batches: sums.batches + 1,
-      loss: sums.loss + part.loss,
-      correct: sums.correct + part.correct,
-      targets: sums.targets + part.targets,
-      count: sums.count + part.count,
-      metrics: addMetrics(sums.metrics, part.metrics),
+      ...addLosses(sums, part),
       seconds: sums.seconds + (now() - started) / 1000,
     };
     yield sums;

@@ -25,10 +25,10 @@ export interface TokenLogprobs {
 }
 
 /**
- * The cross-entropy of each row, negated: the log-probability of a token for each row of x [N, C] by the head E [V, C], and how many rows predict another token. It
- * works in chunks of rows, so that the logits of all rows never exist together, and the gradient of a row, E[label] −
- * softmax · E, needs no one-hot rows. Where logits are capped, both terms have the slope of the cap. A stored head is
- * dequantised once, a part of the vocabulary at a time; a large vocabulary is taken in parts, too.
+ * The cross-entropy of each row, negated: the log-probability of a token for each row of x [N, C] by the head E [V, C], and
+ * how many rows predict another token. It works in chunks of rows, so that the logits of all rows never exist together, and
+ * the gradient of a row, E[label] − softmax · E, needs no one-hot rows. Where logits are capped, both terms have the slope of
+ * the cap. A stored head is dequantised once, a part of the vocabulary at a time; a large vocabulary is taken in parts, too.
  */
 export function crossEntropy(x: Value, head: Value, options: CrossEntropyOptions): TokenLogprobs {
   const { labels, chunk, maxRows, training = false, softCap: cap } = options;

@@ -16,6 +16,17 @@ export function sumBySequence(
   return sums;
 }
 
+/** The mean over the labels of each sequence, or over those of them that have a mark of 1 and not of 0. */
+export function meanBySequence(
+  batch: Batch,
+  numbers: ArrayLike<number>,
+  marks?: ArrayLike<number>,
+): Float64Array {
+  const marked = marks === undefined ? numbers : Array.from(numbers, (x, label) => x * (marks[label] ?? 0));
+  const lengths = sumBySequence(batch, marks);
+  return sumBySequence(batch, marked).map((sum, k) => sum / (lengths[k] ?? 1));
+}
+
 /** Where a label stands in a matrix [rows, labels], and with what number. */
 interface Entry {
   readonly row: number;

@@ -16,7 +16,7 @@ import {
   type Value,
 } from "#graph";
 import type { FinetuneSettings } from "../settings.ts";
-import { column, fedColumn, labelColumn, labelMatrix, sumBySequence } from "./answers.ts";
+import { column, fedColumn, labelColumn, labelMatrix, meanBySequence, sumBySequence } from "./answers.ts";
 import { type Metrics, objectiveKind } from "./objective.ts";
 import type { ObjectiveSettings } from "./settings.ts";
 
@@ -70,10 +70,8 @@ function ratioMetrics(
 ): Metrics {
   const { old = [], advantage = [] } = batch.columns;
   const isToken = importanceLevel === "token";
-  const lengths = sumBySequence(batch);
   const own = Float64Array.from(logprobs, (logprob, label) => logprob - (old[label] as number));
-  const sums = sumBySequence(batch, own);
-  const means = sums.map((sum, k) => sum / (lengths[k] as number));
+  const means = meanBySequence(batch, own);
   const ratios = own.map((x, label) =>
     Math.exp(isToken ? x : (means[batch.labelSequences[label] as number] as number)),
   );

@@ -6,14 +6,14 @@ import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
 import type { Objective, ObjectiveKind } from "./objective.ts";
 import { orpo } from "./orpo.ts";
-import { type ObjectiveSettings, objectiveSettings } from "./settings.ts";
+import { type OBJECTIVE_NAMES, type ObjectiveSettings, objectiveSettings } from "./settings.ts";
 import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 
 /** The objectives, by name. */
-export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo } satisfies Record<string, ObjectiveKind>;
+export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo } satisfies Record<ObjectiveName, ObjectiveKind>;
 /** Name of an objective. */
-export type ObjectiveName = keyof typeof OBJECTIVES;
+export type ObjectiveName = (typeof OBJECTIVE_NAMES)[number];
 
 /** Settings of the chosen objective that were given. Throws `bad_option` for one of another objective. */
 function givenSettings(settings: FinetuneSettings): Partial<ObjectiveSettings> {

@@ -29,7 +29,7 @@ async function shift(batch: Batch, { logprobs, longest }: FeedContext): Promise<
 function ratedMetrics(batch: Batch, logprobs: Float32Array, beta: number): Metrics {
   const marks = desirable(batch);
   const logps = sumBySequence(batch, logprobs);
-  const reference = sumBySequence(batch, batch.columns.reference ?? new Float32Array(logprobs.length));
+  const reference = sumBySequence(batch, fedColumn(batch, "reference").data);
   const rewards = logps.map((logp, k) => beta * (logp - (reference[k] as number)));
   const among = (isGood: boolean, numbers: Float64Array) => {
     const chosen = numbers.filter((_, k) => marks[k] === isGood);

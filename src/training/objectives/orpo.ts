@@ -1,6 +1,6 @@
 import { type Batch, type EncodedExample, IGNORED } from "#data";
 import { add, clip, log1mexp, logSigmoid, mul, neg, scalar, sub, sum, type Value } from "#graph";
-import { combined, labelColumn, sumBySequence } from "./answers.ts";
+import { combined, labelColumn, meanBySequence, sumBySequence } from "./answers.ts";
 import { objectiveKind } from "./objective.ts";
 import { chosenLoss, chosenWeights, isChosen, pairMatrix, pairMetrics, pairsOf } from "./pairs.ts";
 
@@ -28,17 +28,6 @@ function learnPrompt(example: EncodedExample): EncodedExample {
 /** 0 for each label of a prompt, 1 for one of an answer. */
 const answerMarks = ({ columns, labelIds }: Batch): Float32Array =>
   columns.prompt?.map((mark) => 1 - mark) ?? new Float32Array(labelIds.length).fill(1);
-
-/** The mean log-probability of each answer's tokens. */
-function answerMeans(batch: Batch, logprobs: Float32Array): Float64Array {
-  const marks = answerMarks(batch);
-  const lengths = sumBySequence(batch, marks);
-  const sums = sumBySequence(
-    batch,
-    logprobs.map((logprob, label) => logprob * (marks[label] ?? 0)),
-  );
-  return sums.map((sum, k) => sum / (lengths[k] ?? 1));
-}
 
 /**
  * ORPO: the cross-entropy of prompt and chosen answer − β log σ(log odds of the chosen answer − those of the rejected one),
@@ -72,7 +61,7 @@ export const orpo = objectiveKind({
     },
     count: pairsOf,
     metrics(batch, logprobs) {
-      const means = answerMeans(batch, logprobs);
+      const means = meanBySequence(batch, logprobs, answerMarks(batch));
       const odds = means.map((mean) => mean - Math.log(-Math.expm1(Math.min(mean, CERTAIN))));
       let [ratio, difference] = [0, 0];
       for (let k = 0; k < odds.length; k += 2) {

@@ -1,5 +1,6 @@
 import type { Batch } from "#data";
-import { leaf, mul, neg, sum } from "#graph";
+import { mul, neg, sum } from "#graph";
+import { column, labelColumn } from "./answers.ts";
 import { type Objective, objectiveKind } from "./objective.ts";
 
 const weightsOf = ({ columns, labelIds }: Batch): Float32Array =>
@@ -9,11 +10,8 @@ const weightsOf = ({ columns, labelIds }: Batch): Float32Array =>
 export const plainTraining: Objective = {
   usesReference: false,
   shown: [],
-  loss: (logprobs) => neg(sum(mul(logprobs, leaf("weights", ["labels", 1])))),
-  feeds: (batch) => {
-    const data = weightsOf(batch);
-    return { weights: { shape: [data.length, 1], data } };
-  },
+  loss: (logprobs) => neg(sum(mul(logprobs, labelColumn("weights")))),
+  feeds: (batch) => ({ weights: column(weightsOf(batch)) }),
   count: (batch) => weightsOf(batch).reduce((sum, weight) => sum + weight, 0),
   metrics: () => ({}),
   guessingLoss: Math.log,

@@ -1,5 +1,5 @@
 import { add, logSigmoid, mul, neg, scalar, sub, sum, type Value } from "#graph";
-import { combined, labelColumn, sumBySequence } from "./answers.ts";
+import { combined, labelColumn, meanBySequence, sumBySequence } from "./answers.ts";
 import { objectiveKind } from "./objective.ts";
 import { chosenLoss, chosenWeights, isChosen, pairMatrix, pairMetrics, pairsOf } from "./pairs.ts";
 
@@ -29,8 +29,7 @@ export const simpo = objectiveKind({
     },
     count: pairsOf,
     metrics(batch, logprobs) {
-      const lengths = sumBySequence(batch);
-      const means = sumBySequence(batch, logprobs).map((sum, k) => sum / (lengths[k] ?? 1));
+      const means = meanBySequence(batch, logprobs);
       return {
         ...pairMetrics(
           means.map((mean) => beta * mean),

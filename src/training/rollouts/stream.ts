@@ -4,8 +4,9 @@ import { MosError } from "#core";
 import { type EncodedExample, packExamples, planEpoch, plannedBatch } from "#data";
 import type { LiveEngine } from "#inference";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
+import { addLosses, NO_LOSS } from "../gradients.ts";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
-import { addMetrics, totalsOf } from "../objectives/objective.ts";
+import { totalsOf } from "../objectives/objective.ts";
 import type { RewardScale } from "./advantages.ts";
 import {
   type Group,
@@ -134,11 +135,8 @@ export async function* evaluateRollouts(
     const metrics = groupMetrics(groups);
     const { sum = 0, count = 0 } = metrics["reward"] ?? {};
     sums = {
-      ...sums,
       batches: sums.batches + 1,
-      loss: sums.loss - sum,
-      count: sums.count + count,
-      metrics: addMetrics(sums.metrics, metrics),
+      ...addLosses(sums, { ...NO_LOSS, loss: -sum, count, metrics }),
       seconds: sums.seconds + (now() - started) / 1000,
     };
     yield sums;
