@@ -158,9 +158,7 @@ function joinPair({ chosen, rejected }: EncodedPair): EncodedExample {
  */
 export function encodeAnswers(example: Example, options: EncodeOptions): readonly EncodedExample[] {
   if (example.kind === "pair" && options.splitPairs === true)
-    return [true, false].map((isDesirable) =>
-      rate(encodeExample(isDesirable ? example.chosen : example.rejected, options), isDesirable),
-    );
+    return ratedAnswers(example).map((one) => encodeExample(one, options));
   try {
     return [encodeExample(example, options)];
   } catch (error) {
@@ -169,6 +167,12 @@ export function encodeAnswers(example: Example, options: EncodeOptions): readonl
     return apart.map((one) => encodeExample(one, options));
   }
 }
+
+/** The answers of a pair apart, each rated. */
+const ratedAnswers = ({ chosen, rejected, ...place }: PairExample): readonly RatedExample[] => [
+  { ...place, kind: "rated", answer: chosen, isDesirable: true },
+  { ...place, kind: "rated", answer: rejected, isDesirable: false },
+];
 
 /** A sequence of an example, and what its answer is. */
 interface Sequence {
@@ -182,7 +186,9 @@ export type AnswerKind = "chosen" | "rejected" | "desirable" | "undesirable";
 
 /** Encodes the sequences of an example as `encodeAnswers` does, one by one. */
 export function encodeSequences(example: Example, options: EncodeOptions): readonly Sequence[] {
-  if (example.kind === "pair" && options.splitPairs !== true) {
+  if (example.kind === "pair") {
+    if (options.splitPairs === true)
+      return ratedAnswers(example).flatMap((one) => encodeSequences(one, options));
     const encoded = encodePair(example, options);
     return (["chosen", "rejected"] as const).map((answer) => ({
       example: example[answer],
@@ -190,14 +196,11 @@ export function encodeSequences(example: Example, options: EncodeOptions): reado
       answer,
     }));
   }
-  return encodeAnswers(example, options).map((encoded, i) => {
-    const isDesirable = example.kind === "rated" ? example.isDesirable : i === 0;
-    const answer = isDesirable ? "desirable" : "undesirable";
-    if (example.kind === "rated") return { example: example.answer, encoded, answer };
-    if (example.kind === "pair")
-      return { example: isDesirable ? example.chosen : example.rejected, encoded, answer };
-    return { example, encoded };
-  });
+  if (example.kind === "rated") {
+    const answer = example.isDesirable ? "desirable" : "undesirable";
+    return [{ example: example.answer, encoded: encodeExample(example, options), answer }];
+  }
+  return encodeAnswers(example, options).map((encoded) => ({ example, encoded }));
 }
 
 /** The conversation up to each of its answers that is to be learnt, and only that one to be learnt. */
