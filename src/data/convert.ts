@@ -7,7 +7,7 @@ import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
 import {
   type AnsweredExample,
   type CallInput,
-  type ChatExample,
+  conversationOf,
   type Example,
   type ExampleInput,
   type Message,
@@ -124,28 +124,17 @@ function toCompletion(example: Learnt): ExampleInput {
 
 function toMessages(example: Learnt): ExampleInput {
   if (example.kind === "text") throw textRefusal(example);
-  const chat = asChat(example);
-  return { messages: chat.turns.map(toMessageInput), ...toolInputs(chat) };
+  return { messages: conversationOf(example).map(toMessageInput), ...toolInputs(example) };
 }
 
-type Chat = Omit<ChatExample, "kind" | "line">;
-
-const asChat = (example: AnsweredExample): Chat =>
-  example.kind === "chat"
-    ? example
-    : {
-        turns: [
-          { role: "user", content: example.prompt, isTarget: false },
-          { role: "assistant", content: example.completion, isTarget: true },
-        ],
-      };
-
-const toolInputs = ({ tools, parallel, variables }: Chat) =>
-  omitUndefined({
+function toolInputs(example: AnsweredExample) {
+  const { tools, parallel, variables } = example.kind === "chat" ? example : {};
+  return omitUndefined({
     tools: tools?.map(toToolInput),
     parallel_tool_calls: parallel,
     chat_template_kwargs: variables,
   });
+}
 
 /** TRL's format, in which texts stay texts. */
 function toPreference(pair: PairExample): ExampleInput {
@@ -153,18 +142,18 @@ function toPreference(pair: PairExample): ExampleInput {
   if (chosen.kind === "completion" && rejected.kind === "completion")
     return { prompt: chosen.prompt, chosen: chosen.completion, rejected: rejected.completion };
   const [prompt, better, worse] = pairMessages(pair);
-  return { prompt, chosen: better, rejected: worse, ...toolInputs(asChat(chosen)) };
+  return { prompt, chosen: better, rejected: worse, ...toolInputs(chosen) };
 }
 
 function toOpenai(pair: PairExample): ExampleInput {
   const [messages, preferred, other] = pairMessages(pair);
-  const input = { messages, ...toolInputs(asChat(pair.chosen)) };
+  const input = { messages, ...toolInputs(pair.chosen) };
   return { input, preferred_output: preferred, non_preferred_output: other };
 }
 
 /** The messages before both answers, and those of each: what is learnt begins the answer. Preferences have no weights. */
 function pairMessages({ chosen, rejected }: PairExample) {
-  const [one, other] = [asChat(chosen).turns, asChat(rejected).turns];
+  const [one, other] = [conversationOf(chosen), conversationOf(rejected)];
   const from = one.findIndex(({ isTarget }) => isTarget);
   const write = (turns: readonly Message[]): readonly MessageInput[] =>
     turns.map((turn) => toMessageInput({ ...turn, isTarget: true }));

@@ -112,6 +112,16 @@ export function wantedAnswer(example: Example): AnsweredExample | undefined {
   }
 }
 
+/** A question and its answer as a conversation of two messages. */
+export const asTurns = (question: string, answer: string): readonly Message[] => [
+  { role: "user", content: question, isTarget: false },
+  { role: "assistant", content: answer, isTarget: true },
+];
+
+/** A prompt and its answer as a conversation. */
+export const conversationOf = (example: AnsweredExample): readonly Message[] =>
+  example.kind === "chat" ? example.turns : asTurns(example.prompt, example.completion);
+
 /** The texts of an example: contents, calls and tools. */
 export function textsOf(example: Example): readonly string[] {
   switch (example.kind) {

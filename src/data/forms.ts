@@ -1,7 +1,7 @@
 // The formats of a line of a data set.
 import { z } from "zod";
 import { messagesForm, sharegptForm } from "./conversations.ts";
-import type { DataKind, Example, Message, Place } from "./example.ts";
+import { asTurns, type DataKind, type Example, type Place } from "./example.ts";
 import { isBlank, isRecord, joinInput, lineForm } from "./line-form.ts";
 import { PREFERENCE_FORMS } from "./preference-forms.ts";
 
@@ -12,13 +12,11 @@ const question = z.object({ question: text, answer: text });
 const plainText = z.object({ text });
 
 /** A question and its answer as a conversation of two messages. */
-function asChat(place: Place, ask: string, answer: string): Example {
-  const turns: readonly Message[] = [
-    { role: "user", content: ask, isTarget: false },
-    { role: "assistant", content: answer, isTarget: true },
-  ];
-  return { kind: "chat", ...place, turns };
-}
+const asChat = (place: Place, ask: string, answer: string): Example => ({
+  kind: "chat",
+  ...place,
+  turns: asTurns(ask, answer),
+});
 
 const completionForm = lineForm({
   fields: ["prompt", "completion"],

@@ -19,6 +19,7 @@ import {
   type AnsweredExample,
   type ChatExample,
   type CompletionExample,
+  conversationOf,
   type Message,
   type Place,
   type PromptExample,
@@ -95,17 +96,12 @@ interface SystemOption {
 
 /** An example as a conversation, with the system message unless it has its own. */
 const toTurns = (example: AnsweredExample, options: SystemOption): readonly Message[] =>
-  withSystem(example.kind === "chat" ? example.turns : asTurns(example), options);
+  withSystem(conversationOf(example), options);
 
 const withSystem = (turns: readonly Message[], { system }: SystemOption): readonly Message[] =>
   system === undefined || turns[0]?.role === "system"
     ? turns
     : [{ role: "system", content: system, isTarget: false }, ...turns];
-
-const asTurns = ({ prompt, completion }: CompletionExample): readonly Message[] => [
-  { role: "user", content: prompt, isTarget: false },
-  { role: "assistant", content: completion, isTarget: true },
-];
 
 interface TemplateOptions extends SystemOption {
   readonly template: ChatTemplate;
