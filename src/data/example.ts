@@ -1,4 +1,5 @@
 // Examples: what a line of a data set becomes, whatever its format was.
+import { createHash } from "node:crypto";
 import type { ChatMessage, CustomTool, FunctionTool, TemplateVariables, Tool } from "#text";
 
 /** A value of a data file. */
@@ -142,6 +143,10 @@ export function textsOf(example: Example): readonly string[] {
       return [example.text];
   }
 }
+
+/** Checksum of texts, for what looks for repetitions and keeps none of them. */
+export const checksum = (texts: readonly string[]): string =>
+  createHash("sha256").update(JSON.stringify(texts)).digest("base64url").slice(0, 22);
 
 /** A call of OpenAI's format; `arguments` are an object, or its JSON as a text. */
 export type CallInput =

@@ -1,11 +1,10 @@
 // Inspection of a data set before a run: everything that is wrong with it, and not just the first line.
-import { createHash } from "node:crypto";
 import { MosError } from "#core";
 import type { LoadedText } from "#text";
 import { CallChecker, hasTools } from "./call-check.ts";
 import { type ReadExamplesOptions, type Reading, readExamples } from "./dataset.ts";
 import { type EncodedExample, encodeSequences } from "./encode.ts";
-import { type Example, placeText, textsOf } from "./example.ts";
+import { checksum, type Example, placeText, textsOf } from "./example.ts";
 import type { FormName } from "./forms.ts";
 import {
   describeLengths,
@@ -231,9 +230,6 @@ const contentsOf = (example: Example): readonly string[] => [
   ...(example.kind === "chat" ? example.turns.map(({ role }) => role) : []),
   ...textsOf(example),
 ];
-
-const checksum = (texts: readonly string[]): string =>
-  createHash("sha256").update(JSON.stringify(texts)).digest("base64url").slice(0, 22);
 
 const PUNCTUATION = new Set(".,;:!?…\"'“”‘’«»()");
 

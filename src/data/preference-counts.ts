@@ -1,6 +1,13 @@
 // What preferences come to: how long prompts and answers are, and what a model could learn from them by mistake.
 import type { EncodedExample } from "./encode.ts";
-import type { AnsweredExample, Example, PairExample } from "./example.ts";
+import {
+  type AnsweredExample,
+  checksum,
+  conversationOf,
+  type Example,
+  type Message,
+  type PairExample,
+} from "./example.ts";
 
 /** Lengths, and what they come to. */
 export interface Lengths {
@@ -43,6 +50,7 @@ export class PreferenceCounts {
   readonly #prompt: number[] = [];
   readonly #chosen: number[] = [];
   readonly #rejected: number[] = [];
+  /** Checksums of the prompts, which would take as much memory as the file. */
   readonly #prompts = new Set<string>();
   #unit: PairCounts["unit"] = "characters";
   #rated = 0;
@@ -58,14 +66,13 @@ export class PreferenceCounts {
   }
 
   #addPair(pair: PairExample, sequences: readonly EncodedExample[] | undefined): void {
-    const [chosen, rejected] = [pair.chosen, pair.rejected].map(splitAnswer);
-    if (chosen === undefined || rejected === undefined) return;
+    const [chosen, rejected] = [splitAnswer(pair.chosen), splitAnswer(pair.rejected)];
     const [one, other] = sequences ?? [];
     if (one !== undefined) this.#unit = "tokens";
     this.#prompt.push(one === undefined ? chosen.prompt.length : one.ids.length - one.targetTokens);
     this.#chosen.push(one?.targetTokens ?? chosen.answer.length);
     this.#rejected.push(other?.targetTokens ?? rejected.answer.length);
-    this.#prompts.add(chosen.prompt);
+    this.#prompts.add(checksum([chosen.prompt]));
   }
 
   summary(): { readonly pairs: PairCounts | undefined; readonly rated: RatedCounts | undefined } {
@@ -87,10 +94,8 @@ export class PreferenceCounts {
 
 /** The text of an answer, and the texts before it. */
 function splitAnswer(example: AnsweredExample): { readonly prompt: string; readonly answer: string } {
-  if (example.kind === "completion") return { prompt: example.prompt, answer: example.completion };
-  const from = example.turns.findIndex(({ isTarget }) => isTarget);
-  const write = (turns: ChatTurns): string => turns.map(({ content }) => content).join("\n");
-  return { prompt: write(example.turns.slice(0, from)), answer: write(example.turns.slice(from)) };
+  const turns = conversationOf(example);
+  const from = turns.findIndex(({ isTarget }) => isTarget);
+  const write = (some: readonly Message[]): string => some.map(({ content }) => content).join("\n");
+  return { prompt: write(turns.slice(0, from)), answer: write(turns.slice(from)) };
 }
-
-type ChatTurns = Extract<AnsweredExample, { readonly kind: "chat" }>["turns"];
