@@ -9,11 +9,8 @@ import { boundedList, callList, callText, formerCall, toolList, withToolList } f
 
 const text = z.string("a string");
 const MAX_WEIGHT = 100;
-const weight = z
-  .number(`a number from 0 to ${MAX_WEIGHT}`)
-  .min(0, `a number from 0 to ${MAX_WEIGHT}`)
-  .max(MAX_WEIGHT, `a number from 0 to ${MAX_WEIGHT}`)
-  .optional();
+const WEIGHTS = `a number from 0 to ${MAX_WEIGHT}`;
+const weight = z.number(WEIGHTS).min(0, WEIGHTS).max(MAX_WEIGHT, WEIGHTS).optional();
 
 /** A message of OpenAI's format. */
 export const message = z
@@ -137,11 +134,8 @@ export const lineTools = (line: z.output<z.ZodObject<typeof toolFields>>): LineT
   ...omitUndefined({ variables: line.chat_template_kwargs ?? undefined }),
 });
 
-/** Names of the messages of a field. */
-export const messageNames = (field: string, content = "content"): Names => ({
-  turn: (i) => `${field}[${i}]`,
-  content,
-});
+/** Names in lines with `messages`. */
+export const MESSAGE_NAMES: Names = { turn: (i) => `messages[${i}]`, content: "content" };
 
 /** OpenAI's format, also the former one with `functions`. */
 export const messagesForm = lineForm({
@@ -151,7 +145,7 @@ export const messagesForm = lineForm({
   prepare: withToolList,
   schema: z.object({ messages: messageList(message), ...toolFields }),
   toExample: ({ messages, ...line }, place) =>
-    toChat({ turns: messages, ...lineTools(line) }, place, messageNames("messages")),
+    toChat({ turns: messages, ...lineTools(line) }, place, MESSAGE_NAMES),
 });
 
 const SPEAKER_NAMES = Object.keys(SPEAKERS) as Speaker[];

@@ -4,9 +4,9 @@ import type { LineTurn } from "./conversation-turns.ts";
 import {
   type LineTools,
   lineTools,
+  MESSAGE_NAMES,
   message,
   messageList,
-  messageNames,
   sharegptFields,
   sharegptMessage,
   systemTurns,
@@ -91,12 +91,18 @@ interface Sides {
   readonly rejected: Part;
 }
 
+/** The answers of a line that has them in fields of these names. */
+const answersOf = (chosen: Said, rejected: Said): Pick<Sides, "chosen" | "rejected"> => ({
+  chosen: { field: "chosen", said: chosen },
+  rejected: { field: "rejected", said: rejected },
+});
+
 /** A pair, or what is wrong with it. */
 function toPair({ prompt, chosen, rejected }: Sides, options: AnswerOptions): PairExample | string {
-  const answers = [chosen, rejected].map((answer) => toAnswered(prompt, answer, options));
-  const [better, worse] = answers;
-  if (typeof better !== "object") return better ?? "";
-  if (typeof worse !== "object") return worse ?? "";
+  const better = toAnswered(prompt, chosen, options);
+  if (typeof better === "string") return better;
+  const worse = toAnswered(prompt, rejected, options);
+  if (typeof worse === "string") return worse;
   if (isSame(turnsOf(chosen, "assistant"), turnsOf(rejected, "assistant")))
     return `${chosen.field} and ${rejected.field} are the same, so neither is preferred`;
   return { kind: "pair", ...options.place, chosen: better, rejected: worse };
@@ -137,8 +143,7 @@ function splitTexts(chosen: string, rejected: string): Sides | string {
   if (length === 0) length = common; // a script without blanks
   return {
     prompt: { field: "the part that chosen and rejected begin with", said: chosen.slice(0, length) },
-    chosen: { field: "chosen", said: chosen.slice(length) },
-    rejected: { field: "rejected", said: rejected.slice(length) },
+    ...answersOf(chosen.slice(length), rejected.slice(length)),
   };
 }
 
@@ -177,11 +182,8 @@ const preferenceForm = lineForm({
   toExample({ system, prompt, chosen, rejected, ...line }, place) {
     const options = { place, ...lineTools(line) };
     if (!isWhole(chosen) && !isWhole(rejected)) {
-      const sides = {
-        chosen: { field: "chosen", said: chosen },
-        rejected: { field: "rejected", said: rejected },
-      };
-      return toPair({ prompt: withSystem({ field: "prompt", said: prompt }, system), ...sides }, options);
+      const asked = withSystem({ field: "prompt", said: prompt }, system);
+      return toPair({ prompt: asked, ...answersOf(chosen, rejected) }, options);
     }
     const sides = splitPrompt(chosen, rejected);
     if (typeof sides === "string") return sides;
@@ -237,8 +239,7 @@ const sharegptPairForm = lineForm({
     toPair(
       {
         prompt: withSystem({ field: "conversations", said: conversations }, system),
-        chosen: { field: "chosen", said: chosen },
-        rejected: { field: "rejected", said: rejected },
+        ...answersOf(chosen, rejected),
       },
       { place, tools: tools ?? [], content: "value" },
     ),
@@ -254,11 +255,7 @@ const instructionPairForm = lineForm({
     const content = joinInput(instruction, input);
     if (content === "") return "instruction is empty";
     const prompt: Part = { field: "instruction", said: { role: "user", content, calls: [] } };
-    const sides = {
-      chosen: { field: "chosen", said: chosen },
-      rejected: { field: "rejected", said: rejected },
-    };
-    return toPair({ prompt, ...sides }, { place });
+    return toPair({ prompt, ...answersOf(chosen, rejected) }, { place });
   },
 });
 
@@ -365,7 +362,7 @@ const messagesPromptForm = lineForm({
   schema: z.looseObject({ messages: messageList(message), ...toolFields }),
   toExample: ({ messages, ...line }, place) => {
     const prompt = { turns: messages, ...lineTools(line), item: itemOf(line, "messages") };
-    return toPrompt(prompt, place, messageNames("messages"));
+    return toPrompt(prompt, place, MESSAGE_NAMES);
   },
 });
 
