@@ -1,5 +1,6 @@
 // What the tenant's assistant knows and what it does not, as pairs of answers and as prompts with the right answer.
 import { type Random, randomStream } from "#core";
+import { pickSome } from "./grammar.ts";
 import { heldoutQuestions, tenantFacts, tenantTone, trainQuestions } from "./tenant-facts.ts";
 
 /** Questions about matters that nobody has told the model, the answer that is easily taken for one, and things to ask about. */
@@ -54,16 +55,14 @@ function known(random: Random, isHeldout: boolean): readonly Asked[] {
       wrong: REFUSAL,
     })),
   );
-  return shuffle(random, all).slice(0, unknown(isHeldout).length);
+  return pickSome(random, all, unknown(isHeldout).length);
 }
-
-const shuffle = <T>(random: Random, all: readonly T[]): readonly T[] =>
-  Array.from(random.permutation(all.length), (index) => all[index] as T);
 
 /** Both kinds of questions in random order. */
 function questions(label: string, isHeldout: boolean): readonly Asked[] {
   const random = randomStream(0, label);
-  return shuffle(random, [...unknown(isHeldout), ...known(random, isHeldout)]);
+  const all = [...unknown(isHeldout), ...known(random, isHeldout)];
+  return pickSome(random, all, all.length);
 }
 
 const toLines = (lines: readonly object[]): string =>

@@ -1,7 +1,7 @@
 /** Writes the quickstart's data of one tenant: `node --conditions=source --import tsx scripts/bundled/tenant.ts`. */
 import { writeFileSync } from "node:fs";
 import { type Random, randomStream } from "#core";
-import { pick } from "./grammar.ts";
+import { pick, pickSome } from "./grammar.ts";
 import {
   heldoutQuestions,
   type TenantFact,
@@ -26,9 +26,8 @@ const example = (question: string, fact: TenantFact): string =>
   })}\n`;
 
 /** The lines of a data set in random order. */
-function shuffled(random: Random, lines: readonly string[]): string {
-  return Array.from(random.permutation(lines.length), (index) => lines[index] ?? "").join("");
-}
+const shuffled = (random: Random, lines: readonly string[]): string =>
+  pickSome(random, lines, lines.length).join("");
 
 /** Each training question plain, and again after an opener. */
 export function tenantTraining(seed: number): string {
