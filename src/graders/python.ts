@@ -23,6 +23,8 @@ export type PythonGrade =
 export class PythonGraders implements AsyncDisposable {
   readonly #limits: Limits;
   #checker: Promise<ProgramChecker> | undefined;
+  /** All that were opened: when one fails, other programs may still run in it. */
+  readonly #opened = new Set<ProgramChecker>();
 
   constructor(limits: Partial<Limits> = {}) {
     this.#limits = { ...LIMITS, ...limits };
@@ -34,9 +36,10 @@ export class PythonGraders implements AsyncDisposable {
     { item, sample }: GradeInput,
     signal: AbortSignal | undefined,
   ): Promise<PythonGrade> {
+    this.#checker ??= this.#open();
+    const opening = this.#checker;
     try {
-      this.#checker ??= createProgramChecker(this.#limits);
-      const checker = await this.#checker;
+      const checker = await opening;
       const { reason } = await checker.check(programOf(source, { item, sample }), signal);
       const [, grade] = REASON.exec(reason) ?? [];
       const reward = Number(grade);
@@ -47,14 +50,21 @@ export class PythonGraders implements AsyncDisposable {
       };
     } catch (error) {
       if (!(error instanceof MosError) || error.code === "cancelled") throw error;
-      this.#checker = undefined;
+      if (this.#checker === opening) this.#checker = undefined;
       return { fault: "sandbox", details: error.message };
     }
   }
 
+  async #open(): Promise<ProgramChecker> {
+    const checker = await createProgramChecker(this.#limits);
+    this.#opened.add(checker);
+    return checker;
+  }
+
   /** Ends the processes of the sandbox. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await (await this.#checker?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    await this.#checker?.catch(() => undefined);
+    await Promise.all(Array.from(this.#opened, (checker) => checker[Symbol.asyncDispose]()));
   }
 }
 

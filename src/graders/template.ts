@@ -1,4 +1,4 @@
-// Text with {{item.path}} and {{sample.path}}, read once, and filled in for each answer.
+// Text with {{item.path}} and {{sample.path}}: its parts, checked, and the text with an answer's values in place.
 import { MosError } from "#core";
 
 /** What a model answered, as graders see it. */

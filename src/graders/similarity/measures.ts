@@ -29,9 +29,7 @@ const fMeasure = (hits: number, found: number, wanted: number): number =>
 
 /** The share of characters that need neither be inserted nor deleted: `fuzz.ratio` of RapidFuzz, divided by 100. */
 const fuzzyMatch = (text: Words, reference: Words): number =>
-  text.length + reference.length === 0
-    ? 1
-    : fMeasure(commonLength(text, reference), text.length, reference.length);
+  text.length + reference.length === 0 ? 1 : rougeL(text, reference);
 
 const rougeL = (text: Words, reference: Words): number =>
   fMeasure(commonLength(text, reference), text.length, reference.length);
