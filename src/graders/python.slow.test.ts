@@ -1,6 +1,14 @@
-import { afterAll, expect, test } from "vitest";
+import processes, { type ChildProcess } from "node:child_process";
+import { mkdtemp, readdir, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test, vi } from "vitest";
+import { replaceBuiltin } from "../../test/replace-builtin.ts";
 import { grade, PythonGraders, parseGrader, readSample } from "./index.ts";
 
+const { fork } = processes;
+const forked = vi.fn(fork);
+replaceBuiltin(processes, "fork", () => forked as typeof fork);
 const python = new PythonGraders({ seconds: 5, memory: 512 * 2 ** 20, workers: 1 });
 afterAll(() => python[Symbol.asyncDispose]());
 
@@ -43,3 +51,34 @@ test.each([
     expect((await run("return len(sample['output_text'])")).reward).toBe(2);
   },
 );
+
+test("a sandbox that can start no process gives way to another, and nothing of either stays", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-graders-"));
+  vi.stubEnv("TMPDIR", folder);
+  const own = new PythonGraders({ seconds: 60, memory: 512 * 2 ** 20, workers: 1 });
+  const grader = parseGrader({ type: "python", source: "def grade(sample, item):\n    return 1" });
+  const gradeOne = () => grade(grader, { item: {}, sample: readSample("") }, { python: own });
+  try {
+    const before = forked.mock.results.length;
+    expect((await gradeOne()).reward).toBe(1);
+    const children = forked.mock.results.slice(before).map(({ value }) => value as ChildProcess);
+    forked.mockImplementation(() => fork("/no/jail", { silent: true }));
+    await Promise.all(
+      children.map(async (child) => {
+        const exit = new Promise((resolve) => child.once("exit", resolve));
+        child.kill("SIGKILL");
+        await exit;
+      }),
+    );
+    expect((await gradeOne()).errors.python_grader_server_error).toBe(true);
+    forked.mockImplementation(fork);
+    expect((await gradeOne()).reward).toBe(1);
+    expect(await readdir(folder)).toHaveLength(2);
+  } finally {
+    forked.mockImplementation(fork);
+    await own[Symbol.asyncDispose]();
+    vi.unstubAllEnvs();
+  }
+  expect(await readdir(folder)).toEqual([]);
+  await rmdir(folder);
+});
