@@ -133,8 +133,10 @@ export async function readInput(
     own.push({ ...whole, id: id ?? nextId("role" in whole ? "msg" : "item") });
   }
   if (previous === undefined) return { own, all: own };
-  const earlier = await readChain(previous, { store: neededStore(store, "previous_response_id"), tenant });
-  return { own, all: [...earlier, ...own] };
+  const from = { store: neededStore(store, "previous_response_id"), tenant };
+  const last = await from.store.get(tenant, previous);
+  if (last === undefined) throw notStored(previous);
+  return { own, all: [...(await readChain(last, from)), ...own] };
 }
 
 async function dereference(
@@ -153,19 +155,30 @@ async function dereference(
   );
 }
 
-/** Items of a response and of those before it, in order. */
+const notStored = (id: string, continues = ""): ApiError =>
+  new ApiError(
+    `the response ${JSON.stringify(id)} is not stored${continues}; send the whole conversation as input`,
+    {
+      status: 404,
+      code: "previous_response_not_found",
+      param: "previous_response_id",
+    },
+  );
+
+/**
+ * Items of a stored response and of those before it, in order.
+ *
+ * @throws ApiError 404 where one of those before it is no longer stored.
+ */
 export async function readChain(
-  last: string,
+  last: StoredResponse,
   { store, tenant }: { readonly store: ResponseStore; readonly tenant: string },
 ): Promise<readonly ConversationItem[]> {
-  const chain: StoredResponse[] = [];
-  for (let id: string | undefined = last; id !== undefined; id = chain.at(-1)?.previous) {
-    const stored: StoredResponse | undefined = await store.get(tenant, id);
+  const chain = [last];
+  for (let id = last.previous; id !== undefined; id = chain.at(-1)?.previous) {
+    const stored = await store.get(tenant, id);
     if (stored === undefined || chain.length === MAX_CHAIN)
-      throw new ApiError(
-        `the response ${JSON.stringify(id)} is not stored${id === last ? "" : `, which ${JSON.stringify(last)} continues`}; send the whole conversation as input`,
-        { status: 404, code: "previous_response_not_found", param: "previous_response_id" },
-      );
+      throw notStored(id, `, which ${JSON.stringify(last.id)} continues`);
     chain.push(stored);
   }
   return chain

@@ -26,7 +26,7 @@ export async function storedConversation(
   const stored = await store.get(tenant, id);
   if (stored === undefined) return undefined;
   const { model, instructions } = stored.response;
-  const all = await readChain(id, { store, tenant });
+  const all = await readChain(stored, { store, tenant });
   const before = all.slice(0, all.length - stored.output.length);
   const options = { names: new Map() };
   const system = typeof instructions === "string" ? { ...options, instructions } : options;
