@@ -12,6 +12,7 @@ export {
   parseRows,
   type Queryable,
   randomId,
+  removeOldest,
   removeRow,
   selectPage,
   storable,

@@ -1,6 +1,6 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
 import { z } from "zod";
-import { type Database, lockTenant, parseRows, type Queryable } from "#database";
+import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
 
 /** Bytes of prompts and answers that a tenant has at most. */
 const MAX_BYTES = 256_000_000;
@@ -75,13 +75,7 @@ async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
      values ($1, $2, $3, $4, $5, $6, $7, $8) returning ${COLUMNS}`,
     [tenant, id, model, rating, prompt, completion, correction, bytes],
   );
-  await on.query(
-    `delete from feedback where tenant = $1 and number <= (
-       select max(number) from (
-         select number, sum(bytes) over (order by number desc) as total from feedback where tenant = $1
-       ) as summed where total > $2)`,
-    [tenant, MAX_BYTES],
-  );
+  await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
   const [row] = parseRows(rows, inserted);
   if (row === undefined) throw new Error("an insert returns its row");
   return row;

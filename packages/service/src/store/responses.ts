@@ -3,7 +3,7 @@
 import { parseWith } from "mixture-of-shards/cli";
 import type { ResponseLimits, ResponseStore, StoredResponse } from "mixture-of-shards/server";
 import { z } from "zod";
-import { type Database, lockTenant, parseRows, type Queryable } from "#database";
+import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
 
 const responses = {
   name: "responses",
@@ -82,11 +82,5 @@ async function put(on: Queryable, { tenant, response, limits }: PutOptions): Pro
      values ($1, $2, $3, $4, $5, now() + make_interval(days => $6))`,
     [tenant, response.id, items, body, bytes, limits.days],
   );
-  await on.query(
-    `delete from responses where tenant = $1 and number <= (
-       select max(number) from (
-         select number, sum(bytes) over (order by number desc) as total from responses where tenant = $1
-       ) as summed where total > $2)`,
-    [tenant, limits.bytes],
-  );
+  await removeOldest(on, responses, { tenant, bytes: limits.bytes });
 }
