@@ -1,4 +1,5 @@
 // /v1/feedback: what people said of stored answers, and its export as training data.
+import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
 import { ApiError, deletedSchema, failed, ok, security, storedConversation } from "mixture-of-shards/server";
 import type { FeedbackRow } from "#store";
@@ -92,6 +93,11 @@ function toLines({ prompt, completion, correction, rating }: FeedbackRow): strin
   return line(completion, rating === "up") + corrected;
 }
 
+async function* toBytes(rows: AsyncIterable<FeedbackRow>): AsyncGenerator<Uint8Array, void> {
+  const encoder = new TextEncoder();
+  for await (const row of rows) yield encoder.encode(toLines(row));
+}
+
 const notThere = (what: string): ApiError =>
   new ApiError(what, { status: 404, code: "not_found", param: "response_id" });
 
@@ -123,16 +129,8 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
   });
   addRoute(app, exportRoute, {
     answer: async (context) => {
-      const rows = feedback.all(context.var.key.name);
-      const encoder = new TextEncoder();
-      const body = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          const { value, done } = await rows.next();
-          if (done === true) controller.close();
-          else controller.enqueue(encoder.encode(toLines(value)));
-        },
-      });
-      return context.body(body, 200, {
+      const body = Readable.toWeb(Readable.from(toBytes(feedback.all(context.var.key.name))));
+      return context.body(body as ReadableStream, 200, {
         "content-type": "application/octet-stream",
         "content-disposition": 'attachment; filename="feedback.jsonl"',
       });
