@@ -1,9 +1,8 @@
 // POST /v1/models: an adapter that was trained elsewhere becomes a model of the service, which is then as those of jobs.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { type Engine, MosError } from "mixture-of-shards";
+import { makeTemporaryFolder } from "mixture-of-shards/cli";
 import {
   ApiError,
   type ApiKey,
@@ -125,7 +124,7 @@ async function checkFolder(
   files: Files,
   { objects, server }: Pick<ServiceEnv, "objects"> & { readonly server: ServedAdapters },
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "mos-import-"));
+  const folder = await makeTemporaryFolder("mos-import-");
   try {
     await objects.restore(files, folder);
     await server.checkAdapter?.(folder);
