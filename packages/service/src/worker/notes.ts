@@ -1,7 +1,7 @@
 // What a run reports as notes for the owner of its job, as metrics of its checkpoints and as its result file: under OpenAI's names
 // where it has some, and under TRL's otherwise.
 import type { FinetuneEvent } from "mixture-of-shards";
-import { omitUndefined, readJsonLines } from "mixture-of-shards/cli";
+import { readJsonLines } from "mixture-of-shards/cli";
 import type { NewEvent } from "#store";
 import { type RunSoFar, rewardNote, rewardNumbers } from "./reward-notes.ts";
 
@@ -81,20 +81,17 @@ export const isAfterStep = ({
 type Measurement = Extract<FinetuneEvent, { readonly type: "step" | "evaluation" }>;
 
 /** A measurement under OpenAI's names. */
-const measured = ({
-  type,
-  step,
-  loss,
-  accuracy,
-  metrics,
-}: Measurement): Readonly<Record<string, number>> => ({
-  step,
-  ...(type === "step"
-    ? { train_loss: loss, train_mean_token_accuracy: accuracy }
-    : { full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy }),
-  ...rewardNumbers({ type, ...omitUndefined({ metrics }) }),
-  ...metrics,
-});
+function measured(event: Measurement): Readonly<Record<string, number>> {
+  const { type, step, loss, accuracy, metrics } = event;
+  return {
+    step,
+    ...(type === "step"
+      ? { train_loss: loss, train_mean_token_accuracy: accuracy }
+      : { full_valid_loss: loss, full_valid_mean_token_accuracy: accuracy }),
+    ...rewardNumbers(event),
+    ...metrics,
+  };
+}
 
 /** The rest of a step's measurements, which OpenAI has no names for. */
 const pace = ({ learningRate, gradientNorm, tokens, seconds }: Extract<FinetuneEvent, { type: "step" }>) => ({

@@ -7,7 +7,7 @@ type Evaluation = Extract<FinetuneEvent, { readonly type: "evaluation" }>;
 type Numbers = Readonly<Record<string, number>>;
 
 /** Rewards among the metrics of a step or an evaluation, under OpenAI's names; nothing for other runs. */
-export const rewardNumbers = ({ type, metrics = {} }: Pick<Step | Evaluation, "type" | "metrics">): Numbers =>
+export const rewardNumbers = ({ type, metrics = {} }: Step | Evaluation): Numbers =>
   omitUndefined(
     type === "step"
       ? {
