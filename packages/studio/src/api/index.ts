@@ -6,3 +6,4 @@ export { ApiProblem, messageOf } from "./problem.ts";
 export { hasEnded, type Run, type RunMetrics } from "./runs.ts";
 export type { components } from "./schema.d.ts";
 export { isSignedIn, needsKey, signIn, signOut } from "./session.ts";
+export { type StoredFile, upload } from "./upload.ts";

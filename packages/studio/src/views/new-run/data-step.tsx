@@ -1,10 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { config } from "#api";
+import { config, upload } from "#api";
 import { countOf, formatBytes } from "#core";
 import { Button, Icon, IconButton, Problem, useDrops } from "#ui";
 import { type ChosenFile, describeFile, type FilePart, type Form } from "./form.ts";
-import { upload } from "./upload.ts";
 
 /** An upload under way. */
 interface Sending {

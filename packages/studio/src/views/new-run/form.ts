@@ -1,10 +1,9 @@
 // The state of the form: the draft, the files, and the preview that follows them.
 import { computed, effect, type ReadonlySignal, type Signal, signal } from "@preact/signals";
-import { ApiProblem, api, config, type JsonOf, messageOf } from "#api";
+import { ApiProblem, api, config, type JsonOf, messageOf, type StoredFile } from "#api";
 import { type Draft, type Drafted, EMPTY_DRAFT, fromJob, toRequest } from "./draft.ts";
 import { readFields, type SettingField } from "./fields.ts";
 import { linesFrom } from "./tokens.ts";
-import type { StoredFile } from "./upload.ts";
 
 /** What a job would be. */
 export type Preview = JsonOf<"/v1/fine_tuning/preview", "post">;
