@@ -1,4 +1,5 @@
 export { Button, IconButton, LinkButton } from "./button.tsx";
+export { Confirm } from "./confirm.tsx";
 export { Copy } from "./copy.tsx";
 export { Dialog, DialogActions } from "./dialog.tsx";
 export { useDrops } from "./drops.ts";

@@ -2,7 +2,18 @@
 import { useState } from "preact/hooks";
 import { api, config, type JsonOf, messageOf, usePoll } from "#api";
 import { href } from "#core";
-import { Button, Dialog, DialogActions, Field, IconButton, Problem, TextInput, Time, toast } from "#ui";
+import {
+  Button,
+  Confirm,
+  Dialog,
+  DialogActions,
+  Field,
+  IconButton,
+  Problem,
+  TextInput,
+  Time,
+  toast,
+} from "#ui";
 import "./aliases.css";
 
 type Change = JsonOf<"/v1/aliases/{name}/history">["data"][number];
@@ -109,27 +120,21 @@ interface ClosableProps {
 }
 
 function RemoveAlias({ alias, changed, close }: Omit<AliasProps, "model"> & ClosableProps) {
-  const [error, setError] = useState<unknown>();
   const remove = async (): Promise<void> => {
-    try {
-      await api.delete("/v1/aliases/{name}", { params: { name: alias } });
-      close();
-      await changed();
-    } catch (problem) {
-      setError(problem);
-    }
+    await api.delete("/v1/aliases/{name}", { params: { name: alias } });
+    close();
+    await changed();
   };
   return (
-    <Dialog title={`Remove the alias ${alias}?`} onClose={close}>
-      <p>Requests for it will fail, and its history will be deleted. The adapter is kept.</p>
-      {error !== undefined && <Problem error={error} />}
-      <DialogActions>
-        <Button onClick={close}>Keep it</Button>
-        <Button kind="danger" onClick={remove}>
-          Remove alias
-        </Button>
-      </DialogActions>
-    </Dialog>
+    <Confirm
+      title={`Remove the alias ${alias}?`}
+      keep="Keep it"
+      action="Remove alias"
+      act={remove}
+      close={close}
+    >
+      Requests for it will fail, and its history will be deleted. The adapter is kept.
+    </Confirm>
   );
 }
 

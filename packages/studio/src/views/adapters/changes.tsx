@@ -1,7 +1,7 @@
 // Dialogs that change which adapters there are: upload one, delete one.
 import { useState } from "preact/hooks";
 import { api, config } from "#api";
-import { Button, Dialog, DialogActions, Field, Problem, TextInput, toast, useFieldNames } from "#ui";
+import { Button, Confirm, Dialog, DialogActions, Field, Problem, TextInput, toast, useFieldNames } from "#ui";
 
 /** Prefix of fine-tuned models, which belong to their tenant and are deleted as models. */
 const isFineTuned = (name: string): boolean => name.startsWith("ft:");
@@ -22,34 +22,17 @@ interface DeleteProps {
 
 /** Asks before an adapter is deleted. */
 export function DeleteAdapter({ name, aliases, close, done }: DeleteProps) {
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
   const remove = async (): Promise<void> => {
-    setBusy(true);
-    try {
-      if (isFineTuned(name)) await api.delete("/v1/models/{model}", { params: { model: name } });
-      else await api.delete("/v1/adapters/{name}", { params: { name } });
-      toast(`Deleted ${name}`, { kind: "good" });
-      done();
-    } catch (problem) {
-      setError(problem);
-      setBusy(false);
-    }
+    if (isFineTuned(name)) await api.delete("/v1/models/{model}", { params: { model: name } });
+    else await api.delete("/v1/adapters/{name}", { params: { name } });
+    toast(`Deleted ${name}`, { kind: "good" });
+    done();
   };
   return (
-    <Dialog title={`Delete ${name}?`} onClose={close}>
-      <p>
-        This removes its files and all earlier versions from the server. Download it first if you might want
-        it back.{aliases.length > 0 && ` Requests for its alias ${aliases.join(" or ")} will fail.`}
-      </p>
-      {error !== undefined && <Problem error={error} />}
-      <DialogActions>
-        <Button onClick={close}>Keep it</Button>
-        <Button kind="danger" busy={isBusy} onClick={remove}>
-          Delete adapter
-        </Button>
-      </DialogActions>
-    </Dialog>
+    <Confirm title={`Delete ${name}?`} keep="Keep it" action="Delete adapter" act={remove} close={close}>
+      This removes its files and all earlier versions from the server. Download it first if you might want it
+      back.{aliases.length > 0 && ` Requests for its alias ${aliases.join(" or ")} will fail.`}
+    </Confirm>
   );
 }
 

@@ -1,14 +1,13 @@
 // The keys of the server: who has one, what it may do, new ones, and those that are over.
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { api, type components, config, isSignedIn, messageOf, signOut, usePoll } from "#api";
+import { api, type components, config, isSignedIn, signOut, usePoll } from "#api";
 import { labelOf, storedFlag, type ViewProps } from "#core";
 import {
   Button,
   type Column,
+  Confirm,
   Copy,
-  Dialog,
-  DialogActions,
   Empty,
   IconButton,
   Pending,
@@ -138,38 +137,18 @@ interface RevokeProps {
 /** Asks before a key ends for good. */
 function Revoke({ row, onDone, onClose }: RevokeProps) {
   const { id, name, is_own: isOwn } = row;
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>();
   const revoke = async (): Promise<void> => {
-    setBusy(true);
-    try {
-      await api.delete("/v1/keys/{id}", { params: { id } });
-      if (isOwn) return await signOut();
-      toast(`Revoked the key ${id} of ${name}`, { kind: "good" });
-      onDone();
-      onClose();
-    } catch (problem) {
-      setError(problem);
-    } finally {
-      setBusy(false);
-    }
+    await api.delete("/v1/keys/{id}", { params: { id } });
+    if (isOwn) return await signOut();
+    toast(`Revoked the key ${id} of ${name}`, { kind: "good" });
+    onDone();
+    onClose();
   };
   return (
-    <Dialog title={`Revoke the key for ${name}?`} onClose={onClose}>
-      <div class="stack">
-        <p>
-          The server will refuse the key <code>{id}…</code>. Requests already running will finish. This can't
-          be undone.{isOwn && " You're signed in with this key and will need another one."}
-        </p>
-        {error !== undefined && <p role="alert">{messageOf(error)}</p>}
-        <DialogActions>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="danger" busy={isBusy} onClick={revoke}>
-            Revoke
-          </Button>
-        </DialogActions>
-      </div>
-    </Dialog>
+    <Confirm title={`Revoke the key for ${name}?`} keep="Cancel" action="Revoke" act={revoke} close={onClose}>
+      The server will refuse the key <code>{id}…</code>. Requests already running will finish. This can't be
+      undone.{isOwn && " You're signed in with this key and will need another one."}
+    </Confirm>
   );
 }
 

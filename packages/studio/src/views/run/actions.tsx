@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import { api, config, hasEnded, messageOf, type Run } from "#api";
 import { href, navigate } from "#core";
-import { Button, Dialog, DialogActions, toast, useCommands } from "#ui";
+import { Button, Confirm, toast, useCommands } from "#ui";
 
 interface ActionsProps {
   readonly run: Run;
@@ -87,30 +87,22 @@ export function JobActions({ run, refresh }: ActionsProps) {
         </Button>
       )}
       {isAsking.value && (
-        <CancelDialog
-          name={run.name}
-          close={(isSure) => {
+        <Confirm
+          title="Cancel this run?"
+          keep="Keep running"
+          action="Cancel run"
+          act={() => {
             isAsking.value = false;
-            if (isSure) void change("cancel");
+            return change("cancel");
           }}
-        />
+          close={() => {
+            isAsking.value = false;
+          }}
+        >
+          {run.name} will stop and can't be resumed. Its checkpoints are kept. To continue later, pause it
+          instead.
+        </Confirm>
       )}
     </div>
-  );
-}
-
-function CancelDialog({ name, close }: { readonly name: string; close: (isSure: boolean) => void }) {
-  return (
-    <Dialog title="Cancel this run?" onClose={() => close(false)}>
-      <p>
-        {name} will stop and can't be resumed. Its checkpoints are kept. To continue later, pause it instead.
-      </p>
-      <DialogActions>
-        <Button onClick={() => close(false)}>Keep running</Button>
-        <Button kind="danger" onClick={() => close(true)}>
-          Cancel run
-        </Button>
-      </DialogActions>
-    </Dialog>
   );
 }
