@@ -1,4 +1,4 @@
-// What preferences change in what a model says, and how fast a run learns them (see docs/explanation/benchmarks.md).
+// What DPO changes in what the bundled model says, and how fast its steps are. Real pairs and models: preferences.ts.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { openEngine } from "#inference";
 import { finetune, type StepEvent } from "#training";
 import { printResult, readArguments, rounded } from "./arguments.ts";
 
-const HELP = `usage: bench:preference -- [--steps 40] [--seed 0] [--samples 4] [--sft-weight 1] [--speed] [--json]
+const HELP = `usage: bench:dpo -- [--steps 40] [--seed 0] [--samples 4] [--sft-weight 1] [--speed] [--json]
 
 Trains a LoRA of rank 8 of the bundled model on 224 pairs, "I am sorry, I do not know that." over "I do not know that.", and
 prints the share of sampled answers to 48 other questions that are sorry, before and after. With --speed: the tokens per
@@ -87,7 +87,7 @@ async function sorryShare(adapter?: string): Promise<number> {
 const rate = (events: readonly StepEvent[]): number =>
   events.reduce((sum, { tokens }) => sum + tokens, 0) / events.reduce((sum, one) => sum + one.seconds, 0);
 
-const folder = await mkdtemp(join(tmpdir(), "mos-preference-"));
+const folder = await mkdtemp(join(tmpdir(), "mos-dpo-"));
 try {
   const out = join(folder, "tuned");
   if (given.flag("speed")) {
