@@ -45,12 +45,3 @@ install() {
   npm ci --no-audit --no-fund </dev/null 2>&1 | tee "$work/npm-ci.txt"
   if grep '^npm warn' "$work/npm-ci.txt" | grep -v ' deprecated '; then exit 1; fi
 }
-
-# A browser for the tests of the studio: one that is there, or Debian's.
-need_chromium() {
-  if [ -n "${CHROMIUM:-}" ] || command -v chromium chromium-browser google-chrome >/dev/null; then return; fi
-  local root=()
-  if [ "$(id -u)" != 0 ]; then root=(sudo); fi
-  "${root[@]}" apt-get update -qq
-  "${root[@]}" apt-get install -y -qq --no-install-recommends chromium
-}
