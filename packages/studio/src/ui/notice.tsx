@@ -48,8 +48,12 @@ export function Problem({ error, retry }: ProblemProps) {
 
 const PATIENCE_MS = 300;
 
+interface WaitingProps {
+  readonly label?: string | undefined;
+}
+
 /** Stands where something will be. It shows itself only to who waits for a while. */
-export function Waiting({ label = "Loading" }: { readonly label?: string }) {
+export function Waiting({ label = "Loading" }: WaitingProps) {
   const [isLong, setLong] = useState(false);
   useEffect(() => {
     const timer = setTimeout(setLong, PATIENCE_MS, true);
@@ -63,5 +67,5 @@ export function Waiting({ label = "Loading" }: { readonly label?: string }) {
 }
 
 /** Stands where something will be, or says why it is not there. */
-export const Pending = ({ error, retry }: ProblemProps) =>
-  error === undefined ? <Waiting /> : <Problem error={error} retry={retry} />;
+export const Pending = ({ label, error, retry }: ProblemProps & WaitingProps) =>
+  error === undefined ? <Waiting label={label} /> : <Problem error={error} retry={retry} />;

@@ -169,8 +169,8 @@ function watchWidth(host: HTMLElement, changed: (width: number) => void): () => 
 /** From the first x to the last; a width of its own where there is one point. */
 function wholeRange(x: ArrayLike<number> | undefined): Range {
   if (!x?.length) return { min: 0, max: 100 };
-  const min = x?.[0] ?? 0;
-  const max = x?.[x.length - 1] ?? 0;
+  const min = x[0] ?? 0;
+  const max = x[x.length - 1] ?? 0;
   return max > min ? { min, max } : { min: min - 0.5, max: min + 0.5 };
 }
 

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { api, config, messageOf, usePoll } from "#api";
 import { formatBytes, href, navigate } from "#core";
-import { Button, Copy, Empty, LinkButton, Pending, Problem, Time, toast, useCommands, Waiting } from "#ui";
+import { Button, Copy, Empty, LinkButton, Pending, Time, toast, useCommands } from "#ui";
 import { Aliases, hasAliases } from "./aliases.tsx";
 import { DeleteAdapter, mayDelete } from "./changes.tsx";
 import { downloadAdapter, FORMATS, type Format } from "./download.ts";
@@ -183,11 +183,7 @@ function AdapterLayers({ adapter: { id, digest } }: { readonly adapter: Adapter 
   if (data.value !== undefined) return <LayersPicture layers={data.value} focus={focus} />;
   return (
     <section class="card layers-waiting">
-      {error.value === undefined ? (
-        <Waiting label="Loading layers" />
-      ) : (
-        <Problem error={error.value} retry={refresh} />
-      )}
+      <Pending label="Loading layers" error={error.value} retry={refresh} />
     </section>
   );
 }

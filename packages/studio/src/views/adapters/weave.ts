@@ -1,6 +1,7 @@
 // The picture of MoS as data: the pools of one type of layer, the rows that each layer takes from them, where a drawing puts
 // them, and what it says of them in words.
 import type { JsonOf } from "#api";
+import { countOf } from "#core";
 
 /** The layers of an adapter, as the API describes them. */
 export type Layers = JsonOf<"/v1/adapters/{name}/layers">;
@@ -43,8 +44,6 @@ export const layersUsing = ({ layers }: Weave, row: number): readonly number[] =
 const list = (items: readonly (number | string)[]): string =>
   items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
 
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
 /** The layers that have most public rows in common with one. */
 function closest(
   { layers, shared }: Weave,
@@ -68,7 +67,7 @@ function layerInWords(weave: Weave, layer: number): string {
       ? ""
       : `, ${count} of them also in layer${others.length > 1 ? "s" : ""} ${list(others.slice(0, 4))}`;
   const mine = own === 0 ? "" : `, and ${own} of its own`;
-  return `${weave.side}: ${shared} of ${plural(weave.shared, `public ${weave.unit}`)}${common}${mine}`;
+  return `${weave.side}: ${shared} of ${countOf(weave.shared, `public ${weave.unit}`)}${common}${mine}`;
 }
 
 /** What is pointed at, in words; undefined where nothing is. */

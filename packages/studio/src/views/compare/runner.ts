@@ -34,10 +34,6 @@ export function createRunner({ stream, now, schedule }: World) {
     });
   }, schedule);
 
-  const read = async (answer: Signal<Answer>, request: StreamRequest, ended: AbortSignal): Promise<void> => {
-    answer.value = { ...NO_ANSWER, status: "sent", sentAt: now() };
-    for await (const data of stream(request, ended)) frames.add([answer, { data, at: now() }]);
-  };
   const end = (answer: Signal<Answer>, close: (answer: Answer) => Answer): void => {
     frames.flush();
     answer.value = close(answer.value);
@@ -47,10 +43,10 @@ export function createRunner({ stream, now, schedule }: World) {
     running,
     /** Streams the answer to a request; whatever happens ends in the signal. */
     async run(answer: Signal<Answer>, request: StreamRequest, ended: AbortSignal): Promise<void> {
-      answer.value = NO_ANSWER;
+      answer.value = { ...NO_ANSWER, status: "sent", sentAt: now() };
       running.value++;
       try {
-        await read(answer, request, ended);
+        for await (const data of stream(request, ended)) frames.add([answer, { data, at: now() }]);
         end(answer, endAnswer);
       } catch (error) {
         end(answer, ended.aborted ? stopAnswer : (one) => failAnswer(one, toProblem(error)));

@@ -1,5 +1,6 @@
 // A comparison as it goes on: a conversation, the answers of each model, and what is thought of them.
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { countOf } from "#core";
 import { type Answer, isUsable, NO_ANSWER } from "./answer.ts";
 import { letter, shuffle } from "./blind.ts";
 import { type Message, toMessages } from "./messages.ts";
@@ -104,10 +105,7 @@ export class Session {
   #announce(model: string, { status, count, problem }: Answer): void {
     if (status === "stopped") return;
     const name = this.nameOf(model);
-    const end =
-      status === "failed"
-        ? `failed: ${problem?.message}`
-        : `finished, ${count} ${count === 1 ? "token" : "tokens"}`;
+    const end = status === "failed" ? `failed: ${problem?.message}` : `finished, ${countOf(count, "token")}`;
     this.ends.value = [...this.ends.value, `${name} ${end}`];
   }
 

@@ -1,5 +1,4 @@
 // One run: how far it is, its curves, what happened, what it was started with and what came of it.
-
 import { hasEnded } from "#api";
 import { formatCount, formatDuration, formatLoss, href, type ViewProps } from "#core";
 import { Empty, LinkButton, Pending, Problem, Status, Time } from "#ui";

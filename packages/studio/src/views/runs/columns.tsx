@@ -1,5 +1,4 @@
 // The columns of the table of runs.
-
 import type { Run } from "#api";
 import { formatCount, formatDuration, formatLoss } from "#core";
 import { type Column, Sparkline, Status, Time } from "#ui";

@@ -2,8 +2,7 @@
 import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Run } from "#api";
-import { config, usePoll } from "#api";
+import { config, type Run, usePoll } from "#api";
 import { href, navigate, type Query, type ViewProps } from "#core";
 import {
   Button,

@@ -1,7 +1,5 @@
 // All runs, page by page.
-
-import type { Run } from "#api";
-import { api } from "#api";
+import { api, type Run } from "#api";
 
 /** Runs that a request returns at most. */
 const PAGE = 1000;
