@@ -21,7 +21,13 @@ import { type AnswerClock, runChat, startClock } from "./chat.ts";
 import { defineCommand, group } from "./command.ts";
 import { device, model, threads, unescaped } from "./common-options.ts";
 import { counted, paint, sideBySide } from "./format.ts";
-import { type AnswerForm, chatForm, grammarOptions, readAnswerForm, withOrigin } from "./grammar-file.ts";
+import {
+  type GrammarFile,
+  grammarOptions,
+  grammarRequest,
+  readGrammarFile,
+  withOrigin,
+} from "./grammar-file.ts";
 import { EXIT_INTERRUPTED, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, usableAdapter, userPlaces } from "./loading.ts";
 import { defaultsText } from "./model-text.ts";
@@ -64,7 +70,7 @@ const options = {
 type Given = SettingValues<typeof options> & { readonly json: boolean };
 type Values = Omit<Given, "adapter"> & {
   readonly adapter: string | undefined;
-  readonly form: AnswerForm | undefined;
+  readonly grammarFile: GrammarFile | undefined;
 };
 
 export const command = defineCommand({
@@ -164,8 +170,8 @@ async function chosenAdapter({ adapter: [adapter, second] = [] }: Given): Promis
 }
 
 async function run(given: Given): Promise<number> {
-  const form = await readAnswerForm(given);
-  const options: Values = { ...given, adapter: await chosenAdapter(given), form };
+  const grammarFile = await readGrammarFile(given);
+  const options: Values = { ...given, adapter: await chosenAdapter(given), grammarFile };
   if (options.compare && options.adapter === undefined)
     throw new MosError("bad_option", "--compare requires --adapter FOLDER");
   const asked = options.chat ? undefined : asPrompt(await readPrompt(options), options);
@@ -208,12 +214,12 @@ async function run(given: Given): Promise<number> {
       title: basename(path).replace(/\.gguf$/i, ""),
       adapter: adapter ?? null,
       system: options.system,
-      answer: { ...answerOptions(options), ...chatForm(options.form) },
+      answer: { ...answerOptions(options), ...grammarRequest(options.grammarFile) },
     });
     return 0;
   }
   return await answerOnce({ engine, prompt, options, interrupt, trainedOn }).catch((error: unknown) => {
-    throw withOrigin(error, form);
+    throw withOrigin(error, grammarFile);
   });
 }
 
@@ -281,8 +287,8 @@ function submitted({ engine, prompt, options, interrupt }: Once): readonly Async
   return (compare ? [null, adapter] : [null]).map((name) => {
     const request = { ...answerOptions(options), adapter: name, signal: interrupt.signal };
     return typeof prompt === "string"
-      ? engine.complete(prompt, { ...request, grammar: options.form?.source })
-      : engine.chat(prompt, { ...request, ...chatForm(options.form) });
+      ? engine.complete(prompt, { ...request, grammar: options.grammarFile?.source })
+      : engine.chat(prompt, { ...request, ...grammarRequest(options.grammarFile) });
   });
 }
 

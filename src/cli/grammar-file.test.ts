@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { GrammarError } from "mixture-of-shards-grammar";
 import { expect, test } from "vitest";
 import { MosError } from "#core";
-import { grammarSyntax, readAnswerForm, withOrigin } from "./grammar-file.ts";
+import { grammarSyntax, readGrammarFile, withOrigin } from "./grammar-file.ts";
 
 test("the syntax of a grammar is its file's extension, or else how it defines rules", () => {
   expect(grammarSyntax("a.gbnf", "start: x")).toBe("gbnf");
@@ -19,7 +19,7 @@ test("a schema and a grammar are read from their files", async () => {
   await writeFile(path("schema.json"), '{"type": "integer"}');
   await writeFile(path("bad.json"), '{"type":\n "integer",}');
   await writeFile(path("move.gbnf"), 'root ::= "e4"');
-  const read = (jsonSchema?: string, grammar?: string) => readAnswerForm({ jsonSchema, grammar });
+  const read = (jsonSchema?: string, grammar?: string) => readGrammarFile({ jsonSchema, grammar });
   expect(await read()).toBeUndefined();
   expect(await read(path("schema.json"))).toMatchObject({
     source: { type: "json_schema", schema: { type: "integer" } },

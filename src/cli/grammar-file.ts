@@ -20,21 +20,21 @@ export const grammarOptions = {
   }),
 };
 
-/** Where an answer's form comes from. */
-export interface AnswerForm {
+/** A grammar or schema of answers, and the option that gave it. */
+export interface GrammarFile {
   readonly source: Extract<GrammarSource, { type: "json_schema" | "lark" | "gbnf" }>;
   /** The option with its file, for messages. */
   readonly origin: string;
 }
 
-/** The form that one of the options gives, if any. Throws `bad_option` for a schema that is not JSON, and what reading a file throws. */
-export async function readAnswerForm({
+/** What one of the options gives, if any. Throws `bad_option` for a schema that is not JSON, and what reading a file throws. */
+export async function readGrammarFile({
   jsonSchema,
   grammar,
 }: {
   readonly jsonSchema: string | undefined;
   readonly grammar: string | undefined;
-}): Promise<AnswerForm | undefined> {
+}): Promise<GrammarFile | undefined> {
   if (jsonSchema !== undefined) {
     const origin = `--json-schema ${jsonSchema}`;
     const schema = parseJson(await read(jsonSchema, origin), { code: "bad_option", where: origin });
@@ -64,18 +64,20 @@ export function grammarSyntax(path: string, definition: string): "lark" | "gbnf"
   return /^\s*[\w-]+\s*::=/m.test(definition) ? "gbnf" : "lark";
 }
 
-/** The options of a chat whose answers have this form: the model is shown a schema. */
-export function chatForm(form: AnswerForm | undefined): Pick<ChatRequest, "grammar" | "responseFormat"> {
-  if (form?.source.type !== "json_schema") return { grammar: form?.source };
-  return { responseFormat: { type: "json_schema", schema: form.source.schema } };
+/** The fields of a chat request that constrain its answer: the model is shown a schema. */
+export function grammarRequest(
+  grammarFile: GrammarFile | undefined,
+): Pick<ChatRequest, "grammar" | "responseFormat"> {
+  if (grammarFile?.source.type !== "json_schema") return { grammar: grammarFile?.source };
+  return { responseFormat: { type: "json_schema", schema: grammarFile.source.schema } };
 }
 
 /** An error of an answer, with the file that its grammar came from. */
-export function withOrigin(error: unknown, form: AnswerForm | undefined): unknown {
-  if (form === undefined || !(error instanceof MosError) || !(error.cause instanceof GrammarError))
+export function withOrigin(error: unknown, grammarFile: GrammarFile | undefined): unknown {
+  if (grammarFile === undefined || !(error instanceof MosError) || !(error.cause instanceof GrammarError))
     return error;
   const { pointer } = error.cause;
   const place =
     pointer === undefined || pointer === "" || error.message.includes(pointer) ? "" : ` at ${pointer}`;
-  return new MosError(error.code, `${form.origin}${place}: ${error.message}`, { cause: error.cause });
+  return new MosError(error.code, `${grammarFile.origin}${place}: ${error.message}`, { cause: error.cause });
 }

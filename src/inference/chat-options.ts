@@ -15,7 +15,7 @@ export const chatKinds: OptionKinds<ChatRequest> = {
 };
 
 /** A chat's options in the form that prompts and grammars are made of. */
-interface ChatForm {
+interface ResolvedChatOptions {
   readonly tools: readonly Tool[];
   readonly toolChoice: ToolChoice | undefined;
   readonly parallel: boolean | undefined;
@@ -27,13 +27,13 @@ type Given = Pick<ChatRequest, "tools" | "toolChoice" | "parallelToolCalls" | "r
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
 /** Throws `bad_option` for options that contradict each other, and for schemas that cannot be read. */
-export function chatForm({
+export function resolveChatOptions({
   tools = [],
   toolChoice,
   parallelToolCalls: parallel,
   responseFormat,
   grammar,
-}: Given): ChatForm {
+}: Given): ResolvedChatOptions {
   if (grammar !== undefined && (tools.length > 0 || responseFormat !== undefined))
     throw invalid(
       "grammar conflicts with tools and responseFormat, which have grammars of their own; omit one of them",

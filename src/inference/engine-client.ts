@@ -6,7 +6,7 @@ import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
 import { type AnswerFormat, answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
 import { ParsedAnswer } from "./chat-answer.ts";
-import { chatForm, chatKinds } from "./chat-options.ts";
+import { chatKinds, resolveChatOptions } from "./chat-options.ts";
 import { ClientGrammars } from "./client-grammars.ts";
 import { unitVector } from "./embedding.ts";
 import type { EngineCore } from "./engine-core.ts";
@@ -157,16 +157,16 @@ export class EngineClient implements Engine {
     checkCall<ChatRequest>("chat", options, chatKinds);
     const { tools, toolChoice, parallelToolCalls, responseFormat, ...request } = options;
     const { template } = this.text;
-    const form = chatForm(options);
-    const asked = withFormat(messages, form.responseFormat, template);
-    const prompt = template.render(asked, { addGenerationPrompt: true, tools: form.tools });
+    const resolved = resolveChatOptions(options);
+    const asked = withFormat(messages, resolved.responseFormat, template);
+    const prompt = template.render(asked, { addGenerationPrompt: true, tools: resolved.tools });
     let made: AnswerFormat | undefined;
     // a plain chat needs no layout of calls, unless its answer is taken apart
     const format = (): AnswerFormat => {
-      made ??= answerFormat(this.text, form, prompt);
+      made ??= answerFormat(this.text, resolved, prompt);
       return made;
     };
-    const isPlain = form.tools.length === 0 && form.responseFormat === undefined;
+    const isPlain = resolved.tools.length === 0 && resolved.responseFormat === undefined;
     const { grammar } = isPlain ? request : format();
     const events = this.complete(prompt, { continuesPrompt: false, ...request, grammar });
     return new ParsedAnswer(events, () => format().parser({ nextId: () => `call_${this.#nextCall++}` }));

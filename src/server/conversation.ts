@@ -24,14 +24,14 @@ import {
 import { ApiError, invalidValue } from "./errors.ts";
 import { checkStrictness, findUnenforceable, refusalOf } from "./grammar-errors.ts";
 import type { SamplingFields } from "./request-fields.ts";
-import type { AnswerForm } from "./structured.ts";
+import type { OutputConstraint } from "./structured.ts";
 import type { RequestedTools } from "./tools.ts";
 
 /** What a request says of a conversation, whichever API it came by. */
 export interface ConversationFields {
   readonly messages: readonly ChatMessage[];
   readonly tools?: Pick<RequestedTools, "tools" | "choice" | "parallel" | "placeOf"> | undefined;
-  readonly form?: AnswerForm | undefined;
+  readonly constraint?: OutputConstraint | undefined;
   /** Variables for the chat template. */
   readonly variables?: TemplateVariables | undefined;
   readonly addGenerationPrompt?: boolean | undefined;
@@ -66,7 +66,7 @@ export async function planConversation(
   const { server, key } = context.var;
   const { sampling, logprobs, field } = fields;
   const { model, defaults, text } = server.engine;
-  checkForms(fields);
+  checkConstraint(fields);
   const adapter = await resolveAdapter(context, sampling.model);
   checkChoices(sampling.n ?? 1, server.limits.choices);
   const prompt = await server.prompts.fromText(render(text, fields), field);
@@ -91,7 +91,7 @@ export async function planConversation(
  * Plans a conversation and starts its choices. Functions that are not strict and whose parameters cannot be enforced take any
  * object; the header `x-unenforced-tools` names them.
  *
- * @throws as `planConversation` and `startChoices`; ApiError 400 for a form, and for tools, that cannot be enforced.
+ * @throws as `planConversation` and `startChoices`; ApiError 400 for a constraint, and for tools, that cannot be enforced.
  */
 export async function startConversation(
   context: RequestContext,
@@ -114,16 +114,16 @@ export async function startConversation(
   }
 }
 
-function checkForms({ form, tools }: ConversationFields): void {
-  if (form?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
+function checkConstraint({ constraint, tools }: ConversationFields): void {
+  if (constraint?.grammar !== undefined && tools !== undefined && tools.choice.mode !== "none")
     throw invalidValue(
-      `${form.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
-      form.field,
+      `${constraint.field} leaves no room for calls of tools; use response_format, or send tool_choice: "none"`,
+      constraint.field,
     );
-  checkStrictness({ form, tools });
+  checkStrictness({ constraint, tools });
 }
 
-function answerRequest({ tools, form }: ConversationFields, unenforced: ReadonlySet<string>) {
+function answerRequest({ tools, constraint }: ConversationFields, unenforced: ReadonlySet<string>) {
   const loosened = (tool: Tool): Tool =>
     tool.type === "function" && unenforced.has(tool.name)
       ? { ...tool, parameters: { type: "object" } }
@@ -132,12 +132,12 @@ function answerRequest({ tools, form }: ConversationFields, unenforced: Readonly
     tools: tools?.tools.map(loosened),
     toolChoice: tools?.choice,
     parallel: tools?.parallel,
-    responseFormat: form?.responseFormat,
-    grammar: form?.grammar,
+    responseFormat: constraint?.responseFormat,
+    grammar: constraint?.grammar,
   };
 }
 
-/** @throws ApiError 400 for tools that this model's calls cannot have beside a form of the answer. */
+/** @throws ApiError 400 for tools that this model's calls cannot have beside a constrained answer. */
 function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
   try {
     return answerFormat(...given);
@@ -149,10 +149,16 @@ function formatOf(...given: Parameters<typeof answerFormat>): AnswerFormat {
 
 /** The prompt. @throws ApiError 400 if the template refuses the messages, such as roles in an order it does not know. */
 function render({ template }: Pick<LoadedText, "template">, fields: ConversationFields): string {
-  const { field, form, addGenerationPrompt = true, continueFinalMessage = false, variables = {} } = fields;
+  const {
+    field,
+    constraint,
+    addGenerationPrompt = true,
+    continueFinalMessage = false,
+    variables = {},
+  } = fields;
   try {
     // tools are shown although none may be called, so that requests with another choice find the same prefix in the cache
-    const messages = withFormat(fields.messages, form?.responseFormat, template);
+    const messages = withFormat(fields.messages, constraint?.responseFormat, template);
     const tools = fields.tools?.tools ?? [];
     return template.render(messages, { tools, addGenerationPrompt, continueFinalMessage, variables });
   } catch (cause) {

@@ -4,12 +4,12 @@ import { MosError } from "#core";
 import type { Engine } from "#inference";
 import { formatSource, type Tool } from "#text";
 import { ApiError, invalidValue } from "./errors.ts";
-import type { AnswerForm } from "./structured.ts";
+import type { OutputConstraint } from "./structured.ts";
 import { invalidParameters, type RequestedTools } from "./tools.ts";
 
 /** What of a request becomes a grammar. */
 export interface Demands {
-  readonly form?: AnswerForm | undefined;
+  readonly constraint?: OutputConstraint | undefined;
   readonly tools?: Pick<RequestedTools, "tools" | "choice" | "placeOf"> | undefined;
 }
 
@@ -19,9 +19,9 @@ export function refusalOf(error: unknown): GrammarError | undefined {
   return cause instanceof GrammarError ? cause : undefined;
 }
 
-/** @returns 400 for a form that cannot be enforced: of a schema in OpenAI's words. */
-export function invalidForm(
-  { field, param = field, code, responseFormat }: AnswerForm,
+/** @returns 400 for a constraint that cannot be enforced: of a schema in OpenAI's words. */
+export function invalidConstraint(
+  { field, param = field, code, responseFormat }: OutputConstraint,
   cause: GrammarError,
 ): ApiError {
   if (responseFormat?.type !== "json_schema") return invalidValue(`${field}: ${cause.message}`, param, cause);
@@ -35,11 +35,11 @@ const toolsOf = ({ tools }: Demands) =>
 
 /** @throws ApiError 400 for a schema with `strict` that is not in OpenAI's strict subset. */
 export function checkStrictness(demands: Demands): void {
-  const { form } = demands;
-  const format = form?.responseFormat;
-  if (form !== undefined && format?.type === "json_schema" && format.strict === true) {
+  const { constraint } = demands;
+  const format = constraint?.responseFormat;
+  if (constraint !== undefined && format?.type === "json_schema" && format.strict === true) {
     const problem = checkStrict(format.schema);
-    if (problem !== undefined) throw invalidForm(form, problem);
+    if (problem !== undefined) throw invalidConstraint(constraint, problem);
   }
   for (const { tool, place } of toolsOf(demands)) {
     if (tool.type !== "function" || tool.strict !== true) continue;
@@ -66,14 +66,14 @@ export async function findUnenforceable(
   demands: Demands,
   refusal: GrammarError,
 ): Promise<readonly string[]> {
-  const { form, tools } = demands;
+  const { constraint, tools } = demands;
   const signal = AbortSignal.timeout(SEARCH_MILLISECONDS);
   const check = async (source: GrammarSource | undefined): Promise<GrammarError | undefined> => {
     if (source === undefined || signal.aborted) return undefined;
     return await engine.checkGrammar(source, signal).then(() => undefined, refusalOf);
   };
-  const problem = await check(formSource(form));
-  if (form !== undefined && problem !== undefined) throw invalidForm(form, problem);
+  const problem = await check(constraintSource(constraint));
+  if (constraint !== undefined && problem !== undefined) throw invalidConstraint(constraint, problem);
   const { names } = tools?.choice ?? {};
   const callable = toolsOf(demands).filter(({ tool }) => names?.includes(tool.name) !== false);
   const unenforced: string[] = [];
@@ -88,13 +88,13 @@ export async function findUnenforceable(
     unenforced.push(tool.name);
   }
   if (unenforced.length > 0) return unenforced;
-  const field = callable.length > 0 ? "tools" : (form?.field ?? "response_format");
+  const field = callable.length > 0 ? "tools" : (constraint?.field ?? "response_format");
   throw invalidValue(`${field}: ${refusal.message}`, field, refusal);
 }
 
-/** The grammar of a form by itself. */
-export const formSource = (form: AnswerForm | undefined): GrammarSource | undefined =>
-  form?.grammar ?? formatSource(form?.responseFormat);
+/** The grammar of a constraint by itself. */
+export const constraintSource = (constraint: OutputConstraint | undefined): GrammarSource | undefined =>
+  constraint?.grammar ?? formatSource(constraint?.responseFormat);
 
 /** The grammar of what a tool takes, by itself. */
 function toolSource(tool: Tool): GrammarSource | undefined {

@@ -2,14 +2,14 @@ import { z } from "@hono/zod-openapi";
 import { expect, test } from "vitest";
 import type { ApiError } from "./errors.ts";
 import { checkedBy } from "./request.ts";
-import { readForm, structuredFields } from "./structured.ts";
+import { readConstraint, structuredFields } from "./structured.ts";
 
 const request = z.strictObject(structuredFields);
 
 function read(fields: object) {
   const result = request.safeParse(fields);
   checkedBy(request)(result.success ? result : { ...result, data: fields });
-  return readForm(request.parse(fields));
+  return readConstraint(request.parse(fields));
 }
 
 function refusal(fields: object) {
@@ -90,8 +90,8 @@ test.each([
     { json_schema: schema },
     { field: "json_schema", grammar: { type: "json_schema", schema, whitespace: "compact" } },
   ],
-])("%j is read", (fields, form) => {
-  expect(read(fields)).toEqual(form);
+])("%j is read", (fields, constraint) => {
+  expect(read(fields)).toEqual(constraint);
 });
 
 test.each([

@@ -1,4 +1,4 @@
-// The form that a request demands of its answer: OpenAI's response_format, vLLM's structured_outputs, llama.cpp's grammar and
+// Constraints on the text of an answer: OpenAI's response_format, vLLM's structured_outputs, llama.cpp's grammar and
 // json_schema; and the errors of what cannot be enforced.
 import { z } from "@hono/zod-openapi";
 import type { GrammarSource } from "mixture-of-shards-grammar";
@@ -50,7 +50,7 @@ const structuredOutputs = z.strictObject({
   structural_tag: renamed("tools, or a grammar"),
 });
 
-/** Fields of chats and completions that demand a form of the answer. */
+/** Fields of chats and completions that constrain the answer. */
 export const structuredFields = {
   response_format: responseFormat.optional().describe("Form of the answer: text, JSON, or JSON of a schema."),
   structured_outputs: structuredOutputs
@@ -69,36 +69,40 @@ export const structuredFields = {
 const structuredRequest = z.object(structuredFields);
 type StructuredFields = z.output<typeof structuredRequest>;
 
-/** The form that a request demands of its answer. */
-export interface AnswerForm {
-  /** The field that demands it. */
+/** A constraint on the text of an answer: a schema, a grammar, a list of choices. */
+export interface OutputConstraint {
+  /** The field that asks for it. */
   readonly field: string;
   /** The field that an error of its schema names (`field`), and OpenAI's code for it. */
   readonly param?: string | undefined;
   readonly code?: string | undefined;
-  /** The form, where the model is told of it. */
+  /** The schema, where the model is shown it. */
   readonly responseFormat?: ResponseFormat | undefined;
-  /** The form as a grammar only. */
+  /** The grammar, where the model is not told. */
   readonly grammar?: GrammarSource | undefined;
 }
 
 /**
- * The form that the fields demand; undefined where any text will do.
+ * The constraint that the fields ask for; undefined where any text will do.
  *
- * @throws ApiError 400 for two forms at once.
+ * @throws ApiError 400 for two constraints at once.
  */
-export function readForm(fields: StructuredFields): AnswerForm | undefined {
-  const forms = [...readResponseFormat(fields), ...readStructuredOutputs(fields), ...readLlamaCpp(fields)];
-  const [first, second] = forms;
+export function readConstraint(fields: StructuredFields): OutputConstraint | undefined {
+  const constraints = [
+    ...readResponseFormat(fields),
+    ...readStructuredOutputs(fields),
+    ...readLlamaCpp(fields),
+  ];
+  const [first, second] = constraints;
   if (second !== undefined)
     throw invalidValue(
-      `${first?.field} and ${second.field} each demand a form of the answer; send one of them`,
+      `${first?.field} and ${second.field} each constrain the answer; send one of them`,
       second.field,
     );
   return first;
 }
 
-function readResponseFormat({ response_format: format }: StructuredFields): readonly AnswerForm[] {
+function readResponseFormat({ response_format: format }: StructuredFields): readonly OutputConstraint[] {
   if (format === undefined || format.type === "text") return [];
   const field = "response_format";
   if (format.type === "json_schema") {
@@ -114,7 +118,9 @@ function readResponseFormat({ response_format: format }: StructuredFields): read
   ];
 }
 
-function readStructuredOutputs({ structured_outputs: outputs }: StructuredFields): readonly AnswerForm[] {
+function readStructuredOutputs({
+  structured_outputs: outputs,
+}: StructuredFields): readonly OutputConstraint[] {
   if (outputs === undefined) return [];
   const { disable_any_whitespace: isCompact = true } = outputs;
   const whitespace = isCompact ? "compact" : "flexible";
@@ -128,12 +134,12 @@ function readStructuredOutputs({ structured_outputs: outputs }: StructuredFields
     grammar: outputs.grammar === undefined ? undefined : readGrammar(outputs.grammar),
     json_object: outputs.json_object === true ? { type: "json_object", whitespace } : undefined,
   };
-  const forms = Object.entries(sources).flatMap(([name, grammar]) =>
+  const constraints = Object.entries(sources).flatMap(([name, grammar]) =>
     grammar === undefined ? [] : [{ field: `structured_outputs.${name}`, grammar }],
   );
-  if (forms.length > 0) return forms;
+  if (constraints.length > 0) return constraints;
   throw invalidValue(
-    "structured_outputs demands no form; send one of json, regex, choice, grammar, json_object in it",
+    "structured_outputs has no constraint; send one of json, regex, choice, grammar, json_object in it",
     "structured_outputs",
   );
 }
@@ -151,7 +157,7 @@ function readSchema(schema: z.output<typeof jsonSchema> | string): unknown {
 /** Only GBNF has `::=`. */
 const readGrammar = (text: string): GrammarSource => ({ type: text.includes("::=") ? "gbnf" : "lark", text });
 
-function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly AnswerForm[] {
+function readLlamaCpp({ grammar, json_schema }: StructuredFields): readonly OutputConstraint[] {
   return [
     ...(grammar === undefined
       ? []

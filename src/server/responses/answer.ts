@@ -46,7 +46,7 @@ function toFields(
   return {
     messages,
     tools,
-    form: toForm(text?.format),
+    constraint: toConstraint(text?.format),
     variables: chat_template_kwargs,
     sampling: { ...request, stream_options: undefined, max_completion_tokens: max_output_tokens },
     logprobs: wantsLogprobs ? (top ?? 0) : undefined,
@@ -54,7 +54,9 @@ function toFields(
   };
 }
 
-function toForm(format: NonNullable<ResponseRequest["text"]>["format"]): ConversationFields["form"] {
+function toConstraint(
+  format: NonNullable<ResponseRequest["text"]>["format"],
+): ConversationFields["constraint"] {
   const field = "text.format";
   if (format === undefined || format.type === "text") return undefined;
   if (format.type === "json_object") return { field, responseFormat: { type: "json_object" } };

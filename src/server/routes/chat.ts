@@ -18,7 +18,7 @@ import {
   unused,
 } from "../request.ts";
 import { clientFields, metadata, samplingFields } from "../request-fields.ts";
-import { readForm, structuredFields } from "../structured.ts";
+import { readConstraint, structuredFields } from "../structured.ts";
 import { type RequestedTools, readTools, toolFields } from "../tools.ts";
 
 const chatRequest = z
@@ -103,7 +103,7 @@ function readFields(request: ChatRequest, tools: RequestedTools): ConversationFi
   return {
     messages: toChatMessages(request.messages),
     tools,
-    form: readForm(request),
+    constraint: readConstraint(request),
     variables: request.chat_template_kwargs,
     addGenerationPrompt,
     continueFinalMessage: continue_final_message,

@@ -13,7 +13,7 @@ import {
   resolveMaxTokens,
 } from "../engine-requests.ts";
 import { ApiError } from "../errors.ts";
-import { checkStrictness, formSource, invalidForm, refusalOf } from "../grammar-errors.ts";
+import { checkStrictness, constraintSource, invalidConstraint, refusalOf } from "../grammar-errors.ts";
 import { characters, collectLogprobs, type LogprobsCollector } from "../logprobs.ts";
 import { promptItems, promptSchema, readPrompts } from "../prompts.ts";
 import {
@@ -30,7 +30,7 @@ import {
   security,
 } from "../request.ts";
 import { samplingFields } from "../request-fields.ts";
-import { readForm, structuredFields } from "../structured.ts";
+import { readConstraint, structuredFields } from "../structured.ts";
 
 /** OpenAI's default of max_tokens, used if the server has none either. */
 const DEFAULT_TOKENS = 16;
@@ -112,9 +112,9 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   const fallback = engine.defaults.maxTokens ?? DEFAULT_TOKENS;
   const lengths = { maxLength: engine.model.maxLength, fallback, field: "prompt" };
   const seed = request.seed ?? server.nextSeed();
-  const form = readForm(request);
-  checkStrictness({ form });
-  const grammar = formSource(form);
+  const constraint = readConstraint(request);
+  checkStrictness({ constraint });
+  const grammar = constraintSource(constraint);
   const requests = prompts.flatMap((prompt) => {
     const maxTokens = resolveMaxTokens(prompt, request, lengths);
     const more = engineOptions(request, maxTokens);
@@ -123,7 +123,7 @@ async function answerCompletion(context: RequestContext, request: CompletionRequ
   const isStream = request.stream === true;
   const events = await startChoices(context, { requests, isStream }).catch((error: unknown) => {
     const refusal = refusalOf(error);
-    throw form === undefined || refusal === undefined ? error : invalidForm(form, refusal);
+    throw constraint === undefined || refusal === undefined ? error : invalidConstraint(constraint, refusal);
   });
   const writers = requests.map((_, index) => {
     const prompt = prompts[Math.floor(index / n)] as EncodedPrompt;
