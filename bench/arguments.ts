@@ -62,6 +62,12 @@ export const rounded = (number: number, digits: number): number => Number(number
 /** The most memory this process has had, in the unit of the peers' scripts: thousands of KiB × 1000. */
 export const peakMemory = (): number => rounded(process.resourceUsage().maxRSS / 1e6, 2);
 
+/** CPU seconds of all threads of this process since it began. */
+export function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
 /** One JSON line, or one line for each field. */
 export function printResult(result: Readonly<Record<string, unknown>>, json: boolean): void {
   if (json) console.log(JSON.stringify(result));

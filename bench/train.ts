@@ -23,7 +23,7 @@ import {
   type TrainSettings,
   train,
 } from "#training";
-import { fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
+import { cpuSeconds, fail, median, peakMemory, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:train -- --model DIR|FILE.gguf [--batch 4] [--seq 256] [--labelled 1.0] [--steps 8] [--json]
        bench:train -- --model DIR|FILE.gguf --data train.jsonl [--max-examples 128] [--batch 8] [--row-length N] [--json]
@@ -142,6 +142,8 @@ const layout: Omit<TrainSettings, "steps"> = {
 const lengths = work.examples.map(({ ids }) => ids.length);
 const profile = given.text("profile");
 const steps: StepEvent[] = [];
+/** CPU seconds of all threads when each step had ended: other load on the machine changes them little. */
+const cpu: number[] = [];
 for await (const event of train({
   model,
   settings: { ...layout, steps: countSteps(lengths, 1, layout) },
@@ -151,7 +153,10 @@ for await (const event of train({
   session: { threads: given.number("threads", 2), ...(profile === undefined ? {} : { profile }) },
   now: () => performance.now(),
 }))
-  if (event.type === "step") steps.push(event);
+  if (event.type === "step") {
+    steps.push(event);
+    cpu.push(cpuSeconds());
+  }
 
 const counted = steps.slice(1);
 const sum = (of: (step: StepEvent) => number): number => counted.reduce((total, step) => total + of(step), 0);
@@ -175,6 +180,10 @@ printResult(
     median_step_s: rounded(median_step_s, 3),
     tokens_per_s: rounded(
       data === undefined ? (batch * seq) / median_step_s : sum(({ tokens }) => tokens) / total,
+      1,
+    ),
+    tokens_per_cpu_s: rounded(
+      sum(({ tokens }) => tokens) / ((cpu.at(-1) ?? Number.NaN) - (cpu[0] ?? Number.NaN)),
       1,
     ),
     examples_per_s: rounded(sum(({ examples }) => examples) / total, 3),
