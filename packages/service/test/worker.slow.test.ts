@@ -164,7 +164,7 @@ describe.each(databases)("%s", (_, open) => {
     timeout: 300_000,
   }, async () => {
     const mos = { ...MOS, steps: 1, batch_size: 1, max_length: 64 };
-    const validation = Buffer.concat(Array<Buffer>(30).fill(await readFile(DATA)));
+    const validation = Buffer.concat(Array<Buffer>(10).fill(await readFile(DATA)));
     const { id, plan } = await create(mos, {}, "other", validation);
     const other = { tenant: "other", isAdmin: false };
     await workUntil(id, 0, ({ slice }) => slice > 0, other);
