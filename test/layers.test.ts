@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 
 /** Modules from the bottom up. A module imports only from layers below its own, and only by its #alias. */
 const LAYERS = [
+  ["platform"],
   ["core"],
   ["files"],
   ["graph", "text", "hub", "sandbox"],
@@ -14,6 +15,19 @@ const LAYERS = [
   ["training", "convert"],
   ["server"],
   ["cli"],
+];
+
+/** Where the modules up to training may import Node's own: their idea is Node's. The others use #platform. */
+const NODE_PLACES = [
+  "src/platform/node/",
+  "src/core/child.ts",
+  "src/core/serve-parent.ts",
+  "src/files/parquet-decode.ts",
+  "src/graph/runtime/",
+  "src/hub/",
+  "src/sandbox/",
+  "src/data/records.ts",
+  "src/inference/worker-core.ts",
 ];
 
 /** Modules of the packages, in the same way. A file outside of them wires them together. */
@@ -60,6 +74,15 @@ test("modules import downwards only", () => {
       .map((spec) => `${file} -> ${spec}`),
   );
   expect(wrong).toEqual([]);
+});
+
+test("Node's modules are imported in few places below the server", () => {
+  const below = LAYERS.slice(0, findLayer(LAYERS, "server")).flat();
+  const files = below.flatMap((module) => sources(`src/${module}`, /(?<!\.test)\.ts$/));
+  const importsNode = files.filter((file) => listImports(file).some((spec) => spec.startsWith("node:")));
+  const inPlace = (file: string, place: string): boolean => file.startsWith(place);
+  expect(importsNode.filter((file) => !NODE_PLACES.some((place) => inPlace(file, place)))).toEqual([]);
+  expect(NODE_PLACES.filter((place) => !importsNode.some((file) => inPlace(file, place)))).toEqual([]);
 });
 
 test("packages use entry points only, and their modules import downwards", () => {

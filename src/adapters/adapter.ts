@@ -1,5 +1,5 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
-import { setImmediate } from "node:timers/promises";
+
 import { countElements, MosError, randomStream } from "#core";
 import {
   constant,
@@ -11,6 +11,7 @@ import {
   type Value,
   withBias,
 } from "#graph";
+import { nextTurn } from "#platform";
 import type {
   AdapterTensor,
   AdapterTensors,
@@ -48,7 +49,7 @@ export async function drawSeeded(
   for (let begin = 0; begin < data.length; begin += CHUNK_SIZE) {
     const count = Math.min(CHUNK_SIZE, data.length - begin);
     data.set(uniform(count, bound)(random), begin);
-    await setImmediate();
+    await nextTurn();
   }
   return { shape, data };
 }

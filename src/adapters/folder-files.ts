@@ -1,9 +1,6 @@
 // The two files of an adapter's folder in the shape of Hugging Face PEFT, adapter_config.json and adapter_model.safetensors:
 // written, and opened as they are at one moment, since the folder may be replaced while it is read.
-import { createHash, webcrypto } from "node:crypto";
-import type { BigIntStats } from "node:fs";
-import { realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
+
 import { decodeText, MosError, parseJson, parseWith } from "#core";
 import {
   type ByteSource,
@@ -18,6 +15,7 @@ import {
   writeFileAtomic,
   writeSafetensors,
 } from "#files";
+import { type BigIntStats, createHash, join, realpath, stat } from "#platform";
 import { type SavedBase, type SavedFields, savedBase, savedFields } from "./folder-config.ts";
 
 /** The file of an adapter's folder that holds its settings. */
@@ -98,7 +96,7 @@ export async function contentDigest(config: Uint8Array, tensors: ByteSource): Pr
   for (let done = 0; done < tensors.size; done += buffer.length) {
     const piece = buffer.subarray(0, Math.min(buffer.length, tensors.size - done));
     await tensors.read(piece, done);
-    hash.update(new Uint8Array(await webcrypto.subtle.digest("SHA-256", piece)));
+    hash.update(new Uint8Array(await crypto.subtle.digest("SHA-256", piece)));
   }
   return `sha256:${hash.digest("hex")}`;
 }

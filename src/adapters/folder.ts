@@ -1,6 +1,5 @@
 // An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
-import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+
 import { countElements, MosError } from "#core";
 import {
   bytesInMemory,
@@ -10,6 +9,7 @@ import {
   type WritableTensor,
   writeFolderAtomic,
 } from "#files";
+import { join, nextTurn } from "#platform";
 import { type Adapter, CHUNK_SIZE, drawSeeded } from "./adapter.ts";
 import { checkBase, checkDecoder, inferShapes, type TrainedOn } from "./base-match.ts";
 import {
@@ -328,7 +328,7 @@ async function findUnusable(data: Float32Array): Promise<number | undefined> {
     const part = data.subarray(begin, begin + CHUNK_SIZE);
     const found = part.findIndex((x) => !(Math.abs(x) < TOO_LARGE));
     if (found >= 0) return begin + found;
-    if (begin > 0) await setImmediate();
+    if (begin > 0) await nextTurn();
   }
   return undefined;
 }

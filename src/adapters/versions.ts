@@ -1,7 +1,6 @@
 // An adapter's folder beyond its two files: the run that made it, the run that will replace it, and the versions that it
 // replaced. The last two are hidden folders beside it, which servers pass over: `.NAME.retraining` and `.NAME.versions`.
-import { rm, rmdir, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+
 import { MosError } from "#core";
 import {
   fromFileName,
@@ -15,6 +14,7 @@ import {
   storageError,
   writeFolderAtomic,
 } from "#files";
+import { basename, dirname, join, resolve, rm, rmdir, stat } from "#platform";
 import { type AdapterDescription, openAdapterFolder } from "./folder.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder-files.ts";
 

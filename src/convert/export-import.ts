@@ -1,6 +1,5 @@
 // Adapters that go to other programs, and LoRAs that come from them.
-import { readdir, realpath, stat } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+
 import {
   ADAPTER_FILES,
   type Adapter,
@@ -24,6 +23,7 @@ import {
   openModel,
   toLayerShapes,
 } from "#models";
+import { basename, dirname, readdir, realpath, resolve, stat } from "#platform";
 import { type AssembledLora, toLora } from "./assemble-lora.ts";
 import { FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
 import { IMPORT_SOURCES, type ImportSource, readLora } from "./read-lora.ts";

@@ -1,5 +1,3 @@
-import { copyFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
 import {
   type Adapter,
@@ -38,6 +36,7 @@ import {
   toLayerShapes,
   weightShapes,
 } from "#models";
+import { copyFile, join } from "#platform";
 import { tokenizerFilesFromGguf } from "#text";
 import { checkName } from "./export-import.ts";
 import { bytesPerNumber, checkRange, FILE_DTYPES, type FileDtype } from "./file-dtype.ts";

@@ -1,6 +1,5 @@
 // A LoRA of Hugging Face PEFT, or of the code of the authors of MoS, → a plain LoRA of this package.
 
-import { join } from "node:path";
 import {
   ADAPTER_CONFIG,
   openAdapterFolder,
@@ -13,6 +12,7 @@ import { MosError } from "#core";
 import type { SafetensorsFile } from "#files";
 import { moduleKey } from "#graph";
 import { type ModelConfig, modulePrefixIn, toLayerShapes } from "#models";
+import { join } from "#platform";
 import { type AssembledLora, assembleLora, type ModuleFactors } from "./assemble-lora.ts";
 import { type FileModule, fileModules } from "./file-modules.ts";
 import { splitFactors } from "./fuse-factors.ts";

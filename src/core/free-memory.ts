@@ -1,8 +1,6 @@
 // Memory that this process can still allocate: the least of the machine's free memory and the limits of its control
 // groups. A process that takes more is killed by the system without a word.
-import { readFile } from "node:fs/promises";
-import { freemem } from "node:os";
-import { join } from "node:path";
+import { freemem, join, process, readFile } from "#platform";
 
 /** Bytes that can still be taken, and what sets the limit. */
 export interface FreeMemory {
@@ -27,7 +25,7 @@ export interface MemorySources {
 const systemSources: MemorySources = {
   read: (path) => readFile(path, "utf8").catch(() => undefined),
   machine: freemem,
-  constrained: () => process.constrainedMemory() ?? 0,
+  constrained: () => process.constrainedMemory(),
   resident: () => process.memoryUsage.rss(),
 };
 

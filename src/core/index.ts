@@ -1,3 +1,4 @@
+export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
 export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
 export { type Child, moduleBeside, startChild } from "./child.ts";
 export { monotonicNow } from "./clock.ts";

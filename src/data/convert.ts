@@ -1,7 +1,8 @@
 // Conversion of examples from any format that is read to JSON Lines of another.
-import { resolve } from "node:path";
+
 import { MosError, omitUndefined } from "#core";
 import { pathExists, writeJsonLines } from "#files";
+import { resolve } from "#platform";
 import type { Tool, ToolCall } from "#text";
 import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
 import {

@@ -1,8 +1,9 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
-import { setImmediate as nextTurn } from "node:timers/promises";
+
 import { list, MosError, randomStream, show, text } from "#core";
 import { readJsonLines } from "#files";
+import { nextTurn } from "#platform";
 import { type DataKind, type Example, placeText, type Source, textsOf } from "./example.ts";
 import {
   acceptedForms,

@@ -1,7 +1,8 @@
 // From an example to token ids and labels. Targets of the loss are only what the model has to say: the tokens of
 // assistant messages or completions, and the end of turn.
-import { setImmediate } from "node:timers/promises";
+
 import { MosError, monotonicNow } from "#core";
+import { nextTurn } from "#platform";
 import type { AnsweredExample, Example, Message, PairExample, Place, RatedExample } from "./example.ts";
 import { type Labelled, labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
@@ -253,7 +254,7 @@ export async function encodeExamples(
   let since = monotonicNow();
   for (const [i, example] of examples.entries()) {
     if (monotonicNow() - since > MAX_BUSY_MILLISECONDS) {
-      await setImmediate(); // so that signals and timers are handled
+      await nextTurn(); // so that signals and timers are handled
       since = monotonicNow();
     }
     if (options.signal?.aborted === true)

@@ -1,5 +1,5 @@
 // Examples: what a line of a data set becomes, whatever its format was.
-import { createHash } from "node:crypto";
+import { createHash } from "#platform";
 import type { ChatMessage, CustomTool, FunctionTool, TemplateVariables, Tool } from "#text";
 
 /** A value of a data file. */

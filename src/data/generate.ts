@@ -1,11 +1,8 @@
 // Training data about documents: a teacher is asked about one passage after the other. What it answered is kept beside the
 // output, so that no passage is asked for twice, also after a kill.
-import { createHash } from "node:crypto";
-import { setMaxListeners } from "node:events";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+
 import { z } from "zod";
-import { AsyncQueue, MosError, parseWith } from "#core";
+import { AsyncQueue, MosError, parseWith, utf8Length } from "#core";
 import {
   type JsonLinesWriter,
   lockFolder,
@@ -15,6 +12,7 @@ import {
   readJsonLines,
   writeJsonLines,
 } from "#files";
+import { createHash, join, rm, setMaxListeners } from "#platform";
 import { checkOutput } from "./convert.ts";
 import type { SourcedPassage } from "./documents.ts";
 import {
@@ -138,7 +136,7 @@ export async function planGeneration(
 
 const BYTES_PER_TOKEN = 4;
 const promptBytes = (passage: SourcedPassage, options: QuestionOptions): number =>
-  askForQuestions(passage, options).reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
+  askForQuestions(passage, options).reduce((sum, { content }) => sum + utf8Length(content), 0);
 
 /**
  * Writes questions and answers about passages as conversations, each with its source. The output appears when it is complete;

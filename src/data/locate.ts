@@ -1,6 +1,5 @@
 // Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
-import { realpath, stat } from "node:fs/promises";
-import { basename, dirname, isAbsolute, join } from "node:path";
+
 import { glob } from "tinyglobby";
 import { describeBytes, MosError } from "#core";
 import { pathExists } from "#files";
@@ -16,6 +15,7 @@ import {
   type TransferEvent,
   withHubDefaults,
 } from "#hub";
+import { basename, dirname, isAbsolute, join, realpath, stat } from "#platform";
 import { DATA_EXTENSIONS, describeOtherFile, isDataFile } from "./records.ts";
 
 /** Options of locating data. */

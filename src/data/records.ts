@@ -1,9 +1,10 @@
 // Records of a data file, one at a time, before their format is known.
-import { extname } from "node:path";
+
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
 import { decodeText, describeEncoding, MosError, parseJson } from "#core";
 import { openForReading, type ReadJsonLinesOptions, readBytes, readJsonLines, readParquetRows } from "#files";
+import { extname } from "#platform";
 import type { NumberedRecord, Source } from "./example.ts";
 
 /** The values of a file or of an iterable. */
@@ -118,7 +119,7 @@ async function isList(path: string): Promise<boolean> {
   await using file = await openForReading(path, "bad_data");
   const start = new Uint8Array(Math.min(1024, file.size));
   await file.read(start, 0);
-  return /^\uFEFF?\s*\[/.test(Buffer.from(start).toString());
+  return /^\uFEFF?\s*\[/.test(new TextDecoder("utf-8", { ignoreBOM: true }).decode(start));
 }
 
 async function* parquetRecords(

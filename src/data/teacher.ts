@@ -1,8 +1,9 @@
 // A teacher behind an OpenAI-compatible endpoint: one request, tried again where that may help.
-import { setTimeout as wait } from "node:timers/promises";
+
 import { z } from "zod";
 import { errorText, MosError } from "#core";
 import { type Failure, retryAdvice } from "#hub";
+import { sleep as wait } from "#platform";
 import type { ChatMessage } from "#text";
 
 /** A request to a teacher. */
@@ -68,7 +69,7 @@ export function completionsUrl(base: string): URL {
  * @throws MosError `bad_option` for an invalid URL; from requests `network`, `not_found` and `cancelled`.
  */
 export function remoteTeacher(options: RemoteTeacherOptions): Teacher {
-  const { sleep = (seconds, signal) => wait(seconds * 1000, undefined, { signal }), onRetry } = options;
+  const { sleep = (seconds, signal) => wait(seconds * 1000, { signal }), onRetry } = options;
   const endpoint = new Endpoint(options);
   return async (request) => {
     for (let attempt = 1; ; attempt++) {

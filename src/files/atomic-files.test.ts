@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { z } from "zod";
+import { thisWriter } from "#platform";
 import {
   openAtomicFile,
   openForReading,
@@ -25,7 +26,6 @@ import {
 } from "./atomic-files.ts";
 import { restoreFolder, writeFolderAtomic } from "./folders.ts";
 import { storageError } from "./system-error.ts";
-import { thisWriter } from "./writer.ts";
 
 let folder = "";
 beforeEach(() => {

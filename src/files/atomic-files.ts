@@ -1,13 +1,24 @@
 // Files are read with their size checked first, and written under a temporary name that is renamed at the end, so that
 // a reader never sees half a file, even if the writer is killed.
 
-import { randomBytes } from "node:crypto";
-import { type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
 import type { z } from "zod";
 import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
+import {
+  basename,
+  dirname,
+  type FileHandle,
+  hasWriterEnded,
+  join,
+  open,
+  randomUUID,
+  readdir,
+  rename,
+  rm,
+  stat,
+  thisWriter,
+} from "#platform";
+import { isBeating, startHeartbeat } from "./heartbeat.ts";
 import { storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isBeating, startHeartbeat, thisWriter } from "./writer.ts";
 
 /** One system call moves at most this many bytes; larger ones fail on some platforms. */
 const MAX_READ_BYTES = 1 << 30;
@@ -147,7 +158,7 @@ const PARTIAL = /^\.(.+?)\.(\d+)-(\w+)-([0-9a-f]{8})-[0-9a-f]{8}\.partial$/;
 /** A hidden neighbour of `path`: the same file system, so that a rename is atomic. Its name tells who writes it. */
 export function partialName(path: string): string {
   const { pid, start, place } = thisWriter;
-  const end = `${pid}-${start}-${place}-${randomBytes(4).toString("hex")}.partial`;
+  const end = `${pid}-${start}-${place}-${randomUUID().slice(0, 8)}.partial`;
   return join(dirname(path), `.${basename(path)}.${end}`);
 }
 
@@ -157,7 +168,7 @@ async function isLeftover(
   [name, , pid, start = "", place = ""]: RegExpExecArray,
 ): Promise<boolean> {
   const path = join(folder, name);
-  return hasEnded({ pid: Number(pid), start, place }) ?? (await isBeating(path)) === false;
+  return (await hasWriterEnded({ pid: Number(pid), start, place })) ?? (await isBeating(path)) === false;
 }
 
 /**

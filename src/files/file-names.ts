@@ -11,7 +11,9 @@ const DEVICE = /^(?:con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$
 
 /** Bytes of UTF-8 as `%` and two hexadecimal digits, also those that URLs may contain. */
 const encoded = (text: string): string =>
-  [...Buffer.from(text)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+  [...new TextEncoder().encode(text)]
+    .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`)
+    .join("");
 
 /**
  * The name of the file or folder for a name. Different names get different file names, and plain names stay as they are. The

@@ -1,10 +1,14 @@
 // Folders appear, change and disappear as a whole: they are filled, or kept, under a hidden name beside the final one and
 // renamed, so that a reader never meets half of one.
 
-import { constants } from "node:fs";
+import { MosError } from "#core";
 import {
   access,
+  basename,
+  constants,
   copyFile,
+  dirname,
+  join,
   link,
   lstat,
   mkdir,
@@ -15,14 +19,12 @@ import {
   rm,
   stat,
   symlink,
-} from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
-import { MosError } from "#core";
+  tmpdir,
+} from "#platform";
 import { partialName, pathExists, removeLeftovers, syncFolder } from "./atomic-files.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { lockChanges } from "./lock.ts";
 import { storageError, systemCode } from "./system-error.ts";
-import { startHeartbeat } from "./writer.ts";
 
 /**
  * Makes a folder and those above it, and gives the topmost one that it made. Node's own `recursive` never returns where

@@ -1,6 +1,7 @@
 // The head of a GGUF file: a checked cursor over its values, and the metadata.
-import { readSync } from "node:fs";
+
 import { MosError } from "#core";
+import { readSync } from "#platform";
 import type { ReadableFile } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 

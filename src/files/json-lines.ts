@@ -1,5 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
-import { describeEncoding, isUtf16, MosError, parseJson } from "#core";
+import { concatBytes, describeEncoding, isUtf16, MosError, parseJson } from "#core";
+import { type FileHandle, open } from "#platform";
 import { closeOnFailure, openAtomicFile, openForReading, type ReadableFile } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 
@@ -49,7 +49,7 @@ async function* rawLines(
     if (part.length > 0) parts.push(part);
   };
   const finish = (): RawLine => {
-    const bytes = parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts);
+    const bytes = parts.length === 1 && parts[0] ? parts[0] : concatBytes(parts);
     parts = [];
     length = 0;
     return { line: line++, bytes };

@@ -5,8 +5,8 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { thisWriter } from "#platform";
 import { lockChanges, lockFolder } from "./lock.ts";
-import { thisWriter } from "./writer.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -1,13 +1,22 @@
 // Locks of folders among processes, also of other machines and containers: files that one process alone can create, and
 // touches as long as it runs.
-import { lstat, open, readFile, rm } from "node:fs/promises";
-import { hostname } from "node:os";
-import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+
 import { z } from "zod";
 import { MosError, monotonicNow } from "#core";
+import {
+  hasWriterEnded,
+  hostname,
+  join,
+  lstat,
+  open,
+  readFile,
+  resolve,
+  rm,
+  sleep,
+  thisWriter,
+} from "#platform";
+import { isBeating, startHeartbeat } from "./heartbeat.ts";
 import { isDiskFull, storageError, systemCode } from "./system-error.ts";
-import { hasEnded, isBeating, startHeartbeat, thisWriter } from "./writer.ts";
 
 const RUN_LOCK = "running.json";
 const CHANGE = ".changing.json";
@@ -33,8 +42,8 @@ const isMine = ({ pid, start, place }: Holder): boolean =>
   pid === thisWriter.pid && start === thisWriter.start && place === thisWriter.place;
 
 /** Tests whether the process has ended; undefined if only watching the lock can tell. */
-const isGone = (holder: Holder, path: string): boolean | undefined =>
-  isMine(holder) ? !heldLocks.has(path) : hasEnded(holder);
+const isGone = async (holder: Holder, path: string): Promise<boolean | undefined> =>
+  isMine(holder) ? !heldLocks.has(path) : hasWriterEnded(holder);
 
 /** Creates a lock's file, unless it exists; atomic among processes. */
 async function make(path: string): Promise<boolean> {
@@ -89,7 +98,7 @@ async function readHolder(path: string): Promise<Holder | "unknown" | undefined>
 async function isStale(path: string): Promise<boolean | undefined> {
   const holder = await readHolder(path);
   if (holder === undefined) return false;
-  const gone = holder === "unknown" ? undefined : isGone(holder, path);
+  const gone = holder === "unknown" ? undefined : await isGone(holder, path);
   if (gone !== undefined) return gone;
   const isAlive = await isBeating(path);
   return isAlive === undefined ? undefined : !isAlive;
@@ -171,7 +180,7 @@ export async function isFolderLocked(folder: string, date: number = Date.now()):
   if (heldLocks.has(path)) return true;
   const holder = await readHolder(path);
   if (holder === undefined) return false;
-  const gone = holder === "unknown" ? undefined : isGone(holder, path);
+  const gone = holder === "unknown" ? undefined : await isGone(holder, path);
   return gone === undefined ? date - found.mtimeMs < SILENT_AFTER : !gone;
 }
 

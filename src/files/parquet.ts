@@ -1,8 +1,9 @@
 // Reads Parquet files in a child process. The decoder trusts the counts in a file: a run longer than its page grows an array
 // until V8 aborts the process, lists of millions of items are allocated before they are read, and some block sizes make it
 // loop for ever. No exception tells of these, so only a process of its own contains them.
-import { stat } from "node:fs/promises";
+
 import { MosError, moduleBeside, startChild } from "#core";
+import { stat } from "#platform";
 import type { ParquetRow, ReadParquetOptions } from "./parquet-decode.ts";
 import type { ParquetMethods } from "./parquet-process.ts";
 

@@ -1,7 +1,7 @@
 // Folders that only their owner may enter. Windows has no such modes: there, the rights of the folder above count.
-import { chmod, lstat, mkdir, readdir, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+
 import { MosError } from "#core";
+import { chmod, dirname, lstat, mkdir, process, readdir, resolve, stat } from "#platform";
 import { makeFolder } from "./folders.ts";
 import { storageError, systemCode } from "./system-error.ts";
 

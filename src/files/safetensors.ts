@@ -1,9 +1,9 @@
 // safetensors: eight bytes of header length, a JSON header, then the tensors' bytes without gaps
 // (https://huggingface.co/docs/safetensors). Everything in the header is checked against the file before it is used.
 
-import { setImmediate } from "node:timers/promises";
 import { z } from "zod";
-import { decodeText, type ErrorCode, MosError, parseJson, parseWith } from "#core";
+import { decodeText, type ErrorCode, equalBytes, MosError, parseJson, parseWith } from "#core";
+import { nextTurn } from "#platform";
 import { type ByteSource, closeOnFailure, openForReading } from "./atomic-files.ts";
 import { decodeBfloat16, decodeFloat16 } from "./floats.ts";
 
@@ -168,7 +168,7 @@ async function parseEntries(
   const parsed = new Map<string, SafetensorsEntry>();
   for (const [name, entry] of Object.entries(entries)) {
     parsed.set(name, parseEntry(name, entry, place));
-    if (parsed.size % BATCH_SIZE === 0) await setImmediate();
+    if (parsed.size % BATCH_SIZE === 0) await nextTurn();
   }
   return parsed;
 }
@@ -265,16 +265,16 @@ export async function openSafetensors(
     const limits = code === "bad_adapter" ? ADAPTER_LIMITS : MODEL_LIMITS;
     const { text, names, dataBegin } = await readHeader(file, { code, limits });
     const inHeader = { code, where: `${path}: header` };
-    await setImmediate(); // each pass over the header takes some milliseconds
+    await nextTurn(); // each pass over the header takes some milliseconds
     const value = parseJson(text, inHeader);
-    await setImmediate();
+    await nextTurn();
     refuseDoubtfulNames(value, { ...place, names });
-    await setImmediate();
+    await nextTurn();
     const header = parseWith(headerSchema, value, inHeader);
     const { __metadata__: rawMetadata = {}, ...entries } = header;
     const metadata = parseWith(metadataSchema, rawMetadata, { code, where: `${path}: __metadata__` });
     const relative = await parseEntries(entries, place);
-    await setImmediate();
+    await nextTurn();
     const tensors = placeTensors(relative, { dataBegin, size: file.size, place });
     const find = (name: string): readonly [ByteSource, SafetensorsEntry, Place] => {
       const entry = tensors.get(name);
@@ -385,7 +385,7 @@ function assertFlatHeader(
     if (bytes[i] !== QUOTE) see(bytes[i] as number);
     else {
       const end = findClosingQuote(bytes, i);
-      if (depth === 1) isMetadata = Buffer.compare(bytes.subarray(i, end + 1), METADATA) === 0;
+      if (depth === 1) isMetadata = equalBytes(bytes.subarray(i, end + 1), METADATA);
       i = end;
     }
   }

@@ -1,6 +1,5 @@
-import { statfs } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { describeBytes, MosError } from "#core";
+import { dirname, resolve, statfs } from "#platform";
 import { pathExists } from "./atomic-files.ts";
 import { storageError } from "./system-error.ts";
 

@@ -1,6 +1,6 @@
 // Graders as data, after OpenAI's schemas: what gives an answer its reward.
 import { z } from "zod";
-import { MosError, parseWith } from "#core";
+import { MosError, parseWith, utf8Length } from "#core";
 import { type Formula, parseFormula } from "./formula.ts";
 import { MEASURES } from "./similarity/measures.ts";
 import { follow, type Path, parseTemplate, type Template } from "./template.ts";
@@ -35,7 +35,7 @@ const python = z.strictObject({
   name: name.optional(),
   source: z
     .string()
-    .refine((source) => Buffer.byteLength(source) <= MAX_SOURCE_BYTES, `at most ${MAX_SOURCE_BYTES} bytes`)
+    .refine((source) => utf8Length(source) <= MAX_SOURCE_BYTES, `at most ${MAX_SOURCE_BYTES} bytes`)
     .refine((source) => /\bgrade\b/.test(source), "Python that defines grade(sample, item)"),
   image_tag: z.string().nullish(),
   pass_threshold: passThreshold,

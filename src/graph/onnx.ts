@@ -1,6 +1,6 @@
-import { basename, dirname } from "node:path";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError, type Shape } from "#core";
+import { basename, dirname } from "#platform";
 import {
   type Attribute,
   type DType,

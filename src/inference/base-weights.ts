@@ -42,6 +42,7 @@ import {
   weightFeeds,
   weightShapes,
 } from "#models";
+import { nextTurn } from "#platform";
 import { canJoin, countRows, type MatrixArrays, packMatrix } from "./pack-matrix.ts";
 import { type PackedStore, temporaryStore } from "./packed-store.ts";
 
@@ -78,7 +79,7 @@ export async function prepareWeights(
     for await (const [name, weight] of weights) {
       await base.take(name, weight);
       // long work on the engine's thread: let messages in
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     base.assertComplete();
     return base;

@@ -1,7 +1,8 @@
 // The grammars of a core: as bytes under their digests, and compiled for the model's vocabulary when they are used first.
-import { deserialize } from "node:v8";
+
 import { CompiledGrammar, type Matcher, type PreparedGrammar, Vocabulary } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
+import { deserialize } from "#platform";
 import type { Tokenizer } from "#text";
 
 interface Entry {

@@ -1,4 +1,5 @@
 // What a core says of itself: its requests and its memory at one moment.
+import { process } from "#platform";
 import type { AdapterManager } from "./adapters/manager.ts";
 import type { ModelRunner } from "./model-runner.ts";
 import type { Placement, PlacementLimits } from "./placement.ts";

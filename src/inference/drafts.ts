@@ -2,6 +2,7 @@
 // token together with a draft gives logits after each, so that an answer gets all drafted tokens that it would have chosen anyway.
 
 import type { ExpandedFactors, FactorMap } from "#adapters";
+import { equalBytes } from "#core";
 import { LINEAR_NAMES, moduleKey } from "#graph";
 import { type ModelConfig, toLayerShapes } from "#models";
 import type { ModelRunner } from "./model-runner.ts";
@@ -219,10 +220,10 @@ export async function usableDraftTokens(
 const RANK = 16;
 
 const isEqual = (a: Float32Array, b: Float32Array | undefined): boolean =>
-  b !== undefined && Buffer.compare(viewBytes(a), viewBytes(b)) === 0;
+  b !== undefined && equalBytes(viewBytes(a), viewBytes(b));
 
-const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Buffer =>
-  Buffer.from(buffer, byteOffset, byteLength);
+const viewBytes = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Factors of all linear layers whose numbers are of all kinds. */
 function unevenFactors(config: ModelConfig): FactorMap {

@@ -1,9 +1,10 @@
 // The engine that callers hold. It accepts or refuses requests at once, keeps a queue of events for each, and turns text
 // into tokens; engine-core.ts computes, in this process or in another.
-import { setMaxListeners } from "node:events";
+
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { AsyncQueue, checkCall, checkKind, MosError } from "#core";
 import { encodePrompt } from "#data";
+import { nextTurn, setMaxListeners } from "#platform";
 import { type AnswerFormat, answerFormat, type ChatMessage, type LoadedText, withFormat } from "#text";
 import { ParsedAnswer } from "./chat-answer.ts";
 import { chatKinds, resolveChatOptions } from "./chat-options.ts";
@@ -257,7 +258,7 @@ export class EngineClient implements Engine {
     this.#isDraining = true;
     if (this.#live.size > 0) await new Promise<void>((resolve) => this.#drains.push(resolve));
     // by then the readers of the last events have them
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     if (this.#failure !== undefined) throw this.#failure;
   }
 

@@ -1,6 +1,8 @@
 // The engine's loop on one thread: schedule, run, update. It reports what happened, one output for each step, to the front
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
+
 import type { MosError } from "#core";
+import { nextTurn } from "#platform";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
 import { Constraint } from "./constraint.ts";
 import { CoreGrammars } from "./core-grammars.ts";
@@ -188,7 +190,7 @@ export class LocalCore implements EngineCore {
       const isBusy = await this.#step().catch((cause: unknown) => this.#failRunning(cause));
       this.#report();
       // requests, cancellations and loaded adapters come in here
-      if (isBusy) await new Promise((resolve) => setImmediate(resolve));
+      if (isBusy) await nextTurn();
       else await this.#sleep();
     }
     for (const sequence of this.#sequences.values()) sequence.finish("cancelled");

@@ -1,8 +1,6 @@
 // A file of packed weights: safetensors, whose tensors are the constants of the programs, each at the begin of a page, so that
 // the runtime maps them where they lie.
-import { createHash } from "node:crypto";
-import { readdir, rm, rmdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+
 import { z } from "zod";
 import { MosError, parseJson, parseWith } from "#core";
 import {
@@ -17,6 +15,7 @@ import {
 } from "#files";
 import { type DType, fileConstant, type PackedMatrix, type Value } from "#graph";
 import type { ModelHashes } from "#models";
+import { basename, createHash, dirname, join, readdir, rm, rmdir } from "#platform";
 import type { MatrixArrays } from "./pack-matrix.ts";
 import {
   type AddPart,
@@ -92,9 +91,9 @@ const NO_SEAL = "-".repeat(64);
 
 /** A header with another text in the place of its seal. */
 function withSeal(header: Uint8Array, seal: string, other: string): Uint8Array {
-  const changed = Buffer.from(header);
-  const at = changed.indexOf(`"mos_header":"${seal}"`);
-  if (at >= 0) changed.write(`"mos_header":"${other}"`, at);
+  const changed = header.slice();
+  const at = new TextDecoder("latin1").decode(header).indexOf(`"mos_header":"${seal}"`); // a character a byte
+  if (at >= 0) changed.set(new TextEncoder().encode(`"mos_header":"${other}"`), at);
   return changed;
 }
 

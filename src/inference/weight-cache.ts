@@ -1,8 +1,7 @@
-import { chmod, mkdir, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
 import { describeBytes, MosError } from "#core";
 import { assertSpace, openAtomicFile, pathExists, removeLeftovers, storageError } from "#files";
 import { type BaseDtype, type ComputeDtype, type ModelFiles, sourceDigest } from "#models";
+import { basename, chmod, join, mkdir, process, resolve, stat } from "#platform";
 import { createPackedFile, openPackedFile, PACKED_FORMAT, removeEmpty, sha256 } from "./packed-file.ts";
 
 interface WeightCacheOptions {

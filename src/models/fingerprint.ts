@@ -1,6 +1,6 @@
-import { createHash, type Hash } from "node:crypto";
 import { countElements, MosError } from "#core";
 import { encodeBfloat16 } from "#files";
+import { createHash, type Hash } from "#platform";
 import type { ModelConfig } from "./config.ts";
 import { floatData, type Weight } from "./weight.ts";
 import { checkFinite, weightShapes } from "./weights.ts";

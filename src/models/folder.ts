@@ -1,6 +1,5 @@
 // A Hugging Face folder: config.json, and model.safetensors whole or in shards.
 
-import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import {
@@ -12,6 +11,7 @@ import {
   type SafetensorsFile,
   type StoredType,
 } from "#files";
+import { join } from "#platform";
 import type { ModelConfig } from "./config.ts";
 import { parseHuggingFaceConfig } from "./config-json.ts";
 import { isForPictures, isHeadless, modulePrefix, textName } from "./nested.ts";

@@ -1,6 +1,5 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
-import { stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+
 import { z } from "zod";
 import {
   checkCall,
@@ -25,6 +24,7 @@ import {
   type StoredType,
   storageError,
 } from "#files";
+import { basename, join, resolve, stat } from "#platform";
 import { type LoadedText, type LoadTextOptions, loadTextFromFolder, textFromGguf } from "#text";
 import {
   type BaseDtype,

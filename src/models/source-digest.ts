@@ -1,9 +1,8 @@
 // Digest that detects a change of a model's weights without reading them all.
-import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { basename } from "node:path";
+
 import { countElements } from "#core";
 import { fileBytes, storageError } from "#files";
+import { basename, createHash, stat } from "#platform";
 import type { ModelFiles } from "./load.ts";
 import { weightShapes } from "./weights.ts";
 

@@ -1,5 +1,5 @@
 // How models write calls of tools. A new way is one more row.
-import { createHash } from "node:crypto";
+import { createHash } from "#platform";
 
 /** How a model writes the calls of an answer: `begin`, calls within `open` and `close`, with separators, and `end`. */
 export interface CallSyntax {

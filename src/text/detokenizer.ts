@@ -1,3 +1,4 @@
+import { concatBytes } from "#core";
 import { decodeBytes, incompleteTail } from "./token-bytes.ts";
 import { leadingBlanks, type Tokenizer } from "./tokenizer.ts";
 
@@ -40,7 +41,7 @@ export function createDetokenizer(
   return {
     push(id) {
       if (skipSpecialTokens && tokenizer.isSpecial(id)) return "";
-      const bytes = Buffer.concat([held, tokenizer.idToBytes(id)]);
+      const bytes = concatBytes([held, tokenizer.idToBytes(id)]);
       const complete = bytes.length - incompleteTail(bytes);
       held = bytes.subarray(complete);
       return emit(decodeBytes([bytes.subarray(0, complete)]));

@@ -1,7 +1,8 @@
 // Generation defaults by a model's makers: generation_config.json of a folder, or general.sampling of a GGUF file.
-import { join } from "node:path";
+
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
+import { join } from "#platform";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 
 /**

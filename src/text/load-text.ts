@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import { z } from "zod";
 import { decodeText, MosError, parseWith } from "#core";
 import { pathExists, readBytes } from "#files";
+import { join } from "#platform";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import { type GenerationConfig, generationFromFolder, generationFromGguf } from "./generation-config.ts";
 import { type GgufMetadata, stringAt } from "./gguf-metadata.ts";

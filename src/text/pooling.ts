@@ -1,8 +1,9 @@
 // How a model makes one vector of a text's hidden states: by sentence-transformers' files in a folder, or by a GGUF key.
-import { join } from "node:path";
+
 import { z } from "zod";
 import { MosError } from "#core";
 import { pathExists, readJson } from "#files";
+import { join } from "#platform";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 
 /** Hidden state of the last token, or the mean of all. @inline */

@@ -1,7 +1,8 @@
 // A regular expression of a tokenizer.json is a program of whoever made that file, and some take longer than anybody's life on
 // forty characters. While one runs, the process hears no signal, so it runs under a watch that V8 keeps.
-import { createContext, Script } from "node:vm";
+
 import { MosError } from "#core";
+import { runWithTimeout } from "#platform";
 import { knownSplits } from "./gguf-pre-tokenizers.ts";
 import { GPT2_SPLIT, isStep } from "./pre-tokenizer.ts";
 
@@ -16,15 +17,6 @@ export function hasOwnPattern(part: unknown): boolean {
   return Object.entries(part).some(([name, value]) =>
     name === "Regex" ? typeof value !== "string" || !KNOWN.has(value) : hasOwnPattern(value),
   );
-}
-
-/** Function that the script calls: only the context of a script is watched. */
-const shared: { work: () => unknown } = { work: () => undefined };
-let watch: ((milliseconds: number) => void) | undefined;
-
-function makeWatch(): (milliseconds: number) => void {
-  const [script, context] = [new Script("work()"), createContext(shared)];
-  return (timeout) => script.runInContext(context, { timeout });
 }
 
 /** By its code: the error need not be of this context. */
@@ -42,13 +34,11 @@ const isTimeout = (error: unknown): boolean =>
 export function withTimeLimit<T>(encode: (text: string) => T): (text: string) => T {
   return (text) => {
     let result: { readonly value: T } | undefined;
-    shared.work = () => {
-      result = { value: encode(text) };
-    };
     const milliseconds = Math.ceil(EACH_TEXT + EACH_CHARACTER * text.length);
-    watch ??= makeWatch();
     try {
-      watch(milliseconds);
+      runWithTimeout(() => {
+        result = { value: encode(text) };
+      }, milliseconds);
     } catch (cause) {
       if (!isTimeout(cause)) throw cause;
       throw new MosError(
@@ -56,8 +46,6 @@ export function withTimeLimit<T>(encode: (text: string) => T): (text: string) =>
         `tokenizer.json: its regular expressions take more than ${milliseconds / 1000} s for ${text.length} characters; they may not terminate, so do not use this tokenizer`,
         { cause },
       );
-    } finally {
-      shared.work = () => undefined;
     }
     if (result === undefined) throw new Error("the text was not encoded");
     return result.value;

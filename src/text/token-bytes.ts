@@ -1,4 +1,4 @@
-import { MosError } from "#core";
+import { concatBytes, MosError } from "#core";
 import { broken, isStep, type Step, unsupported } from "./pre-tokenizer.ts";
 
 /** Rule of decoding tokens to bytes. */
@@ -103,7 +103,7 @@ function encodeToken(token: string, rule: DecodeRule): Uint8Array {
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** UTF-8 to text; invalid bytes become U+FFFD, as with Python's errors="replace". */
-export const decodeBytes = (chunks: readonly Uint8Array[]): string => utf8.decode(Buffer.concat(chunks));
+export const decodeBytes = (chunks: readonly Uint8Array[]): string => utf8.decode(concatBytes(chunks));
 
 /** Number of bytes at the end that may begin an incomplete character: 0 to 3. */
 export function incompleteTail(bytes: Uint8Array): number {

@@ -1,5 +1,5 @@
 // Digest by which an adapter recognises the token ids that it was trained with.
-import { createHash } from "node:crypto";
+import { createHash } from "#platform";
 import type { Tokenizer } from "./tokenizer.ts";
 
 const PROBES = [

@@ -1,8 +1,8 @@
-import { join } from "node:path";
 import { Tokenizer as Backend } from "@huggingface/tokenizers";
 import { z } from "zod";
 import { errorText, MosError, parseWith } from "#core";
 import { pathExists, readJson } from "#files";
+import { join } from "#platform";
 import { broken, exactPreTokenizer, unsupported } from "./pre-tokenizer.ts";
 import { hasOwnPattern, withTimeLimit } from "./time-limit.ts";
 import { byteTable, decodeBytes, parseDecodeRule } from "./token-bytes.ts";

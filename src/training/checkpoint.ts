@@ -1,5 +1,3 @@
-import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
 import { MosError } from "#core";
 import {
@@ -11,6 +9,7 @@ import {
   writeFolderAtomic,
   writeSafetensors,
 } from "#files";
+import { join, readdir, rm } from "#platform";
 import type { Parameter } from "./gradients.ts";
 
 /** First and second moments of one tensor, of its length. */

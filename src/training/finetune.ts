@@ -1,4 +1,3 @@
-import { basename, join, resolve } from "node:path";
 import {
   ADAPTER_CONFIG,
   type Adapter,
@@ -14,6 +13,7 @@ import {
 import { checkCall, MosError, monotonicNow, omitUndefined } from "#core";
 import { lockFolder, pathExists } from "#files";
 import { type BaseModel, loadBase, toLayerShapes } from "#models";
+import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";

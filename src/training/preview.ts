@@ -90,6 +90,7 @@ export interface RunPreview extends ChosenSettings {
 }
 
 const DEFAULT_LINES = 3;
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Previews `finetune` with the same options. The base is not loaded, and nothing is written.
@@ -146,7 +147,7 @@ function previewLines(
       const { ids, labels, source = { unit: "line" }, columns: _, ...encoded } = one;
       const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
         id,
-        text: Buffer.from(tokenizer.idToBytes(id)).toString(),
+        text: utf8.decode(tokenizer.idToBytes(id)),
         isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
       }));
       const turns = findTurns(own, shown);

@@ -1,15 +1,14 @@
 // The log-probability of every target by the reference, which is the adapter as the run starts. It is computed once, kept in
 // the run's folder under a digest of what decides it, and attached to the examples.
-import { createHash } from "node:crypto";
-import { join } from "node:path";
+
 import { RUN_REFERENCE } from "#adapters";
 import { canonicalJson } from "#core";
 import { batches, type EncodedExample } from "#data";
 import { openSafetensors, pathExists, writeSafetensors } from "#files";
+import { createHash, join, nextTurn } from "#platform";
 import type { GradientSource, Parameters } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
 import type { RunRecord } from "./run-folder.ts";
-import { yieldToEventLoop } from "./update.ts";
 
 /** Sets of examples by name. */
 export type ExampleSets = Readonly<Record<"train" | "validation", readonly EncodedExample[]>>;
@@ -103,7 +102,7 @@ export async function* computeReference(
       const examples = batch.exampleIndices.flatMap((i) => sets[name][i] ?? []);
       const measured = attach(examples, (await source.logprobs(batch, reference)).slice());
       for (const [k, i] of batch.exampleIndices.entries()) found[name][i] = measured[k] as EncodedExample;
-      await yieldToEventLoop();
+      await nextTurn();
       done += batch.examples;
       if (now() - told < 1000) continue;
       told = now();

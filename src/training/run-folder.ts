@@ -1,7 +1,3 @@
-import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { access, rename, rm, rmdir, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import {
   ADAPTER_CONFIG,
@@ -29,6 +25,7 @@ import {
   writeFileAtomic,
 } from "#files";
 import { COMPUTE_DTYPES } from "#models";
+import { access, constants, createHash, dirname, join, rename, resolve, rm, rmdir, stat } from "#platform";
 
 const recordSchema = z.looseObject({
   computeDtype: z.enum(COMPUTE_DTYPES),

@@ -1,5 +1,5 @@
 // Events of a run, and the files in its folder.
-import { join } from "node:path";
+
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,
@@ -25,6 +25,7 @@ import {
   writeFileAtomic,
 } from "#files";
 import { type ComputeDtype, type DownloadEvent, parameterCount } from "#models";
+import { join } from "#platform";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { describeStorage } from "./memory-plan.ts";
 import type { Objective } from "./objectives/objective.ts";

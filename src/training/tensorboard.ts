@@ -1,7 +1,6 @@
 // The metrics of a run as event files of TensorBoard. A file is never written again: a run that resumes begins another one,
 // which says that the files before it do not count, and begins with what they and runs without event files measured.
-import { type FileHandle, open, rm, rmdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+
 import { z } from "zod";
 import { RUN_METRICS, RUN_TENSORBOARD } from "#adapters";
 import { MosError } from "#core";
@@ -15,6 +14,7 @@ import {
   storageError,
   versionRecord,
 } from "#files";
+import { type FileHandle, join, open, rm, rmdir, stat } from "#platform";
 
 const count = z.number().min(0);
 /** A line of metrics.jsonl, as far as it is shown. */

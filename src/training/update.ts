@@ -1,5 +1,7 @@
 // One update: gradients accumulated over micro-batches, clipped, and applied by AdamW.
+
 import { MosError } from "#core";
+import { nextTurn } from "#platform";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";
 import { addLosses, type GradientSource, NO_LOSS } from "./gradients.ts";
 import type { MicroBatches, MicroBatchSettings } from "./micro-batches.ts";
@@ -61,9 +63,6 @@ export const toProgress = ({ step, unfinished }: TrainingState): UpdateProgress 
   tokens: unfinished?.tokens ?? 0,
 });
 
-/** Lets signals and timers run, since the runtime computes on this thread. */
-export const yieldToEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** Inputs of a micro-batch besides the state. */
 export interface AdvanceOptions {
   readonly source: GradientSource;
@@ -89,7 +88,7 @@ async function addMicroBatch(
   const part = isSkipped ? source.skip(batch) : await source.gradients(batch, drawMasks, update);
   const sums = unfinished ?? { ...EMPTY_SUMS, epoch, gradients: part.gradients };
   if (unfinished !== undefined) addGradients(sums.gradients, part.gradients);
-  await yieldToEventLoop();
+  await nextTurn(); // signals and timers come in here, since the runtime computes on this thread
   return {
     isLast,
     unfinished: {

@@ -1,16 +1,17 @@
 // The loss on validation examples, batch by batch.
+
 import type { Adapter } from "#adapters";
 import { MosError } from "#core";
 import { batches, type EncodedExample, type Example, encodeExamples } from "#data";
 import type { SessionOptions } from "#graph";
 import type { BaseModel } from "#models";
+import { nextTurn } from "#platform";
 import type { UnfinishedEvaluation } from "./checkpoint.ts";
 import { addLosses, type GradientSource, gradientSource, NO_LOSS } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
 import { totalsOf } from "./objectives/objective.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import { adapterModel, frozenModel } from "./trainable.ts";
-import { yieldToEventLoop } from "./update.ts";
 
 /** The loss over a set of examples. @inline */
 export interface ValidationLoss {
@@ -51,7 +52,7 @@ export async function* validationSums(
   for (const batch of planned) {
     const started = now();
     const part = await source.loss(batch, update);
-    await yieldToEventLoop();
+    await nextTurn();
     sums = {
       batches: sums.batches + 1,
       ...addLosses(sums, part),

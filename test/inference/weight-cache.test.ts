@@ -21,7 +21,7 @@ import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { createModelRunner } from "#inference";
 import type { BaseDtype, ComputeDtype } from "#models";
-import { thisWriter } from "../../src/files/writer.ts";
+import { thisWriter } from "#platform";
 import { checkOptions } from "../../src/inference/engine-options.ts";
 import { openWeights } from "../../src/inference/open-core.ts";
 import { replaceBuiltin } from "../replace-builtin.ts";

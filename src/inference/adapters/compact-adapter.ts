@@ -1,6 +1,6 @@
 // A resident adapter: all its tensors in one buffer, at offsets that its settings alone decide, so that its size is known
 // before anything is read.
-import { setImmediate } from "node:timers/promises";
+
 import {
   type Adapter,
   type AdapterConfig,
@@ -11,6 +11,7 @@ import {
 } from "#adapters";
 import { countElements, MosError } from "#core";
 import { decodeBfloat16, encodeBfloat16 } from "#files";
+import { nextTurn } from "#platform";
 
 /** Type of trained parameters in memory. */
 export type ResidentDtype = "float32" | "bfloat16";
@@ -131,7 +132,7 @@ export async function packAdapter(adapter: Adapter, dtype: ResidentDtype): Promi
       since += data.length;
       if (since < CHUNK_SIZE) continue;
       since = 0;
-      await setImmediate();
+      await nextTurn();
     }
   }
   return { config, dtype, buffer };

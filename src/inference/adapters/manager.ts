@@ -1,6 +1,8 @@
 // The adapters of an engine: registered by name (registry.ts), resident in memory by content (resident-cache.ts).
+
 import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
+import { unref } from "#platform";
 import type { AdapterInfo, EngineStats, RefusedAdapter } from "../types.ts";
 import { unpackAdapter } from "./compact-adapter.ts";
 import { type AdapterManagerOptions, type RegisteredAdapter, Registry } from "./registry.ts";
@@ -212,12 +214,13 @@ class Manager implements AsyncDisposable {
   #schedule(): void {
     const seconds = this.#options.pollSeconds ?? POLL_SECONDS;
     if (seconds === 0 || this.#closed) return;
-    this.#timer = setTimeout(() => {
+    const timer = setTimeout(() => {
       // a folder that cannot be listed now is scanned again later; until then the list stays as it was
       this.#scan()
         .catch(() => undefined)
         .finally(() => this.#schedule());
-    }, seconds * 1000).unref();
+    }, seconds * 1000);
+    this.#timer = unref(timer);
   }
 }
 

@@ -1,6 +1,5 @@
 // The adapters on disk, by name, as they were last seen.
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+
 import {
   ADAPTER_CONFIG,
   type AdapterConfig,
@@ -12,6 +11,7 @@ import {
 } from "#adapters";
 import { limitConcurrency, MosError } from "#core";
 import { fromFileName, pathExists, repairFolder, replacedName, storageError, toFileName } from "#files";
+import { join, readdir, stat } from "#platform";
 import type { AdapterInfo, RefusedAdapter } from "../types.ts";
 import { type ResidentDtype, residentBytes } from "./compact-adapter.ts";
 
