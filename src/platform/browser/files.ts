@@ -39,7 +39,12 @@ function locate(given: string): Place {
     if (one.length > root.length && `${path}/`.startsWith(`${one}/`)) root = one;
   const volume = mounts.get(root);
   if (volume === undefined) throw systemError("ENOENT", path);
-  return { volume, inner: join("/", path.slice(root.length)), path, device: [...mounts.keys()].indexOf(root) };
+  return {
+    volume,
+    inner: join("/", path.slice(root.length)),
+    path,
+    device: [...mounts.keys()].indexOf(root),
+  };
 }
 
 function locateWritable(given: string): Place {
@@ -64,6 +69,7 @@ async function stat(given: string, options?: { readonly bigint: true }): Promise
   const entry = await volume.stat(inner);
   return options === undefined ? toStats(entry, device) : toBigIntStats(entry);
 }
+
 export { stat };
 
 export const lstat: Platform["lstat"] = (path) => stat(path);
@@ -135,6 +141,7 @@ async function readdir(
   if (options === undefined) return names;
   return Promise.all(names.map(async (name) => ({ ...(await stat(join(path, name))), name })));
 }
+
 export { readdir };
 
 export const mkdir: Platform["mkdir"] = async (given, { recursive = false } = {}) => {

@@ -1,11 +1,5 @@
 import { partsOf } from "./path.ts";
-import {
-  type OpenMode,
-  systemError,
-  type Volume,
-  type VolumeEntry,
-  type VolumeFile,
-} from "./volume.ts";
+import { type OpenMode, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
 
 interface MemoryFile {
   readonly id: number;
@@ -41,7 +35,12 @@ export class MemoryVolume implements Volume {
 
   async stat(path: string): Promise<VolumeEntry> {
     const node = this.#find(path);
-    return { isFolder: isFolder(node), size: isFolder(node) ? 0 : node.size, changed: node.changed, id: node.id };
+    return {
+      isFolder: isFolder(node),
+      size: isFolder(node) ? 0 : node.size,
+      changed: node.changed,
+      id: node.id,
+    };
   }
 
   async list(path: string): Promise<readonly string[]> {

@@ -70,7 +70,8 @@ function translatedNow<T>(path: string, work: () => T): T {
 
 /** A file that is written. */
 function openSync(handle: SyncAccessHandle, path: string): VolumeFile {
-  const read = (target: Uint8Array, at: number): number => translatedNow(path, () => handle.read(target, { at }));
+  const read = (target: Uint8Array, at: number): number =>
+    translatedNow(path, () => handle.read(target, { at }));
   return {
     size: () => handle.getSize(),
     read,
@@ -138,7 +139,7 @@ class OpfsVolume implements Volume {
     return translated(path, async () => {
       if (!isWritten) {
         const entry = await this.#find(path);
-        return openBlob(entry.kind === "file" ? await entry.getFile() : new Blob(), path);
+        return openBlob(entry.kind === "file" ? await entry.getFile() : new Blob([]), path);
       }
       const file = creates === "always" ? await this.#create(path) : await this.#file(path, creates);
       return openSync(await file.createSyncAccessHandle(), path);
@@ -225,7 +226,9 @@ class OpfsVolume implements Volume {
   }
 
   #find(path: string): Promise<OpfsEntry> {
-    return path === "/" ? Promise.resolve(this.#root) : this.#folder(dirname(path)).then((folder) => findIn(folder, basename(path)));
+    return path === "/"
+      ? Promise.resolve(this.#root)
+      : this.#folder(dirname(path)).then((folder) => findIn(folder, basename(path)));
   }
 
   async #findAny(path: string): Promise<OpfsEntry | undefined> {
@@ -267,7 +270,8 @@ async function moveEntries(from: OpfsFolder, to: OpfsFolder): Promise<void> {
  * completed first.
  */
 export async function openOpfsVolume(): Promise<Volume> {
-  const { storage } = (globalThis as unknown as { readonly navigator: { readonly storage: Storage } }).navigator;
+  const { storage } = (globalThis as unknown as { readonly navigator: { readonly storage: Storage } })
+    .navigator;
   const volume = new OpfsVolume(await storage.getDirectory(), () => storage.estimate());
   await exclusively(() => volume.finishMoves());
   return volume;

@@ -55,7 +55,8 @@ const toBytes = (data: string | ArrayBufferView): Uint8Array =>
     : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 const ENCODINGS = {
-  hex: (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+  hex: (bytes: Uint8Array): string =>
+    Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""),
   base64url: (bytes: Uint8Array): string =>
     btoa(String.fromCharCode(...bytes))
       .replace(/=+$/, "")

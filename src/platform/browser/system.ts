@@ -17,12 +17,17 @@ const locks = navigator?.locks;
 export const exclusively = <T>(work: () => Promise<T>): Promise<T> =>
   locks === undefined ? work() : locks.request("mixture-of-shards files", work);
 
-const lockName = ({ pid, start }: Pick<Writer, "pid" | "start">): string => `mixture-of-shards ${pid} ${start}`;
+const lockName = ({ pid, start }: Pick<Writer, "pid" | "start">): string =>
+  `mixture-of-shards ${pid} ${start}`;
 
 const randomNumber = (): number => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 
 /** All workers of an origin share its files. */
-export const thisWriter: Writer = { pid: 1 + (randomNumber() >>> 1), start: randomNumber().toString(36), place: "origin" };
+export const thisWriter: Writer = {
+  pid: 1 + (randomNumber() >>> 1),
+  start: randomNumber().toString(36),
+  place: "origin",
+};
 
 // held as long as the worker lives, which tells other tabs
 void locks?.request(lockName(thisWriter), () => new Promise(() => undefined)).catch(() => undefined);
@@ -50,15 +55,19 @@ export const hostname = (): string => "browser";
 
 export const availableParallelism = (): number => navigator?.hardwareConcurrency ?? 1;
 
-const channel = new MessageChannel();
+/** The ends of a channel; TypeScript knows those of Node. */
+const { port1, port2 } = new MessageChannel() as unknown as {
+  readonly port1: { onmessage: () => void };
+  readonly port2: { postMessage(message: undefined): void };
+};
 const turns: (() => void)[] = [];
-channel.port1.onmessage = () => turns.shift()?.();
+port1.onmessage = () => turns.shift()?.();
 
 /** A message, since timers of a worker wait for milliseconds. */
 export const nextTurn = (): Promise<void> =>
   new Promise((resolve) => {
     turns.push(resolve);
-    channel.port2.postMessage(undefined);
+    port2.postMessage(undefined);
   });
 
 export const sleep: Platform["sleep"] = (milliseconds, { signal } = {}) =>
