@@ -85,10 +85,10 @@ export function openHandle(
   return {
     fd,
     stat,
-    async read(target, offset, length, at) {
+    async read(target, offset, ...[length, at]) {
       return { bytesRead: await file.read(target.subarray(offset, offset + length), at) };
     },
-    async write(bytes, offset, length, at) {
+    async write(bytes, offset, ...[length, at]) {
       const part = bytes.subarray(offset, offset + length);
       if (at === null) await append(part);
       else put(part, at);

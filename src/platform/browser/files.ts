@@ -113,7 +113,7 @@ export async function open(path: string, flags: string): Promise<FileHandle> {
   return openHandle(file, { path, entry: () => volume.stat(inner), device, isWritten, appends });
 }
 
-export const readSync: Platform["readSync"] = (fd, target, offset, ...[length, position]) =>
+export const readSync: Platform["readSync"] = (fd, target, ...[offset, length, position]) =>
   fileOf(fd).readSync(target.subarray(offset, offset + length), position);
 
 export async function readFile(path: string, _encoding: "utf8"): Promise<string> {
