@@ -91,3 +91,23 @@ test("a run is cancelled by who is sure, and goes on for who is not", async () =
   expect(await status()).toBe("cancelled");
   expect(await studio.page.getByRole("button", { name: "Cancel" }).count()).toBe(0);
 }, 600_000);
+
+test("metrics of an objective have curves of their own, by the names that the run gives them", async () => {
+  await using studio = await openStudio({ state: true });
+  const job = await studio.api("/v1/fine_tuning/jobs", {
+    model: "tiny-english",
+    training_file: await upload(studio, "pairs.jsonl"),
+    validation_file: await upload(studio, "pairs-validation.jsonl"),
+    method: { type: "dpo" },
+    mos: { steps: 4, evaluate_every: 2, max_length: 64 },
+  });
+  await studio.open(`/run/${job.id}`);
+  await seeAtLast(studio, "succeeded");
+  const margins = studio.page.getByRole("slider", { name: "rewards/margins by step" });
+  await margins.focus();
+  await studio.press("End");
+  await expect
+    .poll(() => margins.getAttribute("aria-valuetext"))
+    .toMatch(/^Step 4: Training -?\d\S*, Validation -?\d\S*$/);
+  expect(await studio.seriousProblems()).toEqual([]);
+}, 600_000);

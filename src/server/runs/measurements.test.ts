@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decimate } from "./decimate.ts";
-import { createSeries, createSummary, growingColumns, shownColumns, toMeasurement } from "./measurements.ts";
+import {
+  createSeries,
+  createSummary,
+  growingColumns,
+  namedRows,
+  shownColumns,
+  toMeasurement,
+} from "./measurements.ts";
 
 const stepOf = (step: number, loss: number) =>
   ({ type: "step", step, loss, learningRate: 1e-3, gradientNorm: 1, tokensPerSecond: 50 }) as const;
@@ -52,20 +59,38 @@ test("a run that begins again has only its new values", () => {
   expect(summary.value()).toEqual({
     ...{ step: 1, loss: 7, validation_loss: 6, best_validation_loss: 6, best_step: 0, sparkline: [7] },
   });
-  expect(shownColumns(series.training(), { fromStep: 0, points: 10 }).slice(0, 2)).toEqual([[1], [7]]);
-  expect(shownColumns(series.validation(), { fromStep: 0, points: 10 })).toEqual([[0], [6]]);
+  expect(shownColumns(series.training.view(), { fromStep: 0, points: 10 }).slice(0, 2)).toEqual([[1], [7]]);
+  expect(shownColumns(series.validation.view(), { fromStep: 0, points: 10 })).toEqual([[0], [6]]);
 });
 
 test("columns begin at a step, and what was not measured is null", () => {
   const series = createSeries();
   for (let step = 1; step <= 9; step++) series.add({ ...stepOf(step, step), gradientNorm: Number.NaN });
-  const [steps, loss, , norm] = shownColumns(series.training(), { fromStep: 8, points: 10 });
+  const [steps, loss, , norm] = shownColumns(series.training.view(), { fromStep: 8, points: 10 });
   expect([steps, loss, norm]).toEqual([
     [8, 9],
     [8, 9],
     [null, null],
   ]);
-  expect(shownColumns(series.training(), { fromStep: 10, points: 10 })[0]).toEqual([]);
+  expect(shownColumns(series.training.view(), { fromStep: 10, points: 10 })[0]).toEqual([]);
+});
+
+test("metrics are columns by the names of the data, from where they are first measured", () => {
+  const series = createSeries();
+  series.add(stepOf(1, 5));
+  series.add({ ...stepOf(2, 4), metrics: { "rewards/margins": 1 } });
+  series.add({ ...evaluationOf(2, 3), metrics: { "eval_rewards/margins": 2, step: 9 } });
+  const part = { fromStep: 1, points: 10 };
+  expect(namedRows(series.training, part)).toMatchObject({
+    step: [1, 2],
+    "rewards/margins": [null, 1],
+  });
+  expect(namedRows(series.validation, part)).toEqual({ step: [2], loss: [3], "eval_rewards/margins": [2] });
+  const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`m${i}`, i]));
+  series.add({ ...stepOf(3, 3), metrics: many });
+  expect(Object.keys(namedRows(series.training, part))).toHaveLength(5 + 48);
+  const line = { type: "evaluation", step: 2, loss: 1, metrics: { a: 1, b: "2", c: null } };
+  expect(toMeasurement(line)).toEqual({ type: "evaluation", step: 2, loss: 1, metrics: { a: 1 } });
 });
 
 test("fewer rows keep the first, the last and the extremes of every column, in order", () => {

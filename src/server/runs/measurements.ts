@@ -1,17 +1,23 @@
 // What a run measured: its lines as numbers, a summary that grows with them in a few bytes, and columns for charts.
 import { type Columns, decimate } from "./decimate.ts";
 
-/** A step or an evaluation. Values that are not known are NaN. */
+/** What was measured at a step. Values that are not known are NaN. */
+interface Measured {
+  readonly step: number;
+  readonly loss: number;
+  /** An objective's own, by the names that it gives them. */
+  readonly metrics?: Readonly<Record<string, number>>;
+}
+
+/** A step or an evaluation. */
 export type Measurement =
-  | {
+  | (Measured & {
       readonly type: "step";
-      readonly step: number;
-      readonly loss: number;
       readonly learningRate: number;
       readonly gradientNorm: number;
       readonly tokensPerSecond: number;
-    }
-  | { readonly type: "evaluation"; readonly step: number; readonly loss: number };
+    })
+  | (Measured & { readonly type: "evaluation" });
 
 const numberOr = (value: unknown): number =>
   typeof value === "number" && Number.isFinite(value) ? value : Number.NaN;
@@ -21,7 +27,8 @@ export function toMeasurement(line: unknown): Measurement | undefined {
   if (typeof line !== "object" || line === null) return undefined;
   const { type, step, loss, ...more } = line as Readonly<Record<string, unknown>>;
   if (!Number.isSafeInteger(step) || Number(step) < 0 || Number.isNaN(numberOr(loss))) return undefined;
-  const measured = { step: Number(step), loss: Number(loss) };
+  const metrics = toMetrics(more["metrics"]);
+  const measured = { step: Number(step), loss: Number(loss), ...(metrics && { metrics }) };
   if (type === "evaluation") return { type, ...measured };
   if (type !== "step") return undefined;
   const { learningRate, gradientNorm, tokens, seconds } = more;
@@ -33,6 +40,13 @@ export function toMeasurement(line: unknown): Measurement | undefined {
     gradientNorm: numberOr(gradientNorm),
     tokensPerSecond,
   };
+}
+
+/** The numbers of an object; undefined for anything else. */
+function toMetrics(value: unknown): Measured["metrics"] {
+  if (typeof value !== "object" || value === null) return undefined;
+  const known = Object.entries(value).filter(([, metric]) => !Number.isNaN(numberOr(metric)));
+  return known.length === 0 ? undefined : (Object.fromEntries(known) as Record<string, number>);
 }
 
 /** Takes measurements in their order. One of an earlier step means that the run began again there. */
@@ -103,6 +117,8 @@ export function createSummary() {
 
 /** Rows that are kept of a run; beyond, the extremes of neighbours stand for them. */
 const MAX_ROWS = 1 << 18;
+/** The same for rows times columns, 16 MB. */
+const MAX_CELLS = 1 << 21;
 
 /** Columns that grow. */
 export function growingColumns(count: number, most = MAX_ROWS) {
@@ -111,21 +127,25 @@ export function growingColumns(count: number, most = MAX_ROWS) {
   const makeRoom = (): void => {
     const size = columns[0]?.length ?? 0;
     if (length < size) return;
-    if (size < most) {
+    const rows = Math.min(most, Math.floor(MAX_CELLS / columns.length));
+    if (size < rows) {
       columns = columns.map((column) => {
-        const larger = new Float64Array(Math.min(most, 2 * size));
+        const larger = new Float64Array(Math.min(rows, 2 * size));
         larger.set(column);
         return larger;
       });
       return;
     }
-    const rows = decimate({ columns, length }, most >> 1);
-    for (const column of columns) for (const [i, row] of rows.entries()) column[i] = column[row] ?? 0;
-    length = rows.length;
+    const kept = decimate({ columns, length }, rows >> 1);
+    for (const column of columns) for (const [i, row] of kept.entries()) column[i] = column[row] ?? 0;
+    length = kept.length;
   };
   return {
+    /** Adds a row. One that is longer than those before adds columns, too. */
     add: (row: readonly number[]): void => {
       const [first = 0] = row;
+      while (columns.length < row.length)
+        columns.push(new Float64Array(columns[0]?.length ?? 0).fill(Number.NaN));
       while (length > 0 && (columns[0]?.[length - 1] ?? 0) >= first) length--;
       makeRoom();
       for (const [i, column] of columns.entries()) column[length] = row[i] ?? Number.NaN;
@@ -135,23 +155,55 @@ export function growingColumns(count: number, most = MAX_ROWS) {
   };
 }
 
-/** The columns of a run's charts. */
-export function createSeries() {
-  const training = growingColumns(5);
-  const validation = growingColumns(2);
+/** Metrics of a run beyond which others are left out, and characters of a name: anybody may have written them. */
+const [MAX_METRICS, MAX_NAME] = [48, 100];
+
+/** Columns under these names, and behind them those of metrics as they come. */
+function namedColumns(usual: readonly string[]) {
+  const names = [...usual];
+  const columns = growingColumns(usual.length);
+  const learn = (name: string): void => {
+    const isUsable = name.length <= MAX_NAME && names.length < usual.length + MAX_METRICS;
+    if (isUsable && !names.includes(name)) names.push(name);
+  };
   return {
-    add: (measurement: Measurement): void => {
-      const { step, loss } = measurement;
-      if (measurement.type === "evaluation") validation.add([step, loss]);
-      else {
-        const { learningRate, gradientNorm, tokensPerSecond } = measurement;
-        training.add([step, loss, learningRate, gradientNorm, tokensPerSecond]);
-      }
+    names: (): readonly string[] => names,
+    view: columns.view,
+    add: (row: readonly number[], metrics: Measured["metrics"] = {}): void => {
+      for (const name of Object.keys(metrics)) learn(name);
+      columns.add([...row, ...names.slice(usual.length).map((name) => metrics[name] ?? Number.NaN)]);
     },
-    training: training.view,
-    validation: validation.view,
   };
 }
+
+/** The columns of a run's charts. */
+export function createSeries() {
+  const training = namedColumns(["step", "loss", "learning_rate", "gradient_norm", "tokens_per_second"]);
+  const validation = namedColumns(["step", "loss"]);
+  return {
+    add: (measurement: Measurement): void => {
+      const { step, loss, metrics } = measurement;
+      if (measurement.type === "evaluation") validation.add([step, loss], metrics);
+      else {
+        const { learningRate, gradientNorm, tokensPerSecond } = measurement;
+        training.add([step, loss, learningRate, gradientNorm, tokensPerSecond], metrics);
+      }
+    },
+    training: { view: training.view, names: training.names },
+    validation: { view: validation.view, names: validation.names },
+  };
+}
+
+/** Columns by their names, as `shownColumns` gives them. */
+export function namedRows(
+  { view, names }: Series,
+  part: Parameters<typeof shownColumns>[1],
+): Readonly<Record<string, (number | null)[]>> {
+  const columns = shownColumns(view(), part);
+  return Object.fromEntries(names().map((name, i) => [name, [...(columns[i] ?? [])]]));
+}
+
+type Series = ReturnType<typeof createSeries>["training"];
 
 /** The columns from a step on, in at most so many rows, as JSON has them. */
 export function shownColumns(

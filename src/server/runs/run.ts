@@ -42,14 +42,17 @@ export type Run = z.output<typeof runSchema>;
 export const metricsSchema = z
   .object({
     object: z.literal("run.metrics"),
-    training: z.object({
-      step: z.array(z.int()),
-      loss: values,
-      learning_rate: values,
-      gradient_norm: values,
-      tokens_per_second: values,
-    }),
-    validation: z.object({ step: z.array(z.int()), loss: values }),
+    training: z
+      .object({
+        step: z.array(z.int()),
+        loss: values,
+        learning_rate: values,
+        gradient_norm: values,
+        tokens_per_second: values,
+      })
+      .catchall(values)
+      .describe("With columns of an objective's own metrics."),
+    validation: z.object({ step: z.array(z.int()), loss: values }).catchall(values),
     last_step: z.int().describe("The last step that was measured, 0 without one."),
   })
   .openapi("RunMetrics");

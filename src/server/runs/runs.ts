@@ -1,7 +1,7 @@
 // All runs that a key may see, whoever ran them, as the API shows them.
 import type { ApiKey } from "../auth.ts";
 import { followRuns } from "./follow.ts";
-import { createSeries, createSummary, shownColumns } from "./measurements.ts";
+import { createSeries, createSummary, namedRows } from "./measurements.ts";
 import {
   comparePlaces,
   type metricsSchema,
@@ -13,7 +13,7 @@ import {
   toSettings,
 } from "./run.ts";
 
-/** Runs whose summaries are kept, of about a kilobyte each, and those whose columns are, of up to 15 MB. */
+/** Runs whose summaries are kept, of about a kilobyte each, and those whose columns are, of up to about 16 MB. */
 const [MAX_SUMMARIES, MAX_SERIES] = [10_000, 8];
 
 /** The runs of several sources. */
@@ -61,23 +61,13 @@ export function createRuns(sources: readonly RunSource[]) {
       const entry = await find(key, id);
       if (entry === undefined) return undefined;
       const series = await seriesOf(entry);
-      const all = series.training();
-      const [step, loss, learning_rate, gradient_norm, tokens_per_second] = shownColumns(all, part);
-      const [validationStep, validationLoss] = shownColumns(series.validation(), part);
+      const all = series.training.view();
       return {
         object: "run.metrics",
-        training: {
-          step: steps(step),
-          loss: [...(loss ?? [])],
-          learning_rate: [...(learning_rate ?? [])],
-          gradient_norm: [...(gradient_norm ?? [])],
-          tokens_per_second: [...(tokens_per_second ?? [])],
-        },
-        validation: { step: steps(validationStep), loss: [...(validationLoss ?? [])] },
+        training: namedRows(series.training, part),
+        validation: namedRows(series.validation, part),
         last_step: all.columns[0]?.[all.length - 1] ?? 0,
-      };
+      } as (typeof metricsSchema)["_output"]; // which has all columns of the series
     },
   };
 }
-
-const steps = (column: readonly (number | null)[] = []): number[] => column.map(Number);

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
 import { formatLoss, formatRate, stored, storedFlag } from "#core";
 import { Switch } from "#ui";
-import type { Metrics } from "./metrics.ts";
+import { type Metrics, ownCurves } from "./metrics.ts";
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
 
@@ -26,9 +26,25 @@ function lossSeries({ training, validation }: Metrics, percent: number): readonl
   ];
 }
 
+/** The series of an objective's own metrics, by their names. */
+function ownSeries(
+  metrics: Metrics,
+): readonly { readonly label: string; readonly series: readonly Series[] }[] {
+  const { training, validation } = metrics;
+  return ownCurves(metrics).map(({ name: label, training: learnt, validation: heldOut }) => ({
+    label,
+    series: [
+      ...(learnt ? [{ label: "Training", x: training.step, y: learnt, colour: 0 }] : []),
+      ...(heldOut
+        ? [{ label: "Validation", x: validation.step, y: heldOut, kind: "points", colour: 1 } as const]
+        : []),
+    ],
+  }));
+}
+
 const rate = (value: number): string => value.toExponential(2);
 
-/** Loss, learning rate, gradient norm and speed, with crosshair and zoom in common. */
+/** Loss, learning rate, gradient norm, speed and the objective's metrics, with crosshair and zoom in common. */
 export function RunCharts({ metrics, group }: { readonly metrics: Metrics; readonly group: string }) {
   const { training, validation } = metrics;
   const loss = useMemo(() => lossSeries(metrics, smoothing.value), [metrics, smoothing.value]);
@@ -40,10 +56,12 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
         { label: "Tokens per second", y: training.tokens_per_second, format: formatRate },
       ].map(({ format, ...one }, index) => ({
         format,
+        label: one.label,
         series: [{ ...one, x: training.step, colour: index + 2 }],
       })),
     [training],
   );
+  const own = useMemo(() => ownSeries(metrics), [metrics]);
   const isEmpty = training.step.length + validation.step.length === 0;
   return (
     <>
@@ -70,18 +88,13 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
         />
       </section>
       <div class="run-more-charts">
-        {others.map(({ series, format }) => (
-          <section class="card" key={series[0]?.label} aria-label={series[0]?.label}>
-            <Chart
-              xLabel="Step"
-              yLabel={series[0]?.label ?? ""}
-              series={series}
-              sync={group}
-              height={160}
-              format={format}
-            />
-          </section>
-        ))}
+        {[...others, ...own.map((one) => ({ ...one, format: formatLoss }))].map(
+          ({ label, series, format }) => (
+            <section class="card" key={label} aria-label={label}>
+              <Chart xLabel="Step" yLabel={label} series={series} sync={group} height={160} format={format} />
+            </section>
+          ),
+        )}
       </div>
     </>
   );

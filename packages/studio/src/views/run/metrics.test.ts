@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { MAX_ROWS, type Metrics, merged, NO_METRICS } from "./metrics.ts";
+import { MAX_ROWS, type Metrics, merged, NO_METRICS, ownCurves } from "./metrics.ts";
 
 /** Steps from one to another, with an evaluation after every tenth. */
 function measured(from: number, to: number): Metrics {
@@ -36,6 +36,15 @@ describe("merged", () => {
     expect(merged(measured(1, 30), measured(20, 20))).toBeUndefined();
   });
 
+  test("has null in columns from before their first measurement", () => {
+    const first = measured(1, 2);
+    const next = measured(2, 4);
+    const training = { ...next.training, "rewards/margins": [0.5, 0.6, 0.7] };
+    const all = merged(first, { ...next, training })!;
+    expect(all.training["rewards/margins"]).toEqual([null, null, 0.6, 0.7]);
+    expect(merged(all, measured(4, 5))?.training["rewards/margins"]).toEqual([null, null, 0.6, 0.7, null]);
+  });
+
   test("stays bounded for ever, from the first step to the last", () => {
     let metrics = NO_METRICS;
     for (let step = 1; step < 100_000; step += 4000) {
@@ -47,4 +56,20 @@ describe("merged", () => {
     expect(loss).toHaveLength(step.length);
     expect(metrics.validation.step.length).toBeGreaterThan(1000);
   });
+});
+
+test("an objective's own columns are curves by their names, of training and held out", () => {
+  const { training, validation, ...rest } = measured(1, 10);
+  const [margins, accuracies] = [training.loss, validation.loss];
+  const metrics = {
+    ...rest,
+    training: { ...training, reward: margins, "rewards/margins": margins },
+    validation: { ...validation, "eval_rewards/margins": accuracies, eval_kl: accuracies },
+  };
+  expect(ownCurves(metrics)).toEqual([
+    { name: "kl", training: undefined, validation: accuracies },
+    { name: "reward", training: margins, validation: undefined },
+    { name: "rewards/margins", training: margins, validation: accuracies },
+  ]);
+  expect(ownCurves(NO_METRICS)).toEqual([]);
 });

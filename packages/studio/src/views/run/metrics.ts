@@ -23,9 +23,12 @@ function append<C extends Columns>(known: C, fresh: C): C {
   const last = known.step.at(-1) ?? -1;
   const from = fresh.step.findIndex((step) => step > last);
   if (from < 0) return known;
-  const entries = Object.entries(known).map(([name, column]) => [
+  // an objective's own columns begin with its first measurement
+  const rows = (column: readonly (number | null)[] | undefined, count: number) =>
+    column ?? Array.from({ length: count }, () => null);
+  const entries = Object.keys({ ...known, ...fresh }).map((name) => [
     name,
-    [...column, ...(fresh[name]?.slice(from) ?? [])],
+    [...rows(known[name], known.step.length), ...rows(fresh[name]?.slice(from), fresh.step.length - from)],
   ]);
   return limit(Object.fromEntries(entries) as C);
 }
@@ -41,6 +44,23 @@ function limit<C extends Columns>(columns: C): C {
     rows.map((row) => column[row] ?? null),
   ]);
   return Object.fromEntries(entries) as C;
+}
+
+/** What held-out measurements have before the names of training's. */
+const HELD_OUT = "eval_";
+
+/** Columns of an objective's own, of training and held out, by the names that the data give them. */
+export function ownCurves({ training, validation }: Metrics) {
+  const own = (columns: Columns, usual: Columns): ReadonlyMap<string, Columns[string]> =>
+    new Map(
+      Object.entries(columns)
+        .filter(([name]) => !(name in usual))
+        .map(([name, column]) => [name.startsWith(HELD_OUT) ? name.slice(HELD_OUT.length) : name, column]),
+    );
+  const [learnt, heldOut] = [own(training, NO_METRICS.training), own(validation, NO_METRICS.validation)];
+  return [...new Set([...learnt.keys(), ...heldOut.keys()])]
+    .sort()
+    .map((name) => ({ name, training: learnt.get(name), validation: heldOut.get(name) }));
 }
 
 /**
