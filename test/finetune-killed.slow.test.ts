@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { finetune } from "#training";
-import { killable, killablePairs } from "./finetune-options.ts";
+import { killable, killableBy } from "./finetune-options.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 
 let folder: string;
@@ -58,12 +58,12 @@ async function readRunFiles(out: string): Promise<Record<string, string>> {
   return Object.fromEntries(names.map((name, i) => [name.slice(out.length + 1), contents[i]!]).sort());
 }
 
-test.each(["examples", "pairs"])(
+test.each(["examples", ...Object.keys(killableBy)])(
   "a run on %s that is killed twice and resumed leaves the same bytes in every file",
   async (kind) => {
     const whole = join(folder, `whole-${kind}`);
-    const data = kind === "pairs" ? kind : tiny.data;
-    const options = kind === "pairs" ? killablePairs : { ...killable, data };
+    const data = kind in killableBy ? kind : tiny.data;
+    const options = killableBy[kind] ?? { ...killable, data };
     for await (const event of finetune({ ...options, model: tiny.model, out: whole })) void event;
     const killed = join(folder, `killed-${kind}`);
     // moments at random, so that repeated runs of this test meet different ones

@@ -19,13 +19,41 @@ export const killable = {
   now: () => 0,
 } satisfies Partial<FinetuneOptions>;
 
+const numbers = Array.from({ length: 24 }, (_, i) => i);
+
 /** The same on pairs of answers. */
-export const killablePairs = {
+const pairs = {
   ...killable,
-  data: Array.from({ length: 24 }, (_, i) => ({
+  data: numbers.map((i) => ({
     prompt: `Question ${i}?`,
     chosen: `Yes, ${i}.`,
     rejected: `No, not ${i} at all.`,
   })),
   settings: { ...killable.settings, objective: "dpo", promptFormat: "plain" },
 } satisfies Partial<FinetuneOptions>;
+
+/** The same on answers of its own. */
+const prompts = {
+  ...killable,
+  data: numbers.map((i) => ({ messages: [{ role: "user", content: `Question ${i}?` }], answer: "Yes!" })),
+  settings: {
+    ...killable.settings,
+    objective: "grpo",
+    steps: 12,
+    maxCompletionLength: 8,
+    groupSize: 3,
+    grader: {
+      type: "text_similarity",
+      evaluation_metric: "fuzzy_match",
+      input: "{{sample.output_text}}",
+      reference: "{{item.answer}}",
+    },
+  },
+} satisfies Partial<FinetuneOptions>;
+
+/** Runs with data of their own, by its kind. */
+export const killableBy: Readonly<Record<string, Partial<FinetuneOptions> & Pick<FinetuneOptions, "data">>> =
+  {
+    pairs,
+    prompts,
+  };
