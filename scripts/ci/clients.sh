@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Programs of others against mos serve, unchanged: OpenAI's clients for Node and Python, its Agents SDK, Vercel's AI SDK, LangChain,
 # and requests as Codex and the tests of Open Responses send them; what they ask of tools, forms and the Responses API, and jobs
-# that learn from pairs. They are in test/clients, with exact versions. The model is the bundled one with room for longer prompts:
+# that learn from pairs and from rewards. They are in test/clients, with exact versions. The model is the bundled one with room for longer prompts:
 # what it says there makes no sense, and constrained decoding makes it well formed.
 # usage: bash scripts/ci/clients.sh [PYTHON]   (needs the registries of npm and PyPI, else what they lack is skipped)
 set -euo pipefail

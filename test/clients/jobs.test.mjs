@@ -1,9 +1,9 @@
-// OpenAI's own client, versions 6 and 7: jobs that learn from pairs of answers, from their files to an answer.
+// OpenAI's own client, versions 6 and 7: jobs that learn from pairs of answers and from rewards, from their files to an answer.
 import assert from "node:assert/strict";
 import { createReadStream } from "node:fs";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { apiKey, baseURL, DATA, MODEL, QUESTION } from "./served.mjs";
+import { apiKey, baseURL, DATA, MODEL, QUESTION, visitJson } from "./served.mjs";
 
 /** Few steps of a small adapter: what counts is the way, not the result. */
 const settings = { mos: { rank: 6, equivalent_rank: 2, steps: 4, save_every: 2, max_length: 64 } };
@@ -54,6 +54,47 @@ for (const name of ["openai-6", "openai"]) {
       const next = await trained({ training_file, method, mos, model: first.job.fine_tuned_model });
       // the reference is the model that it starts from
       assert.ok(Math.abs(next.metrics.find(({ step }) => step === 1)["rewards/margins"]) < 1e-3);
+    });
+
+    test("reinforcement, with a judge of the same server and answers of a form", async () => {
+      const close = {
+        ...{ type: "text_similarity", name: "close", evaluation_metric: "fuzzy_match" },
+        ...{ input: "{{sample.output_json.part}} {{sample.output_text}}", reference: "{{item.answer}}" },
+      };
+      const judge = {
+        ...{ type: "score_model", name: "judge", model: MODEL },
+        input: [{ role: "user", content: "Score: {{sample.output_text}}" }],
+        sampling_params: { max_completions_tokens: 24, temperature: 0 },
+      };
+      const graders = { close, judge };
+      const grader = { type: "multi", name: "both", graders, calculate_output: "close + judge / 10" };
+      const response_format = { type: "json_schema", json_schema: { name: "visit", schema: visitJson } };
+      const hyperparameters = { batch_size: 2, compute_multiplier: 0.5, eval_interval: 2, eval_samples: 1 };
+      const reinforcement = { grader, response_format, hyperparameters };
+      const { job, metrics, checkpoints, columns } = await trained({
+        training_file: await upload("prompts.jsonl"),
+        validation_file: await upload("prompts-validation.jsonl"),
+        method: { type: "reinforcement", reinforcement },
+        mos: { rank: 6, equivalent_rank: 2, steps: 2, max_completion_length: 40 },
+      });
+      assert.deepEqual(job.method.reinforcement.response_format, response_format);
+      assert.equal(job.method.reinforcement.hyperparameters.eval_samples, 1);
+      const newest = metrics.find((data) => "full_valid_mean_reward" in data);
+      assert.deepEqual(
+        newest.scores.graders.map(({ name, type }) => [name, type]),
+        [
+          ["both", "multi"],
+          ["close", "text_similarity"],
+          ["judge", "score_model"],
+        ],
+      );
+      assert.equal(newest.full_valid_mean_parse_error, 0);
+      assert.equal(metrics.find((data) => data.step === 2 && "train_loss" in data).frac_ungraded, 0);
+      assert.deepEqual(
+        checkpoints.map(({ step_number }) => step_number),
+        [2],
+      );
+      assert.ok(columns.includes("rewards/judge/mean"));
     });
   });
 }
