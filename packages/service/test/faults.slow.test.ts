@@ -4,7 +4,7 @@
 // test:faults takes ten minutes, 30 jobs and 40 steps, so that jobs run to the end of that time.
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -24,12 +24,30 @@ const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
 const TENANTS = Math.min(6, Math.ceil(JOBS / 2));
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
 const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny"];
-/** What jobs learn from, in turn. */
-const METHODS = [
-  { data: "assets/quickstart/train.jsonl", more: {} },
-  { data: "assets/quickstart/pairs.jsonl", more: { method: { type: "dpo" } } },
-] as const;
-type Learnt = (typeof METHODS)[number];
+/** What jobs learn from, in turn, and how many of its lines are held out. */
+interface Learnt {
+  readonly data: string;
+  readonly heldOut: number;
+  readonly more: object;
+}
+const GRADER = {
+  ...{ type: "text_similarity", evaluation_metric: "fuzzy_match" },
+  ...{ input: "{{sample.output_text}}", reference: "{{item.answer}}" },
+};
+const METHODS: readonly Learnt[] = [
+  { data: "assets/quickstart/train.jsonl", heldOut: 0, more: {} },
+  { data: "assets/quickstart/pairs.jsonl", heldOut: 0, more: { method: { type: "dpo" } } },
+  {
+    data: "assets/quickstart/prompts.jsonl",
+    heldOut: 4,
+    more: { method: { type: "reinforcement", reinforcement: { grader: GRADER } } },
+  },
+];
+/** The same for all of them, and what is about sampled answers. */
+const ANSWERS = {
+  ...{ batch_size: 2, group_size: 2, evaluate_samples: 1 },
+  ...{ evaluate_every: 5, max_completion_length: 8 },
+};
 const STEPS = Number(process.env["MOS_FAULT_STEPS"] ?? 12);
 const MOS = { rank: 6, equivalent_rank: 2, steps: STEPS, save_every: 3, learning_rate: 0.01, max_length: 64 };
 /** Runs of other seeds have other bytes. */
@@ -93,10 +111,20 @@ async function keysIn(folder: string): Promise<readonly string[]> {
   return keys;
 }
 
+/** The first lines of a file. */
+const firstLines = async (path: string, count: number): Promise<Buffer> =>
+  Buffer.from((await readFile(path, "utf8")).split("\n").slice(0, count).join("\n"));
+
 /** The adapter of an uninterrupted run. */
-async function expectedAdapter(folder: string, { data }: Learnt, plan: object): Promise<Buffer> {
+async function expectedAdapter(folder: string, { data, heldOut }: Learnt, plan: object): Promise<Buffer> {
   const out = join(folder, "alone");
-  const options = { model: "assets/tiny-english", data, out, ...plan, session: { threads: 1 } };
+  const validationData = join(folder, "validation.jsonl");
+  await mkdir(folder, { recursive: true });
+  await writeFile(validationData, await firstLines(data, heldOut));
+  const options = {
+    ...{ model: "assets/tiny-english", data, out, ...plan, session: { threads: 1 } },
+    ...(heldOut === 0 ? {} : { validationData }),
+  };
   for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
   return readFile(join(out, "adapter_model.safetensors"));
 }
@@ -125,15 +153,20 @@ async function createJobs(clients: readonly OpenAI[]): Promise<readonly Made[]> 
   for (let i = 0; i < JOBS; i++) {
     const client = clients[i % clients.length] as OpenAI;
     const learnt = METHODS[i % METHODS.length] as Learnt;
-    const upload = async (path: string) =>
-      client.files.create({ file: await toFile(await readFile(path), "train.jsonl"), purpose: "fine-tune" });
-    const file = await insist(() => upload(learnt.data));
+    const { data, heldOut, more } = learnt;
+    const upload = async (bytes: Buffer) =>
+      client.files.create({ file: await toFile(bytes, "train.jsonl"), purpose: "fine-tune" });
+    const bytes = await readFile(data);
+    const file = await insist(() => upload(bytes));
+    const held = await firstLines(data, heldOut);
+    const validation = heldOut === 0 ? undefined : (await insist(() => upload(held))).id;
     const body = {
       model: "tiny",
       training_file: file.id,
-      seed: i % SEEDS,
-      mos: MOS,
-      ...learnt.more,
+      validation_file: validation,
+      seed: Math.floor(i / METHODS.length) % SEEDS,
+      mos: heldOut === 0 ? MOS : { ...MOS, ...ANSWERS },
+      ...more,
     } as OpenAI.FineTuning.JobCreateParams;
     const headers = { "Idempotency-Key": `job-${i}` };
     const { id } = await insist(() => client.fineTuning.jobs.create(body, { headers }));

@@ -21,7 +21,9 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** All that is in a folder, with its modes. */
 async function modesIn(root: string): Promise<ReadonlyMap<string, string>> {
   const modes = new Map<string, string>();
-  for (const entry of await readdir(root, { withFileTypes: true, recursive: true })) {
+  const list = () => readdir(root, { withFileTypes: true, recursive: true });
+  // again where a temporary folder went away meanwhile
+  for (const entry of await list().catch(list)) {
     const path = join(entry.parentPath, entry.name);
     const found = await stat(path).catch(() => undefined); // temporary, and gone
     if (found !== undefined) modes.set(path, (found.mode & 0o777).toString(8));
@@ -75,7 +77,7 @@ test.skipIf(process.platform === "win32").each(databases)(
       const folders = [model, `${model}:ckpt-step-1`, `${model}:ckpt-step-2`].map(toFileName).sort();
       await vi.waitFor(
         async () => expect((await readdir(join(storage, "adapters"))).sort()).toEqual(folders),
-        { timeout: 20_000, interval: 200 },
+        { timeout: 60_000, interval: 200 },
       );
       const state = join(serving.folder, "state");
       for (const place of name === "PGlite" ? [state, storage] : [storage]) {
@@ -135,11 +137,15 @@ test.each(databases)(
     const places = ["incoming", "objects"].map((part) => join(serving.storage, part));
     const seen = { accepted: 0, refused: 0, wrong: 0, deleted: 0, left: 0, most: 0, du: 0, looks: 0 };
     const end = performance.now() + 12_000;
-    const isOver = (): boolean => performance.now() > end;
+    /** A slow machine needs longer to see all of it. */
+    const isOver = (): boolean =>
+      performance.now() > end &&
+      seen.most > MOST / 2 &&
+      [seen.accepted, seen.refused, seen.wrong, seen.deleted].every((count) => count > 0);
 
     const line = (seed: number): string =>
       `${JSON.stringify({ prompt: `${seed} ${"a".repeat(1000)}`, completion: " b" })}\n`;
-    const create = async (bytes: number, { isWrong = false, signal = AbortSignal.timeout(30_000) } = {}) =>
+    const create = async (bytes: number, { isWrong = false, signal = AbortSignal.timeout(150_000) } = {}) =>
       acme.files.create(
         {
           file: await toFile(Buffer.from((isWrong ? "{" : "") + line(bytes).repeat(bytes / 1030)), "a.jsonl"),
@@ -154,7 +160,7 @@ test.each(databases)(
     async function uploadOne(round: number): Promise<string | undefined> {
       const bytes = 100_000 + ((round * 7919) % 10) * 110_000 + round;
       const isLeaving = round % 7 === 3;
-      const signal = AbortSignal.timeout(isLeaving ? 30 : 30_000);
+      const signal = AbortSignal.timeout(isLeaving ? 30 : 150_000);
       try {
         const { id, status } = await create(bytes, { isWrong: round % 5 === 1, signal });
         seen[status === "error" ? "wrong" : "accepted"]++;
@@ -198,7 +204,7 @@ test.each(databases)(
         for (const { id } of (await acme.files.list()).data) await acme.files.delete(id);
         expect(bytesIn(places)).toBe(0);
       },
-      { timeout: 10_000, interval: 200 },
+      { timeout: 60_000, interval: 200 },
     );
     await create(2_900_000);
   },
@@ -238,8 +244,9 @@ test("what is read-only or gone is told to clients without its place, and to the
   };
   /** A line of the log comes by another pipe than the answer. */
   const expectLogged = (message: string, reason: string): Promise<void> =>
-    vi.waitFor(() =>
-      expect(serving.lines).toContainEqual(expect.stringMatching(`${reason}.*"msg":"${message}"`)),
+    vi.waitFor(
+      () => expect(serving.lines).toContainEqual(expect.stringMatching(`${reason}.*"msg":"${message}"`)),
+      { timeout: 20_000 },
     );
   const expectProblem = async (reason: string, logged: string): Promise<void> => {
     expect(await ready()).toEqual([503, reason]);

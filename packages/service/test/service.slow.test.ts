@@ -86,7 +86,7 @@ describe.each(databases)("%s", (name, open) => {
       OpenAI,
       OpenAI,
     ];
-  }, 120_000);
+  }, 300_000);
   afterAll(async () => {
     for (const child of children)
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
@@ -147,7 +147,8 @@ describe.each(databases)("%s", (name, open) => {
       events.push(message);
     expect(events.at(-1)).toMatch(/^Created fine-tuning job/);
     expect(events.at(0)).toBe("The job has successfully completed");
-    expect(events.filter((text) => text.startsWith("Step "))).toHaveLength(6);
+    // a slow machine also says how far it came within a step, where a slice ended there
+    expect(events.filter((text) => /^Step \d\/6: training loss=/.test(text))).toHaveLength(6);
     const checkpoints = await acme.fineTuning.jobs.checkpoints.list(job.id);
     expect(checkpoints.data.map(({ step_number }) => step_number)).toEqual([6, 4, 2]);
     const [last] = checkpoints.data;
@@ -318,17 +319,24 @@ describe.each(databases)("%s", (name, open) => {
     const headers = { authorization: `Bearer ${acme.apiKey}` };
     const open = async (signal?: AbortSignal) =>
       (await fetch(url, { headers, ...(signal === undefined ? {} : { signal }) })).status;
-    for (let round = 0; round < 2; round++) {
+    /** All of them, as soon as the server has noticed that those before were left. */
+    const openAll = async (): Promise<AbortController> => {
       const leaving = new AbortController();
-      const streams = Array.from({ length: 20 }, () => open(leaving.signal));
-      expect(new Set(await Promise.all(streams))).toEqual(new Set([200]));
+      const statuses = await Promise.all(Array.from({ length: 20 }, () => open(leaving.signal)));
+      if (statuses.includes(429)) leaving.abort();
+      expect(new Set(statuses)).toEqual(new Set([200]));
+      return leaving;
+    };
+    for (let round = 0; round < 3; round++) {
+      const leaving = await (round === 0
+        ? openAll()
+        : vi.waitFor(openAll, { timeout: 60_000, interval: 500 }));
       expect(await open()).toBe(429);
       leaving.abort();
-      await vi.waitFor(async () => expect(await open(AbortSignal.timeout(1000))).toBe(200), {
-        timeout: 10_000,
-      });
-      await new Promise((resolve) => setTimeout(resolve, 2500));
     }
+    await vi.waitFor(async () => expect((await fetch(url, { headers, method: "HEAD" })).status).toBe(200), {
+      timeout: 60_000,
+    });
     for (let i = 0; i < 25; i++) expect((await fetch(url, { headers, method: "HEAD" })).status).toBe(200);
     await acme.fineTuning.jobs.cancel(made.id);
   });
