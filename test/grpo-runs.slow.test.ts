@@ -80,6 +80,52 @@ test("a grader is data, too, and its name is in the metrics", async () => {
   expect(step?.metrics?.["completions/mean_length"]).toBeGreaterThan(1);
 });
 
+test("answers have the form that is asked for, and graders read it", async () => {
+  const schema = {
+    type: "object",
+    properties: { open: { type: "boolean" } },
+    required: ["open"],
+    additionalProperties: false,
+  };
+  const grader = {
+    ...{ type: "string_check", name: "open", operation: "eq" },
+    ...{ input: "{{sample.output_json.open}}", reference: "true" },
+  };
+  const responseFormat = { type: "json_schema", json_schema: { name: "answer", schema } };
+  const settings = { ...options.settings, steps: 1, groupSize: 8, grader, responseFormat };
+  const events = await eventsOf({ out: join(folder, "formed"), reward: undefined, settings });
+  const step = events.find((event) => event.type === "step");
+  expect(step?.metrics).toMatchObject({ frac_unreadable: 0, "completions/clipped_ratio": 0 });
+  expect(step?.metrics?.["reward"]).toBeGreaterThan(0);
+  const wrong = { ...responseFormat, json_schema: { name: "answer" } };
+  await expect(
+    eventsOf({ out: join(folder, "wrong"), settings: { ...settings, responseFormat: wrong } }),
+  ).rejects.toThrow("responseFormat.json_schema.schema");
+});
+
+test("a model grades by whoever answers for it, and one that fails gives no rewards", async () => {
+  const judge = {
+    ...{ type: "score_model", name: "judge", model: "judge" },
+    input: [{ role: "user", content: "Score {{sample.output_text}}" }],
+  };
+  const settings = { ...options.settings, steps: 1, grader: judge };
+  const run = { reward: undefined, settings };
+  const asked: string[] = [];
+  const scoreModel: FinetuneOptions["scoreModel"] = async ({ messages: [message] }) => {
+    asked.push(message?.content ?? "");
+    if (asked.length % 3 === 0) throw new Error("busy");
+    return { choices: [{ message: { content: `{"result": ${(message?.content.length ?? 0) / 100}}` } }] };
+  };
+  const events = await eventsOf({ ...run, out: join(folder, "judged"), scoreModel });
+  const step = events.find((event) => event.type === "step");
+  expect(asked[0]).toMatch(/^Score ./);
+  expect(step?.metrics).toMatchObject({ frac_ungraded: 2 / 6, "errors/model_grader_server_error": 2 / 6 });
+  expect(step?.metrics?.["rewards/judge/mean"]).toBe(step?.metrics?.["reward"]);
+  await expect(eventsOf({ ...run, out: join(folder, "unjudged") })).rejects.toThrow(
+    'this run cannot ask the model "judge"',
+  );
+});
+
 test("without a grader, or without a difference in rewards, a run ends with what to do", async () => {
   const out = join(folder, "none");
   await expect(eventsOf({ out, reward: undefined })).rejects.toThrow("give a grader");

@@ -155,13 +155,13 @@ def check_rewards(client):
         model=job.fine_tuned_model, messages=[{"role": "user", "content": "Hi"}], max_tokens=2
     )
     assert answer.usage.completion_tokens > 0
-    judge = {"type": "score_model", "name": "judge", "model": "tiny", "input": [{"role": "user", "content": "?"}]}
+    judge = {"type": "score_model", "name": "judge", "model": "other", "input": [{"role": "user", "content": "?"}]}
     try:
         client.fine_tuning.jobs.create(**request, method=method(judge))
-    except openai.BadRequestError as error:
-        assert error.param == "method.reinforcement.grader" and "tiny" in error.message, error
+    except openai.NotFoundError as error:
+        assert error.param == "method.reinforcement.grader" and "other" in error.message, error
     else:
-        raise AssertionError("a grader that asks a model was accepted")
+        raise AssertionError("a grader that asks a model which is not there was accepted")
 
 
 with (

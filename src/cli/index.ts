@@ -68,8 +68,8 @@ export {
   readSample,
 } from "#graders";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
-export { answerFormat, pythonStrip, templateSettings } from "#text";
-export { expectedUpdate, OBJECTIVES } from "#training";
+export { answerFormat, formatSource, pythonStrip, templateSettings } from "#text";
+export { expectedUpdate, OBJECTIVES, parseResponseFormat } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";

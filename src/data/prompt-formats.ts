@@ -10,9 +10,11 @@ import {
   type ChatTemplate,
   pythonStrip,
   type RenderedPiece,
+  type ResponseFormat,
   type Tokenizer,
   type Tool,
   type ToolCall,
+  withFormat,
 } from "#text";
 import { inSchemaOrder } from "./argument-order.ts";
 import {
@@ -42,6 +44,8 @@ export interface PromptFormatOptions {
   readonly promptFormat?: PromptFormat;
   /** A system message for conversations that have none. */
   readonly system?: string | undefined;
+  /** What prompts without an answer ask for. */
+  readonly responseFormat?: ResponseFormat | undefined;
 }
 
 /** The token ids of one sequence in its prompt format, and which of them are targets. */
@@ -133,14 +137,15 @@ const weightOf = (message: Message | undefined): number =>
 
 /** A prompt up to where its answer begins. Other formats than a chat template have no conversations. */
 function promptTokens(example: PromptExample, options: PromptFormatOptions): Labelled {
-  const { tokenizer, template, promptFormat = "template", system } = options;
+  const { tokenizer, template, promptFormat = "template", system, responseFormat } = options;
   if (promptFormat !== "template")
     throw new MosError(
       "bad_option",
       `answers to prompts need the model's chat template; the prompt format is ${promptFormat}`,
     );
   const { tools = [], variables = {} } = example;
-  const messages = withSystem(example.turns, { system }).map((turn) => toChatMessage(turn, new Map()));
+  const turns = withSystem(example.turns, { system }).map((turn) => toChatMessage(turn, new Map()));
+  const messages = withFormat(turns, responseFormat, template);
   const text = refusing(example, () =>
     template.render(messages, { addGenerationPrompt: true, tools, variables }),
   );

@@ -1,6 +1,6 @@
 // A model as a grader: it is asked for a number and the steps that led there, by a chat request.
 import { z } from "zod";
-import { errorText, omitUndefined } from "#core";
+import { errorText, MosError, omitUndefined } from "#core";
 import { type Grader, messageText } from "./grader.ts";
 import { fillIn, type GradeInput, parseTemplate } from "./template.ts";
 
@@ -88,7 +88,7 @@ export interface Score {
   readonly usage?: TokenUsage | undefined;
 }
 
-/** Asks the model. Throws MissingValue, and the signal's reason; all else that goes wrong is a failure with reward 0. */
+/** Asks the model. Throws MissingValue, and `cancelled` by the signal; all else that goes wrong is a failure with reward 0. */
 export async function scoreByModel(
   grader: ScoreModelGrader,
   known: GradeInput,
@@ -99,7 +99,8 @@ export async function scoreByModel(
   try {
     reply = replySchema.parse(await ask(request, signal));
   } catch (error) {
-    signal?.throwIfAborted();
+    if (signal?.aborted === true)
+      throw new MosError("cancelled", "grading was interrupted", { cause: signal.reason });
     return { reward: 0, failure: "server", details: errorText(error) };
   }
   const spent = omitUndefined({ model: reply.model ?? grader.model, usage: reply.usage ?? undefined });

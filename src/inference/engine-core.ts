@@ -55,6 +55,8 @@ export interface CoreParts extends SequenceOptions {
   readonly draftTokens?: number;
   /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */
   readonly grammarMilliseconds?: number;
+  /** Grammars that outlive the core; left out, it has its own. */
+  readonly grammars?: CoreGrammars;
 }
 
 /** Iterations between checks for memory that can be released. */
@@ -86,7 +88,8 @@ export class LocalCore implements EngineCore {
   constructor(parts: CoreParts) {
     const { runner, limits, adapters, draftTokens = 0 } = parts;
     this.#parts = parts;
-    this.#grammars = new CoreGrammars({ ...parts, vocabularySize: runner.config.vocabularySize });
+    const { vocabularySize } = runner.config;
+    this.#grammars = parts.grammars ?? new CoreGrammars({ ...parts, vocabularySize });
     this.#grammarTime = new GrammarTime(parts.grammarMilliseconds);
     this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);

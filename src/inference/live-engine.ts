@@ -1,5 +1,7 @@
 // Answers of an adapter while it is trained: on the trainer's own base, and with its factors as they are now, in memory. Both
 // compute with the same numbers, so that a token has the same log-probability here as in the forward pass of training.
+
+import type { CompiledSource, GrammarSource } from "mixture-of-shards-grammar";
 import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
 import { AsyncQueue, MosError } from "#core";
 import { GROUPS, type HostTensor, leaf, matmul, type SessionOptions, split, type Value } from "#graph";
@@ -7,6 +9,8 @@ import { toLayerShapes } from "#models";
 import type { Tokenizer } from "#text";
 import { openAdapterManager } from "./adapters/manager.ts";
 import { type BaseWeights, prepareWeights } from "./base-weights.ts";
+import { ClientGrammars } from "./client-grammars.ts";
+import { CoreGrammars } from "./core-grammars.ts";
 import { type CoreLimits, LocalCore } from "./engine-core.ts";
 import type { ModelWithText } from "./engine-options.ts";
 import { unpackLogprobs } from "./logprobs.ts";
@@ -62,13 +66,20 @@ export interface LiveEngineOptions {
   /** Most completions at a time. */
   readonly maxBatch: number;
   readonly session?: SessionOptions | undefined;
+  /** What all completions match. */
+  readonly grammar?: GrammarSource | undefined;
 }
 
-/** Opens the engine of a trainer, whose steps block the thread that calls this. */
+/**
+ * Opens the engine of a trainer, whose steps block the thread that calls this.
+ *
+ * @throws MosError `bad_option` for a grammar that cannot be enforced.
+ */
 export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEngine> {
   const { model: given, adapter, maxLength, maxBatch, session = {} } = options;
   const { config, weights } = given.model;
   const { tokenizer } = given.text;
+  const grammar = options.grammar && (await compiled(options.grammar, tokenizer));
   // float32 takes int8 rows as they are, and multiplies with them as training does
   await using base = await prepareWeights(config, weights, { computeDtype: "float32" });
   const live = withLiveAdapter(base, expandOnHost(adapter));
@@ -80,13 +91,26 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
     ...prefillLimits(config.vocabularySize),
   };
   const endTokens = [...new Set([...tokenizer.eosTokens, ...config.eosTokens])];
+  const { vocabularySize } = config;
+  // kept from call to call: it has the vocabulary, and what was found out about the grammar
+  const grammars = new CoreGrammars({ tokenizer, vocabularySize, endTokens });
+  if (grammar !== undefined) grammars.set(grammar.digest, grammar.serialized);
+  const constrained = { grammars, grammar: grammar?.digest };
   return {
     async *sample(requests, signal) {
       live.refresh(expandOnHost(adapter));
-      yield* runRequests(requests, { runner, limits, maxLength, tokenizer, endTokens, signal });
+      yield* runRequests(requests, {
+        ...{ runner, limits, maxLength, tokenizer, endTokens, signal },
+        ...constrained,
+      });
     },
     [Symbol.asyncDispose]: () => runner[Symbol.asyncDispose](),
   };
+}
+
+async function compiled(source: GrammarSource, tokenizer: Tokenizer): Promise<CompiledSource> {
+  await using grammars = new ClientGrammars({ tokenizer, send: () => undefined });
+  return await grammars.compile(source);
 }
 
 /** Beside the inputs of the runner's own slots. */
@@ -128,6 +152,9 @@ interface RunOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
   readonly signal: AbortSignal | undefined;
+  readonly grammars: CoreGrammars;
+  /** Digest of the grammar that all match. */
+  readonly grammar: string | undefined;
 }
 
 /** Events of a request, until it ends. */
@@ -160,7 +187,7 @@ async function* runRequests(
   requests: readonly SampleRequest[],
   options: RunOptions,
 ): AsyncGenerator<readonly [number, Sample], void> {
-  const { runner, tokenizer, endTokens, limits, maxLength, signal } = options;
+  const { runner, tokenizer, endTokens, limits, maxLength, signal, grammars, grammar } = options;
   const { config, cache, slots } = runner;
   cache.resize(0, 0);
   slots.resize(0, 0);
@@ -181,6 +208,9 @@ async function* runRequests(
     tokenizer,
     endTokens,
     now,
+    grammars,
+    // which rows a step has must not depend on how fast the machine is
+    grammarMilliseconds: Number.POSITIVE_INFINITY,
   });
   const done = new AsyncQueue<readonly [number, Sample]>();
   const cancel = (): void => done.close(new MosError("cancelled", "sampling was interrupted"));
@@ -198,7 +228,11 @@ async function* runRequests(
   const bounds = { ...limits, bytesPerPosition: cache.bytesPerPosition };
   const model = { vocabularySize: config.vocabularySize, maxLength };
   for (const [id, request] of requests.entries())
-    core.submit(id, { ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }), keepsEnd: true });
+    core.submit(id, {
+      ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }),
+      ...(grammar === undefined ? {} : { grammar }),
+      keepsEnd: true,
+    });
   if (left === 0) done.close();
   if (signal?.aborted === true) cancel();
   signal?.addEventListener("abort", cancel, { once: true });

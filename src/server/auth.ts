@@ -31,6 +31,8 @@ export interface ApiKey {
 export interface KeyRing {
   /** The key of a token, or undefined for one that is unknown or revoked. */
   find(token: string): Promise<ApiKey | undefined>;
+  /** The keys of a tenant, for what the server does in its name; without this it does nothing. */
+  ofTenant?(name: string): Promise<readonly ApiKey[]>;
 }
 
 /** The keys of a file. */
@@ -233,6 +235,13 @@ export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFi
       log.error({ reason }, "the key file cannot be read; keeping the previous keys");
     }
   };
+  const current = async (): Promise<readonly HashedKey[]> => {
+    if (now() - checkedAt >= CHECK_EVERY) {
+      checkedAt = now();
+      await refresh();
+    }
+    return keys;
+  };
   return {
     path,
     limits,
@@ -240,13 +249,8 @@ export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFi
     get hasQuotas() {
       return keys.some(({ key }) => (key.tokensPerDay ?? key.tokensPerMonth) !== undefined);
     },
-    async find(token) {
-      if (now() - checkedAt >= CHECK_EVERY) {
-        checkedAt = now();
-        await refresh();
-      }
-      return findKey(keys, token);
-    },
+    find: async (token) => findKey(await current(), token),
+    ofTenant: async (name) => (await current()).flatMap(({ key }) => (key.name === name ? [key] : [])),
   };
 }
 
@@ -276,6 +280,25 @@ export async function authenticate(
     `the API key expired at ${new Date(expiresAt).toISOString()}; ask the server's operator for a new one`,
     "expired_api_key",
   );
+}
+
+/**
+ * A key of a tenant, for a request that the server makes in its name.
+ *
+ * @throws ApiError 401 where the tenant has none that is valid now.
+ */
+export async function tenantKey(
+  { keys, date }: { readonly keys?: KeyRing | undefined; readonly date: () => number },
+  name: string,
+): Promise<ApiKey> {
+  if (keys === undefined) return ANONYMOUS;
+  const own = (await keys.ofTenant?.(name)) ?? [];
+  const valid = own.find(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
+  if (valid !== undefined) return valid;
+  throw new ApiError(`${name} has no valid API key; ask the server's operator for a new one`, {
+    status: 401,
+    code: "invalid_api_key",
+  });
 }
 
 /** Tests whether pages of an origin may use the server. */

@@ -172,7 +172,10 @@ export function createContext(options: ServerOptions) {
 
 /** Hono's environment of a request. */
 export interface ServerEnv {
-  readonly Bindings: Partial<HttpBindings>;
+  readonly Bindings: Partial<HttpBindings> & {
+    /** In whose name the server makes this request itself. No client can send it. */
+    readonly tenant?: string | undefined;
+  };
   readonly Variables: {
     readonly server: ServerContext;
     readonly record: RequestRecord;

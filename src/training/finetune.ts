@@ -172,7 +172,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
 
 type TrainingOptions = Pick<
   FinetuneOptions,
-  "reward" | "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
+  "reward" | "scoreModel" | "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
 >;
 
 /** Trains from where the run stands to its end. */
@@ -180,6 +180,7 @@ async function* trainRun(
   started: Run,
   {
     reward,
+    scoreModel,
     signal,
     session,
     keepVersions,
@@ -206,7 +207,10 @@ async function* trainRun(
   };
   const referenced = yield* withReference(started, options, files);
   if (referenced === undefined) return yield { type: "stopped", step };
-  await using maker = await makerOf(started, { now, ...omitUndefined({ signal, session, reward }) });
+  await using maker = await makerOf(started, {
+    now,
+    ...omitUndefined({ signal, session, reward, scoreModel }),
+  });
   const events = train({ ...options, ...referenced, maker });
   const { vocabularySize } = base.model.config;
   const { steps } = run;
@@ -253,12 +257,12 @@ async function makerOf(
   {
     reward,
     ...options
-  }: Pick<TrainingOptions, "reward" | "session" | "signal"> & { readonly now: () => number },
+  }: Pick<TrainingOptions, "reward" | "scoreModel" | "session" | "signal"> & { readonly now: () => number },
 ): Promise<(BatchMaker & AsyncDisposable) | undefined> {
   const { settings, run, data, train: examples, validation } = plan;
   if (!isRewarded(settings)) return undefined;
   return openRollouts({
-    ...{ base, adapter, ...options, grader: chooseGrader(settings, reward) },
+    ...{ base, adapter, ...options, grader: chooseGrader(settings, { reward, ...options }) },
     settings: { ...sampling(settings), ...run },
     train: { examples: data.train, encoded: examples.encoded },
     validation: validation && { examples: data.validation, encoded: validation.encoded },

@@ -23,6 +23,7 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { expectedUpdate } from "./resolve-settings.ts";
+export { parseResponseFormat } from "./rollouts/response-format.ts";
 export { type FinetuneOptions, runCheck } from "./run-plan.ts";
 export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {

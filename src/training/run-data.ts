@@ -18,6 +18,7 @@ import { type LoadedText, withVariables } from "#text";
 import { OBJECTIVES } from "./objectives/index.ts";
 import { OBJECTIVE_NAMES } from "./objectives/settings.ts";
 import { chooseValidationSplit } from "./resolve-settings.ts";
+import { parseResponseFormat } from "./rollouts/response-format.ts";
 import type { FinetuneSettings, ResolvedSettings } from "./settings.ts";
 
 /**
@@ -75,13 +76,22 @@ function describeUse(kind: DataKind): string {
 /** Settings that decide how examples become tokens. */
 type EncodingSettings = Pick<
   ResolvedSettings,
-  "maxLength" | "promptFormat" | "system" | "chatTemplateKwargs" | "lastAnswerOnly" | "objective"
+  | ("maxLength" | "promptFormat" | "system" | "chatTemplateKwargs" | "lastAnswerOnly")
+  | ("objective" | "responseFormat")
 >;
 
 /** Options of encoding a run's examples. */
 export const encodingOptions = ({
   text: { tokenizer, template },
-  settings: { maxLength, promptFormat, system, chatTemplateKwargs, lastAnswerOnly, objective },
+  settings: {
+    maxLength,
+    promptFormat,
+    system,
+    chatTemplateKwargs,
+    lastAnswerOnly,
+    objective,
+    responseFormat,
+  },
 }: {
   readonly text: LoadedText;
   readonly settings: EncodingSettings;
@@ -92,6 +102,7 @@ export const encodingOptions = ({
   promptFormat,
   system,
   lastAnswerOnly,
+  responseFormat: responseFormat && parseResponseFormat(responseFormat),
   splitPairs: OBJECTIVES[objective].data === "rated",
 });
 

@@ -61,7 +61,7 @@ import {
   type RecordedRun,
   resolveSettings,
 } from "./resolve-settings.ts";
-import { chooseGrader, type RewardFunction } from "./rollouts/grader.ts";
+import { chooseGrader, type GradeTools, type RewardFunction } from "./rollouts/grader.ts";
 import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
 import {
   type FinetuneSettings,
@@ -96,6 +96,8 @@ export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onPro
   readonly settings?: FinetuneSettingsInput;
   /** Rewards of answers to prompts, in the place of the setting `grader`. */
   readonly reward?: RewardFunction | undefined;
+  /** Answers the chat requests of graders of the type `score_model`, as OpenAI's API does. */
+  readonly scoreModel?: GradeTools["scoreModel"];
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
   /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
@@ -217,6 +219,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   settings: finetuneSettings,
   out: "string",
   reward: "function",
+  scoreModel: "function",
   resume: "boolean",
   overwrite: "boolean",
   tensorboard: "boolean",
@@ -243,7 +246,7 @@ async function* prepareRun(
   const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
   const given = continueSettings(asked, recorded);
   // a grader that cannot be used is refused before anything is read
-  if (isRewarded(given)) chooseGrader(given, options.reward);
+  if (isRewarded(given)) chooseGrader(given, options);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;

@@ -29,8 +29,11 @@ const moved = (method: keyof typeof METHODS): Adapter =>
     only: "trainable",
   });
 
-const openEngine = (adapter: Adapter): Promise<LiveEngine> =>
-  openLiveEngine({ model: base, adapter, maxLength: 64, maxBatch: 4, session: { threads: 1 } });
+const openEngine = (
+  adapter: Adapter,
+  grammar?: Parameters<typeof openLiveEngine>[0]["grammar"],
+): Promise<LiveEngine> =>
+  openLiveEngine({ model: base, adapter, maxLength: 64, maxBatch: 4, session: { threads: 1 }, grammar });
 
 const group = (count: number, maxTokens = 12): readonly SampleRequest[] =>
   Array.from({ length: count }, (_, seed) => ({ prompt, maxTokens, sampling: { temperature: 1 }, seed }));
@@ -90,6 +93,27 @@ test("an answer keeps its end token, and says whether it was cut off", async () 
   }
   expect(samples.some(({ hasEnded }) => hasEnded)).toBe(true);
   expect(samples.at(-1)).toMatchObject({ hasEnded: false, tokens: { length: 2 } });
+});
+
+test("completions match a grammar, and their log-probabilities are those of training all the same", async () => {
+  const properties = { open: { type: "boolean" }, day: { enum: ["Monday", "Sunday"] } };
+  const schema = { type: "object", properties, required: ["open", "day"], additionalProperties: false };
+  const grammar = { type: "json_schema", schema, whitespace: "compact" } as const;
+  const adapter = moved("mos");
+  await using engine = await openEngine(adapter, grammar);
+  const samples = await collect(engine, group(6, 40));
+  for (const { text, hasEnded } of samples) {
+    expect(hasEnded).toBe(true);
+    expect(JSON.parse(text)).toEqual({
+      open: expect.any(Boolean),
+      day: expect.stringMatching(/^(Mon|Sun)day$/),
+    });
+  }
+  expect(new Set(samples.map(({ text }) => text)).size).toBeGreaterThan(1);
+  expect(await farthest(adapter, samples)).toBeLessThan(1e-5);
+  expect(await collect(engine, group(6, 40))).toEqual(samples);
+  const wrong = openEngine(adapter, { ...grammar, schema: { type: "odd" } });
+  await expect(wrong).rejects.toMatchObject({ code: "bad_option", message: expect.stringContaining("odd") });
 });
 
 test("what has no room is refused, and leaving early ends the rest", async () => {

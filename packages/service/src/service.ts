@@ -15,6 +15,7 @@ import { isBucket, type ObjectStore } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createPreviewer } from "#worker";
+import { answerGraderCalls } from "./answer-calls.ts";
 import { createExtension, type Expired, openExpired } from "./extension.ts";
 import type { ServiceOptions } from "./options.ts";
 import { openParts, type ServiceParts, work, workerName } from "./parts.ts";
@@ -74,14 +75,20 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       const context = { ...options, ...published, stores, parts, others, modelName: model.name, signal };
       running = startBackground(context);
       const watch = openWatch(database);
+      const extension = createExtension({
+        ...published,
+        model,
+        checkRun: await runCheck(model.path),
+        unpublish,
+        service: { ...stores, ...tools, objects, webhookPorts: options.webhookPorts },
+      });
       return {
-        ...createExtension({
-          ...published,
-          model,
-          checkRun: await runCheck(model.path),
-          unpublish,
-          service: { ...stores, ...tools, objects, webhookPorts: options.webhookPorts },
-        }),
+        ...extension,
+        addRoutes: (app) => {
+          extension.addRoutes(app);
+          const calls = stores.graderCalls;
+          running = [...running, answerGraderCalls({ app, calls, base: model.name, log, signal })];
+        },
         check: async () => {
           await parts.check();
           await publisher.check();
@@ -189,6 +196,7 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   };
   const sweep = async (): Promise<void> => {
     await outbox.removeOld();
+    await stores.graderCalls.removeOld();
     const unused = await objects.sweep(stores.contents.used, SWEEP_AGE);
     await stores.contents.release(unused);
     if (unused.length > 0) log.info({ files: unused.length }, "removed unused files");

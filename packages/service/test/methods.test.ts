@@ -26,6 +26,9 @@ const JUDGE = {
   input: [{ role: "user", content: "Score" }],
 };
 
+const formatOf = (schema: object) => ({ type: "json_schema", json_schema: { name: "answer", schema } });
+const IMPOSSIBLE = formatOf({ impossible: true });
+
 const planned = (asked: object) =>
   toTrainingPlan(jobRequestSchema.parse({ model: "base", training_file: "file-1", ...asked }), {
     seed: 1,
@@ -186,9 +189,9 @@ describe.each(databases)("%s", (_, open) => {
     ["method.reinforcement.grader", () => graded({})],
     ["method.reinforcement.grader", () => graded({ grader: "a" })],
     ["method.reinforcement.grader", () => graded({ grader: { ...GRADER, operation: "is" } })],
-    ["method.reinforcement.grader", () => graded({ grader: JUDGE })],
-    ["method.reinforcement.grader", () => graded({ grader: both })],
-    ["method.reinforcement.response_format", () => graded({ grader: GRADER, response_format: {} })],
+    ["method.reinforcement.response_format.type", () => graded({ grader: GRADER, response_format: {} })],
+    ["method.reinforcement.response_format", () => graded({ grader: GRADER, response_format: IMPOSSIBLE })],
+    ["mos.response_format", () => ({ mos: { response_format: 1 } })],
     ["method.reinforcement.hyperparameters.compute_multiplier", () => rewarded({ compute_multiplier: 11 })],
     ["method.reinforcement.hyperparameters.compute_multiplier", () => rewarded({ compute_multiplier: 1e-5 })],
     ["method.reinforcement.hyperparameters.eval_interval", () => rewarded({ eval_interval: 0 })],
@@ -209,7 +212,6 @@ describe.each(databases)("%s", (_, open) => {
     ["mos.objective", () => ({ ...rewarded({}), mos: { objective: "grpo" } })],
     ["mos.grader", () => ({ ...rewarded({}), mos: { grader: GRADER } })],
     ["mos.grader", () => ({ mos: { objective: "grpo" } })],
-    ["mos.grader", () => ({ mos: { objective: "grpo", grader: JUDGE } })],
     ["mos.grader", () => ({ mos: { grader: {} } })],
     ["mos.beta", () => ({ method: { type: "dpo" }, mos: { beta: -1 } })],
   ])("a wrong %s is named", async (param, body) => {
@@ -217,9 +219,21 @@ describe.each(databases)("%s", (_, open) => {
     expect([status, json.error.type, json.error.param]).toEqual([400, "invalid_request_error", param]);
   });
 
-  test("a grader that asks a model is refused by its name", async () => {
-    expect((await create(graded({ grader: JUDGE }))).json.error.message).toBe(
-      'method.reinforcement.grader: a job cannot ask the model "base"; use graders without score_model',
-    );
+  test("a form of the answers is shown with its job, and is a setting of its run", async () => {
+    const response_format = formatOf({ type: "object" });
+    const { json, status } = await create(graded({ grader: GRADER, response_format }));
+    expect(status, json.error?.message).toBe(200);
+    expect(json.method.reinforcement.response_format).toEqual(response_format);
+    const { plan } = await opened.stores.jobs.find({ tenant: "acme", isAdmin: false }, json.id);
+    expect(plan.settings["responseFormat"]).toEqual(response_format);
+    expect((await create(graded({ grader: GRADER, response_format: null }))).status).toBe(200);
+  });
+
+  test("a grader asks models that its key may see, and no others", async () => {
+    expect((await create(graded({ grader: both }))).status).toBe(200);
+    const [param, other] = ["method.reinforcement.grader", { ...JUDGE, model: "ft:base:bolt::x" }];
+    const refused = await create(graded({ grader: { ...both, graders: { GRADER, JUDGE: other } } }));
+    expect([refused.status, refused.json.error]).toMatchObject([404, { code: "model_not_found", param }]);
+    expect((await create({ mos: { objective: "grpo", grader: other } })).json.error.param).toBe("mos.grader");
   });
 });

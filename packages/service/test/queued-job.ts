@@ -22,6 +22,7 @@ interface QueuedJob {
   readonly tenant?: string;
   readonly model?: string;
   readonly mos?: object;
+  readonly method?: object;
   readonly seed?: number;
   readonly data?: Buffer;
   readonly validationData?: Buffer | undefined;
@@ -35,6 +36,7 @@ export async function queueJob(
     tenant = "acme",
     model = "tiny",
     mos = {},
+    method,
     seed = 1,
     data = Buffer.from("{}\n"),
     validationData,
@@ -46,7 +48,7 @@ export async function queueJob(
   const training = await add(data);
   const validation = validationData === undefined ? undefined : await add(validationData);
   const files = { training_file: training.id, validation_file: validation?.id };
-  const request = jobRequestSchema.parse({ model, ...files, mos });
+  const request = jobRequestSchema.parse({ model, ...files, mos, method });
   const plan = toTrainingPlan(request, { seed, learningRate: 0.002 });
   return stores.jobs.create({ tenant, request, plan, training, validation, limits });
 }

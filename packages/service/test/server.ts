@@ -1,6 +1,6 @@
 // A server with the service's routes, without a port, in front of an engine that needs no model: it says its adapter's name.
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Engine, type EngineEvent, loadText } from "mixture-of-shards";
+import { type Engine, type EngineEvent, loadText, MosError } from "mixture-of-shards";
 import { createServer } from "mixture-of-shards/server";
 
 interface LogLine {
@@ -18,6 +18,7 @@ export interface Answer {
 }
 
 export interface TestServer {
+  readonly app: ReturnType<typeof createServer>["app"];
   readonly log: LogLine[];
   fetch(path: string, init?: RequestInit): Promise<Response>;
   /** A request with a JSON body, or none. */
@@ -60,6 +61,10 @@ async function createSpeaker(look: () => Promise<readonly string[]>): Promise<En
     isResponding: true,
     submit,
     assertCapacity: () => undefined,
+    async checkGrammar(source: unknown) {
+      if (JSON.stringify(source).includes("impossible"))
+        throw new MosError("bad_option", "impossible is not supported");
+    },
     adapters,
     refusedAdapters: () => [],
     onAdapters: () => undefined,
@@ -88,6 +93,7 @@ export async function makeServer({
   });
   const request = async (path: string, init?: RequestInit) => app.request(path, init);
   return {
+    app,
     log,
     fetch: request,
     async send(path, body, headers = {}) {

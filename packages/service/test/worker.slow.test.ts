@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices, type Stores } from "#store";
@@ -93,6 +94,92 @@ describe.each(databases)("%s", (_, open) => {
       [4, 2],
     );
   });
+
+  const content = (text: string) => ({ choices: [{ message: { content: text } }] });
+  /** Answers of a judge: longer texts are better. */
+  const judged = (request: object) => content(`{"result": ${JSON.stringify(request).length / 2000}}`);
+
+  /** In place of a server. */
+  async function answerGraders(signal: AbortSignal): Promise<number> {
+    const calls = opened.stores.graderCalls;
+    let count = 0;
+    while (!signal.aborted) {
+      for (const { id, tenant, request } of await calls.claim("tiny-english", 16)) {
+        expect(tenant).toBe("acme");
+        await calls.answer(id, { value: judged(JSON.parse(request)) });
+        count++;
+      }
+      await sleep(50);
+    }
+    return count;
+  }
+
+  const judge = {
+    ...{ type: "score_model", name: "judge", model: "tiny-english" },
+    input: [{ role: "user", content: "How good is this? {{sample.output_json.a}}" }],
+  };
+  const schema = {
+    type: "object",
+    properties: { a: { type: "string", maxLength: 8 } },
+    required: ["a"],
+    additionalProperties: false,
+  };
+  const response_format = { type: "json_schema", json_schema: { name: "answer", schema } };
+  const reinforcement = { grader: judge, response_format };
+  const METHODS = [
+    ["dpo", "assets/quickstart/pairs.jsonl", { type: "dpo" }, {}],
+    [
+      "reinforcement",
+      "assets/quickstart/prompts.jsonl",
+      { type: "reinforcement", reinforcement },
+      { batch_size: 2, group_size: 3, evaluate_every: 2, evaluate_samples: 1, max_completion_length: 24 },
+    ],
+  ] as const;
+  test.each(METHODS)(
+    "a job by %s in many slices has the bytes of one run",
+    async (type, path, method, mos) => {
+      const lines = (await readFile(path, "utf8")).trim().split("\n");
+      const [data, validationData] = [lines.slice(2, 20), lines.slice(0, 2)].map((some) =>
+        Buffer.from(`${some.join("\n")}\n`),
+      ) as [Buffer, Buffer];
+      const settings = { ...MOS, ...mos, steps: 3, save_every: 1 };
+      const { id, plan } = await queueJob(opened, {
+        ...{ model: "tiny-english", mos: settings, seed: 5, data, validationData, method },
+      });
+      const stopping = new AbortController();
+      const answering = answerGraders(stopping.signal);
+      const job = await workUntil(id, 0);
+      stopping.abort();
+      const answered = await answering;
+      expect(job).toMatchObject({ status: "succeeded", step: 3 });
+      expect(job.slice).toBeGreaterThanOrEqual(2);
+      const out = join(opened.folder, `${type}-alone`);
+      const options = {
+        ...{ model: MODEL, data: `${out}.jsonl`, validationData: `${out}-held.jsonl`, out },
+        ...{
+          ...(plan as object),
+          session: { threads: 1 },
+          scoreModel: async (asked: object) => judged(asked),
+        },
+      };
+      await writeFile(options.data, data);
+      await writeFile(options.validationData, validationData);
+      for await (const _event of finetune(options as Parameters<typeof finetune>[0]));
+      const files = await opened.stores.models.files(job.fine_tuned_model ?? "");
+      const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
+      expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
+      const { rows } = await opened.stores.jobs.events(job, { limit: 100 });
+      const steps = rows.filter(({ data: given }) => given?.["learning_rate"] !== undefined);
+      expect(steps.map(({ data: given }) => given?.["step"])).toEqual([3, 2, 1]);
+      expect(answered > 0).toBe(type === "reinforcement");
+      if (type === "dpo") return expect(steps[0]?.data).toHaveProperty("rewards/margins");
+      expect(steps[0]?.data).toMatchObject({
+        scores: { graders: [{ name: "judge", type: "score_model", train_reward_mean: expect.any(Number) }] },
+        frac_ungraded: 0,
+        frac_unreadable: 0,
+      });
+    },
+  );
 
   test("a job that takes more than its key allows fails as soon as that is known", async () => {
     const events = async (job: JobRow) =>

@@ -109,6 +109,7 @@ const GRPO_DEFAULTS = {
   temperature: 1,
   scaleRewards: "group",
   grader: undefined,
+  responseFormat: undefined,
 } as const;
 
 /** How answers are sampled, and what their rewards are worth. */

@@ -99,6 +99,12 @@ export const samplingSettings = {
     what: 'a grader, such as {"type": "string_check", …}',
     help: "JSON file with the grader whose reward answers are to earn",
   }),
+  /** JSON file with the response_format of OpenAI's API that sampled answers have, and prompts ask for. An object: a response_format, such as {"type": "json_schema", …}. */
+  responseFormat: jsonFile({
+    placeholder: "file",
+    what: 'a response_format, such as {"type": "json_schema", …}',
+    help: "JSON file with the response_format of OpenAI's API that sampled answers have, and prompts ask for",
+  }),
   /** Maximum length of a sampled answer, in tokens. A whole number, 1 or more; default 256. */
   maxCompletionLength: integer({
     min: 1,

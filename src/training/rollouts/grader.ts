@@ -8,6 +8,7 @@ import {
   PythonGraders,
   parseGrader,
   readSample,
+  type ScoreModel,
 } from "#graders";
 import type { FinetuneSettings } from "../settings.ts";
 import type { Reward } from "./groups.ts";
@@ -18,18 +19,26 @@ export type RewardFunction = (
   sample: ReturnType<typeof readSample>,
 ) => number | Promise<number>;
 
+/** What grades besides the settings. */
+export interface GradeTools {
+  /** In the place of a grader. */
+  readonly reward?: RewardFunction | undefined;
+  /** Answers the requests of graders by a model. */
+  readonly scoreModel?: ScoreModel | undefined;
+}
+
 /** The grader of a run that learns from rewards. Throws `bad_option` where there is none, or it cannot be used. */
 export function chooseGrader(
   { grader }: Pick<FinetuneSettings, "grader">,
-  reward: RewardFunction | undefined,
+  { reward, scoreModel }: GradeTools,
 ): Grader | RewardFunction {
   if (grader !== undefined) {
     const parsed = parseGrader(grader);
     const [model] = askedModels(parsed);
-    if (model === undefined) return parsed;
+    if (model === undefined || scoreModel !== undefined) return parsed;
     throw new MosError(
       "unsupported",
-      `grader: a run cannot ask the model ${JSON.stringify(model)}; use graders without score_model, or a function of your own`,
+      `grader: this run cannot ask the model ${JSON.stringify(model)}; use graders without score_model, or a function of your own`,
     );
   }
   if (reward !== undefined) return reward;
@@ -45,7 +54,10 @@ interface Grading extends AsyncDisposable {
 }
 
 /** Opens what grades answers. Dispose it. */
-export function openGrading(grader: Grader | RewardFunction, signal: AbortSignal | undefined): Grading {
+export function openGrading(
+  grader: Grader | RewardFunction,
+  { scoreModel, signal }: Pick<GradeTools, "scoreModel"> & { readonly signal?: AbortSignal | undefined },
+): Grading {
   if (typeof grader === "function")
     return {
       async reward(item, text) {
@@ -57,12 +69,13 @@ export function openGrading(grader: Grader | RewardFunction, signal: AbortSignal
   const python = new PythonGraders();
   return {
     async reward(item, text) {
-      const given = await grade(grader, { item, sample: readSample(text) }, { signal, python });
+      const given = await grade(grader, { item, sample: readSample(text) }, { signal, python, scoreModel });
       const reward = hasNoGrade(given.errors) ? Number.NaN : given.reward;
       return {
         reward,
         scores: { [graderName(grader)]: reward, ...given.scores },
         isUnreadable: given.errors.sample_parse_error,
+        errors: Object.entries(given.errors).flatMap(([name, flag]) => (flag === true ? [name] : [])),
       };
     },
     [Symbol.asyncDispose]: () => python[Symbol.asyncDispose](),

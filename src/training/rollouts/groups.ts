@@ -21,6 +21,8 @@ export interface Graded {
   readonly scores: Readonly<Record<string, number>>;
   /** True where the answer lacks what the grader reads of it, such as a field of its JSON; undefined where that is not known. */
   readonly isUnreadable?: boolean;
+  /** Names of what went wrong in grading it. */
+  readonly errors?: readonly string[];
 }
 
 /** Grades the answer to a prompt. */
@@ -132,6 +134,12 @@ export function groupMetrics(groups: readonly Group[]): Metrics {
       names.map((name) => [
         `rewards/${name}/mean`,
         averaged(answers.map(({ scores }) => scores[name] ?? Number.NaN)),
+      ]),
+    ),
+    ...Object.fromEntries(
+      [...new Set(answers.flatMap(({ errors = [] }) => errors))].map((error) => [
+        `errors/${error}`,
+        averaged(answers.map(({ errors = [] }) => Number(errors.includes(error)))),
       ]),
     ),
     frac_unreadable: averaged(answers.map(({ isUnreadable }) => Number(isUnreadable ?? Number.NaN))),

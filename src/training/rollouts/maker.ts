@@ -5,9 +5,12 @@ import { checkItem, type Grader } from "#graders";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
 import type { BaseModel } from "#models";
+import { formatSource } from "#text";
+import type { FinetuneSettings } from "../settings.ts";
 import type { BatchMaker, TrainSettings } from "../trainer.ts";
-import { openGrading, type RewardFunction } from "./grader.ts";
+import { type GradeTools, openGrading, type RewardFunction } from "./grader.ts";
 import type { Prompt } from "./groups.ts";
+import { parseResponseFormat } from "./response-format.ts";
 import { evaluateRollouts, type RolloutSettings, rollouts } from "./stream.ts";
 
 /** The prompts of examples that were encoded. */
@@ -19,10 +22,10 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
 }
 
 /** Options of a run's rollouts. */
-export interface RolloutRun {
+export interface RolloutRun extends Pick<GradeTools, "scoreModel"> {
   readonly base: BaseModel;
   readonly adapter: Adapter;
-  readonly settings: TrainSettings & RolloutSettings;
+  readonly settings: TrainSettings & RolloutSettings & Pick<FinetuneSettings, "responseFormat">;
   readonly grader: Grader | RewardFunction;
   readonly train: { readonly examples: readonly Example[]; readonly encoded: readonly EncodedExample[] };
   readonly validation: RolloutRun["train"] | undefined;
@@ -37,7 +40,7 @@ const MAX_BATCH = 32;
 /** Opens what samples and grades the answers of a run. Dispose it. */
 export async function openRollouts(run: RolloutRun): Promise<BatchMaker & AsyncDisposable> {
   const { base, adapter, settings, signal, now } = run;
-  const { batchSize, gradientAccumulationSteps, groupSize, maxCompletionLength } = settings;
+  const { batchSize, gradientAccumulationSteps, groupSize, maxCompletionLength, responseFormat } = settings;
   const train = toPrompts(run.train.examples, run.train.encoded);
   const held = toPrompts(run.validation?.examples ?? [], run.validation?.encoded ?? []);
   // before anything is sampled
@@ -49,8 +52,9 @@ export async function openRollouts(run: RolloutRun): Promise<BatchMaker & AsyncD
   const engine = await openLiveEngine({
     ...{ model: base, adapter, maxLength: maxSegment, maxBatch: Math.min(MAX_BATCH, answers) },
     session: run.session,
+    grammar: formatSource(responseFormat && parseResponseFormat(responseFormat)),
   });
-  const grading = openGrading(run.grader, signal);
+  const grading = openGrading(run.grader, run);
   const options = { settings, engine, reward: grading.reward, now };
   return {
     maxSegment,

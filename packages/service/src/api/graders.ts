@@ -92,14 +92,22 @@ const validateRoute = createRoute({
 });
 
 /** The API itself, with the key of a request. */
-type OwnApi = (path: string, body?: unknown) => Promise<Response>;
+export type OwnApi = (path: string, body?: unknown) => Promise<Response>;
 
 /** Headers that belong to the body of a request. */
 const OF_BODY = ["content-length", "content-encoding", "transfer-encoding"];
 
-const ownApi =
-  (app: ServerApp, { raw, signal, env }: { raw: Request; signal: AbortSignal; env: object }): OwnApi =>
+/** What of a request goes on with those that it makes. */
+interface Caller {
+  readonly req: { readonly raw: Request };
+  readonly var: { readonly running: { readonly signal: AbortSignal } };
+  readonly env: object;
+}
+
+export const ownApi =
+  (app: ServerApp, { req: { raw }, var: { running }, env }: Caller): OwnApi =>
   async (target, body) => {
+    const { signal } = running;
     const headers = new Headers(raw.headers);
     for (const name of OF_BODY) headers.delete(name);
     const init = { headers, signal };
@@ -108,7 +116,7 @@ const ownApi =
   };
 
 /** @throws ApiError 400 for a wrong grader */
-export function readGrader(value: unknown, param: string): Grader {
+function readGrader(value: unknown, param: string): Grader {
   try {
     return parseGrader(value, param);
   } catch (error) {
@@ -117,14 +125,17 @@ export function readGrader(value: unknown, param: string): Grader {
 }
 
 /** @throws ApiError 400 for a wrong grader, 404 for one that asks a model which the key may not use */
-async function checkedGrader(value: unknown, api: OwnApi): Promise<Grader> {
-  const checked = readGrader(value, "grader");
+export async function checkedGrader(
+  value: unknown,
+  { api, param = "grader" }: { readonly api: OwnApi; readonly param?: string },
+): Promise<Grader> {
+  const checked = readGrader(value, param);
   for (const model of askedModels(checked)) {
     const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
     if (status === 404)
       throw new ApiError(
         `the model ${JSON.stringify(model)} does not exist or you do not have access to it; score_model asks models of this server`,
-        { status: 404, code: "model_not_found", param: "grader" },
+        { status: 404, code: "model_not_found", param },
       );
   }
   return checked;
@@ -164,8 +175,8 @@ export const graderRoutes: AddRoutes = (app, { pythonGraders }) => {
     answer: async (context) => {
       const { grader: given, model_sample, item = {} } = context.req.valid("json");
       const { signal } = context.var.running;
-      const api = ownApi(app, { raw: context.req.raw, signal, env: context.env });
-      const checked = await checkedGrader(given, api);
+      const api = ownApi(app, context);
+      const checked = await checkedGrader(given, { api });
       const made = await grade(
         checked,
         { item, sample: readSample(model_sample) },
@@ -177,9 +188,8 @@ export const graderRoutes: AddRoutes = (app, { pythonGraders }) => {
   addRoute(app, validateRoute, {
     body: validateRequest,
     answer: async (context) => {
-      const { signal } = context.var.running;
-      const api = ownApi(app, { raw: context.req.raw, signal, env: context.env });
-      const checked = await checkedGrader(context.req.valid("json").grader, api);
+      const api = ownApi(app, context);
+      const checked = await checkedGrader(context.req.valid("json").grader, { api });
       return context.json({ grader: checked }, 200);
     },
   });

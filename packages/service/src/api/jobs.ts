@@ -1,8 +1,8 @@
 // /v1/fine_tuning/jobs: creates jobs from checked requests, shows them and changes them.
 import { createRoute, z } from "@hono/zod-openapi";
-import { MosError } from "mixture-of-shards";
-import { askedModels, snakeCase } from "mixture-of-shards/cli";
-import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
+import { type Engine, MosError } from "mixture-of-shards";
+import { errorText, formatSource, parseResponseFormat, snakeCase } from "mixture-of-shards/cli";
+import { ApiError, type ApiKey, failed, ok, type ServerApp, security } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import {
   type FileRow,
@@ -12,11 +12,12 @@ import {
   jobRequestSchema,
   methodOf,
   type NewJob,
+  responseFormatField,
   type TrainingPlan,
   toLimits,
   toTrainingPlan,
 } from "#store";
-import { readGrader } from "./graders.ts";
+import { checkedGrader, type OwnApi, ownApi } from "./graders.ts";
 import {
   type AddRoutes,
   addRoute,
@@ -46,6 +47,7 @@ const method = z.discriminatedUnion("type", [
     type: z.literal("reinforcement"),
     reinforcement: z.object({
       grader: z.record(z.string(), z.unknown()),
+      response_format: responseFormatField.nullish(),
       hyperparameters: hyperparameters.extend({
         reasoning_effort: z.string(),
         compute_multiplier: auto,
@@ -245,21 +247,12 @@ async function findInitialAdapter(
   return { base: modelName, adapter: files };
 }
 
-/**
- * Checks the grader of a job.
- *
- * @throws ApiError 400 for a wrong one, and for one that a worker cannot use.
- */
-function checkGrader({ method: asked, mos }: JobRequest): void {
+/** Checks the grader of a job. @throws ApiError as `checkedGrader`. */
+async function checkGrader({ method: asked, mos }: JobRequest, api: OwnApi): Promise<void> {
   const grader = mos?.grader ?? asked?.reinforcement?.grader;
   if (grader === undefined) return;
   const param = mos?.grader === undefined ? "method.reinforcement.grader" : "mos.grader";
-  const [model] = askedModels(readGrader(grader, param));
-  if (model !== undefined)
-    throw invalid(
-      `${param}: a job cannot ask the model ${JSON.stringify(model)}; use graders without score_model`,
-      param,
-    );
+  await checkedGrader(grader, { api, param });
 }
 
 /** A job that can be made. */
@@ -271,17 +264,51 @@ interface CheckedJob {
   readonly initial: NewJob["initial"];
 }
 
+/** Checks that the answers of a job can have their form. @throws ApiError 400. */
+async function checkFormat({ settings }: TrainingPlan, { engine }: Pick<JobClient, "engine">): Promise<void> {
+  const { responseFormat } = settings;
+  if (responseFormat === undefined) return;
+  try {
+    const source = formatSource(parseResponseFormat(responseFormat, "response_format"));
+    if (source !== undefined) await engine.checkGrammar(source);
+  } catch (error) {
+    if (!(error instanceof MosError) || error.code !== "bad_option") throw error;
+    const param = "method.reinforcement.response_format";
+    throw invalid(`${param}: ${errorText(error)}`, param);
+  }
+}
+
+/** Who asks for a job, the API with their key, and the engine of this server. */
+export interface JobClient {
+  readonly owner: Owner;
+  readonly api: OwnApi;
+  readonly engine: Pick<Engine, "checkGrammar">;
+}
+
+/** The client of a request that may run long. */
+export const toClient = (
+  app: ServerApp,
+  context: Parameters<typeof ownApi>[1] & {
+    readonly var: { readonly key: ApiKey; readonly server: { readonly engine: Engine } };
+  },
+): JobClient => ({
+  owner: toOwner(context.var.key),
+  api: ownApi(app, context),
+  engine: context.var.server.engine,
+});
+
 /**
  * Checks model, files and settings of a job.
  *
- * @throws ApiError 400, MosError `bad_option`.
+ * @throws ApiError 400, or 404 for a model that its grader asks; MosError `bad_option`.
  */
 export async function checkedJob(
   service: ServiceEnv,
-  { request: given, owner }: { readonly request: JobRequest; readonly owner: Owner },
+  { request: given, client }: { readonly request: JobRequest; readonly client: JobClient },
 ): Promise<CheckedJob> {
   const { learningRate, checkPlan, nextSeed } = service;
-  checkGrader(given);
+  const { owner } = client;
+  await checkGrader(given, client.api);
   const request = await withoutAlias(service, given, owner);
   const initial = await findInitialAdapter(service, request, owner);
   const training = await usableFile(service, owner, { id: request.training_file, param: "training_file" });
@@ -292,22 +319,27 @@ export async function checkedJob(
   const isContinued = initial !== undefined;
   const plan = toTrainingPlan(request, { seed: request.seed ?? nextSeed(), learningRate, isContinued });
   checkPlan(plan);
+  await checkFormat(plan, client);
   return { request, plan, training, validation, initial };
 }
 
 interface Creation {
+  readonly client: JobClient;
   readonly request: JobRequest;
   readonly key: ApiKey;
   readonly idempotencyKey: string | undefined;
 }
 
-async function createJob(service: ServiceEnv, { request, key, idempotencyKey }: Creation): Promise<JobRow> {
+async function createJob(
+  service: ServiceEnv,
+  { request, key, idempotencyKey, client }: Creation,
+): Promise<JobRow> {
   const { jobs } = service;
   const { name: tenant } = key;
   const repeated =
     idempotencyKey === undefined ? undefined : await jobs.repeated({ tenant, request, idempotencyKey });
   if (repeated !== undefined) return repeated;
-  const job = await checkedJob(service, { request, owner: toOwner(key) });
+  const job = await checkedJob(service, { request, client });
   return jobs.create({ ...job, tenant, limits: toLimits(key), idempotencyKey, sent: request });
 }
 
@@ -333,6 +365,7 @@ export const jobRoutes: AddRoutes = (app, service) => {
         request: context.req.valid("json"),
         key,
         idempotencyKey: context.req.valid("header")["idempotency-key"],
+        client: toClient(app, context),
       });
       return context.json(toJobObject(job, server.now()), 200);
     },

@@ -12,8 +12,8 @@ import {
   jobRequestSchema,
   toLimits,
 } from "#store";
-import { checkedJob } from "./jobs.ts";
-import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody, toOwner } from "./routes.ts";
+import { checkedJob, type JobClient, toClient } from "./jobs.ts";
+import { type AddRoutes, addRoute, invalid, type ServiceEnv, storedBody } from "./routes.ts";
 
 /** Lines that are shown at most, and tokens of each. */
 const [MAX_LINES, MAX_SHOWN] = [20, 1000];
@@ -180,17 +180,18 @@ interface PreviewRequest {
   readonly request: JobRequest & { readonly lines?: readonly number[] | undefined };
   readonly key: ApiKey;
   readonly signal: AbortSignal;
+  readonly client: JobClient;
 }
 
 /** @throws ApiError where a job could not be made either, or a preview not now. */
 async function previewJob(
   service: ServiceEnv,
-  { request, key, signal }: PreviewRequest,
+  { request, key, signal, client }: PreviewRequest,
 ): Promise<z.output<typeof previewSchema>> {
   const { objects, preview, modelName: model, usage } = service;
   const limits = toLimits(key);
   assertAllowed(request, limits);
-  const checked = await checkedJob(service, { request, owner: toOwner(key) });
+  const checked = await checkedJob(service, { request, client });
   const { plan, training, validation, initial } = checked;
   const from = initial === undefined ? undefined : await makeTemporaryFolder("mos-preview-");
   try {
@@ -261,7 +262,8 @@ export const previewRoutes: AddRoutes = (app, service) => {
     body: requestSchema,
     answer: async (context) => {
       const { key, running } = context.var;
-      const asked = { request: context.req.valid("json"), key, signal: running.signal };
+      const client = toClient(app, context);
+      const asked = { request: context.req.valid("json"), key, signal: running.signal, client };
       return context.json(await previewJob(service, asked), 200);
     },
   });

@@ -324,6 +324,18 @@ const STEPS: readonly string[] = [
   );
   create index feedback_by_tenant on feedback (tenant, number desc);
   `,
+  `
+  create table grader_calls (
+    id bigserial primary key,
+    tenant text not null,
+    -- whose servers are asked
+    base text not null,
+    request text not null,
+    due_at timestamptz not null default now(),
+    answer text,
+    created_at timestamptz not null default now()
+  );
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

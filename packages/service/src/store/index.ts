@@ -4,6 +4,14 @@ export { type Arrival, openContents } from "./contents.ts";
 export type { FeedbackRow } from "./feedback.ts";
 export type { FileRow } from "./files.ts";
 export {
+  ANSWER_SECONDS,
+  type GraderAnswer,
+  type GraderCall,
+  type GraderCalls,
+  openGraderCalls,
+  WAIT_SECONDS,
+} from "./grader-calls.ts";
+export {
   type EventRow,
   hasEnded,
   type JobMeasurement,
@@ -14,7 +22,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
-export { isReinforcement, methodOf } from "./method.ts";
+export { isReinforcement, methodOf, responseFormatField } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,

@@ -31,14 +31,28 @@ const hyperparametersOf = <T extends z.ZodRawShape>(fields: T) => ({
 
 const METHODS = ["supervised", "dpo", "reinforcement"] as const;
 
-/** Characters of a grader at most: the source of one in Python may have 256 kB. */
+/** Characters of a grader or a format at most: the source of a grader in Python may have 256 kB. */
 const MAX_GRADER = 300_000;
 
 /** A grader, whose fields are checked with the job. */
 export const graderField = z
   .record(z.string(), z.unknown(), "an object")
   .refine((grader) => JSON.stringify(grader).length <= MAX_GRADER, "at most 300,000 characters")
-  .describe("What gives answers their rewards: string_check, text_similarity, python or multi.");
+  .describe("What gives answers their rewards: string_check, text_similarity, score_model, python or multi.");
+
+/** The form of sampled answers. That its schema can be enforced is checked with the job. */
+export const responseFormatField = z
+  .strictObject({
+    type: z.literal("json_schema", { error: "json_schema" }),
+    json_schema: z.strictObject({
+      name: z.string().regex(/^[\w-]{1,64}$/, "1 to 64 letters, digits, _ and -"),
+      description: z.string().optional(),
+      schema: z.record(z.string(), z.unknown()),
+      strict: z.boolean().nullish(),
+    }),
+  })
+  .refine((format) => JSON.stringify(format).length <= MAX_GRADER, "at most 300,000 characters")
+  .describe("Form of the answers, which the prompts ask for and graders read as `sample.output_json`.");
 
 /** Hyperparameters of a job without a method, which is a supervised one. */
 export const hyperparametersSchema = z.strictObject(shared);
@@ -52,7 +66,7 @@ export const methodSchema = z
     reinforcement: z
       .strictObject({
         grader: graderField,
-        response_format: z.null("no value, since answers are sampled without a format").optional(),
+        response_format: responseFormatField.nullish(),
         ...hyperparametersOf(reinforcement),
       })
       .nullish(),
@@ -130,6 +144,7 @@ export function methodSettings(
     objective,
     ...(type === "reinforcement" ? rewardSettings(number, own) : {}),
     grader: request.method?.reinforcement?.grader,
+    responseFormat: request.method?.reinforcement?.response_format ?? undefined,
     beta: number("beta"),
     batchSize: number("batch_size"),
     epochs: number("n_epochs"),

@@ -4,6 +4,7 @@ import { MosError } from "mixture-of-shards";
 import { assertKnownTables, type Database, type Queryable, randomId, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { type Arrival, keepsContents, openContents } from "./contents.ts";
+import { openGraderCalls } from "./grader-calls.ts";
 import { addEvent, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
 import {
   forgetCheckpoints,
@@ -72,6 +73,7 @@ export function openSlices(
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
+    graderCalls: openGraderCalls(database),
     /** Keeps contents that a slice puts into the storage until rows name them. */
     arrive: ({ tenant }: JobRow): Arrival => openContents(database).arrive(tenant),
     /**

@@ -4,6 +4,7 @@ import { openAliases } from "./aliases.ts";
 import { openContents } from "./contents.ts";
 import { openFeedback } from "./feedback.ts";
 import { openFiles } from "./files.ts";
+import { openGraderCalls } from "./grader-calls.ts";
 import { openJobs } from "./jobs.ts";
 import { openModels } from "./models.ts";
 import type { Queue } from "./queue.ts";
@@ -20,6 +21,7 @@ export const openStores = (database: Database, queue: Queue) => ({
   contents: openContents(database),
   feedback: openFeedback(database),
   files: openFiles(database),
+  graderCalls: openGraderCalls(database),
   jobs: openJobs(database, queue),
   models: openModels(database),
   responses: openResponses(database),

@@ -38,6 +38,22 @@ function scores({ type, name = type, graders = {} }: NamedGrader, metrics: Numbe
   }));
 }
 
+/** What went wrong in grading, as shares of the answers. */
+const errors = ({ type, name = type }: NamedGrader, metrics: Numbers) => [
+  {
+    name,
+    type,
+    ...Object.fromEntries(
+      Object.entries(metrics).flatMap(([metric, share]) => {
+        const [, held, error] = /^(eval_)?errors\/(.*)$/.exec(metric) ?? [];
+        return error === undefined
+          ? []
+          : [[`${held === undefined ? "train" : "valid"}_${error}_mean`, share]];
+      }),
+    ),
+  },
+];
+
 /** What is known of a run when it reports. */
 export interface RunSoFar {
   readonly steps: number | undefined;
@@ -70,7 +86,12 @@ export function rewardNote(
     message: [`Step ${event.step}/${steps ?? "?"} `, ...said].join(", "),
     data: {
       ...numbers,
-      ...(grader === undefined ? {} : { scores: { graders: scores(grader as NamedGrader, metrics) } }),
+      ...(grader === undefined
+        ? {}
+        : {
+            scores: { graders: scores(grader as NamedGrader, metrics) },
+            errors: { graders: errors(grader as NamedGrader, metrics) },
+          }),
       timing: { step: { eval: evaluating, full_iteration: training + evaluating } },
     },
   };

@@ -25,6 +25,8 @@ const methods = {
     const made = await previewRun({
       ...order,
       ...omitUndefined({ validationData }),
+      // nothing is graded
+      scoreModel: async () => undefined,
       session: { threads },
       // the base of a worker is in memory already, or on another machine: what is free here refuses nothing
       free: { bytes: Number.POSITIVE_INFINITY, resident: 0, limit: "machine" },

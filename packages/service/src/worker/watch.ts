@@ -6,6 +6,7 @@ import { type FinetuneEvent, MosError } from "mixture-of-shards";
 import { errorText } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
 import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
+import type { Ask } from "./ask.ts";
 import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
@@ -14,6 +15,8 @@ export interface SliceContext {
   readonly slices: Slices;
   readonly objects: ObjectStore;
   readonly trainer: Trainer;
+  /** Asks models for graders. */
+  readonly ask: Ask;
   /** Paths of bases by the names of models. */
   readonly models: ReadonlyMap<string, string>;
   /** A folder of this machine for runs in the making. */
@@ -135,13 +138,13 @@ async function watchTrainer(
   order: TrainRequest,
   context: LeasedContext & { readonly add: (note: Note) => void },
 ): Promise<Watched> {
-  const { trainer, slices, add, wait } = context;
+  const { trainer, slices, ask, add, wait } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
   let steps: number | undefined;
   let trained: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
-  for await (const report of trainer.train(order)) {
+  for await (const report of trainer.train(order, (request, signal) => ask(job, request, signal))) {
     if (report.type !== "event") {
       return limits.exceeded() ?? toEnd(report, { steps, last });
     }

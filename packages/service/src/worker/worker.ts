@@ -16,6 +16,7 @@ import {
   type SliceMessage,
   toFailedEnd,
 } from "#store";
+import { createAsker } from "./ask.ts";
 import { excessLines } from "./line-limits.ts";
 import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
@@ -31,7 +32,8 @@ import {
 } from "./watch.ts";
 
 /** Options of a worker: it takes the jobs of its `models` only, and gives a slice back on the `signal`. */
-interface WorkerOptions extends Omit<SliceContext, "trainer" | "renewSeconds" | "onWait" | "onStall"> {
+interface WorkerOptions
+  extends Omit<SliceContext, "trainer" | "ask" | "renewSeconds" | "onWait" | "onStall"> {
   /** Name of the worker in logs and metrics. */
   readonly name: string;
   readonly queue: Queue;
@@ -63,6 +65,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const context: SliceContext = {
     ...options,
     trainer,
+    ask: createAsker(slices.graderCalls),
     renewSeconds: Math.min(5, leaseSeconds / 4),
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
     onStall: ({ id, tenant, model, slice, lease }, reason) => {

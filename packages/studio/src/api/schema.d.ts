@@ -3773,7 +3773,7 @@ export interface components {
                     } | null;
                 } | null;
                 reinforcement?: {
-                    /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+                    /** @description What gives answers their rewards: string_check, text_similarity, score_model, python or multi. */
                     grader: {
                         [key: string]: unknown;
                     };
@@ -3793,7 +3793,19 @@ export interface components {
                          */
                         reasoning_effort?: "default" | "low" | "medium" | "high" | null;
                     } | null;
-                    response_format?: null;
+                    /** @description Form of the answers, which the prompts ask for and graders read as `sample.output_json`. */
+                    response_format?: {
+                        json_schema: {
+                            description?: string | null;
+                            name: string;
+                            schema: {
+                                [key: string]: unknown;
+                            };
+                            strict?: boolean | null;
+                        };
+                        /** @enum {string} */
+                        type: "json_schema";
+                    } | null;
                 } | null;
                 supervised?: {
                     hyperparameters?: {
@@ -3928,6 +3940,19 @@ export interface components {
                         n_epochs: "auto" | number;
                         reasoning_effort: string;
                     };
+                    /** @description Form of the answers, which the prompts ask for and graders read as `sample.output_json`. */
+                    response_format?: {
+                        json_schema: {
+                            description?: string;
+                            name: string;
+                            schema: {
+                                [key: string]: unknown;
+                            };
+                            strict?: boolean | null;
+                        };
+                        /** @enum {string} */
+                        type: "json_schema";
+                    } | null;
                 };
                 /** @enum {string} */
                 type: "reinforcement";
@@ -4334,7 +4359,7 @@ export interface components {
             expires_after?: number;
             /** @description by how much the mean log-probability of the chosen answer, times beta, is to exceed the other's; default: 0.5 */
             gamma?: number;
-            /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+            /** @description What gives answers their rewards: string_check, text_similarity, score_model, python or multi. */
             grader?: {
                 [key: string]: unknown;
             };
@@ -4389,6 +4414,10 @@ export interface components {
             prompt_format?: "template" | "chatml" | "plain" | "open-instruct";
             /** @description rank of each layer's update; number of vector pairs shared by all layers for pure-sharing, random-scaling; default: 8; 64 for pure-sharing, random-scaling; 256 for vera; 4 for prolora */
             rank?: number;
+            /** @description JSON file with the response_format of OpenAI's API that sampled answers have, and prompts ask for */
+            response_format?: {
+                [key: string]: unknown;
+            };
             /** @description updates between checkpoints; 0 saves only at the end or when interrupted */
             save_every?: number;
             /** @description random-scaling: standard deviation of the random scales; default: 0.3 */
@@ -4466,7 +4495,7 @@ export interface components {
                     } | null;
                 } | null;
                 reinforcement?: {
-                    /** @description What gives answers their rewards: string_check, text_similarity, python or multi. */
+                    /** @description What gives answers their rewards: string_check, text_similarity, score_model, python or multi. */
                     grader: {
                         [key: string]: unknown;
                     };
@@ -4486,7 +4515,19 @@ export interface components {
                          */
                         reasoning_effort?: "default" | "low" | "medium" | "high" | null;
                     } | null;
-                    response_format?: null;
+                    /** @description Form of the answers, which the prompts ask for and graders read as `sample.output_json`. */
+                    response_format?: {
+                        json_schema: {
+                            description?: string | null;
+                            name: string;
+                            schema: {
+                                [key: string]: unknown;
+                            };
+                            strict?: boolean | null;
+                        };
+                        /** @enum {string} */
+                        type: "json_schema";
+                    } | null;
                 } | null;
                 supervised?: {
                     hyperparameters?: {
@@ -4887,16 +4928,21 @@ export interface components {
             last_step: number;
             /** @enum {string} */
             object: "run.metrics";
+            /** @description With columns of an objective's own metrics. */
             training: {
                 gradient_norm: (number | null)[];
                 learning_rate: (number | null)[];
                 loss: (number | null)[];
                 step: number[];
                 tokens_per_second: (number | null)[];
+            } & {
+                [key: string]: (number | null)[];
             };
             validation: {
                 loss: (number | null)[];
                 step: number[];
+            } & {
+                [key: string]: (number | null)[];
             };
         };
         SetAliasRequest: {
