@@ -79,7 +79,14 @@ export {
   transpose,
 } from "./ops/shape.ts";
 export { type ConstantsFile, openConstantsFile } from "./runtime/constants-file.ts";
-export { checkDevice, DEVICES, type Device, supports } from "./runtime/device.ts";
+export {
+  checkDevice,
+  DEFAULT_DEVICE,
+  DEVICES,
+  type Device,
+  prefersConstants,
+  supports,
+} from "./runtime/device.ts";
 export { type ProgramPeak, programPeak } from "./runtime/peak.ts";
 export type { HostTensor } from "./runtime/program.ts";
 export { compile, type Program, type SessionOptions } from "./runtime/program.ts";

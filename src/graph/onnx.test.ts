@@ -67,6 +67,20 @@ describe("constants", () => {
       if (i > 0) expect(offset).toBeGreaterThanOrEqual(aligned[i - 1]!.offset + aligned[i - 1]!.bytes.length);
   });
 
+  test("that were given for leaves are no inputs, and each has a file of its own where that is asked for", () => {
+    const w = leaf("w", [64, 64]);
+    const given = { w: { data: new Float32Array(64 * 64).fill(2) }, z: { data: new Float32Array(1) } };
+    const options = { fixed: given, inlineLimit: 0, separateFiles: true, externalName: "part" };
+    const { inputs, external } = serialize({ y: add(matmul(matmul(x, w), weights(64, 64)), w) }, options);
+    expect([...inputs.keys()]).toEqual(["x"]);
+    expect(external.map(({ file, offset, bytes }) => [file, offset, bytes[3]])).toEqual([
+      ["part.0", 0, 64],
+      ["part.1", 0, 0],
+    ]);
+    const mixed = { y: mul(w, leaf("w", [64, 1])) };
+    expect(() => serialize(mixed, options)).toThrowError(expect.objectContaining({ code: "bad_config" }));
+  });
+
   test("that are used twice are written once", () => {
     const w = weights(64, 64);
     const twice = serialize({ y: matmul(matmul(x, w), w) });

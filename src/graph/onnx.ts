@@ -28,8 +28,9 @@ const text = (writer: BinaryWriter, field: number, value: string): BinaryWriter 
 const integer = (writer: BinaryWriter, field: number, value: number): BinaryWriter =>
   writer.tag(field, WireType.Varint).int64(value);
 
-/** A constant too large for the model's own bytes, which belongs into a second file at `offset` (bytes). */
+/** A constant outside of the model's own bytes, which belongs into a file beside it at `offset` (bytes). */
 interface ExternalData {
+  readonly file: string;
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
@@ -44,16 +45,22 @@ export interface SerializedProgram {
   readonly external: readonly ExternalData[];
   /** The folder of the files that constants refer to: the model must lie there too. Undefined where none does. */
   readonly folder: string | undefined;
+  /** Names of those files. */
+  readonly files: readonly string[];
 }
 
-/** File for large constants. */
-interface SerializeOptions {
+/** Where constants go, and what else is written in another way. */
+export interface SerializeOptions {
   /** Constants of at least this many bytes become external data once all together exceed `inlineLimit`; 1024. */
   readonly externalAbove?: number;
   /** Bytes of all constants up to which they stay in the model, since a protobuf message ends at 2 GiB; 1.5 GiB. */
   readonly inlineLimit?: number;
   /** The file name that external data refer to; "weights.bin". */
   readonly externalName?: string;
+  /** Gives each external constant a file of its own, by that name with a number (false). */
+  readonly separateFiles?: boolean;
+  /** Contents of leaves that become constants. */
+  readonly fixed?: Readonly<Record<string, { readonly data: TensorData }>>;
   /** Writes FusedMatMul as operators of ONNX itself (false). */
   readonly standardProducts?: boolean;
 }
@@ -108,22 +115,31 @@ class NamedGraph {
   readonly fileConstants: { readonly name: string; readonly value: Value; readonly range: FileRange }[] = [];
   readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
 
-  constructor(outputs: Iterable<Value>) {
+  readonly #leaves = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
+  readonly #fixed: NonNullable<SerializeOptions["fixed"]>;
+
+  constructor(outputs: Iterable<Value>, fixed: NonNullable<SerializeOptions["fixed"]>) {
+    this.#fixed = fixed;
     this.nodes = sortNodes(outputs);
     this.nodes.forEach((node, i) => {
       this.names.set(node, `${node.op}.${i}`);
     });
   }
 
-  valueName({ source, shape, dtype }: Value): string {
+  valueName(value: Value): string {
+    const { source, shape, dtype } = value;
     if (source.kind === "output") return `${this.names.get(source.node)}.${source.index}`;
-    if (source.kind === "constant" || source.kind === "file")
-      return this.#constantName({ source, shape, dtype });
-    const known = this.inputs.get(source.name);
-    if (known === undefined) this.inputs.set(source.name, { shape, dtype });
-    else if (known.dtype !== dtype || known.shape.join() !== shape.join())
-      throw new MosError("bad_config", `leaf ${source.name} is used with different shapes or types`);
-    return source.name;
+    if (source.kind === "constant" || source.kind === "file") return this.#constantName(value);
+    const { name } = source;
+    const known = this.#leaves.get(name);
+    if (known === undefined) {
+      this.#leaves.set(name, { shape, dtype });
+      const data = this.#fixed[name]?.data;
+      if (data === undefined) this.inputs.set(name, { shape, dtype });
+      else this.constants.push({ name, value, data });
+    } else if (known.dtype !== dtype || known.shape.join() !== shape.join())
+      throw new MosError("bad_config", `leaf ${name} is used with different shapes or types`);
+    return name;
   }
 
   /** Where all the files are that constants lie in. */
@@ -159,8 +175,8 @@ export function serialize(
   options: SerializeOptions = {},
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
-  const { standardProducts = false } = options;
-  const program = new NamedGraph(Object.values(outputs));
+  const { standardProducts = false, separateFiles = false, fixed = {} } = options;
+  const program = new NamedGraph(Object.values(outputs), fixed);
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
@@ -174,7 +190,7 @@ export function serialize(
     for (const item of program.constants) {
       const outside = total > inlineLimit && item.data.byteLength >= externalAbove;
       message(graph, 5, (tensor) =>
-        writeConstant(tensor, item, outside ? { external, externalName } : undefined),
+        writeConstant(tensor, item, outside ? { external, externalName, separateFiles } : undefined),
       );
     }
     for (const { name, value, range } of program.fileConstants)
@@ -195,7 +211,9 @@ export function serialize(
       text(set, 1, domain);
       integer(set, 2, version);
     });
-  return { model: writer.finish(), inputs: program.inputs, external, folder: program.folder };
+  const { inputs, folder, fileConstants } = program;
+  const files = [...new Set(fileConstants.map(({ range }) => basename(range.path)))];
+  return { model: writer.finish(), inputs, external, folder, files };
 }
 
 /** A node with names in place of values. */
@@ -268,10 +286,15 @@ function writeIdentity(writer: BinaryWriter, from: string, to: string): void {
   text(writer, 4, "Identity");
 }
 
+/** Where constants go that are not in the model. */
+interface Outside extends Required<Pick<SerializeOptions, "externalName" | "separateFiles">> {
+  readonly external: ExternalData[];
+}
+
 function writeConstant(
   writer: BinaryWriter,
   { name, value, data }: { readonly name: string; readonly value: Value; readonly data: TensorData },
-  outside: { readonly external: ExternalData[]; readonly externalName: string } | undefined,
+  outside: Outside | undefined,
 ): void {
   writeTensorType(writer, name, value);
   const bytes = encodeData(data, value.dtype);
@@ -279,10 +302,12 @@ function writeConstant(
     writer.tag(9, WireType.LengthDelimited).bytes(bytes);
     return;
   }
-  const last = outside.external.at(-1);
+  const { external, externalName, separateFiles } = outside;
+  const last = separateFiles ? undefined : external.at(-1);
   const offset = last === undefined ? 0 : Math.ceil((last.offset + last.bytes.byteLength) / 4096) * 4096;
-  outside.external.push({ offset, bytes });
-  writeLocation(writer, { path: outside.externalName, offset, length: bytes.byteLength });
+  const file = separateFiles ? `${externalName}.${external.length}` : externalName;
+  external.push({ file, offset, bytes });
+  writeLocation(writer, { path: file, offset, length: bytes.byteLength });
 }
 
 function writeTensorType(writer: BinaryWriter, name: string, { shape, dtype }: Value): void {

@@ -4,11 +4,13 @@
 
 import type { FactorMap } from "#adapters";
 import { MosError } from "#core";
-import { weightParts } from "#files";
+import { type WeightFormat, weightParts } from "#files";
 import {
   add,
   compile,
   concat,
+  DEFAULT_DEVICE,
+  type Device,
   GROUPS,
   type GroupName,
   groupKey,
@@ -27,6 +29,7 @@ import {
   softCap,
   split,
   storedWeight,
+  supports,
   type TensorData,
   type Value,
   weightLeaf,
@@ -50,8 +53,10 @@ import { type PackedStore, temporaryStore } from "./packed-store.ts";
 export interface PrepareOptions {
   /** The precision of its products ("float32"); the base's embedding, norms and attention are float32 in any case. */
   readonly computeDtype?: ComputeDtype | undefined;
-  /** Expands 16-bit weights to float32 once, rather than at each step (true). */
+  /** Expands to float32 once, rather than at each step, 16-bit weights and what the device has no product for (true). */
   readonly expand?: boolean | undefined;
+  /** The device of the steps. Where it is slow with blocks they stay as they are stored, or are expanded. */
+  readonly device?: Device | undefined;
   /** Store of packed matrices, disposed with the base (a temporary file). */
   readonly store?: PackedStore | undefined;
 }
@@ -89,6 +94,13 @@ export async function prepareWeights(
   }
 }
 
+/** Tests whether a weight is stored in blocks, with a product of its own for it. */
+export const isBlocks = ({ kind }: WeightFormat): boolean => kind === "blocks" || kind === "nf4";
+
+/** Tests whether a weight becomes float32 where memory has room for it. */
+export const isExpandable = (format: WeightFormat, packs: boolean): boolean =>
+  format.kind === "float16" || format.kind === "bfloat16" || (!packs && isBlocks(format));
+
 /** Sorts weights as they come into leaves, constants and packed matrices. */
 class Base implements AsyncDisposable {
   readonly config: ModelConfig;
@@ -97,10 +109,14 @@ class Base implements AsyncDisposable {
   readonly values = new Map<string, Value>();
   /** Feeds of all leaves: `mergeAdapter` changes them. */
   readonly feeds: Record<string, HostTensor> = {};
+  /** Feeds of further leaves, whose numbers change between runs. */
+  readonly changing: Readonly<Record<string, HostTensor>> = {};
   /** True if all linear layers are float32, so that an adapter can be merged into them. */
   canMerge = true;
   readonly #computeDtype: ComputeDtype;
   readonly #expand: boolean;
+  /** Whether the device multiplies with blocks as the runtime packs them. */
+  readonly #packs: boolean;
   readonly #store: PackedStore;
   /** Weights of groups that lack others. */
   readonly #waiting = new Map<string, Map<LinearName, Weight>>();
@@ -110,12 +126,18 @@ class Base implements AsyncDisposable {
 
   constructor(
     config: ModelConfig,
-    { computeDtype = "float32", expand = true, store = temporaryStore() }: PrepareOptions,
+    {
+      computeDtype = "float32",
+      expand = true,
+      device = DEFAULT_DEVICE,
+      store = temporaryStore(),
+    }: PrepareOptions,
   ) {
     this.config = config;
     this.widths = groupWidths(config);
     this.#computeDtype = computeDtype;
     this.#expand = expand;
+    this.#packs = supports(device, "blockProduct") || computeDtype === "int8";
     this.#store = store;
   }
 
@@ -159,8 +181,10 @@ class Base implements AsyncDisposable {
       this.values.set(name, await this.#store.vector(name, vector));
       return;
     }
-    const is16Bits = given.format.kind === "float16" || given.format.kind === "bfloat16";
-    const weight = is16Bits && this.#expand ? floatWeight(given.shape, dequantizeWeight(given)) : given;
+    const weight =
+      this.#expand && isExpandable(given.format, this.#packs)
+        ? floatWeight(shape, dequantizeWeight(given))
+        : given;
     const layer = findLayer(name);
     if (layer !== undefined) {
       this.canMerge &&= weight.format.kind === "float32" && this.#isPlain(weight);
@@ -205,8 +229,8 @@ class Base implements AsyncDisposable {
   }
 
   /** Weights that the graph's own product takes. */
-  #isPlain({ format: { kind } }: Weight): boolean {
-    return this.#computeDtype === "float32" && kind !== "blocks" && kind !== "nf4";
+  #isPlain({ format }: Weight): boolean {
+    return this.#computeDtype === "float32" && !(this.#packs && isBlocks(format));
   }
 
   #leaf(name: string, weight: Weight): Value {
@@ -217,7 +241,7 @@ class Base implements AsyncDisposable {
   /** A table whose rows are gathered: only those are dequantised. */
   async #table(name: string, weight: Weight): Promise<Value> {
     const { format, shape, parts } = weight;
-    if (format.kind !== "blocks" && format.kind !== "nf4") return this.#leaf(name, weight);
+    if (!this.#packs || !isBlocks(format)) return this.#leaf(name, weight);
     const values: [string, Value][] = [];
     for (const { part, ...type } of weightParts(format, shape)) {
       const data = (): TensorData => {

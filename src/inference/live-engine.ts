@@ -81,7 +81,10 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
   const { tokenizer } = given.text;
   const grammar = options.grammar && (await compiled(options.grammar, tokenizer));
   // float32 takes int8 rows as they are, and multiplies with them as training does
-  await using base = await prepareWeights(config, weights, { computeDtype: "float32" });
+  await using base = await prepareWeights(config, weights, {
+    computeDtype: "float32",
+    device: session.device,
+  });
   const live = withLiveAdapter(base, expandOnHost(adapter));
   const runner = await createModelRunner(live.base, { maxLength, adapters: false, session });
   const limits = {
@@ -121,12 +124,12 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
   const slots = new AdapterSlots(base);
   slots.resize(1, Math.max(1, ...[...factors.values()].map(({ rank }) => rank)));
   slots.fill(0, factors);
-  const feeds: Record<string, HostTensor> = { ...base.feeds };
+  const changing: Record<string, HostTensor> = {};
   for (const [name, { shape, data }] of Object.entries(slots.view({ from: 0, count: 1 })))
-    feeds[liveName(name)] = { shape: shape.slice(1), data };
+    changing[liveName(name)] = { shape: shape.slice(1), data };
   const project: BaseWeights["project"] = (x, layerGroup) => {
     const names = slotNames(layerGroup);
-    const factor = (name: string): Value => leaf(liveName(name), feeds[liveName(name)]?.shape ?? []);
+    const factor = (name: string): Value => leaf(liveName(name), changing[liveName(name)]?.shape ?? []);
     const low = matmul(x, factor(names.a), { transposeB: true });
     const sizes = GROUPS[layerGroup.group].map(() => slots.rank);
     const parts = split(low, { axis: low.shape.length - 1, sizes });
@@ -136,9 +139,9 @@ function withLiveAdapter(base: BaseWeights, factors: FactorMap) {
       parts.map((part, i) => matmul(part, factor(names.b[i] as string))),
     );
   };
-  const { config, widths, values, constantBytes } = base;
+  const { config, widths, values, feeds, constantBytes } = base;
   const live: BaseWeights = {
-    ...{ config, widths, values, feeds, constantBytes, canMerge: false, project },
+    ...{ config, widths, values, feeds, changing, constantBytes, canMerge: false, project },
     head: (x) => base.head(x),
     [Symbol.asyncDispose]: () => base[Symbol.asyncDispose](),
   };

@@ -13,7 +13,7 @@ import { type BlockFormat, type WeightFormat, weightBytes } from "#files";
 import { GROUPS, listLayerGroups } from "#graph";
 import { type ComputeDtype, type ModelConfig, type PlannedBase, toLayerShapes, weightShapes } from "#models";
 import { TOKENIZER_BYTES } from "#text";
-import { DRAFT_COPY_LIMIT, EMBEDDING, SECOND_COPY_LIMIT } from "./base-weights.ts";
+import { DRAFT_COPY_LIMIT, EMBEDDING, isBlocks, isExpandable, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import type { ResolvedOptions } from "./engine-options.ts";
 import { bytesPerPosition, capacityFor } from "./slots.ts";
 
@@ -28,13 +28,17 @@ export type EngineSize = Pick<
   | "maxBatch"
   | "adapters"
   | "draftTokens"
-> & { readonly maxLength: number };
+> & {
+  readonly maxLength: number;
+  /** Whether the device multiplies with blocks as the runtime packs them (true). */
+  readonly packs?: boolean | undefined;
+};
 
 /** Choices that make an engine fit. */
 export interface EngineMemory {
   readonly plan: MemoryPlan;
   readonly cacheMemory: number;
-  /** True if 16-bit weights fit as float32. */
+  /** True if weights that are expanded fit as float32. */
   readonly expand: boolean;
   /** True if a large base fits twice, as drafts need it. */
   readonly twice: boolean;
@@ -72,24 +76,28 @@ function packedBytes(format: WeightFormat, shape: readonly number[], computeDtyp
   return weightBytes(format, shape);
 }
 
-const isPlain = ({ kind }: WeightFormat): boolean => kind !== "blocks" && kind !== "nf4";
-
 function engineBaseBytes(
   config: ModelConfig,
   formats: ReadonlyMap<string, WeightFormat>,
-  { computeDtype, expand, twice }: Pick<EngineSize, "computeDtype"> & Pick<EngineMemory, "expand" | "twice">,
+  {
+    computeDtype,
+    packs = true,
+    expand,
+    twice,
+  }: Pick<EngineSize, "computeDtype" | "packs"> & Pick<EngineMemory, "expand" | "twice">,
 ): number {
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
-    return expand && (given.kind === "float16" || given.kind === "bfloat16") ? FLOAT32 : given;
+    return expand && isExpandable(given, packs) ? FLOAT32 : given;
   };
   for (const [name, shape] of weightShapes(config)) {
     const format = formatFor(name);
-    const staysPlain = isPlain(format) && computeDtype === "float32";
+    const isPlain = !packs || !isBlocks(format);
+    const staysPlain = isPlain && computeDtype === "float32";
     const isProduct = shape.length === 2 && (name !== EMBEDDING || config.tiedHead);
     // rows of a stored embedding are read where they lie in the file
-    if (staysPlain || shape.length === 1 || (isPlain(format) && name === EMBEDDING))
+    if (staysPlain || shape.length === 1 || (isPlain && name === EMBEDDING))
       plain += weightBytes(format, shape);
     if (isProduct && !staysPlain) packed += packedBytes(format, shape, computeDtype);
   }
@@ -136,6 +144,7 @@ function planEngine(
   return memoryPlan({
     base: engineBaseBytes(model.config, model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype }), {
       computeDtype: size.computeDtype,
+      packs: size.packs,
       expand,
       twice,
     }),

@@ -7,6 +7,7 @@ import {
   addRmsNorm,
   compile,
   concat,
+  DEFAULT_DEVICE,
   fromCache,
   groupedAttention,
   type HostTensor,
@@ -14,6 +15,7 @@ import {
   leaf,
   matmul,
   type Program,
+  prefersConstants,
   reshape,
   reshapeAs,
   rotateJoined,
@@ -66,10 +68,16 @@ const COPY_LIMIT = 600e3;
 const COPY_SHARE = 0.1;
 
 /** GroupQueryAttention needs head widths that are a multiple of 8. */
-function canFuse({ config, constantBytes }: BaseWeights, { session, twice }: ModelRunnerOptions): boolean {
+function canFuse(
+  { config, constantBytes, feeds }: BaseWeights,
+  { session, twice }: ModelRunnerOptions,
+): boolean {
+  const { device = DEFAULT_DEVICE } = session ?? {};
   const attention = config.attentionSoftCap === undefined ? "groupedAttention" : "cappedAttention";
-  const isHeldTwice = constantBytes <= (twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
-  return isHeldTwice && supports(session?.device ?? "cpu", attention) && config.headDim % 8 === 0;
+  const fixed = prefersConstants(device) ? Object.values(feeds) : [];
+  const bytes = fixed.reduce((sum, { data }) => sum + data.byteLength, constantBytes);
+  const isHeldTwice = bytes <= (twice === true ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT);
+  return isHeldTwice && supports(device, attention) && config.headDim % 8 === 0;
 }
 
 /** A question of the tokens alone, so that a draft is verified by the program that would compute its tokens one by one. */
@@ -122,8 +130,8 @@ export async function createModelRunner(
     );
   const [cache, slots] = [new KVCache(config, options.cacheDtype), new AdapterSlots(base)];
   const open = async (graph: StepGraph) => {
-    const program = await compile(graph.outputs(base, options), session);
-    const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, feeds: base.feeds });
+    const program = await compile(graph.outputs(base, options), { ...session, fixed: base.feeds });
+    const bind = binder(program, { cache, slots, slotAxis: graph.slotAxis, changing: base.changing });
     return { graph, program, bind };
   };
   const { constantBytes } = base;
@@ -169,13 +177,13 @@ function binder(
     cache,
     slots,
     slotAxis,
-    feeds,
+    changing,
   }: { readonly cache: KVCache; readonly slots: AdapterSlots } & Pick<StepGraph, "slotAxis"> &
-    Pick<BaseWeights, "feeds">,
+    Pick<BaseWeights, "changing">,
 ): (range: SlotRange) => void {
   const bind = (tensors: Readonly<Record<string, HostTensor>>): void =>
     program.bind(Object.fromEntries(Object.entries(tensors).filter(([name]) => program.inputs.has(name))));
-  bind(feeds);
+  bind(changing);
   let bound = "";
   return ({ from, count }) => {
     const needed = `${from} ${count} ${cache.version} ${slots.version}`;
@@ -279,7 +287,7 @@ const fusedStep: StepGraph = {
       weights: base.values,
       project: withSlots(base, { adapters, isSteady: true }),
       attention: fusedAttention(base.config, cache, maxLength),
-      ...(supports(session?.device ?? "cpu", "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
+      ...(supports(session?.device ?? DEFAULT_DEVICE, "addRmsNorm") ? { addNorm: addRmsNorm } : {}),
     });
     const written = cache.isJoined ? cache.writtenJoined(positions) : cache.written(2);
     const shape = ["slots", "tokens", 2 * layers * keyValueHeads, headDim];

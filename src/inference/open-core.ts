@@ -2,6 +2,7 @@
 import { type Adapter, expandFactors, expandOnHost, loadAdapter, MERGE_LIMIT } from "#adapters";
 import { errorText, type FreeMemory, freeMemory, type MemoryPlan, MosError } from "#core";
 import { weightBytes } from "#files";
+import { DEFAULT_DEVICE, type Device, supports } from "#graph";
 import {
   type BaseDtype,
   baseFormats,
@@ -80,7 +81,7 @@ export async function openCore(
     model: given,
     adapters: source,
     mergedAdapter,
-    device = "cpu",
+    device = DEFAULT_DEVICE,
     ...rest
   }: CoreOptions<string | ModelWithText>,
   options: OpenCoreOptions,
@@ -205,7 +206,7 @@ export async function openWeights(
       computeDtype = defaultComputeDtype(formats, device),
       cacheMemory = defaultCacheMemory({ config }, { ...checked, maxLength }),
     } = checked;
-    const weights = await prepareWeights(config, plain, { computeDtype });
+    const weights = await prepareWeights(config, plain, { computeDtype, device });
     const { tokenizer } = given.text;
     return {
       config,
@@ -225,24 +226,25 @@ export async function openWeights(
   const formats = baseFormats(files, { ...AS_KEPT, baseDtype: checked.baseDtype });
   const { computeDtype = defaultComputeDtype(formats, device) } = checked;
   const settings = { ...checked, computeDtype };
-  const size = { ...settings, maxLength };
+  const size = { ...settings, maxLength, packs: supports(device ?? DEFAULT_DEVICE, "blockProduct") };
   const { expand, ...memory } = requireEngineMemory(baseFromFiles(files), size, free);
   const { tokenizer } = await loadModelText(files.source);
-  const base = await loadBase(files, { ...options, settings, expand });
+  const base = await loadBase(files, { ...options, settings, expand, device });
   return { config, ...base, ...memory, tokenizer, maxLength, computeDtype };
 }
 
 interface BaseOptions extends OpenCoreOptions {
   readonly settings: ResolvedOptions;
-  /** Keeps 16-bit weights as float32. */
+  /** Keeps weights as float32 that can be expanded. */
   readonly expand: boolean;
+  readonly device: Device | undefined;
 }
 
 type HashedBase = ModelHashes & Pick<OpenedWeights, "weights">;
 
 /** The weights from the cache; or else they are read, packed, and cached. */
 async function loadBase(files: ModelFiles, options: BaseOptions): Promise<HashedBase> {
-  const { settings, expand, onProgress } = options;
+  const { settings, expand, device, onProgress } = options;
   const { baseDtype, computeDtype } = settings;
   const note = (text: string): void => onProgress({ type: "note", text });
   const cache = await chooseCache(files, options);
@@ -251,7 +253,7 @@ async function loadBase(files: ModelFiles, options: BaseOptions): Promise<Hashed
     const { hashes, store } = cached;
     try {
       const outlines = outlineWeights(files, baseDtype);
-      const weights = await prepareWeights(files.config, outlines, { computeDtype, expand, store });
+      const weights = await prepareWeights(files.config, outlines, { computeDtype, expand, device, store });
       onProgress({ type: "model", done: 1, total: 1 });
       return { ...hashes, weights };
     } catch (cause) {
@@ -275,7 +277,7 @@ async function loadBase(files: ModelFiles, options: BaseOptions): Promise<Hashed
 
 async function readBase(
   files: ModelFiles,
-  { settings: { baseDtype, computeDtype }, expand, signal, onProgress }: BaseOptions,
+  { settings: { baseDtype, computeDtype }, expand, device, signal, onProgress }: BaseOptions,
   store?: PackedStore,
 ): Promise<HashedBase> {
   let hashes: ModelHashes | undefined;
@@ -287,7 +289,7 @@ async function readBase(
       onProgress: ({ doneBytes: done, totalBytes: total }) => onProgress({ type: "model", done, total }),
     });
   }
-  const weights = await prepareWeights(files.config, read(), { computeDtype, expand, store });
+  const weights = await prepareWeights(files.config, read(), { computeDtype, expand, device, store });
   if (hashes === undefined) throw new MosError("bad_config", "the weights were not read completely");
   return { ...hashes, weights };
 }
@@ -304,9 +306,10 @@ function outlineWeights(files: ModelFiles, baseDtype: BaseDtype): readonly (read
 /** The cache of a base that is quantised here, all of whose matrices are packed. */
 async function chooseCache(
   files: ModelFiles,
-  { settings, minCacheBytes = MIN_CACHE_BYTES, onProgress }: BaseOptions,
+  { settings, minCacheBytes = MIN_CACHE_BYTES, device = DEFAULT_DEVICE, onProgress }: BaseOptions,
 ): Promise<WeightCache | undefined> {
   const { baseDtype, computeDtype, cacheFolder } = settings;
+  if (!supports(device, "blockProduct")) return undefined;
   if (!settings.weightCache || baseDtype === "stored" || baseDtype === "float32") return undefined;
   const { tiedHead } = files.config;
   let bytes = 0;

@@ -1,7 +1,7 @@
 // Choice of each base weight's in-memory format, by its file's format and the requested dtype.
 import { choice, MosError } from "#core";
 import type { WeightFormat } from "#files";
-import type { Device } from "#graph";
+import { DEFAULT_DEVICE, type Device, supports } from "#graph";
 
 /** In-memory formats of a base's matrices, the default first. "stored": as in the file. */
 export const BASE_DTYPES = ["stored", "float32", "int8", "int4", "nf4"] as const;
@@ -52,9 +52,9 @@ const isLinear = (name: string): boolean => name.endsWith("_proj.weight");
  */
 export const defaultComputeDtype = (
   formats: Iterable<readonly [string, WeightFormat]>,
-  device: Device = "cpu",
+  device: Device = DEFAULT_DEVICE,
 ): ComputeDtype =>
-  device === "cpu" &&
+  supports(device, "int8Product") &&
   [...formats].every(([name, { kind }]) => kind === "blocks" || kind === "int8rows" || !isLinear(name))
     ? "int8"
     : "float32";

@@ -206,9 +206,10 @@ function programCache(
       training,
       rematerialise: training ? rematerialise : "none",
     });
-    const program = await compile(passOutputs(logprobs, { pass, objective, trainable }), session);
-    for (const [name, data] of [...model.weightData, ...model.parameters])
-      if (program.inputs.has(name)) program.bind({ [name]: data });
+    const fixed = Object.fromEntries(model.weightData);
+    const outputs = passOutputs(logprobs, { pass, objective, trainable });
+    const program = await compile(outputs, { ...session, fixed });
+    for (const [name, data] of model.parameters) if (program.inputs.has(name)) program.bind({ [name]: data });
     return program;
   };
   const programs = new Map<string, Program>();

@@ -1,18 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { open, rm, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import { countElements, MosError, type Shape } from "#core";
-import { makeTemporaryFolder } from "#files";
-import { type SerializedProgram, serialize } from "../onnx.ts";
+import { openSession, SERIALIZATION } from "#session";
+import { serialize } from "../onnx.ts";
 import { type DType, showShape, type TensorData, type Value } from "../value.ts";
-import { unwritten, writeAll } from "./constants-file.ts";
-import { type Device, deviceError, supports } from "./device.ts";
-import { env, InferenceSession, Tensor } from "./onnxruntime.ts";
+import { DEFAULT_DEVICE, type Device, deviceError, prefersConstants, supports } from "./device.ts";
+import type { RuntimeTensor } from "./session.ts";
 
 /** Options of a session. @inline */
 export interface SessionOptions {
-  /** "cpu" by default. */
+  /** The CPU by default. */
   readonly device?: Device;
   /** Threads of one operator, at most as many as the machine has cores; 0 (the default) lets the runtime choose. */
   readonly threads?: number;
@@ -20,6 +16,12 @@ export interface SessionOptions {
   readonly profile?: string;
   /** Bytes of constants up to which a program is passed in memory; above, through a temporary file. 1.5 GiB. */
   readonly inlineLimit?: number;
+}
+
+/** Options of compiling a program. */
+interface CompileOptions extends SessionOptions {
+  /** Contents of leaves that never change, which are bound, or constants on a device that prefers them. Others may be among them. */
+  readonly fixed?: Readonly<Record<string, HostTensor>>;
 }
 
 /** A compiled program. It holds native memory and must be disposed. @inline */
@@ -34,65 +36,6 @@ export interface Program extends AsyncDisposable {
   ): Promise<Readonly<Record<string, HostTensor>>>;
 }
 
-/** Writes what a session is opened from into a folder, where constants in files lie already. Gives the model's path. */
-async function writeProgram(
-  { model, external }: SerializedProgram,
-  { folder, name }: { readonly folder: string; readonly name: string },
-): Promise<string> {
-  const path = join(folder, `${name}.onnx`);
-  await writeFile(path, model);
-  if (external.length === 0) return path;
-  await using file = await open(join(folder, externalName(name)), "w");
-  for (const { offset, bytes } of external) await writeAll(file, bytes, offset);
-  return path;
-}
-
-/** The file of the constants that were given as arrays. */
-const externalName = (name: string): string => `${name}.bin`;
-
-/**
- * Threads spin for 20 µs before they sleep. Beside other processes a thread that spins takes the core from the one that it
- * waits for: with the runtime's own, longer spinning, decoding keeps half of its speed there, with this 70 %. Without any,
- * decoding alone on the machine is 9 % slower (`npm run bench:defaults -- --busy`).
- */
-const SCHEDULING = { intra_op: { spin_duration_us: "20" } } as const;
-
-/**
- * Opens the session from memory, where constants may lie in files; or from a temporary folder, where arrays are too large
- * for that.
- */
-async function openSession(
-  program: SerializedProgram,
-  { name, ...options }: InferenceSession.SessionOptions & { readonly name: string },
-): Promise<InferenceSession> {
-  // a provider that fails to load is logged at the runtime's level, before that of a session applies
-  env.logLevel = "fatal";
-  const { external, folder: given } = program;
-  if (external.length === 0)
-    return InferenceSession.create(program.model, {
-      ...options,
-      extra: {
-        session: {
-          ...SCHEDULING,
-          // constants in files are found from here, and nothing has to be written beside them
-          ...(given === undefined ? {} : { model_external_initializers_file_folder_path: given }),
-        },
-      },
-    });
-  const folder = given ?? (await makeTemporaryFolder("mos-"));
-  try {
-    const path = await writeProgram(program, { folder, name }).catch((cause: unknown) => {
-      throw unwritten(folder, cause);
-    });
-    return await InferenceSession.create(path, { ...options, extra: { session: SCHEDULING } });
-  } finally {
-    // constants in files belong to whoever wrote them
-    const files = [`${name}.onnx`, externalName(name)].map((file) => join(folder, file));
-    const ours = given === undefined ? [folder] : files;
-    for (const path of ours) await rm(path, { recursive: true, force: true });
-  }
-}
-
 /**
  * Compiles the program that computes `outputs` from its leaves.
  *
@@ -105,51 +48,46 @@ async function openSession(
  */
 export async function compile(
   outputs: Readonly<Record<string, Value>>,
-  options: SessionOptions = {},
+  options: CompileOptions = {},
 ): Promise<Program> {
-  const { device = "cpu", threads = 0, profile, inlineLimit } = options;
+  const { device = DEFAULT_DEVICE, threads = 0, profile, inlineLimit, fixed = {} } = options;
   const names = Object.keys(outputs);
   const name = randomUUID();
   const serialized = serialize(outputs, {
-    externalName: externalName(name),
+    ...SERIALIZATION,
+    externalName: `${name}.bin`,
     standardProducts: !supports(device, "fusedMatMul"),
     ...(inlineLimit === undefined ? {} : { inlineLimit }),
+    ...(prefersConstants(device) ? { fixed } : {}),
   });
   // only the inputs are kept: the runtime has its own copy of the constants
   const { inputs } = serialized;
-  const session = await openSession(serialized, {
-    name,
-    executionProviders: [device],
-    intraOpNumThreads: Math.min(threads, availableParallelism()),
-    interOpNumThreads: 1,
-    // our graphs are already in their fastest form, and optimisation would merge rematerialised nodes with their originals
-    graphOptimizationLevel: "disabled",
-    enableMemPattern: false,
-    // errors are thrown, so they need not be logged as well
-    logSeverityLevel: 4,
-    ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
-  }).catch((cause: unknown) => {
-    if (cause instanceof MosError) throw cause;
-    throw device === "cpu"
-      ? new MosError("unsupported", `ONNX Runtime rejected this program: ${String(cause)}`, { cause })
-      : deviceError(device, cause);
-  });
+  const session = await openSession(serialized, { name, device, threads, profile }).catch(
+    (cause: unknown) => {
+      if (cause instanceof MosError) throw cause;
+      throw device === DEFAULT_DEVICE
+        ? new MosError("unsupported", `ONNX Runtime rejected this program: ${String(cause)}`, { cause })
+        : deviceError(device, cause);
+    },
+  );
   const leafType = (name: string): LeafType => {
     const type = inputs.get(name);
     if (type === undefined) throw new MosError("bad_config", `the program has no input ${name}`);
     return type;
   };
-  const bound: Record<string, Tensor> = {};
+  const bound: Record<string, RuntimeTensor> = {};
+  const bind = (tensors: Readonly<Record<string, HostTensor>>): void => {
+    for (const [name, tensor] of Object.entries(tensors))
+      bound[name] = toRuntime(name, tensor, leafType(name));
+  };
+  bind(Object.fromEntries(Object.entries(fixed).filter(([name]) => inputs.has(name))));
   let isOpen = true;
   return {
     inputs,
-    bind(tensors) {
-      for (const [name, tensor] of Object.entries(tensors))
-        bound[name] = toRuntime(name, tensor, leafType(name));
-    },
+    bind,
     async run(feeds, fetch = names) {
       // bound inputs are the prototype of the feeds, since copying hundreds of entries takes a share of a short run
-      const given: Record<string, Tensor> = Object.create(bound);
+      const given: Record<string, RuntimeTensor> = Object.create(bound);
       for (const [name, tensor] of Object.entries(feeds))
         given[name] = toRuntime(name, tensor, leafType(name));
       for (const name of inputs.keys())
@@ -157,13 +95,12 @@ export async function compile(
       const results = await session.run(given, fetch).catch((cause: unknown) => {
         throw new MosError("device", `the program failed on device ${device}: ${String(cause)}`, { cause });
       });
-      return Object.fromEntries(fetch.map((name) => [name, fromRuntime(results[name] as Tensor)]));
+      return Object.fromEntries(fetch.map((name) => [name, fromRuntime(results[name] as RuntimeTensor)]));
     },
     async [Symbol.asyncDispose]() {
       if (!isOpen) return;
       isOpen = false;
-      if (profile !== undefined) session.endProfiling();
-      await session.release();
+      await session[Symbol.asyncDispose]();
     },
   };
 }
@@ -208,35 +145,24 @@ function check(name: string, { shape, data }: HostTensor, leaf: LeafType): void 
     throw new MosError("bad_config", `input ${name}: ${data.constructor.name} is not ${leaf.dtype}`);
 }
 
-/**
- * Halves by their bits. Where JavaScript has a Float16Array, the constructor makes one of them, whose bytes the runtime's
- * binding does not find: it reads a Uint16Array alone.
- */
-const halves = (bits: Uint16Array, shape: readonly number[]): Tensor =>
-  Object.assign(new Tensor("uint16", bits, shape), { type: "float16" });
-
 /** A host tensor as the runtime's. Its memory is shared, except that int64 is a copy. */
-function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): Tensor {
+function toRuntime(name: string, tensor: HostTensor, leaf: LeafType): RuntimeTensor {
   check(name, tensor, leaf);
-  const { data, shape } = tensor;
-  if (leaf.dtype === "int64")
-    return new Tensor("int64", BigInt64Array.from(data as Int32Array, BigInt), shape);
-  if (data instanceof Float32Array) return new Tensor("float32", data, shape);
-  if (data instanceof Int8Array) return new Tensor("int8", data, shape);
-  if (data instanceof Uint16Array)
-    return leaf.dtype === "float16" ? halves(data, shape) : new Tensor("uint16", data, shape);
-  return data instanceof Int32Array ? new Tensor("int32", data, shape) : new Tensor("uint8", data, shape);
+  const { data, shape: dims } = tensor;
+  // halves go by their bits: the runtime's binding does not find the bytes of a Float16Array
+  const numbers = leaf.dtype === "int64" ? BigInt64Array.from(data as Int32Array, BigInt) : data;
+  return { type: leaf.dtype, data: numbers, dims, location: "cpu" };
 }
 
 /** A result of the runtime as a host tensor. */
-function fromRuntime(tensor: Tensor): HostTensor {
+function fromRuntime(tensor: RuntimeTensor): HostTensor {
   const { data, dims: shape } = tensor;
   if (data instanceof BigInt64Array) return { shape, data: Int32Array.from(data, Number) };
   if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)
     return { shape, data };
   if (tensor.type === "float16") {
-    const { buffer, byteOffset, length } = data as Uint16Array; // or a Float16Array
-    return { shape, data: new Uint16Array(buffer, byteOffset, length) };
+    const { buffer, byteOffset, byteLength } = data; // of a Uint16Array or a Float16Array
+    return { shape, data: new Uint16Array(buffer, byteOffset, byteLength / 2) };
   }
   if (data instanceof Uint16Array) return { shape, data };
   throw new MosError("unsupported", `a program returned ${tensor.type}, which cannot be read on the host`);
