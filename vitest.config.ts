@@ -30,13 +30,16 @@ const tier = (name: string, { seconds, ...files }: Tier) => ({
 /** Tests of the studio in a real browser: `npm run test:studio`. */
 const BROWSER = ["packages/studio/test/**/*.browser.test.ts"];
 
+/** Tests of the library in a page: `npm run test:browser`. */
+const WEB = ["test/web/**/*.web.test.ts"];
+
 /** Two tiers of tests: fast ones, and kills, fuzzing, hostile programs, load and whole runs (`npm run test:slow`). */
 export function tiers(tests: readonly string[]) {
   const slow = tests.map((pattern) => pattern.replace(".test.ts", ".slow.test.ts"));
   return [
     tier("fast", {
       include: [...tests],
-      exclude: [...slow, ...BROWSER],
+      exclude: [...slow, ...BROWSER, ...WEB],
       isolate: false,
       setupFiles: [join(import.meta.dirname, "test/setup.ts")],
       seconds: 60,
@@ -61,6 +64,12 @@ export default defineConfig({
         isolate: false,
         globalSetup: [join(import.meta.dirname, "packages/studio/test/chromium.ts")],
         seconds: 180,
+      }),
+      tier("web", {
+        include: WEB,
+        isolate: false,
+        globalSetup: [join(import.meta.dirname, "test/web/setup.ts")],
+        seconds: 300,
       }),
     ],
   },

@@ -1,9 +1,8 @@
 // Constants of programs that are written to a temporary file while they are made, so that none stays in this process: the
 // runtime maps the file when it opens a program, copies what it packs for its kernels, and reads the rest where it lies.
-import { type FileHandle, open, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { MosError, type Shape } from "#core";
 import { isDiskFull, makeTemporaryFolder, systemCode } from "#files";
+import { dirname, type FileHandle, join, open, rm } from "#platform";
 import { type DType, fileConstant, type TensorData, type Value } from "../value.ts";
 
 /** Bytes of one system call, which may write only a part of more than 2 GiB. */

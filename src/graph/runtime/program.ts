@@ -1,5 +1,5 @@
-import { randomUUID } from "node:crypto";
 import { countElements, MosError, type Shape } from "#core";
+import { randomUUID } from "#platform";
 import { openSession, SERIALIZATION } from "#session";
 import { serialize } from "../onnx.ts";
 import { type DType, showShape, type TensorData, type Value } from "../value.ts";

@@ -1,7 +1,6 @@
-import { open, rm, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { writeFile } from "node:fs/promises";
 import { makeTemporaryFolder } from "#files";
+import { availableParallelism, join, open, rm } from "#platform";
 import type { SerializedProgram } from "../onnx.ts";
 import { unwritten, writeAll } from "./constants-file.ts";
 import type { Device } from "./device.ts";
@@ -33,7 +32,10 @@ export const openSession: OpenSession = async (program, { name, device, threads,
   });
   return {
     run: async (feeds, fetch) =>
-      (await session.run(feeds as Record<string, Tensor>, fetch)) as unknown as Record<string, RuntimeTensor>,
+      (await session.run(feeds as unknown as Record<string, Tensor>, fetch)) as unknown as Record<
+        string,
+        RuntimeTensor
+      >,
     async [Symbol.asyncDispose]() {
       if (profile !== undefined) session.endProfiling();
       await session.release();

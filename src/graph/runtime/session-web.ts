@@ -1,10 +1,9 @@
 // Sessions of onnxruntime-web, which a page loads: only workers should, since a run keeps their thread busy.
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Env, InferenceSession, Tensor } from "onnxruntime-web";
-import { MosError } from "#core";
+import { errorText, MosError } from "#core";
+import { readBytes } from "#files";
 import type { SerializedProgram } from "../onnx.ts";
-import { type Device, deviceError } from "./device.ts";
+import type { Device } from "./device.ts";
 import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
 
 /** Devices of onnxruntime-web; the first is the default. */
@@ -59,7 +58,10 @@ export const openSession: OpenSession = async (program, { device }) => {
   runtime ??= loadRuntime(device);
   const loaded = await runtime.catch((cause: unknown) => {
     runtime = undefined;
-    throw cause instanceof MosError ? cause : deviceError(device, cause);
+    const from = source.url ?? "the package onnxruntime-web";
+    throw new MosError("device", `ONNX Runtime could not be loaded from ${from}: ${errorText(cause)}`, {
+      cause,
+    });
   });
   const session = await loaded.InferenceSession.create(program.model, {
     ...COMMON,
@@ -83,6 +85,9 @@ export const openSession: OpenSession = async (program, { device }) => {
 /** The constants outside of the model, which are needed until the session is open. */
 async function externalData({ external, folder, files }: SerializedProgram) {
   const given = external.map(({ file, bytes }) => ({ path: file, data: bytes }));
-  const read = files.map(async (file) => ({ path: file, data: await readFile(join(folder ?? "", file)) }));
+  const read = files.map(async (file) => ({
+    path: file,
+    data: await readBytes(`${folder}/${file}`, { code: "storage", maximumBytes: 2 ** 32 }),
+  }));
   return [...given, ...(await Promise.all(read))];
 }

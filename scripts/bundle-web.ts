@@ -1,0 +1,78 @@
+// The bundles of src/web for browsers: the module of a page, and its worker with the library. `npm run web:build` writes dist/web.
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { build, type Metafile, type Plugin } from "esbuild";
+
+/** What the built package has for pages. */
+const FOLDER = join(import.meta.dirname, "../dist/web");
+const SOURCES = join(import.meta.dirname, "../src/web");
+
+/**
+ * What a browser needs nothing of: Node's modules, processes of our own, programs in Python, the packages for the Hub, patterns of
+ * files and compressed tables.
+ */
+const LEFT_OUT =
+  /^(node:.*|#sandbox|@huggingface\/hub|tinyglobby|hyparquet|csv-parse|\.\/(child|serve-parent|worker-core)\.ts)$/;
+
+/**
+ * What only Node has says so where it is called. That is a few features which a page does not have: processes of their own,
+ * compressed data sets, the cache of the Hub.
+ */
+const withoutNode: Plugin = {
+  name: "without-node",
+  setup(bundler) {
+    bundler.onResolve({ filter: LEFT_OUT }, ({ path }) => ({
+      path,
+      namespace: "without-node",
+      sideEffects: false,
+    }));
+    bundler.onLoad({ filter: /.*/, namespace: "without-node" }, ({ path }) => ({
+      contents: `
+        const refuse = (name) => function () { throw new Error("a browser has no " + name + " of ${path}"); };
+        module.exports = new Proxy({}, { get: (_, name) => (name === "__esModule" ? undefined : refuse(String(name))) });`,
+    }));
+  },
+};
+
+/** zod's messages are in English alone: those of all other languages are half of it. */
+const oneLanguage: Plugin = {
+  name: "one-language",
+  setup(bundler) {
+    bundler.onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({
+      contents: 'export { default as en } from "./en.js";',
+    }));
+  },
+};
+
+/** Options of a bundle. */
+interface BundleOptions {
+  readonly folder?: string;
+  /** Entry points by the names of their files. */
+  readonly entries?: Readonly<Record<string, string>>;
+}
+
+/** Writes the bundles, and says what is in them. */
+export async function bundleWeb({ folder = FOLDER, entries }: BundleOptions = {}): Promise<Metafile> {
+  const entryPoints = entries ?? { index: join(SOURCES, "index.ts"), worker: join(SOURCES, "worker.ts") };
+  const { metafile } = await build({
+    entryPoints,
+    outdir: folder,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    platform: "browser",
+    target: ["chrome122", "firefox121", "safari17.4"],
+    conditions: ["browser", "source"],
+    external: ["onnxruntime-web/*"],
+    plugins: [withoutNode, oneLanguage],
+    metafile: true,
+    logLevel: "warning",
+  });
+  return metafile;
+}
+
+if (process.argv[1] === import.meta.filename) {
+  // what tsc made of the sources; its declarations stay
+  for (const name of await readdir(FOLDER)) if (/\.js(\.map)?$/.test(name)) await rm(join(FOLDER, name));
+  await bundleWeb();
+}

@@ -1,0 +1,203 @@
+// Fine-tuning and chat in a page: the names of the package, answered by a worker.
+import { MosError } from "#core";
+import type { Device } from "#graph";
+import type { ChatRequest, EngineEvent, Prompt } from "#inference";
+import type { FinetuneEvent } from "#training";
+import type { ExportedAdapter, ImportedAdapter, StoredAdapter } from "./adapters.ts";
+import type { WebData, WebFinetune, WebGenerate } from "./host.ts";
+import type { LoadEvent, LoadModelOptions, ModelSource, PageFile, StoredModel } from "./models.ts";
+import { type Channel, openCaller } from "./protocol.ts";
+
+export type { LoadEvent, PageFile, StoredAdapter, StoredModel, WebData };
+
+/** Options of `openWeb`. */
+export interface WebOptions {
+  /** "wasm" computes on the CPU of every browser, "webgpu" on its GPU ("wasm"). */
+  readonly device?: Extract<Device, "wasm" | "webgpu"> | undefined;
+  /** Threads of WebAssembly: as many as cores, at most 4; 1 in a page that is not isolated from other origins. */
+  readonly threads?: number | undefined;
+  /**
+   * The address of a folder with the files of onnxruntime-web/dist. A page that is built needs none: its bundler finds the package
+   * onnxruntime-web.
+   */
+  readonly runtime?: string | URL | undefined;
+  /** The worker, for a page that starts it in another way than from worker.js beside this module. */
+  readonly worker?: PageWorker | undefined;
+}
+
+/** A Worker of a page, as far as it is used. */
+export interface PageWorker extends Channel {
+  addEventListener(type: string, listener: (event: never) => void): void;
+  terminate(): void;
+}
+
+/** What a model can be loaded from: one file (GGUF), the files of a folder, an address, or the name of one that is kept. */
+export type WebModelSource = PageFile | ArrayLike<PageFile> | URL | string;
+
+/** Options of `loadModel`. */
+export interface WebLoadOptions extends LoadModelOptions {
+  readonly onProgress?: ((event: LoadEvent) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of `finetune`: those of Node, with models and adapters by name. */
+export interface WebFinetuneOptions extends Omit<WebFinetune, "model"> {
+  readonly model: string | StoredModel;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of `generate`: an adapter by name, and those of a request. */
+export interface WebGenerateOptions
+  extends Pick<WebGenerate, "adapter" | "maxLength">,
+    Pick<ChatRequest, "maxTokens" | "sampling" | "signal" | "stop"> {}
+
+/** The library in a page. Disposing it ends the worker, whatever it does: a run goes on from its last checkpoint with `resume`. */
+export interface Web extends AsyncDisposable {
+  /** Keeps a model in this browser, and returns its name. A download that was interrupted is continued. */
+  loadModel(source: WebModelSource, options?: WebLoadOptions): Promise<StoredModel>;
+  /** Fine-tunes an adapter, which is kept under the name `out`; events as on Node. Aborting saves and ends. */
+  finetune(options: WebFinetuneOptions): AsyncGenerator<FinetuneEvent, void>;
+  /** Answers a prompt. */
+  generate(
+    model: string | StoredModel,
+    prompt: Prompt,
+    options?: WebGenerateOptions,
+  ): AsyncGenerator<EngineEvent, void>;
+  /** An adapter as one file: a tar of its folder, which Node reads when it is unpacked. */
+  exportAdapter(name: string): Promise<Blob>;
+  /** An adapter as the form that `POST /v1/adapters` of a server takes. */
+  adapterForm(name: string): Promise<FormData>;
+  /** Keeps an adapter: an archive of `exportAdapter`, or the files of its folder. */
+  importAdapter(
+    files: Blob | ArrayLike<PageFile>,
+    options?: Omit<ImportedAdapter, "files">,
+  ): Promise<StoredAdapter>;
+  /** What is kept in this browser. */
+  list(): Promise<{ readonly models: readonly StoredModel[]; readonly adapters: readonly StoredAdapter[] }>;
+  /** Removes an adapter, with its run. */
+  remove(name: string): Promise<void>;
+  removeModel(name: string): Promise<void>;
+  /** Where models and adapters are kept, and how much of that is free. */
+  storage(): Promise<WebStorage>;
+}
+
+/** The place of models and adapters. */
+export interface WebStorage {
+  /** Bytes that this origin uses, and may use. */
+  readonly usage: number;
+  readonly quota: number;
+  /** False where the browser keeps nothing: then all is gone with the page. */
+  readonly isKept: boolean;
+  /** True where the browser does not remove it when its disk is full. */
+  readonly isPersistent: boolean;
+}
+
+/** What is used of a page that Node's types do not have. */
+interface Page {
+  readonly Worker: new (url: URL, options: { readonly type: "module" }) => PageWorker;
+  readonly crossOriginIsolated?: boolean;
+  readonly location?: { readonly href: string };
+  readonly navigator?: {
+    readonly hardwareConcurrency?: number;
+    readonly storage?: {
+      estimate(): Promise<{ readonly usage?: number; readonly quota?: number }>;
+      persist(): Promise<boolean>;
+      persisted(): Promise<boolean>;
+    };
+  };
+}
+
+declare const Worker: Page["Worker"];
+const page = globalThis as unknown as Omit<Page, "Worker">;
+
+/** Threads beyond which WebAssembly gains nothing with models of this size. */
+const MAX_THREADS = 4;
+
+/**
+ * Starts the worker of a page.
+ *
+ * @throws MosError `device` where the worker does not start.
+ * @example
+ * await using mos = await openWeb();
+ * const model = await mos.loadModel("/models/tiny-english/");
+ * for await (const event of mos.finetune({ model, data: [{ prompt: "Hi", completion: "Ahoy!" }], out: "pirate" }))
+ *   if (event.type === "step") show(event.loss);
+ * for await (const event of mos.generate(model, [{ role: "user", content: "Hi" }], { adapter: "pirate" }))
+ *   if ("text" in event) write(event.text);
+ */
+export async function openWeb({ device = "wasm", threads, runtime, worker }: WebOptions = {}): Promise<Web> {
+  const started = worker ?? new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
+  const caller = openCaller(started);
+  started.addEventListener("error", ({ message }: { readonly message?: string }) => {
+    caller.fail(new MosError("device", `the worker failed: ${message ?? "its script could not be loaded"}`));
+  });
+  const ask = async <Result>(method: string, argument: unknown = {}): Promise<Result> => {
+    const { value } = await caller.stream<never, Result>(method, argument).next();
+    return value as Result;
+  };
+  const cores = Math.min(MAX_THREADS, page.navigator?.hardwareConcurrency ?? 1);
+  const isIsolated = page.crossOriginIsolated === true;
+  const url = runtime === undefined ? undefined : toUrl(runtime);
+  const { isKept } = await ask<{ readonly isKept: boolean }>("open", {
+    device,
+    threads: isIsolated ? (threads ?? cores) : 1,
+    url,
+  });
+  return {
+    async loadModel(source, { onProgress, signal, ...options } = {}) {
+      await page.navigator?.storage?.persist();
+      const events = caller.stream<LoadEvent, StoredModel>(
+        "loadModel",
+        { ...options, source: toSource(source) },
+        signal,
+      );
+      for (;;) {
+        const { done, value } = await events.next();
+        if (done === true) return value;
+        onProgress?.(value);
+      }
+    },
+    finetune: ({ model, signal, ...options }) =>
+      caller.stream<FinetuneEvent, void>("finetune", { ...options, model: nameOf(model) }, signal),
+    generate: (model, prompt, { adapter, maxLength, signal, ...request } = {}) =>
+      caller.stream<EngineEvent, void>(
+        "generate",
+        { model: nameOf(model), prompt, adapter, maxLength, request },
+        signal,
+      ),
+    exportAdapter: async (name) => (await ask<ExportedAdapter>("exportAdapter", { name })).archive,
+    async adapterForm(name) {
+      const { config, tensors } = await ask<ExportedAdapter>("exportAdapter", { name });
+      const form = new FormData();
+      form.set("name", name);
+      form.set("adapter_config", config, "adapter_config.json");
+      form.set("adapter_model", tensors, "adapter_model.safetensors");
+      return form;
+    },
+    importAdapter: (files, options = {}) =>
+      ask("importAdapter", { ...options, files: files instanceof Blob ? [files] : Array.from(files) }),
+    list: () => ask("list"),
+    remove: (name) => ask("remove", { name }),
+    removeModel: (name) => ask("removeModel", { name }),
+    async storage() {
+      const { storage } = page.navigator ?? {};
+      const { usage = 0, quota = 0 } = (await storage?.estimate()) ?? {};
+      return { usage, quota, isKept, isPersistent: (await storage?.persisted()) ?? false };
+    },
+    async [Symbol.asyncDispose]() {
+      caller.fail(new MosError("cancelled", "the worker was closed"));
+      started.terminate();
+    },
+  };
+}
+
+const nameOf = (model: string | StoredModel): string => (typeof model === "string" ? model : model.name);
+
+const toUrl = (address: string | URL): string => new URL(address, page.location?.href).href;
+
+/** An address has a slash, the name of a model that is kept has none. */
+function toSource(source: WebModelSource): ModelSource {
+  if (typeof source === "string" && !source.includes("/")) return { stored: source };
+  if (typeof source === "string" || source instanceof URL) return { url: toUrl(source) };
+  return { files: "length" in source ? Array.from(source) : [source] };
+}

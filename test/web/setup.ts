@@ -1,0 +1,29 @@
+// Before all tests of src/web: its bundles are built, and one Chromium is started.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
+import { bundleWeb } from "../../scripts/bundle-web.ts";
+import { startChromium } from "../chromium.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    /** The folder of the bundles. */
+    readonly bundles: string;
+  }
+}
+
+/** WebGPU on the CPU: exact, and slow. */
+const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
+
+/** Called by vitest; what it returns ends the browser. */
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await mkdtemp(join(tmpdir(), "mos-web-"));
+  await bundleWeb({ folder });
+  project.provide("bundles", folder);
+  const end = await startChromium(project, SOFTWARE_GPU);
+  return async () => {
+    await end();
+    await rm(folder, { recursive: true });
+  };
+}
