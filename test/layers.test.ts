@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 const LAYERS = [
   ["platform"],
   ["core"],
+  ["process"],
   ["files"],
   ["graph", "text", "hub", "sandbox"],
   ["models"],
@@ -20,14 +21,11 @@ const LAYERS = [
 /** Where the modules up to training may import Node's own: their idea is Node's. The others use #platform. */
 const NODE_PLACES = [
   "src/platform/node/",
-  "src/core/child.ts",
-  "src/core/serve-parent.ts",
+  "src/process/",
   "src/files/parquet-decode.ts",
   "src/graph/runtime/session-node.ts",
   "src/hub/",
   "src/sandbox/",
-  "src/data/records.ts",
-  "src/inference/worker-core.ts",
 ];
 
 /** Modules of the packages, in the same way. A file outside of them wires them together. */

@@ -3,7 +3,6 @@ export {
   AsyncQueue,
   adjust,
   bytes,
-  type CallContext,
   canonicalJson,
   choice,
   decodeText,
@@ -13,7 +12,6 @@ export {
   integer,
   limitConcurrency,
   list,
-  moduleBeside,
   names,
   number,
   omitUndefined,
@@ -25,9 +23,7 @@ export {
   type Setting,
   type SettingInput,
   type SettingValues,
-  serveParent,
   snakeCase,
-  startChild,
   text,
   texts,
   withProgress,
@@ -67,6 +63,7 @@ export {
   parseGrader,
   readSample,
 } from "#graders";
+export { type CallContext, moduleBeside, serveParent, startChild } from "#process";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, formatSource, pythonStrip, templateSettings } from "#text";
 export { expectedUpdate, OBJECTIVES, parseResponseFormat } from "#training";

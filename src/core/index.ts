@@ -1,6 +1,5 @@
 export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
 export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
-export { type Child, moduleBeside, startChild } from "./child.ts";
 export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
 export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
@@ -25,7 +24,6 @@ export {
 } from "./memory-plan.ts";
 export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";
-export { type CallContext, serveParent } from "./serve-parent.ts";
 export {
   adjust,
   bytes,

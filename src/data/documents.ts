@@ -1,10 +1,9 @@
 // Documents of plain text and Markdown: finding and reading them, as passages.
 
-import { glob } from "tinyglobby";
 import { z } from "zod";
 import { decodeText, isUtf16, MosError, parseWith } from "#core";
 import { pathExists, readBytes, readJsonLines } from "#files";
-import { extname, join, stat } from "#platform";
+import { extname, glob, join, stat } from "#platform";
 import { matching } from "./locate.ts";
 import { type Passage, splitPassages } from "./passages.ts";
 import { describeOtherFile, isDataFile } from "./records.ts";

@@ -1,8 +1,7 @@
 // Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
 
-import { glob } from "tinyglobby";
 import { describeBytes, MosError } from "#core";
-import { pathExists } from "#files";
+import { pathExists, storageError } from "#files";
 import {
   cachedDataset,
   type HubOptions,
@@ -15,7 +14,7 @@ import {
   type TransferEvent,
   withHubDefaults,
 } from "#hub";
-import { basename, dirname, isAbsolute, join, realpath, stat } from "#platform";
+import { basename, dirname, glob, isAbsolute, join, realpath, stat } from "#platform";
 import { DATA_EXTENSIONS, describeOtherFile, isDataFile } from "./records.ts";
 
 /** Options of locating data. */
@@ -77,6 +76,8 @@ export async function matching(pattern: string): Promise<readonly string[]> {
     onlyFiles: true,
     expandDirectories: false,
     absolute: isAbsolute(pattern),
+  }).catch((error: unknown) => {
+    throw storageError(error, pattern);
   });
   if (found.length > 0) return await listEntries(found.sort((a, b) => (a < b ? -1 : 1)));
   throw new MosError("not_found", `${pattern}: no file matches; patterns are relative to this folder`);

@@ -1,5 +1,5 @@
 // The process that decodes one Parquet file for parquet.ts.
-import { type CallContext, serveParent } from "#core";
+import { type CallContext, serveParent } from "#process";
 import {
   charactersIn,
   decodeParquetRows,

@@ -2,8 +2,9 @@
 // until V8 aborts the process, lists of millions of items are allocated before they are read, and some block sizes make it
 // loop for ever. No exception tells of these, so only a process of its own contains them.
 
-import { MosError, moduleBeside, startChild } from "#core";
+import { MosError } from "#core";
 import { stat } from "#platform";
+import { moduleBeside, startChild } from "#process";
 import type { ParquetRow, ReadParquetOptions } from "./parquet-decode.ts";
 import type { ParquetMethods } from "./parquet-process.ts";
 

@@ -54,6 +54,7 @@ const EXPLANATIONS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ENOTDIR: ["not_found", "a part of this path is a file, not a folder; check the path"],
   EEXIST: ["storage", "a file is in the way, by this name or on the path to it; choose another location"],
   EISDIR: ["storage", "expected a file, found a folder"],
+  ENOTSUP: ["unsupported", "this cannot be done where this program runs"],
   ENOSPC: ["storage", "the disk is full; free some space or choose another folder"],
   EDQUOT: ["storage", "the disk quota is used up; free some space or choose another folder"],
   EROFS: ["storage", "the file system is read-only; choose a folder that can be written"],

@@ -1,9 +1,9 @@
 // A core in a process of its own: its steps block nothing here, and if it crashes this process survives. This is the
 // caller's side; engine-worker.ts is the other one.
-import { rmSync } from "node:fs";
-import { type Child, MosError, moduleBeside, startChild } from "#core";
+import { MosError } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { openModel } from "#models";
+import { type Child, moduleBeside, startChild } from "#process";
 import type { CoreStats } from "./core-stats.ts";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreOptions, EngineOptions } from "./engine-options.ts";
@@ -53,21 +53,10 @@ export async function openWorkerCore(
   throwIfAborted();
   // files that the process writes while it opens may be as large as the model, and must not stay when it is killed
   const folder = await makeTemporaryFolder("mos-engine-");
-  const clear = (): void => rmSync(folder, { recursive: true, force: true });
   const child = startChild<EngineMethods>(moduleBeside(import.meta.url, "engine-worker"), {
     temporaryFolder: folder,
     heartbeatSeconds: heartbeatInterval(silentSeconds),
     exitError: (how) => new MosError("device", `the engine process failed: it ended with ${how}`),
-  });
-  // a process that was stopped would stay for ever
-  const leave = (): void => {
-    child.kill();
-    clear();
-  };
-  process.once("exit", leave);
-  void child.exited.then(() => {
-    process.off("exit", leave);
-    clear();
   });
   try {
     // between two weights it stops by itself, and removes what it was writing; while programs are compiled it receives nothing

@@ -75,6 +75,14 @@ export interface Writer {
   readonly place: string;
 }
 
+interface GlobOptions {
+  readonly absolute?: boolean;
+  readonly cwd?: string;
+  readonly expandDirectories?: boolean;
+  readonly ignore?: string[];
+  readonly onlyFiles?: boolean;
+}
+
 interface RemoveOptions {
   readonly force?: boolean;
   readonly recursive?: boolean;
@@ -97,6 +105,8 @@ interface Files {
   access(path: string, mode: number): Promise<void>;
   chmod(path: string, mode: number): Promise<void>;
   copyFile(from: string, to: string, mode?: number): Promise<void>;
+  /** Paths that a pattern matches. */
+  glob(pattern: string, options: GlobOptions): Promise<string[]>;
   link(from: string, to: string): Promise<void>;
   lstat(path: string): Promise<Stats>;
   mkdir(path: string, options?: { readonly mode?: number; readonly recursive?: false }): Promise<unknown>;

@@ -3,9 +3,10 @@ import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { ADAPTER_FILES, type AdapterLayers, openAdapterFolder, readAdapterLayers } from "#adapters";
 import { exportAdapter } from "#convert";
-import { MosError, serveParent } from "#core";
+import { MosError } from "#core";
 import { makeFolder } from "#files";
 import { readModelConfig } from "#models";
+import { serveParent } from "#process";
 import type { ExportOrder } from "./adapter-tasks.ts";
 
 const methods = {

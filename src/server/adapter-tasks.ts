@@ -4,8 +4,9 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, type AdapterLayers } from "#adapters";
-import { limitConcurrency, MosError, moduleBeside, startChild } from "#core";
+import { limitConcurrency, MosError } from "#core";
 import { makeTemporaryFolder } from "#files";
+import { moduleBeside, startChild } from "#process";
 import type { AdapterMethods } from "./adapter-process.ts";
 import { ApiError } from "./errors.ts";
 

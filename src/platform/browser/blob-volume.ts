@@ -1,5 +1,5 @@
 import { join } from "./path.ts";
-import { systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
+import { openFolder, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
 
 /** Reads a blob at once, which workers can. @internal */
 interface SyncReader {
@@ -77,7 +77,7 @@ export class BlobVolume implements Volume {
     const blob = this.#files.get(path);
     if (blob !== undefined) return openBlob(blob, path);
     await this.list(path);
-    throw systemError("EISDIR", path);
+    return openFolder(path);
   }
 
   async space(): Promise<{ readonly free: number; readonly total: number }> {

@@ -53,6 +53,8 @@ function locateWritable(given: string): Place {
   return place;
 }
 
+export const glob: Platform["glob"] = (pattern) => notSupported(pattern);
+
 const notSupported = async (path: string): Promise<never> => {
   throw systemError("ENOTSUP", path);
 };
@@ -118,7 +120,8 @@ export const readSync: Platform["readSync"] = (fd, target, ...[offset, length, p
 
 export async function readFile(path: string, _encoding: "utf8"): Promise<string> {
   await using file = await open(path, "r");
-  const bytes = new Uint8Array((await file.stat()).size);
+  const { size } = await file.stat();
+  const bytes = new Uint8Array(Math.max(1, size)); // to read a folder fails
   const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(0, bytesRead));
 }
@@ -193,6 +196,8 @@ export const rm: Platform["rm"] = async (given, { recursive = false, force = fal
 const COPIED = 1 << 22;
 
 export const copyFile: Platform["copyFile"] = async (from, to) => {
+  if ((await stat(from)).isDirectory()) throw systemError("EISDIR", from);
+  if (resolve(from) === resolve(to)) return;
   await using source = await open(from, "r");
   await using target = await open(to, "w");
   const buffer = new Uint8Array(COPIED);

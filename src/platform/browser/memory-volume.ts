@@ -1,5 +1,5 @@
 import { partsOf } from "./path.ts";
-import { type OpenMode, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
+import { type OpenMode, openFolder, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
 
 interface MemoryFile {
   readonly id: number;
@@ -58,7 +58,7 @@ export class MemoryVolume implements Volume {
     if (creates === "always" && node !== undefined) throw systemError("EEXIST", path);
     if (isFolder(node) || name === "") {
       if (isWritten) throw systemError("EISDIR", path);
-      return openMemory({ id: 0, bytes: new Uint8Array(0), size: 0, changed: 0 }); // to be synced
+      return openFolder(path);
     }
     if (node === undefined && creates === "never") throw systemError("ENOENT", path);
     const file = node ?? { id: ++this.#lastId, bytes: new Uint8Array(0), size: 0, changed: Date.now() };
@@ -67,12 +67,12 @@ export class MemoryVolume implements Volume {
   }
 
   async move(from: string, to: string): Promise<void> {
-    const source = this.#place(from);
+    const [source, target] = [this.#place(from), this.#place(to)];
     if (source.node === undefined) throw systemError("ENOENT", from);
-    const target = this.#place(to);
     if (target.node === source.node) return;
-    checkReplaced(source.node, target.node, to);
     if (isFolder(source.node) && `${to}/`.startsWith(`${from}/`)) throw systemError("EINVAL", to);
+    if (`${from}/`.startsWith(`${to}/`)) throw systemError("ENOTEMPTY", to);
+    checkReplaced(source.node, target.node, to);
     source.folder.entries.delete(source.name);
     this.#put(target.folder, target.name, source.node);
   }

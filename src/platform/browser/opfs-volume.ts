@@ -4,7 +4,7 @@
 import { openBlob } from "./blob-volume.ts";
 import { basename, dirname, join, partsOf } from "./path.ts";
 import { exclusively } from "./system.ts";
-import { type OpenMode, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
+import { type OpenMode, openFolder, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
 
 // TypeScript has these types only with all of a page's; this is the part that is used.
 
@@ -139,7 +139,7 @@ class OpfsVolume implements Volume {
     return translated(path, async () => {
       if (!isWritten) {
         const entry = await this.#find(path);
-        return openBlob(entry.kind === "file" ? await entry.getFile() : new Blob([]), path);
+        return entry.kind === "file" ? openBlob(await entry.getFile(), path) : openFolder(path);
       }
       const file = creates === "always" ? await this.#create(path) : await this.#file(path, creates);
       return openSync(await file.createSyncAccessHandle(), path);

@@ -61,6 +61,15 @@ const TEXTS = {
   EIO: "i/o error",
 } as const;
 
+/** A folder that is open, which can only be synced. */
+export function openFolder(path: string): VolumeFile {
+  const refuse = (): never => {
+    throw systemError("EISDIR", path);
+  };
+  const ignore = (): void => undefined;
+  return { size: () => 0, read: refuse, readSync: refuse, write: refuse, truncate: refuse, flush: ignore, close: ignore };
+}
+
 /** An error as Node's. */
 export const systemError = (code: keyof typeof TEXTS, path: string, cause?: unknown): Error =>
   Object.assign(new Error(`${code}: ${TEXTS[code]}, '${path}'`, { cause }), { code, path });

@@ -24,6 +24,8 @@ export const access: Platform["access"] = fs.access;
 export const chmod: Platform["chmod"] = fs.chmod;
 export const constants: Platform["constants"] = files.constants;
 export const copyFile: Platform["copyFile"] = fs.copyFile;
+export const glob: Platform["glob"] = async (pattern, options) =>
+  (await import("tinyglobby")).glob(pattern, options);
 export const link: Platform["link"] = fs.link;
 export const lstat: Platform["lstat"] = fs.lstat;
 export const mkdir: Platform["mkdir"] = fs.mkdir;

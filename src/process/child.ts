@@ -1,12 +1,11 @@
 // Child processes with typed methods: what may crash, block or take too much memory runs in one. serve-parent.ts is the
 // child's side.
 import { type ChildProcess, fork } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { MosError } from "./error.ts";
-import { AsyncQueue } from "./queue.ts";
+import { AsyncQueue, MosError } from "#core";
 import {
   type CallContext,
   decodeError,
@@ -101,7 +100,23 @@ export function startChild<M extends Readonly<Record<string, Method>>>(
     stdio: ["ignore", "ignore", stderr, "ipc", "pipe"],
   });
   if (isBackground && child.pid !== undefined) setPriority(child.pid, 10);
-  return new Child(child, exitError);
+  const started = new Child<M>(child, exitError);
+  if (folder !== undefined) removeWithChild(started, folder);
+  return started;
+}
+
+/** Removes a folder when its process has ended, and both when this one ends: a child that was stopped would stay for ever. */
+function removeWithChild(child: Pick<Child<never>, "exited" | "kill">, folder: string): void {
+  const clear = (): void => rmSync(folder, { recursive: true, force: true });
+  const leave = (): void => {
+    child.kill();
+    clear();
+  };
+  process.once("exit", leave);
+  void child.exited.then(() => {
+    process.off("exit", leave);
+    clear();
+  });
 }
 
 /** A child process. Disposing it ends it: at once where a call is running. */

@@ -2,7 +2,7 @@
 // watched, while the entry is still loading.
 import { rmSync } from "node:fs";
 import { isMainThread, Worker } from "node:worker_threads";
-import { type ErrorCode, errorText, MosError } from "./error.ts";
+import { type ErrorCode, errorText, MosError } from "#core";
 
 /** Begins the argument of a child's command line that has its `Watch`. */
 export const WATCH = "--child=";
@@ -15,7 +15,7 @@ export interface Watch {
   readonly orphanSeconds: number;
   /** Ends the process when it takes more resident memory, or more processor time without a message. */
   readonly limits: { readonly bytes: number; readonly seconds: number };
-  /** Folder of its temporary files, which it removes when it ends, unless it is killed. */
+  /** Folder of its temporary files, which is removed when it has ended. */
   readonly temporaryFolder: string;
 }
 

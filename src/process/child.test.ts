@@ -8,7 +8,8 @@ import { type Child, childOptions, startChild } from "./child.ts";
 import type { CallContext } from "./serve-parent.ts";
 
 const ENTRY = `
-import { MosError, serveParent } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
+import { MosError } from ${JSON.stringify(join(import.meta.dirname, "../core/index.ts"))};
+import { serveParent } from ${JSON.stringify(join(import.meta.dirname, "index.ts"))};
 let [handled, noted] = [0, []];
 serveParent({
   add: (numbers) => numbers.reduce((a, b) => a + b, 0),
