@@ -1,6 +1,7 @@
 // A process that decodes mutated tables, one for each message, and says how each ended. The tables may end it.
 import { writeFileSync } from "node:fs";
-import { MosError, serveParent } from "#process";
+import { MosError } from "#core";
+import { serveParent } from "#process";
 import { decodeParquetRows } from "../../src/files/parquet-decode.ts";
 import { mutated, validTables } from "./parquet-mutations.ts";
 

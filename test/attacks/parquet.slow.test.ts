@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Child, startChild } from "#process";
 import { readParquetRows } from "#files";
+import { type Child, startChild } from "#process";
 import type { FuzzMethods, Mutation, Outcome } from "./parquet-fuzz-process.ts";
 import { validTables } from "./parquet-mutations.ts";
 

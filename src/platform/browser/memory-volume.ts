@@ -1,5 +1,12 @@
 import { partsOf } from "./path.ts";
-import { type OpenMode, openFolder, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
+import {
+  type OpenMode,
+  openFolder,
+  systemError,
+  type Volume,
+  type VolumeEntry,
+  type VolumeFile,
+} from "./volume.ts";
 
 interface MemoryFile {
   readonly id: number;

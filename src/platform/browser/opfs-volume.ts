@@ -4,7 +4,14 @@
 import { openBlob } from "./blob-volume.ts";
 import { basename, dirname, join, partsOf } from "./path.ts";
 import { exclusively } from "./system.ts";
-import { type OpenMode, openFolder, systemError, type Volume, type VolumeEntry, type VolumeFile } from "./volume.ts";
+import {
+  type OpenMode,
+  openFolder,
+  systemError,
+  type Volume,
+  type VolumeEntry,
+  type VolumeFile,
+} from "./volume.ts";
 
 // TypeScript has these types only with all of a page's; this is the part that is used.
 

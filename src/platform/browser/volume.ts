@@ -67,7 +67,15 @@ export function openFolder(path: string): VolumeFile {
     throw systemError("EISDIR", path);
   };
   const ignore = (): void => undefined;
-  return { size: () => 0, read: refuse, readSync: refuse, write: refuse, truncate: refuse, flush: ignore, close: ignore };
+  return {
+    size: () => 0,
+    read: refuse,
+    readSync: refuse,
+    write: refuse,
+    truncate: refuse,
+    flush: ignore,
+    close: ignore,
+  };
 }
 
 /** An error as Node's. */
