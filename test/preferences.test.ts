@@ -130,6 +130,19 @@ test("before the first update an adapter has won nothing on the one that it star
   expect(firstStep(second)?.metrics?.["logps/chosen"]).not.toBe(firstStep(first)?.metrics?.["logps/chosen"]);
 });
 
+test("dropout of the adapter that a run starts from is off where answers are compared", async () => {
+  const examples = lines.map(({ prompt, chosen }) => ({ prompt, completion: chosen }));
+  const { objective: _, ...settings } = options("dropped").settings;
+  const adapter = { ...options("dropped").adapter, dropout: 0.5 };
+  await events({ ...options("dropped"), data: examples, adapter, settings });
+  const from = join(folder, "dropped");
+  const found = await events({ ...options("compared"), adapter: { from } });
+  expect(firstStep(found)?.metrics?.["rewards/margins"]).toBeCloseTo(0, 5);
+  const on = await events({ ...options("learnt"), data: examples, adapter: { from }, settings });
+  const dropouts = [found, on].map((all) => all.find((event) => event.type === "ready")?.adapter.dropout);
+  expect(dropouts).toEqual([0, 0.5]);
+});
+
 test("the reference is computed once, and again where what it was computed of has changed", async () => {
   const references = async (given: FinetuneOptions): Promise<number> =>
     (await events(given)).filter((event) => event.type === "reference").length;

@@ -11,6 +11,7 @@ import {
   type MemoryEvent,
   type ReadyEvent,
   readHistory,
+  rewardText,
   type TrainOutcome,
   validationText,
 } from "./training-view.ts";
@@ -114,9 +115,11 @@ function planText(start: Start, { gradientAccumulationSteps, packing, schedule }
     ...(evaluateEvery === 0 ? [] : [`evaluated every ${counted(evaluateEvery, "step")}`]),
     ...(earlyStoppingPatience === 0
       ? []
-      : [
-          `stops after ${counted(earlyStoppingPatience, "evaluation")} without a lower loss, and keeps the best`,
-        ]),
+      : earlyStoppingPatience * evaluateEvery > steps
+        ? ["keeps the best"]
+        : [
+            `stops after ${counted(earlyStoppingPatience, "evaluation")} without a better one, and keeps the best`,
+          ]),
     ...(extended !== undefined
       ? [
           `extending a finished run of ${counted(extended, "step")}; the learning rate follows the schedule of ${formatInteger(steps)}`,
@@ -134,7 +137,11 @@ export async function endText(outcome: TrainOutcome, options: RunOptions): Promi
   const validation = validationText(history.validation);
   const curve = curveText(history, terminalColumns());
   const rows: (readonly [string, string])[] = [];
-  if (validation !== undefined) rows.push(["validation loss", validation]);
+  const reward = rewardText(history.validation);
+  if (reward !== undefined) rows.push(["validation reward", reward]);
+  // of answers that are learnt from it is the reward once more
+  const isReward = history.validation.every(({ loss, reward: x }) => x !== undefined && loss === -x);
+  if (validation !== undefined && !isReward) rows.push(["validation loss", validation]);
   if (seconds > 0)
     rows.push([
       "trained",

@@ -54,7 +54,7 @@ const step = (number: number, loss: number) => ({
 test("shows what is known so far", () => {
   const progress = trainProgress(1000);
   expect(progress.parts(1e9).join("  ")).toBe("");
-  progress.evaluation(2.5);
+  progress.evaluation({ loss: 2.5 });
   expect(progress.parts(1e9).join("  ")).toBe("validation 2.500");
   progress.step(step(1, 3));
   expect(progress.parts(1e9).join("  ")).toBe(
@@ -66,7 +66,7 @@ test("step, loss and rate are to be seen on a narrow terminal, and more where th
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 99_999 }), fc.integer({ min: 40, max: 200 }), (number, columns) => {
       const progress = trainProgress(100_000);
-      progress.evaluation(2.5);
+      progress.evaluation({ loss: 2.5 });
       progress.step({ ...step(number, 11.5), seconds: 333 });
       const line = fitParts(progress.parts(12.3e9), columns);
       expect(line.length).toBeLessThanOrEqual(columns);

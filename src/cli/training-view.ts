@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { RUN_METRICS } from "#adapters";
 import { describeBytes } from "#core";
 import { pathExists, readJsonLines } from "#files";
-import type { FinetuneEvent } from "#training";
+import { baseOf, type Evaluated, type FinetuneEvent, isBetter, measureOf, rewardOf } from "#training";
 import { formatDuration, formatInteger, formatRate, isTerminal, paint } from "./format.ts";
 import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
 
@@ -24,7 +24,7 @@ export interface TrainProgress {
   within(tokens: number): void;
   /** Within an evaluation that takes long. */
   evaluating(batches: number): void;
-  evaluation(loss: number): void;
+  evaluation(evaluated: Evaluated): void;
   /** The line in parts, of which the first ones matter most. `residentBytes` is the memory of the process now. */
   parts(residentBytes: number): readonly string[];
 }
@@ -34,7 +34,7 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
   const recent: StepEvent[] = [];
   let sum = 0;
   let weight = 0;
-  let validation: number | undefined;
+  let validation: readonly string[] = [];
   let next: readonly string[] = [];
   return {
     step(event) {
@@ -53,14 +53,14 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
     evaluating(batches) {
       next = [`${formatInteger(batches)} validation batches`];
     },
-    evaluation(loss) {
+    evaluation(evaluated) {
       next = [];
-      validation = loss;
+      const [name, value] = measureOf(evaluated);
+      validation = [`validation ${name === "loss" ? "" : `${name} `}${value}`];
     },
     parts(residentBytes) {
       const last = recent.at(-1);
-      if (last === undefined)
-        return [...next, ...(validation === undefined ? [] : [`validation ${validation.toFixed(3)}`])];
+      if (last === undefined) return [...next, ...validation];
       const seconds = recent.reduce((total, event) => total + event.seconds, 0);
       const tokens = recent.reduce((total, event) => total + event.tokens, 0);
       return [
@@ -70,7 +70,7 @@ export function trainProgress(steps: number, shown: readonly string[] = []): Tra
         formatRate(tokens / seconds, "tok"),
         `${formatDuration(((steps - last.step) * seconds) / recent.length)} left`,
         ...next,
-        ...(validation === undefined ? [] : [`validation ${validation.toFixed(3)}`]),
+        ...validation,
         `lr ${last.learningRate.toExponential(1)}`,
         describeBytes(residentBytes),
       ];
@@ -103,9 +103,9 @@ export interface TrainOutcome {
   readonly replaced: number | undefined;
   /** Signs that training has gone wrong. */
   readonly warnings: readonly Warning[];
-  /** Why the run ended, unless it was stopped: all updates were made, or the validation loss got no better. */
+  /** Why the run ended, unless it was stopped: all updates were made, or evaluations got no better. */
   readonly reason: FinishEvent["reason"] | undefined;
-  /** True if the validation loss of the adapter is lower than before training; null if that was not measured. */
+  /** True if the evaluation of the adapter is better than before training; null if there was none. */
   readonly isBetterThanBase: boolean | null;
 }
 
@@ -127,12 +127,12 @@ export async function watchTraining(
 ): Promise<TrainOutcome> {
   let progress = trainProgress(0);
   let shown: readonly string[] = [];
-  let baseLoss: number | undefined;
+  let base: Evaluated | undefined;
   let outcome = NO_OUTCOME;
   for await (const event of events) {
     // the command says with its outcome that the run has ended
     if (json && event.type !== "finish" && event.type !== "stopped") printJson(event);
-    outcome = { ...outcome, ...updateOutcome(event, { outcome, baseLoss }) };
+    outcome = { ...outcome, ...updateOutcome(event, { outcome, base }) };
     switch (event.type) {
       case "memory":
         onMemory?.(event);
@@ -142,7 +142,7 @@ export async function watchTraining(
         onReady(event);
         shown = event.shown;
         progress = trainProgress(event.steps, shown);
-        baseLoss = event.baseLoss;
+        base = baseOf(event);
         break;
       case "step":
         progress.step(event);
@@ -157,9 +157,9 @@ export async function watchTraining(
         progress.evaluating(event.batches);
         break;
       case "evaluation":
-        if (event.step === 0) baseLoss = event.loss;
-        progress.evaluation(event.loss);
-        line.print(evaluationText(event, { baseLoss, shown }));
+        if (event.step === 0) base = evaluatedOf(event);
+        progress.evaluation(evaluatedOf(event));
+        line.print(evaluationText(event, { base, shown }));
         break;
       case "warning":
         line.print(warningText(event.message));
@@ -195,7 +195,7 @@ const NO_OUTCOME: TrainOutcome = {
 /** Changes of the outcome by an event. */
 function updateOutcome(
   event: FinetuneEvent,
-  { outcome, baseLoss }: { readonly outcome: TrainOutcome; readonly baseLoss: number | undefined },
+  { outcome, base }: { readonly outcome: TrainOutcome; readonly base: Evaluated | undefined },
 ): Partial<TrainOutcome> {
   switch (event.type) {
     case "ready":
@@ -203,7 +203,7 @@ function updateOutcome(
     case "step":
       return { tokens: outcome.tokens + event.tokens, seconds: outcome.seconds + event.seconds };
     case "evaluation":
-      return { isBetterThanBase: baseLoss === undefined ? null : event.loss < baseLoss };
+      return { isBetterThanBase: base === undefined ? null : isBetter(evaluatedOf(event), base) };
     case "warning": {
       const { reason, step, message } = event;
       return { warnings: [...outcome.warnings, { reason, step, message }] };
@@ -230,28 +230,38 @@ function updateOutcome(
   }
 }
 
+type EvaluationEvent = Extract<FinetuneEvent, { readonly type: "evaluation" }>;
+
+const evaluatedOf = (event: EvaluationEvent): Evaluated => ({ loss: event.loss, reward: rewardOf(event) });
+
 function evaluationText(
-  { step, loss, accuracy, best, metrics }: Extract<FinetuneEvent, { readonly type: "evaluation" }>,
-  { baseLoss, shown }: { readonly baseLoss: number | undefined; readonly shown: readonly string[] },
+  event: EvaluationEvent,
+  { base, shown }: { readonly base: Evaluated | undefined; readonly shown: readonly string[] },
 ): string {
-  const measured =
-    shown.length === 0
-      ? `${(100 * accuracy).toFixed(1)}% of tokens correct`
-      : shown.map((name) => metricText(name, metrics?.[`eval_${name}`] ?? Number.NaN)).join(", ");
-  if (step === 0) return `validation loss before training ${loss.toFixed(3)}, ${measured}`;
-  const isWorse = baseLoss !== undefined && loss >= baseLoss;
+  const { step, loss, accuracy, best, metrics } = event;
+  const evaluated = evaluatedOf(event);
+  const more = shown.filter((name) => name !== "reward");
+  const [name, value] = measureOf(evaluated);
+  const measured = [
+    step === 0 ? `validation ${name} before training ${value}` : `validation ${name} ${value}`,
+    // of answers that are learnt from it is the reward once more
+    ...(evaluated.reward === undefined || loss === -evaluated.reward ? [] : [`loss ${loss.toFixed(3)}`]),
+    ...more.map((one) => metricText(one, metrics?.[`eval_${one}`] ?? Number.NaN)),
+    ...(shown.length === 0 ? [`${(100 * accuracy).toFixed(1)}% of tokens correct`] : []),
+  ].join(", ");
+  if (step === 0) return measured;
   const said = best
     ? ", best so far"
-    : isWorse
-      ? `, no better than before training (${baseLoss.toFixed(3)})`
+    : base !== undefined && !isBetter(evaluated, base)
+      ? `, no better than before training (${measureOf(base)[1]})`
       : "";
-  return `step ${formatInteger(step)}  validation loss ${loss.toFixed(3)}, ${measured}${said}`;
+  return `step ${formatInteger(step)}  ${measured}${said}`;
 }
 
 const earlyStopText = ({ step, best }: Extract<FinetuneEvent, { readonly type: "earlyStop" }>): string =>
   best === undefined
-    ? `stopped early after step ${formatInteger(step)}: the validation loss never fell below its value before training`
-    : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation loss of ${best.loss.toFixed(3)}`;
+    ? `stopped early after step ${formatInteger(step)}: no evaluation was better than the one before training`
+    : `stopped early after step ${formatInteger(step)}: keeping the adapter of step ${formatInteger(best.step)}, with a validation ${measureOf(best).join(" of ")}`;
 
 /** The losses of a run from its first step on, those before a break included. */
 export interface TrainHistory {
@@ -263,8 +273,9 @@ function parsePoint(value: unknown): (CurvePoint & { readonly type: unknown }) |
   if (typeof value !== "object" || value === null || !("step" in value && "loss" in value && "type" in value))
     return undefined;
   const { type, step, loss } = value;
-  const isOfTokens = !("metrics" in value);
-  return typeof step === "number" && typeof loss === "number" ? { type, step, loss, isOfTokens } : undefined;
+  if (typeof step !== "number" || typeof loss !== "number") return undefined;
+  const reward = "metrics" in value ? rewardOf({ metrics: Object(value.metrics) }) : undefined;
+  return { type, step, loss, isOfTokens: !("metrics" in value), ...(reward === undefined ? {} : { reward }) };
 }
 
 /** Reads the metrics of a run folder. */
@@ -289,11 +300,24 @@ export function validationText(validation: readonly CurvePoint[]): string | unde
   const [before, after] = [validation[0], validation.at(-1)];
   if (before === undefined || after === undefined) return undefined;
   if (before.step === after.step) return lossText(after);
-  const best = validation.reduce((least, point) => (point.loss < least.loss ? point : least));
   const text = `${lossText(before)} → ${lossText(after)}`;
-  return best.step === after.step || best.step === before.step
-    ? text
-    : `${text}, best ${best.loss.toFixed(3)} at step ${best.step}`;
+  return `${text}${bestBetween(validation.map(({ step, loss }) => ({ step, loss })))}`;
+}
+
+/** The same of rewards, where answers are graded: `0.312 → 0.667`. */
+export function rewardText(validation: readonly CurvePoint[]): string | undefined {
+  const points = validation.filter(({ reward }) => reward !== undefined);
+  const [before, after] = [points[0], points.at(-1)];
+  if (before === undefined || after === undefined) return undefined;
+  const [first, last] = [measureOf(before)[1], measureOf(after)[1]];
+  return before.step === after.step ? last : `${first} → ${last}${bestBetween(points)}`;
+}
+
+/** The best of some evaluations, where it is neither the first nor the last. */
+function bestBetween(points: readonly CurvePoint[]): string {
+  const best = points.reduce((found, point) => (isBetter(point, found) ? point : found));
+  const isBetween = best.step !== points[0]?.step && best.step !== points.at(-1)?.step;
+  return isBetween ? `, best ${measureOf(best)[1]} at step ${best.step}` : "";
 }
 
 /** The curve of the training loss below its title, or "" where two steps do not make one. */
@@ -308,6 +332,8 @@ export function curveText({ steps }: TrainHistory, columns: number): string {
 export interface CurvePoint {
   readonly step: number;
   readonly loss: number;
+  /** The mean reward of an evaluation in which answers were graded. */
+  readonly reward?: number;
   /** False for the loss of an objective that is no cross-entropy of tokens, and so has no perplexity; true. */
   readonly isOfTokens?: boolean;
 }

@@ -37,6 +37,8 @@ export interface ReadDatasetOptions {
   readonly limit?: number | undefined;
   /** What the data are read for; "examples" by default. */
   readonly kind?: DataKind | undefined;
+  /** Keeps with each example all of its line; false. */
+  readonly keepsFields?: boolean | undefined;
   /** Says for which runs data of another kind are, in a part of a message. */
   readonly describeUse?: ((kind: DataKind) => string | undefined) | undefined;
 }
@@ -65,11 +67,17 @@ const COLUMNS_HINT =
  */
 export async function readDataset(
   data: string | DataSource,
-  { columns, limit = Number.POSITIVE_INFINITY, kind = "examples", describeUse }: ReadDatasetOptions = {},
+  {
+    columns,
+    limit = Number.POSITIVE_INFINITY,
+    kind = "examples",
+    describeUse,
+    keepsFields = false,
+  }: ReadDatasetOptions = {},
 ): Promise<Dataset> {
   const examples: Example[] = [];
   const read = async (path: string, records: Records, file?: string): Promise<FormName> => {
-    const reading = { path, columns, source: toSource(records, file), kind, describeUse };
+    const reading = { path, columns, source: toSource(records, file), kind, describeUse, keepsFields };
     return await eachExample(records, { ...reading, use: (one) => examples.push(one) < limit });
   };
   const paths = typeof data === "string" ? [data] : dataPaths(data);
@@ -85,15 +93,16 @@ export async function readDataset(
   const forms: FormName[] = [];
   for (const path of paths) {
     if (examples.length >= limit) break;
-    const records = await readRecords(path, { columns: columnNames(columns, kind) });
+    const isWhole = kind === "prompts" || keepsFields;
+    const records = await readRecords(path, { columns: isWhole ? undefined : columnNames(columns) });
     forms.push(await read(path, records, paths.length === 1 ? undefined : path));
   }
   return { forms, examples };
 }
 
-/** Columns of a table that may hold examples; all where a grader may need them. */
-const columnNames = (columns: Columns | undefined, kind?: DataKind): readonly string[] | undefined =>
-  kind === "prompts" ? undefined : columns === undefined ? FIELDS : Object.values(columns);
+/** Columns of a table that may hold examples. A grader may need the others, too. */
+const columnNames = (columns: Columns | undefined): readonly string[] =>
+  columns === undefined ? FIELDS : Object.values(columns);
 
 /** Source of the examples; none for the lines of an only file. */
 const toSource = ({ unit }: Records, file: string | undefined): Source | undefined =>
@@ -152,7 +161,7 @@ async function* yieldRegularly<T>(items: AsyncIterable<T>): AsyncGenerator<T, vo
   }
 }
 
-interface ReadingOptions extends Pick<ReadDatasetOptions, "kind" | "describeUse"> {
+interface ReadingOptions extends Pick<ReadDatasetOptions, "kind" | "describeUse" | "keepsFields"> {
   readonly path: string;
   /** Source of the examples. */
   readonly source?: Source | undefined;
@@ -200,7 +209,7 @@ async function* readings(
   { values, unit, isTable = false }: Records,
   options: ReadingOptions,
 ): AsyncGenerator<Reading, void> {
-  const { path, source, columns, kind } = options;
+  const { path, source, columns, kind, keepsFields = false } = options;
   const hint = formsHint(options);
   let first: FirstLine | undefined;
   for await (const { line, value } of values) {
@@ -208,14 +217,14 @@ async function* readings(
     const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
     const toExample = (): Example => {
       if (value instanceof MosError) throw value;
-      const renamed = columns === undefined ? value : withColumns(value, { columns, kind, place });
-      const record = isTable ? withLists(renamed, place) : renamed;
+      const record = toRecord(value, { columns, kind, place, isTable });
       first ??= { line, unit, form: detectForm(record, options, refuse) };
       checkForm(record, first, refuse);
       const example = FORMS[first.form].read(record, { line, ...(source === undefined ? {} : { source }) });
       if (typeof example === "string") throw refuse(example);
       checkSize(example, refuse);
-      return example;
+      // also under the names that its columns have in the data
+      return keepsFields ? { ...example, fields: { ...Object(value), ...Object(record) } } : example;
     };
     const example = unlessRefused(toExample);
     yield { line, form: first?.form, example };
@@ -375,6 +384,17 @@ const OPTIONAL: readonly string[] = [
 interface ColumnOptions extends Pick<ReadDatasetOptions, "kind"> {
   readonly columns: Columns;
   readonly place: string;
+}
+
+interface RecordOptions extends Omit<ColumnOptions, "columns"> {
+  readonly columns: Columns | undefined;
+  readonly isTable: boolean;
+}
+
+/** A value with the fields of its format, and with lists in the place of their JSON in a table. */
+function toRecord(value: unknown, { columns, isTable, ...options }: RecordOptions): unknown {
+  const renamed = columns === undefined ? value : withColumns(value, { columns, ...options });
+  return isTable ? withLists(renamed, options.place) : renamed;
 }
 
 /** Only the named fields of a value, under the names of their format; of prompts the others, too, which graders may need. */

@@ -3,7 +3,15 @@
 
 import { MosError, monotonicNow } from "#core";
 import { nextTurn } from "#platform";
-import type { AnsweredExample, Example, Message, PairExample, Place, RatedExample } from "./example.ts";
+import type {
+  AnsweredExample,
+  Example,
+  Message,
+  PairExample,
+  Place,
+  PromptExample,
+  RatedExample,
+} from "./example.ts";
 import { type Labelled, labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
 
 /** Label of a token that is not a target of the loss, as PyTorch has it. */
@@ -110,6 +118,22 @@ const rate = (encoded: EncodedExample, isDesirable: boolean): EncodedExample => 
     desirable: new Float32Array(encoded.targetTokens).fill(Number(isDesirable)),
   },
 });
+
+/**
+ * The tokens of a prompt up to where its answer begins: of an example up to the last answer that is to be learnt. Undefined
+ * where it is too long.
+ *
+ * @throws MosError as `encodeExample`.
+ */
+export function encodePromptOf(
+  example: AnsweredExample | PromptExample,
+  options: EncodeOptions,
+): Int32Array | undefined {
+  const { ids, labels, truncated } = encodeExample(example, { ...options, lastAnswerOnly: true });
+  if (example.kind === "prompt") return truncated ? undefined : ids;
+  const answer = labels.findIndex((label) => label !== IGNORED);
+  return answer > 0 ? ids.subarray(0, answer) : undefined;
+}
 
 /** The conversation with its last answer as the only one to be learnt. */
 function lastAnswer<T extends { readonly turns: readonly Message[] }>(example: T): T {

@@ -93,7 +93,10 @@ export interface PromptExample extends Place, Pick<ChatExample, "tools" | "paral
 }
 
 /** An example of a data set. */
-export type Example = AnsweredExample | TextExample | PairExample | RatedExample | PromptExample;
+export type Example = (AnsweredExample | TextExample | PairExample | RatedExample | PromptExample) & {
+  /** All of its line, where that was asked for. */
+  readonly fields?: Readonly<Record<string, unknown>>;
+};
 
 /** What a run needs its data for: to learn examples, preferences in pairs, ratings, or the answers that it gives to prompts. */
 export type DataKind = "examples" | "pairs" | "rated" | "prompts";
@@ -122,6 +125,10 @@ export const asTurns = (question: string, answer: string): readonly Message[] =>
 /** A prompt and its answer as a conversation. */
 export const conversationOf = (example: AnsweredExample): readonly Message[] =>
   example.kind === "chat" ? example.turns : asTurns(example.prompt, example.completion);
+
+/** The text of its last answer that is to be learnt. */
+export const answerText = (example: AnsweredExample): string | undefined =>
+  conversationOf(example).findLast(({ isTarget }) => isTarget)?.content;
 
 /** The texts of an example: contents, calls and tools. */
 export function textsOf(example: Example): readonly string[] {

@@ -27,18 +27,21 @@ export {
   type EncodingReport,
   encodeExample,
   encodeExamples,
+  encodePromptOf,
   encodeSequences,
   IGNORED,
   sequenceLengths,
   type TokenColumns,
 } from "./encode.ts";
 export {
+  answerText,
   type DataKind,
   type Example,
   type ExampleInput,
   type Place,
   placeText,
   type Role,
+  wantedAnswer,
 } from "./example.ts";
 export {
   type GenerateEvent,

@@ -84,7 +84,7 @@ test("what the data lacks is found before a run, and noted in one", async () => 
   const grader = parseGrader({ ...check, operation: "eq", reference: "{{item.answers[0].text}}" });
   expect(() => checkItem(grader, { answers: [{ text: "x" }] }, "line 1")).not.toThrow();
   expect(() => checkItem(grader, { answers: [] }, "train.jsonl, line 3")).toThrow(
-    /train.jsonl, line 3: the grader needs {{item.answers.0.text}}.*there is answers/,
+    /train.jsonl, line 3: the grader needs {{item.answers.0.text}}.*fields of item are answers/,
   );
   const { reward, errors } = await grade(grader, { item: {}, sample: readSample("x") });
   expect([reward, flags(errors)]).toEqual([0, { invalid_variable_error: true }]);

@@ -159,6 +159,6 @@ export function checkItem(grader: Grader, item: Readonly<Record<string, unknown>
       if (path[0] === "item" && follow({ item }, path) === undefined)
         throw new MosError(
           "bad_data",
-          `${where}: the grader needs {{${path.join(".")}}}, which is not there; beside messages there is ${Object.keys(item).join(", ") || "nothing"}`,
+          `${where}: the grader needs {{${path.join(".")}}}, which is not there; the fields of item are ${Object.keys(item).join(", ") || "none"}`,
         );
 }

@@ -19,6 +19,7 @@ export {
   type SampleRequest,
 } from "./live-engine.ts";
 export { unpackLogprobs } from "./logprobs.ts";
+export { liveEngineBytes } from "./memory.ts";
 export { createModelRunner, type ModelRunner, type ModelRunnerOptions } from "./model-runner.ts";
 export { generate, openEngine, type Prompt, textResponse, textStream } from "./open-engine.ts";
 export { samplingBy } from "./sampler.ts";

@@ -106,6 +106,8 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
         ...{ runner, limits, maxLength, tokenizer, endTokens, signal },
         ...constrained,
       });
+      // keys and values give way to what is trained meanwhile
+      runner.cache.resize(0, 0);
     },
     [Symbol.asyncDispose]: () => runner[Symbol.asyncDispose](),
   };

@@ -50,6 +50,8 @@ const CACHE_MEMORY = 4e9;
 const CACHE_SHARE = 0.8;
 /** The process, the runtime and the programs. */
 const RUNTIME = 200e6;
+/** Programs of an engine, beside those of its trainer. */
+const LIVE_PROGRAMS = 30e6;
 /** The rank that slots are planned for. */
 const RANK = 8;
 /** Rows of the largest step. */
@@ -76,6 +78,7 @@ function packedBytes(format: WeightFormat, shape: readonly number[], computeDtyp
   return weightBytes(format, shape);
 }
 
+/** Bytes of a base that stay as they are read or expanded, and of those that are packed for the runtime. */
 function engineBaseBytes(
   config: ModelConfig,
   formats: ReadonlyMap<string, WeightFormat>,
@@ -85,7 +88,7 @@ function engineBaseBytes(
     expand,
     twice,
   }: Pick<EngineSize, "computeDtype" | "packs"> & Pick<EngineMemory, "expand" | "twice">,
-): number {
+): { readonly plain: number; readonly packed: number } {
   let [plain, packed] = [0, 0];
   const formatFor = (name: string): WeightFormat => {
     const given = formats.get(name) ?? FLOAT32;
@@ -101,7 +104,7 @@ function engineBaseBytes(
       plain += weightBytes(format, shape);
     if (isProduct && !staysPlain) packed += packedBytes(format, shape, computeDtype);
   }
-  return plain + packed * (packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1);
+  return { plain, packed: packed * (packed <= (twice ? DRAFT_COPY_LIMIT : SECOND_COPY_LIMIT) ? 2 : 1) };
 }
 
 /** Formats for an engine, which packs the weights itself: its own products in int8 need no transposed codes. */
@@ -123,7 +126,10 @@ function slotBytes(config: ModelConfig, { adapters, maxBatch, slotMemory }: Engi
 }
 
 /** Bytes of the largest step: the rows between the layers, scores of one layer with its mask, logits of a full batch. */
-function stepBytes(config: ModelConfig, { maxLength, maxBatch }: EngineSize): number {
+function stepBytes(
+  config: ModelConfig,
+  { maxLength, maxBatch }: Pick<EngineSize, "maxLength" | "maxBatch">,
+): number {
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim, vocabularySize } = config;
   const rows = Math.min(ROWS, maxLength);
   // without windows masks do not depend on the query
@@ -141,18 +147,38 @@ function planEngine(
   size: EngineSize,
   { cacheMemory, expand, twice }: Omit<EngineMemory, "plan">,
 ): MemoryPlan {
+  const formats = model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype });
+  const { computeDtype, packs } = size;
+  const { plain, packed } = engineBaseBytes(model.config, formats, { computeDtype, packs, expand, twice });
   return memoryPlan({
-    base: engineBaseBytes(model.config, model.formsOf({ ...AS_KEPT, baseDtype: size.baseDtype }), {
-      computeDtype: size.computeDtype,
-      packs: size.packs,
-      expand,
-      twice,
-    }),
+    base: plain + packed,
     cache: cacheMemory,
     slots: slotBytes(model.config, size),
     steps: stepBytes(model.config, size),
     runtime: RUNTIME + TOKENIZER_BYTES * model.config.vocabularySize,
   });
+}
+
+/** Size of a live engine: its longest sequence, and the most that run side by side. */
+export interface LiveEngineSize {
+  readonly maxLength: number;
+  readonly maxBatch: number;
+  /** Format of each weight as the trainer holds it. */
+  readonly formats: ReadonlyMap<string, WeightFormat>;
+}
+
+/** What a live engine takes beside its trainer: keys and values, and weights that it expands or packs, with the largest step. */
+export function liveEngineBytes(
+  config: ModelConfig,
+  { formats, ...size }: LiveEngineSize,
+): { readonly cache: number; readonly sampler: number } {
+  const { all } = cacheSizes({ config }, { ...size, cacheDtype: "float32" });
+  const shared = { computeDtype: "float32", expand: true, twice: false } as const;
+  const { packed } = engineBaseBytes(config, formats, shared);
+  let expanded = 0;
+  for (const [name, shape] of weightShapes(config))
+    if (isExpandable(formats.get(name) ?? FLOAT32, true)) expanded += weightBytes(FLOAT32, shape);
+  return { cache: all, sampler: expanded + packed + stepBytes(config, size) + LIVE_PROGRAMS };
 }
 
 /** Cache of the longest sequence, and of as many as run side by side. */

@@ -52,7 +52,7 @@ const updateSums = z.strictObject({
   seconds,
 });
 const evaluationSums = z.strictObject({ batches: z.int().positive(), ...sums, seconds });
-const bestEvaluation = z.object({ step: z.int(), loss: z.number() });
+const bestEvaluation = z.object({ step: z.int(), loss: z.number(), reward: z.number().optional() });
 
 type Summed<T extends z.ZodType> = z.output<T> & { readonly count: number };
 
@@ -63,7 +63,7 @@ export type UnfinishedUpdate = Readonly<Summed<typeof updateSums>> & {
 };
 /** Sums of an unfinished evaluation. */
 export type UnfinishedEvaluation = Readonly<Summed<typeof evaluationSums>>;
-/** The lowest validation loss so far, in nats, and the step after which it was measured. */
+/** The best evaluation so far, by its reward or else its loss, and the step after which it was made. */
 export type BestEvaluation = Readonly<z.output<typeof bestEvaluation>>;
 
 const progressSchema = z.object({
@@ -73,6 +73,7 @@ const progressSchema = z.object({
   unfinished: updateSums.refine(ofTheirTargets, MORE_RIGHT).transform(withCount).optional(),
   best: bestEvaluation.optional(),
   baseLoss: z.number().optional(),
+  baseReward: z.number().optional(),
   evaluated: z.int().optional(),
   evaluating: evaluationSums.refine(ofTheirTargets, MORE_RIGHT).transform(withCount).optional(),
 });
@@ -91,6 +92,8 @@ export interface TrainingState {
   readonly best: BestEvaluation | undefined;
   /** The validation loss before training, which is that of the base. */
   readonly baseLoss?: number | undefined;
+  /** The reward before training, of a run that is judged by rewards. */
+  readonly baseReward?: number | undefined;
   /** The update after which the validation loss was last measured. */
   readonly evaluated?: number | undefined;
   /** The evaluation after this update, where a part of it is computed. */

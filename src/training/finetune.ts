@@ -16,10 +16,9 @@ import { type BaseModel, loadBase, toLayerShapes } from "#models";
 import { basename, join, resolve } from "#platform";
 import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
-import { gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";
+import { type GradientSource, gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";
 import { runTokens } from "./micro-batches.ts";
-import { sampling } from "./objectives/grpo.ts";
-import { objectiveRecord } from "./objectives/index.ts";
+import { isRewarded, objectiveRecord } from "./objectives/index.ts";
 import {
   computeReference,
   copyParameters,
@@ -28,7 +27,7 @@ import {
   referenceDigest,
   writeReference,
 } from "./reference.ts";
-import { chooseGrader } from "./rollouts/grader.ts";
+import { heldOutSampling } from "./rollouts/held-out.ts";
 import { openRollouts } from "./rollouts/maker.ts";
 import {
   type ClaimedFolder,
@@ -41,7 +40,7 @@ import {
   readRecord,
   refuseUsed,
 } from "./run-folder.ts";
-import { type FinetuneOptions, isRewarded, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
+import { type FinetuneOptions, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
 import {
   complete,
   type FinetuneEvent,
@@ -55,7 +54,8 @@ import {
 } from "./run-results.ts";
 import { pickChosen } from "./settings.ts";
 import { adapterModel } from "./trainable.ts";
-import { type BatchMaker, sourceOptions, type TrainEvent, type TrainOptions, train } from "./trainer.ts";
+import { sourceOptions, type TrainEvent, type TrainOptions, train } from "./trainer.ts";
+import { baseOf } from "./validation.ts";
 
 /** A run whose base and adapter are loaded, and whose folder is taken. */
 interface Run {
@@ -155,8 +155,8 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
   const { settings, run, train, validation } = plan;
   return {
     type: "ready",
-    adapter: adapter.config,
-    budget: budget(adapter.config, adapter.shapes),
+    adapter: plan.config,
+    budget: budget(plan.config, adapter.shapes),
     train: train.report,
     validation: validation?.report,
     steps: run.steps,
@@ -166,6 +166,7 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
     folder,
     extended,
     baseLoss: state.baseLoss,
+    baseReward: state.baseReward,
     shown: plan.objective.shown,
   };
 }
@@ -189,9 +190,9 @@ async function* trainRun(
     tensorboard = false,
   }: TrainingOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
-  const { plan, base, model, out, folder, state, isResumed } = started;
+  const { plan, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
-  const { best, baseLoss, step } = state;
+  const { best, step } = state;
   const { objective } = plan;
   await using files = runFiles(started.claimed, { folder, from: isResumed ? state : undefined, tensorboard });
   yield readyEvent(started);
@@ -200,22 +201,23 @@ async function* trainRun(
   const limited = limitedEvent(plan, { step, maxTokens });
   if (limited !== undefined) return yield limited;
   const sets = { train: examples.encoded, validation: validation?.encoded ?? [] };
-  const options: TrainOptions = {
-    ...{ model, settings: run, ...sets, state, now, signal, maxTokens },
+  await using rollouts = await openRollouts({ ...started, reward, scoreModel, session, signal, now });
+  const { maker, answers } = rollouts ?? {};
+  const given: TrainOptions = {
+    ...{ model, settings: run, ...sets, state, now, signal, maxTokens, maker, answers },
     ...{ objective, reference: started.reference, rematerialise: plan.memory.rematerialise },
     ...(session === undefined ? {} : { session }),
   };
+  await using source = gradientSource(model, sourceOptions(given));
+  const options = { ...given, source };
   const referenced = yield* withReference(started, options, files);
   if (referenced === undefined) return yield { type: "stopped", step };
-  await using maker = await makerOf(started, {
-    now,
-    ...omitUndefined({ signal, session, reward, scoreModel }),
-  });
-  const events = train({ ...options, ...referenced, maker });
-  const { vocabularySize } = base.model.config;
+  const events = train({ ...options, ...referenced });
+  const { vocabularySize } = started.base.model.config;
   const { steps } = run;
   const keepsBest = plan.settings.earlyStoppingPatience > 0;
-  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, baseLoss, best, objective });
+  const base = baseOf(state);
+  const toWarnings = watchForCollapse({ steps, keepsBest, vocabularySize, base, best, objective });
   const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
@@ -232,10 +234,10 @@ async function* trainRun(
 /** The examples with what the reference says of them, read or computed; undefined where the signal is aborted. */
 async function* withReference(
   { plan, folder, out, extended, record, reference }: Run,
-  options: TrainOptions,
+  options: TrainOptions & { readonly source: GradientSource },
   files: RunFiles,
 ): AsyncGenerator<FinetuneEvent, ExampleSets | undefined> {
-  const { model, settings, train, validation, now, signal } = options;
+  const { source, settings, train, validation, now, signal } = options;
   const sets = { train, validation };
   // answers that are sampled have theirs computed with their gradients
   if (reference === undefined || isRewarded(plan.settings)) return sets;
@@ -243,30 +245,11 @@ async function* withReference(
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
   if (stored !== undefined) return stored;
-  await using source = gradientSource(model, sourceOptions(options));
   const found = yield* computeReference(source, sets, { reference, settings, now, signal });
   if (found === undefined) return undefined;
   await files.begin();
   await writeReference(folder, { sets: found, digest });
   return found;
-}
-
-/** What a run learns where it learns from its own answers. */
-async function makerOf(
-  { plan, base, adapter }: Run,
-  {
-    reward,
-    ...options
-  }: Pick<TrainingOptions, "reward" | "scoreModel" | "session" | "signal"> & { readonly now: () => number },
-): Promise<(BatchMaker & AsyncDisposable) | undefined> {
-  const { settings, run, data, train: examples, validation } = plan;
-  if (!isRewarded(settings)) return undefined;
-  return openRollouts({
-    ...{ base, adapter, ...options, grader: chooseGrader(settings, { reward, ...options }) },
-    settings: { ...sampling(settings), ...run },
-    train: { examples: data.train, encoded: examples.encoded },
-    validation: validation && { examples: data.validation, encoded: validation.encoded },
-  });
 }
 
 /** Follows which adapter a run gives, and why it ends. */
@@ -341,13 +324,15 @@ async function loadRun(plan: RunPlan, options: FinetuneOptions): Promise<LoadedR
     adapter: config,
     ...(digest === undefined ? {} : { from: digest }),
     ...omitUndefined({ objective: objectiveRecord(settings) }),
+    ...(settings.evaluateBy === undefined ? {} : { answers: heldOutSampling(settings) }),
     settings: { ...run, ...pickChosen(settings) },
     baseDtype,
     computeDtype,
     train: dataDigest(train.encoded),
     validation: validation === undefined ? null : dataDigest(validation.encoded),
   };
-  const model = adapterModel(base.model, adapter);
+  const trained = { ...adapter, config: { ...adapter.config, dropout: config.dropout } };
+  const model = adapterModel(base.model, trained);
   const reference = plan.objective.usesReference ? copyParameters(model.parameters) : undefined;
   const named = namedBase(base);
   return { plan, base, adapter, model, named, record, reference, otherTokens, out: options.out };

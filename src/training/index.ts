@@ -43,4 +43,12 @@ export { metricsToTensorboard } from "./tensorboard.ts";
 export { adapterModel, wholeModel } from "./trainable.ts";
 export { type TrainEvent, type TrainOptions, type TrainSettings, train } from "./trainer.ts";
 export type { StepEvent } from "./update.ts";
-export { evaluateLoss, validationLoss } from "./validation.ts";
+export {
+  baseOf,
+  type Evaluated,
+  evaluateLoss,
+  isBetter,
+  measureOf,
+  rewardOf,
+  validationLoss,
+} from "./validation.ts";

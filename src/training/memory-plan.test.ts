@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseAdapterConfig } from "#adapters";
 import type { FreeMemory } from "#core";
+import { bytesPerPosition } from "#inference";
 import { baseFromConfig, type PresetName, parameterCount, presetConfig } from "#models";
 import { planMemory, type RunSize, requireRunMemory } from "./memory-plan.ts";
 
@@ -30,6 +31,19 @@ test("more rows, longer rows and a validation split take more; a base in fewer b
       ({ name }) => name === "base",
     )?.bytes;
   expect(plannedBaseBytes("int4")).toBeLessThan((plannedBaseBytes("float32") ?? 0) / 3);
+});
+
+test("a run that samples has room for keys and values, and for a base in blocks as the runtime packs it", () => {
+  const sampler = { maxLength: 200, maxBatch: 4 };
+  const bytes = (part: string, change: Partial<RunSize>): number | undefined =>
+    planMemory(base, adapter, { ...size, ...change, free: free(100 * GB) }).plan.parts.find(
+      ({ name }) => name === part,
+    )?.bytes;
+  expect(bytes("cache", { sampler })).toBe(4 * 256 * bytesPerPosition(base.config));
+  expect(bytes("cache", {})).toBeUndefined();
+  const plain = bytes("sampler", { sampler }) ?? 0;
+  const packed = (bytes("sampler", { sampler, baseDtype: "int4" }) ?? 0) - plain;
+  expect(packed).toBeGreaterThan(bytes("base", { baseDtype: "int4" }) ?? 0);
 });
 
 test("a base of at most 8 bits has products in int8 on a CPU where that has room, other bases as set alone", () => {

@@ -11,6 +11,7 @@ import {
 } from "#core";
 import type { WeightFormat } from "#files";
 import { type Device, leaf, type ProgramPeak, programPeak } from "#graph";
+import { liveEngineBytes } from "#inference";
 import {
   baseBytes,
   type ComputeDtype,
@@ -48,9 +49,14 @@ export type RunSize = Pick<
   readonly objective?: Objective;
   /** True if there are validation data. */
   readonly evaluates: boolean;
+  /** The engine that a run samples answers with, if any. */
+  readonly sampler?: SamplerSize | undefined;
   /** The largest batches that the data make at a batch size and a length; full ones where no data are known. */
   readonly batchShapes?: (size: BatchSize) => RunShapes;
 };
+
+/** The longest prompt with its answer, and the most answers at a time. */
+export type SamplerSize = Pick<Parameters<typeof liveEngineBytes>[1], "maxLength" | "maxBatch">;
 
 /** Settings that determine the batches. */
 export type BatchSize = Pick<RunSize, "batchSize" | "maxLength">;
@@ -123,7 +129,7 @@ export function planMemory(
   const full = { shape: { rows, length: size.maxLength }, validationShape: undefined };
   const shapes = size.batchShapes?.(size) ?? full;
   const gradientAccumulationSteps = shapes.shape.rows < rows ? size.gradientAccumulationSteps : parts; // a batch of few rows is not divided
-  const { evaluates, objective = plainTraining } = size;
+  const { evaluates, sampler, objective = plainTraining } = size;
   let least: RunMemory | undefined;
   const candidates = listCandidates(base, size);
   const planCandidate = (candidate: (typeof candidates)[number]): MemoryPlan => {
@@ -139,6 +145,7 @@ export function planMemory(
       // the reference is measured as an evaluation is
       evaluates: evaluates || objective.usesReference,
       rematerialise: candidate.rematerialise,
+      sampler,
     };
     return trainingMemory(plannedModel(config, formats, adapter), options);
   };
@@ -303,6 +310,8 @@ export interface TrainingMemoryOptions {
   readonly evaluates?: boolean;
   /** The largest batch of these; as of those that are trained on. */
   readonly validationShape?: PlannedShape | undefined;
+  /** Samples answers; it does not by default. */
+  readonly sampler?: SamplerSize | undefined;
 }
 
 // Measured: what the process has beside tensors.
@@ -319,7 +328,7 @@ const NODE = 7500;
  */
 export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptions): MemoryPlan {
   const { formats, shape, rematerialise, gradientAccumulationSteps = 1, evaluates = false } = options;
-  const { validationShape = shape, objective = plainTraining } = options;
+  const { validationShape = shape, objective = plainTraining, sampler } = options;
   const { config, parameters } = model;
   const trained = [...parameters.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
   const masks = 4 * model.maskBufferLength(shape);
@@ -334,6 +343,7 @@ export function trainingMemory(model: PlannedModel, options: TrainingMemoryOptio
     optimiser: 2 * trained + (gradientAccumulationSteps > 1 ? 3 : 2) * step.results,
     activations: step.workspace + 2 * masks,
     evaluation: evaluation.workspace,
+    ...(sampler === undefined ? {} : liveEngineBytes(config, { ...sampler, formats })),
     runtime:
       PROCESS +
       TOKENIZER_BYTES * config.vocabularySize +

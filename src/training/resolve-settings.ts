@@ -49,9 +49,10 @@ const SPLIT = 0.05;
 /** The part of `examples` examples that is held out, as a fraction or a number. */
 export function chooseValidationSplit(
   examples: number,
-  { validationSplit, earlyStoppingPatience = 0, evaluateEvery = 0 }: FinetuneSettings,
+  { validationSplit, earlyStoppingPatience = 0, evaluateEvery = 0, evaluateBy }: FinetuneSettings,
 ): number {
-  const isWanted = examples >= ENOUGH_TO_SPLIT || earlyStoppingPatience > 0 || evaluateEvery > 0;
+  const isAsked = earlyStoppingPatience > 0 || evaluateEvery > 0 || evaluateBy !== undefined;
+  const isWanted = isAsked || examples >= ENOUGH_TO_SPLIT;
   return validationSplit ?? (isWanted ? SPLIT : 0);
 }
 
@@ -224,16 +225,22 @@ function resolvePrompts(
   const epochs = settings.epochs ?? (settings.steps ?? Math.max(PROMPTS.updates, pass)) / pass;
   const steps = settings.steps ?? Math.max(1, Math.round(epochs * pass));
   const evaluateEvery = settings.evaluateEvery ?? (evaluates ? Math.max(pass, PROMPTS.between) : 0);
-  // rewards of sampled answers go up and down: a run does not end by them, but keeps its best adapter
-  const usual = evaluates && evaluateEvery > 0 ? Math.ceil(steps / evaluateEvery) + 1 : 0;
+  const usual = evaluates ? unendingPatience(steps, evaluateEvery) : 0;
   const { earlyStoppingPatience = usual } = settings;
   const chosen = { batchSize, maxLength, epochs, evaluateEvery, earlyStoppingPatience, packing: true };
   return withTrainer({ ...settings, ...facts, ...chosen }, { ...facts, steps });
 }
 
+/** Rewards of answers go up and down: a run does not end by them, but keeps its best adapter. */
+const unendingPatience = (steps: number, evaluateEvery: number): number =>
+  evaluateEvery > 0 ? Math.ceil(steps / evaluateEvery) + 1 : 0;
+
+/** Evaluations by rewards in a run of one pass, or of a given number of updates. */
+const REWARDS = 10;
+
 /** After each of several passes; a run of a given number of updates makes them, and is evaluated before and after. */
 function chooseStopping(
-  { steps: given, evaluateEvery, earlyStoppingPatience }: FinetuneSettings,
+  { steps: given, evaluateEvery, earlyStoppingPatience, evaluateBy }: FinetuneSettings,
   {
     evaluates,
     steps,
@@ -243,14 +250,16 @@ function chooseStopping(
   const patience = earlyStoppingPatience ?? 0;
   const pass = Math.ceil(steps / epochs);
   const isOpen = evaluates && epochs > 1 && (given === undefined || patience > 0);
-  const every = evaluateEvery ?? (isOpen ? pass : 0);
+  const closed = evaluateBy === undefined ? 0 : Math.ceil(steps / REWARDS);
+  const every = evaluateEvery ?? (isOpen ? pass : closed);
   if (patience > 0 && (!evaluates || every === 0))
     throw new MosError(
       "bad_option",
       "earlyStoppingPatience needs validation examples, and evaluateEvery above 0 to measure the loss on them",
     );
   const usual = evaluates && every > 0 && given === undefined ? Math.ceil((PATIENCE * pass) / every) : 0;
-  return { evaluateEvery: every, earlyStoppingPatience: earlyStoppingPatience ?? usual };
+  const chosen = evaluateBy === undefined ? usual : unendingPatience(steps, every);
+  return { evaluateEvery: every, earlyStoppingPatience: earlyStoppingPatience ?? chosen };
 }
 
 export function assertWarmup(warmup: number, steps: number): void {

@@ -48,9 +48,10 @@ export async function readRunData(
   { data, validationData, lines, ...location }: DataOptions,
   settings: FinetuneSettings,
 ): Promise<RunData> {
-  const { maxExamples, seed, dataColumns } = settings;
+  const { maxExamples, seed, dataColumns, evaluateBy } = settings;
   const { data: kind } = OBJECTIVES[settings.objective];
-  const options = { columns: parseColumns(dataColumns), kind, describeUse };
+  const keepsFields = evaluateBy !== undefined;
+  const options = { columns: parseColumns(dataColumns), kind, describeUse, keepsFields };
   const find = async (input: DataInput) => {
     const names = dataPaths(input);
     const paths = names === undefined ? undefined : await withProgress(locateData(names, location));

@@ -50,7 +50,7 @@ import {
 } from "./memory-plan.ts";
 import { paddedTokens } from "./micro-batches.ts";
 import { sampling } from "./objectives/grpo.ts";
-import { chooseObjective, OBJECTIVES } from "./objectives/index.ts";
+import { chooseObjective, isRewarded, OBJECTIVES } from "./objectives/index.ts";
 import type { Objective, ObjectiveKind } from "./objectives/objective.ts";
 import {
   assertWarmup,
@@ -61,7 +61,8 @@ import {
   type RecordedRun,
   resolveSettings,
 } from "./resolve-settings.ts";
-import { chooseGrader, type GradeTools, type RewardFunction } from "./rollouts/grader.ts";
+import { chooseGrader, type GradeTools, type RewardFunction, readGrader } from "./rollouts/grader.ts";
+import { samplerSize } from "./rollouts/held-out.ts";
 import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
 import {
   type FinetuneSettings,
@@ -157,6 +158,11 @@ export async function* planRun(
   const prepared = yield* prepareRun(options, recorded);
   const { settings, model, base, free } = prepared;
   const data = await readRunData(options, settings);
+  if (settings.evaluateBy !== undefined && data.validation.length === 0)
+    throw new MosError(
+      "bad_option",
+      "evaluateBy grades answers to held-out prompts, but nothing is held out; give validationData, or a validationSplit above 0",
+    );
   const text = typeof model === "string" ? await loadText(model) : model.text;
   const found = { ...prepared, data, text, evaluates: data.validation.length > 0 };
   const limit = longestRow(settings, base.config.maxPositions);
@@ -247,6 +253,7 @@ async function* prepareRun(
   const given = continueSettings(asked, recorded);
   // a grader that cannot be used is refused before anything is read
   if (isRewarded(given)) chooseGrader(given, options);
+  readGrader(given, "evaluateBy", options);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;
@@ -292,7 +299,7 @@ async function resolveAdapterConfig(
   if (!("from" in adapter)) return newConfig(adapter, settings, base);
   await using folder = await openAdapterFolder(adapter.from);
   const { config } = await folder.describe();
-  return config;
+  return OBJECTIVES[settings.objective].usesDropout ? config : { ...config, dropout: 0 };
 }
 
 /**
@@ -332,10 +339,6 @@ const loadedBase = ({ model: { name, config, weights } }: BaseModel): PlannedBas
 });
 
 // Settings that the data decide, and memory
-
-/** True for runs that learn from the rewards of their own answers. */
-export const isRewarded = ({ objective }: Pick<FinetuneSettings, "objective">): boolean =>
-  OBJECTIVES[objective].data === "prompts";
 
 /** How large batches and rows may be. */
 interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
@@ -384,14 +387,19 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 
 /** What decides the memory of a run, by the batches that its examples make. */
 function memorySize({ settings, evaluates, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
-  const { train, validation, run } = plan;
+  const { train, validation, run, base } = plan;
+  const isSampling = isRewarded(settings) || settings.evaluateBy !== undefined;
+  const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
+  const { maxPositions } = base.config;
+  const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
   if (isRewarded(settings)) {
     const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
     const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
       shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length) },
       validationShape: undefined,
     });
-    return { ...settings, objective, batchSize: 1, evaluates: false, free, device, batchShapes: shapes };
+    const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
+    return { ...settings, ...rows, objective, free, device, sampler };
   }
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
@@ -403,5 +411,5 @@ function memorySize({ settings, evaluates, free, device, objective, ...plan }: O
     shape: batchShape(train, size),
     validationShape: validation === undefined ? undefined : batchShape(validation, size),
   });
-  return { ...settings, evaluates, free, device, objective, batchShapes };
+  return { ...settings, evaluates, free, device, objective, batchShapes, sampler };
 }

@@ -37,6 +37,7 @@ import type { ChosenSettings } from "./settings.ts";
 import type { Rematerialise } from "./step-graph.ts";
 import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 import type { TrainEvent } from "./trainer.ts";
+import { type Evaluated, isBetter, measureOf, rewardOf } from "./validation.ts";
 
 /**
  * Event of a run: perhaps a `download`, `memory` and `ready` once, then updates, evaluations and saved files; at
@@ -71,6 +72,8 @@ export type FinetuneEvent =
       readonly shown: readonly string[];
       /** The validation loss before training, of a resumed run. */
       readonly baseLoss: number | undefined;
+      /** The reward of answers to held-out prompts then, where they are graded. */
+      readonly baseReward: number | undefined;
     } & ChosenSettings)
   | ReferenceEvent
   | Exclude<TrainEvent, { type: "checkpoint" }>
@@ -104,13 +107,13 @@ export interface FinishEvent {
   /** The last update that was made, of `steps` that were planned. */
   readonly lastStep: number;
   readonly steps: number;
-  /** Why the run ended: all updates are made, or the validation loss got no better. */
+  /** Why the run ended: all updates are made, or evaluations got no better. */
   readonly reason: "complete" | "early_stopping";
 }
 
 /**
  * The gradient is exactly 0, so that nothing changes any more; the loss is that of guessing, though it was lower; the
- * validation loss after training is not lower than before; the adapter was trained on other token ids; or what the objective
+ * evaluation after training is no better than before; the adapter was trained on other token ids; or what the objective
  * finds wrong with its metrics.
  */
 export type WarningReason = "no_gradient" | "guessing" | "worse_than_base" | "other_tokens" | "objective";
@@ -283,7 +286,8 @@ export interface RunFacts {
   /** True if the run gives its best adapter, not its last. */
   readonly keepsBest: boolean;
   readonly vocabularySize: number;
-  readonly baseLoss: number | undefined;
+  /** The evaluation before training. */
+  readonly base: Evaluated | undefined;
   readonly best: BestEvaluation | undefined;
   /** Plain training by default. */
   readonly objective?: Pick<Objective, "warn" | "guessingLoss">;
@@ -300,8 +304,8 @@ export function watchForCollapse({
   objective = plainTraining,
   ...run
 }: RunFacts): (event: TrainEvent) => readonly FinetuneEvent[] {
-  let { baseLoss, best } = run;
-  let firstLoss = baseLoss;
+  let { base, best } = run;
+  let firstLoss = base?.loss;
   const said = new Set<WarningReason>();
   const guessing = objective.guessingLoss?.(vocabularySize) ?? Number.POSITIVE_INFINITY;
   const advice = "use a lower --learning-rate";
@@ -329,15 +333,16 @@ export function watchForCollapse({
   const checkEvaluation = (event: TrainEvent): readonly (readonly [WarningReason, string])[] => {
     if (event.type !== "evaluation") return [];
     const { step, loss } = event;
-    if (step === 0) baseLoss = firstLoss = loss;
-    if (event.best) best = { step, loss };
-    if (step !== steps || baseLoss === undefined || loss < baseLoss) return [];
+    const now: Evaluated = { loss, reward: rewardOf(event) };
+    if (step === 0) [base, firstLoss] = [now, loss];
+    if (event.best) best = { step, ...now };
+    if (step !== steps || base === undefined || isBetter(now, base)) return [];
     if (keepsBest && best !== undefined) return [];
     const storage =
       best === undefined
         ? "no evaluation was better than the base, so there is no best adapter"
-        : `${BEST}/ holds the best one, of step ${best.step} with ${best.loss.toFixed(3)}`;
-    const said = `the validation loss is ${loss.toFixed(3)} after training and ${baseLoss.toFixed(3)} before: this adapter is no better than the base alone; ${storage}`;
+        : `${BEST}/ holds the best one, of step ${best.step} with ${measureOf(best)[1]}`;
+    const said = `the validation ${measureOf(now).join(" is ")} after training and ${measureOf(base)[1]} before: this adapter is no better than the base alone; ${storage}`;
     return [["worse_than_base", said]];
   };
   // held-out examples tell more than a batch, but not every run has them

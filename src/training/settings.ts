@@ -1,5 +1,15 @@
 // Every setting of a training run. Each is an option of `mos train` and an entry of docs/reference/options.md.
-import { bytes, choice, flag, integer, number, type SettingInput, type SettingValues, text } from "#core";
+import {
+  bytes,
+  choice,
+  flag,
+  integer,
+  jsonFile,
+  number,
+  type SettingInput,
+  type SettingValues,
+  text,
+} from "#core";
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
@@ -132,11 +142,17 @@ export const checkpointSettings = {
     defaultText: "a pass over the data; 0 for one pass, and with --steps",
     help: "updates between evaluations; 0 evaluates only before and after training",
   }),
-  /** Stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last. A whole number, 0 or more; default two passes over the data; 0 with --steps. */
+  /** Stop after this many evaluations without a better one, and keep the best adapter; 0 keeps the last. A whole number, 0 or more; default two passes over the data; 0 with --steps; none with rewards. */
   earlyStoppingPatience: integer({
     min: 0,
-    defaultText: "two passes over the data; 0 with --steps",
-    help: "stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last",
+    defaultText: "two passes over the data; 0 with --steps; none with rewards",
+    help: "stop after this many evaluations without a better one, and keep the best adapter; 0 keeps the last",
+  }),
+  /** JSON file with a grader whose mean reward of answers to held-out prompts chooses the best adapter; item has the fields of their lines, and item.reference. An object: a grader, such as {"type": "string_check", …}. */
+  evaluateBy: jsonFile({
+    placeholder: "file",
+    what: 'a grader, such as {"type": "string_check", …}',
+    help: "JSON file with a grader whose mean reward of answers to held-out prompts chooses the best adapter; item has the fields of their lines, and item.reference",
   }),
   /** Updates between checkpoints; 0 saves only at the end or when interrupted. A whole number, 0 or more; default 100. */
   saveEvery: integer({

@@ -23,7 +23,15 @@ import {
   type UpdateProgress,
   type UpdateSettings,
 } from "./update.ts";
-import { averageLoss, NOTHING_EVALUATED, validationSums } from "./validation.ts";
+import {
+  averageLoss,
+  baseOf,
+  type Evaluated,
+  isBetter,
+  NOTHING_EVALUATED,
+  rewardOf,
+  validationSums,
+} from "./validation.ts";
 
 /** Settings of a run. Together with the data and the initial state, they determine every bit of the result. */
 export type TrainSettings = UpdateSettings &
@@ -46,8 +54,12 @@ export interface TrainOptions {
   readonly objective?: Objective;
   /** Parameters of the objective's reference. */
   readonly reference?: Parameters | undefined;
-  /** Makes the micro-batches, which are those of `train` without it. */
+  /** Makes the micro-batches, which are those of `train` without it. Held-out examples have no loss then. */
   readonly maker?: BatchMaker | undefined;
+  /** Computes gradients and losses, and is left open. Without it, the run has one of its own. */
+  readonly source?: GradientSource | undefined;
+  /** Answers to held-out prompts, by whose rewards evaluations are judged. */
+  readonly answers?: HeldOutAnswers | undefined;
   /** Recomputation in the backward pass; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
@@ -61,12 +73,18 @@ export interface TrainOptions {
 export interface BatchMaker {
   /** Micro-batches from a position on. They end with `cancelled` where the signal is aborted. */
   microBatches(start: Position): MicroBatches;
-  /** Evaluates the parts that are left, and gives the sums after each. */
-  evaluate?(done: UnfinishedEvaluation): AsyncIterable<UnfinishedEvaluation>;
   /** Tokens of a sequence at most; those of the examples without it. */
   readonly maxSegment?: number;
   /** Tokens of an update at most; those of the examples without it. */
   readonly maxTokens?: number;
+}
+
+/** Answers to held-out prompts, which come before the batches of an evaluation that have a loss. */
+export interface HeldOutAnswers {
+  /** Parts that they are given and graded in. */
+  readonly parts: number;
+  /** Evaluates the parts that are left, and gives the sums after each. It ends with `cancelled` where the signal is aborted. */
+  evaluate(done: UnfinishedEvaluation): AsyncIterable<UnfinishedEvaluation>;
 }
 
 /** Event of a run, in order. Losses are means of the objective, over target tokens in nats unless it has another; times are in seconds. */
@@ -82,7 +100,7 @@ export type TrainEvent =
       readonly loss: number;
       /** Share of the target tokens that are the likeliest. */
       readonly accuracy: number;
-      /** Lower than those before, and than that of the base. */
+      /** Better than those before, and than that of the base: its loss is lower, or its reward higher where it has one. */
       readonly best: boolean;
       readonly seconds: number;
       /** What else the objective reports, under names that begin with `eval_`. */
@@ -106,7 +124,7 @@ export type TrainEvent =
     } & Partial<UpdateProgress>)
   /** The run ends before an update with which it would have trained `tokens`, more than `maxTokens`. */
   | { readonly type: "limited"; readonly step: number; readonly tokens: number }
-  /** The validation loss gets no better: the run is complete before its last step. */
+  /** Evaluations get no better: the run is complete before its last step. */
   | { readonly type: "earlyStop"; readonly step: number; readonly best: BestEvaluation | undefined };
 
 /** Throws `diverged` for values that are not finite, which must not replace a good checkpoint. */
@@ -217,7 +235,8 @@ async function* betweenUpdates(
   const now = isEvaluationDue(state, options)
     ? yield* evaluate(state, source, options)
     : { ...state, evaluating: undefined };
-  if (now.evaluating !== undefined) return { state: now, saved, isOver: false };
+  // it was interrupted
+  if (isEvaluationDue(now, options)) return { state: now, saved, isOver: false };
   const end = findEnd(now, options) ?? limit(now);
   const isSaved = end !== undefined || isDue(now.step, options.settings.saveEvery, options.settings);
   if (isSaved) yield* checkpointAfter({ state: now, saved }, options);
@@ -235,7 +254,8 @@ async function* betweenUpdates(
  */
 export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, void> {
   const { model, settings, signal, now } = options;
-  await using source = gradientSource(model, sourceOptions(options));
+  const source = options.source ?? gradientSource(model, sourceOptions(options));
+  await using _own = options.source === undefined ? source : undefined;
   let state = options.state;
   let saved = state;
   const start = { updates: state.step, microBatches: toProgress(state).microBatches };
@@ -266,11 +286,13 @@ async function advanceUnlessStopped(
   try {
     return await advance(state, options);
   } catch (cause) {
-    if (signal?.aborted === true && cause instanceof MosError && cause.code === "cancelled")
-      return { state, event: undefined };
+    if (isStop(cause, signal)) return { state, event: undefined };
     throw cause;
   }
 }
+
+const isStop = (cause: unknown, signal: AbortSignal | undefined): boolean =>
+  signal?.aborted === true && cause instanceof MosError && cause.code === "cancelled";
 
 /** The end of a run whose signal is aborted. */
 function* stop({ state, saved }: Reached, options: TrainOptions): Generator<TrainEvent, void> {
@@ -293,33 +315,71 @@ function checkValidation(step: number, loss: number): void {
   );
 }
 
+/** The sums after each part of an evaluation that is left, up to its end or to where the signal interrupts it. */
+async function* evaluationSums(
+  done: UnfinishedEvaluation,
+  source: GradientSource,
+  { validation, settings, maker, answers, signal, now }: TrainOptions,
+): AsyncGenerator<UnfinishedEvaluation, void> {
+  let sums = done;
+  if (answers !== undefined)
+    for await (const next of untilStopped(answers.evaluate(sums), signal)) {
+      sums = next;
+      yield sums;
+    }
+  if (maker !== undefined || signal?.aborted === true) return;
+  const before = answers?.parts ?? 0;
+  yield* validationSums(source, validation, { ...settings, done: sums, before, now });
+}
+
+/** What an iterable gives until it ends with `cancelled`. */
+async function* untilStopped<T>(
+  values: AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, void> {
+  try {
+    yield* values;
+  } catch (cause) {
+    if (!isStop(cause, signal)) throw cause;
+  }
+}
+
 /** Evaluates on the validation split. Where the signal interrupts it, the state has what is summed up. */
 async function* evaluate(
   state: TrainingState,
   source: GradientSource,
-  { validation, settings, maker, signal, now }: TrainOptions,
+  options: TrainOptions,
 ): AsyncGenerator<TrainEvent, TrainingState> {
   const { step } = state;
+  const { signal } = options;
   let sums = state.evaluating ?? NOTHING_EVALUATED;
-  const parts =
-    maker?.evaluate?.(sums) ?? validationSums(source, validation, { ...settings, done: sums, now });
-  for await (const next of parts) {
+  const unfinished = (): TrainingState => ({
+    ...state,
+    ...(sums.batches === 0 ? {} : { evaluating: sums }),
+  });
+  for await (const next of evaluationSums(sums, source, options)) {
     checkValidation(step, next.loss);
     const isTold = Math.floor(next.seconds) > Math.floor(sums.seconds);
     sums = next;
     if (isTold) yield { type: "evaluating", step, batches: sums.batches };
-    if (signal?.aborted === true) return { ...state, evaluating: sums };
+    if (signal?.aborted === true) return unfinished();
   }
-  const { loss, accuracy } = averageLoss(sums);
-  checkValidation(step, loss);
-  const baseLoss = step === 0 ? loss : state.baseLoss;
-  const isBest = step > 0 && loss < (state.best?.loss ?? baseLoss ?? Number.POSITIVE_INFINITY);
+  if (signal?.aborted === true) return unfinished();
   const metrics = averageMetrics(sums.metrics, "eval_");
+  const reward = rewardOf({ metrics });
+  const { accuracy, ...measured } = averageLoss(sums);
+  // answers that are learnt from have no loss of their own
+  const loss = sums.count === 0 && reward !== undefined ? -reward : measured.loss;
+  checkValidation(step, loss);
+  const found: Evaluated = { loss, ...omitUndefined({ reward }) };
+  const base = step === 0 ? found : baseOf(state);
+  const isBest = step > 0 && isBetter(found, state.best ?? base);
   yield {
     type: "evaluation",
     ...{ step, loss, accuracy, best: isBest, seconds: sums.seconds },
     ...omitUndefined({ metrics }),
   };
-  const best = isBest ? { step, loss } : state.best;
-  return { ...state, baseLoss, best, evaluated: step, evaluating: undefined };
+  const best = isBest ? { step, ...found } : state.best;
+  const { loss: baseLoss, reward: baseReward } = base ?? {};
+  return { ...state, baseLoss, baseReward, best, evaluated: step, evaluating: undefined };
 }

@@ -21,6 +21,39 @@ export interface ValidationLoss {
   readonly accuracy: number;
 }
 
+/** What an evaluation is judged by: its reward, where it has one, or else its loss. */
+export interface Evaluated {
+  readonly loss: number;
+  /** The mean reward of answers to held-out prompts. */
+  readonly reward?: number | undefined;
+}
+
+/** The evaluation before training, where it was made. */
+export const baseOf = ({
+  baseLoss: loss,
+  baseReward: reward,
+}: {
+  readonly baseLoss?: number | undefined;
+  readonly baseReward?: number | undefined;
+}): Evaluated | undefined => (loss === undefined ? undefined : { loss, reward });
+
+/** The mean reward in the metrics of an evaluation. */
+export const rewardOf = ({
+  metrics,
+}: {
+  readonly metrics?: Readonly<Record<string, number>> | undefined;
+}): number | undefined => metrics?.["eval_reward"];
+
+/** Tests for a better evaluation than one before; the first is better than none. */
+export function isBetter({ loss, reward }: Evaluated, before: Evaluated | undefined): boolean {
+  if (before === undefined) return true;
+  return reward === undefined || before.reward === undefined ? loss < before.loss : reward > before.reward;
+}
+
+/** What decides about an evaluation: "loss 1.234" or "reward 0.667". */
+export const measureOf = ({ loss, reward }: Evaluated): readonly [name: "loss" | "reward", value: string] =>
+  reward === undefined ? ["loss", loss.toFixed(3)] : ["reward", reward.toFixed(3)];
+
 /** The sums of an evaluation before its first batch. */
 export const NOTHING_EVALUATED: UnfinishedEvaluation = { batches: 0, ...NO_LOSS, seconds: 0 };
 
@@ -28,6 +61,8 @@ export const NOTHING_EVALUATED: UnfinishedEvaluation = { batches: 0, ...NO_LOSS,
 export type ValidationOptions = BatchSettings & {
   /** The sums of the batches that are evaluated already. */
   readonly done: UnfinishedEvaluation;
+  /** Parts among these that are no batches; 0. */
+  readonly before?: number;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 };
@@ -36,7 +71,7 @@ export type ValidationOptions = BatchSettings & {
 export async function* validationSums(
   source: GradientSource,
   examples: readonly EncodedExample[],
-  { done, now, ...settings }: ValidationOptions,
+  { done, before = 0, now, ...settings }: ValidationOptions,
 ): AsyncGenerator<UnfinishedEvaluation, void> {
   const planned = batches(examples, {
     ...settings,
@@ -45,7 +80,7 @@ export async function* validationSums(
     shuffle: false,
     lengthMultiple: lengthMultiple(settings),
     batchSize: rowsAtOnce(settings),
-    start: done.batches,
+    start: done.batches - before,
   });
   const update = totalsOf(examples);
   let sums = done;

@@ -65,6 +65,7 @@ export const dpo = objectiveKind({
   data: "pairs",
   defaults: { beta: 0.1, dpoLoss: "sigmoid", labelSmoothing: 0.1, sftWeight: 1 },
   learningRate: 0.5,
+  usesDropout: false,
   create(options) {
     const { beta, sftWeight } = options;
     return {

@@ -105,6 +105,7 @@ const GRPO_DEFAULTS = {
   epsilonHigh: 0.2,
   maxCompletionLength: 256,
   groupSize: 8,
+  evaluatePrompts: undefined,
   evaluateSamples: undefined,
   temperature: 1,
   scaleRewards: "group",
@@ -124,6 +125,7 @@ export const grpo = objectiveKind({
   data: "prompts",
   defaults: GRPO_DEFAULTS,
   learningRate: 1,
+  usesDropout: true,
   create: ({ beta, grpoLoss, importanceLevel, epsilon, epsilonHigh, maxCompletionLength }) => ({
     usesReference: beta > 0,
     shown: ["reward"],

@@ -6,7 +6,12 @@ import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
 import type { Objective, ObjectiveKind } from "./objective.ts";
 import { orpo } from "./orpo.ts";
-import { type OBJECTIVE_NAMES, type ObjectiveSettings, objectiveSettings } from "./settings.ts";
+import {
+  ANSWER_SETTINGS,
+  type OBJECTIVE_NAMES,
+  type ObjectiveSettings,
+  objectiveSettings,
+} from "./settings.ts";
 import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 
@@ -15,19 +20,25 @@ export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo } satisfies Record<
 /** Name of an objective. */
 export type ObjectiveName = (typeof OBJECTIVE_NAMES)[number];
 
+/** True for runs that learn from the rewards of their own answers. */
+export const isRewarded = ({ objective }: Pick<FinetuneSettings, "objective">): boolean =>
+  OBJECTIVES[objective].data === "prompts";
+
 /** Settings of the chosen objective that were given. Throws `bad_option` for one of another objective. */
 function givenSettings(settings: FinetuneSettings): Partial<ObjectiveSettings> {
-  const { objective } = settings;
+  const { objective, evaluateBy } = settings;
   const { defaults } = OBJECTIVES[objective];
   const given = Object.entries(settings).filter(
     ([name, value]) => name in objectiveSettings && value !== undefined,
   );
-  const odd = given.find(([name]) => !(name in defaults))?.[0];
-  if (odd === undefined) return Object.fromEntries(given);
-  const others = Object.entries(OBJECTIVES).flatMap(([name, kind]) => (odd in kind.defaults ? [name] : []));
+  const isOfAnswers = (name: string): boolean => ANSWER_SETTINGS.some((one) => one === name);
+  const others = given.filter(([name]) => !(name in defaults));
+  const odd = others.find(([name]) => evaluateBy === undefined || !isOfAnswers(name))?.[0];
+  if (odd === undefined) return Object.fromEntries(given.filter((one) => !others.includes(one)));
+  const owners = Object.entries(OBJECTIVES).flatMap(([name, kind]) => (odd in kind.defaults ? [name] : []));
   throw new MosError(
     "bad_option",
-    `${odd} is no setting of the objective ${objective}, but of ${others.join(", ")}; leave it out, or choose another objective`,
+    `${odd} is no setting of the objective ${objective}, but of ${owners.join(", ")}${isOfAnswers(odd) ? ", and of evaluateBy" : ""}; leave it out, or choose another objective`,
   );
 }
 

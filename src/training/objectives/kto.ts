@@ -58,6 +58,7 @@ export const kto = objectiveKind({
   data: "rated",
   defaults: { beta: 0.1, desirableWeight: 1, undesirableWeight: 1 },
   learningRate: 1,
+  usesDropout: false,
   create: ({ beta, desirableWeight, undesirableWeight }) => ({
     usesReference: true,
     shown: ["rewards/chosen", "rewards/rejected", "kl"],

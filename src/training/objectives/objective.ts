@@ -64,6 +64,8 @@ export interface ObjectiveKind {
   readonly defaults: Partial<ObjectiveSettings>;
   /** Its usual learning rate, as a factor on that of plain training. */
   readonly learningRate: number;
+  /** False: it has no dropout but what a new adapter is given, since that is noise in what it compares. */
+  readonly usesDropout: boolean;
   /** What it learns from an encoded example, where that is not the example as it is. */
   readonly prepare?: (example: EncodedExample) => EncodedExample;
   create(settings: FinetuneSettings): Objective;

@@ -38,6 +38,7 @@ export const orpo = objectiveKind({
   data: "pairs",
   defaults: { beta: 0.1 },
   learningRate: 1,
+  usesDropout: false,
   prepare: learnPrompt,
   create: ({ beta }) => ({
     usesReference: false,

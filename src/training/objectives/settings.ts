@@ -74,12 +74,18 @@ export const samplingSettings = {
     defaultText: "8",
     help: "answers that are sampled for each prompt of an update",
   }),
-  /** Answers that are sampled for each held-out prompt. A whole number from 1 to 256; default as many as for a prompt of an update. */
+  /** Held-out prompts that are answered at each evaluation, at most. A whole number, 1 or more; default 64; grpo all. */
+  evaluatePrompts: integer({
+    min: 1,
+    defaultText: "64; grpo all",
+    help: "held-out prompts that are answered at each evaluation, at most",
+  }),
+  /** Answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature. A whole number from 1 to 256; default 1; grpo as many as for a prompt of an update. */
   evaluateSamples: integer({
     min: 1,
     max: 256,
-    defaultText: "as many as for a prompt of an update",
-    help: "answers that are sampled for each held-out prompt",
+    defaultText: "1; grpo as many as for a prompt of an update",
+    help: "answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature",
   }),
   /** Sampling temperature of answers; at another than 1 they are not the policy's own. A number above 0; default 1. */
   temperature: number({
@@ -118,6 +124,14 @@ export const samplingSettings = {
 export const objectiveSettings = { ...preferenceSettings, ...samplingSettings };
 /** Their values; undefined where they are left out. */
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
+
+/** The settings of answers to held-out prompts, which every objective has with `evaluateBy`. */
+export const ANSWER_SETTINGS = [
+  "evaluatePrompts",
+  "evaluateSamples",
+  "temperature",
+  "maxCompletionLength",
+] as const satisfies readonly (keyof ObjectiveSettings)[];
 
 /** Names of the objectives that a run may have. */
 export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo"] as const;

@@ -22,5 +22,6 @@ export const sft = objectiveKind({
   data: "examples",
   defaults: {},
   learningRate: 1,
+  usesDropout: true,
   create: () => plainTraining,
 });

@@ -12,6 +12,7 @@ export const simpo = objectiveKind({
   data: "pairs",
   defaults: { beta: 2, gamma: 0.5, sftWeight: 0 },
   learningRate: 1,
+  usesDropout: false,
   create: ({ beta, gamma, sftWeight }) => ({
     usesReference: false,
     shown: ["rewards/margins", "rewards/accuracies"],

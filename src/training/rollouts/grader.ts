@@ -2,6 +2,7 @@
 import { MosError } from "#core";
 import {
   askedModels,
+  type Grade,
   type Grader,
   grade,
   graderName,
@@ -27,27 +28,39 @@ export interface GradeTools {
   readonly scoreModel?: ScoreModel | undefined;
 }
 
-/** The grader of a run that learns from rewards. Throws `bad_option` where there is none, or it cannot be used. */
-export function chooseGrader(
-  { grader }: Pick<FinetuneSettings, "grader">,
-  { reward, scoreModel }: GradeTools,
-): Grader | RewardFunction {
-  if (grader !== undefined) {
-    const parsed = parseGrader(grader);
-    const [model] = askedModels(parsed);
-    if (model === undefined || scoreModel !== undefined) return parsed;
-    throw new MosError(
-      "unsupported",
-      `grader: this run cannot ask the model ${JSON.stringify(model)}; use graders without score_model, or a function of your own`,
-    );
-  }
-  if (reward !== undefined) return reward;
+/** The grader in a setting of a run. Throws `bad_option` for a wrong one, `unsupported` for one that cannot ask its model. */
+export function readGrader(
+  settings: FinetuneSettings,
+  name: "grader" | "evaluateBy",
+  { scoreModel }: Pick<GradeTools, "scoreModel">,
+): Grader | undefined {
+  if (settings[name] === undefined) return undefined;
+  const grader = parseGrader(settings[name], name);
+  const [model] = askedModels(grader);
+  if (model === undefined || scoreModel !== undefined) return grader;
+  throw new MosError(
+    "unsupported",
+    `${name}: this run cannot ask the model ${JSON.stringify(model)}; use graders without score_model, or a function of your own`,
+  );
+}
+
+/** The grader of a run that learns from rewards. Throws as `readGrader`, and `bad_option` where there is none. */
+export function chooseGrader(settings: FinetuneSettings, tools: GradeTools): Grader | RewardFunction {
+  const found = readGrader(settings, "grader", tools) ?? tools.reward;
+  if (found !== undefined) return found;
   throw new MosError("bad_option", "answers to prompts are learnt by their rewards; give a grader");
 }
 
-/** Failures of the machinery rather than of the answer: it has no reward then. */
-const hasNoGrade = (errors: Awaited<ReturnType<typeof grade>>["errors"]): boolean =>
-  errors.python_grader_server_error || errors.model_grader_server_error || errors.unresponsive_reward_error;
+/** A failure of the machinery rather than of the answer, which has no reward then. */
+function findFailure({
+  python_grader_server_error: isPython,
+  python_grader_server_error_type: details,
+  model_grader_server_error: isModel,
+  unresponsive_reward_error: isUnresponsive,
+}: Grade["errors"]): string | undefined {
+  if (isPython) return `python cannot run: ${details}`;
+  return isModel || isUnresponsive ? "the grader gives no answer" : undefined;
+}
 
 interface Grading extends AsyncDisposable {
   readonly reward: Reward;
@@ -62,7 +75,7 @@ export function openGrading(
     return {
       async reward(item, text) {
         const reward = await grader(item, readSample(text));
-        return { reward, scores: {} };
+        return { reward, scores: {}, problem: "the reward is NaN" };
       },
       [Symbol.asyncDispose]: async () => undefined,
     };
@@ -70,9 +83,11 @@ export function openGrading(
   return {
     async reward(item, text) {
       const given = await grade(grader, { item, sample: readSample(text) }, { signal, python, scoreModel });
-      const reward = hasNoGrade(given.errors) ? Number.NaN : given.reward;
+      const problem = findFailure(given.errors);
+      const reward = problem === undefined ? given.reward : Number.NaN;
       return {
         reward,
+        problem,
         scores: { [graderName(grader)]: reward, ...given.scores },
         isUnreadable: given.errors.sample_parse_error,
         errors: Object.entries(given.errors).flatMap(([name, flag]) => (flag === true ? [name] : [])),

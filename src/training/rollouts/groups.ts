@@ -23,6 +23,8 @@ export interface Graded {
   readonly isUnreadable?: boolean;
   /** Names of what went wrong in grading it. */
   readonly errors?: readonly string[];
+  /** Why it could not be graded, where that is known. */
+  readonly problem?: string | undefined;
 }
 
 /** Grades the answer to a prompt. */
@@ -43,6 +45,8 @@ export interface GroupOptions {
   readonly reward: Reward;
   readonly groupSize: number;
   readonly maxCompletionLength: number;
+  /** Tokens of a prompt with its answer at most; any number. */
+  readonly longest?: number | undefined;
   readonly temperature: number;
   /** Answers with the same label and seed are the same, whatever else is sampled. */
   readonly seed: number;
@@ -57,12 +61,13 @@ export interface GroupOptions {
  */
 export async function sampleGroups(
   prompts: readonly Prompt[],
-  { engine, reward, groupSize, maxCompletionLength, temperature, seed, label, signal }: GroupOptions,
+  { engine, reward, groupSize, temperature, seed, label, signal, ...most }: GroupOptions,
 ): Promise<readonly Group[]> {
+  const { maxCompletionLength, longest = Number.POSITIVE_INFINITY } = most;
   const requests = prompts.flatMap(({ ids }, p) =>
     Array.from({ length: groupSize }, (_, k) => ({
       prompt: [...ids],
-      maxTokens: maxCompletionLength,
+      maxTokens: Math.min(maxCompletionLength, longest - ids.length),
       sampling: { temperature },
       seed: randomStream(seed, `${label} ${p}.${k}`).uint32(),
     })),
@@ -126,10 +131,15 @@ const averaged = (numbers: readonly number[]): Metrics[string] => {
 export function groupMetrics(groups: readonly Group[]): Metrics {
   const answers = groups.flatMap((group) => group.answers);
   const names = [...new Set(answers.flatMap(({ scores }) => Object.keys(scores)))];
+  const hasSeveral = answers.length > groups.length;
   return {
     reward: averaged(answers.map(({ reward }) => reward)),
-    reward_std: averaged(groups.map((group) => deviation(rewardsOf(group)))),
-    frac_reward_zero_std: averaged(groups.map((group) => Number(isUniform(group)))),
+    ...(hasSeveral
+      ? {
+          reward_std: averaged(groups.map((group) => deviation(rewardsOf(group)))),
+          frac_reward_zero_std: averaged(groups.map((group) => Number(isUniform(group)))),
+        }
+      : {}),
     ...Object.fromEntries(
       names.map((name) => [
         `rewards/${name}/mean`,

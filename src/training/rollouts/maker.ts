@@ -1,17 +1,22 @@
-// A run's answers to its prompts, as the trainer takes them.
+// A run's own answers, as the trainer takes them: those that it learns from, and those to held-out prompts.
 import type { Adapter } from "#adapters";
+import { MosError } from "#core";
 import { type EncodedExample, type Example, placeText } from "#data";
 import { checkItem, type Grader } from "#graders";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
 import type { BaseModel } from "#models";
 import { formatSource } from "#text";
-import type { FinetuneSettings } from "../settings.ts";
-import type { BatchMaker, TrainSettings } from "../trainer.ts";
-import { type GradeTools, openGrading, type RewardFunction } from "./grader.ts";
+import { sampling } from "../objectives/grpo.ts";
+import { isRewarded } from "../objectives/index.ts";
+import { encodingOptions } from "../run-data.ts";
+import type { RunPlan } from "../run-plan.ts";
+import type { BatchMaker, HeldOutAnswers } from "../trainer.ts";
+import { chooseGrader, type GradeTools, openGrading, type RewardFunction, readGrader } from "./grader.ts";
 import type { Prompt } from "./groups.ts";
+import { evaluateAnswers, heldOutPrompts, heldOutSampling, samplerSize } from "./held-out.ts";
 import { parseResponseFormat } from "./response-format.ts";
-import { evaluateRollouts, type RolloutSettings, rollouts } from "./stream.ts";
+import { rollouts } from "./stream.ts";
 
 /** The prompts of examples that were encoded. */
 function toPrompts(examples: readonly Example[], encoded: readonly EncodedExample[]): readonly Prompt[] {
@@ -21,49 +26,87 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
   return encoded.map((one) => ({ ...one, item: items.get(placeText(one)) ?? {} }));
 }
 
-/** Options of a run's rollouts. */
-export interface RolloutRun extends Pick<GradeTools, "scoreModel"> {
+/** A run that may give answers. */
+export interface RolloutRun extends GradeTools {
+  readonly plan: Pick<RunPlan, "settings" | "run" | "text" | "data" | "train">;
   readonly base: BaseModel;
   readonly adapter: Adapter;
-  readonly settings: TrainSettings & RolloutSettings & Pick<FinetuneSettings, "responseFormat">;
-  readonly grader: Grader | RewardFunction;
-  readonly train: { readonly examples: readonly Example[]; readonly encoded: readonly EncodedExample[] };
-  readonly validation: RolloutRun["train"] | undefined;
   readonly session?: SessionOptions | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly now: () => number;
 }
 
-/** Answers that are decoded at a time at most: more are hardly faster. */
-const MAX_BATCH = 32;
+/** The answers of a run. Dispose it. */
+export interface Rollouts extends AsyncDisposable {
+  /** What it learns, where it learns from answers. */
+  readonly maker: BatchMaker | undefined;
+  /** What it is judged by. */
+  readonly answers: HeldOutAnswers | undefined;
+}
 
-/** Opens what samples and grades the answers of a run. Dispose it. */
-export async function openRollouts(run: RolloutRun): Promise<BatchMaker & AsyncDisposable> {
-  const { base, adapter, settings, signal, now } = run;
-  const { batchSize, gradientAccumulationSteps, groupSize, maxCompletionLength, responseFormat } = settings;
-  const train = toPrompts(run.train.examples, run.train.encoded);
-  const held = toPrompts(run.validation?.examples ?? [], run.validation?.encoded ?? []);
+/** Opens what samples and grades the answers of a run; undefined where it gives none. */
+export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefined> {
+  const { base, adapter, signal, session } = run;
+  const { settings, run: trainer, data, train } = run.plan;
+  const isLearnt = isRewarded(settings);
+  const grader = isLearnt ? chooseGrader(settings, run) : undefined;
+  const judge = readGrader(settings, "evaluateBy", run) ?? grader;
+  if (judge === undefined) return undefined;
+  const learnt = isLearnt ? toPrompts(data.train, train.encoded) : [];
+  const prompts = findHeldOut(run);
   // before anything is sampled
-  if (typeof run.grader !== "function")
-    for (const one of [...train, ...held]) checkItem(run.grader, one.item, placeText(one));
-  const longest = [...train, ...held].reduce((most, { ids }) => Math.max(most, ids.length), 0);
-  const maxSegment = longest + maxCompletionLength;
-  const answers = batchSize * gradientAccumulationSteps * groupSize;
+  checkItems(grader, learnt);
+  checkItems(judge, prompts);
+  const longestPrompt = [...learnt, ...prompts].reduce((most, { ids }) => Math.max(most, ids.length), 0);
+  const { maxPositions } = base.model.config;
+  const size = samplerSize(settings, { longestPrompt, maxPositions });
+  const { answers, heldOutBatch: batchSize, maxLength: longest, maxBatch } = size;
+  const { responseFormat } = settings;
   const engine = await openLiveEngine({
-    ...{ model: base, adapter, maxLength: maxSegment, maxBatch: Math.min(MAX_BATCH, answers) },
-    session: run.session,
+    ...{ model: base, adapter, maxLength: longest, maxBatch, session },
     grammar: formatSource(responseFormat && parseResponseFormat(responseFormat)),
   });
-  const grading = openGrading(run.grader, run);
-  const options = { settings, engine, reward: grading.reward, now };
+  const judging = openGrading(judge, run);
+  const grading = grader === undefined || grader === judge ? judging : openGrading(grader, run);
+  const maker: BatchMaker = {
+    maxSegment: longest,
+    maxTokens: answers * longest,
+    microBatches: (start) => {
+      const options = { settings: { ...sampling(settings), ...trainer }, engine, reward: grading.reward };
+      return rollouts({ ...options, prompts: learnt, signal }, start);
+    },
+  };
+  const heldOut: HeldOutAnswers = {
+    parts: Math.ceil(prompts.length / batchSize),
+    evaluate(done) {
+      const options = { ...heldOutSampling(settings), engine, reward: judging.reward, now: run.now, signal };
+      return evaluateAnswers({ ...options, prompts, batchSize, longest, seed: settings.seed }, done);
+    },
+  };
   return {
-    maxSegment,
-    maxTokens: answers * maxSegment,
-    microBatches: (start) => rollouts({ ...options, prompts: train, signal }, start),
-    evaluate: (done) => evaluateRollouts({ ...options, prompts: held }, done),
+    maker: isLearnt ? maker : undefined,
+    answers: prompts.length === 0 ? undefined : heldOut,
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
       await grading[Symbol.asyncDispose]();
+      await judging[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Prompts that are held out. Throws `bad_data` where a grader judges answers, and there are none. */
+function findHeldOut({ plan }: RolloutRun): readonly Prompt[] {
+  const { settings, data } = plan;
+  const { prompts: limit } = heldOutSampling(settings);
+  const prompts = heldOutPrompts(data.validation, { ...encodingOptions(plan), limit });
+  if (prompts.length > 0 || settings.evaluateBy === undefined) return prompts;
+  throw new MosError(
+    "bad_data",
+    `none of the ${data.validation.length} held-out examples has a prompt of at most ${settings.maxLength} tokens, so that evaluateBy has no answers to grade; hold out others, or leave evaluateBy out`,
+  );
+}
+
+function checkItems(grader: Grader | RewardFunction | undefined, prompts: readonly Prompt[]): void {
+  if (grader === undefined || typeof grader === "function") return;
+  for (const one of prompts) checkItem(grader, one.item, placeText(one));
 }

@@ -3,8 +3,6 @@
 import { MosError } from "#core";
 import { type EncodedExample, packExamples, planEpoch, plannedBatch } from "#data";
 import type { LiveEngine } from "#inference";
-import type { UnfinishedEvaluation } from "../checkpoint.ts";
-import { addLosses, NO_LOSS } from "../gradients.ts";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
 import { totalsOf } from "../objectives/objective.ts";
 import type { RewardScale } from "./advantages.ts";
@@ -24,8 +22,6 @@ export interface RolloutSettings extends MicroBatchSettings {
   /** Updates of the whole run. */
   readonly steps: number;
   readonly groupSize: number;
-  /** Answers to a held-out prompt; undefined for as many as those to others. */
-  readonly evaluateSamples?: number | undefined;
   readonly maxCompletionLength: number;
   readonly temperature: number;
   readonly scaleRewards: RewardScale;
@@ -114,33 +110,6 @@ function layOut(
   const some = (isSkipped: boolean): readonly EncodedExample[] =>
     examples.filter((_, g) => (beta === 0 && isUniform(groups[g] as Group)) === isSkipped).flat();
   return [...pack(some(false), false), ...pack(some(true), true)];
-}
-
-/**
- * Samples and grades answers to held-out prompts, a few prompts at a time, and gives the sums after each of these parts. In the
- * place of a loss they have the rewards with another sign. Seeds are the same at every evaluation.
- */
-export async function* evaluateRollouts(
-  { prompts, settings, engine, reward, now }: RolloutOptions & { readonly now: () => number },
-  done: UnfinishedEvaluation,
-): AsyncGenerator<UnfinishedEvaluation, void> {
-  let sums = done;
-  for (let from = sums.batches * settings.batchSize; from < prompts.length; from += settings.batchSize) {
-    const started = now();
-    const some = prompts.slice(from, from + settings.batchSize);
-    const groups = await sampleGroups(some, {
-      ...{ ...settings, engine, reward, label: `evaluation ${from}` },
-      groupSize: settings.evaluateSamples ?? settings.groupSize,
-    });
-    const metrics = groupMetrics(groups);
-    const { sum = 0, count = 0 } = metrics["reward"] ?? {};
-    sums = {
-      batches: sums.batches + 1,
-      ...addLosses(sums, { ...NO_LOSS, loss: -sum, count, metrics }),
-      seconds: sums.seconds + (now() - started) / 1000,
-    };
-    yield sums;
-  }
 }
 
 const noSignal = (updates: number, groups: readonly Group[]): MosError => {

@@ -247,12 +247,15 @@ async function findInitialAdapter(
   return { base: modelName, adapter: files };
 }
 
-/** Checks the grader of a job. @throws ApiError as `checkedGrader`. */
-async function checkGrader({ method: asked, mos }: JobRequest, api: OwnApi): Promise<void> {
-  const grader = mos?.grader ?? asked?.reinforcement?.grader;
-  if (grader === undefined) return;
-  const param = mos?.grader === undefined ? "method.reinforcement.grader" : "mos.grader";
-  await checkedGrader(grader, { api, param });
+/** Checks the graders of a job. @throws ApiError as `checkedGrader`. */
+async function checkGraders({ method: asked, mos }: JobRequest, api: OwnApi): Promise<void> {
+  const graders = {
+    "method.reinforcement.grader": asked?.reinforcement?.grader,
+    "mos.grader": mos?.grader,
+    "mos.evaluate_by": mos?.evaluate_by,
+  };
+  for (const [param, grader] of Object.entries(graders))
+    if (grader !== undefined) await checkedGrader(grader, { api, param });
 }
 
 /** A job that can be made. */
@@ -308,7 +311,7 @@ export async function checkedJob(
 ): Promise<CheckedJob> {
   const { learningRate, checkPlan, nextSeed } = service;
   const { owner } = client;
-  await checkGrader(given, client.api);
+  await checkGraders(given, client.api);
   const request = await withoutAlias(service, given, owner);
   const initial = await findInitialAdapter(service, request, owner);
   const training = await usableFile(service, owner, { id: request.training_file, param: "training_file" });

@@ -89,6 +89,11 @@ const mosFields = z
   .strictObject({
     ...settingFields,
     grader: graderField.optional(),
+    evaluate_by: graderField
+      .optional()
+      .describe(
+        "a grader of answers to held-out prompts, whose mean reward decides which adapter is the best",
+      ),
     method: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
     priority: z
       .int()
@@ -168,7 +173,9 @@ function checkTogether({ mos, validation_file }: JobRequest, { isContinued = fal
       "bad_option",
       `mos.${given} cannot be used with a fine-tuned model, which keeps its settings; omit it`,
     );
-  const { earlyStoppingPatience = 0, evaluateEvery } = settingsOf(mos ?? {}).run;
+  const { earlyStoppingPatience = 0, evaluateEvery, evaluateBy } = settingsOf(mos ?? {}).run;
+  if (evaluateBy !== undefined && validation_file == null)
+    throw new MosError("bad_option", "mos.evaluate_by requires a validation_file");
   if (earlyStoppingPatience > 0 && (validation_file == null || evaluateEvery === 0))
     throw new MosError(
       "bad_option",

@@ -32,8 +32,8 @@ export function toJobEvent(event: FinetuneEvent, run: RunSoFar): Omit<NewEvent, 
         name: "early-stop",
         message:
           event.best === undefined
-            ? `Stopped early at step ${event.step}: the validation loss never fell below its value before training`
-            : `Stopped early at step ${event.step}: the lowest validation loss was at step ${event.best.step}`,
+            ? `Stopped early at step ${event.step}: no evaluation was better than the one before training`
+            : `Stopped early at step ${event.step}: the best evaluation was at step ${event.best.step}`,
       };
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };

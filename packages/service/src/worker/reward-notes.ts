@@ -61,12 +61,14 @@ export interface RunSoFar {
   readonly trained?: Step | undefined;
   /** The grader of the run's settings. */
   readonly grader?: unknown;
+  /** That of its evaluations, where it is another. */
+  readonly evaluateBy?: unknown;
 }
 
 /** Message and data of a step or an evaluation of a run that learns from rewards; undefined for other runs. */
 export function rewardNote(
   event: Step | Evaluation,
-  { steps, trained, grader }: RunSoFar,
+  { steps, trained, grader: own, evaluateBy = own }: RunSoFar,
 ): { readonly message: string; readonly data: Readonly<Record<string, unknown>> } | undefined {
   const step = event.type === "step" ? event : trained?.step === event.step ? trained : undefined;
   const evaluation = event.type === "evaluation" ? event : undefined;
@@ -79,6 +81,7 @@ export function rewardNote(
   };
   const said = Object.entries(omitUndefined(rewards)).map(([name, value]) => `${name}=${value.toFixed(2)}`);
   if (said.length === 0) return undefined;
+  const grader = evaluation === undefined ? own : evaluateBy;
   const metrics = { ...step?.metrics, ...evaluation?.metrics };
   const [training, evaluating] = [step?.seconds ?? 0, evaluation?.seconds ?? 0];
   return {

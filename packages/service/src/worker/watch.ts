@@ -159,7 +159,8 @@ async function watchTrainer(
     }
     turn(event);
     limits.check(event);
-    const note = toJobEvent(event, { steps, trained, grader: order.settings.grader });
+    const { grader, evaluateBy } = order.settings;
+    const note = toJobEvent(event, { steps, trained, grader, evaluateBy });
     if (event.type === "step") trained = event;
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;

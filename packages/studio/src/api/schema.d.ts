@@ -4341,7 +4341,7 @@ export interface components {
             dpo_loss?: "sigmoid" | "robust" | "ipo" | "hinge" | "apo_zero" | "sigmoid_norm";
             /** @description dropout probability of the adapter's inputs in training; default: 0 */
             dropout?: number;
-            /** @description stop after this many evaluations without a lower loss, and keep the best adapter; 0 keeps the last; default: two passes over the data; 0 with --steps */
+            /** @description stop after this many evaluations without a better one, and keep the best adapter; 0 keeps the last; default: two passes over the data; 0 with --steps; none with rewards */
             early_stopping_patience?: number;
             /** @description passes over the data; may be fractional; default: by the data: 30 for 40 examples, 3 for 1,000, 1 from 2,000 on; fewer for long ones */
             epochs?: number;
@@ -4351,9 +4351,15 @@ export interface components {
             epsilon_high?: number;
             /** @description mos, subset-selection: parameter budget, as the rank of a LoRA with as many trainable parameters; default: 2 */
             equivalent_rank?: number;
+            /** @description a grader of answers to held-out prompts, whose mean reward decides which adapter is the best */
+            evaluate_by?: {
+                [key: string]: unknown;
+            };
             /** @description updates between evaluations; 0 evaluates only before and after training; default: a pass over the data; 0 for one pass, and with --steps */
             evaluate_every?: number;
-            /** @description answers that are sampled for each held-out prompt; default: as many as for a prompt of an update */
+            /** @description held-out prompts that are answered at each evaluation, at most; default: 64; grpo all */
+            evaluate_prompts?: number;
+            /** @description answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature; default: 1; grpo as many as for a prompt of an update */
             evaluate_samples?: number;
             /** @description seconds until the model is deleted; default: never */
             expires_after?: number;
