@@ -69,7 +69,7 @@ export default defineConfig({
         include: WEB,
         isolate: false,
         globalSetup: [join(import.meta.dirname, "test/web/setup.ts")],
-        seconds: 300,
+        seconds: 900,
       }),
     ],
   },

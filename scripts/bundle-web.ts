@@ -7,33 +7,6 @@ import { build, type Metafile, type Plugin } from "esbuild";
 const FOLDER = join(import.meta.dirname, "../dist/web");
 const SOURCES = join(import.meta.dirname, "../src/web");
 
-/**
- * What a browser needs nothing of: Node's modules, processes of our own, programs in Python, the packages for the Hub, patterns of
- * files and compressed tables.
- */
-const LEFT_OUT =
-  /^(node:.*|#sandbox|@huggingface\/hub|tinyglobby|hyparquet|csv-parse|\.\/(child|serve-parent|worker-core)\.ts)$/;
-
-/**
- * What only Node has says so where it is called. That is a few features which a page does not have: processes of their own,
- * compressed data sets, the cache of the Hub.
- */
-const withoutNode: Plugin = {
-  name: "without-node",
-  setup(bundler) {
-    bundler.onResolve({ filter: LEFT_OUT }, ({ path }) => ({
-      path,
-      namespace: "without-node",
-      sideEffects: false,
-    }));
-    bundler.onLoad({ filter: /.*/, namespace: "without-node" }, ({ path }) => ({
-      contents: `
-        const refuse = (name) => function () { throw new Error("a browser has no " + name + " of ${path}"); };
-        module.exports = new Proxy({}, { get: (_, name) => (name === "__esModule" ? undefined : refuse(String(name))) });`,
-    }));
-  },
-};
-
 /** zod's messages are in English alone: those of all other languages are half of it. */
 const oneLanguage: Plugin = {
   name: "one-language",
@@ -64,7 +37,7 @@ export async function bundleWeb({ folder = FOLDER, entries }: BundleOptions = {}
     target: ["chrome122", "firefox121", "safari17.4"],
     conditions: ["browser", "source"],
     external: ["onnxruntime-web/*"],
-    plugins: [withoutNode, oneLanguage],
+    plugins: [oneLanguage],
     metafile: true,
     logLevel: "warning",
   });

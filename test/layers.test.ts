@@ -53,8 +53,8 @@ const findLayer = (layers: readonly (readonly string[])[], module: string): numb
 function isAllowed(file: string, { module, spec }: { module: string; spec: string }): boolean {
   if (spec.startsWith("onnxruntime")) return file.startsWith("src/graph/runtime/");
   // what only a browser has: its volumes, and where the runtime of a worker comes from
-  if (spec === "#platform/browser") return module === "web";
-  if (spec === "#session") return ["graph", "web"].includes(module);
+  if (spec === "#platform/browser" || spec === "#session-web") return module === "web";
+  if (spec === "#session") return module === "graph";
   if (spec.startsWith("#")) {
     const layer = findLayer(LAYERS, spec.slice(1));
     return layer >= 0 && layer < findLayer(LAYERS, module);

@@ -3,7 +3,7 @@ import { MosError, omitUndefined } from "#core";
 import type { Device } from "#graph";
 import { type Engine, type EngineEvent, openEngine, type Prompt } from "#inference";
 import { join, mkdir, open, randomUUID, rm } from "#platform";
-import { chooseRuntime, type RuntimeSource } from "#session";
+import { chooseRuntime, type RuntimeSource } from "#session-web";
 import { type FinetuneEvent, type FinetuneOptions, finetune } from "#training";
 import {
   adapterFolder,

@@ -83,7 +83,7 @@ export async function modelPath(name: string): Promise<string> {
 export async function listModels(): Promise<readonly StoredModel[]> {
   await mkdir(MODELS, { recursive: true });
   const found: StoredModel[] = [];
-  for (const file of (await listFolder(MODELS)).sort()) {
+  for (const file of [...(await listFolder(MODELS))].sort()) {
     const record = join(MODELS, file, COMPLETE);
     if (!(await pathExists(record))) continue;
     found.push({
