@@ -26,9 +26,9 @@ export function fakeTrainer(train: Trainer["train"]): Trainer {
     },
     stop: () => undefined,
     kill: () => undefined,
-    train(order) {
+    train(order, ask) {
       ({ model } = order);
-      return train(order);
+      return train(order, ask);
     },
     [Symbol.asyncDispose]: async () => undefined,
   };
