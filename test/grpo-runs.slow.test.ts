@@ -101,7 +101,7 @@ test("answers have the form that is asked for, and graders read it", async () =>
   const wrong = { ...responseFormat, json_schema: { name: "answer" } };
   await expect(
     eventsOf({ out: join(folder, "wrong"), settings: { ...settings, responseFormat: wrong } }),
-  ).rejects.toThrow("responseFormat.json_schema.schema");
+  ).rejects.toThrow('responseFormat: field "json_schema.schema" is missing');
 });
 
 test("a model grades by whoever answers for it, and one that fails gives no rewards", async () => {
