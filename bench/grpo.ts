@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { openEngine } from "#inference";
-import { type FinetuneSettings, finetune } from "#training";
+import { type FinetuneOptions, finetune } from "#training";
 import { cpuSeconds, fail, printResult, readArguments, rounded } from "./arguments.ts";
 
 const HELP = `usage: bench:grpo -- --model DIR|FILE.gguf [--characters 60] [--steps 40] [--batch 4] [--group 8] [--new 48] [--rate 0.0003] [--rank 8]
@@ -32,13 +32,13 @@ const prompts = THINGS.split(", ").map((thing) => ({
 }));
 const [train, held] = [prompts.slice(0, 24), prompts.slice(24)];
 
-const settings: FinetuneSettings = {
+const settings = {
   objective: "grpo",
   ...{ steps, seed: given.number("seed", 0), batchSize: given.number("batch", 4) },
   ...{ groupSize: given.number("group", 8), maxCompletionLength: given.number("new", 48) },
-  ...{ learningRate: given.number("rate", 3e-4), warmup: 0, schedule: "constant" },
+  ...{ learningRate: given.number("rate", 3e-4), warmup: 0, schedule: "constant" as const },
   ...{ evaluateEvery: Math.ceil(steps / 4), evaluateSamples: 2 },
-};
+} satisfies FinetuneOptions["settings"];
 
 /** Greedy answers to held-out prompts, by the base and by its adapter. */
 async function answers(adapter: string) {
@@ -63,7 +63,8 @@ const mean = (numbers: readonly number[]): number =>
 const folder = await mkdtemp(join(tmpdir(), "mos-grpo-"));
 const out = given.text("out") ?? join(folder, "run");
 try {
-  const [rewards, heldRewards]: number[][] = [[], []];
+  const rewards: number[] = [];
+  const heldRewards: number[] = [];
   const [begun, cpu] = [performance.now(), cpuSeconds()];
   for await (const event of finetune({
     model,
@@ -82,7 +83,7 @@ try {
       event.type === "step" ? (event.metrics?.["reward"] ?? Number.NaN) : -event.loss,
       3,
     );
-    (event.type === "step" ? rewards : heldRewards)?.push(reward);
+    (event.type === "step" ? rewards : heldRewards).push(reward);
     console.error(
       `${event.type} ${event.step}/${steps}: reward ${reward}, CPU ${rounded(cpuSeconds() - cpu, 0)} s`,
     );

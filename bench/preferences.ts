@@ -1,17 +1,18 @@
 // What real pairs of answers teach: held-out margins and accuracy, and answers, before and after.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { type Example, type ExampleInput, readDataset, splitValidation } from "#data";
+import { splitValidation } from "#data";
 import { openEngine } from "#inference";
 import { finetune } from "#training";
-import { fail, printResult, readArguments, rounded } from "./arguments.ts";
+import { cpuSeconds, fail, printResult, readArguments, rounded } from "./arguments.ts";
+import { type Pair, readPairs } from "./pairs.ts";
 
 const HELP = `usage: bench:preferences -- --model DIR|FILE.gguf --data FILE.json [--objective dpo] [--method lora] [--rank 8] [--steps 24] [--batch 2]
        [--rate 0.0002] [--below 1500] [--held-out 15] [--samples 3] [--new 64] [--seed 0] [--threads 2] [--json]
 
 Trains on the pairs of --data with fewer than --below characters in prompt and answers together, of which --held-out are
-kept out. Printed: what the objective reports of these before and after, and greedy answers to the prompts of some.
+kept out. Printed: what the objective reports of these before and after, CPU time, and greedy answers to the prompts of some.
 Real pairs: data/dpo_en_demo.json in the source archive of llamafactory 0.9.5 (pip download --no-deps --no-binary :all:).`;
 
 const given = readArguments(HELP, {
@@ -37,34 +38,6 @@ const model = given.text("model") ?? fail(HELP);
 const seed = given.number("seed", 0);
 const threads = given.number("threads", 2);
 
-/** A pair, and the line that it is in the data. */
-interface Pair {
-  readonly line: ExampleInput;
-  readonly prompt: readonly { readonly role: string; readonly content: string }[];
-  readonly chosen: string;
-  readonly characters: number;
-}
-
-function toPair(line: ExampleInput, example: Example | undefined): readonly Pair[] {
-  if (example?.kind !== "pair") return [];
-  const { chosen, rejected } = example;
-  if (chosen.kind !== "chat" || rejected.kind !== "chat") return [];
-  const prompt = chosen.turns.filter(({ isTarget }) => !isTarget);
-  const answer = chosen.turns.at(-1)?.content ?? "";
-  const texts = [...chosen.turns, ...rejected.turns.slice(-1)];
-  const characters = texts.reduce((sum, { content }) => sum + content.length, 0);
-  return [{ line, prompt, chosen: answer, characters }];
-}
-
-async function readPairs(path: string): Promise<readonly Pair[]> {
-  const text = (await readFile(path, "utf8")).trim();
-  const list = text.startsWith("[") ? text : `[${text.split("\n").join(",")}]`;
-  const lines = JSON.parse(list) as readonly ExampleInput[];
-  const { examples } = await readDataset(lines, { kind: "pairs" });
-  const below = given.number("below", 1500);
-  return lines.flatMap((line, i) => toPair(line, examples[i])).filter(({ characters }) => characters < below);
-}
-
 /** Greedy answers to prompts, by the base and by its adapter. */
 async function answers(pairs: readonly Pair[], adapter: string) {
   await using engine = await openEngine({ model, threads, adapters: { trained: adapter } });
@@ -87,7 +60,7 @@ async function answers(pairs: readonly Pair[], adapter: string) {
   return found;
 }
 
-const pairs = await readPairs(given.text("data") ?? fail(HELP));
+const pairs = await readPairs(given.text("data") ?? fail(HELP), given.number("below", 1500));
 const { train, validation } = splitValidation(pairs, { seed, count: given.number("held-out", 15) });
 const folder = await mkdtemp(join(tmpdir(), "mos-preferences-"));
 try {
@@ -111,6 +84,7 @@ try {
   for await (const event of run)
     if (event.type === "evaluation") held.push({ loss: event.loss, ...event.metrics });
   const seconds = (performance.now() - started) / 1000;
+  const cpu = cpuSeconds();
   const [before = {}, after = {}] = [held[0], held.at(-1)];
   const samples = await answers(validation.slice(0, given.number("samples", 3)), join(folder, "run"));
   const measured = Object.keys(after).map((name) => [
@@ -124,6 +98,7 @@ try {
       pairs: train.length,
       held_out: validation.length,
       seconds: rounded(seconds, 0),
+      cpu_minutes: rounded(cpu / 60, 1),
       ...Object.fromEntries(measured),
       samples: given.flag("json") ? samples : `\n${JSON.stringify(samples, null, 2)}`,
     },
