@@ -11,7 +11,19 @@ const name = fc.constantFrom("a", "b", "a/a", "a/b", "b/a", "a/b/a");
 
 /** One call, with more than it needs. */
 export const fileStep = fc.record({
-  call: fc.constantFrom("mkdir", "mkdirs", "rmdir", "rm", "rename", "copy", "list", "read", "stat", "write", "edit"),
+  call: fc.constantFrom(
+    "mkdir",
+    "mkdirs",
+    "rmdir",
+    "rm",
+    "rename",
+    "copy",
+    "list",
+    "read",
+    "stat",
+    "write",
+    "edit",
+  ),
   at: name,
   to: name,
   flags: fc.constantFrom("w", "wx", "a"),
