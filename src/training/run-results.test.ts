@@ -19,3 +19,21 @@ test.each([
   ].flatMap(watch);
   expect(events.map((event) => event.type === "warning" && event.reason)).toEqual(reasons);
 });
+
+test.each([
+  {
+    reward: 0.25,
+    said: [/^the validation reward is 0.250 after training and 0.500 before: .* no evaluation was better/],
+  },
+  { reward: 0.5, said: [] },
+  { reward: 0.75, said: [] },
+])("a reward of $reward after 0.5 is no success where it is lower", ({ reward, said }) => {
+  const watch = watchForCollapse({ ...facts, keepsBest: false });
+  const events = [
+    { ...evaluation, loss: 3, metrics: { eval_reward: 0.5 } },
+    { ...evaluation, step: 9, loss: 2, metrics: { eval_reward: reward } },
+  ].flatMap(watch);
+  expect(events.map((event) => event.type === "warning" && event.message)).toEqual(
+    said.map((text) => expect.stringMatching(text)),
+  );
+});

@@ -296,6 +296,10 @@ export interface RunFacts {
 /** Loss that a run must have been below that of guessing, before reaching it is a sign of anything. */
 const CLEARLY = 0.05;
 
+/** Answers to a few prompts often earn the same as before. */
+const isSuccess = (now: Evaluated, base: Evaluated): boolean =>
+  isBetter(now, base) || (now.reward !== undefined && now.reward === base.reward);
+
 /** Looks at each event of a run for signs that training has gone wrong, and says so once for each. */
 export function watchForCollapse({
   steps,
@@ -336,7 +340,7 @@ export function watchForCollapse({
     const now: Evaluated = { loss, reward: rewardOf(event) };
     if (step === 0) [base, firstLoss] = [now, loss];
     if (event.best) best = { step, ...now };
-    if (step !== steps || base === undefined || isBetter(now, base)) return [];
+    if (step !== steps || base === undefined || isSuccess(now, base)) return [];
     if (keepsBest && best !== undefined) return [];
     const storage =
       best === undefined
