@@ -13,8 +13,8 @@ interface Budget {
 /** Raise a limit in the commit that needs it, and say there why. */
 const BUDGETS: Readonly<Record<string, Budget>> = {
   ".": {
-    packedBytes: 4_400_000,
-    files: 1320,
+    packedBytes: 4_800_000,
+    files: 1400,
     allowed: /^(assets\/|scripts\/no-cuda\/preinstall\.mjs$)/,
   },
   "packages/grammar": { packedBytes: 450_000, files: 360, allowed: /^$/ },
