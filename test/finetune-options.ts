@@ -35,7 +35,10 @@ const pairs = {
 /** The same on answers of its own. */
 const prompts = {
   ...killable,
-  data: numbers.map((i) => ({ messages: [{ role: "user", content: `Question ${i}?` }], answer: "Yes!" })),
+  data: numbers.map((i) => ({
+    messages: [{ role: "user" as const, content: `Question ${i}?` }],
+    answer: "Yes!",
+  })),
   settings: {
     ...killable.settings,
     objective: "grpo",

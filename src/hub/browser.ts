@@ -20,12 +20,18 @@ export const resolveCached = async (): Promise<PulledModel | undefined> => undef
 
 export const cachedDataset = async (): Promise<undefined> => undefined;
 
-/** @throws MosError `unsupported`. */
-export function pull(name: string): never {
-  throw new MosError(
+const unsupported = (name: string): MosError =>
+  new MosError(
     "unsupported",
     `${name}: a page cannot read repositories of the Hub by name; give a file, a folder or an address`,
   );
+
+/** @throws MosError `unsupported`. */
+export function pull(name: string): never {
+  throw unsupported(name);
 }
 
-export const pullDataset = pull;
+/** @throws MosError `unsupported`. */
+export function pullDataset(name: string): never {
+  throw unsupported(name);
+}

@@ -8,7 +8,6 @@ export {
   type GraderAnswer,
   type GraderCall,
   type GraderCalls,
-  openGraderCalls,
   WAIT_SECONDS,
 } from "./grader-calls.ts";
 export {
