@@ -165,9 +165,9 @@ test("answers that are not asked for, cannot be given or not graded are errors t
   );
   await refused(
     { evaluateBy: undefined },
-    /maxCompletionLength is no setting of the objective sft, but of grpo, and of evaluateBy/,
+    /maxCompletionLength is no setting of the objective sft, but of grpo, distill, and of evaluateBy/,
   );
-  await refused({ groupSize: 4 }, /groupSize is no setting of the objective sft, but of grpo;/);
+  await refused({ groupSize: 4 }, /groupSize is no setting of the objective sft, but of grpo, distill;/);
   await refused({ evaluateBy: { ...close, input: "{{sample.text}}" } }, /evaluateBy.input: {{sample.text}}/);
   await refused(
     { evaluateBy: { ...close, reference: "{{item.city}}" } },

@@ -5,8 +5,8 @@ import { createInterface } from "node:readline/promises";
 import { flag, integer, MosError, number, type SettingValues, text } from "#core";
 import {
   askForQuestions,
-  completionsUrl,
   countWords,
+  endpointUrl,
   findDocuments,
   type GenerateEvent,
   type GenerationCounts,
@@ -23,17 +23,8 @@ import { loadText } from "#models";
 import { counted, formatBar, formatDuration, formatInteger, labelled } from "./format.ts";
 import { type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, type FindModelOptions, findModel, userPlaces } from "./loading.ts";
-import {
-  type LiveLine,
-  liveLine,
-  MOS,
-  nextText,
-  printable,
-  printJson,
-  printLine,
-  shellWord,
-  warn,
-} from "./terminal.ts";
+import { keyVariable, retryNotice, teacherKey } from "./teacher-access.ts";
+import { type LiveLine, liveLine, MOS, nextText, printJson, printLine, shellWord, warn } from "./terminal.ts";
 
 /** Options of the teacher, all for `generate`. */
 export const teacherOptions = {
@@ -42,13 +33,7 @@ export const teacherOptions = {
     help: "base URL of an OpenAI-compatible API, such as http://127.0.0.1:8080/v1; required unless --model is the teacher",
   }),
   teacherModel: text({ placeholder: "name", help: "the model's name there" }),
-  keyVariable: text({
-    pattern: /^[A-Za-z_]\w*$/,
-    what: "the name of an environment variable",
-    placeholder: "name",
-    defaultText: "OPENAI_API_KEY for https://api.openai.com, none for others",
-    help: "environment variable that holds the key",
-  }),
+  keyVariable,
   questions: integer({ min: 1, max: 50, default: 3, help: "questions per passage" }),
   instructions: text({ help: 'more instructions for the teacher, such as "Answer in French."' }),
   answerTokens: integer({
@@ -157,21 +142,10 @@ function checkTeacher({ teacher, teacherModel, model, keyVariable }: Values): st
       throw new MosError("bad_option", "--teacher-model and --key-variable require --teacher URL");
     return model;
   }
-  completionsUrl(teacher);
+  endpointUrl(teacher, "chat/completions");
   if (teacherModel === undefined)
     throw new MosError("bad_option", "--teacher-model NAME is required: the model's name at --teacher");
   return teacherModel;
-}
-
-/** The key for a teacher; one that is set for OpenAI goes nowhere else unasked. */
-function teacherKey({ teacher: url, keyVariable }: Values): string | undefined {
-  if (url === undefined) return undefined;
-  const isOpenAi = completionsUrl(url).origin === "https://api.openai.com";
-  const variable = keyVariable ?? (isOpenAi ? "OPENAI_API_KEY" : undefined);
-  if (variable === undefined) return undefined;
-  const key = process.env[variable]?.trim() ?? "";
-  if (key === "") throw new MosError("bad_option", `${variable} is not set; it must hold the key of ${url}`);
-  return key;
 }
 
 interface OpenTeacher extends AsyncDisposable {
@@ -188,13 +162,11 @@ async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTe
   const { teacher: url, teacherModel: model = "", json, quiet } = values;
   if (url === undefined) return await openOwnTeacher(values, options);
   const { key, line } = options;
-  const onRetry = (reason: string, seconds: number): void => {
-    if (json) printJson({ type: "retry", reason, seconds });
-    else if (!quiet) {
-      line.clear();
-      warn(`${printable(reason)}; trying again in ${formatDuration(seconds)}`);
-    }
+  const print = (reason: string): void => {
+    line.clear();
+    warn(reason);
   };
+  const onRetry = retryNotice({ json, quiet, print });
   const ask = remoteTeacher({ url, model, key, onRetry });
   return { ask, [Symbol.asyncDispose]: async () => undefined };
 }

@@ -28,6 +28,7 @@ import { labelled, paint } from "./format.ts";
 import { EXIT_INTERRUPTED, listenForInterrupt } from "./interrupt.ts";
 import { type FindModelOptions, findData, findModel, loadingProgress } from "./loading.ts";
 import { linesText, scheduleRows } from "./preview-text.ts";
+import { keyVariable, retryNotice, teacherKey } from "./teacher-access.ts";
 import {
   type LiveLine,
   liveLine,
@@ -63,7 +64,7 @@ const options = {
       help: "continue training from this adapter, with its settings and weights",
     }),
   }),
-  ...group("Objective", { ...objectiveChoice, ...objectiveSettings }),
+  ...group("Objective", { ...objectiveChoice, ...objectiveSettings, keyVariable }),
   ...group("Training", trainingSettings),
   ...group("Evaluation and checkpoints", {
     ...checkpointSettings,
@@ -217,6 +218,7 @@ async function train({ out, ...others }: Options): Promise<number> {
   if (others.previewLines !== undefined)
     throw new MosError("bad_option", "--preview-lines requires --dry-run");
   const options: Values = { ...others, out };
+  const key = teacherKey(options);
   const silent = options.quiet || options.json;
   let line: LiveLine | undefined;
   using interrupt = listenForInterrupt("stopping after this batch and saving a checkpoint", {
@@ -231,7 +233,8 @@ async function train({ out, ...others }: Options): Promise<number> {
   const outcome = await (async () => {
     using live = liveLine({ silent });
     line = live;
-    const { resume, overwrite, keepVersions, tensorboard } = options;
+    const { resume, overwrite, keepVersions, tensorboard, json, quiet } = options;
+    const print = (text: string): void => live.print(warningText(text));
     const events = finetune({
       ...run,
       model: path,
@@ -240,6 +243,7 @@ async function train({ out, ...others }: Options): Promise<number> {
       overwrite,
       keepVersions,
       tensorboard,
+      teacherAccess: { key, onRetry: retryNotice({ json, quiet, print }) },
       signal: interrupt.signal,
       ...(process.stderr.isTTY === true ? { onProgress: loadingProgress(live) } : {}),
     });

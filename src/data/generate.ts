@@ -15,6 +15,7 @@ import {
 import { createHash, join, rm, setMaxListeners } from "#platform";
 import { checkOutput } from "./convert.ts";
 import type { SourcedPassage } from "./documents.ts";
+import { stoppedAsking } from "./endpoint.ts";
 import {
   askForQuestions,
   type DropReason,
@@ -23,7 +24,7 @@ import {
   type QuestionOptions,
   readQuestionAnswers,
 } from "./question-answers.ts";
-import { stoppedAsking, type Teacher } from "./teacher.ts";
+import type { Teacher } from "./teacher.ts";
 
 /** Options of writing questions and answers. */
 export interface GenerateExamplesOptions extends QuestionOptions {

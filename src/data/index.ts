@@ -33,6 +33,7 @@ export {
   sequenceLengths,
   type TokenColumns,
 } from "./encode.ts";
+export { type EndpointOptions, endpointUrl, openEndpoint } from "./endpoint.ts";
 export {
   answerText,
   type DataKind,
@@ -55,4 +56,4 @@ export { locateData } from "./locate.ts";
 export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
 export { askForQuestions } from "./question-answers.ts";
-export { completionsUrl, remoteTeacher, type Teacher } from "./teacher.ts";
+export { remoteTeacher, type Teacher } from "./teacher.ts";

@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { completionsUrl, type RemoteTeacherOptions, remoteTeacher, type TeacherRequest } from "./teacher.ts";
+import { type EndpointOptions, endpointUrl } from "./endpoint.ts";
+import { remoteTeacher, type TeacherRequest } from "./teacher.ts";
 
 type Reply = (response: ServerResponse, request: IncomingMessage) => void;
 
@@ -20,7 +21,7 @@ const completion = (content: string | null) =>
   );
 
 /** A server that gives these replies one after the other, and a teacher that asks it without waiting. */
-async function serve(replies: readonly Reply[], options: Partial<RemoteTeacherOptions> = {}) {
+async function serve(replies: readonly Reply[], options: Partial<EndpointOptions> = {}) {
   const seen: { path: string | undefined; key: string | undefined; body: Record<string, unknown> }[] = [];
   const left = [...replies];
   const server = createServer(async (request, response) => {
@@ -157,13 +158,14 @@ test("a signal ends a request, a pause, and what has not begun", async () => {
 });
 
 test("the address of chat completions, from what people give", () => {
-  const url = (base: string) => completionsUrl(base).href;
+  const url = (base: string) => endpointUrl(base, "chat/completions").href;
   for (const base of [
     "http://a:1",
     "http://a:1/",
     "http://a:1/v1",
     "http://a:1/v1/",
     "http://a:1/v1/chat/completions",
+    "http://a:1/v1/completions",
   ])
     expect(url(base)).toBe("http://a:1/v1/chat/completions");
   expect(url("https://a/openai/deployments/x?api-version=1")).toBe(

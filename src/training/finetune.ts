@@ -18,7 +18,7 @@ import { tokenDigest } from "#text";
 import { initialState, loadCheckpoint, type TrainingState } from "./checkpoint.ts";
 import { type GradientSource, gradientSource, type Parameters, type TrainableModel } from "./gradients.ts";
 import { runTokens } from "./micro-batches.ts";
-import { isRewarded, objectiveRecord } from "./objectives/index.ts";
+import { learnsFromAnswers, objectiveRecord } from "./objectives/index.ts";
 import {
   computeReference,
   copyParameters,
@@ -173,22 +173,13 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
 
 type TrainingOptions = Pick<
   FinetuneOptions,
-  "reward" | "scoreModel" | "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
+  "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
 >;
 
 /** Trains from where the run stands to its end. */
 async function* trainRun(
   started: Run,
-  {
-    reward,
-    scoreModel,
-    signal,
-    session,
-    keepVersions,
-    maxTokens,
-    now = monotonicNow,
-    tensorboard = false,
-  }: TrainingOptions,
+  { signal, session, keepVersions, maxTokens, now = monotonicNow, tensorboard = false }: TrainingOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
@@ -201,7 +192,7 @@ async function* trainRun(
   const limited = limitedEvent(plan, { step, maxTokens });
   if (limited !== undefined) return yield limited;
   const sets = { train: examples.encoded, validation: validation?.encoded ?? [] };
-  await using rollouts = await openRollouts({ ...started, reward, scoreModel, session, signal, now });
+  await using rollouts = await openRollouts({ ...started, session, signal, now });
   const { maker, answers } = rollouts ?? {};
   const given: TrainOptions = {
     ...{ model, settings: run, ...sets, state, now, signal, maxTokens, maker, answers },
@@ -240,7 +231,7 @@ async function* withReference(
   const { source, settings, train, validation, now, signal } = options;
   const sets = { train, validation };
   // answers that are sampled have theirs computed with their gradients
-  if (reference === undefined || isRewarded(plan.settings)) return sets;
+  if (reference === undefined || learnsFromAnswers(plan.settings)) return sets;
   const digest = referenceDigest(record);
   // a run that extends another one takes its files over with the first result
   const stored = await readReference(extended === undefined ? folder : out, { sets, digest });
@@ -270,7 +261,8 @@ function limitedEvent(
   { settings, train: { encoded }, run }: RunPlan,
   { step, maxTokens }: { readonly step: number; readonly maxTokens: number | undefined },
 ): FinetuneEvent | undefined {
-  if (maxTokens === undefined || settings.steps !== undefined || isRewarded(settings)) return undefined;
+  if (maxTokens === undefined || settings.steps !== undefined || learnsFromAnswers(settings))
+    return undefined;
   const tokens = runTokens(encoded, run);
   return tokens > maxTokens ? { type: "limited", step, tokens } : undefined;
 }

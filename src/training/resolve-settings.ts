@@ -2,9 +2,8 @@
 // more than one pass. A resumed run has those that it began with.
 import { MosError, omitUndefined, pick } from "#core";
 import { countSteps, paddedTokens } from "./micro-batches.ts";
-import { sampling } from "./objectives/grpo.ts";
 import { OBJECTIVES } from "./objectives/index.ts";
-import type { ObjectiveSettings } from "./objectives/settings.ts";
+import { type ObjectiveSettings, sampling } from "./objectives/settings.ts";
 import {
   type ChosenSettings,
   checkpointSettings,

@@ -49,9 +49,9 @@ import {
   requireRunMemory,
 } from "./memory-plan.ts";
 import { paddedTokens } from "./micro-batches.ts";
-import { sampling } from "./objectives/grpo.ts";
-import { chooseObjective, isRewarded, OBJECTIVES } from "./objectives/index.ts";
+import { chooseObjective, learnsFromAnswers, OBJECTIVES } from "./objectives/index.ts";
 import type { Objective, ObjectiveKind } from "./objectives/objective.ts";
+import { sampling } from "./objectives/settings.ts";
 import {
   assertWarmup,
   continueSettings,
@@ -61,8 +61,9 @@ import {
   type RecordedRun,
   resolveSettings,
 } from "./resolve-settings.ts";
-import { chooseGrader, type GradeTools, type RewardFunction, readGrader } from "./rollouts/grader.ts";
 import { samplerSize } from "./rollouts/held-out.ts";
+import type { JudgeInputs } from "./rollouts/judge.ts";
+import { planJudges, type RunJudges } from "./rollouts/judges.ts";
 import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
 import {
   type FinetuneSettings,
@@ -80,7 +81,7 @@ export interface SavedStart {
 }
 
 /** Options of fine-tuning. */
-export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onProgress"> {
+export interface FinetuneOptions extends LocateOptions, JudgeInputs, Pick<LoadOptions, "onProgress"> {
   /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
   readonly model: string | BaseModel;
   /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
@@ -95,10 +96,6 @@ export interface FinetuneOptions extends LocateOptions, Pick<LoadOptions, "onPro
    */
   readonly adapter?: AdapterConfigInput | SavedStart | undefined;
   readonly settings?: FinetuneSettingsInput;
-  /** Rewards of answers to prompts, in the place of the setting `grader`. */
-  readonly reward?: RewardFunction | undefined;
-  /** Answers the chat requests of graders of the type `score_model`, as OpenAI's API does. */
-  readonly scoreModel?: GradeTools["scoreModel"];
   /** Resume from the last checkpoint in `out`. */
   readonly resume?: boolean;
   /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
@@ -137,13 +134,14 @@ export interface RunPlan {
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
   readonly objective: Objective;
+  readonly judges: RunJudges;
   /** Settings of the trainer. */
   readonly run: TrainSettings;
   readonly memory: RunMemory;
 }
 
 /** A run before its data are read. */
-type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device" | "objective"> & {
+type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device" | "objective" | "judges"> & {
   readonly settings: OpenSettings;
 };
 
@@ -226,6 +224,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   out: "string",
   reward: "function",
   scoreModel: "function",
+  teacherAccess: "object",
   resume: "boolean",
   overwrite: "boolean",
   tensorboard: "boolean",
@@ -251,9 +250,8 @@ async function* prepareRun(
   const objective = chooseObjective(asked);
   const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
   const given = continueSettings(asked, recorded);
-  // a grader that cannot be used is refused before anything is read
-  if (isRewarded(given)) chooseGrader(given, options);
-  readGrader(given, "evaluateBy", options);
+  // a judge that cannot be used is refused before anything is read
+  const judges = planJudges(given, options);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;
@@ -274,7 +272,8 @@ async function* prepareRun(
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const usual = OBJECTIVES[settings.objective].learningRate * usualLearningRate(base.config.hiddenSize);
   const { learningRate = usual } = settings;
-  return { settings: { ...settings, learningRate }, config, model, base, free, device, objective };
+  const found = { config, model, base, free, device, objective, judges };
+  return { ...found, settings: { ...settings, learningRate } };
 }
 
 const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
@@ -388,11 +387,11 @@ function smallerSize(given: OpenSettings, { batchSize, maxLength }: ResolvedSett
 /** What decides the memory of a run, by the batches that its examples make. */
 function memorySize({ settings, evaluates, free, device, objective, ...plan }: Omit<RunPlan, "memory">) {
   const { train, validation, run, base } = plan;
-  const isSampling = isRewarded(settings) || settings.evaluateBy !== undefined;
+  const isSampling = learnsFromAnswers(settings) || settings.evaluateBy !== undefined;
   const longestPrompt = Math.max(train.report.longest, validation?.report.longest ?? 0);
   const { maxPositions } = base.config;
   const sampler = isSampling ? samplerSize(settings, { longestPrompt, maxPositions }) : undefined;
-  if (isRewarded(settings)) {
+  if (learnsFromAnswers(settings)) {
     const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
     const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
       shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length) },

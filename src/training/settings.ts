@@ -13,7 +13,7 @@ import {
 import { dataColumns, PROMPT_FORMATS } from "#data";
 import { baseDtype, computeDtype } from "#models";
 import { templateSettings } from "#text";
-import { OBJECTIVE_NAMES, preferenceSettings, samplingSettings } from "./objectives/settings.ts";
+import { OBJECTIVE_NAMES, objectiveSettings } from "./objectives/settings.ts";
 
 /** Settings of the data. */
 export const dataSettings = {
@@ -54,11 +54,11 @@ export const dataSettings = {
 
 /** The choice of what is minimised. */
 export const objectiveChoice = {
-  /** What is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo). One of sft, dpo, kto, orpo, simpo, grpo; default "sft". */
+  /** What is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that are sampled, by a grader (grpo) or a teacher (distill). One of sft, dpo, kto, orpo, simpo, grpo, distill; default "sft". */
   objective: choice(OBJECTIVE_NAMES, {
     default: "sft",
     common: true,
-    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo)",
+    help: "what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that are sampled, by a grader (grpo) or a teacher (distill)",
   }),
 };
 
@@ -180,8 +180,7 @@ export const memorySettings = {
 export const finetuneSettings = {
   ...dataSettings,
   ...objectiveChoice,
-  ...preferenceSettings,
-  ...samplingSettings,
+  ...objectiveSettings,
   ...trainingSettings,
   ...checkpointSettings,
   ...memorySettings,

@@ -1,4 +1,3 @@
-import { omitUndefined } from "#core";
 import type { Batch } from "#data";
 import {
   add,
@@ -15,10 +14,10 @@ import {
   sum,
   type Value,
 } from "#graph";
-import type { FinetuneSettings } from "../settings.ts";
+import { chooseGrader, planRewards } from "../rollouts/rewards.ts";
 import { column, fedColumn, labelColumn, labelMatrix, meanBySequence, sumBySequence } from "./answers.ts";
-import { type Metrics, objectiveKind } from "./objective.ts";
-import type { ObjectiveSettings } from "./settings.ts";
+import { type Metrics, type Objective, objectiveKind } from "./objective.ts";
+import { type ObjectiveSettings, SAMPLING_DEFAULTS } from "./settings.ts";
 
 type Settings = { readonly [K in keyof ObjectiveSettings]: NonNullable<ObjectiveSettings[K]> };
 type RatioOptions = Pick<Settings, "beta" | "importanceLevel" | "epsilon" | "epsilonHigh">;
@@ -97,38 +96,17 @@ function ratioMetrics(
   };
 }
 
-const GRPO_DEFAULTS = {
-  beta: 0,
-  grpoLoss: "dapo",
-  importanceLevel: "token",
-  epsilon: 0.2,
-  epsilonHigh: 0.2,
-  maxCompletionLength: 256,
-  groupSize: 8,
-  evaluatePrompts: undefined,
-  evaluateSamples: undefined,
-  temperature: 1,
-  scaleRewards: "group",
-  grader: undefined,
-  responseFormat: undefined,
-} as const;
-
-/** How answers are sampled, and what their rewards are worth. */
-export const sampling = (settings: FinetuneSettings) => ({ ...GRPO_DEFAULTS, ...omitUndefined(settings) });
+type Options = RatioOptions & Pick<Settings, "grpoLoss" | "maxCompletionLength"> & Pick<Objective, "shown">;
 
 /**
- * GRPO: −min(ρA, clip(ρ)A) for each token, with the ratio ρ of its probabilities by the policy and by the sampler and the
- * advantage A of its answer, and β ρ (eᵈ − d − 1), where d is the log ratio of reference and policy.
+ * −min(ρA, clip(ρ)A) for each token, with the ratio ρ of its probabilities by the policy and by the sampler and its advantage
+ * A, and β ρ (eᵈ − d − 1), where d is the log ratio of reference and policy.
  */
-export const grpo = objectiveKind({
-  help: "learn from sampled answers that a grader rates",
-  data: "prompts",
-  defaults: GRPO_DEFAULTS,
-  learningRate: 1,
-  usesDropout: true,
-  create: ({ beta, grpoLoss, importanceLevel, epsilon, epsilonHigh, maxCompletionLength }) => ({
+export function policyGradient(options: Options): Objective {
+  const { beta, grpoLoss, importanceLevel, epsilon, epsilonHigh, maxCompletionLength, shown } = options;
+  return {
     usesReference: beta > 0,
-    shown: ["reward"],
+    shown,
     loss(logprobs: Value): Value {
       const ratio = exp(logRatio(logprobs, importanceLevel));
       const advantage = labelColumn("advantage");
@@ -167,12 +145,28 @@ export const grpo = objectiveKind({
     },
     count: AGGREGATIONS[grpoLoss].count,
     metrics: (batch, logprobs, fed) =>
-      ratioMetrics(batch, logprobs, {
-        beta,
-        importanceLevel,
-        epsilon,
-        epsilonHigh,
-        reference: fed["reference"],
-      }),
-  }),
+      ratioMetrics(batch, logprobs, { ...options, reference: fed["reference"] }),
+  };
+}
+
+/** Learning from the rewards of sampled answers, by the advantage of each over the others of its group. */
+export const grpo = objectiveKind({
+  help: "learn from sampled answers that a grader rates",
+  data: "prompts",
+  defaults: {
+    ...SAMPLING_DEFAULTS,
+    beta: 0,
+    grpoLoss: "dapo",
+    importanceLevel: "token",
+    epsilon: 0.2,
+    epsilonHigh: 0.2,
+    scaleRewards: "group",
+    grader: undefined,
+    responseFormat: undefined,
+  },
+  learningRate: 1,
+  usesDropout: true,
+  judge: (settings, inputs) =>
+    planRewards(chooseGrader(settings, inputs), { ...inputs, scale: settings.scaleRewards }),
+  create: (settings) => policyGradient({ ...settings, shown: ["reward"] }),
 });

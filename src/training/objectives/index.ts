@@ -1,6 +1,7 @@
 // The table of objectives.
 import { MosError } from "#core";
 import type { FinetuneSettings } from "../settings.ts";
+import { distill } from "./distill.ts";
 import { dpo } from "./dpo.ts";
 import { grpo } from "./grpo.ts";
 import { kto } from "./kto.ts";
@@ -16,12 +17,15 @@ import { sft } from "./sft.ts";
 import { simpo } from "./simpo.ts";
 
 /** The objectives, by name. */
-export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo } satisfies Record<ObjectiveName, ObjectiveKind>;
+export const OBJECTIVES = { sft, dpo, kto, orpo, simpo, grpo, distill } satisfies Record<
+  ObjectiveName,
+  ObjectiveKind
+>;
 /** Name of an objective. */
 export type ObjectiveName = (typeof OBJECTIVE_NAMES)[number];
 
-/** True for runs that learn from the rewards of their own answers. */
-export const isRewarded = ({ objective }: Pick<FinetuneSettings, "objective">): boolean =>
+/** True for runs that learn from their own answers. */
+export const learnsFromAnswers = ({ objective }: Pick<FinetuneSettings, "objective">): boolean =>
   OBJECTIVES[objective].data === "prompts";
 
 /** Settings of the chosen objective that were given. Throws `bad_option` for one of another objective. */
@@ -51,6 +55,7 @@ export function chooseObjective(settings: FinetuneSettings): Objective {
 /** The objective with its settings, defaults filled in, as a run records it; undefined for plain training without any. */
 export function objectiveRecord(settings: FinetuneSettings): Readonly<Record<string, unknown>> | undefined {
   const { objective } = settings;
-  const chosen = { ...OBJECTIVES[objective].defaults, ...givenSettings(settings) };
+  // a run goes on with its teacher wherever that is
+  const { teacher: _, ...chosen } = { ...OBJECTIVES[objective].defaults, ...givenSettings(settings) };
   return objective === "sft" ? undefined : { name: objective, ...chosen };
 }

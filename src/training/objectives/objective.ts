@@ -3,6 +3,7 @@
 import { omitUndefined } from "#core";
 import type { Batch, EncodedExample } from "#data";
 import type { HostTensor, Value } from "#graph";
+import type { JudgeInputs, JudgePlan } from "../rollouts/judge.ts";
 import type { FinetuneSettings } from "../settings.ts";
 import type { ObjectiveSettings } from "./settings.ts";
 
@@ -68,6 +69,8 @@ export interface ObjectiveKind {
   readonly usesDropout: boolean;
   /** What it learns from an encoded example, where that is not the example as it is. */
   readonly prepare?: (example: EncodedExample) => EncodedExample;
+  /** What its sampled answers are worth, where it learns from such. Throws `bad_option` where that needs another setting. */
+  readonly judge?: ((settings: FinetuneSettings, inputs: JudgeInputs) => JudgePlan) | undefined;
   create(settings: FinetuneSettings): Objective;
 }
 
@@ -76,17 +79,24 @@ type Filled<D extends Partial<ObjectiveSettings>> = {
   readonly [K in keyof D & keyof ObjectiveSettings]: Exclude<ObjectiveSettings[K], undefined>;
 };
 
-/** A row whose `create` is given its settings with the defaults filled in. */
-export const objectiveKind = <D extends Partial<ObjectiveSettings>>(
-  kind: Omit<ObjectiveKind, "defaults" | "create"> & {
-    readonly defaults: D;
-    create(settings: FinetuneSettings & Filled<D>): Objective;
-  },
-): ObjectiveKind => ({
-  ...kind,
-  create: (settings) =>
-    kind.create({ ...kind.defaults, ...omitUndefined(settings) } as FinetuneSettings & Filled<D>),
-});
+/** A row whose functions are given its settings with the defaults filled in. */
+export function objectiveKind<D extends Partial<ObjectiveSettings>>({
+  create,
+  judge,
+  ...kind
+}: Omit<ObjectiveKind, "defaults" | "create" | "judge"> & {
+  readonly defaults: D;
+  create(settings: FinetuneSettings & Filled<D>): Objective;
+  judge?(settings: FinetuneSettings & Filled<D>, inputs: JudgeInputs): JudgePlan;
+}): ObjectiveKind {
+  const fill = (settings: FinetuneSettings) =>
+    ({ ...kind.defaults, ...omitUndefined(settings) }) as FinetuneSettings & Filled<D>;
+  return {
+    ...kind,
+    create: (settings) => create(fill(settings)),
+    judge: judge && ((settings, inputs) => judge(fill(settings), inputs)),
+  };
+}
 
 /** Sums of both. */
 export function addMetrics(a: Metrics, b: Metrics): Metrics {

@@ -124,6 +124,7 @@ const cases: readonly {
   { name: "simpo", settings: { sftWeight: 0.3 }, formula: simpo },
   { name: "orpo", settings: {}, formula: orpo },
   { name: "kto", settings: { undesirableWeight: 1.25 }, formula: kto },
+  { name: "distill", settings: { epsilonHigh: 0.3 }, formula: grpo("dapo", "token", 0) },
   ...(["dapo", "grpo", "dr_grpo", "bnpo"] as const).flatMap((grpoLoss) =>
     (["token", "sequence"] as const).flatMap((importanceLevel) =>
       [0, 0.04].map((beta) => ({

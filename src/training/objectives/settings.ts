@@ -1,6 +1,6 @@
 // Settings of objectives. None has a default here: each objective has its own, so that a setting that is given to an
 // objective without it is noticed.
-import { choice, integer, jsonFile, number, type SettingValues } from "#core";
+import { choice, integer, jsonFile, number, omitUndefined, pick, type SettingValues, text } from "#core";
 import { REWARD_SCALES } from "../rollouts/advantages.ts";
 
 /** Settings of objectives that learn from given answers. */
@@ -74,17 +74,17 @@ export const samplingSettings = {
     defaultText: "8",
     help: "answers that are sampled for each prompt of an update",
   }),
-  /** Held-out prompts that are answered at each evaluation, at most. A whole number, 1 or more; default 64; grpo all. */
+  /** Held-out prompts that are answered at each evaluation, at most. A whole number, 1 or more; default 64; grpo and distill all. */
   evaluatePrompts: integer({
     min: 1,
-    defaultText: "64; grpo all",
+    defaultText: "64; grpo and distill all",
     help: "held-out prompts that are answered at each evaluation, at most",
   }),
-  /** Answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature. A whole number from 1 to 256; default 1; grpo as many as for a prompt of an update. */
+  /** Answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature. A whole number from 1 to 256; default 1; grpo and distill as many as for a prompt of an update. */
   evaluateSamples: integer({
     min: 1,
     max: 256,
-    defaultText: "1; grpo as many as for a prompt of an update",
+    defaultText: "1; grpo and distill as many as for a prompt of an update",
     help: "answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature",
   }),
   /** Sampling temperature of answers; at another than 1 they are not the policy's own. A number above 0; default 1. */
@@ -120,8 +120,26 @@ export const samplingSettings = {
   }),
 };
 
+/** Settings of a teacher that judges sampled answers. */
+export const teacherSettings = {
+  /** Base URL of an OpenAI-compatible API with the model that answers are to come close to, such as http://127.0.0.1:8080/v1. A string. */
+  teacher: text({
+    placeholder: "url",
+    help: "base URL of an OpenAI-compatible API with the model that answers are to come close to, such as http://127.0.0.1:8080/v1",
+  }),
+  /** The model's name there. A string. */
+  teacherModel: text({ placeholder: "name", help: "the model's name there" }),
+  /** By how much the teacher's log-probability of a token may differ from the student's before it counts no more. A number above 0; default none. */
+  advantageLimit: number({
+    above: 0,
+    defaultText: "none",
+    placeholder: "nats",
+    help: "by how much the teacher's log-probability of a token may differ from the student's before it counts no more",
+  }),
+};
+
 /** Settings of all objectives; `objective` chooses which of them there are. */
-export const objectiveSettings = { ...preferenceSettings, ...samplingSettings };
+export const objectiveSettings = { ...preferenceSettings, ...samplingSettings, ...teacherSettings };
 /** Their values; undefined where they are left out. */
 export type ObjectiveSettings = SettingValues<typeof objectiveSettings>;
 
@@ -133,5 +151,20 @@ export const ANSWER_SETTINGS = [
   "maxCompletionLength",
 ] as const satisfies readonly (keyof ObjectiveSettings)[];
 
+/** How answers are sampled where nothing else is asked for. */
+export const SAMPLING_DEFAULTS = {
+  maxCompletionLength: 256,
+  groupSize: 8,
+  evaluatePrompts: undefined,
+  evaluateSamples: undefined,
+  temperature: 1,
+} as const;
+
+/** How the answers of a run are sampled. */
+export const sampling = (settings: Partial<ObjectiveSettings>) => ({
+  ...SAMPLING_DEFAULTS,
+  ...omitUndefined(pick(samplingSettings, settings)),
+});
+
 /** Names of the objectives that a run may have. */
-export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo"] as const;
+export const OBJECTIVE_NAMES = ["sft", "dpo", "kto", "orpo", "simpo", "grpo", "distill"] as const;

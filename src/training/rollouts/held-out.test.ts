@@ -8,6 +8,7 @@ import type { LoadedText } from "#text";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
 import { NOTHING_EVALUATED } from "../validation.ts";
 import { evaluateAnswers, type HeldOutOptions, heldOutPrompts } from "./held-out.ts";
+import { judgeByRewards, type Reward } from "./rewards.ts";
 
 let text: LoadedText;
 beforeAll(async () => {
@@ -72,6 +73,9 @@ test("a table keeps the columns that no format has, where they are asked for", a
   }
 });
 
+const byRewards = (reward: Reward) =>
+  judgeByRewards({ reward, [Symbol.asyncDispose]: async () => undefined }, "group");
+
 const options = (over: Partial<HeldOutOptions>): HeldOutOptions => ({
   prompts: [1, 2, 3].map((line) => ({ line, ids: [5, 6, 7], item: { line } })),
   ...{
@@ -91,7 +95,7 @@ const options = (over: Partial<HeldOutOptions>): HeldOutOptions => ({
       }
     },
   },
-  reward: async ({ line }) => ({ reward: Number(line), scores: {} }),
+  judge: byRewards(async ({ line }) => ({ reward: Number(line), scores: {} })),
   ...over,
 });
 
@@ -110,12 +114,12 @@ test("parts add up to the mean reward, from whatever part they go on", async () 
 });
 
 test("where no answer can be graded, the reason is told rather than a loss", async () => {
-  const reward: HeldOutOptions["reward"] = async () => ({
+  const judge = byRewards(async () => ({
     ...{ reward: Number.NaN, scores: {} },
     problem: "python cannot run: it is away",
-  });
+  }));
   const all = async () => {
-    for await (const _ of evaluateAnswers(options({ reward }), NOTHING_EVALUATED));
+    for await (const _ of evaluateAnswers(options({ judge }), NOTHING_EVALUATED));
   };
   await expect(all()).rejects.toMatchObject({
     code: "bad_option",

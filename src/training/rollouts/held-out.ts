@@ -1,12 +1,13 @@
-// Answers to held-out prompts, and their rewards: what a run is judged by, whatever it learns from.
+// Answers to held-out prompts, and what their judge says: by that a run is judged, whatever it learns from.
 import { MosError } from "#core";
 import { answerText, type Example, encodePromptOf, wantedAnswer } from "#data";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
-import { sampling } from "../objectives/grpo.ts";
-import { isRewarded } from "../objectives/index.ts";
-import { addMetrics } from "../objectives/objective.ts";
+import { addLosses, NO_LOSS } from "../gradients.ts";
+import { learnsFromAnswers } from "../objectives/index.ts";
+import { sampling } from "../objectives/settings.ts";
 import type { FinetuneSettings, ResolvedSettings } from "../settings.ts";
-import { type GroupOptions, groupMetrics, type Prompt, sampleGroups } from "./groups.ts";
+import { type GroupOptions, groupMetrics, sampleGroups } from "./groups.ts";
+import type { Prompt } from "./judge.ts";
 
 type EncodingOptions = Parameters<typeof encodePromptOf>[1];
 
@@ -57,7 +58,7 @@ export function heldOutSampling(settings: FinetuneSettings) {
   const { groupSize, maxCompletionLength, temperature } = sampling(settings);
   const { evaluatePrompts, evaluateSamples } = settings;
   const samples = evaluateSamples ?? 1;
-  return isRewarded(settings)
+  return learnsFromAnswers(settings)
     ? {
         ...{ prompts: evaluatePrompts ?? Number.MAX_SAFE_INTEGER, groupSize: evaluateSamples ?? groupSize },
         ...{ maxCompletionLength, temperature },
@@ -80,7 +81,7 @@ export function samplerSize(
 ) {
   const { batchSize, gradientAccumulationSteps } = settings;
   const { maxCompletionLength, groupSize } = sampling(settings);
-  const isLearnt = isRewarded(settings);
+  const isLearnt = learnsFromAnswers(settings);
   const heldOutBatch = isLearnt ? batchSize : HELD_OUT_BATCH;
   const answers = isLearnt ? batchSize * gradientAccumulationSteps * groupSize : 0;
   const most = Math.max(answers, heldOutBatch * heldOutSampling(settings).groupSize);
@@ -93,7 +94,7 @@ export function samplerSize(
   };
 }
 
-/** How held-out prompts are answered and graded. */
+/** How held-out prompts are answered and judged. */
 export interface HeldOutOptions extends Omit<GroupOptions, "label"> {
   readonly prompts: readonly Prompt[];
   /** Prompts that are answered at a time, after which the sums are given. */
@@ -103,7 +104,7 @@ export interface HeldOutOptions extends Omit<GroupOptions, "label"> {
 }
 
 /**
- * Samples and grades answers to the held-out prompts that are left, a few at a time, and gives the sums after each of these
+ * Samples and judges answers to the held-out prompts that are left, a few at a time, and gives the sums after each of these
  * parts. Seeds are the same at every evaluation.
  *
  * @throws MosError `bad_option` where none can be graded, `cancelled` by the signal.
@@ -112,17 +113,18 @@ export async function* evaluateAnswers(
   { prompts, batchSize, now, ...options }: HeldOutOptions,
   done: UnfinishedEvaluation,
 ): AsyncGenerator<UnfinishedEvaluation, void> {
+  const { judge } = options;
   let sums = done;
   let problem: string | undefined;
   for (let from = sums.batches * batchSize; from < prompts.length; from += batchSize) {
     const started = now();
     const some = prompts.slice(from, from + batchSize);
     const groups = await sampleGroups(some, { ...options, label: `evaluation ${from}` });
-    problem ??= groups.flatMap(({ answers }) => answers).find(({ reward }) => Number.isNaN(reward))?.problem;
+    problem ??= judge.findProblem?.(groups);
+    const { sum: loss, count } = judge.loss?.(groups) ?? { sum: 0, count: 0 };
     sums = {
-      ...sums,
       batches: sums.batches + 1,
-      metrics: addMetrics(sums.metrics, groupMetrics(groups)),
+      ...addLosses(sums, { ...NO_LOSS, loss, count, metrics: groupMetrics(groups, judge) }),
       seconds: sums.seconds + (now() - started) / 1000,
     };
     if (from + batchSize >= prompts.length && sums.metrics["reward"]?.count === 0)

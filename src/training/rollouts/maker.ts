@@ -2,19 +2,16 @@
 import type { Adapter } from "#adapters";
 import { MosError } from "#core";
 import { type EncodedExample, type Example, placeText } from "#data";
-import { checkItem, type Grader } from "#graders";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
 import type { BaseModel } from "#models";
 import { formatSource } from "#text";
-import { sampling } from "../objectives/grpo.ts";
-import { isRewarded } from "../objectives/index.ts";
+import { sampling } from "../objectives/settings.ts";
 import { encodingOptions } from "../run-data.ts";
 import type { RunPlan } from "../run-plan.ts";
 import type { BatchMaker, HeldOutAnswers } from "../trainer.ts";
-import { chooseGrader, type GradeTools, openGrading, type RewardFunction, readGrader } from "./grader.ts";
-import type { Prompt } from "./groups.ts";
 import { evaluateAnswers, heldOutPrompts, heldOutSampling, samplerSize } from "./held-out.ts";
+import type { Prompt } from "./judge.ts";
 import { parseResponseFormat } from "./response-format.ts";
 import { rollouts } from "./stream.ts";
 
@@ -27,8 +24,8 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
 }
 
 /** A run that may give answers. */
-export interface RolloutRun extends GradeTools {
-  readonly plan: Pick<RunPlan, "settings" | "run" | "text" | "data" | "train">;
+export interface RolloutRun {
+  readonly plan: Pick<RunPlan, "settings" | "run" | "text" | "data" | "train" | "judges">;
   readonly base: BaseModel;
   readonly adapter: Adapter;
   readonly session?: SessionOptions | undefined;
@@ -44,52 +41,50 @@ export interface Rollouts extends AsyncDisposable {
   readonly answers: HeldOutAnswers | undefined;
 }
 
-/** Opens what samples and grades the answers of a run; undefined where it gives none. */
+/** Opens what samples and judges the answers of a run; undefined where it gives none. */
 export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefined> {
   const { base, adapter, signal, session } = run;
-  const { settings, run: trainer, data, train } = run.plan;
-  const isLearnt = isRewarded(settings);
-  const grader = isLearnt ? chooseGrader(settings, run) : undefined;
-  const judge = readGrader(settings, "evaluateBy", run) ?? grader;
-  if (judge === undefined) return undefined;
-  const learnt = isLearnt ? toPrompts(data.train, train.encoded) : [];
+  const { settings, run: trainer, data, train, judges } = run.plan;
+  if (judges.heldOut === undefined) return undefined;
+  const learnt = judges.learnt === undefined ? [] : toPrompts(data.train, train.encoded);
   const prompts = findHeldOut(run);
   // before anything is sampled
-  checkItems(grader, learnt);
-  checkItems(judge, prompts);
+  for (const one of learnt) judges.learnt?.checkPrompt(one);
+  for (const one of prompts) judges.heldOut.checkPrompt(one);
   const longestPrompt = [...learnt, ...prompts].reduce((most, { ids }) => Math.max(most, ids.length), 0);
   const { maxPositions } = base.model.config;
   const size = samplerSize(settings, { longestPrompt, maxPositions });
   const { answers, heldOutBatch: batchSize, maxLength: longest, maxBatch } = size;
-  const { responseFormat } = settings;
+  const { responseFormat, beta } = settings;
   const engine = await openLiveEngine({
     ...{ model: base, adapter, maxLength: longest, maxBatch, session },
     grammar: formatSource(responseFormat && parseResponseFormat(responseFormat)),
   });
-  const judging = openGrading(judge, run);
-  const grading = grader === undefined || grader === judge ? judging : openGrading(grader, run);
-  const maker: BatchMaker = {
+  const opening = { tokenizer: base.text.tokenizer, signal };
+  const heldOutJudge = judges.heldOut.open(opening);
+  const judge = judges.learnt === judges.heldOut ? heldOutJudge : judges.learnt?.open(opening);
+  const maker: BatchMaker | undefined = judge && {
     maxSegment: longest,
     maxTokens: answers * longest,
     microBatches: (start) => {
-      const options = { settings: { ...sampling(settings), ...trainer }, engine, reward: grading.reward };
+      const options = { settings: { ...sampling(settings), ...trainer, beta }, engine, judge };
       return rollouts({ ...options, prompts: learnt, signal }, start);
     },
   };
   const heldOut: HeldOutAnswers = {
     parts: Math.ceil(prompts.length / batchSize),
     evaluate(done) {
-      const options = { ...heldOutSampling(settings), engine, reward: judging.reward, now: run.now, signal };
+      const options = { ...heldOutSampling(settings), engine, judge: heldOutJudge, now: run.now, signal };
       return evaluateAnswers({ ...options, prompts, batchSize, longest, seed: settings.seed }, done);
     },
   };
   return {
-    maker: isLearnt ? maker : undefined,
+    maker,
     answers: prompts.length === 0 ? undefined : heldOut,
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
-      await grading[Symbol.asyncDispose]();
-      await judging[Symbol.asyncDispose]();
+      await judge?.[Symbol.asyncDispose]();
+      await heldOutJudge[Symbol.asyncDispose]();
     },
   };
 }
@@ -104,9 +99,4 @@ function findHeldOut({ plan }: RolloutRun): readonly Prompt[] {
     "bad_data",
     `none of the ${data.validation.length} held-out examples has a prompt of at most ${settings.maxLength} tokens, so that evaluateBy has no answers to grade; hold out others, or leave evaluateBy out`,
   );
-}
-
-function checkItems(grader: Grader | RewardFunction | undefined, prompts: readonly Prompt[]): void {
-  if (grader === undefined || typeof grader === "function") return;
-  for (const one of prompts) checkItem(grader, one.item, placeText(one));
 }

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { LiveEngine, SampleRequest } from "#inference";
 import type { MicroBatch } from "../micro-batches.ts";
-import type { Prompt, Reward } from "./groups.ts";
+import type { Prompt } from "./judge.ts";
+import { judgeByRewards, type Reward } from "./rewards.ts";
 import { type RolloutOptions, rollouts } from "./stream.ts";
 
 /** Answers with random tokens of the request's seed; the first request ends last. */
@@ -26,6 +27,9 @@ const reward: Reward = async ({ name }, text) => {
   return { reward: name === "p0" ? 1 : length, scores: { length } };
 };
 
+const byRewards = (reward: Reward) =>
+  judgeByRewards({ reward, [Symbol.asyncDispose]: async () => undefined }, "group");
+
 const prompts: readonly Prompt[] = Array.from({ length: 5 }, (_, i) => ({
   line: i + 1,
   ids: Array.from({ length: i + 2 }, (_, k) => 60 + k),
@@ -34,18 +38,11 @@ const prompts: readonly Prompt[] = Array.from({ length: 5 }, (_, i) => ({
 
 const settings = {
   ...{ batchSize: 2, gradientAccumulationSteps: 1, maxLength: 16, packing: true, padToken: 0, seed: 7 },
-  ...{
-    steps: 6,
-    groupSize: 4,
-    maxCompletionLength: 6,
-    temperature: 1,
-    scaleRewards: "group" as const,
-    beta: 0,
-  },
+  ...{ steps: 6, groupSize: 4, maxCompletionLength: 6, temperature: 1 },
 } as const;
 
 const options = (over: Partial<RolloutOptions> = {}): RolloutOptions => ({
-  ...{ prompts, settings, engine: engine(), reward },
+  ...{ prompts, settings, engine: engine(), judge: byRewards(reward) },
   ...over,
 });
 
@@ -97,19 +94,19 @@ test("without a difference in rewards there is an end, and a reason", async () =
       "no signal: all rewards of every group are equal in the first 6 updates (now 0)",
     ),
   };
-  await expect(take(200, rollouts(options({ reward: equal }), start))).rejects.toMatchObject(error);
-  await expect(take(200, rollouts(options({ reward: none }), start))).rejects.toThrow(
+  await expect(take(200, rollouts(options({ judge: byRewards(equal) }), start))).rejects.toMatchObject(error);
+  await expect(take(200, rollouts(options({ judge: byRewards(none) }), start))).rejects.toThrow(
     "no answer could be graded",
   );
   await expect(
-    take(30, rollouts(options({ reward: equal }), { updates: 1, microBatches: 0 })),
+    take(30, rollouts(options({ judge: byRewards(equal) }), { updates: 1, microBatches: 0 })),
   ).resolves.toBeTruthy();
 });
 
 test("a grader that fails and a signal end the stream", async () => {
   const broken: Reward = async () => Promise.reject(new Error("the grader is away"));
   const start = { updates: 0, microBatches: 0 };
-  await expect(take(1, rollouts(options({ reward: broken }), start))).rejects.toThrow("away");
+  await expect(take(1, rollouts(options({ judge: byRewards(broken) }), start))).rejects.toThrow("away");
   const signal = AbortSignal.abort(new Error("stopped"));
   await expect(take(1, rollouts(options({ signal }), start))).rejects.toThrow("stopped");
 });

@@ -5,17 +5,8 @@ import { type EncodedExample, packExamples, planEpoch, plannedBatch } from "#dat
 import type { LiveEngine } from "#inference";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
 import { totalsOf } from "../objectives/objective.ts";
-import type { RewardScale } from "./advantages.ts";
-import {
-  type Group,
-  groupMetrics,
-  isUniform,
-  meanReward,
-  type Prompt,
-  type Reward,
-  sampleGroups,
-  toExamples,
-} from "./groups.ts";
+import { groupMetrics, sampleGroups, toExample } from "./groups.ts";
+import type { Group, Judge, Prompt } from "./judge.ts";
 
 /** Settings of sampling. */
 export interface RolloutSettings extends MicroBatchSettings {
@@ -24,9 +15,8 @@ export interface RolloutSettings extends MicroBatchSettings {
   readonly groupSize: number;
   readonly maxCompletionLength: number;
   readonly temperature: number;
-  readonly scaleRewards: RewardScale;
-  /** With a weight of the divergence from the reference, answers have a gradient whatever their rewards. */
-  readonly beta: number;
+  /** With a weight of the divergence from the reference, answers have a gradient whatever their advantages. */
+  readonly beta?: number | undefined;
 }
 
 /** Options of a stream of rollouts. */
@@ -34,30 +24,35 @@ export interface RolloutOptions {
   readonly prompts: readonly Prompt[];
   readonly settings: RolloutSettings;
   readonly engine: Pick<LiveEngine, "sample">;
-  readonly reward: Reward;
+  readonly judge: Judge;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Updates from the start after which a run without any difference in rewards ends. */
+/** Updates from the start after which a run without any advantage ends. */
 const PATIENCE = 8;
 
 /**
- * Samples and grades the answers of each update, from a position on, without end.
+ * Samples and judges the answers of each update, from a position on, without end.
  *
- * @throws MosError `bad_data` where no group of the first updates has different rewards; `cancelled` by the signal.
+ * @throws MosError `bad_data` where no answer of the first updates has an advantage; `cancelled` by the signal.
  */
 export async function* rollouts(options: RolloutOptions, start: Position): AsyncGenerator<MicroBatch, never> {
-  const { settings } = options;
+  const { settings, judge } = options;
   let skipped = start.microBatches;
   let isSilent = start.updates === 0;
   for (const { update, epoch, prompts } of planUpdates(options, start.updates)) {
     const groups = await sampleGroups(prompts, { ...options, ...settings, label: `answer ${update}` });
-    isSilent &&= groups.every(isUniform);
-    if (isSilent && update + 1 >= Math.min(PATIENCE, settings.steps)) throw noSignal(update + 1, groups);
-    const parts = layOut(groups, settings);
+    const examples = toExamples(groups, judge);
+    isSilent &&= examples.every(isSettled);
+    if (isSilent && update + 1 >= Math.min(PATIENCE, settings.steps))
+      throw new MosError(
+        "bad_data",
+        `no signal: ${judge.explainSilence(groups, `in the first ${update + 1} updates`)}`,
+      );
+    const parts = layOut(examples, settings);
     for (const [i, part] of parts.entries()) {
       if (skipped-- > 0) continue;
-      const metrics = i === 0 ? { metrics: groupMetrics(groups) } : {};
+      const metrics = i === 0 ? { metrics: groupMetrics(groups, judge) } : {};
       yield { ...part, ...metrics, epoch, index: update * MAX_PARTS + i, isLast: i === parts.length - 1 };
     }
     skipped = 0;
@@ -87,18 +82,34 @@ function* planUpdates({ prompts, settings }: RolloutOptions, from: number): Gene
 }
 
 type Part = Pick<MicroBatch, "batch" | "isSkipped" | "update">;
+/** Examples of the answers to one prompt. */
+type Examples = readonly EncodedExample[];
+
+function toExamples(groups: readonly Group<unknown>[], judge: Judge): readonly Examples[] {
+  const advantages = judge.advantages(groups);
+  return groups.map(({ prompt, answers }, g) =>
+    answers.map((answer, k) => {
+      const given = advantages[g]?.[k] ?? 0;
+      const own = typeof given === "number" ? new Float32Array(answer.tokens.length).fill(given) : given;
+      return toExample(prompt, answer, own);
+    }),
+  );
+}
+
+/** True where nothing can be learnt from any of the answers. */
+const isSettled = (examples: Examples): boolean =>
+  examples.every(({ columns }) => columns?.advantage?.every((x) => x === 0) === true);
 
 /**
- * Rows of answers: one row is a micro-batch, so that one program serves them all. Answers of groups without a difference come
+ * Rows of answers: one row is a micro-batch, so that one program serves them all. Answers of groups without an advantage come
  * last, in micro-batches that are counted and not computed, as their gradient is 0.
  */
 function layOut(
-  groups: readonly Group[],
-  { scaleRewards, maxLength, padToken, beta }: RolloutSettings,
+  examples: readonly Examples[],
+  { maxLength, padToken, beta = 0 }: RolloutSettings,
 ): readonly Part[] {
-  const examples = toExamples(groups, scaleRewards);
   const update = totalsOf(examples.flat());
-  const pack = (chosen: readonly EncodedExample[], isSkipped: boolean): readonly Part[] =>
+  const pack = (chosen: Examples, isSkipped: boolean): readonly Part[] =>
     packExamples(
       chosen.map(({ ids }) => ids.length),
       { maxLength },
@@ -107,16 +118,7 @@ function layOut(
       isSkipped,
       update,
     }));
-  const some = (isSkipped: boolean): readonly EncodedExample[] =>
-    examples.filter((_, g) => (beta === 0 && isUniform(groups[g] as Group)) === isSkipped).flat();
+  const some = (isSkipped: boolean): Examples =>
+    examples.filter((own) => (beta === 0 && isSettled(own)) === isSkipped).flat();
   return [...pack(some(false), false), ...pack(some(true), true)];
 }
-
-const noSignal = (updates: number, groups: readonly Group[]): MosError => {
-  const reward = meanReward(groups);
-  return new MosError(
-    "bad_data",
-    `no signal: all rewards of every group are equal in the first ${updates} updates (${Number.isNaN(reward) ? "no answer could be graded" : `now ${Number(reward.toPrecision(3))}`}), so there is nothing to learn; ` +
-      "choose a grader that gives some answers of the untrained model more than others, or train on examples first",
-  );
-};

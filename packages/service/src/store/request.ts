@@ -11,6 +11,7 @@ import {
 } from "mixture-of-shards";
 import {
   adapterOptions,
+  choice,
   errorText,
   expectedUpdate,
   integer,
@@ -29,20 +30,31 @@ const { method: _, ...adapterSettings } = adapterOptions;
 
 type Settings = Readonly<Record<string, Setting>>;
 
-/** Settings that the service decides, or takes from other fields of the request. */
-const WITHHELD = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"] as const;
+/** Settings that the service decides, or takes from other fields of the request. A tenant names no address that it asks. */
+const WITHHELD: readonly string[] = [
+  ...["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit"],
+  ...["teacher", "teacherModel", "advantageLimit"],
+];
+
+/** Objectives that can do without settings that are withheld. */
+const objectives = Object.entries(OBJECTIVES).flatMap(([name, { defaults }]) =>
+  Object.keys(defaults).some((setting) => WITHHELD.includes(setting)) ? [] : [name],
+);
 
 /** Characters of a text or an object. */
 const MAX_TEXT = 10_000;
 
 const offered: Settings = {
   ...finetuneSettings,
+  objective: choice(objectives, {
+    defaultText: "sft",
+    help: finetuneSettings.objective.help,
+  }),
   // a job that is interrupted goes on from a checkpoint
   saveEvery: integer({ min: 1, help: finetuneSettings.saveEvery.help }),
 };
-const isWithheld = (name: string): boolean => WITHHELD.some((withheld) => withheld === name);
 const runSettings: Settings = Object.fromEntries(
-  Object.entries(offered).filter(([name]) => !isWithheld(name)),
+  Object.entries(offered).filter(([name]) => !WITHHELD.includes(name)),
 );
 
 /** The field of a setting. Targets have PEFT's name. */

@@ -4357,9 +4357,9 @@ export interface components {
             };
             /** @description updates between evaluations; 0 evaluates only before and after training; default: a pass over the data; 0 for one pass, and with --steps */
             evaluate_every?: number;
-            /** @description held-out prompts that are answered at each evaluation, at most; default: 64; grpo all */
+            /** @description held-out prompts that are answered at each evaluation, at most; default: 64; grpo and distill all */
             evaluate_prompts?: number;
-            /** @description answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature; default: 1; grpo as many as for a prompt of an update */
+            /** @description answers that are sampled for each held-out prompt; one is the likeliest, unless there is a temperature; default: 1; grpo and distill as many as for a prompt of an update */
             evaluate_samples?: number;
             /** @description seconds until the model is deleted; default: never */
             expires_after?: number;
@@ -4401,7 +4401,7 @@ export interface components {
              */
             method?: "lora" | "mos" | "pure-sharing" | "random-scaling" | "subset-selection" | "vera" | "tied-lora" | "prolora";
             /**
-             * @description what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that a grader rewards (grpo); default: sft
+             * @description what is learnt from: the answers of examples (sft), pairs of answers (dpo, orpo, simpo), rated ones (kto), or those that are sampled, by a grader (grpo) or a teacher (distill); default: sft
              * @enum {string}
              */
             objective?: "sft" | "dpo" | "kto" | "orpo" | "simpo" | "grpo";

@@ -1,0 +1,197 @@
+// An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
+import { z } from "zod";
+import { errorText, MosError } from "#core";
+import { type Failure, retryAdvice } from "#hub";
+import { sleep as wait } from "#platform";
+
+/** Options of a teacher behind an endpoint. */
+export interface EndpointOptions {
+  /** Base URL as OpenAI's clients have it, such as `http://127.0.0.1:8080/v1`. */
+  readonly url: string;
+  readonly model: string;
+  readonly key?: string | undefined;
+  /** Told why a request is made again, and after how many seconds. */
+  readonly onRetry?: ((reason: string, seconds: number) => void) | undefined;
+  readonly fetch?: typeof fetch;
+  /** Waits for seconds. */
+  readonly sleep?: (seconds: number, signal: AbortSignal | undefined) => Promise<unknown>;
+}
+
+/** What an endpoint is for. */
+interface EndpointKind<T> {
+  /** Its path below the base URL. */
+  readonly path: "chat/completions" | "completions";
+  /** What of its answer is read. */
+  readonly answer: z.ZodType<T>;
+  /** Name of that in messages. */
+  readonly answerName: string;
+}
+
+/** A request to an endpoint. */
+export interface EndpointRequest {
+  /** The body without the model, as it is when a request is made. */
+  readonly fields: () => object;
+  /** True for a refusal after which `fields` are others, so that the request is made again at once. */
+  readonly learnsFrom?: (refusal: string) => boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+const MAX_ATTEMPTS = 8;
+const [FIRST_WAIT, MAX_WAIT] = [1, 60];
+/** The longest wait that a server may ask for, in seconds. */
+const MAX_ASKED_WAIT = 600;
+/** Milliseconds for one answer. */
+const TIMEOUT = 600_000;
+
+/** The address of an endpoint below a base URL. Throws `bad_option` for what is no http URL. */
+export function endpointUrl(base: string, endpoint: EndpointKind<unknown>["path"]): URL {
+  const url = URL.canParse(base) ? new URL(base) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
+    throw new MosError(
+      "bad_option",
+      "teacher: this is no address of a teacher; give the base URL of an OpenAI-compatible API without a key in it, such as http://127.0.0.1:8080/v1",
+    );
+  const path = url.pathname.replace(/((\/chat)?\/completions)?\/*$/, "");
+  url.pathname = `${path === "" ? "/v1" : path}/${endpoint}`;
+  return url;
+}
+
+/**
+ * Opens an endpoint. Its answers with status 408, 425, 429 and 5xx and broken connections are tried again, after the time
+ * that the server asks for or with growing pauses.
+ *
+ * @throws MosError `bad_option` for an invalid URL; from requests `network`, `not_found` and `cancelled`.
+ */
+export function openEndpoint<T>(
+  kind: EndpointKind<T>,
+  options: EndpointOptions,
+): (request: EndpointRequest) => Promise<T> {
+  const { sleep = (seconds, signal) => wait(seconds * 1000, { signal }), onRetry } = options;
+  const endpoint = new Endpoint(kind, options);
+  return async (request) => {
+    for (let attempt = 1; ; attempt++) {
+      const result = await endpoint.ask(request);
+      if ("answer" in result) return result.answer;
+      if (!result.transient || attempt === MAX_ATTEMPTS) throw result.error;
+      const seconds = result.waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempt - 1), MAX_WAIT);
+      onRetry?.(result.error.message, seconds);
+      await sleep(seconds, request.signal).catch(() => undefined);
+      assertNotStopped(request.signal);
+    }
+  };
+}
+
+/** The error of requests that a signal ends. */
+export const stoppedAsking = (): MosError =>
+  new MosError("cancelled", "stopped asking the teacher; the same command goes on from here");
+
+function assertNotStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw stoppedAsking();
+}
+
+interface Answered<T> {
+  readonly answer: T;
+}
+
+class Endpoint<T> {
+  readonly #kind: EndpointKind<T>;
+  readonly #options: EndpointOptions;
+  readonly #url: URL;
+  #hasAnswered = false;
+
+  constructor(kind: EndpointKind<T>, options: EndpointOptions) {
+    this.#kind = kind;
+    this.#options = options;
+    this.#url = endpointUrl(options.url, kind.path);
+  }
+
+  async ask(request: EndpointRequest): Promise<Answered<T> | Failure> {
+    const { fields, learnsFrom, signal } = request;
+    assertNotStopped(signal);
+    // AbortSignal.any of Node 20 loses signals of AbortSignal.timeout
+    const stop = new AbortController();
+    const follow = (): void => stop.abort();
+    const timer = setTimeout(follow, TIMEOUT);
+    signal?.addEventListener("abort", follow, { once: true });
+    try {
+      const response = await this.#send(fields(), stop.signal);
+      this.#hasAnswered = true;
+      const body = await response.text();
+      if (response.ok) return this.#readAnswer(body);
+      if (response.status === 400 && learnsFrom?.(body) === true) return await this.ask(request);
+      return this.#refused(response, body);
+    } catch (error) {
+      assertNotStopped(signal);
+      const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
+      // a server that is restarted comes back; where none was ever met, waiting only hides the reason
+      const isAbsent = !this.#hasAnswered && /ECONNREFUSED|ENOTFOUND|bad port/.test(reason);
+      const advice = isAbsent ? "; start it, or check the URL" : "";
+      return { error: this.#failed(`does not answer (${reason})${advice}`, error), transient: !isAbsent };
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", follow);
+    }
+  }
+
+  #send(fields: object, signal: AbortSignal): Promise<Response> {
+    const { model, key, fetch: send = fetch } = this.#options;
+    return send(this.#url, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      },
+      body: JSON.stringify({ model, ...fields }),
+      redirect: "error", // the key is for this server
+      signal,
+    });
+  }
+
+  #readAnswer(body: string): Answered<T> | Failure {
+    const { data, success } = this.#kind.answer.safeParse(parseOrNothing(body));
+    if (success) return { answer: data };
+    const found = described(body) || ` ${JSON.stringify(body.slice(0, 60))}`;
+    const what = `answered 200 without ${this.#kind.answerName}:${found}; check that the URL is that of an OpenAI-compatible API`;
+    return { error: this.#failed(what), transient: false };
+  }
+
+  #refused(response: Response, body: string): Failure {
+    const { status } = response;
+    const { model } = this.#options;
+    const advice =
+      status === 401 || status === 403
+        ? "; name the environment variable of the key with --key-variable"
+        : status === 404
+          ? `; check the URL, and that it serves ${model}`
+          : "";
+    const error = this.#failed(`answered ${status}${described(body)}${advice}`);
+    return { error, ...retryAdvice(response, MAX_ASKED_WAIT) };
+  }
+
+  #failed(what: string, cause?: unknown): MosError {
+    return new MosError("network", `${this.#url.origin}: the teacher ${what}`, { cause });
+  }
+}
+
+function parseOrNothing(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const errorSchema = z.object({ error: z.object({ message: z.string() }) });
+
+/** The message of an error as OpenAI words it. */
+function described(body: string): string {
+  const { data } = errorSchema.safeParse(parseOrNothing(body));
+  return data === undefined ? "" : ` "${data.error.message}"`;
+}
+
+/** The reason behind fetch's own "fetch failed". */
+function rootCause(error: unknown): string {
+  if (error instanceof Error && error.cause instanceof Error) return rootCause(error.cause);
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return errorText(error) || code;
+}
