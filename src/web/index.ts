@@ -27,7 +27,9 @@ export interface WebOptions {
 
 /** A Worker of a page, as far as it is used. */
 export interface PageWorker extends Channel {
+  /** As of every Worker: its errors, among others. */
   addEventListener(type: string, listener: (event: never) => void): void;
+  /** Ends it at once. */
   terminate(): void;
 }
 
@@ -36,6 +38,7 @@ export type WebModelSource = PageFile | ArrayLike<PageFile> | URL | string;
 
 /** Options of `loadModel`. */
 export interface WebLoadOptions extends LoadModelOptions {
+  /** Told the bytes so far. */
   readonly onProgress?: ((event: LoadEvent) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -76,6 +79,7 @@ export interface Web extends AsyncDisposable {
   list(): Promise<{ readonly models: readonly StoredModel[]; readonly adapters: readonly StoredAdapter[] }>;
   /** Removes an adapter, with its run. */
   remove(name: string): Promise<void>;
+  /** Removes a model; its adapters stay. */
   removeModel(name: string): Promise<void>;
   /** Where models and adapters are kept, and how much of that is free. */
   storage(): Promise<WebStorage>;

@@ -50,6 +50,7 @@ export type Answer = AsyncGenerator<unknown, unknown>;
 
 /** Where messages come from and go to: a worker, the scope of one, or a port. */
 export interface Channel {
+  /** Sends a message, whose `transfer` is moved rather than copied. */
   postMessage(message: unknown, transfer?: readonly unknown[]): void;
   addEventListener(type: "message", listener: (message: { readonly data: unknown }) => void): void;
 }
