@@ -35,7 +35,11 @@ describe("settings under mos", () => {
     name === "targets" ? "target_modules" : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const isTaken = (mos: object): boolean =>
     jobRequestSchema.safeParse({ model: "base", training_file: "file-1", mos }).success;
-  const withheld = ["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit", "grader"];
+  const withheld = [
+    ...["dataColumns", "maxExamples", "validationSplit", "seed", "memoryLimit", "grader"],
+    // a tenant must not name addresses that the server asks
+    ...["teacher", "teacherModel", "advantageLimit"],
+  ];
   const values = [
     -1,
     0,
