@@ -37,6 +37,8 @@ export async function bundleWeb({ folder = FOLDER, entries }: BundleOptions = {}
     target: ["chrome122", "firefox121", "safari17.4"],
     conditions: ["browser", "source"],
     external: ["onnxruntime-web/*"],
+    // its own build for browsers, which has no condition for it
+    alias: { "csv-parse": "csv-parse/browser/esm" },
     plugins: [oneLanguage],
     metafile: true,
     logLevel: "warning",

@@ -1,4 +1,5 @@
 // Tables as text: RFC 4180, with commas, semicolons or tabs between the columns, and their names in the first row.
+import { CsvError, parse } from "csv-parse";
 import { describeEncoding, MosError } from "#core";
 import { openForReading } from "#files";
 import type { NumberedRecord } from "./example.ts";
@@ -45,118 +46,67 @@ function columnNames(cells: readonly string[], path: string): readonly string[] 
 }
 
 async function* readRows(path: string): AsyncGenerator<CountedRow, void> {
-  const reader = new RowReader(path);
-  for await (const part of readText(path)) yield* reader.take(part);
+  const text = readText(path);
+  const first = await text.next();
+  const start = first.done === true ? "" : first.value;
+  let rows: CountedRow[] = []; // that were parsed and not given yet
+  let next = 1; // the line after the last of them, blank lines left out
+  let blank = 0;
+  const parser = parse({
+    delimiter: detectDelimiter(start),
+    record_delimiter: ["\r\n", "\n", "\r"],
+    skip_empty_lines: true,
+    max_record_size: MAX_CHARACTERS,
+    // the parser's own count of lines is wrong where a cell holds CRLF, and in browsers its stream cannot be iterated
+    on_record: (cells: string[], { empty_lines }) => {
+      blank = empty_lines;
+      rows.push({ line: next + blank, cells });
+      next += 1 + cells.reduce((sum, cell) => sum + (cell.match(/\r\n|\n|\r/g)?.length ?? 0), 0);
+      return undefined;
+    },
+  });
+  const failure = new Promise<Error>((resolve) => parser.on("error", resolve));
+  for await (const part of withEnd(start, text)) {
+    const parsed = new Promise<Error | null | undefined>((resolve) => {
+      if (part === undefined) parser.end(resolve);
+      else parser.write(part, resolve);
+    });
+    const error = await Promise.race([failure, parsed]);
+    yield* rows;
+    rows = [];
+    if (error instanceof CsvError)
+      throw new MosError("bad_data", `${path}:${next + blank}: ${describeCsvError(error)}`, { cause: error });
+    if (error) throw error;
+  }
 }
 
-/** Cuts text that comes in parts into rows. */
-class RowReader {
-  readonly #path: string;
-  /** Text from the row on that the parts so far do not end. */
-  #rest = "";
-  #line = 1;
-  #delimiter: string | undefined;
-  #width: number | undefined;
+/** The parts of a text, and undefined for its end. */
+async function* withEnd(
+  start: string,
+  rest: AsyncIterable<string>,
+): AsyncGenerator<string | undefined, void> {
+  yield start;
+  yield* rest;
+  yield undefined;
+}
 
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  *take({ text, isEnd }: TextPart): Generator<CountedRow, void> {
-    this.#rest += text;
-    this.#delimiter ??= detectDelimiter(this.#rest);
-    let begin = 0;
-    while (begin < this.#rest.length) {
-      const row = parseRow(this.#rest, { begin, isEnd, delimiter: this.#delimiter });
-      if ((row?.end ?? this.#rest.length) - begin > MAX_CHARACTERS)
-        throw this.#refuse(
-          `the row that begins here is longer than ${MAX_CHARACTERS} characters; is a quotation mark missing?`,
-        );
-      if (row === undefined) {
-        if (!isEnd) break;
-        throw this.#refuse(
-          'a quotation mark opened in the row that begins here is never closed; inside quotes, write "" for a quotation mark',
-        );
-      }
-      if (row.end === undefined)
-        throw this.#refuse(
-          'an unquoted cell of the row that begins here contains a quotation mark; put the cell in quotes, and write "" for the mark',
-        );
-      const isBlank = row.cells.length === 1 && row.cells[0] === "" && this.#rest[begin] !== '"';
-      if (!isBlank) yield this.#checked(row.cells);
-      this.#line += 1 + row.cells.reduce((sum, cell) => sum + (cell.match(LINE_END)?.length ?? 0), 0);
-      begin = row.end;
+function describeCsvError({ code, message }: CsvError): string {
+  switch (code) {
+    case "CSV_QUOTE_NOT_CLOSED":
+      return 'a quotation mark opened in the row that begins here is never closed; inside quotes, write "" for a quotation mark';
+    case "CSV_INVALID_CLOSING_QUOTE":
+    case "INVALID_OPENING_QUOTE":
+      return 'an unquoted cell of the row that begins here contains a quotation mark; put the cell in quotes, and write "" for the mark';
+    case "CSV_RECORD_INCONSISTENT_FIELDS_LENGTH": {
+      const [, named, found] = /expect (\d+), got (\d+)/.exec(message) ?? [];
+      return `this row has ${found} cells, and the first row names ${named} columns; put cells that hold the separator in quotes`;
     }
-    this.#rest = this.#rest.slice(begin);
-  }
-
-  #checked(cells: readonly string[]): CountedRow {
-    this.#width ??= cells.length;
-    if (cells.length === this.#width) return { line: this.#line, cells };
-    throw this.#refuse(
-      `this row has ${cells.length} cells, and the first row names ${this.#width} columns; put cells that hold the separator in quotes`,
-    );
-  }
-
-  #refuse(why: string): MosError {
-    return new MosError("bad_data", `${this.#path}:${this.#line}: ${why}`);
+    case "CSV_MAX_RECORD_SIZE":
+      return `the row that begins here is longer than ${MAX_CHARACTERS} characters; is a quotation mark missing?`;
+    default:
+      return `this row cannot be read (${message})`;
   }
 }
-
-const LINE_END = /\r\n|\n|\r/g;
-
-interface RowPlace {
-  readonly begin: number;
-  /** Whether nothing follows the text. */
-  readonly isEnd: boolean;
-  readonly delimiter: string;
-}
-
-interface ParsedRow {
-  readonly cells: readonly string[];
-  /** Where the next row begins; undefined where a quotation mark is in a cell. */
-  readonly end: number | undefined;
-}
-
-/** The row that begins at a position; undefined where the text ends before it does. */
-function parseRow(text: string, { begin, isEnd, delimiter }: RowPlace): ParsedRow | undefined {
-  const cells: string[] = [];
-  for (let at = begin; ; at++) {
-    const end = text[at] === '"' ? findClosingQuote(text, at) : findCellEnd(text, at, delimiter);
-    // what ends the text may be half of "" or of CRLF
-    if (end === undefined || (!isEnd && end >= text.length - 1)) return undefined;
-    const cell = text.slice(at, end);
-    cells.push(cell.startsWith('"') ? cell.slice(1, -1).replaceAll('""', '"') : cell);
-    at = end;
-    if (text[at] !== delimiter) return { cells, end: findNextRow(text, at) };
-  }
-}
-
-/** The position after a line end, or the end of the text; undefined for anything else. */
-function findNextRow(text: string, at: number): number | undefined {
-  if (text.startsWith("\r\n", at)) return at + 2;
-  return at === text.length || text[at] === "\n" || text[at] === "\r" ? at + 1 : undefined;
-}
-
-/** The position after a cell in quotes. */
-function findClosingQuote(text: string, at: number): number | undefined {
-  for (let quote = text.indexOf('"', at + 1); quote >= 0; quote = text.indexOf('"', quote + 2))
-    if (text[quote + 1] !== '"') return quote + 1;
-  return undefined;
-}
-
-/** The position after a cell without quotes: of the separator, a line end, a quotation mark, or the end of the text. */
-function findCellEnd(text: string, at: number, delimiter: string): number {
-  const pattern = CELL_ENDS[delimiter] ?? CELL_ENDS[","];
-  pattern.lastIndex = at;
-  return pattern.exec(text)?.index ?? text.length;
-}
-
-const CELL_ENDS: Readonly<Record<string, RegExp>> & { readonly ",": RegExp } = {
-  ",": /[,"\r\n]/g,
-  ";": /[;"\r\n]/g,
-  "\t": /[\t"\r\n]/g,
-};
 
 /** The separator: comma, tab or semicolon, whichever the first row has most of. */
 function detectDelimiter(start: string): string {
@@ -165,20 +115,14 @@ function detectDelimiter(start: string): string {
   return [",", "\t", ";"].reduce((most, mark) => (count(mark) > count(most) ? mark : most));
 }
 
-interface TextPart {
-  readonly text: string;
-  readonly isEnd: boolean;
-}
-
-async function* readText(path: string): AsyncGenerator<TextPart, void> {
+async function* readText(path: string): AsyncGenerator<string, void> {
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true });
   for (let position = 0; position < file.size; position += CHUNK) {
     const bytes = new Uint8Array(Math.min(CHUNK, file.size - position));
     await file.read(bytes, position);
     try {
-      const isEnd = position + CHUNK >= file.size;
-      yield { text: decoder.decode(bytes, { stream: !isEnd }), isEnd };
+      yield decoder.decode(bytes, { stream: position + CHUNK < file.size });
     } catch (cause) {
       throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`, { cause });
     }
