@@ -2,7 +2,15 @@ export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
 export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
 export { monotonicNow } from "./clock.ts";
 export { limitConcurrency, withProgress } from "./concurrency.ts";
-export { type ErrorCode, errorText, MosError, oneLine } from "./error.ts";
+export {
+  decodeError,
+  type ErrorCode,
+  encodeError,
+  errorText,
+  MosError,
+  oneLine,
+  type SentError,
+} from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export {
   canonicalJson,

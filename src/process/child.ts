@@ -5,15 +5,8 @@ import { existsSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { AsyncQueue, MosError } from "#core";
-import {
-  type CallContext,
-  decodeError,
-  type ToChild,
-  type ToParent,
-  WATCH,
-  type Watch,
-} from "./serve-parent.ts";
+import { AsyncQueue, decodeError, MosError } from "#core";
+import { type CallContext, type ToChild, type ToParent, WATCH, type Watch } from "./serve-parent.ts";
 
 const SCRIPT = /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/;
 

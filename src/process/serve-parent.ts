@@ -2,7 +2,7 @@
 // watched, while the entry is still loading.
 import { rmSync } from "node:fs";
 import { isMainThread, Worker } from "node:worker_threads";
-import { type ErrorCode, errorText, MosError } from "#core";
+import { encodeError, type SentError } from "#core";
 
 /** Begins the argument of a child's command line that has its `Watch`. */
 export const WATCH = "--child=";
@@ -18,9 +18,6 @@ export interface Watch {
   /** Folder of its temporary files, which is removed when it has ended. */
   readonly temporaryFolder: string;
 }
-
-/** An error on its way between processes: an unexpected one has a stack and no code. */
-type SentError = Pick<Error, "message" | "stack"> & { readonly code?: ErrorCode };
 
 /** A message to the child. */
 export type ToChild =
@@ -98,18 +95,6 @@ function send(message: ToParent): void {
   // where the parent has just gone, "disconnect" is on its way
   if (process.connected) process.send?.(message, () => undefined);
   Atomics.add(sent, 0, 1);
-}
-
-const encodeError = (error: unknown): SentError =>
-  error instanceof MosError
-    ? { code: error.code, message: error.message }
-    : { message: errorText(error), ...(error instanceof Error ? { stack: error.stack } : {}) };
-
-/** The error that was sent: a MosError, or an Error where it was unexpected. */
-export function decodeError({ code, message, stack }: SentError): Error {
-  if (code === undefined) return Object.assign(new Error(message), { stack });
-  const [line = "", hint] = message.split(/\n(.*)/s);
-  return new MosError(code, line, hint === undefined ? {} : { hint });
 }
 
 /**

@@ -1,5 +1,5 @@
 // Messages between a page and its worker. A call has a number; its events come with that number, and then its result or error.
-import { AsyncQueue, type ErrorCode, errorText, MosError } from "#core";
+import { AsyncQueue, decodeError, encodeError, MosError, type SentError } from "#core";
 
 /** A call of a method by its name. */
 export interface CallRequest {
@@ -20,30 +20,7 @@ export type Request =
 export type Reply =
   | { readonly id: number; readonly event: unknown }
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: ErrorRecord };
-
-/** An error as a message can hold it. */
-export interface ErrorRecord {
-  /** Undefined for an error that is not a MosError. */
-  readonly code: ErrorCode | undefined;
-  readonly message: string;
-  readonly stack: string | undefined;
-}
-
-/** What a message says of an error: a clone would lose its code. */
-export const toRecord = (error: unknown): ErrorRecord => ({
-  code: error instanceof MosError ? error.code : undefined,
-  message: error instanceof Error ? error.message : errorText(error),
-  stack: error instanceof Error ? error.stack : undefined,
-});
-
-/** The error that a message tells of. */
-export function fromRecord({ code, message, stack }: ErrorRecord): Error {
-  const cause = stack === undefined ? {} : { cause: stack };
-  if (code === undefined) return new Error(message, cause);
-  const [line = "", ...hint] = message.split("\n");
-  return new MosError(code, line, { ...cause, ...(hint.length === 0 ? {} : { hint: hint.join("\n") }) });
-}
+  | { readonly id: number; readonly error: SentError };
 
 /** What a call is answered by: events, and a result. */
 export type Answer = AsyncGenerator<unknown, unknown>;
@@ -85,7 +62,7 @@ export function serveCalls(channel: Channel, run: Handler, turn: () => Promise<v
         if (call.left) return void (await events.return(undefined));
       }
     } catch (error) {
-      post({ id, error: toRecord(error) });
+      post({ id, error: encodeError(error) });
     } finally {
       running.delete(id);
     }
@@ -155,7 +132,7 @@ async function* readReplies<Event, Result>(
   for await (const reply of replies) {
     state.isOpen = "event" in reply;
     if ("event" in reply) yield reply.event as Event;
-    else if ("error" in reply) throw fromRecord(reply.error);
+    else if ("error" in reply) throw decodeError(reply.error);
     else return reply.result as Result;
   }
   throw new MosError("cancelled", "the worker was closed");
