@@ -83,8 +83,8 @@ export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefine
     answers: prompts.length === 0 ? undefined : heldOut,
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
-      await judge?.[Symbol.asyncDispose]();
-      await heldOutJudge[Symbol.asyncDispose]();
+      // both may be one
+      for (const one of new Set([judge, heldOutJudge])) await one?.[Symbol.asyncDispose]();
     },
   };
 }
