@@ -1,5 +1,4 @@
 // Base models that a browser keeps: a folder for each, with a last file that says it is complete.
-
 import { z } from "zod";
 import { AsyncQueue, MosError } from "#core";
 import { fromFileName, listFolder, pathExists, readJson, toFileName, writeFileAtomic } from "#files";
@@ -65,18 +64,27 @@ const STEP = 1 << 20;
 
 const folderOf = (name: string): string => join(MODELS, toFileName(name));
 
+/** What is recorded of the model in a folder; undefined where it is not complete. */
+async function readRecord(folder: string): Promise<z.output<typeof recordSchema> | undefined> {
+  const path = join(folder, COMPLETE);
+  return (await pathExists(path)) ? readJson(path, recordSchema, { code: "storage" }) : undefined;
+}
+
+/** The same of a model by its name. Throws MosError `not_found`. */
+async function findRecord(name: string): Promise<z.output<typeof recordSchema>> {
+  const record = await readRecord(folderOf(name));
+  if (record !== undefined) return record;
+  throw new MosError("not_found", `the model ${name} is not kept in this browser; load it with loadModel`);
+}
+
 /**
  * The path of a kept model: its folder, or its .gguf file.
  *
  * @throws MosError `not_found`.
  */
 export async function modelPath(name: string): Promise<string> {
-  const folder = folderOf(name);
-  const record = join(folder, COMPLETE);
-  if (!(await pathExists(record)))
-    throw new MosError("not_found", `the model ${name} is not kept in this browser; load it with loadModel`);
-  const { gguf } = await readJson(record, recordSchema, { code: "storage" });
-  return gguf === undefined ? folder : join(folder, gguf);
+  const { gguf } = await findRecord(name);
+  return gguf === undefined ? folderOf(name) : join(folderOf(name), gguf);
 }
 
 /** The models that are kept, by name. */
@@ -84,12 +92,8 @@ export async function listModels(): Promise<readonly StoredModel[]> {
   await mkdir(MODELS, { recursive: true });
   const found: StoredModel[] = [];
   for (const file of [...(await listFolder(MODELS))].sort()) {
-    const record = join(MODELS, file, COMPLETE);
-    if (!(await pathExists(record))) continue;
-    found.push({
-      name: fromFileName(file),
-      bytes: (await readJson(record, recordSchema, { code: "storage" })).bytes,
-    });
+    const record = await readRecord(join(MODELS, file));
+    if (record !== undefined) found.push({ name: fromFileName(file), bytes: record.bytes });
   }
   return found;
 }
@@ -123,9 +127,7 @@ export async function* storeModel(
     await using _ = await openModel(path);
     await writeFileAtomic(join(folder, COMPLETE), JSON.stringify({ bytes, gguf }));
   }
-  await modelPath(name);
-  const found = (await listModels()).find((model) => model.name === name);
-  return found ?? { name, bytes: 0 };
+  return { name, bytes: (await findRecord(name)).bytes };
 }
 
 function nameOf(source: ModelSource): string {
