@@ -1,5 +1,4 @@
 // An adapter in memory, as part of a graph, and as a hook on the model's linear layers.
-
 import { countElements, MosError, randomStream } from "#core";
 import {
   constant,

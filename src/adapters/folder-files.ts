@@ -1,6 +1,5 @@
 // The two files of an adapter's folder in the shape of Hugging Face PEFT, adapter_config.json and adapter_model.safetensors:
 // written, and opened as they are at one moment, since the folder may be replaced while it is read.
-
 import { decodeText, MosError, parseJson, parseWith } from "#core";
 import {
   type ByteSource,

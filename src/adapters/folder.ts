@@ -1,5 +1,4 @@
 // An adapter's folder: saved, opened, and checked against a base. Reading gives the content of one moment, or an error.
-
 import { countElements, MosError } from "#core";
 import {
   bytesInMemory,

@@ -1,6 +1,5 @@
 // An adapter's folder beyond its two files: the run that made it, the run that will replace it, and the versions that it
 // replaced. The last two are hidden folders beside it, which servers pass over: `.NAME.retraining` and `.NAME.versions`.
-
 import { MosError } from "#core";
 import {
   fromFileName,

@@ -1,5 +1,4 @@
 // Adapters that go to other programs, and LoRAs that come from them.
-
 import {
   ADAPTER_FILES,
   type Adapter,

@@ -1,6 +1,5 @@
 // A setting is declared once, as data, in the module that uses it: its values, its default, and its effect. The
 // check of a library call, the option of a command and the tables of the documents all come from that declaration.
-
 import { z } from "zod";
 import { readFileSync } from "#platform";
 import { MosError } from "./error.ts";

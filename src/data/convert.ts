@@ -1,5 +1,4 @@
 // Conversion of examples from any format that is read to JSON Lines of another.
-
 import { MosError, omitUndefined } from "#core";
 import { pathExists, writeJsonLines } from "#files";
 import { resolve } from "#platform";

@@ -1,6 +1,5 @@
 // A data set is one or more files, or an iterable of examples. The first example of a file decides its format, and every other
 // one must have the same: a mixture of formats is most likely a mistake.
-
 import { list, MosError, randomStream, show, text } from "#core";
 import { readJsonLines } from "#files";
 import { nextTurn } from "#platform";

@@ -1,5 +1,4 @@
 // Documents of plain text and Markdown: finding and reading them, as passages.
-
 import { z } from "zod";
 import { decodeText, isUtf16, MosError, parseWith } from "#core";
 import { pathExists, readBytes, readJsonLines } from "#files";

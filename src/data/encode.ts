@@ -1,6 +1,5 @@
 // From an example to token ids and labels. Targets of the loss are only what the model has to say: the tokens of
 // assistant messages or completions, and the end of turn.
-
 import { MosError, monotonicNow } from "#core";
 import { nextTurn } from "#platform";
 import type {

@@ -1,6 +1,5 @@
 // Training data about documents: a teacher is asked about one passage after the other. What it answered is kept beside the
 // output, so that no passage is asked for twice, also after a kill.
-
 import { z } from "zod";
 import { AsyncQueue, MosError, parseWith, utf8Length } from "#core";
 import {

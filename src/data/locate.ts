@@ -1,5 +1,4 @@
 // Location of data: files by name or by pattern, or a data set of the Hugging Face Hub.
-
 import { describeBytes, MosError } from "#core";
 import { pathExists, storageError } from "#files";
 import {

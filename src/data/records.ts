@@ -1,5 +1,4 @@
 // Records of a data file, one at a time, before their format is known.
-
 import { decodeText, MosError, parseJson } from "#core";
 import { openForReading, type ReadJsonLinesOptions, readBytes, readJsonLines, readParquetRows } from "#files";
 import { extname } from "#platform";

@@ -1,5 +1,4 @@
 // The head of a GGUF file: a checked cursor over its values, and the metadata.
-
 import { MosError } from "#core";
 import { readSync } from "#platform";
 import type { ReadableFile } from "./atomic-files.ts";

@@ -1,5 +1,4 @@
 // Heartbeats: a process shows others, which may run on another machine, that it still writes a file or holds a lock.
-
 import { monotonicNow } from "#core";
 import { stat, unref, utimes } from "#platform";
 

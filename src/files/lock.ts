@@ -1,6 +1,5 @@
 // Locks of folders among processes, also of other machines and containers: files that one process alone can create, and
 // touches as long as it runs.
-
 import { z } from "zod";
 import { MosError, monotonicNow } from "#core";
 import {

@@ -1,7 +1,6 @@
 // Reads Parquet files in a child process. The decoder trusts the counts in a file: a run longer than its page grows an array
 // until V8 aborts the process, lists of millions of items are allocated before they are read, and some block sizes make it
 // loop for ever. No exception tells of these, so only a process of its own contains them.
-
 import { MosError } from "#core";
 import { stat } from "#platform";
 import { moduleBeside, startChild } from "#process";

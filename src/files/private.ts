@@ -1,5 +1,4 @@
 // Folders that only their owner may enter. Windows has no such modes: there, the rights of the folder above count.
-
 import { MosError } from "#core";
 import { chmod, dirname, lstat, mkdir, process, readdir, resolve, stat } from "#platform";
 import { makeFolder } from "./folders.ts";

@@ -1,5 +1,4 @@
 // The grammars of a core: as bytes under their digests, and compiled for the model's vocabulary when they are used first.
-
 import { CompiledGrammar, type Matcher, type PreparedGrammar, Vocabulary } from "mixture-of-shards-grammar";
 import { MosError } from "#core";
 import { deserialize } from "#platform";

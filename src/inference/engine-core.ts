@@ -1,6 +1,5 @@
 // The engine's loop on one thread: schedule, run, update. It reports what happened, one output for each step, to the front
 // (engine-client.ts), which is in the same process or in another (engine-worker.ts).
-
 import type { MosError } from "#core";
 import { nextTurn } from "#platform";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";

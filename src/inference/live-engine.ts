@@ -1,6 +1,5 @@
 // Answers of an adapter while it is trained: on the trainer's own base, and with its factors as they are now, in memory. Both
 // compute with the same numbers, so that a token has the same log-probability here as in the forward pass of training.
-
 import type { CompiledSource, GrammarSource } from "mixture-of-shards-grammar";
 import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
 import { AsyncQueue, MosError } from "#core";

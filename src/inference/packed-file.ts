@@ -1,6 +1,5 @@
 // A file of packed weights: safetensors, whose tensors are the constants of the programs, each at the begin of a page, so that
 // the runtime maps them where they lie.
-
 import { z } from "zod";
 import { MosError, parseJson, parseWith } from "#core";
 import {

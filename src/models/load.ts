@@ -1,5 +1,4 @@
 // A path → a model in memory. folder.ts and gguf.ts know the two kinds of files; weights.ts knows what must be in them.
-
 import { z } from "zod";
 import {
   checkCall,

@@ -1,5 +1,4 @@
 // Digest that detects a change of a model's weights without reading them all.
-
 import { countElements } from "#core";
 import { fileBytes, storageError } from "#files";
 import { basename, createHash, stat } from "#platform";

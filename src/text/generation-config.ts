@@ -1,5 +1,4 @@
 // Generation defaults by a model's makers: generation_config.json of a folder, or general.sampling of a GGUF file.
-
 import { z } from "zod";
 import { pathExists, readJson } from "#files";
 import { join } from "#platform";

@@ -1,5 +1,4 @@
 // How a model makes one vector of a text's hidden states: by sentence-transformers' files in a folder, or by a GGUF key.
-
 import { z } from "zod";
 import { MosError } from "#core";
 import { pathExists, readJson } from "#files";

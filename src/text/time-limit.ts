@@ -1,6 +1,5 @@
 // A regular expression of a tokenizer.json is a program of whoever made that file, and some take longer than anybody's life on
 // forty characters. While one runs, the process hears no signal, so it runs under a watch that V8 keeps.
-
 import { MosError } from "#core";
 import { runWithTimeout } from "#platform";
 import { knownSplits } from "./gguf-pre-tokenizers.ts";

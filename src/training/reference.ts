@@ -1,6 +1,5 @@
 // The log-probability of every target by the reference, which is the adapter as the run starts. It is computed once, kept in
 // the run's folder under a digest of what decides it, and attached to the examples.
-
 import { RUN_REFERENCE } from "#adapters";
 import { canonicalJson } from "#core";
 import { batches, type EncodedExample } from "#data";

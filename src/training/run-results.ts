@@ -1,5 +1,4 @@
 // Events of a run, and the files in its folder.
-
 import {
   ADAPTER_CONFIG,
   ADAPTER_TENSORS,

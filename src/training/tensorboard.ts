@@ -1,6 +1,5 @@
 // The metrics of a run as event files of TensorBoard. A file is never written again: a run that resumes begins another one,
 // which says that the files before it do not count, and begins with what they and runs without event files measured.
-
 import { z } from "zod";
 import { RUN_METRICS, RUN_TENSORBOARD } from "#adapters";
 import { MosError } from "#core";

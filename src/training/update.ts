@@ -1,5 +1,4 @@
 // One update: gradients accumulated over micro-batches, clipped, and applied by AdamW.
-
 import { MosError } from "#core";
 import { nextTurn } from "#platform";
 import { emptyMoments, type Moments, type TrainingState, type UnfinishedUpdate } from "./checkpoint.ts";

@@ -1,5 +1,4 @@
 // The loss on validation examples, batch by batch.
-
 import type { Adapter } from "#adapters";
 import { MosError } from "#core";
 import { batches, type EncodedExample, type Example, encodeExamples } from "#data";

@@ -1,5 +1,4 @@
 // A file of the web in a file of ours: continued where an earlier download ended, and checked.
-
 import { z } from "zod";
 import { errorText, MosError } from "#core";
 import { pathExists, readJson, writeFileAtomic } from "#files";

@@ -1,5 +1,4 @@
 // The worker of a page: its first call says what runs where, all others are the library's.
-
 import { z } from "zod";
 import { MosError } from "#core";
 import { nextTurn } from "#platform";

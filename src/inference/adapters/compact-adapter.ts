@@ -1,6 +1,5 @@
 // A resident adapter: all its tensors in one buffer, at offsets that its settings alone decide, so that its size is known
 // before anything is read.
-
 import {
   type Adapter,
   type AdapterConfig,

@@ -1,5 +1,4 @@
 // The adapters of an engine: registered by name (registry.ts), resident in memory by content (resident-cache.ts).
-
 import { type ExpandedFactors, expandOnHost, folderVersion } from "#adapters";
 import { MosError } from "#core";
 import { unref } from "#platform";

@@ -1,5 +1,4 @@
 // The adapters on disk, by name, as they were last seen.
-
 import {
   ADAPTER_CONFIG,
   type AdapterConfig,
