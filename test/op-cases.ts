@@ -84,6 +84,12 @@ const angles = (positions: number, half: number, f: (x: number) => number) =>
     [positions, half],
   );
 const segments = constant(Int32Array.of(1, 1, 1, 2, 2, 2, 0, 1, 1, 2, 2, 2, 3, 3), [2, 7]);
+/** The second and third segments of the second row follow the first one. */
+const shared = {
+  prompts: constant(Int32Array.of(1, 1, 1, 2, 2, 2, 0, 1, 1, 1, 1, 1, 1, 1), [2, 7]),
+  positions: constant(Int32Array.of(0, 1, 2, 0, 1, 2, 0, 0, 1, 2, 3, 4, 2, 3), [2, 7], "int64"),
+  reach: 7,
+};
 const mask2 = constant(Float32Array.of(2, 0, 2, 2, 0, 2), [2, 3]);
 
 /** A stored weight [5, 64] as constants. */
@@ -297,7 +303,9 @@ export const cases: Cases = {
     { maxSegment: 7, window: 2 },
     { maxSegment: 7, softCap: 0.4 },
     { maxSegment: 7, window: 3, softCap: 0.6 },
-  ].map(({ softCap, ...options }: { maxSegment: number; window?: number; softCap?: number }) => ({
+    { maxSegment: 6, shared },
+    { maxSegment: 6, shared, window: 3 },
+  ].map(({ softCap, ...options }: Omit<ops.PackedBlocksOptions, "blockSize"> & { softCap?: number }) => ({
     shapes: [
       [2, 4, 7, 2],
       [2, 2, 7, 2],

@@ -63,6 +63,30 @@ test("lays the sequences of an example out one after another, with the numbers o
   });
 });
 
+test("lays out a prompt once, and the answers to it behind it at the positions that go on from it", () => {
+  const pair = { ...example(11, 12, 13, -14, 13, -15, -16), shared: 2, sequences: [2, 3] };
+  expect(makeBatch([[example(21, -22), pair]], { length: 10, padToken: 7 })).toMatchObject({
+    positions: Int32Array.of(0, 1, 0, 1, 2, 3, 2, 3, 4, 0),
+    segments: Int32Array.of(1, 1, 2, 2, 3, 3, 4, 4, 4, 0),
+    prompts: Int32Array.of(1, 1, 2, 2, 2, 2, 2, 2, 2, 0),
+    labelIndices: Int32Array.of(0, 4, 6, 7),
+    labelIds: Int32Array.of(22, 14, 15, 16),
+    labelSequences: Int32Array.of(0, 1, 2, 2),
+    examples: 2,
+    sequences: 3,
+    tokens: 9,
+  });
+});
+
+test("targets among what is shared are those of the first sequence", () => {
+  const pair = { ...example(11, -12, -13, -14, 13, -15), shared: 2, sequences: [2, 2] };
+  expect(makeBatch([[pair]], { length: 6, padToken: 7 })).toMatchObject({
+    labelIndices: Int32Array.of(0, 1, 2, 4),
+    labelIds: Int32Array.of(12, 13, 14, 15),
+    labelSequences: Int32Array.of(0, 0, 0, 1),
+  });
+});
+
 test("refuses a row that is too long", () => {
   expect(() =>
     makeBatch([[example(1, 2)], [example(1, -2), example(3)]], { length: 2, padToken: 0 }),

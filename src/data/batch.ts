@@ -13,8 +13,10 @@ export interface Batch {
   readonly ids: Int32Array;
   /** Position ids: of each token in its own sequence, from 0; 0 in padding. */
   readonly positions: Int32Array;
-  /** Segment ids: 1, 2, … for the sequences of a row; 0 in padding. A token attends to its own segment only. */
+  /** Segment ids: 1, 2, … for the sequences of a row; 0 in padding. A token attends to its own segment, and to its prompt. */
   readonly segments: Int32Array;
+  /** The segment of the prompt that a token's sequence shares with others, its own where there is none; left out without any. */
+  readonly prompts?: Int32Array;
   /** Flat indices b·S + s of the hidden states that predict a target, ascending. */
   readonly labelIndices: Int32Array;
   /** The target token of each of `labelIndices`. */
@@ -55,34 +57,52 @@ export function makeBatch(
   const ids = new Int32Array(size).fill(padToken);
   const positions = new Int32Array(size);
   const segments = new Int32Array(size);
+  const prompts = new Int32Array(size);
   for (const [b, row] of rows.entries()) {
     const used = rowTokens(row);
     if (used > length)
       throw new MosError("bad_config", `row ${b} holds ${used} tokens, but the batch is ${length} long`);
     let [from, segment] = [b * length, 0];
+    const place = (tokens: number, position: number, prompt?: number): void => {
+      segment += 1;
+      segments.fill(segment, from, from + tokens);
+      prompts.fill(prompt ?? segment, from, from + tokens);
+      for (let i = 0; i < tokens; i++) positions[from + i] = position + i;
+      from += tokens;
+    };
     for (const example of row) {
+      const { shared = 0 } = example;
       ids.set(example.ids, from);
-      for (const tokens of sequenceLengths(example)) {
-        segment += 1;
-        segments.fill(segment, from, from + tokens);
-        for (let i = 0; i < tokens; i++) positions[from + i] = i;
-        from += tokens;
-      }
+      if (shared > 0) place(shared, 0);
+      const prompt = shared > 0 ? segment : undefined;
+      for (const tokens of sequenceLengths(example)) place(tokens, shared, prompt);
     }
   }
   const examples = rows.flat();
+  const isShared = examples.some(({ shared = 0 }) => shared > 0);
   return {
     rows: rows.length,
     length,
     ids,
     positions,
     segments,
+    ...(isShared ? { prompts } : {}),
     ...shiftLabels(rows, length),
     columns: joinColumns(examples),
     examples: examples.length,
     exampleIndices: examples.map((_, i) => i),
     tokens: rowTokens(examples),
   };
+}
+
+/** Where the sequences of an example begin and end in it; what they share belongs to the first one. */
+function sequenceRanges(example: EncodedExample): readonly (readonly [from: number, to: number])[] {
+  let to = 0;
+  return sequenceLengths(example).map((tokens, k) => {
+    const from = to;
+    to += tokens + (k === 0 ? (example.shared ?? 0) : 0);
+    return [from, to];
+  });
 }
 
 /** The hidden state at position i − 1 of a sequence predicts its token i. */
@@ -98,16 +118,14 @@ function shiftLabels(
     let from = b * length;
     for (const example of row) {
       const { labels } = example;
-      let at = 0;
-      for (const tokens of sequenceLengths(example)) {
-        for (let i = at + 1; i < at + tokens; i++) {
+      for (const [at, end] of sequenceRanges(example)) {
+        for (let i = at + 1; i < end; i++) {
           const label = labels[i] as number;
           if (label < 0) continue;
           labelIndices.push(from + i - 1);
           labelIds.push(label);
           labelSequences.push(sequences);
         }
-        at += tokens;
         sequences += 1;
       }
       from += labels.length;

@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadText } from "#models";
-import { type EncodeOptions, encodeAnswers, encodeExample, encodeExamples, IGNORED } from "./encode.ts";
+import {
+  type EncodedExample,
+  type EncodeOptions,
+  encodeAnswers,
+  encodeExample,
+  encodeExamples,
+  IGNORED,
+} from "./encode.ts";
 import type { AnsweredExample, ChatExample, Example, Message, PairExample } from "./example.ts";
 
 const text = await loadText("assets/tiny-english");
@@ -26,12 +33,29 @@ const pair = pairOf(answered("I am well."), answered("No."));
 const targetsOf = ({ labels }: { readonly labels: Int32Array }) =>
   decode(labels.filter((label) => label !== IGNORED));
 
+/** A field of an example for each of its sequences, with what they share. */
+function bySequence(example: EncodedExample, field: "ids" | "labels"): readonly number[][] {
+  const { shared = 0, sequences = [] } = example;
+  let end = shared;
+  return sequences.map((length) => {
+    end += length;
+    return [...example[field].subarray(0, shared), ...example[field].subarray(end - length, end)];
+  });
+}
+
 describe("pairs", () => {
-  test("both sequences are what each answer is alone, one behind the other", () => {
-    const [chosen, rejected] = [pair.chosen, pair.rejected].map((one) => encodeExample(one, options));
+  test("both sequences are what each answer is alone, one behind the other, and share their prompt", () => {
+    const apart = [pair.chosen, pair.rejected].map((one) => encodeExample(one, options));
+    const [chosen, rejected] = apart;
     const both = encodeExample(pair, options);
-    expect(both.sequences).toEqual([chosen?.ids.length, rejected?.ids.length]);
-    expect([...both.ids]).toEqual([...(chosen?.ids ?? []), ...(rejected?.ids ?? [])]);
+    for (const field of ["ids", "labels"] as const)
+      expect(bySequence(both, field)).toEqual(apart.map((one) => [...one[field]]));
+    // the last token of the prompt predicts the first of each answer
+    const prompt = chosen?.labels.findIndex((label) => label !== IGNORED) ?? 0;
+    expect(both.shared).toBe(prompt - 1);
+    expect(both.ids).toHaveLength(
+      (both.shared ?? 0) + (both.sequences?.[0] ?? 0) + (both.sequences?.[1] ?? 0),
+    );
     expect(targetsOf(both)).toBe("I am well.<|im_end|>No.<|im_end|>");
     expect(both).toMatchObject({ line: 3, truncated: false, truncatedTargets: 0 });
     expect(both.targetTokens).toBe((chosen?.targetTokens ?? 0) + (rejected?.targetTokens ?? 0));
@@ -45,8 +69,9 @@ describe("pairs", () => {
         const whole = encodeExample(example, options);
         const cut = encodeExample(example, { ...options, maxLength });
         const [chosen = 0, rejected = 0] = cut.sequences ?? [];
-        expect(cut.ids).toHaveLength(Math.min(whole.ids.length, chosen + rejected));
-        expect(chosen + rejected).toBeLessThanOrEqual(maxLength);
+        const length = (cut.shared ?? 0) + chosen + rejected;
+        expect(cut.ids).toHaveLength(Math.min(whole.ids.length, length));
+        expect(length).toBeLessThanOrEqual(maxLength);
         expect(cut.truncated).toBe(whole.ids.length > maxLength);
         const longest = Math.max(chosen, rejected);
         for (const [i, length] of (cut.sequences ?? []).entries())
@@ -54,6 +79,17 @@ describe("pairs", () => {
         if (cut.targetTokens > 0) expect(cut.targetTokens + cut.truncatedTargets).toBe(whole.targetTokens);
       }),
     );
+  });
+
+  test("a prompt that is short against its answers stands before each", () => {
+    const long = pairOf(answered("la ".repeat(600)), answered("lo ".repeat(600)));
+    const [chosen, rejected] = [long.chosen, long.rejected].map((one) =>
+      encodeExample(one, { ...options, maxLength: 4096 }),
+    );
+    const both = encodeExample(long, { ...options, maxLength: 4096 });
+    expect(both.shared).toBeUndefined();
+    expect([...both.ids]).toEqual([...(chosen?.ids ?? []), ...(rejected?.ids ?? [])]);
+    expect(both.sequences).toEqual([chosen?.ids.length, rejected?.ids.length]);
   });
 
   test("a pair that loses an answer is dropped, and the report says so", async () => {

@@ -12,6 +12,7 @@ import type {
   RatedExample,
 } from "./example.ts";
 import { type Labelled, labelledTokens, type PromptFormatOptions } from "./prompt-formats.ts";
+import { joinSequences, paysToShare } from "./shared-prompt.ts";
 
 /** Label of a token that is not a target of the loss, as PyTorch has it. */
 export const IGNORED = -100;
@@ -39,11 +40,13 @@ export interface EncodedExample extends Place {
   readonly truncatedTargets: number;
   /** Tokens of each of its sequences, where it has several: prompt and chosen answer, prompt and rejected answer. */
   readonly sequences?: readonly number[];
+  /** Tokens that all of these begin with, which come first and once, and are not counted in `sequences`; 0 by default. */
+  readonly shared?: number;
   /** Numbers of its target tokens, in their order. The first token of a sequence is never a target. */
   readonly columns?: TokenColumns;
 }
 
-/** Tokens of each of the sequences of an example. */
+/** Tokens of each of the sequences of an example, behind those that they share. */
 export const sequenceLengths = ({
   ids,
   sequences,
@@ -144,6 +147,8 @@ function lastAnswer<T extends { readonly turns: readonly Message[] }>(example: T
 interface EncodedPair {
   readonly chosen: EncodedExample;
   readonly rejected: EncodedExample;
+  /** Tokens that both begin with, where these are to be computed once; else 0. */
+  readonly shared: number;
 }
 
 /** Encodes both answers. Where they are too long together, the longer one is truncated first. */
@@ -151,26 +156,28 @@ function encodePair({ chosen, rejected, ...place }: PairExample, options: Encode
   const { maxLength } = options;
   const one = labelledTokens(chosen, options);
   const other = labelledTokens(rejected, options);
+  const common = Math.min(commonPrompt(one, other), maxLength);
+  const answers = [one, other].map(({ ids: { length } }) => length - common);
+  const shared = paysToShare(common, answers) ? common : 0;
+  const room = maxLength - shared;
   const most = ({ ids: { length } }: Labelled): number =>
-    Math.max(Math.floor(maxLength / 2), maxLength - length);
-  return { chosen: toEncoded(place, one, most(other)), rejected: toEncoded(place, other, most(one)) };
+    shared + Math.max(Math.floor(room / 2), room - (length - shared));
+  return { chosen: toEncoded(place, one, most(other)), rejected: toEncoded(place, other, most(one)), shared };
+}
+
+/** Tokens that both begin with and that predict no target: the token before an answer stands before each answer. */
+function commonPrompt(one: Labelled, other: Labelled): number {
+  const isTarget = (i: number): boolean => [one, other].some(({ weights }) => (weights[i] ?? 0) > 0);
+  let n = 0;
+  while (n < one.ids.length && one.ids[n] === other.ids[n] && !isTarget(n) && !isTarget(n + 1)) n++;
+  return n;
 }
 
 /** Both sequences as one example, in which there is nothing to learn where an answer is lost. */
-function joinPair({ chosen, rejected }: EncodedPair): EncodedExample {
-  const both = [chosen, rejected];
-  const join = (field: "ids" | "labels"): Int32Array =>
-    Int32Array.from(both.flatMap((one) => [...one[field]]));
-  const isWhole = both.every(({ targetTokens }) => targetTokens > 0);
-  return {
-    ...chosen,
-    ids: join("ids"),
-    labels: join("labels"),
-    targetTokens: isWhole ? chosen.targetTokens + rejected.targetTokens : 0,
-    truncated: both.some(({ truncated }) => truncated),
-    truncatedTargets: chosen.truncatedTargets + rejected.truncatedTargets,
-    sequences: both.map(({ ids }) => ids.length),
-  };
+function joinPair({ chosen, rejected, shared }: EncodedPair): EncodedExample {
+  const joined = joinSequences([chosen, rejected], shared);
+  const isWhole = chosen.targetTokens > 0 && rejected.targetTokens > 0;
+  return isWhole ? joined : { ...joined, targetTokens: 0 };
 }
 
 /**

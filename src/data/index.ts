@@ -56,4 +56,5 @@ export { locateData } from "./locate.ts";
 export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
 export { askForQuestions } from "./question-answers.ts";
+export { joinSequences, sharedReach } from "./shared-prompt.ts";
 export { remoteTeacher, type Teacher } from "./teacher.ts";

@@ -99,12 +99,14 @@ export interface GradientSource extends AsyncDisposable {
 
 const vector = (data: Int32Array): HostTensor => ({ shape: [data.length], data });
 
-function feedBatch(batch: Batch): Record<string, HostTensor> {
+function feedBatch(batch: Batch, { inputs }: Pick<Program, "inputs">): Record<string, HostTensor> {
   const shape = [batch.rows, batch.length];
+  const { segments, prompts = segments } = batch;
   return {
     ids: { shape, data: batch.ids },
     positions: { shape, data: batch.positions },
-    segments: { shape, data: batch.segments },
+    segments: { shape, data: segments },
+    ...(inputs.has("prompts") ? { prompts: { shape, data: prompts } } : {}),
     label_indices: vector(batch.labelIndices),
     label_ids: vector(batch.labelIds),
   };
@@ -121,6 +123,8 @@ export interface GradientSourceOptions extends SessionOptions {
   readonly reference?: Parameters | undefined;
   /** Tokens of the longest sequence of any batch, where it is known; attention then skips keys further back. */
   readonly maxSegment?: number;
+  /** Tokens of the longest example of any batch whose sequences share a prompt; the length of a batch where it is not known. */
+  readonly reach?: number | undefined;
   /** Recomputation in the backward pass; "none". */
   readonly rematerialise?: Rematerialise;
 }
@@ -132,7 +136,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   const logprobs: GradientSource["logprobs"] = async (batch, parameters) => {
     const program = await programs.get(batch, "logprobs");
     const given = Object.fromEntries([...(parameters ?? [])].filter(([name]) => program.inputs.has(name)));
-    return floats(await program.run({ ...feedBatch(batch), ...given }), "logprobs");
+    return floats(await program.run({ ...feedBatch(batch, program), ...given }), "logprobs");
   };
   const feeds = async (batch: Batch, update: Totals): Promise<Feeds> =>
     objective.feeds(batch, {
@@ -154,7 +158,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
       const length = model.maskBufferLength(batch);
       const masks = length === 0 ? undefined : drawMasks?.(length);
       const outputs = await program.run({
-        ...feedBatch(batch),
+        ...feedBatch(batch, program),
         ...fed,
         ...(masks === undefined ? {} : { dropout_masks: { shape: [length], data: masks } }),
       });
@@ -173,7 +177,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
     async loss(batch, update = batchTotals(batch)) {
       const fed = await feeds(batch, update);
       const program = await programs.get(batch, "loss");
-      return readLoss(await program.run({ ...feedBatch(batch), ...fed }), batch, fed);
+      return readLoss(await program.run({ ...feedBatch(batch, program), ...fed }), batch, fed);
     },
     logprobs,
     [Symbol.asyncDispose]: () => programs[Symbol.asyncDispose](),
@@ -189,6 +193,7 @@ function programCache(
   model: TrainableModel,
   {
     maxSegment,
+    reach: known,
     reference: _,
     objective = plainTraining,
     rematerialise = "none",
@@ -214,8 +219,9 @@ function programCache(
   };
   const programs = new Map<string, Program>();
   return {
-    async get({ rows, length }, pass) {
-      const name = `${pass} ${rows} ${length}`;
+    async get({ rows, length, prompts }, pass) {
+      const reach = known ?? (prompts === undefined ? undefined : length);
+      const name = `${pass} ${rows} ${length} ${reach}`;
       const found = programs.get(name);
       programs.delete(name);
       if (found === undefined && programs.size >= MAX_PROGRAMS) {
@@ -225,7 +231,7 @@ function programCache(
           await oldest[1][Symbol.asyncDispose]();
         }
       }
-      const shape = { rows, length, ...(maxSegment === undefined ? {} : { maxSegment }) };
+      const shape = { rows, length, reach, ...(maxSegment === undefined ? {} : { maxSegment }) };
       const program = found ?? (await build(shape, pass));
       programs.set(name, program);
       return program;

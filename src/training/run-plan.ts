@@ -21,7 +21,7 @@ import {
   type OptionKinds,
   parseSettings,
 } from "#core";
-import { type EncodedDataset, encodeExamples } from "#data";
+import { type EncodedDataset, encodeExamples, sharedReach } from "#data";
 import { assertSpace } from "#files";
 import { checkDevice, type Device, type SessionOptions } from "#graph";
 import {
@@ -394,17 +394,18 @@ function memorySize({ settings, evaluates, free, device, objective, ...plan }: O
   if (learnsFromAnswers(settings)) {
     const maxSegment = train.report.longest + sampling(settings).maxCompletionLength;
     const shapes = ({ maxLength: length }: BatchSize): RunShapes => ({
-      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length) },
+      shape: { rows: 1, length, maxSegment: Math.min(maxSegment, length), reach: length },
       validationShape: undefined,
     });
     const rows = { batchSize: 1, evaluates: false, batchShapes: shapes };
     return { ...settings, ...rows, objective, free, device, sampler };
   }
+  const reach = sharedReach([...train.encoded, ...(validation?.encoded ?? [])]);
   const batchShape = ({ encoded }: EncodedDataset, { batchSize, maxLength }: BatchSize) => {
     const lengths = encoded.map(({ ids }) => Math.min(ids.length, maxLength));
     const { rows, longest, examples } = paddedTokens(lengths, { ...run, batchSize, maxLength });
     const maxSegment = Math.max(train.report.longest, validation?.report.longest ?? 0);
-    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength) };
+    return { rows, length: longest, examples, maxSegment: Math.min(maxSegment, maxLength), reach };
   };
   const batchShapes = (size: BatchSize): RunShapes => ({
     shape: batchShape(train, size),

@@ -23,6 +23,8 @@ export interface StepShape {
   readonly length: number;
   /** Tokens that no segment exceeds, of this batch and others of the run; S where it is not known. */
   readonly maxSegment?: number;
+  /** Tokens of the longest example whose sequences share a prompt; left out where none do. */
+  readonly reach?: number | undefined;
 }
 
 /** Part of the forward pass that the backward pass recomputes. */
@@ -47,18 +49,23 @@ export interface BatchGraphOptions {
 
 /**
  * Hidden states after the last norm, [T, C] or [N, C], of a batch of packed rows: a graph with the inputs `ids`,
- * `positions` and `segments` [B, S]. A token attends to its own segment only.
+ * `positions` and `segments` [B, S]. A token attends to its own segment only, and with a `reach` to that of `prompts` [B, S].
  */
 export function hiddenStates(
   config: ModelConfig,
   { shape, weights, linear, queryBlock = 128, rematerialise = "none", logitsIndices }: BatchGraphOptions,
 ): Value {
   const grid: readonly Dim[] = [shape.rows, shape.length];
-  const blocksForLayer = layerBlocks(config, shape, Math.min(queryBlock, shape.length));
+  const positions = leaf("positions", grid, "int64");
+  const blocksForLayer = layerBlocks(config, {
+    shape,
+    positions,
+    blockSize: Math.min(queryBlock, shape.length),
+  });
   const [scale, softCap] = [scoreScale(config), config.attentionSoftCap];
   return decoder(config, {
     ids: leaf("ids", grid, "int32"),
-    positions: leaf("positions", grid, "int64"),
+    positions,
     layout: [shape.rows * shape.length],
     // of the run, not of this batch: longrope goes by the longest sequence, and all batches train one model
     maxPositions: shape.maxSegment ?? shape.length,
@@ -76,15 +83,17 @@ export function hiddenStates(
 /** Blocks of queries for each layer, which all layers of a kind share. A window that no segment fills is none. */
 function layerBlocks(
   config: ModelConfig,
-  { rows, length, ...shape }: StepShape,
-  blockSize: number,
+  { shape, positions, blockSize }: { shape: StepShape; positions: Value; blockSize: number },
 ): (layer: number) => readonly AttentionBlock[] {
+  const { rows, length, reach } = shape;
   const segments = leaf("segments", [rows, length], "int32");
   const maxSegment = Math.min(shape.maxSegment ?? length, length);
+  const shared =
+    reach === undefined ? undefined : { prompts: leaf("prompts", [rows, length], "int32"), positions, reach };
   const made = new Map<number | undefined, readonly AttentionBlock[]>();
   return (layer) => {
     const window = layerWindow(config, layer, maxSegment);
-    const blocks = made.get(window) ?? packedBlocks(segments, { blockSize, maxSegment, window });
+    const blocks = made.get(window) ?? packedBlocks(segments, { blockSize, maxSegment, window, shared });
     made.set(window, blocks);
     return blocks;
   };

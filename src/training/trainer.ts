@@ -1,6 +1,6 @@
 // The loop of a run, as events: evaluate, save, update, until the last step or until the signal is aborted.
 import { MosError, omitUndefined } from "#core";
-import { type EncodedExample, sequenceLengths } from "#data";
+import { type EncodedExample, sequenceLengths, sharedReach } from "#data";
 import type { SessionOptions } from "#graph";
 import type { BestEvaluation, TrainingState, UnfinishedEvaluation } from "./checkpoint.ts";
 import {
@@ -75,6 +75,8 @@ export interface BatchMaker {
   microBatches(start: Position): MicroBatches;
   /** Tokens of a sequence at most; those of the examples without it. */
   readonly maxSegment?: number;
+  /** Tokens of a row at most whose sequences share prompts. */
+  readonly reach?: number;
   /** Tokens of an update at most; those of the examples without it. */
   readonly maxTokens?: number;
 }
@@ -184,14 +186,18 @@ function* checkpointAfter({ state, saved }: Reached, options: TrainOptions): Gen
 /** Tokens of the longest sequence. Throws `bad_data` where there is none to train on. */
 function measureLongest({ train: examples, validation }: TrainOptions): number {
   if (examples.length === 0) throw new MosError("bad_data", "there are no examples to train on");
-  return [...examples, ...validation].reduce((max, one) => Math.max(max, ...sequenceLengths(one)), 1);
+  return [...examples, ...validation].reduce(
+    (max, one) => Math.max(max, (one.shared ?? 0) + Math.max(...sequenceLengths(one))),
+    1,
+  );
 }
 
 /** Programs of a run, for training and before it. */
 export const sourceOptions = (options: TrainOptions): GradientSourceOptions => {
   const { session, objective, reference, maker, rematerialise = "none" } = options;
   const maxSegment = maker?.maxSegment ?? measureLongest(options);
-  return { ...session, ...omitUndefined({ objective }), reference, maxSegment, rematerialise };
+  const reach = maker === undefined ? sharedReach([...options.train, ...options.validation]) : maker.reach;
+  return { ...session, ...omitUndefined({ objective }), reference, maxSegment, reach, rematerialise };
 };
 
 /** A test, made once before each update, of whether that update would exceed the token limit. */

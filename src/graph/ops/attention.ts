@@ -1,6 +1,6 @@
 // B batch · S tokens · H query heads · K key heads · G = H / K · D head width · M keys in the cache
 import { MosError, type Shape } from "#core";
-import { constant, emit, scalar, showShape, type Value, withGradient } from "../value.ts";
+import { constant, emit, int64s, scalar, showShape, type Value, withGradient } from "../value.ts";
 import { add, mul, neg, sub, tanh } from "./elementwise.ts";
 import { matmul } from "./linear.ts";
 import { sum } from "./reduce.ts";
@@ -33,11 +33,23 @@ export interface PackedBlocksOptions {
   readonly maxSegment?: number;
   /** Tokens of its segment that a query sees: the last ones, itself among them. All by default. */
   readonly window?: number | undefined;
+  /** For rows in which several segments follow one prompt. */
+  readonly shared?: SharedPrompts | undefined;
+}
+
+/** Prompts that stand once in a row, each a segment that the segments of its answers see, too. */
+export interface SharedPrompts {
+  /** The segment id of each token's prompt [B, S] int32; its own where it has none. */
+  readonly prompts: Value;
+  /** Position ids [B, S], by which windows count. */
+  readonly positions: Value;
+  /** Tokens from the start of a prompt to the end of its last answer, at most. */
+  readonly reach: number;
 }
 
 /**
  * Blocks of queries for packed rows. `segments` [B, S] int32 are segment ids: the tokens of one example share an id. The
- * masks are 0 where a token may attend, up to itself in its own segment and window, and −10³⁰ elsewhere.
+ * masks are 0 where a token may attend, up to itself in its own segment, its prompt and its window, and −10³⁰ elsewhere.
  *
  * @throws MosError `bad_config` where the shape of the segments is not known.
  */
@@ -48,18 +60,28 @@ export function packedBlocks(segments: Value, options: PackedBlocksOptions): rea
       "bad_config",
       `packedBlocks needs segments of known shape, not ${showShape(segments.shape)}`,
     );
-  const { blockSize, maxSegment = length, window = length } = options;
-  const reach = Math.min(maxSegment, window);
+  const { blockSize, maxSegment = length, window = length, shared } = options;
+  // between an answer and its prompt there may be others
+  const reach = shared === undefined ? Math.min(maxSegment, window) : Math.max(maxSegment, shared.reach);
   return Array.from({ length: Math.ceil(length / blockSize) }, (_, i): AttentionBlock => {
     const from = i * blockSize;
     const to = Math.min(length, from + blockSize);
     const first = Math.max(0, from - reach + 1);
-    const queries = reshape(slice(segments, { axis: 1, from, to }), [batch, 1, 1, to - from, 1]);
-    const keys = reshape(slice(segments, { axis: 1, from: first, to }), [batch, 1, 1, 1, to - first]);
     const shape: Shape = [batch, 1, 1, to - from, to - first];
-    const same = emit("Equal", [queries, keys], { shape, dtype: "bool" });
-    const causal = causalMask({ from, to, first }, window);
-    const mask = emit("Where", [same, causal, scalar(-1e30)], { shape, dtype: "float32" });
+    const compare = (op: "Equal" | "And" | "Or" | "Less", x: Value, y: Value): Value =>
+      emit(op, [x, y], { shape, dtype: "bool" });
+    const queries = (x: Value): Value =>
+      reshape(slice(x, { axis: 1, from, to }), [batch, 1, 1, to - from, 1]);
+    const keys = (x: Value): Value =>
+      reshape(slice(x, { axis: 1, from: first, to }), [batch, 1, 1, 1, to - first]);
+    let seen = compare("Equal", queries(segments), keys(segments));
+    if (shared !== undefined) {
+      seen = compare("Or", seen, compare("Equal", queries(shared.prompts), keys(segments)));
+      const distance = emit("Sub", [queries(shared.positions), keys(shared.positions)], { shape });
+      if (window < length) seen = compare("And", seen, compare("Less", distance, int64s(window)));
+    }
+    const causal = causalMask({ from, to, first }, shared === undefined ? window : length);
+    const mask = emit("Where", [seen, causal, scalar(-1e30)], { shape, dtype: "float32" });
     return { from, to, first, mask };
   });
 }

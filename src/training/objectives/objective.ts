@@ -118,9 +118,9 @@ export function averageMetrics(metrics: Metrics, prefix = ""): Readonly<Record<s
 /** Sizes of these examples together. */
 export function totalsOf(examples: Iterable<EncodedExample>): Totals {
   let [tokens, firstTokens, count, sequences] = [0, 0, 0, 0];
-  for (const { labels, targetTokens, sequences: lengths = [labels.length] } of examples) {
+  for (const { labels, targetTokens, shared = 0, sequences: lengths = [labels.length] } of examples) {
     tokens += targetTokens;
-    for (let i = 1; i < (lengths[0] ?? 0); i++) if ((labels[i] as number) >= 0) firstTokens += 1;
+    for (let i = 1; i < shared + (lengths[0] ?? 0); i++) if ((labels[i] as number) >= 0) firstTokens += 1;
     count += 1;
     sequences += lengths.length;
   }

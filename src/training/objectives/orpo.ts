@@ -9,7 +9,8 @@ const CERTAIN = -1e-6;
 
 /** The example with all tokens of prompt and chosen answer as targets; the column `prompt` marks those of the prompt. */
 function learnPrompt(example: EncodedExample): EncodedExample {
-  const [chosen = example.ids.length] = example.sequences ?? [];
+  const [own = example.ids.length] = example.sequences ?? [];
+  const chosen = (example.shared ?? 0) + own;
   const labels = example.labels.slice();
   const prompt: number[] = [];
   for (const [i, label] of example.labels.entries()) {

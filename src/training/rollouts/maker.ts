@@ -65,6 +65,7 @@ export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefine
   const judge = judges.learnt === judges.heldOut ? heldOutJudge : judges.learnt?.open(opening);
   const maker: BatchMaker | undefined = judge && {
     maxSegment: longest,
+    reach: settings.maxLength,
     maxTokens: answers * longest,
     microBatches: (start) => {
       const options = { settings: { ...sampling(settings), ...trainer, beta }, engine, judge };

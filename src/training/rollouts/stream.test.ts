@@ -70,6 +70,25 @@ test("an update has all answers of its prompts, with what their tokens count", a
   expect(parts.some(({ isSkipped }) => isSkipped)).toBe(true);
 });
 
+test("answers to a prompt share it where that makes fewer rows", async () => {
+  const long = prompts.map((one) => ({ ...one, ids: Array.from({ length: 20 }, (_, k) => 60 + k) }));
+  const wide = { ...settings, maxLength: 48, temperature: 1 };
+  const parts = await take(
+    40,
+    rollouts(options({ prompts: long, settings: wide }), { updates: 0, microBatches: 0 }),
+  );
+  const update = parts.slice(0, parts.findIndex(({ isLast }) => isLast) + 1);
+  expect(update.reduce((sum, { batch }) => sum + batch.sequences, 0)).toBe(8);
+  // 8 answers behind 20 tokens each would need 4 rows at least
+  expect(update.length).toBeLessThan(4);
+  for (const { batch } of update) {
+    expect(batch.examples).toBe(batch.sequences);
+    for (const [k, index] of batch.labelIndices.entries())
+      expect(batch.ids[index + 1]).toBe(batch.labelIds[k]);
+    expect(batch.columns.old).toHaveLength(batch.labelIds.length);
+  }
+});
+
 test("a stream that goes on anywhere gives the same micro-batches", async () => {
   const all = await take(30, rollouts(options(), { updates: 0, microBatches: 0 }));
   const seen: SampleRequest[] = [];

@@ -1,7 +1,7 @@
 // The micro-batches of a run that learns from its own answers: each update samples with the adapter as it is then. Seeds have
 // names, so that a run that goes on in the middle of an update samples the same answers again.
 import { MosError } from "#core";
-import { type EncodedExample, packExamples, planEpoch, plannedBatch } from "#data";
+import { type EncodedExample, joinSequences, makeBatch, packExamples, planEpoch } from "#data";
 import type { LiveEngine } from "#inference";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
 import { totalsOf } from "../objectives/objective.ts";
@@ -100,25 +100,57 @@ function toExamples(groups: readonly Group<unknown>[], judge: Judge): readonly E
 const isSettled = (examples: Examples): boolean =>
   examples.every(({ columns }) => columns?.advantage?.every((x) => x === 0) === true);
 
+/** Tokens that all answers to a prompt have first. The last one of the prompt predicts the first of each answer, and stands before each. */
+const sharedTokens = ([first]: Examples): number =>
+  Math.max(0, (first?.labels.findIndex((label) => label >= 0) ?? 0) - 1);
+
+/** Rows of answers, each behind its prompt. */
+function packApart(answers: readonly EncodedExample[], maxLength: number): readonly EncodedExample[][] {
+  const lengths = answers.map(({ ids }) => ids.length);
+  return packExamples(lengths, { maxLength }).map((row) => row.flatMap((i) => answers[i] ?? []));
+}
+
+/** Rows of answers, those to a prompt in turn, so that it stands once in each row that has some of them. */
+function packTogether(groups: readonly Examples[], maxLength: number): readonly EncodedExample[][] {
+  const rows: EncodedExample[][] = [];
+  let room = 0;
+  for (const answers of groups) {
+    const shared = sharedTokens(answers);
+    let behind: EncodedExample[] = []; // the answers to this prompt in the last row
+    const close = (): void => {
+      if (behind.length > 0) rows.at(-1)?.push(joinSequences(behind, shared));
+      behind = [];
+    };
+    for (const answer of answers) {
+      if (answer.ids.length - (behind.length > 0 ? shared : 0) > room) {
+        close();
+        rows.push([]);
+        room = maxLength;
+      }
+      room -= answer.ids.length - (behind.length > 0 ? shared : 0);
+      behind.push(answer);
+    }
+    close();
+  }
+  return rows;
+}
+
 /**
- * Rows of answers: one row is a micro-batch, so that one program serves them all. Answers of groups without an advantage come
- * last, in micro-batches that are counted and not computed, as their gradient is 0.
+ * Rows of answers: one row is a micro-batch, so that one program serves them all. Answers to a prompt share it where that makes
+ * fewer rows. Answers of groups without an advantage come last, in micro-batches that are counted and not computed, as their
+ * gradient is 0.
  */
 function layOut(
   examples: readonly Examples[],
   { maxLength, padToken, beta = 0 }: RolloutSettings,
 ): readonly Part[] {
   const update = totalsOf(examples.flat());
-  const pack = (chosen: Examples, isSkipped: boolean): readonly Part[] =>
-    packExamples(
-      chosen.map(({ ids }) => ids.length),
-      { maxLength },
-    ).map((row) => ({
-      batch: plannedBatch([row], chosen, { maxLength, lengthMultiple: maxLength, padToken }),
-      isSkipped,
-      update,
-    }));
-  const some = (isSkipped: boolean): Examples =>
-    examples.filter((own) => (beta === 0 && isSettled(own)) === isSkipped).flat();
-  return [...pack(some(false), false), ...pack(some(true), true)];
+  return [false, true].flatMap((isSkipped) => {
+    const chosen = examples.filter((own) => (beta === 0 && isSettled(own)) === isSkipped);
+    const [apart, together] = [packApart(chosen.flat(), maxLength), packTogether(chosen, maxLength)];
+    return (together.length < apart.length ? together : apart).map((row) => {
+      const batch = makeBatch([row], { length: maxLength, padToken });
+      return { batch: { ...batch, examples: batch.sequences }, isSkipped, update };
+    });
+  });
 }
