@@ -32,7 +32,9 @@ test("both answers of a pair are shown, with what counts of each", async () => {
   ]);
   expect(train).toMatchObject({ examples: 2, dropped: 0 });
   // both answers share their prompt up to its last token
-  const shared = [lines[0], lines[2]].map((one) => (one?.shown.findIndex(({ isTrained }) => isTrained) ?? 0) - 1);
+  const shared = [lines[0], lines[2]].map(
+    (one) => (one?.shown.findIndex(({ isTrained }) => isTrained) ?? 0) - 1,
+  );
   const total = (numbers: readonly number[]): number => numbers.reduce((sum, n) => sum + n, 0);
   expect(train.tokens).toBe(total(lines.map(({ tokens }) => tokens)) - total(shared));
 });
