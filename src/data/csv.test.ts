@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readlink, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -100,6 +100,14 @@ test.each<readonly [string, string | Uint8Array, RegExp]>([
     code: "bad_data",
     message: expect.stringMatching(message),
   });
+});
+
+test.skipIf(process.platform !== "linux")("closes a file that it refuses", async () => {
+  await expect(read("a,a\n1,2\n")).rejects.toThrow();
+  const open = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(join("/proc/self/fd", fd)).catch(() => "")),
+  );
+  expect(open).not.toContain(path);
 });
 
 test("an empty file has no rows", async () => {

@@ -1,7 +1,7 @@
 // Tables as text: RFC 4180, with commas, semicolons or tabs between the columns, and their names in the first row.
 import { CsvError, parse } from "csv-parse";
 import { describeEncoding, MosError } from "#core";
-import { openForReading } from "#files";
+import { openForReading, type ReadableFile } from "#files";
 import type { NumberedRecord } from "./example.ts";
 
 const CHUNK = 1 << 18;
@@ -46,7 +46,8 @@ function columnNames(cells: readonly string[], path: string): readonly string[] 
 }
 
 async function* readRows(path: string): AsyncGenerator<CountedRow, void> {
-  const text = readText(path);
+  await using file = await openForReading(path, "bad_data");
+  const text = readText(file);
   const first = await text.next();
   const start = first.done === true ? "" : first.value;
   let rows: CountedRow[] = []; // that were parsed and not given yet
@@ -115,8 +116,7 @@ function detectDelimiter(start: string): string {
   return [",", "\t", ";"].reduce((most, mark) => (count(mark) > count(most) ? mark : most));
 }
 
-async function* readText(path: string): AsyncGenerator<string, void> {
-  await using file = await openForReading(path, "bad_data");
+async function* readText(file: ReadableFile): AsyncGenerator<string, void> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   for (let position = 0; position < file.size; position += CHUNK) {
     const bytes = new Uint8Array(Math.min(CHUNK, file.size - position));
@@ -124,7 +124,7 @@ async function* readText(path: string): AsyncGenerator<string, void> {
     try {
       yield decoder.decode(bytes, { stream: position + CHUNK < file.size });
     } catch (cause) {
-      throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`, { cause });
+      throw new MosError("bad_data", `${file.path}: ${describeEncoding(bytes)}`, { cause });
     }
   }
 }
