@@ -200,10 +200,12 @@ describe.each(databases)("%s", (_, open) => {
     );
   });
 
-  test("of a reinforcement job the three with the highest mean reward stay", async () => {
+  test.each([
+    ["a reinforcement job", { method: { type: "reinforcement", reinforcement: { grader: {} } } }],
+    ["a job with evaluate_by", { mos: { evaluate_by: {} } }],
+  ])("of %s the three with the highest mean reward stay", async (_, graded) => {
     const { id } = await create("acme");
-    const method = { type: "reinforcement", reinforcement: { grader: {} } };
-    await opened.database.query("update jobs set request = request || $2 where id = $1", [id, { method }]);
+    await opened.database.query("update jobs set request = request || $2 where id = $1", [id, graded]);
     const first = await claimed();
     for (const [i, reward] of [0.1, 0.5, 0.4, 0.2, 0.5, 0.3].entries())
       await slices.publishCheckpoint(first, {

@@ -81,12 +81,17 @@ export const methodSchema = z
       refuse("reinforcement", "an object with a grader");
   });
 
-/** True for a job by the method reinforcement. */
-export const isReinforcement = ({
-  request,
-}: {
+interface Requested {
   readonly request: Readonly<Record<string, unknown>>;
-}): boolean => Object(request["method"]).type === "reinforcement";
+}
+
+/** True for a job by the method reinforcement. */
+export const isReinforcement = ({ request }: Requested): boolean =>
+  Object(request["method"]).type === "reinforcement";
+
+/** True for a job whose evaluations have a mean reward, by which its checkpoints are compared. */
+export const isGraded = (job: Requested): boolean =>
+  isReinforcement(job) || Object(job.request["mos"]).evaluate_by != null;
 
 /** What a request says of its method. */
 interface MethodFields {

@@ -17,7 +17,7 @@ import {
 import type { Files } from "#objects";
 import { keepsContents } from "./contents.ts";
 import type { JobRow } from "./jobs.ts";
-import { isReinforcement } from "./method.ts";
+import { isGraded } from "./method.ts";
 
 /** Bytes of each part: the whole is the name of a folder, which 255 bytes have to hold with what hides it for a while. */
 const MAX_PART_BYTES = 40;
@@ -270,7 +270,7 @@ export async function forgetCheckpoints(on: Queryable, { id }: JobRow): Promise<
 
 /** Removes all but the kept checkpoints, with their models; those that an alias stands for stay. */
 async function removeOtherCheckpoints(on: Queryable, job: JobRow): Promise<void> {
-  const { count, order } = isReinforcement(job) ? KEPT.best : KEPT.newest;
+  const { count, order } = isGraded(job) ? KEPT.best : KEPT.newest;
   const rows = await on.query(
     `select id, model from checkpoints where job = $1 order by ${order} offset $2`,
     [job.id, count],
