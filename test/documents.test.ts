@@ -46,7 +46,9 @@ describe("all documents", () => {
   });
 
   test("show no TypeScript but that of the examples, which are run", () => {
-    const examples = readdirSync("examples").map((name) => read(join("examples", name)));
+    const examples = readdirSync("examples")
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => read(join("examples", name)));
     const foreign = (path: string) =>
       readBlocks(read(path)).filter(
         ({ language, content }) =>

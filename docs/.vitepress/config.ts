@@ -1,4 +1,5 @@
-// The documentation as a site: `npm run docs` writes it to .mos/docs, with the reference of the TypeScript API in api/.
+// The documentation as a site: `npm run docs` writes it to .mos/docs, with the reference of the TypeScript API in api/
+// and the page of examples/page in page/.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { defineConfig, type MarkdownRenderer } from "vitepress";
@@ -53,6 +54,7 @@ export default defineConfig({
     outline: [2, 3],
     nav: [
       { text: "Tutorial", link: "/tutorial" },
+      { text: "Try it here", link: "/page/index.html", target: "_self" },
       { text: "TypeScript API", link: "/api/index.html", target: "_self" },
     ],
     sidebar: sidebar.map(({ text, pages }) => ({

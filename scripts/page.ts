@@ -1,0 +1,108 @@
+// Puts the static page of examples/page together, so that any host of files can serve it, and serves it here.
+// usage: npm run page -- --help
+import { createReadStream } from "node:fs";
+import { cp, mkdir, rm, stat } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join, normalize } from "node:path";
+import { parseArgs } from "node:util";
+import { bundleWeb } from "./bundle-web.ts";
+
+const HELP = `usage: npm run page -- [--out FOLDER] [--port N]
+
+Writes a page that fine-tunes a model in the visitor's browser, and serves it at http://127.0.0.1:8090.
+
+  --out FOLDER   writes it there, and ends: any host of static files can serve the folder
+  --port N       of the server (8090)`;
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** Parts of the folder, and where they come from. */
+const PARTS: Readonly<Record<string, string>> = {
+  "": "examples/page",
+  "icon.svg": "packages/studio/public/icon.svg",
+  "style/tokens.css": "packages/studio/src/styles/tokens.css",
+  "style/base.css": "packages/studio/src/styles/base.css",
+  "style/button.css": "packages/studio/src/ui/button.css",
+  "style/field.css": "packages/studio/src/ui/field.css",
+  "runtime/ort.wasm.min.mjs": "node_modules/onnxruntime-web/dist/ort.wasm.min.mjs",
+  "runtime/ort-wasm-simd-threaded.mjs": "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
+  "runtime/ort-wasm-simd-threaded.wasm": "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+  model: "assets/tiny-english",
+  "quickstart/train.jsonl": "assets/quickstart/train.jsonl",
+};
+
+/** Writes the page to a folder, in place of what an earlier call wrote. */
+export async function writePage(folder: string): Promise<void> {
+  for (const [name, source] of Object.entries(PARTS)) {
+    const target = join(folder, name);
+    if (name !== "") await rm(target, { recursive: true, force: true });
+    await mkdir(join(target, ".."), { recursive: true });
+    // what only the checker of types reads stays here
+    const filter = (path: string): boolean => !/\.d\.ts$|tsconfig\.json$/.test(path);
+    await cp(join(ROOT, source), target, { recursive: true, filter });
+  }
+  await bundleWeb({ folder: join(folder, "mos") });
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
+  ".json": "application/json",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+};
+
+/** With these WebAssembly has threads; a host that cannot send them serves the page as well. */
+const ISOLATION = {
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+/** Serves a folder on this machine, as a host of static files does. */
+export async function serveFolder(
+  folder: string,
+  { port = 0, headers = {} }: { readonly port?: number; readonly headers?: Readonly<Record<string, string>> },
+): Promise<{ readonly server: Server; readonly address: string }> {
+  const server = createServer(async ({ url = "/" }, response) => {
+    const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
+    const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isFile() !== true) return void response.writeHead(404).end("not found\n");
+    const type = TYPES[extname(file)] ?? "application/octet-stream";
+    response.writeHead(200, { ...headers, "content-type": type, "content-length": found.size });
+    createReadStream(file).pipe(response);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject).listen(port, "127.0.0.1", resolve);
+  });
+  return { server, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+/** Reads the options; throws what is wrong with them. */
+function readOptions() {
+  const options = { out: { type: "string" }, port: { type: "string" }, help: { type: "boolean" } } as const;
+  const { values } = parseArgs({ options });
+  const port = Number(values.port ?? 8090);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`--port ${values.port}: give a number from 0 to 65535`);
+  return { ...values, port };
+}
+
+async function main(): Promise<void> {
+  const { out, port, help } = readOptions();
+  if (help === true) return console.log(HELP);
+  const folder = out ?? join(ROOT, ".mos/page");
+  await writePage(folder);
+  if (out !== undefined) return console.log(`The page is in ${out}.`);
+  const { address } = await serveFolder(folder, { port, headers: ISOLATION });
+  console.log(`The page is at ${address} (Ctrl-C ends).`);
+}
+
+if (process.argv[1] === import.meta.filename)
+  await main().catch((error: Error) => {
+    console.error(error.message);
+    process.exitCode = 2;
+  });

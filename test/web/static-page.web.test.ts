@@ -1,0 +1,139 @@
+// The page of examples/page from a plain host of files, as a visitor uses it: what goes wrong behind it fails the test. Where
+// MOS_PICTURES names a folder, it takes the picture of the README.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import axe from "axe-core";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { serveFolder, writePage } from "../../scripts/page.ts";
+import { readTar } from "../../src/web/tar.ts";
+
+const PICTURES = process.env["MOS_PICTURES"] ?? "";
+/** Milliseconds until a run or an answer must be there. */
+const PATIENCE = 600_000;
+const MARKUP = `<script>document.title = "run"</script>`;
+
+let folder: string;
+let host: Awaited<ReturnType<typeof serveFolder>>;
+let context: BrowserContext;
+let page: Page;
+const requests: string[] = [];
+const problems: string[] = [];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-static-page-"));
+  await writePage(folder);
+  host = await serveFolder(folder, {});
+  const browser = await chromium.connect(inject("chromium"));
+  context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+  context.setDefaultTimeout(PATIENCE);
+  page = await context.newPage();
+  context.on("request", (request) => requests.push(request.url()));
+  page.on("console", (message) => {
+    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => problems.push(`uncaught: ${error.stack ?? error.message}`));
+  await page.goto(host.address);
+  await idle();
+});
+afterAll(async () => {
+  await context?.close();
+  host?.server.closeAllConnections();
+  host?.server.close();
+  await rm(folder, { recursive: true });
+});
+
+/** Waits until the page has done what was asked, and returns what it says of that. */
+async function idle(): Promise<string> {
+  await page.getByText(/^Kept in this browser/).waitFor();
+  await page.locator("body:not([data-busy])").waitFor();
+  const isRefused = await page.isVisible("#notice");
+  return (await page.textContent(isRefused ? "#notice" : "#status")) ?? "";
+}
+
+async function click(id: string): Promise<string> {
+  await page.click(id);
+  return idle();
+}
+
+/** What axe calls serious or critical, each as a line. */
+async function seriousProblems(): Promise<readonly string[]> {
+  await page.evaluate(axe.source);
+  const { violations } = (await page.evaluate("axe.run()")) as axe.AxeResults;
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" | ")}`);
+}
+
+test("a line without an arrow is named, and nothing is trained", async () => {
+  const examples = await page.inputValue("#examples");
+  await page.fill("#examples", `${examples}\nWho is there?`);
+  expect(await click("#train")).toMatch(/^Line 11 is not an example yet/);
+  await page.fill("#examples", examples);
+});
+
+test("ten lines are learnt: the loss falls, and the answer is another one", async () => {
+  const says = await click("#train");
+  const [, from, to] = /^Done: the loss fell from ([\d.]+) to ([\d.]+)\.$/.exec(says) ?? [];
+  expect(Number(to), says).toBeLessThan(Number(from) / 4);
+  expect(await page.textContent("#after")).toBe("Ahoy! There are ninety steps.");
+  expect(await page.textContent("#before")).not.toContain("Ahoy");
+  expect(await page.getAttribute("#chart", "aria-label")).toContain("in 120 of 120 updates");
+  expect(await page.locator("#weave rect").count()).toBe(40 + 5 * 24);
+  await page.fill("#shard", "39");
+  expect(await page.textContent("#shard-says")).toMatch(
+    /^Shard 39, only for layer 4\. Its length is 0\.\d\d\.$/,
+  );
+  if (PICTURES !== "") await page.screenshot({ path: join(PICTURES, "page.png"), fullPage: false });
+});
+
+test("what the page shows has no serious flaw in either theme and on a telephone", async () => {
+  for (const colorScheme of ["light", "dark"] as const)
+    for (const width of [1280, 375]) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize({ width, height: 900 });
+      expect(await seriousProblems(), `${colorScheme}, ${width}`).toEqual([]);
+      expect(await page.evaluate("document.documentElement.scrollWidth"), `${width}`).toBe(width);
+    }
+});
+
+test("the adapter is downloaded as its folder, removed, and opened again", async () => {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  const archive = join(folder, download.suggestedFilename());
+  await download.saveAs(archive);
+  expect(readTar(await readFile(archive)).map(({ name }) => name)).toEqual([
+    "lighthouse/adapter_config.json",
+    "lighthouse/adapter_model.safetensors",
+    "lighthouse/run.json",
+    "lighthouse/metrics.jsonl",
+  ]);
+  await page.getByRole("button", { name: "Remove Adapter lighthouse" }).click();
+  await idle();
+  expect(await page.isVisible("#pools")).toBe(false);
+  await page.setInputFiles("#adapter-file", archive);
+  await page.locator("#pools").waitFor();
+  await idle();
+  expect(await page.textContent("#after")).toBe("Ahoy! There are ninety steps.");
+});
+
+test("a run is stopped, and goes on; script in examples and answers stays text", async () => {
+  const line = `Hi → ${MARKUP}`;
+  await page.fill("#examples", Array.from({ length: 40 }, () => line).join("\n"));
+  await page.fill("#question", MARKUP);
+  await page.fill("#name", "markup");
+  await page.click("#train");
+  await page.getByText(/^[1-9]\d* of \d+ updates/).waitFor();
+  expect(await click("#stop")).toMatch(/^Stopped after \d+ of \d+ updates\.$/);
+  expect(await page.textContent("#train")).toBe("Continue");
+  expect(await click("#train")).toMatch(/^Done/);
+  await page.fill("#question", "Hi");
+  await click("#send");
+  expect(await page.textContent("#after")).toBe(MARKUP);
+  expect(await page.title()).toMatch(/^Fine-tune/);
+});
+
+test("nothing is asked for but the folder's own files, and nothing goes wrong behind the page", () => {
+  expect(requests.filter((url) => !url.startsWith(host.address) && !url.startsWith("blob:"))).toEqual([]);
+  expect(problems).toEqual([]);
+});
