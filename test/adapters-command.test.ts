@@ -101,6 +101,14 @@ test.each([
   [["list", "adapters", "--to", "1"], 2, /--to cannot be used with mos adapters list/],
   [["rollback", "adapters/acme", "--to", "9"], 1, /there is no version 9; the kept versions are \d, \d/],
   [["rollback", "adapters/stopped"], 1, /stopped: no earlier version is kept/],
+  [["list", "adapters", "adapters"], 2, /mos adapters list takes one folder; 2 were given/],
+  [["list", "adapters", "--weights", "1"], 2, /--weights cannot be used with mos adapters list/],
+  [["average", "adapters/acme"], 2, /mos adapters average needs --out <folder>/],
+  [
+    ["average", "adapters/acme", "--weights", "1,0", "--out", "none"],
+    2,
+    /Expected a number above 0; or several ones/,
+  ],
 ])("%s is refused", async (args, code, message) => {
   const placed = args.map((arg) => (arg.startsWith("adapters") || arg === "none" ? join(folder, arg) : arg));
   await expectRefusal(["adapters", ...placed], {
@@ -108,6 +116,28 @@ test.each([
     message: message as RegExp,
     untouched: adapters,
   });
+});
+
+test("average writes the mean of adapters that were trained from one, as the weights say", async () => {
+  const acme = join(adapters, "acme");
+  const clients = ["ann", "ben"].map((name) => join(folder, "clients", name));
+  for (const [i, out] of clients.entries()) {
+    const run = { ...tiny, out, adapter: { from: acme }, settings: { steps: 1 + i, maxLength: 64 } };
+    for await (const _ of finetune(run));
+  }
+  const out = join(folder, "shared");
+  const { code, stdout, stderr } = await mos([
+    ...["adapters", "average", ...clients, "--weights", "3,1", "--out", out],
+  ]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/^written +.*shared\nmethod +lora.*\nmean of +75% .*ann\n +25% .*ben$/m);
+  const floats = async (path: string) => {
+    const { buffer, byteOffset, length } = await tensors(path);
+    const header = Number(new DataView(buffer, byteOffset).getBigUint64(0, true));
+    return new Float32Array(buffer.slice(byteOffset + 8 + header, byteOffset + length));
+  };
+  const [ann, ben, shared] = await Promise.all([...clients, out].map(floats));
+  expect(shared).toEqual(ann!.map((value, i) => (3 * value + ben![i]!) / 4));
 });
 
 test("generate uses what a stopped run has so far, and says so", async () => {

@@ -50,6 +50,7 @@ export const lora: AdapterMethod<LoraConfig> & { readonly settings: typeof setti
           }
         : undefined;
   },
+  hasLinearFactors: true,
   folder: {
     peftType: "LORA",
     isKnownToPeft: true,

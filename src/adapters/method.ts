@@ -113,6 +113,11 @@ export interface AdapterMethod<C extends CommonConfig> {
   tensors(config: C, shapes: LayerShapes): readonly TensorSpec[];
   /** Factors of a module, or undefined where the method does not touch it. */
   factors(config: C, options: FactorOptions): (target: TargetModule) => Factors | undefined;
+  /**
+   * True if A and B are each linear in the trained tensors: the mean of adapters that differ in nothing else then has the
+   * mean of their factors.
+   */
+  readonly hasLinearFactors: boolean;
   /** Names of the method and its tensors in an adapter's folder. */
   readonly folder: FolderFormat<C>;
   /** The tables of a method that routes. */

@@ -223,6 +223,7 @@ export const mos: AdapterMethod<MosConfig> = {
       })),
     );
   },
+  hasLinearFactors: true,
   folder: {
     peftType: "MOS",
     isKnownToPeft: false,

@@ -123,6 +123,7 @@ export const prolora: AdapterMethod<ProloraConfig> = {
       }
       return { a: concat(a, 0), b: concat(b, 0), scale: alphaScale(config) };
     },
+  hasLinearFactors: true,
   folder: {
     peftType: "PROLORA",
     isKnownToPeft: false,

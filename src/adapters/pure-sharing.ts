@@ -44,6 +44,7 @@ export const pureSharing: AdapterMethod<PureSharingConfig> = {
             scale: alphaScale(config),
           }
         : undefined,
+  hasLinearFactors: true,
   folder: {
     peftType: "PURE_SHARING",
     isKnownToPeft: false,

@@ -78,6 +78,7 @@ export const randomScaling: AdapterMethod<RandomScalingConfig> = {
         scale: alphaScale(config),
       };
     },
+  hasLinearFactors: true,
   folder: {
     peftType: "RANDOM_SCALING",
     isKnownToPeft: false,

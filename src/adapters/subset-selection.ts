@@ -102,6 +102,7 @@ export const subsetSelection: AdapterMethod<SubsetSelectionConfig> = {
       shared: equivalentRank * layers,
       private: 0,
     })),
+  hasLinearFactors: true,
   folder: {
     peftType: "SUBSET_SELECTION",
     isKnownToPeft: false,

@@ -87,6 +87,7 @@ export const tiedLora: AdapterMethod<TiedLoraConfig> = {
       };
     };
   },
+  hasLinearFactors: false,
   folder: {
     peftType: "TIED_LORA",
     isKnownToPeft: false,

@@ -63,6 +63,7 @@ export const vera: AdapterMethod<VeraConfig> = {
         scale: 1,
       };
     },
+  hasLinearFactors: true,
   folder: {
     peftType: "VERA_BY_TYPE",
     isKnownToPeft: false,

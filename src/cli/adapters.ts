@@ -1,12 +1,27 @@
 import { basename } from "node:path";
 import { type ListedAdapter, listAdapters, type RolledBack, rollBack } from "#adapters";
-import { choice, describeCount, integer, MosError, monotonicNow, type SettingValues, text } from "#core";
+import { type AverageSummary, averageAdapters, averageSettings } from "#convert";
+import {
+  choice,
+  describeCount,
+  flag,
+  integer,
+  MosError,
+  monotonicNow,
+  type SettingValues,
+  text,
+  texts,
+} from "#core";
+import { readModelConfig } from "#models";
 import { metricsToTensorboard } from "#training";
-import { defineCommand, group } from "./command.ts";
+import { defineCommand, formatFlag, group } from "./command.ts";
+import { configOnly } from "./common-options.ts";
 import { counted, labelled, textTable } from "./format.ts";
+import { configPath } from "./loading.ts";
+import { adapterText, formatShare } from "./model-text.ts";
 import { printable, printJson, printLine, shellWord, warn } from "./terminal.ts";
 
-const ACTIONS = ["list", "rollback", "tensorboard"] as const;
+const ACTIONS = ["list", "rollback", "tensorboard", "average"] as const;
 
 const options = {
   ...group("Version", {
@@ -17,21 +32,36 @@ const options = {
       help: "rollback: version to restore, as shown by list",
     }),
   }),
+  ...group("Mean", {
+    out: text({ placeholder: "folder", help: "average: output folder" }),
+    ...averageSettings,
+    model: configOnly,
+    overwrite: flag({ help: "average: replace an existing adapter in --out" }),
+  }),
 };
 const positional = {
   action: choice(ACTIONS, { required: true, help: ACTIONS.join(", ") }),
-  folder: text({
+  folder: texts({
     required: true,
-    help: "list: folder of adapters; rollback, tensorboard: folder of one adapter",
+    help: "list: folder of adapters; rollback, tensorboard: folder of one adapter; average: folders of adapters",
   }),
 };
 type Values = SettingValues<typeof options> & SettingValues<typeof positional> & { readonly json: boolean };
 
+/** The options of each action. */
+const ACTION_OPTIONS: Readonly<Record<Values["action"], readonly (keyof typeof options)[]>> = {
+  list: [],
+  rollback: ["to"],
+  tensorboard: [],
+  average: ["out", "weights", "model", "overwrite"],
+};
+
 export const command = defineCommand({
   description:
     "Lists the adapters of a folder with their kept versions and problems; rolls an adapter back to a kept " +
-    "version; writes an adapter's metrics for TensorBoard.",
-  usage: "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder>",
+    "version; writes an adapter's metrics for TensorBoard; averages adapters that were trained from one.",
+  usage:
+    "list <folder> | rollback <folder> [--to <version>] | tensorboard <folder> | average <folder>... --out <folder> [--weights <list>]",
   arguments: positional,
   options,
   examples: `
@@ -42,6 +72,8 @@ Examples:
   mos adapters rollback adapters/acme --to 2
   mos adapters tensorboard adapters/acme
       convert metrics.jsonl to event files in tensorboard/, as mos train --tensorboard does during training
+  mos adapters average round-1/ann round-1/ben --weights 120,80 --out adapters/shared
+      the weighted mean of adapters that were trained from one (mos train --from-adapter)
 
 mos train keeps the adapters that it replaces (--keep-versions), and a rollback keeps the one that it replaces. Both replace an
 adapter atomically, so a server that runs with --adapters needs no restart. list reads no model: the server's log says whether
@@ -49,9 +81,12 @@ an adapter belongs to the model that it serves.`,
   run,
 });
 
-async function run({ action, folder, to, json }: Values): Promise<void> {
-  if (action !== "rollback" && to !== undefined)
-    throw new MosError("bad_option", `--to cannot be used with mos adapters ${action}`);
+async function run({ action, folder: folders, json, ...values }: Values): Promise<void> {
+  refuseOthers(action, values);
+  const [folder = ""] = folders;
+  if (action === "average") return await average(folders, { json, ...values });
+  if (folders.length > 1)
+    throw new MosError("bad_option", `mos adapters ${action} takes one folder; ${folders.length} were given`);
   if (action === "tensorboard") {
     const tensorboard = await metricsToTensorboard(folder, { now: monotonicNow });
     if (json) printJson({ tensorboard });
@@ -70,11 +105,42 @@ async function run({ action, folder, to, json }: Values): Promise<void> {
     else list(adapters);
     return;
   }
-  const done = await rollBack(folder, to);
+  const done = await rollBack(folder, values.to);
   if (json)
     printJson({ adapter: basename(folder), restored: done.restored.version, kept: done.kept ?? null });
   else printLine(rolledBackText(done, folder));
 }
+
+/** Throws `bad_option` for an option of another action. */
+function refuseOthers(action: Values["action"], values: Readonly<Record<string, unknown>>): void {
+  const taken: readonly string[] = ACTION_OPTIONS[action];
+  for (const [name, setting] of Object.entries(options))
+    if (!taken.includes(name) && (values[name] ?? setting.default) !== setting.default)
+      throw new MosError(
+        "bad_option",
+        `${formatFlag(name, setting)} cannot be used with mos adapters ${action}`,
+      );
+}
+
+async function average(
+  adapters: readonly string[],
+  { out, weights, model, overwrite, json }: Omit<Values, "action" | "folder">,
+): Promise<void> {
+  if (out === undefined) throw new MosError("bad_option", "mos adapters average needs --out <folder>");
+  const config = model === undefined ? undefined : await readModelConfig(await configPath(model));
+  const done = await averageAdapters({ adapters, out, weights, model: config, overwrite });
+  if (json) printJson(done);
+  else printLine(averageText(done, adapters));
+}
+
+const averageText = ({ out, adapter, weights }: AverageSummary, adapters: readonly string[]): string =>
+  labelled([
+    ["written", out],
+    ["method", adapterText(adapter)],
+    ...adapters.map(
+      (path, i) => [i === 0 ? "mean of" : "", `${formatShare(weights[i] ?? 0)} ${path}`] as const,
+    ),
+  ]);
 
 const formatDate = (seconds: number): string => new Date(1000 * seconds).toISOString();
 

@@ -258,7 +258,7 @@ async function checkFileTarget(path: string, { overwrite, sources }: TargetOptio
 }
 
 /** Refuses to write an adapter's folder over anything without `overwrite`, and over other files in any case. Throws `bad_option`. */
-async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
+export async function checkFolderTarget(path: string, { overwrite, sources }: TargetOptions): Promise<void> {
   await checkPlace(path, sources);
   const kind = await detectPathKind(path);
   if (kind === undefined) return;

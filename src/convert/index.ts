@@ -1,4 +1,5 @@
 export { toLora } from "./assemble-lora.ts";
+export { type AverageSummary, averageAdapters, averageSettings } from "./average-adapters.ts";
 export {
   type ExportSummary,
   exportAdapter,

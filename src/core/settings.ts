@@ -333,19 +333,22 @@ export function names<const Name extends string, const Options extends About<rea
   });
 }
 
-/** One or more different values of a kind; on the command line with commas between them. */
-export function list<Value, const Options extends About<readonly Value[]> & { readonly what: string }>(
+/** One or more values of a kind, which differ unless `mayRepeat`; on the command line with commas between them. */
+export function list<
+  Value,
+  const Options extends About<readonly Value[]> & { readonly what: string; readonly mayRepeat?: boolean },
+>(
   { check, read, expectedText }: Setting<Value | undefined>,
   options: Options,
 ): Setting<readonly Value[] | Absent<Options>> {
-  const { what } = options;
+  const { what, mayRepeat = false } = options;
   const message = expected(what);
-  const isSet = (values: readonly unknown[]): boolean => new Set(values).size === values.length;
+  const isSet = (values: readonly unknown[]): boolean => mayRepeat || new Set(values).size === values.length;
   return setting<readonly Value[], Options>(options, {
     kind: "list",
     placeholder: "list",
     expected: what,
-    expectedText: `${expectedText}; or several different ones, with commas between them`,
+    expectedText: `${expectedText}; or several ${mayRepeat ? "" : "different "}ones, with commas between them`,
     check: z.array(check, message).min(1, message).refine(isSet, message).readonly(),
     read: (given) => given.split(",").map((part) => read(part.trim())),
   });
