@@ -3,6 +3,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 
+const HUB = join(import.meta.dirname, "../node_modules/@huggingface/hub/dist/browser/index.mjs");
 /** What the built package has for pages. */
 const FOLDER = join(import.meta.dirname, "../dist/web");
 const SOURCES = join(import.meta.dirname, "../src/web");
@@ -37,8 +38,8 @@ export async function bundleWeb({ folder = FOLDER, entries }: BundleOptions = {}
     target: ["chrome122", "firefox121", "safari17.4"],
     conditions: ["browser", "source"],
     external: ["onnxruntime-web/*"],
-    // its own build for browsers, which has no condition for it
-    alias: { "csv-parse": "csv-parse/browser/esm" },
+    // their own builds for browsers, which have no condition for it
+    alias: { "csv-parse": "csv-parse/browser/esm", "@huggingface/hub": HUB },
     plugins: [oneLanguage],
     metafile: true,
     logLevel: "warning",

@@ -62,7 +62,8 @@ const select = (/** @type {string} */ id) => find(id, HTMLSelectElement);
 const bar = (/** @type {string} */ id) => find(id, HTMLProgressElement);
 const picture = (/** @type {string} */ id) => find(id, SVGSVGElement);
 
-const mos = await openWeb({ runtime: "./runtime/" }).catch((error) => {
+// the folder has the runtime for WebAssembly alone
+const mos = await openWeb({ runtime: "./runtime/", device: "wasm" }).catch((error) => {
   tell(error);
   throw error;
 });

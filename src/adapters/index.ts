@@ -83,6 +83,7 @@ export {
   findAdapter,
   isAdapterInUse,
   type ListedAdapter,
+  listAdapter,
   listAdapters,
   listVersions,
   RETRAINING,

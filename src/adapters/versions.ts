@@ -261,12 +261,14 @@ export async function listAdapters(folder: string): Promise<readonly ListedAdapt
   for (const name of names.sort()) {
     const path = join(folder, name);
     const found = await stat(path).catch(() => undefined);
-    if (found?.isDirectory() === true) listed.push(await describe(fromFileName(name), path));
+    if (found?.isDirectory() === true) listed.push(await listAdapter(path));
   }
   return listed;
 }
 
-async function describe(name: string, path: string): Promise<ListedAdapter> {
+/** One of them, by its folder. Throws MosError `storage`. */
+export async function listAdapter(path: string): Promise<ListedAdapter> {
+  const name = fromFileName(basename(path));
   const about = {
     name,
     versions: await listVersions(path),

@@ -38,5 +38,6 @@ export async function assertSpace(
   throw new MosError(
     "storage",
     `${folder}: ${what} takes ${describeBytes(bytes)}, but its disk has ${describeBytes(free)} free; free some space, or choose another folder`,
+    { cause: Object.assign(new Error("the disk is too small"), { code: "ENOSPC" }) },
   );
 }

@@ -3,7 +3,7 @@ import type { Shape } from "#core";
 import { serialize } from "./onnx.ts";
 import { add, mul } from "./ops/elementwise.ts";
 import { matmul } from "./ops/linear.ts";
-import { constant, type DType, leaf } from "./value.ts";
+import { cast, constant, type DType, leaf } from "./value.ts";
 
 const weights = (rows: number, columns: number) =>
   constant(new Float32Array(rows * columns), [rows, columns]);
@@ -106,4 +106,16 @@ test("a graph of many thousand nodes is written", () => {
   let y = leaf("x", [1]);
   for (let i = 0; i < 20_000; i++) y = add(y, y);
   expect(serialize({ y }).model.length).toBeGreaterThan(20_000);
+});
+
+test("constants in halves become float32 for a device without them", () => {
+  const halves = constant(Uint16Array.of(0x3c00, 0xc100), [2], "float16");
+  const outputs = { y: mul(cast(halves, "float32"), leaf("x", [2])) };
+  const outside = { externalAbove: 0, inlineLimit: 0, separateFiles: true };
+  const read = (widensHalves: boolean): Uint8Array | undefined =>
+    serialize(outputs, { ...outside, widensHalves }).external[0]?.bytes;
+  expect(read(false)).toHaveLength(4);
+  expect(new Float32Array(read(true)?.slice().buffer ?? new ArrayBuffer(0))).toEqual(
+    Float32Array.of(1, -2.5),
+  );
 });

@@ -1,5 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { MosError, type Shape } from "#core";
+import { float16Value } from "#files";
 import { basename, dirname } from "#platform";
 import {
   type Attribute,
@@ -63,6 +64,8 @@ export interface SerializeOptions {
   readonly fixed?: Readonly<Record<string, { readonly data: TensorData }>>;
   /** Writes FusedMatMul as operators of ONNX itself (false). */
   readonly standardProducts?: boolean;
+  /** Writes constants of float16 as float32, for devices that cannot read them (false). */
+  readonly widensHalves?: boolean;
 }
 
 const encodeData = (data: TensorData, dtype: DType): Uint8Array => {
@@ -107,19 +110,30 @@ function writeValueInfo(
   );
 }
 
+interface NamedConstant {
+  readonly name: string;
+  readonly value: Pick<Value, "shape" | "dtype">;
+  readonly data: TensorData;
+}
+
 /** The nodes in topological order, and names for them, their constants and their inputs. */
 class NamedGraph {
   readonly nodes: readonly Node[];
   readonly names = new Map<Node | Source, string>();
-  readonly constants: { readonly name: string; readonly value: Value; readonly data: TensorData }[] = [];
+  readonly constants: NamedConstant[] = [];
   readonly fileConstants: { readonly name: string; readonly value: Value; readonly range: FileRange }[] = [];
   readonly inputs = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
 
   readonly #leaves = new Map<string, { readonly shape: Shape; readonly dtype: DType }>();
   readonly #fixed: NonNullable<SerializeOptions["fixed"]>;
+  readonly #widensHalves: boolean;
 
-  constructor(outputs: Iterable<Value>, fixed: NonNullable<SerializeOptions["fixed"]>) {
+  constructor(
+    outputs: Iterable<Value>,
+    { fixed = {}, widensHalves = false }: Pick<SerializeOptions, "fixed" | "widensHalves">,
+  ) {
     this.#fixed = fixed;
+    this.#widensHalves = widensHalves;
     this.nodes = sortNodes(outputs);
     this.nodes.forEach((node, i) => {
       this.names.set(node, `${node.op}.${i}`);
@@ -136,7 +150,7 @@ class NamedGraph {
       this.#leaves.set(name, { shape, dtype });
       const data = this.#fixed[name]?.data;
       if (data === undefined) this.inputs.set(name, { shape, dtype });
-      else this.constants.push({ name, value, data });
+      else this.#addConstant({ name, value, data });
     } else if (known.dtype !== dtype || known.shape.join() !== shape.join())
       throw new MosError("bad_config", `leaf ${name} is used with different shapes or types`);
     return name;
@@ -150,13 +164,23 @@ class NamedGraph {
     return [...folders][0];
   }
 
+  /** Whatever reads halves casts them to float32, which is then no change. */
+  #addConstant({ name, value, data }: NamedConstant): void {
+    const isWidened = this.#widensHalves && value.dtype === "float16";
+    this.constants.push(
+      isWidened
+        ? { name, value: { ...value, dtype: "float32" }, data: Float32Array.from(data, float16Value) }
+        : { name, value, data },
+    );
+  }
+
   #constantName(value: Value): string {
     const { source } = value;
     const known = this.names.get(source);
     if (known !== undefined) return known;
     const name = `constant.${this.constants.length + this.fileConstants.length}`;
     this.names.set(source, name);
-    if (source.kind === "constant") this.constants.push({ name, value, data: source.data });
+    if (source.kind === "constant") this.#addConstant({ name, value, data: source.data });
     else if (source.kind === "file") this.fileConstants.push({ name, value, range: source.range });
     return name;
   }
@@ -175,8 +199,8 @@ export function serialize(
   options: SerializeOptions = {},
 ): SerializedProgram {
   const { externalAbove = 1024, inlineLimit = 1.5 * 2 ** 30, externalName = "weights.bin" } = options;
-  const { standardProducts = false, separateFiles = false, fixed = {} } = options;
-  const program = new NamedGraph(Object.values(outputs), fixed);
+  const { standardProducts = false, separateFiles = false } = options;
+  const program = new NamedGraph(Object.values(outputs), options);
   const writer = new BinaryWriter();
   integer(writer, 1, IR_VERSION);
   text(writer, 2, "mixture-of-shards");
@@ -293,7 +317,7 @@ interface Outside extends Required<Pick<SerializeOptions, "externalName" | "sepa
 
 function writeConstant(
   writer: BinaryWriter,
-  { name, value, data }: { readonly name: string; readonly value: Value; readonly data: TensorData },
+  { name, value, data }: NamedConstant,
   outside: Outside | undefined,
 ): void {
   writeTensorType(writer, name, value);
@@ -310,7 +334,11 @@ function writeConstant(
   writeLocation(writer, { path: file, offset, length: bytes.byteLength });
 }
 
-function writeTensorType(writer: BinaryWriter, name: string, { shape, dtype }: Value): void {
+function writeTensorType(
+  writer: BinaryWriter,
+  name: string,
+  { shape, dtype }: Pick<Value, "shape" | "dtype">,
+): void {
   for (const dim of shape) integer(writer, 1, dim as number);
   integer(writer, 2, TYPE_NUMBERS[dtype]);
   text(writer, 8, name);

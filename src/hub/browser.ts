@@ -1,18 +1,30 @@
-// A page reads no repository of the Hub by name: it is given files, or fetches an address.
+// A page has no cache of the Hub's tools: `loadModel` of src/web lists a model's files, and keeps them as it keeps all models.
 import { MosError } from "#core";
 import type { PulledModel } from "./cache.ts";
+import {
+  type Connection,
+  type ConnectionOptions,
+  connect as connectAnywhere,
+  DEFAULT_ENDPOINT,
+} from "./connection.ts";
 import type { HubOptions, HubSettings } from "./settings.ts";
 
 export { type Failure, retryAdvice } from "./failure.ts";
+export type { Digest } from "./listing.ts";
+export { findModelFiles } from "./model-files.ts";
 export type { PullDatasetOptions, PullEvent, PulledDataset } from "./pull.ts";
 export { looksLikeRepository } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
 export type { HubOptions, HubSettings } from "./settings.ts";
 export type { TransferEvent } from "./transfer.ts";
 
+/** The browser follows redirects, and keeps the token from other origins. */
+export const connect = (options: ConnectionOptions): Connection =>
+  connectAnywhere({ fetch: (input, init) => fetch(input, { ...init, redirect: "follow" }), ...options });
+
 export const withHubDefaults = async (given: HubOptions = {}): Promise<HubSettings> => ({
   cacheFolder: given.cacheFolder ?? "/hub",
-  endpoint: given.endpoint ?? "https://huggingface.co",
+  endpoint: given.endpoint ?? DEFAULT_ENDPOINT,
   offline: given.offline ?? false,
 });
 
@@ -23,7 +35,7 @@ export const cachedDataset = async (): Promise<undefined> => undefined;
 const unsupported = (name: string): MosError =>
   new MosError(
     "unsupported",
-    `${name}: a page cannot read repositories of the Hub by name; give a file, a folder or an address`,
+    `${name}: only models are loaded from the Hub by name in a page, with loadModel; give files or an address`,
   );
 
 /** @throws MosError `unsupported`. */

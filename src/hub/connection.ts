@@ -1,7 +1,14 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { MosError } from "#core";
+import { concatBytes, MosError } from "#core";
+import { sleep } from "#platform";
 import { cancelled, type Failure, type Resource, responseFailure, toFailure } from "./failure.ts";
-import { checkToken, DEFAULT_ENDPOINT } from "./settings.ts";
+
+export const DEFAULT_ENDPOINT = "https://huggingface.co";
+
+/** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */
+export function checkToken(token: string): void {
+  if (!/^[\x21-\x7e]{1,4096}$/.test(token))
+    throw new MosError("bad_option", "the Hub token contains a space or an invalid character; copy it again");
+}
 
 /** Waits; rejects when the signal aborts. */
 type Sleep = (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
@@ -12,7 +19,7 @@ export interface Connection {
   readonly endpoint: string;
   /** Sent to the endpoint's own origin only. */
   readonly token: string | undefined;
-  /** Node's own, but in tests. */
+  /** The platform's own, but in tests. */
   readonly fetch: typeof fetch;
   /** A timer, but in tests. */
   readonly sleep: Sleep;
@@ -49,7 +56,7 @@ export function connect(options: ConnectionOptions): Connection {
     endpoint: endpoint.replace(/\/+$/, ""),
     token,
     fetch: options.fetch ?? fetch,
-    sleep: options.sleep ?? ((milliseconds, signal) => delay(milliseconds, undefined, { signal })),
+    sleep: options.sleep ?? ((milliseconds, signal) => sleep(milliseconds, { signal })),
     signal: options.signal,
     retries: options.retries ?? 5,
     stallMilliseconds: options.stallMilliseconds ?? 60_000,
@@ -148,19 +155,23 @@ async function tryOnce(connection: Connection, resource: Resource, url: string):
   }
 }
 
-async function readBounded(response: Response, resource: Resource): Promise<Buffer> {
+async function readBounded(response: Response, resource: Resource): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength;
-    if (size > MAX_API_BYTES)
+  // Safari's streams are not iterable
+  const reader = response.body?.getReader();
+  for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
+    size += part.value.byteLength;
+    if (size > MAX_API_BYTES) {
+      await reader?.cancel();
       throw new MosError(
         "network",
         `${resource.endpoint} sent a response about ${resource.name} that is too large`,
       );
-    chunks.push(chunk);
+    }
+    chunks.push(part.value);
   }
-  return Buffer.concat(chunks);
+  return concatBytes(chunks);
 }
 
 function redirectTarget(location: string, from: URL): URL {

@@ -24,6 +24,10 @@ export const toResource = (
 export const repositoryUrl = ({ endpoint, name, kind }: Resource): string =>
   `${endpoint}/${kind === "dataset" ? "datasets/" : ""}${name}`;
 
+/** Where a file of a commit is. */
+export const fileUrl = (resource: Resource, commit: string, path: string): string =>
+  `${repositoryUrl(resource)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+
 /** Error of an attempt; `transient` if another one may succeed. */
 export interface Failure {
   readonly error: MosError;

@@ -13,8 +13,9 @@ import {
 import { apiFetch, type ConnectionOptions, connect } from "./connection.ts";
 import { toFailure, toResource } from "./failure.ts";
 import { listRepository } from "./listing.ts";
+import { findModelFiles } from "./model-files.ts";
 import { parseRepository } from "./repository.ts";
-import { type ListedFile, selectFiles } from "./select.ts";
+import type { ListedFile } from "./select.ts";
 import { type TransferEvent, transfer } from "./transfer.ts";
 
 /** Event of a pull. */
@@ -50,8 +51,7 @@ export async function* pull(
   const wanted = parseRepository(repository, options.revision);
   const connection = connect(options);
   const resource = toResource(wanted, connection);
-  const { commit, files: listed } = await listRepository(connection, wanted);
-  const selection = selectFiles(listed, wanted, options.include);
+  const { commit, selection } = await findModelFiles(connection, repository, options);
   const entry = cacheEntry(options.cacheFolder, wanted.name);
   const { files } = selection;
   try {

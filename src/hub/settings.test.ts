@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { checkToken, hubAssetsFolder, hubSettings } from "./settings.ts";
+import { checkToken } from "./connection.ts";
+import { hubAssetsFolder, hubSettings } from "./settings.ts";
 
 test("the cache is where huggingface_hub has it", async () => {
   const folder = async (environment: Parameters<typeof hubSettings>[0]) =>

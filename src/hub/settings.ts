@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { MosError } from "#core";
+import { DEFAULT_ENDPOINT } from "./connection.ts";
 
 /** The variables that Hugging Face's own tools read; `process.env` has this shape. */
 interface HubEnvironment {
@@ -25,8 +25,6 @@ export interface HubSettings {
   /** True where the environment forbids the network (`HF_HUB_OFFLINE=1`). */
   readonly offline: boolean;
 }
-
-export const DEFAULT_ENDPOINT = "https://huggingface.co";
 
 const findHubHome = ({ HF_HOME, XDG_CACHE_HOME }: HubEnvironment, home: string): string =>
   HF_HOME || join(XDG_CACHE_HOME || join(home, ".cache"), "huggingface");
@@ -88,10 +86,4 @@ export async function withHubDefaults(given: HubOptions = {}): Promise<HubSettin
   const { token = given.endpoint === undefined ? usual.token : undefined, endpoint = usual.endpoint } = given;
   const { cacheFolder = usual.cacheFolder, offline = usual.offline } = given;
   return { cacheFolder, endpoint, offline, ...(token === undefined || token === "" ? {} : { token }) };
-}
-
-/** @throws MosError `bad_option` where a token has characters that no HTTP header can hold. */
-export function checkToken(token: string): void {
-  if (!/^[\x21-\x7e]{1,4096}$/.test(token))
-    throw new MosError("bad_option", "the Hub token contains a space or an invalid character; copy it again");
 }

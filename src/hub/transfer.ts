@@ -4,7 +4,7 @@ import { assertSpace, makeFolder } from "#files";
 import { type CacheEntry, fileSize, placeInSnapshot, writeRef } from "./cache.ts";
 import type { Connection } from "./connection.ts";
 import { download } from "./download.ts";
-import { cancelled, type Resource, repositoryUrl } from "./failure.ts";
+import { cancelled, fileUrl, type Resource } from "./failure.ts";
 import type { HubFile } from "./listing.ts";
 import type { ListedFile } from "./select.ts";
 
@@ -163,7 +163,7 @@ async function* fetchOne(
   }
   yield { type: "file", path, size, state: "started" };
   await makeFolder(dirname(blob));
-  const url = `${repositoryUrl(resource)}/resolve/${commit}/${path.split("/").map(encodeURIComponent).join("/")}`;
+  const url = fileUrl(resource, commit, path);
   for await (const event of download(connection, { url, target: blob, file, resource })) {
     yield event.type === "retry" ? { ...event, path } : event;
   }

@@ -1,5 +1,5 @@
 // Adapters that a browser keeps, as on Node a folder for each: they come and go as archives of the folder.
-import { listAdapters, openAdapterFolder } from "#adapters";
+import { type ListedAdapter, listAdapter, listAdapters, openAdapterFolder } from "#adapters";
 import { MosError } from "#core";
 import { fromFileName, pathExists, readBytes, toFileName, writeFileAtomic, writeFolderAtomic } from "#files";
 import { basename, join, mkdir, rm } from "#platform";
@@ -30,13 +30,15 @@ export const adapterFolder = (name: string): string => join(ADAPTERS, toFileName
 /** The adapters that are kept, by name. */
 export async function listStored(): Promise<readonly StoredAdapter[]> {
   await mkdir(ADAPTERS, { recursive: true });
-  return (await listAdapters(ADAPTERS)).map(({ name, reason, adapter }) => ({
-    name,
-    reason,
-    method: adapter?.config.method,
-    rank: adapter?.config.rank,
-  }));
+  return (await listAdapters(ADAPTERS)).map(toStored);
 }
+
+const toStored = ({ name, reason, adapter }: ListedAdapter): StoredAdapter => ({
+  name,
+  reason,
+  method: adapter?.config.method,
+  rank: adapter?.config.rank,
+});
 
 /** Removes an adapter with its run. */
 export const removeAdapter = (name: string): Promise<void> =>
@@ -126,7 +128,5 @@ export async function importAdapter({
     await using opened = await openAdapterFolder(path);
     await opened.describe();
   });
-  const found = (await listStored()).find((adapter) => adapter.name === called);
-  if (found?.reason !== undefined) throw new MosError("bad_adapter", found.reason);
-  return found ?? { name: called, reason: undefined, method: undefined, rank: undefined };
+  return toStored(await listAdapter(folder));
 }

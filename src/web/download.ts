@@ -1,7 +1,8 @@
 // A file of the web in a file of ours: continued where an earlier download ended, and checked.
 import { z } from "zod";
-import { errorText, MosError } from "#core";
-import { pathExists, readJson, writeFileAtomic } from "#files";
+import { concatBytes, errorText, MosError } from "#core";
+import { pathExists, readBytes, readJson, writeFileAtomic } from "#files";
+import type { Digest } from "#hub";
 import { createHash, open, rename, rm, stat } from "#platform";
 
 /** Bytes that are read or hashed at a time. */
@@ -9,14 +10,15 @@ const PART = 1 << 22;
 
 /** Options of one download. */
 export interface DownloadOptions {
-  /** The digest that the file must have, in hexadecimal digits. */
-  readonly sha256?: string | undefined;
+  /** The digest that the file must have. */
+  readonly digest?: Digest | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal: AbortSignal;
   /** Called with the bytes that are there, and those of the whole file where the server says. */
   readonly onBytes: (done: number, total: number | undefined) => void;
 }
 
-/** What the server said of the content, so that two contents are never joined. */
+/** What is known of the content, so that two contents are never joined: its digest, or what the server said. */
 const markSchema = z.object({ etag: z.string().nullable() });
 
 /**
@@ -26,7 +28,7 @@ const markSchema = z.object({ etag: z.string().nullable() });
  * @throws MosError `network`, also where the digest is another one; `storage`; `cancelled`.
  */
 export async function download(url: string, path: string, options: DownloadOptions): Promise<boolean> {
-  const { sha256, signal } = options;
+  const { digest, signal } = options;
   const partial = `${path}.part`;
   const isThere = await fetchTo(url, partial, options).catch((cause: unknown) => {
     if (signal.aborted) throw new MosError("cancelled", `${url}: the download was interrupted`, { cause });
@@ -35,13 +37,14 @@ export async function download(url: string, path: string, options: DownloadOptio
       : new MosError("network", `${url}: ${errorText(cause)}`, { cause });
   });
   if (!isThere) return false;
-  if (sha256 !== undefined) {
-    const found = await digestOf(partial);
-    if (found !== sha256.toLowerCase()) {
+  if (digest !== undefined) {
+    const { algorithm, hex } = digest;
+    const found = await DIGESTS[algorithm](partial);
+    if (found !== hex.toLowerCase()) {
       await rm(partial);
       throw new MosError(
         "network",
-        `${url}: the file has the SHA-256 ${found}, not ${sha256}; it was removed`,
+        `${url}: the file has the ${algorithm} ${found}, not ${hex}; it was removed`,
       );
     }
   }
@@ -52,9 +55,10 @@ export async function download(url: string, path: string, options: DownloadOptio
 
 const markPath = (partial: string): string => `${partial}.json`;
 
-async function fetchTo(url: string, partial: string, { signal, onBytes }: DownloadOptions): Promise<boolean> {
-  const kept = await keptPart(partial);
-  const response = await request(url, kept, signal);
+async function fetchTo(url: string, partial: string, options: DownloadOptions): Promise<boolean> {
+  const { digest, onBytes } = options;
+  const kept = await keptPart(partial, digest);
+  const response = await request(url, kept, options);
   const { status, headers, body } = response;
   if (status === 404) return false;
   // nothing is missing
@@ -62,7 +66,7 @@ async function fetchTo(url: string, partial: string, { signal, onBytes }: Downlo
   if (!response.ok || body === null)
     throw new MosError("network", `${url}: the server answered ${status} ${response.statusText}`);
   const from = status === 206 ? kept.bytes : 0;
-  await writeFileAtomic(markPath(partial), JSON.stringify({ etag: headers.get("etag") }));
+  await writeFileAtomic(markPath(partial), JSON.stringify({ etag: digest?.hex ?? headers.get("etag") }));
   const length = headers.get("content-length");
   // a length that was counted after compression is not that of the file
   const isPlain = headers.get("content-encoding") === null;
@@ -78,23 +82,32 @@ interface KeptPart {
   readonly etag: string | null;
 }
 
-async function keptPart(partial: string): Promise<KeptPart> {
+async function keptPart(partial: string, digest: Digest | undefined): Promise<KeptPart> {
   const mark = markPath(partial);
   if (!(await pathExists(partial)) || !(await pathExists(mark))) return { bytes: 0, etag: null };
   const { etag } = await readJson(mark, markSchema, { code: "storage" });
-  return { bytes: etag === null ? 0 : (await stat(partial)).size, etag };
+  const isKnown = digest === undefined ? etag !== null : etag === digest.hex;
+  return { bytes: isKnown ? (await stat(partial)).size : 0, etag };
 }
 
-/** Asks for what is missing, or for all where the content is another one now. 416 only where nothing is missing. */
-async function request(url: string, { bytes, etag }: KeptPart, signal: AbortSignal): Promise<Response> {
-  if (bytes === 0) return fetch(url, { signal });
-  const response = await fetch(url, { signal, headers: { range: `bytes=${bytes}-` } });
+/**
+ * Asks for what is missing, or for all where the content is another one now. 416 only where nothing is missing. A digest is
+ * checked in the end, and servers of other origins often hide what they say of the content.
+ */
+async function request(
+  url: string,
+  { bytes, etag }: KeptPart,
+  { signal, headers: given = {}, digest }: DownloadOptions,
+): Promise<Response> {
+  if (bytes === 0) return fetch(url, { signal, headers: given });
+  const response = await fetch(url, { signal, headers: { ...given, range: `bytes=${bytes}-` } });
   const { status, headers } = response;
   const isSame =
-    status === 416 ? headers.get("content-range") === `bytes */${bytes}` : headers.get("etag") === etag;
+    digest !== undefined ||
+    (status === 416 ? headers.get("content-range") === `bytes */${bytes}` : headers.get("etag") === etag);
   if ((status !== 206 && status !== 416) || isSame) return response;
   await response.body?.cancel();
-  return fetch(url, { signal });
+  return fetch(url, { signal, headers: given });
 }
 
 async function writeBody(
@@ -116,8 +129,18 @@ async function writeBody(
   return done;
 }
 
-/** The SHA-256 of a file in hexadecimal digits. */
-async function digestOf(path: string): Promise<string> {
+/** Digests of a file in hexadecimal digits. Git's are of small files. */
+const DIGESTS: Readonly<Record<Digest["algorithm"], (path: string) => Promise<string>>> = {
+  sha256: hashFile,
+  async "git-sha1"(path) {
+    const bytes = await readBytes(path, { code: "storage" });
+    const content = concatBytes([new TextEncoder().encode(`blob ${bytes.length}\0`), bytes]);
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-1", content as Uint8Array<ArrayBuffer>));
+    return Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  },
+};
+
+async function hashFile(path: string): Promise<string> {
   await using file = await open(path, "r");
   const hash = createHash("sha256");
   const buffer = new Uint8Array(PART);

@@ -1,19 +1,19 @@
 // Fine-tuning and chat in a page: the names of the package, answered by a worker.
 import { MosError } from "#core";
-import type { Device } from "#graph";
 import type { ChatRequest, EngineEvent, Prompt } from "#inference";
 import type { FinetuneEvent } from "#training";
 import type { ExportedAdapter, ImportedAdapter, StoredAdapter } from "./adapters.ts";
+import type { WebDevice } from "./device.ts";
 import type { WebData, WebFinetune, WebGenerate } from "./host.ts";
 import type { LoadEvent, LoadModelOptions, ModelSource, PageFile, StoredModel } from "./models.ts";
 import { type Channel, openCaller } from "./protocol.ts";
 
-export type { LoadEvent, PageFile, StoredAdapter, StoredModel, WebData };
+export type { LoadEvent, PageFile, StoredAdapter, StoredModel, WebData, WebDevice };
 
 /** Options of `openWeb`. */
 export interface WebOptions {
-  /** "wasm" computes on the CPU of every browser, "webgpu" on its GPU ("wasm"). */
-  readonly device?: Extract<Device, "wasm" | "webgpu"> | undefined;
+  /** "wasm" computes on the CPU of every browser, "webgpu" on its GPU; "auto" on a GPU where there is one ("auto"). */
+  readonly device?: WebDevice | "auto" | undefined;
   /** Threads of WebAssembly: as many as cores, at most 4; 1 in a page that is not isolated from other origins. */
   readonly threads?: number | undefined;
   /**
@@ -33,7 +33,10 @@ export interface PageWorker extends Channel {
   terminate(): void;
 }
 
-/** What a model can be loaded from: one file (GGUF), the files of a folder, an address, or the name of one that is kept. */
+/**
+ * What a model can be loaded from: one file (GGUF), the files of a folder, an address, a model of the Hub, or the name of one that
+ * is kept. Text of the form `org/name[@revision][:file.gguf]` is a model of the Hub, other text with a slash is an address.
+ */
 export type WebModelSource = PageFile | ArrayLike<PageFile> | URL | string;
 
 /** Options of `loadModel`. */
@@ -56,26 +59,71 @@ export interface WebGenerateOptions
 
 /** The library in a page. Disposing it ends the worker, whatever it does: a run goes on from its last checkpoint with `resume`. */
 export interface Web extends AsyncDisposable {
-  /** Keeps a model in this browser, and returns its name. A download that was interrupted is continued. */
+  /** What it computes on. */
+  readonly device: WebDevice;
+  /**
+   * Keeps a model in this browser, and returns its name. A download that was interrupted is continued.
+   *
+   * @throws MosError `not_found`, `network`, `storage`, `bad_model`, `unsupported`, `cancelled`.
+   * @example
+   * const model = await mos.loadModel("HuggingFaceTB/SmolLM2-135M-Instruct", {
+   *   onProgress: ({ file, doneBytes, totalBytes }) => show(`${file}: ${doneBytes} of ${totalBytes}`),
+   * });
+   */
   loadModel(source: WebModelSource, options?: WebLoadOptions): Promise<StoredModel>;
-  /** Fine-tunes an adapter, which is kept under the name `out`; events as on Node. Aborting saves and ends. */
+  /**
+   * Fine-tunes an adapter, which is kept under the name `out`; events as on Node. Aborting saves and ends.
+   *
+   * @throws MosError as `finetune` on Node; `storage` where the browser gives no more space.
+   * @example
+   * for await (const event of mos.finetune({ model, data: [file], out: "notes", resume: true, signal }))
+   *   if (event.type === "step") show(event.step, event.loss);
+   */
   finetune(options: WebFinetuneOptions): AsyncGenerator<FinetuneEvent, void>;
-  /** Answers a prompt. */
+  /**
+   * Answers a prompt.
+   *
+   * @example
+   * for await (const event of mos.generate(model, "Dear diary,", { adapter: "notes", maxTokens: 50 }))
+   *   if ("text" in event) write(event.text);
+   */
   generate(
     model: string | StoredModel,
     prompt: Prompt,
     options?: WebGenerateOptions,
   ): AsyncGenerator<EngineEvent, void>;
-  /** An adapter as one file: a tar of its folder, which Node reads when it is unpacked. */
+  /**
+   * An adapter as one file: a tar of its folder, which Node reads when it is unpacked.
+   *
+   * @example
+   * link.href = URL.createObjectURL(await mos.exportAdapter("notes"));
+   * link.download = "notes.tar";
+   */
   exportAdapter(name: string): Promise<Blob>;
-  /** An adapter as the form that `POST /v1/adapters` of a server takes. */
+  /**
+   * An adapter as the form that `POST /v1/adapters` of a server takes.
+   *
+   * @example
+   * await fetch("https://example.org/v1/adapters", { method: "POST", body: await mos.adapterForm("notes"), headers });
+   */
   adapterForm(name: string): Promise<FormData>;
-  /** Keeps an adapter: an archive of `exportAdapter`, or the files of its folder. */
+  /**
+   * Keeps an adapter: an archive of `exportAdapter`, or the files of its folder.
+   *
+   * @throws MosError `bad_adapter`, `storage`, `bad_option` for a name that is taken.
+   * @example
+   * await mos.importAdapter(input.files, { name: "notes" });
+   */
   importAdapter(
     files: Blob | ArrayLike<PageFile>,
     options?: Omit<ImportedAdapter, "files">,
   ): Promise<StoredAdapter>;
-  /** What is kept in this browser. */
+  /**
+   * What is kept in this browser.
+   *
+   * @example
+   * const { models, adapters } = await mos.list();
+   */
   list(): Promise<{ readonly models: readonly StoredModel[]; readonly adapters: readonly StoredAdapter[] }>;
   /** Removes an adapter, with its run. */
   remove(name: string): Promise<void>;
@@ -129,7 +177,7 @@ const MAX_THREADS = 4;
  * for await (const event of mos.generate(model, [{ role: "user", content: "Hi" }], { adapter: "pirate" }))
  *   if ("text" in event) write(event.text);
  */
-export async function openWeb({ device = "wasm", threads, runtime, worker }: WebOptions = {}): Promise<Web> {
+export async function openWeb({ device = "auto", threads, runtime, worker }: WebOptions = {}): Promise<Web> {
   const started = worker ?? new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   const caller = openCaller(started);
   started.addEventListener("error", ({ message }: { readonly message?: string }) => {
@@ -142,12 +190,13 @@ export async function openWeb({ device = "wasm", threads, runtime, worker }: Web
   const cores = Math.min(MAX_THREADS, page.navigator?.hardwareConcurrency ?? 1);
   const isIsolated = page.crossOriginIsolated === true;
   const url = runtime === undefined ? undefined : toUrl(runtime);
-  const { isKept } = await ask<{ readonly isKept: boolean }>("open", {
+  const { isKept, ...opened } = await ask<{ readonly isKept: boolean; readonly device: WebDevice }>("open", {
     device,
     threads: isIsolated ? (threads ?? cores) : 1,
     url,
   });
   return {
+    ...opened,
     async loadModel(source, { onProgress, signal, ...options } = {}) {
       await page.navigator?.storage?.persist();
       const events = caller.stream<LoadEvent, StoredModel>(
@@ -199,9 +248,12 @@ const nameOf = (model: string | StoredModel): string => (typeof model === "strin
 
 const toUrl = (address: string | URL): string => new URL(address, page.location?.href).href;
 
-/** An address has a slash, the name of a model that is kept has none. */
+const HUB_MODEL = /^[\w-][\w.-]*\/[\w.-]+(?<!\.gguf)(?:[@:].+)?$/;
+
+/** The name of a model that is kept has no slash, but for one of the Hub. */
 function toSource(source: WebModelSource): ModelSource {
   if (typeof source === "string" && !source.includes("/")) return { stored: source };
+  if (typeof source === "string" && HUB_MODEL.test(source)) return { hub: source };
   if (typeof source === "string" || source instanceof URL) return { url: toUrl(source) };
   return { files: "length" in source ? Array.from(source) : [source] };
 }

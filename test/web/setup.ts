@@ -20,6 +20,11 @@ const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshade
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "mos-web-"));
   await bundleWeb({ folder });
+  const [test, source] = [import.meta.dirname, join(import.meta.dirname, "../../src/web")];
+  await bundleWeb({
+    folder,
+    entries: { "files-worker": join(test, "files-worker.ts"), protocol: join(source, "protocol.ts") },
+  });
   project.provide("bundles", folder);
   const end = await startChromium(project, SOFTWARE_GPU);
   return async () => {

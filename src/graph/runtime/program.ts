@@ -1,6 +1,6 @@
 import { countElements, MosError, type Shape } from "#core";
 import { randomUUID } from "#platform";
-import { openSession, SERIALIZATION } from "#session";
+import { openSession, serialization } from "#session";
 import { serialize } from "../onnx.ts";
 import { type DType, showShape, type TensorData, type Value } from "../value.ts";
 import { DEFAULT_DEVICE, type Device, deviceError, prefersConstants, supports } from "./device.ts";
@@ -54,7 +54,7 @@ export async function compile(
   const names = Object.keys(outputs);
   const name = randomUUID();
   const serialized = serialize(outputs, {
-    ...SERIALIZATION,
+    ...serialization(),
     externalName: `${name}.bin`,
     standardProducts: !supports(device, "fusedMatMul"),
     ...(inlineLimit === undefined ? {} : { inlineLimit }),

@@ -11,7 +11,7 @@ import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
 export const DEVICES: readonly [Device, ...Device[]] = ["cpu", "webgpu", "cuda"];
 
 /** Constants are part of the model, up to what protobuf can hold. */
-export const SERIALIZATION = {};
+export const serialization = () => ({});
 
 /**
  * Threads spin for 20 µs before they sleep. Beside other processes a thread that spins takes the core from the one that it

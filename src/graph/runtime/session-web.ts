@@ -10,7 +10,8 @@ import { COMMON, type OpenSession, type RuntimeTensor } from "./session.ts";
 export const DEVICES: readonly [Device, ...Device[]] = ["wasm", "webgpu"];
 
 /** Constants are passed beside the model, each array as it is: in the model they would be copied twice. */
-export const SERIALIZATION = { inlineLimit: 0, separateFiles: true } as const;
+export const serialization = () =>
+  ({ inlineLimit: 0, separateFiles: true, widensHalves: source.hasHalves === false }) as const;
 
 /** Where the runtime comes from, and how it uses the machine. */
 export interface RuntimeSource {
@@ -18,6 +19,8 @@ export interface RuntimeSource {
   readonly url?: string | undefined;
   /** Threads of an operator: more than one needs a page that is isolated from other origins (1). */
   readonly threads?: number | undefined;
+  /** Whether the device computes with float16; where it does not, constants become float32 (true). */
+  readonly hasHalves?: boolean | undefined;
 }
 
 interface Runtime {

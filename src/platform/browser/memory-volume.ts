@@ -1,5 +1,6 @@
 import { partsOf } from "./path.ts";
 import {
+  checkNesting,
   type OpenMode,
   openFolder,
   systemError,
@@ -77,8 +78,7 @@ export class MemoryVolume implements Volume {
     const [source, target] = [this.#place(from), this.#place(to)];
     if (source.node === undefined) throw systemError("ENOENT", from);
     if (target.node === source.node) return;
-    if (isFolder(source.node) && `${to}/`.startsWith(`${from}/`)) throw systemError("EINVAL", to);
-    if (`${from}/`.startsWith(`${to}/`)) throw systemError("ENOTEMPTY", to);
+    checkNesting(from, to, { isFolder: isFolder(source.node) });
     checkReplaced(source.node, target.node, to);
     source.folder.entries.delete(source.name);
     this.#put(target.folder, target.name, source.node);

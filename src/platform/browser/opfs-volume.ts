@@ -3,8 +3,9 @@
 // the next worker to go on where one was ended.
 import { openBlob } from "./blob-volume.ts";
 import { basename, dirname, join, partsOf } from "./path.ts";
-import { exclusively } from "./system.ts";
+import { exclusively, sleep } from "./system.ts";
 import {
+  checkNesting,
   type OpenMode,
   openFolder,
   systemError,
@@ -51,6 +52,8 @@ const CODES = {
   TypeError: "EINVAL", // a name that is not allowed
 } as const;
 
+const hasName = (error: unknown, name: string): boolean => error instanceof Error && error.name === name;
+
 const isKnown = (name: string): name is keyof typeof CODES => name in CODES;
 
 function translate(error: unknown, path: string): Error {
@@ -75,6 +78,21 @@ function translatedNow<T>(path: string, work: () => T): T {
   }
 }
 
+/** A worker that was ended holds its files for a moment longer. */
+const MAX_WAIT = 2000;
+
+/** Does something once a file is not held any more. */
+async function whileBusy<T>(work: () => Promise<T>): Promise<T> {
+  for (let waited = 0; ; waited += 50) {
+    try {
+      return await work();
+    } catch (error) {
+      if (waited >= MAX_WAIT || !hasName(error, "NoModificationAllowedError")) throw error;
+    }
+    await sleep(50);
+  }
+}
+
 /** A file that is written. */
 function openSync(handle: SyncAccessHandle, path: string): VolumeFile {
   const read = (target: Uint8Array, at: number): number =>
@@ -84,8 +102,13 @@ function openSync(handle: SyncAccessHandle, path: string): VolumeFile {
     read,
     readSync: read,
     write(bytes, position) {
-      for (let done = 0; done < bytes.length; )
-        done += translatedNow(path, () => handle.write(bytes.subarray(done), { at: position + done }));
+      for (let done = 0; done < bytes.length; ) {
+        const rest = bytes.subarray(done);
+        const count = translatedNow(path, () => handle.write(rest, { at: position + done }));
+        // in a private window Chromium returns the number of an error rather than to throw it
+        if (count <= 0 || count > rest.length) throw systemError("ENOSPC", path);
+        done += count;
+      }
     },
     truncate: (length) => translatedNow(path, () => handle.truncate(length)),
     flush: () => handle.flush(),
@@ -149,22 +172,19 @@ class OpfsVolume implements Volume {
         return entry.kind === "file" ? openBlob(await entry.getFile(), path) : openFolder(path);
       }
       const file = creates === "always" ? await this.#create(path) : await this.#file(path, creates);
-      return openSync(await file.createSyncAccessHandle(), path);
+      return openSync(await whileBusy(() => file.createSyncAccessHandle()), path);
     });
   }
 
   async move(from: string, to: string): Promise<void> {
     await translated(from, () =>
       exclusively(async () => {
-        const source = await this.#find(from);
-        const target = await this.#findAny(to);
-        if (source.kind === "file") {
-          if (target?.kind === "directory") throw systemError("EISDIR", to);
-          return source.move(await this.#folder(dirname(to)), basename(to));
-        }
-        if (target?.kind === "file") throw systemError("ENOTDIR", to);
-        if (target !== undefined && (await listNames(target)).length > 0) throw systemError("ENOTEMPTY", to);
-        await this.#folder(dirname(to));
+        const [above, below] = [await this.#folder(dirname(from)), await this.#folder(dirname(to))];
+        const source = await findIn(above, basename(from));
+        if (from === to) return;
+        checkNesting(from, to, { isFolder: source.kind === "directory" });
+        await checkReplaced(source, await this.#findAny(to), to);
+        if (source.kind === "file") return whileBusy(() => source.move(below, basename(to)));
         await this.finishMoves();
         const note = join("/", MOVES, crypto.randomUUID());
         await this.#note(note, { from, to });
@@ -175,7 +195,10 @@ class OpfsVolume implements Volume {
   }
 
   async remove(path: string): Promise<void> {
-    await translated(path, async () => (await this.#folder(dirname(path))).removeEntry(basename(path)));
+    await translated(path, async () => {
+      const folder = await this.#folder(dirname(path));
+      await whileBusy(() => folder.removeEntry(basename(path)));
+    });
   }
 
   async space(): Promise<{ readonly free: number; readonly total: number }> {
@@ -190,7 +213,7 @@ class OpfsVolume implements Volume {
       const text = await (await (await notes.getFileHandle(name)).getFile()).text();
       // a note that is not whole was written before its move began
       if (text.endsWith("}")) await this.#moveFolder(JSON.parse(text));
-      await notes.removeEntry(name);
+      await whileBusy(() => notes.removeEntry(name));
     }
   }
 
@@ -222,8 +245,10 @@ class OpfsVolume implements Volume {
   }
 
   async #file(path: string, creates: OpenMode["creates"]): Promise<OpfsFile> {
-    const create = creates !== "never";
-    return (await this.#folder(dirname(path))).getFileHandle(basename(path), { create });
+    const folder = await this.#folder(dirname(path));
+    return folder.getFileHandle(basename(path), { create: creates !== "never" }).catch((error: unknown) => {
+      throw hasName(error, "TypeMismatchError") ? systemError("EISDIR", path) : error;
+    });
   }
 
   async #folder(path: string): Promise<OpfsFolder> {
@@ -240,17 +265,24 @@ class OpfsVolume implements Volume {
 
   async #findAny(path: string): Promise<OpfsEntry | undefined> {
     return this.#find(path).catch((error: unknown) => {
-      if (error instanceof Error && error.name === "NotFoundError") return undefined;
+      if (hasName(error, "NotFoundError")) return undefined;
       throw error;
     });
   }
+}
+
+async function checkReplaced(source: OpfsEntry, target: OpfsEntry | undefined, path: string): Promise<void> {
+  if (source.kind === "file" && target?.kind === "directory") throw systemError("EISDIR", path);
+  if (source.kind === "directory" && target?.kind === "file") throw systemError("ENOTDIR", path);
+  if (target?.kind === "directory" && (await listNames(target)).length > 0)
+    throw systemError("ENOTEMPTY", path);
 }
 
 async function findIn(folder: OpfsFolder, name: string): Promise<OpfsEntry> {
   try {
     return await folder.getFileHandle(name);
   } catch (error) {
-    if (error instanceof Error && error.name === "TypeMismatchError") return folder.getDirectoryHandle(name);
+    if (hasName(error, "TypeMismatchError")) return folder.getDirectoryHandle(name);
     throw error;
   }
 }
@@ -264,7 +296,7 @@ async function listNames(folder: OpfsFolder): Promise<readonly string[]> {
 async function moveEntries(from: OpfsFolder, to: OpfsFolder): Promise<void> {
   for (const name of await listNames(from)) {
     const entry = await findIn(from, name);
-    if (entry.kind === "file") await entry.move(to, name);
+    if (entry.kind === "file") await whileBusy(() => entry.move(to, name));
     else {
       await moveEntries(entry, await to.getDirectoryHandle(name, { create: true }));
       await from.removeEntry(name);

@@ -61,6 +61,12 @@ const TEXTS = {
   EIO: "i/o error",
 } as const;
 
+/** Refuses to move a folder into itself, and anything to where a folder around it is. */
+export function checkNesting(from: string, to: string, { isFolder }: Pick<VolumeEntry, "isFolder">): void {
+  if (isFolder && `${to}/`.startsWith(`${from}/`)) throw systemError("EINVAL", to);
+  if (`${from}/`.startsWith(`${to}/`)) throw systemError("ENOTEMPTY", to);
+}
+
 /** A folder that is open, which can only be synced. */
 export function openFolder(path: string): VolumeFile {
   const refuse = (): never => {
