@@ -125,12 +125,10 @@ export function drawPools(picture, { shared, perVector, layers, norms }, point) 
     vectors(taken, x, y + TITLE);
   });
   const poolEnd = cut + ((rows.length - shared) / perVector) * HEIGHT;
-  const size = [
-    left + Math.min(ACROSS, layers.length) * width,
-    Math.max(poolEnd, Math.ceil(layers.length / ACROSS) * tall),
-  ];
-  picture.setAttribute("viewBox", `0 0 ${size.join(" ")}`);
-  picture.setAttribute("width", String(SCALE * size[0]));
+  const across = left + Math.min(ACROSS, layers.length) * width;
+  const down = Math.max(poolEnd, Math.ceil(layers.length / ACROSS) * tall);
+  picture.setAttribute("viewBox", `0 0 ${across} ${down}`);
+  picture.setAttribute("width", String(SCALE * across));
 }
 
 /**

@@ -75,6 +75,9 @@ test("a line without an arrow is named, and nothing is trained", async () => {
 
 test("ten lines are learnt: the loss falls, and the answer is another one", async () => {
   const says = await click("#train");
+  await page.evaluate("scrollTo(0, 0)");
+  const clip = { x: 0, y: 0, width: 1280, height: 699 }; // as far as the answers go
+  if (PICTURES !== "") await page.screenshot({ path: join(PICTURES, "page.png"), clip });
   const [, from, to] = /^Done: the loss fell from ([\d.]+) to ([\d.]+)\.$/.exec(says) ?? [];
   expect(Number(to), says).toBeLessThan(Number(from) / 4);
   expect(await page.textContent("#after")).toBe("Ahoy! There are ninety steps.");
@@ -85,7 +88,6 @@ test("ten lines are learnt: the loss falls, and the answer is another one", asyn
   expect(await page.textContent("#shard-says")).toMatch(
     /^Shard 39, only for layer 4\. Its length is 0\.\d\d\.$/,
   );
-  if (PICTURES !== "") await page.screenshot({ path: join(PICTURES, "page.png"), fullPage: false });
 });
 
 test("what the page shows has no serious flaw in either theme and on a telephone", async () => {
@@ -129,7 +131,8 @@ test("a run is stopped, and goes on; script in examples and answers stays text",
   expect(await click("#train")).toMatch(/^Done/);
   await page.fill("#question", "Hi");
   await click("#send");
-  expect(await page.textContent("#after")).toBe(MARKUP);
+  expect(await page.textContent("#after")).toContain("<script>document.title");
+  expect(await page.locator("main script").count()).toBe(0);
   expect(await page.title()).toMatch(/^Fine-tune/);
 });
 
