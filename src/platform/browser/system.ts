@@ -22,11 +22,11 @@ const lockName = ({ pid, start }: Pick<Writer, "pid" | "start">): string =>
 
 const randomNumber = (): number => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 
-/** All workers of an origin share its files. */
+/** All workers of an origin share its files: their place is the same eight digits, which names of partial files end with. */
 export const thisWriter: Writer = {
   pid: 1 + (randomNumber() >>> 1),
   start: randomNumber().toString(36),
-  place: "origin",
+  place: "00000000",
 };
 
 // held as long as the worker lives, which tells other tabs
