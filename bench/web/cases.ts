@@ -20,7 +20,7 @@ export const trainingOf = (
   { rows, length }: { readonly rows: number; readonly length: number },
   count: number,
 ) => ({
-  adapter: { method: "mos", rank: 8, equivalentRank: 2 } as const,
+  adapter: { method: "mos", rank: 6, equivalentRank: 2 } as const,
   settings: {
     steps: count + 1,
     batchSize: rows,
