@@ -2,12 +2,16 @@
 import { announce, bar, button, describeBytes, select, tell, text } from "./elements.js";
 import { openWeb } from "./mos/index.js";
 
+/** A file of 105 MB, by its name on the Hub. */
+const SMOLLM2 =
+  "unsloth/SmolLM2-135M-Instruct-GGUF@9e6855bc4be717fca1ef21360a1db4b29d5c559a:SmolLM2-135M-Instruct-Q4_K_M.gguf";
+
 /**
- * Models that are there without a file of the visitor's: how each is fetched and trained, and what a server calls it.
+ * Models that are there without a file of the visitor's: where each comes from, how it is trained, and what a server calls it.
  *
  * @typedef {object} Model
  * @property {string} title
- * @property {string} url
+ * @property {string} source
  * @property {Readonly<Record<string, string | undefined>>} [files]
  * @property {number} learningRate
  * @property {string} served
@@ -17,7 +21,7 @@ import { openWeb } from "./mos/index.js";
 export const MODELS = {
   "tiny-english": {
     title: "Tiny English (2 MB, a toy)",
-    url: "./model/",
+    source: "./model/",
     files: {
       "config.json": undefined,
       "tokenizer.json": undefined,
@@ -28,12 +32,7 @@ export const MODELS = {
     learningRate: 1e-2,
     served: "assets/tiny-english",
   },
-  "SmolLM2-135M-Instruct-Q4_K_M": {
-    title: "SmolLM2-135M",
-    url: "https://huggingface.co/unsloth/SmolLM2-135M-Instruct-GGUF/resolve/9e6855bc4be717fca1ef21360a1db4b29d5c559a/SmolLM2-135M-Instruct-Q4_K_M.gguf",
-    learningRate: 2e-3,
-    served: "unsloth/SmolLM2-135M-Instruct-GGUF:SmolLM2-135M-Instruct-Q4_K_M.gguf",
-  },
+  "SmolLM2-135M": { title: "SmolLM2-135M", source: SMOLLM2, learningRate: 2e-3, served: SMOLLM2 },
 };
 export const [TINY, SMOL] = /** @type {[string, string]} */ (Object.keys(MODELS));
 
@@ -57,8 +56,8 @@ export async function loadModel(name) {
 export async function fetchModel(name) {
   const offered = MODELS[name];
   if (offered === undefined) throw new Error(`The model ${name} is not here any more: open its file again.`);
-  const { url, files } = offered;
-  await keep(name, (options) => mos.loadModel(url, { name, ...options, ...(files && { files }) }));
+  const { source, files } = offered;
+  await keep(name, (options) => mos.loadModel(source, { name, ...options, ...(files && { files }) }));
 }
 
 /**

@@ -210,7 +210,7 @@ function showCommand() {
  *
  * @param {string} word
  */
-const quote = (word) => (/^[\w.:/-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
+const quote = (word) => (/^[\w.:@/-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 async function download() {
   const name = select("adapter").value;

@@ -140,3 +140,15 @@ test("nothing is asked for but the folder's own files, and nothing goes wrong be
   expect(requests.filter((url) => !url.startsWith(host.address) && !url.startsWith("blob:"))).toEqual([]);
   expect(problems).toEqual([]);
 });
+
+test("a model that the network does not give is told, and the page goes on", async () => {
+  await context.route("https://**", (route) => route.abort());
+  await context.setOffline(true);
+  expect(await click("#fetch")).toMatch(/^SmolLM2-135M could not be loaded\. /);
+  expect(await page.isEnabled("#train")).toBe(true);
+  expect(
+    requests
+      .filter((url) => url.startsWith("https:"))
+      .every((url) => /^https:\/\/huggingface\.co\//.test(url)),
+  ).toBe(true);
+});
