@@ -11,7 +11,7 @@ const inRoot = (path: string): string => JSON.stringify(join(import.meta.dirname
 const inSource = (path: string): string => JSON.stringify(join(import.meta.dirname, "../src", path));
 
 const ENTRY = `
-import { serveParent } from ${inRoot("src/core/index.ts")};
+import { serveParent } from ${inRoot("src/process/index.ts")};
 serveParent({ start: () => undefined, compute: () => { for (;;); } });`;
 
 /** Has a child compute without a pause from its first message on, and say so in a file that is named after its parent. */
@@ -26,24 +26,30 @@ process.on("newListener", (event, listener) => {
   if (event === "message" && listener !== compute) process.prependListener("message", compute);
 });`;
 
-const WITHIN = { timeout: 10_000 };
+/** Two processes start that load the service's sources. */
+const STARTED = { timeout: 60_000 };
+const ENDED = { timeout: 10_000 };
 
 let folder: string;
 let entry: string;
 let busy: string;
+/** A file that is not checked in the process of its checker. */
+let large: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-child-"));
   entry = join(folder, "entry.mts");
   await writeFile(entry, ENTRY);
   busy = join(folder, "busy.mjs");
   await writeFile(busy, BUSY);
+  large = join(folder, "train.jsonl");
+  await writeFile(large, "\n".repeat(1 << 20));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
 /** What starts a process that then computes without a pause. */
 const PARENTS = {
   startChild: () => `
-    import { startChild } from ${inRoot("src/core/index.ts")};
+    import { startChild } from ${inRoot("src/process/index.ts")};
     void startChild(${JSON.stringify(entry)}, { exitError: Error }).call("compute");`,
   "an engine": () => `
     import { openEngine } from ${inRoot("src/inference/index.ts")};
@@ -53,7 +59,7 @@ const PARENTS = {
     for await (const row of readParquetRows("train.parquet", { maximumRows: 1, maximumUnpackedBytes: 1 }));`,
   "a check of a file": () => `
     import { createFileChecker } from ${inSource("worker/tasks.ts")};
-    void createFileChecker()("train.jsonl", { tenant: "acme", signal: new AbortController().signal });`,
+    void createFileChecker()(${JSON.stringify(large)}, { tenant: "acme", signal: new AbortController().signal });`,
   "a conversion": () => `
     import { openPeftFolder } from ${inSource("peft-folder.ts")};
     const models = new Map([["ft:tiny:acme::12345678", {}]]);
@@ -74,9 +80,9 @@ test.each(Object.entries(PARENTS))("the process of %s ends when its parent is ki
   });
   let child: number | undefined;
   try {
-    child = Number(await vi.waitFor(() => readFile(join(folder, String(started.pid)), "utf8"), WITHIN));
+    child = Number(await vi.waitFor(() => readFile(join(folder, String(started.pid)), "utf8"), STARTED));
     started.kill("SIGKILL");
-    await vi.waitFor(async () => expect(await processState(Number(child))).toBeUndefined(), WITHIN);
+    await vi.waitFor(async () => expect(await processState(Number(child))).toBeUndefined(), ENDED);
   } finally {
     started.kill("SIGKILL");
     if (child !== undefined && (await processState(child)) !== undefined) process.kill(child, "SIGKILL");
