@@ -34,11 +34,11 @@ const isWanted = (name: string): boolean => only === undefined || only.includes(
 const bundled = join(import.meta.dirname, "../assets/tiny-english");
 const small =
   args.text("model") ?? (only?.every((name) => /bundled|bytes/.test(name)) ? bundled : fail(HELP));
-const counted = (count: number): number => Math.max(2, Math.round(scale * count));
+const counted = (count: number): number => Math.max(3, Math.round(scale * count));
 
 const cases: readonly Case[] = [
   { name: "train-bundled", model: bundled, work: { rows: 2, length: 64 }, count: counted(60), threads: 1 },
-  { name: "train-small", model: small, work: { rows: 1, length: 64 }, count: counted(6), threads: 1 },
+  { name: "train-small", model: small, work: { rows: 1, length: 64 }, count: counted(8), threads: 1 },
   { name: "decode-bundled", model: bundled, work: "decode", count: counted(200), threads: 1 },
   { name: "decode-small", model: small, work: "decode", count: counted(40), threads: 1 },
 ];

@@ -18,6 +18,18 @@ const oneLanguage: Plugin = {
   },
 };
 
+/** What its uploads need is no part of a page, though the package does not say that it has no effects of its own. */
+const noUploads: Plugin = {
+  name: "no-uploads",
+  setup(bundler) {
+    bundler.onResolve({ filter: /^@huggingface\/xetchunk-wasm$/ }, ({ path }) => ({
+      path,
+      external: true,
+      sideEffects: false,
+    }));
+  },
+};
+
 /** Options of a bundle. */
 interface BundleOptions {
   readonly folder?: string;
@@ -40,7 +52,7 @@ export async function bundleWeb({ folder = FOLDER, entries }: BundleOptions = {}
     external: ["onnxruntime-web/*"],
     // their own builds for browsers, which have no condition for it
     alias: { "csv-parse": "csv-parse/browser/esm", "@huggingface/hub": HUB },
-    plugins: [oneLanguage],
+    plugins: [oneLanguage, noUploads],
     metafile: true,
     logLevel: "warning",
   });

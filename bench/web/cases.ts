@@ -1,5 +1,6 @@
 // What is measured in a page and on Node alike, by the functions that both have.
 import { basename } from "node:path";
+import { rounded } from "../arguments.ts";
 
 /** Work of one kind on one model. */
 export interface Case {
@@ -10,6 +11,25 @@ export interface Case {
   /** Updates, or tokens, that are counted. */
   readonly count: number;
   readonly threads: number;
+}
+
+/** The end of an update or a token, in seconds. */
+export interface Mark {
+  /** CPU time of the process so far. */
+  readonly cpu: number;
+  readonly wall: number;
+}
+
+/** Milliseconds of an update or a token, after the first quarter of them: by then a browser has compiled what is hot. */
+export function costOfEach(marks: readonly Mark[]) {
+  const counted = marks.slice(Math.floor(marks.length / 4));
+  const each = (of: keyof Mark): number =>
+    rounded(
+      (1000 * ((counted.at(-1)?.[of] ?? Number.NaN) - (counted[0]?.[of] ?? Number.NaN))) /
+        (counted.length - 1),
+      2,
+    );
+  return { cpuMs: each("cpu"), wallMs: each("wall") };
 }
 
 /** Characters of all examples: each fills its row, so that all updates have one shape. */

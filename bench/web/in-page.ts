@@ -4,8 +4,7 @@ import { readFile } from "node:fs/promises";
 import { type Browser, chromium } from "playwright-core";
 import { findChromium } from "../../scripts/chromium.ts";
 import type { WebServer } from "../../scripts/web-server.ts";
-import { rounded } from "../arguments.ts";
-import { addressOf, answerOf, type Case, PROMPT, trainingOf } from "./cases.ts";
+import { addressOf, answerOf, type Case, costOfEach, type Mark, PROMPT, trainingOf } from "./cases.ts";
 
 /** What a case costs. */
 export interface Costs {
@@ -71,18 +70,14 @@ export async function runInPage(one: Case, { address }: Pick<WebServer, "address
     const pids = await renderers(browser);
     const total = async (of: (pid: number) => Promise<number>): Promise<readonly number[]> =>
       Promise.all(pids.map((pid) => of(pid).catch(() => 0)));
-    const ends: { readonly cpu: number; readonly wall: number }[] = [];
+    const marks: Mark[] = [];
     await page.exposeFunction("mark", async () => {
       const cpu = (await total(cpuSeconds)).reduce((sum, seconds) => sum + seconds, 0);
-      ends.push({ cpu, wall: performance.now() / 1000 });
+      marks.push({ cpu, wall: performance.now() / 1000 });
     });
     const pauseMs = Number(await page.evaluate(script(one)));
-    const [first, last] = [ends[0], ends.at(-1)];
-    const each = (of: "cpu" | "wall"): number =>
-      rounded((1000 * ((last?.[of] ?? Number.NaN) - (first?.[of] ?? 0))) / (ends.length - 1), 2);
     return {
-      cpuMs: each("cpu"),
-      wallMs: each("wall"),
+      ...costOfEach(marks),
       peakMb: Math.max(...(await total(peakMb))),
       pauseMs: Math.round(pauseMs),
     };

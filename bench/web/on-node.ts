@@ -4,14 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openEngine } from "#inference";
 import { finetune } from "#training";
-import { cpuSeconds, fail, rounded } from "../arguments.ts";
-import { answerOf, type Case, PROMPT, trainingOf } from "./cases.ts";
+import { cpuSeconds, fail } from "../arguments.ts";
+import { answerOf, type Case, costOfEach, type Mark, PROMPT, trainingOf } from "./cases.ts";
 
 const { model, work, count, threads } = JSON.parse(process.argv[2] ?? fail("usage: on-node.ts CASE")) as Case;
 
-/** CPU seconds and time when each update or token had ended. */
-const ends: { readonly cpu: number; readonly wall: number }[] = [];
-const mark = (): void => void ends.push({ cpu: cpuSeconds(), wall: performance.now() / 1000 });
+const marks: Mark[] = [];
+const mark = (): void => void marks.push({ cpu: cpuSeconds(), wall: performance.now() / 1000 });
 
 async function train(): Promise<void> {
   if (work === "decode") return;
@@ -34,13 +33,5 @@ async function decode(): Promise<void> {
 }
 
 await (work === "decode" ? decode() : train());
-const [first, last] = [ends[0], ends.at(-1)];
-const each = (of: "cpu" | "wall"): number =>
-  rounded((1000 * ((last?.[of] ?? Number.NaN) - (first?.[of] ?? 0))) / (ends.length - 1), 2);
-console.log(
-  JSON.stringify({
-    cpuMs: each("cpu"),
-    wallMs: each("wall"),
-    peakMb: Math.round(process.resourceUsage().maxRSS / 1e3),
-  }),
-);
+const peakMb = Math.round((process.resourceUsage().maxRSS * 1024) / 1e6);
+console.log(JSON.stringify({ ...costOfEach(marks), peakMb }));
