@@ -61,14 +61,23 @@ const ISOLATION = {
   "cross-origin-embedder-policy": "require-corp",
 };
 
+/** The path of a file in the folder, which no address leaves; that of none for what is no address. */
+function pathOf(url: string): string {
+  try {
+    const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
+    return path.endsWith("/") ? `${path}index.html` : path;
+  } catch {
+    return "\0";
+  }
+}
+
 /** Serves a folder on this machine, as a host of static files does. */
 export async function serveFolder(
   folder: string,
   { port = 0, headers = {} }: { readonly port?: number; readonly headers?: Readonly<Record<string, string>> },
 ): Promise<{ readonly server: Server; readonly address: string }> {
   const server = createServer(async ({ url = "/" }, response) => {
-    const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
-    const file = join(folder, path.endsWith("/") ? `${path}index.html` : path);
+    const file = join(folder, pathOf(url));
     const found = await stat(file).catch(() => undefined);
     if (found?.isFile() !== true) return void response.writeHead(404).end("not found\n");
     const type = TYPES[extname(file)] ?? "application/octet-stream";
