@@ -19,6 +19,7 @@ export const sidebar: readonly { readonly text: string; readonly pages: readonly
       "how-to/deploy",
       "how-to/seven-billion",
       "how-to/reproduce",
+      "how-to/browser",
       "how-to/bundlers",
       "how-to/troubleshooting",
     ],
