@@ -47,7 +47,7 @@ interface Slice {
 }
 
 async function slices(): Promise<readonly Slice[]> {
-  const entries: readonly PerformanceEntry[] = await page.evaluate(
+  const entries: readonly { readonly startTime: number; readonly duration: number }[] = await page.evaluate(
     'performance.getEntriesByName("slice").map((entry) => entry.toJSON())',
   );
   const found = new Map<number, number[]>();
