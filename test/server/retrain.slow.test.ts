@@ -80,6 +80,7 @@ test("requests never fail, and each is answered by one whole version, while an a
   await keepCopy();
 
   const server = start("serve", "--model", MODEL, "--adapters", served, "--port", "0");
+  server.stderr?.resume(); // its log would fill the pipe, and hold it
   const [ready] = (await once(createInterface(server.stdout!), "line")) as [string];
   const { address } = JSON.parse(ready);
   const answers: { readonly status: number; readonly text: string }[] = [];
