@@ -232,7 +232,14 @@ function actions(
       await found.click();
     },
     fill: async (label, value) => (await field(label)).fill(value),
-    choose: async (label, option) => void (await (await field(label)).selectOption({ label: option })),
+    async choose(label, option) {
+      const found = await findVisible(page, { what: `the list "${label}"` }, (root) =>
+        [root.getByLabel(label, { exact: true }), root.getByLabel(label)].map((way) =>
+          way.and(root.locator("select")),
+        ),
+      );
+      await found.selectOption({ label: option });
+    },
     async attach(files, label) {
       const input = label === undefined ? page.locator("input[type=file]").first() : page.getByLabel(label);
       const given =
