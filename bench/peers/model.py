@@ -41,7 +41,10 @@ def load_model(path: str, threads: int, dtype: str = "float32") -> PreTrainedMod
     if path in PRESETS:
         return AutoModelForCausalLM.from_config(PRESETS[path], dtype=DTYPES[dtype])
     folder, name = folder_and_name(path)
-    return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=DTYPES[dtype])
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=DTYPES[dtype])
+    # its weights are dequantised, but transformers' trainer goes by the file that they came from
+    model.is_quantized = False
+    return model
 
 
 def lora_config(rank: int, **more) -> LoraConfig:
