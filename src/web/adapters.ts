@@ -1,5 +1,12 @@
 // Adapters that a browser keeps, as on Node a folder for each: they come and go as archives of the folder.
-import { type ListedAdapter, listAdapter, listAdapters, openAdapterFolder } from "#adapters";
+import {
+  type ListedAdapter,
+  listAdapter,
+  listAdapters,
+  openAdapterFolder,
+  removeVersions,
+  retrainingFolder,
+} from "#adapters";
 import { MosError } from "#core";
 import { fromFileName, pathExists, readBytes, toFileName, writeFileAtomic, writeFolderAtomic } from "#files";
 import { basename, join, mkdir, rm } from "#platform";
@@ -40,9 +47,12 @@ const toStored = ({ name, reason, adapter }: ListedAdapter): StoredAdapter => ({
   rank: adapter?.config.rank,
 });
 
-/** Removes an adapter with its run. */
-export const removeAdapter = (name: string): Promise<void> =>
-  rm(adapterFolder(name), { recursive: true, force: true });
+/** Removes an adapter with its run, its kept versions and a run that was to replace it. */
+export async function removeAdapter(name: string): Promise<void> {
+  const folder = adapterFolder(name);
+  for (const path of [folder, retrainingFolder(folder)]) await rm(path, { recursive: true, force: true });
+  await removeVersions(folder);
+}
 
 /** An adapter as files: for `POST /v1/adapters` of a server, and as one archive. */
 export interface ExportedAdapter {
