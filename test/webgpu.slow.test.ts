@@ -78,7 +78,7 @@ async function computeLogits(base: LoadedModel, session: SessionOptions): Promis
   const { config, weights } = base;
   const formats = [...weights].map(([name, { format }]) => [name, format] as const);
   const computeDtype = defaultComputeDtype(formats, "webgpu");
-  const prepared = await prepareWeights(config, weights, { computeDtype });
+  await using prepared = await prepareWeights(config, weights, { computeDtype });
   const adapter = randomAdapter({ method: "lora", rank: 4 }, toLayerShapes(config), {
     seed: 3,
     deviation: 0.3,

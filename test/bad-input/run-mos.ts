@@ -14,21 +14,11 @@ interface Ended {
 
 type Write = typeof process.stdout.write;
 
-/**
- * What Node says when it collects a file that was left open. The files of tests share a process, so that it may be any of theirs,
- * at any moment.
- */
-const COLLECTED =
-  /^\(node:\d+\) (Warning: Closing file descriptor|\[DEP0137\])|^\(Use `node --trace-warnings/;
-
 /** Puts what is written to a stream into a list, until it is called off. */
 function capture(stream: NodeJS.WriteStream, into: string[]): () => void {
   const before: Write = stream.write;
   const listeners = stream.listeners("error");
-  stream.write = ((chunk: string | Uint8Array) => {
-    if (!COLLECTED.test(String(chunk))) into.push(String(chunk));
-    return true;
-  }) as Write;
+  stream.write = ((chunk: string | Uint8Array) => into.push(String(chunk)) > 0) as Write;
   return () => {
     stream.write = before;
     for (const added of stream.listeners("error"))

@@ -184,7 +184,9 @@ test("a prefix in the cache has no rejected token", async () => {
 });
 
 test("drafts need steps of several tokens that round as steps of one", async () => {
-  const base = await prepareWeights(model.config, floatWeights(model.weights), { computeDtype: "int8" });
+  await using base = await prepareWeights(model.config, floatWeights(model.weights), {
+    computeDtype: "int8",
+  });
   await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 1 } });
   expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
   expect([runner.cache.slots, runner.slots.count]).toEqual([0, 0]);
@@ -201,14 +203,16 @@ test.each([8, 16])(
   "heads of %i and products with adapters round as those of one token on several threads, too",
   async (head) => {
     const { config, weights } = tinyModel({ overrides: { ...widths, head_dim: head, hidden_size: 288 } });
-    const base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
+    await using base = await prepareWeights(config, floatWeights(weights), { computeDtype: "int8" });
     await using runner = await createModelRunner(base, { maxLength: 64, session: { threads: 2 } });
     expect(await verifiesDrafts(runner, { adapters: true })).toBe(true);
   },
 );
 
 test("an engine for sequences shorter than what is compared has no drafts", async () => {
-  const base = await prepareWeights(model.config, floatWeights(model.weights), { computeDtype: "int8" });
+  await using base = await prepareWeights(model.config, floatWeights(model.weights), {
+    computeDtype: "int8",
+  });
   for (const maxLength of [2, 8]) {
     await using runner = await createModelRunner(base, { maxLength, session: { threads: 1 } });
     expect(await usableDraftTokens(runner, { draftTokens: 7, adapters: true, maxLength })).toBe(0);

@@ -93,7 +93,7 @@ export async function tinyEngine(adapters: AdapterManager, options: TinyEngineOp
   const { draftTokens, cacheDtype = "float32", now = () => performance.now(), ...others } = rest;
   const { grammarMilliseconds, ...given } = others;
   const computeDtype = draftTokens === undefined ? "float32" : "int8";
-  const prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
+  await using prepared = await prepareWeights(tiny.config, floatWeights(tiny.weights), { computeDtype });
   const limits = { ...LIMITS, ...given };
   const model: EngineModel = {
     vocabularySize: config.vocabularySize,
