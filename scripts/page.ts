@@ -1,12 +1,10 @@
 // Puts a static page of examples/ together, so that any host of files can serve it, and serves it here.
 // usage: npm run page -- --help
-import { createReadStream } from "node:fs";
-import { cp, mkdir, rm, stat } from "node:fs/promises";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { extname, join, normalize } from "node:path";
+import { cp, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { bundleWeb } from "./bundle-web.ts";
+import { ISOLATION, serveFolder } from "./web-server.ts";
 
 const HELP = `usage: npm run page -- [--example NAME] [--out FOLDER] [--port N]
 
@@ -38,7 +36,8 @@ const PARTS: Readonly<Record<string, string>> = {
 
 /** Writes a page to a folder, in place of what an earlier call wrote. */
 export async function writePage(folder: string, example: Example = "page"): Promise<void> {
-  for (const [name, source] of Object.entries({ "": `examples/${example}`, ...PARTS })) {
+  const own = ["shared", example].map((name) => ["", `examples/${name}`] as const);
+  for (const [name, source] of [...own, ...Object.entries(PARTS)]) {
     const target = join(folder, name);
     if (name !== "") await rm(target, { recursive: true, force: true });
     await mkdir(join(target, ".."), { recursive: true });
@@ -47,51 +46,6 @@ export async function writePage(folder: string, example: Example = "page"): Prom
     await cp(join(ROOT, source), target, { recursive: true, filter });
   }
   await bundleWeb({ folder: join(folder, "mos") });
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  ".html": "text/html; charset=utf-8",
-  ".css": "text/css; charset=utf-8",
-  ".js": "text/javascript; charset=utf-8",
-  ".mjs": "text/javascript; charset=utf-8",
-  ".json": "application/json",
-  ".svg": "image/svg+xml",
-  ".wasm": "application/wasm",
-};
-
-/** With these WebAssembly has threads; a host that cannot send them serves the page as well. */
-const ISOLATION = {
-  "cross-origin-opener-policy": "same-origin",
-  "cross-origin-embedder-policy": "require-corp",
-};
-
-/** The path of a file in the folder, which no address leaves; that of none for what is no address. */
-function pathOf(url: string): string {
-  try {
-    const path = normalize(decodeURIComponent(new URL(url, "http://localhost").pathname));
-    return path.endsWith("/") ? `${path}index.html` : path;
-  } catch {
-    return "\0";
-  }
-}
-
-/** Serves a folder on this machine, as a host of static files does. */
-export async function serveFolder(
-  folder: string,
-  { port = 0, headers = {} }: { readonly port?: number; readonly headers?: Readonly<Record<string, string>> },
-): Promise<{ readonly server: Server; readonly address: string }> {
-  const server = createServer(async ({ url = "/" }, response) => {
-    const file = join(folder, pathOf(url));
-    const found = await stat(file).catch(() => undefined);
-    if (found?.isFile() !== true) return void response.writeHead(404).end("not found\n");
-    const type = TYPES[extname(file)] ?? "application/octet-stream";
-    response.writeHead(200, { ...headers, "content-type": type, "content-length": found.size });
-    createReadStream(file).pipe(response);
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject).listen(port, "127.0.0.1", resolve);
-  });
-  return { server, address: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
 /** Reads the options; throws what is wrong with them. */

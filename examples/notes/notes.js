@@ -1,4 +1,5 @@
 // The page: notes in this browser, a chat that has learnt them, and servers that adapters go to and come from.
+import { bar, button, find, input, text } from "./elements.js";
 import { Learner, whyWait } from "./learn.js";
 import { openWeb } from "./mos/index.js";
 
@@ -10,22 +11,8 @@ const EXAMPLES = [
   { title: "Anna", body: "Anna has a birthday in May. She likes plum pie." },
 ];
 
-/**
- * @template {Element} Kind
- * @param {string} id
- * @param {new () => Kind} kind
- * @returns {Kind}
- */
-function find(id, kind) {
-  const element = document.getElementById(id);
-  if (element instanceof kind) return element;
-  throw new Error(`the page has no ${kind.name} ${id}`);
-}
-
-const text = (/** @type {string} */ id) => find(id, HTMLElement);
-const input = (/** @type {string} */ id) => find(id, HTMLInputElement);
 const click = (/** @type {string} */ id, /** @type {() => void} */ work) =>
-  find(id, HTMLButtonElement).addEventListener("click", work);
+  button(id).addEventListener("click", work);
 
 /**
  * Does something, and shows what went wrong.
@@ -58,8 +45,8 @@ const kept = (key, standard) => ({
 
 // the model and its learner
 
-// one thread: the other cores are the page's and its user's
-const web = await openWeb({ runtime: "./runtime/", threads: 1 });
+// the folder has the runtime for WebAssembly alone; one thread, since the other cores are the page's and its user's
+const web = await openWeb({ runtime: "./runtime/", device: "wasm", threads: 1 });
 const { name: model } = await web.loadModel("./model/", { name: "tiny-english" });
 
 /** @typedef {EventTarget & { readonly charging: boolean, readonly level: number }} Battery */
@@ -78,9 +65,9 @@ const learner = new Learner({
   start: async () => ((await isComplete(SHARED)) ? SHARED : undefined),
   memory: kept("learner", { learnt: /** @type {readonly string[]} */ ([]), run: undefined }),
   show({ learnt, notes, update, updates, waits }) {
-    const bar = find("progress", HTMLProgressElement);
-    bar.hidden = updates === 0;
-    [bar.max, bar.value] = [Math.max(1, updates), update];
+    const progress = bar("progress");
+    progress.hidden = updates === 0;
+    [progress.max, progress.value] = [Math.max(1, updates), update];
     const says = [`Learnt ${learnt} of ${notes} ${notes === 1 ? "note" : "notes"}.`];
     if (updates > 0) says.push(`Update ${update} of ${updates}.`);
     if (waits !== undefined) says.push(waits);

@@ -1,6 +1,7 @@
 // The library, and the models and adapters that it keeps in this browser.
-import { announce, bar, button, describeBytes, select, tell, text } from "./elements.js";
+import { bar, button, select, text } from "./elements.js";
 import { openWeb } from "./mos/index.js";
+import { announce, describeBytes, tell } from "./words.js";
 
 /** A file of 105 MB, by its name on the Hub. */
 const SMOLLM2 =

@@ -1,9 +1,10 @@
 // The page: ten lines become an adapter, with answers before and after. All work is done by the library's worker.
 import { drawLoss } from "./chart.js";
-import { announce, bar, button, find, input, picture, select, tell, text } from "./elements.js";
+import { bar, button, find, input, picture, select, text } from "./elements.js";
 import { fetchModel, keep, loadModel, MODELS, mos, SMOL, showKept } from "./kept.js";
 import { describePools, drawPools, followShard, readPools } from "./pools.js";
 import { followRun, readExamples } from "./run.js";
+import { announce, tell } from "./words.js";
 
 /** Passes over ten lines; of many lines fewer are enough. */
 const PASSES = 12;

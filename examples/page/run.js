@@ -1,6 +1,7 @@
 // A run as the visitor sees it: the examples that they write, its progress, and the loss.
 import { drawLoss, smooth } from "./chart.js";
-import { announce, bar, picture, text } from "./elements.js";
+import { bar, picture, text } from "./elements.js";
+import { announce } from "./words.js";
 
 /**
  * Lines as examples. Throws an error that names a line without an arrow, or with nothing on one side of it.

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { serveFolder, writePage } from "../../scripts/page.ts";
+import { writePage } from "../../scripts/page.ts";
+import { serveFolder } from "../../scripts/web-server.ts";
 import { serveCommand } from "../server/harness.ts";
 import { openPage } from "./page.ts";
 
@@ -27,7 +28,7 @@ let served: Awaited<ReturnType<typeof serveCommand>>;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-notes-"));
   await writePage(join(folder, "page"), "notes");
-  host = await serveFolder(join(folder, "page"), {});
+  host = await serveFolder(join(folder, "page"));
   browser = await chromium.connect(inject("chromium"));
 });
 afterAll(async () => {

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import axe from "axe-core";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { serveFolder, writePage } from "../../scripts/page.ts";
+import { writePage } from "../../scripts/page.ts";
+import { serveFolder } from "../../scripts/web-server.ts";
 import { readTar } from "../../src/web/tar.ts";
 
 const PICTURES = process.env["MOS_PICTURES"] ?? "";
@@ -24,7 +25,7 @@ const problems: string[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-static-page-"));
   await writePage(folder);
-  host = await serveFolder(folder, {});
+  host = await serveFolder(folder);
   const browser = await chromium.connect(inject("chromium"));
   context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light" });
   context.setDefaultTimeout(PATIENCE);
