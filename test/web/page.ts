@@ -45,21 +45,26 @@ async function openTab(context: BrowserContext, address: string): Promise<WebTab
   };
 }
 
+/** What goes wrong behind the pages of a context from now on, but for what is expected in the console. */
+export function watchProblems(context: BrowserContext, expected?: RegExp): readonly string[] {
+  const problems: string[] = [];
+  context.on("console", (message) => {
+    const text = message.text();
+    if (message.type() === "error" && expected?.test(text) !== true) problems.push(`console: ${text}`);
+  });
+  context.on("weberror", (error) =>
+    problems.push(`uncaught: ${error.error().stack ?? error.error().message}`),
+  );
+  return problems;
+}
+
 /** Opens an empty page of a server with the bundles, the runtime and the bundled model. */
 export async function openPage(options: PageOptions = {}): Promise<WebPage> {
   const server = await startWebServer({ ...options, bundles: inject("bundles") });
   const { requests, address } = server;
   browser ??= chromium.connect(inject("chromium"));
   const context = await (await browser).newContext();
-  const problems: string[] = [];
-  context.on("console", (message) => {
-    const text = message.text();
-    if (message.type() === "error" && options.expected?.test(text) !== true)
-      problems.push(`console: ${text}`);
-  });
-  context.on("weberror", (error) =>
-    problems.push(`uncaught: ${error.error().stack ?? error.error().message}`),
-  );
+  const problems = watchProblems(context, options.expected);
   const { page, run } = await openTab(context, address);
   return {
     requests,

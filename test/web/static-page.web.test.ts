@@ -3,12 +3,13 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import axe from "axe-core";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { writePage } from "../../scripts/page.ts";
 import { serveFolder } from "../../scripts/web-server.ts";
 import { readTar } from "../../src/web/tar.ts";
+import { seriousProblems } from "../axe.ts";
+import { watchProblems } from "./page.ts";
 
 const PICTURES = process.env["MOS_PICTURES"] ?? "";
 /** Milliseconds until a run or an answer must be there. */
@@ -20,7 +21,7 @@ let host: Awaited<ReturnType<typeof serveFolder>>;
 let context: BrowserContext;
 let page: Page;
 const requests: string[] = [];
-const problems: string[] = [];
+let problems: readonly string[];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-static-page-"));
@@ -31,10 +32,7 @@ beforeAll(async () => {
   context.setDefaultTimeout(PATIENCE);
   page = await context.newPage();
   context.on("request", (request) => requests.push(request.url()));
-  page.on("console", (message) => {
-    if (message.type() === "error") problems.push(`console: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => problems.push(`uncaught: ${error.stack ?? error.message}`));
+  problems = watchProblems(context);
   await page.goto(host.address);
   await idle();
 });
@@ -56,15 +54,6 @@ async function idle(): Promise<string> {
 async function click(id: string): Promise<string> {
   await page.click(id);
   return idle();
-}
-
-/** What axe calls serious or critical, each as a line. */
-async function seriousProblems(): Promise<readonly string[]> {
-  await page.evaluate(axe.source);
-  const { violations } = (await page.evaluate("axe.run()")) as axe.AxeResults;
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" | ")}`);
 }
 
 test("a line without an arrow is named, and nothing is trained", async () => {
@@ -96,7 +85,7 @@ test("what the page shows has no serious flaw in either theme and on a telephone
     for (const width of [1280, 375]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       await page.setViewportSize({ width, height: 900 });
-      expect(await seriousProblems(), `${colorScheme}, ${width}`).toEqual([]);
+      expect(await seriousProblems(page), `${colorScheme}, ${width}`).toEqual([]);
       expect(await page.evaluate("document.documentElement.scrollWidth"), `${width}`).toBe(width);
     }
 });

@@ -1,8 +1,8 @@
 // The studio in a real browser, as a person sees it: tests read what is visible, and click, type and press keys. Whatever goes
 // wrong behind that (an error in the console, a report of the content security policy, a failed request) fails the test.
-import axe from "axe-core";
 import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
 import { inject } from "vitest";
+import { seriousProblems } from "../../../test/axe.ts";
 import { keyFor, type ServerOptions, type StudioServer, startServer } from "./server.ts";
 
 export { keyFor } from "./server.ts";
@@ -250,12 +250,6 @@ function actions(
     },
     press: (keys) => page.keyboard.press(keys),
     text: () => visibleText(page),
-    async seriousProblems() {
-      await page.evaluate(axe.source);
-      const { violations } = (await page.evaluate("axe.run()")) as axe.AxeResults;
-      return violations
-        .filter(({ impact }) => impact === "serious" || impact === "critical")
-        .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" | ")}`);
-    },
+    seriousProblems: () => seriousProblems(page),
   };
 }

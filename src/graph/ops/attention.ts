@@ -77,8 +77,10 @@ export function packedBlocks(segments: Value, options: PackedBlocksOptions): rea
     let seen = compare("Equal", queries(segments), keys(segments));
     if (shared !== undefined) {
       seen = compare("Or", seen, compare("Equal", queries(shared.prompts), keys(segments)));
-      const distance = emit("Sub", [queries(shared.positions), keys(shared.positions)], { shape });
-      if (window < length) seen = compare("And", seen, compare("Less", distance, int64s(window)));
+      if (window < length) {
+        const distance = emit("Sub", [queries(shared.positions), keys(shared.positions)], { shape });
+        seen = compare("And", seen, compare("Less", distance, int64s(window)));
+      }
     }
     const causal = causalMask({ from, to, first }, shared === undefined ? window : length);
     const mask = emit("Where", [seen, causal, scalar(-1e30)], { shape, dtype: "float32" });
