@@ -40,7 +40,8 @@ type Validate = ((value: unknown) => boolean) & { errors?: ErrorObject[] | null 
 function judge(schema: unknown): Validate | undefined {
   const draft =
     typeof schema === "object" && schema !== null && "$schema" in schema ? String(schema.$schema) : "";
-  const options = { strict: false, logger: false, validateFormats: true } as const;
+  // without a precision, ajv finds no number above 1e21 to be a multiple, as it compares with parseInt("1e+21"), which is 1
+  const options = { strict: false, logger: false, validateFormats: true, multipleOfPrecision: 10 } as const;
   const newer = draft.includes("2019") ? Ajv2019 : Ajv2020;
   const ajv = /draft-0[3-7]/.test(draft) ? new Ajv(options) : new newer(options);
   addFormats.default(ajv);
