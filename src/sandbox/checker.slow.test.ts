@@ -1,5 +1,7 @@
 import { readdirSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { kinds, PROGRAM, passed } from "../../test/checker-kinds.ts";
 import { createProgramChecker } from "./create-checker.ts";
@@ -52,6 +54,22 @@ for (const [name, path] of kinds) {
     await expect(other.check("1")).rejects.toMatchObject({ code: "cancelled" });
   });
 }
+
+test.runIf(kinds.length > 1)(
+  "what the system's Python takes to start is not the program's time",
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-slow-python-"));
+    try {
+      const python = join(folder, "python");
+      await writeFile(python, `#!/bin/sh\n/bin/sleep 3\nexec ${kinds[1]?.[1]} "$@"\n`, { mode: 0o755 });
+      await using checker = await createProgramChecker({ python, seconds: 1 });
+      expect(await checker.check(PROGRAM(3))).toEqual(passed);
+      expect(await checker.check("while True: pass")).toEqual({ passed: false, reason: "timed out" });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  },
+);
 
 test("starting can be stopped, and leaves nothing", async () => {
   const before = leftFolders();

@@ -9,6 +9,8 @@ import { type CheckResult, cancelled, type ProgramRunner, type Settings } from "
 
 /** Seconds after the alarm until the process is killed. */
 const GRACE_SECONDS = 1;
+/** Seconds that Python may take to start. */
+const START_SECONDS = 30;
 const MAX_RESULT = 1000;
 
 interface PythonSettings extends Settings {
@@ -68,13 +70,21 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
         // the group is gone
       }
     };
-    const timer = setTimeout(kill, (seconds + GRACE_SECONDS) * 1000);
+    // its time is the program's, not what a busy machine takes to start Python
+    let timer = setTimeout(kill, START_SECONDS * 1000);
+    const started = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(kill, (seconds + GRACE_SECONDS) * 1000);
+    };
     signal.addEventListener("abort", kill, { once: true });
     let result = "";
     const results = child.stdio[3] as Readable;
-    results.setEncoding("utf8").on("data", (text: string) => {
-      result = (result + text).slice(0, MAX_RESULT);
-    });
+    results
+      .setEncoding("utf8")
+      .once("data", started)
+      .on("data", (text: string) => {
+        result = (result + text).slice(0, MAX_RESULT);
+      });
     const end = (): void => {
       clearTimeout(timer);
       signal.removeEventListener("abort", kill);
@@ -92,7 +102,7 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
     });
     child.once("close", () => {
       end();
-      resolve(result);
+      resolve(result.slice("\n".length));
     });
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(JSON.stringify({ program, token, seconds, memory }));
@@ -101,8 +111,8 @@ function runHarness({ python, folder, signal, ...job }: Run): Promise<string> {
 
 /**
  * Runs one program in the system's Python, as HumanEval's own harness does: an alarm, limits of the system, functions that
- * could do harm by accident set to None. Standard input is one JSON object; descriptor 3 gets its token if the program ran to
- * its end without an error, the error if there was one, and nothing if it was late.
+ * could do harm by accident set to None. Standard input is one JSON object; descriptor 3 gets a line end when the program
+ * begins, then its token if it ran to its end without an error, the error if there was one, and nothing if it was late.
  */
 const HARNESS = `
 import sys, os, json
@@ -160,6 +170,7 @@ def main():
     write, leave, encode = os.write, os._exit, str.encode
     program, token, seconds = job.pop("program"), job.pop("token"), job["seconds"]
     signal.signal(signal.SIGALRM, alarm)
+    write(3, b"\\n")
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         exec(program, {})
