@@ -22,7 +22,7 @@ const COLUMNS: readonly Column<Adapter>[] = [
   {
     key: "name",
     title: "Name",
-    width: "minmax(160px, 2fr)",
+    width: "minmax(160px, 4fr)",
     value: ({ id }) => id,
     render: ({ id }) => <a href={href("adapters", id)}>{id}</a>,
   },

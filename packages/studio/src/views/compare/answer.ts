@@ -197,9 +197,12 @@ export const stopAnswer = (answer: Answer): Answer =>
 export const firstTokenTime = ({ sentAt, firstAt }: Answer): number | undefined =>
   firstAt === null ? undefined : firstAt - sentAt;
 
+/** Milliseconds in which tokens say how fast they come: in fewer, several came in one piece of the stream. */
+const SHORTEST_SPAN = 10;
+
 /** Tokens per second after the first one, undefined where there are too few to say. */
 export function tokensPerSecond({ count, firstAt, lastAt }: Answer): number | undefined {
-  if (firstAt === null || lastAt === null || count < 3 || lastAt <= firstAt) return undefined;
+  if (firstAt === null || lastAt === null || count < 3 || lastAt - firstAt < SHORTEST_SPAN) return undefined;
   return (1000 * (count - 1)) / (lastAt - firstAt);
 }
 
