@@ -8,7 +8,7 @@ export const divergedError = (): MosError =>
 /** log Σ e^z, safe for large logits. Throws `diverged` where that is not a number. */
 function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < logits.length; i++) top = Math.max(top, logits[i] as number);
+  for (let i = 0; i < logits.length; i++) if ((logits[i] as number) > top) top = logits[i] as number;
   let sum = 0;
   for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - top);
   const total = top + Math.log(sum);

@@ -122,8 +122,8 @@ function adjust(
 }
 
 interface Candidates {
-  readonly ids: ArrayLike<number>;
-  readonly weights: ArrayLike<number>;
+  readonly ids: readonly number[];
+  readonly weights: readonly number[];
 }
 
 /** Ids by falling weight, but only as many as `enough` asks for: a full sort of a vocabulary costs more than a step. */
@@ -136,16 +136,21 @@ function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boole
   }
 }
 
+/** Probabilities at a temperature, each divided by the largest. */
+function toWeights(logits: Float32Array, temperature: number): Float64Array {
+  const top = logits[argmax(logits)] as number;
+  const weights = new Float64Array(logits.length);
+  for (let i = 0; i < weights.length; i++) weights[i] = Math.exp(((logits[i] as number) - top) / temperature);
+  return weights;
+}
+
 /** The tokens that top-k, top-p and min-p, in this order, leave. */
 function candidates(
   logits: Float32Array,
   { temperature, topK, topP, minP }: Readonly<Record<"temperature" | "topK" | "topP" | "minP", number>>,
 ): Candidates {
-  const top = logits[argmax(logits)] as number;
-  const weights = new Float64Array(logits.length);
-  for (let i = 0; i < weights.length; i++) weights[i] = Math.exp(((logits[i] as number) - top) / temperature);
+  const weights = toWeights(logits, temperature);
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
-  if (limit === weights.length && topP === 1 && minP === 0) return { ids: weights.map((_, i) => i), weights };
   const sumProbabilities = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
   const all = weights.reduce((a, b) => a + b, 0);
@@ -164,18 +169,24 @@ function candidates(
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
+/** An index by weights, which need not add up to 1. */
+function drawByWeight(weights: ArrayLike<number>, random: Random): number {
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) total += weights[i] as number;
+  let left = random.uniform() * total;
+  for (let i = 0; i < weights.length; i++) {
+    left -= weights[i] as number;
+    if (left < 0) return i;
+  }
+  return weights.length - 1;
+}
+
 /** One of some logits [V], above temperature 0. */
 function draw(logits: Float32Array, options: SamplingOptions & SamplingState): number {
-  const { temperature = 0, topP = 1, topK = 0, minP = 0 } = options;
+  const { temperature = 0, topP = 1, topK = 0, minP = 0, random } = options;
+  if (!narrows(options)) return drawByWeight(toWeights(logits, temperature), random);
   const { ids, weights } = candidates(logits, { temperature, topP, topK, minP });
-  let total = 0;
-  for (let i = 0; i < ids.length; i++) total += weights[i] as number;
-  let left = options.random.uniform() * total;
-  for (let i = 0; i < ids.length; i++) {
-    left -= weights[i] as number;
-    if (left < 0) return ids[i] as number;
-  }
-  return ids[ids.length - 1] as number;
+  return ids[drawByWeight(weights, random)] as number;
 }
 
 /** Calls `visit` with the ids of a mask, in their order. */
