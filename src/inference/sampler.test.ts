@@ -86,6 +86,16 @@ describe("candidates and their probabilities follow the definitions:", () => {
     expect(sampleIds({ topK: 2, topP: 0.6 })).toEqual(new Set([1]));
   });
 
+  test("top-k of all tokens, or more, draws what no top-k draws", () => {
+    const logits = Float32Array.of(0.3, 2, -1, 1.2, 0.9);
+    for (let seed = 0; seed < 100; seed++) {
+      const [all, more, none] = [5, 50, 0].map((topK) =>
+        draw(logits, { temperature: 1, topK }, randomStream(seed, "top-k")),
+      );
+      expect([all, more]).toEqual([none, none]);
+    }
+  });
+
   test("random logits and settings", () => {
     fc.assert(
       fc.property(

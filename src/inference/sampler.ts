@@ -184,7 +184,9 @@ function drawByWeight(weights: ArrayLike<number>, random: Random): number {
 /** One of some logits [V], above temperature 0. */
 function draw(logits: Float32Array, options: SamplingOptions & SamplingState): number {
   const { temperature = 0, topP = 1, topK = 0, minP = 0, random } = options;
-  if (!narrows(options)) return drawByWeight(toWeights(logits, temperature), random);
+  // a top-k of all of them leaves all
+  if (!narrows({ topP, minP, topK: topK < logits.length ? topK : 0 }))
+    return drawByWeight(toWeights(logits, temperature), random);
   const { ids, weights } = candidates(logits, { temperature, topP, topK, minP });
   return ids[drawByWeight(weights, random)] as number;
 }
