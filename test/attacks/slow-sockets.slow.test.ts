@@ -52,6 +52,7 @@ test.each([
       answers++;
       await sleep(500);
     }
+    expect(attacker.isAlive).toBe(true);
   } finally {
     attacker.kill();
   }
