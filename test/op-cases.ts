@@ -39,6 +39,7 @@ type Differentiable =
   | "embed"
   | "rmsNorm"
   | "rotate"
+  | "max"
   | "softmax"
   | "attention"
   | "crossEntropy";
@@ -296,6 +297,14 @@ export const cases: Cases = {
         sine: angles(4, half, Math.sin),
       }),
   })),
+  // by so much the largest that finite differences see no other
+  max: [
+    {
+      shapes: [[2, 4]],
+      signed: true,
+      build: (x) => ops.max(ops.add(x!, constant(Float32Array.of(0, 0, 9, 0, 9, 0, 0, 0), [2, 4])), [1]),
+    },
+  ],
   softmax: [{ shapes: [[2, 4]], signed: true, build: (x) => ops.softmax(x!) }],
   attention: [
     { maxSegment: 3 },

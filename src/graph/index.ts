@@ -65,7 +65,7 @@ export { crossEntropy, type TokenLogprobs } from "./ops/loss.ts";
 export { type NormOptions, rmsNorm } from "./ops/norm.ts";
 export { type BlockMatrix, type PackedMatrix, packedLinear } from "./ops/packed.ts";
 export type { Nf4Matrix } from "./ops/quantised.ts";
-export { mean, sum } from "./ops/reduce.ts";
+export { max, mean, sum } from "./ops/reduce.ts";
 export { type RotationTables, rotate, rotateJoined } from "./ops/rotary.ts";
 export {
   after,

@@ -12,6 +12,7 @@ import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
+import type { RowSoftmax } from "./token-softmax.ts";
 import type { AdapterInfo, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
@@ -257,12 +258,18 @@ export class LocalCore implements EngineCore {
     this.#counts.promptTokens += tokens.length;
     sequence.noteComputed(tokens.length);
     const last = rows.at(-1);
+    const isWhole = from + count >= sequence.tokens.length;
+    const scored = embeds || !(allLogits || isWhole) ? [] : rows;
+    const softmax = await this.#softmax(
+      scored.map((logits) => [sequence, logits]),
+      allLogits,
+    );
     this.#update(slot, sequence, () => {
       if (embeds) sequence.pool(rows, from);
-      else if (allLogits) sequence.score(rows, from);
-      if (from + count < sequence.tokens.length || last === undefined) return;
+      else if (allLogits) sequence.score(rows, from, softmax);
+      if (!isWhole || last === undefined) return;
       if (embeds) sequence.embed();
-      else sequence.advance(last);
+      else sequence.advance(last, softmax.at(-1));
     });
   }
 
@@ -292,10 +299,11 @@ export class LocalCore implements EngineCore {
     this.#counts.steps++;
     this.#counts.decodedTokens++;
     sequence.noteComputed(1);
+    const softmax = await this.#softmax(logits.map((row) => [sequence, row]));
     this.#update(slot, sequence, () => {
       let used = 0;
       try {
-        do sequence.advance(logits[used++] as Float32Array);
+        do sequence.advance(logits[used] as Float32Array, softmax[used++]);
         while (!isOver(sequence) && sequence.tokens.at(-1) === verified[used - 1]);
       } finally {
         this.#placement.truncate(slot, start + used);
@@ -317,12 +325,27 @@ export class LocalCore implements EngineCore {
     const logits = await this.#parts.runner.run({ from: 0, count, tokens });
     this.#counts.steps++;
     this.#counts.decodedTokens += slots.length;
-    for (const slot of slots) {
+    const rows = slots.flatMap((slot): readonly (readonly [Sequence, Float32Array, number])[] => {
       const [sequence, last] = [this.#placement.at(slot), logits[slot]?.[0]];
-      if (sequence === undefined || last === undefined) continue;
+      return sequence === undefined || last === undefined ? [] : [[sequence, last, slot]];
+    });
+    const softmax = await this.#softmax(rows);
+    for (const [i, [sequence, last, slot]] of rows.entries()) {
       sequence.noteComputed(1);
-      this.#update(slot, sequence, () => sequence.advance(last));
+      this.#update(slot, sequence, () => sequence.advance(last, softmax[i]));
     }
+  }
+
+  /** Softmax of logits of sequences, if one of these wants its row's, or if they score a prompt; else none. */
+  async #softmax(
+    rows: readonly (readonly [Sequence, Float32Array, ...unknown[]])[],
+    isScoring = false,
+  ): Promise<readonly RowSoftmax[]> {
+    const wanted = rows.map(([{ temperature }, logits]) => ({ logits, temperature }));
+    const isWanted =
+      isScoring ||
+      rows.some(([{ wantsLogprobs }], i) => wantsLogprobs || wanted[i]?.temperature !== undefined);
+    return isWanted ? await this.#parts.runner.softmax.compute(wanted) : [];
   }
 
   /** Updates one sequence after a step. A failure affects no other sequence. */

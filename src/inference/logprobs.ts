@@ -6,7 +6,7 @@ export const divergedError = (): MosError =>
   new MosError("diverged", "the model's logits are NaN; its weights or the adapter are corrupt");
 
 /** log Σ e^z, safe for large logits. Throws `diverged` where that is not a number. */
-function logSumExp(logits: Float32Array): number {
+export function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < logits.length; i++) if ((logits[i] as number) > top) top = logits[i] as number;
   let sum = 0;
@@ -30,15 +30,21 @@ function largest(logits: Float32Array, count: number): readonly number[] {
   return ids;
 }
 
-/** ln softmax of some tokens from logits [V]. */
-export function computeLogprobs(logits: Float32Array, ids: readonly number[]): readonly number[] {
-  const total = logSumExp(logits);
+/** ln softmax of some tokens from logits [V], whose log Σ e^z is `total`. */
+export function computeLogprobs(
+  logits: Float32Array,
+  ids: readonly number[],
+  total = logSumExp(logits),
+): readonly number[] {
   return ids.map((id) => (logits[id] as number) - total);
 }
 
-/** ln softmax of one token and of the `top` likeliest, from logits [V] as the model gave them. */
-export function tokenLogprob(logits: Float32Array, id: number, top: number): TokenLogprob {
-  const total = logSumExp(logits);
+/** ln softmax of one token and of the `top` likeliest (0), from logits [V] as the model gave them, whose log Σ e^z is `total`. */
+export function tokenLogprob(
+  logits: Float32Array,
+  id: number,
+  { top = 0, total = logSumExp(logits) }: { readonly top?: number; readonly total?: number | undefined } = {},
+): TokenLogprob {
   const of = (token: number): number => (logits[token] as number) - total;
   const ids = top > 0 ? largest(logits, top) : [];
   return { id, logprob: of(id), top: ids.map((token) => ({ id: token, logprob: of(token) })) };

@@ -46,6 +46,7 @@ import {
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
+import { openTokenSoftmax, type TokenSoftmax } from "./token-softmax.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -102,6 +103,8 @@ export interface ModelRunner extends AsyncDisposable {
   readonly config: ModelConfig;
   readonly cache: KVCache;
   readonly slots: AdapterSlots;
+  /** Softmax of the logits of its steps. */
+  readonly softmax: TokenSoftmax;
   /**
    * Computes a step, appends its keys and values to the cache, and gives the logits [V] of each slot, or its hidden states
    * [C]: of its last token, or of all with `allLogits`; none for a slot without tokens. Both cache and slots must have room for
@@ -138,12 +141,14 @@ export async function createModelRunner(
   const fewSlots = options.adapters === false ? FEW_SLOTS : 1;
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
+  const softmax = await openTokenSoftmax(config.vocabularySize, session);
   const usesFused = (step: Step): boolean =>
     fused !== undefined && isWorthFusing(step, { cache, constantBytes, fewSlots });
   return {
     config,
     cache,
     slots,
+    softmax,
     usesFused,
     async run(step) {
       const { graph, program, bind } = fused !== undefined && usesFused(step) ? fused : general;
@@ -163,6 +168,7 @@ export async function createModelRunner(
     async [Symbol.asyncDispose]() {
       await general.program[Symbol.asyncDispose]();
       await fused?.program[Symbol.asyncDispose]();
+      await softmax[Symbol.asyncDispose]();
     },
   };
 }

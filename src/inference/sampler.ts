@@ -26,6 +26,8 @@ interface SamplingState {
   readonly barred?: readonly number[];
   /** Tokens of which one is chosen (all). */
   readonly allowed?: AllowedTokens | undefined;
+  /** Softmax of the logits at the temperature that `softmaxTemperature` names (computed here). */
+  readonly probabilities?: Float32Array | undefined;
   /** Used only above temperature 0. */
   readonly random: Random;
 }
@@ -38,6 +40,25 @@ const narrows = ({ topP = 1, topK = 0, minP = 0 }: SamplingOptions): boolean =>
 export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given: SamplingOptions = {}) {
   const merged: SamplingOptions = { ...sampling, ...omitUndefined(given) };
   return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
+}
+
+/** Temperature of a softmax of the logits that a token is drawn from; undefined where it is drawn from others, or not drawn. */
+export function softmaxTemperature({
+  temperature = 0,
+  allowed,
+  barred = [],
+  logitBias,
+  repetitionPenalty = 1,
+  presencePenalty = 0,
+  frequencyPenalty = 0,
+}: SamplingOptions & Pick<SamplingState, "allowed" | "barred">): number | undefined {
+  const isAdjusted =
+    barred.length > 0 ||
+    (logitBias?.size ?? 0) > 0 ||
+    repetitionPenalty !== 1 ||
+    presencePenalty !== 0 ||
+    frequencyPenalty !== 0;
+  return temperature === 0 || allowed !== undefined || isAdjusted ? undefined : temperature;
 }
 
 /** Refuses settings out of range. Throws `bad_option`. */
@@ -121,13 +142,16 @@ function adjust(
   };
 }
 
+/** Probabilities up to a factor. */
+type Weights = Float64Array | Float32Array;
+
 interface Candidates {
   readonly ids: readonly number[];
   readonly weights: readonly number[];
 }
 
 /** Ids by falling weight, but only as many as `enough` asks for: a full sort of a vocabulary costs more than a step. */
-function ranked(weights: Float64Array, enough: (ids: readonly number[]) => boolean): readonly number[] {
+function ranked(weights: Weights, enough: (ids: readonly number[]) => boolean): readonly number[] {
   for (let floor = 1e-2; ; floor *= 1e-3) {
     const ids: number[] = [];
     for (let i = 0; i < weights.length; i++) if ((weights[i] as number) >= floor) ids.push(i);
@@ -146,33 +170,38 @@ function toWeights(logits: Float32Array, temperature: number): Float64Array {
 
 /** The tokens that top-k, top-p and min-p, in this order, leave. */
 function candidates(
-  logits: Float32Array,
-  { temperature, topK, topP, minP }: Readonly<Record<"temperature" | "topK" | "topP" | "minP", number>>,
+  weights: Weights,
+  { topK, topP, minP }: Readonly<Record<"topK" | "topP" | "minP", number>>,
 ): Candidates {
-  const weights = toWeights(logits, temperature);
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
   const sumProbabilities = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
-  const all = weights.reduce((a, b) => a + b, 0);
+  const all = sumOf(weights);
   // top-p is a share of what top-k leaves, so that has to be found whole
   const enough = (found: readonly number[]): boolean =>
     limit < weights.length ? found.length >= limit : sumProbabilities(found) >= topP * all;
   const ids = ranked(weights, enough).slice(0, limit);
   const total = limit < weights.length ? sumProbabilities(ids) : all;
+  const least = minP * (weights[ids[0] as number] as number);
   let kept = 0;
   for (let mass = 0; kept < ids.length; kept++) {
     const weight = weights[ids[kept] as number] as number;
-    if (mass >= topP * total || weight < minP) break;
+    if (mass >= topP * total || weight < least) break;
     mass += weight;
   }
   const chosen = ids.slice(0, Math.max(1, kept));
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
-/** An index by weights, which need not add up to 1. */
-function drawByWeight(weights: ArrayLike<number>, random: Random): number {
+function sumOf(weights: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < weights.length; i++) total += weights[i] as number;
+  return total;
+}
+
+/** An index by weights, which need not add up to 1. */
+function drawByWeight(weights: ArrayLike<number>, random: Random): number {
+  const total = sumOf(weights);
   let left = random.uniform() * total;
   for (let i = 0; i < weights.length; i++) {
     left -= weights[i] as number;
@@ -181,14 +210,15 @@ function drawByWeight(weights: ArrayLike<number>, random: Random): number {
   return weights.length - 1;
 }
 
-/** One of some logits [V], above temperature 0. */
-function draw(logits: Float32Array, options: SamplingOptions & SamplingState): number {
-  const { temperature = 0, topP = 1, topK = 0, minP = 0, random } = options;
+/** One of some tokens by their weights [V]. */
+function draw(
+  weights: Weights,
+  { topP = 1, topK = 0, minP = 0, random }: SamplingOptions & SamplingState,
+): number {
   // a top-k of all of them leaves all
-  if (!narrows({ topP, minP, topK: topK < logits.length ? topK : 0 }))
-    return drawByWeight(toWeights(logits, temperature), random);
-  const { ids, weights } = candidates(logits, { temperature, topP, topK, minP });
-  return ids[drawByWeight(weights, random)] as number;
+  if (!narrows({ topP, minP, topK: topK < weights.length ? topK : 0 })) return drawByWeight(weights, random);
+  const { ids, weights: kept } = candidates(weights, { topP, topK, minP });
+  return ids[drawByWeight(kept, random)] as number;
 }
 
 /** Calls `visit` with the ids of a mask, in their order. */
@@ -223,7 +253,7 @@ function drawAllowed(
     ids[found] = id;
     values[found++] = logits[id] as number;
   });
-  return ids[draw(values, options)] as number;
+  return ids[draw(toWeights(values, options.temperature ?? 0), options)] as number;
 }
 
 /**
@@ -232,7 +262,8 @@ function drawAllowed(
  * @throws MosError `diverged` for logits that are not numbers, `unsupported` where a grammar allows no token.
  */
 export function sample(logits: Float32Array, options: SamplingOptions & SamplingState): number {
-  const { temperature = 0, allowed } = options;
+  const { temperature = 0, allowed, probabilities } = options;
+  if (probabilities !== undefined) return draw(probabilities, options);
   const top = checkedArgmax(logits);
   const restore = adjust(logits, options);
   try {
@@ -240,7 +271,7 @@ export function sample(logits: Float32Array, options: SamplingOptions & Sampling
       const best = restore === undefined ? top : argmax(logits);
       // what a model is trained for it mostly chooses by itself
       if (allowed === undefined || allowed.allows(best)) return best;
-    } else if (allowed === undefined) return draw(logits, options);
+    } else if (allowed === undefined) return draw(toWeights(logits, temperature), options);
     const mask = allowed.mask();
     if (mask.count === 0)
       throw new MosError("unsupported", "the grammar allows none of the model's tokens here");

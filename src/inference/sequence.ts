@@ -14,13 +14,15 @@ import { DraftRate } from "./drafts.ts";
 import { Pooler } from "./embedding.ts";
 import {
   computeLogprobs,
+  divergedError,
   emptyLogprobs,
   packLogprob,
   packLogprobs,
   rowAt,
   tokenLogprob,
 } from "./logprobs.ts";
-import { sample } from "./sampler.ts";
+import { sample, softmaxTemperature } from "./sampler.ts";
+import type { RowSoftmax } from "./token-softmax.ts";
 import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogprob } from "./types.ts";
 
 export interface SequenceOptions {
@@ -52,6 +54,18 @@ function asError(cause: unknown, adapter: string | null): MosError {
     `with the adapter ${JSON.stringify(adapter)} the model's activations overflow: the adapter's weights are too large; retrain it with a lower learning rate`,
     { cause },
   );
+}
+
+/** log Σ e^z of a row; undefined where it was not computed. Throws `diverged` where it is not a number. */
+function totalOf(softmax: RowSoftmax | undefined): number | undefined {
+  if (softmax !== undefined && !Number.isFinite(softmax.total)) throw divergedError();
+  return softmax?.total;
+}
+
+/** Logits [V], and their softmax where it was computed. */
+interface Row {
+  readonly logits: Float32Array;
+  readonly softmax: RowSoftmax | undefined;
 }
 
 /** A request from its submission to its end. The scheduler and the placement keep their notes on it. */
@@ -89,8 +103,8 @@ export class Sequence {
   #computed = 0;
   #scheduled: number | undefined;
   #firstToken: number | undefined;
-  /** Logits from which the next token is still to be chosen. */
-  #logits: Float32Array | undefined;
+  /** What the next token is still to be chosen from. */
+  #kept: Row | undefined;
   #events: EngineEvent[] = [];
   #error: MosError | undefined;
 
@@ -140,6 +154,19 @@ export class Sequence {
     return this.#pooler?.count ?? Math.max(0, this.#scored - 1);
   }
 
+  /** True if the log-probability of the next token is wanted, or of some. */
+  get wantsLogprobs(): boolean {
+    const { logprobs, candidates } = this.request;
+    return logprobs !== undefined || (candidates !== undefined && this.generated === 0);
+  }
+
+  /** Temperature of a softmax that the next token is drawn from; undefined where none is needed. */
+  get temperature(): number | undefined {
+    const { sampling, maxTokens } = this.request;
+    const state = { barred: this.#barred(), allowed: this.constraint };
+    return maxTokens === 0 ? undefined : softmaxTemperature({ ...sampling, ...state });
+  }
+
   /** It has a slot; only the first time is reported. */
   schedule(): void {
     if (this.#scheduled !== undefined) return;
@@ -155,10 +182,10 @@ export class Sequence {
   }
 
   /**
-   * Takes logits of the prompt's tokens from position `from` on: each scores the next token. A prompt that is computed
-   * again keeps the scores it has.
+   * Takes logits of the prompt's tokens from position `from` on, and their softmax: each scores the next token. A prompt
+   * that is computed again keeps the scores it has.
    */
-  score(logits: readonly Float32Array[], from: number): void {
+  score(logits: readonly Float32Array[], from: number, softmax: readonly RowSoftmax[] = []): void {
     const { prompt, promptLogprobs = 0 } = this.request;
     this.#promptScores ??= emptyLogprobs(prompt.length, promptLogprobs);
     const scores = this.#promptScores;
@@ -167,7 +194,8 @@ export class Sequence {
     if (this.#scored === 0) add({ id: prompt[0] as number, logprob: null, top: [] });
     logits.forEach((at, i) => {
       const next = prompt[from + i + 1];
-      if (next !== undefined && from + i + 1 === this.#scored) add(tokenLogprob(at, next, promptLogprobs));
+      if (next !== undefined && from + i + 1 === this.#scored)
+        add(tokenLogprob(at, next, { top: promptLogprobs, total: totalOf(softmax[i]) }));
     });
   }
 
@@ -186,11 +214,11 @@ export class Sequence {
 
   /** The next token is not chosen yet: its grammar needs more time. */
   get isWaiting(): boolean {
-    return this.#logits !== undefined;
+    return this.#kept !== undefined;
   }
 
-  /** Chooses the next token from the logits of the last one. Where it is waiting then, `resume` goes on. */
-  advance(logits: Float32Array): void {
+  /** Chooses the next token from the logits of the last one, and their softmax. Where it is waiting then, `resume` goes on. */
+  advance(logits: Float32Array, softmax?: RowSoftmax): void {
     // the same ones, computed again after a preemption
     if (this.isWaiting) return;
     const { maxTokens, candidates } = this.request;
@@ -198,15 +226,18 @@ export class Sequence {
       this.#events.push({ type: "prompt", tokens: this.#scored, logprobs: this.#promptScores });
     this.#promptScores = undefined;
     if (this.generated === 0 && candidates !== undefined)
-      this.#events.push({ type: "candidates", logprobs: computeLogprobs(logits, candidates) });
+      this.#events.push({
+        type: "candidates",
+        logprobs: computeLogprobs(logits, candidates, totalOf(softmax)),
+      });
     this.#firstToken ??= this.#options.now();
     if (maxTokens === 0) this.finish("length");
-    else this.#choose(logits);
+    else this.#choose({ logits, softmax });
   }
 
   /** Goes on with the choice of the next token. */
   resume(): void {
-    if (this.#logits !== undefined) this.#choose(this.#logits);
+    if (this.#kept !== undefined) this.#choose(this.#kept);
   }
 
   /** Ends the answer with the text that was held back, and releases the adapter. */
@@ -247,27 +278,27 @@ export class Sequence {
     return { id, events, ...(error === undefined ? {} : { error }) };
   }
 
-  #choose(logits: Float32Array): void {
-    const next = this.#next(logits);
+  #choose(row: Row): void {
+    const next = this.#next(row);
     // the model's own are overwritten by its next step
-    this.#logits = next === undefined ? (this.#logits ?? logits.slice()) : undefined;
+    this.#kept = next === undefined ? (this.#kept ?? { ...row, logits: row.logits.slice() }) : undefined;
     if (next === undefined) return;
     const { id, isLast } = next;
     if (id === undefined) this.finish("end");
-    else if (this.#isEnd(id)) this.#endWith(id, logits);
-    else this.#push(id, { logits, isLast });
+    else if (this.#isEnd(id)) this.#endWith(id, row);
+    else this.#push(id, { row, isLast });
   }
 
-  #endWith(id: number, logits: Float32Array): void {
+  #endWith(id: number, row: Row): void {
     if (this.request.keepsEnd === true) {
       this.tokens.push(id);
-      this.#events.push({ type: "token", id, text: "", ...this.#score(id, logits) });
+      this.#events.push({ type: "token", id, text: "", ...this.#score(id, row) });
     }
     this.finish("end");
   }
 
-  #next(logits: Float32Array): ReturnType<Constraint["next"]> {
-    const choose = (): number => this.#sample(logits);
+  #next(row: Row): ReturnType<Constraint["next"]> {
+    const choose = (): number => this.#sample(row);
     if (this.constraint === undefined) return { id: choose(), isLast: false };
     return this.constraint.next({
       choose,
@@ -276,32 +307,39 @@ export class Sequence {
     });
   }
 
-  #push(id: number, { logits, isLast }: { readonly logits: Float32Array; readonly isLast: boolean }): void {
+  #push(id: number, { row, isLast }: { readonly row: Row; readonly isLast: boolean }): void {
     const { maxTokens, minTokens } = this.request;
     this.tokens.push(id);
     const written = this.#detokenizer.push(id);
     const mayStop = this.generated > minTokens;
     const { text, stopped } = mayStop ? this.#stops.push(written) : { text: written, stopped: false };
-    this.#events.push({ type: "token", id, text, ...this.#score(id, logits) });
+    this.#events.push({ type: "token", id, text, ...this.#score(id, row) });
     if (stopped) this.finish("stop");
     else if (isLast) this.finish("end");
     else if (this.generated >= maxTokens) this.finish("length");
   }
 
   /** The log-probabilities of a token, where the request asks for them. */
-  #score(id: number, logits: Float32Array): { readonly logprobs?: PackedLogprobs } {
+  #score(id: number, { logits, softmax }: Row): { readonly logprobs?: PackedLogprobs } {
     const { logprobs } = this.request;
-    return logprobs === undefined
-      ? {}
-      : { logprobs: packLogprobs([tokenLogprob(logits, id, logprobs)], logprobs) };
+    if (logprobs === undefined) return {};
+    const scored = tokenLogprob(logits, id, { top: logprobs, total: totalOf(softmax) });
+    return { logprobs: packLogprobs([scored], logprobs) };
   }
 
-  #sample(logits: Float32Array): number {
-    const { prompt, sampling, minTokens, stopTokens } = this.request;
-    const barred = this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
+  #sample({ logits, softmax }: Row): number {
+    const { prompt, sampling } = this.request;
     const answer = this.tokens.slice(prompt.length);
     const { constraint: allowed, tokens: seen } = this;
-    return sample(logits, { ...sampling, seen, answer, barred, allowed, random: this.#random });
+    const probabilities = totalOf(softmax) === undefined ? undefined : softmax?.probabilities;
+    const state = { seen, answer, barred: this.#barred(), allowed, probabilities, random: this.#random };
+    return sample(logits, { ...sampling, ...state });
+  }
+
+  /** Tokens that cannot come next: those that end an answer which is still too short. */
+  #barred(): readonly number[] {
+    const { minTokens, stopTokens } = this.request;
+    return this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
   }
 
   #isEnd(id: number): boolean {
@@ -311,7 +349,7 @@ export class Sequence {
 
   #end(): void {
     this.hasEnded = true;
-    this.#logits = undefined;
+    this.#kept = undefined;
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
   }

@@ -13,7 +13,7 @@ import { dequantiseRange, type StoredRange, sliceStoredRows, storedRows } from "
 import { add, exp, mul, softCap, sub } from "./elementwise.ts";
 import { embed, scatterRows } from "./gather.ts";
 import { matmul } from "./linear.ts";
-import { sum } from "./reduce.ts";
+import { max, sum } from "./reduce.ts";
 import { after, reshape } from "./shape.ts";
 
 /** What a head says of the token that each of N rows must predict. */
@@ -88,9 +88,6 @@ const chunkRows = (
   { i, count, size }: { readonly i: number; readonly count: number; readonly size: number },
 ): Value => (count === 1 ? x : sliceRows(x, { from: i * size, to: (i + 1) * size }));
 
-const rowMax = (x: Value): Value =>
-  emit("ReduceMax", [x, int64s(1)], { shape: [x.shape[0] ?? 1, 1], attributes: { keepdims: 1 } });
-
 /** Results of the logits of some rows, from which the loss is computed. */
 interface Chunk {
   readonly rows: Value;
@@ -142,8 +139,8 @@ function computeChunk(
   const logits = softCap(matmul(rows, head, { transposeB: true }), cap); // [n, V]
   const softmax = emit("Softmax", [logits], { shape: logits.shape, attributes: { axis: -1 } });
   // log Σ e^z = max z − log max p
-  const peak = rowMax(logits);
-  const lse = sub(peak, emit("Log", [rowMax(softmax)], { shape: [logits.shape[0] ?? 1, 1] }));
+  const peak = max(logits, [1]);
+  const lse = sub(peak, emit("Log", [max(softmax, [1])], { shape: [logits.shape[0] ?? 1, 1] }));
   const p = uncap(softmax, logits, cap);
   return { rows, p, lse, mixed: matmul(p, head), peak, own: ownLogit(logits, labels, tokens) };
 }

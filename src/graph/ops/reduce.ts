@@ -1,5 +1,5 @@
 import { countElements, type Shape } from "#core";
-import { emit, int64s, scalar, type Value, withGradient } from "../value.ts";
+import { cast, emit, int64s, scalar, type Value, withGradient } from "../value.ts";
 
 const reducedShape = (shape: Shape, axes: readonly number[]): Shape =>
   shape.map((dim, i) => (axes.includes(i) ? 1 : dim));
@@ -29,4 +29,17 @@ export function mean(x: Value, axes: readonly number[]): Value {
   });
   const share = scalar(1 / countElements(axes.map((axis) => x.shape[axis] ?? 1)));
   return withGradient(y, [x], (dy) => [stretch(emit("Mul", [dy, share], { shape: dy.shape }), x)]);
+}
+
+/** The largest number over axes, which remain with size 1. Dimensions may be names. Where several are largest, each has a share of the gradient. */
+export function max(x: Value, axes: readonly number[]): Value {
+  const y = emit("ReduceMax", [x, int64s(...axes)], {
+    shape: reducedShape(x.shape, axes),
+    attributes: { keepdims: 1 },
+  });
+  return withGradient(y, [x], (dy) => {
+    const isLargest = cast(emit("Equal", [x, y], { shape: x.shape, dtype: "bool" }), "float32");
+    const share = emit("Div", [dy, sum(isLargest, axes)], { shape: dy.shape });
+    return [emit("Mul", [isLargest, share], { shape: x.shape })];
+  });
 }
