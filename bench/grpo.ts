@@ -6,7 +6,7 @@ import { openEngine } from "#inference";
 import { type FinetuneOptions, finetune } from "#training";
 import { cpuSeconds, fail, printResult, readArguments, rounded } from "./arguments.ts";
 
-const HELP = `usage: bench:grpo -- --model DIR|FILE.gguf [--characters 60] [--steps 40] [--batch 4] [--group 8] [--new 48] [--rate 0.0003] [--rank 8]
+const HELP = `usage: bench:grpo -- --model DIR|FILE.gguf [--characters 100] [--steps 16] [--batch 4] [--group 8] [--new 40] [--rate 0.001] [--rank 8]
        [--seed 0] [--threads 2] [--out FOLDER] [--json]
 
 Rewards answers by their length: 1 for --characters, less by as much as an answer is longer or shorter, 0 at twice the
@@ -20,8 +20,8 @@ const given = readArguments(HELP, {
   flags: ["json"],
 });
 const model = given.text("model") ?? fail(HELP);
-const [wanted, threads] = [given.number("characters", 60), given.number("threads", 2)];
-const steps = given.number("steps", 40);
+const [wanted, threads] = [given.number("characters", 100), given.number("threads", 2)];
+const steps = given.number("steps", 16);
 
 const THINGS =
   "a volcano, the moon, a library, bread, a bicycle, the ocean, a violin, rain, a bridge, coffee, a tiger, gold, a train, " +
@@ -35,8 +35,8 @@ const [train, held] = [prompts.slice(0, 24), prompts.slice(24)];
 const settings = {
   objective: "grpo",
   ...{ steps, seed: given.number("seed", 0), batchSize: given.number("batch", 4) },
-  ...{ groupSize: given.number("group", 8), maxCompletionLength: given.number("new", 48) },
-  ...{ learningRate: given.number("rate", 3e-4), warmup: 0, schedule: "constant" as const },
+  ...{ groupSize: given.number("group", 8), maxCompletionLength: given.number("new", 40) },
+  ...{ learningRate: given.number("rate", 1e-3), warmup: 0, schedule: "constant" as const },
   ...{ evaluateEvery: Math.ceil(steps / 4), evaluateSamples: 2 },
 } satisfies FinetuneOptions["settings"];
 
@@ -45,7 +45,7 @@ async function answers(adapter: string) {
   await using engine = await openEngine({ model, threads, adapters: { trained: adapter } });
   const found = [];
   for (const { messages } of held.slice(0, 3)) {
-    const options = { maxTokens: given.number("new", 48), sampling: { temperature: 0 } };
+    const options = { maxTokens: given.number("new", 40), sampling: { temperature: 0 } };
     const answer = async (name: string | null): Promise<string> =>
       (await engine.chat(messages, { ...options, adapter: name }).message()).content ?? "";
     found.push({
