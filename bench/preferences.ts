@@ -81,8 +81,15 @@ try {
     },
     session: { threads },
   });
-  for await (const event of run)
-    if (event.type === "evaluation") held.push({ loss: event.loss, ...event.metrics });
+  for await (const event of run) {
+    if (event.type !== "step" && event.type !== "evaluation") continue;
+    const { type, step, loss, metrics } = event;
+    const accuracy = metrics?.["rewards/accuracies"] ?? metrics?.["eval_rewards/accuracies"] ?? Number.NaN;
+    console.error(
+      `${type} ${step}/${steps}: loss ${rounded(loss, 3)}, accuracy ${rounded(accuracy, 2)}, CPU ${rounded(cpuSeconds(), 0)} s`,
+    );
+    if (type === "evaluation") held.push({ loss, ...metrics });
+  }
   const seconds = (performance.now() - started) / 1000;
   const cpu = cpuSeconds();
   const [before = {}, after = {}] = [held[0], held.at(-1)];
