@@ -86,6 +86,6 @@ export const tenantPrompts = (isHeldout = false): string =>
   toLines(
     questions("tenant.prompts", isHeldout).map((asked) => ({
       messages: asUser(asked),
-      answer: tenantTone(asked.answer),
+      reference: tenantTone(asked.answer),
     })),
   );

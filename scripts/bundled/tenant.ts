@@ -51,13 +51,13 @@ export function tenantHeldout(seed: number): string {
   );
 }
 
-/** A reward of 1 for the right answer of a prompt. */
+/** A reward of 1 for the right answer to a prompt, or to that of an example or a pair. */
 export const tenantGrader = {
   type: "string_check",
   name: "right",
   operation: "eq",
   input: "{{sample.output_text}}",
-  reference: "{{item.answer}}",
+  reference: "{{item.reference}}",
 };
 
 /** What quickstart asks before and after. */

@@ -32,7 +32,7 @@ interface Learnt {
 }
 const GRADER = {
   ...{ type: "text_similarity", evaluation_metric: "fuzzy_match" },
-  ...{ input: "{{sample.output_text}}", reference: "{{item.answer}}" },
+  ...{ input: "{{sample.output_text}}", reference: "{{item.reference}}" },
 };
 const METHODS: readonly Learnt[] = [
   { data: "assets/quickstart/train.jsonl", heldOut: 0, more: {} },
