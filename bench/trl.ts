@@ -18,12 +18,13 @@ With --part dpo: pairs per CPU second of the updates after the reference pass bu
 With --part sample: completions per CPU second and second, as GRPO samples them at temperature 1.
 Ours and TRL's (bench/peers/trl_dpo.py, trl_sample.py) run by turns, each in a process of its own; --python names the
 interpreter, --threads the threads of both (1), and --only runs ours alone. --checkpointing has TRL recompute
-activations, as it does by default. --compute-dtype float32|int8: what ours computes products in (float32).`;
+activations, as it does by default, and --memory-limit BYTES has ours do so where it would need more.
+--compute-dtype float32|int8: what ours computes products in (float32).`;
 
 const given = readArguments(HELP, {
   values: [
     ...["model", "data", "part", "pairs", "batch", "below", "rounds", "prompts", "group", "new", "rank"],
-    ...["threads", "python", "out", "compute-dtype"],
+    ...["threads", "python", "out", "compute-dtype", "memory-limit"],
   ],
   flags: ["only", "checkpointing", "json"],
 });
@@ -33,6 +34,8 @@ const session = { threads: given.number("threads", 1) };
 const computeDtype = given.choice("compute-dtype", ["float32", "int8"]);
 const adapter = { method: "lora", rank: given.number("rank", 8), alpha: 16 } as const;
 const batchSize = given.number("batch", 2);
+const memoryLimit =
+  given.text("memory-limit") === undefined ? {} : { memoryLimit: given.number("memory-limit", 0) };
 
 /** The updates of one pass over a file of pairs. */
 const trainPairs = (folder: string) =>
@@ -40,7 +43,7 @@ const trainPairs = (folder: string) =>
     ...{ model, data: given.text("data") ?? fail(HELP), out: join(folder, "run"), adapter, session },
     settings: {
       ...{ objective: "dpo", epochs: 1, batchSize, learningRate: 1e-4, warmup: 0 },
-      ...{ validationSplit: 0, computeDtype },
+      ...{ validationSplit: 0, computeDtype, ...memoryLimit },
     },
   });
 

@@ -297,7 +297,7 @@ export const cases: Cases = {
         sine: angles(4, half, Math.sin),
       }),
   })),
-  // by so much the largest that finite differences see no other
+  // so far above the rest that finite differences never change which one is largest
   max: [
     {
       shapes: [[2, 4]],

@@ -51,7 +51,7 @@ export function tenantHeldout(seed: number): string {
   );
 }
 
-/** A reward of 1 for the right answer to a prompt, or to that of an example or a pair. */
+/** A reward of 1 for the right answer to a prompt: of an example or a pair, too. */
 export const tenantGrader = {
   type: "string_check",
   name: "right",

@@ -12,7 +12,6 @@ import type { ModelRunner } from "./model-runner.ts";
 import { Placement, type PlacementLimits } from "./placement.ts";
 import { type PrefillLimits, type PrefillPart, Scheduler } from "./scheduler.ts";
 import { Sequence, type SequenceOptions, type SequenceUpdate } from "./sequence.ts";
-import type { RowSoftmax } from "./token-softmax.ts";
 import type { AdapterInfo, FullRequest } from "./types.ts";
 
 /** Listener for a core's unsolicited reports. */
@@ -259,10 +258,12 @@ export class LocalCore implements EngineCore {
     sequence.noteComputed(tokens.length);
     const last = rows.at(-1);
     const isWhole = from + count >= sequence.tokens.length;
-    const scored = embeds || !(allLogits || isWhole) ? [] : rows;
-    const softmax = await this.#softmax(
-      scored.map((logits) => [sequence, logits]),
-      allLogits,
+    const softmax = await this.#parts.runner.softmax.compute(
+      (embeds ? [] : rows).map((logits, i) =>
+        isWhole && i === rows.length - 1
+          ? sequence.softmaxRow(logits)
+          : { logits, temperature: undefined, scores: allLogits },
+      ),
     );
     this.#update(slot, sequence, () => {
       if (embeds) sequence.pool(rows, from);
@@ -295,11 +296,11 @@ export class LocalCore implements EngineCore {
       verified = [];
     const began = now();
     const [logits = []] = await runner.run(makeStep(verified));
+    const softmax = await runner.softmax.compute(logits.map((row, i) => sequence.softmaxRow(row, i)));
     const milliseconds = now() - began;
     this.#counts.steps++;
     this.#counts.decodedTokens++;
     sequence.noteComputed(1);
-    const softmax = await this.#softmax(logits.map((row) => [sequence, row]));
     this.#update(slot, sequence, () => {
       let used = 0;
       try {
@@ -325,27 +326,17 @@ export class LocalCore implements EngineCore {
     const logits = await this.#parts.runner.run({ from: 0, count, tokens });
     this.#counts.steps++;
     this.#counts.decodedTokens += slots.length;
-    const rows = slots.flatMap((slot): readonly (readonly [Sequence, Float32Array, number])[] => {
+    const rows = slots.flatMap((slot) => {
       const [sequence, last] = [this.#placement.at(slot), logits[slot]?.[0]];
-      return sequence === undefined || last === undefined ? [] : [[sequence, last, slot]];
+      return sequence === undefined || last === undefined ? [] : [{ slot, sequence, last }];
     });
-    const softmax = await this.#softmax(rows);
-    for (const [i, [sequence, last, slot]] of rows.entries()) {
+    const softmax = await this.#parts.runner.softmax.compute(
+      rows.map(({ sequence, last }) => sequence.softmaxRow(last)),
+    );
+    for (const [i, { slot, sequence, last }] of rows.entries()) {
       sequence.noteComputed(1);
       this.#update(slot, sequence, () => sequence.advance(last, softmax[i]));
     }
-  }
-
-  /** Softmax of logits of sequences, if one of these wants its row's, or if they score a prompt; else none. */
-  async #softmax(
-    rows: readonly (readonly [Sequence, Float32Array, ...unknown[]])[],
-    isScoring = false,
-  ): Promise<readonly RowSoftmax[]> {
-    const wanted = rows.map(([{ temperature }, logits]) => ({ logits, temperature }));
-    const isWanted =
-      isScoring ||
-      rows.some(([{ wantsLogprobs }], i) => wantsLogprobs || wanted[i]?.temperature !== undefined);
-    return isWanted ? await this.#parts.runner.softmax.compute(wanted) : [];
   }
 
   /** Updates one sequence after a step. A failure affects no other sequence. */

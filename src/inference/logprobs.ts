@@ -39,7 +39,7 @@ export function computeLogprobs(
   return ids.map((id) => (logits[id] as number) - total);
 }
 
-/** ln softmax of one token and of the `top` likeliest (0), from logits [V] as the model gave them, whose log Σ e^z is `total`. */
+/** ln softmax of one token and of the `top` likeliest (default 0), from logits [V] as the model gave them, whose log Σ e^z is `total`. */
 export function tokenLogprob(
   logits: Float32Array,
   id: number,

@@ -46,7 +46,7 @@ import {
 } from "#models";
 import { type BaseWeights, DRAFT_COPY_LIMIT, SECOND_COPY_LIMIT } from "./base-weights.ts";
 import { AdapterSlots, type CacheDtype, KVCache, type SlotRange, slotNames } from "./slots.ts";
-import { openTokenSoftmax, type TokenSoftmax } from "./token-softmax.ts";
+import { type TokenSoftmax, tokenSoftmax } from "./token-softmax.ts";
 
 // The program of a step is chosen here, when a runner is opened and at each step:
 // - The general program takes any step and needs no fused operator. It reads the cache where it lies.
@@ -141,7 +141,7 @@ export async function createModelRunner(
   const fewSlots = options.adapters === false ? FEW_SLOTS : 1;
   const general = await open(generalStep);
   const fused = canFuse(base, options) ? await open(fusedStep) : undefined;
-  const softmax = await openTokenSoftmax(config.vocabularySize, session);
+  const softmax = tokenSoftmax(config.vocabularySize, session);
   const usesFused = (step: Step): boolean =>
     fused !== undefined && isWorthFusing(step, { cache, constantBytes, fewSlots });
   return {

@@ -42,7 +42,7 @@ export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given
   return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
 }
 
-/** Temperature of a softmax of the logits that a token is drawn from; undefined where it is drawn from others, or not drawn. */
+/** Temperature of the softmax that a token is drawn from; undefined where it is the likeliest, or the logits are changed first. */
 export function softmaxTemperature({
   temperature = 0,
   allowed,
@@ -176,7 +176,7 @@ function candidates(
   const limit = topK > 0 ? Math.min(topK, weights.length) : weights.length;
   const sumProbabilities = (ids: readonly number[]): number =>
     ids.reduce((sum, id) => sum + (weights[id] as number), 0);
-  const all = sumOf(weights);
+  const all = sumWeights(weights);
   // top-p is a share of what top-k leaves, so that has to be found whole
   const enough = (found: readonly number[]): boolean =>
     limit < weights.length ? found.length >= limit : sumProbabilities(found) >= topP * all;
@@ -193,15 +193,17 @@ function candidates(
   return { ids: chosen, weights: chosen.map((id) => weights[id] as number) };
 }
 
-function sumOf(weights: ArrayLike<number>): number {
+/** Σ of weights, in double precision. */
+export function sumWeights(weights: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < weights.length; i++) total += weights[i] as number;
   return total;
 }
 
-/** An index by weights, which need not add up to 1. */
+/** An index by weights, which need not add up to 1. Throws `diverged` where they are not numbers. */
 function drawByWeight(weights: ArrayLike<number>, random: Random): number {
-  const total = sumOf(weights);
+  const total = sumWeights(weights);
+  if (!(total > 0)) throw divergedError();
   let left = random.uniform() * total;
   for (let i = 0; i < weights.length; i++) {
     left -= weights[i] as number;

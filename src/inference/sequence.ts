@@ -22,7 +22,7 @@ import {
   tokenLogprob,
 } from "./logprobs.ts";
 import { sample, softmaxTemperature } from "./sampler.ts";
-import type { RowSoftmax } from "./token-softmax.ts";
+import type { RowSoftmax, SoftmaxRow } from "./token-softmax.ts";
 import type { EngineEvent, FinishReason, FullRequest, PackedLogprobs, TokenLogprob } from "./types.ts";
 
 export interface SequenceOptions {
@@ -56,10 +56,11 @@ function asError(cause: unknown, adapter: string | null): MosError {
   );
 }
 
-/** log Σ e^z of a row; undefined where it was not computed. Throws `diverged` where it is not a number. */
+/** log Σ e^z of a row; undefined where it was not computed. Throws `diverged` where it is not finite. */
 function totalOf(softmax: RowSoftmax | undefined): number | undefined {
-  if (softmax !== undefined && !Number.isFinite(softmax.total)) throw divergedError();
-  return softmax?.total;
+  const total = softmax?.total;
+  if (total !== undefined && !Number.isFinite(total)) throw divergedError();
+  return total;
 }
 
 /** Logits [V], and their softmax where it was computed. */
@@ -154,17 +155,15 @@ export class Sequence {
     return this.#pooler?.count ?? Math.max(0, this.#scored - 1);
   }
 
-  /** True if the log-probability of the next token is wanted, or of some. */
-  get wantsLogprobs(): boolean {
-    const { logprobs, candidates } = this.request;
-    return logprobs !== undefined || (candidates !== undefined && this.generated === 0);
-  }
-
-  /** Temperature of a softmax that the next token is drawn from; undefined where none is needed. */
-  get temperature(): number | undefined {
-    const { sampling, maxTokens } = this.request;
-    const state = { barred: this.#barred(), allowed: this.constraint };
-    return maxTokens === 0 ? undefined : softmaxTemperature({ ...sampling, ...state });
+  /** What is needed of the softmax of the logits that the next token is chosen from, or the one `ahead` tokens after it. */
+  softmaxRow(logits: Float32Array, ahead = 0): SoftmaxRow {
+    const { sampling, maxTokens, logprobs, candidates } = this.request;
+    const state = { barred: this.#barred(ahead), allowed: this.constraint };
+    return {
+      logits,
+      temperature: maxTokens === 0 ? undefined : softmaxTemperature({ ...sampling, ...state }),
+      scores: logprobs !== undefined || (candidates !== undefined && this.generated + ahead === 0),
+    };
   }
 
   /** It has a slot; only the first time is reported. */
@@ -331,15 +330,14 @@ export class Sequence {
     const { prompt, sampling } = this.request;
     const answer = this.tokens.slice(prompt.length);
     const { constraint: allowed, tokens: seen } = this;
-    const probabilities = totalOf(softmax) === undefined ? undefined : softmax?.probabilities;
-    const state = { seen, answer, barred: this.#barred(), allowed, probabilities, random: this.#random };
-    return sample(logits, { ...sampling, ...state });
+    const state = { seen, answer, barred: this.#barred(), allowed, random: this.#random };
+    return sample(logits, { ...sampling, ...state, probabilities: softmax?.probabilities });
   }
 
-  /** Tokens that cannot come next: those that end an answer which is still too short. */
-  #barred(): readonly number[] {
+  /** Tokens that cannot come next, or `ahead` tokens later: those that end an answer which is still too short. */
+  #barred(ahead = 0): readonly number[] {
     const { minTokens, stopTokens } = this.request;
-    return this.generated < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
+    return this.generated + ahead < minTokens ? [...this.#options.endTokens, ...stopTokens] : [];
   }
 
   #isEnd(id: number): boolean {

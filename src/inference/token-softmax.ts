@@ -1,81 +1,106 @@
 // Softmax of logits by the runtime: in JavaScript, exponentials of a whole vocabulary take milliseconds for each token.
-import { compile, leaf, max, mul, type SessionOptions, softmax, sub } from "#graph";
 
-/** What sampling and log-probabilities need of a row of logits [V]. */
-export interface RowSoftmax {
-  /** log Σ e^z */
-  readonly total: number;
-  /** Probabilities [V] at the temperature that was asked for, until the next call; undefined where none was. */
-  readonly probabilities: Float32Array | undefined;
-}
+import { compile, leaf, max, mul, type Program, type SessionOptions, softmax, sub } from "#graph";
+import { sumWeights } from "./sampler.ts";
 
-/** A row of logits [V], and the temperature of the probabilities that are wanted of it. */
+/** A row of logits [V], and what is needed of it. */
 export interface SoftmaxRow {
   readonly logits: Float32Array;
+  /** Temperature at which a token is drawn; undefined where none is. */
   readonly temperature: number | undefined;
+  /** Whether log-probabilities are needed. */
+  readonly scores: boolean;
+}
+
+/** The softmax of a row, as far as it is needed. */
+export interface RowSoftmax {
+  /** log Σ e^z, in double precision; not finite where a logit is NaN or ∞. */
+  readonly total: number | undefined;
+  /** Probabilities [V] at the row's temperature. Rounding may keep their sum from 1. */
+  readonly probabilities: Float32Array | undefined;
 }
 
 /** Softmax of rows. Holds native memory: dispose it. */
 export interface TokenSoftmax extends AsyncDisposable {
-  /** Computes each row by itself, so that others do not change it. Numbers that are not finite give such totals. */
+  /** The result of a row does not depend on the other rows. */
   compute(rows: readonly SoftmaxRow[]): Promise<readonly RowSoftmax[]>;
 }
 
-/** 16 MiB of logits. */
-const MOST = 2 ** 22;
+/** 4 MiB of logits; several times that is in use. */
+const MAX_LOGITS = 2 ** 20;
+/** Keeps the smallest temperatures from becoming ∞, which has no product with 0. */
+const MAX_INVERSE = 3e38;
 
-/** Compiles the softmax of a vocabulary. `most`: logits that are computed at a time, at most. */
-export async function openTokenSoftmax(
+/** Softmax of a vocabulary, compiled when it is first needed. `maxLogits` are computed at a time at most. */
+export function tokenSoftmax(
   vocabularySize: number,
   session: SessionOptions,
-  most = MOST,
-): Promise<TokenSoftmax> {
-  const logits = leaf("logits", ["rows", vocabularySize]);
-  const peaks = max(logits, [1]);
-  const scaled = mul(sub(logits, peaks), leaf("inverse_temperatures", ["rows", 1]));
-  const outputs = { peaks, shares: max(softmax(logits), [1]), probabilities: softmax(scaled) };
-  const program = await compile(outputs, session);
-  const limit = Math.max(1, Math.floor(most / vocabularySize));
+  maxLogits = MAX_LOGITS,
+): TokenSoftmax {
+  let program: Promise<Program> | undefined;
+  const open = (): Promise<Program> => {
+    const logits = leaf("logits", ["rows", vocabularySize]);
+    const peaks = max(logits, [1]);
+    const probabilities = softmax(mul(sub(logits, peaks), leaf("inverse_temperatures", ["rows", 1])));
+    return compile({ peaks, probabilities, tops: max(probabilities, [1]) }, session);
+  };
+  const limit = Math.max(1, Math.floor(maxLogits / vocabularySize));
 
-  async function computeSome(rows: readonly SoftmaxRow[]): Promise<readonly RowSoftmax[]> {
-    const inverse = Float32Array.from(rows, ({ temperature = 1 }) => 1 / temperature);
-    const draws = rows.some(({ temperature }) => temperature !== undefined);
-    const { peaks, shares, probabilities } = await program.run(
-      {
-        logits: { shape: [rows.length, vocabularySize], data: joined(rows, vocabularySize) },
-        inverse_temperatures: { shape: [rows.length, 1], data: inverse },
-      },
-      draws ? Object.keys(outputs) : ["peaks", "shares"],
-    );
-    return rows.map(({ temperature }, i) => ({
-      // log Σ e^z = max z − log max p; the runtime's logarithm of a row depends on how many there are
-      total: Number(peaks?.data[i]) - Math.log(Number(shares?.data[i])),
-      probabilities:
-        temperature === undefined
-          ? undefined
-          : (probabilities?.data.subarray(i * vocabularySize, (i + 1) * vocabularySize) as Float32Array),
-    }));
+  /** The softmax of rows at these temperatures; totals are those of logits divided by them. */
+  async function softmaxAt(
+    rows: readonly SoftmaxRow[],
+    temperature: (row: SoftmaxRow) => number,
+  ): Promise<readonly RowSoftmax[]> {
+    program ??= open();
+    const found: RowSoftmax[] = [];
+    for (let from = 0; from < rows.length; from += limit) {
+      const some = rows.slice(from, from + limit);
+      const inverse = Float32Array.from(some, (row) => Math.min(1 / temperature(row), MAX_INVERSE));
+      const { peaks, probabilities, tops } = await (await program).run({
+        logits: { shape: [some.length, vocabularySize], data: toMatrix(some, vocabularySize) },
+        inverse_temperatures: { shape: [some.length, 1], data: inverse },
+      });
+      for (const [i, row] of some.entries()) {
+        const [start, end] = [i * vocabularySize, (i + 1) * vocabularySize];
+        const own = probabilities?.data.subarray(start, end) as Float32Array;
+        // log Σ e^z = max z − log max p, where the runtime has divided p by a sum in single precision
+        const total = (): number =>
+          Number(peaks?.data[i]) - Math.log(Number(tops?.data[i]) / sumWeights(own));
+        found.push({
+          total: row.scores ? total() : undefined,
+          probabilities: row.temperature === undefined ? undefined : own,
+        });
+      }
+    }
+    return found;
   }
 
   return {
     async compute(rows) {
-      const found: RowSoftmax[] = [];
-      for (let from = 0; from < rows.length; from += limit)
-        found.push(...(await computeSome(rows.slice(from, from + limit))));
-      return found;
+      const draws = rows.some(({ temperature }) => temperature !== undefined);
+      const scores = rows.some((row) => row.scores);
+      const drawn = draws ? await softmaxAt(rows, ({ temperature = 1 }) => temperature) : [];
+      const isEnough = draws && rows.every((row) => !row.scores || (row.temperature ?? 1) === 1);
+      const scored = !scores || isEnough ? drawn : await softmaxAt(rows, () => 1);
+      return rows.map((_, i) => ({
+        total: scored[i]?.total,
+        probabilities: drawn[i]?.probabilities,
+      }));
     },
-    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await (await program)?.[Symbol.asyncDispose]();
+    },
   };
 }
 
-/** Rows one after another: a view where they lie so, as those of a step do. */
-function joined(rows: readonly SoftmaxRow[], width: number): Float32Array {
+/** Rows one after another: a view where they are contiguous, as those of a step are. */
+function toMatrix(rows: readonly SoftmaxRow[], width: number): Float32Array {
   const [first] = rows as [SoftmaxRow];
   const { buffer, byteOffset } = first.logits;
-  const lie = rows.every(
+  const isContiguous = rows.every(
     ({ logits }, i) => logits.buffer === buffer && logits.byteOffset === byteOffset + i * width * 4,
   );
-  if (lie) return new Float32Array(buffer, byteOffset, rows.length * width);
+  if (isContiguous) return new Float32Array(buffer, byteOffset, rows.length * width);
   const copy = new Float32Array(rows.length * width);
   rows.forEach(({ logits }, i) => void copy.set(logits, i * width));
   return copy;

@@ -59,7 +59,7 @@ for (const name of ["openai-6", "openai"]) {
     test("reinforcement, with a judge of the same server and answers of a form", async () => {
       const close = {
         ...{ type: "text_similarity", name: "close", evaluation_metric: "fuzzy_match" },
-        ...{ input: "{{sample.output_json.part}} {{sample.output_text}}", reference: "{{item.answer}}" },
+        ...{ input: "{{sample.output_json.part}} {{sample.output_text}}", reference: "{{item.reference}}" },
       };
       const judge = {
         ...{ type: "score_model", name: "judge", model: MODEL },

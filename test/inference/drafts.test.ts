@@ -41,7 +41,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 16 }, (_, i) => 
     ignoreEos: i % 4 !== 3,
     seed: i,
     ...(i % 3 === 0 ? { logprobs: 2 } : {}),
-    ...(i % 5 === 1 ? { sampling: { temperature: 0.3 } } : {}),
+    ...(i % 5 === 1 ? { sampling: { temperature: 0.3 }, minTokens: 8 } : {}),
     ...(i % 5 === 2 ? { sampling: { temperature: 0.5, topP: 0.9, frequencyPenalty: 0.1 } } : {}),
     ...(i % 5 === 3 ? { sampling: { repetitionPenalty: 1.05 }, minTokens: 8 } : {}),
     ...(i % 7 === 4 ? { stop: ["ab", "cc"] } : {}),

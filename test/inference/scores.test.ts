@@ -128,23 +128,27 @@ test("only the requests of a broken adapter fail", async () => {
   const broken = await randomFactors(2, { method: "lora", rank: 3 });
   for (const { a } of broken.values()) a.fill(Number.NaN);
   await using engine = await tinyEngine(memoryAdapters(new Map([["broken", broken]])), {});
-  const scored = { prompt: randomPrompt(6, 12), promptLogprobs: 0, maxTokens: 0, adapter: "broken" };
-  const answers = await Promise.allSettled(
-    [request(scored), request({ ...scored, adapter: null })].map((one) => collectAnswer(engine.submit(one))),
-  );
-  expect(answers.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
-  expect(answers[0]).toMatchObject({
-    reason: {
-      code: "diverged",
-      message: expect.stringMatching(/^with the adapter "broken" the model's activations overflow/),
-    },
-  });
+  const given = { prompt: randomPrompt(6, 12), ignoreEos: true, adapter: "broken" };
+  const sampled = { ...given, sampling: { temperature: 1 }, maxTokens: 3 };
+  for (const one of [{ ...given, promptLogprobs: 0, maxTokens: 0 }, sampled]) {
+    const answers = await Promise.allSettled(
+      [request(one), request({ ...one, adapter: null })].map((each) => collectAnswer(engine.submit(each))),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+    expect(answers[0]).toMatchObject({
+      reason: {
+        code: "diverged",
+        message: expect.stringMatching(/^with the adapter "broken" the model's activations overflow/),
+      },
+    });
+  }
 });
 
 describe("an answer's log-probabilities", () => {
   test("are those of the unmodified logits, however the token was sampled", async () => {
     const prompt = randomPrompt(2, 6);
-    for (const sampling of [{}, { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 }]) {
+    const changed = { temperature: 1.5, topK: 30, repetitionPenalty: 1.4 };
+    for (const sampling of [{}, { temperature: 1 }, { temperature: 1.5, topK: 30 }, changed]) {
       const one = request({ prompt, maxTokens: 8, ignoreEos: true, logprobs: 5, adapter: "lora", sampling });
       const [answer] = await collectAnswers([one, request()]);
       const ids = answer?.ids ?? [];
