@@ -9,10 +9,11 @@ import { cpuSeconds, fail, printResult, readArguments, rounded } from "./argumen
 import { type Pair, readPairs } from "./pairs.ts";
 
 const HELP = `usage: bench:preferences -- --model DIR|FILE.gguf --data FILE.json [--objective dpo] [--method lora] [--rank 8] [--steps 24] [--batch 2]
-       [--rate 0.0002] [--below 1500] [--held-out 15] [--samples 3] [--new 64] [--seed 0] [--threads 2] [--json]
+       [--rate 0.0002] [--below 1500] [--max-length N] [--held-out 15] [--samples 3] [--new 64] [--seed 0] [--threads 2] [--json]
 
 Trains on the pairs of --data with fewer than --below characters in prompt and answers together, of which --held-out are
-kept out. Printed: what the objective reports of these before and after, CPU time, and greedy answers to the prompts of some.
+kept out. With --max-length, answers are truncated to so many tokens with their prompts, and longer prompts are left out.
+Printed: what the objective reports of held-out pairs before and after, CPU time, and greedy answers to some prompts.
 Real pairs: data/dpo_en_demo.json in the source archive of llamafactory 0.9.5 (pip download --no-deps --no-binary :all:).`;
 
 const given = readArguments(HELP, {
@@ -27,6 +28,7 @@ const given = readArguments(HELP, {
       "batch",
       "rate",
       "below",
+      "max-length",
       "held-out",
       "samples",
     ],
@@ -78,6 +80,7 @@ try {
     settings: {
       ...{ objective, steps, seed, batchSize: given.number("batch", 2) },
       ...{ learningRate: given.number("rate", 2e-4), packing: false },
+      ...(given.text("max-length") === undefined ? {} : { maxLength: given.number("max-length", 0) }),
     },
     session: { threads },
   });

@@ -1,5 +1,4 @@
 // Softmax of logits by the runtime: in JavaScript, exponentials of a whole vocabulary take milliseconds for each token.
-
 import { compile, leaf, max, mul, type Program, type SessionOptions, softmax, sub } from "#graph";
 import { sumWeights } from "./sampler.ts";
 
