@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import { type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
+import { compact, type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { folderHas, isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
 import { openContents, openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
@@ -116,6 +116,7 @@ export async function openParts(
     );
     opened.push(database);
     await migrate(database);
+    if (database.kind === "pglite") await compact(database);
     const onError = (error: Error): void =>
       log.warn({ reason: error.message }, "the queue cannot reach the database");
     const queue = await openQueue(database, { onError });

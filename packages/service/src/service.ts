@@ -11,6 +11,7 @@ import {
 } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
+import { openUpkeep } from "#database";
 import { isBucket, type ObjectStore } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
@@ -28,6 +29,8 @@ const SYNC_SECONDS = 5;
 const USAGE_SECONDS = 5;
 /** Seconds between looks at what nobody needs any more. */
 const COLLECT_SECONDS = 2;
+/** Seconds between looks at what PGlite has to clean up. */
+const UPKEEP_SECONDS = 5;
 /** Seconds between searches for contents that no row has ever named, and their age. */
 const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
 
@@ -209,6 +212,7 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
     [options.leaseSeconds, () => slices.recover()],
     [COLLECT_SECONDS, collect],
     [SWEEP_SECONDS, sweep],
+    ...(database.kind === "pglite" ? [[UPKEEP_SECONDS, openUpkeep(database)] as const] : []),
   ];
   const onEnd = (error: unknown): void =>
     log.error({ reason: String(error) }, "a worker of this server exited");

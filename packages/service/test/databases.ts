@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Database, migrate, openPglite, openPostgres } from "#database";
+import { type Database, migrate, openPostgres, openPglite as openStandardPglite } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
 import { openQueue, openStores, type Queue, type Stores } from "#store";
 
@@ -19,8 +19,9 @@ export interface TestDatabase extends AsyncDisposable {
 /** Empty databases that nobody uses: to make one takes longer than most files of tests, which share a process. */
 const idle: Database[] = [];
 
-async function onPglite(): Promise<TestDatabase> {
-  const database = idle.pop() ?? (await openPglite());
+/** PGlite in memory. */
+export async function openPglite(): Promise<TestDatabase> {
+  const database = idle.pop() ?? (await openStandardPglite());
   return {
     database,
     url: undefined,
@@ -52,7 +53,7 @@ async function onPostgres(url: string): Promise<TestDatabase> {
 
 /** By name, for `describe.each`. */
 export const databases: readonly (readonly [name: string, open: () => Promise<TestDatabase>])[] = [
-  ["PGlite", onPglite],
+  ["PGlite", openPglite],
   ...(URL_OF_TESTS === undefined ? [] : [["PostgreSQL", () => onPostgres(URL_OF_TESTS)] as const]),
 ];
 

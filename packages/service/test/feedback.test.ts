@@ -37,7 +37,12 @@ describe.each(databases)("feedback on %s", (_, open) => {
         describe: async () => ({ aliases: [], models: new Map() }),
         metrics: async () => "",
       },
-      keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
+      keys: {
+        find: async (name) => ({
+          ...{ name, isAdmin: false, mayUse: () => true },
+          ...(name === "small" ? { limits: { fine_tuning: { max_storage_bytes: 150 } } } : {}),
+        }),
+      },
     });
     const kept = responses.within({ bytes: 100_000, days: 1 });
     const instructions = { id: "a", model: "tiny", instructions: "Be brief." };
@@ -100,6 +105,19 @@ describe.each(databases)("feedback on %s", (_, open) => {
       server.fetch("/v1/feedback/b", { method: "DELETE", headers: as(tenant) }).then(({ status }) => status);
     expect([await remove("zeta"), await remove("acme"), await remove("acme")]).toEqual([404, 200, 404]);
     expect((await exported("acme")).split("\n")).toHaveLength(2);
+  });
+
+  test("they count as storage of their key", async () => {
+    await opened.stores.responses
+      .within({ bytes: 100_000, days: 1 })
+      .put("small", stored("c", ["Hi", "Hello"]));
+    expect((await rate("small", { response_id: "c", rating: "up" })).status).toBe(200);
+    const correction = "x".repeat(100);
+    expect(await rate("small", { response_id: "c", rating: "down", correction })).toMatchObject({
+      status: 413,
+      json: { error: { code: "storage_limit_exceeded", param: "response_id" } },
+    });
+    expect((await exported("small")).trim()).toMatch(/"label":true}$/);
   });
 
   test("a rating is up or down", async () => {

@@ -2,7 +2,8 @@
 import { Readable } from "node:stream";
 import { createRoute, z } from "@hono/zod-openapi";
 import { ApiError, deletedSchema, failed, ok, security, storedConversation } from "mixture-of-shards/server";
-import type { FeedbackRow } from "#store";
+import { type FeedbackRow, toLimits } from "#store";
+import { tooLarge } from "./files.ts";
 import { type AddRoutes, addRoute, seconds, storedBody } from "./routes.ts";
 
 const path = "/v1/feedback";
@@ -42,7 +43,7 @@ const rateRoute = createRoute({
   path,
   summary: "Rate a stored response, and perhaps correct it",
   description:
-    "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. A second rating replaces the first.",
+    "Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. It counts as storage of the key. A second rating replaces the first.",
   security,
   middleware: storedBody,
   request: { body: { content: { "application/json": { schema: feedbackRequest } } } },
@@ -115,15 +116,12 @@ export const feedbackRoutes: AddRoutes = (app, { feedback }) => {
           `the response ${JSON.stringify(id)} is not stored; rate answers of /v1/responses that were sent without store: false`,
         );
       const [prompt, completion] = [JSON.stringify(found.prompt), JSON.stringify(found.completion)];
-      const row = await feedback.put({
-        tenant,
-        id,
-        model: found.model,
-        rating,
-        prompt,
-        completion,
-        correction,
-      });
+      const row = await feedback
+        .put({
+          ...{ tenant, id, model: found.model, rating, prompt, completion, correction },
+          maxStorageBytes: toLimits(key).max_storage_bytes,
+        })
+        .catch(tooLarge("response_id"));
       return context.json(toFeedbackObject(row), 200);
     },
   });

@@ -147,7 +147,7 @@ const testRoute = createRoute({
 const deliveriesRoute = createRoute({
   method: "get",
   path: `${path}/{id}/deliveries`,
-  summary: "List the deliveries of the last 30 days",
+  summary: "List the deliveries of the last 30 days, at most 1,000",
   security,
   request: { params, query: z.object(pageQuery({ standard: 20, most: 100 })) },
   responses: { 200: ok(pageSchema(deliverySchema), "A page of deliveries, newest first."), default: failed },

@@ -125,16 +125,20 @@ export async function removeRow(
   if (rows.length === 0) throw missing(item, id);
 }
 
-/** Removes a tenant's oldest rows, so that what stays has so many bytes at most. */
+/** Removes a tenant's oldest rows, but none to keep, so that what stays has so many bytes at most. */
 export async function removeOldest(
   on: Queryable,
   { name }: Pick<Table<unknown>, "name">,
-  { tenant, bytes }: { readonly tenant: string; readonly bytes: number },
+  {
+    tenant,
+    bytes,
+    keep = "false",
+  }: { readonly tenant: string; readonly bytes: number; readonly keep?: string },
 ): Promise<void> {
   await on.query(
-    `delete from ${name} where tenant = $1 and number <= (
-       select max(number) from (
-         select number, sum(bytes) over (order by number desc) as total from ${name} where tenant = $1
+    `delete from ${name} where not (${keep}) and number in (
+       select number from (
+         select number, sum(bytes) over (order by ${keep} desc, number desc) as total from ${name} where tenant = $1
        ) as summed where total > $2)`,
     [tenant, bytes],
   );

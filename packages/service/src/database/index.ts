@@ -21,3 +21,4 @@ export {
 export { assertKnownTables, migrate, withMigrationLock } from "./migrations.ts";
 export { openPglite } from "./pglite.ts";
 export { openPostgres } from "./postgres.ts";
+export { compact, openUpkeep } from "./upkeep.ts";

@@ -336,6 +336,20 @@ const STEPS: readonly string[] = [
     created_at timestamptz not null default now()
   );
   `,
+  `
+  -- rows that change often do so in place: with room on their page, and no index of what changes, such as a lease
+  alter table jobs set (fillfactor = 80);
+  alter table feedback set (fillfactor = 80);
+  alter table usage set (fillfactor = 80);
+  drop index jobs_unfinished;
+  create index jobs_unfinished on jobs (status) where status in ('queued', 'running', 'paused');
+
+  -- about what a job and its events take
+  alter table jobs add column bytes bigint not null default 0;
+  update jobs set bytes = 4096 + octet_length(request::text) + octet_length(plan::text)
+    + (select coalesce(sum(200 + octet_length(message) + coalesce(octet_length(data::text), 0)), 0)
+       from events where job = jobs.id);
+  `,
 ];
 
 /** Any number; every process that brings the tables up to date takes this lock first. */

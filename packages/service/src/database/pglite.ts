@@ -19,7 +19,10 @@ import { type Database, type Queryable, storableValues } from "./database.ts";
 export async function openPglite(folder?: string): Promise<Database> {
   const hold = folder === undefined ? undefined : await holdFolder(folder);
   try {
-    const pglite = await PGlite.create(folder === undefined ? {} : { fs: new PrivateFiles(folder) });
+    const pglite = await PGlite.create({
+      startParams: [...PGlite.defaultStartParams, ...LOG_LIMITS],
+      ...(folder === undefined ? {} : { fs: new PrivateFiles(folder) }),
+    });
     await pglite.query("set time zone 'UTC'");
     const close = async (): Promise<void> => {
       await pglite.close();
@@ -35,6 +38,9 @@ export async function openPglite(folder?: string): Promise<Database> {
     });
   }
 }
+
+/** After a checkpoint so much of the write-ahead log stays, rather than a gigabyte. */
+const LOG_LIMITS = ["-c", "min_wal_size=32MB", "-c", "max_wal_size=64MB"];
 
 /** Milliseconds for which a folder that was there counts as there. */
 const KNOWN = 1000;

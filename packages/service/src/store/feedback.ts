@@ -1,6 +1,7 @@
 // What people said of answers: each with its own copy of prompt and answer, by tenant, within bytes. Older ones give way.
 import { z } from "zod";
 import { type Database, lockTenant, parseRows, type Queryable, removeOldest } from "#database";
+import { assertStorageQuota } from "./contents.ts";
 
 /** Bytes of prompts and answers that a tenant has at most. */
 const MAX_BYTES = 256_000_000;
@@ -28,13 +29,19 @@ export type FeedbackRow = z.output<typeof rows.schema>;
 export interface NewFeedback
   extends Pick<FeedbackRow, "id" | "model" | "rating" | "prompt" | "completion" | "correction"> {
   readonly tenant: string;
+  /** Bytes that all files and feedback of the tenant may take. */
+  readonly maxStorageBytes?: number | undefined;
 }
 
 const COLUMNS = "id, model, rating, prompt, completion, correction, created_at, number";
 
 /** Feedback in a database whose tables are there. */
 export const openFeedback = (database: Database) => ({
-  /** Keeps feedback on an answer, in place of what was said of it before. */
+  /**
+   * Keeps feedback on an answer, in place of what was said of it before.
+   *
+   * @throws MosError `busy` where the tenant's files and feedback would take more than they may.
+   */
   put: (feedback: NewFeedback): Promise<FeedbackRow> =>
     database.transaction((transaction) => put(transaction, feedback)),
 
@@ -64,18 +71,26 @@ export const openFeedback = (database: Database) => ({
   },
 });
 
+/** Prompt and answer stay as they are when they are rated again: only what changes is written, in place. */
 async function put(on: Queryable, feedback: NewFeedback): Promise<FeedbackRow> {
-  const { tenant, id, model, rating, prompt, completion, correction } = feedback;
+  const { tenant, id, model, rating, prompt, completion, correction, maxStorageBytes: most } = feedback;
   const bytes =
     Buffer.byteLength(prompt) + Buffer.byteLength(completion) + Buffer.byteLength(correction ?? "");
   await lockTenant(on, tenant);
-  await on.query("delete from feedback where tenant = $1 and id = $2", [tenant, id]);
+  const [before] = await on.query("select bytes from feedback where tenant = $1 and id = $2", [tenant, id]);
+  const more = bytes - Number(before?.["bytes"] ?? 0);
+  if (more > 0 && most !== undefined) await assertStorageQuota(on, tenant, { bytes: more, most });
   const inserted = await on.query(
     `insert into feedback (tenant, id, model, rating, prompt, completion, correction, bytes)
-     values ($1, $2, $3, $4, $5, $6, $7, $8) returning ${COLUMNS}`,
+     values ($1, $2, $3, $4, $5, $6, $7, $8)
+     on conflict (tenant, id) do update set rating = excluded.rating, bytes = excluded.bytes, created_at = now(),
+       -- as it is, so that one which stays is not written again
+       correction = case when feedback.correction = excluded.correction then feedback.correction
+         else excluded.correction end
+     returning ${COLUMNS}`,
     [tenant, id, model, rating, prompt, completion, correction, bytes],
   );
-  await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
+  if (more > 0) await removeOldest(on, rows, { tenant, bytes: MAX_BYTES });
   const [row] = parseRows(rows, inserted);
   if (row === undefined) throw new Error("an insert returns its row");
   return row;

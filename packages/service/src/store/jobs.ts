@@ -16,6 +16,7 @@ import {
   parseRows,
   type Queryable,
   randomId,
+  removeOldest,
   selectPage,
   storable,
 } from "#database";
@@ -217,8 +218,7 @@ function openChanges(database: Database, queue: Queue) {
       await transaction.query("select id from jobs where id = $1 for update", [id]);
       const job = await findRow(transaction, jobs, { owner, id });
       const message = await change(transaction, job);
-      if (message !== undefined)
-        await addEvent(transaction, { job: id, name: randomId("change-"), level: "info", message });
+      if (message !== undefined) await addEvents(transaction, id, [{ name: randomId("change-"), message }]);
       return findRow(transaction, jobs, { owner, id });
     });
   return {
@@ -273,24 +273,42 @@ function assertUnfinished(job: JobRow, what: string): void {
 
 /** An event of a job, recorded once for each name. */
 export interface NewEvent {
-  readonly job: string;
   readonly name: string;
   readonly level?: EventRow["level"];
   readonly message: string;
   readonly data?: Readonly<Record<string, unknown>>;
 }
 
-export async function addEvent(
-  database: Queryable,
-  { job, name, level = "info", message, data }: NewEvent,
-): Promise<void> {
-  await database.query(
-    `insert into events (id, job, name, level, type, message, data) values ($1, $2, $3, $4, $5, $6, $7)
-     on conflict (job, name) do nothing`,
-    [
-      randomId("ftevent-"),
-      ...[job, name, level, data === undefined ? "message" : "metrics", storable(message), data ?? null],
-    ],
+/** Bytes of a job with its events, and of all jobs of a tenant. */
+const [MAX_JOB_BYTES, MAX_BYTES] = [16_000_000, 256_000_000];
+/** Bytes of a job besides what was asked for, with its entries in indexes. */
+const JOB_BYTES = 4096;
+/** Bytes of an event. */
+const EVENT_BYTES = "200 + octet_length(message) + coalesce(octet_length(data::text), 0)";
+
+/** Adds events to a job, whose row this transaction has locked. Of one with too many, only every other one stays. */
+export async function addEvents(on: Queryable, job: string, added: readonly NewEvent[]): Promise<void> {
+  const rows = added.map(({ level = "info", message, ...event }) => ({
+    ...{ id: randomId("ftevent-"), level, message: storable(message) },
+    ...event,
+  }));
+  const [changed] = await on.query(
+    `with added as (
+       insert into events (id, job, name, level, type, message, data)
+       select id, $1, name, level, case when data is null then 'message' else 'metrics' end, message, data
+         from jsonb_to_recordset($2::text::jsonb) as given (id text, name text, level text, message text, data jsonb)
+       on conflict (job, name) do nothing returning ${EVENT_BYTES} as bytes)
+     update jobs set bytes = bytes + (select coalesce(sum(bytes), 0) from added) where id = $1 returning bytes`,
+    [job, JSON.stringify(rows)],
+  );
+  if (Number(changed?.["bytes"]) <= MAX_JOB_BYTES) return;
+  await on.query(
+    `with counted as (
+       select id, row_number() over (order by number desc) as place from events where job = $1 and level = 'info'),
+     gone as (
+       delete from events where id in (select id from counted where place % 2 = 0) returning ${EVENT_BYTES} as bytes)
+     update jobs set bytes = bytes - (select coalesce(sum(bytes), 0) from gone) where id = $1`,
+    [job],
   );
 }
 
@@ -310,31 +328,38 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
     }
     await assertWithinLimits(transaction, tenant, limits);
     const message = `Created fine-tuning job: ${made.id}`;
-    await addEvent(transaction, { job: made.id, name: "created", level: "info", message });
+    await addEvents(transaction, made.id, [{ name: "created", message }]);
     await sendSlice(transaction, queue, made);
     return made;
   });
 }
 
 /**
- * Checks a job whose row was made under the tenant's lock.
+ * Checks a job whose row was made under the tenant's lock. The oldest jobs that have ended give way to it.
  *
  * @throws MosError `busy` where the tenant has too many jobs now.
  */
 async function assertWithinLimits(
   on: Queryable,
   tenant: string,
-  { max_active_jobs }: FineTuningLimits,
+  { max_active_jobs: most = Number.POSITIVE_INFINITY }: FineTuningLimits,
 ): Promise<void> {
-  if (max_active_jobs === undefined) return;
+  const unfinished = "status in ('queued', 'running', 'paused')";
+  await removeOldest(on, jobs, { tenant, bytes: MAX_BYTES, keep: unfinished });
   const [row] = await on.query(
-    "select count(*)::integer as jobs from jobs where tenant = $1 and status in ('queued', 'running', 'paused')",
+    `select count(*) filter (where ${unfinished})::integer as jobs, sum(bytes)::bigint as bytes from jobs
+     where tenant = $1`,
     [tenant],
   );
-  if (Number(row?.["jobs"]) > max_active_jobs)
+  if (Number(row?.["jobs"]) > most)
     throw new MosError(
       "busy",
-      `this key may have ${max_active_jobs} unfinished jobs; wait for one to finish, or cancel one`,
+      `this key may have ${most} unfinished jobs; wait for one to finish, or cancel one`,
+    );
+  if (Number(row?.["bytes"]) > MAX_BYTES)
+    throw new MosError(
+      "busy",
+      `the records of this key's unfinished jobs may take ${MAX_BYTES} bytes; wait for one to finish, or cancel one`,
     );
 }
 
@@ -358,8 +383,8 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
   const rows = await on.query(
     `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, validation_file,
        validation_digest, metadata, initial, priority, idempotency_key, request_digest, max_running_jobs, max_steps,
-       max_tokens)
-     values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+       max_tokens, bytes)
+     values ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
      on conflict (tenant, idempotency_key) do nothing returning *`,
     [
       ...[randomId("ftjob-"), tenant, baseModelName(job), request, plan, training.id, training.digest],
@@ -370,6 +395,7 @@ async function insertJob(on: Queryable, job: NewJob): Promise<JobRow | undefined
       ...[limits.max_running_jobs, limits.max_steps_per_job, limits.max_tokens_per_job].map(
         (limit) => limit ?? null,
       ),
+      JOB_BYTES + Buffer.byteLength(JSON.stringify([request, plan])),
     ],
   );
   return parseJobs(rows)[0];

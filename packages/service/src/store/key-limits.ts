@@ -10,7 +10,7 @@ export const keyLimits = {
     maxRunningJobs: integer({ min: 1, help: "maximum number of jobs that train at the same time" }),
     maxStepsPerJob: integer({ min: 1, help: "maximum number of steps per job" }),
     maxTokensPerJob: integer({ min: 1, help: "maximum number of trained tokens per job, over all epochs" }),
-    maxStorageBytes: bytes({ min: 0, help: "maximum total size of the tenant's files" }),
+    maxStorageBytes: bytes({ min: 0, help: "maximum total size of the tenant's files and feedback" }),
     priority: integer({
       min: -10,
       max: 10,

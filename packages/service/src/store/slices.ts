@@ -5,7 +5,7 @@ import { assertKnownTables, type Database, type Queryable, randomId, storable } 
 import type { Files, StoredObject } from "#objects";
 import { type Arrival, keepsContents, openContents } from "./contents.ts";
 import { openGraderCalls } from "./grader-calls.ts";
-import { addEvent, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
+import { addEvents, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
 import {
   forgetCheckpoints,
   jobModelName,
@@ -100,12 +100,10 @@ export function openSlices(
       );
     },
     /** Adds events to a job, once for each name. Nothing where the lease is lost. */
-    note: async (job: JobRow, events: readonly Omit<NewEvent, "job">[]): Promise<void> => {
+    note: async (job: JobRow, events: readonly NewEvent[]): Promise<void> => {
       if (events.length === 0) return;
-      await held(job, async (on) => {
-        for (const { name, ...event } of events)
-          await addEvent(on, { job: job.id, name: `${job.restarts}-${name}`, ...event });
-      });
+      const named = events.map((event) => ({ ...event, name: `${job.restarts}-${event.name}` }));
+      await held(job, (on) => addEvents(on, job.id, named));
     },
     /** @throws MosError `storage` where the arrival of its files is over. */
     publishCheckpoint: async (job: JobRow, checkpoint: NewCheckpoint, arrival?: string): Promise<void> => {
@@ -225,11 +223,9 @@ async function endSlice(
         ],
       );
       if (isPaused)
-        await addEvent(on, {
-          job: job.id,
-          name: `paused-${job.slice}`,
-          message: `The job was paused at step ${end.step}`,
-        });
+        await addEvents(on, job.id, [
+          { name: `paused-${job.slice}`, message: `The job was paused at step ${end.step}` },
+        ]);
       else await sendSlice(on, queue, job);
       return;
     }
@@ -248,8 +244,10 @@ async function endSlice(
            result_file = $7, finished_at = now() where id = $1`,
         [job.id, end.step, end.steps, end.trainedTokens, end.seconds, name, resultId],
       );
-      await addEvent(on, { job: job.id, name: "model", message: `New fine-tuned model created: ${name}` });
-      await addEvent(on, { job: job.id, name: "ended", message: "The job has successfully completed" });
+      await addEvents(on, job.id, [
+        { name: "model", message: `New fine-tuned model created: ${name}` },
+        { name: "ended", message: "The job has successfully completed" },
+      ]);
       return announceEnd(on, job, "succeeded");
     }
     case "restarted":
@@ -287,7 +285,7 @@ async function restartJob(
   );
   await forgetCheckpoints(on, job); // they are not on the way to what comes of it
   const message = `The job restarts from its first step: ${reason}`;
-  await addEvent(on, { job: job.id, name: `restarted-${job.slice}`, level: "warn", message });
+  await addEvents(on, job.id, [{ name: `restarted-${job.slice}`, level: "warn", message }]);
   if (!isPaused) await sendSlice(on, queue, job);
 }
 
@@ -305,7 +303,7 @@ async function failJob(
        finished_at = now() where id = $1`,
     [job.id, { code, message: storable(message), param }],
   );
-  await addEvent(on, { job: job.id, name: "ended", level: "error", message: `The job failed: ${message}` });
+  await addEvents(on, job.id, [{ name: "ended", level: "error", message: `The job failed: ${message}` }]);
   await announceEnd(on, job, "failed");
 }
 

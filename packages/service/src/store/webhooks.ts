@@ -69,8 +69,8 @@ export const webhookEvents = [eventType("succeeded"), eventType("failed"), event
 const MAX_WEBHOOKS = 10;
 /** The job that a test tells of. */
 const TEST_JOB = "ftjob-test";
-/** Days after which a delivery that is over is forgotten. */
-const RETENTION_DAYS = 30;
+/** Days after which a delivery that is over is forgotten, and number of later ones of its webhook after which it is, too. */
+const [RETENTION_DAYS, RETAINED] = [30, 1000];
 
 /** A webhook that is to be made. */
 type NewWebhook = Pick<WebhookRow, "tenant" | "url" | "description" | "events"> & {
@@ -211,8 +211,12 @@ export function openOutbox(database: Database) {
     /** Forgets what was over long ago. */
     removeOld: async (): Promise<void> => {
       await database.query(
-        "delete from webhook_deliveries where finished_at < now() - make_interval(days => $1)",
-        [RETENTION_DAYS],
+        `delete from webhook_deliveries using (
+           select id, row_number() over (partition by webhook order by number desc) as place
+           from webhook_deliveries where finished_at is not null) as ended
+         where webhook_deliveries.id = ended.id
+           and (finished_at < now() - make_interval(days => $1) or place > $2)`,
+        [RETENTION_DAYS, RETAINED],
       );
     },
   };

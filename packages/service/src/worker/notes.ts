@@ -8,7 +8,7 @@ import { type RunSoFar, rewardNote, rewardNumbers } from "./reward-notes.ts";
 const formatLoss = (loss: number): string => loss.toFixed(4);
 
 /** Event for the job's owner; undefined for events that do not concern the owner. */
-export function toJobEvent(event: FinetuneEvent, run: RunSoFar): Omit<NewEvent, "job"> | undefined {
+export function toJobEvent(event: FinetuneEvent, run: RunSoFar): NewEvent | undefined {
   const { steps } = run;
   switch (event.type) {
     case "ready":
@@ -56,7 +56,7 @@ function withRewards(event: Measurement, run: RunSoFar, data: Readonly<Record<st
 function stoppedWithin(
   { step, microBatches, tokens, evaluationBatches = 0 }: FinetuneEvent & { readonly type: "stopped" },
   steps: number | undefined,
-): Omit<NewEvent, "job"> | undefined {
+): NewEvent | undefined {
   const of = steps ?? "?";
   if (microBatches !== undefined)
     return {

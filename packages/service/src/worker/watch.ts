@@ -122,8 +122,6 @@ export async function watchSlice(job: JobRow, order: TrainRequest, context: Leas
   }
 }
 
-type Note = Omit<NewEvent, "job">;
-
 function toEnd(
   report: Exclude<TrainReport, { readonly type: "event" }>,
   { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
@@ -136,7 +134,7 @@ function toEnd(
 async function watchTrainer(
   job: JobRow,
   order: TrainRequest,
-  context: LeasedContext & { readonly add: (note: Note) => void },
+  context: LeasedContext & { readonly add: (note: NewEvent) => void },
 ): Promise<Watched> {
   const { trainer, slices, ask, add, wait } = context;
   const turn = startTurn(context, () => trainer.stop());
@@ -267,7 +265,7 @@ async function publishCheckpoint(
 
 /** Notes go to the database together, about once a second. */
 function batchedNotes(job: JobRow, slices: Slices) {
-  let waiting: Note[] = [];
+  let waiting: NewEvent[] = [];
   let timer: NodeJS.Timeout | undefined;
   let sending: Promise<void> = Promise.resolve();
   const flush = (): Promise<void> => {
@@ -290,7 +288,7 @@ function batchedNotes(job: JobRow, slices: Slices) {
   return {
     flush,
     end: () => clearTimeout(timer),
-    add: (note: Note): void => {
+    add: (note: NewEvent): void => {
       waiting.push(note);
       timer ??= setTimeout(() => void flush().catch(() => undefined), 1000);
     },

@@ -789,7 +789,7 @@ export interface paths {
         put?: never;
         /**
          * Rate a stored response, and perhaps correct it
-         * @description Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. A second rating replaces the first.
+         * @description Keeps a copy of the conversation until it is deleted, beyond the days of the response itself: at most 256 MB for each key, of which the oldest give way. It counts as storage of the key. A second rating replaces the first.
          */
         post: {
             parameters: {
@@ -2860,7 +2860,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the deliveries of the last 30 days */
+        /** List the deliveries of the last 30 days, at most 1,000 */
         get: {
             parameters: {
                 query?: {
