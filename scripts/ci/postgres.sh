@@ -24,7 +24,7 @@ trap stop EXIT
 (
   cd "$folder"
   "${as[@]}" "$programs/initdb" -D "$folder/data" -U mos --auth=trust >/dev/null
-  "${as[@]}" "$programs/pg_ctl" -w -D "$folder/data" -l "$folder/log" -o "-p 54329 -k $folder" start >/dev/null
+  "${as[@]}" "$programs/pg_ctl" -w -D "$folder/data" -l "$folder/log" -o "-p 54329 -k $folder -c autovacuum_naptime=1s" start >/dev/null
 )
 MOS_DATABASE_URL=postgres://mos@127.0.0.1:54329/postgres \
   npx vitest run packages/service/test -t PostgreSQL --maxWorkers 1 --exclude "**/{faults,outages}.slow.test.ts"
