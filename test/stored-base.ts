@@ -45,6 +45,7 @@ function makeBatch(tokens: readonly number[]): Batch {
     columns: {},
     examples: 1,
     exampleIndices: [0],
+    rests: [],
     sequences: 1,
     tokens: length,
   };

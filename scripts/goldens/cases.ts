@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { type AdapterConfig, METHOD_NAMES, parseAdapterConfig } from "#adapters";
-import { parseSettings } from "#core";
+import { omitUndefined, parseSettings } from "#core";
 import { pathExists, readJson } from "#files";
+import { mul, scalar } from "#graph";
 import {
   finetuneSettings,
   OBJECTIVES,
@@ -88,36 +89,97 @@ const TRAINERS: Readonly<Record<string, ObjectiveName>> = {
   grpo: "grpo",
 };
 
-/** Arguments of these trainers, and what our settings are called; of a list of losses, `sft` is a weight. */
-const ARGUMENTS: Readonly<Record<string, string>> = {
+/** Arguments of these trainers, and what our settings are called. */
+const ARGUMENTS: Readonly<Record<string, keyof typeof objectiveSettings>> = {
   beta: "beta",
   label_smoothing: "labelSmoothing",
+  desirable_weight: "desirableWeight",
+  undesirable_weight: "undesirableWeight",
   simpo_gamma: "gamma",
   cpo_alpha: "sftWeight",
+  epsilon: "epsilon",
+  epsilon_high: "epsilonHigh",
   importance_sampling_level: "importanceLevel",
 };
 
-/** What minimises the loss of TRL's trainer with these arguments. */
+type Arguments = Readonly<Record<string, unknown>>;
+
+/** Which of a trainer's losses it is, and what that is multiplied by. */
+interface Loss {
+  readonly settings: Arguments;
+  readonly scale: number;
+}
+
+/** TRL's defaults where ours are others. */
+const DEFAULTS: Readonly<Record<string, Arguments>> = {
+  dpo: { label_smoothing: 0 },
+  cpo: { beta: 0.1, cpo_alpha: 1, loss_type: "sigmoid" },
+};
+
+/** Losses of pairs: one of dpo, and perhaps plain training, in proportion to it. */
+function pairLosses(given: Arguments): Loss {
+  const losses = [given["loss_type"] ?? "sigmoid"].flat();
+  const [loss, sft] = losses;
+  const weights = [given["loss_weights"] ?? losses.map(() => 1)].flat().map(Number);
+  const [scale = Number.NaN, weight = 0] = weights;
+  if (losses.length > 2 || (losses.length === 2 && sft !== "sft") || weights.length !== losses.length)
+    throw new Error(
+      `loss_type ${JSON.stringify(losses)} with loss_weights ${JSON.stringify(weights)} is not known`,
+    );
+  return { settings: { dpoLoss: loss, sftWeight: weight / scale }, scale };
+}
+
+/** The loss that is minimised, by the arguments that are no settings of ours. */
+function chooseLoss(trainer: string, given: Arguments, maxCompletionLength: number): Loss {
+  if (trainer === "dpo") return pairLosses(given);
+  const { loss_type: loss, epsilon } = given;
+  // TRL's upper bound is its lower one where it is left out
+  if (trainer === "grpo")
+    return { settings: { grpoLoss: loss, maxCompletionLength, epsilonHigh: epsilon }, scale: 1 };
+  const only = { cpo: "simpo", kto: "kto" }[trainer];
+  if (loss !== undefined && loss !== only) throw new Error(`loss_type ${JSON.stringify(loss)} is not known`);
+  return { settings: {}, scale: 1 };
+}
+
+/** Arguments that `chooseLoss` reads, and one whose effect is in the advantages of the file. */
+const READ: Readonly<Record<string, readonly string[]>> = {
+  dpo: ["loss_type", "loss_weights"],
+  cpo: ["loss_type"],
+  kto: ["loss_type"],
+  grpo: ["loss_type", "scale_rewards"],
+};
+
+/**
+ * What minimises the loss of TRL's trainer with these arguments.
+ *
+ * @throws Error for an argument that is not known: its case would be compared with another loss.
+ */
 export function toObjective(
-  { trainer, name: _, ...given }: NonNullable<GoldenEntry["objective"]>,
+  { trainer, name: _, ...stated }: NonNullable<GoldenEntry["objective"]>,
   maxCompletionLength: number,
 ): { readonly kind: ObjectiveKind; readonly objective: Objective } {
   const name = TRAINERS[trainer];
   if (name === undefined) throw new Error(`the trainer ${trainer} has no objective here`);
-  const settings = Object.entries(given).flatMap(([key, value]) =>
-    ARGUMENTS[key] === undefined ? [] : [[ARGUMENTS[key], value] as const],
-  );
-  const losses = [given["loss_type"] ?? []].flat().map(String);
-  const weights = given["loss_weights"];
-  const sft = Array.isArray(weights) ? weights[losses.indexOf("sft")] : undefined;
-  const own = {
-    dpo: { dpoLoss: losses[0] ?? "sigmoid", sftWeight: Number(sft ?? 0) },
-    grpo: { grpoLoss: losses[0], maxCompletionLength },
-  }[trainer];
   const kind = OBJECTIVES[name];
+  const given = { ...DEFAULTS[trainer], ...stated };
+  const settings = Object.entries(given).flatMap(([key, value]) => {
+    if (READ[trainer]?.includes(key)) return [];
+    const setting = ARGUMENTS[key];
+    if (setting === undefined || !(setting in kind.defaults))
+      throw new Error(`the argument ${key} of the trainer ${trainer} is not known`);
+    return [[setting, value] as const];
+  });
+  const loss = chooseLoss(trainer, given, maxCompletionLength);
   const chosen = parseSettings(
     { ...finetuneSettings, ...objectiveSettings },
-    { ...own, ...Object.fromEntries(settings) },
+    { ...omitUndefined(loss.settings), ...Object.fromEntries(settings) },
   );
-  return { kind, objective: kind.create(chosen) };
+  const objective = kind.create(chosen);
+  return { kind, objective: loss.scale === 1 ? objective : scaled(objective, loss.scale) };
 }
+
+/** An objective with its loss multiplied by a number. */
+const scaled = (objective: Objective, scale: number): Objective => ({
+  ...objective,
+  loss: (logprobs) => mul(objective.loss(logprobs), scalar(scale)),
+});

@@ -1,7 +1,13 @@
 // Batches: which examples share a row, which rows form a batch, and the flat arrays that a training step is fed.
 // B rows · S tokens of a row
 import { MosError, randomStream } from "#core";
-import { type EncodedExample, sequenceLengths, type TokenColumn, type TokenColumns } from "./encode.ts";
+import {
+  type EncodedExample,
+  type LabelledIds,
+  sequenceLengths,
+  type TokenColumn,
+  type TokenColumns,
+} from "./encode.ts";
 
 /** One micro-batch. */
 export interface Batch {
@@ -31,6 +37,8 @@ export interface Batch {
   readonly exampleIndices: readonly number[];
   /** Sequences of these examples; those of pair k are 2k, chosen, and 2k + 1, rejected. */
   readonly sequences: number;
+  /** What each example lost to truncation, where that is kept. */
+  readonly rests: readonly (LabelledIds | undefined)[];
   /** Tokens, without padding. */
   readonly tokens: number;
 }
@@ -91,6 +99,7 @@ export function makeBatch(
     columns: joinColumns(examples),
     examples: examples.length,
     exampleIndices: examples.map((_, i) => i),
+    rests: examples.map(({ rest }) => rest),
     tokens: rowTokens(examples),
   };
 }

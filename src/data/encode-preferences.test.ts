@@ -113,6 +113,20 @@ describe("pairs", () => {
     const rated: Example = { kind: "rated", line: 3, answer: pair.rejected, isDesirable: false };
     expect(encodeAnswers(rated, { ...options, splitPairs: true })).toEqual([rejected]);
   });
+
+  test("what a rated answer loses to truncation is kept, as far as it would fit behind another prompt", () => {
+    const rated: Example = { kind: "rated", line: 3, answer: pair.rejected, isDesirable: false };
+    const whole = encodeExample(rated, options);
+    expect(whole.rest).toBeUndefined();
+    const maxLength = whole.ids.length - 3;
+    const { ids, labels, rest, targetTokens, columns } = encodeExample(rated, { ...options, maxLength });
+    expect([...ids, ...(rest?.ids ?? [])]).toEqual([...whole.ids]);
+    expect([...labels, ...(rest?.labels ?? [])]).toEqual([...whole.labels]);
+    expect(columns?.desirable).toHaveLength(targetTokens);
+    const short = Math.floor(whole.ids.length / 3);
+    expect(encodeExample(rated, { ...options, maxLength: short }).rest?.ids).toHaveLength(short);
+    expect(encodeExample(pair.rejected, { ...options, maxLength }).rest).toBeUndefined();
+  });
 });
 
 test("a prompt ends where its answer begins, and is left out where it is too long", async () => {

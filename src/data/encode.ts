@@ -27,17 +27,22 @@ export type TokenColumn = "weight" | "reference" | "advantage" | "old" | "desira
 /** Numbers of target tokens, by column. */
 export type TokenColumns = Readonly<Partial<Record<TokenColumn, Float32Array>>>;
 
-/** A training example as token ids. */
-export interface EncodedExample extends Place {
-  /** Token ids, at most `maxLength`. */
+/** Tokens, and which of them are targets. */
+export interface LabelledIds {
   readonly ids: Int32Array;
   /** Labels of the same length, not shifted: the token's own id if it is a target, −100 otherwise. */
   readonly labels: Int32Array;
+}
+
+/** A training example as token ids, at most `maxLength`. */
+export interface EncodedExample extends Place, LabelledIds {
   /** Tokens that are targets. The first token of a text is never one, since nothing predicts it. */
   readonly targetTokens: number;
   readonly truncated: boolean;
   /** Targets that truncation cut off. */
   readonly truncatedTargets: number;
+  /** What truncation cut off a rated answer, at most `maxLength` tokens: behind a shorter prompt, they fit. */
+  readonly rest?: LabelledIds;
   /** Tokens of each of its sequences, where it has several: prompt and chosen answer, prompt and rejected answer. */
   readonly sequences?: readonly number[];
   /** Tokens that all of these begin with, which come first and once, and are not counted in `sequences`; 0 by default. */
@@ -72,9 +77,7 @@ export function encodeExample(example: Example, options: EncodeOptions): Encoded
     case "pair":
       return joinPair(encodePair(example, options));
     case "rated":
-      return rate(encodeExample(example.answer, options), example.isDesirable);
-    case "chat":
-      return encodeSequence(options.lastAnswerOnly === true ? lastAnswer(example) : example, options);
+      return encodeRated(example, options);
     default:
       return encodeSequence(example, options);
   }
@@ -88,23 +91,33 @@ function checkLength({ maxLength }: EncodeOptions): void {
     );
 }
 
-const encodeSequence = (
-  example: Parameters<typeof labelledTokens>[0],
-  options: PromptFormatOptions,
-): EncodedExample => toEncoded(example, labelledTokens(example, options), options.maxLength);
+const encodeSequence = (example: OneSequence, options: EncodeOptions): EncodedExample =>
+  toEncoded(example, labelSequence(example, options), options.maxLength);
+
+type OneSequence = Parameters<typeof labelledTokens>[0];
+
+const labelSequence = (example: OneSequence, options: EncodeOptions): Labelled =>
+  labelledTokens(
+    example.kind === "chat" && options.lastAnswerOnly === true ? lastAnswer(example) : example,
+    options,
+  );
+
+/** Some of the tokens. */
+function labelledIds({ ids, weights }: Labelled, from: number, to: number): LabelledIds {
+  const part = Int32Array.from(ids.slice(from, to));
+  return { ids: part, labels: part.map((id, i) => ((weights[from + i] ?? 0) > 0 ? id : IGNORED)) };
+}
 
 /** The first `maxLength` tokens as an example. */
-function toEncoded({ line, source }: Place, { ids, weights }: Labelled, maxLength: number): EncodedExample {
+function toEncoded({ line, source }: Place, labelled: Labelled, maxLength: number): EncodedExample {
+  const { ids, weights } = labelled;
   const length = Math.min(ids.length, maxLength);
-  const isTarget = (i: number): boolean => (weights[i] ?? 0) > 0;
-  const labels = Int32Array.from({ length }, (_, i) => (isTarget(i) ? (ids[i] ?? IGNORED) : IGNORED));
   const targets = weights.filter((weight, i) => i > 0 && weight > 0);
   const weight = Float32Array.from(weights.slice(1, length).filter((one) => one > 0));
   return {
     line,
     ...(source === undefined ? {} : { source }),
-    ids: Int32Array.from(ids.slice(0, length)),
-    labels,
+    ...labelledIds(labelled, 0, length),
     targetTokens: weight.length,
     truncated: length < ids.length,
     truncatedTargets: targets.length - weight.length,
@@ -113,13 +126,17 @@ function toEncoded({ line, source }: Place, { ids, weights }: Labelled, maxLengt
 }
 
 /** An answer whose targets say whether it is desirable. */
-const rate = (encoded: EncodedExample, isDesirable: boolean): EncodedExample => ({
-  ...encoded,
-  columns: {
-    ...encoded.columns,
-    desirable: new Float32Array(encoded.targetTokens).fill(Number(isDesirable)),
-  },
-});
+function encodeRated({ answer, isDesirable }: RatedExample, options: EncodeOptions): EncodedExample {
+  const { maxLength } = options;
+  const labelled = labelSequence(answer, options);
+  const encoded = toEncoded(answer, labelled, maxLength);
+  const desirable = new Float32Array(encoded.targetTokens).fill(Number(isDesirable));
+  return {
+    ...encoded,
+    ...(encoded.truncated ? { rest: labelledIds(labelled, maxLength, 2 * maxLength) } : {}),
+    columns: { ...encoded.columns, desirable },
+  };
+}
 
 /**
  * The tokens of a prompt up to where its answer begins: of an example up to the last answer that is to be learnt. Undefined

@@ -30,6 +30,7 @@ export {
   encodePromptOf,
   encodeSequences,
   IGNORED,
+  type LabelledIds,
   sequenceLengths,
   type TokenColumns,
 } from "./encode.ts";

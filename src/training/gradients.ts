@@ -141,7 +141,7 @@ export function gradientSource(model: TrainableModel, options: GradientSourceOpt
   const feeds = async (batch: Batch, update: Totals): Promise<Feeds> =>
     objective.feeds(batch, {
       update,
-      longest: maxSegment ?? batch.length,
+      longest: maxSegment ?? model.config.maxPositions,
       logprobs: (other, of) => logprobs(other, of === "policy" ? undefined : reference),
     });
   const readLoss = (outputs: Feeds, batch: Batch, fed: Feeds): BatchLoss => {

@@ -194,8 +194,9 @@ function measureLongest({ train: examples, validation }: TrainOptions): number {
 
 /** Programs of a run, for training and before it. */
 export const sourceOptions = (options: TrainOptions): GradientSourceOptions => {
-  const { session, objective, reference, maker, rematerialise = "none" } = options;
-  const maxSegment = maker?.maxSegment ?? measureLongest(options);
+  const { session, objective, reference, maker, rematerialise = "none", settings } = options;
+  const longest = maker?.maxSegment ?? measureLongest(options);
+  const maxSegment = objective?.joinsSequences === true ? settings.maxLength : longest;
   const reach = maker === undefined ? sharedReach([...options.train, ...options.validation]) : maker.reach;
   return { ...session, ...omitUndefined({ objective }), reference, maxSegment, reach, rematerialise };
 };

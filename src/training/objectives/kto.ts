@@ -61,6 +61,7 @@ export const kto = objectiveKind({
   usesDropout: false,
   create: ({ beta, desirableWeight, undesirableWeight }) => ({
     usesReference: true,
+    joinsSequences: true,
     shown: ["rewards/chosen", "rewards/rejected", "kl"],
     loss(logprobs: Value): Value {
       const ratio = combined("sums", "sequences", sub(logprobs, labelColumn("reference")));

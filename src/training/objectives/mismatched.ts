@@ -1,5 +1,5 @@
 // Prompts with the answers to other prompts, of which KTO measures how far a policy has moved.
-import { type Batch, type EncodedExample, IGNORED, makeBatch, packExamples } from "#data";
+import { type Batch, type EncodedExample, IGNORED, type LabelledIds, makeBatch, packExamples } from "#data";
 
 /** Tokens of a sequence up to its first target, and from there on, with their labels. */
 interface Parts {
@@ -8,7 +8,13 @@ interface Parts {
   readonly labels: readonly number[];
 }
 
-function partsOf(batch: Batch, labels: readonly number[]): Parts {
+interface Sequence {
+  /** Indices of its labels in the batch. */
+  readonly labels: readonly number[];
+  readonly rest: LabelledIds | undefined;
+}
+
+function partsOf(batch: Batch, { labels, rest }: Sequence): Parts {
   const { ids, positions, segments, labelIndices, labelIds, length } = batch;
   const last = labelIndices[labels[0] ?? 0] ?? 0; // of the prompt
   const rowEnd = (Math.floor(last / length) + 1) * length;
@@ -16,10 +22,11 @@ function partsOf(batch: Batch, labels: readonly number[]): Parts {
   while (end < rowEnd && segments[end] === segments[last]) end++;
   const marks = new Map(labels.map((label) => [(labelIndices[label] ?? 0) + 1, labelIds[label] ?? IGNORED]));
   const answer = Array.from(ids.subarray(last + 1, end));
+  const marked = answer.map((_, i) => marks.get(last + 1 + i) ?? IGNORED);
   return {
     prompt: Array.from(ids.subarray(last - (positions[last] ?? 0), last + 1)),
-    answer,
-    labels: answer.map((_, i) => marks.get(last + 1 + i) ?? IGNORED),
+    answer: [...answer, ...(rest?.ids ?? [])],
+    labels: [...marked, ...(rest?.labels ?? [])],
   };
 }
 
@@ -37,17 +44,25 @@ function joined({ prompt }: Parts, { answer, labels }: Parts, length: number): E
   };
 }
 
+/** The length of a batch is a multiple of this, so that there are few programs. */
+const LENGTH_MULTIPLE = 64;
+
 /**
  * Each prompt of a batch with the answer of the sequence before it, the first prompt with the last answer. These batches
- * have the shape of the given one, so that its program computes them, too; what is longer than `longest` is cut off.
+ * have as many rows as the given one, and its length where they fit; what is longer than `longest` is cut off, and what was
+ * cut off behind a longer prompt is there again, as in TRL.
  */
 export function mismatched(batch: Batch, longest: number): readonly Batch[] {
-  const { rows, length, sequences } = batch;
+  const { rows, sequences, rests } = batch;
   const labels = Array.from({ length: sequences }, (): number[] => []);
   for (const [label, sequence] of batch.labelSequences.entries()) labels[sequence]?.push(label);
-  const parts = labels.map((own) => partsOf(batch, own));
-  const most = Math.min(length, longest);
-  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, most));
+  const parts = labels.map((own, k) => partsOf(batch, { labels: own, rest: rests[k] }));
+  const examples = parts.map((own, k) => joined(own, parts.at(k - 1) ?? own, longest));
+  const most = Math.max(...examples.map(({ ids }) => ids.length));
+  const length = Math.max(
+    batch.length,
+    Math.min(longest, Math.ceil(most / LENGTH_MULTIPLE) * LENGTH_MULTIPLE),
+  );
   const packed = packExamples(
     examples.map(({ ids }) => ids.length),
     { maxLength: length },

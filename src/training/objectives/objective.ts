@@ -17,6 +17,8 @@ export type Feeds = Readonly<Record<string, HostTensor>>;
 export interface Objective {
   /** True if its batches need the column `reference`. */
   readonly usesReference: boolean;
+  /** True if its feeds need log-probabilities of sequences up to `maxLength`, however short those of the data are. */
+  readonly joinsSequences?: boolean;
   /** Metrics that the view of a run shows. */
   readonly shown: readonly string[];
   /**
@@ -50,7 +52,7 @@ export interface Totals {
 export interface FeedContext {
   /** Sizes of the whole update that the batch belongs to. */
   readonly update: Totals;
-  /** Tokens that no sequence may exceed. */
+  /** Tokens that no sequence may exceed: `maxLength`, or those of the longest sequence of the data. */
   readonly longest: number;
   /** The log-probability of each target, by a forward pass without gradient and dropout. */
   logprobs(batch: Batch, of: "policy" | "reference"): Promise<Float32Array>;
