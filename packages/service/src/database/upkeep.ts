@@ -1,5 +1,6 @@
 // Upkeep of PGlite, which runs neither autovacuum nor checkpoints by itself: its tables and its write-ahead log would grow with
 // every change. Each statement stops all others, so there are few of them, and pauses between.
+import { setImmediate } from "node:timers/promises";
 import type { Queryable } from "./database.ts";
 
 /** Dead rows of a table at which it is vacuumed: so many, and so many for each live one. Large values have a row per 2 kB. */
@@ -36,7 +37,10 @@ export function openUpkeep(database: Queryable, now = (): number => performance.
     const start = now();
     if (start < next) return;
     const due = await database.query(DUE);
-    for (const { statement } of due) await database.query(String(statement));
+    for (const { statement } of due) {
+      await database.query(String(statement));
+      await setImmediate(); // others have their turn
+    }
     if (due.length > 0) next = now() + PAUSE * (now() - start);
   };
 }
