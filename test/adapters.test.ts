@@ -77,6 +77,21 @@ const variants = {
   ],
 } as const satisfies Record<MethodName, readonly AdapterConfigInput[]>;
 
+test("prolora has at most as many chunks as a width, and as many unshared ranks as ranks", () => {
+  const narrow: LayerShapes = { layers: 1, widths: { q_proj: { in: 6, out: 4 } } };
+  const make = (given: object) =>
+    createAdapter(
+      parseAdapterConfig({ method: "prolora", targets: ["q_proj"], rank: 3, ...given } as AdapterConfigInput),
+      narrow,
+    );
+  const { tensors } = make({ unsharedRank: 1, chunks: 4 });
+  expect(tensors.get("q_proj.0.B_chunk")?.shape).toEqual([1, 2]);
+  expect(() => make({ unsharedRank: 1, chunks: 5 })).toThrow(/5 chunks are more than the width 4 of q_proj/);
+  expect(make({ unsharedRank: 3, chunks: 2 }).tensors.has("q_proj.0.A_chunk")).toBe(false);
+  expect(make({ unsharedRank: 0, chunks: 2 }).tensors.has("q_proj.0.A_unshared")).toBe(false);
+  expect(() => make({ unsharedRank: 4, chunks: 2 })).toThrow(/unshared rank 4 is more than the rank 3/);
+});
+
 const configs = METHOD_NAMES.flatMap((name) =>
   [methods[name].example, ...variants[name]].map((settings) => {
     const { method: _, targets: __, ...shown } = settings as AdapterConfig;

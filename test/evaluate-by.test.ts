@@ -2,7 +2,8 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { InferenceSession } from "onnxruntime-node";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import {
   type FinetuneEvent,
@@ -154,6 +155,28 @@ test.each([
   }
   const lines = await readFile(join(given.out, "metrics.jsonl"), "utf8");
   expect(lines.match(/"eval_reward"/g)).toHaveLength(3);
+});
+
+test("a run disposes of all its programs, those of its sampler too", async () => {
+  const real = InferenceSession.create.bind(InferenceSession);
+  const create = vi.spyOn(InferenceSession, "create");
+  try {
+    const released = vi.fn();
+    create.mockImplementation(async (...args) => {
+      const session = await real(...args);
+      const release = session.release.bind(session);
+      session.release = () => {
+        released();
+        return release();
+      };
+      return session;
+    });
+    await run(options("disposed"));
+    expect(create.mock.calls.length).toBeGreaterThan(3);
+    expect(released).toHaveBeenCalledTimes(create.mock.calls.length);
+  } finally {
+    create.mockRestore();
+  }
 });
 
 test("answers that are not asked for, cannot be given or not graded are errors that say so", async () => {

@@ -196,6 +196,27 @@ describe("pre-tokenizers are run as in Rust", () => {
     expect(plain.encode("12")).toEqual([3]);
     expect(plain.encode("  1")).toEqual([0, 9]);
   });
+
+  test("a split before which a piece ends with its character, as Gemma's files have it for blanks", async () => {
+    const split = { type: "Split", pattern: { String: " " }, behavior: "MergedWithPrevious", invert: false };
+    const encode = async (pre_tokenizer: object | null) => {
+      const blank = { type: "Replace", pattern: { String: "▁" }, content: " " };
+      const decoder = { type: "Sequence", decoders: [blank, { type: "ByteFallback" }, { type: "Fuse" }] };
+      // each merge shows that its two halves were in one piece
+      const vocab = { a: 0, " ": 1, "a ": 2, " a": 3, "  ": 4, aa: 5 };
+      const merges = [
+        ["a", " "],
+        [" ", "a"],
+        [" ", " "],
+        ["a", "a"],
+      ];
+      const changed = { ...tokenizerJson, added_tokens: [special(6, "</s>")], pre_tokenizer, decoder };
+      await write({ "tokenizer.json": { ...changed, model: { type: "BPE", vocab, merges } } });
+      const tokenizer = tokenizerFromJson(await readTokenizerFiles(folder));
+      return ["a a", "a  a", " a", "aa", "  "].map((text) => tokenizer.encode(text));
+    };
+    expect(await encode(split)).toEqual([[2, 0], [2, 1, 0], [1, 0], [5], [1, 1]]);
+  });
 });
 
 describe("a regular expression that would not end", () => {

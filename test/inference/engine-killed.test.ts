@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openEngine } from "#inference";
 import { openWorkerCore } from "../../src/inference/worker-core.ts";
 import { recordForks } from "../replace-builtin.ts";
@@ -48,6 +48,23 @@ test("a process whose loop was not started is closed, too", async () => {
   await core[Symbol.asyncDispose]();
   expect([child.exitCode, child.signalCode]).toEqual([0, null]);
   expect(await core.closed).toBeUndefined();
+});
+
+test("an engine counts as silent after silentSeconds without a beat, and with 0 never", async () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+  try {
+    for (const silentSeconds of [0, 40]) {
+      const { core } = await openWorkerCore(settings, { onProgress: () => undefined, silentSeconds });
+      vi.advanceTimersByTime(40_000);
+      expect(core.isResponding).toBe(true);
+      vi.advanceTimersByTime(5000);
+      expect(core.isResponding).toBe(silentSeconds === 0);
+      children.at(-1)?.kill("SIGKILL");
+      await core[Symbol.asyncDispose]();
+    }
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test("closing succeeds when the process dies meanwhile", async () => {

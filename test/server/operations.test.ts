@@ -132,7 +132,7 @@ describe("a request whose time is over", () => {
   });
 });
 
-test("a failed step does not end the engine", async () => {
+test("a request that the engine fails is a 500 without its reason, and the server takes others", async () => {
   await using server = await makeServer();
   server.engine.submit = async function* () {
     yield { type: "scheduled", digest: null };
@@ -140,6 +140,7 @@ test("a failed step does not end the engine", async () => {
   };
   const { status, json } = await server.send("/v1/completions", { model: "base", prompt: "x" });
   expect([status, json.error.code]).toEqual([500, "internal_error"]);
+  expect(JSON.stringify(json)).not.toContain("out of memory");
   expect((await server.send("/ready")).status).toBe(200);
 });
 

@@ -131,6 +131,29 @@ describe("what is stored", () => {
     });
   });
 
+  test("its input items come in pages, the last first unless asked otherwise", async () => {
+    const input = ["one", "two", "three", "four"].map((content) => ({ role: "user" as const, content }));
+    const { id } = await client.responses.create({ model: "base", input });
+    const page = async (query: string) => {
+      const { json } = await server.send(`/v1/responses/${id}/input_items${query}`);
+      const { data, first_id, last_id, has_more } = json;
+      expect([first_id, last_id]).toEqual([data[0]?.id ?? null, data.at(-1)?.id ?? null]);
+      return { texts: data.map(({ content }: { content: unknown }) => content), last_id, has_more };
+    };
+    expect(await page("")).toMatchObject({ texts: ["four", "three", "two", "one"], has_more: false });
+    const first = await page("?order=asc&limit=3");
+    expect(first).toMatchObject({ texts: ["one", "two", "three"], has_more: true });
+    const second = await page(`?order=asc&limit=3&after=${first.last_id}`);
+    expect(second).toMatchObject({ texts: ["four"], has_more: false });
+    expect(await page(`?order=asc&after=${second.last_id}`)).toMatchObject({ texts: [], has_more: false });
+    const last = await page("?limit=1");
+    expect(last).toMatchObject({ texts: ["four"], has_more: true });
+    expect(await page(`?limit=3&after=${last.last_id}`)).toMatchObject({
+      texts: ["three", "two", "one"],
+      has_more: false,
+    });
+  });
+
   test("an item is referred to by its id, as the AI SDK does", async () => {
     const first = await client.responses.create({ model: "base", input: "Hello" });
     const item = first.output[0]!;

@@ -180,6 +180,29 @@ test.each(cases)("$name $settings: loss and gradient are those of the formula", 
   }
 });
 
+test.each(["token", "sequence"] as const)(
+  "grpo reports its divergence from the reference, by %s",
+  (level) => {
+    const settings = { beta: 0.04, importanceLevel: level } as FinetuneSettings;
+    const batch = inRows(rated);
+    const logprobs = numbers(batch.labelIds.length, -3, -0.1);
+    const { old, reference = new Float32Array() } = batch.columns;
+    const ratios = bySequence(
+      batch,
+      logprobs.map((x, i) => x - (old?.[i] as number)),
+    ).flatMap((xs) => xs.map((x) => Math.exp(level === "token" ? x : mean(xs))));
+    const expected = mean(
+      ratios.map((ratio, i) => {
+        const d = (reference[i] as number) - (logprobs[i] as number);
+        return ratio * (Math.exp(d) - d - 1);
+      }),
+    );
+    const fed = { reference: { shape: [reference.length, 1], data: reference } };
+    const metrics = averageMetrics(OBJECTIVES.grpo.create(settings).metrics(batch, logprobs, fed));
+    expect(metrics?.["kl"]).toBeCloseTo(expected, 5);
+  },
+);
+
 const additive: readonly Omit<(typeof cases)[number], "formula">[] = [
   { name: "sft", settings: {} },
   { name: "dpo", settings: {} },
