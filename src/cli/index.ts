@@ -5,6 +5,7 @@ export {
   bytes,
   canonicalJson,
   choice,
+  closeWhenIdle,
   decodeText,
   errorText,
   flag,
@@ -54,8 +55,8 @@ export {
 } from "#files";
 export {
   askedModels,
+  findExcess,
   type Grade,
-  type GradeOptions,
   type Grader,
   grade,
   graderSchema,

@@ -1,3 +1,4 @@
+import { unref } from "#platform";
 import { MosError } from "./error.ts";
 
 const waitForAbort = (signal: AbortSignal | undefined): MosError =>
@@ -45,6 +46,28 @@ export function limitConcurrency(
         queue.delete(next);
         next();
       }
+    }
+  };
+}
+
+/**
+ * Closes what has not been used for so many seconds; the next use has to open it again.
+ *
+ * @returns a function that runs one use
+ * @example
+ * const use = closeWhenIdle(60, () => child?.kill());
+ * await use(async () => (child ??= start()).call("work", args));
+ */
+export function closeWhenIdle(seconds: number, close: () => void): <T>(use: () => Promise<T>) => Promise<T> {
+  let users = 0;
+  let timer: NodeJS.Timeout | undefined;
+  return async (use) => {
+    clearTimeout(timer);
+    users++;
+    try {
+      return await use();
+    } finally {
+      if (--users === 0) timer = unref(setTimeout(close, seconds * 1000));
     }
   };
 }

@@ -1,7 +1,7 @@
 export { concatBytes, equalBytes, utf8Length } from "./bytes.ts";
 export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } from "./call-options.ts";
 export { monotonicNow } from "./clock.ts";
-export { limitConcurrency, withProgress } from "./concurrency.ts";
+export { closeWhenIdle, limitConcurrency, withProgress } from "./concurrency.ts";
 export {
   decodeError,
   type ErrorCode,

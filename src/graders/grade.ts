@@ -1,6 +1,6 @@
 // Grading one answer by one grader.
-import { MosError } from "#core";
-import { type Grader, graderName, readFormula } from "./grader.ts";
+import { MosError, parseJson } from "#core";
+import { findExcess, type Grader, graderName, readFormula } from "./grader.ts";
 import type { PythonGraders } from "./python.ts";
 import { type ScoreModel, scoreByModel, type TokenUsage } from "./score-model.ts";
 import { MEASURES } from "./similarity/measures.ts";
@@ -11,7 +11,9 @@ export interface GradeErrors {
   readonly formula_parse_error: boolean;
   /** The answer lacks what a template names, such as a field of its JSON. */
   readonly sample_parse_error: boolean;
+  /** A text was too long: it was compared by its beginning, or there were too many characters to grade at all. */
   readonly truncated_observation_error: boolean;
+  /** The time for grading was over. */
   readonly unresponsive_reward_error: boolean;
   /** The item lacks what a template names. */
   readonly invalid_variable_error: boolean;
@@ -63,7 +65,9 @@ export interface GradeOptions {
   /** Answers the requests of score_model. */
   readonly scoreModel?: ScoreModel | undefined;
   /** Runs python. */
-  readonly python?: PythonGraders | undefined;
+  readonly python?: Pick<PythonGraders, "run"> | undefined;
+  /** Seconds that grading may take. */
+  readonly seconds?: number | undefined;
 }
 
 type Outcome = Partial<Pick<Grade, "scores" | "usage" | "sampledModel">> & {
@@ -76,9 +80,12 @@ type Outcome = Partial<Pick<Grade, "scores" | "usage" | "sampledModel">> & {
  *
  * @throws MosError `bad_option` where the grader needs what the options lack; `cancelled` by the signal
  */
-export async function grade(grader: Grader, input: GradeInput, options: GradeOptions = {}): Promise<Grade> {
+export const grade = (grader: Grader, input: GradeInput, options: GradeOptions = {}): Promise<Grade> =>
+  toGrade(grader, () => judgeWithinLimits(grader, input, options));
+
+async function toGrade(grader: Grader, judged: () => Promise<Outcome>): Promise<Grade> {
   const start = performance.now();
-  const { errors, scores = {}, usage = {}, ...outcome } = await judge(grader, input, options);
+  const { errors, scores = {}, usage = {}, ...outcome } = await judged();
   return {
     ...outcome,
     name: graderName(grader),
@@ -88,6 +95,23 @@ export async function grade(grader: Grader, input: GradeInput, options: GradeOpt
     scores,
     usage,
   };
+}
+
+async function judgeWithinLimits(
+  grader: Grader,
+  input: GradeInput,
+  { seconds, signal, ...options }: GradeOptions,
+): Promise<Outcome> {
+  if (findExcess(grader, input) !== undefined)
+    return { reward: 0, errors: { truncated_observation_error: true } };
+  const late = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
+  try {
+    const either = [signal, late].filter((one) => one !== undefined);
+    return await judge(grader, input, { ...options, signal: AbortSignal.any(either) });
+  } catch (error) {
+    if (late?.aborted !== true || signal?.aborted === true) throw error;
+    return { reward: 0, errors: { unresponsive_reward_error: true } };
+  }
 }
 
 async function judge(grader: Grader, input: GradeInput, options: GradeOptions): Promise<Outcome> {
@@ -189,7 +213,7 @@ async function combine(grader: Of<"multi">, input: GradeInput, options: GradeOpt
   const formula = readFormula(grader);
   const parts = await Promise.all(
     Object.entries(grader.graders).map(
-      async ([name, part]) => [name, await grade(part, input, options)] as const,
+      async ([name, part]) => [name, await toGrade(part, () => judge(part, input, options))] as const,
     ),
   );
   const scores = Object.fromEntries(parts.map(([name, { reward }]) => [name, reward]));
@@ -235,7 +259,7 @@ export function readSample(text: string, tools?: readonly unknown[]): GradeInput
 
 function parsedJson(text: string): { output_json?: unknown } {
   try {
-    return { output_json: JSON.parse(text) as unknown };
+    return { output_json: parseJson(text, { code: "bad_data", where: "the answer" }) };
   } catch {
     return {};
   }

@@ -3,9 +3,22 @@ import { z } from "zod";
 import { MosError, parseWith, utf8Length } from "#core";
 import { type Formula, parseFormula } from "./formula.ts";
 import { MEASURES } from "./similarity/measures.ts";
-import { follow, type Path, parseTemplate, type Template } from "./template.ts";
+import {
+  filledLength,
+  follow,
+  type GradeInput,
+  type Path,
+  parseTemplate,
+  type Template,
+} from "./template.ts";
 
 const MAX_SOURCE_BYTES = 256_000;
+/** Characters of a grader as JSON. */
+const MAX_LENGTH = 300_000;
+/** Graders of a multi grader. */
+const MAX_PARTS = 32;
+/** Characters of all texts of a grader, with the values of their templates in place. */
+const MAX_FILLED = 1_000_000;
 const measureNames = Object.keys(MEASURES) as (keyof typeof MEASURES)[];
 
 const name = z.string().min(1).max(200);
@@ -80,10 +93,11 @@ const multi = z.strictObject({
   name: name.optional(),
   graders: z
     .record(
-      z.string().regex(/^[A-Za-z_]\w*$/, "names of letters, digits and _"),
+      z.string().regex(/^[A-Za-z_]\w{0,199}$/, "names of letters, digits and _, at most 200"),
       z.discriminatedUnion("type", single),
     )
-    .refine((graders) => Object.keys(graders).length > 0, "at least one grader"),
+    .refine((graders) => Object.keys(graders).length > 0, "at least one grader")
+    .refine((graders) => Object.keys(graders).length <= MAX_PARTS, `at most ${MAX_PARTS} graders`),
   calculate_output: z.string(),
 });
 
@@ -94,11 +108,13 @@ export const graderSchema = z.discriminatedUnion("type", [...single, multi]);
 export type Grader = z.output<typeof graderSchema>;
 
 /**
- * Checks a grader: its fields, the paths of its templates as far as they are known, and the formula.
+ * Checks a grader: its size, its fields, the paths of its templates as far as they are known, and the formula.
  *
  * @throws MosError `bad_option` naming the field
  */
 export function parseGrader(value: unknown, where = "grader"): Grader {
+  if (JSON.stringify(value ?? null).length > MAX_LENGTH)
+    throw new MosError("bad_option", `${where}: longer than ${MAX_LENGTH.toLocaleString("en")} characters`);
   const grader = parseWith(graderSchema, value, { code: "bad_option", where });
   readTemplates(grader, where);
   if (grader.type === "multi") readFormula(grader, where);
@@ -146,11 +162,22 @@ function readTemplates(grader: Grader, where: string): readonly Template[] {
   }
 }
 
+/** What is wrong with a grader whose texts are too long with these values in place; undefined for others. */
+export function findExcess(grader: Grader, input: GradeInput): string | undefined {
+  let length = 0;
+  for (const template of readTemplates(grader, "grader")) {
+    length += filledLength(template, input, MAX_FILLED - length);
+    if (length > MAX_FILLED)
+      return `with its templates filled in, the grader has more than ${MAX_FILLED.toLocaleString("en")} characters`;
+  }
+  return undefined;
+}
+
 /**
- * Checks that an item of the data has all that a grader's templates name.
+ * Checks that an item of the data has all that a grader's templates name, and is not too long for them.
  *
  * @param where line of the data, for the error
- * @throws MosError `bad_data` naming the path
+ * @throws MosError `bad_data` naming the path, or the length
  */
 export function checkItem(grader: Grader, item: Readonly<Record<string, unknown>>, where: string): void {
   const isPath = (part: string | Path): part is Path => typeof part !== "string";
@@ -161,4 +188,6 @@ export function checkItem(grader: Grader, item: Readonly<Record<string, unknown>
           "bad_data",
           `${where}: the grader needs {{${path.join(".")}}}, which is not there; the fields of item are ${Object.keys(item).join(", ") || "none"}`,
         );
+  const excess = findExcess(grader, { item, sample: { output_text: "" } });
+  if (excess !== undefined) throw new MosError("bad_data", `${where}: ${excess}; shorten the line`);
 }

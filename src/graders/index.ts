@@ -1,4 +1,12 @@
 export { type Grade, type GradeOptions, grade, readSample } from "./grade.ts";
-export { askedModels, checkItem, type Grader, graderName, graderSchema, parseGrader } from "./grader.ts";
+export {
+  askedModels,
+  checkItem,
+  findExcess,
+  type Grader,
+  graderName,
+  graderSchema,
+  parseGrader,
+} from "./grader.ts";
 export { PythonGraders } from "./python.ts";
 export type { ScoreModel, ScoreReply } from "./score-model.ts";

@@ -1,10 +1,13 @@
 // Python graders: `def grade(sample, item) -> float` in the sandbox.
-import { MosError } from "#core";
+import { closeWhenIdle, MosError } from "#core";
 import { createProgramChecker, type ProgramChecker } from "#sandbox";
 import type { GradeInput } from "./template.ts";
 
 /** OpenAI's limits for a grader. The sandbox has its own for temporary files, which are in memory. */
 const LIMITS = { seconds: 120, memory: 2 * 2 ** 30, workers: 2 };
+
+/** Seconds without a program after which the sandbox gives its memory back. */
+const IDLE_SECONDS = 60;
 
 /** Ends a program: the text of this error is the grade. */
 const RESULT = "GradeOfThisAnswer";
@@ -19,28 +22,36 @@ export type PythonGrade =
   /** Whether the fault is the program's, or that of the machine that should run it. */
   | { readonly fault: "program" | "sandbox"; readonly details: string };
 
-/** Runs Python graders. The sandbox is opened when the first one runs, which takes seconds. */
+/**
+ * Runs Python graders. The sandbox is opened when the first one runs, which takes seconds, and closed when none has run for a
+ * minute. Disposing ends its processes.
+ */
 export class PythonGraders implements AsyncDisposable {
-  readonly #limits: Limits;
+  readonly #open: () => Promise<ProgramChecker>;
+  readonly #whileUsed = closeWhenIdle(IDLE_SECONDS, () => void this[Symbol.asyncDispose]());
   #checker: Promise<ProgramChecker> | undefined;
   /** All that were opened: when one fails, other programs may still run in it. */
-  readonly #opened = new Set<ProgramChecker>();
+  readonly #opened = new Set<Promise<ProgramChecker>>();
 
-  constructor(limits: Partial<Limits> = {}) {
-    this.#limits = { ...LIMITS, ...limits };
+  /** @param open opens the sandbox */
+  constructor(limits: Partial<Limits> = {}, open: typeof createProgramChecker = createProgramChecker) {
+    this.#open = () => open({ ...LIMITS, ...limits });
   }
 
   /** @throws MosError `cancelled` */
-  async run(
-    source: string,
-    { item, sample }: GradeInput,
-    signal: AbortSignal | undefined,
-  ): Promise<PythonGrade> {
+  run(source: string, input: GradeInput, signal: AbortSignal | undefined): Promise<PythonGrade> {
+    return this.#whileUsed(() => this.#check(programOf(source, input), signal));
+  }
+
+  async #check(program: string, signal: AbortSignal | undefined): Promise<PythonGrade> {
+    if (signal?.aborted === true)
+      throw new MosError("cancelled", "grading was interrupted", { cause: signal.reason });
     this.#checker ??= this.#open();
+    this.#opened.add(this.#checker);
     const opening = this.#checker;
     try {
       const checker = await opening;
-      const { reason } = await checker.check(programOf(source, { item, sample }), signal);
+      const { reason } = await checker.check(program, signal);
       const [, grade] = REASON.exec(reason) ?? [];
       const reward = Number(grade);
       if (grade !== undefined && Number.isFinite(reward)) return { reward };
@@ -55,16 +66,19 @@ export class PythonGraders implements AsyncDisposable {
     }
   }
 
-  async #open(): Promise<ProgramChecker> {
-    const checker = await createProgramChecker(this.#limits);
-    this.#opened.add(checker);
-    return checker;
-  }
-
-  /** Ends the processes of the sandbox. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#checker?.catch(() => undefined);
-    await Promise.all(Array.from(this.#opened, (checker) => checker[Symbol.asyncDispose]()));
+    const opened = [...this.#opened];
+    this.#opened.clear();
+    this.#checker = undefined;
+    // one that could not be opened has nothing to close
+    await Promise.all(
+      opened.map((checker) =>
+        checker.then(
+          (one) => one[Symbol.asyncDispose](),
+          () => undefined,
+        ),
+      ),
+    );
   }
 }
 

@@ -84,6 +84,19 @@ export class MissingValue extends Error {
   }
 }
 
+const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** Characters of the text that `fillIn` makes, counted no further than beyond `most`; a value that is missing has none. */
+export function filledLength(template: Template, input: GradeInput, most: number): number {
+  let length = 0;
+  for (const part of template) {
+    if (length > most) break;
+    const value = typeof part === "string" ? part : follow(input, part);
+    if (value !== undefined) length += textOf(value).length;
+  }
+  return length;
+}
+
 /** Text with the values in place; those that are no text as JSON. Throws MissingValue. */
 export function fillIn(template: Template, input: GradeInput): string {
   return template
@@ -91,7 +104,7 @@ export function fillIn(template: Template, input: GradeInput): string {
       if (typeof part === "string") return part;
       const value = follow(input, part);
       if (value === undefined) throw new MissingValue(part);
-      return typeof value === "string" ? value : JSON.stringify(value);
+      return textOf(value);
     })
     .join("");
 }

@@ -4,7 +4,7 @@ import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, type AdapterLayers } from "#adapters";
-import { limitConcurrency, MosError } from "#core";
+import { closeWhenIdle, limitConcurrency, MosError } from "#core";
 import { makeTemporaryFolder } from "#files";
 import { moduleBeside, startChild } from "#process";
 import type { AdapterMethods } from "./adapter-process.ts";
@@ -63,10 +63,9 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
   let count = 0;
 
   let child: AdapterChild | undefined;
-  let idle: NodeJS.Timeout | undefined;
   /** The process stays for a while: who downloads one file of an adapter wants the next one, too. */
+  const whileUsed = closeWhenIdle(idleSeconds, () => child?.kill());
   const takeChild = (): AdapterChild => {
-    clearTimeout(idle);
     if (child?.isAlive === true) return child;
     child = startChild<AdapterMethods>(moduleBeside(import.meta.url, "adapter-process"), {
       exitError: tooMuch,
@@ -84,14 +83,7 @@ export function createAdapterTasks(model: string, { waiting, seconds, idleSecond
       });
     count++;
     try {
-      return await limited(async () => {
-        const used = takeChild();
-        try {
-          return await task(used);
-        } finally {
-          idle = setTimeout(() => used.kill(), idleSeconds * 1000).unref();
-        }
-      }, signal);
+      return await limited(() => whileUsed(() => task(takeChild())), signal);
     } finally {
       count--;
     }

@@ -70,13 +70,13 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
-    const { tenant } = context.env ?? {};
+    const { tenant, isNested = false } = context.env ?? {};
     const found = await (tenant === undefined
       ? authenticate(server, authorizationOf(context))
       : tenantKey(server, tenant));
     const key = server.extension?.extendKey(found) ?? found;
     context.var.record.keyName = key.name;
-    server.rateLimiter.count(key);
+    if (!isNested) server.rateLimiter.count(key);
     context.set("key", key);
     await next();
   });
@@ -166,7 +166,7 @@ async function tracked(context: RequestContext, next: Next): Promise<void> {
   server.engineWatch.check();
   const running = server.inFlight.begin(context.req.raw.signal);
   try {
-    running.atEnd(server.concurrencyLimiter.enter(key));
+    if (context.env?.isNested !== true) running.atEnd(server.concurrencyLimiter.enter(key));
     context.set("running", running);
     await next();
   } finally {

@@ -175,6 +175,8 @@ export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings> & {
     /** In whose name the server makes this request itself. No client can send it. */
     readonly tenant?: string | undefined;
+    /** A part of another request, with which it was counted. No client can send it. */
+    readonly isNested?: boolean | undefined;
   };
   readonly Variables: {
     readonly server: ServerContext;

@@ -224,6 +224,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   out: "string",
   reward: "function",
   scoreModel: "function",
+  pythonGraders: "object",
   teacherAccess: "object",
   resume: "boolean",
   overwrite: "boolean",

@@ -60,7 +60,7 @@ interface ExtensionParts {
   readonly expired: Expired;
   readonly service: Pick<
     ServiceEnv,
-    keyof Stores | "objects" | "preview" | "checkFile" | "pythonGraders" | "webhookPorts"
+    keyof Stores | "objects" | "preview" | "checkFile" | "grading" | "webhookPorts"
   >;
 }
 

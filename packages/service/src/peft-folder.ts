@@ -6,7 +6,7 @@ import { makeFolder, makeTemporaryFolder, repairFolder, toFileName } from "mixtu
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ObjectStore } from "#objects";
 import { isFinalModel, type ModelStore } from "#store";
-import { startTasks } from "#worker";
+import { startTasks, type TaskChild } from "#worker";
 import { openPublisher, type Publisher } from "./publish.ts";
 
 /** Options of the PEFT folder. */
@@ -43,7 +43,7 @@ export async function openPeftFolder(
   await makeFolder(folder);
   await repairFolder(folder);
   /** The process of conversions, one after the other: on large models they take seconds, for which requests would wait. */
-  let tasks: ReturnType<typeof startTasks> | undefined;
+  let tasks: TaskChild | undefined;
   const failures = new Map<string, number>();
   let syncs = 0;
   const isDue = (name: string): boolean =>

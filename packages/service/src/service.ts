@@ -3,19 +3,14 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
-import {
-  makePrivateFolder,
-  type OpenServeAddOn,
-  PythonGraders,
-  writeFolderAtomic,
-} from "mixture-of-shards/cli";
+import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
 import { openUpkeep } from "#database";
 import { isBucket, type ObjectStore } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
-import { createFileChecker, createPreviewer } from "#worker";
+import { createFileChecker, createGrading, createPreviewer } from "#worker";
 import { answerGraderCalls } from "./answer-calls.ts";
 import { createExtension, type Expired, openExpired } from "./extension.ts";
 import type { ServiceOptions } from "./options.ts";
@@ -55,8 +50,8 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
     isOnDemand: isBucket(options.storage ?? ""),
   });
   const { publisher } = published;
-  const pythonGraders = new PythonGraders();
-  const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), pythonGraders };
+  const grading = createGrading();
+  const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), grading };
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
   const stopWorkers = async (): Promise<void> => {
@@ -105,7 +100,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       if (isOver) return;
       isOver = true;
       await stopWorkers();
-      await pythonGraders[Symbol.asyncDispose]();
+      await grading[Symbol.asyncDispose]();
       await stores.usage
         .write()
         .catch((error: unknown) => log.error({ reason: String(error) }, "lost usage of the last requests"));

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MosError } from "mixture-of-shards";
-import { fromFileName, PythonGraders, writeFolderAtomic } from "mixture-of-shards/cli";
+import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { openObjects } from "#objects";
@@ -65,7 +65,7 @@ describe.each(databases)("%s", (_, open) => {
             objects,
             preview: unused,
             checkFile: unused,
-            pythonGraders: new PythonGraders(),
+            grading: { grade: unused },
             webhookPorts: [443],
           },
         }),

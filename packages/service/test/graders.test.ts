@@ -1,5 +1,6 @@
 // Graders over HTTP. What they compute is tested where they are defined.
-import type { PythonGraders } from "mixture-of-shards/cli";
+import { MosError } from "mixture-of-shards";
+import { grade, type PythonGraders, readSample } from "mixture-of-shards/cli";
 import { beforeAll, expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "#api";
 import { makeServer, type TestServer } from "./server.ts";
@@ -9,19 +10,34 @@ const python = {
   run: async (source) =>
     source.includes("0.75") ? { reward: 0.75 } : { fault: "program", details: "TypeError" },
 } satisfies Pick<PythonGraders, "run">;
+let isFull = false;
+/** In this process, in place of one of its own. */
+const grading: ServiceEnv["grading"] = {
+  async grade({ grader, item, text }, { ask }) {
+    if (isFull) throw new MosError("busy", "acme already has 8 gradings in progress; retry later");
+    const scoreModel = async (request: object): Promise<unknown> => {
+      const answer = await ask(request);
+      if ("error" in answer) throw new Error(answer.error);
+      return answer.value;
+    };
+    return grade(grader, { item, sample: readSample(text) }, { python, scoreModel });
+  },
+};
 let server: TestServer;
+/** What the key of the requests may do. */
+let limits: { readonly maxConcurrent?: number; readonly requestsPerMinute?: number } = {};
 beforeAll(async () => {
   server = await makeServer({
     extension: {
       // no other part of the service is asked
-      addRoutes: (app) => addServiceRoutes(app, { pythonGraders: python } as unknown as ServiceEnv),
+      addRoutes: (app) => addServiceRoutes(app, { grading } as unknown as ServiceEnv),
       extendKey: (key) => key,
       fetch: async () => false,
       resolve: async () => undefined,
       describe: async () => ({ aliases: [], models: new Map() }),
       metrics: async () => "",
     },
-    keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true }) },
+    keys: { find: async (name) => ({ name, isAdmin: false, mayUse: () => true, ...limits }) },
   });
 });
 
@@ -87,6 +103,39 @@ test("score_model asks a model of the server, by the key of the request", async 
   expect(logged).toMatchObject([{ fields: { key: "acme" } }]);
 });
 
+test("a key that allows one request is enough for a grading that asks models", async () => {
+  limits = { maxConcurrent: 1, requestsPerMinute: 1 };
+  const grader = { type: "multi", graders: { a: judge, b: judge }, calculate_output: "a + b" };
+  const body = JSON.stringify({ grader, model_sample: "hi" });
+  const headers = { "content-type": "application/json", authorization: "Bearer one" };
+  const path = "/v1/fine_tuning/alpha/graders/run";
+  try {
+    expect((await server.fetch(path, { method: "POST", body, headers })).status).toBe(200);
+    const asked = server.log.filter(
+      ({ fields }) => fields["key"] === "one" && fields["path"] === "/v1/chat/completions",
+    );
+    // a prompt that is too long for the engine of this test, but none that the key may not send now
+    expect(asked.map(({ fields }) => fields["error"])).toEqual(Array(2).fill("context_length_exceeded"));
+    expect((await server.fetch(path, { method: "POST", body, headers })).status).toBe(429);
+  } finally {
+    limits = {};
+  }
+});
+
+test("a tenant with too many gradings is told when to send them again", async () => {
+  isFull = true;
+  const { status, headers, json } = await send("run", { grader: check, model_sample: "" });
+  isFull = false;
+  expect([status, headers.get("retry-after"), headers.get("x-should-retry")]).toEqual([429, "5", null]);
+  expect(json.error).toMatchObject({ code: "busy", message: expect.stringMatching(/8 gradings/) });
+});
+
+const multi = (parts: number) => ({
+  type: "multi",
+  graders: Object.fromEntries(Array.from({ length: parts }, (_, i) => [`p${i}`, check])),
+  calculate_output: "p0",
+});
+
 test("Python graders are run by the service", async () => {
   const source = "def grade(sample, item):\n    return 0.75";
   const { json } = await send("run", { grader: { type: "python", source }, model_sample: "abc" });
@@ -106,6 +155,9 @@ test.each([
   [{ ...check, operation: "is" }, 400, "grader.operation", /"eq" or/],
   [{ ...check, input: "{{sample.city}}" }, 400, "grader", /{{sample.city}} names a field/],
   [{ type: "multi", graders: { a: check }, calculate_output: "b" }, 400, "grader", /there is no grader b/],
+  [multi(33), 400, "grader.graders", /at most 32 graders/],
+  [multi(3000), 400, "grader.graders", /at most 32 graders/],
+  [{ ...check, reference: "x".repeat(300_000) }, 400, "grader", /longer than 300,000 characters/],
   [{ ...judge, model: "gpt-5" }, 404, "grader", /the model "gpt-5" does not exist/],
 ])("a wrong grader is refused: %#", async (grader, status, param, message) => {
   for (const [route, more] of [

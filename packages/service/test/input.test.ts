@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openObjects } from "#objects";
 import { openStores } from "#store";
@@ -42,7 +41,7 @@ describe.each(databases)("%s", (_, open) => {
             objects,
             preview: unused,
             checkFile: createFileChecker(),
-            pythonGraders: new PythonGraders(),
+            grading: { grade: unused },
             webhookPorts: [443],
           },
         }),

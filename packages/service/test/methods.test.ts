@@ -2,7 +2,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { OBJECTIVES, PythonGraders } from "mixture-of-shards/cli";
+import { OBJECTIVES } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jobRequestSchema, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";
@@ -124,7 +124,7 @@ describe.each(databases)("%s", (_, open) => {
       expired: openExpired(stores.models),
       service: {
         ...{ ...stores, objects, preview: unused, checkFile: unused },
-        ...{ pythonGraders: new PythonGraders(), webhookPorts: [443] },
+        ...{ grading: { grade: unused }, webhookPorts: [443] },
       },
     });
     server = await makeServer({

@@ -1,5 +1,4 @@
 // Jobs as runs: a tenant's own, in pages, with what their events have measured.
-import { PythonGraders } from "mixture-of-shards/cli";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createExtension, openExpired } from "../src/extension.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
@@ -35,7 +34,7 @@ describe.each(databases)("%s", (_, open) => {
         objects,
         preview: unused,
         checkFile: unused,
-        pythonGraders: new PythonGraders(),
+        grading: { grade: unused },
         webhookPorts: [443],
       },
     });

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createTurns } from "#worker";
 
-const limits = { running: 2, runningPerTenant: 1, perTenant: 8, waiting: 64 };
+const limits = { running: 2, runningPerTenant: 1, perTenant: 8, waiting: 64, what: "tasks" };
 
 /** Tasks that end when they are told to, and the order in which they began. */
 function tasks(change: Partial<typeof limits> = {}) {

@@ -140,7 +140,7 @@ describe.each(databases)("%s", (_, open) => {
             nextSeed: unused,
             checkExpiry: unused,
             preview: unused,
-            pythonGraders: {} as never,
+            grading: {} as never,
             checkFile: unused,
           }),
         extendKey: (key) => key,

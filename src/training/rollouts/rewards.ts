@@ -30,7 +30,12 @@ export interface GradeTools {
   readonly reward?: RewardFunction | undefined;
   /** Answers the chat requests of graders of the type `score_model`, as OpenAI's API does. */
   readonly scoreModel?: ScoreModel | undefined;
+  /** Runs graders of the type `python`, and stays open; without it, a run opens a sandbox of its own. */
+  readonly pythonGraders?: Pick<PythonGraders, "run"> | undefined;
 }
+
+/** What a grader needs. */
+type GraderTools = Pick<GradeTools, "scoreModel" | "pythonGraders">;
 
 /** The reward of an answer. */
 export interface Graded {
@@ -52,12 +57,12 @@ export type Reward = (item: Prompt["item"], text: string) => Promise<Graded>;
 /** A judge by the rewards of a grader, or of a function. */
 export const planRewards = (
   grader: Grader | RewardFunction,
-  { scoreModel, scale = "group" }: Pick<GradeTools, "scoreModel"> & { readonly scale?: RewardScale },
+  { scale = "group", ...tools }: GraderTools & { readonly scale?: RewardScale },
 ): JudgePlan => ({
   checkPrompt(prompt) {
     if (typeof grader !== "function") checkItem(grader, prompt.item, placeText(prompt));
   },
-  open: ({ signal }) => judgeByRewards(openGrading(grader, { scoreModel, signal }), scale),
+  open: ({ signal }) => judgeByRewards(openGrading(grader, { ...tools, signal }), scale),
 });
 
 /** The grader in a setting of a run. Throws `bad_option` for a wrong one, `unsupported` for one that cannot ask its model. */
@@ -101,7 +106,7 @@ interface Grading extends AsyncDisposable {
 /** Opens what grades answers. Dispose it. */
 function openGrading(
   grader: Grader | RewardFunction,
-  { scoreModel, signal }: Pick<GradeTools, "scoreModel"> & { readonly signal: AbortSignal | undefined },
+  { scoreModel, pythonGraders, signal }: GraderTools & { readonly signal: AbortSignal | undefined },
 ): Grading {
   if (typeof grader === "function")
     return {
@@ -111,10 +116,16 @@ function openGrading(
       },
       [Symbol.asyncDispose]: async () => undefined,
     };
-  const python = new PythonGraders();
+  const own = pythonGraders === undefined ? new PythonGraders() : undefined;
+  const closing = new AbortController();
+  const options = {
+    signal: AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]),
+    python: pythonGraders ?? own,
+    scoreModel,
+  };
   return {
     async reward(item, text) {
-      const given = await grade(grader, { item, sample: readSample(text) }, { signal, python, scoreModel });
+      const given = await grade(grader, { item, sample: readSample(text) }, options);
       const problem = findFailure(given.errors);
       const reward = problem === undefined ? given.reward : Number.NaN;
       return {
@@ -125,7 +136,10 @@ function openGrading(
         errors: Object.entries(given.errors).flatMap(([name, flag]) => (flag === true ? [name] : [])),
       };
     },
-    [Symbol.asyncDispose]: () => python[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => {
+      closing.abort();
+      await own?.[Symbol.asyncDispose]();
+    },
   };
 }
 

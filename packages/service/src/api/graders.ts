@@ -3,15 +3,15 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import {
   askedModels,
+  errorText,
   type Grade,
-  type GradeOptions,
   type Grader,
-  grade,
   graderSchema,
+  limitConcurrency,
   parseGrader,
-  readSample,
 } from "mixture-of-shards/cli";
 import { ApiError, failed, jsonBody, ok, type ServerApp, security } from "mixture-of-shards/server";
+import type { GraderAnswer } from "#store";
 import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
 const path = "/v1/fine_tuning/alpha/graders";
@@ -91,7 +91,7 @@ const validateRoute = createRoute({
   responses: { 200: ok(validateRequest, "The grader, which is valid."), default: failed },
 });
 
-/** The API itself, with the key of a request. */
+/** The API itself, with the key of a request, of which what is asked is a part. */
 export type OwnApi = (path: string, body?: unknown) => Promise<Response>;
 
 /** Headers that belong to the body of a request. */
@@ -112,7 +112,7 @@ export const ownApi =
     for (const name of OF_BODY) headers.delete(name);
     const init = { headers, signal };
     const sent = body === undefined ? init : { ...init, method: "POST", body: JSON.stringify(body) };
-    return app.request(new URL(target, raw.url).href, sent, env);
+    return app.request(new URL(target, raw.url).href, sent, { ...env, isNested: true });
   };
 
 /** @throws ApiError 400 for a wrong grader */
@@ -130,7 +130,7 @@ export async function checkedGrader(
   { api, param = "grader" }: { readonly api: OwnApi; readonly param?: string },
 ): Promise<Grader> {
   const checked = readGrader(value, param);
-  for (const model of askedModels(checked)) {
+  for (const model of new Set(askedModels(checked))) {
     const { status } = await api(`/v1/models/${encodeURIComponent(model)}`);
     if (status === 404)
       throw new ApiError(
@@ -141,15 +141,29 @@ export async function checkedGrader(
   return checked;
 }
 
-const scoreModel =
-  (api: OwnApi): GradeOptions["scoreModel"] =>
-  async (request) => {
-    const response = await api("/v1/chat/completions", request);
-    const answer: unknown = await response.json();
-    if (response.ok) return answer;
-    const { error } = z.object({ error: z.object({ message: z.string() }) }).parse(answer);
-    throw new Error(error.message);
-  };
+const failure = z.object({ error: z.object({ message: z.string() }) });
+
+/** Asks models one after the other: a grading is one request of its key. */
+function modelAsker(api: OwnApi): (request: object) => Promise<GraderAnswer> {
+  const inTurn = limitConcurrency(1);
+  return (request) =>
+    inTurn(async () => {
+      try {
+        const response = await api("/v1/chat/completions", request);
+        const value: unknown = await response.json();
+        return response.ok ? { value } : { error: failure.parse(value).error.message };
+      } catch (error) {
+        return { error: errorText(error) };
+      }
+    });
+}
+
+/** Where a tenant has too many gradings, clients may send this one again after some seconds. */
+const RETRY_SECONDS = 5;
+const retryLater = (error: unknown): never => {
+  if (!(error instanceof MosError) || error.code !== "busy") throw error;
+  throw new ApiError(error.message, { status: 429, code: "busy", retryAfter: RETRY_SECONDS, cause: error });
+};
 
 const toRunObject = (made: Grade): z.output<typeof runResponse> => ({
   reward: made.reward,
@@ -169,19 +183,18 @@ const toRunObject = (made: Grade): z.output<typeof runResponse> => ({
   model_grader_token_usage_per_model: { ...made.usage },
 });
 
-export const graderRoutes: AddRoutes = (app, { pythonGraders }) => {
+export const graderRoutes: AddRoutes = (app, { grading }) => {
   addRoute(app, runRoute, {
     body: runRequest,
     answer: async (context) => {
       const { grader: given, model_sample, item = {} } = context.req.valid("json");
-      const { signal } = context.var.running;
+      const { running, key } = context.var;
       const api = ownApi(app, context);
       const checked = await checkedGrader(given, { api });
-      const made = await grade(
-        checked,
-        { item, sample: readSample(model_sample) },
-        { signal, scoreModel: scoreModel(api), python: pythonGraders },
-      );
+      const client = { tenant: key.name, signal: running.signal, ask: modelAsker(api) };
+      const made = await grading
+        .grade({ grader: checked, item, text: model_sample }, client)
+        .catch(retryLater);
       return context.json(toRunObject(made), 200);
     },
   });

@@ -1,11 +1,12 @@
 // Parts that the service's routes share: their context, bodies that can be stored, errors, and lists.
 import { type OpenAPIHono, type RouteConfig, type RouteHandler, z } from "@hono/zod-openapi";
 import { type FinetuneOptions, MosError, type RunPreview } from "mixture-of-shards";
-import { isDiskFull, type PythonGraders, storageProblem } from "mixture-of-shards/cli";
+import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, checkedBy, jsonBody, type ServerApp } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import type { ObjectStore } from "#objects";
 import type { Stores, TrainingPlan } from "#store";
+import type { Grading } from "#worker";
 
 /** A run to preview, on files of the storage. */
 interface PreviewedRun extends Pick<TrainingPlan, "settings"> {
@@ -43,8 +44,8 @@ export interface ServiceEnv extends Stores {
   readonly unpublish: (name: string) => Promise<void>;
   /** Looks at once when models expire now. */
   readonly checkExpiry: () => Promise<void>;
-  /** Runs graders in Python. */
-  readonly pythonGraders: PythonGraders;
+  /** Grades answers. */
+  readonly grading: Pick<Grading, "grade">;
   /** Bytes of the largest file. */
   readonly maxFileBytes: number;
   /** Ports that webhooks of tenants may have. */

@@ -31,13 +31,12 @@ const hyperparametersOf = <T extends z.ZodRawShape>(fields: T) => ({
 
 const METHODS = ["supervised", "dpo", "reinforcement"] as const;
 
-/** Characters of a grader or a format at most: the source of a grader in Python may have 256 kB. */
-const MAX_GRADER = 300_000;
+/** Characters of a format at most. */
+const MAX_FORMAT = 300_000;
 
-/** A grader, whose fields are checked with the job. */
+/** A grader, whose size and fields are checked with the job. */
 export const graderField = z
   .record(z.string(), z.unknown(), "an object")
-  .refine((grader) => JSON.stringify(grader).length <= MAX_GRADER, "at most 300,000 characters")
   .describe("What gives answers their rewards: string_check, text_similarity, score_model, python or multi.");
 
 /** The form of sampled answers. That its schema can be enforced is checked with the job. */
@@ -51,7 +50,7 @@ export const responseFormatField = z
       strict: z.boolean().nullish(),
     }),
   })
-  .refine((format) => JSON.stringify(format).length <= MAX_GRADER, "at most 300,000 characters")
+  .refine((format) => JSON.stringify(format).length <= MAX_FORMAT, "at most 300,000 characters")
   .describe("Form of the answers, which the prompts ask for and graders read as `sample.output_json`.");
 
 /** Hyperparameters of a job without a method, which is a supervised one. */

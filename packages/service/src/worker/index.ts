@@ -1,5 +1,7 @@
 // Workers: they take slices, train them in a process of their own, and put the results where everyone finds them. Previews of
-// runs, checks of files and conversions have such processes, too.
+// runs, checks of files, gradings and conversions have such processes, too.
 
-export { createFileChecker, createPreviewer, createTurns, startTasks } from "./tasks.ts";
+export { createGrading, type Grading } from "./grading.ts";
+export { createFileChecker, createPreviewer, startTasks, type TaskChild } from "./tasks.ts";
+export { createTurns } from "./turns.ts";
 export { runWorker } from "./worker.ts";

@@ -1,8 +1,21 @@
 // The process of tasks that would hold all requests: each may take seconds and hundreds of megabytes.
-import { exportAdapter, previewRun, type RunPreview } from "mixture-of-shards";
-import { freeMemory, omitUndefined, serveParent } from "mixture-of-shards/cli";
+import { exportAdapter, MosError, previewRun, type RunPreview } from "mixture-of-shards";
+import {
+  type CallContext,
+  findExcess,
+  freeMemory,
+  type Grade,
+  type Grader,
+  grade,
+  omitUndefined,
+  PythonGraders,
+  readSample,
+  serveParent,
+} from "mixture-of-shards/cli";
 import { checkLines, type LineProblem } from "./check-lines.ts";
+import { createQuestions, type Question } from "./questions.ts";
 import type { TrainRequest } from "./trainer.ts";
+import { createTurns } from "./turns.ts";
 
 /** A run to preview. */
 export interface PreviewRequest
@@ -16,6 +29,24 @@ export interface PreviewRequest
 /** An adapter, its base, and where the result goes. */
 export interface Conversion
   extends Required<Pick<Parameters<typeof exportAdapter>[0], "adapter" | "model" | "out" | "baseName">> {}
+
+/** An answer to grade. */
+export interface GradeOrder {
+  readonly grader: Grader;
+  readonly item: Readonly<Record<string, unknown>>;
+  readonly text: string;
+  readonly tenant: string;
+  /** Seconds that it may take. */
+  readonly seconds: number;
+}
+
+const questions = createQuestions();
+const pythonGraders = new PythonGraders();
+/** Whose Python runs next: one program of a tenant at a time. The gradings that have programs are limited before. */
+const takePythonTurn = createTurns({
+  ...{ running: 2, runningPerTenant: 1, what: "programs" },
+  ...{ perTenant: Number.POSITIVE_INFINITY, waiting: Number.POSITIVE_INFINITY },
+});
 
 const methods = {
   check: ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> =>
@@ -33,6 +64,23 @@ const methods = {
     });
     return { ...made, free: { bytes, resident, limit: "machine" } };
   },
+  grade: async (
+    { grader, item, text, tenant, seconds }: GradeOrder,
+    { signal, emit }: CallContext<Question>,
+  ): Promise<Grade> => {
+    const input = { item, sample: readSample(text) };
+    const excess = findExcess(grader, input);
+    if (excess !== undefined) throw new MosError("bad_option", `${excess}; shorten its texts or the item`);
+    return grade(grader, input, {
+      ...{ signal, seconds },
+      scoreModel: (request) => questions.ask(request, { signal, emit }),
+      python: {
+        run: (source, given, ending = signal) =>
+          takePythonTurn(() => pythonGraders.run(source, given, ending), { tenant, signal: ending }),
+      },
+    });
+  },
+  answer: questions.answer,
   convert: async (conversion: Conversion): Promise<void> => {
     // where another server has written it meanwhile, it is the same; and jobs of the base have been trained on it
     await exportAdapter({ ...conversion, format: "peft", overwrite: true, isBaseKnown: true });

@@ -4,15 +4,19 @@ import { MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside, startChild } from "mixture-of-shards/cli";
 import { checkLines } from "./check-lines.ts";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
+import { createTurns, type TurnClient } from "./turns.ts";
+
+/** A process of tasks. */
+export type TaskChild = ReturnType<typeof startChild<TaskMethods>>;
 
 /** Starts a process of tasks. `exitError` is the error of tasks whose process ends. */
 export const startTasks = (
   exitError: (how: string) => MosError,
-  heapMegabytes?: number,
-): ReturnType<typeof startChild<TaskMethods>> =>
+  limits: Omit<Parameters<typeof startChild>[1], "exitError" | "isBackground"> = {},
+): TaskChild =>
   startChild<TaskMethods>(moduleBeside(import.meta.url, "task-process"), {
+    ...limits,
     exitError,
-    heapMegabytes,
     isBackground: true, // requests come first
   });
 
@@ -63,18 +67,24 @@ interface CheckClient extends TurnClient {
  */
 export function createFileChecker({ running, seconds, megabytes, idleSeconds } = CHECK_LIMITS) {
   const none = Number.POSITIVE_INFINITY; // uploads are limited before
-  const takeTurn = createTurns({ running, runningPerTenant: 1, perTenant: none, waiting: none });
+  const takeTurn = createTurns({
+    running,
+    runningPerTenant: 1,
+    perTenant: none,
+    waiting: none,
+    what: "checks",
+  });
   const tooMuch = (): MosError =>
     new MosError("bad_data", `validating the file exceeded ${seconds} s or ${megabytes} MB; split it`);
   /** Processes without work, and what ends each after a while. */
-  const idle = new Map<ReturnType<typeof startTasks>, NodeJS.Timeout>();
-  const take = (): ReturnType<typeof startTasks> => {
+  const idle = new Map<TaskChild, NodeJS.Timeout>();
+  const take = (): TaskChild => {
     for (const [child, timer] of idle) {
       clearTimeout(timer);
       idle.delete(child);
       if (child.isAlive) return child;
     }
-    return startTasks(tooMuch, megabytes);
+    return startTasks(tooMuch, { heapMegabytes: megabytes });
   };
   const checkApart = async (path: string, most: number, signal: AbortSignal) => {
     const child = take();
@@ -115,7 +125,7 @@ const PREVIEW_LIMITS = {
  * too many wait, and as `previewRun`.
  */
 export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMITS) {
-  const takeTurn = createTurns(limits);
+  const takeTurn = createTurns({ ...limits, what: "previews" });
   const tooMuch = (): MosError =>
     new MosError(
       "memory",
@@ -123,85 +133,7 @@ export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMI
     );
   return (order: PreviewRequest, client: TurnClient): Promise<RunPreview> =>
     takeTurn(async () => {
-      await using child = startTasks(tooMuch, megabytes);
+      await using child = startTasks(tooMuch, { heapMegabytes: megabytes });
       return await child.call("preview", order, { signal: client.signal, killAfter: 0, timeout: seconds });
     }, client);
-}
-
-/** Limits of tasks. */
-export interface TurnLimits {
-  /** Running tasks. */
-  readonly running: number;
-  /** Running tasks of one tenant: with fewer than `running`, no tenant takes all places. */
-  readonly runningPerTenant: number;
-  /** Running and waiting tasks of one tenant. */
-  readonly perTenant: number;
-  /** Waiting tasks. */
-  readonly waiting: number;
-}
-
-/** Whose task it is, and what ends its waiting. */
-export interface TurnClient {
-  readonly tenant: string;
-  readonly signal: AbortSignal;
-}
-
-/** Runs a task in the turn of its tenant. Throws MosError `busy` where too many wait, `cancelled`, and what the task throws. */
-export type TakeTurn = <T>(task: () => Promise<T>, client: TurnClient) => Promise<T>;
-
-interface Waiting {
-  readonly tenant: string;
-  readonly start: () => void;
-}
-
-/** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
-export function createTurns({ running, runningPerTenant, perTenant, waiting }: TurnLimits): TakeTurn {
-  const queue: Waiting[] = [];
-  const runs: string[] = [];
-  /** Number of the last task of each tenant, in the order in which tasks began. */
-  const lastTurn = new Map<string, number>();
-  let turn = 0;
-  const countWaiting = (tenant: string): number => runs.filter((name) => name === tenant).length;
-  const next = (): void => {
-    if (runs.length >= running) return;
-    const [first] = queue
-      .filter(({ tenant }) => countWaiting(tenant) < runningPerTenant)
-      .sort((a, b) => (lastTurn.get(a.tenant) ?? 0) - (lastTurn.get(b.tenant) ?? 0));
-    if (first === undefined) return;
-    queue.splice(queue.indexOf(first), 1);
-    runs.push(first.tenant);
-    lastTurn.set(first.tenant, ++turn);
-    first.start();
-  };
-  const wait = ({ tenant, signal }: TurnClient): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const leave = (): void => {
-        queue.splice(queue.indexOf(entry), 1);
-        reject(new MosError("cancelled", "the client disconnected while waiting", { cause: signal.reason }));
-      };
-      const start = (): void => {
-        signal.removeEventListener("abort", leave);
-        resolve();
-      };
-      const entry = { tenant, start };
-      queue.push(entry);
-      signal.addEventListener("abort", leave, { once: true });
-      if (signal.aborted) leave();
-      else next();
-    });
-  return async (task, client) => {
-    const { tenant } = client;
-    const own = countWaiting(tenant) + queue.filter((one) => one.tenant === tenant).length;
-    if (own >= perTenant)
-      throw new MosError("busy", `${tenant} already has ${own} previews in progress; retry later`);
-    if (queue.length >= waiting)
-      throw new MosError("busy", `${queue.length} previews are already queued; retry later`);
-    await wait(client);
-    try {
-      return await task();
-    } finally {
-      runs.splice(runs.indexOf(tenant), 1);
-      next();
-    }
-  };
 }

@@ -2,8 +2,14 @@
 // supervisor is gone it ends at once: another worker goes on from the last checkpoint.
 
 import { type BaseModel, type FinetuneEvent, finetune, loadModel, MosError } from "mixture-of-shards";
-import { type CallContext, freeMemory, omitUndefined, serveParent } from "mixture-of-shards/cli";
-import type { GraderAnswer } from "#store";
+import {
+  type CallContext,
+  freeMemory,
+  omitUndefined,
+  PythonGraders,
+  serveParent,
+} from "mixture-of-shards/cli";
+import { createQuestions, type Question } from "./questions.ts";
 import type { TrainRequest } from "./trainer.ts";
 
 /** Free memory before a base was loaded: the loaded base is a part of a run's memory. */
@@ -26,35 +32,9 @@ async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal):
   return base;
 }
 
-/** A grader asks a model, which the supervisor has answered. */
-export interface Question {
-  readonly type: "question";
-  readonly id: number;
-  readonly request: object;
-}
-
-const unanswered = new Map<number, (answer: GraderAnswer) => void>();
-let questions = 0;
-
-/** Asks the supervisor. */
-async function scoreModel(
-  request: object,
-  { signal, emit }: Pick<CallContext<Question>, "signal" | "emit">,
-): Promise<unknown> {
-  const id = ++questions;
-  signal.throwIfAborted();
-  try {
-    const answer = await new Promise<GraderAnswer>((resolve, reject) => {
-      unanswered.set(id, resolve);
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      emit({ type: "question", id, request });
-    });
-    if ("error" in answer) throw new Error(answer.error);
-    return answer.value;
-  } finally {
-    unanswered.delete(id);
-  }
-}
+const questions = createQuestions();
+/** The sandbox of graders in Python, which opens in seconds: one for many slices. */
+const pythonGraders = new PythonGraders();
 
 const methods = {
   train: async (
@@ -75,7 +55,8 @@ const methods = {
         ...omitUndefined({ validationData, maxTokens }),
         session: { threads },
         signal,
-        scoreModel: (request) => scoreModel(request, { signal, emit }),
+        scoreModel: (request) => questions.ask(request, { signal, emit }),
+        pythonGraders,
       });
       for await (const event of events) {
         if (event.type === "saved" && event.what === "adapter") isComplete = true;
@@ -89,8 +70,7 @@ const methods = {
       throw error;
     }
   },
-  answer: ({ id, answer }: { readonly id: number; readonly answer: GraderAnswer }): void =>
-    unanswered.get(id)?.(answer),
+  answer: questions.answer,
 };
 
 export type TrainerMethods = typeof methods;

@@ -1,4 +1,7 @@
 // The trainer as its supervisor sees it: a child process that is started when it is needed, and again after it has died.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   type FinetuneEvent,
   type FinetuneOptions,
@@ -7,7 +10,8 @@ import {
 } from "mixture-of-shards";
 import { errorText, moduleBeside, startChild } from "mixture-of-shards/cli";
 import type { GraderAnswer } from "#store";
-import type { Question, TrainerMethods } from "./trainer-process.ts";
+import type { Question } from "./questions.ts";
+import type { TrainerMethods } from "./trainer-process.ts";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */
 export interface TrainRequest {
@@ -58,6 +62,8 @@ export class TrainerStalled extends Error {
 const startTrainer = () =>
   startChild<TrainerMethods>(moduleBeside(import.meta.url, "trainer-process"), {
     exitError: (how) => new Error(`the trainer exited: ${how}`),
+    // of its sandbox: one that is killed leaves nothing
+    temporaryFolder: mkdtempSync(join(tmpdir(), "mos-trainer-")),
   });
 
 /**

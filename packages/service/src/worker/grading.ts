@@ -1,0 +1,78 @@
+// Gradings that requests ask for: in turns of tenants, and in a process of their own, since long texts take seconds to compare.
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MosError } from "mixture-of-shards";
+import { closeWhenIdle, type Grade } from "mixture-of-shards/cli";
+import type { GraderAnswer } from "#store";
+import type { Question } from "./questions.ts";
+import type { GradeOrder } from "./task-process.ts";
+import { startTasks, type TaskChild } from "./tasks.ts";
+import { createTurns, type TurnClient } from "./turns.ts";
+
+const LIMITS = {
+  /** Gradings at a time: most wait for a model or for Python. */
+  running: 32,
+  runningPerTenant: 2,
+  perTenant: 8,
+  waiting: 64,
+  /** Seconds of one grading. */
+  seconds: 300,
+  /** Seconds of a processor without a result, and megabytes of the heap, after which the process is ended. */
+  computingSeconds: 60,
+  megabytes: 1024,
+  /** Seconds after which a process without work ends. */
+  idleSeconds: 60,
+};
+
+/** Whose grading it is, and what answers the requests of its `score_model`: it never throws. */
+interface GradingClient extends TurnClient {
+  readonly ask: (request: object) => Promise<GraderAnswer>;
+}
+
+/** Grades answers in turns of tenants. Dispose it. */
+export interface Grading extends AsyncDisposable {
+  /** Throws MosError: `busy` where too many wait, `bad_option` for texts that are too long, `memory`, `cancelled`. */
+  grade(order: Pick<GradeOrder, "grader" | "item" | "text">, client: GradingClient): Promise<Grade>;
+}
+
+export function createGrading({
+  seconds,
+  computingSeconds,
+  megabytes,
+  idleSeconds,
+  ...turns
+} = LIMITS): Grading {
+  const takeTurn = createTurns({ ...turns, what: "gradings" });
+  const tooMuch = (): MosError =>
+    new MosError("memory", `the gradings exceeded ${computingSeconds} s of a processor or ${megabytes} MB`);
+  let child: TaskChild | undefined;
+  const whileUsed = closeWhenIdle(idleSeconds, () => child?.kill());
+  const start = (): TaskChild =>
+    startTasks(tooMuch, {
+      heapMegabytes: megabytes,
+      limits: { bytes: 2 * megabytes * 2 ** 20, seconds: computingSeconds },
+      // of the sandbox: one that is killed leaves nothing
+      temporaryFolder: mkdtempSync(join(tmpdir(), "mos-grading-")),
+    });
+  const gradeApart = async (order: GradeOrder, { ask, signal }: GradingClient): Promise<Grade> => {
+    if (child?.isAlive !== true) child = start();
+    const used = child;
+    const answer = async ({ id, request }: Question): Promise<void> =>
+      used.notify("answer", { id, answer: await ask(request) });
+    const events = used.stream("grade", order, { signal });
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done === true) return value;
+      void answer(value);
+    }
+  };
+  return {
+    grade: (order, client) =>
+      takeTurn(
+        () => whileUsed(() => gradeApart({ ...order, seconds, tenant: client.tenant }, client)),
+        client,
+      ),
+    [Symbol.asyncDispose]: async () => child?.[Symbol.asyncDispose](),
+  };
+}
