@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { limitConcurrency } from "./concurrency.ts";
+import { expect, test, vi } from "vitest";
+import { closeWhenIdle, limitConcurrency } from "./concurrency.ts";
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -32,4 +32,32 @@ test("an aborted task leaves the queue", async () => {
   await first;
   expect(await third).toBe("third");
   await expect(limited(settled, controller.signal)).rejects.toMatchObject({ code: "cancelled" });
+});
+
+test("what is idle for long enough is closed, and what is in use or was used again is not", async () => {
+  vi.useFakeTimers();
+  try {
+    const close = vi.fn();
+    const use = closeWhenIdle(10, close);
+    const ends: (() => void)[] = [];
+    const start = () => use(() => new Promise<void>((resolve) => ends.push(resolve)));
+    const both = [start(), start()];
+    ends[0]?.();
+    await both[0];
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(close).not.toHaveBeenCalled();
+    ends[1]?.();
+    await both[1];
+    await vi.advanceTimersByTimeAsync(9_999);
+    await expect(use(() => Promise.reject(new Error("broken")))).rejects.toThrow("broken");
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect(close).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(close).toHaveBeenCalledOnce();
+    expect(await use(async () => 1)).toBe(1);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(close).toHaveBeenCalledTimes(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });

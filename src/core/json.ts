@@ -26,6 +26,8 @@ function expectedBy(issue: z.core.$ZodIssue): string {
       // none of the values of the field that tells the members of the union apart
       if ("options" in issue && issue.options !== undefined) return listOf(issue.options);
       return issue.errors.flatMap(([first]) => (first === undefined ? [] : [expectedBy(first)])).join(" or ");
+    case "invalid_key":
+      return issue.issues[0]?.message ?? issue.message;
     case "too_small":
       return describeLimit(
         issue,

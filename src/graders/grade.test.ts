@@ -1,6 +1,7 @@
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import {
   checkItem,
+  findExcess,
   type Grader,
   grade,
   PythonGraders,
@@ -10,6 +11,7 @@ import {
 } from "./index.ts";
 
 const python = new PythonGraders();
+const never = new AbortController().signal;
 afterAll(() => python[Symbol.asyncDispose]());
 
 const check = {
@@ -104,6 +106,10 @@ test.each([
     /smaller first/,
   ],
   [{ type: "multi", graders: {}, calculate_output: "1" }, /at least one grader/],
+  [multiOf("p0", undefined, 33), /at most 32 graders/],
+  [multiOf("p0", undefined, 3000), /grader: longer than 300,000 characters|at most 32 graders/],
+  [{ ...check, operation: "eq", reference: "x".repeat(300_000) }, /grader: longer than 300,000 characters/],
+  [{ ...multiOf("a"), graders: { ["a".repeat(201)]: check } }, /names of letters, digits and _, at most 200/],
   [multiOf("a + b"), /calculate_output: there is no grader b; expected one of a/],
   [multiOf("a +"), /expected a number, a name or a bracket at the end/],
   [multiOf("a a"), /expected an operator before "a"/],
@@ -115,8 +121,9 @@ test.each([
   expect(() => parseGrader(value)).toThrow(message);
 });
 
-function multiOf(calculate_output: string, a: unknown = { ...check, operation: "eq" }) {
-  return { type: "multi", graders: { a }, calculate_output };
+function multiOf(calculate_output: string, a: unknown = { ...check, operation: "eq" }, parts = 1) {
+  const more = Array.from({ length: parts - 1 }, (_, i) => [`p${i}`, a]);
+  return { type: "multi", graders: { a, ...Object.fromEntries(more) }, calculate_output };
 }
 
 test.each([
@@ -200,4 +207,75 @@ test("a Python grader sees the answer and the item, and what it returns is the r
   const sample = readSample('{"a": "\\ud83d\\ude42\\n\\u0000\u2028"}');
   const result = await grade(grader, { item: { 'π "\\': 8 }, sample }, { python });
   expect(result).toMatchObject({ reward: 0.5, type: "python", name: "python" });
+});
+
+test("texts are too long when their templates are filled in, and are not filled in then", async () => {
+  const part = { ...check, operation: "eq", input: "{{item.a}}".repeat(250), reference: "" };
+  const grader = parseGrader(multiOf("a", part, 30));
+  let read = 0;
+  // a value that counts how often it becomes text
+  const a = {
+    toJSON() {
+      read += 1;
+      return "x".repeat(400_000);
+    },
+  };
+  const input = { item: { a }, sample: readSample("") };
+  expect(findExcess(grader, input)).toMatch(/more than 1,000,000 characters/);
+  expect(read).toBe(3);
+  const { reward, errors } = await grade(grader, input);
+  expect([reward, flags(errors)]).toEqual([0, { truncated_observation_error: true }]);
+  expect(read).toBe(6);
+  expect(() => checkItem(grader, { a }, "line 7")).toThrow(
+    /^line 7: .*1,000,000 characters; shorten the line/,
+  );
+  const short = parseGrader({ ...part, input: "{{item.a}}{{sample.output_text}}" });
+  expect(findExcess(short, { item: { a: "x".repeat(999_999) }, sample: readSample("y") })).toBeUndefined();
+  expect(findExcess(short, { item: { a: "x".repeat(999_999) }, sample: readSample("yz") })).toBeDefined();
+});
+
+test("a JSON answer that is nested too deep to be written again counts as text", () => {
+  expect(readSample(`${"[".repeat(50_000)}${"]".repeat(50_000)}`)).not.toHaveProperty("output_json");
+});
+
+test("grading ends when its time is over, unless it is cancelled before", async () => {
+  const grader = parseGrader(judge);
+  const input = { item: {}, sample: readSample("") };
+  const scoreModel = (_: object, signal: AbortSignal | undefined) =>
+    new Promise((_, reject) => {
+      signal?.throwIfAborted();
+      signal?.addEventListener("abort", () => reject(signal.reason));
+    });
+  const { reward, errors } = await grade(grader, input, { scoreModel, seconds: 0.001 });
+  expect([reward, flags(errors)]).toEqual([0, { unresponsive_reward_error: true }]);
+  const cancelled = grade(grader, input, { scoreModel, seconds: 100, signal: AbortSignal.abort() });
+  await expect(cancelled).rejects.toMatchObject({ code: "cancelled" });
+});
+
+test("a sandbox serves many programs, is closed when it is idle, and opened again", async () => {
+  vi.useFakeTimers();
+  try {
+    const closed = vi.fn();
+    const open = vi.fn(async () => ({
+      check: async () => ({ passed: false, reason: "failed: GradeOfThisAnswer: 0.5" }) as const,
+      [Symbol.asyncDispose]: async () => closed(),
+    }));
+    const own = new PythonGraders({}, open);
+    const run = () => own.run("", { item: {}, sample: readSample("") }, never);
+    expect(await Promise.all([run(), run()])).toEqual([{ reward: 0.5 }, { reward: 0.5 }]);
+    await vi.advanceTimersByTimeAsync(59_000);
+    await run();
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect([open.mock.calls.length, closed.mock.calls.length]).toEqual([1, 0]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(closed).toHaveBeenCalledTimes(1);
+    await run();
+    await own[Symbol.asyncDispose]();
+    expect([open.mock.calls.length, closed.mock.calls.length]).toEqual([2, 2]);
+    const left = own.run("", { item: {}, sample: readSample("") }, AbortSignal.abort());
+    await expect(left).rejects.toMatchObject({ code: "cancelled" });
+    expect(open).toHaveBeenCalledTimes(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -8,15 +8,22 @@ export async function processState(pid: number): Promise<string | undefined> {
   return state === "Z" ? undefined : state;
 }
 
-/** The processes of trainers, which are children of these processes; without any, all trainers of this machine. */
-export async function listTrainers(parents?: readonly (number | undefined)[]): Promise<readonly number[]> {
+/** Processes whose command names this, which are children of these processes; without any, all of this machine. */
+export async function listProcesses(
+  name: string,
+  parents?: readonly (number | undefined)[],
+): Promise<readonly number[]> {
   const found: number[] = [];
   for (const pid of await readdir("/proc")) {
     const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (!line.includes("trainer-process")) continue;
+    if (!line.includes(name)) continue;
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
     const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
     if (parents === undefined || parents.includes(parent)) found.push(Number(pid));
   }
   return found;
 }
+
+/** The processes of trainers, as `listProcesses` lists them. */
+export const listTrainers = (parents?: readonly (number | undefined)[]): Promise<readonly number[]> =>
+  listProcesses("trainer-process", parents);

@@ -1,9 +1,6 @@
 // Gradings that requests ask for: in turns of tenants, and in a process of their own, since long texts take seconds to compare.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
-import { closeWhenIdle, type Grade } from "mixture-of-shards/cli";
+import { closeWhenIdle, type Grade, limitConcurrency, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { GraderAnswer } from "#store";
 import type { Question } from "./questions.ts";
 import type { GradeOrder } from "./task-process.ts";
@@ -48,16 +45,21 @@ export function createGrading({
     new MosError("memory", `the gradings exceeded ${computingSeconds} s of a processor or ${megabytes} MB`);
   let child: TaskChild | undefined;
   const whileUsed = closeWhenIdle(idleSeconds, () => child?.kill());
-  const start = (): TaskChild =>
+  const start = async (): Promise<TaskChild> =>
     startTasks(tooMuch, {
       heapMegabytes: megabytes,
       limits: { bytes: 2 * megabytes * 2 ** 20, seconds: computingSeconds },
       // of the sandbox: one that is killed leaves nothing
-      temporaryFolder: mkdtempSync(join(tmpdir(), "mos-grading-")),
+      temporaryFolder: await makeTemporaryFolder("mos-grading-"),
+    });
+  const oneByOne = limitConcurrency(1);
+  const take = (): Promise<TaskChild> =>
+    oneByOne(async () => {
+      if (child?.isAlive !== true) child = await start();
+      return child;
     });
   const gradeApart = async (order: GradeOrder, { ask, signal }: GradingClient): Promise<Grade> => {
-    if (child?.isAlive !== true) child = start();
-    const used = child;
+    const used = await take();
     const answer = async ({ id, request }: Question): Promise<void> =>
       used.notify("answer", { id, answer: await ask(request) });
     const events = used.stream("grade", order, { signal });

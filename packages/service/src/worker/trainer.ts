@@ -1,14 +1,11 @@
 // The trainer as its supervisor sees it: a child process that is started when it is needed, and again after it has died.
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import {
   type FinetuneEvent,
   type FinetuneOptions,
   type FinetuneSettingsInput,
   MosError,
 } from "mixture-of-shards";
-import { errorText, moduleBeside, startChild } from "mixture-of-shards/cli";
+import { errorText, makeTemporaryFolder, moduleBeside, startChild } from "mixture-of-shards/cli";
 import type { GraderAnswer } from "#store";
 import type { Question } from "./questions.ts";
 import type { TrainerMethods } from "./trainer-process.ts";
@@ -59,11 +56,13 @@ export class TrainerStalled extends Error {
   }
 }
 
-const startTrainer = () =>
+type TrainerChild = ReturnType<typeof startChild<TrainerMethods>>;
+
+const startTrainer = async (): Promise<TrainerChild> =>
   startChild<TrainerMethods>(moduleBeside(import.meta.url, "trainer-process"), {
     exitError: (how) => new Error(`the trainer exited: ${how}`),
     // of its sandbox: one that is killed leaves nothing
-    temporaryFolder: mkdtempSync(join(tmpdir(), "mos-trainer-")),
+    temporaryFolder: await makeTemporaryFolder("mos-trainer-"),
   });
 
 /**
@@ -71,7 +70,7 @@ const startTrainer = () =>
  * computed anything.
  */
 export function createTrainer({ stallSeconds }: { readonly stallSeconds: number }): Trainer {
-  let child: ReturnType<typeof startTrainer> | undefined;
+  let child: TrainerChild | undefined;
   let model: string | undefined;
   let stopping = new AbortController();
   return {
@@ -81,7 +80,7 @@ export function createTrainer({ stallSeconds }: { readonly stallSeconds: number 
     async *train(order, ask) {
       stopping = new AbortController();
       const leaving = new AbortController();
-      const trainer = child?.isAlive === true ? child : startTrainer();
+      const trainer = child?.isAlive === true ? child : await startTrainer();
       [child, model] = [trainer, order.model];
       try {
         const events = trainer.stream("train", order, { signal: stopping.signal });
@@ -110,7 +109,7 @@ export function createTrainer({ stallSeconds }: { readonly stallSeconds: number 
  * itself.
  */
 async function* untilStalled(
-  child: ReturnType<typeof startTrainer>,
+  child: TrainerChild,
   events: ReturnType<typeof child.stream<"train">>,
   {
     stallSeconds,
