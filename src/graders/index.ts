@@ -1,4 +1,4 @@
-export { type Grade, type GradeOptions, grade, readSample } from "./grade.ts";
+export { type Grade, grade, readSample } from "./grade.ts";
 export {
   askedModels,
   checkItem,
