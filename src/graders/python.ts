@@ -28,7 +28,10 @@ export type PythonGrade =
  */
 export class PythonGraders implements AsyncDisposable {
   readonly #open: () => Promise<ProgramChecker>;
-  readonly #whileUsed = closeWhenIdle(IDLE_SECONDS, () => void this[Symbol.asyncDispose]());
+  readonly #whileUsed = closeWhenIdle(
+    IDLE_SECONDS,
+    () => void this[Symbol.asyncDispose]().catch(() => undefined),
+  );
   #checker: Promise<ProgramChecker> | undefined;
   /** All that were opened: when one fails, other programs may still run in it. */
   readonly #opened = new Set<Promise<ProgramChecker>>();
