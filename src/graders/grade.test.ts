@@ -97,6 +97,8 @@ test.each([
   [{ ...check, operation: "is" }, /operation" is "is"/],
   [{ ...check, operation: "eq", input: "{{sample.text}}" }, /grader.input: {{sample.text}} names a field/],
   [{ ...check, operation: "eq", input: "{{answer}}" }, /does not begin with item or sample/],
+  [{ ...check, operation: "eq", input: '{{item["\\q"]}}' }, /input: {{item\["\\q"\]}} is not a path/],
+  [{ ...check, operation: "eq", input: `{{item${".a".repeat(999)}}}` }, /from character 0 on is too long/],
   [{ ...check, operation: "eq", inputs: "" }, /"inputs" is not a known field/],
   [{ type: "text_similarity", evaluation_metric: "cosine", input: "", reference: "" }, /evaluation_metric/],
   [{ type: "python", source: "def score(sample, item): return 1" }, /defines grade/],
@@ -125,6 +127,13 @@ function multiOf(calculate_output: string, a: unknown = { ...check, operation: "
   const more = Array.from({ length: parts - 1 }, (_, i) => [`p${i}`, a]);
   return { type: "multi", graders: { a, ...Object.fromEntries(more) }, calculate_output };
 }
+
+test("a template is read in one pass over its text", () => {
+  const grader = { ...check, operation: "eq", input: "{{".repeat(1_000_000) };
+  const before = process.cpuUsage();
+  expect(parseGrader(grader)).toMatchObject(grader);
+  expect(process.cpuUsage(before).user).toBeLessThan(1e6);
+});
 
 test.each([
   ["0.5 * a + 0.5 * b", 0.5],

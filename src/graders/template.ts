@@ -23,8 +23,10 @@ export type Template = readonly (string | Path)[];
 const NAMESPACES = ["item", "sample"];
 const SAMPLE_FIELDS = ["output_text", "output_json", "output_tools", "choices"];
 
-const EXPRESSION = /\{\{(.*?)\}\}/gs;
-const PART = /^(?:\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:[^"\\]|\\.)*")\]|\['([^'\\]*)'\])/;
+const PART =
+  /^(?:\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[("(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[\dA-Fa-f]{4}))*")\]|\['([^'\\]*)'\])/u;
+/** Characters of one {{…}}. */
+const MAX_PATH_LENGTH = 1000;
 
 /** What stands between the braces as a path. Throws MosError `bad_option` where it is none, or leads nowhere for sure. */
 function parsePath(expression: string, where: string): Path {
@@ -54,12 +56,21 @@ function parsePath(expression: string, where: string): Path {
 /** @param where the field of the grader, for errors */
 export function parseTemplate(text: string, where: string): Template {
   const parts: (string | Path)[] = [];
-  let end = 0;
-  for (const match of text.matchAll(EXPRESSION)) {
-    parts.push(text.slice(end, match.index), parsePath(match[1] ?? "", where));
-    end = match.index + match[0].length;
+  let from = 0;
+  // no regular expression: one looks for the end again from every {{
+  for (;;) {
+    const start = text.indexOf("{{", from);
+    const end = start < 0 ? -1 : text.indexOf("}}", start + 2);
+    if (end < 0) break;
+    if (end - start > MAX_PATH_LENGTH)
+      throw new MosError(
+        "bad_option",
+        `${where}: the path from character ${start} on is too long; expected at most ${MAX_PATH_LENGTH} characters between {{ and }}`,
+      );
+    parts.push(text.slice(from, start), parsePath(text.slice(start + 2, end), where));
+    from = end + 2;
   }
-  parts.push(text.slice(end));
+  parts.push(text.slice(from));
   return parts.filter((part) => part !== "");
 }
 
