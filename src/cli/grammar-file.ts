@@ -61,7 +61,7 @@ export function grammarSyntax(path: string, definition: string): "lark" | "gbnf"
   const extension = extname(path).toLowerCase();
   if (extension === ".gbnf") return "gbnf";
   if (extension === ".lark") return "lark";
-  return /^\s*[\w-]+\s*::=/m.test(definition) ? "gbnf" : "lark";
+  return /^[ \t]*[\w-]+\s*::=/m.test(definition) ? "gbnf" : "lark";
 }
 
 /** The fields of a chat request that constrain its answer: the model is shown a schema. */

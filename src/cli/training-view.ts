@@ -82,7 +82,8 @@ const meanMetric = (events: readonly StepEvent[], name: string): number =>
   events.reduce((sum, { metrics }) => sum + (metrics?.[name] ?? 0), 0) / events.length;
 
 /** `rewards/margins` as `margins 0.42`. */
-const metricText = (name: string, value: number): string => `${name.replace(/.*\//, "")} ${value.toFixed(2)}`;
+const metricText = (name: string, value: number): string =>
+  `${name.slice(name.lastIndexOf("/") + 1)} ${value.toFixed(2)}`;
 
 export type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
 

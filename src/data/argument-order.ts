@@ -5,7 +5,7 @@ import { isRecord } from "./line-form.ts";
 type Json = string | { readonly items: readonly Json[] } | { readonly members: readonly Member[] };
 type Member = readonly [key: string, value: Json];
 
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s{}[\]:,"]+/g;
+const TOKEN = /"(?:[^"\\]|\\.)*"?|[{}[\]:,]|[^\s{}[\]:,"]+/g;
 
 /** Reads JSON that is known to be well formed. */
 function read(json: string): Json {

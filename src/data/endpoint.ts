@@ -51,7 +51,7 @@ export function endpointUrl(base: string, endpoint: EndpointKind<unknown>["path"
       "bad_option",
       "teacher: this is no address of a teacher; give the base URL of an OpenAI-compatible API without a key in it, such as http://127.0.0.1:8080/v1",
     );
-  const path = url.pathname.replace(/((\/chat)?\/completions)?\/*$/, "");
+  const path = url.pathname.replace(/(?<!\/)\/+$/, "").replace(/(\/chat)?\/completions$/, "");
   url.pathname = `${path === "" ? "/v1" : path}/${endpoint}`;
   return url;
 }

@@ -159,7 +159,7 @@ class Cutter {
 }
 
 /** Without blank lines before and space after; the first line keeps its indent. */
-const trimmed = (text: string): string => text.replace(/^(?:[^\S\n]*\n)+/, "").trimEnd();
+const trimmed = (text: string): string => text.replace(/^\s*\n/, "").trimEnd();
 
 /** The matches of a pattern in a range. */
 const matches =

@@ -88,7 +88,7 @@ function innerObjects(text: string): readonly string[] {
 }
 
 /** "1. Q: ", "A: ", "**Question 2:** " at the start of a line. */
-const LABEL = /^[\s>*_#\-\d.)(]*(?:(Q(?:uestion)?)|A(?:nswer)?)\s*\d*[*_]*\s*[:.)]\s*[*_]*\s*/i;
+const LABEL = /^[\s>*_#\-\d.)(]*(?:(Q(?:uestion)?)|A(?:nswer)?)\s*(?:\d+[*_]*\s*|[*_]+\s*)?[:.)]\s*[*_]*\s*/i;
 const MAX_LABEL = 100;
 
 /** Lines with labels; a question or an answer goes on to the next label. */
@@ -128,7 +128,7 @@ function stems(text: string): readonly string[] {
 /** The numbers of a text; 1,000 and 1.000 are 1000. */
 const numbersIn = (text: string): readonly string[] =>
   (text.normalize("NFKC").match(/\d[\d.,]*/g) ?? []).map((number) =>
-    number.replace(/[.,]+$/, "").replace(/[.,](?=\d{3}(?!\d))/g, ""),
+    number.replace(/(?<![.,])[.,]+$/, "").replace(/[.,](?=\d{3}(?!\d))/g, ""),
   );
 
 /**

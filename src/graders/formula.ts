@@ -21,7 +21,7 @@ type Operators = Readonly<Record<string, (a: number, b: number) => number>>;
 const SUMS: Operators = { "+": (a, b) => a + b, "-": (a, b) => a - b };
 const PRODUCTS: Operators = { "*": (a, b) => a * b, "/": (a, b) => a / b };
 
-const TOKEN = /\s*((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-z_]\w*|[-+*/^(),])/y;
+const TOKEN = /\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[A-Za-z_]\w*|[-+*/^(),])/y;
 /** A longer formula could be nested too deep for the stack. */
 const MAX_LENGTH = 2000;
 

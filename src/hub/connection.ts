@@ -53,7 +53,7 @@ export function connect(options: ConnectionOptions): Connection {
     );
   if (token !== undefined) checkToken(token);
   return {
-    endpoint: endpoint.replace(/\/+$/, ""),
+    endpoint: endpoint.replace(/(?<!\/)\/+$/, ""),
     token,
     fetch: options.fetch ?? fetch,
     sleep: options.sleep ?? ((milliseconds, signal) => sleep(milliseconds, { signal })),

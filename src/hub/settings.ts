@@ -49,7 +49,7 @@ export async function hubSettings(
 ): Promise<HubSettings> {
   const hubHome = findHubHome(environment, home);
   const cacheFolder = environment.HF_HUB_CACHE || environment.HUGGINGFACE_HUB_CACHE || join(hubHome, "hub");
-  const endpoint = (environment.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/\/+$/, "");
+  const endpoint = (environment.HF_ENDPOINT || DEFAULT_ENDPOINT).replace(/(?<!\/)\/+$/, "");
   const offline = /^(1|on|yes|true)$/i.test(environment.HF_HUB_OFFLINE ?? "");
   const token =
     environment.HF_TOKEN ||

@@ -186,7 +186,8 @@ const openGgufModel = async (path: string): Promise<ModelFiles> =>
 
 /** In the hub's cache the folder of a model is called by a commit, and one above it by the repository. */
 const folderName = (folder: string): string =>
-  /models--.+--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$/.exec(folder)?.[1] ?? basename(folder);
+  /(?:^|[/\\])models--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}$/.exec(folder)?.[1]?.split("--").at(-1) ??
+  basename(folder);
 
 /** The one GGUF file of a folder that has no config.json. */
 async function onlyGguf(folder: string): Promise<string> {

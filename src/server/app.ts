@@ -157,7 +157,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
 /** The pattern of the route that took a request, never the path that the client wrote. */
 const matchedRoute = (context: RequestContext): string =>
   matchedRoutes(context)
-    .map(({ path }) => path.replace(/:(\w+)\{.*\}/, "{$1}"))
+    .map(({ path }) => path.replace(/:(\w+)\{[^{}]*\}/, "{$1}"))
     .findLast((path) => !path.endsWith("*")) ?? "none";
 
 /** Counts a request that may run long, so that it can be limited, cancelled and waited for. A stream ends it itself. */

@@ -251,7 +251,7 @@ export class LayoutParser implements AnswerParser {
 /** Texts around calls, without white space and brackets. */
 const tagsOf = ({ begin, open, close, end }: CallSyntax): readonly string[] =>
   [begin, open, close, end]
-    .map((text) => text.replace(/^[\s\],]+|[\s[,]+$/g, "").trim())
+    .map((text) => text.replace(/^[\s\],]+|(?<![\s[,])[\s[,]+$/g, "").trim())
     .filter((text) => text !== "");
 
 /** Text up to a tag, without white space before it. */

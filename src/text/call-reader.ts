@@ -82,13 +82,15 @@ export class CallReader {
     if (char === '"') {
       this.#step = "key";
       this.#buffer = char;
+      this.#extent = new ValueExtent();
+      this.#extent.feed(char);
     } else if (char !== "," && !isBlank(char)) return "bad";
     return "more";
   }
 
   #inKey(char: string): CallStep {
     this.#buffer += char;
-    if (char !== '"' || /(?:^|[^\\])(?:\\\\)*\\"$/.test(this.#buffer)) return "more";
+    if (this.#extent.feed(char) !== "last") return "more";
     this.#key = parsedString(this.#buffer) ?? "";
     this.#step = "colon";
     return "more";

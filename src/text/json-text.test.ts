@@ -40,4 +40,21 @@ describe("JSON through a template", () => {
     for (const json of ["[]", "1.0", '"{}"', "null", '{"a": '])
       expect(() => printed(json)).toThrowError(/^the arguments are no JSON object: /);
   });
+
+  test.each([
+    ["a run of private characters", '{"a": 1.0}', "\u{e0f7}".repeat(300_000)],
+    [
+      "marks of many numbers",
+      '{"a": 1.0}',
+      Array.from({ length: 50_000 }, (_, i) => `\u{e0f7}${i}\u{e0f7}`).join(""),
+    ],
+    ["strings without an end", '"\\'.repeat(300_000), ""],
+  ])("%s takes time in proportion to its length", (_, json, text) => {
+    const before = process.cpuUsage();
+    const values = new JsonValues([json, text]);
+    if (text === "") expect(() => values.parseObject(json, "the arguments")).toThrow("no JSON object");
+    else
+      expect(values.restore(spacedJson(values.parseObject(json, "the arguments"))).length).toBe(json.length);
+    expect(process.cpuUsage(before).user).toBeLessThan(1e6);
+  });
 });

@@ -2,7 +2,7 @@
 import { MosError } from "#core";
 
 /** A string, or what may be a number. */
-const TOKEN = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const TOKEN = /"(?:[^"\\]|\\.)*(?:"(\s*:)?)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** Keys that objects of JavaScript would reorder. */
 const INDEX = /^"(?:0|[1-9]\d{0,9})"/;
 
@@ -16,9 +16,11 @@ export class JsonValues {
 
   /** @param texts All texts of the conversation, in which the mark must not occur. */
   constructor(texts: readonly string[]) {
-    let mark = "\u{e0f7}";
-    while (texts.some((text) => text.includes(mark))) mark += "\u{e0f7}";
-    this.#mark = mark;
+    // numbered rather than longer: a long mark around each number would let a client fill the memory
+    const taken = new Set(texts.flatMap((text) => text.match(/\u{e0f7}\d*(?=\u{e0f7})/gu) ?? []));
+    let number = 0;
+    while (taken.has(`\u{e0f7}${number}`)) number++;
+    this.#mark = `\u{e0f7}${number}\u{e0f7}`;
   }
 
   /** @throws MosError `bad_data` that begins with `where`, unless the text is a JSON object. */

@@ -31,7 +31,7 @@ export function resolve(...parts: string[]): string {
   return `/${partsOf(parts.slice(Math.max(0, last)).join("/")).join("/")}`;
 }
 
-const withoutEndSlashes = (path: string): string => path.replace(/(?<=.)\/+$/, "");
+const withoutEndSlashes = (path: string): string => path.replace(/(?<!\/)\/+$/, "") || path.slice(0, 1);
 
 export function dirname(path: string): string {
   const own = withoutEndSlashes(path);

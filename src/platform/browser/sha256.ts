@@ -59,7 +59,7 @@ const ENCODINGS = {
     Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(""),
   base64url: (bytes: Uint8Array): string =>
     btoa(String.fromCharCode(...bytes))
-      .replace(/=+$/, "")
+      .replaceAll("=", "")
       .replaceAll("+", "-")
       .replaceAll("/", "_"),
 };

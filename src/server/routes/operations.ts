@@ -106,7 +106,7 @@ export function operationRoutes(app: ServerApp): void {
 }
 
 /** A route's path as the document writes it, without the pattern of a parameter. */
-const documentPath = (path: string): string => path.replace(/\{(\w+)\{.*?\}\}/, "{$1}");
+const documentPath = (path: string): string => path.replace(/\{(\w+)\{[^{}]*\}\}/, "{$1}");
 
 /** The keywords of JSON Schema by which fields are declared. */
 interface FieldSchema {

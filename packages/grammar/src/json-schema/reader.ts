@@ -103,7 +103,7 @@ export class SchemaReader {
         keyword,
       });
     const target = document.resolve(reference, node, keyword);
-    const name = /#([^/]+)$/.exec(reference)?.[1];
+    const name = /#([^/#]+)$/.exec(reference)?.[1];
     if (keyword !== "$dynamicRef" || name === undefined) return target;
     if (target.resource.dynamicAnchors.get(name)?.schema !== target.schema) return target;
     const outermost = [...node.scope, target.resource].find((resource) => resource.dynamicAnchors.has(name));

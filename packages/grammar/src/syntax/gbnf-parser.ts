@@ -12,7 +12,7 @@ export interface GbnfRule {
 const BLANK = /(?:[ \t\r]|#[^\n]*)*/y;
 const BLANK_LINES = /(?:[ \t\r\n]|#[^\n]*)*/y;
 const NAME = /[a-zA-Z0-9_-]+/y;
-const COUNTS = /\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}/y;
+const COUNTS = /\{\s*(?:(\d+)\s*)?(?:(,)\s*(?:(\d+)\s*)?)?\}/y;
 const SPECIAL = /<([^<>\s]+)>/y;
 
 const LAST = 0x10ffff;
@@ -126,13 +126,13 @@ export class GbnfParser {
     if (this.#match(/\?/y) !== undefined) return { min: 0, max: 1 };
     if (this.#match(/\*/y) !== undefined) return { min: 0, max: null };
     if (this.#match(/\+/y) !== undefined) return { min: 1, max: null };
-    const [, first, comma, last] = this.#match(COUNTS) ?? [];
-    if (first === undefined) return undefined;
+    const [whole, first = "", comma, last = ""] = this.#match(COUNTS) ?? [];
+    if (whole === undefined) return undefined;
     if (first === "" && last === "")
       throw this.#source.bad(at, "a repetition has neither a minimum nor a maximum");
     const min = Number(first);
     const open = comma === "," ? null : min;
-    const max = last === undefined || last === "" ? open : Number(last);
+    const max = last === "" ? open : Number(last);
     if (max !== null && max < min)
       throw this.#source.bad(at, `the maximum ${max} is below the minimum ${min}`);
     if (Math.max(min, max ?? 0) > MAX_COUNT)

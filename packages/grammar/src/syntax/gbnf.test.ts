@@ -160,3 +160,7 @@ test("expressions that double with every rule are refused", () => {
     /^limit: .* more than 200000 parts/,
   );
 });
+
+test("blanks in a count are read once", () => {
+  expect(() => parseGbnf(`root ::= "a"{${" ".repeat(2000)}x`)).toThrow("{");
+});

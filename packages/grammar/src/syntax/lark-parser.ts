@@ -31,7 +31,7 @@ const BLANK_LINES = /(?:[ \t\r\n]|\/\/[^\n]*|#[^\n]*)*/y;
 const NAME = /_?[a-z][a-z0-9_]*|_?[A-Z][A-Z0-9_]*/y;
 const STRING = /"((?:[^"\\\n]|\\[^\n])*)"(i?)/y;
 const REGEX = /\/((?:[^/\\\n]|\\[^\n])+)\/([a-zA-Z]*)/y;
-const COUNTS = /\{\s*(\d*)\s*(,?)\s*(\d*)\s*\}/y;
+const COUNTS = /\{\s*(?:(\d+)\s*)?(?:(,)\s*(?:(\d+)\s*)?)?\}/y;
 const TILDE = /~\s*(\d+)(?:\s*(\.\.)\s*(\d+))?/y;
 const SPECIAL = /<([^<>\s]+)>/y;
 
@@ -253,13 +253,13 @@ export class LarkParser {
     if (this.#match(/\?/y) !== undefined) return { min: 0, max: 1 };
     if (this.#match(/\*/y) !== undefined) return { min: 0, max: null };
     if (this.#match(/\+/y) !== undefined) return { min: 1, max: null };
-    const [, first, separator, last] = this.#match(COUNTS) ?? this.#match(TILDE) ?? [];
-    if (first === undefined) return undefined;
+    const [whole, first = "", separator, last = ""] = this.#match(COUNTS) ?? this.#match(TILDE) ?? [];
+    if (whole === undefined) return undefined;
     if (first === "" && last === "")
       throw this.#source.bad(at, "a repetition has neither a minimum nor a maximum");
     const min = Number(first);
-    const open = last === undefined || last === "";
-    const max = open ? (separator === "," ? null : min) : Number(last);
+    const open = separator === "," ? null : min;
+    const max = last === "" ? open : Number(last);
     if (max !== null && max < min)
       throw this.#source.bad(at, `the maximum ${max} is below the minimum ${min}`);
     if (Math.max(min, max ?? 0) > MAX_COUNT)
@@ -373,7 +373,7 @@ export class LarkParser {
 
 /** The offset behind a JSON object, or that of the end where it does not end. */
 function endOfJson(text: string, begin: number): number {
-  const token = /"(?:[^"\\]|\\.)*"|[{}]/gs;
+  const token = /"(?:[^"\\]|\\.)*"?|[{}]/gs;
   token.lastIndex = begin;
   let depth = 0;
   for (let match = token.exec(text); match !== null; match = token.exec(text)) {

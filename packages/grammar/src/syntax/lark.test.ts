@@ -195,3 +195,7 @@ test("terminals that double with every name are refused", () => {
     /^limit: .* more than 200000 parts/,
   );
 });
+
+test("blanks in a count are read once", () => {
+  expect(() => parse(`start: "a"{${" ".repeat(2000)}x`)).toThrow("{");
+});

@@ -66,7 +66,7 @@ class PatternParser {
     if (reader.isAt("*") || reader.isAt("+") || reader.isAt("?")) {
       throw reader.bad(`there is nothing before ${reader.next()} to repeat`);
     }
-    if (/^\{\d*,?\d*\}/.test(reader.rest(40))) {
+    if (/^\{\d*(?:,\d*)?\}/.test(reader.rest(40))) {
       throw reader.bad("there is nothing before { to repeat; write \\{ for the character");
     }
     const point = reader.nextPoint();

@@ -146,7 +146,7 @@ async function* fetchTexts(
   for (const name of texts.names(tables)) {
     const path = `${texts.folder}/${name}`;
     try {
-      const url = `${address.replace(/\/+$/, "")}/${name}`;
+      const url = `${address.replace(/(?<!\/)\/+$/, "")}/${name}`;
       const text = await fetchTextFile({ url, repository: texts.repository, path }, connection);
       fetched.set(path, text);
       yield { type: "file", path, size: Buffer.byteLength(text), state: "complete" };

@@ -42,7 +42,7 @@ function parseBucketUrl(url: string): { readonly bucket: string; readonly prefix
   const [, bucket, path = ""] = /^s3:\/\/([a-z0-9][a-z0-9._-]+[a-z0-9])(?:\/(.*))?$/.exec(url) ?? [];
   if (bucket === undefined)
     throw new MosError("bad_option", `--storage ${url} is not a bucket; expected s3://bucket/prefix`);
-  const prefix = path.replaceAll(/^\/+|\/+$/g, "");
+  const prefix = path.replaceAll(/^\/+|(?<!\/)\/+$/g, "");
   return { bucket, prefix: prefix === "" ? "" : `${prefix}/` };
 }
 

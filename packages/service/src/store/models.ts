@@ -24,7 +24,7 @@ const MAX_PART_BYTES = 40;
 
 /** A part of a name: letters and digits of any language. */
 function slug(text: string): string {
-  let part = text.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[-.]+|[-.]+$/g, "");
+  let part = text.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replaceAll(/^[-.]+|(?<![-.])[-.]+$/g, "");
   while (Buffer.byteLength(part) > MAX_PART_BYTES) part = [...part].slice(0, -1).join("");
   return part;
 }

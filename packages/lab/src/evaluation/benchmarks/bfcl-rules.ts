@@ -14,7 +14,7 @@ class Float {
   }
 }
 
-const TOKENS = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const TOKENS = /"(?:[^"\\]|\\.)*"?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** Marks a float between two parses; no text of JSON contains it, as it would be escaped. */
 const MARK = "\u0000float ";
 

@@ -5,10 +5,6 @@ const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 6 });
 export function tickText(value: number): string {
   const size = Math.abs(value);
   if (value === 0) return "0";
-  if (size < 1e-3 || size >= 1e6)
-    return value
-      .toExponential(3)
-      .replace(/\.?0+e/, "e")
-      .replace("e+", "e");
+  if (size < 1e-3 || size >= 1e6) return Number(value.toPrecision(4)).toExponential().replace("e+", "e");
   return plain.format(Number(value.toPrecision(6)));
 }

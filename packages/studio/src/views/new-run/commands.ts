@@ -29,7 +29,7 @@ export function toCurl(body: JobBody, { api, needsKey }: Target): string {
 
 /** A value as TypeScript writes it: JSON, whose names need quotes only where they are no identifiers. */
 const toLiteral = (value: unknown): string =>
-  JSON.stringify(value, undefined, 2).replace(/^(\s*)"([A-Za-z_]\w*)":/gm, "$1$2:");
+  JSON.stringify(value, undefined, 2).replace(/^( *)"([A-Za-z_]\w*)":/gm, "$1$2:");
 
 /** OpenAI's client with the body of Start. Its types do not have `mos`. */
 export function toTypeScript(body: JobBody, { api, needsKey }: Target): string {
