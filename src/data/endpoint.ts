@@ -1,7 +1,7 @@
 // An endpoint of an OpenAI-compatible API: one request, tried again where that may help.
 import { z } from "zod";
-import { errorText, MosError } from "#core";
-import { type Failure, retryAdvice } from "#hub";
+import { describeBytes, errorText, MosError } from "#core";
+import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 
 /** Options of a teacher behind an endpoint. */
@@ -42,6 +42,8 @@ const [FIRST_WAIT, MAX_WAIT] = [1, 60];
 const MAX_ASKED_WAIT = 600;
 /** Milliseconds for one answer. */
 const TIMEOUT = 600_000;
+/** An answer with the log-probabilities of 100,000 tokens has about so many. */
+const MAX_ANSWER_BYTES = 16e6;
 
 /** The address of an endpoint below a base URL. Throws `bad_option` for what is no http URL. */
 export function endpointUrl(base: string, endpoint: EndpointKind<unknown>["path"]): URL {
@@ -116,7 +118,9 @@ class Endpoint<T> {
     try {
       const response = await this.#send(fields(), stop.signal);
       this.#hasAnswered = true;
-      const body = await response.text();
+      const bytes = await readBounded(response, MAX_ANSWER_BYTES);
+      if (bytes === undefined) return this.#tooLong();
+      const body = new TextDecoder().decode(bytes);
       if (response.ok) return this.#readAnswer(body);
       if (response.status === 400 && learnsFrom?.(body) === true) return await this.ask(request);
       return this.#refused(response, body);
@@ -166,6 +170,11 @@ class Endpoint<T> {
           : "";
     const error = this.#failed(`answered ${status}${described(body)}${advice}`);
     return { error, ...retryAdvice(response, MAX_ASKED_WAIT) };
+  }
+
+  #tooLong(): Failure {
+    const what = `answered more than ${describeBytes(MAX_ANSWER_BYTES)}; check the URL, and that it serves ${this.#options.model}`;
+    return { error: this.#failed(what), transient: false };
   }
 
   #failed(what: string, cause?: unknown): MosError {

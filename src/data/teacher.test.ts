@@ -146,6 +146,32 @@ test("follows no redirection, which could take the key elsewhere", async () => {
   expect(seen).toHaveLength(8);
 });
 
+/** Writes until the other end has enough. */
+const endless: Reply = (response) => {
+  const write = (): void => {
+    while (!response.destroyed && response.write(Buffer.alloc(2 ** 16, "x")));
+    response.once("drain", write);
+  };
+  write();
+};
+
+test("reads at most 16 MB of an answer, and asks no second time", async () => {
+  const { ask, seen } = await serve([endless]);
+  await expect(ask()).rejects.toThrow(/the teacher answered more than 16.0 MB; check the URL/);
+  expect(seen.length).toBe(1);
+});
+
+test("a signal ends an answer that goes on and on", async () => {
+  const stop = new AbortController();
+  const { ask } = await serve([
+    (response, request) => {
+      endless(response, request);
+      setImmediate(() => stop.abort());
+    },
+  ]);
+  await expect(ask({ signal: stop.signal })).rejects.toThrow("stopped asking the teacher");
+});
+
 test("a signal ends a request, a pause, and what has not begun", async () => {
   const stop = new AbortController();
   const hanging = await serve([() => stop.abort()]);

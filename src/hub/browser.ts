@@ -9,6 +9,7 @@ import {
 } from "./connection.ts";
 import type { HubOptions, HubSettings } from "./settings.ts";
 
+export { readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
 export type { Digest } from "./listing.ts";
 export { findModelFiles } from "./model-files.ts";

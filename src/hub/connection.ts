@@ -148,26 +148,32 @@ async function tryOnce(connection: Connection, resource: Resource, url: string):
       await response.body?.cancel();
       return responseFailure(response, resource);
     }
-    const body = await readBounded(response, resource);
+    const body = await readBounded(response, MAX_API_BYTES);
+    if (body === undefined)
+      throw new MosError(
+        "network",
+        `${resource.endpoint} sent a response about ${resource.name} that is too large`,
+      );
     return new Response(body, { headers: response.headers });
   } catch (error) {
     return toFailure(error, resource, connection.signal);
   }
 }
 
-async function readBounded(response: Response, resource: Resource): Promise<Uint8Array> {
+/** The bytes of an answer; undefined where they are more than `max`, of which the rest is not read. */
+export async function readBounded(
+  response: Response,
+  max: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   // Safari's streams are not iterable
   const reader = response.body?.getReader();
   for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
     size += part.value.byteLength;
-    if (size > MAX_API_BYTES) {
+    if (size > max) {
       await reader?.cancel();
-      throw new MosError(
-        "network",
-        `${resource.endpoint} sent a response about ${resource.name} that is too large`,
-      );
+      return undefined;
     }
     chunks.push(part.value);
   }

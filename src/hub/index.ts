@@ -1,6 +1,6 @@
 export { type PulledModel, resolveCached } from "./cache.ts";
 
-export { connect } from "./connection.ts";
+export { connect, readBounded } from "./connection.ts";
 export { type Failure, retryAdvice } from "./failure.ts";
 export type { Digest } from "./listing.ts";
 export { findModelFiles } from "./model-files.ts";
