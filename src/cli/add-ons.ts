@@ -18,8 +18,8 @@ export interface ServeAddOn {
   readonly options: Grouped<Settings>;
   /** Options that exclude each other, those of `mos serve` included. */
   readonly conflicts: readonly (readonly string[])[];
-  /** Options that a configuration file may set only where the user named that file. */
-  readonly guarded: readonly string[];
+  /** Options that a configuration file may set although the user has not named it. */
+  readonly harmless: readonly string[];
   /** Limits that it enforces on keys, with their options of `mos keys create`. */
   readonly keyLimits: (KeyLimits & { readonly options: Grouped<Settings> }) | undefined;
   /** Seconds that it needs at most to end after SIGTERM. */
@@ -56,7 +56,7 @@ export interface OpenServeAddOn extends AsyncDisposable {
 interface ServeAddOnSpec<S extends Settings> {
   readonly options: Grouped<S>;
   readonly conflicts?: readonly (readonly string[])[];
-  readonly guarded?: readonly (keyof S & string)[];
+  readonly harmless?: readonly (keyof S & string)[];
   readonly keyLimits?: ServeAddOn["keyLimits"];
   readonly stopSeconds: (values: SettingValues<S>) => number;
   readonly open: (values: SettingValues<S>, server: ServeContext) => Promise<OpenServeAddOn | undefined>;
@@ -66,7 +66,7 @@ interface ServeAddOnSpec<S extends Settings> {
 export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): ServeAddOn => ({
   options: spec.options,
   conflicts: spec.conflicts ?? [],
-  guarded: spec.guarded ?? [],
+  harmless: spec.harmless ?? [],
   keyLimits: spec.keyLimits,
   // each value was read by the setting of its name
   stopSeconds: (values) => spec.stopSeconds(values as SettingValues<S>),

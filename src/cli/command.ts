@@ -55,8 +55,11 @@ export interface CommandSpec<O extends Options, A extends Settings> {
    * and is started by other programs.
    */
   readonly isConfigurable?: boolean;
-  /** Options that decide who gets in: a configuration file may set them only where the user named that file. */
-  readonly guarded?: readonly (keyof O & string)[];
+  /**
+   * Options that a configuration file may set although the user has not named it: none that decides who gets in, what is
+   * read and written, or where data is sent.
+   */
+  readonly harmless?: readonly (keyof O & string)[];
   /** Does the work, and returns the exit code; 0 where it returns none. */
   readonly run: (
     values: CommandValues<O, A>,
@@ -70,6 +73,8 @@ export interface Command {
   readonly options: Options;
   /** Those that the environment and a configuration file may have; undefined where they are not asked. */
   readonly configurable: Settings | undefined;
+  /** Those that such a file may set although nobody has named it. */
+  readonly harmless: readonly string[];
   /** Adds it to a program. */
   attach(program: Commander, name: string): Commander;
 }
@@ -136,21 +141,21 @@ function readLineValues(commander: Commander, options: Settings): SourcedValues 
 /** The end of the help of a command whose options have other sources. */
 const sourcesText = (name: string): string => `
 
-Every option except --json and --verbose can also be set by an environment variable or in ${CONFIG_FILE}:
+Every option except --json and --verbose can also be set by an environment variable or in the file of --config:
 --threads 8, MOS_THREADS=8 and {"${name}": {"threads": 8}} are equivalent, in order of priority.`;
 
 /** The values of the command line, the environment and the configuration file, with defaults. */
 async function collectValues(
   commander: Commander,
   options: Settings,
-  { conflicts, isConfigurable, guarded }: Sources,
+  { conflicts, isConfigurable, harmless }: Sources,
 ): Promise<object> {
   const line = readLineValues(commander, options);
   const given = isConfigurable
     ? await withOtherSources(line, {
         options: ownOptions(options),
         conflicts,
-        guarded,
+        harmless,
         section: commander.name(),
         onNote: isSilent(line) ? () => undefined : warn,
         // always: whoever starts a program in somebody else's folder has to see what that folder decided
@@ -173,14 +178,14 @@ interface Sources {
   readonly conflicts: readonly (readonly string[])[];
   /** True if there are sources other than the command line. */
   readonly isConfigurable: boolean;
-  /** Options that a file which is only found may not set. */
-  readonly guarded: readonly string[];
+  /** Options that a file which is only found may set. */
+  readonly harmless: readonly string[];
 }
 
 const missingError = (name: string, setting: Setting, section: string): MosError =>
   new MosError(
     "bad_option",
-    `${formatFlags(name, setting)} is required; pass it, set ${variableName(name)}, or set "${name}" in "${section}" of ${CONFIG_FILE}`,
+    `${formatFlags(name, setting)} is required; pass it, set ${variableName(name)}, or set "${name}" in "${section}" of the file of --config`,
   );
 
 /** All but what says how this one call prints. */
@@ -193,7 +198,7 @@ const FEW = 3;
 function addOptions(
   commander: Commander,
   options: Options,
-  { conflicts, isConfigurable }: Omit<Sources, "guarded">,
+  { conflicts, isConfigurable }: Omit<Sources, "harmless">,
 ): void {
   const all = Object.entries<Options[string]>(options);
   const common = all.filter(([, { isCommon }]) => isCommon);
@@ -214,7 +219,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
   spec: CommandSpec<O, A>,
 ): Command {
   const { json } = generalOptions;
-  const { isConfigurable = false, conflicts = [], guarded = [] } = spec;
+  const { isConfigurable = false, conflicts = [], harmless = [] } = spec;
   const options: Options = {
     ...spec.options,
     ...(isConfigurable ? configOptions : {}),
@@ -237,7 +242,7 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
     return commander.action(async () => {
       const given = names.map(([argument], i) => [argument, commander.processedArgs[i]]);
       const values = {
-        ...(await collectValues(commander, options, { conflicts, isConfigurable, guarded })),
+        ...(await collectValues(commander, options, { conflicts, isConfigurable, harmless })),
         ...Object.fromEntries(given),
       };
       // each value was read by the setting of its name
@@ -245,5 +250,5 @@ export function defineCommand<O extends Options, A extends Settings = Record<nev
       if (typeof code === "number") process.exitCode = code;
     });
   };
-  return { options, configurable: isConfigurable ? ownOptions(options) : undefined, attach };
+  return { options, configurable: isConfigurable ? ownOptions(options) : undefined, harmless, attach };
 }

@@ -124,7 +124,7 @@ describe("a command whose options have other sources", () => {
       ["state", "databaseUrl"],
     ],
     isConfigurable: true,
-    guarded: ["keys"],
+    harmless: ["port"],
     run: async (values) => {
       seen = values;
     },
@@ -185,6 +185,8 @@ describe("a command whose options have other sources", () => {
           "pass --config mos.config.json, or set MOS_KEYS",
       );
       await expect(found({ keys: false }, "--no-keys")).rejects.toThrowError("keys may be set only");
+      for (const name of ["model", "apiKeys", "state", "databaseUrl"])
+        await expect(found({ [name]: "x" }), name).rejects.toThrowError(`${name} may be set only`);
       expect(await found({ keys: false }, "--config", "mos.config.json")).toMatchObject({ keys: false });
       vi.stubEnv("MOS_CONFIG", "mos.config.json");
       expect(await found({ keys: false })).toMatchObject({ keys: false });
@@ -204,11 +206,24 @@ describe("a command whose options have other sources", () => {
 
   test("says what is missing, and where it may be given", async () => {
     await expect(run()).rejects.toThrowError(
-      '--model <model> is required; pass it, set MOS_MODEL, or set "model" in "serve" of mos.config.json',
+      '--model <model> is required; pass it, set MOS_MODEL, or set "model" in "serve" of the file of --config',
     );
     await expect(run("--config", join(folder, "none.json"))).rejects.toThrowError("none.json: no such file");
     await expect(run("--modle", "m")).rejects.toThrowError("unknown option '--modle'");
   });
+});
+
+test.each(SECTIONS)("a file that is only found sets nothing of %s but numbers, sizes and choices", (name) => {
+  const { configurable, harmless } = commands.get(name)!;
+  const kinds = harmless.map((option) => [option, configurable?.[option]?.kind]);
+  expect(kinds.filter(([, kind]) => !/integer|number|bytes|choice/.test(String(kind)))).toEqual(
+    name === "serve"
+      ? [
+          ["modelName", "text"],
+          ["weightCache", "flag"],
+        ]
+      : [["modelName", "text"]],
+  );
 });
 
 test("the commands that a configuration file has sections for are those that read it", () => {

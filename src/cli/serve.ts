@@ -54,6 +54,39 @@ const options = {
   ...group("Network", networkSettings),
   ...group("Output", { quiet: { ...quiet, help: "log errors only" } }),
 };
+/** What a configuration file that is only found may set: speed, memory, sampling and times. */
+const HARMLESS = [
+  "modelName",
+  "baseDtype",
+  "computeDtype",
+  "weightCache",
+  "adapterMemory",
+  "slotMemory",
+  "maxAdapterRank",
+  "adapterDtype",
+  "generationConfig",
+  "temperature",
+  "maxTokens",
+  "topP",
+  "topK",
+  "minP",
+  "repetitionPenalty",
+  "presencePenalty",
+  "frequencyPenalty",
+  "cacheMemory",
+  "cacheDtype",
+  "maxBatch",
+  "maxWaiting",
+  "maxLength",
+  "draftTokens",
+  "threads",
+  "port",
+  "drainSeconds",
+  "drainDelay",
+  "requestTimeout",
+  "engineTimeout",
+  "keepAlive",
+] as const satisfies readonly (keyof typeof options)[];
 /** What `serve` takes of them. */
 const { quiet: _, ...serverOptions } = options;
 /** The options of a server, those of add-ons aside. */
@@ -79,7 +112,7 @@ export async function loadCommand(): Promise<Command> {
     ...serveOptions(addOns),
     json: "print one JSON line on stdout when the server is ready",
     isConfigurable: true,
-    guarded: ["host", "keys", "cors", "publicMetrics", ...(addOns.flatMap(({ guarded }) => guarded) as [])],
+    harmless: [...HARMLESS, ...(addOns.flatMap(({ harmless }) => harmless) as [])],
     examples: `
 Examples:
   mos serve --model org/name --adapters adapters

@@ -194,8 +194,8 @@ async function readConfigFile(given: string | undefined): Promise<string | undef
 /** The other sources of a command's options. */
 interface SourceOptions extends Section {
   readonly conflicts: Conflicts;
-  /** Options that the file of the working directory may not set unless it is named. */
-  readonly guarded: readonly string[];
+  /** Options that the file of the working directory may set although nobody named it. */
+  readonly harmless: readonly string[];
   /** Told of variables that have nearly an option's name. */
   readonly onNote: (text: string) => void;
   /** Told of the file that was found, and what it sets. */
@@ -205,10 +205,10 @@ interface SourceOptions extends Section {
 /**
  * The folder may be somebody else's, such as a repository that was cloned.
  *
- * @throws MosError `bad_option` where a file that nobody named sets one of these options.
+ * @throws MosError `bad_option` where a file that nobody named sets other options than these.
  */
-function refuseGuarded(file: SourcedValues, guarded: readonly string[]): void {
-  const name = guarded.find((one) => file.has(one));
+function checkFound(file: SourcedValues, harmless: readonly string[]): void {
+  const name = [...file.keys()].find((one) => !harmless.includes(one));
   if (name === undefined) return;
   throw new MosError(
     "bad_option",
@@ -223,7 +223,7 @@ function refuseGuarded(file: SourcedValues, guarded: readonly string[]): void {
  */
 export async function withOtherSources(
   line: SourcedValues,
-  { options, conflicts, section, guarded, onNote, onFound }: SourceOptions,
+  { options, conflicts, section, harmless, onNote, onFound }: SourceOptions,
 ): Promise<SourcedValues> {
   for (const text of notesOnEnvironment(options, process.env)) onNote(text);
   const environment = readEnvironment(options, process.env);
@@ -236,7 +236,7 @@ export async function withOtherSources(
       ? new Map<string, SourcedValue>()
       : readConfigValues(content, { where: path ?? CONFIG_FILE, section, options: fields });
   if (path === undefined && file.size > 0) {
-    refuseGuarded(file, guarded);
+    checkFound(file, harmless);
     onFound(`options from ${CONFIG_FILE}: ${[...file.keys()].join(", ")}`);
   }
   return joinSources([line, environment, file], { options, conflicts });

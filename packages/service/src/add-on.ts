@@ -1,7 +1,7 @@
 // The add-on of mos: `mos worker`, and fine-tuning in `mos serve` where it is given a place for its state.
 import { MosError } from "mixture-of-shards";
 import { type AddOn, defineServeAddOn } from "mixture-of-shards/cli";
-import { serveOptions } from "./options.ts";
+import { HARMLESS, serveOptions } from "./options.ts";
 import { keyLimits } from "./store/key-limits.ts";
 
 const serve = defineServeAddOn({
@@ -12,7 +12,7 @@ const serve = defineServeAddOn({
     ["adapters", "state"],
     ["adapters", "databaseUrl"],
   ],
-  guarded: ["databaseUrl"],
+  harmless: [...HARMLESS, "workers"],
   keyLimits,
   stopSeconds: ({ stopSeconds }) => stopSeconds,
   open: async ({ peftFolder, peftBaseName, workers, ...options }, server) => {

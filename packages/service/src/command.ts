@@ -16,7 +16,7 @@ import {
   text,
 } from "mixture-of-shards/cli";
 import { watchStorage } from "mixture-of-shards/server";
-import { needDatabaseUrl, serviceOptions } from "./options.ts";
+import { HARMLESS, needDatabaseUrl, serviceOptions } from "./options.ts";
 import { openParts, work, workerName } from "./parts.ts";
 
 const { storage } = serviceOptions;
@@ -67,7 +67,7 @@ export const command: ReturnType<typeof defineCommand> = defineCommand({
   options,
   json: "log JSON lines on stdout instead of stderr",
   isConfigurable: true,
-  guarded: ["host", "databaseUrl"],
+  harmless: [...HARMLESS, "modelName", "threads", "port"],
   examples: `
 Examples:
   mos worker --model org/name --database-url postgres://mos@db/mos --storage /mnt/mos

@@ -66,6 +66,15 @@ export const serviceOptions = {
   }),
 };
 
+/** What a configuration file that is only found may set. */
+export const HARMLESS = [
+  "storageCache",
+  "sliceSeconds",
+  "leaseSeconds",
+  "stopSeconds",
+  "stallSeconds",
+] as const satisfies readonly (keyof typeof serviceOptions)[];
+
 /** Options of `mos serve`. */
 export const serveOptions = group("Fine-tuning", {
   state: text({
