@@ -31,8 +31,8 @@ export function authorizationOf(context: RequestContext): string | undefined {
 function mountPath({ req }: RequestContext): string {
   const page = req.header("referer") ?? "";
   const path = URL.canParse(page) ? new URL(page).pathname : "";
-  const end = path.lastIndexOf("/studio/");
-  return end < 0 ? "/" : path.slice(0, end + 1);
+  const [mount = ""] = path.slice(0, path.lastIndexOf("/studio/") + 1).split(";"); // which ends an attribute of a cookie
+  return mount.slice(0, mount.lastIndexOf("/") + 1) || "/";
 }
 
 const attributes = (context: RequestContext) => ({

@@ -177,6 +177,19 @@ describe("a session", () => {
     expect(ended.headers.get("set-cookie")).toMatch(/^mos_session=; Max-Age=0; Path=\/;/);
   });
 
+  test.each([
+    ["/a;b/llm/studio/", "/"],
+    ["/llm/a;b/studio/", "/llm/"],
+    ["/studio/;", "/"],
+  ])("is kept for a page at %s below %s", async (page, path) => {
+    await using server = await serving({ keys });
+    const { answer, cookie } = await begin(server, "acme", { referer: `http://localhost${page}` });
+    expect([answer.status, cookie]).toEqual([
+      200,
+      `mos_session=acme; Path=${path}; HttpOnly; SameSite=Strict`,
+    ]);
+  });
+
   test("does not begin with a wrong key, or for another page", async () => {
     await using server = await serving({ keys });
     const wrong = await begin(server, "wrong");
