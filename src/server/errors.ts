@@ -104,6 +104,9 @@ function clientAnswer(error: MosError): ErrorAnswer | undefined {
       return answerTo(shuttingDown());
     case "diverged":
       return answer(message, { status: 422, code: "not_finite", param: "model" }, true);
+    // of a model that serves others: its chat template fails, or its tokenizer does not come to an end, for these texts
+    case "bad_model":
+      return answer(message, { status: 422, code: "bad_model", param: "model" }, true);
     case "bad_adapter":
       return answer(
         "the adapter cannot be loaded; the server's log has the reason",

@@ -3,7 +3,9 @@ import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { MosError } from "#core";
 import { hashKey, openKeyFile } from "#server";
+import { loadTextFromFolder } from "#text";
 import { type Harness, makeServer } from "./harness.ts";
 
 const chat = (model: string, more: object = {}) => ({
@@ -192,6 +194,25 @@ describe("without keys", () => {
     const { status, json } = await server.send("/v1/adapters", { name: "x" });
     expect([status, json.error.code]).toEqual([403, "admin_key_required"]);
   });
+});
+
+test("a text that the model's tokenizer does not come to an end with is no fault of the server", async () => {
+  const text = await loadTextFromFolder("assets/tiny-english");
+  const encode = (): never => {
+    throw new MosError("bad_model", "tokenizer.json: its regular expressions take more than 2 s");
+  };
+  await using server = await makeServer({
+    engine: { text: { ...text, tokenizer: { ...text.tokenizer, encode } } },
+  });
+  for (const [path, body] of [
+    ["/v1/chat/completions", chat("base")],
+    ["/v1/completions", { model: "base", prompt: "Hello" }],
+    ["/v1/embeddings", { model: "base", input: "Hello" }],
+  ] as const) {
+    const { status, json } = await server.send(path, body);
+    expect([path, status, json.error.code]).toEqual([path, 422, "bad_model"]);
+    expect(json.error.message).toMatch(/tokenizer\.json: its regular expressions take more than 2 s/);
+  }
 });
 
 test("a web page whose host name was rebound to this machine is refused", async () => {
