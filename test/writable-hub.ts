@@ -18,6 +18,8 @@ interface Seen {
 export class WritableHub {
   readonly requests: Seen[] = [];
   endpoint = "";
+  /** Where it says that large files are stored; its own host by default. */
+  storage: string | undefined;
   isPrivate: boolean | undefined;
   partBytes: number | undefined;
   refuse: { readonly on: string; readonly status: number; count: number } | undefined;
@@ -135,7 +137,7 @@ export class WritableHub {
   #batch(body: Buffer, answer: (status: number, value?: unknown) => void): void {
     const { objects } = JSON.parse(body.toString()) as { objects: { oid: string; size: number }[] };
     const action = (oid: string, size: number) => {
-      const href = `${this.endpoint}/lfs/${oid}`;
+      const href = `${this.storage ?? this.endpoint}/lfs/${oid}`;
       if (this.partBytes === undefined) return { href };
       const parts = Array.from({ length: Math.ceil(size / this.partBytes) }, (_, i) => i + 1);
       const header = Object.fromEntries(

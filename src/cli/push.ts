@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, openAdapterFolder } from "#adapters";
-import { describeBytes, flag, MosError, omitUndefined, type SettingValues, text } from "#core";
+import { describeBytes, flag, MosError, omitUndefined, type SettingValues, text, texts } from "#core";
 import { pathExists, readBytes } from "#files";
 import { looksLikeRepository, type PushEvent, push } from "#hub";
 import { adapterCard } from "./adapter-card.ts";
@@ -26,6 +26,12 @@ const options = {
       placeholder: "org/name",
       defaultText: "the one that the adapter names",
       help: "base model on the Hub",
+    }),
+  }),
+  ...group("Network", {
+    uploadHost: texts({
+      placeholder: "host",
+      help: "host that files may be uploaded to, besides those of the Hub's own domain; repeatable",
     }),
   }),
   ...group("Output", { quiet }),
@@ -64,6 +70,7 @@ async function run(values: Values): Promise<void> {
     const events = push(files, repository, {
       ...omitUndefined({ token: hub.token }),
       ...{ endpoint: hub.endpoint, revision, private: values.private, signal: interrupt.signal },
+      uploadHosts: values.uploadHost ?? [],
       title: `Upload adapter of ${baseModel}`,
     });
     for await (const event of events) {

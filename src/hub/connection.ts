@@ -40,7 +40,7 @@ export interface Answer {
   readonly etag: string | undefined;
 }
 
-const MAX_REDIRECTS = 8;
+export const MAX_REDIRECTS = 8;
 const MAX_API_BYTES = 32 * 2 ** 20;
 
 /** @throws MosError `bad_option` for an address or a token that cannot be used. */
@@ -180,7 +180,8 @@ export async function readBounded(
   return concatBytes(chunks);
 }
 
-function redirectTarget(location: string, from: URL): URL {
+/** Where a redirect leads. Throws `network` for anything but http, and for what is not encrypted where the start was. */
+export function redirectTarget(location: string, from: URL): URL {
   const target = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
   const secure = target?.protocol === "https:" || (target?.protocol === "http:" && from.protocol === "http:");
   if (target === undefined || !secure)

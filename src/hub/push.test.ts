@@ -107,6 +107,48 @@ test("large files go in parts where the hub asks for that", async () => {
   expect(hub.branch("main")["adapter_model.safetensors"]?.equals(TENSORS)).toBe(true);
 });
 
+test("the hub's answer does not decide where large files go", async () => {
+  hub.storage = hub.endpoint.replace("127.0.0.1", "localhost");
+  await expect(run()).rejects.toThrowError(
+    failure("network", /asks for an upload to http:\/\/localhost:\d+, .* pass --upload-host localhost$/),
+  );
+  expect(hub.requests.some(({ path }) => path.startsWith("/lfs/"))).toBe(false);
+  await run({ uploadHosts: ["localhost"] });
+  expect(hub.branch("main")["adapter_model.safetensors"]?.equals(TENSORS)).toBe(true);
+});
+
+test.each([
+  ["https://huggingface.co", "https://cas-server.xethub.hf.co", true],
+  ["https://huggingface.co", "https://hf-hub-lfs-us-east-1.s3-accelerate.amazonaws.com", true],
+  ["https://huggingface.co", "http://cas-server.xethub.hf.co", false],
+  ["https://huggingface.co", "https://evil.example", false],
+  ["https://huggingface.co", "https://huggingface.co.evil.example", false],
+  ["https://hub.example", "https://storage.hub.example", true],
+  ["https://hub.example", "https://cas-server.xethub.hf.co", false],
+])("a push to %s uploads to %s: %j", async (endpoint, storage, isSent) => {
+  hub.storage = storage;
+  const asked: string[] = [];
+  const send: typeof fetch = (input, init) => {
+    const url = new URL(String(input));
+    asked.push(url.origin);
+    return fetch(new URL(url.pathname + url.search, hub.endpoint), init);
+  };
+  await (isSent
+    ? run({ endpoint, fetch: send })
+    : expect(run({ endpoint, fetch: send })).rejects.toThrow("asks for an upload"));
+  expect(asked.includes(storage)).toBe(isSent);
+});
+
+test("no redirect takes an upload to another server", async () => {
+  const send: typeof fetch = async (input, init) =>
+    init?.method === "POST"
+      ? new Response(null, { status: 307, headers: { location: "https://evil.example/" } })
+      : fetch(input, init);
+  await expect(run({ fetch: send })).rejects.toThrowError(
+    failure("network", /redirects an upload to https:\/\/evil\.example, where it is not sent/),
+  );
+});
+
 test("a branch is made where it is missing", async () => {
   await run();
   files[0] = { path: "adapter_config.json", content: new TextEncoder().encode('{"r": 8}') };

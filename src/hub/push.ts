@@ -6,7 +6,16 @@ import { pathToFileURL } from "node:url";
 import { commitIter, createBranch, createRepo, HubApiError, modelInfo } from "@huggingface/hub";
 import { MosError } from "#core";
 import { storageError } from "#files";
-import { apiFetch, type Connection, type ConnectionOptions, connect, withRetries } from "./connection.ts";
+import {
+  apiFetch,
+  type Connection,
+  type ConnectionOptions,
+  connect,
+  DEFAULT_ENDPOINT,
+  MAX_REDIRECTS,
+  redirectTarget,
+  withRetries,
+} from "./connection.ts";
 import { type Resource, repositoryUrl, responseFailure, toFailure, toResource } from "./failure.ts";
 import { type Digest, type HubFile, listRepository } from "./listing.ts";
 import { parseRepository, type Repository } from "./repository.ts";
@@ -38,6 +47,8 @@ export interface PushOptions extends ConnectionOptions {
   readonly revision?: string | undefined;
   /** Makes the repository private; one that is public is refused. */
   readonly private?: boolean;
+  /** Hosts that files may be uploaded to, besides those of the endpoint's domain. */
+  readonly uploadHosts?: readonly string[];
   /** Title of the commit. */
   readonly title: string;
 }
@@ -68,7 +79,7 @@ export async function* push(
     repo: { type: "model", name: wanted.name } as const,
     accessToken: connection.token,
     hubUrl: connection.endpoint,
-    fetch: writeFetch(connection, resource),
+    fetch: writeFetch(connection, resource, options.uploadHosts ?? []),
   };
   try {
     const isPrivate = await readVisibility(connection, resource);
@@ -190,12 +201,50 @@ async function fileDigest(file: PushedFile, there: Digest | undefined): Promise<
   return hash.digest("hex");
 }
 
+/** Where the Hugging Face Hub stores files besides its own domain: Xet's servers, and buckets of S3. */
+const HUB_STORAGE = /\.hf\.co$|^hf-hub-lfs-[a-z0-9-]+\.s3[.-][a-z0-9.-]+\.amazonaws\.com$/;
+
+/** The hub's answers name where to upload to. Throws `network` unless that is the hub's own, or allowed. */
+function checkTarget(target: URL, { endpoint }: Connection, uploadHosts: readonly string[]): void {
+  const { protocol, hostname } = new URL(endpoint);
+  const isOwn = target.hostname === hostname || target.hostname.endsWith(`.${hostname}`);
+  const isStorage = endpoint === DEFAULT_ENDPOINT && HUB_STORAGE.test(target.hostname);
+  const isSecure = target.protocol === "https:" || target.protocol === protocol;
+  if (isSecure && (isOwn || isStorage || uploadHosts.includes(target.hostname))) return;
+  throw new MosError(
+    "network",
+    `${endpoint} asks for an upload to ${target.origin}, which is not of its domain${isSecure ? `; where you trust that host, pass --upload-host ${target.hostname}` : " or not encrypted"}`,
+  );
+}
+
 /** A `fetch` for requests that write: retried where they may succeed later. The library adds the token for the hub's own. */
-function writeFetch(connection: Connection, resource: Resource): typeof fetch {
+function writeFetch(
+  connection: Connection,
+  resource: Resource,
+  uploadHosts: readonly string[],
+): typeof fetch {
+  const send = async (url: string, init: RequestInit | undefined): Promise<Response> => {
+    let target = new URL(url);
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
+      checkTarget(target, connection, uploadHosts);
+      const own: RequestInit = { ...init, redirect: "manual", signal: connection.signal ?? null };
+      const response = await connection.fetch(target.href, own);
+      const location = response.headers.get("location");
+      if ((response.status !== 307 && response.status !== 308) || location === null) return response;
+      await response.body?.cancel();
+      const { origin } = target;
+      target = redirectTarget(location, target);
+      if (target.origin !== origin)
+        throw new MosError(
+          "network",
+          `${origin} redirects an upload to ${target.origin}, where it is not sent`,
+        );
+    }
+    throw new MosError("network", `${url} redirects more than ${MAX_REDIRECTS} times`);
+  };
   return (input, init) =>
     withRetries(connection, resource, () =>
-      connection
-        .fetch(input, { ...init, signal: connection.signal ?? null })
+      send(input instanceof Request ? input.url : String(input), init)
         .then((response) =>
           response.status < 500 && response.status !== 429 ? response : responseFailure(response, resource),
         )
