@@ -31,6 +31,7 @@ export {
 } from "#core";
 export {
   assertNoFolder,
+  assertSpace,
   assertWritable,
   fromFileName,
   isDiskFull,

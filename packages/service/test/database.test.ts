@@ -1,6 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { migrate, openPglite, openPostgres } from "#database";
 import { databases, type TestDatabase } from "./databases.ts";
@@ -89,3 +91,36 @@ test("a database that cannot be reached is named without its password", async ()
   });
   await expect(openPostgres("mysql://x")).rejects.toMatchObject({ code: "bad_option" });
 });
+
+const run = promisify(execFile);
+
+// only root may mount what it needs
+test.runIf(process.platform === "linux" && process.getuid?.() === 0)(
+  "PGlite on a disk that is full or read-only says so, and where",
+  async (context) => {
+    const place = await mkdtemp(join(tmpdir(), "mos-full-"));
+    const folder = join(place, "database");
+    const isMounted = await run("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", place]).then(
+      () => true,
+      () => false,
+    );
+    if (!isMounted) return context.skip();
+    try {
+      await expect(openPglite(folder)).rejects.toMatchObject({
+        code: "storage",
+        message: expect.stringMatching(
+          `^${folder}: the database takes 40.* MB, but its disk has .* free; free some`,
+        ),
+      });
+      await mkdir(folder, { recursive: true });
+      await run("mount", ["-o", "remount,ro", place]);
+      await expect(openPglite(folder)).rejects.toMatchObject({
+        code: "storage",
+        message: `${folder}: the file system is read-only; choose a folder that can be written`,
+      });
+    } finally {
+      await run("umount", ["-l", place]);
+      await rm(place, { recursive: true });
+    }
+  },
+);

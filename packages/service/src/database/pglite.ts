@@ -6,7 +6,15 @@ import { dirname, join, resolve } from "node:path";
 import { PGlite } from "@electric-sql/pglite";
 import { NodeFS } from "@electric-sql/pglite/nodefs";
 import { MosError } from "mixture-of-shards";
-import { assertWritable, errorText, lockChanges, makePrivateFolder } from "mixture-of-shards/cli";
+import {
+  assertSpace,
+  assertWritable,
+  errorText,
+  lockChanges,
+  makePrivateFolder,
+  pathExists,
+  storageError,
+} from "mixture-of-shards/cli";
 import { type Database, type Queryable, storableValues } from "./database.ts";
 
 /**
@@ -17,6 +25,7 @@ import { type Database, type Queryable, storableValues } from "./database.ts";
  * @throws MosError `bad_option` where another process has the folder, `storage` where it cannot be used.
  */
 export async function openPglite(folder?: string): Promise<Database> {
+  if (folder !== undefined) await assertRoom(folder);
   const hold = folder === undefined ? undefined : await holdFolder(folder);
   try {
     const pglite = await PGlite.create({
@@ -41,6 +50,16 @@ export async function openPglite(folder?: string): Promise<Database> {
 
 /** After a checkpoint so much of the write-ahead log stays, rather than a gigabyte. */
 const LOG_LIMITS = ["-c", "min_wal_size=32MB", "-c", "max_wal_size=64MB"];
+/** Bytes of a new database, and those that one takes at its start at most: measured. */
+const [NEW_BYTES, START_BYTES] = [40e6, 1e6];
+
+/** PGlite itself does not say that a disk is full or read-only. Throws MosError `storage`. */
+async function assertRoom(folder: string): Promise<void> {
+  await makePrivateFolder(folder);
+  await assertWritable(folder);
+  const isNew = !(await pathExists(join(folder, "PG_VERSION")));
+  await assertSpace(folder, { what: "the database", bytes: isNew ? NEW_BYTES : START_BYTES });
+}
 
 /** Milliseconds for which a folder that was there counts as there. */
 const KNOWN = 1000;
@@ -180,10 +199,9 @@ const isHeld = (address: string): Promise<boolean> =>
  * @throws MosError `bad_option` where another process holds it.
  */
 async function holdFolder(folder: string): Promise<AsyncDisposable> {
-  await makePrivateFolder(folder);
   const address = socketAddress(folder);
   const server = await listenAt(address).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EADDRINUSE") throw error;
+    if (error.code !== "EADDRINUSE") throw storageError(error, address);
     // one after the other, or the second would remove the socket of the first
     await using _change = await lockChanges(dirname(resolve(folder)));
     if (await isHeld(address))
