@@ -11,7 +11,7 @@ import {
   type Regex,
   repeat,
 } from "#grammar";
-import { compare, type Decimal, decimal, digitsOf, negate, textOf } from "./decimal.ts";
+import { compare, type Decimal, decimal, decimalOf, digitsOf, negate, textOf } from "./decimal.ts";
 import { type Bound, listRange, type NumberRange, stepOf } from "./numbers.ts";
 
 /** Digits before and after the point, which a model could otherwise write without end. */
@@ -25,19 +25,26 @@ const MAX_ENDINGS = 5000;
 
 const DIGIT = charClass("09");
 const NON_ZERO = charClass("19");
-const digits = (min: number, max = MAX_DIGITS): Regex => repeat(DIGIT, min, max);
+const ZEROS = repeat(literal("0"));
 const sign = optional(literal("-"));
+/** Any number of digits by default: where languages are compared, one of them counts the digits, as two counters would multiply. */
+const digits = (min: number, max: number | null = null): Regex => repeat(DIGIT, min, max);
+/** Digits of which one is not zero. */
+const NOT_ALL_ZERO = concat(ZEROS, NON_ZERO, digits(0));
 
 /** Digits without a sign and without leading zeros. */
 const WHOLE = either(literal("0"), concat(NON_ZERO, digits(0, MAX_DIGITS - 1)));
-const fraction = (max = MAX_DIGITS): Regex => concat(literal("."), digits(1, max));
-const PLAIN = concat(WHOLE, optional(fraction()));
+const fraction = (max: number | null = null): Regex => concat(literal("."), digits(1, max));
+const PLAIN = concat(WHOLE, optional(fraction(MAX_DIGITS)));
 const EXPONENT = concat(
   charClass("e", "E"),
   optional(charClass("+", "-")),
   either(digits(1, 2), concat(literal("1"), digits(2, 2))),
 );
 const MANTISSA_NOT_ZERO = and(PLAIN, not(repeat(charClass("0", "."))));
+
+/** Numbers that doubles tell apart: of others, the last digits that decide about a multiple would be lost. */
+const EXACT = concat(sign, repeat(charClass("09", "."), 1, EXACT_DIGITS));
 
 /** What JSON allows as a number, with at most 100 digits before and after the point and exponents that doubles can hold. */
 const NUMBER = concat(sign, PLAIN, optional(EXPONENT));
@@ -47,22 +54,27 @@ const NUMBER = concat(sign, PLAIN, optional(EXPONENT));
  * without a point; exponents are left out where they would make the comparison with a bound hard.
  */
 export function rangeText(range: NumberRange): Regex | undefined {
-  const step = stepOf(range);
-  const isSimple = range.others.length === 0 && range.multiples.length === 0;
-  if (isSimple && range.kind === "any") return boundedText(range);
-  if (isSimple && range.kind === "integer") return and(concat(sign, WHOLE), boundedText(range));
-  const listed = listRange(range, MAX_LISTED);
-  if (listed !== undefined) return either(...listed.map((value) => literal(textOf(value))));
-  const parts: Regex[] = [boundedText({ ...range, kind: "any" })];
+  const step = range.multiples.length === 0 ? undefined : stepOf(range);
+  const isSimple = step === undefined && range.others.length === 0;
+  const listed = listRange(range, isSimple ? 1 : MAX_LISTED);
+  if (listed !== undefined) return either(...listed.flatMap(spellings).map(literal));
+  const multiples = step === undefined ? [] : [multiplesText(step)];
+  const others = range.others.map((other) => multiplesText(other));
+  const known = [...multiples, ...others].filter((text) => text !== undefined);
+  if (known.length < multiples.length + others.length) return undefined;
+  const parts = [...known.slice(0, multiples.length), ...known.slice(multiples.length).map(not)];
   if (range.kind === "integer") parts.push(concat(sign, WHOLE));
-  if (range.kind === "fractional")
-    parts.push(concat(sign, WHOLE, literal("."), digits(0), NON_ZERO, digits(0)));
-  if (step !== undefined) parts.push(multiplesText(step) ?? NOTHING);
-  parts.push(...range.others.map((other) => not(multiplesText(other) ?? NOTHING)));
-  const isKnown = [...(step === undefined ? [] : [step]), ...range.others].every(
-    (one) => multiplesText(one) !== undefined,
-  );
-  return isKnown ? and(...parts) : undefined;
+  if (range.kind === "fractional") parts.push(concat(sign, WHOLE, literal("."), NOT_ALL_ZERO));
+  if (known.length > 0 || range.kind === "fractional") parts.push(EXACT);
+  const bounded = boundedText(range);
+  return parts.length === 0 ? bounded : and(bounded, ...parts);
+}
+
+/** How a number is written: in plain digits, or as JavaScript prints it. */
+function spellings(value: Decimal): readonly string[] {
+  const plain = textOf(value);
+  const printed = String(Number(plain));
+  return printed === plain || compare(decimalOf(Number(plain)), value) !== 0 ? [plain] : [plain, printed];
 }
 
 function boundedText({ min, max }: NumberRange): Regex {
@@ -126,35 +138,19 @@ function fractionFrom(text: string, isOpen: boolean): Regex {
   const greater = Array.from(text, (digit, index) =>
     concat(literal(`.${text.slice(0, index)}`), greaterDigit(digit), digits(0)),
   );
-  if (isOpen) {
-    const more = concat(literal(`.${text}`), digits(0), NON_ZERO, digits(0));
-    return either(...greater, more);
-  }
+  if (isOpen) return either(...greater, concat(literal(`.${text}`), NOT_ALL_ZERO));
   return text === "" ? optional(fraction()) : either(...greater, concat(literal(`.${text}`), digits(0)));
 }
 
-/** Plain spellings of the multiples of a number, told by their last digits and their remainder by 3, 7 or 9. */
+/** Plain spellings of the multiples of a number, told by their last digits and their remainder by 3, 7 or 9, with any zeros in front. */
 function multiplesText({ units, scale }: Decimal): Regex | undefined {
   const step = units < 0n ? -units : units;
-  const { endings: ending, rest } = splitFactors(step);
-  if (ending === undefined || (rest !== 1n && scale > 0)) return undefined;
-  const remainder = rest === 1n ? undefined : remainderText(Number(rest));
-  if (rest !== 1n && remainder === undefined) return undefined;
-  const spelled =
-    scale === 0
-      ? concat(ending, optional(concat(literal("."), repeat(literal("0"), 1, MAX_DIGITS))))
-      : undefined;
-  if (spelled !== undefined) {
-    const whole =
-      remainder === undefined
-        ? spelled
-        : and(
-            spelled,
-            concat(remainder, optional(concat(literal("."), repeat(literal("0"), 1, MAX_DIGITS)))),
-          );
-    return concat(sign, and(PLAIN, whole));
-  }
-  return concat(sign, and(PLAIN, fractionMultiples(step, scale)));
+  const { endings, rest } = splitFactors(step);
+  if (endings === undefined || (rest !== 1n && scale > 0)) return undefined;
+  if (scale > 0) return concat(sign, fractionMultiples(step, scale));
+  const remainder = rest === 1n ? digits(1) : remainderText(Number(rest));
+  if (remainder === undefined) return undefined;
+  return concat(sign, and(endings, remainder), optional(concat(literal("."), repeat(literal("0"), 1))));
 }
 
 interface Factors {
@@ -207,7 +203,7 @@ function decimalsText(
   const values = Array.from({ length: Number(count) }, (_, index) =>
     length === 0 ? "" : ((BigInt(index) * step) % 10n ** BigInt(length)).toString().padStart(length, "0"),
   );
-  const zeros = repeat(literal("0"), 0, isLast ? MAX_DIGITS : 0);
+  const zeros = isLast ? ZEROS : EMPTY;
   if (decimals === 0)
     return concat(endingWith(values, length), isLast ? optional(concat(literal("."), zeros)) : EMPTY);
   const inside = values.map((value) => {
