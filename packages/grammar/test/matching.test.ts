@@ -327,6 +327,40 @@ describe("matcher", () => {
     );
   });
 
+  it("goes on with a new automaton in the middle of a text", () => {
+    const letters = repeat(charClass("ac"), 0, 100_000);
+    const quoted = (text: Regex): Regex => concat(literal('"'), text, literal('"'));
+    const grammar = grammarOf(
+      { text: quoted(and(letters, not(literal("abc")))), other: quoted(repeat(literal("ab"), 1, 90_000)) },
+      { S: ["text S", "other"] },
+    );
+    const few = new CompiledGrammar(grammar, bundled, { cacheBytes: 400_000 });
+    const many = new CompiledGrammar(grammar, bundled);
+    const [one, other, paused] = [few.matcher(), many.matcher(), few.matcher()];
+    paused.acceptBytes(encoder.encode('"ab'));
+    const stop = (): boolean => true;
+    expect(paused.attempt(stop, () => paused.mask())).toBeUndefined();
+    const accept = (text: string): void => {
+      const bytes = encoder.encode(text);
+      expect(one.acceptBytes(bytes)).toBe(true);
+      other.acceptBytes(bytes);
+      expect(one.mask()).toEqual(other.mask());
+    };
+    accept('"');
+    for (let step = 0; step < 600; step++) {
+      accept(step === 300 ? '""' : "abab");
+      if (step % 100 !== 99) continue;
+      one.rollback(60);
+      other.rollback(60);
+      expect(one.mask()).toEqual(other.mask());
+    }
+    expect(few.bytes).toBeLessThan(many.bytes / 2);
+    const begun = many.matcher();
+    begun.acceptBytes(encoder.encode('"ab'));
+    expect(paused.mask()).toEqual(begun.mask());
+    expect(paused.acceptBytes(encoder.encode('c"'))).toBe(false);
+  });
+
   it("ends a lazy lexeme at its first match", () => {
     const until = { regex: concat(ANY_TEXT, literal("</a>")), isLazy: true };
     const grammar = grammarOf({ until, b: literal("b") }, { S: ["until b"] });

@@ -1,6 +1,7 @@
 import type { Regex } from "#grammar";
 import { Builder } from "./builder.ts";
 import type { ByteClasses } from "./byte-classes.ts";
+import { Copier } from "./copier.ts";
 import { Derivatives } from "./derivatives.ts";
 import { Emptiness } from "./emptiness.ts";
 import { Interner } from "./intern.ts";
@@ -29,14 +30,28 @@ export class Automaton {
   readonly #derivatives: Derivatives;
   readonly #interner: Interner;
   readonly #emptiness: Emptiness;
+  readonly #limits: AutomatonLimits;
   /** Stops {@link Automaton.isNothing}, and work of others that share it. */
-  readonly pace = new Pace();
+  readonly pace: Pace;
 
-  constructor({ nodes = NODES, visits = VISITS }: AutomatonLimits = {}) {
+  constructor(limits: AutomatonLimits = {}, pace = new Pace()) {
+    const { nodes = NODES, visits = VISITS } = limits;
+    this.#limits = limits;
+    this.pace = pace;
     this.#builder = new Builder(nodes);
     this.#derivatives = new Derivatives(this.#builder);
     this.#interner = new Interner(this.#builder);
     this.#emptiness = new Emptiness(this.#derivatives, { pace: this.pace, visits });
+  }
+
+  /** An empty automaton of the same limits and pace. */
+  renew(): Automaton {
+    return new Automaton(this.#limits, this.pace);
+  }
+
+  /** Copies nodes of another automaton to this one. */
+  copier(from: Automaton): Copier {
+    return new Copier(from.#builder.nodes, this.#builder);
   }
 
   /** Number of nodes. */

@@ -1,6 +1,8 @@
 export { Analyses } from "./analyses.ts";
 export { Automaton } from "./automaton.ts";
 export type { ByteClasses } from "./byte-classes.ts";
+export { Complexity } from "./complexity.ts";
+export type { Copier } from "./copier.ts";
 export { jsonStringContent } from "./json-string.ts";
 export { mapRegex } from "./map.ts";
 export { type Pace, Paused } from "./pace.ts";

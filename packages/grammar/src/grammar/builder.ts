@@ -17,14 +17,15 @@ export class GrammarBuilder {
    * Adds a lexeme, or finds an equal one. Where it matches the empty text, the symbol is a rule, which may be empty, so that no
    * lexeme is.
    */
-  lexeme({ name, regex, isLazy = false }: Lexeme): GrammarSymbol {
+  lexeme({ name, regex, isLazy = false, isSmall = false }: Lexeme): GrammarSymbol {
     const key = `${isLazy}${JSON.stringify(regex)}`;
     const known = this.#lexemeOf.get(key);
     if (known !== undefined) return known;
     const isOptional = acceptsEmpty(regex);
     const filled = isOptional ? and(regex, not(EMPTY)) : regex;
     this.#count();
-    const index = this.#lexemes.push({ name, regex: filled, ...(isLazy ? { isLazy } : {}) }) - 1;
+    const index =
+      this.#lexemes.push({ name, regex: filled, ...(isLazy && { isLazy }), ...(isSmall && { isSmall }) }) - 1;
     const symbol = isOptional ? this.rule(name, [[{ lexeme: index }], []]) : { lexeme: index };
     this.#lexemeOf.set(key, symbol);
     return symbol;

@@ -10,6 +10,8 @@ export interface Lexeme {
    * lexeme ends where no byte can continue any; a lazy one ends them all where it matches.
    */
   readonly isLazy?: boolean;
+  /** Known to have few states, so that nobody needs to count them. */
+  readonly isSmall?: boolean;
 }
 
 /** A reference to a lexeme or to a rule, by its index. */

@@ -99,8 +99,10 @@ export class ObjectEmitter {
     const members = named.filter(({ value, isRequired }) => value !== FALSE || isRequired);
     if (members.some(({ value, isRequired }) => isRequired && value === FALSE)) return undefined;
     const names = named.map(({ name }) => name);
-    const other = this.#others(shape.regions, names);
-    const demanded = witnesses.map((witness) => this.#others(this.#witnessRegions(shape, witness), names));
+    const other = this.#others(shape.regions, { names, place });
+    const demanded = witnesses.map((witness) =>
+      this.#others(this.#witnessRegions(shape, witness), { names, place }),
+    );
     const found = demanded.filter((symbol) => symbol !== undefined);
     if (found.length < demanded.length) return undefined;
     const required = shape.required.size + found.length;
@@ -121,13 +123,16 @@ export class ObjectEmitter {
   }
 
   /** A member of one of these regions with a name other than these. */
-  #others(regions: readonly Region[], names: readonly string[]): GrammarSymbol | undefined {
+  #others(
+    regions: readonly Region[],
+    { names, place }: { readonly names: readonly string[]; readonly place: Place },
+  ): GrammarSymbol | undefined {
     const { builder, languages } = this.#emitter;
     const alternatives = regions
       .filter(({ value }) => value !== FALSE)
       .flatMap((region) => {
-        const excluded = names.filter((name) => languages.matches(region.names, name));
-        const symbol = this.#emitter.otherName(region.names, excluded);
+        const without = names.filter((name) => languages.matches(region.names, name));
+        const symbol = this.#emitter.otherName(region.names, { without, place });
         return symbol === undefined ? [] : [[symbol, this.#emitter.value(region.value)]];
       });
     return alternatives.length === 0 ? undefined : builder.rule("member", ...alternatives);

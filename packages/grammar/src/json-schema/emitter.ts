@@ -1,4 +1,4 @@
-import { jsonStringContent } from "#automaton";
+import { Complexity, jsonStringContent } from "#automaton";
 import {
   concat,
   either,
@@ -12,8 +12,9 @@ import {
 import type { Budget, Place } from "./budget.ts";
 import { ArrayEmitter } from "./emit-array.ts";
 import { ObjectEmitter } from "./emit-object.ts";
-import { unsupported } from "./errors.ts";
+import { describePlace, unsupported } from "./errors.ts";
 import type { Expander } from "./expander.ts";
+import { isFormat } from "./formats.ts";
 import { JSON_CHARACTER, type Punctuation, punctuation, quoted } from "./json-text.ts";
 import type { Languages } from "./languages.ts";
 import { rangeText } from "./number-text.ts";
@@ -35,6 +36,7 @@ export class Emitter {
   readonly #arrays: ArrayEmitter;
   readonly #rules = new Map<Term, { readonly rule: number }>();
   readonly #queue: Term[] = [];
+  readonly #complexity = new Complexity();
   readonly #contents = new Map<Regex, string>();
 
   constructor({
@@ -98,7 +100,7 @@ export class Emitter {
       symbols.push(this.builder.lexeme(word, () => ({ name: word, regex: literal(word) })));
     const numbers = shape.numbers.filter((range) => listRange(range, MAX_TRIED)?.length !== 0);
     if (numbers.length > 0) symbols.push(this.#numbers(numbers, place));
-    if (!isNoString(shape.strings)) symbols.push(...this.#strings(shape.strings));
+    if (!isNoString(shape.strings)) symbols.push(...this.#strings(shape.strings, place));
     return symbols;
   }
 
@@ -113,10 +115,13 @@ export class Emitter {
       return text;
     });
     const [only] = texts;
-    return this.builder.regex("number", texts.length === 1 && only !== undefined ? only : either(...texts));
+    const regex = texts.length === 1 && only !== undefined ? only : either(...texts);
+    const isSmall = ranges.every(({ multiples, others }) => multiples.length === 0 && others.length === 0);
+    if (!isSmall) this.#check(regex, { ...place, keyword: "multipleOf" });
+    return this.builder.lexeme(`number ${JSON.stringify(regex)}`, () => ({ name: "number", regex }));
   }
 
-  #strings(set: StringSet): readonly GrammarSymbol[] {
+  #strings(set: StringSet, place: Place): readonly GrammarSymbol[] {
     if (set.type === "values") {
       const spelled = set.values.map((value) => JSON.stringify(value));
       const regex = either(...spelled.map(literal));
@@ -130,7 +135,18 @@ export class Emitter {
     const language = languageOf(set);
     if (this.languages.isNothing(language)) return [];
     const key = `string ${this.#contentKey(language, parts)} ${min} ${max}`;
-    return [this.builder.lexeme(key, () => ({ name: "string", regex: quoted(jsonStringContent(language)) }))];
+    return [
+      this.builder.lexeme(key, () => {
+        // a length counts beside the pattern, in which states may multiply
+        const pattern = languageOf({ ...set, min: 0, max: null });
+        if (!isFormat(pattern)) this.#check(pattern, place);
+        return { name: "string", regex: quoted(jsonStringContent(language)) };
+      }),
+    ];
+  }
+
+  #check(language: Regex, place: Place): void {
+    this.#complexity.check(language, { ...place, what: describePlace(place) });
   }
 
   #contentKey(language: Regex, parts: readonly Regex[]): string {
@@ -151,16 +167,16 @@ export class Emitter {
   }
 
   /** Any name of a language but these, and the colon after it; undefined if there is none. */
-  otherName(names: Regex, without: readonly string[]): GrammarSymbol | undefined {
+  otherName(
+    names: Regex,
+    { without, place }: { readonly without: readonly string[]; readonly place: Place },
+  ): GrammarSymbol | undefined {
     const language = this.languages.without(names, without);
     if (names !== EVERY_NAME && this.languages.isNothing(language)) return undefined;
-    return this.builder.lexeme(
-      `names ${this.#contentKey(names, [names])} ${JSON.stringify(without)}`,
-      () => ({
-        name: "name",
-        regex: concat(quoted(jsonStringContent(language)), this.punctuation.colon),
-      }),
-    );
+    return this.builder.lexeme(`names ${this.#contentKey(names, [names])} ${JSON.stringify(without)}`, () => {
+      if (names !== EVERY_NAME) this.#check(language, place);
+      return { name: "name", regex: concat(quoted(jsonStringContent(language)), this.punctuation.colon) };
+    });
   }
 
   get comma(): GrammarSymbol {

@@ -128,6 +128,10 @@ function stringsOf(name: string, pattern: string): StringSet {
   return set;
 }
 
+/** Whether a language is that of a format. */
+export const isFormat = (regex: Regex): boolean =>
+  [...known.values()].some((set) => set.type === "language" && set.parts[0] === regex);
+
 const limited = (name: string, regex: Regex): Regex =>
   /host-?name/.test(name) ? and(regex, repeat(ANY, 1, 253)) : regex;
 

@@ -1,4 +1,4 @@
-import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme, type Regex, type Rule } from "#grammar";
+import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme, type Rule } from "#grammar";
 import type { Budget } from "./budget.ts";
 
 type Alternatives = (readonly GrammarSymbol[])[];
@@ -22,14 +22,9 @@ export class RuleBuilder {
   lexeme(key: string, make: () => Lexeme): GrammarSymbol {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const symbol = { lexeme: this.#lexemes.push(make()) - 1 };
+    const symbol = { lexeme: this.#lexemes.push({ ...make(), isSmall: true }) - 1 };
     this.#byKey.set(key, symbol);
     return symbol;
-  }
-
-  /** The lexeme of an expression, which is its own key. */
-  regex(name: string, regex: Regex): GrammarSymbol {
-    return this.lexeme(`regex ${JSON.stringify(regex)}`, () => ({ name, regex }));
   }
 
   /** A new rule, whose alternatives may be added later. */

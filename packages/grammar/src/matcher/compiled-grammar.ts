@@ -12,7 +12,7 @@ import type { Vocabulary } from "./vocabulary.ts";
 export interface MatcherLimits {
   /** Memory of lexer states and masks (32 MiB). */
   readonly cacheBytes?: number;
-  /** Nodes of regular expressions and their derivatives. */
+  /** Nodes of regular expressions and their derivatives, of which old ones make room for new ones before each mask. */
   readonly nodes?: number;
   /** Ways in which a text can go on at one place (50,000). */
   readonly rowItems?: number;
@@ -22,7 +22,6 @@ export interface MatcherLimits {
 
 /** What the matchers of a grammar share. */
 interface Shared {
-  readonly automaton: Automaton;
   readonly lexer: Lexer;
   readonly masks: Masks;
   readonly skip: number;
@@ -35,9 +34,7 @@ export class CompiledGrammar {
   readonly vocabulary: Vocabulary;
   readonly #grammar: PreparedGrammar;
   readonly #limits: EarleyLimits;
-  readonly #nodes: number | undefined;
-  readonly #cacheBytes: number;
-  #shared: Shared;
+  readonly #shared: Shared;
 
   /**
    * Compiles a grammar at once. One that is not prepared can take a second where lexemes are intersections.
@@ -51,9 +48,10 @@ export class CompiledGrammar {
     this.vocabulary = vocabulary;
     this.#grammar = "flat" in grammar ? grammar : prepareGrammar(grammar, { nodes });
     this.#limits = { rowItems, items };
-    this.#nodes = nodes;
-    this.#cacheBytes = cacheBytes;
-    this.#shared = this.#share();
+    const { lexemes, skip } = this.#grammar;
+    const lexer = new Lexer(new Automaton({ nodes }), lexemes, cacheBytes);
+    const masks = new Masks(vocabulary, lexer, cacheBytes);
+    this.#shared = { lexer, masks, skip: skip === undefined ? -1 : lexer.terminalOf(skip) };
   }
 
   /**
@@ -71,35 +69,28 @@ export class CompiledGrammar {
 
   /** Memory of the grammar and its caches, without the vocabulary, roughly. */
   get bytes(): number {
-    const { automaton, masks } = this.#shared;
-    return automaton.bytes + masks.bytes + 12 * this.#grammar.flat.codes.length;
+    const { lexer, masks } = this.#shared;
+    return lexer.automaton.bytes + masks.bytes + 12 * this.#grammar.flat.codes.length;
   }
 
   /** A matcher at the beginning of a text. */
   matcher(options: MatcherOptions = {}): Matcher {
-    const [shared, parser] = this.#begin();
-    return new Matcher({ vocabulary: this.vocabulary, ...shared, parser }, options);
+    return this.#matcher(this.#parser(), options);
   }
 
   /** The same in slices: a grammar with very many beginnings takes some time when it is used first. */
   async buildMatcher(options: MatcherOptions = {}): Promise<Matcher> {
-    const [shared, parser] = await inSlices(() => this.#begin());
-    await inSlices(() => parser.state, shared.automaton.pace);
-    return new Matcher({ vocabulary: this.vocabulary, ...shared, parser }, options);
+    const parser = await inSlices(() => this.#parser());
+    return inSlices(() => this.#matcher(parser, options), this.#shared.lexer.pace);
   }
 
-  #begin(): readonly [Shared, Earley] {
-    // nodes are never forgotten: once they are many, new matchers begin anew, so that a long life does not lead to the limit
-    if (this.#shared.automaton.bytes > this.#cacheBytes / 2) this.#shared = this.#share();
+  #parser(): Earley {
     const { lexer, skip } = this.#shared;
-    return [this.#shared, new Earley(this.#grammar.flat, lexer, { skip, limits: this.#limits })];
+    return new Earley(this.#grammar.flat, lexer, { skip, limits: this.#limits });
   }
 
-  #share(): Shared {
-    const { lexemes, skip } = this.#grammar;
-    const automaton = new Automaton({ nodes: this.#nodes });
-    const lexer = new Lexer(automaton, lexemes, this.#cacheBytes);
-    const masks = new Masks(this.vocabulary, lexer, this.#cacheBytes);
-    return { automaton, lexer, masks, skip: skip === undefined ? -1 : lexer.terminalOf(skip) };
+  #matcher(parser: Earley, options: MatcherOptions): Matcher {
+    const { lexer, masks } = this.#shared;
+    return new Matcher({ vocabulary: this.vocabulary, lexer, masks, parser }, options);
   }
 }

@@ -116,6 +116,11 @@ export class Earley {
     return state;
   }
 
+  /** Forgets the lexer's states, which belong to an automaton that is no longer in use. */
+  forgetStates(): void {
+    this.#states.fill(undefined);
+  }
+
   /** Adds the row after a lexeme that is one of these, of which at least one is possible in the newest row. */
   scan({ terminals }: TerminalSet): void {
     const row = this.#rows - 1;

@@ -1,5 +1,5 @@
-import type { Automaton, ByteClasses, Pace } from "#automaton";
-import { GrammarError, type Lexeme } from "#grammar";
+import type { Automaton, ByteClasses, Copier, Pace } from "#automaton";
+import type { Lexeme } from "#grammar";
 import { Interner } from "./interner.ts";
 import type { PlainStep } from "./plain-run.ts";
 import type { Walk, WalkInProgress } from "./walk.ts";
@@ -38,9 +38,6 @@ const EMPTY_NODE = 1;
 /** Bytes of the objects of one state, beside its pairs and transitions. */
 const STATE_BYTES = 240;
 
-/** Bytes by which the automaton may grow for one mask. An object with 1,000 names and others besides takes two thirds. */
-export const GROWTH = 2 ** 21;
-
 /** Lexemes whose successors are found between two places at which the work may stop. */
 const BATCH = 32;
 
@@ -55,11 +52,13 @@ const EVERY_BYTE: ByteClasses = {
  * forgotten when they take too much memory.
  */
 export class Lexer {
-  readonly #automaton: Automaton;
+  #automaton: Automaton;
+  /** Bytes of the automaton that were copied from the one before it: matchers still need them. */
+  #copied = 0;
   readonly #lexemes: readonly Lexeme[];
   /** Terminal of each lexeme, or −1 while it was never needed. */
   readonly #terminalOf: Int32Array;
-  readonly #terminals: { readonly node: number; readonly isLazy: boolean }[] = [];
+  readonly #terminals: { node: number; readonly isLazy: boolean }[] = [];
   readonly #terminalsByNode = [new Map<number, number>(), new Map<number, number>()] as const;
   readonly #states = new Interner<LexerState>();
   readonly #startStates = new Interner<LexerState>();
@@ -67,8 +66,6 @@ export class Lexer {
   #refined = new Map<ByteClasses, Map<ByteClasses, ByteClasses>>();
   #bytes = 0;
   readonly #limit: number;
-  /** Bytes up to which the automaton may grow at present. */
-  #bytesAllowed = Infinity;
 
   /**
    * @param limit - bytes beyond which states are forgotten
@@ -85,25 +82,40 @@ export class Lexer {
     return this.#bytes;
   }
 
+  /** The automaton to which the nodes of states belong. */
+  get automaton(): Automaton {
+    return this.#automaton;
+  }
+
   /** Stops work that takes too long at once. */
   get pace(): Pace {
     return this.#automaton.pace;
   }
 
-  /**
-   * Runs work, such as a walk over a vocabulary, that may follow very many transitions. What it uses of the bytes that it has left is
-   * taken away from them.
-   * @throws GrammarError `limit` if transitions need more memory, and so more time, than any sensible lexeme
-   */
-  limited<Result>(budget: { growth: number }, work: () => Result): Result {
-    const before = this.#automaton.bytes;
-    this.#bytesAllowed = before + budget.growth;
-    try {
-      return work();
-    } finally {
-      budget.growth -= this.#automaton.bytes - before;
-      this.#bytesAllowed = Infinity;
+  /** Whether the automaton has become so large that a new one should take its place: nodes are never forgotten one by one. */
+  get isLarge(): boolean {
+    return this.#automaton.bytes > Math.max(this.#limit / 2, 2 * this.#copied);
+  }
+
+  /** Begins with a new automaton: all states are to be forgotten, and those that are in use to be `moved`. */
+  renew(): void {
+    const old = this.#automaton;
+    this.#automaton = old.renew();
+    const copier = this.#automaton.copier(old);
+    for (const nodes of this.#terminalsByNode) nodes.clear();
+    for (const [terminal, entry] of this.#terminals.entries()) {
+      entry.node = copier.copy(entry.node);
+      this.#terminalsByNode[entry.isLazy ? 1 : 0].set(entry.node, terminal);
     }
+    this.#copied = this.#automaton.bytes;
+  }
+
+  /** The state in the present automaton, by a copier to it, of one in an older automaton. */
+  moved({ pairs, isBoundary }: LexerState, copier: Copier): LexerState {
+    const before = this.#automaton.bytes;
+    const copies = Array.from(pairs, (value, index) => (index % 2 === 0 ? value : copier.copy(value)));
+    this.#copied += this.#automaton.bytes - before;
+    return isBoundary ? this.start(copies.filter((_, index) => index % 2 === 0)) : this.#state(copies);
   }
 
   /** Terminal of a lexeme, which is interned at its first use. */
@@ -209,11 +221,6 @@ export class Lexer {
   }
 
   #transition(state: LexerState, index: number): LexerState | null {
-    if (this.#automaton.bytes > this.#bytesAllowed)
-      throw new GrammarError(
-        "limit",
-        "A lexeme is too complex: its regular expression has too many states to find the tokens that may come next.",
-      );
     const byte = state.classes?.representatives[index] ?? 0;
     const pairs: number[] = [];
     for (let pair = 0; pair < state.pairs.length; pair += 2) {

@@ -1,5 +1,5 @@
 import type { Earley } from "./earley.ts";
-import { GROWTH, type Lexer, type LexerState } from "./lexer.ts";
+import type { Lexer, LexerState } from "./lexer.ts";
 import { childrenOf } from "./trie.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 import { type Exit, type Walk, Walker, WalkInProgress } from "./walk.ts";
@@ -26,8 +26,6 @@ export class MaskInProgress {
   readonly frames: Frame[] = [];
   /** The first walk while it is not finished: the lexer may forget it. */
   first: Walk | WalkInProgress | undefined;
-  /** Bytes by which the automaton may still grow. */
-  growth = GROWTH;
 
   /**
    * @param words - the mask, which is empty
@@ -66,10 +64,15 @@ export class Masks {
   /** Adds the tokens that are allowed at a place to a mask, and returns their number. The parser comes back as it was, if it is not paused. */
   fill(mask: MaskInProgress, parser: Earley): number {
     if (mask.frames.length === 0 && this.bytes > this.#limit) this.#forget();
-    return this.#lexer.limited(mask, () => {
-      this.#collect(mask, { depth: 0, walk: () => this.#firstWalk(mask) }, parser);
-      return mask.count;
-    });
+    this.#collect(mask, { depth: 0, walk: () => this.#firstWalk(mask) }, parser);
+    return mask.count;
+  }
+
+  /** Begins with a new automaton where the present one has become large. */
+  renew(): void {
+    if (!this.#lexer.isLarge) return;
+    this.#lexer.renew();
+    this.#forget();
   }
 
   #forget(): void {

@@ -1,4 +1,4 @@
-import { Paused } from "#automaton";
+import { type Automaton, Paused } from "#automaton";
 import { GrammarError } from "#grammar";
 import type { Earley } from "./earley.ts";
 import type { Lexer, LexerState } from "./lexer.ts";
@@ -30,7 +30,8 @@ interface MatcherParts {
 /** A place in the text to which a matcher can return. */
 interface Place {
   readonly rows: number;
-  readonly state: LexerState;
+  /** Replaced only by the same one of a new automaton. */
+  state: LexerState;
   /** Blanks that would still be stripped. */
   readonly blanks: number;
   /** An end token was accepted. */
@@ -56,6 +57,8 @@ export class Matcher {
   readonly #lexer: Lexer;
   readonly #masks: Masks;
   readonly #parser: Earley;
+  /** The automaton to which the states of all places belong. */
+  #automaton: Automaton;
   #place: Place;
   /** The places before each accepted token. */
   readonly #places: Place[] = [];
@@ -70,6 +73,7 @@ export class Matcher {
     this.#lexer = lexer;
     this.#masks = masks;
     this.#parser = parser;
+    this.#automaton = lexer.automaton;
     this.#place = { rows: parser.rows, state: parser.state, blanks: strippedBlanks, isEnded: false };
     this.#words = new Uint32Array(Math.ceil(vocabulary.size / 32));
   }
@@ -142,8 +146,8 @@ export class Matcher {
       throw new RangeError(`cannot take back ${tokens} of ${this.#places.length} accepted tokens`);
     if (tokens <= 0) return;
     const place = this.#places[this.#places.length - tokens] ?? this.#place;
-    this.#places.length -= tokens;
     this.#restore(place);
+    this.#places.length -= tokens;
     this.#move(place);
   }
 
@@ -196,6 +200,7 @@ export class Matcher {
 
   /** Sets the words of the tokens of text that may come next, and returns the number of tokens. */
   #fill(): number {
+    this.#masks.renew();
     this.#restore(this.#place);
     if (!this.#filling) {
       this.#words.fill(0);
@@ -220,6 +225,20 @@ export class Matcher {
 
   #restore({ rows }: Place): void {
     this.#parser.truncate(rows);
+    if (this.#automaton !== this.#lexer.automaton) this.#follow();
+  }
+
+  /** Goes on with the automaton that has taken the place of an older one. */
+  #follow(): void {
+    const { automaton } = this.#lexer;
+    const copier = automaton.copier(this.#automaton);
+    const places = [...this.#places, this.#place];
+    const states = new Map(places.map(({ state }) => [state, state]));
+    for (const state of states.keys()) states.set(state, this.#lexer.moved(state, copier));
+    for (const place of places) place.state = states.get(place.state) ?? place.state;
+    this.#parser.forgetStates();
+    this.#filling = undefined;
+    this.#automaton = automaton;
   }
 
   /** The place after bytes, or undefined if they are not allowed. The parser is then at neither. */

@@ -1,4 +1,4 @@
-import { Automaton, mapRegex } from "#automaton";
+import { Automaton, Complexity, mapRegex } from "#automaton";
 import { either, type Grammar, type Lexeme, type Regex, words } from "#grammar";
 import { type FlatGrammar, flatten } from "./flat-grammar.ts";
 import { isPlainlyNothing } from "./text-counts.ts";
@@ -33,6 +33,9 @@ export function prepareGrammar(
     ...lexeme,
     regex: mapRegex(lexeme.regex, joinTexts, joined),
   }));
+  const complexity = new Complexity();
+  for (const { name, regex, isSmall } of lexemes)
+    if (isSmall !== true) complexity.check(regex, { what: `The lexeme "${name}"` });
   return { lexemes, skip: grammar.skip, flat };
 }
 
