@@ -1,16 +1,24 @@
-// MaskBench: which JSON Schemas compile, whether their instances are told apart, and how long masks take.
+// MaskBench: which JSON Schemas compile, whether their instances are told apart, whether answers that masks lead end and are valid, and
+// how long masks take.
 import { appendFileSync, writeFileSync } from "node:fs";
 import { CompiledGrammar, GrammarError, grammarFromSource, type Matcher } from "mixture-of-shards-grammar";
+import { randomStream } from "#core";
+import { randomAnswer } from "../packages/grammar/test/random-answer.ts";
 import { fail, printResult, readArguments, rounded } from "./arguments.ts";
 import { type BenchVocabulary, readVocabulary } from "./grammar-vocabulary.ts";
+import { judgeOf } from "./json-judge.ts";
 import { type Entry, readEntries } from "./maskbench-data.ts";
 
-const HELP = `usage: bench:maskbench -- --data DIR [--model DIR|FILE.gguf|made:SIZE] [--every 1] [--out FILE.jsonl] [--json]
+const HELP = `usage: bench:maskbench -- --data DIR [--model DIR|FILE.gguf|made:SIZE] [--every 1] [--answers 0] [--out FILE.jsonl] [--json]
 
-Compiles the schemas of DIR/schemas.jsonl.gz, and gives each instance token by token to a matcher. Times are of this thread.
+Compiles the schemas of DIR/schemas.jsonl.gz, and gives each instance token by token to a matcher, with the mask before each token. Times
+are of this thread. With --answers N, N answers of each schema are made of random tokens, all that a mask allows equally likely as by
+logits that mean nothing, and after --tokens (60) tokens rather of those that close what is open; ajv judges them. Exits with 1 if a
+schema that compiled fails in a mask, or an answer is not valid.
 
   --model M           the vocabulary: that of a model, or one made of the schemas' text (made:49152)
   --every N           every Nth schema; --first N: the first of them to take; --time: seconds, then the rest is left out
+  --seed N            another seed for random answers (1)
   --out FILE          one JSON line for each schema`;
 
 /** What came of one schema. Times in microseconds. */
@@ -25,10 +33,12 @@ interface Line {
   readonly rejected: readonly number[];
   readonly accepted: readonly number[];
   readonly failed: readonly string[];
+  /** Random answers that are valid, without an end, not judged as ajv cannot read the schema, and not valid. */
+  readonly answers: { valid: number; endless: number; unjudged: number; readonly invalid: string[] };
 }
 
 const given = readArguments(HELP, {
-  values: ["data", "model", "every", "first", "time", "out"],
+  values: ["data", "model", "every", "first", "time", "out", "answers", "tokens", "seed"],
   flags: ["json"],
 });
 const data = given.text("data") ?? fail(HELP);
@@ -36,6 +46,9 @@ const every = given.number("every", 1);
 const first = given.number("first", 0);
 const time = given.number("time", 86_400);
 const out = given.text("out");
+const answers = given.number("answers", 0);
+const budget = given.number("tokens", 60);
+const random = randomStream(given.number("seed", 1), "maskbench-answers");
 
 /** JSON as Python writes it, in which MaskBench's instances are. */
 function pythonJson(value: unknown): string {
@@ -59,31 +72,54 @@ function takes(matcher: Matcher, tokens: readonly number[], masks: number[]): bo
   return matcher.canEnd;
 }
 
+/** Has masks lead to random answers, and adds what comes of them. */
+function answer(compiled: CompiledGrammar, schema: unknown, counts: Line["answers"]): void {
+  const judge = judgeOf(schema);
+  for (let i = 0; i < answers; i++) {
+    const options = { vocabulary: compiled.vocabulary, random: () => random.uniform(), budget };
+    const text = randomAnswer(compiled.matcher(), options);
+    const problem = text === undefined ? undefined : judge?.(text);
+    if (text === undefined) counts.endless++;
+    else if (judge === undefined) counts.unjudged++;
+    else if (problem === undefined) counts.valid++;
+    else counts.invalid.push(`${problem}: ${text.slice(0, 500)}`);
+  }
+}
+
+/** Does work that must not fail once a schema is compiled. */
+function attempt(work: () => void, failed: string[]): void {
+  try {
+    work();
+  } catch (error) {
+    failed.push(String(error));
+  }
+}
+
 function run({ name, schema, tests }: Entry, { vocabulary, encode }: BenchVocabulary): Line {
   const masks: number[] = [];
   const [rejected, accepted, failed] = [[] as number[], [] as number[], [] as string[]];
+  const counts: Line["answers"] = { valid: 0, endless: 0, unjudged: 0, invalid: [] };
+  const line = { name, masks, rejected, accepted, failed, answers: counts };
   const start = performance.now();
+  let compiled: CompiledGrammar;
+  let compile: number;
   try {
-    const source = { type: "json_schema", schema, whitespace: "flexible" } as const;
-    const grammar = grammarFromSource(source);
-    const compile = microseconds(start);
-    const compiled = new CompiledGrammar(grammar, vocabulary);
-    compiled.matcher().mask();
-    const firstMask = microseconds(start);
-    for (const [i, { valid, data: instance }] of tests.entries()) {
-      try {
-        const isTaken = takes(compiled.matcher(), encode(pythonJson(instance)), masks);
-        if (isTaken !== valid) (valid ? rejected : accepted).push(i);
-      } catch (error) {
-        failed.push(String(error));
-      }
-    }
-    return { name, compile, first: firstMask, masks, rejected, accepted, failed };
+    const grammar = grammarFromSource({ type: "json_schema", schema, whitespace: "flexible" });
+    compile = microseconds(start);
+    compiled = new CompiledGrammar(grammar, vocabulary);
   } catch (error) {
-    const compile = microseconds(start);
     const keyword = error instanceof GrammarError ? (error.keyword ?? error.code) : "bug";
-    return { name, error: String(error), keyword, compile, masks, rejected, accepted, failed };
+    return { ...line, error: String(error), keyword, compile: microseconds(start) };
   }
+  attempt(() => compiled.matcher().mask(), failed);
+  const firstMask = microseconds(start);
+  for (const [i, { valid, data: instance }] of tests.entries())
+    attempt(() => {
+      const isTaken = takes(compiled.matcher(), encode(pythonJson(instance)), masks);
+      if (isTaken !== valid) (valid ? rejected : accepted).push(i);
+    }, failed);
+  attempt(() => answer(compiled, schema, counts), failed);
+  return { ...line, compile, first: firstMask };
 }
 
 const percentile = (sorted: readonly number[], share: number): number =>
@@ -125,6 +161,11 @@ const names = (chosen: readonly Line[]): string =>
 const rejecting = compiled.filter(({ rejected }) => rejected.length > 0);
 const accepting = compiled.filter(({ accepted }) => accepted.length > 0);
 const failing = compiled.filter(({ failed }) => failed.length > 0);
+const wrong = compiled.filter((line) => line.answers.invalid.length > 0);
+for (const { name, failed, answers: made } of [...failing, ...wrong])
+  console.error([name, ...failed, ...made.invalid].join("\n  "));
+const sumOf = (count: (made: Line["answers"]) => number): number =>
+  compiled.reduce((sum, line) => sum + count(line.answers), 0);
 printResult(
   {
     schemas: lines.length,
@@ -135,6 +176,12 @@ printResult(
     valid_rejected: `${rejecting.length} schemas: ${names(rejecting)}`,
     invalid_accepted: `${accepting.length} schemas, ${accepting.flatMap((line) => line.accepted).length} instances: ${names(accepting)}`,
     failed_matching: `${failing.length} schemas: ${names(failing)}`,
+    ...(answers > 0 && {
+      answers_valid: sumOf(({ valid }) => valid),
+      answers_invalid: `${wrong.length} schemas, ${sumOf(({ invalid }) => invalid.length)} answers: ${names(wrong)}`,
+      answers_not_judged: sumOf(({ unjudged }) => unjudged),
+      answers_without_end: sumOf(({ endless }) => endless),
+    }),
     refusals: counted(lines.flatMap(({ keyword }) => (keyword === undefined ? [] : [keyword]))),
     compile: times(lines.map(({ compile }) => compile)),
     first_mask: times(compiled.flatMap(({ first: time_ }) => (time_ === undefined ? [] : [time_]))),
@@ -143,3 +190,4 @@ printResult(
   },
   given.flag("json"),
 );
+process.exitCode = failing.length + wrong.length === 0 ? 0 : 1;

@@ -12,7 +12,8 @@ import {
   type Regex,
   repeat,
 } from "#grammar";
-import { Analyses, Automaton, jsonStringContent } from "./index.ts";
+import { Analyses } from "../../test/analyses.ts";
+import { Automaton, jsonStringContent } from "./index.ts";
 
 const analyses = new Analyses();
 const letters = charClass("az");
@@ -33,16 +34,6 @@ describe("analyses", () => {
     expect(analyses.equals(not(NOTHING), ANY_TEXT)).toBe(false);
     expect(analyses.isAnyText(either(ANY_TEXT, literal("x")))).toBe(true);
     expect(analyses.isAnyText(repeat(ANY, 1))).toBe(false);
-  });
-
-  test("find a shortest text", () => {
-    const decode = (bytes: Uint8Array | undefined): string | undefined =>
-      bytes && new TextDecoder().decode(bytes);
-    expect(decode(analyses.shortest(either(literal("abc"), repeat(literal("é"), 2))))).toBe("abc");
-    expect(decode(analyses.shortest(and(repeat(literal("ab"), 1), repeat(literal("aba"), 0), letters)))).toBe(
-      undefined,
-    );
-    expect(decode(analyses.shortest(and(repeat(literal("ab"), 2), not(literal("abab")))))).toBe("ababab");
   });
 });
 

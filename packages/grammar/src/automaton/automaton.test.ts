@@ -16,7 +16,8 @@ import {
   type Regex,
   repeat,
 } from "#grammar";
-import { Analyses, Automaton } from "./index.ts";
+import { Analyses } from "../../test/analyses.ts";
+import { Automaton } from "./index.ts";
 
 const encoder = new TextEncoder();
 

@@ -1,4 +1,3 @@
-export { Analyses } from "./analyses.ts";
 export { Automaton } from "./automaton.ts";
 export type { ByteClasses } from "./byte-classes.ts";
 export { Complexity } from "./complexity.ts";

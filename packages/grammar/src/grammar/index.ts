@@ -1,6 +1,7 @@
 export { GrammarBuilder } from "./builder.ts";
 export { GrammarError, type GrammarErrorCode, type GrammarErrorPlace } from "./errors.ts";
 export { type Grammar, type GrammarSymbol, type Lexeme, type Rule, specialTokenBytes } from "./grammar.ts";
+export { leastRules } from "./least-rules.ts";
 export {
   ANY,
   ANY_TEXT,

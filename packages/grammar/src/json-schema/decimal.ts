@@ -53,7 +53,7 @@ export const isMultiple = (value: Decimal, step: Decimal): boolean => {
   return unitsAt(value, scale) % unitsAt(step, scale) === 0n;
 };
 
-const greatestDivisor = (a: bigint, b: bigint): bigint => (b === 0n ? a : greatestDivisor(b, a % b));
+export const greatestDivisor = (a: bigint, b: bigint): bigint => (b === 0n ? a : greatestDivisor(b, a % b));
 
 /** The least positive number that is a multiple of both. */
 export function leastMultiple(a: Decimal, b: Decimal): Decimal {

@@ -40,7 +40,7 @@ export const KEYWORDS: ReadonlyMap<string, KeywordStatus> = new Map<string, Keyw
     "multipleOf",
     {
       partly:
-        "products of 2, 5 and one of 3, 7 and 9; decimals of 2 and 5; all where bounds leave at most 10,000 multiples",
+        "products of 2, 5 and one of 3, 7 and 9, whole or as decimals; all where bounds leave at most 10,000 multiples",
     },
   ],
   // strings

@@ -1,8 +1,8 @@
+import { mapRegex } from "#automaton";
 import {
   and,
   charClass,
   concat,
-  EMPTY,
   either,
   literal,
   NOTHING,
@@ -11,7 +11,16 @@ import {
   type Regex,
   repeat,
 } from "#grammar";
-import { compare, type Decimal, decimal, decimalOf, digitsOf, negate, textOf } from "./decimal.ts";
+import {
+  compare,
+  type Decimal,
+  decimal,
+  decimalOf,
+  digitsOf,
+  greatestDivisor,
+  negate,
+  textOf,
+} from "./decimal.ts";
 import { type Bound, listRange, type NumberRange, stepOf } from "./numbers.ts";
 
 /** Digits before and after the point, which a model could otherwise write without end. */
@@ -142,95 +151,46 @@ function fractionFrom(text: string, isOpen: boolean): Regex {
   return text === "" ? optional(fraction()) : either(...greater, concat(literal(`.${text}`), digits(0)));
 }
 
-/** Plain spellings of the multiples of a number, told by their last digits and their remainder by 3, 7 or 9, with any zeros in front. */
+/** Plain spellings of the multiples of a number, with any zeros in front. */
 function multiplesText({ units, scale }: Decimal): Regex | undefined {
   const step = units < 0n ? -units : units;
-  const { endings, rest } = splitFactors(step);
-  if (endings === undefined || (rest !== 1n && scale > 0)) return undefined;
-  if (scale > 0) return concat(sign, fractionMultiples(step, scale));
-  const remainder = rest === 1n ? digits(1) : remainderText(Number(rest));
-  if (remainder === undefined) return undefined;
-  return concat(sign, and(endings, remainder), optional(concat(literal("."), repeat(literal("0"), 1))));
-}
-
-interface Factors {
-  /** Whole digits whose last ones tell the multiples of the factors 2 and 5; undefined if there are too many endings. */
-  readonly endings: Regex | undefined;
-  readonly rest: bigint;
-}
-
-/** Splits a number into its factors 2 and 5, which the last digits tell, and the rest. */
-function splitFactors(value: bigint): Factors {
-  const { twos, fives, rest } = factor(value);
-  const length = Math.max(twos, fives);
-  const base = 2n ** BigInt(twos) * 5n ** BigInt(fives);
-  const count = 10n ** BigInt(length) / base;
-  if (count > BigInt(MAX_ENDINGS)) return { endings: undefined, rest };
-  if (length === 0) return { endings: digits(1), rest };
-  const values = Array.from({ length: Number(count) }, (_, index) => (BigInt(index) * base).toString());
-  const endings = either(...values.map((one) => literal(one.padStart(length, "0"))));
-  const short = either(...values.filter((one) => one.length < length).map(literal));
-  return { endings: either(short, concat(digits(0), endings)), rest };
-}
-
-function factor(value: bigint): { twos: number; fives: number; rest: bigint } {
-  let [twos, fives, rest] = [0, 0, value];
-  while (rest % 2n === 0n) [twos, rest] = [twos + 1, rest / 2n];
-  while (rest % 5n === 0n) [fives, rest] = [fives + 1, rest / 5n];
-  return { twos, fives, rest };
-}
-
-/** Plain spellings of the multiples of `step / 10 ** scale`, where `step` has the factors 2 and 5 only. */
-function fractionMultiples(step: bigint, scale: number): Regex {
-  const { twos, fives } = factor(step);
-  const length = Math.max(twos, fives);
-  const base = 2n ** BigInt(twos) * 5n ** BigInt(fives);
   const options: Regex[] = [];
   // with fewer decimals than the scale, the digits that are left out are zeros
   for (let decimals = 0; decimals <= scale; decimals++) {
-    const left = Math.max(0, length - (scale - decimals));
-    const unit = greatestDivisor(base, 10n ** BigInt(scale - decimals));
-    options.push(decimalsText(decimals, { length: left, step: base / unit, isLast: decimals === scale }));
+    const text = divisibleText(step / greatestDivisor(step, 10n ** BigInt(scale - decimals)));
+    if (text === undefined) return undefined;
+    const isPlaced = concat(digits(1), literal("."), digits(decimals, decimals));
+    options.push(decimals === 0 ? text : and(isPlaced, mapRegex(text, withPoints)));
   }
-  return either(...options);
+  const last = options.pop() ?? NOTHING;
+  const zeros = scale === 0 ? optional(concat(literal("."), repeat(literal("0"), 1))) : ZEROS;
+  return concat(sign, either(...options, concat(last, zeros)));
 }
 
-function decimalsText(
-  decimals: number,
-  { length, step, isLast }: { length: number; step: bigint; isLast: boolean },
-): Regex {
-  const count = 10n ** BigInt(length) / greatestDivisor(10n ** BigInt(length), step);
-  const values = Array.from({ length: Number(count) }, (_, index) =>
-    length === 0 ? "" : ((BigInt(index) * step) % 10n ** BigInt(length)).toString().padStart(length, "0"),
-  );
-  const zeros = isLast ? ZEROS : EMPTY;
-  if (decimals === 0)
-    return concat(endingWith(values, length), isLast ? optional(concat(literal("."), zeros)) : EMPTY);
-  const inside = values.map((value) => {
-    const padded = value.padStart(decimals, "*");
-    const after = padded.slice(padded.length - decimals);
-    const before = padded.slice(0, padded.length - decimals);
-    const free = after.length - after.replaceAll("*", "").length;
-    return concat(
-      endingWith([before], before.length),
-      literal("."),
-      repeat(DIGIT, free, free),
-      literal(after.slice(free)),
-    );
-  });
-  return concat(either(...inside), zeros);
+/** Digits before each of which a point may stand. */
+function withPoints(regex: Regex): Regex {
+  const point = optional(literal("."));
+  if (regex.type === "literal")
+    return concat(...Array.from(regex.text, (digit) => concat(point, literal(digit))));
+  return regex.type === "class" ? concat(point, regex) : regex;
 }
 
-/** Whole digits that end in one of these, all of the same length. */
-function endingWith(values: readonly string[], length: number): Regex {
-  if (length === 0) return digits(1);
-  const short = values
-    .map((value) => value.replace(/^0+(?=\d)/, ""))
-    .filter((value) => value.length < length);
-  return either(...short.map(literal), concat(digits(0), either(...values.map(literal))));
+/** Digits whose number is divisible, told by the last ones and the remainder by 3, 7 or 9. */
+function divisibleText(divisor: bigint): Regex | undefined {
+  let [twos, fives, rest] = [0, 0, divisor];
+  while (rest % 2n === 0n) [twos, rest] = [twos + 1, rest / 2n];
+  while (rest % 5n === 0n) [fives, rest] = [fives + 1, rest / 5n];
+  const remainder = rest === 1n ? digits(1) : remainderText(Number(rest));
+  const length = Math.max(twos, fives);
+  const base = divisor / rest;
+  const count = 10n ** BigInt(length) / base;
+  if (remainder === undefined || count > BigInt(MAX_ENDINGS)) return undefined;
+  if (length === 0) return remainder;
+  const values = Array.from({ length: Number(count) }, (_, index) => (BigInt(index) * base).toString());
+  const short = values.filter((one) => one.length < length).map(literal);
+  const long = concat(digits(0), either(...values.map((one) => literal(one.padStart(length, "0")))));
+  return and(either(...short, long), remainder);
 }
-
-const greatestDivisor = (a: bigint, b: bigint): bigint => (b === 0n ? a : greatestDivisor(b, a % b));
 
 /** Digits whose number is divisible, by elimination of the states of the automaton that reads remainders. */
 function remainderText(divisor: number): Regex | undefined {

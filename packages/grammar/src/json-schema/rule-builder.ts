@@ -1,4 +1,4 @@
-import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme, type Rule } from "#grammar";
+import { type Grammar, GrammarError, type GrammarSymbol, type Lexeme, leastRules, type Rule } from "#grammar";
 import type { Budget } from "./budget.ts";
 
 type Alternatives = (readonly GrammarSymbol[])[];
@@ -91,50 +91,22 @@ export class RuleBuilder {
   /** The grammar from a start symbol, without rules that match no text; undefined if nothing matches. */
   build(start: GrammarSymbol): Grammar | undefined {
     const first = this.rule("start", [start]);
-    const productive = findProductive(this.#rules);
-    if (!productive.has(first.rule)) return undefined;
+    const productive = leastRules(this.#rules);
+    if (productive[first.rule] === 0) return undefined;
     const isProductive = (symbol: GrammarSymbol): boolean =>
-      !("rule" in symbol) || productive.has(symbol.rule);
-    const rules =
-      productive.size === this.#rules.length
-        ? this.#rules
-        : this.#rules.map(({ name, alternatives }) => ({
-            name,
-            alternatives: alternatives.filter((alternative) => alternative.every(isProductive)),
-          }));
+      !("rule" in symbol) || productive[symbol.rule] === 1;
+    const rules = productive.every((one) => one === 1)
+      ? this.#rules
+      : this.#rules.map(({ name, alternatives }) => ({
+          name,
+          alternatives: alternatives.filter((alternative) => alternative.every(isProductive)),
+        }));
     return compact({ lexemes: this.#lexemes, rules, start: first.rule });
   }
 }
 
 const symbolKey = (symbol: GrammarSymbol): string =>
   "rule" in symbol ? `r${symbol.rule}` : `l${symbol.lexeme}`;
-
-/** An alternative that waits for so many of its rules to match some text. */
-interface Waiting {
-  readonly rule: number;
-  left: number;
-}
-
-/** Rules that match some text. */
-function findProductive(rules: readonly Rule[]): ReadonlySet<number> {
-  const users = rules.map((): Waiting[] => []);
-  const productive = new Set<number>();
-  const watch = (rule: number, alternative: readonly GrammarSymbol[]): void => {
-    const waiting: Waiting = { rule, left: 0 };
-    for (const symbol of alternative) {
-      if (!("rule" in symbol)) continue;
-      waiting.left++;
-      users[symbol.rule]?.push(waiting);
-    }
-    if (waiting.left === 0) productive.add(rule);
-  };
-  for (const [rule, { alternatives }] of rules.entries())
-    for (const alternative of alternatives) watch(rule, alternative);
-  // the set grows while it is read
-  for (const rule of productive)
-    for (const user of users[rule] ?? []) if (--user.left === 0) productive.add(user.rule);
-  return productive;
-}
 
 /** The grammar with what can be reached from its start only, and without rules that stand for a single symbol. */
 function compact({ lexemes, rules, start }: Grammar): Grammar {

@@ -1,4 +1,11 @@
-import { acceptsEmpty, type Grammar, GrammarError, type GrammarSymbol, type Lexeme } from "#grammar";
+import {
+  acceptsEmpty,
+  type Grammar,
+  GrammarError,
+  type GrammarSymbol,
+  type Lexeme,
+  leastRules,
+} from "#grammar";
 
 /**
  * The rules of a grammar in one array, laid out for an Earley parser. A position in the array is a rule's alternative with a dot in it;
@@ -38,10 +45,10 @@ export function flatten(grammar: Grammar, isNothing: (lexeme: Lexeme) => boolean
   const { lexemes, rules } = grammar;
   const isNullableLexeme = Uint8Array.from(lexemes, ({ regex }) => Number(acceptsEmpty(regex)));
   const isNothingLexeme = Uint8Array.from(lexemes, (lexeme) => Number(isNothing(lexeme)));
-  const isProductive = fixpoint(grammar, (lexeme) => isNothingLexeme[lexeme] === 0);
+  const isProductive = leastRules(rules, (lexeme) => isNothingLexeme[lexeme] === 0);
   if (isProductive[grammar.start] === 0)
     throw new GrammarError("bad_grammar", "The grammar matches no text at all.");
-  const isNullableRule = fixpoint(grammar, (lexeme) => isNullableLexeme[lexeme] === 1);
+  const isNullableRule = leastRules(rules, (lexeme) => isNullableLexeme[lexeme] === 1);
   const kept = rules.map(({ alternatives }) =>
     alternatives.filter((symbols) =>
       symbols.every((symbol) =>
@@ -101,44 +108,4 @@ function check({ lexemes, rules, start, skip }: Grammar): void {
     for (const symbol of alternatives.flat())
       if ("rule" in symbol) refer(`Rule "${name}"`, symbol.rule, rules.length);
       else refer(`Rule "${name}"`, symbol.lexeme, lexemes.length);
-}
-
-/** An alternative that still lacks some rules. */
-interface Waiting {
-  readonly rule: number;
-  missing: number;
-}
-
-/**
- * The least set of rules that have an alternative whose symbols are all in it, lexemes by `holds`. Each rule that joins is counted off
- * in the alternatives that wait for it, so that the work is linear in the grammar.
- */
-function fixpoint({ rules }: Grammar, holds: (lexeme: number) => boolean): Uint8Array {
-  const isIn = new Uint8Array(rules.length);
-  const waiting = new Map<number, Waiting[]>();
-  const joined: number[] = [];
-  const count = (entry: Waiting): void => {
-    if (entry.missing > 0 || isIn[entry.rule] === 1) return;
-    isIn[entry.rule] = 1;
-    joined.push(entry.rule);
-  };
-  const consider = (rule: number, alternative: readonly GrammarSymbol[]): void => {
-    if (!alternative.every((symbol) => "rule" in symbol || holds(symbol.lexeme))) return;
-    const needed = new Set(alternative.flatMap((symbol) => ("rule" in symbol ? [symbol.rule] : [])));
-    const entry = { rule, missing: needed.size };
-    count(entry);
-    for (const other of needed) {
-      const list = waiting.get(other);
-      if (list) list.push(entry);
-      else waiting.set(other, [entry]);
-    }
-  };
-  for (const [rule, { alternatives }] of rules.entries())
-    for (const alternative of alternatives) consider(rule, alternative);
-  for (let rule = joined.pop(); rule !== undefined; rule = joined.pop())
-    for (const entry of waiting.get(rule) ?? []) {
-      entry.missing--;
-      count(entry);
-    }
-  return isIn;
 }

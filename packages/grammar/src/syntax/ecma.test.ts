@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Analyses } from "#automaton";
 import { GrammarError, type GrammarErrorCode } from "#grammar";
+import { Analyses } from "../../test/analyses.ts";
 import { parsePattern } from "./ecma.ts";
 
 const analyses = new Analyses();

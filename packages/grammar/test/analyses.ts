@@ -1,7 +1,6 @@
 import { ANY_TEXT, and, not, type Regex } from "#grammar";
-import { Automaton, type AutomatonLimits } from "./automaton.ts";
-import { bytesOfLiteral } from "./intern.ts";
-import { shortestPath } from "./shortest.ts";
+import { Automaton, type AutomatonLimits } from "../src/automaton/automaton.ts";
+import { bytesOfLiteral } from "../src/automaton/intern.ts";
 
 const NODES = 200_000;
 
@@ -58,12 +57,6 @@ export class Analyses {
   /** Whether the same texts match both. */
   equals(one: Regex, other: Regex): boolean {
     return this.isSubset(one, other) && this.isSubset(other, one);
-  }
-
-  /** A text that matches, of as few bytes as possible; undefined where none does. */
-  shortest(regex: Regex): Uint8Array | undefined {
-    const automaton = this.#automaton;
-    return shortestPath(automaton, automaton.intern(regex));
   }
 
   /** Whether all texts match. */
