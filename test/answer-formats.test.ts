@@ -152,6 +152,14 @@ describe.each(settings)("$syntax.name, tags are special tokens: $isSpecial", (se
     check(judge(setting, { toolChoice: { mode: "required" } }), right, [...wrong, "", "Hi"]);
   });
 
+  test("several calls may end with the line break that separates them", () => {
+    const allows = judge(setting, { toolChoice: { mode: "required" } });
+    const isLine = syntax.separator === "\n";
+    expect([...calls, ...several].map((answer) => allows(`${answer}\n`))).toEqual(
+      [...calls, ...several].map(() => isLine),
+    );
+  });
+
   test("one call, of one tool", () => {
     const request = { toolChoice: { mode: "required", names: ["look_up"] }, parallel: false } as const;
     const [look] = tools;

@@ -167,12 +167,16 @@ export class EngineClient implements Engine {
       return made;
     };
     const isPlain = resolved.tools.length === 0 && resolved.responseFormat === undefined;
-    const { grammar } = isPlain ? request : format();
-    const events = this.complete(prompt, { continuesPrompt: false, ...request, grammar });
+    const { grammar, calls } = isPlain ? { ...request, calls: undefined } : format();
+    const events = this.#complete(prompt, { continuesPrompt: false, ...request, grammar, calls });
     return new ParsedAnswer(events, () => format().parser({ nextId: () => `call_${this.#nextCall++}` }));
   }
 
   complete(text: string, options: TextRequest = {}): AsyncIterable<EngineEvent> {
+    return this.#complete(text, { continuesPrompt: true, ...options });
+  }
+
+  #complete(text: string, options: Omit<EngineRequest, "prompt">): AsyncIterable<EngineEvent> {
     const prompt = encodePrompt(text, this.text.tokenizer);
     const room = this.model.maxLength - prompt.length;
     if (room < 1)
@@ -181,7 +185,7 @@ export class EngineClient implements Engine {
         `the prompt has ${prompt.length} tokens and leaves no room for an answer within ${this.model.maxLength}; shorten it`,
       );
     const maxTokens = options.maxTokens === undefined ? undefined : Math.min(options.maxTokens, room);
-    return this.submit({ continuesPrompt: true, ...options, prompt, maxTokens });
+    return this.submit({ ...options, prompt, maxTokens });
   }
 
   async embed(

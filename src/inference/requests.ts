@@ -90,6 +90,7 @@ export function fullRequest(
   checkCall<Omit<EngineRequest, "signal">>("request", grammar === undefined ? given : { ...given, grammar }, {
     ...requestKinds,
     prompt: "array!",
+    calls: "object",
     pooling: "string",
   });
   const { vocabularySize, maxLength } = model;

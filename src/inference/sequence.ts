@@ -2,8 +2,8 @@
 import { GrammarError } from "mixture-of-shards-grammar";
 import { MosError, type Random, randomStream } from "#core";
 import {
+  createAnswerScanner,
   createDetokenizer,
-  createStopScanner,
   type Detokenizer,
   type StopScanner,
   type Tokenizer,
@@ -117,7 +117,7 @@ export class Sequence {
     this.lease = request.adapter === null ? options.defaultAdapter : undefined;
     this.#options = options;
     this.#detokenizer = createDetokenizer(options.tokenizer, { continues: request.continuesPrompt });
-    this.#stops = createStopScanner(request.stop);
+    this.#stops = createAnswerScanner(request.stop, request.calls);
     this.#random = randomStream(request.seed, "sampling");
     this.#pooler = request.pooling === undefined ? undefined : new Pooler(request.pooling);
     this.#submitted = options.now();

@@ -5,6 +5,7 @@ import type { MemoryPlan, MosError } from "#core";
 import type { BaseDtype, ComputeDtype } from "#models";
 import type {
   AnswerDelta,
+  CallLayout,
   ChatMessage,
   LoadedText,
   Pooling,
@@ -51,6 +52,8 @@ export interface EngineRequest {
    * end, and anywhere by its length, a stop text or a stop token. `minTokens` does not keep it from ending where it must.
    */
   readonly grammar?: GrammarSource | undefined;
+  /** Where calls of tools stand in the answer, which ends where one would be repeated with the same arguments. */
+  readonly calls?: CallLayout | undefined;
   /** Texts that end the answer and are not part of it. */
   readonly stop?: readonly string[];
   /** Token ids that end the answer as end-of-sequence tokens do. */
@@ -78,7 +81,7 @@ export interface EngineRequest {
 }
 
 /** Fields without a default. */
-type OptionalField = "logprobs" | "promptLogprobs" | "candidates" | "pooling";
+type OptionalField = "calls" | "logprobs" | "promptLogprobs" | "candidates" | "pooling";
 
 /** A request with its defaults filled in, and its grammar by the digest; the signal stays with the caller. */
 export type FullRequest = Required<Omit<EngineRequest, "signal" | "maxTokens" | "grammar" | OptionalField>> &
@@ -100,7 +103,7 @@ export interface TokenLogprob {
 /** A row [id, ln p, id, ln p, …] for each token, its own first and then the likeliest; NaN where nothing stands. */
 export type PackedLogprobs = Float64Array;
 
-/** Reason for the end of an answer: an end token, a stop text, its length, or the caller's signal. @inline */
+/** Reason for the end of an answer: an end token, a stop text or a repeated call, its length, or the caller's signal. @inline */
 export type FinishReason = "end" | "stop" | "length" | "cancelled";
 
 /**
@@ -261,7 +264,7 @@ export interface EngineModel {
 }
 
 /** A request in text: everything about it but the prompt's tokens. @inline */
-export type TextRequest = Omit<EngineRequest, "prompt" | "pooling">;
+export type TextRequest = Omit<EngineRequest, "prompt" | "pooling" | "calls">;
 
 /** A request for an answer to a conversation. @inline */
 export interface ChatRequest extends TextRequest {

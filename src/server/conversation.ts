@@ -80,6 +80,7 @@ export async function planConversation(
     seed: sampling.seed ?? server.nextSeed(),
     maxTokens: resolveMaxTokens(prompt, sampling, { maxLength, fallback, field }),
     ...(format.grammar === undefined ? {} : { grammar: format.grammar }),
+    calls: format.calls,
     ...(logprobs === undefined ? {} : { logprobs }),
     // a blank before the first word is part of an answer that continues a message
     continuesPrompt: fields.continueFinalMessage === true,

@@ -5,11 +5,14 @@ import { type AnswerParser, type AnswerParts, LayoutParser } from "./answer-pars
 import type { AnswerLayout } from "./chat-template.ts";
 import type { LoadedText } from "./load-text.ts";
 import type { Tool } from "./messages.ts";
+import type { CallLayout } from "./repeated-calls.ts";
 
 /** How an answer is constrained and read. */
 export interface AnswerFormat {
   /** Undefined: any text. */
   readonly grammar: GrammarSource | undefined;
+  /** Where its calls stand; undefined where it has one at most. */
+  readonly calls: CallLayout | undefined;
   /** A parser for one answer. */
   parser(options?: ParserOptions): AnswerParser;
 }
@@ -33,15 +36,18 @@ export function answerFormat(
   const layout = template.answerLayout();
   const tools = callableTools(request);
   const reasoning = reasoningAt(prompt, layout);
+  const { syntax, reasoning: tags } = layout;
   const parts: Omit<AnswerParts, "nextId"> = {
     reasoning,
-    tags: layout.reasoning,
-    syntax: tools.length === 0 ? undefined : layout.syntax,
+    tags,
+    syntax: tools.length === 0 ? undefined : syntax,
     kinds: new Map(tools.map(({ name, type }) => [name, type])),
     isAllCalls: request.toolChoice?.mode === "required",
   };
+  const hasSeveral = tools.length > 0 && !syntax.isSingle && request.parallel !== false;
   return {
     grammar: answerGrammar({ ...request, tools }, { layout, tokenizer, reasoning }),
+    calls: hasSeveral ? { reasoning, tags, syntax } : undefined,
     parser: ({ nextId } = {}) => new LayoutParser({ ...parts, nextId }),
   };
 }

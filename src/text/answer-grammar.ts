@@ -95,7 +95,10 @@ function callParts(tools: readonly Tool[], context: CallContext): Parts {
   const more: Parts = isSingle
     ? []
     : [{ type: "repeat", of: sequence([...tagged(separator + open, tokenizer), ...body]), min: 0 }];
-  return [...tagged(begin + open, tokenizer), ...body, ...more, ...tagged(end, tokenizer)];
+  // a model that has begun a new line may still end its answer there
+  const line: Parts =
+    isSingle || separator !== "\n" ? [] : [{ type: "repeat", of: text(separator), min: 0, max: 1 }];
+  return [...tagged(begin + open, tokenizer), ...body, ...more, ...line, ...tagged(end, tokenizer)];
 }
 
 /** The arguments of a call. */

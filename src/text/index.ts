@@ -20,7 +20,8 @@ export type {
 export type { Pooling } from "./pooling.ts";
 export { pythonStrip } from "./python-strip.ts";
 export type { RenderedPiece } from "./render-turns.ts";
-export { createStopScanner, type StopScanner } from "./stop-scanner.ts";
+export { type CallLayout, createAnswerScanner } from "./repeated-calls.ts";
+export type { StopScanner } from "./stop-scanner.ts";
 export { type TemplateVariables, templateSettings } from "./template-variables.ts";
 export { incompleteTail } from "./token-bytes.ts";
 export { tokenDigest } from "./token-digest.ts";

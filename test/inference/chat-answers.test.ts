@@ -125,6 +125,22 @@ describe("calls of tools", () => {
     expect(parts.at(-1)).toEqual({ type: "call_end", index: 0 });
   });
 
+  test("are not repeated: the answer ends before a call with the arguments of an earlier one", async () => {
+    const only: Tool = {
+      type: "function",
+      name: "noon",
+      parameters: { type: "object", properties: { zone: { const: "utc" } }, required: ["zone"] },
+    };
+    // as a model does that never learnt to end
+    const logitBias = new Map(engine.model.endTokens.map((id) => [id, -100] as const));
+    const request = { tools: [only], toolChoice: "required", maxTokens: 200 } as const;
+    const { toolCalls, finishReason } = await engine
+      .chat("Time?", { ...request, sampling: { logitBias } })
+      .message();
+    expect(finishReason).toBe("stop");
+    expect(toolCalls).toMatchObject([{ name: "noon", arguments: '{"zone": "utc"}' }]);
+  });
+
   test("are none without tools: the message is the answer's text", async () => {
     let text = "";
     for await (const event of engine.chat("Hi", { maxTokens: 8 })) if ("text" in event) text += event.text;
