@@ -18,6 +18,8 @@ export interface ServeAddOn {
   readonly options: Grouped<Settings>;
   /** Options that exclude each other, those of `mos serve` included. */
   readonly conflicts: readonly (readonly string[])[];
+  /** Refuses values before the model is looked for. Throws `bad_option`. */
+  readonly check: (values: Readonly<Record<string, unknown>>, own: OwnValues) => void;
   /** Options that a configuration file may set although the user has not named it. */
   readonly harmless: readonly string[];
   /** Limits that it enforces on keys, with their options of `mos keys create`. */
@@ -29,6 +31,11 @@ export interface ServeAddOn {
     values: Readonly<Record<string, unknown>>,
     server: ServeContext,
   ) => Promise<OpenServeAddOn | undefined>;
+}
+
+/** Values of `mos serve`'s own options that an add-on may refuse. */
+interface OwnValues {
+  readonly adapters: string | undefined;
 }
 
 /** The server that an add-on extends. */
@@ -56,6 +63,7 @@ export interface OpenServeAddOn extends AsyncDisposable {
 interface ServeAddOnSpec<S extends Settings> {
   readonly options: Grouped<S>;
   readonly conflicts?: readonly (readonly string[])[];
+  readonly check?: (values: SettingValues<S>, own: OwnValues) => void;
   readonly harmless?: readonly (keyof S & string)[];
   readonly keyLimits?: ServeAddOn["keyLimits"];
   readonly stopSeconds: (values: SettingValues<S>) => number;
@@ -69,6 +77,7 @@ export const defineServeAddOn = <S extends Settings>(spec: ServeAddOnSpec<S>): S
   harmless: spec.harmless ?? [],
   keyLimits: spec.keyLimits,
   // each value was read by the setting of its name
+  check: (values, own) => spec.check?.(values as SettingValues<S>, own),
   stopSeconds: (values) => spec.stopSeconds(values as SettingValues<S>),
   open: (values, server) => spec.open(values as SettingValues<S>, server),
 });

@@ -145,6 +145,7 @@ interface Serving {
  * to be killed in the end.
  */
 export async function serveUntilStopped(options: Values, { addOns, onReady }: Serving): Promise<number> {
+  for (const addOn of addOns) addOn.check(options, options);
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt("shutting down after running requests", { silent });
   const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));

@@ -323,6 +323,18 @@ describe("mos params", () => {
   });
 });
 
+test("mos serve: a folder of adapters beside jobs, which have their own", async () => {
+  const serve = ["serve", "--model", tiny.model, "--adapters", "mine"];
+  const move = /--adapters cannot be used with --state.*: move its folders to s.storage.adapters, or import/;
+  await expectRefusal([...serve, "--state", "s"], { code: 2, message: move, untouched: folder });
+  const bucket = ["--database-url", "postgres://db/mos", "--storage", "s3://bucket/mos"];
+  await expectRefusal([...serve, ...bucket], {
+    code: 2,
+    message: /--database-url: import each with POST \/v1\/models$/m,
+    untouched: folder,
+  });
+});
+
 test.each<Case>([
   ["trian", 2, /unknown command 'trian'; did you mean train\?/],
   ["frobnicate", 2, /unknown command 'frobnicate'; see mos --help/],

@@ -1,4 +1,5 @@
 // The add-on of mos: `mos worker`, and fine-tuning in `mos serve` where it is given a place for its state.
+import { join } from "node:path";
 import { MosError } from "mixture-of-shards";
 import { type AddOn, defineServeAddOn } from "mixture-of-shards/cli";
 import { HARMLESS, serveOptions } from "./options.ts";
@@ -6,12 +7,16 @@ import { keyLimits } from "./store/key-limits.ts";
 
 const serve = defineServeAddOn({
   options: serveOptions,
-  conflicts: [
-    ["state", "databaseUrl"],
-    // the models of jobs are in adapters of --storage, where others can be put as well
-    ["adapters", "state"],
-    ["adapters", "databaseUrl"],
-  ],
+  conflicts: [["state", "databaseUrl"]],
+  check: ({ state, databaseUrl, storage = join(state ?? "", "storage") }, { adapters }) => {
+    if (adapters === undefined || (state ?? databaseUrl) === undefined) return;
+    // the models of jobs are there, which a server without their keys must not serve
+    const move = storage.startsWith("s3:") ? "" : `move its folders to ${join(storage, "adapters")}, or `;
+    throw new MosError(
+      "bad_option",
+      `--adapters cannot be used with --state or --database-url: ${move}import each with POST /v1/models`,
+    );
+  },
   harmless: [...HARMLESS, "workers"],
   keyLimits,
   stopSeconds: ({ stopSeconds }) => stopSeconds,
