@@ -2,7 +2,7 @@
 import { expect, test, vi } from "vitest";
 import { AsyncQueue } from "#core";
 import { type EngineEvent, openEngine } from "#inference";
-import { textResponse } from "../src/index.ts";
+import { textResponse, textStream } from "../src/index.ts";
 
 const scheduled: EngineEvent = { type: "scheduled", digest: null };
 const token = (text: string): EngineEvent => ({ type: "token", id: 1, text });
@@ -51,4 +51,26 @@ test("an error of the engine breaks the body off", async () => {
 test("an error before the first text is thrown to the route handler, which has sent nothing yet", async () => {
   await using engine = await openEngine({ model: "assets/tiny-english", inProcess: true, threads: 1 });
   await expect(textResponse(engine.chat("Hi", { adapter: "nobody" }))).rejects.toThrow(/no adapter "nobody"/);
+});
+
+test("an answer that its signal ends is no short answer: texts, responses, parts and messages throw the abort", async () => {
+  await using engine = await openEngine({ model: "assets/tiny-english", inProcess: true, threads: 1 });
+  const cause = new Error("no longer wanted");
+  const messages = [{ role: "user", content: "Once upon a time" }];
+  const failure = { code: "cancelled", cause };
+  const chat = (signal: AbortSignal) => engine.chat(messages, { maxTokens: 200, signal });
+  const readAll = async (parts: AsyncIterable<unknown>, stop?: AbortController) => {
+    for await (const _ of parts) stop?.abort(cause);
+  };
+  const aborted = AbortSignal.abort(cause);
+  await expect(chat(aborted).message()).rejects.toMatchObject(failure);
+  await expect(readAll(chat(aborted).parts())).rejects.toMatchObject(failure);
+  await expect(readAll(textStream(chat(aborted)))).rejects.toMatchObject(failure);
+  await expect(textResponse(chat(aborted))).rejects.toMatchObject(failure);
+  // after the first text
+  const [early, late] = [new AbortController(), new AbortController()];
+  await expect(readAll(textStream(chat(early.signal)), early)).rejects.toMatchObject(failure);
+  const response = await textResponse(chat(late.signal));
+  late.abort(cause);
+  await expect(response.text()).rejects.toMatchObject(failure);
 });

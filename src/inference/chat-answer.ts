@@ -1,6 +1,13 @@
 // A chat's answer: events of the engine, or its text, reasoning and calls.
+import { MosError } from "#core";
 import type { AnswerDelta, AnswerParser, ToolCall } from "#text";
 import type { AssistantMessage, ChatAnswer, EngineEvent } from "./types.ts";
+
+/** @throws MosError `cancelled` for the end of an answer by its caller's signal, which looks like that of a short one otherwise. */
+export function checkCancelled(event: EngineEvent): void {
+  if (event.type === "finish" && event.finishReason === "cancelled")
+    throw new MosError("cancelled", "the answer was cancelled", { cause: event.cause });
+}
 
 /** Takes an answer apart for one reader: either of its events, or of its parts. */
 export class ParsedAnswer implements ChatAnswer {
@@ -21,6 +28,7 @@ export class ParsedAnswer implements ChatAnswer {
     for await (const event of this.#events) {
       if ("text" in event) yield* parser.push(event.text);
       if (event.type === "finish") yield* parser.finish();
+      checkCancelled(event);
     }
   }
 
@@ -37,6 +45,7 @@ export class ParsedAnswer implements ChatAnswer {
     };
     for await (const event of this.#events) {
       if ("text" in event) parser.push(event.text).forEach(take);
+      checkCancelled(event);
       if (event.type !== "finish") continue;
       parser.finish().forEach(take);
       finish = event;

@@ -50,7 +50,8 @@ interface ActiveRequest {
   state: "waiting" | "running" | "cancelled";
   /** Stops compiling its grammar; only until the core has the request. */
   compiling?: AbortController | undefined;
-  /** Stops listening to the request's signal. */
+  readonly signal: AbortSignal | undefined;
+  /** Stops listening to the signal. */
   readonly unlisten: () => void;
 }
 
@@ -133,12 +134,13 @@ export class EngineClient implements Engine {
     const id = this.#nextId++;
     const cancel = (): void => this.#cancel(id);
     const queue = new AsyncQueue<EngineEvent>(cancel);
-    const unlisten = (): void => given.signal?.removeEventListener("abort", cancel);
-    this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", unlisten });
+    const { signal } = given;
+    const unlisten = (): void => signal?.removeEventListener("abort", cancel);
+    this.#live.set(id, { queue, tenant: request.tenant, state: "waiting", signal, unlisten });
     if (given.grammar === undefined) this.#core.submit(id, request);
     else void this.#submitConstrained(id, request, given.grammar);
-    if (given.signal?.aborted === true) cancel();
-    given.signal?.addEventListener("abort", cancel, { once: true });
+    if (signal?.aborted === true) cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
     return queue;
   }
 
@@ -330,7 +332,12 @@ export class EngineClient implements Engine {
   #take({ id, events, error }: SequenceUpdate): void {
     const live = this.#live.get(id);
     if (live === undefined) return;
-    live.queue.push(...events);
+    const cause: unknown = live.signal?.reason;
+    live.queue.push(
+      ...events.map((event) =>
+        event.type === "finish" && event.finishReason === "cancelled" ? { ...event, cause } : event,
+      ),
+    );
     if (live.state === "waiting" && events.some(({ type }) => type === "scheduled")) live.state = "running";
     if (error !== undefined || events.at(-1)?.type === "finish") this.#end(id, error && received(error));
   }

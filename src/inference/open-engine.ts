@@ -3,6 +3,7 @@ import { checkCall, checkKind, locateKinds, MosError, type OptionKinds } from "#
 import { checkDevice } from "#graph";
 import { type BaseModel, loadModelText, locatedPath, openModel } from "#models";
 import { type ChatMessage, type LoadedText, withVariables } from "#text";
+import { checkCancelled } from "./chat-answer.ts";
 import { chatKinds } from "./chat-options.ts";
 import { EngineClient } from "./engine-client.ts";
 import { answerDefaults, type EngineOptions, engineKinds, type ModelWithText } from "./engine-options.ts";
@@ -160,20 +161,24 @@ export async function* generate(
  * Node that read it where their destination closes. A slow reader slows nobody: what is written already waits for it.
  *
  * @param events Those of `generate`, or of an engine's `chat` and `complete`.
- * @throws MosError what the events throw.
+ * @throws MosError what the events throw, and `cancelled` where the request's signal ended the answer.
  * @example
  * for await (const text of textStream(engine.chat("When can I come in?"))) process.stdout.write(text);
  * const answer = await text(textStream(engine.chat("And on Sundays?"))); // of node:stream/consumers
  */
 export async function* textStream(events: AsyncIterable<EngineEvent>): AsyncGenerator<string, void> {
-  for await (const event of events) if ("text" in event && event.text !== "") yield event.text;
+  for await (const event of events) {
+    if ("text" in event && event.text !== "") yield event.text;
+    checkCancelled(event);
+  }
 }
 
-/** The next text that is not empty; undefined at the end. */
+/** The next text that is not empty; undefined at the end. Throws as `textStream`. */
 async function nextText(reader: AsyncIterator<EngineEvent>): Promise<string | undefined> {
   for (;;) {
     const { done, value } = await reader.next();
     if (done === true) return undefined;
+    checkCancelled(value);
     if ("text" in value && value.text !== "") return value.text;
   }
 }
@@ -189,7 +194,7 @@ interface TextResponseOptions extends ResponseInit {
  * from its first part on. Where the client leaves, the request is cancelled. A later error breaks the body off.
  *
  * @param events Those of `generate`, or of an engine's `chat` and `complete`.
- * @throws MosError what the events throw before the first text.
+ * @throws MosError what `textStream` throws before the first text.
  * @example
  * export const GET = () => textResponse(engine.chat("When can I come in?"));
  */

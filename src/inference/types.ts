@@ -129,6 +129,8 @@ export type EngineEvent =
   | {
       readonly type: "finish";
       readonly finishReason: FinishReason;
+      /** Why it was cancelled: the reason of the caller's signal. */
+      readonly cause?: unknown;
       /** Text that was held back until the end. */
       readonly text: string;
       readonly usage: EngineUsage;
@@ -300,9 +302,9 @@ export interface AssistantMessage extends ChatMessage {
 
 /** The events of an answer to a conversation. Either they are read, or its parts, or its message. */
 export interface ChatAnswer extends AsyncIterable<EngineEvent> {
-  /** Text, reasoning and calls as they come. Throws as the events. */
+  /** Text, reasoning and calls as they come. Throws as the events, and `cancelled` where the request's signal ended the answer. */
   parts(): AsyncIterable<AnswerDelta>;
-  /** The whole answer. Throws as the events. */
+  /** The whole answer. Throws as `parts`. */
   message(): Promise<AssistantMessage>;
 }
 
