@@ -192,8 +192,10 @@ export function createAdapterStore(options: AdapterStoreOptions) {
     await using _lock = await lockServed(requireFolder(options));
     await using old = await upload.replace();
     try {
-      const found = (await engine.refreshAdapters()).find((adapter) => adapter.name === name);
-      if (found !== undefined) return found;
+      const isIt = (adapter: { readonly name: string }): boolean => adapter.name === name;
+      const found = (await engine.refreshAdapters()).find(isIt);
+      // what the folder held before may still be served from memory
+      if (found !== undefined && !engine.refusedAdapters().some(isIt)) return found;
       if (!(await pathExists(join(path, CONFIG)))) throw replacedMeanwhile(name);
       throw badAdapter(`${name}: not an adapter of this model; nothing was changed`);
     } catch (error) {

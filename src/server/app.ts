@@ -107,13 +107,14 @@ const crossOrigin = (origins: readonly string[]): MiddlewareHandler<ServerEnv> =
     maxAge: 600,
   });
 
-/** Names every folder that cannot be served, once for each reason. */
+/** Names every folder that cannot be used, once for each reason. */
 function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): void {
   let known = new Map<string, string>();
   const look = (): void => {
     const refused = engine.refusedAdapters();
     for (const { name, reason } of refused)
-      if (known.get(name) !== reason) log.warn({ adapter: name, reason }, "this adapter cannot be served");
+      if (known.get(name) !== reason)
+        log.warn({ adapter: name, reason }, "the folder of this adapter cannot be used");
     known = new Map(refused.map(({ name, reason }) => [name, reason]));
   };
   engine.onAdapters(look);

@@ -176,6 +176,18 @@ describe("adapters", () => {
     await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin });
   });
 
+  test("a replacement that cannot be used is undone, although its predecessor is still served from memory", async () => {
+    await upload("stands", { version: 1 });
+    server.engine.refuse([
+      { name: "stands", reason: "no numbers; what it held before is served from memory" },
+    ]);
+    expect((await upload("stands", { version: 2 })).status).toBe(400);
+    server.engine.refuse([]);
+    const config = JSON.parse(await readFile(join(folder, "stands/adapter_config.json"), "utf8"));
+    expect(config).toEqual({ version: 1 });
+    await server.fetch("/v1/adapters/stands", { method: "DELETE", headers: admin });
+  });
+
   test("a linked folder is restored as a link", async () => {
     const elsewhere = join(folder, "../elsewhere");
     await mkdir(elsewhere);

@@ -441,6 +441,39 @@ describe("memory", () => {
     expect(lease.expand()).toEqual(expandOnHost(second));
   });
 
+  test("an adapter whose folder is overwritten with garbage is served from memory, and evicted last", async () => {
+    const acme = await save("acme", trained(MOS, 1));
+    for (const name of ["b", "c"]) await save(name, trained(MOS, name.charCodeAt(0)));
+    const { own } = residentBytes(parseAdapterConfig(MOS), shapes, "float32");
+    await using manager = await open({ limitBytes: 2 * own });
+    const use = async (name: string): Promise<void> => (await manager.acquire(name))[Symbol.dispose]();
+    await use("acme");
+    await use("b");
+    const garbage = { name: "acme", reason: expect.stringMatching(/^acme.*is served from memory$/) };
+    await writeFile(join(folder, "acme", "adapter_model.safetensors"), "garbage");
+    await manager.refresh();
+    expect(names(manager)).toEqual(["acme", "b", "c"]);
+    expect([manager.refused(), manager.stats().failures]).toEqual([[garbage], 1]);
+    await use("c"); // evicts b, although acme was used before it
+    await writeFile(join(folder, "acme", "adapter_config.json"), "more garbage");
+    await manager.refresh();
+    expect([manager.refused(), manager.stats().failures]).toEqual([[garbage], 2]);
+    using lease = await manager.acquire("acme");
+    expect(lease.expand()).toEqual(expandOnHost(acme));
+    // once it is not in memory any more, its folder counts
+    lease[Symbol.dispose]();
+    const pinned = [await manager.acquire("b"), await manager.acquire("c")];
+    for (const one of pinned) one[Symbol.dispose]();
+    await expect(manager.acquire("acme")).rejects.toMatchObject({ code: "bad_adapter" });
+    expect([names(manager), manager.refused()]).toEqual([
+      ["b", "c"],
+      [{ name: "acme", reason: expect.not.stringContaining("memory") }],
+    ]);
+    await save("acme", trained(MOS, 2));
+    await manager.refresh();
+    expect([names(manager), manager.refused()]).toEqual([["acme", "b", "c"], []]);
+  });
+
   test("leases stay valid after the manager is disposed, and no new ones are given", async () => {
     const adapter = await save("acme", trained(MOS));
     const manager = await open();

@@ -99,8 +99,12 @@ class Manager implements AsyncDisposable {
 
   private constructor(options: AdapterManagerOptions) {
     this.#options = options;
-    this.#registry = new Registry(options);
-    this.#resident = new ResidentCache({ ...options, isRegistered: (digest) => this.#registry.has(digest) });
+    this.#registry = new Registry({ ...options, isResident: (digest) => this.#resident.has(digest) });
+    this.#resident = new ResidentCache({
+      ...options,
+      isRegistered: (digest) => this.#registry.has(digest),
+      isOnlyCopy: (digest) => this.#registry.isOnlyCopy(digest),
+    });
     this.#scan = coalesce(async () => {
       await this.#registry.scan();
       this.#report();

@@ -45,11 +45,22 @@ export interface RegisteredAdapter {
   readonly version: string;
 }
 
+interface RegistryOptions extends Omit<AdapterManagerOptions, "now"> {
+  /** Tests whether a content is in memory (never). */
+  readonly isResident?: (digest: string) => boolean;
+}
+
 /** A sub-folder as it was last seen. */
 type State =
   | { readonly version: string; readonly adapter: RegisteredAdapter }
-  /** Undefined where the failure may be temporary. */
-  | { readonly version: string | undefined; readonly error: MosError; readonly reason: string };
+  | {
+      /** Undefined where the failure may be temporary. */
+      readonly version: string | undefined;
+      readonly error: MosError;
+      readonly reason: string;
+      /** What the folder held before, as long as that is in memory. */
+      readonly adapter?: RegisteredAdapter;
+    };
 
 const MAX_OPEN_FILES = 8;
 const ATTEMPTS = 3;
@@ -89,7 +100,7 @@ const isFolder = (path: string): Promise<boolean> =>
 
 export class Registry {
   failures = 0;
-  readonly #options: Omit<AdapterManagerOptions, "now">;
+  readonly #options: RegistryOptions;
   #states: ReadonlyMap<string, State> = new Map();
   /** Adapters whose folders an operator named as `toFileName` does not. */
   #oddlyNamed: ReadonlySet<string> = new Set();
@@ -97,10 +108,11 @@ export class Registry {
   /** Folders without an adapter, which requests do not know. */
   #empty: readonly RefusedAdapter[] = [];
   #digests: ReadonlySet<string> = new Set();
+  #onlyCopies: ReadonlySet<string> = new Set();
   #wasScanned = false;
   #repairing: Promise<void> | undefined;
 
-  constructor(options: Omit<AdapterManagerOptions, "now">) {
+  constructor(options: RegistryOptions) {
     this.#options = options;
   }
 
@@ -120,13 +132,18 @@ export class Registry {
     return this.#digests.has(digest);
   }
 
+  /** Tests whether a content is served that no folder holds any more. */
+  isOnlyCopy(digest: string): boolean {
+    return this.#onlyCopies.has(digest);
+  }
+
   /** Throws `not_found`, `bad_adapter`. */
   get(name: string): RegisteredAdapter {
     const state = this.#states.get(name);
-    const error = stateError(state);
-    if (error !== undefined) throw error;
     const adapter = stateAdapter(state);
     if (adapter !== undefined) return adapter;
+    const error = stateError(state);
+    if (error !== undefined) throw error;
     const { source } = this.#options;
     if (typeof source !== "string" && Object.hasOwn(source, name))
       throw new MosError("not_found", `${source[name]}: no adapter here (there is no ${ADAPTER_CONFIG})`);
@@ -251,7 +268,8 @@ export class Registry {
     try {
       version = (await folderVersion(path))?.text ?? (await this.#betweenRenames(path, before));
       if (version === undefined) return undefined;
-      if (version === before?.version) return before;
+      const isLost = stateError(before) !== undefined && stateAdapter(before) !== this.#loaded(before);
+      if (version === before?.version && !isLost) return before;
       await using folder = await openAdapterFolder(path);
       const adapter = await this.#register(name, path, folder);
       return (await folder.isCurrent()) ? { version: adapter.version, adapter } : "changing";
@@ -260,8 +278,17 @@ export class Registry {
       if (now?.text !== version) return "changing"; // what failed was a mixture of two contents
       const state = this.#toFailure(name, version, storageError(cause, path));
       if (stateError(before)?.message !== state.error.message) this.failures++;
-      return state;
+      const adapter = this.#loaded(before);
+      if (adapter === undefined) return state;
+      return { ...state, adapter, reason: `${state.reason}; what it held before is served from memory` };
     }
+  }
+
+  /** The adapter of a state if its content is in memory. */
+  #loaded(state: State | undefined): RegisteredAdapter | undefined {
+    const adapter = stateAdapter(state);
+    const isResident = adapter !== undefined && this.#options.isResident?.(adapter.info.digest) === true;
+    return isResident ? adapter : undefined;
   }
 
   /** A known adapter that is not there: it is being replaced right now, or it is gone. */
@@ -319,5 +346,7 @@ export class Registry {
     const adapters = [...this.#states.values()].flatMap((state) => stateAdapter(state) ?? []);
     this.#infos = adapters.map(({ info }) => info).sort((a, b) => (a.name < b.name ? -1 : 1));
     this.#digests = new Set(this.#infos.map(({ digest }) => digest));
+    const kept = [...this.#states.values()].filter((state) => "error" in state);
+    this.#onlyCopies = new Set(kept.flatMap(({ adapter }) => adapter?.info.digest ?? []));
   }
 }

@@ -37,6 +37,8 @@ const MAX_LOADS = 4;
 interface ResidentOptions extends Omit<AdapterManagerOptions, "source"> {
   /** Tests whether a content is still registered. */
   readonly isRegistered: (digest: string) => boolean;
+  /** Tests whether a content could not be loaded again (none): it is evicted last. */
+  readonly isOnlyCopy?: (digest: string) => boolean;
 }
 
 export class ResidentCache {
@@ -54,6 +56,11 @@ export class ResidentCache {
 
   get bytes(): number {
     return this.#ownBytes + this.#shared.bytes;
+  }
+
+  /** Tests whether a content is loaded. */
+  has(digest: string): boolean {
+    return this.#entries.get(digest)?.compact !== undefined;
   }
 
   /** Digests of those that are loaded. */
@@ -145,16 +152,17 @@ export class ResidentCache {
 
   /** Evicts what is idle until an adapter fits, or nothing where it would not fit even then. */
   #evict(name: string, own: number, shared: readonly SharedTensor[]): void {
-    const { limitBytes } = this.#options;
+    const { limitBytes, isOnlyCopy = () => false } = this.#options;
     const kept = [...this.#entries.values()].filter((entry) => !isIdle(entry));
     if (countBytes([...kept, { bytes: own, shared }]) > limitBytes)
       throw new MosError(
         "busy",
         `adapters in use take ${countBytes(kept)} of the ${limitBytes} bytes for adapters, and ${JSON.stringify(name)} takes ${own}; try again later`,
       );
-    for (const entry of this.#entries.values()) {
+    const isLast = ({ digest }: Entry): number => Number(isOnlyCopy(digest));
+    const idle = [...this.#entries.values()].filter(isIdle).sort((a, b) => isLast(a) - isLast(b));
+    for (const entry of idle) {
       if (this.bytes + own + this.#shared.missingBytes(shared) <= limitBytes) return;
-      if (!isIdle(entry)) continue;
       this.#remove(entry);
       this.counts.evictions++;
     }

@@ -51,7 +51,7 @@ const adapterList = z
     unavailable: z
       .array(z.object({ id: z.string(), reason: z.string() }))
       .optional()
-      .describe("Administrators only: folders that cannot be served, with the reasons."),
+      .describe("Administrators only: folders that cannot be used, with the reasons."),
   })
   .openapi("AdapterList");
 

@@ -3062,7 +3062,7 @@ export interface components {
             data: components["schemas"]["Adapter"][];
             /** @enum {string} */
             object: "list";
-            /** @description Administrators only: folders that cannot be served, with the reasons. */
+            /** @description Administrators only: folders that cannot be used, with the reasons. */
             unavailable?: {
                 id: string;
                 reason: string;

@@ -144,11 +144,11 @@ function NoAdapters() {
   );
 }
 
-/** Folders that the server found and cannot serve. */
+/** Folders that the server found and cannot use. */
 function Unavailable({ folders }: { readonly folders: NonNullable<List["unavailable"]> }) {
   return (
     <section class="card stack">
-      <h2>Folders that can't be served</h2>
+      <h2>Folders that can't be used</h2>
       <dl class="reasons">
         {folders.map(({ id, reason }) => (
           <div key={id}>
