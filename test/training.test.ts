@@ -31,17 +31,18 @@ interface RunOptions {
   readonly signal?: AbortSignal;
   readonly now?: () => number;
   readonly maxTokens?: number;
+  readonly saveSeconds?: number;
   readonly onEvent?: (event: TrainEvent) => unknown;
 }
 
 /** Trains a new tiny adapter, or resumes one, and gives its events (checkpoints without their states) and numbers. */
 async function run(settings: Partial<TrainSettings>, options: RunOptions = {}) {
-  const { model = tinyTrainable(), signal, onEvent, now = () => 0, maxTokens } = options;
+  const { model = tinyTrainable(), signal, onEvent, now = () => 0, maxTokens, saveSeconds } = options;
   const events: TrainEvent[] = [];
   const all = { ...tinySettings, ...settings };
   const state = options.state ?? initialState(model.parameters);
-  const shared = { model, train: examples, validation: options.validation ?? [], signal, now, maxTokens };
-  for await (const event of train({ ...shared, settings: all, state })) {
+  const shared = { model, train: examples, validation: options.validation ?? [], signal, now };
+  for await (const event of train({ ...shared, maxTokens, saveSeconds, settings: all, state })) {
     events.push(event);
     await onEvent?.(event);
   }
@@ -268,6 +269,39 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
     expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
     // one for each batch of the two updates and the three evaluations, and one to say what the last came to
     expect(resumed.parts).toBe(2 * 2 + 3 * validation.length + 1);
+  });
+
+  test("that was made because of the time, within an update or an evaluation too", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "mos-overdue-"));
+    try {
+      const settings = { ...busy, gradientAccumulationSteps: 4, steps: 2, evaluateEvery: 1, saveEvery: 0 };
+      const rows = { packing: false, batchSize: 1 };
+      let seconds = 0;
+      let kept = 0;
+      const whole = await run(
+        { ...settings, ...rows },
+        {
+          validation,
+          now: () => 1000 * seconds++,
+          saveSeconds: 5,
+          onEvent: async (event) => {
+            if (event.type === "checkpoint") await saveCheckpoint(join(folder, String(kept++)), event.state);
+          },
+        },
+      );
+      const saved = whole.events.filter((event) => event.type === "checkpoint");
+      expect(saved.some(({ state }) => state.unfinished !== undefined)).toBe(true);
+      expect(saved.some(({ state }) => state.evaluating !== undefined)).toBe(true);
+      for (let i = 0; i < kept; i++) {
+        const model = tinyTrainable();
+        const state = (await loadCheckpoint(join(folder, String(i)), model.parameters))!;
+        expect((await run({ ...settings, ...rows }, { model, state, validation })).numbers).toEqual(
+          whole.numbers,
+        );
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 
   test("a finished run has nothing left to do", async () => {

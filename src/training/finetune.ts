@@ -173,13 +173,21 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: Run): Fine
 
 type TrainingOptions = Pick<
   FinetuneOptions,
-  "signal" | "session" | "keepVersions" | "maxTokens" | "now" | "tensorboard"
+  "signal" | "session" | "keepVersions" | "maxTokens" | "saveSeconds" | "now" | "tensorboard"
 >;
 
 /** Trains from where the run stands to its end. */
 async function* trainRun(
   started: Run,
-  { signal, session, keepVersions, maxTokens, now = monotonicNow, tensorboard = false }: TrainingOptions,
+  {
+    signal,
+    session,
+    keepVersions,
+    maxTokens,
+    saveSeconds,
+    now = monotonicNow,
+    tensorboard = false,
+  }: TrainingOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, model, out, folder, state, isResumed } = started;
   const { run, train: examples, validation } = plan;
@@ -195,8 +203,8 @@ async function* trainRun(
   await using rollouts = await openRollouts({ ...started, session, signal, now });
   const { maker, answers } = rollouts ?? {};
   const given: TrainOptions = {
-    ...{ model, settings: run, ...sets, state, now, signal, maxTokens, maker, answers },
-    ...{ objective, reference: started.reference, rematerialise: plan.memory.rematerialise },
+    ...{ model, settings: run, ...sets, state, now, signal, maxTokens, saveSeconds },
+    ...{ maker, answers, objective, reference: started.reference, rematerialise: plan.memory.rematerialise },
     ...(session === undefined ? {} : { session }),
   };
   await using source = gradientSource(model, sourceOptions(given));

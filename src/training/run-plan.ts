@@ -106,12 +106,14 @@ export interface FinetuneOptions extends LocateOptions, JudgeInputs, Pick<LoadOp
   readonly keepVersions?: number;
   /** Tokens that the whole run may train, before a resume too; left out, any number. */
   readonly maxTokens?: number;
+  /** Seconds after which a checkpoint is saved, also within a step or an evaluation; left out, `saveEvery` alone says when. */
+  readonly saveSeconds?: number;
   readonly session?: SessionOptions;
   /** Free memory of the machine; read from the system by default. */
   readonly free?: FreeMemory;
   /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
   readonly freeBytes?: (folder: string) => Promise<number>;
-  /** Milliseconds of a steady clock, for rates only. */
+  /** Milliseconds of a steady clock, for rates and `saveSeconds`. */
   readonly now?: () => number;
 }
 
@@ -231,6 +233,7 @@ export const runOptionKinds: OptionKinds<RunOptions> = {
   tensorboard: "boolean",
   keepVersions: "number",
   maxTokens: "number",
+  saveSeconds: "number",
   session: "object",
   free: "object",
   freeBytes: "function",

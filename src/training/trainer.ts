@@ -64,6 +64,8 @@ export interface TrainOptions {
   readonly rematerialise?: Rematerialise;
   /** Tokens that the whole run may train; left out, any number. An update that would exceed it is not begun. */
   readonly maxTokens?: number | undefined;
+  /** Seconds after which a checkpoint is due, also within an update or an evaluation; left out, `saveEvery` alone says when. */
+  readonly saveSeconds?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
@@ -228,19 +230,42 @@ interface Reached {
   readonly saved: TrainingState;
 }
 
+/** A test of whether a checkpoint is due by the time since the last one that was. */
+function saveTimer({ saveSeconds, now }: TrainOptions): () => boolean {
+  if (saveSeconds === undefined) return () => false;
+  let next = now() + saveSeconds * 1000;
+  return () => {
+    const isDue = now() >= next;
+    if (isDue) next = now() + saveSeconds * 1000;
+    return isDue;
+  };
+}
+
 interface BetweenOptions {
   readonly source: GradientSource;
   readonly options: TrainOptions;
   readonly limit: ReturnType<typeof tokenLimit>;
+  readonly isOverdue: ReturnType<typeof saveTimer>;
+}
+
+/** The checkpoint of a state where the time asks for one. Gives what is saved then. */
+function* saveOverdue(
+  { state, saved }: Reached,
+  { options, isOverdue }: BetweenOptions,
+): Generator<TrainEvent, TrainingState> {
+  if (!isOverdue()) return saved;
+  yield* checkpointAfter({ state, saved }, options);
+  return state;
 }
 
 /** Events between two updates: an evaluation, a checkpoint, or the end of the run. */
 async function* betweenUpdates(
   { state, saved }: Reached,
-  { source, options, limit }: BetweenOptions,
+  between: BetweenOptions,
 ): AsyncGenerator<TrainEvent, Reached & { readonly isOver: boolean }> {
+  const { options, limit } = between;
   const now = isEvaluationDue(state, options)
-    ? yield* evaluate(state, source, options)
+    ? yield* evaluate(state, between)
     : { ...state, evaluating: undefined };
   // it was interrupted
   if (isEvaluationDue(now, options)) return { state: now, saved, isOver: false };
@@ -267,11 +292,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   let saved = state;
   const start = { updates: state.step, microBatches: toProgress(state).microBatches };
   const stream = options.maker?.microBatches(start) ?? microBatches(options.train, settings, start);
-  const limit = tokenLimit(options);
+  const between = { source, options, limit: tokenLimit(options), isOverdue: saveTimer(options) };
   const isStopped = (): boolean => signal?.aborted === true;
   while (!isStopped()) {
     if (state.unfinished === undefined) {
-      const reached = yield* betweenUpdates({ state, saved }, { source, options, limit });
+      const reached = yield* betweenUpdates({ state, saved }, between);
       if (reached.isOver) return;
       ({ state, saved } = reached);
       // the consumer may have aborted the signal while it handled these events
@@ -280,6 +305,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     const advanced = await advanceUnlessStopped(state, { source, stream, settings, now }, signal);
     state = advanced.state;
     if (advanced.event !== undefined) yield advanced.event;
+    saved = yield* saveOverdue({ state, saved }, between);
   }
   yield* stop({ state, saved }, options);
 }
@@ -354,9 +380,9 @@ async function* untilStopped<T>(
 /** Evaluates on the validation split. Where the signal interrupts it, the state has what is summed up. */
 async function* evaluate(
   state: TrainingState,
-  source: GradientSource,
-  options: TrainOptions,
+  between: BetweenOptions,
 ): AsyncGenerator<TrainEvent, TrainingState> {
+  const { source, options } = between;
   const { step } = state;
   const { signal } = options;
   let sums = state.evaluating ?? NOTHING_EVALUATED;
@@ -370,6 +396,7 @@ async function* evaluate(
     sums = next;
     if (isTold) yield { type: "evaluating", step, batches: sums.batches };
     if (signal?.aborted === true) return unfinished();
+    yield* saveOverdue({ state: unfinished(), saved: state }, between);
   }
   if (signal?.aborted === true) return unfinished();
   const metrics = averageMetrics(sums.metrics, "eval_");

@@ -44,7 +44,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   const adapters = join(folder, "adapters");
   const stores = openStores(database, queue);
   // nobody else has this database
-  if (database.kind === "pglite") await stores.contents.endForgotten(objects.discard, 0);
+  if (database.kind === "pglite") await takeOver(stores, parts);
   const published = await openPublished(adapters, {
     ...{ stores, objects, log },
     isOnDemand: isBucket(options.storage ?? ""),
@@ -107,6 +107,12 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       await parts[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Ends what a killed server has left: uploads, and leases of its workers. */
+async function takeOver({ contents }: Stores, { database, queue, objects }: ServiceParts): Promise<void> {
+  await contents.endForgotten(objects.discard, 0);
+  await openSlices(database, queue).recover({ isAlone: true });
 }
 
 /** A folder of models for other programs, if the options ask for one. */

@@ -18,20 +18,24 @@ import { assertKnownPlan } from "./request.ts";
 import { addTrained } from "./usage.ts";
 import { announceEnd } from "./webhooks.ts";
 
-/** Progress that a slice has added to its job. */
+/** Progress of a job. */
 export interface Progress {
   readonly step: number;
   readonly steps: number;
   /** Trained tokens of the whole job so far. */
   readonly trainedTokens: number;
-  /** Seconds of this slice. */
+  /** Seconds of this slice, since its run was kept last. */
   readonly seconds: number;
+}
+
+/** A run at a checkpoint: its folder as it is now. */
+export interface KeptRun extends Progress {
+  readonly run: Files;
 }
 
 /** End of a slice. */
 export type SliceEnd =
-  /** At a checkpoint; the run's folder as it is now. */
-  | ({ readonly type: "stopped"; readonly run: Files } & Progress)
+  | ({ readonly type: "stopped" } & KeptRun)
   | ({ readonly type: "succeeded"; readonly adapter: Files; readonly results: StoredObject } & Progress)
   /** Failure caused by the job: a retry would not help. */
   | { readonly type: "failed"; readonly code: string; readonly message: string; readonly param?: string }
@@ -112,39 +116,57 @@ export function openSlices(
         await publishCheckpoint(on, job, checkpoint);
       });
     },
+    /** Keeps the run of a slice that goes on: what is trained until then is not lost with its worker. */
+    keep: async (job: JobRow, kept: KeptRun, arrival: string): Promise<void> => {
+      await held(job, async (on, now) => {
+        if (!(await keepsContents(on, arrival, Object.values(kept.run)))) return;
+        await keepRun(on, now, kept);
+      });
+    },
     /** False where the lease was lost, and nothing was changed. Where the arrival is over, the slice was interrupted. */
     end: async (job: JobRow, given: SliceEnd, arrival?: string): Promise<boolean> =>
       (await held(job, async (on, now) => {
         const end = await storedEnd(on, given, arrival);
         await endSlice(on, { queue, maxFailures, job: now }, end);
-        if (end.type === "stopped" || end.type === "succeeded") await addTrained(on, now, end);
+        if (end.type === "succeeded") await addTrained(on, now, end);
         return true;
       })) ?? false,
-    /** Makes slices due again whose workers fell silent. Gives their number. */
-    recover: async (): Promise<number> => {
-      const silent = await database.query(
-        "select id from jobs where status = 'running' and lease_until < now()",
-      );
-      const recovered = await Promise.allSettled(
-        silent.map(({ id }) => recoverJob(database, { id: String(id), queue, maxFailures })),
-      );
-      await releaseForgotten(database, queue);
-      const failed = recovered.find((result) => result.status === "rejected");
-      if (failed !== undefined) throw failed.reason;
-      return recovered.filter((result) => result.status === "fulfilled" && result.value).length;
-    },
+    /**
+     * Makes slices due again whose workers fell silent, or of all workers where none of them can be alive. Gives their number.
+     */
+    recover: ({ isAlone = false } = {}): Promise<number> =>
+      recoverJobs(database, { isAlone, queue, maxFailures }),
   };
+}
+
+interface RecoverOptions extends Omit<EndOptions, "job"> {
+  readonly isAlone: boolean;
+}
+
+async function recoverJobs(database: Database, options: RecoverOptions): Promise<number> {
+  const silent = await database.query(
+    "select id from jobs where status = 'running' and (lease_until < now() or $1)",
+    [options.isAlone],
+  );
+  const recovered = await Promise.allSettled(
+    silent.map(({ id }) => recoverJob(database, { id: String(id), ...options })),
+  );
+  await releaseForgotten(database, options.queue);
+  const failed = recovered.find((result) => result.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+  return recovered.filter((result) => result.status === "fulfilled" && result.value).length;
 }
 
 /** Makes the slice of a silent worker due again. One by one: what is wrong with a job keeps no other one from going on. */
 function recoverJob(
   database: Database,
-  { id, ...options }: Omit<EndOptions, "job"> & { readonly id: string },
+  { id, isAlone, ...options }: RecoverOptions & { readonly id: string },
 ): Promise<boolean> {
   return database.transaction(async (transaction) => {
     const rows = await transaction.query(
-      "select * from jobs where id = $1 and status = 'running' and lease_until < now() for update skip locked",
-      [id],
+      `select * from jobs where id = $1 and status = 'running' and (lease_until < now() or $2)
+       for update skip locked`,
+      [id, isAlone],
     );
     const [job] = parseJobs(rows);
     if (job === undefined) return false;
@@ -209,18 +231,10 @@ async function endSlice(
   await releaseNext(on, queue, job);
   switch (end.type) {
     case "stopped": {
+      await keepRun(on, job, end);
       await on.query(
-        `update jobs set status = $2, slice = slice + 1, run = $3, step = $4, steps = $5, trained_tokens = $6,
-           seconds = seconds + $7, worker = null, wanted = null, failures = 0 where id = $1`,
-        [
-          job.id,
-          isPaused ? "paused" : "queued",
-          end.run,
-          end.step,
-          end.steps,
-          end.trainedTokens,
-          end.seconds,
-        ],
+        "update jobs set status = $2, slice = slice + 1, worker = null, wanted = null where id = $1",
+        [job.id, isPaused ? "paused" : "queued"],
       );
       if (isPaused)
         await addEvents(on, job.id, [
@@ -269,6 +283,17 @@ async function endSlice(
       if (!isPaused) await sendSlice(on, queue, { ...job, delay: Math.min(60, (failures - 1) ** 2) });
     }
   }
+}
+
+/** `job` is its row from before. */
+async function keepRun(on: Queryable, job: JobRow, { run, ...progress }: KeptRun): Promise<void> {
+  const { step, steps, trainedTokens, seconds } = progress;
+  await on.query(
+    `update jobs set run = $2, step = $3, steps = $4, trained_tokens = $5, seconds = seconds + $6, failures = 0
+     where id = $1`,
+    [job.id, run, step, steps, trainedTokens, seconds],
+  );
+  await addTrained(on, job, progress);
 }
 
 /** Gives up the run so far. */

@@ -37,10 +37,6 @@ export function toJobEvent(event: FinetuneEvent, run: RunSoFar): NewEvent | unde
       };
     case "warning":
       return { name: `warning-${event.reason}`, level: "warn", message: event.message };
-    case "saved":
-      return isAfterStep(event)
-        ? { name: `checkpoint-${event.step}`, message: `Checkpoint created at step ${event.step}` }
-        : undefined;
     default:
       return undefined;
   }

@@ -41,16 +41,12 @@ const methods = {
     order: TrainRequest,
     { signal, emit, deliver }: CallContext<FinetuneEvent | Question>,
   ): Promise<{ readonly isComplete: boolean }> => {
-    const { data, validationData, out, resume, adapter, settings, maxTokens, threads } = order;
+    const { validationData, maxTokens, threads, model: _, ...run } = order;
     let isComplete = false;
     try {
       const events = finetune({
+        ...run,
         model: await loadBase(order, signal),
-        data,
-        out,
-        resume,
-        adapter,
-        settings,
         free,
         ...omitUndefined({ validationData, maxTokens }),
         session: { threads },

@@ -22,6 +22,8 @@ export interface TrainRequest {
   readonly settings: FinetuneSettingsInput;
   /** Tokens that the whole job may train; undefined for any number. */
   readonly maxTokens: number | undefined;
+  /** Seconds after which a checkpoint is made, wherever the run stands. */
+  readonly saveSeconds: number;
   readonly threads: number;
 }
 

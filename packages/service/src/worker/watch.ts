@@ -23,6 +23,8 @@ export interface SliceContext {
   readonly scratch: string;
   /** Duration of a slice's training. */
   readonly sliceSeconds: number;
+  /** Least interval between checkpoints that are stored within a slice (25). */
+  readonly keepSeconds?: number;
   /** Interval of lease renewals. */
   readonly renewSeconds: number;
   readonly threads: number;
@@ -46,6 +48,12 @@ export interface LeasedContext extends SliceContext {
   readonly arrival: Arrival;
   readonly isLost: () => boolean;
   readonly wait: RetryOptions;
+}
+
+/** What a slice does with its checkpoints. */
+interface WatchContext extends LeasedContext {
+  /** Puts the run as it is now into the storage, if that was not done just before. */
+  readonly keep: (steps: number | undefined) => Promise<void>;
 }
 
 /** Seconds between attempts, and of all attempts. */
@@ -101,7 +109,7 @@ export type Watched =
   | { readonly type: "lost" };
 
 /** Trains, renews the lease meanwhile, notes what happens, and ends the slice when its time has come. */
-export async function watchSlice(job: JobRow, order: TrainRequest, context: LeasedContext): Promise<Watched> {
+export async function watchSlice(job: JobRow, order: TrainRequest, context: WatchContext): Promise<Watched> {
   const { slices, trainer, signal, isLost } = context;
   const stop = (): void => trainer.stop();
   signal.addEventListener("abort", stop, { once: true });
@@ -122,6 +130,8 @@ export async function watchSlice(job: JobRow, order: TrainRequest, context: Leas
   }
 }
 
+type ReadyEvent = Extract<FinetuneEvent, { readonly type: "ready" }>;
+
 function toEnd(
   report: Exclude<TrainReport, { readonly type: "event" }>,
   { steps, last }: { readonly steps: number | undefined; readonly last: FinetuneEvent | undefined },
@@ -134,9 +144,9 @@ function toEnd(
 async function watchTrainer(
   job: JobRow,
   order: TrainRequest,
-  context: LeasedContext & { readonly add: (note: NewEvent) => void },
+  context: WatchContext & { readonly add: (note: NewEvent) => void },
 ): Promise<Watched> {
-  const { trainer, slices, ask, add, wait } = context;
+  const { trainer, ask, add, wait, keep } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
@@ -150,10 +160,7 @@ async function watchTrainer(
     last = event;
     if (event.type === "ready") {
       ({ steps } = event);
-      await retryTransient(
-        () => slices.begin(job, { steps: event.steps, chosen: chosenSettings(event) }),
-        wait,
-      );
+      await beginRun(job, event, context);
     }
     turn(event);
     limits.check(event);
@@ -164,8 +171,27 @@ async function watchTrainer(
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
     const { out } = order;
     await retryTransient(() => publishCheckpoint(job, event, { ...context, out, steps }), wait);
+    await keep(steps);
   }
   return { type: "died", message: `the trainer stopped at ${last?.type ?? "its start"}` };
+}
+
+/** Keeps what a run is, and says so where it goes on after an interruption. */
+async function beginRun(
+  job: JobRow,
+  event: ReadyEvent,
+  { slices, add, wait }: WatchContext & { readonly add: (note: Note) => void },
+): Promise<void> {
+  const { steps } = event;
+  await retryTransient(() => slices.begin(job, { steps, chosen: chosenSettings(event) }), wait);
+  if (job.failures > 0) add(interruptionNote(job, event));
+}
+
+/** Where a job goes on whose worker was killed or lost, or could not end its slice. */
+function interruptionNote({ slice, lease }: JobRow, { step }: ReadyEvent): Note {
+  const from = step === 0 ? "its first step" : `the checkpoint at step ${step}`;
+  const message = `The job was interrupted, and goes on from ${from}`;
+  return { name: `interrupted-${slice}-${lease}`, level: "warn", message };
 }
 
 const chosenSettings = ({
@@ -175,7 +201,7 @@ const chosenSettings = ({
   learningRate,
   evaluateEvery,
   earlyStoppingPatience,
-}: FinetuneEvent & { readonly type: "ready" }): NonNullable<JobRow["chosen"]> => ({
+}: ReadyEvent): NonNullable<JobRow["chosen"]> => ({
   epochs,
   batchSize,
   maxLength,
@@ -244,16 +270,17 @@ function startTurn(
 
 interface PublishContext extends SliceContext {
   readonly arrival: Arrival;
+  readonly add: (note: Note) => void;
   /** The folder of the run. */
   readonly out: string;
   readonly steps: number | undefined;
 }
 
-/** Makes the adapter of a checkpoint a model that can be used; one at the end of a slice is no business of the owner's. */
+/** Makes the adapter of a checkpoint a model that can be used; one that the time asked for is no business of the owner's. */
 async function publishCheckpoint(
   job: JobRow,
   event: FinetuneEvent & { readonly type: "saved" },
-  { slices, objects, arrival, out, steps }: PublishContext,
+  { slices, objects, arrival, add, out, steps }: PublishContext,
 ): Promise<void> {
   const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already
@@ -261,6 +288,7 @@ async function publishCheckpoint(
   const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
   const metrics = await metricsAt(join(out, METRICS), step);
   await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);
+  add({ name: `checkpoint-${step}`, message: `Checkpoint created at step ${step}` });
 }
 
 /** Notes go to the database together, about once a second. */

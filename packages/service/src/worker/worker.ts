@@ -4,19 +4,12 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, MosError } from "mixture-of-shards";
-import { errorText, makeFolder, pathExists, readJsonLines } from "mixture-of-shards/cli";
+import { errorText, makeFolder, pathExists } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
-import type { Files, ObjectStore } from "#objects";
-import {
-  type Arrival,
-  type JobRow,
-  type Progress,
-  type Queue,
-  type SliceEnd,
-  type SliceMessage,
-  toFailedEnd,
-} from "#store";
+import type { ObjectStore } from "#objects";
+import { type JobRow, type Queue, type SliceEnd, type SliceMessage, toFailedEnd } from "#store";
 import { createAsker } from "./ask.ts";
+import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
 import { excessLines } from "./line-limits.ts";
 import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
@@ -238,29 +231,28 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
     const fetched = await timed(times, "fetchSeconds", () =>
       retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
-    order = { ...fetched, model, threads };
+    order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS };
     const excess = order.resume ? undefined : await excessLines(job, order);
     if (excess !== undefined) return excess;
   } catch (error) {
     return { type: "interrupted", message: readable(error, folder) };
   }
   if (context.signal.aborted) return { type: "interrupted", message: "the worker stopped" };
-  const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, context));
+  const keeper = runKeeper(job, out, { ...context, started });
+  const watching = { ...context, keep: keeper.keep };
+  const watched = await timed(times, "trainSeconds", () => watchSlice(job, order, watching));
   if (watched.type === "lost") return "lost";
   if (watched.type === "limited") return watched.end;
   if (watched.type === "failed") return failureIn(order, watched, toFailedEnd(toError(watched, folder)));
   if (watched.type === "died") return { type: "interrupted", message: watched.message };
-  const { steps = job.steps ?? 0, unfinishedTokens } = watched;
-  const computed = await readProgress(out, { steps, unfinishedTokens });
-  // a slice that was stopped before it trained says nothing of the step that an earlier one began
-  const progress = { ...computed, trainedTokens: Math.max(computed.trainedTokens, job.trained_tokens ?? 0) };
-  const seconds = (performance.now() - started) / 1000;
+  const { steps, unfinishedTokens } = watched;
+  const progress = { ...(await keeper.progress(steps, unfinishedTokens)), seconds: keeper.seconds() };
   const kept = async (): Promise<SliceEnd> => {
     if (!watched.isComplete)
-      return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress, seconds };
+      return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress };
     const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path), arrival);
     const results = await objects.put(formatResults(join(out, METRICS)), arrival);
-    return { type: "succeeded", adapter, results, ...progress, seconds };
+    return { type: "succeeded", adapter, results, ...progress };
   };
   try {
     return await timed(times, "storeSeconds", () => retryTransient(kept, context.wait));
@@ -283,7 +275,7 @@ interface RunPlace {
 async function fetchRun(
   job: JobRow,
   { folder, out, objects }: RunPlace,
-): Promise<Omit<TrainRequest, "model" | "threads">> {
+): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
   const restoreData = async (file: string, digest: string): Promise<string> => {
@@ -304,33 +296,6 @@ async function fetchRun(
     ...(job.plan as unknown as Pick<TrainRequest, "adapter" | "settings">),
     ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
   };
-}
-
-/** Everything of a run but what only its process needs. */
-async function runFiles(out: string, objects: ObjectStore, arrival: Arrival): Promise<Files> {
-  if (!(await pathExists(out))) return {};
-  return objects.putFolder(
-    out,
-    (path) => path === "running.json" || path.split("/").some((part) => part.startsWith(".")),
-    arrival,
-  );
-}
-
-/** Progress of a run, from its metrics and the tokens of an unfinished step. */
-async function readProgress(
-  out: string,
-  { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
-): Promise<Omit<Progress, "seconds">> {
-  let [step, trainedTokens] = [0, unfinishedTokens];
-  const path = join(out, METRICS);
-  if (await pathExists(path))
-    for await (const { value } of readJsonLines(path)) {
-      const line = value as { readonly type?: string; readonly step?: number; readonly tokens?: number };
-      if (line.type !== "step") continue;
-      step = line.step ?? step;
-      trainedTokens += line.tokens ?? 0;
-    }
-  return { step, steps, trainedTokens };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */

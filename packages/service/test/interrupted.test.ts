@@ -1,0 +1,88 @@
+// A worker that dies in the middle of a slice: the job goes on from what was stored meanwhile, and its events say so.
+import { appendFile, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { makeFolder, pathExists } from "mixture-of-shards/cli";
+import { describe, expect, test, vi } from "vitest";
+import { openSlices } from "#store";
+import { runWorker } from "#worker";
+import type { TrainReport } from "../src/worker/trainer.ts";
+import { databases, openTables, type TestTables } from "./databases.ts";
+import { fakeTrainer, readyReport } from "./fake-trainer.ts";
+import { queueJob } from "./queued-job.ts";
+
+const admin = { tenant: "", isAdmin: true };
+const report = (event: object): TrainReport => ({ type: "event", event: event as never });
+
+/** Makes a step and a checkpoint in each run, and then dies, but for the third one, which stops. */
+function dyingTrainer(seen: { readonly resume: boolean; readonly steps: number }[]) {
+  return fakeTrainer(async function* ({ out, resume }) {
+    await makeFolder(join(out, "checkpoints"));
+    const metrics = join(out, "metrics.jsonl");
+    const steps = (await pathExists(metrics)) ? (await readFile(metrics, "utf8")).split("\n").length - 1 : 0;
+    seen.push({ resume, steps });
+    const ready = readyReport(10);
+    yield ready.type === "event" ? report({ ...ready.event, step: steps }) : ready;
+    const step = steps + 1;
+    await writeFile(join(out, "run.json"), "{}");
+    await appendFile(metrics, `${JSON.stringify({ type: "step", step, loss: 1, accuracy: 0, tokens: 7 })}\n`);
+    yield report({ type: "saved", what: "checkpoint", step, path: join(out, "checkpoints") });
+    if (seen.length < 3) throw new Error("the trainer exited: killed by SIGKILL");
+    yield { type: "ended", isComplete: false };
+  });
+}
+
+const work = ({ database, queue, objects, folder }: TestTables, trainer: ReturnType<typeof fakeTrainer>) => {
+  const stopping = new AbortController();
+  const nothing = (): void => undefined;
+  const working = runWorker({
+    ...{ name: "w", queue, objects, trainer, scratch: join(folder, "scratch") },
+    slices: openSlices(database, queue),
+    log: { info: nothing, warn: nothing, error: nothing },
+    models: new Map([["tiny", "path"]]),
+    signal: stopping.signal,
+    ...{ sliceSeconds: 60, keepSeconds: 0, leaseSeconds: 60, stopSeconds: 60, stallSeconds: 60, threads: 1 },
+  });
+  return async () => {
+    stopping.abort();
+    await working;
+  };
+};
+
+describe.each(databases)("%s", (_, open) => {
+  test("a job whose trainer dies goes on from the checkpoint of its unfinished slice", async () => {
+    await using opened = await openTables(open);
+    const { stores } = opened;
+    const { id } = await queueJob(opened);
+    const seen: { readonly resume: boolean; readonly steps: number }[] = [];
+    const stop = work(opened, dyingTrainer(seen));
+    try {
+      await vi.waitFor(() => expect(seen.length).toBeGreaterThan(3), { timeout: 20_000, interval: 20 });
+    } finally {
+      await stop();
+    }
+    expect(seen.slice(0, 4)).toEqual([
+      { resume: false, steps: 0 },
+      { resume: true, steps: 1 },
+      { resume: true, steps: 2 },
+      { resume: true, steps: 3 },
+    ]);
+    const job = await stores.jobs.find(admin, id);
+    expect(job).toMatchObject({ failures: 0 });
+    // what a run said in its last second is lost with it
+    const { rows } = await stores.jobs.events(job, { limit: 100 });
+    expect(rows.map(({ message }) => message).filter((text) => text.includes("interrupted"))).toEqual([
+      "The job was interrupted, and goes on from the checkpoint at step 2",
+    ]);
+  });
+
+  test("a server that has its database alone takes the slices of killed workers over at once", async () => {
+    await using opened = await openTables(open);
+    const { database, queue, stores } = opened;
+    const { id, slice } = await queueJob(opened);
+    const slices = openSlices(database, queue);
+    await slices.claim({ job: id, slice }, "killed");
+    expect(await slices.recover()).toBe(0);
+    expect(await slices.recover({ isAlone: true })).toBe(1);
+    expect(await stores.jobs.find(admin, id)).toMatchObject({ status: "queued", failures: 1 });
+  });
+});
