@@ -85,6 +85,17 @@ function computeOid(name: string): string {
 const failure = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message) });
 
+test.each([
+  ["the hub's", () => "https://huggingface.co/org/tiny"],
+  ["a mirror's", () => `${hub.endpoint}/org/tiny/tree/main`],
+])("a model's address may be %s, and is asked for at the endpoint", async (_, address) => {
+  await using engine = await openEngine({ model: address(), hub, inProcess: true });
+  expect(engine.model.vocabularySize).toBeGreaterThan(0);
+  expect(seen[0]?.path).toBe("/api/models/org/tiny/revision/main");
+  const alone = { hub: { ...hub, cacheFolder: join(folder, "none"), offline: true } };
+  await expect(loadText("https://huggingface.co/org/tiny", alone)).rejects.toThrow(/^org\/tiny: /);
+});
+
 /** Everything that takes a model's name, and whether it says by events that it downloads. */
 const DOORS: Readonly<Record<string, (downloads: TransferEvent[]) => Promise<unknown>>> = {
   loadModel: (downloads) => loadModel("org/tiny", { hub, onDownload: (event) => downloads.push(event) }),

@@ -6,7 +6,7 @@ import { isAdapterInUse, unfinishedText } from "#adapters";
 import { describeBytes, omitUndefined, withProgress } from "#core";
 import { locateData } from "#data";
 import { pathExists } from "#files";
-import { type HubSettings, hubAssetsFolder, hubSettings, looksLikeRepository, type PullEvent } from "#hub";
+import { type HubSettings, hubAssetsFolder, hubSettings, looksLikeRepository, type PullEvent, repositoryAt } from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
@@ -36,7 +36,7 @@ export async function userPlaces(): Promise<UserPlaces> {
  * warning.
  */
 export async function usableAdapter(adapter: string): Promise<string> {
-  const isHere = (await pathExists(adapter)) || !looksLikeRepository(adapter);
+  const isHere = (await pathExists(adapter)) || !looksLikeRepository(repositoryAt(adapter));
   const folder = isHere ? adapter : await findModel(adapter, { kind: "adapter" });
   const found = await isAdapterInUse(folder);
   const said = unfinishedText(folder, found);

@@ -14,7 +14,7 @@ export { type Failure, retryAdvice } from "./failure.ts";
 export type { Digest } from "./listing.ts";
 export { findModelFiles } from "./model-files.ts";
 export type { PullDatasetOptions, PullEvent, PulledDataset } from "./pull.ts";
-export { looksLikeRepository } from "./repository.ts";
+export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
 export type { HubOptions, HubSettings } from "./settings.ts";
 export type { TransferEvent } from "./transfer.ts";

@@ -14,7 +14,7 @@ export {
   pullDataset,
 } from "./pull.ts";
 export { type PushEvent, push } from "./push.ts";
-export { looksLikeRepository } from "./repository.ts";
+export { looksLikeRepository, repositoryAt } from "./repository.ts";
 export type { ListedFile } from "./select.ts";
 export {
   type HubOptions,

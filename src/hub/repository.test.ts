@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { isSafePath, looksLikeRepository, parseRepository } from "./repository.ts";
+import { isSafePath, looksLikeRepository, parseRepository, repositoryAt } from "./repository.ts";
 
 test("reads name, revision and file", () => {
   expect(parseRepository("org/name")).toEqual({ name: "org/name", revision: "main" });
@@ -22,7 +22,12 @@ test.each([
   "/org/name",
   "org/na me",
   "org/a--b",
-  "https://huggingface.co/org/name",
+  "https://huggingface.co/datasets/org/name",
+  "https://example.org/org/name",
+  "hf.co/org/name:Q4_K_M",
+  "https://huggingface.co/org/name/discussions/3",
+  "https://huggingface.co/org/name/blob/main/..%2Fx.gguf",
+  "https://huggingface.co/org/name/tree/%",
   "org/name@",
   "org/name@../main",
   "org/name@-x",
@@ -35,11 +40,18 @@ test.each([
 });
 
 test.each([
-  "https://huggingface.co/org/name",
-  "hf.co/org/name:Q4_K_M",
-  "https://huggingface.co/org/name/tree/main",
-])("names the repository of the page %j", (text) => {
-  expect(() => parseRepository(text)).toThrow(/; write org\/name$/);
+  ["https://huggingface.co/org/name", "org/name"],
+  ["http://www.huggingface.co/org/name/?library=x#usage", "org/name"],
+  ["hf.co/org/name/", "org/name"],
+  ["https://huggingface.co/org/name/tree/refs%2Fpr%2F3", "org/name@refs/pr/3"],
+  ["https://huggingface.co/org/name/blob/main/sub/a%20b.gguf?download=true", "org/name@main:sub/a b.gguf"],
+  ["https://huggingface.co/org/name/resolve/v1.0/a.gguf", "org/name@v1.0:a.gguf"],
+])("reads the address %j", (address, name) => {
+  expect(repositoryAt(address)).toBe(name);
+  expect(parseRepository(address)).toEqual(parseRepository(name));
+  expect(repositoryAt(address.replace(/^.*?co\//, "https://mirror:8/hub/"), "https://mirror:8/hub")).toBe(
+    name,
+  );
 });
 
 test("distinguishes repositories from paths", () => {

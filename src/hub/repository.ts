@@ -14,8 +14,11 @@ export interface Repository {
 }
 
 const WRITTEN = /^(?<name>[^@:]+)(?:@(?<revision>[^:]+))?(?::(?<file>.+))?$/;
-/** The address of a page, which people paste, and which Ollama calls models by. */
-const PAGE = /^(?:https:\/\/)?(?:huggingface\.co|hf\.co)\/(?<page>[^/]+\/[^/:@?#]+)/;
+/** What addresses of the hub begin with, and Ollama's names of models. */
+const HOST = /^(?:https?:\/\/)?(?:www\.)?(?:huggingface\.co|hf\.co)\//;
+/** The rest of a model's address: its page, a revision of it, or a file. */
+const PAGE =
+  /^(?!datasets\/|spaces\/)(?<name>[^/@:?#]+\/[^/@:?#]+)(?:\/(?:tree|blob|resolve)\/(?<revision>[^/?#]+)(?:\/(?<file>[^?#]+))?)?\/?(?:[?#].*)?$/;
 const NAME = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
 const REVISION = /^[A-Za-z0-9][\w.+/-]{0,199}$/;
 
@@ -35,6 +38,26 @@ export function isSafePath(path: string): boolean {
 }
 
 /**
+ * The model of an address of the hub, or of its mirror at `endpoint`, as `org/name[@revision][:file]`. Other text stays as it is.
+ *
+ * @example
+ * repositoryAt("https://huggingface.co/org/name/blob/v1.0/name.gguf"); // "org/name@v1.0:name.gguf"
+ */
+export function repositoryAt(text: string, endpoint?: string): string {
+  const isMirror = endpoint !== undefined && text.startsWith(`${endpoint}/`);
+  const rest = isMirror ? text.slice(endpoint.length + 1) : text.replace(HOST, "");
+  const { name, revision, file } = (rest === text ? undefined : PAGE.exec(rest)?.groups) ?? {};
+  if (name === undefined) return text;
+  try {
+    const plain = (mark: string, part: string | undefined): string =>
+      part === undefined ? "" : mark + decodeURIComponent(part);
+    return name + plain("@", revision) + plain(":", file);
+  } catch {
+    return text; // a stray %
+  }
+}
+
+/**
  * Tests whether text has the form `org/name[@revision][:file]`. The caller rules out local paths of the same form
  * first.
  */
@@ -42,19 +65,19 @@ export const looksLikeRepository = (text: string): boolean =>
   NAME.test(WRITTEN.exec(text)?.groups?.["name"] ?? "");
 
 /**
- * Reads `org/name[@revision][:file]`.
+ * Reads `org/name[@revision][:file]`, or the address of such a model on the hub.
  *
  * @throws MosError `bad_option` where a part cannot be on the hub.
  * @example
  * parseRepository("org/name@v1.0:name.Q4_1.gguf"); // { name: "org/name", revision: "v1.0", file: "name.Q4_1.gguf" }
  */
 export function parseRepository(text: string, revision = "main"): Repository {
-  const groups = WRITTEN.exec(text)?.groups ?? {};
+  const groups = WRITTEN.exec(repositoryAt(text))?.groups ?? {};
   const { name = "", revision: written = revision, file } = groups;
   if (!NAME.test(name) || /\.\.|--/.test(name) || name.endsWith(".git"))
     throw new MosError(
       "bad_option",
-      `${JSON.stringify(text)} is not the name of a Hub repository; write ${PAGE.exec(text)?.groups?.["page"] ?? "org/name, org/name@revision or org/name:file.gguf"}`,
+      `${JSON.stringify(text)} is not the name of a Hub repository; write org/name, org/name@revision or org/name:file.gguf`,
     );
   if (!REVISION.test(written) || !isSafePath(written))
     throw new MosError(

@@ -7,6 +7,7 @@ import {
   looksLikeRepository,
   type PulledModel,
   pull,
+  repositoryAt,
   resolveCached,
   type TransferEvent,
   withHubDefaults,
@@ -41,8 +42,8 @@ export interface DownloadEvent {
 }
 
 /**
- * Finds the folder or GGUF file of a model: a local path as it is, `org/name[@revision][:file.gguf]` in the cache or else
- * on the hub. Gives the events of a download, and returns the path.
+ * Finds the folder or GGUF file of a model: a local path as it is, `org/name[@revision][:file.gguf]` or its address in the
+ * cache or else on the hub. Gives the events of a download, and returns the path.
  *
  * @throws MosError `not_found`, and what a download throws: `bad_option`, `unsupported`, `bad_model`, `network`, `storage`,
  * `cancelled`.
@@ -53,17 +54,18 @@ export interface DownloadEvent {
  * console.log(step.value); // the path
  */
 export async function* locateModel(
-  model: string,
-  { hub: given, include, kind, signal }: LocateOptions & WantedFiles = {},
+  given: string,
+  { hub: settings, include, kind, signal }: LocateOptions & WantedFiles = {},
 ): AsyncGenerator<DownloadEvent, string> {
-  checkKind("model", model, "string!");
-  if (await pathExists(model)) return model;
+  checkKind("model", given, "string!");
+  if (await pathExists(given)) return given;
+  const hub = await withHubDefaults(settings);
+  const model = repositoryAt(given, hub.endpoint);
   if (!looksLikeRepository(model))
     throw new MosError(
       "not_found",
       `${model}: no such folder or file; give a model folder, a .gguf file, or org/name of the Hugging Face Hub`,
     );
-  const hub = await withHubDefaults(given);
   const cached = await cachedPath(model, hub, { include, kind });
   if (cached !== undefined) return cached;
   if (hub.offline)
