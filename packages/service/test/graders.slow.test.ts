@@ -100,7 +100,13 @@ test("the sandbox of a job's grader stays open from slice to slice, and leaves n
   const [temporary, out] = [await mkdtemp(join(folder, "tmp-")), join(folder, "run")];
   vi.stubEnv("TMPDIR", temporary);
   const order: TrainRequest = {
-    ...{ model: "assets/tiny-english", data: "assets/quickstart/prompts.jsonl", out, threads: 1 },
+    ...{
+      model: "assets/tiny-english",
+      data: "assets/quickstart/prompts.jsonl",
+      out,
+      threads: 1,
+      saveSeconds: 60,
+    },
     ...{
       validationData: undefined,
       maxTokens: undefined,

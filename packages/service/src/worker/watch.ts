@@ -180,7 +180,7 @@ async function watchTrainer(
 async function beginRun(
   job: JobRow,
   event: ReadyEvent,
-  { slices, add, wait }: WatchContext & { readonly add: (note: Note) => void },
+  { slices, add, wait }: WatchContext & { readonly add: (note: NewEvent) => void },
 ): Promise<void> {
   const { steps } = event;
   await retryTransient(() => slices.begin(job, { steps, chosen: chosenSettings(event) }), wait);
@@ -188,7 +188,7 @@ async function beginRun(
 }
 
 /** Where a job goes on whose worker was killed or lost, or could not end its slice. */
-function interruptionNote({ slice, lease }: JobRow, { step }: ReadyEvent): Note {
+function interruptionNote({ slice, lease }: JobRow, { step }: ReadyEvent): NewEvent {
   const from = step === 0 ? "its first step" : `the checkpoint at step ${step}`;
   const message = `The job was interrupted, and goes on from ${from}`;
   return { name: `interrupted-${slice}-${lease}`, level: "warn", message };
@@ -270,7 +270,7 @@ function startTurn(
 
 interface PublishContext extends SliceContext {
   readonly arrival: Arrival;
-  readonly add: (note: Note) => void;
+  readonly add: (note: NewEvent) => void;
   /** The folder of the run. */
   readonly out: string;
   readonly steps: number | undefined;
