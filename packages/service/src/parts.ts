@@ -116,7 +116,10 @@ export async function openParts(
     );
     opened.push(database);
     await migrate(database);
-    if (database.kind === "pglite") await compact(database);
+    if (database.kind === "pglite")
+      await compact(database).catch((error: unknown) =>
+        log.warn({ reason: String(error) }, "the database was not compacted"),
+      );
     const onError = (error: Error): void =>
       log.warn({ reason: error.message }, "the queue cannot reach the database");
     const queue = await openQueue(database, { onError });

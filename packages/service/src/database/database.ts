@@ -136,7 +136,7 @@ export async function removeOldest(
   }: { readonly tenant: string; readonly bytes: number; readonly keep?: string },
 ): Promise<void> {
   await on.query(
-    `delete from ${name} where not (${keep}) and number in (
+    `delete from ${name} where tenant = $1 and not (${keep}) and number in (
        select number from (
          select number, sum(bytes) over (order by ${keep} desc, number desc) as total from ${name} where tenant = $1
        ) as summed where total > $2)`,
