@@ -1,4 +1,4 @@
-/** Writes the quickstart's data of one tenant: `node --conditions=source --import tsx scripts/bundled/tenant.ts`. */
+/** Writes the quickstart's data of one tenant. */
 import { writeFileSync } from "node:fs";
 import { type Random, randomStream } from "#core";
 import { pick, pickSome } from "./grammar.ts";

@@ -1,4 +1,4 @@
-/** Writes the bundled model's tokenizer; deterministic: `node --conditions=source --import tsx scripts/bundled/train-tokenizer.ts`. */
+/** Writes the bundled model's tokenizer; deterministic. */
 import { writeFileSync } from "node:fs";
 import { byteCharacters, trainMerges } from "./bpe.ts";
 import { corpus, renderDocument } from "./documents.ts";

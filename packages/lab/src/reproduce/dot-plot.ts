@@ -1,6 +1,4 @@
-// Means over seeds as a dot plot. Observable Plot draws, on a document of linkedom's; it leaves no room for words by itself.
-import { axisX, dot, frame, gridX, type Markish, plot, ruleY, text, tickX } from "@observablehq/plot";
-import { DOMParser } from "linkedom";
+// Means over seeds as a dot plot, in SVG.
 
 /** One row: a mean over seeds, its standard deviation, and the values of the seeds. */
 export interface DotRow {
@@ -92,11 +90,66 @@ const wrap = (words: string, width: number, fontSize: number = FONT_SIZE): strin
     return `${lines}${textWidth([line], fontSize) > width ? "\n" : " "}${word}`;
   });
 
-/** A range that holds all values and is not empty. */
-function valueRange(values: readonly number[]): [low: number, high: number] {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
+/** Text of an element or attribute. */
+const escapeXml = (text: string): string =>
+  text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+
+type Attributes = Readonly<Record<string, string | number>>;
+
+/** An SVG element on a line of its own, so that a change can be read. */
+function element(name: string, attributes: Attributes, content = ""): string {
+  const written = Object.entries(attributes).map(
+    ([key, value]) => ` ${key}="${typeof value === "number" ? Number(value.toFixed(2)) : escapeXml(value)}"`,
+  );
+  return `<${name}${written.join("")}${content === "" ? "/>" : `>${content}</${name}>`}\n`;
 }
+
+interface TextStyle {
+  readonly anchor?: "start" | "middle" | "end";
+  readonly fontSize?: number;
+  readonly bold?: boolean;
+  readonly fill?: string;
+}
+
+/** Lines of text; `y` is the top of the first. */
+function textLines(
+  { words, x, y }: { readonly words: string; readonly x: number; readonly y: number },
+  { anchor = "start", fontSize = FONT_SIZE, bold = false, fill = INK }: TextStyle = {},
+): string {
+  const style = {
+    "text-anchor": anchor,
+    "font-size": fontSize,
+    "font-weight": bold ? "bold" : "normal",
+    fill,
+  };
+  return words
+    .split("\n")
+    .map((line, i) => element("text", { x, y: y + (i * LEADING + 1) * fontSize, ...style }, escapeXml(line)))
+    .join("");
+}
+
+const line = (name: string, x: readonly [number, number], y: readonly [number, number]): string =>
+  element("line", { class: name, x1: x[0], x2: x[1], y1: y[0], y2: y[1] });
+
+/** Round values that cover a range: about six steps of 1, 2 or 5 times a power of ten. */
+function roundTicks(values: readonly number[]): {
+  readonly ticks: readonly number[];
+  readonly decimals: number;
+} {
+  const low = Math.min(...values);
+  const high = Math.max(...values) > low ? Math.max(...values) : low + (Math.abs(low) || 1);
+  const power = Math.floor(Math.log10((high - low) / 6));
+  const excess = (high - low) / 6 / 10 ** power;
+  // nearest by ratio: the bounds are the geometric means of 1, 2, 5 and 10
+  const factor = [1, 2, 5, 10].find((each, i, all) => excess < Math.sqrt(each * (all[i + 1] ?? 100))) ?? 10;
+  const step = factor * 10 ** power;
+  const [first, last] = [Math.floor(low / step), Math.ceil(high / step)];
+  const ticks = Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step);
+  return { ticks, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
+}
+
+/** A minus sign as wide as a plus sign. */
+const formatNumber = (value: number, decimals: number): string => value.toFixed(decimals).replace("-", "−");
 
 /** Ends of a row's error bar, between the least and the largest possible value; at its mean if it has none. */
 function errorBar(
@@ -106,15 +159,37 @@ function errorBar(
   return [Math.max(least, mean - deviation), Math.min(largest, mean + deviation)];
 }
 
-const rowLabel = ({ label }: DotRow): string => label;
-
-/** A column of texts beside the plot, with its head above. */
+/** A column of texts beside the plot, with its head above; `end` is where its texts end. */
 interface TextColumn {
   readonly title: string;
-  readonly cell: (row: DotRow, index: number) => string;
-  readonly frameAnchor: "left" | "right";
-  /** Pixels from the anchor to the end of its texts. */
-  readonly dx: number;
+  readonly cells: readonly string[];
+  readonly end: number;
+}
+
+/** Pixels of the area that holds the marks, and the column of each text beside it. */
+interface Layout {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  /** From one row to the next. */
+  readonly step: number;
+  readonly labels: readonly string[];
+  readonly columns: readonly TextColumn[];
+}
+
+function layOut({ rows, detailTitles, decimals }: DotPlotOptions, headingHeight: number): Layout {
+  const labels = rows.map(({ label }) => wrap(label, LABEL_WIDTH));
+  const means = rows.map(({ mean }) => formatNumber(mean, decimals));
+  const right = WIDTH - 3 * PADDING - textWidth(["mean", ...means]);
+  let end = PADDING + BOLD * textWidth(labels);
+  const details = detailTitles.map((title, i): TextColumn => {
+    const cells = rows.map((row) => row.details[i] ?? "");
+    end += 2 * PADDING + textWidth([title, ...cells]);
+    return { title, cells, end };
+  });
+  const columns = [...details, { title: "mean", cells: means, end: WIDTH - PADDING }];
+  const top = headingHeight + PADDING + tallest(columns.map(({ title }) => title)) + GAP;
+  return { left: end + 2 * PADDING, right, top, step: PADDING + tallest(labels), labels, columns };
 }
 
 /**
@@ -124,179 +199,96 @@ interface TextColumn {
  * @returns self-contained SVG on light or dark paper, as the reader's system has it; the same text for the same options.
  */
 export function dotPlot(options: DotPlotOptions): string {
-  const { rows, detailTitles, valueTitle, better, limits, decimals } = options;
-  const labels = new Map(rows.map(({ label }) => [label, wrap(label, LABEL_WIDTH)]));
-  const step = PADDING + tallest([...labels.values()]);
-  const widths = detailTitles.map(
-    (title, i) => 2 * PADDING + textWidth([title, ...rows.map(({ details }) => details[i] ?? "")]),
-  );
-  const means = rows.map(({ mean }) => mean.toFixed(decimals).replace("-", "−"));
-  const meansWidth = textWidth(["mean", ...means]);
-  const marginLeft =
-    3 * PADDING + BOLD * textWidth([...labels.values()]) + widths.reduce((sum, width) => sum + width, 0);
-  const columns: readonly TextColumn[] = [
-    ...detailTitles.map((title, i) => ({
-      title,
-      cell: ({ details }: DotRow) => details[i] ?? "",
-      frameAnchor: "left" as const,
-      dx: -widths.slice(i + 1).reduce((sum, width) => sum + width, 2 * PADDING),
-    })),
-    {
-      title: "mean",
-      cell: (_, index) => means[index] ?? "",
-      frameAnchor: "right",
-      dx: PADDING + meansWidth,
-    },
-  ];
-  const values = rows.flatMap((row) => [row.mean, ...row.points, ...errorBar(row, limits)]);
-  const axis = `${valueTitle}; ${better} is better`;
-  const marginAxis = 2 * PADDING + textHeight(axis);
-  return draw(options, {
-    height: step * rows.length,
-    above: tallest(columns.map(({ title }) => title)) + GAP,
-    marginLeft,
-    marginRight: 2 * PADDING + meansWidth,
-    marginAxis,
-    x: { domain: valueRange([...values, ...(limits?.slice(0, 1) ?? [])]), nice: 6 },
-    y: { type: "band", domain: rows.map(rowLabel), padding: 0, axis: null },
-    marks: [
-      gridX({ stroke: GRID, strokeOpacity: 1 }),
-      axisX({
-        tickSize: 0,
-        label: axis,
-        labelAnchor: "center",
-        labelArrow: "none",
-        labelOffset: marginAxis - 3,
-      }),
-      ...[false, true].map((bold) =>
-        text(
-          rows.filter(({ emphasised }) => emphasised === bold),
-          {
-            y: rowLabel,
-            text: ({ label }: DotRow) => labels.get(label),
-            lineHeight: LEADING,
-            frameAnchor: "left",
-            textAnchor: "start",
-            dx: PADDING - marginLeft,
-            fontWeight: bold ? "bold" : "normal",
-          },
-        ),
-      ),
-      ...columns.flatMap((column) => textColumn(rows, column)),
-      ...plotMarks(options, step),
-    ],
-  });
-}
-
-function textColumn(
-  rows: readonly DotRow[],
-  { title, cell, frameAnchor, dx }: TextColumn,
-): readonly Markish[] {
-  const aligned = { textAnchor: "end", dx, lineHeight: LEADING } as const;
-  return [
-    text(rows, { ...aligned, y: rowLabel, text: cell, frameAnchor }),
-    text([title], { ...aligned, frameAnchor: `top-${frameAnchor}`, lineAnchor: "bottom", dy: -GAP }),
-  ];
-}
-
-/** Means, error bars and rings; each row has `step` pixels. */
-function plotMarks({ rows, limits }: DotPlotOptions, step: number): readonly Markish[] {
-  const y = rowLabel;
-  const fill = ({ emphasised }: DotRow) => (emphasised ? EMPHASISED : PLAIN);
-  const line = { y, stroke: INK, strokeWidth: 1.5 };
-  const caps = { ...line, insetTop: (step - CAP) / 2, insetBottom: (step - CAP) / 2, dy: UP };
-  const deviating = rows.filter(({ deviation = 0 }) => deviation > 0);
-  const rings = rows.flatMap(({ label, points }) => points.map((point) => ({ label, point })));
-  return [
-    ruleY(deviating, {
-      ...line,
-      dy: UP,
-      x1: (row: DotRow) => errorBar(row, limits)[0],
-      x2: (row: DotRow) => errorBar(row, limits)[1],
-    }),
-    // no cap where a bar is cut
-    ...([-1, 1] as const).map((side) => {
-      const end = ({ mean, deviation = 0 }: DotRow): number => mean + side * deviation;
-      const isWhole = (row: DotRow): boolean => errorBar(row, limits).includes(end(row));
-      return tickX(deviating.filter(isWhole), { ...caps, x: end });
-    }),
-    dot(rows, { x: "mean", y, fill, r: 5, dy: UP }),
-    dot(rings, {
-      x: "point",
-      y: "label",
-      r: 3,
-      stroke: INK,
-      strokeWidth: 1,
-      fill: INK,
-      fillOpacity: 0.15,
-      dy: DOWN,
-    }),
-  ];
-}
-
-/** The part that Plot draws between heading and note. */
-interface Drawing {
-  /** Pixels inside the axes. */
-  readonly height: number;
-  /** Pixels between the heading and the axes. */
-  readonly above: number;
-  readonly marginLeft: number;
-  readonly marginRight: number;
-  /** Pixels of the axis below. */
-  readonly marginAxis: number;
-  readonly x: object;
-  readonly y: object;
-  readonly marks: readonly Markish[];
-}
-
-function draw(
-  { title, subtitle, note }: DotPlotOptions,
-  { height, above, marginLeft, marginRight, marginAxis, x, y, marks }: Drawing,
-): string {
+  const { rows, valueTitle, better, limits } = options;
   const room = WIDTH - 2 * PADDING;
-  const [big, small, last] = [wrap(title, room, TITLE_SIZE), wrap(subtitle, room), wrap(note, room)];
-  const below = PADDING + textHeight(big, TITLE_SIZE);
-  const marginTop = below + textHeight(small) + PADDING + above;
-  const marginBottom = marginAxis + textHeight(last) + 1.5 * PADDING;
-  const document = new DOMParser().parseFromString("<svg/>", "image/svg+xml");
-  const words = (lines: string, options: object) =>
-    text([lines], { frameAnchor: "top-left", dx: PADDING - marginLeft, lineHeight: LEADING, ...options });
-  const edges = { insetLeft: -marginLeft, insetRight: -marginRight, insetTop: -marginTop };
-  const svg = plot({
-    document,
-    className: "plot",
-    style: { font: `${FONT_SIZE}px ${FONT}` },
+  const [title, subtitle, note] = [
+    wrap(options.title, room, TITLE_SIZE),
+    wrap(options.subtitle, room),
+    wrap(options.note, room),
+  ];
+  const below = PADDING + textHeight(title, TITLE_SIZE);
+  const layout = layOut(options, below + textHeight(subtitle));
+  const { left, right, top, step, labels, columns } = layout;
+  const bottom = top + step * rows.length;
+  const middle = (words: string, i: number): number => top + step * (i + 0.5) - textHeight(words) / 2;
+
+  const values = rows.flatMap((row) => [row.mean, ...row.points, ...errorBar(row, limits)]);
+  const { ticks, decimals } = roundTicks([...values, ...(limits?.slice(0, 1) ?? [])]);
+  const [first = 0, last = 1] = [ticks[0], ticks.at(-1)];
+  const toX = (value: number): number => left + ((value - first) / (last - first)) * (right - left);
+
+  const axis = `${valueTitle}; ${better} is better`;
+  const axisTop = bottom + GAP + textHeight("0");
+  const noteTop = axisTop + textHeight(axis) + PADDING;
+  const height = noteTop + textHeight(note) + PADDING;
+  const content = [
+    element("rect", { x: 0, y: 0, width: WIDTH, height, fill: PAPER }),
+    textLines({ words: title, x: PADDING, y: PADDING }, { fontSize: TITLE_SIZE, bold: true }),
+    textLines({ words: subtitle, x: PADDING, y: below }, { fill: PALE }),
+    ...columns.map(({ title: words, end }) =>
+      textLines({ words, x: end, y: top - GAP - textHeight(words) }, { anchor: "end" }),
+    ),
+    ...ticks.map((tick) => line("grid", [toX(tick), toX(tick)], [top, bottom])),
+    ...rows.flatMap((row, i) => [
+      textLines(
+        { words: labels[i] ?? "", x: PADDING, y: middle(labels[i] ?? "", i) },
+        { bold: row.emphasised },
+      ),
+      ...columns.map(({ cells, end }) =>
+        textLines({ words: cells[i] ?? "", x: end, y: middle("0", i) }, { anchor: "end" }),
+      ),
+      drawRow(row, { toX, y: top + step * (i + 0.5), limits }),
+    ]),
+    ...ticks.map((tick) =>
+      textLines({ words: formatNumber(tick, decimals), x: toX(tick), y: bottom + GAP }, { anchor: "middle" }),
+    ),
+    textLines({ words: axis, x: (left + right) / 2, y: axisTop }, { anchor: "middle" }),
+    textLines({ words: note, x: PADDING, y: noteTop }, { fill: PALE }),
+    element("style", {}, STYLE),
+  ];
+  const root = {
+    xmlns: "http://www.w3.org/2000/svg",
+    class: "plot",
+    role: "img",
+    "aria-label": options.title,
     width: WIDTH,
-    ariaLabel: title,
-    marginLeft,
-    marginRight,
-    marginTop,
-    marginBottom,
-    height: marginTop + height + marginBottom,
-    x,
+    height,
+    viewBox: `0 0 ${WIDTH} ${Math.ceil(height)}`,
+    "font-family": FONT,
+  };
+  return element("svg", root, `\n${content.join("")}`);
+}
+
+/** Mean, error bar and rings; `y` is the middle of the row. */
+function drawRow(
+  row: DotRow,
+  {
+    toX,
     y,
-    marks: [
-      frame({ ...edges, insetBottom: -marginBottom, fill: PAPER, stroke: "none" }),
-      words(big, { dy: PADDING - marginTop, fontSize: TITLE_SIZE, fontWeight: "bold" }),
-      words(small, { dy: below - marginTop, fill: PALE }),
-      words(last, { dy: height + marginAxis + PADDING / 2, fill: PALE }),
-      ...marks,
-    ],
-  });
-  svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("color", INK);
-  const style = document.createElement("style");
-  style.textContent = darkStyle();
-  svg.append(style);
-  // a group a line, so that a change can be read
-  return `${svg.outerHTML.replaceAll("<g", "\n<g")}\n`;
+    limits,
+  }: { readonly toX: (value: number) => number; readonly y: number } & Pick<DotPlotOptions, "limits">,
+): string {
+  const { mean, deviation = 0, points, emphasised } = row;
+  const bar = errorBar(row, limits);
+  const up = y + UP;
+  // no cap where a bar is cut
+  const caps = bar.filter((end) => end === mean - deviation || end === mean + deviation);
+  return [
+    ...(deviation > 0 ? [line("bar", [toX(bar[0]), toX(bar[1])], [up, up])] : []),
+    ...(deviation > 0
+      ? caps.map((end) => line("cap", [toX(end), toX(end)], [up - CAP / 2, up + CAP / 2]))
+      : []),
+    element("circle", { cx: toX(mean), cy: up, r: 5, fill: emphasised ? EMPHASISED : PLAIN }),
+    ...points.map((point) =>
+      element("circle", { class: "ring", cx: toX(point), cy: y + DOWN, r: 3, fill: INK }),
+    ),
+  ].join("");
 }
 
 /** Styles, which a picture inside `<img>` follows too, have precedence over the attributes that they select. */
-function darkStyle(): string {
-  const rules = Object.entries(DARK).flatMap(([light, dark]) =>
-    ["fill", "stroke"].map((name) => `.plot [${name}="${light}"]{${name}:${dark}}`),
-  );
-  return `@media (prefers-color-scheme:dark){.plot{color:${DARK[INK]}}${rules.join("")}}`;
-}
+const STYLE = [
+  `.grid{stroke:${GRID}}.bar,.cap{stroke:${INK};stroke-width:1.5}.ring{stroke:${INK};fill-opacity:.15}`,
+  "@media (prefers-color-scheme:dark){",
+  ...Object.entries(DARK).map(([light, dark]) => `.plot [fill="${light}"]{fill:${dark}}`),
+  `.grid{stroke:${DARK[GRID]}}.bar,.cap,.ring{stroke:${DARK[INK]}}}`,
+].join("");

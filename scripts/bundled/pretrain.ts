@@ -1,5 +1,5 @@
-// Pretrains the bundled model from a seed: the text of scripts/bundled, all weights, this project's own engine.
-// usage: npm run pretrain -- [--tokens 7000000] [--out assets/tiny-english] [--seed 0]
+// Pretrains the bundled model from a seed: the text of this folder, all weights, this project's own engine.
+// usage: npm run bundled -- [--tokens 7000000] [--out assets/tiny-english] [--seed 0]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
@@ -9,7 +9,7 @@ import { readJson, writeSafetensors } from "#files";
 import { floatWeight, parseHuggingFaceConfig, weightShapes } from "#models";
 import { loadTextFromFolder } from "#text";
 import { initialState, type Parameter, type TrainSettings, train, wholeModel } from "#training";
-import { pretrainingDocuments } from "./bundled/documents.ts";
+import { pretrainingDocuments } from "./documents.ts";
 
 const { values } = parseArgs({
   options: {
