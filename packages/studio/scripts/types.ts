@@ -1,6 +1,6 @@
 // Types of the API for the page, from the OpenAPI document of a server with the service's routes.
-// usage: npm run studio:types   (packages/studio/test/schema.test.ts checks that they are current)
-import { readFileSync, writeFileSync } from "node:fs";
+// usage: npm run studio:types, which studio:build does first
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { OpenAPIHono } from "@hono/zod-openapi";
 import openapi, { astToString, type OpenAPI3 } from "openapi-typescript";
@@ -11,7 +11,7 @@ import { addServiceRoutes, type ServiceEnv } from "../../service/src/api/index.t
 const SCHEMA_FILE = join(import.meta.dirname, "../src/api/schema.d.ts");
 
 /** The types of all routes, as TypeScript. */
-export async function schemaTypes(): Promise<string> {
+async function schemaTypes(): Promise<string> {
   const app = new OpenAPIHono<ServerEnv>();
   for (const addTo of ROUTES) addTo(app);
   // only a request reads what the routes are given
@@ -21,7 +21,4 @@ export async function schemaTypes(): Promise<string> {
   return `// Made by npm run studio:types from the server's OpenAPI document.\n${types}`;
 }
 
-/** The types as the page has them now. */
-export const storedTypes = (): string => readFileSync(SCHEMA_FILE, "utf8");
-
-if (process.argv[1] === import.meta.filename) writeFileSync(SCHEMA_FILE, await schemaTypes());
+writeFileSync(SCHEMA_FILE, await schemaTypes());
