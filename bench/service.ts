@@ -11,7 +11,6 @@ import { migrate, openPostgres } from "../packages/service/src/database/index.ts
 import { openObjects } from "../packages/service/src/objects/index.ts";
 import {
   jobRequestSchema,
-  openQueue,
   openSlices,
   openStores,
   toTrainingPlan,
@@ -35,8 +34,7 @@ const programs =
 await using cluster = await startCluster(programs);
 await using database = await openPostgres(cluster.url, { connections: 32 });
 await migrate(database);
-await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
-const stores = openStores(database, queue);
+const stores = openStores(database);
 const folder = await mkdtemp(join(tmpdir(), "mos-bench-"));
 const { digest } = await (await openObjects(folder)).put(Readable.from([Buffer.from("{}\n")]));
 
@@ -87,17 +85,14 @@ await database.query(
 );
 await database.query("analyze");
 
-const slices = openSlices(database, queue);
+const slices = openSlices(database);
 const end = { type: "stopped", run: {}, step: 1, steps: 9, trainedTokens: 1, seconds: 0 } as const;
 const until = performance.now() + 1000 * SECONDS;
 let taken = 0;
 started = performance.now();
 await each(WORKERS, WORKERS, async (worker) => {
   while (performance.now() < until) {
-    const message = await queue.take(MODEL);
-    if (message === undefined) continue;
-    const job = await slices.claim(message, `w${worker}`);
-    await message.acknowledge();
+    const job = await slices.claim(MODEL, `w${worker}`);
     if (job !== undefined && (await slices.end(job, end))) taken++;
   }
 });

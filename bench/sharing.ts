@@ -9,7 +9,6 @@ import { openObjects } from "../packages/service/src/objects/index.ts";
 import {
   hasEnded,
   jobRequestSchema,
-  openQueue,
   openStores,
   toTrainingPlan,
 } from "../packages/service/src/store/index.ts";
@@ -73,8 +72,7 @@ async function trainedTogether(): Promise<{
   await using cluster = await startCluster(programs);
   await using database = await openPostgres(cluster.url);
   await migrate(database);
-  await using queue = await openQueue(database, { onError: (error) => fail(String(error)) });
-  const stores = openStores(database, queue);
+  const stores = openStores(database);
   const objects = await openObjects(join(folder, "storage"));
   const owners = Array.from({ length: TENANTS }, (_, i) => ({ tenant: `tenant${i}`, isAdmin: false }));
   const made = await Promise.all(

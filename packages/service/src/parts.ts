@@ -1,4 +1,4 @@
-// Parts that every process of a service opens: the database with its queue, and the storage; and the workers on them.
+// Parts that every process of a service opens: the database and the storage; and the workers on them.
 import { readdir, rm } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { makePrivateFolder, makeTemporaryFolder } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import { compact, type Database, migrate, openPglite, openPostgres, watchFailures } from "#database";
 import { folderHas, isBucket, type ObjectStore, openBucketObjects, openObjects } from "#objects";
-import { openContents, openQueue, openSlices, openWatch, type Queue, startHeartbeat } from "#store";
+import { openContents, openSlices, openWatch, startHeartbeat } from "#store";
 import { runWorker } from "#worker";
 import { createMetrics, type ServiceMetrics } from "./metrics.ts";
 import type { ServiceOptions } from "./options.ts";
@@ -15,7 +15,6 @@ import type { ServiceOptions } from "./options.ts";
 /** Parts that every process of a service opens. */
 export interface ServiceParts extends AsyncDisposable {
   readonly database: Database;
-  readonly queue: Queue;
   readonly objects: ObjectStore;
   /** The folder beside whose files models are published: the storage, or the copies of a bucket. */
   readonly folder: string;
@@ -86,7 +85,7 @@ type StorageOptions = Pick<
 >;
 
 /**
- * Opens database, queue and storage, and brings the tables up to date.
+ * Opens database and storage, and brings the tables up to date.
  *
  * @throws MosError `bad_option`, `network`, `storage`, `unsupported`.
  */
@@ -120,10 +119,6 @@ export async function openParts(
       await compact(database).catch((error: unknown) =>
         log.warn({ reason: String(error) }, "the database was not compacted"),
       );
-    const onError = (error: Error): void =>
-      log.warn({ reason: error.message }, "the queue cannot reach the database");
-    const queue = await openQueue(database, { onError });
-    opened.push(queue);
     const contents = openContents(database);
     const place = await openStorage(storage, { ...options, contents });
     opened.push(place);
@@ -137,7 +132,7 @@ export async function openParts(
       await database.check();
       await objects.check();
     };
-    return { database, queue, objects, folder, metrics, check, [Symbol.asyncDispose]: close };
+    return { database, objects, folder, metrics, check, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
@@ -187,18 +182,17 @@ export async function work({ parts, model, modelName, ...options }: WorkOptions)
   leftovers ??= removeLeftovers();
   await leftovers;
   const scratch = await makeTemporaryFolder(`${SCRATCH}${process.pid}-`);
-  const { database, queue, objects, metrics } = parts;
+  const { database, objects, metrics } = parts;
   const heartbeat = startHeartbeat(openWatch(database), { name: options.name, models: [modelName] });
   try {
     await runWorker({
       ...options,
-      queue,
       objects,
       scratch,
       models: new Map([[modelName, model]]),
       onSlice: metrics.sliceEnded,
       onStall: metrics.trainerStalled,
-      slices: openSlices(database, queue, options),
+      slices: openSlices(database, options),
     });
   } finally {
     await heartbeat[Symbol.asyncDispose]();

@@ -39,10 +39,10 @@ const [SWEEP_SECONDS, SWEEP_AGE] = [1200, 7200];
  */
 export async function openService(options: ServiceOptions): Promise<OpenServeAddOn> {
   const parts = await openParts(options, options);
-  const { database, queue, objects, folder, metrics } = parts;
+  const { database, objects, folder, metrics } = parts;
   const { log } = options;
   const adapters = join(folder, "adapters");
-  const stores = openStores(database, queue);
+  const stores = openStores(database);
   // nobody else has this database
   if (database.kind === "pglite") await takeOver(stores, parts);
   const published = await openPublished(adapters, {
@@ -110,9 +110,9 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
 }
 
 /** Ends what a killed server has left: uploads, and leases of its workers. */
-async function takeOver({ contents }: Stores, { database, queue, objects }: ServiceParts): Promise<void> {
+async function takeOver({ contents }: Stores, { database, objects }: ServiceParts): Promise<void> {
   await contents.endForgotten(objects.discard, 0);
-  await openSlices(database, queue).recover({ isAlone: true });
+  await openSlices(database).recover({ isAlone: true });
 }
 
 /** A folder of models for other programs, if the options ask for one. */
@@ -190,7 +190,7 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   const { stores, parts, signal, log } = options;
   const { database, objects, metrics } = parts;
   const outbox = openOutbox(database);
-  const slices = openSlices(database, parts.queue, options);
+  const slices = openSlices(database, options);
   const collect = async (): Promise<void> => {
     await stores.files.removeExpired();
     await stores.models.removeExpired();

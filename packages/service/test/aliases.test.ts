@@ -9,7 +9,7 @@ import { fromFileName, writeFolderAtomic } from "mixture-of-shards/cli";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Database } from "#database";
 import { openObjects } from "#objects";
-import { jobRequestSchema, openSlices, openStores, type Queue, type Stores, toTrainingPlan } from "#store";
+import { jobRequestSchema, openSlices, openStores, type Stores, toTrainingPlan } from "#store";
 import { createExtension, openExpired } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
@@ -21,7 +21,6 @@ const unreachable = new MosError("network", "PostgreSQL at db:5432 cannot be rea
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let queue: Queue;
   let stores: Stores;
   let folder: string;
   let isReachable = true;
@@ -37,7 +36,7 @@ describe.each(databases)("%s", (_, open) => {
   /** A server with a folder of its own. */
   async function startServer(name: string, database: Database): Promise<TestServer> {
     const adapters = join(folder, name);
-    const own = openStores(database, queue);
+    const own = openStores(database);
     const objects = await openObjects(join(folder, "objects"));
     const publisher = await openPublisher(adapters, {
       models: own.models,
@@ -84,7 +83,7 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     const { database } = opened;
-    ({ queue, stores } = opened);
+    ({ stores } = opened);
     folder = await mkdtemp(join(tmpdir(), "mos-aliases-"));
     const breakable: Database = {
       ...database,
@@ -422,10 +421,8 @@ describe.each(databases)("%s", (_, open) => {
       const request = jobRequestSchema.parse({ model: "base", training_file: training.id, mos });
       const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
       await stores.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
-      const slices = openSlices(opened.database, queue);
-      const message = await queue.take("base");
-      const job = message === undefined ? undefined : await slices.claim(message, "w");
-      await message?.acknowledge();
+      const slices = openSlices(opened.database);
+      const job = await slices.claim("base", "w");
       if (job === undefined) throw new Error("no slice is due");
       const progress = { step: 2, steps: 2, trainedTokens: 30, seconds: 1 };
       await slices.publishCheckpoint(job, { step: 2, files: {}, metrics: {} });

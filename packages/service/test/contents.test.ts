@@ -19,7 +19,6 @@ describe.each(databases)("%s", (_, open) => {
   afterAll(() => opened[Symbol.asyncDispose]());
   beforeEach(async () => {
     await opened.database.query("truncate jobs, files, models, events, checkpoints, arrivals, released");
-    while ((await opened.queue.take("tiny")) !== undefined);
     folder = await mkdtemp(join(tmpdir(), "mos-contents-"));
     objects = await openObjects(folder);
     return () => rm(folder, { recursive: true });
@@ -84,11 +83,10 @@ describe.each(databases)("%s", (_, open) => {
     const request = jobRequestSchema.parse({ model: "tiny", training_file: training.id });
     const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
     await opened.stores.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
-    const slices = openSlices(opened.database, opened.queue);
+    const slices = openSlices(opened.database);
     const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };
     const endOne = async (text: string, arrival?: Arrival): Promise<boolean> => {
-      const message = await opened.queue.take("tiny");
-      const job = message && (await slices.claim(message, "w"));
+      const job = await slices.claim("tiny", "w");
       if (job === undefined) throw new Error("no slice is due");
       const own = arrival ?? slices.arrive(job);
       const { digest } = await objects.put(toStream(text), own);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Database, migrate, openPostgres, openPglite as openStandardPglite } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
-import { openQueue, openStores, type Queue, type Stores } from "#store";
+import { openStores, type Stores } from "#store";
 
 const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
 
@@ -59,28 +59,22 @@ export const databases: readonly (readonly [name: string, open: () => Promise<Te
 
 /** An empty database with its tables, what works on them, and a storage in a folder that goes with it. */
 export interface TestTables extends TestDatabase {
-  readonly queue: Queue;
   readonly stores: Stores;
   readonly objects: ObjectStore;
   readonly folder: string;
 }
 
-/** Opens one; what the queue says of its database is not heard unless `onError` is given. */
-export async function openTables(
-  open: () => Promise<TestDatabase>,
-  onError: (error: Error) => void = () => undefined,
-): Promise<TestTables> {
+/** Opens one. */
+export async function openTables(open: () => Promise<TestDatabase>): Promise<TestTables> {
   const opened = await open();
   const { database, url } = opened;
   await migrate(database);
-  const queue = await openQueue(database, { onError });
   const folder = await mkdtemp(join(tmpdir(), "mos-service-"));
   const objects = await openObjects(join(folder, "storage"));
   const close = async (): Promise<void> => {
-    await queue[Symbol.asyncDispose]();
     await opened[Symbol.asyncDispose]();
     await rm(folder, { recursive: true });
   };
-  const stores = openStores(database, queue);
-  return { database, url, queue, stores, objects, folder, [Symbol.asyncDispose]: close };
+  const stores = openStores(database);
+  return { database, url, stores, objects, folder, [Symbol.asyncDispose]: close };
 }

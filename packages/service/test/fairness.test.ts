@@ -42,8 +42,7 @@ describe.each(databases)("%s", (_, open) => {
     const workers = [1, 2].map((number) =>
       runWorker({
         name: `w${number}`,
-        slices: openSlices(opened.database, opened.queue),
-        queue: opened.queue,
+        slices: openSlices(opened.database),
         objects: opened.objects,
         log,
         models: BASES,

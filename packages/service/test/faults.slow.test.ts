@@ -15,7 +15,7 @@ import OpenAI, { toFile } from "openai";
 import { expect, test, vi } from "vitest";
 import { openPglite, openPostgres } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
-import { openQueue, openStores, type Stores } from "#store";
+import { openStores, type Stores } from "#store";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 import { listTrainers, processState } from "./processes.ts";
 
@@ -306,8 +306,7 @@ async function faults(cluster: Cluster | undefined): Promise<void> {
       cluster === undefined
         ? await openPglite(join(place.state, "database"))
         : await openPostgres(cluster.url);
-    await using queue = await openQueue(database, { onError: () => undefined });
-    const stores = openStores(database, queue);
+    const stores = openStores(database);
     const objects = await openObjects(place.storage);
     for (const job of made.slice(1)) await checkJob(job, { stores, objects, folder });
     await stores.contents.endForgotten(objects.discard, 0); // of killed workers

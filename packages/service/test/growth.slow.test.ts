@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { compact, type Database, migrate, openPglite, openUpkeep } from "#database";
 import { openObjects } from "#objects";
-import { openQueue, openSlices, openStores, openWatch } from "#store";
+import { openSlices, openStores, openWatch } from "#store";
 import { databases } from "./databases.ts";
 import { queueJob } from "./queued-job.ts";
 
@@ -22,10 +22,9 @@ async function folderBytes(folder: string): Promise<number> {
 /** What a busy server writes in a second. */
 async function openTraffic(database: Database, folder: string) {
   await migrate(database);
-  const queue = await openQueue(database, { onError: () => undefined });
-  const stores = openStores(database, queue);
+  const stores = openStores(database);
   const objects = await openObjects(join(folder, "storage"));
-  const slices = openSlices(database, queue);
+  const slices = openSlices(database);
   const watch = openWatch(database);
   const answer = async (second: number): Promise<void> => {
     const item = { id: `in-${second}`, type: "message", role: "user", content: dense(20_000) };
@@ -50,10 +49,8 @@ async function openTraffic(database: Database, folder: string) {
     // as if it had as many events as a job keeps, so that an hour has more jobs than a tenant
     await database.query("update jobs set bytes = bytes + 16000000 where id = $1", [id]);
     for (let slice = 0; slice < 2; slice++) {
-      const message = await queue.take("tiny");
-      const job = message && (await slices.claim(message, "w"));
+      const job = await slices.claim("tiny", "w");
       if (job === undefined) throw new Error("no slice is due");
-      await message?.acknowledge();
       await slices.note(
         job,
         Array.from({ length: 20 }, (_, step) => ({
@@ -67,7 +64,6 @@ async function openTraffic(database: Database, folder: string) {
       await slices.end(job, { type: "stopped", run: { a: "b".repeat(64) }, ...progress });
     }
     await stores.jobs.cancel({ tenant: "acme", isAdmin: false }, id);
-    while ((await queue.take("tiny")) !== undefined);
     await database.query("delete from files");
     await watch.beat({ name: "w", models: ["tiny"], version: "1" });
   };
@@ -76,7 +72,6 @@ async function openTraffic(database: Database, folder: string) {
       await answer(second);
       if (second % 20 === 0) await train();
     },
-    [Symbol.asyncDispose]: () => queue[Symbol.asyncDispose](),
   };
 }
 
@@ -84,7 +79,7 @@ test("PGlite is as large after an hour as after ten minutes", { timeout: 1_200_0
   const folder = await mkdtemp(join(tmpdir(), "mos-growth-"));
   try {
     await using database = await openPglite(join(folder, "database"));
-    await using traffic = await openTraffic(database, folder);
+    const traffic = await openTraffic(database, folder);
     let now = 0;
     const upkeep = openUpkeep(database, () => now * 1000);
     const sizes: number[] = [];
@@ -105,9 +100,8 @@ test("vacuuming 60 MB of events, an eighth of them dead, stops others for a mome
   const folder = await mkdtemp(join(tmpdir(), "mos-growth-"));
   try {
     await using database = await openPglite(join(folder, "database"));
-    await using queue = await openQueue(database, { onError: () => undefined });
     await migrate(database);
-    const stores = openStores(database, queue);
+    const stores = openStores(database);
     const { id } = await queueJob({ stores, objects: await openObjects(join(folder, "storage")) });
     await database.query(
       `insert into events (id, job, name, level, type, message, data)
@@ -145,7 +139,7 @@ test.runIf(postgres)("PostgreSQL keeps its size by autovacuum", { timeout: 600_0
   const folder = await mkdtemp(join(tmpdir(), "mos-growth-"));
   await using opened = await postgres[1]();
   const { database } = opened;
-  await using traffic = await openTraffic(database, folder);
+  const traffic = await openTraffic(database, folder);
   const vacuums = async (): Promise<number> => {
     const [row] = await database.query(
       `select autovacuum_count::integer as times from pg_stat_all_tables

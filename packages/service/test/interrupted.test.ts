@@ -31,12 +31,12 @@ function dyingTrainer(seen: { readonly resume: boolean; readonly steps: number }
   });
 }
 
-const work = ({ database, queue, objects, folder }: TestTables, trainer: ReturnType<typeof fakeTrainer>) => {
+const work = ({ database, objects, folder }: TestTables, trainer: ReturnType<typeof fakeTrainer>) => {
   const stopping = new AbortController();
   const nothing = (): void => undefined;
   const working = runWorker({
-    ...{ name: "w", queue, objects, trainer, scratch: join(folder, "scratch") },
-    slices: openSlices(database, queue),
+    ...{ name: "w", objects, trainer, scratch: join(folder, "scratch") },
+    slices: openSlices(database),
     log: { info: nothing, warn: nothing, error: nothing },
     models: new Map([["tiny", "path"]]),
     signal: stopping.signal,
@@ -77,10 +77,10 @@ describe.each(databases)("%s", (_, open) => {
 
   test("a server that has its database alone takes the slices of killed workers over at once", async () => {
     await using opened = await openTables(open);
-    const { database, queue, stores } = opened;
-    const { id, slice } = await queueJob(opened);
-    const slices = openSlices(database, queue);
-    await slices.claim({ job: id, slice }, "killed");
+    const { database, stores } = opened;
+    const { id } = await queueJob(opened);
+    const slices = openSlices(database);
+    await slices.claim("tiny", "killed");
     expect(await slices.recover()).toBe(0);
     expect(await slices.recover({ isAlone: true })).toBe(1);
     expect(await stores.jobs.find(admin, id)).toMatchObject({ status: "queued", failures: 1 });

@@ -5,7 +5,6 @@ import {
   type JobRow,
   jobRequestSchema,
   openSlices,
-  type Queue,
   type Slices,
   type Stores,
   toTrainingPlan,
@@ -18,23 +17,18 @@ const digest = (letter: string): string => letter.repeat(64);
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let queue: Queue;
   let stores: Stores;
   let slices: Slices;
   beforeAll(async () => {
-    const onError = (error: Error): never => {
-      throw error;
-    };
-    opened = await openTables(open, onError);
-    ({ queue, stores } = opened);
-    slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
+    opened = await openTables(open);
+    ({ stores } = opened);
+    slices = openSlices(opened.database, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
     await opened[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
     await opened.database.query("truncate jobs, files, models, events, checkpoints");
-    while ((await queue.take(MODEL)) !== undefined);
   });
 
   const acme = { tenant: "acme", isAdmin: false };
@@ -62,14 +56,7 @@ describe.each(databases)("%s", (_, open) => {
     });
   }
 
-  /** The job of the next message, claimed by a worker. */
-  async function claimNext(worker = "w"): Promise<JobRow | undefined> {
-    const message = await queue.take(MODEL);
-    if (message === undefined) return undefined;
-    const job = await slices.claim(message, worker);
-    await message.acknowledge();
-    return job;
-  }
+  const claimNext = (worker = "w"): Promise<JobRow | undefined> => slices.claim(MODEL, worker);
   const claimed = async (worker?: string): Promise<JobRow> => {
     const job = await claimNext(worker);
     if (job === undefined) throw new Error("no slice is due");
@@ -171,10 +158,8 @@ describe.each(databases)("%s", (_, open) => {
     const { id } = await create("acme");
     const { database } = opened;
     for (let i = 0; i < 3; i++) {
-      // messages that wait for their time
-      await database.query(
-        "update slices.job set start_after = now() - interval '1 s' where state = 'created'",
-      );
+      // they wait for their time
+      await database.query("update jobs set queued_at = now() - interval '1 s'");
       expect(await slices.end(await claimed(), { type: "interrupted", message: "it fell" })).toBe(true);
     }
     expect(await stores.jobs.find(acme, id)).toMatchObject({
@@ -232,9 +217,8 @@ describe.each(databases)("%s", (_, open) => {
   test("what a newer version has made is left to it", async () => {
     const { id, plan } = await create("acme");
     const { database } = opened;
-    const message = { job: id, slice: 0 };
     await database.query("insert into migrations values (1000)");
-    await expect(slices.claim(message, "old")).rejects.toMatchObject({
+    await expect(slices.claim(MODEL, "old")).rejects.toMatchObject({
       code: "unsupported",
       message: expect.stringContaining("created by a newer version"),
     });
@@ -246,14 +230,14 @@ describe.each(databases)("%s", (_, open) => {
       { ...plan, adapter: { ...plan.adapter, depth: 2 } },
     ]) {
       await database.query("update jobs set plan = $2 where id = $1", [id, newer]);
-      await expect(slices.claim(message, "old")).rejects.toMatchObject({
+      await expect(slices.claim(MODEL, "old")).rejects.toMatchObject({
         code: "unsupported",
         message: expect.stringContaining("requires a newer version"),
       });
       expect(await stores.jobs.find(acme, id)).toMatchObject({ status: "queued", slice: 0, lease: 0 });
     }
     await database.query("update jobs set plan = $2 where id = $1", [id, plan]);
-    expect(await slices.claim(message, "new")).toMatchObject({ id });
+    expect(await slices.claim(MODEL, "new")).toMatchObject({ id });
   });
 
   test("a run that cannot be gone on with is made anew", async () => {
@@ -283,14 +267,11 @@ describe.each(databases)("%s", (_, open) => {
 
   test("many jobs of one tenant come after the first of another", async () => {
     const sent = await create("acme");
-    // 1,000 of them, the others as rows only: what decides is the table
     await opened.database.query(
-      `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, turn)
-       select 'ftjob-' || n, tenant, model, status, request, plan, training_file, training_digest, turn + n
+      `insert into jobs (id, tenant, model, status, request, plan, training_file, training_digest, turn, queued_at)
+       select 'ftjob-' || n, tenant, model, status, request, plan, training_file, training_digest, turn + n, queued_at
        from jobs, generate_series(1, 999) as n`,
     );
-    for (let n = 1; n < 1000; n += 100)
-      await queue.send(opened.database, { job: `ftjob-${n}`, slice: 0 }, { model: MODEL, priority: -n - 1 });
     const first = await claimed();
     expect(first.id).toBe(sent.id);
     await create("zeta");

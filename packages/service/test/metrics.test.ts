@@ -33,7 +33,6 @@ describe.each(databases)("%s", (_, open) => {
   afterAll(() => opened[Symbol.asyncDispose]());
   beforeEach(async () => {
     await opened.database.query("truncate jobs, files, models, events, checkpoints, workers");
-    while ((await opened.queue.take("tiny")) !== undefined);
   });
 
   const create = (): Promise<JobRow> => queueJob(opened);
@@ -70,8 +69,7 @@ describe.each(databases)("%s", (_, open) => {
     const heart = startHeartbeat(openWatch(opened.database), { name: "w", models: ["tiny"] });
     const worker = runWorker({
       name: "w",
-      slices: openSlices(opened.database, opened.queue),
-      queue: opened.queue,
+      slices: openSlices(opened.database),
       objects: opened.objects,
       trainer: dyingTrainer(),
       log: { info: write, warn: write, error: write },
@@ -138,7 +136,7 @@ describe.each(databases)("%s", (_, open) => {
   });
 
   test("workers with what they train, and unfinished jobs by tenant", async () => {
-    const [watch, slices] = [openWatch(opened.database), openSlices(opened.database, opened.queue)];
+    const [watch, slices] = [openWatch(opened.database), openSlices(opened.database)];
     expect(await watch.training()).toEqual({ workers: [], queue: [] });
     const first = await create();
     await queueJob(opened, { tenant: "globex", limits: { max_running_jobs: 1 } });
@@ -148,7 +146,7 @@ describe.each(databases)("%s", (_, open) => {
     await opened.database.query(
       "update workers set seen_at = now() - interval '61 seconds' where name = 'idle'",
     );
-    await slices.claim({ job: first.id, slice: 0 }, "busy");
+    await slices.claim("tiny", "busy");
     const { workers, queue } = await watch.training();
     const times = { started_at: expect.any(Number), seen_at: expect.any(Number) };
     const job = { id: first.id, tenant: "acme", model: "tiny", step: 0, steps: null };

@@ -28,15 +28,14 @@ test.each(databases)(
   "%s: a job that has no room fails with numbers, and the next one goes on",
   async (_, open) => {
     await using opened = await openTables(open);
-    const { stores, objects, database, queue, folder } = opened;
+    const { stores, objects, database, folder } = opened;
     const create = async (): Promise<string> => (await queueJob(opened)).id;
     const [large, next] = [await create(), await create()];
     const stopping = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const working = runWorker({
       name: "w",
-      slices: openSlices(database, queue),
-      queue,
+      slices: openSlices(database),
       objects,
       log,
       trainer: smallTrainer(),

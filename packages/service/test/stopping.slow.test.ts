@@ -52,8 +52,7 @@ describe.each(databases)("a worker on %s", (_, open) => {
     const silent = (): void => undefined;
     const ended = runWorker({
       name: "w",
-      slices: openSlices(opened.database, opened.queue),
-      queue: opened.queue,
+      slices: openSlices(opened.database),
       objects: opened.objects,
       models: new Map([["tiny-english", MODEL]]),
       scratch: join(opened.folder, "scratch"),

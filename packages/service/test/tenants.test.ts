@@ -6,7 +6,6 @@ import {
   jobRequestSchema,
   openSlices,
   openStores,
-  type Queue,
   type SliceEnd,
   type Slices,
   type Stores,
@@ -21,23 +20,18 @@ type Limits = NonNullable<Parameters<Stores["jobs"]["create"]>[0]["limits"]>;
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let queue: Queue;
   let stores: Stores;
   let slices: Slices;
   beforeAll(async () => {
-    const onError = (error: Error): never => {
-      throw error;
-    };
-    opened = await openTables(open, onError);
-    ({ queue, stores } = opened);
-    slices = openSlices(opened.database, queue, { leaseSeconds: 60, maxFailures: 2 });
+    opened = await openTables(open);
+    ({ stores } = opened);
+    slices = openSlices(opened.database, { leaseSeconds: 60, maxFailures: 2 });
   });
   afterAll(async () => {
     await opened[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
     await opened.database.query("truncate jobs, files, models, events, checkpoints, usage");
-    await opened.database.query("delete from slices.job");
   });
 
   const makeOwner = (tenant: string) => ({ tenant, isAdmin: false });
@@ -70,16 +64,7 @@ describe.each(databases)("%s", (_, open) => {
     return made;
   }
 
-  /** Takes what is in the queue as a worker does: messages of what may not run now are passed over. */
-  async function claimNext(): Promise<JobRow | undefined> {
-    for (;;) {
-      const message = await queue.take(MODEL);
-      if (message === undefined) return undefined;
-      const job = await slices.claim(message, "w");
-      await message.acknowledge();
-      if (job !== undefined) return job;
-    }
-  }
+  const claimNext = (): Promise<JobRow | undefined> => slices.claim(MODEL, "w");
   const claimed = async (): Promise<JobRow> => {
     const job = await claimNext();
     if (job === undefined) throw new Error("no slice is due");
@@ -156,8 +141,10 @@ describe.each(databases)("%s", (_, open) => {
       const running = [await claimed(), await claimed(), await claimed()];
       expect(running.map(({ tenant }) => tenant).sort()).toEqual(["acme", "acme", "zeta"]);
       expect(await claimNext()).toBeUndefined();
-      // nobody has to ask again and again: nothing is in the queue
-      const waiting = await opened.database.query("select id from slices.job where state = 'created'", []);
+      // nobody looks at them again and again
+      const waiting = await opened.database.query(
+        "select id from jobs where status = 'queued' and not is_held",
+      );
       expect(waiting).toEqual([]);
     });
 
@@ -334,7 +321,7 @@ describe.each(databases)("%s", (_, open) => {
         { ...nothing, tenant: "acme", trained_tokens: 20, training_seconds: 3 },
       ]);
       await slices.end(again, interrupted);
-      await opened.database.query("update slices.job set start_after = now() - interval '1 s'");
+      await opened.database.query("update jobs set queued_at = now() - interval '1 s'");
       await slices.end(await claimed(), stopAt(5, 4));
       expect(await slices.end(again, stopAt(5, 4))).toBe(false);
       const last = await claimed();
@@ -391,7 +378,7 @@ describe.each(databases)("%s", (_, open) => {
           return opened.database.query(text, values);
         },
       };
-      const own = openStores(database, queue);
+      const own = openStores(database);
       for (let i = 0; i < 10_010; i++) own.usage.add(served("acme", `m${i}`));
       await expect(own.usage.write()).rejects.toThrowError("away");
       own.usage.add(served("acme", "m0"));

@@ -12,7 +12,6 @@ import {
   type Outbox,
   openOutbox,
   openSlices,
-  type Queue,
   type Slices,
   type Stores,
   toTrainingPlan,
@@ -79,7 +78,6 @@ async function startReceiver() {
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
-  let queue: Queue;
   let stores: Stores;
   let slices: Slices;
   let outbox: Outbox;
@@ -93,8 +91,8 @@ describe.each(databases)("%s", (_, open) => {
   beforeAll(async () => {
     opened = await openTables(open);
     const { database } = opened;
-    ({ queue, stores } = opened);
-    slices = openSlices(database, queue);
+    ({ stores } = opened);
+    slices = openSlices(database);
     outbox = openOutbox(database);
     server = await startServer({});
   });
@@ -105,7 +103,6 @@ describe.each(databases)("%s", (_, open) => {
     await opened.database.query(
       "truncate jobs, files, models, events, checkpoints, webhooks, webhook_deliveries",
     );
-    while ((await queue.take("tiny")) !== undefined);
     receiver = await startReceiver();
     webhookPorts[3] = receiver.port;
   });
@@ -187,11 +184,8 @@ describe.each(databases)("%s", (_, open) => {
     });
   }
   async function claimed(): Promise<JobRow> {
-    const message = await queue.take("tiny");
-    if (message === undefined) throw new Error("no slice is due");
-    const job = await slices.claim(message, "w");
-    await message.acknowledge();
-    if (job === undefined) throw new Error("the slice is not due");
+    const job = await slices.claim("tiny", "w");
+    if (job === undefined) throw new Error("no slice is due");
     return job;
   }
   const succeeded = {

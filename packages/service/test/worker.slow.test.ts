@@ -43,8 +43,7 @@ describe.each(databases)("%s", (_, open) => {
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
     const worker = runWorker({
       name: "w",
-      slices: openSlices(opened.database, opened.queue),
-      queue: opened.queue,
+      slices: openSlices(opened.database),
       objects: opened.objects,
       log,
       sliceSeconds,

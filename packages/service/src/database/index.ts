@@ -18,7 +18,7 @@ export {
   storable,
   watchFailures,
 } from "./database.ts";
-export { assertKnownTables, migrate, withMigrationLock } from "./migrations.ts";
+export { assertKnownTables, migrate } from "./migrations.ts";
 export { openPglite } from "./pglite.ts";
 export { openPostgres } from "./postgres.ts";
 export { compact, openUpkeep } from "./upkeep.ts";

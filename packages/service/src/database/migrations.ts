@@ -42,7 +42,7 @@ const STEPS: readonly string[] = [
     max_running_jobs bigint,
     max_steps bigint,
     max_tokens bigint,
-    -- it was due while its tenant had as many running as it may: no message of the queue names it
+    -- it was due while its tenant had as many running as it may
     is_held boolean not null default false,
     idempotency_key text,
     -- of the request as it was sent
@@ -349,6 +349,8 @@ const STEPS: readonly string[] = [
   update jobs set bytes = 4096 + octet_length(request::text) + octet_length(plan::text)
     + (select coalesce(sum(200 + octet_length(message) + coalesce(octet_length(data::text), 0)), 0)
        from events where job = jobs.id);
+
+  create index jobs_due on jobs (model, priority desc, turn, queued_at) where status = 'queued' and not is_held;
   `,
 ];
 
@@ -369,19 +371,6 @@ export async function migrate(database: Database, steps: readonly string[] = STE
       await transaction.query(step);
       await transaction.query("insert into migrations values ($1)", [done + i + 1]);
     }
-  });
-}
-
-/** Another number, for tables that are not ours to make. */
-const OTHERS = LOCK + 1;
-
-/** Runs what makes tables of its own while no other process does. */
-export async function withMigrationLock<T>(database: Database, work: () => Promise<T>): Promise<T> {
-  // only this process has such a database, and its one connection would wait for itself
-  if (database.kind === "pglite") return work();
-  return database.transaction(async (transaction) => {
-    await transaction.query("select pg_advisory_xact_lock($1::bigint)", [OTHERS]);
-    return work();
   });
 }
 

@@ -31,7 +31,6 @@ export {
   modelName,
   modelTenant,
 } from "./models.ts";
-export { openQueue, type Queue, type SliceMessage } from "./queue.ts";
 export {
   assertAllowed,
   checkMethod,

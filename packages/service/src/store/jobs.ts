@@ -23,7 +23,7 @@ import {
 import type { Files } from "#objects";
 import type { FileRow } from "./files.ts";
 import type { FineTuningLimits } from "./key-limits.ts";
-import { type Queue, releaseNext, sendSlice } from "./queue.ts";
+import { queueSlice, releaseNext } from "./queue.ts";
 import { assertAllowed, type JobRequest, type TrainingPlan } from "./request.ts";
 import { announceEnd } from "./webhooks.ts";
 
@@ -143,11 +143,11 @@ export interface JobListOptions extends ListOptions {
 /** Jobs of a database whose tables are there. Whatever is not the owner's is not found. */
 export type JobStore = ReturnType<typeof openJobs>;
 
-export function openJobs(database: Database, queue: Queue) {
+export function openJobs(database: Database) {
   const find = (owner: Owner, id: string): Promise<JobRow> => findRow(database, jobs, { owner, id });
   return {
     /** @throws MosError `bad_option` for what the limits do not allow, `busy` for too many jobs. */
-    create: (job: NewJob): Promise<JobRow> => createJob(database, queue, job),
+    create: (job: NewJob): Promise<JobRow> => createJob(database, job),
     /**
      * The job that was made of the same request before, whatever has become of its files and models.
      *
@@ -182,7 +182,7 @@ export function openJobs(database: Database, queue: Queue) {
     },
     newest: (owner: Owner, page: NewestOptions): Promise<readonly JobRow[]> =>
       newestJobs(database, owner, page),
-    ...openChanges(database, queue),
+    ...openChanges(database),
   };
 }
 
@@ -208,7 +208,7 @@ async function newestJobs(
 }
 
 /** Operations of owners on jobs, each of which adds an event. */
-function openChanges(database: Database, queue: Queue) {
+function openChanges(database: Database) {
   const changed = (
     owner: Owner,
     id: string,
@@ -246,14 +246,14 @@ function openChanges(database: Database, queue: Queue) {
         if (job.status !== "paused")
           throw new MosError("bad_option", `the job ${id} is ${job.status}; only paused jobs can be resumed`);
         await on.query("update jobs set status = 'queued' where id = $1", [id]);
-        await sendSlice(on, queue, job);
+        await queueSlice(on, job);
         return "The job was resumed";
       }),
     /** @throws MosError `bad_option` for a job that is over. */
     cancel: (owner: Owner, id: string): Promise<JobRow> =>
       changed(owner, id, async (on, job) => {
         assertUnfinished(job, "cancelled");
-        if (job.status === "running") await releaseNext(on, queue, job);
+        if (job.status === "running") await releaseNext(on, job);
         // the lease of a running slice is void now: its worker cannot publish any more
         await on.query(
           `update jobs set status = 'cancelled', wanted = null, lease = lease + 1, worker = null,
@@ -312,10 +312,9 @@ export async function addEvents(on: Queryable, job: string, added: readonly NewE
   );
 }
 
-async function createJob(database: Database, queue: Queue, job: NewJob): Promise<JobRow> {
+async function createJob(database: Database, job: NewJob): Promise<JobRow> {
   const { tenant, request, limits = {}, idempotencyKey, sent = request } = job;
   assertAllowed(request, limits);
-  await queue.prepare(baseModelName(job));
   return database.transaction(async (transaction) => {
     if (limits.max_active_jobs !== undefined) await lockTenant(transaction, tenant);
     await retainContents(transaction, job);
@@ -329,7 +328,7 @@ async function createJob(database: Database, queue: Queue, job: NewJob): Promise
     await assertWithinLimits(transaction, tenant, limits);
     const message = `Created fine-tuning job: ${made.id}`;
     await addEvents(transaction, made.id, [{ name: "created", message }]);
-    await sendSlice(transaction, queue, made);
+    await queueSlice(transaction, made);
     return made;
   });
 }

@@ -13,7 +13,7 @@ import {
   publishCheckpoint,
   publishModel,
 } from "./models.ts";
-import { mayRun, type Queue, releaseForgotten, releaseNext, type SliceMessage, sendSlice } from "./queue.ts";
+import { lockNext, mayRun, queueSlice, releaseForgotten, releaseNext } from "./queue.ts";
 import { assertKnownPlan } from "./request.ts";
 import { addTrained } from "./usage.ts";
 import { announceEnd } from "./webhooks.ts";
@@ -58,11 +58,7 @@ interface SliceOptions {
 /** Operations of workers on jobs, in a database whose tables are there. */
 export type Slices = ReturnType<typeof openSlices>;
 
-export function openSlices(
-  database: Database,
-  queue: Queue,
-  { leaseSeconds = 60, maxFailures = 50 }: SliceOptions = {},
-) {
+export function openSlices(database: Database, { leaseSeconds = 60, maxFailures = 50 }: SliceOptions = {}) {
   /** Works on a job, as it is now, whose lease is held; undefined where it is not. */
   const held = <T>(
     { id, slice, lease }: JobRow,
@@ -81,13 +77,12 @@ export function openSlices(
     /** Keeps contents that a slice puts into the storage until rows name them. */
     arrive: ({ tenant }: JobRow): Arrival => openContents(database).arrive(tenant),
     /**
-     * The job whose slice this is, for this worker from now on; undefined where the slice is not due any more, or waits for
-     * another job of its tenant.
+     * The next job of a model whose slice is due, for this worker from now on; undefined where there is none.
      *
      * @throws MosError `unsupported` for tables or a job of a newer version, which are left as they were.
      */
-    claim: (message: SliceMessage, worker: string): Promise<JobRow | undefined> =>
-      database.transaction((transaction) => claimSlice(transaction, message, { worker, leaseSeconds })),
+    claim: (model: string, worker: string): Promise<JobRow | undefined> =>
+      claimNext(database, { model, worker, leaseSeconds }),
     renew: async ({ id, slice, lease }: JobRow): Promise<Renewal> => {
       const [row] = await database.query(
         `update jobs set lease_until = now() + make_interval(secs => $4::float8)
@@ -127,15 +122,14 @@ export function openSlices(
     end: async (job: JobRow, given: SliceEnd, arrival?: string): Promise<boolean> =>
       (await held(job, async (on, now) => {
         const end = await storedEnd(on, given, arrival);
-        await endSlice(on, { queue, maxFailures, job: now }, end);
+        await endSlice(on, { maxFailures, job: now }, end);
         if (end.type === "succeeded") await addTrained(on, now, end);
         return true;
       })) ?? false,
     /**
      * Makes slices due again whose workers fell silent, or of all workers where none of them can be alive. Gives their number.
      */
-    recover: ({ isAlone = false } = {}): Promise<number> =>
-      recoverJobs(database, { isAlone, queue, maxFailures }),
+    recover: ({ isAlone = false } = {}): Promise<number> => recoverJobs(database, { isAlone, maxFailures }),
   };
 }
 
@@ -151,7 +145,7 @@ async function recoverJobs(database: Database, options: RecoverOptions): Promise
   const recovered = await Promise.allSettled(
     silent.map(({ id }) => recoverJob(database, { id: String(id), ...options })),
   );
-  await releaseForgotten(database, options.queue);
+  await releaseForgotten(database);
   const failed = recovered.find((result) => result.status === "rejected");
   if (failed !== undefined) throw failed.reason;
   return recovered.filter((result) => result.status === "fulfilled" && result.value).length;
@@ -196,39 +190,46 @@ function listContents(end: SliceEnd): readonly string[] {
   return end.type === "succeeded" ? [...Object.values(end.adapter), end.results.digest] : [];
 }
 
+interface Claim {
+  readonly model: string;
+  readonly worker: string;
+  readonly leaseSeconds: number;
+}
+
+/** Passes over what is held; in transactions of their own, so that no worker waits for another with a tenant locked. */
+async function claimNext(database: Database, claim: Claim): Promise<JobRow | undefined> {
+  for (;;) {
+    const claimed = await database.transaction((on) => claimSlice(on, claim));
+    if (claimed !== "held") return claimed;
+  }
+}
+
 async function claimSlice(
   on: Queryable,
-  message: SliceMessage,
-  { worker, leaseSeconds }: { readonly worker: string; readonly leaseSeconds: number },
-): Promise<JobRow | undefined> {
+  { model, worker, leaseSeconds }: Claim,
+): Promise<JobRow | "held" | undefined> {
   await assertKnownTables(on);
-  const start = async (isFree: boolean): Promise<JobRow | undefined> => {
-    const rows = await on.query(
-      `update jobs set status = 'running', is_held = false, worker = $3, lease = lease + 1,
-         lease_until = now() + make_interval(secs => $4::float8)
-       where id = $1 and slice = $2 and status = 'queued' and (max_running_jobs is null or $5) returning *`,
-      [message.job, message.slice, worker, leaseSeconds, isFree],
-    );
-    return parseJobs(rows)[0];
-  };
-  const claimed = (await start(false)) ?? ((await mayRun(on, message)) ? await start(true) : undefined);
+  const due = await lockNext(on, model);
+  if (due === undefined) return undefined;
+  if (!(await mayRun(on, due))) return "held";
+  const rows = await on.query(
+    `update jobs set status = 'running', worker = $2, lease = lease + 1,
+       lease_until = now() + make_interval(secs => $3::float8) where id = $1 returning *`,
+    [due.id, worker, leaseSeconds],
+  );
+  const [claimed] = parseJobs(rows);
   if (claimed !== undefined) assertKnownPlan(claimed.plan, claimed.id);
   return claimed;
 }
 
 interface EndOptions {
-  readonly queue: Queue;
   readonly maxFailures: number;
   readonly job: JobRow;
 }
 
-async function endSlice(
-  on: Queryable,
-  { queue, maxFailures, job }: EndOptions,
-  end: SliceEnd,
-): Promise<void> {
+async function endSlice(on: Queryable, { maxFailures, job }: EndOptions, end: SliceEnd): Promise<void> {
   const isPaused = job.wanted === "pause";
-  await releaseNext(on, queue, job);
+  await releaseNext(on, job);
   switch (end.type) {
     case "stopped": {
       await keepRun(on, job, end);
@@ -240,7 +241,7 @@ async function endSlice(
         await addEvents(on, job.id, [
           { name: `paused-${job.slice}`, message: `The job was paused at step ${end.step}` },
         ]);
-      else await sendSlice(on, queue, job);
+      else await queueSlice(on, job);
       return;
     }
     case "succeeded": {
@@ -265,7 +266,7 @@ async function endSlice(
       return announceEnd(on, job, "succeeded");
     }
     case "restarted":
-      return restartJob(on, { queue, job }, end.message);
+      return restartJob(on, job, end.message);
     case "failed":
       return failJob(on, job, end);
     case "interrupted": {
@@ -280,7 +281,7 @@ async function endSlice(
         [job.id, failures, isPaused ? "paused" : "queued"],
       );
       // the longer, the more often it failed
-      if (!isPaused) await sendSlice(on, queue, { ...job, delay: Math.min(60, (failures - 1) ** 2) });
+      if (!isPaused) await queueSlice(on, job, { delay: Math.min(60, (failures - 1) ** 2) });
     }
   }
 }
@@ -297,11 +298,7 @@ async function keepRun(on: Queryable, job: JobRow, { run, ...progress }: KeptRun
 }
 
 /** Gives up the run so far. */
-async function restartJob(
-  on: Queryable,
-  { queue, job }: Pick<EndOptions, "queue" | "job">,
-  reason: string,
-): Promise<void> {
+async function restartJob(on: Queryable, job: JobRow, reason: string): Promise<void> {
   const isPaused = job.wanted === "pause";
   await on.query(
     `update jobs set status = $2, slice = slice + 1, run = null, step = 0, trained_tokens = 0, worker = null,
@@ -311,7 +308,7 @@ async function restartJob(
   await forgetCheckpoints(on, job); // they are not on the way to what comes of it
   const message = `The job restarts from its first step: ${reason}`;
   await addEvents(on, job.id, [{ name: `restarted-${job.slice}`, level: "warn", message }]);
-  if (!isPaused) await sendSlice(on, queue, job);
+  if (!isPaused) await queueSlice(on, job);
 }
 
 async function failJob(

@@ -7,7 +7,6 @@ import { openFiles } from "./files.ts";
 import { openGraderCalls } from "./grader-calls.ts";
 import { openJobs } from "./jobs.ts";
 import { openModels } from "./models.ts";
-import type { Queue } from "./queue.ts";
 import { openResponses } from "./responses.ts";
 import { openUsage } from "./usage.ts";
 import { openWebhooks } from "./webhooks.ts";
@@ -16,13 +15,13 @@ import { openWebhooks } from "./webhooks.ts";
 export type Stores = ReturnType<typeof openStores>;
 
 /** Opens what the routes need of a database whose tables are there. */
-export const openStores = (database: Database, queue: Queue) => ({
+export const openStores = (database: Database) => ({
   aliases: openAliases(database),
   contents: openContents(database),
   feedback: openFeedback(database),
   files: openFiles(database),
   graderCalls: openGraderCalls(database),
-  jobs: openJobs(database, queue),
+  jobs: openJobs(database),
   models: openModels(database),
   responses: openResponses(database),
   usage: openUsage(database),

@@ -7,7 +7,7 @@ import { type ErrorCode, MosError } from "mixture-of-shards";
 import { errorText, makeFolder, pathExists } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ObjectStore } from "#objects";
-import { type JobRow, type Queue, type SliceEnd, type SliceMessage, toFailedEnd } from "#store";
+import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
 import { createAsker } from "./ask.ts";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
 import { excessLines } from "./line-limits.ts";
@@ -29,7 +29,6 @@ interface WorkerOptions
   extends Omit<SliceContext, "trainer" | "ask" | "renewSeconds" | "onWait" | "onStall"> {
   /** Name of the worker in logs and metrics. */
   readonly name: string;
-  readonly queue: Queue;
   readonly leaseSeconds: number;
   /** Timeout of a trainer without progress; then it is killed. */
   readonly stallSeconds: number;
@@ -53,7 +52,7 @@ const BROKEN = 2;
  * @throws MosError `unsupported` where tables or jobs are those of a newer version: that one has to do the work.
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const { queue, slices, signal, log, leaseSeconds } = options;
+  const { slices, signal, log, leaseSeconds } = options;
   await using trainer = options.trainer ?? createTrainer(options);
   const context: SliceContext = {
     ...options,
@@ -88,15 +87,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 
   async function nextJob(): Promise<JobRow | undefined> {
     for (const wanted of bases.order(trainer.model)) {
-      const message = await queue.take(wanted);
-      if (message === undefined) continue;
-      const due: SliceMessage = { job: message.job, slice: message.slice };
-      const job = await slices.claim(due, options.name).catch(async (error: unknown) => {
-        await message.giveBack().catch(() => undefined); // it comes back after a while
-        throw error;
-      });
-      await message.acknowledge();
-      if (job === undefined) return nextJob();
+      const job = await slices.claim(wanted, options.name);
+      if (job === undefined) continue;
       bases.took(wanted);
       return job;
     }
