@@ -12,7 +12,7 @@ const HELP = `usage: npm run bench:studio -- [--only first|pan|streams|memory] [
 The built page (npm run studio:build) in Chromium, which CHROMIUM may name, before a server that computes nothing. Prints a JSON line each:
 first    milliseconds from an empty cache to the list of 500 runs, of 5 browsers; kilobytes sent
 pan      frames while a run of ${LONG} rows in five curves is panned and zoomed in four charts
-streams  frames while seven models, as many as a comparison takes, answer with 100 tokens a second each
+streams  frames while five models, as many as a comparison takes, answer with 100 tokens a second each
 memory   heap and whole memory of a page that shows a live run for --minutes, in real time, each minute after
          garbage collection; their slopes without the first ten minutes, in which the curves are still growing
 Other load on the machine makes frames late; "cpuMs" is what the page's process computes for one.`;
@@ -116,7 +116,7 @@ async function pan(server: PageServer): Promise<void> {
 
 async function streams(server: PageServer): Promise<void> {
   const browser = await launch();
-  const models = ["base", ...Array.from({ length: 6 }, (_, index) => `adapter-${index + 1}`)];
+  const models = ["base", ...Array.from({ length: 4 }, (_, index) => `adapter-${index + 1}`)];
   const page = await open(browser, `/compare?models=${models.join(",")}`, server);
   await page.getByLabel("Message to all models").fill("Say something");
   await page.getByRole("button", { name: "Send" }).click();

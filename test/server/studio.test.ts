@@ -106,57 +106,6 @@ describe("the page", () => {
   });
 });
 
-describe("requests of the page over one connection", () => {
-  const ask = (model: string) => ({
-    path: "/v1/chat/completions",
-    body: { model, stream: true, max_tokens: 2, messages: [{ role: "user", content: "Hi" }] },
-  });
-
-  test("are answered side by side, each as it would be alone", async () => {
-    await using server = await serving();
-    const { text, headers } = await server.send(
-      "/studio/together",
-      { requests: [ask("base"), ask("nobody")] },
-      OWN,
-    );
-    expect(headers.get("content-type")).toContain("text/event-stream");
-    const parts = text
-      .split("\n\n")
-      .filter((event) => event.startsWith("data: {"))
-      .map((event) => JSON.parse(event.slice(6)));
-    const textOf = (index: number): string =>
-      parts.map((part) => (part.index === index ? (part.text ?? "") : "")).join("");
-    expect(
-      parts
-        .filter(({ status }) => status !== undefined)
-        .map(({ index, status }) => [index, status])
-        .sort(),
-    ).toEqual([
-      [0, 200],
-      [1, 404],
-    ]);
-    expect(textOf(0)).toMatch(/^data: \{.*chat\.completion\.chunk[\s\S]*data: \[DONE\]\n\n$/);
-    expect(JSON.parse(textOf(1)).error.code).toBe("model_not_found");
-    expect(parts.filter(({ end }) => end === "whole")).toHaveLength(2);
-    expect(text.endsWith("data: [DONE]\n\n")).toBe(true);
-  });
-
-  test("have the rights of their own key, and come from the page alone", async () => {
-    await using server = await serving({ keys });
-    const requests = [ask("base")];
-    const { text } = await server.send("/studio/together", { requests }, OWN);
-    expect(text).toContain('"status":401');
-    const evil = await server.send(
-      "/studio/together",
-      { requests },
-      { origin: EVIL, "sec-fetch-site": "cross-site" },
-    );
-    expect(evil.status).toBe(403);
-    const other = await server.send("/studio/together", { requests: [{ path: "/v1/keys", body: {} }] }, OWN);
-    expect([other.status, other.json.error.param]).toEqual([400, "requests"]);
-  });
-});
-
 describe("a session", () => {
   const begin = async (server: Awaited<ReturnType<typeof serving>>, key: string, headers = {}) => {
     const answer = await server.send("/studio/session", { key }, { ...OWN, ...headers });

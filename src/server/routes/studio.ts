@@ -6,7 +6,6 @@ import { ApiError } from "../errors.ts";
 import { jsonBody } from "../request.ts";
 import { authorizationOf, beginSession, endSession, isOwnPage } from "../session.ts";
 import type { Studio } from "../studio.ts";
-import { answerTogether } from "../together.ts";
 
 /** Only what this server sends; no script or style within a page, and no page around this one. */
 const POLICY = [
@@ -145,11 +144,6 @@ export function studioRoutes(app: ServerApp): void {
     checkOwnPage(context);
     endSession(context);
     return context.json({ tenant: null, isAdmin: context.var.server.keys === undefined });
-  });
-  app.post("/studio/together", jsonBody, (context) => {
-    studioOf(context);
-    checkOwnPage(context);
-    return answerTogether(app, context);
   });
   app.get("/studio/:path{.*}", (context) => sendFile(context, studioOf(context)));
 }

@@ -4,7 +4,6 @@ import { ApiProblem, isAbort, readProblem, UNREACHABLE } from "./problem.ts";
 import type { paths } from "./schema.d.ts";
 import { nextSignIn, SESSION_HEADER } from "./session.ts";
 import { eventsOf } from "./stream.ts";
-import { fetchTogether } from "./together.ts";
 
 type Method = "get" | "post" | "put" | "delete";
 
@@ -38,8 +37,6 @@ interface RequestOptions {
 interface BodyOptions extends RequestOptions {
   /** Sent as JSON, a form as it is. */
   readonly body?: unknown;
-  /** Shares a connection with the other requests of this moment. */
-  readonly isShared?: boolean;
 }
 
 /** The address of a path of the API, relative to this page. */
@@ -66,10 +63,10 @@ function toInit(method: string, { body, headers, signal }: BodyOptions): Request
   };
 }
 
-async function reach(url: string, init: RequestInit, fetchAnswer: typeof fetchTogether): Promise<Response> {
+async function reach(url: string, init: RequestInit): Promise<Response> {
   let answer: Response | undefined;
   try {
-    answer = await fetchAnswer(url, init);
+    answer = await fetch(url, init);
   } catch (error) {
     if (isAbort(error)) throw error;
   }
@@ -82,11 +79,7 @@ async function reach(url: string, init: RequestInit, fetchAnswer: typeof fetchTo
 async function answerTo(method: string, path: string, options: BodyOptions = {}): Promise<Response> {
   const url = toUrl(path, options);
   for (;;) {
-    const answer = await reach(
-      url,
-      toInit(method, options),
-      options.isShared === true ? fetchTogether : fetch,
-    );
+    const answer = await reach(url, toInit(method, options));
     if (answer.ok) return answer;
     const problem = await readProblem(answer);
     if (answer.status !== 401) throw problem;

@@ -7,7 +7,7 @@ import { Session } from "./session.ts";
 import { checkSettings, type Settings } from "./settings.ts";
 
 export const session = new Session({
-  stream: ({ path, body }, signal) => api.stream(path, { body, signal, isShared: true }),
+  stream: ({ path, body }, signal) => api.stream(path, { body, signal }),
   now: () => performance.now(),
   schedule: nextFrame,
   drawSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,

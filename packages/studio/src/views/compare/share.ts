@@ -33,8 +33,8 @@ export interface Comparison {
 const FORMAT = "mos-comparison";
 const VERSION = 1;
 
-/** Models side by side: a base and six others. */
-export const MAX_MODELS = 7;
+/** Models side by side. A browser opens six connections to a server without HTTP/2; one is left for everything else. */
+export const MAX_MODELS = 5;
 
 /** The text of the file. An answer that is still being made is saved as one that was stopped. */
 export function writeComparison({ models, settings, turns }: Comparison, savedAt: Date): string {
