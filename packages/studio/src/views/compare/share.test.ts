@@ -35,7 +35,7 @@ const answer: fc.Arbitrary<Answer> = fc.record({
 });
 
 const comparison: fc.Arbitrary<Comparison> = fc.record({
-  models: fc.uniqueArray(fc.oneof(word, fc.constant("__proto__")), { maxLength: 7 }),
+  models: fc.uniqueArray(fc.oneof(word, fc.constant("__proto__")), { maxLength: 5 }),
   settings: fc.record({
     mode: fc.constantFrom("chat", "text"),
     system: word,
@@ -89,7 +89,7 @@ describe("a saved comparison", () => {
     ],
     [changed({ settings: null }), "the comparison.settings is null; it has to be an object"],
     [changed({ models: "base" }), "the comparison.models is a value of type string; it has to be a list"],
-    [changed({ models: [..."abcdefgh"] }), "has 8 models; this page shows at most 7"],
+    [changed({ models: [..."abcdefgh"] }), "has 8 models; this page shows at most 5"],
   ])("is refused where it is none: %s", (file, message) => {
     expect(() => readComparison(file)).toThrow(message);
   });
