@@ -75,4 +75,5 @@ export { adapterOptions, model, quiet } from "./common-options.ts";
 export { counted, formatBar, formatDuration, paint, textTable } from "./format.ts";
 export { forceExit, listenForInterrupt } from "./interrupt.ts";
 export { engineProgress, findModel, pullProgress, userPlaces } from "./loading.ts";
+export { openLog } from "./log.ts";
 export { liveLine, printJson, printLine, thisRun, warn } from "./terminal.ts";

@@ -1,8 +1,7 @@
-import { pino } from "pino";
 import { describeTrainedOn } from "#adapters";
 import { describeBytes, describePlan, pick, type SettingValues, text } from "#core";
 import { type AdapterInfo, adapterSettings, baseSettings, batchSettings, defaultsSettings } from "#inference";
-import { networkSettings, type RunningServer, serve } from "#server";
+import { networkSettings, type RunningServer, type ServerLog, serve } from "#server";
 import { templateSettings } from "#text";
 import {
   installedServeAddOns,
@@ -17,6 +16,7 @@ import { model, quiet, SIZES } from "./common-options.ts";
 import { counted, formatInteger, labelled } from "./format.ts";
 import { forceExit, type Interrupt, listenForInterrupt } from "./interrupt.ts";
 import { engineProgress, findModel, userPlaces } from "./loading.ts";
+import { openLog } from "./log.ts";
 import { defaultsText } from "./model-text.ts";
 import { liveLine, MOS, printJson, printLine } from "./terminal.ts";
 
@@ -124,7 +124,8 @@ Examples:
 
 Point OpenAI clients at http://127.0.0.1:8080/v1 and name the base or an adapter as model.
 Sampling options set the defaults of requests; without them, the model's generation_config.json or GGUF metadata apply.
-/studio is a page to fine-tune and compare in, /docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr as JSON lines.
+/studio is a page to fine-tune and compare in, /docs lists the routes, /metrics serves Prometheus. Requests are logged on stderr: a line each
+on a terminal, else JSON.
 On SIGTERM or Ctrl-C, running requests may finish, and the server exits within --drain-delay + --drain-seconds + 15 s.
 A second signal exits at once.
 ${SIZES}`,
@@ -148,7 +149,7 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
   for (const addOn of addOns) addOn.check(options, options);
   const silent = options.quiet || options.json;
   using interrupt = listenForInterrupt("shutting down after running requests", { silent });
-  const log = pino({ level: options.quiet ? "error" : "info", base: null }, pino.destination(2));
+  const log = openLog({ quiet: options.quiet });
   const { drainDelay, drainSeconds } = options;
   const stopSeconds = addOns.map((addOn) => addOn.stopSeconds(options));
   using _exit = forceExit(interrupt.signal, {
@@ -171,7 +172,7 @@ export async function serveUntilStopped(options: Values, { addOns, onReady }: Se
 }
 
 interface Opening {
-  readonly log: pino.Logger;
+  readonly log: ServerLog;
   readonly interrupt: Interrupt;
   readonly silent: boolean;
   readonly addOn: OpenServeAddOn | undefined;

@@ -161,10 +161,7 @@ async function tryOnce(connection: Connection, resource: Resource, url: string):
 }
 
 /** The bytes of an answer; undefined where they are more than `max`, of which the rest is not read. */
-export async function readBounded(
-  response: Response,
-  max: number,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
+export async function readBounded(response: Response, max: number): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   // Safari's streams are not iterable

@@ -124,8 +124,8 @@ function logRefused({ engine, log }: Pick<ServerOptions, "engine" | "log">): voi
 /** Status in the log of a client that left before its answer, as nginx writes it; nobody receives it. */
 const CLIENT_LEFT = 499;
 
-/** Requests that supervisors and Prometheus send every few seconds; they are not logged unless they are refused. */
-const PROBES: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics"]);
+/** What supervisors and Prometheus ask for every few seconds, and files of the studio's page: logged only where refused. */
+const UNLOGGED: ReadonlySet<string> = new Set(["/health", "/ready", "/metrics", "/studio/{path}"]);
 
 /** Keeps the record of a request: an id on the answer, a line in the log, a count. */
 async function recorded(server: ServerContext, context: RequestContext, next: Next): Promise<void> {
@@ -140,7 +140,7 @@ async function recorded(server: ServerContext, context: RequestContext, next: Ne
     if (record.isAborted) record.status = CLIENT_LEFT;
     metrics.ended(record);
     server.extension?.served?.(record, (now() - record.startedAt) / 1000);
-    if (record.error !== undefined || !PROBES.has(record.route))
+    if (record.error !== undefined || !UNLOGGED.has(record.route))
       log.info(logFields(record, now()), "request");
   };
   await next();

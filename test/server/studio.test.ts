@@ -71,6 +71,15 @@ describe("the page", () => {
     expect(await unzipped.text()).toBe(SCRIPT);
   });
 
+  test("its files have no line in the log, and what is refused has one", async () => {
+    await using server = await serving();
+    for (const path of ["", "assets/index-Bx3_k-9a.js", "assets/none.js"])
+      await server.send(`/studio/${path}`);
+    expect(server.log.map(({ fields }) => [fields["path"], fields["status"]])).toEqual([
+      ["/studio/assets/none.js", 404],
+    ]);
+  });
+
   test("nothing else is sent, however it is asked for", async () => {
     await using server = await serving();
     for (const path of [

@@ -10,7 +10,7 @@ import {
   integer,
   listenForInterrupt,
   model,
-  printLine,
+  openLog,
   quiet,
   type SettingValues,
   text,
@@ -65,7 +65,7 @@ export const command: ReturnType<typeof defineCommand> = defineCommand({
     "Runs the fine-tuning jobs of mos serve --database-url, on any machine with access to the database and the storage.",
   usage: "--model <model> --storage <folder> [options]",
   options,
-  json: "log JSON lines on stdout instead of stderr",
+  json: "log JSON lines on stdout",
   isConfigurable: true,
   harmless: [...HARMLESS, "modelName", "threads", "port"],
   examples: `
@@ -82,7 +82,7 @@ type Values = SettingValues<typeof options> & { readonly json: boolean };
 
 async function run(given: Values): Promise<number> {
   const options = { ...given, databaseUrl: needDatabaseUrl(given.databaseUrl) };
-  const log = lineLog(options);
+  const log = openLog({ quiet: options.quiet, toStdout: options.json });
   const worker = workerName(0);
   using interrupt = listenForInterrupt("stopping at the next step of the slice", {
     silent: options.quiet || options.json,
@@ -106,20 +106,6 @@ async function run(given: Values): Promise<number> {
   await work({ ...options, model: path, log, name: worker, modelName, parts, signal });
   log.info({ worker }, "stopped");
   return 0;
-}
-
-/** Numbers of levels in pino's lines. */
-const LEVELS = { info: 30, warn: 40, error: 50 };
-
-/** One JSON object a line, as mos serve has them. */
-function lineLog({ json, quiet: isQuiet }: Pick<Values, "json" | "quiet">) {
-  const write = (level: number) => (fields: object, msg: string) => {
-    if (isQuiet && level < LEVELS.error) return;
-    const line = JSON.stringify({ level, time: Date.now(), ...fields, msg });
-    if (json) printLine(line);
-    else process.stderr.write(`${line}\n`);
-  };
-  return { info: write(LEVELS.info), warn: write(LEVELS.warn), error: write(LEVELS.error) };
 }
 
 /** The port of mos worker, for probes and Prometheus. */
