@@ -6,7 +6,14 @@ import { isAdapterInUse, unfinishedText } from "#adapters";
 import { describeBytes, omitUndefined, withProgress } from "#core";
 import { locateData } from "#data";
 import { pathExists } from "#files";
-import { type HubSettings, hubAssetsFolder, hubSettings, looksLikeRepository, type PullEvent, repositoryAt } from "#hub";
+import {
+  type HubSettings,
+  hubAssetsFolder,
+  hubSettings,
+  looksLikeRepository,
+  type PullEvent,
+  repositoryAt,
+} from "#hub";
 import type { OpenProgress } from "#inference";
 import { type LoadProgress, locatedPath, locateModel } from "#models";
 import { counted, formatBar, formatDuration, formatRate } from "./format.ts";
