@@ -6,22 +6,23 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type LayerShapes, parseAdapterConfig } from "#adapters";
-import { readModelConfig, toLayerShapes } from "#models";
+import { presetConfig, readModelConfig, toLayerShapes } from "#models";
 import { type ResidentDtype, residentBytes } from "../src/inference/adapters/compact-adapter.ts";
 import { openAdapterManager } from "../src/inference/adapters/manager.ts";
 import { KINDS, type Kind, writeAdapters } from "./adapter-folders.ts";
 import { fail, median, printResult, readArguments, rounded } from "./arguments.ts";
 
-const HELP = `usage: bench:adapter-memory -- --model DIR|FILE.gguf [--adapters 2000] [--lora 200] [--folder DIR] [--json]
+const HELP = `usage: bench:adapter-memory -- [--model DIR|FILE.gguf] [--adapters 200] [--lora 50] [--folder DIR] [--json]
 
-Writes so many MoS adapters (e = 2, r = 8) and rank-8 LoRAs of that model with random numbers, unless DIR has them
+Writes so many MoS adapters (e = 2, r = 8) and rank-8 LoRAs of a model with random numbers, unless DIR has them
 already, then registers each kind and makes all of it resident, in bfloat16 and in float32, in a process of its own.
 Printed of each: bytes of one adapter by the arithmetic, and measured as the growth of the process (resident set) and of
 its array buffers from the first quarter of the adapters to all of them; seconds to register all, to look again where nothing changed, and to load one. At the end what a MoS
 adapter takes of a LoRA's bytes.
 
-  --adapters N   of MoS, about 2.5 MB of disk each (2000)
-  --lora N       rank-8 LoRAs to compare with (200)
+  --model PATH   whose shapes count; left out, those of SmolLM2-135M
+  --adapters N   of MoS, about 2.5 MB of disk each (200)
+  --lora N       rank-8 LoRAs to compare with, about 10 MB each (50)
   --folder DIR   where they are kept; left out, they are removed in the end`;
 
 const FINGERPRINT = "sha256:bench";
@@ -33,8 +34,9 @@ const given = readArguments(HELP, {
   values: ["model", "adapters", "lora", "folder", "measure", "dtype"],
   flags: ["json"],
 });
-const model = given.text("model") ?? fail(HELP);
-const shapes: LayerShapes = toLayerShapes(await readModelConfig(model));
+const model = given.text("model");
+const config = model === undefined ? presetConfig("smollm2-135m") : await readModelConfig(model);
+const shapes: LayerShapes = toLayerShapes(config);
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 
@@ -96,14 +98,15 @@ async function measure(folder: string, dtype: ResidentDtype): Promise<Readonly<R
 function inOwnProcess(folder: string, dtype: ResidentDtype): Promise<Readonly<Record<string, number>>> {
   return new Promise((resolve, reject) => {
     const script = process.argv[1] ?? "";
-    const child = fork(script, ["--model", model, "--measure", folder, "--dtype", dtype]);
+    const same = model === undefined ? [] : ["--model", model];
+    const child = fork(script, [...same, "--measure", folder, "--dtype", dtype]);
     child.once("message", (message) => resolve(message as Readonly<Record<string, number>>));
     child.once("exit", (code) => reject(new Error(`measuring ended with ${code}`)));
   });
 }
 
 async function compare(folder: string): Promise<void> {
-  const counts = { mos: given.number("adapters", 2000), lora: given.number("lora", 200) };
+  const counts = { mos: given.number("adapters", 200), lora: given.number("lora", 50) };
   for (const dtype of DTYPES) {
     const process: Partial<Record<Kind, number>> = {};
     for (const kind of ["mos", "lora"] as const) {

@@ -88,18 +88,16 @@ function flawOfMos(args: readonly string[]): string | undefined {
   }
 }
 
-/** An npm script must exist, and its file must know each option that is given to it. */
+/** An npm script must exist, its file must know each option that is given to it, and be given those that its usage demands. */
 function flawOfScript(name: string, args: readonly string[]): string | undefined {
   const command = scripts()[name];
   if (command === undefined) return `package.json has no script ${name}`;
   const file = command.split(" ").find((word) => word.endsWith(".ts"));
-  const unknown = args.find(
-    (arg) =>
-      arg.startsWith("--") &&
-      arg !== "--" &&
-      !readFileSync(file ?? "package.json", "utf8").includes(arg.slice(2)),
-  );
-  return unknown === undefined ? undefined : `${file} has no option ${unknown}`;
+  const text = readFileSync(file ?? "package.json", "utf8");
+  const unknown = args.find((arg) => arg.startsWith("--") && arg !== "--" && !text.includes(arg.slice(2)));
+  if (unknown !== undefined) return `${file} has no option ${unknown}`;
+  const [, needed] = /usage: \S+ -- (--[a-z-]+)/.exec(text) ?? [];
+  return needed === undefined || args.includes(needed) ? undefined : `${file} needs ${needed}`;
 }
 
 /** Programs that are not ours, and what they are shown with. */
