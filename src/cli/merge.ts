@@ -99,7 +99,7 @@ function progressText(now: () => number): (event: MergeEvent) => readonly string
 }
 
 function mergedText(
-  { out, files, bytes, dtype, replaced = [] }: Done,
+  { out, files, bytes, dtype, replaced = [], made = [] }: Done,
   { adapter, model }: { readonly adapter: string; readonly model: string },
 ): string {
   const folder = shellWord(nearPath(out));
@@ -113,6 +113,7 @@ function mergedText(
             ["", `${replaced.join(" and ")} cannot hold merged weights; --dtype chooses their type`] as const,
           ]),
       ["place", out],
+      ...(made.length === 0 ? [] : [["", `made for it: ${made.join(", ")}`] as const]),
     ]),
     "",
     nextText([`${MOS} generate --model ${folder} --chat`]),

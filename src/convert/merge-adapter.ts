@@ -36,7 +36,7 @@ import {
   toLayerShapes,
   weightShapes,
 } from "#models";
-import { copyFile, join } from "#platform";
+import { copyFile, dirname, join } from "#platform";
 import { tokenizerFilesFromGguf } from "#text";
 import { checkName } from "./export-import.ts";
 import { bytesPerNumber, checkRange, FILE_DTYPES, type FileDtype } from "./file-dtype.ts";
@@ -88,6 +88,8 @@ export type MergeEvent =
       readonly dtype: FileDtype;
       /** Block types of the base, such as Q4_1, whose weights were written as `dtype`. */
       readonly replaced?: readonly string[];
+      /** Folders above `out` that were made for it, the topmost first. */
+      readonly made?: readonly string[];
     };
 
 /**
@@ -133,12 +135,19 @@ export async function* mergeAdapter(options: MergeOptions): AsyncGenerator<Merge
     const trainedOn = checkBase(folder, base, marks);
     if (trainedOn !== undefined) yield { type: "trainedOn", base: trainedOn };
   }
+  const made = await missingAbove(out);
   for await (const progress of writeMerged(out, { model, adapter, plan, signal }))
     yield { type: "writing", ...progress };
   const files = plan.shards.map(({ file }) => file);
   const { bytes: size, dtype: written, replaced } = plan;
-  const said = replaced.length === 0 ? {} : { replaced };
+  const said = { ...(replaced.length === 0 ? {} : { replaced }), ...(made.length === 0 ? {} : { made }) };
   yield { type: "finish", out, files, bytes: size, dtype: written, ...said };
+}
+
+/** Folders above a path that are not there, the topmost first. */
+async function missingAbove(path: string): Promise<readonly string[]> {
+  const above = dirname(path);
+  return (await pathExists(above)) ? [] : [...(await missingAbove(above)), above];
 }
 
 // Base + adapter as a model of its own: W' = W + scale · B A in float32, rounded once to the type that is stored. One

@@ -76,7 +76,8 @@ export function createServer(options: ServerOptions): ApiServer {
       : tenantKey(server, tenant));
     const key = server.extension?.extendKey(found) ?? found;
     context.var.record.keyName = key.name;
-    if (!isNested) server.rateLimiter.count(key);
+    if (!isNested)
+      for (const [name, value] of Object.entries(server.rateLimiter.count(key))) context.header(name, value);
     context.set("key", key);
     await next();
   });
@@ -102,7 +103,9 @@ const crossOrigin = (origins: readonly string[]): MiddlewareHandler<ServerEnv> =
     allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
     exposeHeaders: [
       ...["x-request-id", "retry-after", "x-should-retry"],
-      ...["limit", "remaining", "reset"].map((what) => `x-ratelimit-${what}-tokens`),
+      ...["limit", "remaining", "reset"].flatMap((what) =>
+        ["requests", "tokens"].map((unit) => `x-ratelimit-${what}-${unit}`),
+      ),
     ],
     maxAge: 600,
   });

@@ -15,6 +15,26 @@ test("a minute's requests at once, then steadily", () => {
   expect(() => limiter.count(key)).toThrowError();
 });
 
+test("what is left of a minute's requests is said in OpenAI's headers, also with a refusal", () => {
+  let now = 0;
+  const limiter = createRateLimiter(() => now);
+  const headers = (remaining: string, reset: string) => ({
+    "x-ratelimit-limit-requests": "2",
+    "x-ratelimit-remaining-requests": remaining,
+    "x-ratelimit-reset-requests": reset,
+  });
+  const slow = { name: "slow", requestsPerMinute: 2 };
+  expect(limiter.count(slow)).toEqual(headers("1", "30s"));
+  now += 15_000;
+  expect(limiter.count(slow)).toEqual(headers("0", "45s"));
+  expect(() => limiter.count(slow)).toThrowError(
+    expect.objectContaining({
+      details: expect.objectContaining({ retryAfter: 15, headers: headers("0", "45s") }),
+    }),
+  );
+  expect(limiter.count({ name: "free", requestsPerMinute: undefined })).toEqual({});
+});
+
 test("a request that has ended makes room once", () => {
   const limiter = createConcurrencyLimiter();
   const leave = limiter.enter(key);

@@ -63,6 +63,13 @@ export const defaultLimits: ServerLimits = {
   stalledSeconds: 30,
 };
 
+/** As OpenAI writes times: `6h5m4s`. */
+export function duration(milliseconds: number): string {
+  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds % 60}s`;
+}
+
 /**
  * Limits how many requests a key sends: a token bucket for each key holds one minute's requests and refills steadily.
  *
@@ -71,20 +78,35 @@ export const defaultLimits: ServerLimits = {
 export function createRateLimiter(now: () => number) {
   const buckets = new Map<string, { readonly tokens: number; readonly filledAt: number }>();
   return {
-    /** Counts a request. @throws ApiError 429 with the seconds until the next one is allowed. */
-    count({ name, requestsPerMinute: limit }: Pick<ApiKey, "name" | "requestsPerMinute">): void {
-      if (limit === undefined) return;
+    /**
+     * Counts a request. Gives what is left, in OpenAI's headers; the time is that until a whole minute's requests are allowed again.
+     *
+     * @throws ApiError 429 with the same headers, and the seconds until the next one is allowed.
+     */
+    count({
+      name,
+      requestsPerMinute: limit,
+    }: Pick<ApiKey, "name" | "requestsPerMinute">): Readonly<Record<string, string>> {
+      if (limit === undefined) return {};
       const capacity = Math.max(1, limit);
       const bucket = buckets.get(name) ?? { tokens: capacity, filledAt: now() };
       const elapsed = Math.max(0, now() - bucket.filledAt);
       const tokens = Math.min(capacity, bucket.tokens + (elapsed / 60_000) * limit);
-      buckets.set(name, { tokens: tokens < 1 ? tokens : tokens - 1, filledAt: now() });
+      const left = tokens < 1 ? tokens : tokens - 1;
+      buckets.set(name, { tokens: left, filledAt: now() });
+      const headers = {
+        "x-ratelimit-limit-requests": String(limit),
+        "x-ratelimit-remaining-requests": String(Math.floor(left)),
+        "x-ratelimit-reset-requests": duration(((capacity - left) / limit) * 60_000),
+      };
       if (tokens < 1)
         throw new ApiError(`rate limit: ${limit} requests per minute; wait for the time in retry-after`, {
           status: 429,
           code: "rate_limit_exceeded",
           retryAfter: ((1 - tokens) / limit) * 60,
+          headers,
         });
+      return headers;
     },
   };
 }

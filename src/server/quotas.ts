@@ -5,6 +5,7 @@ import { errorText, MosError } from "#core";
 import { fileStamp, lockChanges, pathExists, readJson, writeFileAtomic } from "#files";
 import type { ApiKey } from "./auth.ts";
 import { ApiError } from "./errors.ts";
+import { duration } from "./limits.ts";
 import type { ServerLog } from "./metrics.ts";
 
 /** Counts the tokens of keys that have a quota. */
@@ -52,13 +53,6 @@ type State = ReturnType<typeof toQuotas>[number] & { readonly used: number; read
 
 const remainingTokens = ({ limit, used }: State): number => Math.max(0, limit - used);
 const unreservedTokens = (state: State): number => Math.max(0, remainingTokens(state) - state.reserved);
-
-/** As OpenAI writes times: `6h5m4s`. */
-function duration(milliseconds: number): string {
-  const seconds = Math.max(0, Math.ceil(milliseconds / 1000));
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
-  return `${hours > 0 ? `${hours}h` : ""}${hours > 0 || minutes > 0 ? `${minutes}m` : ""}${seconds % 60}s`;
-}
 
 function quotaHeaders(states: readonly State[], now: number): Readonly<Record<string, string>> {
   const [tightest] = [...states].sort((a, b) => remainingTokens(a) - remainingTokens(b));

@@ -69,6 +69,16 @@ test("a place that is taken, by a folder or by a file", async () => {
     );
 });
 
+test("a place in folders that are not there is made, and they are named", async () => {
+  const [deep, below] = [at("typo"), join(at("typo"), "below")];
+  const args = ["merge", adapter, "--model", model, "--out"];
+  const made = await mos([...args, join(below, "out")]);
+  expect([made.code, made.stderr]).toEqual([0, ""]);
+  expect(made.stdout.replace(/\s+/g, " ")).toContain(`made for it: ${deep}, ${below}`);
+  expect((await mos([...args, join(below, "again")])).stdout).not.toContain("made for it");
+  await rm(deep, { recursive: true });
+});
+
 test("a place that has no name", async () => {
   for (const name of ["", "..", "/"])
     await refusal(["merge", adapter, "--model", model, "--out", name], /cannot be an output/, 2);

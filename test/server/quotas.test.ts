@@ -10,6 +10,7 @@ let date = END - 60_000;
 const known: Readonly<Record<string, ApiKey>> = {
   acme: { name: "acme", isAdmin: false, tokensPerDay: 40, mayUse: () => true },
   trial: { name: "trial", isAdmin: false, expiresAt: END, mayUse: () => true },
+  slow: { name: "slow", isAdmin: false, requestsPerMinute: 2, mayUse: () => true },
   operator: { name: "operator", isAdmin: true, mayUse: () => true },
 };
 const open = (delay = 0): Promise<Harness> =>
@@ -36,6 +37,23 @@ test("a key that has expired gets 401 and is told so", async () => {
   ]);
   expect(refused.json.error.message).toContain("expired at 2027-01-01T00:00:00.000Z");
   expect((await server.send("/metrics", undefined, bearer("trial"))).status).toBe(401);
+});
+
+test("a key with a rate limit is told what is left of it, with every answer", async () => {
+  await using server = await open();
+  const left = async (model?: string) => {
+    const { status, headers } = await ask(server, "slow", model === undefined ? {} : { model });
+    const [limit, remaining] = ["limit", "remaining"].map((what) =>
+      headers.get(`x-ratelimit-${what}-requests`),
+    );
+    return [status, limit, remaining];
+  };
+  expect([await left(), await left("none"), await left()]).toEqual([
+    [200, "2", "1"],
+    [404, "2", "0"],
+    [429, "2", "0"],
+  ]);
+  expect((await ask(server, "trial")).headers.get("x-ratelimit-limit-requests")).toBeNull();
 });
 
 describe("a key with a quota", () => {

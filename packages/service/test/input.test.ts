@@ -122,6 +122,23 @@ describe.each(databases)("%s", (_, open) => {
     expect([kept.status, kept.json.mos?.chat_template_kwargs]).toEqual([200, { a: ["😀"] }]);
   });
 
+  test("integrations are refused in words", async () => {
+    const job = { model: "base", training_file: fileId };
+    for (const integrations of [[{ type: "wandb", wandb: { project: "x" } }], "wandb", { type: "wandb" }]) {
+      const { status, json } = await send("/fine_tuning/jobs", { ...job, integrations });
+      expect([status, json.error]).toEqual([
+        400,
+        expect.objectContaining({
+          code: "unsupported_parameter",
+          param: "integrations",
+          message: "integrations is not supported by this server; omit it",
+        }),
+      ]);
+    }
+    for (const integrations of [[], null])
+      expect((await send("/fine_tuning/jobs", { ...job, integrations })).status).toBe(200);
+  });
+
   test.each(["0x10", "1e1", " 5", "+5", "5.0", "0b1", "٥", "", "5&limit=6"])(
     "%j is no number of a query",
     async (text) => {

@@ -134,7 +134,11 @@ const jobFields = z.strictObject({
   hyperparameters: hyperparametersSchema.nullish(),
   method: methodSchema.nullish(),
   metadata: metadataSchema.nullish(),
-  integrations: z.array(z.unknown()).max(0, "integrations are not supported").nullish(),
+  integrations: z
+    .array(z.unknown())
+    .max(0)
+    .nullish()
+    .describe("Not supported: only an empty list is accepted. Events and the result file have the metrics."),
   mos: mosFields.nullish(),
 });
 
