@@ -23,6 +23,9 @@ const INDEXED_ROW = 24;
 /** How often the items of a row may be found, on average over the limit of their number. */
 const WORK = 20;
 
+/** Steps, of which each adds an item or two, between two places at which a row may stay unfinished. */
+const BATCH = 256;
+
 /** The last item of a chain in which each rule completes the next. */
 interface Jump {
   readonly position: number;
@@ -41,6 +44,9 @@ interface Lookups {
  * An Earley recognizer. A row holds the items that are possible after a lexeme: positions in the rules, each with the row in which its
  * rule began. Rows are added by `scan` and taken away by `truncate`.
  *
+ * A row of an ambiguous grammar takes long, so the lexer's pace may stop it anywhere. Rows, and what there is of an unfinished one, are
+ * kept when they are taken away, until another lexeme is scanned in their place: the same scan, made again, goes on.
+ *
  * Where exactly one item of a row waits for a rule and ends with it, completing the rule completes that item's rule as well, and so on.
  * Leo's shortcut jumps to the end of such a chain, so that right-recursive lists take constant work for each element.
  */
@@ -55,6 +61,15 @@ export class Earley {
   #items = 0;
 
   #rows = 0;
+  /** The lexemes before each row, also before those that were taken away and are kept. */
+  readonly #lexemes: (TerminalSet | undefined)[] = [];
+  /** The last row that is kept still lacks items. */
+  #isUnfinished = false;
+  /** In the unfinished row: the next item of the row before it to move on from, its own next item to follow, and followers of that. */
+  #moving = 0;
+  #following = 0;
+  #followers = 0;
+  #steps = 0;
   /** Where the items of each row begin and end, and how many items there are up to it: a skipped lexeme repeats the items before it. */
   #firsts = new Int32Array(64);
   #ends = new Int32Array(64);
@@ -66,7 +81,7 @@ export class Earley {
 
   /** Items that were found for the newest row, also those that it had. */
   #work = 0;
-  /** Count of rows ever begun; it marks what the newest row has. */
+  /** Count of rows ever begun; it marks what the last one has. */
   #serial = 0;
   /** The row, by its serial, for which a rule was predicted last. */
   readonly #predicted: Int32Array;
@@ -82,9 +97,9 @@ export class Earley {
     this.#limits = limits;
     this.#predicted = new Int32Array(grammar.rules);
     this.#added = new Int32Array(grammar.codes.length);
-    this.#begin();
+    this.#begin(undefined);
     this.#predict(grammar.start);
-    this.#close();
+    this.#followers = 0;
   }
 
   /** Number of rows; the newest is the last. */
@@ -111,6 +126,7 @@ export class Earley {
     const row = this.#rows - 1;
     const known = this.#states[row];
     if (known) return known;
+    if (row === 0 && this.#isUnfinished) this.#finish(NOTHING);
     const state = this.#lexer.start(this.#terminals(row));
     this.#states[row] = state;
     return state;
@@ -122,49 +138,40 @@ export class Earley {
   }
 
   /** Adds the row after a lexeme that is one of these, of which at least one is possible in the newest row. */
-  scan({ terminals }: TerminalSet): void {
+  scan(lexemes: TerminalSet): void {
+    if (this.#lexemes[this.#rows] === lexemes) this.#rows++;
+    else if (this.#onlySkips(lexemes)) this.#repeat(lexemes);
+    else this.#begin(lexemes);
+    if (this.#isUnfinished && this.#rows === this.#lexemes.length) this.#finish(lexemes);
+  }
+
+  /** Whether no rule goes on with a lexeme of these, which is skipped. */
+  #onlySkips({ terminals }: TerminalSet): boolean {
     const row = this.#rows - 1;
-    const skips = this.#skipped[row] === 0 && terminals.includes(this.#skip);
-    const first = this.#firsts[row] ?? 0;
-    const end = this.#ends[row] ?? 0;
-    this.#begin();
-    let isSkip = skips;
-    for (let item = first; item < end; item++) {
-      const position = this.#positions[item] ?? 0;
-      if (!this.#isNext(position, terminals)) continue;
-      isSkip = false;
-      this.#add(this.#grammar.nextPositions[position] ?? 0, this.#origins[item] ?? 0);
-    }
-    if (isSkip) {
-      const newest = this.#rows - 1;
-      this.#firsts[newest] = first;
-      this.#ends[newest] = end;
-      this.#skipped[newest] = 1;
-      return;
-    }
-    if (skips)
-      for (let item = first; item < end; item++)
-        this.#add(this.#positions[item] ?? 0, this.#origins[item] ?? 0);
-    this.#close();
+    if (!this.#skips(row, terminals)) return false;
+    for (let item = this.#firsts[row] ?? 0; item < (this.#ends[row] ?? 0); item++)
+      if (this.#isNext(this.#positions[item] ?? 0, terminals)) return false;
+    return true;
+  }
+
+  #skips(row: number, terminals: Int32Array): boolean {
+    return this.#skipped[row] === 0 && has(terminals, this.#skip);
   }
 
   /** Whether the dot stands before a lexeme that is one of these terminals. */
   #isNext(position: number, terminals: Int32Array): boolean {
     const { codes, rules, ends } = this.#grammar;
     const code = codes[position] ?? 0;
-    return code >= rules && code < ends && terminals.includes(this.#lexer.terminalOf(code - rules));
+    return code >= rules && code < ends && has(terminals, this.#lexer.terminalOf(code - rules));
   }
 
   /** Takes away all rows but so many. */
   truncate(rows: number): void {
-    if (rows >= this.#rows) return;
-    this.#rows = rows;
-    this.#items = this.#tops[rows - 1] ?? 0;
-    this.#states.length = rows;
-    this.#lookups.length = rows;
+    this.#rows = Math.min(rows, this.#rows);
   }
 
-  #begin(): void {
+  /** Begins a row in place of all that are kept behind the newest one. */
+  #begin(lexemes: TerminalSet | undefined): void {
     const row = this.#rows++;
     if (row === this.#firsts.length) {
       this.#firsts = grown(this.#firsts);
@@ -174,29 +181,65 @@ export class Earley {
       skipped.set(this.#skipped);
       this.#skipped = skipped;
     }
+    this.#items = this.#tops[row - 1] ?? 0;
     this.#firsts[row] = this.#items;
     this.#ends[row] = this.#items;
     this.#tops[row] = this.#items;
     this.#skipped[row] = 0;
+    for (const kept of [this.#lexemes, this.#states, this.#lookups]) kept.length = row;
+    this.#lexemes.push(lexemes);
     this.#states.push(undefined);
     this.#lookups.push(undefined);
+    this.#isUnfinished = true;
+    this.#moving = this.#firsts[row - 1] ?? 0;
+    this.#following = this.#items;
+    this.#followers = 0;
     this.#work = 0;
     this.#serial++;
     this.#older.clear();
   }
 
-  /** Adds what follows from the items of the newest row. */
-  #close(): void {
-    const { nextPositions } = this.#grammar;
+  /** Adds a row that has the items of the newest one, after a lexeme that is skipped. */
+  #repeat(lexemes: TerminalSet): void {
+    const before = this.#rows - 1;
+    this.#begin(lexemes);
+    this.#firsts[before + 1] = this.#firsts[before] ?? 0;
+    this.#ends[before + 1] = this.#ends[before] ?? 0;
+    this.#skipped[before + 1] = 1;
+    this.#isUnfinished = false;
+  }
+
+  /** Adds the items that the newest row lacks, unless it has to stop. */
+  #finish({ terminals }: TerminalSet): void {
+    const { codes, nextPositions } = this.#grammar;
     const row = this.#rows - 1;
-    for (let item = this.#firsts[row] ?? 0; item < this.#items; item++) {
-      const position = this.#positions[item] ?? 0;
-      const origin = this.#origins[item] ?? 0;
-      if (this.#passes(this.#grammar.codes[position] ?? 0, origin))
-        this.#add(nextPositions[position] ?? 0, origin);
+    const end = this.#ends[row - 1] ?? 0;
+    const skips = row > 0 && this.#skips(row - 1, terminals);
+    for (; this.#moving < end; this.#moving++) {
+      this.#checkPace();
+      const position = this.#positions[this.#moving] ?? 0;
+      const origin = this.#origins[this.#moving] ?? 0;
+      if (this.#isNext(position, terminals)) this.#add(nextPositions[position] ?? 0, origin);
+      if (skips) this.#add(position, origin);
+    }
+    for (; this.#following < this.#items; this.#following++) {
+      this.#checkPace();
+      const position = this.#positions[this.#following] ?? 0;
+      const origin = this.#origins[this.#following] ?? 0;
+      if (this.#passes(codes[position] ?? 0, origin)) this.#add(nextPositions[position] ?? 0, origin);
+      this.#followers = 0;
     }
     this.#ends[row] = this.#items;
     this.#tops[row] = this.#items;
+    this.#isUnfinished = false;
+  }
+
+  /** Called where the row may stay unfinished. */
+  #checkPace(): void {
+    if (++this.#steps < BATCH) return;
+    this.#lexer.pace.check();
+    this.#lexer.pace.advance();
+    this.#steps = 0;
   }
 
   /** Adds what follows from an item of the newest row, by the code at its position. Returns whether the dot may pass it at once. */
@@ -214,10 +257,13 @@ export class Earley {
 
   #predict(rule: number): void {
     const { firstAlternatives, alternatives } = this.#grammar;
+    const first = firstAlternatives[rule] ?? 0;
+    const count = (firstAlternatives[rule + 1] ?? 0) - first;
+    for (; this.#followers < count; this.#followers++) {
+      this.#checkPace();
+      this.#add(alternatives[first + this.#followers] ?? 0, this.#rows - 1);
+    }
     this.#predicted[rule] = this.#serial;
-    const end = firstAlternatives[rule + 1] ?? 0;
-    for (let index = firstAlternatives[rule] ?? 0; index < end; index++)
-      this.#add(alternatives[index] ?? 0, this.#rows - 1);
   }
 
   #complete(rule: number, origin: number): void {
@@ -225,8 +271,12 @@ export class Earley {
     if (jump) this.#add(jump.position, jump.origin);
     else {
       const { nextPositions } = this.#grammar;
-      for (const item of this.#waiting(rule, origin))
+      const waiting = this.#waiting(rule, origin);
+      for (; this.#followers < waiting.length; this.#followers++) {
+        this.#checkPace();
+        const item = waiting[this.#followers] ?? 0;
         this.#add(nextPositions[this.#positions[item] ?? 0] ?? 0, this.#origins[item] ?? 0);
+      }
     }
   }
 
@@ -263,6 +313,7 @@ export class Earley {
   #index(row: number): Map<number, number[]> {
     const lookups = this.#lookupsOf(row);
     if (lookups.waiting) return lookups.waiting;
+    this.#lexer.pace.check();
     const { codes, rules } = this.#grammar;
     const waiting = new Map<number, number[]>();
     for (let item = this.#firsts[row] ?? 0; item < (this.#ends[row] ?? 0); item++) {
@@ -273,6 +324,7 @@ export class Earley {
       else waiting.set(code, [item]);
     }
     lookups.waiting = waiting;
+    this.#lexer.pace.advance();
     return waiting;
   }
 
@@ -291,21 +343,27 @@ export class Earley {
     let result: Jump | null | undefined;
     let wanted = rule;
     let origin = row;
-    while (result === undefined) {
-      const { jumps } = this.#lookupsOf(origin);
-      result = jumps.get(wanted);
-      if (result !== undefined) break;
-      // holds for a rule that leads back to itself, too
-      jumps.set(wanted, null);
-      const jump = this.#onlyEnd(wanted, origin);
-      if (!jump) result = null;
-      else {
-        chain.push({ jumps, rule: wanted, jump });
-        // the end of the whole text must not be jumped over
-        if (jump.position === this.#grammar.start && jump.origin === 0) result = null;
-        wanted = jump.position;
-        origin = jump.origin;
+    try {
+      while (result === undefined) {
+        const { jumps } = this.#lookupsOf(origin);
+        result = jumps.get(wanted);
+        if (result !== undefined) break;
+        const jump = this.#onlyEnd(wanted, origin);
+        // holds for a rule that leads back to itself, too
+        jumps.set(wanted, null);
+        if (!jump) result = null;
+        else {
+          chain.push({ jumps, rule: wanted, jump });
+          // the end of the whole text must not be jumped over
+          if (jump.position === this.#grammar.start && jump.origin === 0) result = null;
+          wanted = jump.position;
+          origin = jump.origin;
+        }
       }
+    } catch (error) {
+      // the work stopped before the end of the chain
+      for (const link of chain) link.jumps.delete(link.rule);
+      throw error;
     }
     for (const link of chain.reverse()) {
       result ??= link.jump;
@@ -323,7 +381,7 @@ export class Earley {
   }
 
   /** Terminals that are possible after a row, in ascending order. */
-  #terminals(row: number): readonly number[] {
+  #terminals(row: number): Int32Array {
     const { codes, rules, ends } = this.#grammar;
     const terminals = new Set<number>();
     if (this.#skip >= 0 && this.#skipped[row] === 0) terminals.add(this.#skip);
@@ -331,8 +389,22 @@ export class Earley {
       const code = codes[this.#positions[item] ?? 0] ?? 0;
       if (code >= rules && code < ends) terminals.add(this.#lexer.terminalOf(code - rules));
     }
-    return [...terminals].sort((one, other) => one - other);
+    return Int32Array.from(terminals).sort();
   }
+}
+
+const NOTHING: TerminalSet = { terminals: new Int32Array(0) };
+
+/** Whether a terminal is among these, in ascending order. */
+function has(terminals: Int32Array, wanted: number): boolean {
+  let low = 0;
+  let high = terminals.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((terminals[middle] ?? 0) < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return terminals[low] === wanted;
 }
 
 const tooAmbiguous = ({ rowItems }: EarleyLimits): GrammarError =>

@@ -4,7 +4,7 @@ import { Interner } from "./interner.ts";
 import type { PlainStep } from "./plain-run.ts";
 import type { Walk, WalkInProgress } from "./walk.ts";
 
-/** Lexemes that match the same texts are one terminal; so many numbers, without order in meaning. */
+/** Lexemes that match the same texts are one terminal; numbers without a meaning, in ascending order. */
 export interface TerminalSet {
   readonly terminals: Int32Array;
 }
@@ -138,7 +138,7 @@ export class Lexer {
   }
 
   /** State at a boundary after which these terminals are possible, given in ascending order. */
-  start(terminals: readonly number[]): LexerState {
+  start(terminals: readonly number[] | Int32Array): LexerState {
     return this.#startStates.get(terminals, (key) => {
       const pairs = new Int32Array(2 * key.length);
       key.forEach((terminal, index) => {

@@ -66,6 +66,8 @@ export class Matcher {
   #mask: TokenMask | undefined;
   #filling: MaskInProgress | undefined;
   #canEnd: boolean | undefined;
+  /** Whether tokens may come next, as far as it was asked for: work that begins anew need not find it out again. */
+  readonly #allowed = new Map<number, boolean>();
 
   /** @internal use CompiledGrammar.matcher */
   constructor({ vocabulary, lexer, masks, parser }: MatcherParts, { strippedBlanks = 0 }: MatcherOptions) {
@@ -88,8 +90,10 @@ export class Matcher {
     let count = 0;
     if (this.#place.isEnded) this.#words.fill(0);
     else {
+      // first, since the work may stop in it
+      const { canEnd } = this;
       count = this.#fill();
-      if (this.canEnd) for (const id of this.#vocabulary.endTokens) if (this.#set(id)) count++;
+      if (canEnd) for (const id of this.#vocabulary.endTokens) if (this.#set(id)) count++;
     }
     this.#mask = { words: this.#words, count };
     return this.#mask;
@@ -113,10 +117,12 @@ export class Matcher {
   allows(id: number): boolean {
     if (this.#place.isEnded) return false;
     if (this.#isEnd(id) && this.canEnd) return true;
+    const known = this.#allowed.get(id);
+    if (known !== undefined) return known;
     const bytes = this.#vocabulary.bytesOf(id);
-    const before = this.#place;
     const isAllowed = bytes.length > 0 && this.#advance(bytes) !== undefined;
-    this.#restore(before);
+    this.#restore(this.#place);
+    this.#allowed.set(id, isAllowed);
     return isAllowed;
   }
 
@@ -221,6 +227,7 @@ export class Matcher {
     this.#mask = undefined;
     this.#filling = undefined;
     this.#canEnd = undefined;
+    this.#allowed.clear();
   }
 
   #restore({ rows }: Place): void {
