@@ -1,6 +1,7 @@
 // The grammars of an engine's requests: compiled in a worker, and sent to the core once.
 import {
   type CompiledSource,
+  type CompileOptions,
   GrammarCompiler,
   GrammarError,
   type GrammarSource,
@@ -36,19 +37,21 @@ export class ClientGrammars implements AsyncDisposable {
   /**
    * Compiles a grammar and sends it to the core, unless that has it.
    *
-   * @throws MosError `bad_option` with the reason, a `GrammarError`, as its cause; `device` where the compiler failed.
+   * @throws MosError `bad_option` with the reason, a `GrammarError`, as its cause; `busy` where too many of the tenant's wait; `device`
+   *   where the compiler failed.
    */
-  async digest(source: GrammarSource, signal: AbortSignal): Promise<string> {
-    const { digest, serialized } = await this.compile(source, signal);
+  async digest(source: GrammarSource, options: CompileOptions): Promise<string> {
+    const { digest, serialized } = await this.compile(source, options);
     this.#send(digest, serialized);
     return digest;
   }
 
   /** Compiles a grammar. Throws as `digest`. */
-  async compile(source: GrammarSource, signal?: AbortSignal): Promise<CompiledSource> {
+  async compile(source: GrammarSource, options?: CompileOptions): Promise<CompiledSource> {
     try {
-      return await this.#compiler.compile(this.#nameTokens(source), { signal });
+      return await this.#compiler.compile(this.#nameTokens(source), options);
     } catch (cause) {
+      if (cause instanceof GrammarError && cause.code === "busy") throw new MosError("busy", cause.message);
       if (cause instanceof GrammarError) throw new MosError("bad_option", cause.message, { cause });
       throw new MosError("device", `the grammar could not be compiled: ${errorText(cause)}`, { cause });
     }

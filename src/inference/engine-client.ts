@@ -249,9 +249,12 @@ export class EngineClient implements Engine {
     return this.#adapters;
   }
 
-  async checkGrammar(source: GrammarSource, signal?: AbortSignal): Promise<void> {
+  async checkGrammar(
+    source: GrammarSource,
+    options?: Pick<EngineRequest, "tenant" | "signal">,
+  ): Promise<void> {
     this.#checkOpen();
-    await this.#grammars.compile(source, signal);
+    await this.#grammars.compile(source, options);
   }
 
   async stats(): Promise<EngineStats> {
@@ -293,7 +296,8 @@ export class EngineClient implements Engine {
     live.compiling = compiling;
     const began = performance.now();
     try {
-      const grammar = await this.#grammars.digest(source, compiling.signal);
+      const { tenant } = request;
+      const grammar = await this.#grammars.digest(source, { tenant, signal: compiling.signal });
       live.compiling = undefined;
       // it may have been cancelled just now, or the core have failed
       if (!compiling.signal.aborted && this.#live.has(id)) this.#core.submit(id, { ...request, grammar });

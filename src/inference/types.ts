@@ -397,9 +397,10 @@ export interface Engine extends AsyncDisposable {
   /**
    * Compiles a grammar as a request with it would have it compiled, without a request.
    *
-   * @throws MosError `bad_option` for one that cannot be enforced, with the reason, a `GrammarError`, as its cause; `device`.
+   * @throws MosError `bad_option` for one that cannot be enforced, with the reason, a `GrammarError`, as its cause; `busy` where too many
+   *   of the tenant's grammars wait; `device`.
    */
-  checkGrammar(source: GrammarSource, signal?: AbortSignal): Promise<void>;
+  checkGrammar(source: GrammarSource, options?: Pick<EngineRequest, "tenant" | "signal">): Promise<void>;
   /** Counts of requests, tokens and adapters, and bytes of memory. */
   stats(): Promise<EngineStats>;
   /** Accepts no more requests (`busy`), and resolves when all accepted ones have finished. */

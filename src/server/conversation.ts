@@ -109,7 +109,8 @@ export async function startConversation(
   } catch (error) {
     const refusal = refusalOf(error);
     if (refusal === undefined) throw error;
-    const unenforced = await findUnenforceable(context.var.server.engine, fields, refusal);
+    const { server, key } = context.var;
+    const unenforced = await findUnenforceable(server.engine, fields, { refusal, tenant: key.name });
     context.header("x-unenforced-tools", unenforced.join(","));
     return await start(new Set(unenforced));
   }

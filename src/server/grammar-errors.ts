@@ -19,6 +19,8 @@ export function refusalOf(error: unknown): GrammarError | undefined {
   return cause instanceof GrammarError ? cause : undefined;
 }
 
+const isBusy = (error: unknown): boolean => error instanceof MosError && error.code === "busy";
+
 /** @returns 400 for a constraint that cannot be enforced: of a schema in OpenAI's words. */
 export function invalidConstraint(
   { field, param = field, code, responseFormat }: OutputConstraint,
@@ -59,18 +61,24 @@ const SEARCH_MILLISECONDS = 2000;
 /**
  * Functions that are not strict and whose parameters cannot be enforced: at least one.
  *
- * @throws ApiError 400 for anything else that cannot be enforced, by its field.
+ * @throws ApiError 400 for anything else that cannot be enforced, by its field; MosError `busy` as the engine.
  */
 export async function findUnenforceable(
   engine: Pick<Engine, "checkGrammar">,
   demands: Demands,
-  refusal: GrammarError,
+  { refusal, tenant }: { readonly refusal: GrammarError; readonly tenant: string },
 ): Promise<readonly string[]> {
   const { constraint, tools } = demands;
   const signal = AbortSignal.timeout(SEARCH_MILLISECONDS);
   const check = async (source: GrammarSource | undefined): Promise<GrammarError | undefined> => {
     if (source === undefined || signal.aborted) return undefined;
-    return await engine.checkGrammar(source, signal).then(() => undefined, refusalOf);
+    return await engine.checkGrammar(source, { tenant, signal }).then(
+      () => undefined,
+      (error: unknown) => {
+        if (isBusy(error)) throw error;
+        return refusalOf(error);
+      },
+    );
   };
   const problem = await check(constraintSource(constraint));
   if (constraint !== undefined && problem !== undefined) throw invalidConstraint(constraint, problem);

@@ -2,7 +2,7 @@
 import { GrammarError } from "#grammar";
 import type { GrammarCompilerStats } from "./compiler.ts";
 
-export type { CompiledSource, GrammarCompilerOptions, GrammarCompilerStats } from "./compiler.ts";
+export type { CompiledSource, CompileOptions, GrammarCompilerOptions, GrammarCompilerStats } from "./compiler.ts";
 export { grammarFromSource } from "./source.ts";
 
 /** Refuses what it is given. */

@@ -12,8 +12,15 @@ export interface GrammarCompilerOptions {
   readonly megabytes?: number;
   /** Bytes of compiled grammars that are kept, estimated (64 MB). */
   readonly cacheBytes?: number;
-  /** Compilations that may wait for others (256). */
+  /** Sources of one tenant that may wait for others (64). */
   readonly maxWaiting?: number;
+}
+
+/** Options of one compilation. */
+export interface CompileOptions {
+  /** Whose source it is: tenants take turns (""). */
+  readonly tenant?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A grammar as `GrammarCompiler.compile` returns it. */
@@ -55,8 +62,6 @@ const MAX_SOURCE = 8_000_000;
 const BYTES_PER_BYTE = 6;
 /** Refusals that are remembered, so that a client that repeats a bad source costs nothing. */
 const MAX_REFUSALS = 1000;
-/** Milliseconds for which a source is refused without another try where time ran out. */
-const LATE_PAUSE = 60_000;
 /** Labels of refusals, which clients could multiply. */
 const MAX_LABELS = 200;
 const BOUNDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1];
@@ -67,13 +72,9 @@ interface Job {
   readonly what: string;
   readonly outcome: Promise<CompileOutcome>;
   readonly settle: (outcome: CompileOutcome) => void;
+  /** In whose lines it waits. */
+  readonly tenants: Set<string>;
   waiting: number;
-}
-
-interface Refusal {
-  readonly error: Error;
-  /** Time until which it holds. */
-  readonly until: number;
 }
 
 function toJson(source: GrammarSource): string {
@@ -111,7 +112,7 @@ const describe = ({ type }: GrammarSource): string => {
 
 /**
  * Compiles sources in a thread of its own, within limits of time and memory, and keeps grammars by the digest of their source.
- * The thread starts with the first source, and is replaced where a source has used it up. It does not keep the process running.
+ * Tenants whose sources wait take turns. The thread starts with the first source, and is replaced where a source has used it up. It does not keep the process running.
  *
  * @example
  * await using compiler = new GrammarCompiler();
@@ -120,9 +121,10 @@ const describe = ({ type }: GrammarSource): string => {
 export class GrammarCompiler implements AsyncDisposable {
   readonly #options: Required<GrammarCompilerOptions>;
   readonly #cache: ByteCache<SerializedGrammar>;
-  readonly #refused = new ByteCache<Refusal>(MAX_REFUSALS);
+  readonly #refused = new ByteCache<Error>(MAX_REFUSALS);
   readonly #jobs = new Map<string, Job>();
-  #queue: Job[] = [];
+  /** What waits, by tenant; the one whose turn is next comes first. */
+  readonly #lines = new Map<string, Set<Job>>();
   #thread: CompileThread | undefined;
   #isRunning = false;
   #isClosed = false;
@@ -137,7 +139,7 @@ export class GrammarCompiler implements AsyncDisposable {
     seconds = 1,
     megabytes = 256,
     cacheBytes = 64_000_000,
-    maxWaiting = 256,
+    maxWaiting = 64,
   }: GrammarCompilerOptions = {}) {
     this.#options = { seconds, megabytes, cacheBytes, maxWaiting };
     this.#cache = new ByteCache(cacheBytes);
@@ -146,11 +148,12 @@ export class GrammarCompiler implements AsyncDisposable {
   /**
    * Compiles a source, or finds its grammar.
    *
-   * @throws GrammarError `bad_grammar`, `unsupported`, or `limit`, which says what was too large; the reason of the signal.
+   * @throws GrammarError `bad_grammar`, `unsupported`, or `limit`, which says what was too large; `busy` where too many sources of the
+   *   tenant wait; the reason of the signal.
    */
   async compile(
     source: GrammarSource,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    { tenant = "", signal }: CompileOptions = {},
   ): Promise<CompiledSource> {
     signal?.throwIfAborted();
     if (this.#isClosed) throw new Error("the grammar compiler is closed");
@@ -158,7 +161,8 @@ export class GrammarCompiler implements AsyncDisposable {
     const digest = createHash("sha256").update(json).digest("hex");
     const known = this.#find(digest);
     if (known !== undefined) return toResult(known, { digest, seconds: 0, cached: true });
-    const outcome = await this.#wait(this.#join({ digest, source: json, what: describe(source) }), signal);
+    const job = this.#join({ digest, source: json, what: describe(source) }, tenant);
+    const outcome = await this.#wait(job, signal);
     if ("error" in outcome) throw outcome.error;
     return toResult(outcome.compiled, { digest, seconds: outcome.seconds, cached: false });
   }
@@ -178,8 +182,8 @@ export class GrammarCompiler implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     const error = new Error("the grammar compiler was closed");
-    for (const job of this.#queue) this.#finish(job, { error, isLasting: false, seconds: 0 });
-    this.#queue = [];
+    for (let job = this.#take(); job !== undefined; job = this.#take())
+      this.#finish(job, { error, isLasting: false, seconds: 0 });
     await this.#thread?.end();
   }
 
@@ -187,34 +191,63 @@ export class GrammarCompiler implements AsyncDisposable {
   #find(digest: string): SerializedGrammar | undefined {
     const known = this.#cache.get(digest);
     const refusal = known === undefined ? this.#refused.get(digest) : undefined;
-    if (refusal !== undefined && refusal.until <= Date.now()) {
-      this.#refused.delete(digest);
-      return undefined;
-    }
     if (known !== undefined || refusal !== undefined) this.#hits++;
     if (refusal === undefined) return known;
-    this.#countRefusal(refusal.error);
-    throw refusal.error;
+    this.#countRefusal(refusal);
+    throw refusal;
   }
 
-  #join({ digest, source, what }: Pick<Job, "digest" | "source" | "what">): Job {
-    const known = this.#jobs.get(digest);
+  #join(given: Pick<Job, "digest" | "source" | "what">, tenant: string): Job {
+    const known = this.#jobs.get(given.digest);
     if (known !== undefined) {
       this.#hits++;
+      // a source of several tenants is compiled at the first of their turns
+      if (known.tenants.size > 0) this.#enqueue(known, tenant);
       return known;
     }
-    const { maxWaiting } = this.#options;
-    if (this.#queue.length >= maxWaiting)
-      throw new GrammarError("limit", `${maxWaiting} grammars are waiting to be compiled; try again later`);
     let settle: Job["settle"] = () => undefined;
     const outcome = new Promise<CompileOutcome>((resolve) => {
       settle = resolve;
     });
-    const job: Job = { digest, source, what, outcome, settle, waiting: 0 };
-    this.#jobs.set(digest, job);
-    this.#queue.push(job);
+    const job: Job = { ...given, outcome, settle, tenants: new Set(), waiting: 0 };
+    this.#enqueue(job, tenant);
+    this.#jobs.set(job.digest, job);
     if (!this.#isRunning) void this.#runJobs();
     return job;
+  }
+
+  #enqueue(job: Job, tenant: string): void {
+    const { maxWaiting } = this.#options;
+    const line = this.#lines.get(tenant) ?? new Set();
+    if (line.size >= maxWaiting && !line.has(job))
+      throw new GrammarError(
+        "busy",
+        `${maxWaiting} grammars are already waiting to be compiled; retry when some are done`,
+      );
+    this.#lines.set(tenant, line.add(job));
+    job.tenants.add(tenant);
+  }
+
+  /** Takes the first job of the tenant whose turn it is, which comes again after those of all others. */
+  #take(): Job | undefined {
+    for (const [tenant, line] of this.#lines) {
+      this.#lines.delete(tenant);
+      this.#lines.set(tenant, line);
+      for (const job of line) {
+        this.#dequeue(job);
+        return job;
+      }
+    }
+    return undefined;
+  }
+
+  #dequeue(job: Job): void {
+    for (const tenant of job.tenants) {
+      const line = this.#lines.get(tenant);
+      line?.delete(job);
+      if (line?.size === 0) this.#lines.delete(tenant);
+    }
+    job.tenants.clear();
   }
 
   async #wait(job: Job, signal: AbortSignal | undefined): Promise<CompileOutcome> {
@@ -230,8 +263,8 @@ export class GrammarCompiler implements AsyncDisposable {
       signal?.removeEventListener("abort", abort);
       job.waiting--;
       // nobody waits for it any more
-      if (job.waiting === 0 && this.#queue.includes(job)) {
-        this.#queue = this.#queue.filter((other) => other !== job);
+      if (job.waiting === 0 && job.tenants.size > 0) {
+        this.#dequeue(job);
         this.#jobs.delete(job.digest);
       }
     }
@@ -239,7 +272,7 @@ export class GrammarCompiler implements AsyncDisposable {
 
   async #runJobs(): Promise<void> {
     this.#isRunning = true;
-    for (let job = this.#queue.shift(); job !== undefined; job = this.#queue.shift()) {
+    for (let job = this.#take(); job !== undefined; job = this.#take()) {
       if (this.#thread?.isAlive !== true) {
         this.#thread = new CompileThread(this.#options);
         this.#threads++;
@@ -265,8 +298,7 @@ export class GrammarCompiler implements AsyncDisposable {
     const { error, isLasting } = outcome;
     if (!(error instanceof GrammarError)) return;
     this.#countRefusal(error);
-    const until = isLasting ? Number.POSITIVE_INFINITY : Date.now() + LATE_PAUSE;
-    this.#refused.set(digest, { value: { error, until }, bytes: 1 });
+    if (isLasting) this.#refused.set(digest, { value: error, bytes: 1 });
   }
 
   #countRefusal(error: Error): void {

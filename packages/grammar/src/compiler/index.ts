@@ -1,5 +1,6 @@
 export {
   type CompiledSource,
+  type CompileOptions,
   GrammarCompiler,
   type GrammarCompilerOptions,
   type GrammarCompilerStats,

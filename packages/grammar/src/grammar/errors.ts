@@ -1,9 +1,9 @@
 /**
  * Reason why a grammar is refused: it is not well formed (`bad_grammar`), uses what cannot be enforced (`unsupported`), or needs
  * more time, memory or states than its limits allow (`limit`); or a token that it does not allow was given to a matcher
- * (`bad_token`).
+ * (`bad_token`). A compiler refuses any for the moment while too many wait (`busy`).
  */
-export type GrammarErrorCode = "bad_grammar" | "unsupported" | "limit" | "bad_token";
+export type GrammarErrorCode = "bad_grammar" | "unsupported" | "limit" | "bad_token" | "busy";
 
 /** Location of a problem. */
 export interface GrammarErrorPlace {

@@ -268,12 +268,15 @@ interface CheckedJob {
 }
 
 /** Checks that the answers of a job can have their form. @throws ApiError 400. */
-async function checkFormat({ settings }: TrainingPlan, { engine }: Pick<JobClient, "engine">): Promise<void> {
+async function checkFormat(
+  { settings }: TrainingPlan,
+  { engine, owner: { tenant } }: Pick<JobClient, "engine" | "owner">,
+): Promise<void> {
   const { responseFormat } = settings;
   if (responseFormat === undefined) return;
   try {
     const source = formatSource(parseResponseFormat(responseFormat, "response_format"));
-    if (source !== undefined) await engine.checkGrammar(source);
+    if (source !== undefined) await engine.checkGrammar(source, { tenant });
   } catch (error) {
     if (!(error instanceof MosError) || error.code !== "bad_option") throw error;
     const param = "method.reinforcement.response_format";
