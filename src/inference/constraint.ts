@@ -10,6 +10,8 @@ export interface GrammarMatcher extends AllowedTokens {
   rollback(tokens: number): void;
   readonly canEnd: boolean;
   readonly mustEnd: boolean;
+  /** Memory, which grows with the text. */
+  readonly bytes: number;
   /** At most so many. */
   forcedBytes(most: number): Uint8Array;
   /** Runs work with the matcher. Undefined where it stopped, as the time is over: the same work, run again, gets further. */
@@ -110,6 +112,11 @@ export class Constraint implements AllowedTokens {
     this.#chosen.isTaken = true;
     const end = attempt(() => this.#matcher.mustEnd);
     return end && { id, isLast: end.result };
+  }
+
+  /** Memory, which grows with the answer. */
+  get bytes(): number {
+    return this.#matcher.bytes;
   }
 
   allows(id: number): boolean {

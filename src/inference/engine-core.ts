@@ -89,7 +89,7 @@ export class LocalCore implements EngineCore {
     this.#parts = parts;
     const { vocabularySize } = runner.config;
     this.#grammars = parts.grammars ?? new CoreGrammars({ ...parts, vocabularySize });
-    this.#grammarTime = new GrammarTime(parts.grammarMilliseconds);
+    this.#grammarTime = new GrammarTime(parts.grammarMilliseconds, parts.now);
     this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);
     this.#scheduler = new Scheduler({
@@ -141,10 +141,16 @@ export class LocalCore implements EngineCore {
       ...this.#drafter.counts,
       grammars: {
         resident: this.#grammars.size,
-        residentBytes: this.#grammars.bytes,
+        residentBytes: this.#grammars.bytes + this.#matcherBytes(),
         ...this.#constraintCounts,
       },
     };
+  }
+
+  #matcherBytes(): number {
+    let bytes = 0;
+    for (const { constraint } of this.#sequences.values()) bytes += constraint?.bytes ?? 0;
+    return bytes;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -169,9 +175,10 @@ export class LocalCore implements EngineCore {
       // blanks that the answer's text does not get
       const strippedBlanks = continuesPrompt ? 0 : tokenizer.strippedBlanks;
       const matcher = await this.#grammars.matcher(digest, { strippedBlanks });
+      if (sequence.hasEnded) return;
       const [counts, time] = [this.#constraintCounts, this.#grammarTime];
       sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts, time });
-      if (!sequence.hasEnded) this.#scheduler.add(sequence);
+      this.#scheduler.add(sequence);
     } catch (cause) {
       sequence.fail(cause);
     } finally {
@@ -204,6 +211,8 @@ export class LocalCore implements EngineCore {
     this.#resume();
     const output = this.#scheduler.schedule();
     if (output === undefined) return false;
+    const constrained = this.#placement.sequences().filter(({ constraint }) => constraint !== undefined);
+    this.#grammarTime.begin(constrained.length);
     for (const part of output.prefill) {
       await this.#prefill(part);
       this.#report();
@@ -212,11 +221,11 @@ export class LocalCore implements EngineCore {
     return true;
   }
 
-  /** Goes on with rows whose grammars were not ready. They have nothing to compute until their next tokens are chosen. */
+  /** Goes on with rows whose grammars were not ready in the last step. They have nothing to compute until their next tokens are chosen. */
   #resume(): void {
     const running = this.#placement.entries();
     const waiting = running.filter(([, { isWaiting, isCancelled }]) => isWaiting && !isCancelled);
-    this.#grammarTime.begin({ waiting: waiting.length, running: running.length });
+    this.#grammarTime.shareRest({ waiting: waiting.length, running: running.length });
     for (const [slot, sequence] of waiting) this.#update(slot, sequence, () => sequence.resume());
   }
 

@@ -348,6 +348,8 @@ export class Sequence {
   #end(): void {
     this.hasEnded = true;
     this.#kept = undefined;
+    // a matcher may have many megabytes
+    this.constraint = undefined;
     this.lease?.[Symbol.dispose]();
     this.lease = undefined;
   }

@@ -29,12 +29,14 @@ export async function inSlices<Result>(work: () => Result, pace?: Pace): Promise
   };
   for (;;) {
     const turn = last.then(letOthersRun).then(attempt);
-    last = turn.catch(() => undefined);
+    last = turn.then(nothing, nothing);
     const done = await turn;
     if (done) return done.result;
     if (spent > LIMIT)
       throw new GrammarError("limit", "It takes too long to find out which texts the grammar matches.");
   }
 }
+
+const nothing = (): void => undefined;
 
 const letOthersRun = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 0));
