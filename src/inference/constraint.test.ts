@@ -10,6 +10,7 @@ const END = 0;
 
 /** Allows these texts, of one byte for each token. */
 class ChoiceMatcher implements GrammarMatcher {
+  readonly bytes = 0;
   #text = "";
   readonly #choices: readonly string[];
   /** How often each piece of work stops before it is done. */
@@ -90,7 +91,7 @@ const constrain = (choices: readonly string[], { stopTokens = [], pauses, now = 
     stopTokens,
     now,
     counts: { masks: 0, matchSeconds: 0 },
-    time: new GrammarTime(),
+    time: new GrammarTime(undefined, () => 0),
   });
 
 function begin(constraint: Constraint, given: Partial<EngineRequest> = {}): Sequence {

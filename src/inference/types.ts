@@ -184,7 +184,7 @@ export interface GrammarStats {
   readonly compileSeconds: number;
   /** Requests that were refused because of their grammar, by the keyword or else the error's code. */
   readonly refused: Readonly<Record<string, number>>;
-  /** Those that the core has now, and bytes of their states and masks. */
+  /** Those that the core has now, and bytes of their states and masks and of the answers that follow them. */
   readonly resident: number;
   readonly residentBytes: number;
   /** Masks over the whole vocabulary. */
@@ -338,7 +338,7 @@ export interface Engine extends AsyncDisposable {
    * down, `bad_option` for settings or lengths out of range, `bad_data` for tokens the model does not have, `device`.
    * The iteration throws what only loading the adapter can tell, before its first event: `not_found`, `bad_adapter`,
    * `busy` where the adapters' memory is taken, `bad_option` where its slot can never fit; `bad_option` for a grammar that cannot be
-   * compiled, with a `GrammarError` as its cause, or that outgrows its limits later; `unsupported` where the grammar allows none of
+   * compiled, with a `GrammarError` as its cause, or that outgrows its limits later, `busy` where too many wait; `unsupported` where the grammar allows none of
    * the model's tokens; and `device` at any time.
    */
   submit(request: EngineRequest): AsyncIterable<EngineEvent>;

@@ -69,6 +69,8 @@ export async function findUnenforceable(
   { refusal, tenant }: { readonly refusal: GrammarError; readonly tenant: string },
 ): Promise<readonly string[]> {
   const { constraint, tools } = demands;
+  // nothing else is to blame, and to compile it again takes as long
+  if (constraint !== undefined && tools === undefined) throw invalidConstraint(constraint, refusal);
   const signal = AbortSignal.timeout(SEARCH_MILLISECONDS);
   const check = async (source: GrammarSource | undefined): Promise<GrammarError | undefined> => {
     if (source === undefined || signal.aborted) return undefined;

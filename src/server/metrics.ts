@@ -112,7 +112,7 @@ const GAUGES: readonly Reading[] = [
   ["mos_grammars_resident", "Grammars in the engine's memory.", (s) => s.grammars.resident],
   [
     "mos_grammars_resident_bytes",
-    "Memory of the states and masks of grammars.",
+    "Memory of grammars: states, masks, and parsers of running answers.",
     (s) => s.grammars.residentBytes,
   ],
   [

@@ -10,7 +10,7 @@ import { type Answer, catchRefusal, collectAnswer, request, tinyEngine } from ".
 
 const ambiguous: GrammarSource = {
   type: "lark",
-  text: `start: x\nx: ${Array.from({ length: 20 }, (_, i) => Array(i + 2).fill("x").join(" ")).join(" | ")} | "a"`,
+  text: `start: x\nx: ${Array.from({ length: 20 }, (_, i) => "x ".repeat(i + 2)).join(" | ")} | "a"`,
 };
 const LENGTH = 30;
 const hostile = request({ grammar: ambiguous, minTokens: LENGTH, maxTokens: LENGTH, tenant: "hostile" });

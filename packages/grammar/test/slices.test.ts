@@ -27,7 +27,7 @@ const grammars: readonly Grammar[] = [
 const ambiguous = grammarFromSource({
   type: "lark",
   text: `start: x
-x: ${Array.from({ length: 20 }, (_, i) => Array(i + 2).fill("x").join(" ")).join(" | ")} | "a" | "b" | /[ab]c/ | "the" y
+x: ${Array.from({ length: 20 }, (_, i) => "x ".repeat(i + 2)).join(" | ")} | "a" | "b" | /[ab]c/ | "the" y
 y: | y y | y " "
 %ignore " "`,
 });

@@ -67,7 +67,7 @@ export async function watchBystander<T>(
 }
 
 /** CPU time of a process's main thread so far, which is where Node runs JavaScript. */
-async function threadMilliseconds(pid: number | undefined): Promise<number> {
+export async function threadMilliseconds(pid: number | undefined): Promise<number> {
   const [nanoseconds] = (await readFile(`/proc/${pid}/task/${pid}/schedstat`, "utf8")).split(" ");
   return Number(nanoseconds) / 1e6;
 }

@@ -2,7 +2,12 @@
 import { GrammarError } from "#grammar";
 import type { GrammarCompilerStats } from "./compiler.ts";
 
-export type { CompiledSource, CompileOptions, GrammarCompilerOptions, GrammarCompilerStats } from "./compiler.ts";
+export type {
+  CompiledSource,
+  CompileOptions,
+  GrammarCompilerOptions,
+  GrammarCompilerStats,
+} from "./compiler.ts";
 export { grammarFromSource } from "./source.ts";
 
 /** Refuses what it is given. */

@@ -112,7 +112,8 @@ const describe = ({ type }: GrammarSource): string => {
 
 /**
  * Compiles sources in a thread of its own, within limits of time and memory, and keeps grammars by the digest of their source.
- * Tenants whose sources wait take turns. The thread starts with the first source, and is replaced where a source has used it up. It does not keep the process running.
+ * Tenants whose sources wait take turns. The thread starts with the first source, and is replaced where a source has used it up. It does
+ * not keep the process running.
  *
  * @example
  * await using compiler = new GrammarCompiler();

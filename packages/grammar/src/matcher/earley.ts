@@ -213,15 +213,7 @@ export class Earley {
   #finish({ terminals }: TerminalSet): void {
     const { codes, nextPositions } = this.#grammar;
     const row = this.#rows - 1;
-    const end = this.#ends[row - 1] ?? 0;
-    const skips = row > 0 && this.#skips(row - 1, terminals);
-    for (; this.#moving < end; this.#moving++) {
-      this.#checkPace();
-      const position = this.#positions[this.#moving] ?? 0;
-      const origin = this.#origins[this.#moving] ?? 0;
-      if (this.#isNext(position, terminals)) this.#add(nextPositions[position] ?? 0, origin);
-      if (skips) this.#add(position, origin);
-    }
+    this.#move(row - 1, terminals);
     for (; this.#following < this.#items; this.#following++) {
       this.#checkPace();
       const position = this.#positions[this.#following] ?? 0;
@@ -232,6 +224,20 @@ export class Earley {
     this.#ends[row] = this.#items;
     this.#tops[row] = this.#items;
     this.#isUnfinished = false;
+  }
+
+  /** Adds the items of a row after one of these lexemes. */
+  #move(from: number, terminals: Int32Array): void {
+    const { nextPositions } = this.#grammar;
+    const end = this.#ends[from] ?? 0;
+    const skips = this.#skips(from, terminals);
+    for (; this.#moving < end; this.#moving++) {
+      this.#checkPace();
+      const position = this.#positions[this.#moving] ?? 0;
+      const origin = this.#origins[this.#moving] ?? 0;
+      if (this.#isNext(position, terminals)) this.#add(nextPositions[position] ?? 0, origin);
+      if (skips) this.#add(position, origin);
+    }
   }
 
   /** Called where the row may stay unfinished. */
