@@ -1,4 +1,5 @@
 // Templates of graders that were quadratic, from one tenant while another streams.
+import { createReadStream } from "node:fs";
 import { expect, test } from "vitest";
 import { watchBystander } from "./bystander.ts";
 import { startServing } from "./serving.ts";
@@ -18,7 +19,7 @@ test("400 kB of {{ in a grader's template, everywhere where one is taken, keep n
     return response.status;
   };
   const file = await serving.client("evil").files.create({
-    file: new File(['{"messages":[{"role":"user","content":"Hi"}]}\n'], "prompts.jsonl"),
+    file: createReadStream("assets/quickstart/prompts.jsonl"),
     purpose: "fine-tune",
   });
   const grader = { type: "string_check", name: "g", operation: "eq", reference: "" };
@@ -34,19 +35,20 @@ test("400 kB of {{ in a grader's template, everywhere where one is taken, keep n
       statuses.push(
         await post("fine_tuning/alpha/graders/run", { grader: evil, item: {}, model_sample: "x" }),
       );
+      // of a job, a grader has at most 300,000 characters
+      const short = { ...grader, input: input.slice(0, 140_000) };
       statuses.push(
         await post("fine_tuning/jobs", {
-          model: "tiny",
-          training_file: file.id,
-          method: { type: "reinforcement", reinforcement: { grader: evil } },
+          ...{ model: "tiny", training_file: file.id, validation_file: file.id },
+          method: { type: "reinforcement", reinforcement: { grader: short } },
         }),
       );
     }
     return statuses;
   });
-  // some are templates without a path, others none
-  expect(seen.result.filter((status) => status >= 500)).toEqual([]);
-  expect(seen.result.filter((status) => status === 200).length).toBeGreaterThanOrEqual(2);
+  // what has no }} is text, and a path that is too long is refused
+  const accepted = [200, 200, 200];
+  expect(seen.result).toEqual([...accepted, 400, 400, 200, ...accepted]);
   expect(seen.longestGap).toBeLessThan(LIMIT);
   expect(seen.slowestHealth).toBeLessThan(LIMIT);
   expect(seen.tokens).toBeGreaterThan(5);
