@@ -3,7 +3,7 @@
 import type { MosError } from "#core";
 import { nextTurn } from "#platform";
 import type { AdapterManager, AdaptersListener } from "./adapters/manager.ts";
-import { Constraint } from "./constraint.ts";
+import { Constraint, type GrammarMatcher } from "./constraint.ts";
 import { CoreGrammars } from "./core-grammars.ts";
 import { type CoreStats, measureEngine } from "./core-stats.ts";
 import { Drafter } from "./drafts.ts";
@@ -54,8 +54,6 @@ export interface CoreParts extends SequenceOptions {
   readonly draftTokens?: number;
   /** Milliseconds between two steps in which grammars find the tokens that may come next (16). */
   readonly grammarMilliseconds?: number;
-  /** Grammars that outlive the core; left out, it has its own. */
-  readonly grammars?: CoreGrammars;
 }
 
 /** Iterations between checks for memory that can be released. */
@@ -88,7 +86,7 @@ export class LocalCore implements EngineCore {
     const { runner, limits, adapters, draftTokens = 0 } = parts;
     this.#parts = parts;
     const { vocabularySize } = runner.config;
-    this.#grammars = parts.grammars ?? new CoreGrammars({ ...parts, vocabularySize });
+    this.#grammars = new CoreGrammars({ ...parts, vocabularySize });
     this.#grammarTime = new GrammarTime(parts.grammarMilliseconds, parts.now);
     this.#drafter = new Drafter(draftTokens);
     this.#placement = new Placement(runner, limits);
@@ -113,10 +111,12 @@ export class LocalCore implements EngineCore {
     this.#grammars.set(digest, grammar);
   }
 
-  submit(id: number, request: FullRequest): void {
+  /** @param matcher - of a grammar that is ready, so that the request takes part in the next step */
+  submit(id: number, request: FullRequest, matcher?: GrammarMatcher): void {
     const sequence = new Sequence(id, request, this.#parts);
     this.#sequences.set(id, sequence);
-    if (request.grammar === undefined) this.#scheduler.add(sequence);
+    if (matcher !== undefined) this.#addConstrained(sequence, matcher);
+    else if (request.grammar === undefined) this.#scheduler.add(sequence);
     else void this.#constrain(sequence, request.grammar);
     this.#notify();
   }
@@ -169,22 +169,25 @@ export class LocalCore implements EngineCore {
   /** Queues a sequence when its grammar is compiled for the vocabulary. */
   async #constrain(sequence: Sequence, digest: string): Promise<void> {
     this.#unready.add(sequence);
-    const { tokenizer, endTokens, now } = this.#parts;
-    const { stopTokens, continuesPrompt } = sequence.request;
     try {
       // blanks that the answer's text does not get
-      const strippedBlanks = continuesPrompt ? 0 : tokenizer.strippedBlanks;
+      const strippedBlanks = sequence.request.continuesPrompt ? 0 : this.#parts.tokenizer.strippedBlanks;
       const matcher = await this.#grammars.matcher(digest, { strippedBlanks });
-      if (sequence.hasEnded) return;
-      const [counts, time] = [this.#constraintCounts, this.#grammarTime];
-      sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts, time });
-      this.#scheduler.add(sequence);
+      if (!sequence.hasEnded) this.#addConstrained(sequence, matcher);
     } catch (cause) {
       sequence.fail(cause);
     } finally {
       this.#unready.delete(sequence);
       this.#notify();
     }
+  }
+
+  #addConstrained(sequence: Sequence, matcher: GrammarMatcher): void {
+    const { tokenizer, endTokens, now } = this.#parts;
+    const { stopTokens } = sequence.request;
+    const [counts, time] = [this.#constraintCounts, this.#grammarTime];
+    sequence.constraint = new Constraint(matcher, { tokenizer, endTokens, stopTokens, now, counts, time });
+    this.#scheduler.add(sequence);
   }
 
   #notify(): void {

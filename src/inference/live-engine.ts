@@ -1,6 +1,6 @@
 // Answers of an adapter while it is trained: on the trainer's own base, and with its factors as they are now, in memory. Both
 // compute with the same numbers, so that a token has the same log-probability here as in the forward pass of training.
-import type { CompiledSource, GrammarSource } from "mixture-of-shards-grammar";
+import type { CompiledSource, GrammarSource, Matcher } from "mixture-of-shards-grammar";
 import { type Adapter, expandOnHost, type FactorMap } from "#adapters";
 import { AsyncQueue, MosError } from "#core";
 import { GROUPS, type HostTensor, leaf, matmul, type SessionOptions, split, type Value } from "#graph";
@@ -97,14 +97,12 @@ export async function openLiveEngine(options: LiveEngineOptions): Promise<LiveEn
   // kept from call to call: it has the vocabulary, and what was found out about the grammar
   const grammars = new CoreGrammars({ tokenizer, vocabularySize, endTokens });
   if (grammar !== undefined) grammars.set(grammar.digest, grammar.serialized);
-  const constrained = { grammars, grammar: grammar?.digest };
+  const { strippedBlanks } = tokenizer;
+  const matcher = grammar && (() => grammars.matcher(grammar.digest, { strippedBlanks }));
   return {
     async *sample(requests, signal) {
       live.refresh(expandOnHost(adapter));
-      yield* runRequests(requests, {
-        ...{ runner, limits, maxLength, tokenizer, endTokens, signal },
-        ...constrained,
-      });
+      yield* runRequests(requests, { runner, limits, maxLength, tokenizer, endTokens, signal, matcher });
       // keys and values give way to what is trained meanwhile
       runner.cache.resize(0, 0);
     },
@@ -156,9 +154,8 @@ interface RunOptions {
   readonly tokenizer: Tokenizer;
   readonly endTokens: readonly number[];
   readonly signal: AbortSignal | undefined;
-  readonly grammars: CoreGrammars;
-  /** Digest of the grammar that all match. */
-  readonly grammar: string | undefined;
+  /** Builds one of the grammar that all match, at its start. */
+  readonly matcher: (() => Promise<Matcher>) | undefined;
 }
 
 /** Events of a request, until it ends. */
@@ -191,10 +188,12 @@ async function* runRequests(
   requests: readonly SampleRequest[],
   options: RunOptions,
 ): AsyncGenerator<readonly [number, Sample], void> {
-  const { runner, tokenizer, endTokens, limits, maxLength, signal, grammars, grammar } = options;
+  const { runner, tokenizer, endTokens, limits, maxLength, signal, matcher } = options;
   const { config, cache, slots } = runner;
   cache.resize(0, 0);
   slots.resize(0, 0);
+  // all of them before the first step: the rows of a step decide how its numbers round, and must not depend on how fast the machine is
+  const matchers = await Promise.all(requests.map(() => matcher?.()));
   const now = (): number => performance.now();
   const noAdapters = {
     source: {},
@@ -212,8 +211,6 @@ async function* runRequests(
     tokenizer,
     endTokens,
     now,
-    grammars,
-    // which rows a step has must not depend on how fast the machine is
     grammarMilliseconds: Number.POSITIVE_INFINITY,
   });
   const done = new AsyncQueue<readonly [number, Sample]>();
@@ -232,11 +229,11 @@ async function* runRequests(
   const bounds = { ...limits, bytesPerPosition: cache.bytesPerPosition };
   const model = { vocabularySize: config.vocabularySize, maxLength };
   for (const [id, request] of requests.entries())
-    core.submit(id, {
-      ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }),
-      ...(grammar === undefined ? {} : { grammar }),
-      keepsEnd: true,
-    });
+    core.submit(
+      id,
+      { ...fullRequest({ ...request, logprobs: 0 }, { ...bounds, model }), keepsEnd: true },
+      matchers[id],
+    );
   if (left === 0) done.close();
   if (signal?.aborted === true) cancel();
   signal?.addEventListener("abort", cancel, { once: true });

@@ -71,14 +71,22 @@ test.each(["lora", "mos"] as const)("%s: log-probabilities are those of training
   expect(await farthest(adapter, await collect(engine, group(3)))).toBeLessThan(1e-5);
 });
 
-test("the same requests give the same bytes, whatever was sampled before", async () => {
+const properties = { open: { type: "boolean" }, day: { enum: ["Monday", "Sunday"] } };
+const schema = { type: "object", properties, required: ["open", "day"], additionalProperties: false };
+const grammar = { type: "json_schema", schema, whitespace: "compact" } as const;
+
+// as a resumed run samples what an uninterrupted one does
+test.each([
+  ["without a grammar", undefined],
+  ["with a grammar", grammar],
+])("the same requests give the same bytes, whatever was sampled before: %s", async (_, form) => {
   const adapter = moved("lora");
-  const requests = group(7);
-  const first = await openEngine(adapter);
+  const requests = group(7, 40);
+  const first = await openEngine(adapter, form);
   await collect(first, group(3, 40));
   const later = await collect(first, requests);
   await first[Symbol.asyncDispose]();
-  await using fresh = await openEngine(adapter);
+  await using fresh = await openEngine(adapter, form);
   expect(await collect(fresh, requests)).toEqual(later);
 });
 
@@ -96,9 +104,6 @@ test("an answer keeps its end token, and says whether it was cut off", async () 
 });
 
 test("completions match a grammar, and their log-probabilities are those of training all the same", async () => {
-  const properties = { open: { type: "boolean" }, day: { enum: ["Monday", "Sunday"] } };
-  const schema = { type: "object", properties, required: ["open", "day"], additionalProperties: false };
-  const grammar = { type: "json_schema", schema, whitespace: "compact" } as const;
   const adapter = moved("mos");
   await using engine = await openEngine(adapter, grammar);
   const samples = await collect(engine, group(6, 40));
