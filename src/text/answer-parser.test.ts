@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type AnswerDelta, type AnswerParts, LayoutParser } from "./answer-parser.ts";
+import { CallReader } from "./call-reader.ts";
 import { CALL_SYNTAXES, type CallSyntax, TAGGED, writeCalls } from "./call-syntax.ts";
 import { spacedJson } from "./json-text.ts";
 
@@ -169,6 +170,41 @@ describe("what no grammar has constrained", () => {
   test("white space, further keys, and a call without arguments", () => {
     const answer = '<tool_call>{ "id": [1, "}"], "name" :"look_up" ,\n"x": 3 }</tool_call>';
     expect(read(parts(TAGGED), [answer])).toEqual(called(0, "look_up", "{}"));
+  });
+
+  test("a call after the beginning of one", () => {
+    const answer = `<tool_call>{"name": "${writeCalls(TAGGED, [{ id: "", name: "look_up", arguments: "{}" }])}`;
+    expect(read(parts(TAGGED), [answer])).toEqual([
+      { type: "text", text: '{"name": "' },
+      ...called(0, "look_up", "{}"),
+    ]);
+  });
+
+  test("what stands around a tag makes no other", () => {
+    for (const answer of ["<tool_call<tool_call>>", "<to<tool_call>ol_ca<tool_call>ll>!"]) {
+      const text = answer.replaceAll(/<tool_call>|ll>|>$/g, "");
+      expect(read(parts(TAGGED), [answer])).toEqual([{ type: "text", text }]);
+      expect(read(parts(TAGGED), [...answer])).toEqual([{ type: "text", text }]);
+    }
+  });
+
+  test("beginnings of calls within one another are read in linear time", () => {
+    const feed = CallReader.prototype.feed;
+    let fed = 0;
+    CallReader.prototype.feed = function count(char) {
+      fed++;
+      return feed.call(this, char);
+    };
+    try {
+      const [fewer = 0, more = 0] = [500, 1000].map((count) => {
+        fed = 0;
+        read(parts(TAGGED), ['<tool_call>{"a":['.repeat(count) + "]".repeat(2 * count)]);
+        return fed;
+      });
+      expect(more).toBeLessThan(2.5 * fewer);
+    } finally {
+      CallReader.prototype.feed = feed;
+    }
   });
 
   test("all is text where there are no calls", () => {

@@ -43,6 +43,9 @@ export interface AnswerParts {
 
 type Mode = "begin" | "reasoning" | "gap" | "first" | "text" | "calls" | "call";
 
+/** Characters of a call before its arguments: what is longer is text, and is looked through again for calls within. */
+const LONGEST_HEAD = 1024;
+
 /** White space, `[`, `]` and `,` around calls. */
 const AROUND = /^[\s[\],]/;
 
@@ -52,6 +55,8 @@ export class LayoutParser implements AnswerParser {
   readonly #callTags: readonly string[];
   #mode: Mode;
   #held = "";
+  /** The end of the text that was taken, with which what follows a tag could make another. */
+  #shown = "";
   #deltas: AnswerDelta[] = [];
   #hasReasoned = false;
   #reader: CallReader | undefined;
@@ -177,11 +182,14 @@ export class LayoutParser implements AnswerParser {
       this.#held = "";
       return false;
     }
-    const at = this.#held.indexOf(trigger);
-    const [certain, used] = at < 0 ? cutBefore(this.#held, trigger) : cutAt(this.#held, at);
-    this.#emit("text", certain);
-    if (at >= 0) return this.#enter("calls", at + trigger.length);
-    this.#held = this.#held.slice(used);
+    const shown = this.#shown.length;
+    const text = this.#shown + this.#held;
+    const at = text.indexOf(trigger);
+    const [certain] = at < 0 ? cutBefore(text, trigger) : cutAt(text, at);
+    this.#emit("text", certain.slice(shown));
+    this.#shown = text.slice(0, Math.max(shown, certain.length)).slice(1 - trigger.length);
+    if (at >= 0) return this.#enter("calls", at + trigger.length - shown);
+    this.#held = text.slice(Math.max(shown, certain.length));
     return false;
   }
 
@@ -207,11 +215,15 @@ export class LayoutParser implements AnswerParser {
     for (const char of this.#held) {
       used += char.length;
       const step = reader.feed(char);
-      if (!this.#isAnnounced) this.#raw += char;
       if (step === "arguments") this.#announce(reader.name ?? "");
+      if (!this.#isAnnounced) this.#raw += char;
+      if (!this.#isAnnounced && (step === "bad" || this.#raw.length > LONGEST_HEAD)) {
+        this.#held = this.#raw + this.#held.slice(used);
+        return this.#enter("text");
+      }
       if (step !== "end" && step !== "bad") continue;
       this.#endCall(step);
-      return this.#enter(step === "bad" && !this.#isAnnounced ? "text" : "calls", used);
+      return this.#enter("calls", used);
     }
     this.#emitArguments();
     this.#held = "";
@@ -236,7 +248,6 @@ export class LayoutParser implements AnswerParser {
   /** The end of a call: as it should be, where it is no call any more, or where the answer was cut. */
   #endCall(how: "end" | "bad" | "cut"): void {
     const name = this.#reader?.name;
-    if (!this.#isAnnounced && how === "bad") this.#emit("text", this.#raw);
     if (!this.#isAnnounced && how === "end" && name !== undefined) {
       this.#announce(name);
       this.#deltas.push({ type: "arguments", index: this.#index, text: "{}" });
