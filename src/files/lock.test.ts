@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { utimesSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { thisWriter } from "#platform";
 import { lockChanges, lockFolder } from "./lock.ts";
 
@@ -12,10 +13,13 @@ let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-lock-"));
 });
-afterEach(async () => {
-  vi.restoreAllMocks(); // a clock that a failed test leaves would fail the next
-  await rm(folder, { recursive: true, force: true });
-});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** A clock that goes on by so many milliseconds whenever it is read. */
+function ticking(step: number): () => number {
+  let now = 0;
+  return () => (now += step);
+}
 
 const holder = { ...thisWriter, host: hostname() };
 const leave = (holder: object): Promise<void> =>
@@ -85,18 +89,17 @@ test("a lock of another container is kept while it is touched, and taken over wh
   const path = join(folder, "running.json");
   const elsewhere = { pid: 1, start: "1", place: "00000000", host: "elsewhere" };
   await leave(elsewhere);
-  let touched = Promise.resolve();
-  const timer = setInterval(() => {
-    touched = touched.then(() => utimes(path, new Date(), new Date()));
-  }, 20);
-  await expect(lockFolder(folder)).rejects.toMatchObject(inUse(" by process 1 on elsewhere"));
-  clearInterval(timer);
-  await touched; // all of them: one that comes later would be a sign of life
-  const clock = vi.spyOn(performance, "now");
-  let now = performance.now();
-  clock.mockImplementation(() => (now += 5000));
-  await using _lock = await lockFolder(folder);
-  clock.mockRestore();
+  const clock = ticking(5000);
+  // before each look
+  const touchedClock = (): number => {
+    const now = clock();
+    utimesSync(path, now / 1000, now / 1000);
+    return now;
+  };
+  await expect(lockFolder(folder, { now: touchedClock })).rejects.toMatchObject(
+    inUse(" by process 1 on elsewhere"),
+  );
+  await using _lock = await lockFolder(folder, { now: clock });
   expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject(thisWriter);
 });
 
@@ -111,23 +114,15 @@ test("changes wait for each other, and not for ever", async () => {
   await Promise.all(Array.from({ length: 8 }, change));
   expect(await readdir(folder)).toEqual([]);
   await using _lock = await lockChanges(folder);
-  const clock = vi.spyOn(performance, "now");
-  let now = performance.now();
-  clock.mockImplementation(() => (now += 5000));
-  await expect(lockChanges(folder)).rejects.toMatchObject({ code: "busy" });
-  clock.mockRestore();
-  await expect(lockChanges(folder, AbortSignal.timeout(30))).rejects.toMatchObject({ code: "busy" });
+  await expect(lockChanges(folder, { now: ticking(5000) })).rejects.toMatchObject({ code: "busy" });
+  await expect(lockChanges(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "busy" });
 });
 
 test("an empty lock, for which the disk was too full, counts as one, and is taken over when nobody touches it", async () => {
   await writeFile(join(folder, ".changing.json"), "");
-  const clock = vi.spyOn(performance, "now");
-  let now = performance.now();
-  clock.mockImplementation(() => (now += 1000));
-  const start = now;
-  await using _lock = await lockChanges(folder);
-  expect(now - start).toBeGreaterThan(30_000);
-  clock.mockRestore();
+  const clock = ticking(1000);
+  await using _lock = await lockChanges(folder, { now: clock });
+  expect(clock()).toBeGreaterThan(30_000);
 });
 
 test("a missing folder", async () => {

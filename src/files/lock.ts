@@ -93,25 +93,28 @@ async function readHolder(path: string): Promise<Holder | "unknown" | undefined>
   }
 }
 
+/** The time by a clock that never goes back, in milliseconds. */
+type Clock = typeof monotonicNow;
+
 /** Tests whether a crashed process left a lock; undefined while that is unknown. */
-async function isStale(path: string): Promise<boolean | undefined> {
+async function isStale(path: string, now: Clock): Promise<boolean | undefined> {
   const holder = await readHolder(path);
   if (holder === undefined) return false;
   const gone = holder === "unknown" ? undefined : await isGone(holder, path);
   if (gone !== undefined) return gone;
-  const isAlive = await isBeating(path);
+  const isAlive = await isBeating(path, now());
   return isAlive === undefined ? undefined : !isAlive;
 }
 
 /** Removes a lock that a crash has left, one process at a time: a second one could remove the lock of the first. */
-async function clear(path: string): Promise<void> {
+async function clear(path: string, now: Clock): Promise<void> {
   const guard = `${path}.clearing`;
   if (!(await make(guard))) {
-    if ((await isStale(guard)) === true) await rm(guard, { force: true });
+    if ((await isStale(guard, now)) === true) await rm(guard, { force: true });
     return;
   }
   try {
-    if ((await isStale(path)) === true) await rm(path, { force: true });
+    if ((await isStale(path, now)) === true) await rm(path, { force: true });
   } finally {
     await remove(guard);
   }
@@ -120,12 +123,12 @@ async function clear(path: string): Promise<void> {
 /** Takes a lock; `isOver` decides when to give up waiting for one that is, or may be, held. */
 async function take(
   path: string,
-  isOver: (isHeld: boolean) => boolean,
+  { now, isOver }: { readonly now: Clock; readonly isOver: (isHeld: boolean) => boolean },
 ): Promise<AsyncDisposable | undefined> {
   for (;;) {
     if (await make(path)) return holding(path);
-    const stale = await isStale(path);
-    if (stale === true) await clear(path);
+    const stale = await isStale(path, now);
+    if (stale === true) await clear(path, now);
     else if (isOver(stale === false)) return undefined;
     await sleep(10);
   }
@@ -161,9 +164,12 @@ function inUse(folder: string, holder: Awaited<ReturnType<typeof readHolder>>): 
  * @example
  * await using _lock = await lockFolder(out);
  */
-export async function lockFolder(folder: string): Promise<AsyncDisposable> {
+export async function lockFolder(
+  folder: string,
+  { now = monotonicNow }: { readonly now?: Clock } = {},
+): Promise<AsyncDisposable> {
   const path = resolve(folder, RUN_LOCK);
-  const lock = await take(path, (isHeld) => isHeld);
+  const lock = await take(path, { now, isOver: (isHeld) => isHeld });
   if (lock === undefined) throw inUse(folder, await readHolder(path));
   return lock;
 }
@@ -189,9 +195,13 @@ export async function isFolderLocked(folder: string, date: number = Date.now()):
  *
  * @throws MosError `busy` where others hold it for long, `storage`, `not_found`.
  */
-export async function lockChanges(folder: string, signal?: AbortSignal): Promise<AsyncDisposable> {
-  const end = monotonicNow() + MAX_WAIT;
-  const lock = await take(resolve(folder, CHANGE), () => signal?.aborted === true || monotonicNow() > end);
+export async function lockChanges(
+  folder: string,
+  { signal, now = monotonicNow }: { readonly signal?: AbortSignal; readonly now?: Clock } = {},
+): Promise<AsyncDisposable> {
+  const end = now() + MAX_WAIT;
+  const isOver = (): boolean => signal?.aborted === true || now() > end;
+  const lock = await take(resolve(folder, CHANGE), { now, isOver });
   if (lock === undefined)
     throw new MosError("busy", `${folder}: another process is changing this folder; try again later`);
   return lock;

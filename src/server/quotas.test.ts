@@ -149,13 +149,14 @@ test("a month counts all its days; the tighter quota decides; keys of a name sha
 describe("kept in a file,", () => {
   let folder = "";
   let file = "";
+  let errors: object[] = [];
   beforeEach(async () => {
+    errors = [];
     folder = await mkdtemp(join(tmpdir(), "mos-quotas-"));
     file = join(folder, "usage.json");
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
 
-  const errors: object[] = [];
   const open = (date = () => NOON) =>
     openQuotas(file, { date, isNeeded: true, log: { error: (fields) => void errors.push(fields) } });
   const left = (quotas: Quotas) => quotas.headers(acme)["x-ratelimit-remaining-tokens"];
@@ -241,7 +242,6 @@ describe("kept in a file,", () => {
   });
 
   test("the end waits for a lock of others for a while only, and the log says what was lost", async () => {
-    errors.length = 0;
     const quotas = await open();
     quotas.take(acme, 10, 0);
     await using _lock = await lockChanges(folder);

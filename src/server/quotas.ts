@@ -217,7 +217,7 @@ export async function openQuotas(
   const readStamp = (): Promise<string> => fileStamp(path).catch(() => "");
   const ending = new AbortController();
   const write = async (): Promise<void> => {
-    await using _lock = await lockChanges(dirname(path), ending.signal);
+    await using _lock = await lockChanges(dirname(path), { signal: ending.signal });
     const counts = await readCounts(path);
     const added = [...fresh].map(([name, periods]) => [name, new Map(periods)] as const);
     for (const [name, periods] of added) addTo(counts, name, periods);
