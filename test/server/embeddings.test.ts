@@ -1,5 +1,4 @@
 // POST /v1/embeddings, through OpenAI's own client and without it, without a port.
-import { setTimeout as sleep } from "node:timers/promises";
 import { BadRequestError, NotFoundError } from "openai";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MosError } from "#core";
@@ -142,12 +141,13 @@ test("embeddings count in quotas and metrics, and what does not fit is refused",
 });
 
 test("a client that leaves cancels its texts", async () => {
-  await open({ engine: { delay: 60_000 } });
+  await open();
+  server.engine.hold();
   const leave = new AbortController();
   const body = JSON.stringify({ model: "base", input: Array(20).fill("x") });
   const headers = { "content-type": "application/json" };
   const answer = server.fetch("/v1/embeddings", { method: "POST", body, headers, signal: leave.signal });
-  while (server.engine.running < 16) await sleep(1);
+  await expect.poll(() => server.engine.running).toBe(16);
   leave.abort();
   expect((await answer).status).toBe(503);
   expect([server.engine.running, server.engine.cancelled, server.engine.seen.length]).toEqual([0, 16, 16]);

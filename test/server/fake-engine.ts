@@ -25,8 +25,6 @@ export interface FakeEngineOptions {
   readonly defaults?: AnswerDefaults;
   /** What the base answers; an adapter puts its name before it. */
   readonly answer?: string;
-  /** Milliseconds before each token. */
-  readonly delay?: number;
   /** Requests that it takes at a time; more are refused as busy. */
   readonly capacity?: number;
   /** The reason why a grammar is refused. */
@@ -43,6 +41,10 @@ export interface FakeEngine extends Engine {
   readonly running: number;
   readonly cancelled: number;
   isResponding: boolean;
+  /** Stops every answer after so many tokens, before a vector for 0, until `release`. */
+  hold(tokens?: number): void;
+  /** Lets answers that are held go on. */
+  release(): void;
   /** Ends the engine as a killed process would: requests fail, and no more are accepted. */
   break(): void;
 }
@@ -87,7 +89,6 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     text,
     maxLength = 256,
     answer = " one two three four five six",
-    delay = 0,
     capacity = 1000,
   } = options;
   const { tokenizer } = text;
@@ -98,6 +99,12 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
   let running = 0;
   let cancelled = 0;
   let draining = false;
+  let allowed = Number.POSITIVE_INFINITY;
+  const held: (() => void)[] = [];
+  const allow = (tokens: number): void => {
+    allowed = tokens;
+    for (const look of held.splice(0)) look();
+  };
   let broken: MosError | undefined;
   let close: (failure?: MosError) => void = () => undefined;
   const closed = new Promise<MosError | undefined>((resolve) => {
@@ -158,14 +165,18 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
           promptLogprobs,
         ),
       };
-    if (request.pooling !== undefined && (await wait(request)))
+    if (request.pooling !== undefined && (await wait(request, 0)))
       yield { type: "embedding", vector: embedding(request) };
     yield* speak(request);
   }
 
-  /** Waits for the next token; false when the request was cancelled meanwhile. */
-  async function wait({ signal }: EngineRequest): Promise<boolean> {
-    if (delay > 0) await sleep(delay, undefined, { signal }).catch(() => undefined);
+  /** Waits until there may be a token after so many; false when the request was cancelled meanwhile. */
+  async function wait({ signal }: EngineRequest, tokens: number): Promise<boolean> {
+    while (tokens >= allowed && broken === undefined && signal?.aborted !== true)
+      await new Promise((resolve) => {
+        held.push(() => resolve(undefined));
+        signal?.addEventListener("abort", resolve, { once: true });
+      });
     return signal?.aborted !== true;
   }
 
@@ -175,7 +186,7 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
     const detokenizer = createDetokenizer(tokenizer, { continues: true });
     let count = 0;
     for (const id of ids.slice(0, maxTokens)) {
-      if (!(await wait(request))) break;
+      if (!(await wait(request, count))) break;
       if (broken !== undefined) throw broken;
       count++;
       const text = detokenizer.push(id);
@@ -256,8 +267,11 @@ export function fakeEngine(options: FakeEngineOptions): FakeEngine {
       return makeStats(running, names);
     },
     closed,
+    hold: (tokens = 0) => allow(tokens),
+    release: () => allow(Number.POSITIVE_INFINITY),
     break() {
       broken = new MosError("device", "the engine process failed: it ended with SIGKILL");
+      allow(allowed);
       close(broken);
     },
     async drain() {

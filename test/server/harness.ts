@@ -141,7 +141,7 @@ export async function serveCommand(options: readonly string[], { files }: { read
 export async function sendBytes(
   port: number,
   parts: readonly (string | Buffer)[],
-  wait = 300,
+  wait = 30_000,
 ): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   let received = "";

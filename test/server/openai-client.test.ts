@@ -257,7 +257,7 @@ test("a full engine is busy, for streams too", async () => {
 });
 
 test("a stream of several answers does not begin if one of them is not accepted", async () => {
-  await using narrow = await makeServer({ engine: { capacity: 2, delay: 5 } });
+  await using narrow = await makeServer({ engine: { capacity: 2 } });
   for (const more of [{ n: 3 }, { prompt: ["a", "b", "c"] }]) {
     const body = { model: "base", prompt: "x", stream: true, ...more };
     const { status, json } = await narrow.send("/v1/completions", body);
@@ -268,8 +268,9 @@ test("a stream of several answers does not begin if one of them is not accepted"
 });
 
 test("a choice that is refused in the middle of a stream ends the stream with an error, and cancels the other choices", async () => {
-  await using narrow = await makeServer({ engine: { delay: 20 }, server: { limits: { choicesAtOnce: 2 } } });
+  await using narrow = await makeServer({ server: { limits: { choicesAtOnce: 2 } } });
   const { engine } = narrow;
+  engine.hold(1);
   const { submit } = engine;
   engine.submit = (request) => {
     if (engine.seen.length === 2) throw new MosError("busy", "too many requests wait");

@@ -1,5 +1,5 @@
 // Health and readiness, an engine that ends, and the OpenAPI document.
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import { makeServer } from "./harness.ts";
 
@@ -64,7 +64,8 @@ test("/ready looks at the disks of an extension; the log has what is wrong once,
 });
 
 test("requests whose engine ends, before them or in the middle, are answered with 503", async () => {
-  await using server = await makeServer({ engine: { delay: 30 } });
+  await using server = await makeServer();
+  server.engine.hold(1);
   const whole = server.send("/v1/completions", { model: "base", prompt: "x" });
   const streamed = server.send("/v1/completions", { model: "base", prompt: "x", stream: true });
   await expect.poll(() => server.engine.running).toBe(2);
@@ -97,17 +98,19 @@ test("an engine that does not answer for a while is reported, and takes no reque
 });
 
 describe("a request whose time is over", () => {
-  const slow = {
-    engine: { delay: 50, answer: " one two".repeat(100) },
-    server: { limits: { answerSeconds: 0.3 } },
-  };
+  const limits = { answerSeconds: 300 };
   const asked = { model: "base", prompt: "x", max_tokens: 100 };
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
+  afterEach(() => void vi.useRealTimers());
   const timeout = { type: "server_error", code: "request_timeout" };
 
   test("ends with an error, as a whole or in the middle of a stream, and its slot is free", async () => {
-    await using server = await makeServer(slow);
+    await using server = await makeServer({ server: { limits } });
+    server.engine.hold(1);
     const whole = server.send("/v1/completions", { ...asked, n: 2 });
     const streamed = server.send("/v1/completions", { ...asked, stream: true });
+    await expect.poll(() => server.engine.running).toBe(3);
+    vi.advanceTimersByTime(300_000);
     expect(await whole).toMatchObject({ status: 504, json: { error: timeout } });
     const { text } = await streamed;
     expect(text).toMatch(/"text":" one"[\s\S]*"code":"request_timeout"/);
@@ -116,18 +119,26 @@ describe("a request whose time is over", () => {
   });
 
   test("ends although the engine does not end it", async () => {
-    await using server = await makeServer(slow);
+    await using server = await makeServer({ server: { limits } });
+    let asking = 0;
     const left: string[] = [];
     server.engine.submit = () => ({
       [Symbol.asyncIterator]: () => ({
-        next: () => new Promise(() => undefined),
+        next: () => {
+          asking++;
+          return new Promise(() => undefined);
+        },
         return: async () => {
           left.push("left");
           return { done: true, value: undefined };
         },
       }),
     });
-    const answer = await server.send("/v1/completions", { ...asked, n: 2 });
+    const sent = server.send("/v1/completions", { ...asked, n: 2 });
+    await expect.poll(() => asking).toBe(2);
+    // and a while for the engine to end it
+    await vi.advanceTimersByTimeAsync(310_000);
+    const answer = await sent;
     expect([answer.status, answer.json.error.code, left.length]).toEqual([504, "request_timeout", 2]);
   });
 });

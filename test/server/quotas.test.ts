@@ -1,5 +1,4 @@
 // Keys that expire, their token quotas, and what /metrics says of each.
-import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { ApiKey } from "#server";
@@ -13,9 +12,8 @@ const known: Readonly<Record<string, ApiKey>> = {
   slow: { name: "slow", isAdmin: false, requestsPerMinute: 2, mayUse: () => true },
   operator: { name: "operator", isAdmin: true, mayUse: () => true },
 };
-const open = (delay = 0): Promise<Harness> =>
+const open = (): Promise<Harness> =>
   makeServer({
-    engine: { delay },
     server: { date: () => date, keys: { find: async (token) => known[token] } },
   });
 const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
@@ -94,16 +92,17 @@ describe("a key with a quota", () => {
   });
 
   test("pays for a stream while it runs", async () => {
-    await using server = await open(20);
+    await using server = await open();
+    server.engine.hold(4);
     const stream = ask(server, "acme", { stream: true, prompt: Array(34).fill(1) });
     await expect.poll(() => server.engine.running).toBe(1);
-    await sleep(200);
     expect((await ask(server, "acme")).status).toBe(429); // 34 and its answer so far leave no room for 3
+    server.engine.release();
     expect((await stream).text).toContain("[DONE]");
   });
 
   test("is not passed by many answers of one request, or by requests at the same time", async () => {
-    await using server = await open(2);
+    await using server = await open();
     const answer = await ask(server, "acme", { n: 60 });
     expect([answer.status, answer.json.error.code]).toEqual([429, "insufficient_quota"]);
     const { text } = await server.send("/metrics", undefined, bearer("operator"));
@@ -111,7 +110,16 @@ describe("a key with a quota", () => {
     expect(total).toBeGreaterThanOrEqual(37);
     expect(total).toBeLessThanOrEqual(37 + 16 * 5);
     date = END; // the next day
-    const all = await Promise.all(Array.from({ length: 20 }, () => ask(server, "acme")));
+    server.engine.hold();
+    let answered = 0;
+    const asking = Array.from({ length: 20 }, async () => {
+      const answer = await ask(server, "acme");
+      answered++;
+      return answer;
+    });
+    await expect.poll(() => [answered, server.engine.running]).toEqual([15, 5]);
+    server.engine.release();
+    const all = await Promise.all(asking);
     expect(all.filter(({ status }) => status === 200)).toHaveLength(5);
     const refused = all.filter(({ status }) => status === 429).map(({ json }) => json.error.code);
     expect(new Set(refused)).toEqual(new Set(["concurrency_limit_exceeded"]));

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { MosError } from "#core";
 import { hashKey, openKeyFile } from "#server";
 import { loadTextFromFolder } from "#text";
@@ -237,27 +237,25 @@ describe("with keys", () => {
     { name: "operator", sha256: hashKey(keys.operator), admin: true },
     { name: "gone", sha256: hashKey(keys.gone), revoked: true },
   ];
-  let clock = 0;
+  let clock = Date.UTC(2026, 0);
 
   const write = async (content: readonly object[]) => {
     await writeFile(`${file}.new`, content.map((line) => `${JSON.stringify(line)}\n`).join(""));
     await rename(`${file}.new`, file);
   };
 
-  beforeAll(async () => {
+  beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "mos-keys-"));
     file = join(folder, "keys.jsonl");
     await write(lines);
-    const now = () => Date.now() + clock;
+    const now = () => clock;
     const log = { info: () => undefined, error: () => undefined };
     server = await makeServer({
-      engine: { adapters: ["acme-1", "acme-2", "zeta"], delay: 20 },
+      engine: { adapters: ["acme-1", "acme-2", "zeta"] },
       server: { now, keys: await openKeyFile(file, { now, log }) },
     });
   });
-  afterAll(async () => {
-    await rm(folder, { recursive: true });
-  });
+  afterEach(() => rm(folder, { recursive: true }));
 
   test("missing, wrong and revoked keys are refused alike", async () => {
     const headers = [
@@ -302,10 +300,12 @@ describe("with keys", () => {
   });
 
   test("a key has limits for requests at a time and per minute", async () => {
+    server.engine.hold();
     const first = server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));
     await expect.poll(() => server.engine.running).toBe(1);
     const second = await server.send("/v1/completions", { model: "base", prompt: "x" }, bearer(keys.acme));
     expect([second.status, second.json.error.code]).toEqual([429, "concurrency_limit_exceeded"]);
+    server.engine.release();
     expect((await first).status).toBe(200);
     const statuses: number[] = [];
     for (let i = 0; i < 4; i++)
@@ -318,6 +318,7 @@ describe("with keys", () => {
   });
 
   test("metrics are for administrators", async () => {
+    await server.send("/v1/completions", { model: "acme-1", prompt: "x" }, bearer(keys.acme));
     expect((await server.send("/metrics", undefined, bearer(keys.acme))).status).toBe(403);
     const { status, text } = await server.send("/metrics", undefined, bearer(keys.operator));
     expect(status).toBe(200);
