@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, expect, test, vi } from "vitest";
+import { startCpuTimer } from "../../test/cpu-time.ts";
 import { type JsonLine, openJsonLinesWriter, readJsonLines } from "./json-lines.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mos-jsonl-"));
@@ -25,11 +26,11 @@ test("a byte order mark, CRLF, blank lines and a missing last line end are toler
 });
 
 test("millions of empty lines are passed over in seconds", async () => {
-  const started = performance.now();
+  const spent = startCpuTimer();
   expect(
     await read(Buffer.concat([Buffer.alloc(20e6, "\n"), Buffer.alloc(3e6, " \r\n"), Buffer.from("1")])),
   ).toEqual([{ line: 21_000_001, value: 1 }]);
-  expect(performance.now() - started).toBeLessThan(10_000);
+  expect(spent()).toBeLessThan(10_000);
 });
 
 test("lines longer than a chunk, and characters across chunks", async () => {

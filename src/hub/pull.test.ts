@@ -14,7 +14,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { resolveCached } from "./cache.ts";
 import { type PullEvent, type PullOptions, pull } from "./pull.ts";
 
@@ -369,7 +369,12 @@ test("redirects in a circle, or to other protocols than http, are refused", asyn
 
 test("a silent server is timed out and retried", async () => {
   hub.silent = 1;
-  await run("org/name", { stallMilliseconds: 300 });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const running = run();
+  await expect.poll(() => hub.silent).toBe(0);
+  vi.advanceTimersByTime(60_000);
+  await running;
   expect(slept).toEqual([1000]);
 });
 
@@ -530,7 +535,7 @@ class FakeHub {
     response.writeHead(from > 0 ? 206 : 200);
     const cut = this.cutAfter.shift();
     if (cut === undefined) response.end(bytes.subarray(from));
-    else response.write(bytes.subarray(from, from + cut), () => setTimeout(() => response.destroy(), 50));
+    else response.write(bytes.subarray(from, from + cut), () => response.socket?.end());
   }
 }
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { integer } from "#core";
+import { startCpuTimer } from "../../test/cpu-time.ts";
 import { authenticate, findKey, hashKey, keyLines, parseKeys } from "./auth.ts";
 
 const line = (name: string, more: object = {}) => JSON.stringify({ name, sha256: hashKey(name), ...more });
@@ -39,9 +40,9 @@ test("a pattern is matched as an expression would, but in time that no pattern c
       expect(mayUse(pattern, name)).toBe(expression.test(name));
     }),
   );
-  const started = performance.now();
+  const spent = startCpuTimer();
   expect(mayUse(`${"*a".repeat(90)}*b`, "a".repeat(100_000))).toBe(false);
-  expect(performance.now() - started).toBeLessThan(1000);
+  expect(spent()).toBeLessThan(1000);
 });
 
 test("each key occurs once, with its last line, revoked if any line revokes it", () => {

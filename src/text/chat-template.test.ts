@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { startCpuTimer } from "../../test/cpu-time.ts";
 import { type ChatTemplate, chatTemplate } from "./chat-template.ts";
 import type { ChatMessage } from "./messages.ts";
 
@@ -230,16 +231,15 @@ describe("turns", () => {
   });
 
   test("eight thousand turns take four times as long as two thousand, not sixteen times", () => {
-    /** Milliseconds of this process: the machine may be busy with others. */
     const measure = (turns: number): number => {
       const messages = Array.from({ length: turns }, (_, i) =>
         i % 2 === 0 ? user("Why?") : assistant("So."),
       );
-      const before = process.cpuUsage();
+      const spent = startCpuTimer();
       const pieces = chatTemplate({ tokenizer: chatMl }).renderTurns(messages);
-      const { user: own, system } = process.cpuUsage(before);
+      const milliseconds = spent();
       expect(pieces.filter(({ isAnswer }) => isAnswer)).toHaveLength(turns / 2);
-      return (own + system) / 1000;
+      return milliseconds;
     };
     measure(500); // compiles
     expect(measure(8000) / measure(2000)).toBeLessThan(8);

@@ -6,6 +6,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vi
 import { MosError } from "#core";
 import { hashKey, openKeyFile } from "#server";
 import { loadTextFromFolder } from "#text";
+import { startCpuTimer } from "../cpu-time.ts";
 import { type Harness, makeServer } from "./harness.ts";
 
 const chat = (model: string, more: object = {}) => ({
@@ -133,10 +134,10 @@ describe("without keys", () => {
   test("prompts that cannot fit are refused before they are tokenised", async () => {
     const texts = ["word ".repeat(100_000), "a".repeat(900_000), "é".repeat(300_000), " ".repeat(900_000)];
     for (const content of texts) {
-      const started = performance.now();
+      const spent = startCpuTimer();
       const { status, json } = await server.send("/v1/completions", { model: "base", prompt: content });
       expect([status, json.error.code]).toEqual([400, "context_length_exceeded"]);
-      expect(performance.now() - started).toBeLessThan(3000);
+      expect(spent()).toBeLessThan(3000);
     }
     const ids = Array.from({ length: 100_000 }, () => 5);
     const { json } = await server.send("/v1/completions", { model: "base", prompt: ids });

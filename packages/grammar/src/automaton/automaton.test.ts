@@ -214,10 +214,10 @@ describe("size", () => {
 
   test("of many words is that of a trie", () => {
     const words = Array.from({ length: 1000 }, (_, index) => literal(`word number ${index}`));
-    const begin = performance.now();
+    const begin = process.cpuUsage();
     expect(matches(either(...words), "word number 17")).toBe(true);
     expect(matches(either(...words), "word number 1000")).toBe(false);
-    expect(performance.now() - begin).toBeLessThan(5000);
+    expect(process.cpuUsage(begin).user / 1000).toBeLessThan(5000);
     expect(matches(either(concat(literal("ab"), letters), literal("abc"), literal("a"), EMPTY), "abz")).toBe(
       true,
     );
