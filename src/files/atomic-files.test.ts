@@ -138,7 +138,7 @@ test("what is written is touched as long as its process runs", async () => {
     const [partial = ""] = readdirSync(folder);
     utimesSync(at(partial), 1, 1);
     vi.advanceTimersByTime(6000);
-    await vi.waitFor(() => expect(statSync(at(partial)).mtimeMs).toBeGreaterThan(1000));
+    await expect.poll(() => statSync(at(partial)).mtimeMs).toBeGreaterThan(1000);
     await file.commit();
   } finally {
     vi.useRealTimers();

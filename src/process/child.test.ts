@@ -115,7 +115,7 @@ function runScript(source: string) {
   );
   const options = ["--conditions=source", "--import", "tsx", script];
   const command = ["-c", 'ulimit -n 256; exec "$0" "$@"', process.execPath, ...options];
-  const { stdout, stderr, status } = spawnSync("sh", command, { encoding: "utf8", timeout: 20_000 });
+  const { stdout, stderr, status } = spawnSync("sh", command, { encoding: "utf8", timeout: 50_000 });
   return { stdout, stderr, status };
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { Engine, EngineRequest } from "#inference";
@@ -14,10 +15,10 @@ const names = [null, ...adapters.keys()];
 
 async function withEngine<T>(
   work: (engine: Engine, manager: MemoryAdapters) => Promise<T>,
-  options: Parameters<typeof tinyEngine>[1] & { readonly delay?: (name: string) => number } = {},
+  options: Parameters<typeof tinyEngine>[1] & { readonly load?: (name: string) => Promise<unknown> } = {},
 ): Promise<T> {
-  const { delay, ...limits } = options;
-  const manager = memoryAdapters(adapters, delay);
+  const { load, ...limits } = options;
+  const manager = memoryAdapters(adapters, load);
   await using engine = await tinyEngine(manager, limits);
   const result = await work(engine, manager);
   expect(manager.leases(), "leases that were not released").toBe(0);
@@ -50,7 +51,7 @@ describe("requests side by side get the answers that each gets alone", () => {
   test.each([
     ["four slots", {}],
     ["sixteen slots", { maxBatch: 16 }],
-    ["adapters that load slowly", { delay: (name: string) => name.length }],
+    ["adapters that load slowly", { load: (name: string) => sleep(name.length) }],
     ["memory for two slots of 64 positions", { cacheMemory: 2 * 64 * 256 }],
     ["chunks of one token", { prefillChunk: 1, lonePrefillChunk: 1 }],
   ])("%s", async (_, limits) => {

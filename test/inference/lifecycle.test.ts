@@ -1,8 +1,8 @@
 // How requests end: cancelled in any state, refused, drained, or with the engine.
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { MosError } from "#core";
 import type { Engine, EngineRequest } from "#inference";
-import { type MemoryAdapters, memoryAdapters } from "./memory-adapters.ts";
+import { memoryAdapters } from "./memory-adapters.ts";
 import {
   catchRefusal,
   collectAnswer,
@@ -21,14 +21,25 @@ const adapters = new Map([
 ]);
 const long = request({ maxTokens: 300, ignoreEos: true });
 
+/** A manager whose adapter `late` has loaded once that is called. */
+function lateAdapters() {
+  let finishLoading = (): void => undefined;
+  const loaded = new Promise<void>((resolve) => {
+    finishLoading = resolve;
+  });
+  const manager = memoryAdapters(adapters, (name) => (name === "late" ? loaded : undefined));
+  return { manager, finishLoading };
+}
+
 async function withEngine<T>(
-  work: (engine: Engine, manager: MemoryAdapters) => Promise<T>,
+  work: (engine: Engine, late: ReturnType<typeof lateAdapters>) => Promise<T>,
   options: TinyEngineOptions = {},
 ): Promise<T> {
-  const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
-  await using engine = await tinyEngine(manager, { maxLength: 400, ...options });
-  const result = await work(engine, manager);
-  await vi.waitFor(() => expect(manager.leases(), "leases that were not released").toBe(0));
+  const late = lateAdapters();
+  await using engine = await tinyEngine(late.manager, { maxLength: 400, ...options });
+  const result = await work(engine, late);
+  late.finishLoading();
+  await until(() => late.manager.leases() === 0);
   return result;
 }
 
@@ -184,7 +195,7 @@ describe("refusals", () => {
 describe("draining", () => {
   test("accepts no more requests and ends after the last answer, however often it is called", () =>
     withEngine(
-      async (engine) => {
+      async (engine, { finishLoading }) => {
         const answers = ["late", "prompt", null].map((adapter) => {
           let isDone = false;
           const answer = collectAnswer(engine.submit(request({ adapter, maxTokens: 30 }))).then((found) => {
@@ -194,6 +205,7 @@ describe("draining", () => {
           return { answer, isDone: () => isDone };
         });
         const drains = [engine.drain(), engine.drain()];
+        finishLoading();
         expect(await catchRefusal(() => engine.submit(request()))).toBe("busy");
         await Promise.all(drains);
         expect(answers.map(({ isDone }) => isDone())).toEqual([true, true, true]);
@@ -214,7 +226,7 @@ describe("draining", () => {
 });
 
 test("disposing cancels running, loading and waiting requests", async () => {
-  const manager = memoryAdapters(adapters, (name) => (name === "late" ? 50 : 0));
+  const { manager, finishLoading } = lateAdapters();
   const engine = await tinyEngine(manager, { maxBatch: 2, maxLength: 400 });
   const all = [null, "prompt", "late", null].map((adapter) =>
     collectAnswer(engine.submit({ ...long, adapter })),
@@ -223,7 +235,8 @@ test("disposing cancels running, loading and waiting requests", async () => {
   await Promise.all([engine[Symbol.asyncDispose](), engine[Symbol.asyncDispose]()]);
   for (const answer of all) expect((await answer).end.finishReason).toBe("cancelled");
   expect(await catchRefusal(() => engine.submit(request()))).toBe("busy");
-  await expect.poll(() => manager.leases()).toBe(0);
+  finishLoading();
+  await until(() => manager.leases() === 0);
 });
 
 test("a failed step ends the running requests, and later ones are answered", async () => {
@@ -241,7 +254,7 @@ test("a failed step ends the running requests, and later ones are answered", asy
       },
     }),
   };
-  await withEngine(async (engine, manager) => {
+  await withEngine(async (engine, { manager }) => {
     const failures = [null, "prompt"].map((adapter) =>
       collectAnswer(engine.submit({ ...long, adapter })).catch((error: unknown) => error),
     );

@@ -21,10 +21,10 @@ const NO_COUNTS = {
   failures: 0,
 };
 
-/** Acquiring an adapter takes `delay` milliseconds. */
+/** Acquiring an adapter takes as long as `load`. */
 export function memoryAdapters(
   adapters: ReadonlyMap<string, ReadonlyMap<string, ExpandedFactors>>,
-  delay: (name: string) => number = () => 0,
+  load: (name: string) => Promise<unknown> | undefined = () => undefined,
 ): MemoryAdapters {
   const known = new Map([...adapters].map(([name, factors]) => [name, { digest: `${name}@1`, factors }]));
   let leases = 0;
@@ -42,8 +42,7 @@ export function memoryAdapters(
     async acquire(name) {
       // loads under way count too
       leases++;
-      const milliseconds = delay(name);
-      if (milliseconds > 0) await new Promise((resolve) => setTimeout(resolve, milliseconds));
+      await load(name);
       const found = known.get(name);
       if (found === undefined) {
         leases--;

@@ -1,5 +1,5 @@
 // What requests share without affecting each other: the queue, slots, and memory for adapters.
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ExpandedFactors } from "#adapters";
 import { MosError, randomStream } from "#core";
 import { type Engine, type EngineRequest, prepareWeights } from "#inference";
@@ -38,7 +38,7 @@ async function withEngine<T>(work: (engine: Engine) => Promise<T>, options: Opti
   const manager = memoryAdapters(adapters);
   await using engine = await tinyEngine(change(manager), { maxLength: 400, ...rest });
   const result = await work(engine);
-  await vi.waitFor(() => expect(manager.leases(), "leases that were not released").toBe(0));
+  await until(() => manager.leases() === 0);
   return result;
 }
 

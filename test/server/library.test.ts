@@ -101,7 +101,7 @@ describe("without a port", () => {
     await answer.body?.getReader().read();
     expect(answer.status).toBe(200);
     leaving.abort();
-    await expect.poll(running, { timeout: 5000 }).toBe(0);
+    await expect.poll(running).toBe(0);
     expect((await app.engine.stats()).completionTokens - before).toBeLessThan(400);
     server.closeAllConnections();
     server.close();
@@ -162,18 +162,18 @@ describe("an answer as a stream", () => {
 
   test("is cancelled by whoever leaves its loop, by its signal, and as a web stream", async () => {
     for await (const _ of textStream(engine.complete("Once", ENDLESS))) break;
-    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine })).toBe(0);
     const controller = new AbortController();
     const aborted = async () => {
       for await (const _ of textStream(engine.complete("Once", { ...ENDLESS, signal: controller.signal })))
         controller.abort();
     };
     await expect(aborted()).rejects.toMatchObject({ code: "cancelled", cause: { name: "AbortError" } });
-    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine })).toBe(0);
     const reader = ReadableStream.from(textStream(engine.complete("Once", ENDLESS))).getReader();
     await reader.read();
     await reader.cancel();
-    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine })).toBe(0);
   });
 
   test("is cancelled by a client that leaves, and waits for one that reads slowly", async () => {
@@ -186,7 +186,7 @@ describe("an answer as a stream", () => {
     const answer = await fetch(serverAddress(server), { signal: leaving.signal });
     await answer.body?.getReader().read();
     leaving.abort();
-    await expect.poll(() => running({ engine }), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => running({ engine })).toBe(0);
     expect((await engine.stats()).completionTokens - before).toBeLessThan(400);
     server.closeAllConnections();
     server.close();

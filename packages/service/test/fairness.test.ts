@@ -57,11 +57,11 @@ describe.each(databases)("%s", (_, open) => {
       }),
     );
     try {
-      await vi.waitFor(() => expect(tenants.length).toBeGreaterThan(3), { timeout: 20_000 });
+      await vi.waitFor(() => expect(tenants.length).toBeGreaterThan(3), { timeout: 50_000 });
       await late();
       tenants.length = 0;
       await vi.waitFor(() => expect(new Set(tenants)).toEqual(new Set(last)), {
-        timeout: 20_000,
+        timeout: 50_000,
         interval: 10,
       });
     } finally {

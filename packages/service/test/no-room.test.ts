@@ -54,7 +54,7 @@ test.each(databases)(
           expect(await stores.jobs.find(admin, large)).toMatchObject({ status: "failed" });
           expect(await stores.jobs.find(admin, next)).toMatchObject({ status: "running" });
         },
-        { timeout: 20_000, interval: 50 },
+        { timeout: 50_000, interval: 50 },
       );
       const { error } = await stores.jobs.find(admin, large);
       expect(error).toMatchObject({ code: "insufficient_memory" });

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
 import { prepareGrammar } from "#matcher";
 import { GrammarCompiler } from "./compiler.ts";
@@ -60,9 +60,13 @@ test("what JSON cannot hold is refused", async () => {
 });
 
 test("a source that takes too long is refused, and those behind it are compiled", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
   await using hasty = new GrammarCompiler({ seconds: 0.2 });
   const late = hasty.compile(large("a", 450_000));
   const next = hasty.compile(choice("b"));
+  await expect.poll(() => vi.getTimerCount()).toBe(1);
+  vi.advanceTimersByTime(200);
   await expect(late).rejects.toThrow(
     /^a grammar of type choice of [0-9,]* characters takes more than 0.2 seconds/,
   );

@@ -82,7 +82,7 @@ describe("requests", () => {
   test("that need a key wait until somebody has signed in", async () => {
     const sent = answer(json({ error: {} }, 401), json({}), json({ data: [] }));
     const models = api.get("/v1/models");
-    await vi.waitFor(() => expect(needsKey.value).toBe(true));
+    await expect.poll(() => needsKey.value).toBe(true);
     expect(sent).toHaveBeenCalledTimes(1);
     await signIn("sk-1");
     expect(sent.mock.calls[1]).toMatchObject(["./session", { method: "POST", body: '{"key":"sk-1"}' }]);
@@ -94,7 +94,7 @@ describe("requests", () => {
     answer(json({ error: {} }, 401), json({ error: { message: "unknown key" } }, 401));
     const cancelled = new AbortController();
     const models = api.get("/v1/models", { signal: cancelled.signal });
-    await vi.waitFor(() => expect(needsKey.value).toBe(true));
+    await expect.poll(() => needsKey.value).toBe(true);
     await expect(signIn("sk-2")).rejects.toMatchObject({ message: "unknown key" });
     expect(needsKey.value).toBe(true);
     cancelled.abort();
