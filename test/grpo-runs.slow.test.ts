@@ -46,27 +46,41 @@ const length: NonNullable<FinetuneOptions["reward"]> = (item, { output_text: tex
   return text.length;
 };
 
-test("a run that is stopped while it samples, and resumed, leaves the same bytes", async () => {
-  const whole = join(folder, "whole");
-  const events = await eventsOf({ out: whole });
-  expect(events.filter(({ type }) => type === "step")).toHaveLength(3);
-  const evaluations = events.filter((event) => event.type === "evaluation");
-  for (const { loss, metrics } of evaluations) expect(metrics?.["eval_reward"]).toBe(-loss);
-  const stopped = join(folder, "stopped");
-  const stop = new AbortController();
-  let graded = 0;
-  const reward: typeof length = (item, sample) => {
-    graded += 1;
-    // the evaluation before training has 3 answers, an update 6
-    if (graded === 3 + 6 + 2) stop.abort();
-    return length(item, sample);
-  };
-  const before = await eventsOf({ out: stopped, reward, signal: stop.signal });
-  expect(before.at(-1)).toMatchObject({ type: "stopped", step: 1 });
-  await eventsOf({ out: stopped, resume: true });
-  for (const file of ["adapter_model.safetensors", "metrics.jsonl"])
-    expect(await readFile(join(stopped, file)), file).toEqual(await readFile(join(whole, file)));
-});
+const NOTE = {
+  type: "object",
+  properties: { note: { type: "string", maxLength: 12 } },
+  required: ["note"],
+  additionalProperties: false,
+};
+
+test.each([
+  ["free", {}],
+  ["formed", { responseFormat: { type: "json_schema", json_schema: { name: "answer", schema: NOTE } } }],
+])(
+  "a run that is stopped while it samples %s answers, and resumed, leaves the same bytes",
+  async (kind, more) => {
+    const settings = { ...options.settings, maxCompletionLength: 40, ...more };
+    const whole = join(folder, `whole ${kind}`);
+    const events = await eventsOf({ out: whole, settings });
+    expect(events.filter(({ type }) => type === "step")).toHaveLength(3);
+    const evaluations = events.filter((event) => event.type === "evaluation");
+    for (const { loss, metrics } of evaluations) expect(metrics?.["eval_reward"]).toBe(-loss);
+    const stopped = join(folder, `stopped ${kind}`);
+    const stop = new AbortController();
+    let graded = 0;
+    const reward: typeof length = (item, sample) => {
+      graded += 1;
+      // the evaluation before training has 3 answers, an update 6
+      if (graded === 3 + 6 + 2) stop.abort();
+      return length(item, sample);
+    };
+    const before = await eventsOf({ out: stopped, settings, reward, signal: stop.signal });
+    expect(before.at(-1)).toMatchObject({ type: "stopped", step: 1 });
+    await eventsOf({ out: stopped, settings, resume: true });
+    for (const file of ["adapter_model.safetensors", "metrics.jsonl"])
+      expect(await readFile(join(stopped, file)), file).toEqual(await readFile(join(whole, file)));
+  },
+);
 
 test("a grader is data, too, and its name is in the metrics", async () => {
   const grader = {
@@ -81,17 +95,11 @@ test("a grader is data, too, and its name is in the metrics", async () => {
 });
 
 test("answers have the form that is asked for, and graders read it", async () => {
-  const schema = {
-    type: "object",
-    properties: { note: { type: "string", maxLength: 12 } },
-    required: ["note"],
-    additionalProperties: false,
-  };
   const grader = {
     ...{ type: "text_similarity", name: "close", evaluation_metric: "fuzzy_match" },
     ...{ input: "{{sample.output_json.note}}", reference: "sorry" },
   };
-  const responseFormat = { type: "json_schema", json_schema: { name: "answer", schema } };
+  const responseFormat = { type: "json_schema", json_schema: { name: "answer", schema: NOTE } };
   const sampled = { steps: 1, groupSize: 8, maxCompletionLength: 64 };
   const settings = { ...options.settings, ...sampled, grader, responseFormat };
   const events = await eventsOf({ out: join(folder, "formed"), reward: undefined, settings });

@@ -59,7 +59,8 @@ const answers = fc
 test.each(Object.entries(TINY_FAMILIES))(
   "%s learns the same of shared prompts as of repeated ones",
   async (_, overrides = {}) => {
-    const model = tinyTrainable({ method: "lora", rank: 2 }, { overrides });
+    // larger weights make attention so sharp that rounding shows
+    const model = tinyTrainable({ method: "lora", rank: 2 }, { overrides, deviation: 0.05 });
     await fc.assert(
       fc.asyncProperty(answers, answers, answers, fc.nat(3), async (a, b, c, cut) => {
         const all = [a, b, c].map(({ prompt, sequences }) => ({
@@ -74,16 +75,13 @@ test.each(Object.entries(TINY_FAMILIES))(
         await using plain = gradientSource(model, { maxSegment });
         await using source = gradientSource(model, { maxSegment, reach: sharedReach([one, two, three]) });
         const expected = await compute(plain, { rows: [[first, second], [third]], padToken: 0 });
-        // what rounding alone does: attention of random weights may be so sharp that the order of sums shows
-        const reordered = await compute(plain, { rows: [[third, first], [second]], padToken: 0 });
         const found = await compute(source, { rows: [[one, two], [three]], padToken: 1 });
         const largest = expected.logprobs.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
         expect(gap(found.logprobs, expected.logprobs) / largest).toBeLessThan(1e-5);
         for (const [name, g] of found.gradients) {
           const other = expected.gradients.get(name) as Float32Array;
           const size = other.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-          const rounding = gap(reordered.gradients.get(name) as Float32Array, other);
-          expect(gap(g, other), name).toBeLessThan(1e-3 * Math.max(1, size) + 20 * rounding);
+          expect(gap(g, other), name).toBeLessThan(1e-4 * Math.max(1, size));
         }
       }),
       { numRuns: runs(4) },

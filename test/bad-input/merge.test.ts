@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { writeSafetensors } from "#files";
 import { floatTensors, loadBase, toLayerShapes } from "#models";
@@ -36,6 +36,7 @@ async function newAdapter(settings: unknown, path: string): Promise<void> {
 const merge = (base: string, ...more: readonly string[]): readonly string[] => [
   ...["merge", adapter, "--model", base, "--out", at("out"), ...more],
 ];
+afterEach(() => rm(at("out"), { recursive: true, force: true }));
 const refusal = (args: readonly string[], message: RegExp, code: 1 | 2 = 1) =>
   expectRefusal(args, { code, message, untouched: folder });
 

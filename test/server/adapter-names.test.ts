@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { createAdapter, parseAdapterConfig, saveAdapter } from "#adapters";
 import { Registry } from "../../src/inference/adapters/registry.ts";
 import { type Harness, makeServer } from "./harness.ts";
@@ -50,9 +50,11 @@ beforeAll(async () => {
   upload = async (name) =>
     (await server.send("/v1/adapters", { name, adapter_config: config, adapter_model: model }, admin)).status;
 });
-afterAll(async () => {
-  await rm(root, { recursive: true });
+afterEach(async () => {
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
+  await server.engine.refreshAdapters();
 });
+afterAll(() => rm(root, { recursive: true }));
 
 const listed = async (): Promise<string[]> => {
   const { json } = await server.send("/v1/adapters", undefined, admin);

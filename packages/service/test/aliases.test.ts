@@ -157,10 +157,12 @@ describe.each(databases)("%s", (_, open) => {
 
   test("without the folder of models, a client knows that it is away, and the log knows which", async () => {
     const adapters = join(folder, "one");
+    const unseen = "ft:base:acme::unseen";
+    await publish(unseen);
     one.log.length = 0;
     await rename(adapters, `${adapters}.away`);
     try {
-      const { status, json, headers } = await chat(V1);
+      const { status, json, headers } = await chat(unseen);
       expect([status, json.error.code, headers.get("retry-after")]).toEqual([
         503,
         "storage_unavailable",
