@@ -210,10 +210,12 @@ async function* readings(
 ): AsyncGenerator<Reading, void> {
   const { path, source, columns, kind, keepsFields = false } = options;
   const hint = formsHint(options);
+  const hasShell = options.names === undefined; // who uploads a file may have a browser alone
   let first: FirstLine | undefined;
   for await (const { line, value } of values) {
     const place = placeText({ line, source: { unit, file: path } });
-    const refuse = (problem: string): MosError => new MosError("bad_data", `${place}: ${problem}.`, { hint });
+    const refuse = (problem: string, commands = ""): MosError =>
+      new MosError("bad_data", `${place}: ${problem}${hasShell ? commands : ""}.`, { hint });
     const toExample = (): Example => {
       if (value instanceof MosError) throw value;
       const record = toRecord(value, { columns, kind, place, isTable });
@@ -277,7 +279,8 @@ interface FirstLine {
   readonly form: FormName;
 }
 
-type Refuse = (problem: string) => MosError;
+/** The error of a line. Commands that would help are named where there is a shell to type them in. */
+type Refuse = (problem: string, commands?: string) => MosError;
 
 function detectForm(value: unknown, options: ReadingOptions, refuse: Refuse): FormName {
   checkObject(value, refuse);
@@ -317,7 +320,8 @@ const PLURALS: Readonly<Record<DataKind, string>> = {
 function checkObject(value: unknown, refuse: Refuse): void {
   if (Array.isArray(value))
     throw refuse(
-      "this line is a list, but an object was expected; write one object per line: mos data convert reads a list of examples from a file named .json; or use jq -c '.[]' FILE",
+      "this line is a list, but an object was expected; write one object per line",
+      ": mos data convert reads a list of examples from a file named .json; or use jq -c '.[]' FILE",
     );
   if (typeof value !== "object" || value === null)
     throw refuse(`this line is ${describeValue(value)}, but an object was expected`);

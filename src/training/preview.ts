@@ -197,7 +197,7 @@ function checkCalls(train: readonly Example[]): CheckedCalls {
 function callWarnings({ checked, problems }: CheckedCalls): readonly PreviewWarning[] {
   const [first] = problems;
   if (first === undefined) return [];
-  const message = `${problems.length} of the first ${checked} examples with tools have calls that the schemas do not allow (mos data inspect lists all); ${placeText(first)}: ${first.message}`;
+  const message = `${problems.length} of the first ${checked} examples with tools have calls that the schemas do not allow; ${placeText(first)}: ${first.message}`;
   return [{ reason: "calls", message }];
 }
 

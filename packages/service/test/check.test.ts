@@ -34,12 +34,17 @@ test("a good file, a wrong line, files of other kinds, an empty and a missing on
   expect(await check(await storeFile(GOOD), client())).toBeUndefined();
   expect(await check(await storeFile(`${GOOD}{"prompt":1}\n`), client())).toMatch(/^line 2: /);
   expect(await check(await storeFile(gzipSync(GOOD)), client())).toMatch(/^the file is compressed with gzip/);
-  expect(await check(await storeFile("%PDF-1.4"), client())).toMatch(/^the file is a PDF; extract its text/);
+  expect(await check(await storeFile("%PDF-1.4"), client())).toMatch(/^the file is a PDF; send its text/);
   expect(await check(await storeFile(""), client())).toMatch(/^the file holds no examples/);
   const table = await check(await storeFile("prompt,completion\na,b\n"), client());
   expect(table).toMatch(
-    /^line 1:1: not valid JSON near .*; files are JSON Lines, which mos data convert writes/,
+    /^line 1:1: not valid JSON near .*; files are JSON Lines: one JSON object on each line$/,
   );
+  // who uploads a file has no command line, and no name for where the server keeps it
+  for (const content of ["[1]\n", "PAR1", "%PDF-1.4", "prompt\na\n", ""]) {
+    const problem = await check(await storeFile(content), client());
+    expect(problem).not.toMatch(/\bjq\b|\bmos \w|--\w|\.jsonl/);
+  }
   await expect(check(join(folder, "none.jsonl"), client())).rejects.toThrow(/none\.jsonl/);
 });
 
@@ -61,6 +66,21 @@ test("a long line of tiny messages is not parsed on this thread", async () => {
   onTestFinished(() => parse.mockRestore());
   expect(await check(path, client())).toMatch(/a list of at most 10000 messages/);
   expect(parse.mock.calls.filter(([text]) => text.length > 10_000)).toEqual([]);
+});
+
+test("a process that dies is no fault of the file", async () => {
+  const check = createFileChecker(limits);
+  const path = await storeFile(GOOD.repeat(5000));
+  vi.stubEnv("NODE_OPTIONS", "--require=/nowhere/at-all.cjs");
+  try {
+    await expect(check(path, client())).rejects.toMatchObject({
+      code: "device",
+      message: "the process of the check ended: exit code 1",
+    });
+  } finally {
+    vi.unstubAllEnvs();
+  }
+  expect(await check(path, client())).toEqual([]);
 });
 
 test("a check ends with its client, and one that takes too long with a word about it", async () => {

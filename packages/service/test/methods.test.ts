@@ -172,6 +172,41 @@ describe.each(databases)("%s", (_, open) => {
     expect((await create({ mos: { objective: "grpo", grader: GRADER } })).json.mos.grader).toEqual(GRADER);
   });
 
+  test("an objective of mos is shown as the method of OpenAI that it is", async () => {
+    const auto = { batch_size: "auto", n_epochs: "auto", learning_rate_multiplier: "auto" };
+    const shown = async (more: object) => {
+      const { hyperparameters, method } = (await create(more)).json;
+      return [hyperparameters, method];
+    };
+    expect(await shown({ hyperparameters: { n_epochs: 2 }, mos: { objective: "dpo", beta: 0.3 } })).toEqual([
+      null,
+      { type: "dpo", dpo: { hyperparameters: { ...auto, n_epochs: 2, beta: 0.3 } } },
+    ]);
+    expect(await shown({ method: { type: "supervised" }, mos: { objective: "dpo" } })).toEqual([
+      null,
+      { type: "dpo", dpo: { hyperparameters: { ...auto, beta: "auto" } } },
+    ]);
+    const answers = { group_size: 4, evaluate_every: 3 };
+    expect(await shown({ mos: { objective: "grpo", grader: GRADER, ...answers } })).toEqual([
+      null,
+      {
+        type: "reinforcement",
+        reinforcement: {
+          grader: GRADER,
+          hyperparameters: {
+            ...{ ...auto, compute_multiplier: 0.5, eval_interval: 3, eval_samples: "auto" },
+            reasoning_effort: "default",
+          },
+        },
+      },
+    ]);
+    // OpenAI has no name for it
+    expect(await shown({ mos: { objective: "kto" } })).toEqual([
+      auto,
+      { type: "supervised", supervised: { hyperparameters: auto } },
+    ]);
+  });
+
   const dpo = (hyperparameters: object) => ({ method: { type: "dpo", dpo: { hyperparameters } } });
   const rewarded = (hyperparameters: object) => reinforcement(hyperparameters, { validation_file: file });
   const graded = (reinforcement: object) => ({

@@ -1,5 +1,8 @@
 // What previews may take of a server. What they say is in service.slow.test.ts and in test/preview.test.ts.
-import { expect, test } from "vitest";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { createPreviewer } from "#worker";
 
 const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
@@ -14,9 +17,39 @@ const order: Parameters<ReturnType<typeof createPreviewer>>[0] = {
 const oneAtATime = { running: 1, runningPerTenant: 1 };
 const never = { tenant: "acme", signal: new AbortController().signal };
 
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "mos-preview-test-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test("a file that the objective does not learn from is told by what it holds, in no words of a command line", async () => {
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, perTenant: 2, seconds: 60, megabytes: 500 });
+  const pairs = join(folder, "pairs.jsonl");
+  await writeFile(pairs, '{"prompt":"a","chosen":"b","rejected":"c"}\n');
+  expect(await preview({ ...order, data: pairs }, never)).toEqual({ file: "training_file", kind: "pairs" });
+  // one that only the run finds wrong
+  await writeFile(pairs, '{"prompt":"a","completion":"b","label":"good"}\n');
+  const kto = { ...order, data: pairs, settings: { steps: 1, objective: "kto" as const } };
+  await expect(preview(kto, never)).rejects.toThrow(/^line 1: [^\n/]*label[^\n/]*$/);
+});
+
 test("a preview that takes too long is ended", async () => {
   const preview = createPreviewer({ ...oneAtATime, waiting: 1, perTenant: 2, seconds: 0.01, megabytes: 500 });
   await expect(preview(order, never)).rejects.toMatchObject({ code: "memory" });
+});
+
+test("a process that dies is no fault of the data", async () => {
+  const preview = createPreviewer({ ...oneAtATime, waiting: 1, perTenant: 2, seconds: 30, megabytes: 500 });
+  vi.stubEnv("NODE_OPTIONS", "--require=/nowhere/at-all.cjs");
+  try {
+    await expect(preview(order, never)).rejects.toMatchObject({
+      code: "device",
+      message: "the process of the preview ended: exit code 1",
+    });
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
 
 test("too many are refused; one whose client has left makes room", async () => {

@@ -65,6 +65,47 @@ test("a broken file shows all its wrong lines at once", async () => {
   expect(await studio.page.getByRole("button", { name: "Start run" }).isDisabled()).toBe(true);
 });
 
+test("a file of pairs is trained on as what it is", async () => {
+  await using studio = await openStudio({ server, at: "/new-run" });
+  studio.allow(/request: 400 POST .*\/preview$/);
+  const pair = { prompt: "How are you?", chosen: "Ahoy! Well.", rejected: "Fine." };
+  const text = Array.from({ length: 12 }, () => JSON.stringify(pair)).join("\n");
+  await studio.attach({ name: "dpo.jsonl", text }, "Training file");
+  await studio.see("12 examples");
+  await studio.see("rejected");
+  const objective = studio.page.getByLabel("Objective", { exact: true });
+  expect(await objective.locator("option:checked").innerText()).toBe("auto: dpo");
+  expect(await studio.page.getByRole("alert").count()).toBe(0);
+  await studio.see(/"objective": "dpo"/);
+  // what does not fit the file is marked where it was chosen, in words that a browser can do something with
+  await studio.choose("Objective", "sft");
+  const wrong = "the training file holds pairs, but the objective sft learns from examples; use dpo or orpo or simpo";
+  await studio.see(wrong);
+  expect(await objective.getAttribute("aria-invalid")).toBe("true");
+  expect(await studio.page.getByRole("button", { name: "Start run" }).isDisabled()).toBe(true);
+  expect(await studio.text()).not.toMatch(/\.mos|storage\/|--\w+-?\w* is/);
+  await studio.choose("Objective", "orpo");
+  await studio.gone(wrong);
+  await studio.fill("Maximum length", "64");
+  await studio.choose("Objective", "auto: dpo");
+  await studio.click("Set steps instead");
+  await studio.fill("Steps", "1");
+  await studio.see(/^Steps\s*1$/);
+  await studio.click("Start run");
+  await studio.page.waitForURL(/#\/run\/ftjob-/);
+  const [job] = (await studio.api("/v1/fine_tuning/jobs")).data;
+  expect(job.method.type).toBe("dpo");
+  expect(job.mos.objective).toBe("dpo");
+
+  // another file is another objective
+  await studio.open("/new-run");
+  await studio.attach({ name: "dpo.jsonl", text }, "Training file");
+  await studio.see("auto: dpo");
+  await studio.attach({ name: "train.jsonl", text: line("a", "b") }, "Training file");
+  await studio.see("auto: sft");
+  await studio.see("1 example ");
+});
+
 test("script in data lines stays text, and long lines are marked", async () => {
   await using studio = await openStudio({ server, at: "/new-run" });
   const long = line("How long?", "very ".repeat(200));

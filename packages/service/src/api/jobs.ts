@@ -10,9 +10,9 @@ import {
   type JobRequest,
   type JobRow,
   jobRequestSchema,
-  methodOf,
   type NewJob,
   responseFormatField,
+  shownMethod,
   type TrainingPlan,
   toLimits,
   toTrainingPlan,
@@ -98,15 +98,16 @@ function estimatedFinish(
 
 /** The method with what the data decided, which is known once the run has begun. */
 function toMethodObject(request: JobRequest, { chosen }: JobRow): z.output<typeof method> {
-  const { type, hyperparameters: asked } = methodOf(request);
+  const { type, hyperparameters: asked, fields } = shownMethod(request);
   const multiplier = asked["learning_rate_multiplier"];
   const decided = chosen && {
     batch_size: chosen.batchSize,
     n_epochs: chosen.epochs,
     learning_rate_multiplier: multiplier === "auto" ? 1 : multiplier,
   };
-  const { [type]: given } = request.method ?? {};
-  return { type, [type]: { ...given, hyperparameters: { ...asked, ...decided } } } as z.output<typeof method>;
+  return { type, [type]: { ...fields, hyperparameters: { ...asked, ...decided } } } as z.output<
+    typeof method
+  >;
 }
 
 /** The same under the names of our own fields. */

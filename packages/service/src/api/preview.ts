@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { createRoute, z } from "@hono/zod-openapi";
 import { MosError, type RunPreview } from "mixture-of-shards";
-import { makeTemporaryFolder, omitUndefined } from "mixture-of-shards/cli";
+import { makeTemporaryFolder, OBJECTIVES, omitUndefined } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, failed, ok, security } from "mixture-of-shards/server";
 import {
   assertAllowed,
@@ -10,6 +10,8 @@ import {
   type FineTuningLimits,
   type JobRequest,
   jobRequestSchema,
+  type OtherData,
+  objectivesFor,
   toLimits,
 } from "#store";
 import { checkedJob, type JobClient, toClient } from "./jobs.ts";
@@ -210,8 +212,13 @@ async function previewJob(
     const made = await preview(run, { tenant: key.name, signal }).catch((error: unknown) => {
       throw signal.aborted ? signal.reason : answerable(error);
     });
+    const { objective = "sft" } = plan.settings;
+    if ("kind" in made) {
+      const param = request.method == null ? "mos.objective" : "method";
+      throw otherData(made, { objective, param });
+    }
     // how long sampled answers are, only the run shows
-    const tokensPerSecond = plan.settings.objective === "grpo" ? undefined : await usage.speed(model);
+    const tokensPerSecond = objective === "grpo" ? undefined : await usage.speed(model);
     const shown = toPreviewObject(made, { model, tokensPerSecond });
     return { ...shown, warnings: [...shown.warnings, ...limitWarnings(made, limits)] };
   } finally {
@@ -237,6 +244,22 @@ function limitWarnings(
     ...warning("step", steps, max_steps_per_job),
     ...warning("token", Math.round(epochs * train.tokens), max_tokens_per_job),
   ];
+}
+
+/** What files hold, in messages and codes. */
+const HELD = { examples: "examples", pairs: "pairs", rated: "ratings", prompts: "prompts" } as const;
+
+/** The error of a file that the objective does not learn from. Its code says what the file holds. */
+function otherData(
+  { file, kind }: OtherData,
+  { objective, param }: { readonly objective: keyof typeof OBJECTIVES; readonly param: string },
+): ApiError {
+  const wanted = `the objective ${objective} learns from ${HELD[OBJECTIVES[objective].data]}`;
+  const code = `file_of_${HELD[kind]}`;
+  if (file === "validation_file")
+    return invalid(`the validation file holds ${HELD[kind]}, but ${wanted}; choose another file`, file, code);
+  const others = objectivesFor(kind).join(" or ");
+  return invalid(`the training file holds ${HELD[kind]}, but ${wanted}; use ${others}`, param, code);
 }
 
 /** The error as an answer that says what the client can do. */

@@ -5,7 +5,7 @@ import { isDiskFull, storageProblem } from "mixture-of-shards/cli";
 import { ApiError, type ApiKey, checkedBy, jsonBody, type ServerApp } from "mixture-of-shards/server";
 import { type Owner, storable } from "#database";
 import type { ObjectStore } from "#objects";
-import type { Stores, TrainingPlan } from "#store";
+import type { OtherData, Stores, TrainingPlan } from "#store";
 import type { Grading } from "#worker";
 
 /** A run to preview, on files of the storage. */
@@ -28,11 +28,11 @@ export interface ServiceEnv extends Stores {
   readonly learningRate: number;
   /** Checks a plan against the model. Throws a MosError. */
   readonly checkPlan: (plan: TrainingPlan) => void;
-  /** Previews a run on the base. Throws a MosError, `busy` where too many wait for theirs. */
+  /** Previews a run on the base, or says what else its data are. Throws a MosError, `busy` where too many wait for theirs. */
   readonly preview: (
     run: PreviewedRun,
     client: { readonly tenant: string; readonly signal: AbortSignal },
-  ) => Promise<RunPreview>;
+  ) => Promise<RunPreview | OtherData>;
   /** Checks an uploaded file: its first problems, one unless more are asked for; none for a valid file. */
   readonly checkFile: (
     path: string,

@@ -21,7 +21,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
-export { isReinforcement, methodOf, responseFormatField } from "./method.ts";
+export { isReinforcement, methodOf, responseFormatField, shownMethod } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,
@@ -34,9 +34,12 @@ export {
 export {
   assertAllowed,
   checkMethod,
+  type DataKind,
   type JobRequest,
   jobRequestSchema,
   lifetimeSchema,
+  type OtherData,
+  objectivesFor,
   type TrainingPlan,
   toTrainingPlan,
 } from "./request.ts";

@@ -98,13 +98,13 @@ interface MethodFields {
   readonly hyperparameters?: z.output<typeof hyperparametersSchema> | null | undefined;
 }
 
-/** The method of a request and all of its hyperparameters: "auto" where they were left to us. */
-export function methodOf({ method, hyperparameters: plain }: MethodFields): {
+/** A method, and all of its hyperparameters: "auto" where they were left to us. */
+interface Method {
   readonly type: (typeof METHODS)[number];
   readonly hyperparameters: Hyperparameters;
-} {
-  const type = method?.type ?? "supervised";
-  const given: Hyperparameters = method?.[type]?.hyperparameters ?? plain ?? {};
+}
+
+function completed(type: Method["type"], given: Hyperparameters): Method {
   const standard = (name: string): string => (name === "reasoning_effort" ? "default" : "auto");
   const names = Object.keys(HYPERPARAMETERS[type]);
   return {
@@ -113,8 +113,33 @@ export function methodOf({ method, hyperparameters: plain }: MethodFields): {
   };
 }
 
+/** The method by which a request asks for a run. */
+export function methodOf({ method, hyperparameters: plain }: MethodFields): Method {
+  const type = method?.type ?? "supervised";
+  return completed(type, method?.[type]?.hyperparameters ?? plain ?? {});
+}
+
 /** What the numbers of answers and steps of a reinforcement job are without its hyperparameters. */
 const REINFORCEMENT = { groupSize: 8, evalInterval: 10, evalSamples: 4 } as const;
+
+/** The method of a request's job as the API shows it: an objective in `mos` is the method of OpenAI that it is. */
+export function shownMethod(
+  request: MethodFields & { readonly mos?: Readonly<Record<string, unknown>> | null | undefined },
+): Method & { readonly fields: object } {
+  const asked = methodOf(request);
+  const { objective, beta, grader, response_format, group_size, evaluate_every, evaluate_samples } =
+    request.mos ?? {};
+  const given = { ...asked.hyperparameters, beta };
+  if (asked.type === "supervised" && objective === "dpo") return { ...completed("dpo", given), fields: {} };
+  if (asked.type !== "supervised" || objective !== "grpo")
+    return { ...asked, fields: request.method?.[asked.type] ?? {} };
+  const answers = {
+    compute_multiplier: group_size === undefined ? undefined : Number(group_size) / REINFORCEMENT.groupSize,
+    eval_interval: evaluate_every,
+    eval_samples: evaluate_samples,
+  };
+  return { ...completed("reinforcement", { ...given, ...answers }), fields: { grader, response_format } };
+}
 
 /** The settings that only the method reinforcement has. Each evaluation has a checkpoint. */
 function rewardSettings(

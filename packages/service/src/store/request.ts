@@ -41,6 +41,19 @@ const objectives = Object.entries(OBJECTIVES).flatMap(([name, { defaults }]) =>
   Object.keys(defaults).some((setting) => WITHHELD.includes(setting)) ? [] : [name],
 );
 
+/** What an objective learns from. */
+export type DataKind = (typeof OBJECTIVES)[keyof typeof OBJECTIVES]["data"];
+
+/** A file that the objective of a run does not learn from. */
+export interface OtherData {
+  readonly file: "training_file" | "validation_file";
+  readonly kind: DataKind;
+}
+
+/** The objectives of jobs that learn from data of a kind. */
+export const objectivesFor = (kind: DataKind): readonly string[] =>
+  objectives.filter((name) => Object(OBJECTIVES)[name].data === kind);
+
 /** Characters of a text or an object. */
 const MAX_TEXT = 10_000;
 

@@ -7,12 +7,14 @@ import {
   type Grade,
   type Grader,
   grade,
+  OBJECTIVES,
   omitUndefined,
   PythonGraders,
   readSample,
   serveParent,
 } from "mixture-of-shards/cli";
-import { checkLines, type LineProblem } from "./check-lines.ts";
+import type { OtherData } from "#store";
+import { checkLines, findOtherKind, type LineProblem } from "./check-lines.ts";
 import { createQuestions, type Question } from "./questions.ts";
 import type { TrainRequest } from "./trainer.ts";
 import { createTurns } from "./turns.ts";
@@ -24,6 +26,15 @@ export interface PreviewRequest
   readonly lines?: readonly number[];
   /** Tokens of a line at most. */
   readonly maxShown: number;
+}
+
+async function findOtherData(order: PreviewRequest): Promise<OtherData | undefined> {
+  const { data, validationData, settings } = order;
+  const wanted = OBJECTIVES[settings.objective ?? "sft"].data;
+  const kind = await findOtherKind(data, wanted);
+  if (kind !== undefined) return { file: "training_file", kind };
+  const other = validationData === undefined ? undefined : await findOtherKind(validationData, wanted);
+  return other && { file: "validation_file", kind: other };
 }
 
 /** An adapter, its base, and where the result goes. */
@@ -51,7 +62,10 @@ const takePythonTurn = createTurns({
 const methods = {
   check: ({ path, most }: { path: string; most: number }): Promise<readonly LineProblem[]> =>
     checkLines(path, most),
-  preview: async ({ threads, validationData, ...order }: PreviewRequest): Promise<RunPreview> => {
+  preview: async (request: PreviewRequest): Promise<RunPreview | OtherData> => {
+    const other = await findOtherData(request);
+    if (other !== undefined) return other;
+    const { threads, validationData, ...order } = request;
     const { bytes, resident } = await freeMemory();
     const made = await previewRun({
       ...order,

@@ -2,12 +2,22 @@
 import { stat } from "node:fs/promises";
 import { MosError, type RunPreview } from "mixture-of-shards";
 import { moduleBeside, startChild } from "mixture-of-shards/cli";
+import type { OtherData } from "#store";
 import { checkLines } from "./check-lines.ts";
 import type { PreviewRequest, TaskMethods } from "./task-process.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
 /** A process of tasks. */
 export type TaskChild = ReturnType<typeof startChild<TaskMethods>>;
+
+/** How a process ends that is killed after its time, or whose heap has no room left. */
+const LIMITED = /^(SIGKILL|SIGABRT|exit code 134)$/;
+
+/** The error of a process that has ended: the limit that it exceeded, or that it died of something else. */
+const endError =
+  (name: string, exceeded: MosError) =>
+  (how: string): MosError =>
+    LIMITED.test(how) ? exceeded : new MosError("device", `the process of the ${name} ended: ${how}`);
 
 /** Starts a process of tasks. `exitError` is the error of tasks whose process ends. */
 export const startTasks = (
@@ -43,10 +53,14 @@ const describeProblem = (message: string, path: string): string =>
     .replaceAll(`${path}: `, "")
     .replaceAll(`${path}:`, "line ")
     .replaceAll(path, "the file")
-    .replace(
-      /^line 1:1: not valid JSON .*$/s,
-      "$&; files are JSON Lines, which mos data convert writes of CSV and JSON",
-    );
+    .replace(/^line 1:1: not valid JSON .*$/s, "$&; files are JSON Lines: one JSON object on each line");
+
+/** An error of a run on files of the storage, without their paths and without advice for a command line. */
+function withoutPaths(error: unknown, { data, validationData = data }: PreviewRequest): unknown {
+  if (!(error instanceof MosError)) return error;
+  const [message = ""] = error.message.split("\n", 1);
+  return new MosError(error.code, describeProblem(describeProblem(message, data), validationData));
+}
 
 /** What is wrong with a file, or with a line of it. */
 export interface FileProblem {
@@ -74,8 +88,10 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
     waiting: none,
     what: "checks",
   });
-  const tooMuch = (): MosError =>
-    new MosError("bad_data", `validating the file exceeded ${seconds} s or ${megabytes} MB; split it`);
+  const tooMuch = new MosError(
+    "bad_data",
+    `validating the file exceeded ${seconds} s or ${megabytes} MB; split it`,
+  );
   /** Processes without work, and what ends each after a while. */
   const idle = new Map<TaskChild, NodeJS.Timeout>();
   const take = (): TaskChild => {
@@ -84,7 +100,7 @@ export function createFileChecker({ running, seconds, megabytes, idleSeconds } =
       idle.delete(child);
       if (child.isAlive) return child;
     }
-    return startTasks(tooMuch, { heapMegabytes: megabytes });
+    return startTasks(endError("check", tooMuch), { heapMegabytes: megabytes });
   };
   const checkApart = async (path: string, most: number, signal: AbortSignal) => {
     const child = take();
@@ -122,18 +138,20 @@ const PREVIEW_LIMITS = {
 
 /**
  * Makes previews, in turn for each tenant: one that is slow holds up those of its own tenant only. Throws MosError: `busy` where
- * too many wait, and as `previewRun`.
+ * too many wait, and as `previewRun`, whose messages name no paths here.
  */
 export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMITS) {
   const takeTurn = createTurns({ ...limits, what: "previews" });
-  const tooMuch = (): MosError =>
-    new MosError(
-      "memory",
-      `the preview exceeded ${seconds} s or ${megabytes} MB; preview a part of the file`,
-    );
-  return (order: PreviewRequest, client: TurnClient): Promise<RunPreview> =>
+  const tooMuch = new MosError(
+    "memory",
+    `the preview exceeded ${seconds} s or ${megabytes} MB; preview a part of the file`,
+  );
+  return (order: PreviewRequest, client: TurnClient): Promise<RunPreview | OtherData> =>
     takeTurn(async () => {
-      await using child = startTasks(tooMuch, { heapMegabytes: megabytes });
-      return await child.call("preview", order, { signal: client.signal, killAfter: 0, timeout: seconds });
+      await using child = startTasks(endError("preview", tooMuch), { heapMegabytes: megabytes });
+      const options = { signal: client.signal, killAfter: 0, timeout: seconds };
+      return await child.call("preview", order, options).catch((error: unknown) => {
+        throw withoutPaths(error, order);
+      });
     }, client);
 }

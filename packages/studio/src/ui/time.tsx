@@ -6,6 +6,7 @@ const nowInSeconds = (): number => Date.now() / 1000;
 /** One clock for the page, however many times it shows. */
 const now = signal(nowInSeconds(), {
   watched() {
+    now.value = nowInSeconds(); // it stood still while nobody looked
     timer = setInterval(() => {
       now.value = nowInSeconds();
     }, 1000);

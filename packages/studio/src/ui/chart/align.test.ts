@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { align } from "./align.ts";
+import { align, nearestRow, valuesNear } from "./align.ts";
 
 describe("align", () => {
   test("keeps a shared column of x", () => {
@@ -25,4 +25,22 @@ describe("align", () => {
   test("of no series is an empty column", () => {
     expect(align([])).toEqual([[]]);
   });
+});
+
+test("the nearest row, of two that are as near the first", () => {
+  const x = [1, 2, 4, 8];
+  expect([-1, 1, 1.4, 1.5, 3, 3.1, 7, 99].map((to) => nearestRow(x, to))).toEqual([0, 0, 0, 0, 1, 2, 3, 3]);
+  expect(nearestRow([], 3)).toBe(0);
+});
+
+test("values near an x: those at it, else the nearest that are not too far", () => {
+  const data = align([
+    { x: [1, 2, 3, 4], y: [10, 20, null, 40] },
+    { x: [1, 4], y: [0.1, 0.4] },
+  ]);
+  expect(valuesNear(data, 2, 1)).toEqual([20, 0.1]);
+  expect(valuesNear(data, 3, 1)).toEqual([20, 0.4]);
+  expect(valuesNear(data, 3, 0.5)).toEqual([null, null]);
+  expect(valuesNear(data, 0, 1)).toEqual([10, 0.1]);
+  expect(valuesNear(align([]), 0, 1)).toEqual([]);
 });

@@ -9,6 +9,32 @@ export interface Points {
 /** One column of x for all series, and a column of y for each; undefined where a series has no point of its own. */
 export type Aligned = [x: number[], ...y: (number | null | undefined)[][]];
 
+/** The row of an ascending column whose value is nearest. */
+export function nearestRow(x: readonly number[], to: number): number {
+  let [low, high] = [0, x.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((x[middle] ?? to) < to) low = middle + 1;
+    else high = middle;
+  }
+  return low > 0 && to - (x[low - 1] ?? to) <= (x[low] ?? to) - to ? low - 1 : low;
+}
+
+/** The value of each series that is nearest to an x and at most so far from it. */
+export function valuesNear([x, ...columns]: Aligned, to: number, most: number): readonly (number | null)[] {
+  const row = nearestRow(x, to);
+  const away = (at: number): number => Math.abs((x[at] ?? Number.POSITIVE_INFINITY) - to);
+  return columns.map((column) => {
+    let [before, after] = [row, row + 1];
+    while (away(before) <= most || away(after) <= most) {
+      const at = away(before) <= away(after) ? before-- : after++;
+      const value = column[at];
+      if (value != null) return value;
+    }
+    return null;
+  });
+}
+
 /** Merges ascending columns of x into one without repetition. */
 export function union(columns: readonly (readonly number[])[]): number[] {
   const [first, ...others] = [...new Set(columns)];

@@ -1,6 +1,6 @@
 // A chart without its surroundings: the plotting library with this page's colours, scales, zoom and crosshair.
 import uPlot from "uplot";
-import { align, type Points } from "./align.ts";
+import { align, nearestRow, type Points, valuesNear } from "./align.ts";
 import { attachGestures } from "./gestures.ts";
 import { isWhole, type Range } from "./range.ts";
 import { readTheme, type Theme, watchTheme } from "./theme.ts";
@@ -31,7 +31,7 @@ export interface PlotSettings {
   readonly onZoom: (isZoomed: boolean) => void;
 }
 
-/** Values at the crosshair: of each series the one nearest to it, where there is one. */
+/** Values at the crosshair, which has one x in all charts of a group: of each series the nearest one, where one is near. */
 export interface CursorValues {
   readonly x: number;
   readonly values: readonly (number | null)[];
@@ -43,28 +43,35 @@ export interface Plot {
   /** Shows a part of the x axis, or with undefined all of it, in all charts of the group at the next frame. */
   readonly show: (range: Range | undefined) => void;
   readonly toggle: (index: number, isShown: boolean) => void;
-  /** Moves the crosshair to the next points, or to an end. */
+  /** Moves the crosshair to the next points of this chart, or to an end. */
   readonly step: (by: number) => void;
   readonly shown: () => Range;
   readonly bounds: () => Range;
   readonly destroy: () => void;
 }
 
-type Show = Plot["show"];
+/** What charts of a group do together. */
+interface Member extends Pick<Plot, "show"> {
+  /** Moves the crosshair to an x, or away. */
+  readonly point: (x: number | undefined) => void;
+}
 
-const groups = new Map<string, Set<Show>>();
+const groups = new Map<string, Set<Member>>();
 
-/** Adds a chart to its group. What it gives shows a range in all of them, and leaves the group. */
-function join(group: string | undefined, accept: Show): { readonly show: Show; readonly leave: () => void } {
-  if (group === undefined) return { show: accept, leave: () => {} };
+/** Adds a chart to its group. What it gives acts on all of them, and leaves the group. */
+function join(group: string | undefined, member: Member): Member & { readonly leave: () => void } {
+  if (group === undefined) return { ...member, leave: () => {} };
   const members = groups.get(group) ?? new Set();
-  groups.set(group, members.add(accept));
+  groups.set(group, members.add(member));
   return {
     show: (range) => {
-      for (const member of members) member(range);
+      for (const { show } of members) show(range);
+    },
+    point: (x) => {
+      for (const { point } of members) point(x);
     },
     leave: () => {
-      members.delete(accept);
+      members.delete(member);
       if (members.size === 0) groups.delete(group);
     },
   };
@@ -83,6 +90,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   let range: Range | undefined;
   let frame = 0;
   let rest: ReturnType<typeof setTimeout> | undefined;
+  let at: number | undefined;
   let drawn = settings.series;
   let levels = toLevels(align(drawn));
   const plot = new uPlot(
@@ -92,18 +100,31 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   );
   const bounds = (): Range => wholeRange(levels.all[0]);
   const shown = (): Range => range ?? bounds();
+  const placeCursor = (): void => {
+    setCursor(plot, at);
+    const most = (NEAR * (shown().max - shown().min)) / Math.max(1, plot.over.clientWidth);
+    onCursor(at === undefined ? undefined : { x: at, values: valuesNear(levels.all, at, most) });
+  };
   const draw = (every?: number): void => {
     cancelAnimationFrame(frame);
-    frame = requestAnimationFrame(() => drawData(plot, levels, { ...shown(), every }));
+    frame = requestAnimationFrame(() => {
+      drawData(plot, levels, { ...shown(), every });
+      if (at !== undefined) placeCursor();
+    });
   };
-  const { show, leave } = join(group, (next) => {
-    range = next === undefined || isWhole(next, bounds()) ? undefined : next;
-    onZoom(range !== undefined);
-    draw(MOVING);
-    clearTimeout(rest);
-    rest = setTimeout(() => draw(), AT_REST);
+  const { show, point, leave } = join(group, {
+    show: (next) => {
+      range = next === undefined || isWhole(next, bounds()) ? undefined : next;
+      onZoom(range !== undefined);
+      draw(MOVING);
+      clearTimeout(rest);
+      rest = setTimeout(() => draw(), AT_REST);
+    },
+    point: (x) => {
+      at = x;
+      placeCursor();
+    },
   });
-  plot.hooks.setCursor = [() => onCursor(valuesAtCursor(plot))];
   plot.hooks.setSelect = [() => show(takeSelection(plot))];
   draw();
   const stops = [
@@ -111,6 +132,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
     () => clearTimeout(rest),
     leave,
     attachGestures(plot, { shown, bounds, show }),
+    watchPointer(plot, (x) => point(x === undefined ? undefined : levels.all[0][nearestRow(levels.all[0], x)])),
     watchWidth(host, (width) => {
       plot.setSize({ width, height });
       draw(); // another width may need another resolution
@@ -132,7 +154,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
       draw();
     },
     toggle: (index, isShown) => plot.setSeries(index + 1, { show: isShown }),
-    step: (by) => stepCursor(plot, by),
+    step: (by) => point(stepFrom(levels.all[0], { ...shown(), at, by })),
     destroy: () => {
       for (const stop of stops) stop();
     },
@@ -153,6 +175,28 @@ function drawData(plot: uPlot, levels: Levels, { min, max, every }: Part): void 
     if (data !== plot.data) plot.setData(data, false);
     plot.setScale("x", { min, max });
   });
+}
+
+/** Follows the x under the pointer; undefined once it has left. Called after the library's own listeners. */
+function watchPointer(plot: uPlot, moved: (x: number | undefined) => void): () => void {
+  const { over } = plot;
+  const look = (): void => {
+    const { left = -1 } = plot.cursor;
+    moved(left < 0 ? undefined : plot.posToVal(left, "x"));
+  };
+  const types = ["mousemove", "mouseleave"];
+  for (const type of types) over.addEventListener(type, look);
+  return () => {
+    for (const type of types) over.removeEventListener(type, look);
+  };
+}
+
+/** Draws the crosshair at an x, or nowhere. */
+function setCursor(plot: uPlot, x: number | undefined): void {
+  const { clientWidth, clientHeight } = plot.over;
+  const left =
+    x === undefined ? -10 : Math.min(clientWidth - 0.01, Math.max(0, plot.valToPos(x, "x")));
+  plot.setCursor({ left, top: x === undefined ? -10 : clientHeight / 2 }, false);
 }
 
 function watchWidth(host: HTMLElement, changed: (width: number) => void): () => void {
@@ -177,7 +221,7 @@ function wholeRange(x: ArrayLike<number> | undefined): Range {
 type Look = () => Theme;
 
 function staticOptions(
-  { series, isLog, hidden, group }: PlotSettings,
+  { series, isLog, hidden }: PlotSettings,
   look: Look,
 ): Pick<uPlot.Options, "series" | "scales" | "axes" | "cursor" | "legend" | "padding"> {
   const axis = {
@@ -208,15 +252,6 @@ function staticOptions(
       hover: { prox: NEAR, skip: [null, undefined] },
       points: { size: 7, width: 2 },
       bind: { dblclick: () => () => null },
-      ...(group === undefined
-        ? {}
-        : {
-            sync: {
-              key: group,
-              scales: ["x", null],
-              filters: { pub: (type: string) => type === "mousemove" || type === "mouseleave" },
-            },
-          }),
     },
   };
 }
@@ -256,14 +291,6 @@ function logRange(_: uPlot, min: number | null, max: number | null): uPlot.Range
   return [least / 1.15, max * 1.15];
 }
 
-function valuesAtCursor(plot: uPlot): CursorValues | undefined {
-  const { idx, idxs, left } = plot.cursor;
-  const x = idx == null || (left ?? -1) < 0 ? undefined : plot.data[0][idx];
-  if (x === undefined) return undefined;
-  const values = plot.data.slice(1).map((column, index) => column[idxs?.[index + 1] ?? -1] ?? null);
-  return { x, values };
-}
-
 /** The part of the x axis that was marked by dragging. */
 function takeSelection(plot: uPlot): Range | undefined {
   const { left, width } = plot.select;
@@ -272,21 +299,15 @@ function takeSelection(plot: uPlot): Range | undefined {
   return range;
 }
 
-function stepCursor(plot: uPlot, by: number): void {
-  const [x] = plot.data;
-  if (x.length === 0) return;
-  const { min = 0, max = 0 } = plot.scales["x"] ?? {};
-  const first = plot.valToIdx(min);
-  const last = plot.valToIdx(max);
-  const { idx, left } = plot.cursor;
-  const from = idx == null || (left ?? -1) < 0 ? (by < 0 ? last + 1 : first - 1) : idx;
-  const next = Math.min(last, Math.max(first, from + by));
-  const { width, height } = plot.over.getBoundingClientRect();
-  const at = Math.min(width - 0.01, Math.max(0, plot.valToPos(x[next] ?? 0, "x")));
-  plot.setCursor({ left: at, top: height / 2 });
-  const { sync } = plot.cursor;
-  if (sync?.key == null) return;
-  // the other charts read the place here, which only a real mouse would set
-  sync.values = [x[next] ?? 0, 0];
-  uPlot.sync(sync.key).pub("mousemove", plot, at, height / 2, width, height, next);
+interface Step extends Range {
+  /** Where the crosshair is. */
+  readonly at: number | undefined;
+  readonly by: number;
+}
+
+/** The x some points further within the shown part; from an end where there is no crosshair yet. */
+function stepFrom(x: readonly number[], { min, max, at, by }: Step): number | undefined {
+  const [first, last] = [nearestRow(x, min), nearestRow(x, max)];
+  const from = at === undefined ? (by < 0 ? last + 1 : first - 1) : nearestRow(x, at);
+  return x[Math.min(last, Math.max(first, from + by))];
 }

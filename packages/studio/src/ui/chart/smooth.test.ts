@@ -14,51 +14,67 @@ const curve = fc
     const x = pairs.map(([gap]) => (at += gap));
     return { x, y: pairs.map(([, value]) => value) };
   });
-const spans = fc.double({ min: 0.1, max: 100, noNaN: true });
+const widths = fc.double({ min: 0.1, max: 100, noNaN: true });
+const steps = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 describe("smoothed", () => {
-  test("is the mean weighted by distance", () => {
-    const half = 1 / Math.LN2; // a distance of 1 halves a weight
-    expect(smoothed([0, 1, 3], [8, 2, 4], half)).toEqual([
-      8,
-      expect.closeTo((8 / 2 + 2) / 1.5, 12),
-      expect.closeTo((8 / 8 + 2 / 4 + 4) / (1 / 8 + 1 / 4 + 1), 12),
-    ]);
+  test("is a mean of means, as far ahead as behind", () => {
+    expect(smoothed([0, 1, 2, 3, 4], [0, 0, 9, 0, 0], 4)).toEqual([0, 2, 3, 2, 0]);
+    expect(smoothed([0, 1, 2], [3, 1, 2], 0)).toEqual([3, 1, 2]);
   });
 
-  test("begins at the first value and keeps a constant", () => {
-    expect(smoothed([5, 6, 9], [2, 2, 2], 50)).toEqual([2, 2, 2]);
+  test("does not lag behind a curve that falls", () => {
+    const x = steps(400);
+    const line = x.map((at) => 5 - at / 100);
+    smoothed(x, line, 64).forEach((value, index) => expect(value).toBeCloseTo(line[index] ?? 0, 9));
+    // nor behind one that falls fast at first
+    const loss = x.map((at) => 1 + 4 * Math.exp(-at / 40));
+    smoothed(x, loss, 32).forEach((value, index) => {
+      expect(Math.abs((value ?? 0) - (loss[index] ?? 0))).toBeLessThan(0.08);
+    });
   });
 
-  test("leaves gaps as gaps, without a trace in what follows", () => {
-    const withGap = smoothed([0, 1, 2, 3], [1, null, Number.NaN, 5], 2);
-    expect(withGap.slice(1, 3)).toEqual([null, null]);
-    expect([withGap[0], withGap[3]]).toEqual(smoothed([0, 3], [1, 5], 2));
-  });
-
-  test("stays between the least and the greatest value so far", () => {
+  test("the past stays as it is while the run grows", () => {
     fc.assert(
-      fc.property(curve, spans, ({ x, y }, span) => {
-        smoothed(x, y, span).forEach((value, index) => {
-          const seen = y.slice(0, index + 1);
-          expect(value).toBeGreaterThanOrEqual(Math.min(...seen) - 1e-9);
-          expect(value).toBeLessThanOrEqual(Math.max(...seen) + 1e-9);
+      fc.property(curve, widths, fc.nat(), ({ x, y }, width, cut) => {
+        const count = 1 + (cut % x.length);
+        const before = smoothed(x.slice(0, count), y.slice(0, count), width);
+        const after = smoothed(x, y, width);
+        before.forEach((value, index) => {
+          if (Number(x[count - 1]) - Number(x[index]) > width / 2 + 1e-6)
+            expect(after[index]).toBeCloseTo(value ?? Number.NaN, 9);
         });
       }),
     );
   });
 
-  test("depends on ratios of x to the span only", () => {
+  test("leaves gaps as gaps, without a trace in what surrounds them", () => {
+    const withGap = smoothed([0, 1, 2, 3], [1, null, Number.NaN, 5], 9);
+    expect(withGap.slice(1, 3)).toEqual([null, null]);
+    expect([withGap[0], withGap[3]]).toEqual(smoothed([0, 3], [1, 5], 9));
+  });
+
+  test("stays between the least and the greatest value, and keeps a constant", () => {
+    expect(smoothed([5, 6, 9], [2, 2, 2], 50)).toEqual([2, 2, 2]);
     fc.assert(
-      fc.property(curve, spans, fc.double({ min: 0.5, max: 20, noNaN: true }), ({ x, y }, span, factor) => {
+      fc.property(curve, widths, ({ x, y }, width) => {
+        for (const value of smoothed(x, y, width)) {
+          expect(value).toBeGreaterThanOrEqual(Math.min(...y) - 1e-9);
+          expect(value).toBeLessThanOrEqual(Math.max(...y) + 1e-9);
+        }
+      }),
+    );
+  });
+
+  test("depends on ratios of x to the width only", () => {
+    fc.assert(
+      fc.property(curve, widths, fc.constantFrom(0.5, 2, 8), ({ x, y }, width, factor) => {
         const scaled = smoothed(
           x.map((at) => at * factor),
           y,
-          span * factor,
+          width * factor,
         );
-        smoothed(x, y, span).forEach((value, index) => {
-          expect(scaled[index]).toBeCloseTo(value ?? Number.NaN, 6);
-        });
+        expect(scaled).toEqual(smoothed(x, y, width));
       }),
     );
   });

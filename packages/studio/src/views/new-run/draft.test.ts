@@ -43,6 +43,13 @@ test("only what was filled in is sent", () => {
   });
 });
 
+test("the objective is the file's until somebody chooses one", () => {
+  const found = { fields: [...fields, field("objective", { kind: "text" })], base: "tiny", objective: "dpo" };
+  expect(toRequest(draft, found).body.mos).toEqual({ method: "mos", objective: "dpo" });
+  const chosen = { ...draft, values: { objective: "orpo" } };
+  expect(toRequest(chosen, found).body.mos).toEqual({ method: "mos", objective: "orpo" });
+});
+
 test("settings of another method stay in the form, but out of the request", () => {
   const lora = { ...draft, method: "lora", values: { private_rank: "2", rank: "4" } };
   expect(toRequest(lora, context).body.mos).toEqual({ method: "lora", rank: 4 });

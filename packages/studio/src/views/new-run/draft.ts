@@ -43,6 +43,8 @@ interface DraftContext {
   readonly fields: readonly SettingField[];
   /** The base that this server serves. */
   readonly base: string;
+  /** What the training file is for, where no objective was chosen. */
+  readonly objective?: string | undefined;
 }
 
 /** Settings that an adapter keeps from its start: those that only methods have, and what all methods share. */
@@ -68,8 +70,9 @@ export function toRequest(draft: Draft, context: DraftContext): Drafted {
   const { model, method, trainingFile, validationFile, suffix, values } = draft;
   const problems: Record<string, string> = {};
   const mos: Record<string, unknown> = model === context.base ? { method } : {};
+  const given: Draft["values"] = { ...values, objective: values["objective"] || (context.objective ?? "") };
   for (const field of openFields(draft, context)) {
-    const text = values[field.name] ?? "";
+    const text = given[field.name] ?? "";
     if (text.trim() === "") continue;
     const parsed = parseField(text, field);
     if ("value" in parsed) mos[field.name] = parsed.value;

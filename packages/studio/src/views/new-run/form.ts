@@ -33,6 +33,8 @@ export interface Form {
   readonly models: ReadonlySignal<readonly string[]>;
   readonly training: Signal<ChosenFile | undefined>;
   readonly validation: Signal<ChosenFile | undefined>;
+  /** What the training file is for, where that is not plain training. */
+  readonly objective: ReadonlySignal<string | undefined>;
   /** The line from which on the preview shows some. */
   readonly firstLine: Signal<number>;
   readonly drafted: ReadonlySignal<Drafted>;
@@ -99,7 +101,9 @@ async function load({ draft, fields, models, training, validation }: Loading, fr
 export const toProblem = (error: unknown): ApiProblem =>
   error instanceof ApiProblem ? error : new ApiProblem(messageOf(error), { status: 0 });
 
-interface Previewing extends Pick<Form, "drafted" | "training" | "validation" | "firstLine" | "problem"> {
+interface Previewing
+  extends Pick<Form, "draft" | "drafted" | "training" | "validation" | "firstLine" | "problem"> {
+  readonly objective: Signal<string | undefined>;
   readonly preview: Signal<Preview | undefined>;
   readonly isPreviewing: Signal<boolean>;
 }
@@ -107,6 +111,22 @@ interface Previewing extends Pick<Form, "drafted" | "training" | "validation" | 
 /** Lines to show: the first ones until somebody turns the page, as a file may begin with empty lines. */
 const shownLines = (first: number, total: number): { readonly lines?: readonly number[] } =>
   first === 1 ? {} : { lines: linesFrom(first, Math.max(1, Math.min(LINES_SHOWN, total - first + 1))) };
+
+/** The objectives that learn from files, by the codes that refuse these for another one. */
+const OBJECTIVES: Readonly<Record<string, string>> = {
+  file_of_examples: "sft",
+  file_of_pairs: "dpo",
+  file_of_ratings: "kto",
+  file_of_prompts: "grpo",
+};
+
+/** Takes the objective that a refused file is for, unless another one was chosen; then it says what is wrong. */
+function takeProblem(error: unknown, { draft, objective, problem }: Previewing): void {
+  const found = toProblem(error);
+  const fitting = found.param === "mos.objective" ? OBJECTIVES[found.code ?? ""] : undefined;
+  if (fitting === undefined || draft.value.values["objective"]) problem.value = found;
+  else objective.value = fitting;
+}
 
 /** Asks for a preview some time after each change. What was asked before is given up, so that one is under way at most. */
 function followDraft(form: Previewing): () => void {
@@ -136,7 +156,7 @@ function followDraft(form: Previewing): () => void {
         problem.value = undefined;
         wanted = text;
       } catch (error) {
-        if (!stop.signal.aborted) problem.value = toProblem(error);
+        if (!stop.signal.aborted) takeProblem(error, form);
       } finally {
         if (!stop.signal.aborted) isPreviewing.value = false;
       }
@@ -164,28 +184,30 @@ export function openForm(from?: string): Form {
   const preview = signal<Preview | undefined>(undefined);
   const isPreviewing = signal(false);
   const firstLine = signal(1);
+  const objective = signal<string | undefined>(undefined);
   const drafted = computed(() =>
     toRequest(
       { ...draft.value, trainingFile: training.value?.id ?? "", validationFile: validation.value?.id ?? "" },
-      { fields: fields.value, base: config.value?.model ?? "" },
+      { fields: fields.value, base: config.value?.model ?? "", objective: objective.value },
     ),
   );
   const isReady = computed(
     () =>
       isUsable(training.value) &&
       (validation.value === undefined || isUsable(validation.value)) &&
-      Object.keys(drafted.value.problems).length === 0,
+      Object.keys(drafted.value.problems).length === 0 &&
+      problem.value?.status !== 400,
   );
   load({ draft, fields, models, training, validation }, from).catch((error: unknown) => {
     failure.value = error;
   });
-  const parts = { drafted, training, validation, firstLine, problem };
+  const parts = { draft, drafted, training, validation, firstLine, problem, objective };
   return {
     ...parts,
-    ...{ draft, fields, models, preview, isPreviewing, failure, isReady },
+    ...{ fields, models, preview, isPreviewing, failure, isReady },
     choose: (part, file) => {
       if (part === "training") {
-        preview.value = undefined;
+        preview.value = objective.value = problem.value = undefined;
         firstLine.value = 1;
       }
       parts[part].value = file;

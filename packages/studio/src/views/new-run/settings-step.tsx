@@ -57,7 +57,10 @@ function errorOf({ drafted, problem }: Form, param: string): string | undefined 
 }
 
 /** Settings that most runs are about. Steps stand in the place of epochs. */
-const COMMON = ["epochs", "steps", "learning_rate", "equivalent_rank", "rank", "max_length", "batch_size"];
+const COMMON = [
+  ...["objective", "epochs", "steps", "learning_rate"],
+  ...["equivalent_rank", "rank", "max_length", "batch_size"],
+];
 
 /** What the data decided, by the names of settings. */
 function chosenValue(name: string, preview: Preview | undefined): number | undefined {
@@ -80,14 +83,15 @@ function chosenValue(name: string, preview: Preview | undefined): number | undef
 const roundedText = (value: number): string => String(Number(value.toPrecision(4)));
 
 /** "auto: 12": what holds where nothing is typed. */
-function placeholderOf(field: SettingField, { draft, preview }: Form): string {
+function placeholderOf(field: SettingField, { draft, preview, objective }: Form): string {
+  if (field.name === "objective" && objective.value !== undefined) return `auto: ${objective.value}`;
   const chosen = chosenValue(field.name, preview.value);
   if (chosen !== undefined) return `auto: ${roundedText(chosen)}`;
   const standard = standardFor(field, draft.value.method);
   return standard === "" ? "none" : `auto: ${standard}`;
 }
 
-/** The five settings, and all others folded. */
+/** The settings that most runs are about, and all others folded. */
 export function SettingsStep({ form }: { readonly form: Form }) {
   const { draft, fields } = form;
   const base = config.value?.model ?? "";
@@ -103,7 +107,7 @@ export function SettingsStep({ form }: { readonly form: Form }) {
       <h2>Settings</h2>
       <div class="settings">
         <Duration form={form} fields={common} />
-        {["learning_rate", hasBudget ? "equivalent_rank" : "rank", "max_length", "batch_size"].map((name) => {
+        {["objective", "learning_rate", hasBudget ? "equivalent_rank" : "rank", "max_length", "batch_size"].map((name) => {
           const field = common.find((one) => one.name === name);
           return field && <Setting key={name} form={form} field={field} />;
         })}

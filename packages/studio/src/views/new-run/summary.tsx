@@ -4,7 +4,7 @@ import { api, config } from "#api";
 import { formatBytes, formatCount, formatDuration, formatShare, href, navigate } from "#core";
 import { Button, Copy, Field, Problem, Tabs, TextInput } from "#ui";
 import { toCurl, toTrainCommand, toTypeScript } from "./commands.ts";
-import { type Form, type Preview, toProblem } from "./form.ts";
+import { type Form, isUsable, type Preview, toProblem } from "./form.ts";
 
 /** What the job costs, and the button that makes it. */
 export function Summary({ form }: { readonly form: Form }) {
@@ -44,15 +44,16 @@ export function Summary({ form }: { readonly form: Form }) {
       >
         Start run
       </Button>
-      {!isReady.value && (
-        <p class="muted">
-          {form.training.value === undefined
-            ? "Choose a training file first."
-            : "Fix the marked fields first."}
-        </p>
-      )}
+      <p class="muted missing">{isReady.value ? "" : whatIsMissing(form)}</p>
     </section>
   );
+}
+
+function whatIsMissing({ training, validation, drafted }: Form): string {
+  if (training.value === undefined) return "Choose a training file first.";
+  if (!isUsable(training.value)) return "Fix the training file first.";
+  if (validation.value !== undefined && !isUsable(validation.value)) return "Fix the validation file first.";
+  return Object.keys(drafted.value.problems).length > 0 ? "Fix the marked fields first." : "";
 }
 
 /** A key by which the server knows a request that is sent again; another one for another request. */

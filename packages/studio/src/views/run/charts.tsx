@@ -1,27 +1,25 @@
 // The curves of a run.
 import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
-import { formatLoss, formatRate, stored, storedFlag } from "#core";
+import { countOf, formatLoss, formatRate, stored, storedFlag } from "#core";
 import { Switch } from "#ui";
 import { type Metrics, ownCurves } from "./metrics.ts";
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
 
-const smoothing = stored("smoothing", 30, isNumber);
+const smoothing = stored("smoothing", 50, isNumber);
 const isLog = storedFlag("log-scale", false);
 
-/** The span of smoothing in steps: of a hundred, a quarter of all steps; fine at the small end. */
-function spanOf(percent: number, steps: readonly number[]): number {
-  return (percent / 100) ** 2 * 0.25 * ((steps.at(-1) ?? 0) - (steps[0] ?? 0));
-}
+/** The window of smoothing in steps, up to 1,024. It does not grow with the run, which would change what was drawn before. */
+const widthOf = (percent: number): number => (percent === 0 ? 0 : Math.round(2 ** (percent / 10)));
 
 function lossSeries({ training, validation }: Metrics, percent: number): readonly Series[] {
   const { step: x, loss: y } = training;
-  const span = spanOf(percent, x);
-  const smooth = { label: "Training, smoothed", x, y: smoothed(x, y, span), colour: 0 };
+  const width = widthOf(percent);
+  const smooth = { label: "Training, smoothed", x, y: smoothed(x, y, width), colour: 0 };
   return [
-    { label: "Training", x, y, faint: span > 0, colour: 0 },
-    ...(span > 0 ? [smooth] : []),
+    { label: "Training", x, y, faint: width > 0, colour: 0 },
+    ...(width > 0 ? [smooth] : []),
     { label: "Validation", x: validation.step, y: validation.loss, kind: "points", colour: 1 },
   ];
 }
@@ -101,6 +99,8 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
 }
 
 function Smoothing() {
+  const width = widthOf(smoothing.value);
+  const says = width === 0 ? "off" : countOf(width, "step");
   return (
     <label class="run-smoothing">
       <span>Smoothing</span>
@@ -109,11 +109,12 @@ function Smoothing() {
         min={0}
         max={100}
         value={smoothing.value}
-        aria-valuetext={smoothing.value === 0 ? "off" : `${smoothing.value}%`}
+        aria-valuetext={says}
         onInput={({ currentTarget }) => {
           smoothing.value = currentTarget.valueAsNumber;
         }}
       />
+      <output>{says}</output>
     </label>
   );
 }
