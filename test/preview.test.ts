@@ -118,6 +118,21 @@ test("lines are shown as they are encoded", async () => {
   await expect(previewRun(makeOptions({ lines: [9999] }))).rejects.toMatchObject({ code: "bad_option" });
 });
 
+test("a character that several tokens have is shown once", async () => {
+  const answer = "Ahoy 😀 日本語!";
+  const data = Array.from({ length: 4 }, () => ({ prompt: "Hi", completion: answer }));
+  const wide = { ...settings, maxLength: 64, validationSplit: 0 };
+  const { lines } = await previewRun(makeOptions({ data, lines: [1], settings: wide }));
+  const shown = lines[0]?.shown ?? [];
+  const [text] = [shown.map((one) => one.text).join("")];
+  expect(text).toContain(answer);
+  expect(text).not.toContain("\ufffd");
+  expect(shown.some((one) => one.text === "")).toBe(true);
+  const [, completion] = lines[0]?.turns ?? [];
+  const said = shown.slice(completion?.start, completion?.end).map((one) => one.text);
+  expect(said.join("").trim()).toBe(answer);
+});
+
 test("what is cut off, left out and not held out is said", async () => {
   const reasons = async (change: object): Promise<readonly string[]> =>
     (await previewRun(makeOptions({ settings: { ...settings, ...change } }))).warnings.map(

@@ -1,6 +1,7 @@
 // The library, and the models and adapters that it keeps in this browser.
 import { bar, button, select, text } from "./elements.js";
 import { openWeb } from "./mos/index.js";
+import { recall, remember } from "./saved.js";
 import { announce, describeBytes, tell } from "./words.js";
 
 /** A file of 105 MB, by its name on the Hub. */
@@ -82,7 +83,7 @@ export async function keep(name, load) {
       },
     });
     text("loading-says").textContent = "";
-    announce(`${model.name} is here.`);
+    announce("Model loaded.");
     await showKept(model.name);
   } catch (error) {
     text("loading-says").textContent = cancel.signal.aborted
@@ -101,12 +102,13 @@ export async function keep(name, load) {
  *
  * @param {string} [chosen]
  */
-export async function showKept(chosen = select("model").value) {
+export async function showKept(chosen = select("model").value || recall("model")) {
   const { models, adapters } = await mos.list();
   const names = [...new Set([TINY, ...models.map(({ name }) => name)])];
   select("model").replaceChildren(
     ...names.map((name) => new Option(MODELS[name]?.title ?? name, name, false, name === (chosen || TINY))),
   );
+  remember("model", select("model").value);
   button("fetch").hidden = names.includes(SMOL);
   const sizes = adapters.map(async ({ name, reason }) => ({
     kind: /** @type {const} */ ("Adapter"),

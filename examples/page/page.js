@@ -4,6 +4,7 @@ import { bar, button, find, input, picture, select, text } from "./elements.js";
 import { fetchModel, keep, loadModel, MODELS, mos, SMOL, showKept } from "./kept.js";
 import { describePools, drawPools, followShard, readPools } from "./pools.js";
 import { followRun, readExamples } from "./run.js";
+import { recall, remember } from "./saved.js";
 import { announce, tell } from "./words.js";
 
 /** Passes over ten lines; of many lines fewer are enough. */
@@ -15,8 +16,6 @@ const SEEN = 900;
 let busy = false;
 /** @type {AbortController | undefined} */
 let stop;
-/** The run that was stopped last, which can go on. */
-let stopped = "";
 /** The base's answers that were given already, by model and question. */
 const known = new Map();
 /** @type {ReadonlyMap<string, import("./pools.js").Weave>} */
@@ -49,7 +48,10 @@ function setBusy(isBusy) {
   busy = isBusy;
   document.body.toggleAttribute("data-busy", isBusy);
   for (const id of ["train", "send", "fetch", "download"]) button(id).disabled = isBusy;
-  if (!isBusy) button("download").disabled = select("adapter").value === "";
+  if (isBusy) return;
+  button("download").disabled = select("adapter").value === "";
+  const run = currentRun();
+  button("train").textContent = run !== "" && run === recall("run") ? "Continue" : "Fine-tune";
 }
 
 // the examples
@@ -61,18 +63,36 @@ async function takeQuickstart() {
     .map((line) => JSON.parse(line).messages)
     .map(([question, answer]) => `${question.content} → ${answer.content}`)
     .join("\n");
+  remember("examples", find("examples", HTMLTextAreaElement).value);
 }
 
 // training
 
+/** What is to be trained. Throws for lines that are no examples. */
+function readRun() {
+  const name = input("name")
+    .value.trim()
+    .replaceAll(/[^\w.-]+/g, "-");
+  return {
+    model: select("model").value,
+    out: name || "lighthouse",
+    data: readExamples(find("examples", HTMLTextAreaElement).value),
+  };
+}
+
+/** The run that the fields stand for; "" while they stand for none. */
+function currentRun() {
+  try {
+    return JSON.stringify(readRun());
+  } catch {
+    return "";
+  }
+}
+
 async function train() {
-  const data = readExamples(find("examples", HTMLTextAreaElement).value);
-  const model = select("model").value;
-  const out =
-    input("name")
-      .value.trim()
-      .replaceAll(/[^\w.-]+/g, "-") || "lighthouse";
-  const run = JSON.stringify([model, out, data]);
+  const { model, out, data } = readRun();
+  const run = currentRun();
+  announce("Loading the model…");
   await loadModel(model);
   await answerBefore();
   stop = new AbortController();
@@ -80,18 +100,20 @@ async function train() {
   announce("Preparing…");
   try {
     const epochs = Math.max(1, Math.min(PASSES, Math.round(SEEN / data.length)));
-    const settings = { epochs, learningRate: MODELS[model]?.learningRate ?? 2e-3, warmup: 0.1 };
-    const how = stopped === run ? { resume: true } : { overwrite: true };
+    const learningRate = MODELS[model]?.learningRate ?? 2e-3;
+    const settings = { epochs, learningRate, warmup: 0.1, saveEvery: 20 };
+    const how = recall("run") === run ? { resume: true } : { overwrite: true };
     const { signal } = stop;
-    const isDone = await followRun(mos.finetune({ model, data, out, settings, signal, ...how }));
-    stopped = isDone ? "" : run;
-    button("train").textContent = isDone ? "Fine-tune" : "Continue";
-    if (!isDone) return;
+    remember("run", ""); // one that cannot go on begins anew the next time
+    const events = mos.finetune({ model, data, out, settings, signal, ...how });
+    if (!(await followRun(events, () => remember("run", run)))) return;
+    remember("run", "");
   } finally {
     showTraining(false);
   }
   await showAdapters(out);
   await answerAfter();
+  text("after").scrollIntoView({ block: "nearest" });
 }
 
 /** @param {boolean} isTraining */
@@ -154,7 +176,7 @@ async function ask() {
  *
  * @param {string} [chosen]
  */
-async function showAdapters(chosen = select("adapter").value) {
+async function showAdapters(chosen = recall("adapter") ?? "") {
   const { adapters } = await showKept();
   const names = adapters.filter(({ reason }) => reason === undefined).map(({ name }) => name);
   select("adapter").replaceChildren(...names.map((name) => new Option(name, name, false, name === chosen)));
@@ -164,6 +186,7 @@ async function showAdapters(chosen = select("adapter").value) {
 
 async function showAdapter() {
   const adapter = select("adapter").value;
+  remember("adapter", adapter);
   showCommand();
   weaves = adapter === "" ? new Map() : await readPools(await mos.adapterForm(adapter));
   const linears = [...new Set([...weaves.keys()].map((key) => key.split(" ")[0] ?? ""))];
@@ -266,6 +289,7 @@ text("list").addEventListener("click", ({ target }) => {
   if (name === undefined) return;
   perform(async () => {
     await (kind === "Model" ? mos.removeModel(name) : mos.remove(name));
+    remember("run", ""); // it may have been the run's
     await showAdapters();
   });
 });
@@ -273,7 +297,17 @@ button("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(text("command").textContent ?? "");
   button("copy").textContent = "Copied";
 });
+for (const id of /** @type {const} */ (["examples", "name", "question"])) {
+  const field = /** @type {HTMLInputElement | HTMLTextAreaElement} */ (text(id));
+  field.value = recall(id) ?? field.value;
+  field.addEventListener("input", () => {
+    remember(id, field.value);
+    setBusy(busy);
+  });
+}
 select("model").addEventListener("change", () => {
+  remember("model", select("model").value);
+  setBusy(busy);
   text("before").textContent = text("after").textContent = "";
   showCommand();
 });
@@ -296,3 +330,4 @@ text("threads").textContent =
   `It runs on WebAssembly with ${threads === 1 ? "one thread" : `${threads} threads`}.`;
 drawLoss(picture("chart"), { losses: [], steps: 120, window: 1 });
 await showAdapters();
+setBusy(false);

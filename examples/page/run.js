@@ -35,14 +35,16 @@ export function readExamples(lines) {
  * Shows the events of a run, and returns whether it came to its end.
  *
  * @param {ReturnType<import("./mos/index.js").Web["finetune"]>} events
+ * @param {() => void} begun called once it can be resumed
  */
-export async function followRun(events) {
+export async function followRun(events, begun) {
   /** @type {Run} */
   const run = { losses: [], first: 0, steps: 0, window: 1, began: 0 };
   for await (const event of events) {
     if (event.type === "ready") {
       [run.steps, run.first] = [event.steps, event.step];
       run.window = Math.max(1, Math.round(event.steps / event.epochs));
+      begun();
     } else if (event.type === "step") showStep(run, event.loss);
     else if (event.type === "stopped") {
       announce(`Stopped after ${run.first + run.losses.length} of ${run.steps} updates.`);

@@ -11,11 +11,16 @@ export function announce(news) {
   text("news").textContent = news;
 }
 
-/** @param {unknown} error */
+/**
+ * Says what went wrong, where the visitor looks then: the button that they pressed may be far below.
+ *
+ * @param {unknown} error
+ */
 export function tell(error) {
   const notice = text("notice");
   notice.textContent = error instanceof Error ? error.message : String(error);
   notice.hidden = false;
+  notice.focus();
 }
 
 /** @param {number} bytes */

@@ -61,6 +61,7 @@ interface TokenRow {
 function tokenRows(tokens: readonly PreviewedToken[], columns: number): readonly Readonly<TokenRow>[] {
   const rows: TokenRow[] = [];
   for (const { text, isTrained } of tokens) {
+    if (text === "") continue; // a part of the next one's character
     const shown = visible(text);
     const row = rows.at(-1);
     const isNext =

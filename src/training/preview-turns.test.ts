@@ -58,6 +58,14 @@ test("a message that the format writes otherwise is left out", () => {
   ]);
 });
 
+test("the bytes of a character that several tokens have belong to the message that has it", () => {
+  const shown = tokens("<|x|>", "", "", "😀", "!", "\n", "*", "*é", "*\n");
+  expect(findTurns(chat("😀!", "é"), shown)).toEqual([
+    { role: "user", start: 1, end: 5 },
+    { role: "assistant", start: 6, end: 8 },
+  ]);
+});
+
 test("a prompt and its completion; a text has no messages", () => {
   const shown = tokens("one", "* two", "*</s>");
   const place = { line: 1 };

@@ -40,7 +40,7 @@ interface ShownToken {
   readonly isTrained: boolean;
 }
 
-/** The text of tokens, and where in it each begins. */
+/** The text of tokens, and where in it that of each begins. */
 interface Located {
   readonly text: string;
   readonly tokens: readonly ShownToken[];
@@ -120,8 +120,8 @@ export function findTurns(example: OneSequence, tokens: readonly ShownToken[]): 
     const found = findContent(located, spoken, position);
     if (found === undefined) return [];
     position = found[1];
-    return [
-      { role: spoken.role, start: tokenAt(located, found[0]), end: tokenAt(located, found[1] - 1) + 1 },
-    ];
+    let start = tokenAt(located, found[0]);
+    while (tokens[start - 1]?.text === "") start--; // bytes of its first character
+    return [{ role: spoken.role, start, end: tokenAt(located, found[1] - 1) + 1 }];
   });
 }

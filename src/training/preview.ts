@@ -14,6 +14,7 @@ import {
   placeText,
 } from "#data";
 import { type LocateCalls, toLayerShapes } from "#models";
+import { createDetokenizer } from "#text";
 import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
 import { encodingOptions } from "./run-data.ts";
 import { planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
@@ -32,6 +33,7 @@ export interface PreviewOptions extends RunOptions, Pick<LocateCalls, "onDownloa
 /** A token of an example. */
 export interface PreviewedToken {
   readonly id: number;
+  /** The text that it completes: of tokens that have bytes of one character, the last has it, and the others "". */
   readonly text: string;
   /** True if the loss counts it. */
   readonly isTrained: boolean;
@@ -90,7 +92,6 @@ export interface RunPreview extends ChosenSettings {
 }
 
 const DEFAULT_LINES = 3;
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Previews `finetune` with the same options. The base is not loaded, and nothing is written.
@@ -145,9 +146,10 @@ function previewLines(
     const isLost = sequences.some(({ encoded, answer }) => encoded.targetTokens === 0 && isOfPair(answer));
     return sequences.map(({ example: own, encoded: one, answer }): PreviewedLine => {
       const { ids, labels, source = { unit: "line" }, columns: _, ...encoded } = one;
-      const shown = Array.from(ids.subarray(0, maxShown), (id, i) => ({
+      const detokenizer = createDetokenizer(tokenizer, { continues: true });
+      const shown = [...ids.subarray(0, maxShown)].map((id, i, { length }) => ({
         id,
-        text: utf8.decode(tokenizer.idToBytes(id)),
+        text: detokenizer.push(id) + (i + 1 === length ? detokenizer.flush() : ""),
         isTrained: i > 0 && labels[i] !== IGNORED, // nothing predicts the first one
       }));
       const turns = findTurns(own, shown);

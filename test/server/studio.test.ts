@@ -177,9 +177,14 @@ describe("a session", () => {
     expect((await settings({ ...OWN, ...boss.sent })).json).toMatchObject({
       ...{ model: "base", needsKey: true, signedIn: true, tenant: "boss", isAdmin: true },
     });
-    expect((await settings(OWN)).json).toMatchObject({ signedIn: false, tenant: null, isAdmin: false });
+    expect((await settings(OWN)).json).toMatchObject({
+      signedIn: false,
+      isRefused: false,
+      tenant: null,
+      isAdmin: false,
+    });
     const revoked = { ...OWN, cookie: "mos_session=gone" };
-    expect((await settings(revoked)).json).toMatchObject({ signedIn: false, tenant: null });
+    expect((await settings(revoked)).json).toMatchObject({ signedIn: false, isRefused: true, tenant: null });
     expect((await server.send("/v1/models", undefined, revoked)).status).toBe(401);
     // a key that is sent counts more than the session
     const other = { ...OWN, ...boss.sent, authorization: "Bearer acme" };

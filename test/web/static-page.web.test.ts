@@ -80,6 +80,71 @@ test("ten lines are learnt: the loss falls, and the answer is another one", asyn
   );
 });
 
+/** Whether an element is within the window. */
+async function isInSight(selector: string): Promise<boolean> {
+  const box = await page.locator(selector).boundingBox();
+  const { height = 0 } = page.viewportSize() ?? {};
+  return box !== null && box.y >= 0 && box.y + box.height <= height;
+}
+
+test("on a telephone, an error and the progress are in sight wherever one is", async () => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  const examples = await page.inputValue("#examples");
+  await page.fill("#examples", `${examples}\nWho is there?`);
+  await page.locator("#train").scrollIntoViewIfNeeded();
+  await page.evaluate("scrollBy(0, 200)");
+  expect(await click("#train")).toMatch(/^Line 11 is not an example yet/);
+  expect(await isInSight("#notice")).toBe(true);
+  expect(await page.evaluate("document.activeElement.id")).toBe("notice");
+  await page.fill("#examples", examples);
+  await page.click("#train");
+  await page.getByText(/^[1-9]\d* of \d+ updates/).waitFor();
+  for (const part of ["#chart", "#list", "#examples"]) {
+    await page.locator(part).scrollIntoViewIfNeeded();
+    expect(await isInSight("#progress"), part).toBe(true);
+    expect(await isInSight("#status"), part).toBe(true);
+  }
+  expect(await idle()).toMatch(/^Done/);
+  expect(await isInSight("#after")).toBe(true);
+  await page.setViewportSize({ width: 1280, height: 900 });
+});
+
+test("after a reload there are the lines, the adapter and its download", async () => {
+  const examples = `${await page.inputValue("#examples")}\nAre you there? → Ahoy! I am.`;
+  await page.fill("#examples", examples);
+  await page.fill("#question", "May I come?");
+  await page.reload();
+  expect(await page.isEnabled("#train")).toBe(false); // until it would do something
+  await idle();
+  expect(await page.inputValue("#examples")).toBe(examples);
+  expect(await page.inputValue("#question")).toBe("May I come?");
+  expect(await page.inputValue("#adapter")).toBe("lighthouse");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#download")]);
+  expect(download.suggestedFilename()).toBe("lighthouse.tar");
+  await page.fill("#question", "How many steps must I climb?");
+});
+
+test("a run that a reload ends goes on from its last checkpoint", async () => {
+  await page.fill("#name", "interrupted");
+  await page.click("#train");
+  await page.getByText(/^(2[5-9]|[3-9]\d) of \d+ updates/).waitFor();
+  await page.reload();
+  await idle();
+  expect(await page.inputValue("#name")).toBe("interrupted");
+  expect(await page.textContent("#train")).toBe("Continue");
+  await page.fill("#name", "another");
+  expect(await page.textContent("#train")).toBe("Fine-tune");
+  await page.fill("#name", "interrupted");
+  expect(await click("#train")).toMatch(/^Done/);
+  const [, made, all] =
+    /in (\d+) of (\d+) updates/.exec((await page.getAttribute("#chart", "aria-label")) ?? "") ?? [];
+  expect(Number(made)).toBeLessThanOrEqual(Number(all) - 20);
+  expect(await page.textContent("#train")).toBe("Fine-tune");
+  await page.getByRole("button", { name: "Remove Adapter interrupted" }).click();
+  await idle();
+  await page.fill("#name", "lighthouse");
+});
+
 test("what the page shows has no serious flaw in either theme and on a telephone", async () => {
   for (const colorScheme of ["light", "dark"] as const)
     for (const width of [1280, 375]) {

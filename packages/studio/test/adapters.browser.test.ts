@@ -49,7 +49,7 @@ describe("a folder of adapters", () => {
   test("are listed with method, rank, memory and last use", async () => {
     await studio.see("support");
     const text = await studio.text();
-    for (const part of ["Method", "mos", "lora", "6 from 2", "Last use", "Digest"])
+    for (const part of ["Method", "mos", "lora", "6 (cost of 2)", "Last use", "Digest"])
       expect(text).toContain(part);
     await studio.api("/v1/completions", { model: "plain", prompt: "Hi", max_tokens: 1 });
     await studio.see(/\d s ago|now/);
@@ -117,6 +117,35 @@ describe("a folder of adapters", () => {
     await studio.click("plain");
     await studio.page.getByRole("main").getByRole("link", { name: "Compare" }).click();
     expect(studio.page.url()).toContain("compare?models=tiny-english%2Cplain");
+  });
+
+  test("are found by name, method and alias, and what tells long names apart stays in sight", async () => {
+    const branch = "customer-support-of-the-northern-branch-with-a-long-name";
+    for (const end of ["red", "blue"]) await save(`${branch}-${end}`, { method: "lora", rank: 2 });
+    await studio.open("/adapters");
+    await studio.see("4 adapters");
+    await studio.press("/");
+    await studio.page.keyboard.type("NORTH lora");
+    await studio.see("2 of 4 adapters");
+    await studio.gone("plain");
+    const ends = await studio.page.locator(".table [role=row] a").evaluateAll((links) =>
+      links.map((link) => {
+        const text = document.createTreeWalker(link, NodeFilter.SHOW_TEXT).nextNode();
+        const range = document.createRange();
+        if (text === null) return "";
+        range.setStart(text, (text.textContent ?? "").length - 4);
+        range.setEnd(text, (text.textContent ?? "").length);
+        const [end, cell] = [range.getBoundingClientRect(), link.getBoundingClientRect()];
+        const isCut = link.scrollWidth > link.clientWidth;
+        return `${isCut ? "cut" : "whole"}, ${end.left >= cell.left && end.right <= cell.right + 1 ? "end seen" : "end hidden"}`;
+      }),
+    );
+    expect(ends).toEqual(["cut, end seen", "cut, end seen"]);
+    await studio.fill("Filter adapters", "nothing like it");
+    await studio.see("No adapters match");
+    await studio.click("Show all 4 adapters");
+    await studio.see("plain");
+    expect(await studio.seriousProblems()).toEqual([]);
   });
 });
 

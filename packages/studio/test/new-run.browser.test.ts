@@ -25,7 +25,7 @@ test("from the example data to a run that has begun", async () => {
   await studio.see("validation.jsonl");
   await studio.see(/224 examples/);
   await studio.see("user");
-  expect(await studio.text()).toMatch(/vs. LoRA of the same rank\s+33%, 3.0× smaller/);
+  expect(await studio.text()).toMatch(/vs. LoRA of the same rank\s+3.0× smaller/);
   // what is typed decides, and what is not, the data
   await studio.click("Set steps instead");
   await studio.fill("Steps", "0");
@@ -79,7 +79,8 @@ test("a file of pairs is trained on as what it is", async () => {
   await studio.see(/"objective": "dpo"/);
   // what does not fit the file is marked where it was chosen, in words that a browser can do something with
   await studio.choose("Objective", "sft");
-  const wrong = "the training file holds pairs, but the objective sft learns from examples; use dpo or orpo or simpo";
+  const wrong =
+    "the training file holds pairs, but the objective sft learns from examples; use dpo or orpo or simpo";
   await studio.see(wrong);
   expect(await objective.getAttribute("aria-invalid")).toBe("true");
   expect(await studio.page.getByRole("button", { name: "Start run" }).isDisabled()).toBe(true);
@@ -93,17 +94,36 @@ test("a file of pairs is trained on as what it is", async () => {
   await studio.see(/^Steps\s*1$/);
   await studio.click("Start run");
   await studio.page.waitForURL(/#\/run\/ftjob-/);
+  await studio.see(/created/);
+  expect(await studio.text()).not.toMatch(/created in \d/);
   const [job] = (await studio.api("/v1/fine_tuning/jobs")).data;
   expect(job.method.type).toBe("dpo");
   expect(job.mos.objective).toBe("dpo");
 
   // another file is another objective
   await studio.open("/new-run");
+  const chosen = (): Promise<string> => objective.locator("option:checked").innerText();
   await studio.attach({ name: "dpo.jsonl", text }, "Training file");
-  await studio.see("auto: dpo");
+  await expect.poll(chosen, { timeout: 30_000 }).toBe("auto: dpo");
   await studio.attach({ name: "train.jsonl", text: line("a", "b") }, "Training file");
-  await studio.see("auto: sft");
-  await studio.see("1 example ");
+  await studio.see(/^1 example · /);
+  expect(await chosen()).toBe("auto: sft");
+});
+
+test("characters of several tokens are shown as one, and what would hide in a text is marked", async () => {
+  await using studio = await openStudio({ server, at: "/new-run" });
+  const text = [line("日本 😀?", "\u202eAhoy\u200b"), line("c", "d")].join("\n");
+  await studio.attach({ name: "signs.jsonl", text }, "Training file");
+  await studio.see(/^2 examples · /);
+  const tokens = await studio.page.locator(".token").allInnerTexts();
+  expect(tokens).toContain("日");
+  expect(tokens.join("")).toContain("😀");
+  expect(tokens.join("")).not.toContain("\ufffd");
+  expect(tokens.join("")).toMatch(/⟨U\+202E⟩Ahoy⟨U\+200B⟩/);
+  await studio.page
+    .getByTitle(/^tokens \d+, \d+/)
+    .first()
+    .waitFor();
 });
 
 test("script in data lines stays text, and long lines are marked", async () => {

@@ -184,6 +184,16 @@ test("the table is used by keys alone", async () => {
   await studio.see("2 runs compared");
   await studio.press("Escape");
   await studio.gone("2 runs compared");
+  // a box takes no letters
+  await page.getByRole("checkbox", { name: "Select all" }).focus();
+  await studio.press("?");
+  await page.getByRole("dialog", { name: "Commands" }).waitFor();
+  await studio.press("Escape");
+  await page.getByRole("checkbox", { name: "Select all" }).focus();
+  for (const key of ["g", "c"]) await studio.press(key);
+  await page.waitForURL(/#\/compare/);
+  await page.goBack();
+  await page.getByRole("grid", { name: "Runs" }).focus();
   await studio.press("Enter");
   await page.waitForURL(/#\/run\/run-/);
 });
@@ -228,4 +238,31 @@ test("where there are no runs, the page says how to make one", async () => {
   await studio.see("mos train");
   expect(await studio.seriousProblems()).toEqual([]);
   await rm(empty, { recursive: true });
+});
+
+test("charts of one run show one step under the crosshair, however many points they are drawn with", async () => {
+  await addRun("long", { steps: 5000, validation: 3, at: 1.74e9 });
+  await using studio = await openStudio({ server, at: "/runs" });
+  const { page } = studio;
+  await page.getByText("long", { exact: true }).click();
+  await studio.see("Step 5,000 of 5,000");
+  const chart = page.getByRole("slider", { name: "Loss by step" });
+  const charts = page.getByRole("slider", { name: / by step$/ });
+  const steps = (): Promise<string[]> =>
+    charts.evaluateAll((all) => all.map((one) => /^Step [\d,]+/.exec(one.ariaValueText ?? "")?.[0] ?? ""));
+  expect(await charts.count()).toBe(4);
+  const { width = 0 } = (await chart.boundingBox()) ?? {};
+  for (const share of [0.31, 0.553, 0.874]) {
+    await chart.hover({ position: { x: share * width, y: 100 } });
+    await expect.poll(async () => new Set(await steps()).size, { timeout: 10_000 }).toBe(1);
+    expect((await steps())[0]).toMatch(/^Step [1-4],?\d{3}$/);
+  }
+  // by keys it is the next step
+  const [before = ""] = await steps();
+  await chart.focus();
+  await studio.press("ArrowRight");
+  const number = (text: string): number => Number(text.replaceAll(/\D/g, ""));
+  await expect.poll(async () => number((await steps())[0] ?? "")).toBe(number(before) + 1);
+  expect(new Set(await steps()).size).toBe(1);
+  await page.mouse.move(5, 5);
 });

@@ -82,6 +82,8 @@ async function settings(context: RequestContext, { version }: Studio) {
     model: modelName,
     needsKey: keys !== undefined,
     signedIn: keys !== undefined && key !== undefined,
+    /** Whether the browser has a key that is none any more. */
+    isRefused: authorization !== undefined && key === undefined,
     /** Whose session this is. */
     tenant: keys === undefined ? null : (key?.name ?? null),
     /** Whether everybody's runs and the system may be seen. */

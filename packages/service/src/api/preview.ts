@@ -57,7 +57,9 @@ const line = z.object({
   dropped: z.boolean(),
   tokens: z
     .array(z.object({ id: z.int(), text: z.string(), trained: z.boolean() }))
-    .describe(`The first ${MAX_SHOWN} tokens of the line.`),
+    .describe(
+      `The first ${MAX_SHOWN} tokens of the line. Where several have the bytes of one character, the last has its text.`,
+    ),
   messages: z
     .array(z.object({ role: z.string(), start: z.int(), end: z.int() }))
     .describe("Contents of messages among the tokens: the first of each, and the one after its last."),

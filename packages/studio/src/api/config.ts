@@ -1,7 +1,7 @@
 // What the server says of itself before anybody signs in.
 import { signal } from "@preact/signals";
 import { api } from "./client.ts";
-import { isSignedIn, needsKey } from "./session.ts";
+import { isRefused, isSignedIn, needsKey } from "./session.ts";
 
 /** What this server can do, and for whom. */
 export interface Config {
@@ -26,13 +26,19 @@ export interface Config {
   readonly example: boolean;
 }
 
+interface SessionState {
+  readonly signedIn: boolean;
+  readonly isRefused: boolean;
+}
+
 /** Undefined until it is known. */
 export const config = signal<Config | undefined>(undefined);
 
 /** Reads it again, as after signing in. */
 export async function loadConfig(): Promise<void> {
-  const found = (await api.send("GET", "./config.json")) as Config & { readonly signedIn: boolean };
+  const found = (await api.send("GET", "./config.json")) as Config & SessionState;
   isSignedIn.value = found.signedIn;
+  isRefused.value = found.isRefused;
   // before the first view asks in vain
   needsKey.value = found.needsKey && !found.signedIn;
   config.value = found;

@@ -8,6 +8,9 @@ export const needsKey = signal(false);
 /** Whether there is a key to forget. */
 export const isSignedIn = signal(false);
 
+/** Whether the key that somebody signed in with works no more. */
+export const isRefused = signal(false);
+
 /** Header without which the server does not look at the cookie: another site's page cannot send it. */
 export const SESSION_HEADER = { "x-mos-session": "1" };
 
@@ -15,6 +18,7 @@ let waiting: (() => void)[] = [];
 
 /** Waits until somebody has signed in, after an answer that asks for a key. */
 export function nextSignIn(signal: AbortSignal | undefined): Promise<void> {
+  isRefused.value ||= isSignedIn.value;
   needsKey.value = true;
   return new Promise((resolve, reject) => {
     waiting.push(resolve);
@@ -31,7 +35,7 @@ export async function signIn(key: string): Promise<void> {
   });
   if (!answer.ok) throw await readProblem(answer);
   isSignedIn.value = true;
-  needsKey.value = false;
+  isRefused.value = needsKey.value = false;
   const continued = waiting;
   waiting = [];
   for (const resume of continued) resume();

@@ -8,6 +8,7 @@ import {
   formatRate,
   formatRelative,
   formatShare,
+  labelOf,
 } from "./format.ts";
 
 describe("formats", () => {
@@ -46,6 +47,12 @@ describe("formats", () => {
       [100, 88, 90 - 600, 100 - 7200, 100 - 86400 * 3, 400].map((at) => formatRelative(at, 100)),
     ).toEqual([...["now", "12 s ago", "10 min ago", "2 h ago", "3 d ago", "in 5 min"]]);
     expect(formatRelative(0, 86400 * 400)).toMatch(/19(69|70)/);
+  });
+
+  test("labels of settings", () => {
+    expect(["max_gradient_norm", "grpo_loss", "sft_weight", "beta1", "top_k"].map(labelOf)).toEqual([
+      ...["Max gradient norm", "GRPO loss", "SFT weight", "Beta 1", "Top k"],
+    ]);
   });
 
   test("what is not known is a dash", () => {

@@ -94,11 +94,28 @@ export function formatRelative(at: Maybe, now: number): string {
 }
 
 /** "1 line", "2 lines". */
-export const countOf = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
+export const countOf = (count: number, what: string): string =>
+  `${formatCount(count)} ${what}${count === 1 ? "" : "s"}`;
 
-/** `max_gradient_norm` as a label: "Max gradient norm". */
-export const labelOf = (name: string): string =>
-  (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
+/** Whether all words of a search stand in some texts, anywhere and in any case. */
+export function hasWords(search: string, texts: readonly (string | null)[]): boolean {
+  const all = texts.join("\n").toLowerCase();
+  return search
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => all.includes(word));
+}
+
+const ACRONYMS = /\b(sft|dpo|grpo|kl|ema)\b/g;
+
+/** `max_gradient_norm` as a label: "Max gradient norm"; `grpo_loss` as "GRPO loss", and `beta1` as "Beta 1". */
+export function labelOf(name: string): string {
+  const words = name
+    .replaceAll("_", " ")
+    .replace(/(?<=[a-z])\d+$/, " $&")
+    .replace(ACRONYMS, (word) => word.toUpperCase());
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
 
 /** The value of a setting. */
 export function formatValue(value: unknown): string {

@@ -9,6 +9,7 @@ export {
   formatShare,
   formatTime,
   formatValue,
+  hasWords,
   labelOf,
 } from "./format.ts";
 export { href, navigate, type Query, route, type ViewProps } from "./route.ts";

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { loadConfig, messageOf, needsKey, signIn } from "#api";
+import { isRefused, loadConfig, messageOf, needsKey, signIn } from "#api";
 import { Button, Dialog, DialogActions, Field, TextInput } from "#ui";
 import "./sign-in.css";
 
@@ -27,6 +27,12 @@ function SignInDialog() {
   return (
     <Dialog title="Sign in">
       <form class="sign-in" onSubmit={submit}>
+        {isRefused.value && (
+          <p role="alert">
+            The key that you signed in with no longer works: it was revoked or has expired. Sign in with
+            another one.
+          </p>
+        )}
         <p class="muted">This server asks for an API key. It stays in a cookie that no script can read.</p>
         <Field label="API key" error={error}>
           <TextInput type="password" value={key} onInput={setKey} autoFocus mono />

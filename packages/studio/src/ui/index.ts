@@ -11,7 +11,7 @@ export { type Command, palette, useCommands } from "./palette.ts";
 export { Palette } from "./palette-dialog.tsx";
 export { Sparkline } from "./sparkline.tsx";
 export { Status } from "./status.tsx";
-export { type Column, Table } from "./table.tsx";
+export { type Column, Table, TableCount, TableSearch } from "./table.tsx";
 export { Tabs } from "./tabs.tsx";
 export { chosenTheme, isDark } from "./theme.ts";
 export { Time } from "./time.tsx";

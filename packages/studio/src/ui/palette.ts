@@ -34,11 +34,13 @@ export function useCommands(make: () => readonly Command[], inputs: readonly unk
 const SECOND_KEY_MS = 800;
 let before = { key: "", at: 0 };
 
-const isTyping = (target: EventTarget | null): boolean =>
-  target instanceof HTMLElement &&
-  (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+/** Boxes, switches and sliders take no letters. */
+const TYPED = "textarea, select, input:not([type=checkbox], [type=radio], [type=range], [type=file])";
 
-/** Runs the command of a key; opens the palette for Ctrl or Cmd with K. */
+const isTyping = (target: EventTarget | null): boolean =>
+  target instanceof HTMLElement && (target.isContentEditable || target.matches(TYPED));
+
+/** Runs the command of a key; opens the palette for Ctrl or Cmd with K, and for a question mark. */
 function onKeyDown(event: KeyboardEvent): void {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
@@ -47,6 +49,10 @@ function onKeyDown(event: KeyboardEvent): void {
   }
   const isOurs = !event.ctrlKey && !event.metaKey && !event.altKey && !event.defaultPrevented;
   if (!isOurs || isTyping(event.target) || document.querySelector("dialog[open]") !== null) return;
+  if (event.key === "?") {
+    isOpen.value = true; // it shows the keys of all commands
+    return;
+  }
   const pair = event.timeStamp - before.at < SECOND_KEY_MS ? `${before.key} ${event.key}` : event.key;
   before = { key: event.key, at: event.timeStamp };
   const command = commands.value.find(({ keys }) => keys === pair || keys === event.key);

@@ -1,6 +1,8 @@
 import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { countOf, formatCount } from "#core";
+import { TextInput } from "./field.tsx";
 import { Icon } from "./icon.tsx";
 import { Menu } from "./menu.tsx";
 import "./table.css";
@@ -33,6 +35,34 @@ interface TableProps<Row> {
   /** Stands above the table, beside the choice of columns: filters and actions. */
   readonly toolbar?: ComponentChildren;
 }
+
+interface SearchProps {
+  readonly label: string;
+  readonly placeholder: string;
+  readonly value: string;
+  readonly onInput: (text: string) => void;
+}
+
+/** The field of a toolbar by which rows are found. */
+export const TableSearch = (props: SearchProps) => (
+  <span class="table-search">
+    <TextInput type="search" {...props} />
+  </span>
+);
+
+interface TableCountProps {
+  readonly shown: number;
+  readonly all: number;
+  /** What a row is. */
+  readonly what: string;
+}
+
+/** How many rows there are, and how many of them are shown. */
+export const TableCount = ({ shown, all, what }: TableCountProps) => (
+  <span class="muted" role="status">
+    {shown === all ? countOf(all, what) : `${formatCount(shown)} of ${countOf(all, what)}`}
+  </span>
+);
 
 /** Rows of which only those in view are in the document, so that thousands of them scroll smoothly. */
 export function Table<Row>(props: TableProps<Row>) {

@@ -15,12 +15,18 @@ const now = signal(nowInSeconds(), {
 });
 let timer: ReturnType<typeof setInterval> | undefined;
 
+interface TimeProps {
+  readonly at: number | null | undefined;
+  /** It may lie ahead. Of others, one that does is now: the server's clock is ahead of this one. */
+  readonly isAhead?: boolean;
+}
+
 /** A moment, in seconds since 1970: how long ago, and exactly for who points at it. */
-export function Time({ at }: { readonly at: number | null | undefined }) {
+export function Time({ at, isAhead = false }: TimeProps) {
   if (at === null || at === undefined) return <span class="muted">–</span>;
   return (
     <time dateTime={new Date(at * 1000).toISOString()} title={formatTime(at)}>
-      {formatRelative(at, now.value)}
+      {formatRelative(at, isAhead ? now.value : Math.max(at, now.value))}
     </time>
   );
 }

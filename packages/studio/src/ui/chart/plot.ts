@@ -1,6 +1,6 @@
 // A chart without its surroundings: the plotting library with this page's colours, scales, zoom and crosshair.
 import uPlot from "uplot";
-import { align, nearestRow, type Points, valuesNear } from "./align.ts";
+import { type Aligned, align, nearestRow, type Points, valuesNear } from "./align.ts";
 import { attachGestures } from "./gestures.ts";
 import { isWhole, type Range } from "./range.ts";
 import { readTheme, type Theme, watchTheme } from "./theme.ts";
@@ -100,11 +100,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   );
   const bounds = (): Range => wholeRange(levels.all[0]);
   const shown = (): Range => range ?? bounds();
-  const placeCursor = (): void => {
-    setCursor(plot, at);
-    const most = (NEAR * (shown().max - shown().min)) / Math.max(1, plot.over.clientWidth);
-    onCursor(at === undefined ? undefined : { x: at, values: valuesNear(levels.all, at, most) });
-  };
+  const placeCursor = (): void => onCursor(placeCrosshair(plot, { x: at, data: levels.all }));
   const draw = (every?: number): void => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => {
@@ -132,7 +128,7 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
     () => clearTimeout(rest),
     leave,
     attachGestures(plot, { shown, bounds, show }),
-    watchPointer(plot, (x) => point(x === undefined ? undefined : levels.all[0][nearestRow(levels.all[0], x)])),
+    watchPointer(plot, { steps: () => levels.all[0], point }),
     watchWidth(host, (width) => {
       plot.setSize({ width, height });
       draw(); // another width may need another resolution
@@ -177,12 +173,17 @@ function drawData(plot: uPlot, levels: Levels, { min, max, every }: Part): void 
   });
 }
 
-/** Follows the x under the pointer; undefined once it has left. Called after the library's own listeners. */
-function watchPointer(plot: uPlot, moved: (x: number | undefined) => void): () => void {
+interface Pointed extends Pick<Member, "point"> {
+  /** The x that can be pointed at. */
+  readonly steps: () => readonly number[];
+}
+
+/** Moves the crosshair to the x nearest to the pointer, and away once that has left. The library has seen the event before. */
+function watchPointer(plot: uPlot, { steps, point }: Pointed): () => void {
   const { over } = plot;
   const look = (): void => {
     const { left = -1 } = plot.cursor;
-    moved(left < 0 ? undefined : plot.posToVal(left, "x"));
+    point(left < 0 ? undefined : steps()[nearestRow(steps(), plot.posToVal(left, "x"))]);
   };
   const types = ["mousemove", "mouseleave"];
   for (const type of types) over.addEventListener(type, look);
@@ -191,12 +192,23 @@ function watchPointer(plot: uPlot, moved: (x: number | undefined) => void): () =
   };
 }
 
-/** Draws the crosshair at an x, or nowhere. */
-function setCursor(plot: uPlot, x: number | undefined): void {
+interface Place {
+  readonly x: number | undefined;
+  /** All points, of which fewer may be drawn. */
+  readonly data: Aligned;
+}
+
+/** Draws the crosshair at an x, and gives the values there; without one, it is not drawn. */
+function placeCrosshair(plot: uPlot, { x, data }: Place): CursorValues | undefined {
   const { clientWidth, clientHeight } = plot.over;
-  const left =
-    x === undefined ? -10 : Math.min(clientWidth - 0.01, Math.max(0, plot.valToPos(x, "x")));
-  plot.setCursor({ left, top: x === undefined ? -10 : clientHeight / 2 }, false);
+  if (x === undefined) {
+    plot.setCursor({ left: -10, top: -10 }, false);
+    return undefined;
+  }
+  const left = Math.min(clientWidth - 0.01, Math.max(0, plot.valToPos(x, "x")));
+  plot.setCursor({ left, top: clientHeight / 2 }, false);
+  const near = plot.posToVal(NEAR, "x") - plot.posToVal(0, "x");
+  return { x, values: valuesNear(data, x, near) };
 }
 
 function watchWidth(host: HTMLElement, changed: (width: number) => void): () => void {
@@ -233,7 +245,7 @@ function staticOptions(
   };
   return {
     legend: { show: false },
-    padding: [8, 12, 0, 0],
+    padding: [8, 20, 0, 0], // half of the last label
     scales: {
       x: { time: false, range: (_, min, max) => [min, max] },
       y: { distr: isLog ? 3 : 1, range: isLog ? logRange : linearRange },

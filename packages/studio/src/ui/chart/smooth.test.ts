@@ -26,7 +26,9 @@ describe("smoothed", () => {
   test("does not lag behind a curve that falls", () => {
     const x = steps(400);
     const line = x.map((at) => 5 - at / 100);
-    smoothed(x, line, 64).forEach((value, index) => expect(value).toBeCloseTo(line[index] ?? 0, 9));
+    smoothed(x, line, 64).forEach((value, index) => {
+      expect(value).toBeCloseTo(line[index] ?? 0, 9);
+    });
     // nor behind one that falls fast at first
     const loss = x.map((at) => 1 + 4 * Math.exp(-at / 40));
     smoothed(x, loss, 32).forEach((value, index) => {

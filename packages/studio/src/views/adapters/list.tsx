@@ -1,7 +1,22 @@
+import { signal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { api, config, type JsonOf, usePoll } from "#api";
-import { formatBytes, href, navigate } from "#core";
-import { Button, type Column, Copy, Empty, LinkButton, Problem, Table, Time, Waiting } from "#ui";
+import { countOf, formatBytes, hasWords, href, navigate } from "#core";
+import {
+  Button,
+  type Column,
+  type Command,
+  Copy,
+  Empty,
+  LinkButton,
+  Problem,
+  Table,
+  TableCount,
+  TableSearch,
+  Time,
+  useCommands,
+  Waiting,
+} from "#ui";
 import { mayUpload, UploadAdapter } from "./changes.tsx";
 
 type List = JsonOf<"/v1/adapters">;
@@ -11,9 +26,12 @@ export type Adapter = List["data"][number];
 /** Reads the adapters every few seconds. */
 export const useAdapters = () => usePoll((signal) => api.get("/v1/adapters", { signal }), { every: 5000 });
 
-/** Rank 8, or 8 from 2 where a budget of 2 is shared. */
+/** What is searched for; it stays while the reader looks at something else. */
+const search = signal("");
+
+/** "8", or "8 (cost of 2)" where it is made of what a LoRA of rank 2 has. */
 export const ranksOf = ({ rank, equivalent_rank: budget }: Adapter): string =>
-  budget === null || budget === rank ? String(rank) : `${rank} from ${budget}`;
+  budget === null || budget === rank ? String(rank) : `${rank} (cost of ${budget})`;
 
 /** A digest in the length by which people tell two apart. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, "").slice(0, 10);
@@ -24,10 +42,14 @@ const COLUMNS: readonly Column<Adapter>[] = [
     title: "Name",
     width: "minmax(160px, 4fr)",
     value: ({ id }) => id,
-    render: ({ id }) => <a href={href("adapters", id)}>{id}</a>,
+    render: ({ id }) => (
+      <a class="cut-front" href={href("adapters", id)} title={id}>
+        <bdi>{id}</bdi>
+      </a>
+    ),
   },
   { key: "method", title: "Method", value: ({ method }) => method },
-  { key: "rank", title: "Rank", align: "end", value: ({ rank }) => rank, render: ranksOf },
+  { key: "rank", title: "Rank", width: "minmax(116px, 1fr)", align: "end", value: ({ rank }) => rank, render: ranksOf },
   {
     key: "memory",
     title: "Memory",
@@ -76,8 +98,61 @@ const COLUMNS: readonly Column<Adapter>[] = [
 export const memoryTitle = ({ is_resident: isLoaded }: Adapter): string =>
   isLoaded ? "Loaded: it takes this memory now" : "Not loaded: it takes this memory once it is asked for";
 
+const COMMANDS: readonly Command[] = [
+  {
+    id: "adapters.filter",
+    title: "Filter adapters",
+    keys: "/",
+    run: () => document.querySelector<HTMLElement>('.table input[type="search"]')?.focus(),
+  },
+];
+
+function AdapterTable({ adapters }: { readonly adapters: readonly Adapter[] }) {
+  const shown = adapters.filter(({ id, method, aliases }) =>
+    hasWords(search.value, [id, method, ...aliases]),
+  );
+  return (
+    <Table
+      label="Adapters"
+      storageKey="adapters"
+      columns={COLUMNS}
+      rows={shown}
+      keyOf={({ id }) => id}
+      onOpen={({ id }) => navigate(href("adapters", id))}
+      toolbar={
+        <>
+          <TableSearch
+            label="Filter adapters"
+            placeholder="Filter by name, method or alias"
+            value={search.value}
+            onInput={(text) => {
+              search.value = text;
+            }}
+          />
+          <TableCount shown={shown.length} all={adapters.length} what="adapter" />
+        </>
+      }
+      empty={
+        <Empty
+          title="No adapters match"
+          action={
+            <Button
+              onClick={() => {
+                search.value = "";
+              }}
+            >
+              Show all {countOf(adapters.length, "adapter")}
+            </Button>
+          }
+        />
+      }
+    />
+  );
+}
+
 /** All adapters that the reader may use. */
 export function AdapterList() {
+  useCommands(() => COMMANDS, []);
   const { data, error, refresh } = useAdapters();
   const [isUploading, setUploading] = useState(false);
   const upload = mayUpload() && (
@@ -95,16 +170,12 @@ export function AdapterList() {
       {error.value !== undefined && <Problem error={error.value} retry={refresh} />}
       {list === undefined ? (
         error.value === undefined && <Waiting />
+      ) : list.data.length === 0 ? (
+        <div class="card">
+          <NoAdapters />
+        </div>
       ) : (
-        <Table
-          label="Adapters"
-          storageKey="adapters"
-          columns={COLUMNS}
-          rows={list.data}
-          keyOf={({ id }) => id}
-          onOpen={({ id }) => navigate(href("adapters", id))}
-          empty={<NoAdapters />}
-        />
+        <AdapterTable adapters={list.data} />
       )}
       {list?.unavailable !== undefined && list.unavailable.length > 0 && (
         <Unavailable folders={list.unavailable} />

@@ -199,7 +199,7 @@ const columnsFor = (revoke: (row: Key) => void): readonly Column<Key>[] => [
     title: "Expires",
     value: ({ expires_at: at }) => secondsOf(at) ?? Number.POSITIVE_INFINITY,
     render: ({ expires_at: at }) =>
-      at === null ? <span class="muted">never</span> : <Time at={secondsOf(at)} />,
+      at === null ? <span class="muted">never</span> : <Time at={secondsOf(at)} isAhead />,
   },
   {
     key: "limits",

@@ -1,7 +1,7 @@
 import { countOf, formatCount } from "#core";
 import { Button, Icon, IconButton } from "#ui";
 import { countLines, type Form, LINES_SHOWN, type Preview } from "./form.ts";
-import { showToken, toBlocks } from "./tokens.ts";
+import { showToken, toBlocks, toBoxes } from "./tokens.ts";
 
 type Line = Preview["lines"][number];
 
@@ -69,9 +69,9 @@ function Pager({ form: { firstLine, preview } }: { readonly form: Form }) {
 function Counts({ preview: { training, validation } }: { readonly preview: Preview }) {
   return (
     <p class="muted">
-      {formatCount(training.examples)} examples · {formatCount(training.tokens)} tokens ·{" "}
+      {countOf(training.examples, "example")} · {countOf(training.tokens, "token")} ·{" "}
       {formatCount(training.target_tokens)} trained · longest {formatCount(training.longest)}
-      {validation !== null && ` · ${formatCount(validation.examples)} validation examples`}
+      {validation !== null && ` · ${countOf(validation.examples, "validation example")}`}
     </p>
   );
 }
@@ -84,7 +84,7 @@ function LineRow({ line }: { readonly line: Line }) {
         <span class="line-number">{line.line}</span>
         {answer !== undefined && <span class="tag">{answer}</span>}
         <span class="muted">
-          {formatCount(token_count)} tokens, {formatCount(target_tokens)} trained
+          {countOf(token_count, "token")}, {formatCount(target_tokens)} trained
         </span>
         {truncated && <span class="tag warn">truncated</span>}
         {dropped && <span class="tag bad">dropped</span>}
@@ -93,8 +93,12 @@ function LineRow({ line }: { readonly line: Line }) {
         {toBlocks(tokens, line.messages).map(({ role, tokens: own }, i) => (
           <span key={i} class={role === undefined ? "block format" : "block"}>
             {role !== undefined && <span class="role">{role}</span>}
-            {own.map(({ id, text, trained }, k) => (
-              <span key={k} class={trained ? "token trained" : "token"} title={`token ${id}`}>
+            {toBoxes(own).map(({ ids, text, trained }, k) => (
+              <span
+                key={k}
+                class={trained ? "token trained" : "token"}
+                title={`token${ids.length > 1 ? "s" : ""} ${ids.join(", ")}`}
+              >
                 {showToken(text)}
               </span>
             ))}

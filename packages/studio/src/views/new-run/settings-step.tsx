@@ -107,7 +107,13 @@ export function SettingsStep({ form }: { readonly form: Form }) {
       <h2>Settings</h2>
       <div class="settings">
         <Duration form={form} fields={common} />
-        {["objective", "learning_rate", hasBudget ? "equivalent_rank" : "rank", "max_length", "batch_size"].map((name) => {
+        {[
+          "objective",
+          "learning_rate",
+          hasBudget ? "equivalent_rank" : "rank",
+          "max_length",
+          "batch_size",
+        ].map((name) => {
           const field = common.find((one) => one.name === name);
           return field && <Setting key={name} form={form} field={field} />;
         })}

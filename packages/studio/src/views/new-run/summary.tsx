@@ -75,11 +75,9 @@ interface EstimatesProps {
   readonly isStale: boolean;
 }
 
-/** "25%, 4.0× smaller". */
-function compareSizes(trained: number, lora: number): string {
-  const share = formatShare(trained / lora);
-  return trained < lora ? `${share}, ${(lora / trained).toFixed(1)}× smaller` : share;
-}
+/** "4.0× smaller". */
+const compareSizes = (trained: number, lora: number): string =>
+  trained < lora ? `${(lora / trained).toFixed(1)}× smaller` : formatShare(trained / lora);
 
 /** Rows that are always there, so that nothing moves when they are filled in. */
 function Estimates({ preview, isStale }: EstimatesProps) {
@@ -87,7 +85,7 @@ function Estimates({ preview, isStale }: EstimatesProps) {
   const time =
     preview === undefined || typeof estimated_seconds === "number"
       ? formatDuration(estimated_seconds)
-      : "Available after the first run";
+      : "After the first run";
   const rows: readonly (readonly [string, string])[] = [
     ["Trainable parameters", formatCount(trained)],
     [

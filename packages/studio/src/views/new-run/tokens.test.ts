@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { showToken, toBlocks } from "./tokens.ts";
+import { showToken, toBlocks, toBoxes } from "./tokens.ts";
 
 const tokens = (count: number) =>
   Array.from({ length: count }, (_, id) => ({ id, text: `${id}`, trained: false }));
@@ -30,4 +30,19 @@ test("each token is in one block, in its place", () => {
 
 test("what cannot be seen has a mark", () => {
   expect(showToken("a\tb\n")).toBe("a⇥b↵\n");
+  // what would turn the text around, or hide in it
+  expect(showToken("\u202egnp.exe\u202c \u200b\ufeff\0")).toBe(
+    "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+200B⟩⟨U+FEFF⟩⟨U+0000⟩",
+  );
+  const family = "👩\u200d👧 می\u200cخواهم";
+  expect(showToken(family)).toBe(family);
+});
+
+test("tokens with the bytes of one character are one box", () => {
+  const part = (id: number, text: string, trained = false) => ({ id, text, trained });
+  expect(toBoxes([part(1, ""), part(2, ""), part(3, "😀"), part(4, "a", true), part(5, "", true)])).toEqual([
+    { ids: [1, 2, 3], text: "😀", trained: false },
+    { ids: [4], text: "a", trained: true },
+    { ids: [5], text: "", trained: true },
+  ]);
 });

@@ -37,8 +37,36 @@ export function toBlocks(tokens: readonly Token[], messages: readonly Message[])
   return blocks;
 }
 
+/** Tokens that are seen as one: those that have the bytes of a character together. */
+export interface Box {
+  readonly ids: readonly number[];
+  readonly text: string;
+  readonly trained: boolean;
+}
+
+/** Tokens as they are seen. The last one of a character has its text. */
+export function toBoxes(tokens: readonly Token[]): readonly Box[] {
+  let ids: number[] = [];
+  return tokens.flatMap(({ id, text, trained }, index) => {
+    ids.push(id);
+    if (text === "" && index + 1 < tokens.length) return [];
+    const box = { ids, text, trained };
+    ids = [];
+    return [box];
+  });
+}
+
+/** Controls, and what has no width or turns the direction of what follows; not the joiners that scripts and emoji need. */
+const UNSEEN = /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/gu;
+
+const MARKS: Readonly<Record<string, string>> = { "\t": "⇥", "\n": "↵\n" };
+
 /** A token's text with marks for what cannot be seen; the ends of lines stay, behind their mark. */
-export const showToken = (text: string): string => text.replaceAll("\t", "⇥").replaceAll("\n", "↵\n");
+export const showToken = (text: string): string =>
+  text.replace(
+    UNSEEN,
+    (one) => MARKS[one] ?? `⟨U+${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`,
+  );
 
 /** Lines of a file that are shown together, the first of which is `first`. */
 export const linesFrom = (first: number, count: number): readonly number[] =>

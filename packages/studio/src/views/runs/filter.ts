@@ -1,5 +1,6 @@
 // Which runs the reader wants to see.
 import type { Run } from "#api";
+import { hasWords } from "#core";
 
 /** What is asked for. Words stand anywhere in a run's name, base, method, tenant or id. */
 export interface RunFilter {
@@ -11,22 +12,12 @@ export interface RunFilter {
 /** Nothing is left out. */
 export const NO_FILTER: RunFilter = { text: "", status: "" };
 
-const textOf = ({ name, model, method, tenant, id }: Run): string =>
-  [name, model, method, tenant, id].join("\n").toLowerCase();
-
 /** Runs that fit, as they come. */
-export function filterRuns(runs: readonly Run[], { text, status }: RunFilter): readonly Run[] {
-  const words = text
-    .toLowerCase()
-    .split(/\s+/)
-    .filter((word) => word !== "");
-  if (words.length === 0 && status === "") return runs;
-  return runs.filter((run) => {
-    if (status !== "" && run.status !== status) return false;
-    const all = textOf(run);
-    return words.every((word) => all.includes(word));
-  });
-}
+export const filterRuns = (runs: readonly Run[], { text, status }: RunFilter): readonly Run[] =>
+  runs.filter(
+    ({ name, model, method, tenant, id, ...run }) =>
+      (status === "" || run.status === status) && hasWords(text, [name, model, method, tenant, id]),
+  );
 
 /** The statuses that there are, with how many runs have each; what runs comes first. */
 export function countStatuses(runs: readonly Run[]): readonly (readonly [status: string, count: number])[] {

@@ -3,7 +3,7 @@ import { signal, useSignalEffect } from "@preact/signals";
 import type { ComponentType } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { config, type Run, usePoll } from "#api";
-import { href, navigate, type Query, type ViewProps } from "#core";
+import { countOf, href, navigate, type Query, type ViewProps } from "#core";
 import {
   Button,
   type Command,
@@ -12,7 +12,8 @@ import {
   Problem,
   Select,
   Table,
-  TextInput,
+  TableCount,
+  TableSearch,
   useCommands,
   Waiting,
 } from "#ui";
@@ -113,7 +114,7 @@ function RunTable({ runs }: { readonly runs: readonly Run[] }) {
                   filter.value = NO_FILTER;
                 }}
               >
-                Show all {runs.length} runs
+                Show all {countOf(runs.length, "run")}
               </Button>
             }
           />
@@ -130,17 +131,14 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
   const gone = status !== "" && statuses.every(({ value }) => value !== status);
   return (
     <>
-      <span class="runs-search">
-        <TextInput
-          type="search"
-          label="Filter runs"
-          placeholder="Filter by name, base or method"
-          value={text}
-          onInput={(text) => {
-            filter.value = { ...filter.value, text };
-          }}
-        />
-      </span>
+      <TableSearch
+        label="Filter runs"
+        placeholder="Filter by name, base or method"
+        value={text}
+        onInput={(text) => {
+          filter.value = { ...filter.value, text };
+        }}
+      />
       <Select
         label="Status"
         value={status}
@@ -153,9 +151,7 @@ function Filters({ runs, shown }: { readonly runs: readonly Run[]; readonly show
           filter.value = { ...filter.value, status };
         }}
       />
-      <span class="muted" role="status">
-        {shown === runs.length ? `${runs.length} runs` : `${shown} of ${runs.length} runs`}
-      </span>
+      <TableCount shown={shown} all={runs.length} what="run" />
     </>
   );
 }
@@ -175,7 +171,7 @@ function NoRuns() {
         }
       >
         {hasService
-          ? "Fine-tune the model on your own examples. To see command-line runs here too, start the server with --runs FOLDER."
+          ? "Fine-tune the model on your own examples. Runs of mos train in the server's folder of runs appear here, too."
           : "To fine-tune here, start the server with --state FOLDER. To see runs of mos train, start it with --runs FOLDER."}
       </Empty>
     </div>
