@@ -39,7 +39,7 @@ async function perform(work) {
     setBusy(false);
     // a button that was disabled has lost the focus
     if (document.activeElement === document.body && activeElement instanceof HTMLElement)
-      activeElement.focus();
+      activeElement.focus({ preventScroll: true });
   }
 }
 

@@ -225,6 +225,7 @@ async function* trainRun(
     if (event.type === "stopped" || event.type === "limited") return;
     end.follow(event);
   }
+  await files.end();
   const { isBest, ...ended } = end.result();
   yield* complete(started, { step: ended.step, isBest, keepVersions });
   yield { type: "finish", out, steps, ...ended };

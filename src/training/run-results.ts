@@ -219,6 +219,8 @@ export interface MetricsWriter {
 export interface RunFiles extends AsyncDisposable {
   /** Begins the run's folder at the first call, and gives the metrics. */
   begin(): Promise<MetricsWriter>;
+  /** Ends the metrics: a browser cannot move a folder in which a file is open. */
+  end(): Promise<void>;
 }
 
 export interface RunFilesOptions {
@@ -237,7 +239,13 @@ export function runFiles(
 ): RunFiles {
   let metrics: JsonLinesWriter | undefined;
   let board: TensorboardWriter | undefined;
+  const end = async (): Promise<void> => {
+    await metrics?.[Symbol.asyncDispose]();
+    await board?.[Symbol.asyncDispose]();
+    metrics = board = undefined;
+  };
   return {
+    end,
     begin: async () => {
       await claimed?.begin();
       metrics ??= await openMetrics(join(folder, RUN_METRICS), from);
@@ -250,8 +258,7 @@ export function runFiles(
       };
     },
     [Symbol.asyncDispose]: async () => {
-      await metrics?.[Symbol.asyncDispose]();
-      await board?.[Symbol.asyncDispose]();
+      await end();
       await claimed?.[Symbol.asyncDispose]();
     },
   };

@@ -103,9 +103,9 @@ test("a file of pairs is trained on as what it is", async () => {
   // another file is another objective
   await studio.open("/new-run");
   const chosen = (): Promise<string> => objective.locator("option:checked").innerText();
-  await studio.attach({ name: "dpo.jsonl", text }, "Training file");
+  await studio.attach({ name: "dpo.jsonl", text });
   await expect.poll(chosen, { timeout: 30_000 }).toBe("auto: dpo");
-  await studio.attach({ name: "train.jsonl", text: line("a", "b") }, "Training file");
+  await studio.attach({ name: "train.jsonl", text: line("a", "b") });
   await studio.see(/^1 example · /);
   expect(await chosen()).toBe("auto: sft");
 });
