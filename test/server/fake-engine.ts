@@ -85,12 +85,7 @@ function finishReason({ isCancelled, isCut, isStopped }: Ending): FinishReason {
 }
 
 export function fakeEngine(options: FakeEngineOptions): FakeEngine {
-  const {
-    text,
-    maxLength = 256,
-    answer = " one two three four five six",
-    capacity = 1000,
-  } = options;
+  const { text, maxLength = 256, answer = " one two three four five six", capacity = 1000 } = options;
   const { tokenizer } = text;
   let names = options.adapters ?? [];
   let refused: readonly RefusedAdapter[] = [];

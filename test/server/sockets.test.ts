@@ -48,7 +48,9 @@ test("too many headers, and bytes that are not HTTP, get errors of the same form
   expect(await sendBytes(server.port, ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])).toMatch(
     /^HTTP\/1\.1 400 /,
   );
-  expect(await sendBytes(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\nconnection: close\r\n\r\n"])).toMatch(/^HTTP\/1\.1 400 /);
+  expect(await sendBytes(server.port, ["GET //[ HTTP/1.1\r\nhost: [\r\nconnection: close\r\n\r\n"])).toMatch(
+    /^HTTP\/1\.1 400 /,
+  );
   await stillServes();
 });
 

@@ -80,9 +80,9 @@ test("answers over HTTPS, whole and streamed, and closes when running requests h
 
 test("a client without TLS is dropped", async () => {
   await using server = await startHttps();
-  expect(
-    await sendBytes(server.port, ["GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"]),
-  ).not.toContain("HTTP/1.1 200");
+  expect(await sendBytes(server.port, ["GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"])).not.toContain(
+    "HTTP/1.1 200",
+  );
   expect(await send(server.address, "/health")).toMatchObject({ status: 200 });
 });
 

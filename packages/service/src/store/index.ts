@@ -21,7 +21,7 @@ export {
   type NewJob,
 } from "./jobs.ts";
 export { type FineTuningLimits, toLimits } from "./key-limits.ts";
-export { isReinforcement, methodOf, responseFormatField, shownMethod } from "./method.ts";
+export { isReinforcement, responseFormatField, shownMethod } from "./method.ts";
 export {
   type CheckpointRow,
   isFinalModel,

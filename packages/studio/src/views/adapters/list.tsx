@@ -49,7 +49,14 @@ const COLUMNS: readonly Column<Adapter>[] = [
     ),
   },
   { key: "method", title: "Method", value: ({ method }) => method },
-  { key: "rank", title: "Rank", width: "minmax(116px, 1fr)", align: "end", value: ({ rank }) => rank, render: ranksOf },
+  {
+    key: "rank",
+    title: "Rank",
+    width: "minmax(116px, 1fr)",
+    align: "end",
+    value: ({ rank }) => rank,
+    render: ranksOf,
+  },
   {
     key: "memory",
     title: "Memory",
