@@ -135,6 +135,26 @@ it("matchers of one grammar take turns with their masks", () => {
   }
 });
 
+it("masks are finished that need more states than an automaton should have", () => {
+  const schema = { type: "string", pattern: "^([a-z][0-9])+$", minLength: 600 };
+  const grammar = grammarFromSource({ type: "json_schema", schema });
+  const few = new CompiledGrammar(grammar, vocabulary, { cacheBytes: 100_000 });
+  const whole = new CompiledGrammar(grammar, vocabulary).matcher();
+  const matchers = [few.matcher(), few.matcher()];
+  for (const text of ['"', "a1b2", "c3"]) {
+    for (const matcher of [...matchers, whole]) matcher.acceptBytes(Buffer.from(text));
+    const found = matchers.map(() => undefined as ReturnType<Matcher["mask"]> | undefined);
+    for (let turn = 0; turn < 20_000 && found.includes(undefined); turn++)
+      matchers.forEach((matcher, i) => {
+        found[i] ??= matcher.attempt(
+          () => true,
+          () => matcher.mask(),
+        )?.result;
+      });
+    expect(found).toEqual([whole.mask(), whole.mask()]);
+  }
+});
+
 it("a grammar and its matchers are the same whether they are made at once or in slices", async () => {
   for (const grammar of grammars) {
     const built = await (await CompiledGrammar.build(() => grammar, vocabulary)).buildMatcher();

@@ -38,6 +38,9 @@ const EMPTY_NODE = 1;
 /** Bytes of the objects of one state, beside its pairs and transitions. */
 const STATE_BYTES = 240;
 
+/** Masks that an automaton serves at least before a new one takes its place, or else may be larger. */
+const FEW_MASKS = 64;
+
 /** Lexemes whose successors are found between two places at which the work may stop. */
 const BATCH = 32;
 
@@ -53,8 +56,10 @@ const EVERY_BYTE: ByteClasses = {
  */
 export class Lexer {
   #automaton: Automaton;
-  /** Bytes of the automaton that were copied from the one before it: matchers still need them. */
-  #copied = 0;
+  /** Bytes from which on a new automaton takes its place. */
+  #large: number;
+  /** Masks that were begun with it. */
+  #masks = 0;
   readonly #lexemes: readonly Lexeme[];
   /** Terminal of each lexeme, or −1 while it was never needed. */
   readonly #terminalOf: Int32Array;
@@ -72,6 +77,7 @@ export class Lexer {
    */
   constructor(automaton: Automaton, lexemes: readonly Lexeme[], limit: number) {
     this.#limit = limit;
+    this.#large = limit / 2;
     this.#automaton = automaton;
     this.#lexemes = lexemes;
     this.#terminalOf = new Int32Array(lexemes.length).fill(-1);
@@ -92,13 +98,21 @@ export class Lexer {
     return this.#automaton.pace;
   }
 
-  /** Whether the automaton has become so large that a new one should take its place: nodes are never forgotten one by one. */
-  get isLarge(): boolean {
-    return this.#automaton.bytes > Math.max(this.#limit / 2, 2 * this.#copied);
+  /**
+   * Begins with a new automaton where the present one is large, as nodes are never forgotten one by one: all states are to be forgotten
+   * then, and those that are in use to be `moved`. Called before each mask.
+   */
+  renewIfLarge(): boolean {
+    this.#masks++;
+    if (this.#automaton.bytes <= this.#large) return false;
+    // what few masks need together would else be found again and again
+    if (this.#masks < FEW_MASKS) this.#large *= 2;
+    this.#masks = 0;
+    this.#renew();
+    return true;
   }
 
-  /** Begins with a new automaton: all states are to be forgotten, and those that are in use to be `moved`. */
-  renew(): void {
+  #renew(): void {
     const old = this.#automaton;
     this.#automaton = old.renew();
     const copier = this.#automaton.copier(old);
@@ -107,14 +121,11 @@ export class Lexer {
       entry.node = copier.copy(entry.node);
       this.#terminalsByNode[entry.isLazy ? 1 : 0].set(entry.node, terminal);
     }
-    this.#copied = this.#automaton.bytes;
   }
 
   /** The state in the present automaton, by a copier to it, of one in an older automaton. */
   moved({ pairs, isBoundary }: LexerState, copier: Copier): LexerState {
-    const before = this.#automaton.bytes;
     const copies = Array.from(pairs, (value, index) => (index % 2 === 0 ? value : copier.copy(value)));
-    this.#copied += this.#automaton.bytes - before;
     return isBoundary ? this.start(copies.filter((_, index) => index % 2 === 0)) : this.#state(copies);
   }
 

@@ -70,9 +70,7 @@ export class Masks {
 
   /** Begins with a new automaton where the present one has become large. */
   renew(): void {
-    if (!this.#lexer.isLarge) return;
-    this.#lexer.renew();
-    this.#forget();
+    if (this.#lexer.renewIfLarge()) this.#forget();
   }
 
   #forget(): void {

@@ -206,7 +206,7 @@ export class Matcher {
 
   /** Sets the words of the tokens of text that may come next, and returns the number of tokens. */
   #fill(): number {
-    this.#masks.renew();
+    if (!this.#filling) this.#masks.renew();
     this.#restore(this.#place);
     if (!this.#filling) {
       this.#words.fill(0);
