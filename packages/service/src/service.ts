@@ -44,7 +44,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   const adapters = join(folder, "adapters");
   const stores = openStores(database);
   // nobody else has this database
-  if (database.kind === "pglite") await takeOver(stores, parts);
+  if (database.kind === "pglite") await takeOver(stores, parts, log);
   const published = await openPublished(adapters, {
     ...{ stores, objects, log },
     isOnDemand: isBucket(options.storage ?? ""),
@@ -110,9 +110,15 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
 }
 
 /** Ends what a killed server has left: uploads, and leases of its workers. */
-async function takeOver({ contents }: Stores, { database, objects }: ServiceParts): Promise<void> {
+async function takeOver(
+  { contents }: Stores,
+  { database, objects }: ServiceParts,
+  log: ServerLog,
+): Promise<void> {
   await contents.endForgotten(objects.discard, 0);
-  await openSlices(database).recover({ isAlone: true });
+  await openSlices(database)
+    .recover({ isAlone: true })
+    .catch((error: unknown) => log.warn({ reason: String(error) }, "service error; retrying"));
 }
 
 /** A folder of models for other programs, if the options ask for one. */
