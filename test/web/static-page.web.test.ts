@@ -98,7 +98,7 @@ test("on a telephone, an error and the progress are in sight wherever one is", a
   expect(await page.evaluate("document.activeElement.id")).toBe("notice");
   await page.fill("#examples", examples);
   await page.click("#train");
-  await page.getByText(/^[1-9]\d* of \d+ updates/).waitFor();
+  await page.locator("#status", { hasText: /^[1-9]\d* of \d+ updates/ }).waitFor();
   // at one moment of the run
   const places = await page.evaluate(`["chart", "list", "examples"].map((part) => {
     document.getElementById(part).scrollIntoView();
@@ -129,7 +129,7 @@ test("after a reload there are the lines, the adapter and its download", async (
 test("a run that a reload ends goes on from its last checkpoint", async () => {
   await page.fill("#name", "interrupted");
   await page.click("#train");
-  await page.getByText(/^(2[5-9]|[3-9]\d) of \d+ updates/).waitFor();
+  await page.locator("#status", { hasText: /^(2[5-9]|[3-9]\d) of \d+ updates/ }).waitFor();
   await page.reload();
   await idle();
   expect(await page.inputValue("#name")).toBe("interrupted");
