@@ -91,9 +91,14 @@ const copyOf = (gradients: ReadonlyMap<string, Float32Array>) =>
 
 let folder: string;
 let tiny: TinyFolder;
+let first: readonly FinetuneEvent[];
+/** Of a run that starts from the first one's adapter. */
+let second: readonly FinetuneEvent[];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-preferences-"));
   tiny = await writeTinyFolder(folder);
+  first = await events(options("first"));
+  second = await events({ ...options("second"), adapter: { from: join(folder, "first") } });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -119,13 +124,11 @@ async function events(given: FinetuneOptions): Promise<readonly FinetuneEvent[]>
 const firstStep = (found: readonly FinetuneEvent[]) => found.find((event) => event.type === "step");
 
 test("before the first update an adapter has won nothing on the one that it starts from", async () => {
-  const first = await events(options("first"));
   expect(firstStep(first)?.metrics?.["rewards/margins"]).toBeCloseTo(0, 5);
   const last = first.filter((event) => event.type === "evaluation").at(-1);
   expect(Math.abs(last?.metrics?.["eval_rewards/margins"] ?? 0)).toBeGreaterThan(1e-5);
   const metrics = await readFile(join(folder, "first/metrics.jsonl"), "utf8");
   expect(metrics).toContain('"eval_rewards/accuracies"');
-  const second = await events({ ...options("second"), adapter: { from: join(folder, "first") } });
   expect(firstStep(second)?.metrics?.["rewards/margins"]).toBeCloseTo(0, 5);
   expect(firstStep(second)?.metrics?.["logps/chosen"]).not.toBe(firstStep(first)?.metrics?.["logps/chosen"]);
 });

@@ -83,6 +83,8 @@ describe.each(models)("slots side by side compute what training computes: %s", (
   test("with different adapters, lengths, chunks, and slots that come and go", async () => {
     const [one, two] = [await makeFactors(model, 1, { rank: 2 }), await makeFactors(model, 2, { rank: 3 })];
     const { cache, slots } = runner;
+    cache.resize(0, 0);
+    slots.resize(0, 0);
     cache.resize(3, 64);
     slots.resize(3, 3);
     slots.fill(0, one);

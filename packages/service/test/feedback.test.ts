@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StoredResponse } from "mixture-of-shards/server";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { addServiceRoutes, type ServiceEnv } from "#api";
 import { checkLines } from "../src/worker/check-lines.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
@@ -44,7 +44,10 @@ describe.each(databases)("feedback on %s", (_, open) => {
         }),
       },
     });
-    const kept = responses.within({ bytes: 100_000, days: 1 });
+  });
+  beforeEach(async () => {
+    await opened.database.query("delete from responses; delete from feedback");
+    const kept = opened.stores.responses.within({ bytes: 100_000, days: 1 });
     const instructions = { id: "a", model: "tiny", instructions: "Be brief." };
     await kept.put("acme", stored("a", ["Hi", "Hello \0!"], { response: instructions }));
     await kept.put("acme", stored("b", ["And now?", "Bye"], { previous: "a" }));
@@ -96,6 +99,7 @@ describe.each(databases)("feedback on %s", (_, open) => {
   });
 
   test("belong to their tenant, and can be deleted", async () => {
+    for (const id of ["a", "b"]) await rate("acme", { response_id: id, rating: "up" });
     expect(await exported("zeta")).toBe("");
     expect(await rate("zeta", { response_id: "b", rating: "up" })).toMatchObject({
       status: 404,
