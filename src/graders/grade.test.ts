@@ -9,6 +9,7 @@ import {
   readSample,
   type ScoreReply,
 } from "./index.ts";
+import { parseTemplate } from "./template.ts";
 
 const python = new PythonGraders();
 const never = new AbortController().signal;
@@ -129,9 +130,9 @@ function multiOf(calculate_output: string, a: unknown = { ...check, operation: "
 }
 
 test("a template is read in one pass over its text", () => {
-  const grader = { ...check, operation: "eq", input: "{{".repeat(1_000_000) };
+  const text = "{{".repeat(1_000_000);
   const before = process.cpuUsage();
-  expect(parseGrader(grader)).toMatchObject(grader);
+  expect(parseTemplate(text, "input").join("")).toBe(text);
   expect(process.cpuUsage(before).user).toBeLessThan(1e6);
 });
 

@@ -57,7 +57,7 @@ test.each<[string, RegExp]>([
   ["org/..", NAME],
   ["org/name/more", NAME],
   ["/absolute/path", NAME],
-  ["https://huggingface.co/org/name", NAME],
+  ["https://example.com/org/name", NAME],
   ["org/na me", NAME],
   ["org/name.git", NAME],
   ["org/name@../../main", /cannot be a revision; use a branch/],
