@@ -1,8 +1,8 @@
 // An adapter on its way to the hub and back.
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { dirname, join } from "node:path";
+import { beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { finetune } from "#training";
 import { mos } from "./bad-input/run-mos.ts";
 import { writeTinyFolder } from "./tiny-folder.ts";
@@ -13,24 +13,27 @@ let folder: string;
 let model: string;
 let adapter: string;
 beforeAll(async () => {
-  hub = await WritableHub.start();
   folder = await mkdtemp(join(tmpdir(), "mos-push-"));
   const tiny = await writeTinyFolder(folder);
   model = tiny.model;
-  adapter = join(folder, "adapter");
+  const trained = join(folder, "trained");
   const method = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2 } as const;
   const settings = { steps: 1, batchSize: 1, maxLength: 64, validationSplit: 0 };
-  for await (const _ of finetune({ model, data: tiny.data, out: adapter, adapter: method, settings }));
+  for await (const _ of finetune({ model, data: tiny.data, out: trained, adapter: method, settings }));
+  return () => rm(folder, { recursive: true });
 });
-afterAll(async () => {
-  await hub.stop();
-  await rm(folder, { recursive: true });
-});
-beforeEach(() => {
+beforeEach(async () => {
+  hub = await WritableHub.start();
+  const own = await mkdtemp(join(folder, "test-"));
+  adapter = join(own, "adapter");
+  await cp(join(folder, "trained"), adapter, { recursive: true });
   vi.stubEnv("HF_ENDPOINT", hub.endpoint);
-  vi.stubEnv("HF_HOME", join(folder, "hub"));
+  vi.stubEnv("HF_HOME", join(own, "hub"));
   vi.stubEnv("HF_TOKEN", "hf_write");
-  return () => vi.unstubAllEnvs();
+  return async () => {
+    vi.unstubAllEnvs();
+    await hub.stop();
+  };
 });
 const pushed = (...more: readonly string[]) => mos(["push", adapter, "org/name", ...more]);
 const FILES = ["README.md", "adapter_config.json", "adapter_model.safetensors"];
@@ -62,7 +65,7 @@ test("push uploads the adapter's files and a card; pull brings it back; a name i
     sent: [],
   });
 
-  const out = join(folder, "adapters", "pulled");
+  const out = join(dirname(adapter), "pulled");
   const pulled = await mos(["pull", "org/name", "--out", out]);
   expect(pulled).toMatchObject({ code: 0, stdout: expect.stringMatching(/adapter +org\/name at /) });
   expect((await readdir(out)).sort()).toEqual(FILES.slice(1));

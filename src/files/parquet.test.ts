@@ -14,8 +14,18 @@ const children = recordForks();
 const ended = (child?: ChildProcess): boolean => child?.exitCode !== null || child.signalCode !== null;
 
 let folder: string;
+let many: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-parquet-"));
+  many = join(folder, "many.parquet");
+  const rows = Array.from({ length: 2500 }, (_, i) => i);
+  const columnData = [
+    { name: "id", data: rows.map(BigInt), type: "INT64" as const },
+    { name: "text", data: rows.map((i) => (i % 2 === 0 ? null : `text ${i}`)), type: "STRING" as const },
+    { name: "time", data: rows.map((i) => new Date(i * 1e6)), type: "TIMESTAMP" as const },
+    { name: "part", data: rows.map((i) => ({ of: [i, { it: "x" }] })), type: "JSON" as const },
+  ];
+  await writeFile(many, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 600 })));
   return () => rm(folder, { recursive: true });
 });
 
@@ -26,19 +36,10 @@ const all = async (rows: AsyncIterable<ParquetRow>): Promise<readonly ParquetRow
 };
 
 test("the process sends all rows as they are decoded, of several batches and of every kind", async () => {
-  const path = join(folder, "many.parquet");
-  const rows = Array.from({ length: 2500 }, (_, i) => i);
-  const columnData = [
-    { name: "id", data: rows.map(BigInt), type: "INT64" as const },
-    { name: "text", data: rows.map((i) => (i % 2 === 0 ? null : `text ${i}`)), type: "STRING" as const },
-    { name: "time", data: rows.map((i) => new Date(i * 1e6)), type: "TIMESTAMP" as const },
-    { name: "part", data: rows.map((i) => ({ of: [i, { it: "x" }] })), type: "JSON" as const },
-  ];
-  await writeFile(path, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 600 })));
   const options = { ...LIMITS, columns: ["id", "text", "time", "part", "none"] };
-  const read = await all(readParquetRows(path, options));
+  const read = await all(readParquetRows(many, options));
   expect(read).toHaveLength(2500);
-  expect(read).toStrictEqual(await all(decodeParquetRows(path, options)));
+  expect(read).toStrictEqual(await all(decodeParquetRows(many, options)));
 });
 
 test("errors keep their codes and name the file", async () => {
@@ -54,7 +55,7 @@ test("errors keep their codes and name the file", async () => {
 });
 
 test("a reader that leaves ends the process", async () => {
-  for await (const row of readParquetRows(join(folder, "many.parquet"), LIMITS)) {
+  for await (const row of readParquetRows(many, LIMITS)) {
     expect(row).toMatchObject({ id: 0n });
     expect(ended(children.at(-1))).toBe(false);
     break;
