@@ -3,6 +3,7 @@ import { Ajv, type ErrorObject } from "ajv";
 import { Ajv2019 } from "ajv/dist/2019.js";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
+import { withExactMultiples } from "../packages/grammar/test/exact-multiples.ts";
 
 type Validate = ((value: unknown) => boolean) & { errors?: ErrorObject[] | null };
 
@@ -10,11 +11,10 @@ type Validate = ((value: unknown) => boolean) & { errors?: ErrorObject[] | null 
 export function judgeOf(schema: unknown): ((text: string) => string | undefined) | undefined {
   const draft =
     typeof schema === "object" && schema !== null && "$schema" in schema ? String(schema.$schema) : "";
-  // without a precision, ajv finds no number above 1e21 to be a multiple, as it compares with parseInt("1e+21"), which is 1
-  const options = { strict: false, logger: false, validateFormats: true, multipleOfPrecision: 10 } as const;
+  const options = { strict: false, logger: false, validateFormats: true } as const;
   const newer = draft.includes("2019") ? Ajv2019 : Ajv2020;
   const ajv = /draft-0[3-7]/.test(draft) ? new Ajv(options) : new newer(options);
-  addFormats.default(ajv);
+  addFormats.default(withExactMultiples(ajv));
   let validate: Validate;
   try {
     const { $schema: _, ...rest } = schema as Record<string, unknown>;

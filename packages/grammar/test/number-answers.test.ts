@@ -2,20 +2,14 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CompiledGrammar, GrammarError, grammarFromSource } from "../src/index.ts";
-import { decimalOf, isMultiple } from "../src/json-schema/decimal.ts";
+import { withExactMultiples } from "./exact-multiples.ts";
 import { randomAnswer } from "./random-answer.ts";
 import { bundledVocabulary } from "./vocabularies.ts";
 
 const RUNS = process.env["MOS_TEST_RUNS"] === "all" ? 1000 : 50;
 
 const vocabulary = bundledVocabulary();
-const ajv = new Ajv2020({ strict: false, logger: false });
-// ajv's own divides doubles, by which 0.07 is no multiple of 0.01
-ajv.removeKeyword("multipleOf").addKeyword({
-  keyword: "multipleOf",
-  type: "number",
-  validate: (step: number, value: number) => isMultiple(decimalOf(value), decimalOf(step)),
-});
+const ajv = withExactMultiples(new Ajv2020({ strict: false, logger: false }));
 
 /** Numbers with few digits, which meet each other, and some that JavaScript prints with an exponent. */
 const number = fc.oneof(

@@ -15,19 +15,19 @@ import { mapRegex } from "./map.ts";
 const COUNT = 14;
 /** Texts of a list that are looked at: each adds the states of its own bytes only. */
 const WORDS = 16;
-/** Stands for all characters beyond ASCII, whose bytes would be states of their own. */
-const OTHER = [1, 1] as const;
+/** Stand for all characters beyond ASCII, in place of the first bytes, since their own would be states of their own. */
+const OTHERS = [0xa0, 0xe9, 0x4e2d];
 /** States of a lexeme. A mask follows its tokens through a part of them. */
 const STATES = 10_000;
 /** Nodes of an expression and its states. */
-const NODES = 200_000;
+const NODES = 60_000;
 
 /**
  * Tells regular expressions whose states are few enough for masks from those in which they multiply, such as `(a|b)*a(a|b){20}`. What a
  * lazy automaton could only find out in the middle of an answer is so found out before.
  */
 export class Complexity {
-  #automaton = new Automaton({ nodes: NODES });
+  #automaton: Automaton | undefined;
   readonly #reduced = new Map<Regex, Regex>();
 
   /**
@@ -35,9 +35,11 @@ export class Complexity {
    * @throws GrammarError `limit` if an expression has too many states
    */
   check(regex: Regex, { what, ...place }: GrammarErrorPlace & { readonly what: string }): void {
-    if (this.#automaton.size > NODES / 2) this.#automaton = new Automaton({ nodes: NODES });
+    const known = this.#automaton;
+    const automaton = known && known.size < NODES / 2 ? known : new Automaton({ nodes: NODES });
+    this.#automaton = automaton;
     try {
-      if (this.#isNarrow(mapRegex(regex, reduce, this.#reduced))) return;
+      if (isNarrow(automaton, mapRegex(regex, reduce, this.#reduced))) return;
     } catch (error) {
       if (!(error instanceof GrammarError)) throw error;
     }
@@ -47,27 +49,31 @@ export class Complexity {
       place,
     );
   }
+}
 
-  #isNarrow(regex: Regex): boolean {
-    const automaton = this.#automaton;
-    const states = new Set([automaton.intern(regex)]);
-    // the set grows while it is read
-    for (const state of states) {
-      if (automaton.isNothing(state)) continue;
-      if (states.size > STATES) return false;
-      for (const byte of automaton.classes(state).representatives) states.add(automaton.derive(state, byte));
-    }
-    return true;
+function isNarrow(automaton: Automaton, regex: Regex): boolean {
+  const states = new Set([automaton.intern(regex)]);
+  // the set grows while it is read
+  for (const state of states) {
+    if (automaton.isNothing(state)) continue;
+    if (states.size > STATES) return false;
+    for (const byte of automaton.classes(state).representatives) states.add(automaton.derive(state, byte));
   }
+  return true;
 }
 
 /** An expression without what only makes it long: large counts, many texts, and texts that are excluded. */
 function reduce(regex: Regex): Regex {
   switch (regex.type) {
     case "class": {
-      const ascii = regex.ranges.filter(([first]) => first < 0x80);
-      const other = regex.ranges.some(([, last]) => last >= 0x80) ? [OTHER] : [];
-      return charClass(...ascii.map(([first, last]) => [first, Math.min(last, 0x7f)] as const), ...other);
+      const { ranges } = regex;
+      const ascii = ranges.map(
+        ([first, last]) => [Math.max(first, OTHERS.length), Math.min(last, 0x7f)] as const,
+      );
+      const others = OTHERS.flatMap((other, index) =>
+        ranges.some(([first, last]) => first <= other && other <= last) ? [[index, index] as const] : [],
+      );
+      return charClass(...ascii.filter(([first, last]) => first <= last), ...others);
     }
     case "repeat": {
       const min = Math.min(regex.min, COUNT);

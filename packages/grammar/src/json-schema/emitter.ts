@@ -116,8 +116,9 @@ export class Emitter {
     });
     const [only] = texts;
     const regex = texts.length === 1 && only !== undefined ? only : either(...texts);
-    const isSmall = ranges.every(({ multiples, others }) => multiples.length === 0 && others.length === 0);
-    if (!isSmall) this.#check(regex, { ...place, keyword: "multipleOf" });
+    // the multiples of one number have few states, those of some numbers and not of others perhaps not
+    if (ranges.some(({ multiples, others }) => others.length > Number(multiples.length === 0)))
+      this.#check(regex, { ...place, keyword: "multipleOf" });
     return this.builder.lexeme(`number ${JSON.stringify(regex)}`, () => ({ name: "number", regex }));
   }
 
