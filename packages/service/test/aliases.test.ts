@@ -13,7 +13,7 @@ import { jobRequestSchema, openSlices, openStores, type Stores, toTrainingPlan }
 import { createExtension, openExpired } from "../src/extension.ts";
 import { openPublisher } from "../src/publish.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { addTrainingFile } from "./queued-job.ts";
+import { addTrainingFile, untilDue } from "./queued-job.ts";
 import { type Answer, collectAnswer, makeServer, type TestServer } from "./server.ts";
 
 const [V1, V2, V3, OTHERS] = ["ft:base:acme::1", "ft:base:acme::2", "ft:base:acme::3", "ft:base:zeta::9"];
@@ -424,8 +424,7 @@ describe.each(databases)("%s", (_, open) => {
       const plan = toTrainingPlan(request, { seed: 1, learningRate: 0.002 });
       await stores.jobs.create({ tenant: "acme", request, plan, training, validation: undefined });
       const slices = openSlices(opened.database);
-      const job = await slices.claim("base", "w");
-      if (job === undefined) throw new Error("no slice is due");
+      const job = await untilDue(() => slices.claim("base", "w"));
       const progress = { step: 2, steps: 2, trainedTokens: 30, seconds: 1 };
       await slices.publishCheckpoint(job, { step: 2, files: {}, metrics: {} });
       const results = { digest: "d".repeat(64), bytes: 7 };

@@ -8,6 +8,7 @@ import { type ObjectStore, openObjects } from "#objects";
 import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
 import { openParts } from "../src/parts.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { untilDue } from "./queued-job.ts";
 
 describe.each(databases)("%s", (_, open) => {
   let opened: TestTables;
@@ -86,8 +87,7 @@ describe.each(databases)("%s", (_, open) => {
     const slices = openSlices(opened.database);
     const progress = { step: 1, steps: 3, trainedTokens: 3, seconds: 1 };
     const endOne = async (text: string, arrival?: Arrival): Promise<boolean> => {
-      const job = await slices.claim("tiny", "w");
-      if (job === undefined) throw new Error("no slice is due");
+      const job = await untilDue(() => slices.claim("tiny", "w"));
       const own = arrival ?? slices.arrive(job);
       const { digest } = await objects.put(toStream(text), own);
       await opened.stores.contents.release([digest]);

@@ -10,7 +10,7 @@ import {
   toTrainingPlan,
 } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { addTrainingFile } from "./queued-job.ts";
+import { addTrainingFile, untilDue } from "./queued-job.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
@@ -57,11 +57,7 @@ describe.each(databases)("%s", (_, open) => {
   }
 
   const claimNext = (worker = "w"): Promise<JobRow | undefined> => slices.claim(MODEL, worker);
-  const claimed = async (worker?: string): Promise<JobRow> => {
-    const job = await claimNext(worker);
-    if (job === undefined) throw new Error("no slice is due");
-    return job;
-  };
+  const claimed = (worker?: string): Promise<JobRow> => untilDue(() => claimNext(worker));
 
   const progress = { step: 3, steps: 9, trainedTokens: 30, seconds: 1.5 };
   const stopped = { type: "stopped", run: { "run.json": digest("b") }, ...progress } as const;

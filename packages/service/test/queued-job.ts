@@ -1,5 +1,6 @@
 // Training files and jobs as the routes would store them.
 import { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ObjectStore } from "#objects";
 import { type FileRow, type JobRow, jobRequestSchema, type Stores, toTrainingPlan } from "#store";
 
@@ -51,4 +52,13 @@ export async function queueJob(
   const request = jobRequestSchema.parse({ model, ...files, mos, method });
   const plan = toTrainingPlan(request, { seed, learningRate: 0.002 });
   return stores.jobs.create({ tenant, request, plan, training, validation, limits });
+}
+
+/** Takes what is due, or will be in a moment: a clock that is set back puts off what is due now. */
+export async function untilDue<T>(take: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const found = await take();
+    if (found !== undefined) return found;
+    await sleep(10);
+  }
 }

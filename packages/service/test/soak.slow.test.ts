@@ -70,8 +70,18 @@ const jobs = [
 async function trainOne(client: OpenAI, turn: number): Promise<void> {
   const { file, method, ...more } = jobs[turn % jobs.length] as (typeof jobs)[0] & { readonly mos?: object };
   const training_file = await upload(client, file);
+  const validation_file = await upload(
+    client,
+    file.replace(".jsonl", "-validation.jsonl").replace("train-", ""),
+  );
   const mos = { rank: 6, equivalent_rank: 2, steps: 4, max_length: 64, ...more.mos };
-  const body = { model: "tiny", training_file, method, mos } as OpenAI.FineTuning.JobCreateParams;
+  const body = {
+    model: "tiny",
+    training_file,
+    validation_file,
+    method,
+    mos,
+  } as OpenAI.FineTuning.JobCreateParams;
   let job = await client.fineTuning.jobs.create(body);
   while (job.finished_at === null) {
     await sleep(500);
@@ -81,7 +91,7 @@ async function trainOne(client: OpenAI, turn: number): Promise<void> {
   const model = job.fine_tuned_model ?? "";
   await ask(client, { model });
   await client.models.delete(model);
-  await client.files.delete(training_file);
+  for (const id of [training_file, validation_file]) await client.files.delete(id);
 }
 
 const visitors: readonly Visitor[] = [
@@ -189,7 +199,7 @@ async function soak(serving: Serving): Promise<{
     for (; performance.now() < end; await sleep(5000))
       samples.push({
         memory: await memoryBelow(serving.process.pid),
-        database: await folderBytes(join(serving.folder, "state/database")),
+        database: await folderBytes(join(serving.folder, "state/database/base")),
       });
   };
   await Promise.all([

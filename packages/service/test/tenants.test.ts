@@ -12,7 +12,7 @@ import {
   toTrainingPlan,
 } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { addTrainingFile } from "./queued-job.ts";
+import { addTrainingFile, untilDue } from "./queued-job.ts";
 
 const MODEL = "tiny";
 const digest = (letter: string): string => letter.repeat(64);
@@ -65,11 +65,7 @@ describe.each(databases)("%s", (_, open) => {
   }
 
   const claimNext = (): Promise<JobRow | undefined> => slices.claim(MODEL, "w");
-  const claimed = async (): Promise<JobRow> => {
-    const job = await claimNext();
-    if (job === undefined) throw new Error("no slice is due");
-    return job;
-  };
+  const claimed = (): Promise<JobRow> => untilDue(claimNext);
   const stopAt = (step: number, seconds = 1): SliceEnd => {
     const trainedTokens = 10 * step;
     return { type: "stopped", run: {}, step, steps: 9, trainedTokens, seconds };

@@ -20,7 +20,7 @@ import { deliverWebhooks } from "#webhooks";
 import { replaceBuiltin } from "../../../test/replace-builtin.ts";
 import { lookupPublic } from "../src/webhooks/address.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { addTrainingFile } from "./queued-job.ts";
+import { addTrainingFile, untilDue } from "./queued-job.ts";
 import { makeServer, type TestServer } from "./server.ts";
 
 /** What names of these tests mean, in place of what a network says. */
@@ -184,8 +184,7 @@ describe.each(databases)("%s", (_, open) => {
     });
   }
   async function claimed(): Promise<JobRow> {
-    const job = await slices.claim("tiny", "w");
-    if (job === undefined) throw new Error("no slice is due");
+    const job = await untilDue(() => slices.claim("tiny", "w"));
     return job;
   }
   const succeeded = {
@@ -358,7 +357,7 @@ describe.each(databases)("%s", (_, open) => {
     const dead = await claimOne();
     await expect(claimOne()).rejects.toThrow("nothing is due");
     await end();
-    await claimOne();
+    await until(claimOne);
     await outbox.end(dead, { type: "failed", again: undefined, error: "late" });
     expect(await lastDelivery(webhook.id)).toMatchObject({ status: "waiting", attempts: 2, error: null });
     await end();

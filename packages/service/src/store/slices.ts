@@ -302,7 +302,7 @@ async function restartJob(on: Queryable, job: JobRow, reason: string): Promise<v
   const isPaused = job.wanted === "pause";
   await on.query(
     `update jobs set status = $2, slice = slice + 1, run = null, step = 0, trained_tokens = 0, worker = null,
-       wanted = null, restarts = restarts + 1 where id = $1`,
+       wanted = null, failures = 0, restarts = restarts + 1 where id = $1`,
     [job.id, isPaused ? "paused" : "queued"],
   );
   await forgetCheckpoints(on, job); // they are not on the way to what comes of it
