@@ -69,6 +69,7 @@ export class PythonGraders implements AsyncDisposable {
     }
   }
 
+  /** Ends its processes. */
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = [...this.#opened];
     this.#opened.clear();

@@ -74,7 +74,7 @@ test("a file of pairs is trained on as what it is", async () => {
   await studio.see("12 examples");
   await studio.see("rejected");
   const objective = studio.page.getByLabel("Objective", { exact: true });
-  expect(await objective.locator("option:checked").innerText()).toBe("auto: dpo");
+  expect(await objective.locator("option:checked").textContent()).toBe("auto: dpo");
   expect(await studio.page.getByRole("alert").count()).toBe(0);
   await studio.see(/"objective": "dpo"/);
   // what does not fit the file is marked where it was chosen, in words that a browser can do something with
@@ -102,7 +102,7 @@ test("a file of pairs is trained on as what it is", async () => {
 
   // another file is another objective
   await studio.open("/new-run");
-  const chosen = (): Promise<string> => objective.locator("option:checked").innerText();
+  const chosen = (): Promise<string | null> => objective.locator("option:checked").textContent();
   await studio.attach({ name: "dpo.jsonl", text });
   await expect.poll(chosen, { timeout: 30_000 }).toBe("auto: dpo");
   await studio.attach({ name: "train.jsonl", text: line("a", "b") });
