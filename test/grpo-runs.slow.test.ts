@@ -37,13 +37,14 @@ type Run = Partial<FinetuneOptions> & Pick<FinetuneOptions, "out">;
 
 async function eventsOf(run: Run): Promise<readonly FinetuneEvent[]> {
   const events: FinetuneEvent[] = [];
-  for await (const event of finetune({ ...options, reward: length, ...run })) events.push(event);
+  for await (const event of finetune({ ...options, reward: vowels, ...run })) events.push(event);
   return events;
 }
 
-const length: NonNullable<FinetuneOptions["reward"]> = (item, { output_text: text }) => {
+/** Vowels: forms make answers as long as each other. */
+const vowels: NonNullable<FinetuneOptions["reward"]> = (item, { output_text: text }) => {
   expect(item["wanted"]).toBe("sorry");
-  return text.length;
+  return text.replaceAll(/[^aeiou]/g, "").length;
 };
 
 const NOTE = {
@@ -68,11 +69,11 @@ test.each([
     const stopped = join(folder, `stopped ${kind}`);
     const stop = new AbortController();
     let graded = 0;
-    const reward: typeof length = (item, sample) => {
+    const reward: typeof vowels = (item, sample) => {
       graded += 1;
       // the evaluation before training has 3 answers, an update 6
       if (graded === 3 + 6 + 2) stop.abort();
-      return length(item, sample);
+      return vowels(item, sample);
     };
     const before = await eventsOf({ out: stopped, settings, reward, signal: stop.signal });
     expect(before.at(-1)).toMatchObject({ type: "stopped", step: 1 });
@@ -138,7 +139,7 @@ test("a model grades by whoever answers for it, and one that fails gives no rewa
 test("without a grader, or without a difference in rewards, a run ends with what to do", async () => {
   const out = join(folder, "none");
   await expect(eventsOf({ out, reward: undefined })).rejects.toThrow("give a grader");
-  const never: typeof length = (_, { output_text: text }) => Number(text.endsWith("never"));
+  const never: typeof vowels = (_, { output_text: text }) => Number(text.endsWith("never"));
   await expect(eventsOf({ out, reward: never })).rejects.toThrow(
     "no signal: all rewards of every group are equal in the first 3 updates (now 0)",
   );
