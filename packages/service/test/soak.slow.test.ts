@@ -136,7 +136,7 @@ const visitors: readonly Visitor[] = [
   },
 ];
 
-/** Bytes of memory of a process and all below it, and which they are. */
+/** Bytes of memory of a process and all below it. */
 async function memoryBelow(root: number | undefined): Promise<number> {
   const parents = new Map<number, number>();
   const resident = new Map<number, number>();

@@ -2,22 +2,22 @@
 // come first.
 import { type Database, lockTenant, type Queryable } from "#database";
 
-/** A job whose slice is due. */
-interface DueJob {
+/** What turns and limits need to know of a job. */
+interface QueuedJob {
   readonly id: string;
   readonly tenant: string;
   readonly max_running_jobs: number | null;
 }
 
 /** The next job of a model, locked until the transaction ends; others pass it over meanwhile. */
-export async function lockNext(transaction: Queryable, model: string): Promise<DueJob | undefined> {
+export async function lockNext(transaction: Queryable, model: string): Promise<QueuedJob | undefined> {
   const [due] = await transaction.query(
     `select id, tenant, max_running_jobs from jobs
      where model = $1 and status = 'queued' and not is_held and queued_at <= now()
      order by priority desc, turn, queued_at limit 1 for update skip locked`,
     [model],
   );
-  return due as DueJob | undefined;
+  return due as QueuedJob | undefined;
 }
 
 /**
@@ -26,7 +26,7 @@ export async function lockNext(transaction: Queryable, model: string): Promise<D
  */
 export async function queueSlice(
   transaction: Queryable,
-  { id, tenant }: Pick<DueJob, "id" | "tenant">,
+  { id, tenant }: Pick<QueuedJob, "id" | "tenant">,
   { delay = 0 }: { readonly delay?: number } = {},
 ): Promise<void> {
   await transaction.query(
@@ -41,7 +41,7 @@ export async function queueSlice(
 }
 
 /** True if a job that is due may run beside its tenant's others. If not, it is held until `releaseNext` makes it due again. */
-export async function mayRun(on: Queryable, { id, tenant, max_running_jobs }: DueJob): Promise<boolean> {
+export async function mayRun(on: Queryable, { id, tenant, max_running_jobs }: QueuedJob): Promise<boolean> {
   if (max_running_jobs === null) return true;
   await lockTenant(on, tenant);
   const held = await on.query(
@@ -57,7 +57,7 @@ export async function mayRun(on: Queryable, { id, tenant, max_running_jobs }: Du
  * Makes the slice due that waits for a job of its tenant to stop running, in the place of that one's next slice: so the tenant
  * gets as many turns as with one long job.
  */
-export async function releaseNext(on: Queryable, { id, tenant, max_running_jobs }: DueJob): Promise<void> {
+export async function releaseNext(on: Queryable, { id, tenant, max_running_jobs }: QueuedJob): Promise<void> {
   if (max_running_jobs === null) return;
   await lockTenant(on, tenant);
   await on.query(

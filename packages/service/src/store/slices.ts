@@ -208,9 +208,9 @@ async function claimSlice(
   on: Queryable,
   { model, worker, leaseSeconds }: Claim,
 ): Promise<JobRow | "held" | undefined> {
-  await assertKnownTables(on);
   const due = await lockNext(on, model);
   if (due === undefined) return undefined;
+  await assertKnownTables(on);
   if (!(await mayRun(on, due))) return "held";
   const rows = await on.query(
     `update jobs set status = 'running', worker = $2, lease = lease + 1,
