@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { deserialize } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { GrammarError } from "#grammar";
@@ -6,7 +7,7 @@ import type { FromWorker, SentError } from "./compile-worker.ts";
 
 /** Limits of one compilation. */
 export interface CompileLimits {
-  /** Seconds that it may take. */
+  /** Seconds of the thread's CPU that it may take. */
   readonly seconds: number;
   /** Megabytes of memory that it may take. */
   readonly megabytes: number;
@@ -67,20 +68,43 @@ const decodeError = ({ code, message, ...place }: SentError): Error =>
 const count = (amount: number, noun: string): string =>
   `${amount.toLocaleString("en")} ${noun}${amount === 1 ? "" : "s"}`;
 
+/** Where the system does not tell a thread's CPU time, so many times its seconds may pass: the machine may be busy. */
+const PATIENCE = 5;
+/** Seconds between looks at a thread that gets little of the processor. */
+const LOOK_SECONDS = 0.01;
+
+/** Seconds of CPU that a thread has taken so far, where the system tells; `thread` as /proc/thread-self names it. */
+function threadSeconds(thread: string | undefined): number | undefined {
+  if (thread === undefined) return undefined;
+  try {
+    const [nanoseconds] = readFileSync(`/proc/${thread}/schedstat`, "utf8").split(" ");
+    return Number(nanoseconds) / 1e9;
+  } catch {
+    return undefined;
+  }
+}
+
 /** A worker thread that compiles one source at a time, and keeps the process running only while it does. */
 export class CompileThread {
   readonly #worker: Worker;
   readonly #limits: CompileLimits;
+  readonly #readSeconds: typeof threadSeconds;
   readonly #ready: Promise<void>;
+  #thread: string | undefined;
   #isAlive = true;
   /** Called with a message of the thread, or with the error that ended it. */
   #onAnswer: (answer: FromWorker | Error) => void = () => undefined;
 
-  constructor(limits: CompileLimits) {
+  constructor(limits: CompileLimits, readSeconds = threadSeconds) {
     this.#limits = limits;
+    this.#readSeconds = readSeconds;
     this.#worker = startWorker(limits.megabytes);
     this.#ready = new Promise((resolve, reject) => {
-      this.#onAnswer = (answer) => (answer instanceof Error ? reject(answer) : resolve());
+      this.#onAnswer = (answer) => {
+        if (answer instanceof Error) return reject(answer);
+        if (answer.type === "ready") this.#thread = answer.thread;
+        resolve();
+      };
     });
     // read by `run`
     this.#ready.catch(() => undefined);
@@ -118,8 +142,15 @@ export class CompileThread {
   async #compile(source: string, what: string): Promise<Result> {
     const { seconds, megabytes } = this.#limits;
     const size = count(source.length, "character");
+    const spent = this.#stopwatch();
     let isLate = false;
-    const late = setTimeout(() => {
+    let next: NodeJS.Timeout | undefined;
+    const look = (): void => {
+      const left = seconds - spent();
+      if (left > 0) {
+        next = setTimeout(look, Math.max(left, LOOK_SECONDS) * 1000);
+        return;
+      }
       isLate = true;
       this.#end(
         new GrammarError(
@@ -128,12 +159,13 @@ export class CompileThread {
         ),
       );
       void this.#worker.terminate();
-    }, seconds * 1000);
+    };
+    look();
     const answer = await new Promise<FromWorker | Error>((resolve) => {
       this.#onAnswer = resolve;
       this.#worker.postMessage(source);
     });
-    clearTimeout(late);
+    clearTimeout(next);
     if (answer instanceof Error) {
       const isTooLarge = (answer as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY";
       const error = isTooLarge
@@ -144,6 +176,18 @@ export class CompileThread {
     if (answer.type === "grammar") return { compiled: new SerializedGrammar(answer.bytes) };
     if (answer.type === "error") return { error: decodeError(answer.error), isLasting: true };
     throw new Error("the grammar compiler's thread started twice");
+  }
+
+  /** Seconds of the thread's CPU since now. */
+  #stopwatch(): () => number {
+    const start = performance.now();
+    const before = this.#readSeconds(this.#thread);
+    return () => {
+      const after = this.#readSeconds(this.#thread);
+      return before === undefined || after === undefined
+        ? (performance.now() - start) / 1000 / PATIENCE
+        : after - before;
+    };
   }
 
   #end(error: Error): void {

@@ -1,4 +1,5 @@
 // The thread that compiles sources for compile-thread.ts: hostile ones may take all of its time, memory and stack.
+import { readlinkSync } from "node:fs";
 import { serialize } from "node:v8";
 import { parentPort } from "node:worker_threads";
 import { GrammarError, type GrammarErrorCode } from "#grammar";
@@ -19,7 +20,7 @@ export interface SentError {
 }
 
 export type FromWorker =
-  | { readonly type: "ready" }
+  | { readonly type: "ready"; readonly thread: string | undefined }
   | { readonly type: "grammar"; readonly bytes: Uint8Array }
   | { readonly type: "error"; readonly error: SentError };
 
@@ -56,7 +57,16 @@ function answer(source: string): FromWorker {
   }
 }
 
+/** This thread as /proc names it, where there is one. */
+function ownThread(): string | undefined {
+  try {
+    return readlinkSync("/proc/thread-self");
+  } catch {
+    return undefined;
+  }
+}
+
 // the first source pays for code that has not run yet: its time is not counted
 compile('{"type":"json_object"}');
 parentPort?.on("message", (source: string) => parentPort?.postMessage(answer(source)));
-parentPort?.postMessage({ type: "ready" } satisfies FromWorker);
+parentPort?.postMessage({ type: "ready", thread: ownThread() } satisfies FromWorker);

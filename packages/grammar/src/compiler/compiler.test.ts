@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { GrammarError, type GrammarSource } from "#grammar";
 import { prepareGrammar } from "#matcher";
+import { CompileThread } from "./compile-thread.ts";
 import { GrammarCompiler } from "./compiler.ts";
 import { grammarFromSource } from "./source.ts";
 
@@ -63,26 +64,39 @@ test("what JSON cannot hold is refused", async () => {
 });
 
 test("a source that takes too long is refused, and those behind it are compiled", async () => {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-  onTestFinished(() => void vi.useRealTimers());
-  await using hasty = new GrammarCompiler({ seconds: 0.2 });
-  let isOver = false;
-  const late = expect(hasty.compile(large("a", 450_000)))
-    .rejects.toThrow(/^a grammar of type choice of [0-9,]* characters takes more than 0.2 seconds/)
-    .finally(() => {
-      isOver = true;
-    });
+  await using hasty = new GrammarCompiler({ seconds: 0.05 });
+  const late = hasty.compile(large("a", 450_000));
   const next = hasty.compile(choice("b"));
-  // so that time is over in the turn in which it begins
-  while (!isOver) {
-    vi.advanceTimersByTime(200);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  await late;
+  await expect(late).rejects.toThrow(
+    /^a grammar of type choice of [0-9,]* characters takes more than 0.05 seconds/,
+  );
   await expect(next).resolves.toMatchObject({ cached: false });
-  // the machine may have been busy
+  // it is not remembered
   await expect(hasty.compile(large("a", 450_000))).rejects.toThrow(GrammarError);
   expect(hasty.stats()).toMatchObject({ compiles: 3, threads: 2, refusals: { limit: 2 } });
+});
+
+describe("time is that of the thread's CPU", () => {
+  const compileWith = async (seconds: number, readSeconds: () => number | undefined) => {
+    const thread = new CompileThread({ seconds, megabytes: 256 }, readSeconds);
+    try {
+      return await thread.run(JSON.stringify(large("a")), "a grammar");
+    } finally {
+      await thread.end();
+    }
+  };
+  const isLate = { error: { code: "limit" }, isLasting: false };
+
+  test("on a busy machine, where the thread gets little of it", async () => {
+    expect(await compileWith(0.02, () => 0)).toHaveProperty("compiled");
+    let spent = 0;
+    expect(await compileWith(0.02, () => (spent += 0.01))).toMatchObject(isLate);
+  });
+
+  test("and where the system does not tell it, several times as long may pass", async () => {
+    expect(await compileWith(30, () => undefined)).toHaveProperty("compiled");
+    expect(await compileWith(0.005, () => undefined)).toMatchObject(isLate);
+  });
 });
 
 test("a source that takes too much memory is refused, and those behind it are compiled", async () => {

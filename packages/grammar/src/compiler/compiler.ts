@@ -6,7 +6,7 @@ import { type CompileOutcome, CompileThread, type SerializedGrammar } from "./co
 
 /** Limits of a compiler. */
 export interface GrammarCompilerOptions {
-  /** Seconds that one compilation may take (1). */
+  /** Seconds of CPU that one compilation may take (1); where the system does not tell a thread's, five times as long. */
   readonly seconds?: number;
   /** Megabytes of memory that one compilation may take (256). */
   readonly megabytes?: number;
