@@ -161,10 +161,10 @@ interface Time {
   /** Lets the process end before a timer does. */
   unref(timer: NodeJS.Timeout): NodeJS.Timeout;
   /**
-   * Runs a function, on Node no longer than that: then the error has the code ERR_SCRIPT_EXECUTION_TIMEOUT. A page ends its
-   * worker instead.
+   * Runs a function, and tells whether it ended: on Node it takes about as long of the process's CPU at most, and may be begun
+   * again. A page ends its worker instead.
    */
-  runWithTimeout(work: () => void, milliseconds: number): void;
+  runWithTimeout(work: () => void, milliseconds: number): boolean;
 }
 
 /** All of it. */

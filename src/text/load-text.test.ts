@@ -237,10 +237,10 @@ describe("a regular expression that would not end", () => {
       expect.objectContaining({
         name: "MosError",
         code: "bad_model",
-        message: expect.stringMatching(/^tokenizer\.json: .* more than 2\.001 s for 61 characters/),
+        message: expect.stringMatching(/^tokenizer\.json: .* more than 0\.101 s for 61 characters/),
       }),
     );
-    expect(spent()).toBeLessThan(10_000); // it would take years
+    expect(spent()).toBeLessThan(1000); // it would take years
     expect(tokenizer.encode("ab")).toEqual([3]);
   };
   test("of the normalizer is given up, and what ends is encoded", () => giveUp({ normalizer }));

@@ -86,7 +86,10 @@ export const sleep: Platform["sleep"] = (milliseconds, { signal } = {}) =>
 
 export const unref: Platform["unref"] = (timer) => timer;
 
-export const runWithTimeout: Platform["runWithTimeout"] = (work) => work();
+export const runWithTimeout: Platform["runWithTimeout"] = (work) => {
+  work();
+  return true;
+};
 
 export const setMaxListeners: Platform["setMaxListeners"] = () => undefined;
 
