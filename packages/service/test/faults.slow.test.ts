@@ -18,6 +18,7 @@ import { type ObjectStore, openObjects } from "#objects";
 import { openStores, type Stores } from "#store";
 import { type Cluster, freePort, postgresPrograms, startCluster } from "./cluster.ts";
 import { listTrainers, processState } from "./processes.ts";
+import { endProcess, type Serving, startServing } from "./serving.ts";
 
 const SECONDS = Number(process.env["MOS_FAULT_SECONDS"] ?? 60);
 const JOBS = Number(process.env["MOS_FAULT_JOBS"] ?? 6);
@@ -336,3 +337,56 @@ test.runIf(programs !== undefined)("PostgreSQL, a server and three workers", { t
 });
 
 test("one process with a database in a folder", { timeout: LIMIT }, () => faults(undefined));
+
+/** Seconds of training that are lost with a server at most. */
+const LOST = 60;
+const STEP = /^Step (\d+)\/10000/m;
+
+test("a server that is killed in the middle of a slice goes on from a checkpoint of its last minute", {
+  timeout: 300_000,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mos-killed-"));
+  const start = () => startServing(["acme"], { folder, more: ["--slice-seconds", "3600"] });
+  try {
+    await using killed = await start();
+    const jobsOf = (serving: Serving) => serving.client("acme").fineTuning.jobs;
+    const data = await toFile(await readFile("assets/quickstart/train.jsonl"), "train.jsonl");
+    const file = await killed.client("acme").files.create({ file: data, purpose: "fine-tune" });
+    const mos = { rank: 6, equivalent_rank: 2, steps: 10_000, save_every: 10_000 };
+    const { id } = await jobsOf(killed).create({
+      ...{ model: "tiny", training_file: file.id, mos },
+    } as OpenAI.FineTuning.JobCreateParams);
+    const messages = async (serving: Serving): Promise<string> => {
+      const { data: events } = await jobsOf(serving).listEvents(id, { limit: 100 });
+      return events.map(({ message }) => message).join("\n");
+    };
+    /** The number of the newest message that has one. */
+    const numberIn = (serving: Serving, pattern: RegExp): Promise<number> =>
+      vi.waitFor(
+        async () => {
+          const text = await messages(serving);
+          expect(text).toMatch(pattern);
+          return Number(pattern.exec(text)?.[1]);
+        },
+        { timeout: 90_000, interval: 500 },
+      );
+    await numberIn(killed, STEP);
+    await sleep(5000);
+    const early = await numberIn(killed, STEP);
+    await sleep(LOST * 1000);
+    await endProcess(killed.process, "SIGKILL");
+    await using serving = await start();
+    const from = await numberIn(
+      serving,
+      /^The job was interrupted, and goes on from the checkpoint at step (\d+)$/m,
+    );
+    expect(from).toBeGreaterThanOrEqual(early);
+    // what follows is the newest
+    expect(await numberIn(serving, /^Step (\d+)\/10000.*\n(?:.*\n)*The job was interrupted/)).toBeGreaterThan(
+      from,
+    );
+    await jobsOf(serving).cancel(id);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

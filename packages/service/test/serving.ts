@@ -9,15 +9,23 @@ import { createInterface } from "node:readline";
 import OpenAI from "openai";
 
 const MAIN = ["--conditions=source", "--import", "tsx", "src/cli/main.ts"];
-const MODEL = ["--model", "assets/tiny-english", "--model-name", "tiny", "--threads", "1"];
+const MODEL = ["--model-name", "tiny", "--threads", "1"];
 
 /** The program mos, from source. Its errors are lines, and so is what it prints. */
 export function startMos(
   args: readonly string[],
-  { onLine, env = {} }: { readonly onLine: (line: string) => void; readonly env?: NodeJS.ProcessEnv },
+  {
+    onLine,
+    env = {},
+    model = "assets/tiny-english",
+  }: {
+    readonly onLine: (line: string) => void;
+    readonly env?: NodeJS.ProcessEnv;
+    readonly model?: string | undefined;
+  },
 ): ChildProcess {
   const [command = "", ...rest] = args;
-  const child = spawn(process.execPath, [...MAIN, command, ...MODEL, ...rest], {
+  const child = spawn(process.execPath, [...MAIN, command, "--model", model, ...MODEL, ...rest], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
   });
@@ -54,14 +62,19 @@ export async function startServing(
     url,
     more = [],
     limits = {},
+    model,
+    folder: given,
   }: {
     readonly url?: string | undefined;
     readonly more?: readonly string[];
     /** `fine_tuning` of all keys. */
     readonly limits?: object;
+    readonly model?: string;
+    /** Of a server before it, which is kept. */
+    readonly folder?: string;
   } = {},
 ): Promise<Serving> {
-  const folder = await mkdtemp(join(tmpdir(), "mos-serving-"));
+  const folder = given ?? (await mkdtemp(join(tmpdir(), "mos-serving-")));
   const storage = more[more.indexOf("--storage") + 1 || more.length] ?? join(folder, "storage");
   const keyFor = (tenant: string): string => `sk-${tenant}-of-a-test`;
   const keys = tenants.map((name) => {
@@ -74,6 +87,7 @@ export async function startServing(
   const own = ["--port", "0", "--json", "--api-keys", join(folder, "keys.jsonl")];
   const { promise, resolve, reject } = deferred<string>();
   const child = startMos(["serve", ...state, ...own, "--storage", storage, ...more], {
+    model,
     onLine: (line) => {
       lines.push(line);
       if (line.includes('"type":"ready"')) resolve(JSON.parse(line).address);
@@ -92,7 +106,7 @@ export async function startServing(
       new OpenAI({ apiKey: keyFor(tenant), baseURL: `${address}/v1`, maxRetries: 0, timeout: 60_000 }),
     [Symbol.asyncDispose]: async () => {
       await endProcess(child);
-      await rm(folder, { recursive: true, force: true });
+      if (given === undefined) await rm(folder, { recursive: true, force: true });
     },
   };
 }
