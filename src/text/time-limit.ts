@@ -6,7 +6,7 @@ import { knownSplits } from "./gguf-pre-tokenizers.ts";
 import { GPT2_SPLIT, isStep } from "./pre-tokenizer.ts";
 
 /** Milliseconds for a text, which may be a request's, and for each of its characters: ten times what a slow machine takes. */
-const [EACH_TEXT, EACH_CHARACTER] = [100, 0.01];
+const [EACH_TEXT, EACH_CHARACTER] = [50, 0.01];
 
 const KNOWN: ReadonlySet<string> = new Set([GPT2_SPLIT, ...knownSplits()]);
 
