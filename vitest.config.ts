@@ -44,6 +44,7 @@ export function tiers(tests: readonly string[]) {
       exclude: [...slow, ...BROWSER, ...WEB],
       isolate: false,
       setupFiles: [join(import.meta.dirname, "test/setup.ts")],
+      globalSetup: [join(import.meta.dirname, "test/bundle-children.ts")],
       seconds: 60,
     }),
     tier("slow", { include: slow, isolate: true, seconds: 300 }),

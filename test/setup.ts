@@ -1,10 +1,15 @@
-// Before each file of the fast tests: a program has one thread where none are asked for. As many files run as there are
-// cores, and the second thread of a small program does nothing but wait, which takes a core as well.
+// Before each file of the fast tests. The files of one worker share what is changed here.
+import processes, { type ForkOptions } from "node:child_process";
+import { syncBuiltinESMExports } from "node:module";
+import { pathToFileURL } from "node:url";
+import threads, { Worker, type WorkerOptions } from "node:worker_threads";
+import { inject } from "vitest";
 import { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
 
 const { create } = InferenceSession;
 
-/** The files of one worker share the class. */
+// A program has one thread where none are asked for: as many files run as there are cores, and the second thread of a small
+// program does nothing but wait, which takes a core as well.
 if (create.name !== "createOnOneThread") {
   const createOnOneThread = (model: Uint8Array, options: InferenceSession.SessionOptions) =>
     create.call(InferenceSession, model, {
@@ -12,4 +17,34 @@ if (create.name !== "createOnOneThread") {
       intraOpNumThreads: Math.max(1, options.intraOpNumThreads ?? 0),
     });
   Object.assign(InferenceSession, { create: createOnOneThread });
+}
+
+const bundles = inject("childBundles");
+const { fork } = processes;
+
+/** The options with the bundle of what is loaded first, and no loader. */
+const bundledOptions = ({ execArgv = [], ...options }: ForkOptions): ForkOptions => ({
+  ...options,
+  execArgv: execArgv
+    .filter((option, i) => option !== "tsx" && execArgv[i + 1] !== "tsx")
+    .map((option) => bundles[option] ?? option),
+});
+
+if (fork.name !== "forkBundle") {
+  const forkBundle = (entry: string, args: readonly string[], options: ForkOptions) => {
+    const bundle = bundles[pathToFileURL(entry).href];
+    return bundle === undefined
+      ? fork(entry, args, options)
+      : fork(new URL(bundle), args, bundledOptions(options));
+  };
+  class BundledWorker extends Worker {
+    constructor(source: string | URL, options: WorkerOptions) {
+      const bundle = bundles[String(options.workerData)];
+      if (bundle === undefined) super(source, options);
+      else super(new URL(bundle), { resourceLimits: options.resourceLimits, execArgv: [] });
+    }
+  }
+  Object.assign(processes, { fork: forkBundle });
+  Object.assign(threads, { Worker: BundledWorker });
+  syncBuiltinESMExports();
 }
