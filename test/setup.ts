@@ -5,18 +5,20 @@ import { pathToFileURL } from "node:url";
 import threads, { Worker, type WorkerOptions } from "node:worker_threads";
 import { inject } from "vitest";
 import { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
+import { shareSession } from "./shared-sessions.ts";
 
 const { create } = InferenceSession;
 
 // A program has one thread where none are asked for: as many files run as there are cores, and the second thread of a small
 // program does nothing but wait, which takes a core as well.
-if (create.name !== "createOnOneThread") {
-  const createOnOneThread = (model: Uint8Array, options: InferenceSession.SessionOptions) =>
-    create.call(InferenceSession, model, {
-      ...options,
-      intraOpNumThreads: Math.max(1, options.intraOpNumThreads ?? 0),
-    });
-  Object.assign(InferenceSession, { create: createOnOneThread });
+if (create.name !== "createShared") {
+  const createShared = async (model: Uint8Array | string, given: InferenceSession.SessionOptions) => {
+    const options = { ...given, intraOpNumThreads: Math.max(1, given.intraOpNumThreads ?? 0) };
+    return typeof model === "string"
+      ? create.call(InferenceSession, model, options)
+      : shareSession(model, options, () => create.call(InferenceSession, model, options));
+  };
+  Object.assign(InferenceSession, { create: createShared });
 }
 
 const bundles = inject("childBundles");
