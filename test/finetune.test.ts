@@ -11,6 +11,7 @@ import { type BaseModel, loadModel } from "#models";
 import { type FinetuneEvent, type FinetuneOptions, finetune } from "#training";
 import { snapshot } from "./bad-input/run-mos.ts";
 import { collectAnswer } from "./inference/tiny-engine.ts";
+import { runs as casesOf } from "./runs.ts";
 import { type TinyFolder, writeTinyFolder } from "./tiny-folder.ts";
 import { writeTinyModel } from "./tiny-model.ts";
 
@@ -306,7 +307,7 @@ describe("a run that is stopped within an update", () => {
 
   test("that may not train as many tokens as its epochs have does not begin", async () => {
     const { steps: _, ...all } = long;
-    const byEpochs = { ...all, maxExamples: 8 };
+    const byEpochs = { ...all, maxExamples: 4, epochs: 2 };
     const tokens = await run({ settings: byEpochs }).then((events) =>
       events.reduce((sum, event) => sum + (event.type === "step" ? event.tokens : 0), 0),
     );
@@ -819,7 +820,7 @@ describe("a run with validation examples and no more settings", () => {
     });
     expect(await adapterBytes()).toEqual(await adapterBytes(join(out, "best")));
     const bytesBefore = await adapterBytes();
-    for (const step of [1, best!, stopped - 1]) {
+    for (const step of casesOf(3) > 1 ? [1, best!, stopped - 1] : [best!]) {
       out = join(folder, `run-${runs++}`);
       await stopAt(step, { settings: worsening });
       await run({ settings: worsening, resume: true });

@@ -355,9 +355,12 @@ test("an answer that no hub gives is a network error", async () => {
 });
 
 test("a listing without end is refused", async () => {
-  hub.nextPage = (_, own) => `${own}/api/models/org/name/tree/${COMMIT}?cursor=again`;
-  hub.loop = true;
-  await expect(run()).rejects.toThrowError(failure("network", /returned an endless list/));
+  const link = `<${hub.endpoint}/api/models/org/name/tree/${COMMIT}?cursor=again>; rel="next"`;
+  const pages = async (url: string | URL | Request, init?: RequestInit) =>
+    String(url).includes("/tree/") ? new Response("[]", { headers: { link } }) : fetch(url, init);
+  await expect(run("org/name", { fetch: pages })).rejects.toThrowError(
+    failure("network", /returned an endless list/),
+  );
 });
 
 test("redirects in a circle, or to other protocols than http, are refused", async () => {
@@ -428,7 +431,6 @@ class FakeHub {
   silent = 0;
   ranges = true;
   linked = true;
-  loop = false;
   etag = '"cdn"';
   refuse: { status: number; code?: string; count: number; on: string; retryAfter?: number } | undefined;
   nextPage: ((cdn: string, own: string) => string) | undefined;
@@ -493,7 +495,7 @@ class FakeHub {
 
   #tree(request: IncomingMessage, response: ServerResponse): void {
     const second = request.url!.includes("cursor=");
-    if (this.nextPage !== undefined && (!second || this.loop)) {
+    if (this.nextPage !== undefined && !second) {
       response.setHeader("link", `<${this.nextPage(this.#address(1), this.endpoint)}>; rel="next"`);
     }
     const entries = [...this.content.keys()].map((path) => {

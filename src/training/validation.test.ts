@@ -2,7 +2,9 @@ import { expect, test } from "vitest";
 import { loadModel } from "#models";
 import { validationLoss } from "./validation.ts";
 
-test("the loss of more examples than a call takes arguments is measured until it is stopped", async () => {
+test("the loss of more examples than a call takes arguments is measured until it is stopped", {
+  tags: "thorough",
+}, async () => {
   const base = await loadModel("assets/tiny-english");
   const data = Array.from({ length: 150_000 }, (_, line) => ({ kind: "text", line, text: "Hi" }) as const);
   const stop = new AbortController();

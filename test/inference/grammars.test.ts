@@ -36,7 +36,7 @@ const requests: readonly EngineRequest[] = Array.from({ length: 12 }, (_, i) => 
   const grammar = grammars[Math.floor(i / 2) % grammars.length]?.[0];
   return request({
     prompt: randomPrompt(i, 5 + i),
-    maxTokens: 90,
+    maxTokens: i % 2 === 0 ? 70 : 90,
     seed: i,
     ...(i % 2 === 0 ? { ignoreEos: true } : { grammar }),
     ...(i % 3 === 0 ? { logprobs: 2 } : {}),
@@ -97,11 +97,9 @@ describe("answers", () => {
   });
 
   test("whose grammars are matched in the smallest slices are those alone, also where they are preempted", async () => {
-    for (const cacheMemory of [1e9, 2 * 128 * 256]) {
-      const limits = { maxBatch: 8, cacheMemory, grammarMilliseconds: 0 };
-      const { answers } = await collectAnswers(limits, together);
-      expectSame(answers, alone.answers);
-    }
+    const limits = { maxBatch: 8, cacheMemory: 2 * 128 * 256 };
+    const small = await collectAnswers({ ...limits, grammarMilliseconds: 0 }, together);
+    expectSame(small.answers, alone.answers);
     const { answers } = await collectAnswers({ maxBatch: 8, grammarMilliseconds: Infinity }, together);
     expectSame(answers, alone.answers);
   });

@@ -168,22 +168,21 @@ test("pages follow each other, and a wrong id or number is refused by name", asy
   }
 });
 
-test("100,000 lines come as few rows with their extremes, and 500 runs are listed quickly", async () => {
-  const loss = (step: number): number => (step === 44_444 ? 99 : 2 + Math.sin(step));
-  const lines = Array.from({ length: 100_000 }, (_, i) => stepLine(i + 1, loss(i + 1))).join("");
+test("20,000 lines come as few rows with their extremes, and 100 runs are listed quickly", async () => {
+  const loss = (step: number): number => (step === 14_444 ? 99 : 2 + Math.sin(step));
+  const lines = Array.from({ length: 20_000 }, (_, i) => stepLine(i + 1, loss(i + 1))).join("");
   await addRun("long", { metrics: lines, at: 2e9 });
   const short = Array.from({ length: 50 }, (_, i) => stepLine(i + 1, loss(i + 1))).join("");
-  for (let i = 0; i < 499; i++)
-    await addRun(`group-${i % 10}/run-${i}`, { metrics: short, isComplete: true });
+  for (let i = 0; i < 99; i++) await addRun(`group-${i % 10}/run-${i}`, { metrics: short, isComplete: true });
   await using server = await serveRuns();
   const { data } = (await server.send("/v1/runs?limit=1000")).json;
-  expect(data).toHaveLength(500);
+  expect(data).toHaveLength(100);
   const metrics = (await server.send(`/v1/runs/${data[0].id}/metrics`)).json;
   const { step, loss: shown } = metrics.training;
   expect(step.length).toBeLessThanOrEqual(2000);
   expect(step.length).toBeGreaterThan(400);
-  expect([step[0], step.at(-1), metrics.last_step]).toEqual([1, 100_000, 100_000]);
-  expect(shown[step.indexOf(44_444)]).toBe(99);
+  expect([step[0], step.at(-1), metrics.last_step]).toEqual([1, 20_000, 20_000]);
+  expect(shown[step.indexOf(14_444)]).toBe(99);
   expect(step).toEqual(step.toSorted((a: number, b: number) => a - b));
   const spent = startCpuTimer();
   await server.send("/v1/runs?limit=1000");

@@ -218,9 +218,10 @@ test("a lease never mixes two contents, however often the folder is replaced", a
   await saveAdapter(join(folder, "acme"), contents[0]!, { base });
   await using manager = await open(1e6);
   const known = new Map<string, number>();
+  const writes = runs(40);
   let writing = true;
   const write = async (): Promise<void> => {
-    for (let i = 1; i <= 40; i++)
+    for (let i = 1; i <= writes; i++)
       await saveAdapter(join(folder, "acme"), contents[i % contents.length]!, { base });
     writing = false;
   };
@@ -250,6 +251,6 @@ test("a lease never mixes two contents, however often the folder is replaced", a
   expect(known.size).toBeGreaterThan(1);
   await manager.refresh();
   using last = await manager.acquire("acme");
-  expect(readContent(last.expand())).toBe(40 % contents.length);
+  expect(readContent(last.expand())).toBe(writes % contents.length);
   expect(manager.stats().failures).toBe(0);
 });
