@@ -7,7 +7,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { type ObjectStore, openObjects } from "#objects";
 import { type Arrival, type FileRow, jobRequestSchema, openSlices, toTrainingPlan } from "#store";
 import { openParts } from "../src/parts.ts";
-import { databases, openTables, type TestTables } from "./databases.ts";
+import { databases, makePglite, openTables, type TestTables } from "./databases.ts";
 import { untilDue } from "./queued-job.ts";
 
 describe.each(databases)("%s", (_, open) => {
@@ -166,6 +166,7 @@ describe.each(databases)("%s", (_, open) => {
 test("a storage without what the database names is refused, and nothing is made in its place", async () => {
   const state = await mkdtemp(join(tmpdir(), "mos-state-"));
   const storage = join(state, "storage");
+  await makePglite(join(state, "database"));
   const open = () =>
     openParts(
       { state, databaseUrl: undefined, storage: undefined, storageEndpoint: undefined, storageCache: 0 },

@@ -1,11 +1,14 @@
 // The databases that tests run on: PGlite in memory, and PostgreSQL where MOS_DATABASE_URL names one.
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Database, migrate, openPostgres, openPglite as openStandardPglite } from "#database";
+import { PGlite } from "@electric-sql/pglite";
+import { type Database, migrate, openPostgres } from "#database";
 import { type ObjectStore, openObjects } from "#objects";
 import { openStores, type Stores } from "#store";
+import manifest from "../package.json" with { type: "json" };
+import { databaseOf } from "../src/database/pglite.ts";
 
 const URL_OF_TESTS = process.env["MOS_DATABASE_URL"];
 
@@ -16,12 +19,50 @@ export interface TestDatabase extends AsyncDisposable {
   readonly url: string | undefined;
 }
 
+/** A new database, made once for all tests to come: to make one takes ten times as long as to open its copy. */
+const { "@electric-sql/pglite": version } = manifest.dependencies;
+const TEMPLATE = join(import.meta.dirname, `../../../.mos/pglite-${version}.tar`);
+
+async function openTemplate(): Promise<Blob> {
+  const kept = await readFile(TEMPLATE).catch(() => undefined);
+  if (kept !== undefined) return new Blob([kept]);
+  const pglite = await PGlite.create();
+  const made = await pglite.dumpDataDir("none");
+  await pglite.close();
+  await mkdir(join(TEMPLATE, ".."), { recursive: true });
+  const own = `${TEMPLATE}.${process.pid}`;
+  await writeFile(own, await made.bytes());
+  await rename(own, TEMPLATE);
+  return made;
+}
+let template: Promise<Blob> | undefined;
+
+/** A new database in memory or, with its path, in a folder. */
+const createPglite = async (folder?: string): Promise<PGlite> => {
+  template ??= openTemplate();
+  return PGlite.create({
+    loadDataDir: await template,
+    ...(folder === undefined ? {} : { dataDir: folder }),
+  });
+};
+
+/** Makes a folder with a new database. */
+export async function makePglite(folder: string): Promise<void> {
+  const pglite = await createPglite(folder);
+  await pglite.close();
+}
+
 /** Empty databases that nobody uses: to make one takes longer than most files of tests, which share a process. */
 const idle: Database[] = [];
 
+async function inMemory(): Promise<Database> {
+  const pglite = await createPglite();
+  return databaseOf(pglite, () => pglite.close());
+}
+
 /** PGlite in memory. */
 export async function openPglite(): Promise<TestDatabase> {
-  const database = idle.pop() ?? (await openStandardPglite());
+  const database = idle.pop() ?? (await inMemory());
   return {
     database,
     url: undefined,

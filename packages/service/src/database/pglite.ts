@@ -18,31 +18,29 @@ import {
 import { type Database, type Queryable, storableValues } from "./database.ts";
 
 /**
- * PostgreSQL inside this process, kept in a folder or, without one, in memory. Only one process may have the folder open.
+ * PostgreSQL inside this process, kept in a folder. Only one process may have the folder open.
  * A killed process loses nothing that was committed. It does not wait for the disk, so a power failure may lose the last
  * changes; PostgreSQL does.
  *
  * @throws MosError `bad_option` where another process has the folder, `storage` where it cannot be used.
  */
-export async function openPglite(folder?: string): Promise<Database> {
-  if (folder !== undefined) await assertRoom(folder);
-  const hold = folder === undefined ? undefined : await holdFolder(folder);
+export async function openPglite(folder: string): Promise<Database> {
+  await assertRoom(folder);
+  const hold = await holdFolder(folder);
   try {
     const pglite = await PGlite.create({
       startParams: [...PGlite.defaultStartParams, ...LOG_LIMITS],
-      ...(folder === undefined ? {} : { fs: new PrivateFiles(folder) }),
+      fs: new PrivateFiles(folder),
     });
-    await pglite.query("set time zone 'UTC'");
     const close = async (): Promise<void> => {
       await pglite.close();
-      await hold?.[Symbol.asyncDispose]();
+      await hold[Symbol.asyncDispose]();
     };
-    const database = createDatabase(pglite, close);
-    return folder === undefined ? database : watchFolder(database, folder);
+    return watchFolder(await databaseOf(pglite, close), folder);
   } catch (cause) {
-    await hold?.[Symbol.asyncDispose]();
+    await hold[Symbol.asyncDispose]();
     const reason = errorText(cause);
-    throw new MosError("storage", `${folder ?? "memory"}: the database cannot be opened: ${reason}`, {
+    throw new MosError("storage", `${folder}: the database cannot be opened: ${reason}`, {
       cause,
     });
   }
@@ -147,7 +145,9 @@ const queryable = (on: Statements): Queryable => ({
   },
 });
 
-function createDatabase(pglite: PGlite, close: () => Promise<void>): Database {
+/** The database of an open PGlite, wherever that is kept. */
+export async function databaseOf(pglite: PGlite, close: () => Promise<void>): Promise<Database> {
+  await pglite.query("set time zone 'UTC'");
   return {
     kind: "pglite",
     check: async () => undefined,
