@@ -7,16 +7,12 @@ import { inject } from "vitest";
 import { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
 import { shareSession } from "./shared-sessions.ts";
 
-type Create = (
-  model: Uint8Array | string,
-  options: InferenceSession.SessionOptions,
-) => Promise<InferenceSession>;
-const create: Create = InferenceSession.create.bind(InferenceSession);
+const create = InferenceSession.create.bind(InferenceSession);
 
 // A program has one thread where none are asked for: as many files run as there are cores, and the second thread of a small
 // program does nothing but wait, which takes a core as well.
 if (InferenceSession.create.name !== "createShared") {
-  const createShared: Create = async (model, given) => {
+  const createShared = async (model: Uint8Array | string, given: InferenceSession.SessionOptions) => {
     const options = { ...given, intraOpNumThreads: Math.max(1, given.intraOpNumThreads ?? 0) };
     return typeof model === "string"
       ? create(model, options)

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseSettings } from "#core";
+import { runs } from "../../test/runs.ts";
 import {
   chooseBatch,
   chooseEpochs,
@@ -98,7 +99,7 @@ describe("whatever the data", () => {
           (settings.epochs * (packing ? tokens / settings.maxLength : lengths.length)) / settings.batchSize;
         expect(run.steps).toBeGreaterThanOrEqual(Math.floor(Math.min(100, rows)));
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -118,7 +119,7 @@ describe("whatever the data", () => {
           expect(resolve(lengths, input).settings).toMatchObject(input);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: runs(40) },
     );
   });
 });

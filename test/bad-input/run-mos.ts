@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { lstat, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
+import { MosError } from "#core";
 import { run } from "../../src/cli/program.ts";
 
 interface Ended {
@@ -88,6 +89,15 @@ export async function expectRefusal(
   expect(await snapshot(untouched)).toEqual(before);
   if (process.env["MOS_SHOW_MESSAGES"] !== undefined) process.stdout.write(plain.stderr);
   return plain.stderr;
+}
+
+/** Expects an error of ours that says so, in words for people. */
+export async function expectError(work: () => Promise<unknown>, message: RegExp): Promise<void> {
+  const error = await work().catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(MosError);
+  const said = (error as MosError).message;
+  expect(said).toMatch(message);
+  expect(said).not.toMatch(JARGON);
 }
 
 /** The values that --json printed, one a line. */

@@ -75,14 +75,15 @@ interface StartOptions {
   readonly path?: string;
 }
 
-async function start({
+/** Opens the weights, and says what that has noted. */
+async function openNoted({
   baseDtype = "int4",
   computeDtype = "int8",
   keep = true,
   from = 0,
   fallback,
   path = model,
-}: StartOptions = {}): Promise<Started> {
+}: StartOptions = {}) {
   const notes: string[] = [];
   const settings = { baseDtype, computeDtype, maxLength: 64, weightCache: keep, cacheFolder: fallback };
   const opened = await openWeights(path, checkOptions(settings, false), {
@@ -91,6 +92,17 @@ async function start({
       if (progress.type === "note") notes.push(progress.text);
     },
   });
+  return { opened, notes };
+}
+
+async function notesOf(options?: StartOptions): Promise<readonly string[]> {
+  const { opened, notes } = await openNoted(options);
+  await opened.weights[Symbol.asyncDispose]();
+  return notes;
+}
+
+async function start(options?: StartOptions): Promise<Started> {
+  const { opened, notes } = await openNoted(options);
   await using weights = opened.weights;
   await using runner = await createModelRunner(weights, { maxLength: 64, adapters: false });
   runner.cache.resize(1, 64);
@@ -234,9 +246,9 @@ test("weights for another model in the same place are not used: size, time and p
   expect(other.fingerprint).not.toBe(first.fingerprint);
   const second = await cacheFile();
   expect(second).not.toBe(kept);
-  expect((await start()).notes).toEqual([]);
+  expect(await notesOf()).toEqual([]);
   await utimes(path, 1, 1);
-  expect((await start()).notes).toEqual([expect.stringMatching(/^cached packed weights/)]);
+  expect(await notesOf()).toEqual([expect.stringMatching(/^cached packed weights/)]);
   expect(await cacheFile()).not.toBe(second);
 });
 
@@ -244,7 +256,7 @@ test("a file under the name of another is not used", async () => {
   const { logits } = await start();
   const kept = await readFile(await cacheFile());
   await utimes(join(model, "model.safetensors"), 1, 1);
-  await start();
+  await notesOf();
   await writeFile(await cacheFile(), kept);
   const again = await start();
   expect(again.notes[0]).toMatch(/for another model/);
@@ -254,21 +266,21 @@ test("a file under the name of another is not used", async () => {
 test.skipIf(process.platform === "win32")(
   "what other users may write, or own, is not used, and made anew",
   async () => {
-    await start();
+    await notesOf();
     const path = await cacheFile();
     await chmod(path, 0o664);
-    expect((await start()).notes[0]).toMatch(/writable by other users/);
+    expect((await notesOf())[0]).toMatch(/writable by other users/);
     expect((await stat(path)).mode & 0o777).toBe(0o644);
     await chmod(join(model, ".mos"), 0o777);
-    expect((await start()).notes[0]).toMatch(/writable by other users/);
+    expect((await notesOf())[0]).toMatch(/writable by other users/);
     expect((await stat(join(model, ".mos"))).mode & 0o777).toBe(0o755);
-    expect((await start()).notes).toEqual([]);
+    expect(await notesOf()).toEqual([]);
     if (process.getuid?.() !== 0) return; // only root gives files away
     await chown(path, 12_345, 12_345);
-    expect((await start()).notes[0]).toMatch(/owned by another user \(uid 12345\)/);
+    expect((await notesOf())[0]).toMatch(/owned by another user \(uid 12345\)/);
     await chown(path, 12_345, 12_345);
     await chown(model, 12_345, 12_345);
-    expect((await start()).notes).toEqual([]);
+    expect(await notesOf()).toEqual([]);
   },
 );
 
@@ -276,13 +288,13 @@ test("a broken file in one place is not spoken of where the other has a good one
   const fallback = join(root, "good");
   const folder = join(model, ".mos");
   await writeFile(folder, "");
-  await start({ fallback });
+  await notesOf({ fallback });
   const [own] = await listFiles(fallback);
   const [name] = await listFiles(join(fallback, own!));
   await rm(folder);
   await mkdir(folder);
   await writeFile(join(folder, name!), "broken");
-  expect((await start({ fallback })).notes).toEqual([]);
+  expect(await notesOf({ fallback })).toEqual([]);
 });
 
 test("what a killed start left is removed before room is asked for", async () => {
@@ -290,7 +302,7 @@ test("what a killed start left is removed before room is asked for", async () =>
   await mkdir(folder);
   const left = `.int4-int8-0123456789abcdef.safetensors.999999999-1-${thisWriter.place}-00000000.partial`;
   await writeFile(join(folder, left), "");
-  await start();
+  await notesOf();
   expect(await listFiles(folder)).toEqual([named("int4-int8")]);
 });
 
@@ -300,7 +312,7 @@ test("where the model's folder cannot be written the other folder is used, else 
   await writeFile(join(model, ".mos"), "");
   const first = await start({ fallback });
   expect(first.notes).toEqual([expect.stringContaining(fallback)]);
-  expect((await start({ fallback })).notes).toEqual([]);
+  expect(await notesOf({ fallback })).toEqual([]);
   expect(await listFiles(fallback)).toEqual([expect.stringMatching(/^model-\d+-[\da-f]{16}$/)]);
   const none = await start();
   expect(none.notes).toEqual([expect.stringMatching(/^packed weights are not cached: .*\.mos/)]);
@@ -315,7 +327,7 @@ test("small models, stored weights and plain matrices are not kept", async () =>
     { baseDtype: "float32", computeDtype: "int8" },
     { baseDtype: "nf4", computeDtype: "float32" },
   ];
-  for (const options of cases) expect((await start(options)).notes).toEqual([]);
+  for (const options of cases) expect(await notesOf(options)).toEqual([]);
   expect(await listFiles(join(model, ".mos"))).toEqual([]);
 });
 
@@ -342,7 +354,7 @@ test("two that write at once, and one that reads meanwhile", async () => {
   const all = await Promise.all([start(), start(), start()]);
   for (const one of all) expect(one.logits).toEqual(all[0]!.logits);
   expect(await listFiles(join(model, ".mos"))).toEqual([named("int4-int8")]);
-  expect((await start()).notes).toEqual([]);
+  expect(await notesOf()).toEqual([]);
 });
 
 test.skipIf(process.platform !== "linux" || !mountable)("a cache that is only read serves", async () => {
@@ -362,7 +374,7 @@ test("what is packed stays what it was, or FORMAT of weight-cache.ts is raised",
   const digests: Record<string, string> = {};
   for (const baseDtype of ["int4", "int8"] as const)
     for (const computeDtype of ["int8", "float32"] as const) {
-      await start({ baseDtype, computeDtype });
+      await notesOf({ baseDtype, computeDtype });
       const bytes = await readFile(await cacheFile(`${baseDtype}-${computeDtype}`));
       const length = 8 + Number(bytes.readBigUInt64LE(0));
       const { __metadata__, ...tensors } = JSON.parse(bytes.toString("utf8", 8, length));
