@@ -41,7 +41,14 @@ const settings = {
   saveEvery: 3,
   validationSplit: 4,
 } as const;
-const adapter = { method: "mos", rank: 3, equivalentRank: 2, shardsPerVector: 2, dropout: 0.1 } as const;
+const adapter = {
+  method: "mos",
+  rank: 3,
+  equivalentRank: 2,
+  shardsPerVector: 2,
+  dropout: 0.1,
+  targets: ["q_proj", "v_proj", "down_proj"],
+} as const;
 
 const makeOptions = (change: Partial<FinetuneOptions> = {}): FinetuneOptions => ({
   model: base,
@@ -791,10 +798,13 @@ describe("early stopping", () => {
 
 describe("a run with validation examples and no more settings", () => {
   const { steps: _, evaluateEvery: __, ...others } = settings;
+  const { targets: ___, ...everywhere } = adapter;
   const worsening = { ...others, maxExamples: 8, epochs: 20, learningRate: 0.1 };
   const finished = async (input: object) => {
     const all: FinetuneEvent[] = [];
-    for await (const event of finetune(makeOptions({ settings: { ...worsening, ...input } })))
+    for await (const event of finetune(
+      makeOptions({ adapter: everywhere, settings: { ...worsening, ...input } }),
+    ))
       all.push(event);
     const ready = all.find((event) => event.type === "ready");
     const last = all.at(-1);
@@ -822,8 +832,8 @@ describe("a run with validation examples and no more settings", () => {
     const bytesBefore = await adapterBytes();
     for (const step of casesOf(3) > 1 ? [1, best!, stopped - 1] : [best!]) {
       out = join(folder, `run-${runs++}`);
-      await stopAt(step, { settings: worsening });
-      await run({ settings: worsening, resume: true });
+      await stopAt(step, { adapter: everywhere, settings: worsening });
+      await run({ adapter: everywhere, settings: worsening, resume: true });
       expect(await adapterBytes(), `stopped at ${step}`).toEqual(bytesBefore);
     }
   });
