@@ -3,8 +3,10 @@ import processes, { type ForkOptions } from "node:child_process";
 import { syncBuiltinESMExports } from "node:module";
 import { pathToFileURL } from "node:url";
 import threads, { Worker, type WorkerOptions } from "node:worker_threads";
+import fc from "fast-check";
 import { inject } from "vitest";
 import { InferenceSession } from "../src/graph/runtime/onnxruntime.ts";
+import { runs } from "./runs.ts";
 import { shareSession } from "./shared-sessions.ts";
 
 const create = InferenceSession.create.bind(InferenceSession);
@@ -20,6 +22,8 @@ if (InferenceSession.create.name !== "createShared") {
   };
   Object.assign(InferenceSession, { create: createShared });
 }
+
+fc.configureGlobal({ numRuns: runs(100) });
 
 const bundles = inject("childBundles");
 const { fork } = processes;

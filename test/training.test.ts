@@ -219,7 +219,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
   test.each([
     ["packed", { packing: true }],
     ["one example to a row", { packing: false }],
-  ])("%s, with dropout and accumulation, from steps 1, 4 and 7", async (_, layout) => {
+  ])("%s, with dropout and accumulation", async (_, layout) => {
     const folder = await mkdtemp(join(tmpdir(), "mos-resume-"));
     try {
       const settings = { ...busy, ...layout, saveEvery: 1, evaluateEvery: 2 };
@@ -230,7 +230,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
             await saveCheckpoint(join(folder, String(event.state.step)), event.state);
         },
       });
-      for (const step of [1, 4, 7]) {
+      for (const step of runs(3) > 1 ? [1, 4, 7] : [4]) {
         const model = tinyTrainable();
         const state = (await loadCheckpoint(join(folder, String(step)), model.parameters))!;
         expect(state.step).toBe(step);
@@ -257,7 +257,7 @@ describe("going on from a checkpoint on disk gives the same bits as an uninterru
         expect(resumed.numbers).toEqual(whole.numbers);
         expect(resumed.events).toEqual(whole.events.filter(({ type }) => type !== "checkpoint"));
       }),
-      { numRuns: runs(3), examples: [[[1, 1, 1, 1, 1, 1]]] },
+      { numRuns: runs(3), examples: runs(3) > 1 ? [[[1, 1, 1, 1, 1, 1]]] : [] },
     );
   });
 
