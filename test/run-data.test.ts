@@ -265,7 +265,7 @@ describe("event files of TensorBoard", () => {
     await writeFile(join(broken, "metrics.jsonl"), '{"type":"step","step":1}\n');
     await expect(metricsToTensorboard(broken, { now })).rejects.toMatchObject({
       code: "bad_data",
-      message: expect.stringMatching(/metrics\.jsonl:1: this is not a line/),
+      message: expect.stringMatching(/metrics\.jsonl:1: field "loss" is missing/),
     });
     expect(await readdir(broken)).not.toContain("tensorboard");
   });

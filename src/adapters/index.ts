@@ -77,8 +77,6 @@ export {
 } from "./paper-table.ts";
 export {
   ADAPTER_FILES,
-  BEST,
-  CHECKPOINTS,
   explainMissingAdapter,
   findAdapter,
   isAdapterInUse,
@@ -88,11 +86,8 @@ export {
   listVersions,
   RETRAINING,
   type RolledBack,
+  RUN_ENTRIES,
   RUN_FILES,
-  RUN_METRICS,
-  RUN_RECORD,
-  RUN_REFERENCE,
-  RUN_TENSORBOARD,
   removeVersions,
   replaceAdapter,
   retrainingFolder,

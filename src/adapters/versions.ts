@@ -20,28 +20,23 @@ import { ADAPTER_CONFIG, ADAPTER_TENSORS, folderVersion } from "./folder-files.t
 /** The files of an adapter. */
 export const ADAPTER_FILES: readonly string[] = [ADAPTER_CONFIG, ADAPTER_TENSORS];
 
-/** The file of a run's folder that says what the run computes. */
-export const RUN_RECORD = "run.json";
-/** The file of a run's folder with what it measured at each step. */
-export const RUN_METRICS = "metrics.jsonl";
-/** The file of a run's folder with the log-probabilities of its targets before training. */
-export const RUN_REFERENCE = "reference.safetensors";
-/** The folder of a run's checkpoints. */
-export const CHECKPOINTS = "checkpoints";
-/** The folder of a run's best adapter. */
-export const BEST = "best";
-/** The folder of a run's event files for TensorBoard. */
-export const RUN_TENSORBOARD = "tensorboard";
-/** Files that a run writes into its folder. The record comes last and marks the folder as a run's. */
-export const RUN_FILES: readonly string[] = [
-  ...ADAPTER_FILES,
-  RUN_METRICS,
-  RUN_TENSORBOARD,
-  RUN_REFERENCE,
-  CHECKPOINTS,
-  BEST,
-  RUN_RECORD,
-];
+/** Names in the folder of a run, beside those of its adapter. */
+export const RUN_FILES = {
+  /** What it measured, as JSON Lines. */
+  metrics: "metrics.jsonl",
+  /** Folder of event files for TensorBoard. */
+  tensorboard: "tensorboard",
+  /** Log-probabilities of the targets before training. */
+  reference: "reference.safetensors",
+  checkpoints: "checkpoints",
+  /** Folder of the best adapter so far. */
+  best: "best",
+  /** Everything that decides the result. It is written last and marks the folder as a run's. */
+  record: "run.json",
+} as const;
+
+/** All names that a run writes into its folder. */
+export const RUN_ENTRIES: readonly string[] = [...ADAPTER_FILES, ...Object.values(RUN_FILES)];
 
 /** Suffix of the folder of a run whose result will replace an adapter. */
 export const RETRAINING = ".retraining";
@@ -72,11 +67,11 @@ export async function findAdapter(folder: string): Promise<FoundAdapter | undefi
   await restoreFolder(folder);
   if (await pathExists(join(folder, ADAPTER_CONFIG))) return { path: folder, what: "adapter" };
   if (await pathExists(join(folder, ADAPTER_TENSORS))) return undefined; // a broken one, not an unfinished run
-  const checkpoints = join(folder, CHECKPOINTS);
+  const checkpoints = join(folder, RUN_FILES.checkpoints);
   const steps = (await pathExists(checkpoints)) ? await listFolder(checkpoints) : [];
   const last = steps.filter((name) => /^step-\d+$/.test(name)).sort();
   const places: readonly FoundAdapter[] = [
-    { path: join(folder, BEST), what: "best" },
+    { path: join(folder, RUN_FILES.best), what: "best" },
     ...last.reverse().map((name) => ({ path: join(checkpoints, name), what: "checkpoint" }) as const),
   ];
   for (const place of places) if (await pathExists(join(place.path, ADAPTER_CONFIG))) return place;
@@ -96,7 +91,7 @@ export function unfinishedText(folder: string, { path, what }: FoundAdapter): st
 
 /** The reason why a folder holds no adapter. */
 export async function explainMissingAdapter(folder: string): Promise<string> {
-  return (await pathExists(join(folder, RUN_RECORD)))
+  return (await pathExists(join(folder, RUN_FILES.record)))
     ? "its training has not finished, or was stopped"
     : `there is no ${ADAPTER_CONFIG}`;
 }
@@ -152,7 +147,7 @@ const TRANSIENT = /^\.(changing\.json|.+\.(partial|replaced))/;
 async function carryOver(folder: string, into: string): Promise<void> {
   if (!(await pathExists(folder))) return;
   const names = (await listFolder(folder)).filter(
-    (name) => !RUN_FILES.includes(name) && !TRANSIENT.test(name),
+    (name) => !RUN_ENTRIES.includes(name) && !TRANSIENT.test(name),
   );
   await linkEntries(folder, into, names);
 }
@@ -207,7 +202,7 @@ export async function rollBack(folder: string, version: number | undefined): Pro
         "not_found",
         `${folder}: there is no version ${version}; the kept versions are ${versions.map((one) => one.version).join(", ")}`,
       );
-    const isRun = await pathExists(join(folder, RUN_RECORD));
+    const isRun = await pathExists(join(folder, RUN_FILES.record));
     if (isRun && (await folderVersion(folder)) === undefined)
       throw new MosError(
         "bad_option",
@@ -272,7 +267,7 @@ export async function listAdapter(path: string): Promise<ListedAdapter> {
   const about = {
     name,
     versions: await listVersions(path),
-    isRetrained: await pathExists(join(retrainingFolder(path), RUN_RECORD)),
+    isRetrained: await pathExists(join(retrainingFolder(path), RUN_FILES.record)),
   };
   const broken = (reason: string, soFar?: string): ListedAdapter => ({
     ...about,

@@ -1,19 +1,14 @@
 // The card of an adapter on the hub: README.md with the metadata that the hub reads, made from the adapter's settings and the
 // record of its training.
 import { join } from "node:path";
-import { z } from "zod";
-import { type AdapterDescription, RUN_METRICS, RUN_RECORD } from "#adapters";
+import { type AdapterDescription, RUN_FILES } from "#adapters";
 import { describeBytes } from "#core";
-import { pathExists, readJson, readJsonLines } from "#files";
+import { pathExists } from "#files";
+import { readMeasurements, readRecord } from "#training";
 import { INSTALL, manifest } from "./add-ons.ts";
 import { formatInteger } from "./format.ts";
 import { adapterText } from "./model-text.ts";
 
-/** The part of a training record that a card shows. */
-const recordSchema = z.looseObject({
-  settings: z.looseObject({}).optional(),
-  computeDtype: z.string().optional(),
-});
 const SETTINGS = [
   "steps",
   "epochs",
@@ -78,17 +73,16 @@ ${rows.map(([key, value]) => `| ${key} | ${value} |`).join("\n")}
 }
 
 async function trainingRows(folder: string): Promise<readonly (readonly [string, string])[]> {
-  const path = join(folder, RUN_RECORD);
-  if (!(await pathExists(path))) return [];
-  const { settings = {}, computeDtype } = await readJson(path, recordSchema, { code: "bad_adapter" });
+  if (!(await pathExists(join(folder, RUN_FILES.record)))) return [];
+  const { settings, computeDtype } = await readRecord(folder);
   const shown = SETTINGS.flatMap((name) => {
     const value = settings[name];
     return typeof value === "number" ? [[sentence(name), String(value)] as const] : [];
   });
-  const loss = await validationLoss(join(folder, RUN_METRICS));
+  const loss = await validationLoss(folder);
   return [
     ...shown,
-    ...(computeDtype === undefined ? [] : [["Base computed in", computeDtype] as const]),
+    ["Base computed in", computeDtype],
     ...(loss === undefined ? [] : [["Validation loss", loss.toFixed(4)] as const]),
   ];
 }
@@ -100,12 +94,11 @@ const sentence = (name: string): string =>
     .replace(/^./, (letter) => letter.toUpperCase());
 
 /** The best loss on validation data; undefined where none was measured. */
-async function validationLoss(path: string): Promise<number | undefined> {
-  if (!(await pathExists(path))) return undefined;
+async function validationLoss(folder: string): Promise<number | undefined> {
   let best: number | undefined;
-  for await (const { value } of readJsonLines(path)) {
-    const { type, loss } = value as { readonly type?: string; readonly loss?: number };
-    if (type === "evaluation" && loss !== undefined) best = Math.min(loss, best ?? loss);
+  for await (const { measurement } of readMeasurements(folder)) {
+    const { type, loss } = measurement;
+    if (type === "evaluation") best = Math.min(loss, best ?? loss);
   }
   return best;
 }

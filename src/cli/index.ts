@@ -1,4 +1,4 @@
-export { fittingConfig } from "#adapters";
+export { ADAPTER_FILES, fittingConfig, RUN_FILES } from "#adapters";
 export {
   AsyncQueue,
   adjust,
@@ -68,7 +68,13 @@ export {
 export { type CallContext, moduleBeside, serveParent, startChild } from "#process";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, formatSource, pythonStrip, templateSettings } from "#text";
-export { expectedUpdate, OBJECTIVES, parseResponseFormat } from "#training";
+export {
+  expectedUpdate,
+  type Measurement,
+  OBJECTIVES,
+  parseResponseFormat,
+  readMeasurements,
+} from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";

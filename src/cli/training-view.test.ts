@@ -17,17 +17,11 @@ test("validation loss: before, after, and the best where it lies between", () =>
   expect(validationText([before, { step: 10, loss: 0.25 }, after])).toContain("best 0.250 at step 10");
 });
 
-test("reads the metrics of a run and skips unknown lines", async () => {
+test("reads the metrics of a run, which may have none", async () => {
   const folder = await mkdtemp(join(tmpdir(), "mos-history-"));
   try {
     expect(await readHistory(folder)).toEqual({ steps: [], validation: [] });
-    const lines = [
-      { type: "evaluation", step: 0, loss: 3 },
-      { type: "step", step: 1, loss: 2 },
-      { type: "else" },
-      [1],
-      null,
-    ];
+    const lines = [{ type: "evaluation", step: 0, loss: 3, accuracy: 0, seconds: 1 }, step(1, 2)];
     await writeFile(join(folder, "metrics.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
     const { steps, validation } = await readHistory(folder);
     expect(steps).toMatchObject([{ step: 1, loss: 2 }]);

@@ -1,9 +1,15 @@
 // Display of a training run: the live line while it runs, its losses afterwards.
-import { join } from "node:path";
-import { RUN_METRICS } from "#adapters";
-import { describeBytes } from "#core";
-import { pathExists, readJsonLines } from "#files";
-import { baseOf, type Evaluated, type FinetuneEvent, isBetter, measureOf, rewardOf } from "#training";
+import { describeBytes, omitUndefined } from "#core";
+import {
+  baseOf,
+  type Evaluated,
+  type FinetuneEvent,
+  isBetter,
+  type Measurement,
+  measureOf,
+  readMeasurements,
+  rewardOf,
+} from "#training";
 import { formatDuration, formatInteger, formatRate, isTerminal, paint } from "./format.ts";
 import { heading, type LiveLine, printJson, warningText } from "./terminal.ts";
 
@@ -270,27 +276,17 @@ export interface TrainHistory {
   readonly validation: readonly CurvePoint[];
 }
 
-function parsePoint(value: unknown): (CurvePoint & { readonly type: unknown }) | undefined {
-  if (typeof value !== "object" || value === null || !("step" in value && "loss" in value && "type" in value))
-    return undefined;
-  const { type, step, loss } = value;
-  if (typeof step !== "number" || typeof loss !== "number") return undefined;
-  const reward = "metrics" in value ? rewardOf({ metrics: Object(value.metrics) }) : undefined;
-  return { type, step, loss, isOfTokens: !("metrics" in value), ...(reward === undefined ? {} : { reward }) };
+function toPoint({ step, loss, metrics }: Measurement): CurvePoint {
+  const reward = rewardOf({ metrics });
+  return { step, loss, isOfTokens: metrics === undefined, ...omitUndefined({ reward }) };
 }
 
 /** Reads the metrics of a run folder. */
 export async function readHistory(folder: string): Promise<TrainHistory> {
-  const steps: CurvePoint[] = [];
-  const validation: CurvePoint[] = [];
-  const path = join(folder, RUN_METRICS);
-  if (await pathExists(path))
-    for await (const { value } of readJsonLines(path)) {
-      const point = parsePoint(value);
-      if (point?.type === "step") steps.push(point);
-      if (point?.type === "evaluation") validation.push(point);
-    }
-  return { steps, validation };
+  const points = { step: [] as CurvePoint[], evaluation: [] as CurvePoint[] };
+  for await (const { measurement } of readMeasurements(folder))
+    points[measurement.type].push(toPoint(measurement));
+  return { steps: points.step, validation: points.evaluation };
 }
 
 const lossText = ({ loss, isOfTokens = true }: CurvePoint): string =>

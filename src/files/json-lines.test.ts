@@ -10,10 +10,10 @@ const folder = mkdtempSync(join(tmpdir(), "mos-jsonl-"));
 const path = join(folder, "data.jsonl");
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function read(content: string | Uint8Array, options = {}): Promise<JsonLine[]> {
+async function read(content: string | Uint8Array, options = {}): Promise<Omit<JsonLine, "end">[]> {
   writeFileSync(path, content);
-  const lines: JsonLine[] = [];
-  for await (const line of readJsonLines(path, options)) lines.push(line);
+  const lines: Omit<JsonLine, "end">[] = [];
+  for await (const { line, value } of readJsonLines(path, options)) lines.push({ line, value });
   return lines;
 }
 

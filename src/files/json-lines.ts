@@ -7,6 +7,8 @@ import { storageError } from "./system-error.ts";
 export interface JsonLine {
   readonly line: number;
   readonly value: unknown;
+  /** Position in the file behind the line. */
+  readonly end: number;
 }
 
 /** Options of reading lines. */
@@ -17,13 +19,14 @@ export interface ReadJsonLinesOptions {
   readonly yieldsErrors?: boolean | undefined;
   /** Leave out a last line without a line end, which a process may have been killed over. */
   readonly wholeLines?: boolean;
+  /** Position of the first line to read, from which lines are counted; 0. */
+  readonly from?: number;
 }
 
 const CHUNK = 1 << 18;
 const NEWLINE = 0x0a;
 
-interface RawLine {
-  readonly line: number;
+interface RawLine extends Pick<JsonLine, "line" | "end"> {
   readonly bytes: Uint8Array;
 }
 
@@ -34,7 +37,7 @@ const [TAB, RETURN, SPACE] = [0x09, 0x0d, 0x20];
 /** The lines that are not blank, without their ends. Bytes are copied once per line that crosses a chunk. */
 async function* rawLines(
   file: ReadableFile,
-  { maximumLineBytes: maximum = 1 << 24, wholeLines = false }: ReadJsonLinesOptions,
+  { maximumLineBytes: maximum = 1 << 24, wholeLines = false, from = 0 }: ReadJsonLinesOptions,
 ): AsyncGenerator<RawLine, void> {
   let parts: Uint8Array[] = [];
   let length = 0;
@@ -48,19 +51,19 @@ async function* rawLines(
       );
     if (part.length > 0) parts.push(part);
   };
-  const finish = (): RawLine => {
+  const finish = (end: number): RawLine => {
     const bytes = parts.length === 1 && parts[0] ? parts[0] : concatBytes(parts);
     parts = [];
     length = 0;
-    return { line: line++, bytes };
+    return { line: line++, bytes, end };
   };
-  for (let position = 0; position < file.size; position += CHUNK) {
+  for (let position = from; position < file.size; position += CHUNK) {
     const chunk = new Uint8Array(Math.min(CHUNK, file.size - position));
     await file.read(chunk, position);
     let begin = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, begin)) {
       add(chunk.subarray(begin, end));
-      const found = finish();
+      const found = finish(position + end + 1);
       if (!isBlank(found.bytes)) yield found;
       begin = end + 1;
       // a file of empty lines would take a minute one by one
@@ -68,7 +71,7 @@ async function* rawLines(
     }
     add(chunk.subarray(begin));
   }
-  if (length > 0 && !wholeLines) yield finish();
+  if (length > 0 && !wholeLines) yield finish(file.size);
 }
 
 function excerptAround(text: string, position: number): string {
@@ -156,7 +159,7 @@ export async function* readJsonLines(
 ): AsyncGenerator<JsonLine, void> {
   await using file = await openForReading(path, "bad_data");
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  for await (const { line, bytes } of rawLines(file, options)) {
+  for await (const { line, bytes, end } of rawLines(file, options)) {
     if (line === 1 && isUtf16(bytes)) throw new MosError("bad_data", `${path}: ${describeEncoding(bytes)}`);
     let value: unknown;
     try {
@@ -167,7 +170,7 @@ export async function* readJsonLines(
       if (options.yieldsErrors !== true || !(error instanceof MosError)) throw error;
       value = error;
     }
-    yield { line, value };
+    yield { line, value, end };
   }
 }
 

@@ -4,10 +4,10 @@ import {
   type AdapterBase,
   type AdapterConfig,
   budget,
-  CHECKPOINTS,
   createAdapter,
   OTHER_TOKENS,
   openAdapterFolder,
+  RUN_FILES,
   retrainingFolder,
 } from "#adapters";
 import { checkCall, MosError, monotonicNow, omitUndefined } from "#core";
@@ -36,11 +36,10 @@ import {
   claimFolder,
   dataDigest,
   lockRun,
-  type RunRecord,
-  readRecord,
   refuseUsed,
 } from "./run-folder.ts";
 import { type FinetuneOptions, planRun, type RunPlan, runOptionKinds } from "./run-plan.ts";
+import { type RunRecord, readRecord } from "./run-record.ts";
 import {
   complete,
   type FinetuneEvent,
@@ -136,7 +135,7 @@ async function startRun(run: LoadedRun, { place, before, overwrite }: Place): Pr
     return { ...run, folder: place, claimed, state, isResumed: false, extended: undefined };
   }
   const extended = await checkResume(place, { before, record, mayExtend: place === out });
-  const found = await loadCheckpoint(join(place, CHECKPOINTS), parameters);
+  const found = await loadCheckpoint(join(place, RUN_FILES.checkpoints), parameters);
   if (found === undefined && (await pathExists(join(place, ADAPTER_CONFIG))))
     throw new MosError(
       "not_found",

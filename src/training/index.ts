@@ -25,6 +25,7 @@ export {
 export { expectedUpdate } from "./resolve-settings.ts";
 export { parseResponseFormat } from "./rollouts/response-format.ts";
 export { type FinetuneOptions, runCheck } from "./run-plan.ts";
+export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
 export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {
   type ChosenSettings,

@@ -1,13 +1,13 @@
 // The log-probability of every target by the reference, which is the adapter as the run starts. It is computed once, kept in
 // the run's folder under a digest of what decides it, and attached to the examples.
-import { RUN_REFERENCE } from "#adapters";
+import { RUN_FILES } from "#adapters";
 import { canonicalJson } from "#core";
 import { batches, type EncodedExample } from "#data";
 import { openSafetensors, pathExists, writeSafetensors } from "#files";
 import { createHash, join, nextTurn } from "#platform";
 import type { GradientSource, Parameters } from "./gradients.ts";
 import { type BatchSettings, lengthMultiple, rowsAtOnce } from "./micro-batches.ts";
-import type { RunRecord } from "./run-folder.ts";
+import type { RunRecord } from "./run-record.ts";
 
 /** Sets of examples by name. */
 export type ExampleSets = Readonly<Record<"train" | "validation", readonly EncodedExample[]>>;
@@ -41,7 +41,7 @@ export async function readReference(
   folder: string,
   { sets, digest }: { readonly sets: ExampleSets; readonly digest: string },
 ): Promise<ExampleSets | undefined> {
-  const path = join(folder, RUN_REFERENCE);
+  const path = join(folder, RUN_FILES.reference);
   if (!(await pathExists(path))) return undefined;
   await using file = await openSafetensors(path, { code: "bad_data" });
   if (file.metadata["digest"] !== digest) return undefined;
@@ -64,7 +64,7 @@ export async function writeReference(
     }
     return data.length === 0 ? [] : [[name, { dtype: "F32" as const, shape: [data.length], data }] as const];
   });
-  await writeSafetensors(join(folder, RUN_REFERENCE), Object.fromEntries(tensors), { digest });
+  await writeSafetensors(join(folder, RUN_FILES.reference), Object.fromEntries(tensors), { digest });
 }
 
 /** Examples with the numbers of their targets, which come one example after the other. */

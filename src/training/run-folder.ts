@@ -1,16 +1,4 @@
-import { z } from "zod";
-import {
-  ADAPTER_CONFIG,
-  BEST,
-  CHECKPOINTS,
-  RETRAINING,
-  RUN_FILES,
-  RUN_METRICS,
-  RUN_RECORD,
-  RUN_REFERENCE,
-  RUN_TENSORBOARD,
-  retrainingFolder,
-} from "#adapters";
+import { ADAPTER_CONFIG, RETRAINING, RUN_ENTRIES, RUN_FILES, retrainingFolder } from "#adapters";
 import { canonicalJson, MosError } from "#core";
 import type { EncodedExample } from "#data";
 import {
@@ -18,34 +6,13 @@ import {
   lockFolder,
   makeFolder,
   pathExists,
-  readJson,
   restoreFolder,
   storageError,
   systemCode,
   writeFileAtomic,
 } from "#files";
-import { COMPUTE_DTYPES } from "#models";
 import { access, constants, createHash, dirname, join, rename, resolve, rm, rmdir, stat } from "#platform";
-
-const recordSchema = z.looseObject({
-  computeDtype: z.enum(COMPUTE_DTYPES),
-  settings: z.looseObject({
-    steps: z.int(),
-    warmup: z.number(),
-    epochs: z.number(),
-    batchSize: z.int(),
-    maxLength: z.int(),
-    learningRate: z.number(),
-    evaluateEvery: z.int(),
-    earlyStoppingPatience: z.int(),
-  }),
-});
-/** Everything that decides a run's result. A resumed run must have the same. */
-export type RunRecord = z.output<typeof recordSchema>;
-
-/** The record of a run. Throws `bad_data`. */
-export const readRecord = (folder: string): Promise<RunRecord> =>
-  readJson(join(folder, RUN_RECORD), recordSchema, { code: "bad_data" });
+import type { RunRecord } from "./run-record.ts";
 
 /**
  * Folder of a run for `out`: there, or beside it in a hidden folder if it will replace a complete adapter. Throws
@@ -57,7 +24,7 @@ export async function chooseRunPath(
 ): Promise<string> {
   const retraining = retrainingFolder(out);
   await restoreFolder(out);
-  const isRetrained = await pathExists(join(retraining, RUN_RECORD));
+  const isRetrained = await pathExists(join(retraining, RUN_FILES.record));
   if (isRetrained && !(await pathExists(out))) {
     // the adapter to replace is gone
     await rename(retraining, out).catch((error: unknown) => {
@@ -92,7 +59,7 @@ export function dataDigest(examples: readonly EncodedExample[]): string {
 }
 
 /** Entries that a run takes from the one that it extends. */
-const CONTINUED = [CHECKPOINTS, BEST, RUN_METRICS, RUN_TENSORBOARD, RUN_REFERENCE];
+const CONTINUED = Object.values(RUN_FILES).filter((name) => name !== RUN_FILES.record);
 
 /** The folder of a run, locked until it is disposed of: without `begin`, it is left as it was. */
 export interface ClaimedFolder extends AsyncDisposable {
@@ -130,9 +97,9 @@ export async function claimFolder(
       if (!isUntouched) return;
       await refuseUsed(out, overwrite);
       // the config goes first: without it the folder is not an adapter, whatever else is left
-      for (const name of RUN_FILES) await rm(join(out, name), { recursive: true, force: true });
+      for (const name of RUN_ENTRIES) await rm(join(out, name), { recursive: true, force: true });
       if (from !== undefined) await linkEntries(from, out, CONTINUED);
-      await writeFileAtomic(join(out, RUN_RECORD), `${JSON.stringify(record, null, 2)}\n`);
+      await writeFileAtomic(join(out, RUN_FILES.record), `${JSON.stringify(record, null, 2)}\n`);
       isUntouched = false;
     },
     [Symbol.asyncDispose]: async () => {
@@ -148,8 +115,8 @@ export async function claimFolder(
  */
 export async function refuseUsed(out: string, overwrite: boolean): Promise<void> {
   const found: string[] = [];
-  for (const name of RUN_FILES) if (await pathExists(join(out, name))) found.push(name);
-  if (found.includes(RUN_RECORD) || found.includes(ADAPTER_CONFIG)) {
+  for (const name of RUN_ENTRIES) if (await pathExists(join(out, name))) found.push(name);
+  if (found.includes(RUN_FILES.record) || found.includes(ADAPTER_CONFIG)) {
     if (overwrite) return;
     throw new MosError(
       "bad_option",
@@ -196,7 +163,7 @@ async function removeEmpty(folder: string, top: string): Promise<void> {
 
 /** A run's folder that is to be resumed, locked. Throws `not_found` without one, `bad_option` where another process has it. */
 export async function lockRun(out: string): Promise<AsyncDisposable> {
-  if (!(await pathExists(join(out, RUN_RECORD))))
+  if (!(await pathExists(join(out, RUN_FILES.record))))
     throw new MosError("not_found", `${out}: no run to resume; start without --resume`);
   return await lockFolder(out);
 }

@@ -5,24 +5,15 @@ import {
   type Adapter,
   type AdapterBase,
   type AdapterConfig,
-  BEST,
   type Budget,
-  CHECKPOINTS,
-  RUN_METRICS,
+  RUN_FILES,
   replaceAdapter,
   saveAdapter,
   writeAdapterFiles,
 } from "#adapters";
 import { type FreeMemory, type MemoryPlan, monotonicNow } from "#core";
 import type { EncodingReport } from "#data";
-import {
-  type JsonLinesWriter,
-  linkEntries,
-  openJsonLinesWriter,
-  pathExists,
-  readJsonLines,
-  writeFileAtomic,
-} from "#files";
+import { type JsonLinesWriter, linkEntries, openJsonLinesWriter, pathExists, writeFileAtomic } from "#files";
 import { type ComputeDtype, type DownloadEvent, parameterCount } from "#models";
 import { join } from "#platform";
 import { type BestEvaluation, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
@@ -32,9 +23,10 @@ import { plainTraining } from "./objectives/sft.ts";
 import type { ReferenceEvent } from "./reference.ts";
 import type { ClaimedFolder } from "./run-folder.ts";
 import type { RunPlan } from "./run-plan.ts";
+import { type Measurement, readMeasurements } from "./run-record.ts";
 import type { ChosenSettings } from "./settings.ts";
 import type { Rematerialise } from "./step-graph.ts";
-import { type Metric, openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
+import { openTensorboard, type TensorboardWriter } from "./tensorboard.ts";
 import type { TrainEvent } from "./trainer.ts";
 import { type Evaluated, isBetter, measureOf, rewardOf } from "./validation.ts";
 
@@ -158,7 +150,7 @@ export async function* persist(
   if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
   if (event.type !== "checkpoint") yield event;
   if (event.type === "evaluation" && event.best) {
-    const path = join(folder, BEST);
+    const path = join(folder, RUN_FILES.best);
     await saveAdapter(path, adapter, { base });
     yield { type: "saved", what: "best", path, step: event.step };
   }
@@ -167,7 +159,7 @@ export async function* persist(
       state: { step, unfinished },
       evaluationBatches,
     } = event;
-    const path = await saveCheckpoint(join(folder, CHECKPOINTS), event.state, async (into) => {
+    const path = await saveCheckpoint(join(folder, RUN_FILES.checkpoints), event.state, async (into) => {
       // with its adapter, which can be used before the run is complete
       if (step > 0) await writeAdapterFiles(into, adapter, { base });
     });
@@ -200,7 +192,7 @@ export async function* complete(
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
   // the config last, as without it the folder is no adapter
-  if (isBest) await linkEntries(join(folder, BEST), folder, [ADAPTER_TENSORS, ADAPTER_CONFIG]);
+  if (isBest) await linkEntries(join(folder, RUN_FILES.best), folder, [ADAPTER_TENSORS, ADAPTER_CONFIG]);
   else if (!isWritten) await writeAdapterFiles(folder, adapter, { base });
   if (folder === out) {
     if (!isWritten) yield { type: "saved", what: "adapter", path: out, step };
@@ -212,7 +204,7 @@ export async function* complete(
 
 /** Writer of a run's metrics. */
 export interface MetricsWriter {
-  write(metric: Metric): Promise<void>;
+  write(measurement: Measurement): Promise<void>;
 }
 
 /** The metrics of a run, and the folder that begins with them. */
@@ -248,7 +240,7 @@ export function runFiles(
     end,
     begin: async () => {
       await claimed?.begin();
-      metrics ??= await openMetrics(join(folder, RUN_METRICS), from);
+      metrics ??= await openMetrics(folder, from);
       if (tensorboard) board ??= await openTensorboard(folder, { now: monotonicNow });
       return {
         write: async (metric) => {
@@ -264,23 +256,22 @@ export function runFiles(
   };
 }
 
-/** Tests whether a line of the metrics precedes a checkpoint. */
-function isBefore(line: unknown, { step, evaluated }: NonNullable<RunFilesOptions["from"]>): boolean {
-  const metric = line as { readonly type?: unknown; readonly step?: unknown } | null;
-  if (metric?.type === "evaluation" && metric.step === step) return evaluated === step;
-  return Number(metric?.step) <= step;
-}
+/** Tests whether a measurement precedes a checkpoint. */
+const isBefore = (
+  { type, step: at }: Measurement,
+  { step, evaluated }: NonNullable<RunFilesOptions["from"]>,
+): boolean => (type === "evaluation" && at === step ? evaluated === step : at <= step);
 
 /** The metrics that count: a resumed run drops the lines of the steps and the evaluation that it makes again. */
-async function openMetrics(path: string, from: RunFilesOptions["from"]): Promise<JsonLinesWriter> {
+async function openMetrics(folder: string, from: RunFilesOptions["from"]): Promise<JsonLinesWriter> {
+  const path = join(folder, RUN_FILES.metrics);
   if (await pathExists(path)) {
-    const storage: string[] = [];
-    await (await openJsonLinesWriter(path))[Symbol.asyncDispose](); // drops a torn last line
+    const kept: string[] = [];
     // a run without a checkpoint makes everything again, the evaluation before its first step too
     if (from !== undefined)
-      for await (const { value } of readJsonLines(path))
-        if (isBefore(value, from)) storage.push(`${JSON.stringify(value)}\n`);
-    await writeFileAtomic(path, storage.join(""));
+      for await (const { measurement } of readMeasurements(folder))
+        if (isBefore(measurement, from)) kept.push(`${JSON.stringify(measurement)}\n`);
+    await writeFileAtomic(path, kept.join(""));
   }
   return openJsonLinesWriter(path);
 }
@@ -351,7 +342,7 @@ export function watchForCollapse({
     const storage =
       best === undefined
         ? "no evaluation was better than the base, so there is no best adapter"
-        : `${BEST}/ holds the best one, of step ${best.step} with ${measureOf(best)[1]}`;
+        : `${RUN_FILES.best}/ holds the best one, of step ${best.step} with ${measureOf(best)[1]}`;
     const said = `the validation ${measureOf(now).join(" is ")} after training and ${measureOf(base)[1]} before: this adapter is no better than the base alone; ${storage}`;
     return [["worse_than_base", said]];
   };

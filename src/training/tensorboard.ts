@@ -1,54 +1,26 @@
 // The metrics of a run as event files of TensorBoard. A file is never written again: a run that resumes begins another one,
 // which says that the files before it do not count, and begins with what they and runs without event files measured.
-import { z } from "zod";
-import { RUN_METRICS, RUN_TENSORBOARD } from "#adapters";
+import { RUN_FILES } from "#adapters";
 import { MosError } from "#core";
 import {
   listFolder,
   makeFolder,
   pathExists,
-  readJsonLines,
   restartRecord,
   scalarsRecord,
   storageError,
   versionRecord,
 } from "#files";
 import { type FileHandle, join, open, rm, rmdir, stat } from "#platform";
-
-const count = z.number().min(0);
-/** A line of metrics.jsonl, as far as it is shown. */
-const metricSchema = z.discriminatedUnion("type", [
-  z.object({
-    type: z.literal("step"),
-    step: z.int().min(0),
-    loss: z.number(),
-    accuracy: z.number().optional(),
-    learningRate: z.number(),
-    gradientNorm: z.number(),
-    tokens: count,
-    seconds: count,
-    metrics: z.record(z.string(), z.number()).optional(),
-  }),
-  z.object({
-    type: z.literal("evaluation"),
-    step: z.int().min(0),
-    loss: z.number(),
-    accuracy: z.number().optional(),
-    seconds: count,
-    metrics: z.record(z.string(), z.number()).optional(),
-  }),
-]);
-
-/** Metric of a run. */
-export type Metric = z.output<typeof metricSchema>;
+import { type Measurement, readMeasurements } from "./run-record.ts";
 
 /** The scalars that TensorBoard shows, under the names that Hugging Face's trainer has for them. */
-function toScalars(metric: Metric): Readonly<Record<string, number>> {
+function toScalars(metric: Measurement): Readonly<Record<string, number>> {
   const { type, loss, accuracy, metrics = {} } = metric;
   const group = type === "step" ? "train" : "eval";
   return {
     [`${group}/loss`]: loss,
-    ...(accuracy === undefined ? {} : { [`${group}/accuracy`]: accuracy }),
+    [`${group}/accuracy`]: accuracy,
     ...Object.fromEntries(
       Object.entries(metrics).map(([name, value]) => [`${group}/${name.replace(/^eval_/, "")}`, value]),
     ),
@@ -65,7 +37,7 @@ function toScalars(metric: Metric): Readonly<Record<string, number>> {
 /** An event file that is being written. */
 export interface TensorboardWriter extends AsyncDisposable {
   /** Appends one record, in one write. Throws `storage`. */
-  write(metric: Metric): Promise<void>;
+  write(metric: Measurement): Promise<void>;
 }
 
 interface TensorboardOptions {
@@ -81,7 +53,7 @@ const NAME = /^events\.out\.tfevents\.(\d+)\.mos$/;
  * @throws MosError `storage`; `bad_data` for a metrics.jsonl that is not a run's.
  */
 export async function openTensorboard(run: string, { now }: TensorboardOptions): Promise<TensorboardWriter> {
-  const folder = join(run, RUN_TENSORBOARD);
+  const folder = join(run, RUN_FILES.tensorboard);
   const isNew = !(await pathExists(folder));
   await makeFolder(folder);
   const times = (await listFolder(folder)).map((name) => Number(NAME.exec(name)?.[1] ?? 0));
@@ -97,7 +69,7 @@ export async function openTensorboard(run: string, { now }: TensorboardOptions):
     await append(versionRecord(now() / 1000));
     // a part of the run between two of these files may have gone without one, so that nothing of them is kept
     if (latest > 0) await append(restartRecord(now() / 1000, 0));
-    for await (const record of pastRecords(join(run, RUN_METRICS))) await append(record);
+    for await (const record of pastRecords(run)) await append(record);
   } catch (error) {
     await handle.close();
     await rm(path, { force: true });
@@ -119,20 +91,15 @@ const appendTo =
   };
 
 /** Records of what was measured before; the times follow from the durations, back from when the file was written last. */
-async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
-  if (!(await pathExists(path))) return;
-  const metrics: Metric[] = [];
-  for await (const { line, value } of readJsonLines(path, { wholeLines: true })) {
-    const parsed = metricSchema.safeParse(value);
-    if (!parsed.success)
-      throw new MosError("bad_data", `${path}:${line}: this is not a line of a run's metrics`);
-    metrics.push(parsed.data);
-  }
-  const { mtimeMs } = await stat(path);
-  let seconds = mtimeMs / 1000 - metrics.reduce((sum, metric) => sum + metric.seconds, 0);
-  for (const metric of metrics) {
-    seconds += metric.seconds;
-    yield scalarsRecord({ seconds, step: metric.step }, toScalars(metric));
+async function* pastRecords(run: string): AsyncGenerator<Uint8Array, void> {
+  const measurements: Measurement[] = [];
+  for await (const { measurement } of readMeasurements(run)) measurements.push(measurement);
+  if (measurements.length === 0) return;
+  const { mtimeMs } = await stat(join(run, RUN_FILES.metrics));
+  let seconds = mtimeMs / 1000 - measurements.reduce((sum, one) => sum + one.seconds, 0);
+  for (const measurement of measurements) {
+    seconds += measurement.seconds;
+    yield scalarsRecord({ seconds, step: measurement.step }, toScalars(measurement));
   }
 }
 
@@ -144,10 +111,10 @@ async function* pastRecords(path: string): AsyncGenerator<Uint8Array, void> {
  * console.log(await metricsToTensorboard("adapters/tenant")); // then: tensorboard --logdir adapters
  */
 export async function metricsToTensorboard(run: string, { now }: TensorboardOptions): Promise<string> {
-  const metrics = join(run, RUN_METRICS);
+  const metrics = join(run, RUN_FILES.metrics);
   if (!(await pathExists(metrics)))
     throw new MosError("not_found", `${metrics}: no such file; give the folder of a run of mos train`);
-  const folder = join(run, RUN_TENSORBOARD);
+  const folder = join(run, RUN_FILES.tensorboard);
   const names = (await pathExists(folder)) ? await listFolder(folder) : [];
   if (names.some((name) => NAME.test(name)))
     throw new MosError("bad_option", `${folder} already has event files; remove them first`);

@@ -1,9 +1,11 @@
 // Adapters that a browser keeps, as on Node a folder for each: they come and go as archives of the folder.
 import {
+  ADAPTER_FILES,
   type ListedAdapter,
   listAdapter,
   listAdapters,
   openAdapterFolder,
+  RUN_FILES,
   removeVersions,
   retrainingFolder,
 } from "#adapters";
@@ -16,8 +18,7 @@ import { readTar, type TarEntry, tarParts } from "./tar.ts";
 const ADAPTERS = "/adapters";
 
 /** The files that go with an adapter: what a server needs of it, and how it was trained. */
-const NEEDED = ["adapter_config.json", "adapter_model.safetensors"] as const;
-const FILES = [...NEEDED, "run.json", "metrics.jsonl"] as const;
+const FILES = [...ADAPTER_FILES, RUN_FILES.record, RUN_FILES.metrics];
 
 /** An adapter's file is far smaller than what a browser can hold. */
 const READ = { code: "bad_adapter", maximumBytes: 2 ** 31 } as const;
@@ -81,7 +82,7 @@ export async function exportAdapter(name: string): Promise<ExportedAdapter> {
         bytes: new Uint8Array(await readBytes(path, READ)),
       });
   }
-  const [config, tensors] = NEEDED.map(
+  const [config, tensors] = ADAPTER_FILES.map(
     (file) => entries.find((entry) => basename(entry.name) === file)?.bytes,
   );
   return {
@@ -112,10 +113,10 @@ export async function importAdapter({
   const entries: TarEntry[] = [];
   for (const file of files) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    const known = FILES.some((one) => one === file.name);
+    const known = FILES.includes(file.name ?? "");
     entries.push(...(known ? [{ name: file.name ?? "", bytes }] : readTar(bytes)));
   }
-  const missing = NEEDED.find((file) => !entries.some((entry) => basename(entry.name) === file));
+  const missing = ADAPTER_FILES.find((file) => !entries.some((entry) => basename(entry.name) === file));
   if (missing !== undefined)
     throw new MosError(
       "bad_adapter",

@@ -33,3 +33,9 @@ export function fakeTrainer(train: Trainer["train"]): Trainer {
     [Symbol.asyncDispose]: async () => undefined,
   };
 }
+
+/** A step as the metrics of a run have it. */
+export const stepLine = (step: { readonly step: number; readonly tokens: number }) => ({
+  ...{ type: "step" as const, loss: 1, accuracy: 0, learningRate: 0.002, gradientNorm: 1, seconds: 0.5 },
+  ...step,
+});

@@ -204,9 +204,7 @@ async function checkJob({ id, learnt }: Made, { stores, objects, folder }: Check
   const expected = await expectedAdapter(join(folder, id), learnt, job.plan);
   expect(adapter.equals(expected), `the bytes of ${id}`).toBe(true);
   const { rows } = await stores.jobs.events(job, { limit: 1000 });
-  const steps = rows.flatMap(({ data }) =>
-    data?.["train_loss"] === undefined ? [] : [Number(data["step"])],
-  );
+  const steps = rows.flatMap(({ data }) => (data?.type === "step" ? [data.step] : []));
   expect(steps.toSorted((a, b) => a - b)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
   expect(rows.filter(({ message }) => message.startsWith("New fine-tuned model"))).toHaveLength(1);
 }

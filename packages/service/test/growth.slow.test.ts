@@ -8,6 +8,7 @@ import { compact, type Database, migrate, openPglite, openUpkeep } from "#databa
 import { openObjects } from "#objects";
 import { openSlices, openStores, openWatch } from "#store";
 import { databases } from "./databases.ts";
+import { stepLine } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
 
 /** Text that does not become smaller when it is compressed. */
@@ -55,8 +56,7 @@ async function openTraffic(database: Database, folder: string) {
         job,
         Array.from({ length: 20 }, (_, step) => ({
           name: `step-${slice}-${step}`,
-          message: `Step ${step}/20: training loss=2.3000`,
-          data: { step, train_loss: 2.3, train_mean_token_accuracy: 0.5, learning_rate: 1e-3 },
+          data: stepLine({ step, tokens: 2000 }),
         })),
       );
       for (let i = 0; i < 3; i++) await slices.renew(job);
@@ -105,9 +105,10 @@ test("vacuuming 60 MB of events, an eighth of them dead, stops others for a mome
     const { id } = await queueJob({ stores, objects: await openObjects(join(folder, "storage")) });
     await database.query(
       `insert into events (id, job, name, level, type, message, data)
-       select md5(i::text), $1, 'step-' || i, 'info', 'metrics', 'Step ' || i || '/100000: training loss=2.3000',
-         jsonb_build_object('step', i, 'train_loss', random(), 'train_mean_token_accuracy', random(),
-           'total_steps', 100000, 'learning_rate', random(), 'gradient_norm', random(), 'tokens_per_second', random())
+       select md5(i::text), $1, 'step-' || i, 'info', 'metrics', '',
+         jsonb_build_object('type', 'step', 'step', i, 'loss', random(), 'accuracy', random(), 'epoch', 0,
+           'learningRate', random(), 'gradientNorm', random(), 'tokens', random(), 'targetTokens', random(),
+           'examples', 40, 'seconds', random())
        from generate_series(1, 100000) i`,
       [id],
     );

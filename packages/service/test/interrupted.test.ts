@@ -7,7 +7,7 @@ import { openSlices } from "#store";
 import { runWorker } from "#worker";
 import type { TrainReport } from "../src/worker/trainer.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { fakeTrainer, readyReport } from "./fake-trainer.ts";
+import { fakeTrainer, readyReport, stepLine } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
 
 const admin = { tenant: "", isAdmin: true };
@@ -24,7 +24,7 @@ function dyingTrainer(seen: { readonly resume: boolean; readonly steps: number }
     yield ready.type === "event" ? report({ ...ready.event, step: steps }) : ready;
     const step = steps + 1;
     await writeFile(join(out, "run.json"), "{}");
-    await appendFile(metrics, `${JSON.stringify({ type: "step", step, loss: 1, accuracy: 0, tokens: 7 })}\n`);
+    await appendFile(metrics, `${JSON.stringify(stepLine({ step, tokens: 7 }))}\n`);
     yield report({ type: "saved", what: "checkpoint", step, path: join(out, "checkpoints") });
     if (seen.length < 3) throw new Error("the trainer exited: killed by SIGKILL");
     yield { type: "ended", isComplete: false };

@@ -10,6 +10,7 @@ import {
   toTrainingPlan,
 } from "#store";
 import { databases, openTables, type TestTables } from "./databases.ts";
+import { stepLine } from "./fake-trainer.ts";
 import { addTrainingFile, untilDue } from "./queued-job.ts";
 
 const MODEL = "tiny";
@@ -59,6 +60,15 @@ describe.each(databases)("%s", (_, open) => {
   const claimNext = (worker = "w"): Promise<JobRow | undefined> => slices.claim(MODEL, worker);
   const claimed = (worker?: string): Promise<JobRow> => untilDue(() => claimNext(worker));
 
+  const withReward = (reward: number) =>
+    ({
+      type: "evaluation",
+      step: 1,
+      loss: 1,
+      accuracy: 0,
+      seconds: 1,
+      metrics: { eval_reward: reward },
+    }) as const;
   const progress = { step: 3, steps: 9, trainedTokens: 30, seconds: 1.5 };
   const stopped = { type: "stopped", run: { "run.json": digest("b") }, ...progress } as const;
   const succeeded = {
@@ -74,14 +84,18 @@ describe.each(databases)("%s", (_, open) => {
     const first = await claimed();
     expect(first).toMatchObject({ id, status: "running", slice: 0 });
     expect(await claimNext()).toBeUndefined();
-    await slices.note(first, [{ name: "step-1", message: "Step 1", data: { step: 1 } }]);
-    await slices.publishCheckpoint(first, { step: 3, files: stopped.run, metrics: { train_loss: 2 } });
+    await slices.note(first, [{ name: "step-1", data: stepLine({ step: 1, tokens: 7 }) }]);
+    await slices.publishCheckpoint(first, {
+      step: 3,
+      files: stopped.run,
+      metrics: { step: stepLine({ step: 3, tokens: 7 }) },
+    });
     expect(await slices.end(first, stopped)).toBe(true);
     const second = await claimed();
     expect(second).toMatchObject({ id, slice: 1, step: 3, run: stopped.run, trained_tokens: 30 });
     await slices.note(second, [
-      { name: "step-1", message: "Step 1", data: { step: 1 } },
-      { name: "step-2", message: "Step 2", data: { step: 2 } },
+      { name: "step-1", data: stepLine({ step: 1, tokens: 7 }) },
+      { name: "warning", message: "Careful" },
     ]);
     expect(await slices.end(second, { ...succeeded, step: 9 })).toBe(true);
     const job = await stores.jobs.find(acme, id);
@@ -91,12 +105,16 @@ describe.each(databases)("%s", (_, open) => {
     expect(rows.map(({ message }) => message)).toEqual([
       "The job has successfully completed",
       `New fine-tuned model created: ${job.fine_tuned_model}`,
-      "Step 2",
-      "Step 1",
+      "Careful",
+      "",
       `Created fine-tuning job: ${id}`,
     ]);
     expect((await stores.models.checkpoints(job, { limit: 10 })).rows).toMatchObject([
-      { step: 3, model: `${job.fine_tuned_model}:ckpt-step-3`, metrics: { train_loss: 2 } },
+      {
+        step: 3,
+        model: `${job.fine_tuned_model}:ckpt-step-3`,
+        metrics: { step: stepLine({ step: 3, tokens: 7 }) },
+      },
     ]);
     expect([...(await stores.models.published()).keys()].sort()).toEqual([
       job.fine_tuned_model,
@@ -167,7 +185,7 @@ describe.each(databases)("%s", (_, open) => {
   test("the newest checkpoints of a job stay, with their models", async () => {
     const { id } = await create("acme");
     const first = await claimed();
-    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
+    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: {} });
     // another one's alias holds none of them
     await stores.aliases.set({ tenant: "zeta", id: "support" }, { model: MODEL });
     for (let step = 1; step <= 14; step++) await slices.publishCheckpoint(first, checkpoint(step));
@@ -190,7 +208,7 @@ describe.each(databases)("%s", (_, open) => {
     const first = await claimed();
     for (const [i, reward] of [0.1, 0.5, 0.4, 0.2, 0.5, 0.3].entries())
       await slices.publishCheckpoint(first, {
-        ...{ step: i + 1, files: { a: digest("e") }, metrics: { full_valid_mean_reward: reward } },
+        ...{ step: i + 1, files: { a: digest("e") }, metrics: { evaluation: withReward(reward) } },
       });
     const { rows } = await stores.models.checkpoints(await stores.jobs.find(acme, id), { limit: 99 });
     expect(rows.map(({ step }) => step)).toEqual([5, 3, 2]);
@@ -199,7 +217,7 @@ describe.each(databases)("%s", (_, open) => {
   test("a checkpoint that an alias stands for stays", async () => {
     const { id } = await create("acme");
     const first = await claimed();
-    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: { step } });
+    const checkpoint = (step: number) => ({ step, files: { a: digest("e") }, metrics: {} });
     const list = async () =>
       (await stores.models.checkpoints(await stores.jobs.find(acme, id), { limit: 99 })).rows;
     await slices.publishCheckpoint(first, checkpoint(1));
@@ -239,7 +257,7 @@ describe.each(databases)("%s", (_, open) => {
   test("a run that cannot be gone on with is made anew", async () => {
     const { id } = await create("acme");
     const begun = await claimed();
-    const step = { step: 1, files: { a: digest("e") }, metrics: { step: 1 } };
+    const step = { step: 1, files: { a: digest("e") }, metrics: {} };
     await slices.note(begun, [{ name: "step-1", message: "Step 1" }]);
     await slices.publishCheckpoint(begun, step);
     await slices.end(begun, stopped);

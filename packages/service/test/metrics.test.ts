@@ -10,7 +10,7 @@ import { runWorker } from "#worker";
 import { listenForProbes } from "../src/command.ts";
 import { createMetrics } from "../src/metrics.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
-import { fakeTrainer, readyReport } from "./fake-trainer.ts";
+import { fakeTrainer, readyReport, stepLine } from "./fake-trainer.ts";
 import { queueJob } from "./queued-job.ts";
 
 /** Samples by name and labels; every line has to be one of the format. */
@@ -43,12 +43,7 @@ describe.each(databases)("%s", (_, open) => {
     return fakeTrainer(async function* ({ out }) {
       slices++;
       if (slices === 3) throw new Error("the trainer is gone: its exit code is 1");
-      const steps = Array.from({ length: slices * 2 }, (_, i) => ({
-        type: "step",
-        step: i + 1,
-        tokens: 10,
-        loss: 1,
-      }));
+      const steps = Array.from({ length: slices * 2 }, (_, i) => stepLine({ step: i + 1, tokens: 10 }));
       await makeFolder(out);
       await writeFile(join(out, "metrics.jsonl"), steps.map((step) => `${JSON.stringify(step)}\n`).join(""));
       yield readyReport(4, 10);

@@ -2,33 +2,34 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { FinetuneEvent } from "mixture-of-shards";
+import type { Measurement } from "mixture-of-shards/cli";
 import { expect, test } from "vitest";
+import { showMeasurement, showMetrics } from "../src/api/measurements.ts";
 import { formatResults, metricsAt, toJobEvent } from "../src/worker/notes.ts";
 import { isAskedFor } from "../src/worker/watch.ts";
 
-const step = (number: number, metrics?: object) => ({
+const step = (number: number, metrics?: Measurement["metrics"]): Measurement => ({
   ...({ type: "step", step: number, loss: 0.5, accuracy: 0.25, learningRate: 0.1, gradientNorm: 2 } as const),
   ...{ tokens: 8, seconds: 2, metrics },
 });
-const evaluation = (number: number, metrics?: object) => ({
-  ...({ type: "evaluation", step: number, loss: 0.75, accuracy: 0.125 } as const),
+const evaluation = (number: number, metrics?: Measurement["metrics"]): Measurement => ({
+  ...({ type: "evaluation", step: number, loss: 0.75, accuracy: 0.125, seconds: 3 } as const),
   metrics,
 });
+const job = (steps: number, settings = {}) => ({ steps, plan: { adapter: {}, settings } });
 
 /** Reads the metrics of a run as the worker finds them. */
-async function withMetrics<T>(lines: readonly unknown[], read: (path: string) => Promise<T>): Promise<T> {
+async function withMetrics<T>(lines: readonly Measurement[], read: (run: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "mos-notes-"));
-  const path = join(folder, "metrics.jsonl");
   try {
-    await writeFile(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
-    return await read(path);
+    await writeFile(join(folder, "metrics.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    return await read(folder);
   } finally {
     await rm(folder, { recursive: true });
   }
 }
 
-const PAIRS: readonly unknown[] = [
+const PAIRS: readonly [Measurement, Measurement, Measurement, Measurement] = [
   evaluation(0, { "eval_rewards/margins": 0 }),
   step(1, { "rewards/margins": 0, "logps/chosen": -3 }),
   step(2, { "rewards/margins": 0.5, "logps/chosen": -2 }),
@@ -36,8 +37,7 @@ const PAIRS: readonly unknown[] = [
 ];
 
 test("metrics of an objective are in the events of its job, beside those that all have", () => {
-  expect(toJobEvent(PAIRS[2] as FinetuneEvent, { steps: 4 })).toEqual({
-    name: "step-2",
+  expect(showMeasurement(PAIRS[2], job(4))).toEqual({
     message: "Step 2/4: training loss=0.5000",
     data: {
       ...{ step: 2, total_steps: 4, train_loss: 0.5, train_mean_token_accuracy: 0.25 },
@@ -45,16 +45,19 @@ test("metrics of an objective are in the events of its job, beside those that al
       ...{ "rewards/margins": 0.5, "logps/chosen": -2 },
     },
   });
-  expect(toJobEvent(PAIRS[3] as FinetuneEvent, { steps: 4 })?.data).toEqual({
+  expect(showMeasurement(PAIRS[3], job(4)).data).toEqual({
     ...{ step: 2, total_steps: 4, full_valid_loss: 0.75, full_valid_mean_token_accuracy: 0.125 },
     "eval_rewards/margins": 0.25,
   });
 });
 
+const metricsOf = (at: number) => async (run: string) =>
+  showMetrics({ step: at, metrics: await metricsAt(run, at) });
+
 test("they are columns of the result file behind OpenAI's, and metrics of checkpoints", async () => {
-  const csv = async (path: string): Promise<string> => {
+  const csv = async (run: string): Promise<string> => {
     const parts: Uint8Array[] = [];
-    for await (const part of formatResults(path)) parts.push(part);
+    for await (const part of formatResults(run)) parts.push(part);
     return Buffer.concat(parts).toString();
   };
   const columns = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy";
@@ -62,7 +65,7 @@ test("they are columns of the result file behind OpenAI's, and metrics of checkp
     `${columns},eval_rewards/margins,rewards/margins,logps/chosen\n1,0.5,0.25,,,,0,-3\n2,0.5,0.25,0.75,0.125,0.25,0.5,-2\n`,
   );
   expect(await withMetrics([step(1)], csv)).toBe(`${columns}\n1,0.5,0.25,,\n`);
-  expect(await withMetrics(PAIRS, (path) => metricsAt(path, 1))).toEqual({
+  expect(await withMetrics(PAIRS, metricsOf(1))).toEqual({
     ...{
       step: 1,
       train_loss: 0.5,
@@ -77,11 +80,10 @@ test("they are columns of the result file behind OpenAI's, and metrics of checkp
 test("a run that learns from rewards reports them as OpenAI's jobs do", async () => {
   const train = { reward: 0.42, "rewards/right/mean": 0.42, "completions/mean_length": 9, frac_ungraded: 0 };
   const valid = { eval_reward: 0.675, "eval_rewards/right/mean": 0.675, eval_frac_unreadable: 0.25 };
-  const trained = { ...step(10, train) } as FinetuneEvent & { type: "step" };
-  const evaluated = { ...evaluation(10, valid), seconds: 3 } as FinetuneEvent;
-  const run = { steps: 20, grader: { type: "string_check", name: "right" } };
-  expect(toJobEvent(trained, run)?.message).toBe("Step 10/20 , train mean reward=0.42");
-  const { message, data } = toJobEvent(evaluated, { ...run, trained }) ?? {};
+  const [trained, evaluated] = [step(10, train), evaluation(10, valid)];
+  const run = job(20, { grader: { type: "string_check", name: "right" } });
+  expect(showMeasurement(trained, run).message).toBe("Step 10/20 , train mean reward=0.42");
+  const { message, data } = showMeasurement({ ...evaluated, trained }, run);
   expect(message).toBe(
     "Step 10/20 , train mean reward=0.42, full validation mean reward=0.68, full validation mean parse error=0.25",
   );
@@ -93,13 +95,18 @@ test("a run that learns from rewards reports them as OpenAI's jobs do", async ()
     },
     timing: { step: { eval: 3, full_iteration: 5 } },
   });
-  // a process that goes on with an evaluation has not seen the step before it
-  expect(toJobEvent(evaluated, { ...run, trained: step(9, train) as typeof trained })?.message).toBe(
+  expect(showMeasurement(evaluated, run).message).toBe(
     "Step 10/20 , full validation mean reward=0.68, full validation mean parse error=0.25",
   );
-  expect(await withMetrics([trained, evaluated], (path) => metricsAt(path, 10))).toMatchObject({
+  expect(await withMetrics([trained, evaluated], metricsOf(10))).toMatchObject({
     ...{ train_mean_reward: 0.42, full_valid_mean_reward: 0.675 },
   });
+});
+
+test("an evaluation is noted with the step before it, unless another process made that", () => {
+  const [trained, evaluated] = [step(10), evaluation(10)] as never[];
+  expect(toJobEvent(evaluated!, { steps: 20, trained: trained! })?.data).toMatchObject({ trained });
+  expect(toJobEvent(evaluated!, { steps: 20, trained: step(9) as never })?.data).toEqual(evaluated);
 });
 
 test("checkpoints that are published are those of save_every and the last one, none of a job that was paused before its first step", () => {

@@ -7,6 +7,7 @@ import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices, type Stores } from "#store";
 import { runWorker } from "#worker";
+import { showMeasurement } from "../src/api/measurements.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { queueJob } from "./queued-job.ts";
 
@@ -83,7 +84,7 @@ describe.each(databases)("%s", (_, open) => {
       );
     expect(Object.keys(files)).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     const steps = (await opened.stores.jobs.events(job, { limit: 100 })).rows.flatMap(({ data }) =>
-      data?.["train_loss"] === undefined ? [] : [data["step"]],
+      data?.type === "step" ? [data.step] : [],
     );
     expect(steps).toEqual([4, 3, 2, 1]);
     const results = await opened.stores.files.find(owner, job.result_file ?? "");
@@ -171,11 +172,13 @@ describe.each(databases)("%s", (_, open) => {
       const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
       expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
       const { rows } = await opened.stores.jobs.events(job, { limit: 100 });
-      const steps = rows.filter(({ data: given }) => given?.["learning_rate"] !== undefined);
-      expect(steps.map(({ data: given }) => given?.["step"])).toEqual([3, 2, 1]);
+      const steps = rows.flatMap(({ data: one }) =>
+        one?.type === "step" ? [showMeasurement(one, job).data] : [],
+      );
+      expect(steps.map(({ step }) => step)).toEqual([3, 2, 1]);
       expect(answered > 0).toBe(type === "reinforcement");
-      if (type === "dpo") return expect(steps[0]?.data).toHaveProperty("rewards/margins");
-      expect(steps[0]?.data).toMatchObject({
+      if (type === "dpo") return expect(steps[0]).toHaveProperty("rewards/margins");
+      expect(steps[0]).toMatchObject({
         scores: { graders: [{ name: "judge", type: "score_model", train_reward_mean: expect.any(Number) }] },
         frac_ungraded: 0,
         frac_unreadable: 0,
@@ -185,9 +188,7 @@ describe.each(databases)("%s", (_, open) => {
 
   test("a job that takes more than its key allows fails as soon as that is known", async () => {
     const events = async (job: JobRow) =>
-      (await opened.stores.jobs.events(job, { limit: 100 })).rows.filter(
-        ({ data }) => data?.["train_loss"] !== undefined,
-      );
+      (await opened.stores.jobs.events(job, { limit: 100 })).rows.filter(({ data }) => data?.type === "step");
     const { steps: _, ...epochs } = MOS;
     const long = await workUntil((await create(epochs, { max_steps_per_job: 2 })).id, 60);
     expect(long).toMatchObject({ status: "failed", error: { code: "step_limit_exceeded" }, step: 0 });
@@ -296,15 +297,15 @@ describe.each(databases)("%s", (_, open) => {
     const adapter = (await opened.objects.locate(files?.["adapter_model.safetensors"] ?? "")).path;
     expect(await readFile(adapter)).toEqual(await readFile(join(out, "adapter_model.safetensors")));
     const { rows } = await opened.stores.jobs.events(job, { limit: 100 });
-    const losses = rows.flatMap(({ data }) => (data?.["full_valid_loss"] === undefined ? [] : [data]));
-    expect(new Map(losses.map((data) => [data["step"], data["full_valid_loss"]]))).toEqual(valid);
+    const losses = rows.flatMap(({ data }) => (data?.type === "evaluation" ? [data] : []));
+    expect(new Map(losses.map(({ step, loss }) => [step, loss]))).toEqual(valid);
     expect(losses).toHaveLength(2);
     // a checkpoint is published with the evaluation of its step, though slices end between them
     const checkpoints = (await opened.stores.models.checkpoints(job, { limit: 10 })).rows;
-    expect(checkpoints.map(({ step, metrics }) => [step, metrics["full_valid_loss"]])).toEqual([
+    expect(checkpoints.map(({ step, metrics }) => [step, metrics.evaluation?.loss])).toEqual([
       [1, valid.get(1)],
     ]);
-    for (const { metrics } of checkpoints) expect(metrics["train_loss"]).toBeGreaterThan(0);
+    for (const { metrics } of checkpoints) expect(metrics.step?.loss).toBeGreaterThan(0);
   });
 
   test("a run of another version is made anew, and says so", async () => {

@@ -12,7 +12,7 @@ const SCRIPT = "<img src=x onerror=document.title='owned'>";
 
 const stepLine = (step: number, loss: number): string =>
   `${JSON.stringify({
-    ...{ type: "step", step, epoch: 0, loss, learningRate: 0.002, gradientNorm: 2 },
+    ...{ type: "step", step, epoch: 0, loss, accuracy: 0.3, learningRate: 0.002, gradientNorm: 2 },
     ...{ tokens: 2000, targetTokens: 1000, examples: 40, seconds: 0.5 },
   })}\n`;
 const evaluationLine = (step: number, loss: number): string =>

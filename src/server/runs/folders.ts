@@ -3,7 +3,7 @@ import type { Dirent } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { RETRAINING, RUN_RECORD } from "#adapters";
+import { RETRAINING, RUN_FILES } from "#adapters";
 import { limitConcurrency, MosError, monotonicNow } from "#core";
 import { storageError } from "#files";
 import type { ApiKey } from "../auth.ts";
@@ -36,7 +36,7 @@ async function findRuns(root: string): Promise<readonly FoundRun[]> {
     looked += folders.length;
     folders = [];
     for (const { path, entries } of lists) {
-      const isRun = entries.some((entry) => entry.name === RUN_RECORD && entry.isFile());
+      const isRun = entries.some((entry) => entry.name === RUN_FILES.record && entry.isFile());
       if (isRun) found.push({ path, name: runName(relative(root, path) || basename(root)) });
       // what is in a run's folder are its checkpoints
       else folders.push(...entries.filter(isSearched).map(({ name }) => join(path, name)));

@@ -1,4 +1,5 @@
 // Measurements of many runs, read once and then only as they are added; the runs that were asked for last are kept.
+import { toMeasurement } from "#training";
 import type { Measurements } from "./measurements.ts";
 import type { RunEntry } from "./run.ts";
 
@@ -44,7 +45,10 @@ export function followRuns<T extends Measurements>(
       Object.assign(found, { value: make(), series, version: undefined, position: 0 });
     if (version !== undefined && version === found.version) return;
     for await (const { measurements, position } of readFrom(found.position)) {
-      for (const measurement of measurements) found.value.add(measurement);
+      for (const value of measurements) {
+        const measurement = toMeasurement(value);
+        if (measurement !== undefined) found.value.add(measurement);
+      }
       found.position = position;
     }
     found.version = version;

@@ -1,36 +1,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decimate } from "./decimate.ts";
-import {
-  createSeries,
-  createSummary,
-  growingColumns,
-  namedRows,
-  shownColumns,
-  toMeasurement,
-} from "./measurements.ts";
+import { createSeries, createSummary, growingColumns, namedRows, shownColumns } from "./measurements.ts";
 
 const stepOf = (step: number, loss: number) =>
-  ({ type: "step", step, loss, learningRate: 1e-3, gradientNorm: 1, tokensPerSecond: 50 }) as const;
-const evaluationOf = (step: number, loss: number) => ({ type: "evaluation", step, loss }) as const;
-
-test("lines of a run are measurements, and everything else is none", () => {
-  const line = { type: "step", step: 3, loss: 2, learningRate: 0.1, gradientNorm: 4, tokens: 30, seconds: 2 };
-  expect(toMeasurement(line)).toEqual({
-    ...{ type: "step", step: 3, loss: 2, learningRate: 0.1, gradientNorm: 4 },
-    tokensPerSecond: 15,
-  });
-  expect(toMeasurement({ type: "step", step: 1, loss: 2 })).toMatchObject({ learningRate: Number.NaN });
-  for (const other of [
-    ...[null, 3, "step", [], {}, { type: "step" }, { type: "step", step: 1, loss: "2" }],
-    ...[
-      { type: "other", step: 1, loss: 2 },
-      { type: "step", step: -1, loss: 2 },
-      { ...line, loss: Infinity },
-    ],
-  ])
-    expect(toMeasurement(other)).toBeUndefined();
-});
+  ({
+    ...({ type: "step", step, loss, accuracy: 0, learningRate: 1e-3, gradientNorm: 1 } as const),
+    ...{ tokens: 100, seconds: 2 },
+  }) as const;
+const evaluationOf = (step: number, loss: number) =>
+  ({ type: "evaluation", step, loss, accuracy: 0, seconds: 1 }) as const;
 
 test("a summary has the last and the best values, and means of at most 48 stretches", () => {
   const summary = createSummary();
@@ -89,8 +68,6 @@ test("metrics are columns by the names of the data, from where they are first me
   const many = Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`m${i}`, i]));
   series.add({ ...stepOf(3, 3), metrics: many });
   expect(Object.keys(namedRows(series.training, part))).toHaveLength(5 + 48);
-  const line = { type: "evaluation", step: 2, loss: 1, metrics: { a: 1, b: "2", c: null } };
-  expect(toMeasurement(line)).toEqual({ type: "evaluation", step: 2, loss: 1, metrics: { a: 1 } });
 });
 
 test("fewer rows keep the first, the last and the extremes of every column, in order", () => {

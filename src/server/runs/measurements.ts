@@ -1,53 +1,6 @@
-// What a run measured: its lines as numbers, a summary that grows with them in a few bytes, and columns for charts.
+// What a run measured: a summary that grows with it in a few bytes, and columns for charts.
+import type { Measurement } from "#training";
 import { type Columns, decimate } from "./decimate.ts";
-
-/** What was measured at a step. Values that are not known are NaN. */
-interface Measured {
-  readonly step: number;
-  readonly loss: number;
-  /** An objective's own, by the names that it gives them. */
-  readonly metrics?: Readonly<Record<string, number>>;
-}
-
-/** A step or an evaluation. */
-export type Measurement =
-  | (Measured & {
-      readonly type: "step";
-      readonly learningRate: number;
-      readonly gradientNorm: number;
-      readonly tokensPerSecond: number;
-    })
-  | (Measured & { readonly type: "evaluation" });
-
-const numberOr = (value: unknown): number =>
-  typeof value === "number" && Number.isFinite(value) ? value : Number.NaN;
-
-/** A line of metrics.jsonl; undefined for anything else. */
-export function toMeasurement(line: unknown): Measurement | undefined {
-  if (typeof line !== "object" || line === null) return undefined;
-  const { type, step, loss, ...more } = line as Readonly<Record<string, unknown>>;
-  if (!Number.isSafeInteger(step) || Number(step) < 0 || Number.isNaN(numberOr(loss))) return undefined;
-  const metrics = toMetrics(more["metrics"]);
-  const measured = { step: Number(step), loss: Number(loss), ...(metrics && { metrics }) };
-  if (type === "evaluation") return { type, ...measured };
-  if (type !== "step") return undefined;
-  const { learningRate, gradientNorm, tokens, seconds } = more;
-  const tokensPerSecond = Number(seconds) > 0 ? numberOr(Number(tokens) / Number(seconds)) : Number.NaN;
-  return {
-    type,
-    ...measured,
-    learningRate: numberOr(learningRate),
-    gradientNorm: numberOr(gradientNorm),
-    tokensPerSecond,
-  };
-}
-
-/** The numbers of an object; undefined for anything else. */
-function toMetrics(value: unknown): Measured["metrics"] {
-  if (typeof value !== "object" || value === null) return undefined;
-  const known = Object.entries(value).filter(([, metric]) => !Number.isNaN(numberOr(metric)));
-  return known.length === 0 ? undefined : (Object.fromEntries(known) as Record<string, number>);
-}
 
 /** Takes measurements in their order. One of an earlier step means that the run began again there. */
 export interface Measurements {
@@ -169,7 +122,7 @@ function namedColumns(usual: readonly string[]) {
   return {
     names: (): readonly string[] => names,
     view: columns.view,
-    add: (row: readonly number[], metrics: Measured["metrics"] = {}): void => {
+    add: (row: readonly number[], metrics: Measurement["metrics"] = {}): void => {
       for (const name of Object.keys(metrics)) learn(name);
       columns.add([...row, ...names.slice(usual.length).map((name) => metrics[name] ?? Number.NaN)]);
     },
@@ -185,7 +138,8 @@ export function createSeries() {
       const { step, loss, metrics } = measurement;
       if (measurement.type === "evaluation") validation.add([step, loss], metrics);
       else {
-        const { learningRate, gradientNorm, tokensPerSecond } = measurement;
+        const { learningRate, gradientNorm, tokens, seconds } = measurement;
+        const tokensPerSecond = seconds > 0 ? tokens / seconds : Number.NaN;
         training.add([step, loss, learningRate, gradientNorm, tokensPerSecond], metrics);
       }
     },

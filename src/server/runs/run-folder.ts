@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Stats } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ADAPTER_CONFIG, ADAPTER_TENSORS, BEST, CHECKPOINTS, RUN_METRICS, RUN_RECORD } from "#adapters";
+import { ADAPTER_CONFIG, ADAPTER_TENSORS, RUN_FILES } from "#adapters";
 import { fromFileName, isFolderLocked, openSafetensors } from "#files";
 import { baseName } from "../base-name.ts";
 import { isObject } from "../request.ts";
@@ -56,15 +56,15 @@ const textOrNull = (value: unknown): string | null =>
 async function adapterPlace(
   folder: string,
 ): Promise<{ readonly path: string; readonly stamp: string } | undefined> {
-  const steps = await readdir(join(folder, CHECKPOINTS)).catch(() => []);
+  const steps = await readdir(join(folder, RUN_FILES.checkpoints)).catch(() => []);
   const last = steps
     .filter((name) => /^step-\d+$/.test(name))
     .sort()
     .at(-1);
   const places = [
     folder,
-    join(folder, BEST),
-    ...(last === undefined ? [] : [join(folder, CHECKPOINTS, last)]),
+    join(folder, RUN_FILES.best),
+    ...(last === undefined ? [] : [join(folder, RUN_FILES.checkpoints, last)]),
   ];
   for (const path of places) {
     const found = await statFile(join(path, ADAPTER_CONFIG));
@@ -90,7 +90,7 @@ async function countParameters(folder: string): Promise<number | null> {
 
 /** The facts of run.json and of an adapter, if there is one yet. */
 async function readFacts(folder: string, adapter: string | undefined): Promise<FixedFacts> {
-  const record = await readFields(join(folder, RUN_RECORD));
+  const record = await readFields(join(folder, RUN_FILES.record));
   const config = adapter === undefined ? undefined : await readFields(join(adapter, ADAPTER_CONFIG));
   const [given, settings] = [record?.["adapter"], record?.["settings"]].map((part) =>
     isObject(part) ? part : {},
@@ -106,7 +106,7 @@ async function readFacts(folder: string, adapter: string | undefined): Promise<F
     trainable_parameters: adapter === undefined ? null : await countParameters(adapter),
     error:
       record === undefined
-        ? `${RUN_RECORD} is not a JSON object of at most ${MAX_JSON} bytes, so its settings are not known`
+        ? `${RUN_FILES.record} is not a JSON object of at most ${MAX_JSON} bytes, so its settings are not known`
         : null,
   };
 }
@@ -157,9 +157,9 @@ export function createFolderReader(adapters: string | undefined) {
   return {
     /** The run in a folder; undefined where none is, or is no more. */
     read: async ({ path, name }: FoundRun): Promise<RunEntry | undefined> => {
-      const metricsPath = join(path, RUN_METRICS);
+      const metricsPath = join(path, RUN_FILES.metrics);
       const [record, metrics, config, isLocked] = await Promise.all([
-        statFile(join(path, RUN_RECORD)),
+        statFile(join(path, RUN_FILES.record)),
         statFile(metricsPath),
         statFile(join(path, ADAPTER_CONFIG)),
         isFolderLocked(path),

@@ -2,7 +2,6 @@
 import { z } from "@hono/zod-openapi";
 import { snakeCase } from "#core";
 import type { ApiKey } from "../auth.ts";
-import type { Measurement } from "./measurements.ts";
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 const values = z.array(z.number().nullable());
@@ -63,9 +62,9 @@ export type RunFacts = Omit<
   "settings" | "loss" | "validation_loss" | "best_validation_loss" | "best_step" | "sparkline"
 >;
 
-/** Measurements, and the position behind them. */
+/** Measurements as they are stored, and the position behind them; values that are none are passed over. */
 export interface MeasurementBatch {
-  readonly measurements: readonly Measurement[];
+  readonly measurements: readonly unknown[];
   readonly position: number;
 }
 

@@ -36,15 +36,12 @@ const measureTrained = async (lines: readonly object[], resumedAt = 0) => {
   return trainedPart({ folder: cell, adapter: parseAdapterConfig({ method: "lora" }) }, resumedAt);
 };
 const makeStep = (step: number, seconds: number) => ({
-  type: "step",
-  step,
-  loss: 4 - step,
-  seconds,
-  tokens: 10,
+  ...{ type: "step", step, loss: 4 - step, seconds, tokens: 10 },
+  ...{ accuracy: 0, learningRate: 0.1, gradientNorm: 1 },
 });
 
 test("updates that compiled a program count with the median time", async () => {
-  const evaluation = { type: "evaluation", step: 2, loss: 9, seconds: 50 };
+  const evaluation = { type: "evaluation", step: 2, loss: 9, accuracy: 0, seconds: 50 };
   const lines = [
     makeStep(1, 20),
     makeStep(2, 1),
@@ -61,7 +58,7 @@ test("updates that compiled a program count with the median time", async () => {
 });
 
 test("a line that is not a metric is an error with its line number", async () => {
-  await expect(measureTrained([makeStep(1, 1), { type: "step", step: "2" }])).rejects.toMatchObject({
+  await expect(measureTrained([makeStep(1, 1), { ...makeStep(2, 1), step: "2" }])).rejects.toMatchObject({
     code: "bad_data",
     message: expect.stringMatching(/metrics\.jsonl:2: field "step" is "2"; expected a number/),
   });

@@ -1,5 +1,4 @@
 // Cost of training a cell, and quality of its adapter on the evaluation file.
-import { join } from "node:path";
 import {
   type BaseModel,
   type Engine,
@@ -13,8 +12,7 @@ import {
   toLayerShapes,
   validationLoss,
 } from "mixture-of-shards";
-import { parseWith, readJsonLines } from "mixture-of-shards/cli";
-import { z } from "zod";
+import { readMeasurements } from "mixture-of-shards/cli";
 import { runPath, sessionOptions, type TrialResult, type TrialSpec } from "./cell.ts";
 import type { Settings } from "./settings.ts";
 import { median } from "./statistics.ts";
@@ -31,35 +29,26 @@ export interface RunningTrial {
   readonly peakMemory: () => number;
 }
 
-const metricLine = z.looseObject({
-  type: z.string(),
-  step: z.number(),
-  loss: z.number(),
-  seconds: z.number(),
-  tokens: z.number().optional(),
-});
-
 /** Sums of the run's metrics, including those of earlier processes. Throws `bad_data` for lines that are none. */
 export async function trainedPart(
   spec: Pick<TrialSpec, "folder" | "adapter">,
   resumedAt: number | undefined,
 ) {
   if (spec.adapter === null) return { losses: [], tokens: 0, seconds: { training: 0, step: 0 } };
-  const path = join(runPath(spec), "metrics.jsonl");
-  const lines: z.output<typeof metricLine>[] = [];
-  for await (const { line, value } of readJsonLines(path))
-    lines.push(parseWith(metricLine, value, { code: "bad_data", where: `${path}:${line}` }));
-  const steps = lines.filter(({ type }) => type === "step");
-  const step = median(steps.map(({ seconds }) => seconds));
+  const [losses, durations]: [number[], number[]] = [[], []];
+  let tokens = 0;
   // the first update of a process compiles the program
-  const counted = steps.map(({ step: at, seconds }) =>
-    at === 1 || at === (resumedAt ?? 0) + 1 ? step : seconds,
-  );
-  return {
-    losses: steps.map(({ loss }) => loss),
-    tokens: steps.reduce((sum, { tokens = 0 }) => sum + tokens, 0),
-    seconds: { training: counted.reduce((sum, seconds) => sum + seconds, 0), step },
-  };
+  const compiled: number[] = [];
+  for await (const { measurement } of readMeasurements(runPath(spec))) {
+    if (measurement.type !== "step") continue;
+    if (measurement.step === 1 || measurement.step === (resumedAt ?? 0) + 1) compiled.push(losses.length);
+    losses.push(measurement.loss);
+    durations.push(measurement.seconds);
+    tokens += measurement.tokens;
+  }
+  const step = median(durations);
+  for (const i of compiled) durations[i] = step;
+  return { losses, tokens, seconds: { training: durations.reduce((sum, one) => sum + one, 0), step } };
 }
 
 /** The validation loss, and what is to be answered. */

@@ -17,6 +17,7 @@ import {
   omitUndefined,
   parseSettings,
   pathExists,
+  RUN_FILES,
   readJson,
   writeFileAtomic,
 } from "mixture-of-shards/cli";
@@ -83,7 +84,7 @@ async function prepareFolder(spec: TrialSpec): Promise<{
     await rm(run, { recursive: true, force: true });
     await writeFileAtomic(join(spec.folder, RECORD), `${JSON.stringify(spec, null, 2)}\n`);
   }
-  const resume = record !== undefined && (await pathExists(join(run, "run.json")));
+  const resume = record !== undefined && (await pathExists(join(run, RUN_FILES.record)));
   return { result: undefined, resume, wasKept };
 }
 
@@ -98,7 +99,10 @@ export async function* runTrial(spec: TrialSpec, options: RunTrialOptions): Asyn
   if (measured === "stopped") return;
   yield* askAdapter(spec, measured, options);
   const isKept = spec.keepAdapter || wasKept;
-  await rm(isKept ? join(runPath(spec), "checkpoints") : runPath(spec), { recursive: true, force: true });
+  await rm(isKept ? join(runPath(spec), RUN_FILES.checkpoints) : runPath(spec), {
+    recursive: true,
+    force: true,
+  });
   yield { type: "finished" };
 }
 

@@ -4,6 +4,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { ApiError, failed, ok, security, streamEvents } from "mixture-of-shards/server";
 import type { Owner } from "#database";
 import { type CheckpointRow, type EventRow, hasEnded, type JobRow, type JobStore } from "#store";
+import { showMeasurement, showMetrics } from "./measurements.ts";
 import { type AddRoutes, addRoute, pageQuery, pageSchema, seconds, toListObject, toOwner } from "./routes.ts";
 
 const path = "/v1/fine_tuning/jobs";
@@ -22,14 +23,14 @@ const eventSchema = z
   })
   .openapi("FineTuningJobEvent");
 
-const toEventObject = (event: EventRow): z.output<typeof eventSchema> => ({
+const toEventObject = (event: EventRow, job: JobRow): z.output<typeof eventSchema> => ({
   id: event.id,
   object: "fine_tuning.job.event",
   created_at: seconds(event.created_at),
   level: event.level,
   message: event.message,
   type: event.type,
-  ...(event.data === null ? {} : { data: event.data }),
+  ...(event.data === null ? {} : showMeasurement(event.data, job)),
 });
 
 /** A checkpoint. */
@@ -52,7 +53,7 @@ const toCheckpointObject = (checkpoint: CheckpointRow): z.output<typeof checkpoi
   fine_tuned_model_checkpoint: checkpoint.model,
   fine_tuning_job_id: checkpoint.job,
   step_number: checkpoint.step,
-  metrics: checkpoint.metrics,
+  metrics: showMetrics(checkpoint),
 });
 
 const eventsRoute = createRoute({
@@ -96,7 +97,7 @@ async function* liveEvents(
     // before its events: none comes after the end
     const now = await jobs.find(owner, job.id);
     const events = await jobs.eventsSince(job, number);
-    for (const event of events) yield toEventObject(event);
+    for (const event of events) yield toEventObject(event, now);
     number = events.at(-1)?.number ?? number;
     if (events.length > 0) continue;
     if (hasEnded(now)) return;
@@ -140,7 +141,13 @@ export const jobEventRoutes: AddRoutes = (app, { jobs, models }) => {
         return streamEvents(context, liveEvents(jobs, job, owner), leaveStream) as never;
       }
       const { rows, hasMore } = await jobs.events(job, page);
-      return context.json(toListObject(rows.map(toEventObject), hasMore), 200);
+      return context.json(
+        toListObject(
+          rows.map((event) => toEventObject(event, job)),
+          hasMore,
+        ),
+        200,
+      );
     },
   });
   addRoute(app, checkpointsRoute, {

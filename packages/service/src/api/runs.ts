@@ -2,7 +2,7 @@
 import { type AdapterConfigInput, budget, finetuneSettings, MosError } from "mixture-of-shards";
 import { fittingConfig, parseSettings } from "mixture-of-shards/cli";
 import type { ServerExtension } from "mixture-of-shards/server";
-import { hasEnded, type JobMeasurement, type JobRow, type JobStore, MEASUREMENTS } from "#store";
+import { hasEnded, type JobRow, type JobStore, MEASUREMENTS } from "#store";
 import { seconds, toOwner, withHttpErrors } from "./routes.ts";
 
 type Shapes = Parameters<typeof budget>[1];
@@ -36,34 +36,6 @@ function readPlan({ plan, chosen, initial }: JobRow, shapes: Shapes): Planned {
   };
 }
 
-const numberOr = (value: unknown): number => (typeof value === "number" ? value : Number.NaN);
-
-/** Names that OpenAI or we give numbers of every job; others are metrics of its objective. */
-const USUAL: ReadonlySet<string> = new Set([
-  ...["step", "total_steps", "train_loss", "train_mean_token_accuracy"],
-  ...["full_valid_loss", "full_valid_mean_token_accuracy"],
-  ...["learning_rate", "gradient_norm", "tokens_per_second"],
-  ...["train_mean_reward", "completion_tokens_mean", "mean_unresponsive_rewards"],
-  ...["full_valid_mean_reward", "full_valid_mean_parse_error"],
-]);
-
-/** A metric of a job's events; undefined for one that is neither a step nor an evaluation. */
-function toMeasurement({ data }: JobMeasurement) {
-  const step = numberOr(data["step"]);
-  const { train_loss, full_valid_loss } = data;
-  const own = Object.entries(data).filter(([name, value]) => !USUAL.has(name) && typeof value === "number");
-  const metrics = Object.fromEntries(own) as Readonly<Record<string, number>>;
-  if (typeof full_valid_loss === "number")
-    return { type: "evaluation", step, loss: full_valid_loss, metrics } as const;
-  if (typeof train_loss !== "number") return undefined;
-  return {
-    ...({ type: "step", step, loss: train_loss, metrics } as const),
-    learningRate: numberOr(data["learning_rate"]),
-    gradientNorm: numberOr(data["gradient_norm"]),
-    tokensPerSecond: numberOr(data["tokens_per_second"]),
-  };
-}
-
 /** The jobs of a key's tenant as runs. */
 export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
   const planned = new Map<string, Planned>();
@@ -82,7 +54,7 @@ export function jobRuns(jobs: JobStore, shapes: Shapes): RunSource {
       const last = rows.at(-1);
       if (last === undefined) return;
       position = last.number;
-      yield { measurements: rows.flatMap((row) => toMeasurement(row) ?? []), position };
+      yield { measurements: rows.map(({ data }) => data), position };
       if (rows.length < MEASUREMENTS) return;
     }
   }

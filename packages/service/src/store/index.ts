@@ -30,6 +30,7 @@ export {
   type ModelStore,
   modelName,
   modelTenant,
+  type NewCheckpoint,
 } from "./models.ts";
 export {
   assertAllowed,

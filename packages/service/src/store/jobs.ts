@@ -1,7 +1,7 @@
 // Jobs as their owners see and change them. What workers do with them is in slices.ts.
 import { createHash } from "node:crypto";
 import { MosError } from "mixture-of-shards";
-import { canonicalJson } from "mixture-of-shards/cli";
+import { canonicalJson, type Measurement } from "mixture-of-shards/cli";
 import { z } from "zod";
 import {
   type Database,
@@ -91,6 +91,9 @@ const ENDED: ReadonlySet<string> = new Set(["succeeded", "failed", "cancelled"])
 /** True if a job has ended and will not change. */
 export const hasEnded = ({ status }: Pick<JobRow, "status">): boolean => ENDED.has(status);
 
+/** A step or an evaluation; of an evaluation also the step before it, where the same process made that. */
+export type JobMeasurement = Measurement & { readonly trained?: Measurement };
+
 const events = {
   name: "events",
   item: "event",
@@ -99,7 +102,7 @@ const events = {
     level: z.enum(["info", "warn", "error"]),
     type: z.enum(["message", "metrics"]),
     message: z.string(),
-    data: z.record(z.string(), z.unknown()).nullable(),
+    data: z.custom<JobMeasurement>().nullable(),
     created_at: z.date(),
     number: z.number(),
   }),
@@ -113,10 +116,8 @@ export const MEASUREMENTS = 5000;
 const measurements = {
   name: "events",
   item: "event",
-  schema: z.object({ data: z.record(z.string(), z.unknown()), number: z.number() }),
+  schema: z.object({ data: z.unknown(), number: z.number() }),
 };
-/** A step or an evaluation of a job, under the names of its events. */
-export type JobMeasurement = z.output<typeof measurements.schema>;
 
 /** A job that is to be made. */
 export interface NewJob {
@@ -173,7 +174,10 @@ export function openJobs(database: Database) {
       return parseRows(events, rows);
     },
     /** At most `MEASUREMENTS` after a number; the oldest first. */
-    measurements: async (job: string, number: number): Promise<readonly JobMeasurement[]> => {
+    measurements: async (
+      job: string,
+      number: number,
+    ): Promise<readonly z.output<typeof measurements.schema>[]> => {
       const rows = await database.query(
         `select data, number from events where job = $1 and number > $2 and type = 'metrics' order by number limit ${MEASUREMENTS}`,
         [job, number],
@@ -275,8 +279,9 @@ function assertUnfinished(job: JobRow, what: string): void {
 export interface NewEvent {
   readonly name: string;
   readonly level?: EventRow["level"];
-  readonly message: string;
-  readonly data?: Readonly<Record<string, unknown>>;
+  /** Measurements get theirs when they are shown. */
+  readonly message?: string;
+  readonly data?: JobMeasurement;
 }
 
 /** Bytes of a job with its events, and of all jobs of a tenant. */
@@ -288,7 +293,7 @@ const EVENT_BYTES = "200 + octet_length(message) + coalesce(octet_length(data::t
 
 /** Adds events to a job, whose row this transaction has locked. Of one with too many, only every other one stays. */
 export async function addEvents(on: Queryable, job: string, added: readonly NewEvent[]): Promise<void> {
-  const rows = added.map(({ level = "info", message, ...event }) => ({
+  const rows = added.map(({ level = "info", message = "", ...event }) => ({
     ...{ id: randomId("ftevent-"), level, message: storable(message) },
     ...event,
   }));

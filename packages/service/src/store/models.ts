@@ -1,6 +1,7 @@
 // Published models: their names, their rows, when they expire by the database's clock, and the checkpoints of jobs. A model that
 // an alias stands for neither expires nor is removed.
 import { MosError } from "mixture-of-shards";
+import type { Measurement } from "mixture-of-shards/cli";
 import { z } from "zod";
 import {
   type Database,
@@ -82,7 +83,7 @@ const checkpoints = {
     job: z.string(),
     step: z.number(),
     model: z.string(),
-    metrics: z.record(z.string(), z.number()),
+    metrics: z.custom<{ readonly [Type in Measurement["type"]]?: Measurement }>(),
     created_at: z.date(),
   }),
 };
@@ -208,13 +209,16 @@ async function removeUnlessHeld(on: Queryable, names: readonly unknown[]): Promi
 export interface NewCheckpoint {
   readonly step: number;
   readonly files: Files;
-  readonly metrics: Readonly<Record<string, number>>;
+  readonly metrics: CheckpointRow["metrics"];
 }
 
 /** Checkpoints of a job whose models can be used, in their order: the newest ones, or those with the highest mean reward. */
 const KEPT = {
   newest: { count: 10, order: "step desc" },
-  best: { count: 3, order: "(metrics->>'full_valid_mean_reward')::float8 desc nulls last, step desc" },
+  best: {
+    count: 3,
+    order: "(metrics->'evaluation'->'metrics'->>'eval_reward')::float8 desc nulls last, step desc",
+  },
 };
 
 /** Name of a job's model. */

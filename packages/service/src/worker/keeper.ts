@@ -1,9 +1,8 @@
 // The run of a slice in the storage while it trains: where its worker is killed, another one goes on from there.
-import { join } from "node:path";
-import { pathExists, readJsonLines } from "mixture-of-shards/cli";
+import { pathExists, readMeasurements } from "mixture-of-shards/cli";
 import type { Files, ObjectStore } from "#objects";
 import type { Arrival, JobRow, Progress } from "#store";
-import { type LeasedContext, METRICS } from "./watch.ts";
+import type { LeasedContext } from "./watch.ts";
 
 /** Seconds after which a trainer makes a checkpoint. */
 export const SAVE_SECONDS = 30;
@@ -23,14 +22,15 @@ export function runKeeper(
   }: LeasedContext & { readonly started: number },
 ) {
   let since = started;
+  const read = followProgress(out);
   const seconds = (): number => (performance.now() - since) / 1000;
   const progress = async (
     steps: number = job.steps ?? 0,
     unfinishedTokens = 0,
   ): Promise<Omit<Progress, "seconds">> => {
-    const computed = await readProgress(out, { steps, unfinishedTokens });
+    const { step, tokens } = await read();
     // a slice that was stopped before it trained says nothing of the step that an earlier one began
-    return { ...computed, trainedTokens: Math.max(computed.trainedTokens, job.trained_tokens ?? 0) };
+    return { step, steps, trainedTokens: Math.max(tokens + unfinishedTokens, job.trained_tokens ?? 0) };
   };
   const keep = async (steps: number | undefined): Promise<void> => {
     if (seconds() < keepSeconds) return;
@@ -63,19 +63,16 @@ export async function runFiles(out: string, objects: ObjectStore, arrival: Arriv
   );
 }
 
-/** Progress of a run, from its metrics and the tokens of an unfinished step. */
-async function readProgress(
-  out: string,
-  { steps, unfinishedTokens }: { readonly steps: number; readonly unfinishedTokens: number },
-): Promise<Omit<Progress, "seconds">> {
-  let [step, trainedTokens] = [0, unfinishedTokens];
-  const path = join(out, METRICS);
-  if (await pathExists(path))
-    for await (const { value } of readJsonLines(path)) {
-      const line = value as { readonly type?: string; readonly step?: number; readonly tokens?: number };
-      if (line.type !== "step") continue;
-      step = line.step ?? step;
-      trainedTokens += line.tokens ?? 0;
+/** Follows the progress of a run by its metrics, each of which is read once. */
+function followProgress(run: string) {
+  let [step, tokens, position] = [0, 0, 0];
+  return async (): Promise<{ readonly step: number; readonly tokens: number }> => {
+    for await (const { measurement, end } of readMeasurements(run, position)) {
+      position = end;
+      if (measurement.type === "evaluation") continue;
+      ({ step } = measurement);
+      tokens += measurement.tokens;
     }
-  return { step, steps, trainedTokens };
+    return { step, tokens };
+  };
 }

@@ -1,9 +1,8 @@
 // Supervision of a slice while it trains: its events become notes for the owner, checkpoints become models, and its turn, the
 // limits of its key and a stop of the worker end it at a checkpoint.
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type FinetuneEvent, MosError } from "mixture-of-shards";
-import { errorText } from "mixture-of-shards/cli";
+import { ADAPTER_FILES, errorText } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
 import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
 import type { Ask } from "./ask.ts";
@@ -87,12 +86,6 @@ export async function retryTransient<T>(
   }
 }
 
-export const ADAPTER_FILES: ReadonlySet<string> = new Set([
-  "adapter_config.json",
-  "adapter_model.safetensors",
-]);
-export const METRICS = "metrics.jsonl";
-
 /** End of a slice's training. */
 export type Watched =
   | {
@@ -164,8 +157,7 @@ async function watchTrainer(
     }
     turn(event);
     limits.check(event);
-    const { grader, evaluateBy } = order.settings;
-    const note = toJobEvent(event, { steps, trained, grader, evaluateBy });
+    const note = toJobEvent(event, { steps, trained });
     if (event.type === "step") trained = event;
     if (note !== undefined) add(note);
     if (event.type !== "saved" || event.what !== "checkpoint") continue;
@@ -285,8 +277,8 @@ async function publishCheckpoint(
   const { step, path } = event;
   // within a step it has the adapter of the one before, which is published already
   if (!isAfterStep(event) || !isAskedFor(job, step, steps)) return;
-  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.has(name), arrival);
-  const metrics = await metricsAt(join(out, METRICS), step);
+  const files = await objects.putFolder(path, (name) => !ADAPTER_FILES.includes(name), arrival);
+  const metrics = await metricsAt(out, step);
   await slices.publishCheckpoint(job, { step, files, metrics }, arrival.id);
   add({ name: `checkpoint-${step}`, message: `Checkpoint created at step ${step}` });
 }

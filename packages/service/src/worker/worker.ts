@@ -4,7 +4,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, MosError } from "mixture-of-shards";
-import { errorText, makeFolder, pathExists } from "mixture-of-shards/cli";
+import { ADAPTER_FILES, errorText, makeFolder, pathExists, RUN_FILES } from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
@@ -14,9 +14,7 @@ import { excessLines } from "./line-limits.ts";
 import { formatResults } from "./notes.ts";
 import { createTrainer, type Trainer, type TrainReport, type TrainRequest } from "./trainer.ts";
 import {
-  ADAPTER_FILES,
   type LeasedContext,
-  METRICS,
   retryTransient,
   type SliceContext,
   type SliceTimes,
@@ -242,8 +240,8 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
   const kept = async (): Promise<SliceEnd> => {
     if (!watched.isComplete)
       return { type: "stopped", run: await runFiles(out, objects, arrival), ...progress };
-    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.has(path), arrival);
-    const results = await objects.put(formatResults(join(out, METRICS)), arrival);
+    const adapter = await objects.putFolder(out, (path) => !ADAPTER_FILES.includes(path), arrival);
+    const results = await objects.put(formatResults(out), arrival);
     return { type: "succeeded", adapter, results, ...progress };
   };
   try {
@@ -253,7 +251,6 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
   }
 }
 
-const RECORD = "run.json";
 /** Beside the run: the adapter that it starts from. */
 const INITIAL = "initial";
 
@@ -283,7 +280,7 @@ async function fetchRun(
     data: await restoreData(job.training_file, job.training_digest),
     validationData: file === null || digest === null ? undefined : await restoreData(file, digest),
     out,
-    resume: run !== null && Object.hasOwn(run, RECORD),
+    resume: run !== null && Object.hasOwn(run, RUN_FILES.record),
     maxTokens: job.max_tokens ?? undefined,
     ...(job.plan as unknown as Pick<TrainRequest, "adapter" | "settings">),
     ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
