@@ -262,7 +262,8 @@ describe("metrics of a resumed run", () => {
   test("have every step once, also where lines were written after the checkpoint", async () => {
     await stopAt(3);
     // steps after the checkpoint, and half a line, as a kill leaves them
-    await appendFile(join(out, "metrics.jsonl"), '{"type":"step","step":4,"loss":9}\n{"type":"step","st');
+    const line = JSON.stringify({ ...(await metrics()).at(-1), step: 4, loss: 9 });
+    await appendFile(join(out, "metrics.jsonl"), `${line}\n{"type":"step","st`);
     await run({ resume: true });
     expect((await metrics()).map(({ type, step }) => `${type} ${step}`)).toEqual(
       wholeRun.filter((kind) => /^(step|evaluation)/.test(kind)),
@@ -359,7 +360,8 @@ describe("a run that is stopped within an evaluation", () => {
 
   test("and killed after the evaluation that it went on with, has its line once", async () => {
     await stopSoon();
-    await appendFile(join(out, "metrics.jsonl"), '{"type":"evaluation","step":0,"loss":9}\n');
+    const line = { type: "evaluation", step: 0, loss: 9, accuracy: 0, best: false, seconds: 0 };
+    await appendFile(join(out, "metrics.jsonl"), `${JSON.stringify(line)}\n`);
     await run({ settings: long, resume: true });
     expect((await metrics()).map(({ type, step }) => `${type} ${step}`)).toEqual([
       "evaluation 0",

@@ -24,6 +24,7 @@ import { listFolder } from "#files";
 import {
   baseFromConfig,
   baseFromFiles,
+  describeStorage,
   type ModelConfig,
   openModel,
   type PlannedBase,
@@ -33,7 +34,7 @@ import {
   readModelConfig,
   toLayerShapes,
 } from "#models";
-import { dataSettings, describeStorage, memorySettings, planMemory, trainingSettings } from "#training";
+import { dataSettings, memorySettings, planMemory, trainingSettings } from "#training";
 import { defineCommand, group } from "./command.ts";
 import { adapterInput, adapterOptions, configOnly, refuseSettings } from "./common-options.ts";
 import { formatInteger, labelled, textTable } from "./format.ts";

@@ -84,7 +84,7 @@ export interface RatedExample extends Place {
   readonly isDesirable: boolean;
 }
 
-/** A prompt whose answers a grader judges. */
+/** A prompt whose answers are graded. */
 export interface PromptExample extends Place, Pick<ChatExample, "tools" | "parallel" | "variables"> {
   readonly kind: "prompt";
   readonly turns: readonly Message[];

@@ -81,11 +81,11 @@ type Outcome = Partial<Pick<Grade, "scores" | "usage" | "sampledModel">> & {
  * @throws MosError `bad_option` where the grader needs what the options lack; `cancelled` by the signal
  */
 export const grade = (grader: Grader, input: GradeInput, options: GradeOptions = {}): Promise<Grade> =>
-  toGrade(grader, () => judgeWithinLimits(grader, input, options));
+  toGrade(grader, () => gradeWithinLimits(grader, input, options));
 
-async function toGrade(grader: Grader, judged: () => Promise<Outcome>): Promise<Grade> {
+async function toGrade(grader: Grader, graded: () => Promise<Outcome>): Promise<Grade> {
   const start = performance.now();
-  const { errors, scores = {}, usage = {}, ...outcome } = await judged();
+  const { errors, scores = {}, usage = {}, ...outcome } = await graded();
   return {
     ...outcome,
     name: graderName(grader),
@@ -97,7 +97,7 @@ async function toGrade(grader: Grader, judged: () => Promise<Outcome>): Promise<
   };
 }
 
-async function judgeWithinLimits(
+async function gradeWithinLimits(
   grader: Grader,
   input: GradeInput,
   { seconds, signal, ...options }: GradeOptions,
@@ -107,14 +107,14 @@ async function judgeWithinLimits(
   const late = seconds === undefined ? undefined : AbortSignal.timeout(seconds * 1000);
   try {
     const either = [signal, late].filter((one) => one !== undefined);
-    return await judge(grader, input, { ...options, signal: AbortSignal.any(either) });
+    return await runGrader(grader, input, { ...options, signal: AbortSignal.any(either) });
   } catch (error) {
     if (late?.aborted !== true || signal?.aborted === true) throw error;
     return { reward: 0, errors: { unresponsive_reward_error: true } };
   }
 }
 
-async function judge(grader: Grader, input: GradeInput, options: GradeOptions): Promise<Outcome> {
+async function runGrader(grader: Grader, input: GradeInput, options: GradeOptions): Promise<Outcome> {
   try {
     switch (grader.type) {
       case "string_check":
@@ -213,7 +213,7 @@ async function combine(grader: Of<"multi">, input: GradeInput, options: GradeOpt
   const formula = readFormula(grader);
   const parts = await Promise.all(
     Object.entries(grader.graders).map(
-      async ([name, part]) => [name, await toGrade(part, () => judge(part, input, options))] as const,
+      async ([name, part]) => [name, await toGrade(part, () => runGrader(part, input, options))] as const,
     ),
   );
   const scores = Object.fromEntries(parts.map(([name, { reward }]) => [name, reward]));

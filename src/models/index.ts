@@ -28,7 +28,7 @@ export {
 } from "./fingerprint.ts";
 export { layerRope, layerWindow, rotatedWidth, scoreScale, steadyPositions } from "./geometry.ts";
 export { ggufArchitecture, ggufName, toGgufRows } from "./gguf.ts";
-export { formatText, inspectModel, type ModelInspection } from "./inspect-model.ts";
+export { describeStorage, inspectModel, type ModelInspection } from "./inspect-model.ts";
 export { toLayerShapes } from "./layer-shapes.ts";
 export {
   type BaseModel,

@@ -63,6 +63,14 @@ export function formatText(format: WeightFormat): string {
   }
 }
 
+/** Description of the layers' format: "4-bit blocks of 32 with offsets". */
+export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): string {
+  const texts = [...formats]
+    .filter(([name]) => name.endsWith("_proj.weight"))
+    .map(([, format]) => formatText(format));
+  return [...new Set(texts)].join(" and ");
+}
+
 const STORED = { baseDtype: "stored", computeDtype: "float32", transposedCodes: false } as const;
 
 function countTypes(files: ModelFiles): readonly TypeUse[] {

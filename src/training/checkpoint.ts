@@ -92,7 +92,7 @@ export interface TrainingState {
   readonly best: BestEvaluation | undefined;
   /** The validation loss before training, which is that of the base. */
   readonly baseLoss?: number | undefined;
-  /** The reward before training, of a run that is judged by rewards. */
+  /** The reward before training, of a run that is evaluated by rewards. */
   readonly baseReward?: number | undefined;
   /** The update after which the validation loss was last measured. */
   readonly evaluated?: number | undefined;

@@ -1,6 +1,4 @@
 export { initialState, loadCheckpoint, saveCheckpoint, type TrainingState } from "./checkpoint.ts";
-
-export { finetune } from "./finetune.ts";
 export {
   type BatchGradients,
   type GradientSource,
@@ -10,7 +8,7 @@ export {
   type Parameters,
   type TrainableModel,
 } from "./gradients.ts";
-export { describeStorage, planMemory } from "./memory-plan.ts";
+export { planMemory } from "./memory-plan.ts";
 export { countSteps } from "./micro-batches.ts";
 export { OBJECTIVES, type ObjectiveName } from "./objectives/index.ts";
 export { averageMetrics, type Objective, type ObjectiveKind } from "./objectives/objective.ts";
@@ -24,9 +22,12 @@ export {
 } from "./preview.ts";
 export { expectedUpdate } from "./resolve-settings.ts";
 export { parseResponseFormat } from "./rollouts/response-format.ts";
-export { type FinetuneOptions, runCheck } from "./run-plan.ts";
+export type { FinetuneEvent } from "./run/events.ts";
+export { finetune } from "./run/finetune.ts";
+export type { FinetuneOptions } from "./run/options.ts";
+export { runCheck } from "./run/plan.ts";
+export { DEFAULT_KEPT_VERSIONS } from "./run/record.ts";
 export { type Measurement, readMeasurements, readRecord, toMeasurement } from "./run-record.ts";
-export { DEFAULT_KEPT_VERSIONS, type FinetuneEvent } from "./run-results.ts";
 export {
   type ChosenSettings,
   checkpointSettings,

@@ -16,7 +16,6 @@ import {
   baseBytes,
   type ComputeDtype,
   defaultComputeDtype,
-  formatText,
   hasTransposedCodes,
   type PlannedBase,
   parameterCount,
@@ -29,14 +28,6 @@ import { plainTraining } from "./objectives/sft.ts";
 import type { ResolvedSettings } from "./settings.ts";
 import { type Pass, passOutputs, type Rematerialise, type StepShape, targetLogprobs } from "./step-graph.ts";
 import { type PlannedModel, plannedModel } from "./trainable.ts";
-
-/** Description of the layers' format: "4-bit blocks of 32 with offsets". */
-export function describeStorage(formats: ReadonlyMap<string, WeightFormat>): string {
-  const texts = [...formats]
-    .filter(([name]) => name.endsWith("_proj.weight"))
-    .map(([, format]) => formatText(format));
-  return [...new Set(texts)].join(" and ");
-}
 
 /** Settings that determine a run's memory. */
 export type RunSize = Pick<

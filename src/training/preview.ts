@@ -1,7 +1,7 @@
 // Preview of a run, without running it: its examples, updates and memory. Of the model the header and the
 // tokenizer are read, and nothing is written.
 import { type AdapterConfig, type Budget, budget } from "#adapters";
-import { checkCall, type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
+import { type FreeMemory, type MemoryPlan, MosError, withProgress } from "#core";
 import {
   type AnswerKind,
   CallChecker,
@@ -16,9 +16,10 @@ import {
 import { type LocateCalls, toLayerShapes } from "#models";
 import { createDetokenizer } from "#text";
 import { findTurns, type PreviewedTurn } from "./preview-turns.ts";
-import { encodingOptions } from "./run-data.ts";
-import { planRun, type RunOptions, type RunPlan, runOptionKinds } from "./run-plan.ts";
-import { type ModelSummary, modelSummary } from "./run-results.ts";
+import { encodingOptions } from "./run/data.ts";
+import { type ModelSummary, modelSummary } from "./run/events.ts";
+import { checkRunOptions, type RunOptions } from "./run/options.ts";
+import { planRun, type RunPlan } from "./run/plan.ts";
 import { type ChosenSettings, pickChosen } from "./settings.ts";
 import type { Rematerialise } from "./step-graph.ts";
 
@@ -101,12 +102,7 @@ const DEFAULT_LINES = 3;
  * const { steps, plan, lines } = await previewRun({ model, data: "train.jsonl", adapter: { method: "lora", rank: 8 } });
  */
 export async function previewRun(options: PreviewOptions): Promise<RunPreview> {
-  checkCall<PreviewOptions>("previewRun", options, {
-    ...runOptionKinds,
-    lines: "array",
-    maxShown: "number",
-    onDownload: "function",
-  });
+  checkRunOptions("previewRun", options, { lines: "array", maxShown: "number", onDownload: "function" });
   const plan = await withProgress(planRun(options), ({ transfer }) => options.onDownload?.(transfer));
   const { settings, config, base, free, train, validation, run, memory } = plan;
   const { maxLength } = settings;

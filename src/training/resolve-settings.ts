@@ -4,6 +4,7 @@ import { MosError, omitUndefined, pick } from "#core";
 import { countSteps, paddedTokens } from "./micro-batches.ts";
 import { OBJECTIVES } from "./objectives/index.ts";
 import { type ObjectiveSettings, sampling } from "./objectives/settings.ts";
+import type { RunRecord } from "./run-record.ts";
 import {
   type ChosenSettings,
   checkpointSettings,
@@ -122,15 +123,10 @@ export function longestRow(
 /** Settings of a run of which the base is known. @inline */
 export type OpenSettings = FinetuneSettings & Pick<ChosenSettings, "learningRate">;
 
-/** What a run began with. */
-export interface RecordedRun extends Required<Pick<FinetuneSettings, "computeDtype">> {
-  readonly settings: ChosenSettings & { readonly steps: number };
-}
-
 /** A resumed run has those that it began with where they are left out. */
 export function continueSettings(
   settings: FinetuneSettings,
-  recorded: RecordedRun | undefined,
+  recorded: Pick<RunRecord, "computeDtype" | "settings"> | undefined,
 ): FinetuneSettings {
   if (recorded === undefined) return settings;
   const { computeDtype = recorded.computeDtype } = settings;

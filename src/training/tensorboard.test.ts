@@ -2,13 +2,19 @@ import { mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { runFiles } from "./run-results.ts";
+import { openRunFolder } from "./run/record.ts";
 
 let folder: string;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "mos-tensorboard-"));
 });
 afterEach(() => rm(folder, { recursive: true }));
+
+const openRun = () =>
+  openRunFolder(
+    { claimed: undefined, folder, isResumed: false, state: { step: 0, evaluated: undefined } },
+    { tensorboard: true },
+  );
 
 const metric = {
   ...({ type: "step", epoch: 0, accuracy: 0, learningRate: 1e-3, gradientNorm: 1 } as const),
@@ -30,7 +36,7 @@ async function failRecords(after: number): Promise<Disposable> {
 }
 
 test("a run whose event file cannot be written says so, and which file it is", async () => {
-  await using files = runFiles(undefined, { folder, from: undefined, tensorboard: true });
+  await using files = openRun();
   using _ = await failRecords(2);
   const metrics = await files.begin();
   await metrics.write(metric);
@@ -41,7 +47,7 @@ test("a run whose event file cannot be written says so, and which file it is", a
 });
 
 test("an event file that cannot be begun leaves nothing behind", async () => {
-  await using files = runFiles(undefined, { folder, from: undefined, tensorboard: true });
+  await using files = openRun();
   using _ = await failRecords(0);
   await expect(files.begin()).rejects.toMatchObject({ code: "storage" });
   expect(await readdir(folder)).not.toContain("tensorboard");

@@ -58,7 +58,7 @@ export interface TrainOptions {
   readonly maker?: BatchMaker | undefined;
   /** Computes gradients and losses, and is left open. Without it, the run has one of its own. */
   readonly source?: GradientSource | undefined;
-  /** Answers to held-out prompts, by whose rewards evaluations are judged. */
+  /** Answers to held-out prompts, by whose rewards evaluations are compared. */
   readonly answers?: HeldOutAnswers | undefined;
   /** Recomputation in the backward pass; "none". It changes no result. */
   readonly rematerialise?: Rematerialise;

@@ -20,7 +20,7 @@ export interface ValidationLoss {
   readonly accuracy: number;
 }
 
-/** What an evaluation is judged by: its reward, where it has one, or else its loss. */
+/** What evaluations are compared by: the reward, where there is one, or else its loss. */
 export interface Evaluated {
   readonly loss: number;
   /** The mean reward of answers to held-out prompts. */

@@ -20,7 +20,7 @@ export const distill = objectiveKind({
   },
   learningRate: 1,
   usesDropout: true,
-  judge: (settings, { teacherAccess }) => planTeacher(settings, teacherAccess),
+  grader: (settings, { teacherAccess }) => planTeacher(settings, teacherAccess),
   create: ({ epsilon, epsilonHigh, maxCompletionLength }) =>
     policyGradient({
       beta: 0,

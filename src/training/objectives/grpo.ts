@@ -166,7 +166,7 @@ export const grpo = objectiveKind({
   },
   learningRate: 1,
   usesDropout: true,
-  judge: (settings, inputs) =>
+  grader: (settings, inputs) =>
     planRewards(chooseGrader(settings, inputs), { ...inputs, scale: settings.scaleRewards }),
   create: (settings) => policyGradient({ ...settings, shown: ["reward"] }),
 });

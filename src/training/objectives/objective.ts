@@ -3,7 +3,7 @@
 import { omitUndefined } from "#core";
 import type { Batch, EncodedExample } from "#data";
 import type { HostTensor, Value } from "#graph";
-import type { JudgeInputs, JudgePlan } from "../rollouts/judge.ts";
+import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
 import type { FinetuneSettings } from "../settings.ts";
 import type { ObjectiveSettings } from "./settings.ts";
 
@@ -72,7 +72,7 @@ export interface ObjectiveKind {
   /** What it learns from an encoded example, where that is not the example as it is. */
   readonly prepare?: (example: EncodedExample) => EncodedExample;
   /** What its sampled answers are worth, where it learns from such. Throws `bad_option` where that needs another setting. */
-  readonly judge?: ((settings: FinetuneSettings, inputs: JudgeInputs) => JudgePlan) | undefined;
+  readonly grader?: ((settings: FinetuneSettings, inputs: GraderInputs) => GraderPlan) | undefined;
   create(settings: FinetuneSettings): Objective;
 }
 
@@ -84,19 +84,19 @@ type Filled<D extends Partial<ObjectiveSettings>> = {
 /** A row whose functions are given its settings with the defaults filled in. */
 export function objectiveKind<D extends Partial<ObjectiveSettings>>({
   create,
-  judge,
+  grader,
   ...kind
-}: Omit<ObjectiveKind, "defaults" | "create" | "judge"> & {
+}: Omit<ObjectiveKind, "defaults" | "create" | "grader"> & {
   readonly defaults: D;
   create(settings: FinetuneSettings & Filled<D>): Objective;
-  judge?(settings: FinetuneSettings & Filled<D>, inputs: JudgeInputs): JudgePlan;
+  grader?(settings: FinetuneSettings & Filled<D>, inputs: GraderInputs): GraderPlan;
 }): ObjectiveKind {
   const fill = (settings: FinetuneSettings) =>
     ({ ...kind.defaults, ...omitUndefined(settings) }) as FinetuneSettings & Filled<D>;
   return {
     ...kind,
     create: (settings) => create(fill(settings)),
-    judge: judge && ((settings, inputs) => judge(fill(settings), inputs)),
+    grader: grader && ((settings, inputs) => grader(fill(settings), inputs)),
   };
 }
 

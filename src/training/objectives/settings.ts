@@ -120,7 +120,7 @@ export const samplingSettings = {
   }),
 };
 
-/** Settings of a teacher that judges sampled answers. */
+/** Settings of a teacher that grades sampled answers. */
 export const teacherSettings = {
   /** Base URL of an OpenAI-compatible API with the model that answers are to come close to, such as http://127.0.0.1:8080/v1. A string. */
   teacher: text({

@@ -1,14 +1,14 @@
-// Answers to prompts by the adapter that is trained, judged, and the examples that they become.
+// Answers to prompts by the adapter that is trained, graded, and the examples that they become.
 import { randomStream } from "#core";
 import { type EncodedExample, IGNORED } from "#data";
 import type { LiveEngine, Sample } from "#inference";
 import type { Metrics } from "../objectives/objective.ts";
-import type { Answer, Group, Judge, Prompt } from "./judge.ts";
+import type { Answer, AnswerGrader, Group, Prompt } from "./grader.ts";
 
-/** How answers are sampled and judged. */
+/** How answers are sampled and graded. */
 export interface GroupOptions {
   readonly engine: Pick<LiveEngine, "sample">;
-  readonly judge: Judge;
+  readonly grader: AnswerGrader;
   readonly groupSize: number;
   readonly maxCompletionLength: number;
   /** Tokens of a prompt with its answer at most; any number. */
@@ -21,13 +21,13 @@ export interface GroupOptions {
 }
 
 /**
- * Samples a group of answers to each prompt. Each is judged when it ends, while others are written.
+ * Samples a group of answers to each prompt. Each is graded when it ends, while others are written.
  *
- * @throws MosError `cancelled` by the signal, and what the engine and the judge throw.
+ * @throws MosError `cancelled` by the signal, and what the engine and the grader throw.
  */
 export async function sampleGroups(
   prompts: readonly Prompt[],
-  { engine, judge, groupSize, temperature, seed, label, signal, ...most }: GroupOptions,
+  { engine, grader, groupSize, temperature, seed, label, signal, ...most }: GroupOptions,
 ): Promise<readonly Group<unknown>[]> {
   const { maxCompletionLength, longest = Number.POSITIVE_INFINITY } = most;
   const requests = prompts.flatMap(({ ids }, p) =>
@@ -41,7 +41,7 @@ export async function sampleGroups(
   const judging: Promise<Answer<unknown>>[] = [];
   for await (const [i, sample] of engine.sample(requests, signal)) {
     const prompt = prompts[Math.floor(i / groupSize)] as Prompt;
-    const answer = judge.judge(prompt, sample).then((verdict) => ({ ...sample, verdict }));
+    const answer = grader.grade(prompt, sample).then((grade) => ({ ...sample, grade }));
     // it is awaited below, perhaps after another has failed
     answer.catch(() => undefined);
     judging[i] = answer;
@@ -72,15 +72,15 @@ export function toExample(
   };
 }
 
-/** What is reported of sampled answers: by their judge, and of their lengths under TRL's names. */
-export function groupMetrics(groups: readonly Group<unknown>[], judge: Judge): Metrics {
+/** What is reported of sampled answers: by their grader, and of their lengths under TRL's names. */
+export function groupMetrics(groups: readonly Group<unknown>[], grader: AnswerGrader): Metrics {
   const answers = groups.flatMap((group) => group.answers);
   const mean = (of: (answer: Sample) => number): Metrics[string] => ({
     sum: answers.reduce((sum, answer) => sum + of(answer), 0),
     count: answers.length,
   });
   return {
-    ...judge.metrics(groups),
+    ...grader.metrics(groups),
     "completions/mean_length": mean(({ tokens }) => tokens.length),
     "completions/clipped_ratio": mean(({ hasEnded }) => Number(!hasEnded)),
   };

@@ -8,7 +8,7 @@ import type { LoadedText } from "#text";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
 import { NOTHING_EVALUATED } from "../validation.ts";
 import { evaluateAnswers, type HeldOutOptions, heldOutPrompts } from "./held-out.ts";
-import { judgeByRewards, type Reward } from "./rewards.ts";
+import { gradeByRewards, type RewardGrader } from "./rewards.ts";
 
 let text: LoadedText;
 beforeAll(async () => {
@@ -73,8 +73,8 @@ test("a table keeps the columns that no format has, where they are asked for", a
   }
 });
 
-const byRewards = (reward: Reward) =>
-  judgeByRewards({ reward, [Symbol.asyncDispose]: async () => undefined }, "group");
+const byRewards = (grade: RewardGrader["grade"]) =>
+  gradeByRewards({ grade, [Symbol.asyncDispose]: async () => undefined }, "group");
 
 const options = (over: Partial<HeldOutOptions>): HeldOutOptions => ({
   prompts: [1, 2, 3].map((line) => ({ line, ids: [5, 6, 7], item: { line } })),
@@ -95,7 +95,7 @@ const options = (over: Partial<HeldOutOptions>): HeldOutOptions => ({
       }
     },
   },
-  judge: byRewards(async ({ line }) => ({ reward: Number(line), scores: {} })),
+  grader: byRewards(async ({ line }) => ({ reward: Number(line), scores: {} })),
   ...over,
 });
 
@@ -114,12 +114,12 @@ test("parts add up to the mean reward, from whatever part they go on", async () 
 });
 
 test("where no answer can be graded, the reason is told rather than a loss", async () => {
-  const judge = byRewards(async () => ({
+  const grader = byRewards(async () => ({
     ...{ reward: Number.NaN, scores: {} },
     problem: "python cannot run: it is away",
   }));
   const all = async () => {
-    for await (const _ of evaluateAnswers(options({ judge }), NOTHING_EVALUATED));
+    for await (const _ of evaluateAnswers(options({ grader }), NOTHING_EVALUATED));
   };
   await expect(all()).rejects.toMatchObject({
     code: "bad_option",

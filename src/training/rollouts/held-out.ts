@@ -1,4 +1,4 @@
-// Answers to held-out prompts, and what their judge says: by that a run is judged, whatever it learns from.
+// Answers to held-out prompts, and what their grader says: by that a run is evaluated, whatever it learns from.
 import { MosError } from "#core";
 import { answerText, type Example, encodePromptOf, wantedAnswer } from "#data";
 import type { UnfinishedEvaluation } from "../checkpoint.ts";
@@ -6,8 +6,8 @@ import { addLosses, NO_LOSS } from "../gradients.ts";
 import { learnsFromAnswers } from "../objectives/index.ts";
 import { sampling } from "../objectives/settings.ts";
 import type { FinetuneSettings, ResolvedSettings } from "../settings.ts";
+import type { Prompt } from "./grader.ts";
 import { type GroupOptions, groupMetrics, sampleGroups } from "./groups.ts";
-import type { Prompt } from "./judge.ts";
 
 type EncodingOptions = Parameters<typeof encodePromptOf>[1];
 
@@ -94,7 +94,7 @@ export function samplerSize(
   };
 }
 
-/** How held-out prompts are answered and judged. */
+/** How held-out prompts are answered and graded. */
 export interface HeldOutOptions extends Omit<GroupOptions, "label"> {
   readonly prompts: readonly Prompt[];
   /** Prompts that are answered at a time, after which the sums are given. */
@@ -104,7 +104,7 @@ export interface HeldOutOptions extends Omit<GroupOptions, "label"> {
 }
 
 /**
- * Samples and judges answers to the held-out prompts that are left, a few at a time, and gives the sums after each of these
+ * Samples and grades answers to the held-out prompts that are left, a few at a time, and gives the sums after each of these
  * parts. Seeds are the same at every evaluation.
  *
  * @throws MosError `bad_option` where none can be graded, `cancelled` by the signal.
@@ -113,18 +113,18 @@ export async function* evaluateAnswers(
   { prompts, batchSize, now, ...options }: HeldOutOptions,
   done: UnfinishedEvaluation,
 ): AsyncGenerator<UnfinishedEvaluation, void> {
-  const { judge } = options;
+  const { grader } = options;
   let sums = done;
   let problem: string | undefined;
   for (let from = sums.batches * batchSize; from < prompts.length; from += batchSize) {
     const started = now();
     const some = prompts.slice(from, from + batchSize);
     const groups = await sampleGroups(some, { ...options, label: `evaluation ${from}` });
-    problem ??= judge.findProblem?.(groups);
-    const { sum: loss, count } = judge.loss?.(groups) ?? { sum: 0, count: 0 };
+    problem ??= grader.findProblem?.(groups);
+    const { sum: loss, count } = grader.loss?.(groups) ?? { sum: 0, count: 0 };
     sums = {
       batches: sums.batches + 1,
-      ...addLosses(sums, { ...NO_LOSS, loss, count, metrics: groupMetrics(groups, judge) }),
+      ...addLosses(sums, { ...NO_LOSS, loss, count, metrics: groupMetrics(groups, grader) }),
       seconds: sums.seconds + (now() - started) / 1000,
     };
     if (from + batchSize >= prompts.length && sums.metrics["reward"]?.count === 0)

@@ -1,17 +1,15 @@
 // A run's own answers, as the trainer takes them: those that it learns from, and those to held-out prompts.
-import type { Adapter } from "#adapters";
 import { MosError } from "#core";
 import { type EncodedExample, type Example, placeText } from "#data";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
-import type { BaseModel } from "#models";
 import { formatSource } from "#text";
 import { sampling } from "../objectives/settings.ts";
-import { encodingOptions } from "../run-data.ts";
-import type { RunPlan } from "../run-plan.ts";
-import type { BatchMaker, HeldOutAnswers } from "../trainer.ts";
+import { encodingOptions } from "../run/data.ts";
+import type { LoadedRun } from "../run/load.ts";
+import type { BatchMaker, HeldOutAnswers, TrainOptions } from "../trainer.ts";
+import type { Prompt } from "./grader.ts";
 import { evaluateAnswers, heldOutPrompts, heldOutSampling, samplerSize } from "./held-out.ts";
-import type { Prompt } from "./judge.ts";
 import { parseResponseFormat } from "./response-format.ts";
 import { rollouts } from "./stream.ts";
 
@@ -23,34 +21,30 @@ function toPrompts(examples: readonly Example[], encoded: readonly EncodedExampl
   return encoded.map((one) => ({ ...one, item: items.get(placeText(one)) ?? {} }));
 }
 
-/** A run that may give answers. */
-export interface RolloutRun {
-  readonly plan: Pick<RunPlan, "settings" | "run" | "text" | "data" | "train" | "judges">;
-  readonly base: BaseModel;
-  readonly adapter: Adapter;
-  readonly session?: SessionOptions | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly now: () => number;
-}
-
 /** The answers of a run. Dispose it. */
 export interface Rollouts extends AsyncDisposable {
   /** What it learns, where it learns from answers. */
   readonly maker: BatchMaker | undefined;
-  /** What it is judged by. */
+  /** What it is evaluated by. */
   readonly answers: HeldOutAnswers | undefined;
 }
 
-/** Opens what samples and judges the answers of a run; undefined where it gives none. */
-export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefined> {
-  const { base, adapter, signal, session } = run;
-  const { settings, run: trainer, data, train, judges } = run.plan;
-  if (judges.heldOut === undefined) return undefined;
-  const learnt = judges.learnt === undefined ? [] : toPrompts(data.train, train.encoded);
-  const prompts = findHeldOut(run);
+/** Opens what samples and grades the answers of a run; undefined where it gives none. */
+export async function openRollouts(
+  { plan, base, adapter }: Pick<LoadedRun, "plan" | "base" | "adapter">,
+  {
+    signal,
+    session,
+    now,
+  }: Pick<TrainOptions, "signal" | "now"> & { readonly session: SessionOptions | undefined },
+): Promise<Rollouts | undefined> {
+  const { settings, run: trainer, data, train, graders } = plan;
+  if (graders.heldOut === undefined) return undefined;
+  const learnt = graders.learnt === undefined ? [] : toPrompts(data.train, train.encoded);
+  const prompts = findHeldOut(plan);
   // before anything is sampled
-  for (const one of learnt) judges.learnt?.checkPrompt(one);
-  for (const one of prompts) judges.heldOut.checkPrompt(one);
+  for (const one of learnt) graders.learnt?.checkPrompt(one);
+  for (const one of prompts) graders.heldOut.checkPrompt(one);
   const longestPrompt = [...learnt, ...prompts].reduce((most, { ids }) => Math.max(most, ids.length), 0);
   const { maxPositions } = base.model.config;
   const size = samplerSize(settings, { longestPrompt, maxPositions });
@@ -61,21 +55,21 @@ export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefine
     grammar: formatSource(responseFormat && parseResponseFormat(responseFormat)),
   });
   const opening = { tokenizer: base.text.tokenizer, signal };
-  const heldOutJudge = judges.heldOut.open(opening);
-  const judge = judges.learnt === judges.heldOut ? heldOutJudge : judges.learnt?.open(opening);
-  const maker: BatchMaker | undefined = judge && {
+  const heldOutGrader = graders.heldOut.open(opening);
+  const grader = graders.learnt === graders.heldOut ? heldOutGrader : graders.learnt?.open(opening);
+  const maker: BatchMaker | undefined = grader && {
     maxSegment: longest,
     reach: settings.maxLength,
     maxTokens: answers * longest,
     microBatches: (start) => {
-      const options = { settings: { ...sampling(settings), ...trainer, beta }, engine, judge };
+      const options = { settings: { ...sampling(settings), ...trainer, beta }, engine, grader };
       return rollouts({ ...options, prompts: learnt, signal }, start);
     },
   };
   const heldOut: HeldOutAnswers = {
     parts: Math.ceil(prompts.length / batchSize),
     evaluate(done) {
-      const options = { ...heldOutSampling(settings), engine, judge: heldOutJudge, now: run.now, signal };
+      const options = { ...heldOutSampling(settings), engine, grader: heldOutGrader, now, signal };
       return evaluateAnswers({ ...options, prompts, batchSize, longest, seed: settings.seed }, done);
     },
   };
@@ -85,13 +79,13 @@ export async function openRollouts(run: RolloutRun): Promise<Rollouts | undefine
     async [Symbol.asyncDispose]() {
       await engine[Symbol.asyncDispose]();
       // both may be one
-      for (const one of new Set([judge, heldOutJudge])) await one?.[Symbol.asyncDispose]();
+      for (const one of new Set([grader, heldOutGrader])) await one?.[Symbol.asyncDispose]();
     },
   };
 }
 
-/** Prompts that are held out. Throws `bad_data` where a grader judges answers, and there are none. */
-function findHeldOut({ plan }: RolloutRun): readonly Prompt[] {
+/** Prompts that are held out. Throws `bad_data` where evaluateBy grades answers, and there are none. */
+function findHeldOut(plan: LoadedRun["plan"]): readonly Prompt[] {
   const { settings, data } = plan;
   const { prompts: limit } = heldOutSampling(settings);
   const prompts = heldOutPrompts(data.validation, { ...encodingOptions(plan), limit });

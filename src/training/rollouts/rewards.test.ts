@@ -17,10 +17,10 @@ test("a sandbox that a run was given outlives it, and its programs end with the 
   const grader = parseGrader({ type: "python", source: "def grade(sample, item):\n    return 0.5" });
   const plan = planRewards(grader, { pythonGraders });
   for (let slice = 0; slice < 2; slice++) {
-    const judge = plan.open({ tokenizer: {} as never, signal: undefined });
-    expect(await judge.judge(prompt, sample)).toMatchObject({ reward: 0.5 });
+    const grader = plan.open({ tokenizer: {} as never, signal: undefined });
+    expect(await grader.grade(prompt, sample)).toMatchObject({ reward: 0.5 });
     expect(signals.at(-1)?.aborted).toBe(false);
-    await judge[Symbol.asyncDispose]();
+    await grader[Symbol.asyncDispose]();
     expect(signals.at(-1)?.aborted).toBe(true);
   }
 });

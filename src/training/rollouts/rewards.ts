@@ -1,4 +1,4 @@
-// Answers that are judged by their rewards: by a grader that is given as data, or by a function.
+// Answers that are graded by their rewards: by a grader that is given as data, or by a function.
 import { MosError } from "#core";
 import { placeText } from "#data";
 import {
@@ -11,34 +11,17 @@ import {
   PythonGraders,
   parseGrader,
   readSample,
-  type ScoreModel,
 } from "#graders";
 import type { Metrics } from "../objectives/objective.ts";
 import type { FinetuneSettings } from "../settings.ts";
 import { advantages, deviation, mean, type RewardScale } from "./advantages.ts";
-import type { Group, Judge, JudgePlan, Prompt } from "./judge.ts";
+import type { AnswerGrader, GraderInputs, GraderPlan, Group, Prompt, RewardFunction } from "./grader.ts";
 
-/** A grader of one's own: the reward of an answer to the prompt of a line. NaN leaves an answer out. */
-export type RewardFunction = (
-  item: Readonly<Record<string, unknown>>,
-  sample: ReturnType<typeof readSample>,
-) => number | Promise<number>;
-
-/** What grades besides the settings. */
-export interface GradeTools {
-  /** Rewards of answers to prompts, in the place of the setting `grader`. */
-  readonly reward?: RewardFunction | undefined;
-  /** Answers the chat requests of graders of the type `score_model`, as OpenAI's API does. */
-  readonly scoreModel?: ScoreModel | undefined;
-  /** Runs graders of the type `python`, and stays open; without it, a run opens a sandbox of its own. */
-  readonly pythonGraders?: Pick<PythonGraders, "run"> | undefined;
-}
-
-/** What a grader needs. */
-type GraderTools = Pick<GradeTools, "scoreModel" | "pythonGraders">;
+/** What grades, besides a grader that is data. */
+type GraderTools = Pick<GraderInputs, "scoreModel" | "pythonGraders">;
 
 /** The reward of an answer. */
-export interface Graded {
+export interface RewardGrade {
   /** NaN where the answer could not be graded; it then counts for nothing. */
   readonly reward: number;
   /** Its parts by name. */
@@ -51,25 +34,27 @@ export interface Graded {
   readonly problem?: string | undefined;
 }
 
-/** Grades the answer to a prompt. */
-export type Reward = (item: Prompt["item"], text: string) => Promise<Graded>;
+/** Gives answers to prompts their rewards. Dispose it. */
+export interface RewardGrader extends AsyncDisposable {
+  grade(item: Prompt["item"], text: string): Promise<RewardGrade>;
+}
 
-/** A judge by the rewards of a grader, or of a function. */
+/** A grader by rewards: of a grader that is data, or of a function. */
 export const planRewards = (
   grader: Grader | RewardFunction,
   { scale = "group", ...tools }: GraderTools & { readonly scale?: RewardScale },
-): JudgePlan => ({
+): GraderPlan => ({
   checkPrompt(prompt) {
     if (typeof grader !== "function") checkItem(grader, prompt.item, placeText(prompt));
   },
-  open: ({ signal }) => judgeByRewards(openGrading(grader, { ...tools, signal }), scale),
+  open: ({ signal }) => gradeByRewards(openGrader(grader, { ...tools, signal }), scale),
 });
 
 /** The grader in a setting of a run. Throws `bad_option` for a wrong one, `unsupported` for one that cannot ask its model. */
 export function readGrader(
   settings: FinetuneSettings,
   name: "grader" | "evaluateBy",
-  { scoreModel }: Pick<GradeTools, "scoreModel">,
+  { scoreModel }: Pick<GraderInputs, "scoreModel">,
 ): Grader | undefined {
   if (settings[name] === undefined) return undefined;
   const grader = parseGrader(settings[name], name);
@@ -82,7 +67,7 @@ export function readGrader(
 }
 
 /** The grader of a run that learns from rewards. Throws as `readGrader`, and `bad_option` where there is none. */
-export function chooseGrader(settings: FinetuneSettings, tools: GradeTools): Grader | RewardFunction {
+export function chooseGrader(settings: FinetuneSettings, tools: GraderInputs): Grader | RewardFunction {
   const found = readGrader(settings, "grader", tools) ?? tools.reward;
   if (found !== undefined) return found;
   throw new MosError("bad_option", "answers to prompts are learnt by their rewards; give a grader");
@@ -99,18 +84,14 @@ function findFailure({
   return isModel || isUnresponsive ? "the grader gives no answer" : undefined;
 }
 
-interface Grading extends AsyncDisposable {
-  readonly reward: Reward;
-}
-
-/** Opens what grades answers. Dispose it. */
-function openGrading(
+/** Opens a grader. Dispose it. */
+function openGrader(
   grader: Grader | RewardFunction,
   { scoreModel, pythonGraders, signal }: GraderTools & { readonly signal: AbortSignal | undefined },
-): Grading {
+): RewardGrader {
   if (typeof grader === "function")
     return {
-      async reward(item, text) {
+      async grade(item, text) {
         const reward = await grader(item, readSample(text));
         return { reward, scores: {}, problem: "the reward is NaN" };
       },
@@ -124,7 +105,7 @@ function openGrading(
     scoreModel,
   };
   return {
-    async reward(item, text) {
+    async grade(item, text) {
       const given = await grade(grader, { item, sample: readSample(text) }, options);
       const problem = findFailure(given.errors);
       const reward = problem === undefined ? given.reward : Number.NaN;
@@ -143,20 +124,19 @@ function openGrading(
   };
 }
 
-type RatedGroup = Group<Graded>;
+type RewardedGroup = Group<RewardGrade>;
 
-const verdictsOf = (groups: readonly RatedGroup[]): readonly Graded[] =>
-  groups.flatMap(({ answers }) => answers.map(({ verdict }) => verdict));
+const gradesOf = (groups: readonly RewardedGroup[]): readonly RewardGrade[] =>
+  groups.flatMap(({ answers }) => answers.map(({ grade }) => grade));
 
-const rewardsOf = ({ answers }: RatedGroup): readonly number[] =>
-  answers.map(({ verdict }) => verdict.reward);
+const rewardsOf = ({ answers }: RewardedGroup): readonly number[] => answers.map(({ grade }) => grade.reward);
 
-/** A judge that compares the rewards of the answers to a prompt. It disposes the grading. */
-export const judgeByRewards = (grading: Grading, scale: RewardScale): Judge<Graded> => ({
-  judge: ({ item }, { text }) => grading.reward(item, text),
+/** A grader that compares the rewards of the answers to a prompt. It disposes of the other grader. */
+export const gradeByRewards = (grader: RewardGrader, scale: RewardScale): AnswerGrader<RewardGrade> => ({
+  grade: ({ item }, { text }) => grader.grade(item, text),
   advantages: (groups) => advantages(groups.map(rewardsOf), scale),
   metrics: rewardMetrics,
-  findProblem: (groups) => verdictsOf(groups).find(({ reward }) => Number.isNaN(reward))?.problem,
+  findProblem: (groups) => gradesOf(groups).find(({ reward }) => Number.isNaN(reward))?.problem,
   explainSilence(groups, when) {
     const reward = mean(groups.flatMap(rewardsOf).filter((reward) => !Number.isNaN(reward)));
     const now = Number.isNaN(reward) ? "no answer could be graded" : `now ${Number(reward.toPrecision(3))}`;
@@ -165,7 +145,7 @@ export const judgeByRewards = (grading: Grading, scale: RewardScale): Judge<Grad
       "choose a grader that gives some answers of the untrained model more than others, or train on examples first"
     );
   },
-  [Symbol.asyncDispose]: () => grading[Symbol.asyncDispose](),
+  [Symbol.asyncDispose]: () => grader[Symbol.asyncDispose](),
 });
 
 /** The number, or 0 of nothing where it is not known. */
@@ -175,12 +155,12 @@ const averaged = (numbers: readonly number[]): Metrics[string] => {
 };
 
 /** What TRL reports of rewards, under its names. */
-function rewardMetrics(groups: readonly RatedGroup[]): Metrics {
-  const verdicts = verdictsOf(groups);
-  const names = [...new Set(verdicts.flatMap(({ scores }) => Object.keys(scores)))];
+function rewardMetrics(groups: readonly RewardedGroup[]): Metrics {
+  const grades = gradesOf(groups);
+  const names = [...new Set(grades.flatMap(({ scores }) => Object.keys(scores)))];
   return {
-    reward: averaged(verdicts.map(({ reward }) => reward)),
-    ...(verdicts.length > groups.length
+    reward: averaged(grades.map(({ reward }) => reward)),
+    ...(grades.length > groups.length
       ? {
           reward_std: averaged(groups.map((group) => deviation(rewardsOf(group)))),
           frac_reward_zero_std: averaged(groups.map((group) => Number(deviation(rewardsOf(group)) === 0))),
@@ -189,16 +169,16 @@ function rewardMetrics(groups: readonly RatedGroup[]): Metrics {
     ...Object.fromEntries(
       names.map((name) => [
         `rewards/${name}/mean`,
-        averaged(verdicts.map(({ scores }) => scores[name] ?? Number.NaN)),
+        averaged(grades.map(({ scores }) => scores[name] ?? Number.NaN)),
       ]),
     ),
     ...Object.fromEntries(
-      [...new Set(verdicts.flatMap(({ errors = [] }) => errors))].map((error) => [
+      [...new Set(grades.flatMap(({ errors = [] }) => errors))].map((error) => [
         `errors/${error}`,
-        averaged(verdicts.map(({ errors = [] }) => Number(errors.includes(error)))),
+        averaged(grades.map(({ errors = [] }) => Number(errors.includes(error)))),
       ]),
     ),
-    frac_unreadable: averaged(verdicts.map(({ isUnreadable }) => Number(isUnreadable ?? Number.NaN))),
-    frac_ungraded: averaged(verdicts.map(({ reward }) => Number(Number.isNaN(reward)))),
+    frac_unreadable: averaged(grades.map(({ isUnreadable }) => Number(isUnreadable ?? Number.NaN))),
+    frac_ungraded: averaged(grades.map(({ reward }) => Number(Number.isNaN(reward)))),
   };
 }

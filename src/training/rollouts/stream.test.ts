@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { randomStream } from "#core";
 import type { LiveEngine, SampleRequest } from "#inference";
 import type { MicroBatch } from "../micro-batches.ts";
-import type { Prompt } from "./judge.ts";
-import { judgeByRewards, type Reward } from "./rewards.ts";
+import type { Prompt } from "./grader.ts";
+import { gradeByRewards, type RewardGrader } from "./rewards.ts";
 import { type RolloutOptions, rollouts } from "./stream.ts";
 
 /** Answers with random tokens of the request's seed; the first request ends last. */
@@ -22,13 +22,13 @@ const engine = (seen: SampleRequest[] = []): LiveEngine => ({
 });
 
 /** Of the first prompt all answers are equally good; of the others by their length. */
-const reward: Reward = async ({ name }, text) => {
+const reward: RewardGrader["grade"] = async ({ name }, text) => {
   const length = text.split(" ").length;
   return { reward: name === "p0" ? 1 : length, scores: { length } };
 };
 
-const byRewards = (reward: Reward) =>
-  judgeByRewards({ reward, [Symbol.asyncDispose]: async () => undefined }, "group");
+const byRewards = (grade: RewardGrader["grade"]) =>
+  gradeByRewards({ grade, [Symbol.asyncDispose]: async () => undefined }, "group");
 
 const prompts: readonly Prompt[] = Array.from({ length: 5 }, (_, i) => ({
   line: i + 1,
@@ -42,7 +42,7 @@ const settings = {
 } as const;
 
 const options = (over: Partial<RolloutOptions> = {}): RolloutOptions => ({
-  ...{ prompts, settings, engine: engine(), judge: byRewards(reward) },
+  ...{ prompts, settings, engine: engine(), grader: byRewards(reward) },
   ...over,
 });
 
@@ -104,8 +104,8 @@ test("a stream that goes on anywhere gives the same micro-batches", async () => 
 });
 
 test("without a difference in rewards there is an end, and a reason", async () => {
-  const equal: Reward = async () => ({ reward: 0, scores: {} });
-  const none: Reward = async () => ({ reward: Number.NaN, scores: {} });
+  const equal: RewardGrader["grade"] = async () => ({ reward: 0, scores: {} });
+  const none: RewardGrader["grade"] = async () => ({ reward: Number.NaN, scores: {} });
   const start = { updates: 0, microBatches: 0 };
   const error = {
     code: "bad_data",
@@ -113,19 +113,21 @@ test("without a difference in rewards there is an end, and a reason", async () =
       "no signal: all rewards of every group are equal in the first 6 updates (now 0)",
     ),
   };
-  await expect(take(200, rollouts(options({ judge: byRewards(equal) }), start))).rejects.toMatchObject(error);
-  await expect(take(200, rollouts(options({ judge: byRewards(none) }), start))).rejects.toThrow(
+  await expect(take(200, rollouts(options({ grader: byRewards(equal) }), start))).rejects.toMatchObject(
+    error,
+  );
+  await expect(take(200, rollouts(options({ grader: byRewards(none) }), start))).rejects.toThrow(
     "no answer could be graded",
   );
   await expect(
-    take(30, rollouts(options({ judge: byRewards(equal) }), { updates: 1, microBatches: 0 })),
+    take(30, rollouts(options({ grader: byRewards(equal) }), { updates: 1, microBatches: 0 })),
   ).resolves.toBeTruthy();
 });
 
 test("a grader that fails and a signal end the stream", async () => {
-  const broken: Reward = async () => Promise.reject(new Error("the grader is away"));
+  const broken: RewardGrader["grade"] = async () => Promise.reject(new Error("the grader is away"));
   const start = { updates: 0, microBatches: 0 };
-  await expect(take(1, rollouts(options({ judge: byRewards(broken) }), start))).rejects.toThrow("away");
+  await expect(take(1, rollouts(options({ grader: byRewards(broken) }), start))).rejects.toThrow("away");
   const signal = AbortSignal.abort(new Error("stopped"));
   await expect(take(1, rollouts(options({ signal }), start))).rejects.toThrow("stopped");
 });

@@ -5,8 +5,8 @@ import { type EncodedExample, joinSequences, makeBatch, packExamples, planEpoch 
 import type { LiveEngine } from "#inference";
 import type { MicroBatch, MicroBatchSettings, Position } from "../micro-batches.ts";
 import { totalsOf } from "../objectives/objective.ts";
+import type { AnswerGrader, Group, Prompt } from "./grader.ts";
 import { groupMetrics, sampleGroups, toExample } from "./groups.ts";
-import type { Group, Judge, Prompt } from "./judge.ts";
 
 /** Settings of sampling. */
 export interface RolloutSettings extends MicroBatchSettings {
@@ -24,7 +24,7 @@ export interface RolloutOptions {
   readonly prompts: readonly Prompt[];
   readonly settings: RolloutSettings;
   readonly engine: Pick<LiveEngine, "sample">;
-  readonly judge: Judge;
+  readonly grader: AnswerGrader;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -32,27 +32,27 @@ export interface RolloutOptions {
 const PATIENCE = 8;
 
 /**
- * Samples and judges the answers of each update, from a position on, without end.
+ * Samples and grades the answers of each update, from a position on, without end.
  *
  * @throws MosError `bad_data` where no answer of the first updates has an advantage; `cancelled` by the signal.
  */
 export async function* rollouts(options: RolloutOptions, start: Position): AsyncGenerator<MicroBatch, never> {
-  const { settings, judge } = options;
+  const { settings, grader } = options;
   let skipped = start.microBatches;
   let isSilent = start.updates === 0;
   for (const { update, epoch, prompts } of planUpdates(options, start.updates)) {
     const groups = await sampleGroups(prompts, { ...options, ...settings, label: `answer ${update}` });
-    const examples = toExamples(groups, judge);
+    const examples = toExamples(groups, grader);
     isSilent &&= examples.every(isSettled);
     if (isSilent && update + 1 >= Math.min(PATIENCE, settings.steps))
       throw new MosError(
         "bad_data",
-        `no signal: ${judge.explainSilence(groups, `in the first ${update + 1} updates`)}`,
+        `no signal: ${grader.explainSilence(groups, `in the first ${update + 1} updates`)}`,
       );
     const parts = layOut(examples, settings);
     for (const [i, part] of parts.entries()) {
       if (skipped-- > 0) continue;
-      const metrics = i === 0 ? { metrics: groupMetrics(groups, judge) } : {};
+      const metrics = i === 0 ? { metrics: groupMetrics(groups, grader) } : {};
       yield { ...part, ...metrics, epoch, index: update * MAX_PARTS + i, isLast: i === parts.length - 1 };
     }
     skipped = 0;
@@ -85,8 +85,8 @@ type Part = Pick<MicroBatch, "batch" | "isSkipped" | "update">;
 /** Examples of the answers to one prompt. */
 type Examples = readonly EncodedExample[];
 
-function toExamples(groups: readonly Group<unknown>[], judge: Judge): readonly Examples[] {
-  const advantages = judge.advantages(groups);
+function toExamples(groups: readonly Group<unknown>[], grader: AnswerGrader): readonly Examples[] {
+  const advantages = grader.advantages(groups);
   return groups.map(({ prompt, answers }, g) =>
     answers.map((answer, k) => {
       const given = advantages[g]?.[k] ?? 0;

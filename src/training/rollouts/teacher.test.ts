@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import type { Sample } from "#inference";
-import type { Group } from "./judge.ts";
+import type { Group } from "./grader.ts";
 import { planTeacher, type TeacherAccess } from "./teacher.ts";
 
 interface Asked {
@@ -56,21 +56,21 @@ const sample: Sample = {
 
 test("an answer's tokens are worth by how much the teacher finds them likelier", async () => {
   const { plan, seen } = await open(undefined, { key: "secret" });
-  const judge = plan();
-  const verdict = await judge.judge(prompt, sample);
+  const grader = plan();
+  const grade = await grader.grade(prompt, sample);
   const body = { model: "big", prompt: [65, 66, 67, 68, 69], echo: true, logprobs: 1, max_tokens: 1 };
   expect(seen).toEqual([
     { path: "/v1/completions", key: "Bearer secret", body: { ...body, temperature: 0 } },
   ]);
-  const groups: readonly Group<unknown>[] = [{ prompt, answers: [{ ...sample, verdict }] }];
+  const groups: readonly Group<unknown>[] = [{ prompt, answers: [{ ...sample, grade }] }];
   const near = (...numbers: number[]) => numbers.map((x) => expect.closeTo(x, 6));
-  const [[advantages] = []] = judge.advantages(groups);
+  const [[advantages] = []] = grader.advantages(groups);
   expect([...(advantages as Float32Array)]).toEqual(near(0.2, 0, 2));
   const [[limited] = []] = plan(1.5).advantages(groups);
   expect([...(limited as Float32Array)]).toEqual(near(0.2, 0, 1.5));
   // the divergence is not limited
-  expect(judge.metrics(groups)).toEqual({ teacher_kl: { sum: expect.closeTo(-2.2, 6), count: 3 } });
-  expect(judge.loss?.(groups)).toEqual(judge.metrics(groups)["teacher_kl"]);
+  expect(grader.metrics(groups)).toEqual({ teacher_kl: { sum: expect.closeTo(-2.2, 6), count: 3 } });
+  expect(grader.loss?.(groups)).toEqual(grader.metrics(groups)["teacher_kl"]);
 });
 
 test("tokens that a server writes in part are no other tokens", async () => {
@@ -78,7 +78,7 @@ test("tokens that a server writes in part are no other tokens", async () => {
     ...found,
     tokens: ["", "▁B", "bytes:\\xe2", "token_id:68", "\uFFFD", ...tokens.slice(5)],
   }));
-  expect(await plan().judge(prompt, sample)).toHaveLength(3);
+  expect(await plan().grade(prompt, sample)).toHaveLength(3);
 });
 
 test.each<readonly [string, (scores: Scores) => unknown, RegExp]>([
@@ -101,7 +101,7 @@ test.each<readonly [string, (scores: Scores) => unknown, RegExp]>([
   ["a wrong key", () => 401, /the teacher answered 401; name the environment variable/],
 ])("an answer with %s is an error that says what to do", async (_, change, message) => {
   const { plan, seen } = await open(change);
-  await expect(plan().judge(prompt, sample)).rejects.toThrow(message);
+  await expect(plan().grade(prompt, sample)).rejects.toThrow(message);
   expect(seen).toHaveLength(1);
 });
 

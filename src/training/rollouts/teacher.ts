@@ -1,9 +1,9 @@
-// Answers that are judged by a teacher: an endpoint that says how likely it finds each of their tokens.
+// Answers that are graded by a teacher: an endpoint that says how likely it finds each of their tokens.
 import { z } from "zod";
 import { limitConcurrency, MosError } from "#core";
 import { type EndpointOptions, endpointUrl, openEndpoint } from "#data";
 import type { Tokenizer } from "#text";
-import type { Group, Judge, JudgePlan } from "./judge.ts";
+import type { AnswerGrader, GraderPlan, Group } from "./grader.ts";
 
 /** How a teacher is asked, besides its address. */
 export type TeacherAccess = Pick<EndpointOptions, "key" | "onRetry">;
@@ -35,11 +35,11 @@ interface TeacherOptions {
   readonly advantageLimit: number | undefined;
 }
 
-/** A judge by a teacher. Throws `bad_option` where it has no address or no name. */
+/** A grader by a teacher. Throws `bad_option` where it has no address or no name. */
 export function planTeacher(
   { teacher: url, teacherModel: model, advantageLimit = Number.POSITIVE_INFINITY }: TeacherOptions,
   access: TeacherAccess = {},
-): JudgePlan {
+): GraderPlan {
   if (url === undefined || model === undefined)
     throw new MosError(
       "bad_option",
@@ -49,7 +49,7 @@ export function planTeacher(
   return {
     checkPrompt: () => undefined,
     open: ({ tokenizer, signal }) =>
-      judgeByTeacher(openTeacher({ url, model, ...access }, tokenizer), { advantageLimit, signal }),
+      gradeByTeacher(openTeacher({ url, model, ...access }, tokenizer), { advantageLimit, signal }),
   };
 }
 
@@ -96,29 +96,27 @@ function differ(bytes: Uint8Array, text: string): boolean {
   return !isUnclear && own !== other;
 }
 
-/** The log-probability of each token of an answer by the teacher. */
-type Verdict = Float32Array;
-
-interface JudgeOptions {
-  readonly advantageLimit: number;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** A judge by which the advantage of a token is by how much the teacher finds it likelier than the student did. */
-export function judgeByTeacher(
+/**
+ * A grader by a teacher: a grade has the log-probability of each token by the teacher, and a token's advantage is by how much that
+ * exceeds the student's.
+ */
+export function gradeByTeacher(
   score: Score,
-  { advantageLimit: limit, signal }: JudgeOptions,
-): Judge<Verdict> {
+  {
+    advantageLimit: limit,
+    signal,
+  }: { readonly advantageLimit: number; readonly signal: AbortSignal | undefined },
+): AnswerGrader<Float32Array> {
   const limited = limitConcurrency(CONCURRENCY);
   return {
-    async judge({ ids: prompt }, { tokens }) {
+    async grade({ ids: prompt }, { tokens }) {
       const logprobs = await limited(() => score([...prompt, ...tokens], signal), signal);
       return logprobs.subarray(prompt.length - 1);
     },
     advantages: (groups) =>
       groups.map(({ answers }) =>
-        answers.map(({ verdict, logprobs }) =>
-          verdict.map((x, i) => Math.max(-limit, Math.min(limit, x - (logprobs[i] as number)))),
+        answers.map(({ grade, logprobs }) =>
+          grade.map((x, i) => Math.max(-limit, Math.min(limit, x - (logprobs[i] as number)))),
         ),
       ),
     metrics: (groups) => ({ teacher_kl: divergence(groups) }),
@@ -130,12 +128,12 @@ export function judgeByTeacher(
 }
 
 /** The divergence of the student from the teacher, by the tokens that the student sampled, in nats a token. */
-function divergence(groups: readonly Group<Verdict>[]) {
+function divergence(groups: readonly Group<Float32Array>[]) {
   let [sum, count] = [0, 0];
   for (const { answers } of groups)
-    for (const { verdict, logprobs } of answers) {
-      for (const [i, x] of verdict.entries()) sum += (logprobs[i] as number) - x;
-      count += verdict.length;
+    for (const { grade, logprobs } of answers) {
+      for (const [i, x] of grade.entries()) sum += (logprobs[i] as number) - x;
+      count += grade.length;
     }
   return { sum, count };
 }

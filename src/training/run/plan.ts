@@ -3,7 +3,6 @@
 import {
   type AdapterConfig,
   type AdapterConfigInput,
-  adapterSettings,
   type Budget,
   budget,
   DEFAULT_METHOD,
@@ -11,26 +10,15 @@ import {
   openAdapterFolder,
   parseAdapterConfig,
 } from "#adapters";
-import {
-  checkCall,
-  type FreeMemory,
-  fitsMemory,
-  freeMemory,
-  limitedMemory,
-  MosError,
-  type OptionKinds,
-  parseSettings,
-} from "#core";
+import { type FreeMemory, fitsMemory, freeMemory, limitedMemory, MosError, parseSettings } from "#core";
 import { type EncodedDataset, encodeExamples, sharedReach } from "#data";
 import { assertSpace } from "#files";
-import { checkDevice, type Device, type SessionOptions } from "#graph";
+import { checkDevice, type Device } from "#graph";
 import {
   type BaseModel,
   baseFromFiles,
   type ComputeDtype,
   type DownloadEvent,
-  type LoadOptions,
-  type LocateOptions,
   loadText,
   locateModel,
   openModel,
@@ -47,78 +35,32 @@ import {
   type RunMemory,
   type RunShapes,
   requireRunMemory,
-} from "./memory-plan.ts";
-import { paddedTokens } from "./micro-batches.ts";
-import { chooseObjective, learnsFromAnswers, OBJECTIVES } from "./objectives/index.ts";
-import type { Objective, ObjectiveKind } from "./objectives/objective.ts";
-import { sampling } from "./objectives/settings.ts";
+} from "../memory-plan.ts";
+import { paddedTokens } from "../micro-batches.ts";
+import { chooseObjective, learnsFromAnswers, OBJECTIVES } from "../objectives/index.ts";
+import type { Objective, ObjectiveKind } from "../objectives/objective.ts";
+import { sampling } from "../objectives/settings.ts";
 import {
   assertWarmup,
   continueSettings,
   expectedUpdate,
   longestRow,
   type OpenSettings,
-  type RecordedRun,
   resolveSettings,
-} from "./resolve-settings.ts";
-import { samplerSize } from "./rollouts/held-out.ts";
-import type { JudgeInputs } from "./rollouts/judge.ts";
-import { planJudges, type RunJudges } from "./rollouts/judges.ts";
-import { checkTokens, type DataInput, encodingOptions, type RunData, readRunData } from "./run-data.ts";
+} from "../resolve-settings.ts";
+import type { GraderInputs, GraderPlan } from "../rollouts/grader.ts";
+import { samplerSize } from "../rollouts/held-out.ts";
+import { planRewards, readGrader } from "../rollouts/rewards.ts";
+import type { RunRecord } from "../run-record.ts";
 import {
   type FinetuneSettings,
-  type FinetuneSettingsInput,
   finetuneSettings,
   type ResolvedSettings,
   usualLearningRate,
-} from "./settings.ts";
-import type { TrainSettings } from "./trainer.ts";
-
-/** An adapter that a run starts from. @inline */
-export interface SavedStart {
-  /** Its folder, which the run does not change. */
-  readonly from: string;
-}
-
-/** Options of fine-tuning. */
-export interface FinetuneOptions extends LocateOptions, JudgeInputs, Pick<LoadOptions, "onProgress"> {
-  /** A model folder, a .gguf file, org/name of the hub, or a model that is already loaded. */
-  readonly model: string | BaseModel;
-  /** Files, patterns such as `data/*.jsonl`, data sets of the hub as `org/name`, or the examples themselves. */
-  readonly data: DataInput;
-  /** The validation split; without it a part of `data` is held out. */
-  readonly validationData?: DataInput;
-  /** The folder of the adapter and of its run. */
-  readonly out: string;
-  /**
-   * The settings of a new adapter, or the folder of one whose settings and parameters the run starts from; Mixture of Shards
-   * with its defaults by default.
-   */
-  readonly adapter?: AdapterConfigInput | SavedStart | undefined;
-  readonly settings?: FinetuneSettingsInput;
-  /** Resume from the last checkpoint in `out`. */
-  readonly resume?: boolean;
-  /** Replace what `out` holds; an adapter that is there stays until the new one is complete. */
-  readonly overwrite?: boolean;
-  /** Write the metrics as event files of TensorBoard, too, in `tensorboard/` beside metrics.jsonl. */
-  readonly tensorboard?: boolean;
-  /** Versions of an adapter that are kept when it is replaced; 3. */
-  readonly keepVersions?: number;
-  /** Tokens that the whole run may train, before a resume too; left out, any number. */
-  readonly maxTokens?: number;
-  /** Seconds after which a checkpoint is saved, also within a step or an evaluation; left out, `saveEvery` alone says when. */
-  readonly saveSeconds?: number;
-  readonly session?: SessionOptions;
-  /** Free memory of the machine; read from the system by default. */
-  readonly free?: FreeMemory;
-  /** Bytes that may still be written to the disk of a folder; asked of the system without it. */
-  readonly freeBytes?: (folder: string) => Promise<number>;
-  /** Milliseconds of a steady clock, for rates and `saveSeconds`. */
-  readonly now?: () => number;
-}
-
-/** A run that may have no folder. */
-export type RunOptions = Omit<FinetuneOptions, "out"> & Partial<Pick<FinetuneOptions, "out">>;
+} from "../settings.ts";
+import type { TrainSettings } from "../trainer.ts";
+import { checkTokens, encodingOptions, type RunData, readRunData } from "./data.ts";
+import type { RunOptions, SavedStart } from "./options.ts";
 
 /** All that is decided about a run before its base is loaded. */
 export interface RunPlan {
@@ -136,14 +78,19 @@ export interface RunPlan {
   readonly train: EncodedDataset;
   readonly validation: EncodedDataset | undefined;
   readonly objective: Objective;
-  readonly judges: RunJudges;
+  readonly graders: {
+    /** Of answers that it learns from, where it learns from such. */
+    readonly learnt: GraderPlan | undefined;
+    /** Of answers to held-out prompts: the same, unless `evaluateBy` names another. */
+    readonly heldOut: GraderPlan | undefined;
+  };
   /** Settings of the trainer. */
   readonly run: TrainSettings;
   readonly memory: RunMemory;
 }
 
-/** A run before its data are read. */
-type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device" | "objective" | "judges"> & {
+/** A plan whose batches and rows are not chosen yet. */
+type OpenPlan = Omit<RunPlan, "settings" | "train" | "validation" | "run" | "memory"> & {
   readonly settings: OpenSettings;
 };
 
@@ -153,7 +100,7 @@ type Prepared = Pick<RunPlan, "config" | "model" | "base" | "free" | "device" | 
  */
 export async function* planRun(
   options: RunOptions & { readonly lines?: readonly number[] },
-  recorded?: RecordedRun,
+  recorded?: RunRecord,
 ): AsyncGenerator<DownloadEvent, RunPlan> {
   const prepared = yield* prepareRun(options, recorded);
   const { settings, model, base, free } = prepared;
@@ -164,11 +111,11 @@ export async function* planRun(
       "evaluateBy grades answers to held-out prompts, but nothing is held out; give validationData, or a validationSplit above 0",
     );
   const text = typeof model === "string" ? await loadText(model) : model.text;
-  const found = { ...prepared, data, text, evaluates: data.validation.length > 0 };
+  const open = { ...prepared, data, text, evaluates: data.validation.length > 0 };
   const limit = longestRow(settings, base.config.maxPositions);
   let size: RowLimits = { batchSize: settings.batchSize, limit };
   for (;;) {
-    const plan = await planSize(found, size, options.signal);
+    const plan = await planSize(open, size, options.signal);
     if (fitsMemory(plan.memory.plan, free)) return plan;
     const smaller = smallerSize(settings, plan.settings);
     if (smaller === undefined) requireRunMemory(base, plan.config, memorySize(plan));
@@ -202,7 +149,7 @@ export async function runCheck(path: string): Promise<(run: PlannedRun) => void>
 }
 
 /** The part of a run that can be checked before its data are read. @inline */
-export type PlannedRun = Pick<FinetuneOptions, "adapter" | "settings">;
+export type PlannedRun = Pick<RunOptions, "adapter" | "settings">;
 
 function checkRun(base: PlannedBase, run: PlannedRun): void {
   const { adapter = DEFAULT_ADAPTER } = run;
@@ -214,48 +161,18 @@ function checkRun(base: PlannedBase, run: PlannedRun): void {
   base.formsOf({ baseDtype, computeDtype, transposedCodes: false });
 }
 
-const sessionKinds = { device: "string", threads: "number", profile: "string", inlineLimit: "number" };
-
-/** Kinds of the options of `finetune` and `previewRun`. */
-export const runOptionKinds: OptionKinds<RunOptions> = {
-  model: "string|object!",
-  data: "string|array|object!",
-  validationData: "string|array|object",
-  adapter: adapterSettings,
-  settings: finetuneSettings,
-  out: "string",
-  reward: "function",
-  scoreModel: "function",
-  pythonGraders: "object",
-  teacherAccess: "object",
-  resume: "boolean",
-  overwrite: "boolean",
-  tensorboard: "boolean",
-  keepVersions: "number",
-  maxTokens: "number",
-  saveSeconds: "number",
-  session: "object",
-  free: "object",
-  freeBytes: "function",
-  now: "function",
-  onProgress: "function",
-  hub: "object",
-  signal: "object",
-};
-
 /** Checks the settings, and that there is memory for the base. */
 async function* prepareRun(
   options: RunOptions,
-  recorded: RecordedRun | undefined,
-): AsyncGenerator<DownloadEvent, Prepared> {
-  if (options.session !== undefined) checkCall<SessionOptions>("session", options.session, sessionKinds);
+  recorded: RunRecord | undefined,
+): AsyncGenerator<DownloadEvent, Omit<OpenPlan, "data" | "text" | "evaluates">> {
   checkDevice(options.session?.device);
   const asked = parseSettings(finetuneSettings, options.settings ?? {});
   const objective = chooseObjective(asked);
   const loaded = typeof options.model === "string" ? undefined : loadedDtype(options.model, asked);
   const given = continueSettings(asked, recorded);
-  // a judge that cannot be used is refused before anything is read
-  const judges = planJudges(given, options);
+  // a grader that cannot be used is refused before anything is read
+  const graders = planGraders(given, options);
   const device = options.session?.device;
   const settings = { ...given, computeDtype: loaded ?? given.computeDtype };
   const { adapter = DEFAULT_ADAPTER } = options;
@@ -276,8 +193,16 @@ async function* prepareRun(
   if (out !== undefined) await assertSpace(out, { what: "the run with its checkpoints", bytes, freeBytes });
   const usual = OBJECTIVES[settings.objective].learningRate * usualLearningRate(base.config.hiddenSize);
   const { learningRate = usual } = settings;
-  const found = { config, model, base, free, device, objective, judges };
+  const found = { config, model, base, free, device, objective, graders };
   return { ...found, settings: { ...settings, learningRate } };
+}
+
+/** Chooses the graders of a run. Throws `bad_option` and `unsupported` for one that cannot be used. */
+function planGraders(settings: FinetuneSettings, inputs: GraderInputs): RunPlan["graders"] {
+  const kind: ObjectiveKind = OBJECTIVES[settings.objective];
+  const learnt = kind.grader?.(settings, inputs);
+  const grader = readGrader(settings, "evaluateBy", inputs);
+  return { learnt, heldOut: grader === undefined ? learnt : planRewards(grader, inputs) };
 }
 
 const DEFAULT_ADAPTER: AdapterConfigInput = { method: DEFAULT_METHOD };
@@ -349,17 +274,14 @@ interface RowLimits extends Pick<FinetuneSettings, "batchSize"> {
   readonly limit: number;
 }
 
-/** A run of which its data are read. */
-type Found = Prepared & Pick<RunPlan, "data" | "text" | "evaluates">;
-
 /** The plan of a run whose batches are at most so large. */
 async function planSize(
-  found: Found,
+  open: OpenPlan,
   { limit, batchSize }: RowLimits,
   signal: AbortSignal | undefined,
 ): Promise<RunPlan> {
-  const { data, text, base, config, evaluates } = found;
-  const given = { ...found.settings, batchSize };
+  const { data, text, base, config, evaluates } = open;
+  const given = { ...open.settings, batchSize };
   const encoding = { ...encodingOptions({ text, settings: { ...given, maxLength: limit } }), signal };
   const prepared = ({ encoded, ...others }: EncodedDataset): EncodedDataset => {
     const { prepare = (one) => one }: ObjectiveKind = OBJECTIVES[given.objective];
@@ -376,7 +298,7 @@ async function planSize(
     dropout: config.dropout,
     padToken: base.config.padToken ?? base.config.eosTokens[0] ?? 0,
   });
-  const plan = { ...found, settings, train, validation, run };
+  const plan = { ...open, settings, train, validation, run };
   return { ...plan, memory: planMemory(base, config, memorySize(plan)) };
 }
 

@@ -15,11 +15,11 @@ import {
 } from "#data";
 import type { LocateOptions, PlannedBase } from "#models";
 import { type LoadedText, withVariables } from "#text";
-import { OBJECTIVES } from "./objectives/index.ts";
-import { OBJECTIVE_NAMES } from "./objectives/settings.ts";
-import { chooseValidationSplit } from "./resolve-settings.ts";
-import { parseResponseFormat } from "./rollouts/response-format.ts";
-import type { FinetuneSettings, ResolvedSettings } from "./settings.ts";
+import { OBJECTIVES } from "../objectives/index.ts";
+import { OBJECTIVE_NAMES } from "../objectives/settings.ts";
+import { chooseValidationSplit } from "../resolve-settings.ts";
+import { parseResponseFormat } from "../rollouts/response-format.ts";
+import type { FinetuneSettings, ResolvedSettings } from "../settings.ts";
 
 /**
  * Names of data, or examples, each as a line of a file would have it. An iterable is gone through once, so that a generator

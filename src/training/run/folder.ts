@@ -12,7 +12,7 @@ import {
   writeFileAtomic,
 } from "#files";
 import { access, constants, createHash, dirname, join, rename, resolve, rm, rmdir, stat } from "#platform";
-import type { RunRecord } from "./run-record.ts";
+import type { RunRecord } from "../run-record.ts";
 
 /**
  * Folder of a run for `out`: there, or beside it in a hidden folder if it will replace a complete adapter. Throws

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { watchForCollapse } from "./run-results.ts";
+import { watchForCollapse } from "./warnings.ts";
 
 const facts = { steps: 9, keepsBest: true, vocabularySize: 1024, base: undefined, best: undefined };
 const evaluation = { type: "evaluation", step: 0, accuracy: 0, best: false, seconds: 0 } as const;
