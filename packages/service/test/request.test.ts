@@ -31,8 +31,9 @@ test("a multiplier is of the learning rate that is usual for the base", () => {
 });
 
 describe("settings under mos", () => {
+  const fields: Readonly<Record<string, string>> = { targets: "target_modules", method: "adapter" };
   const fieldOf = (name: string): string =>
-    name === "targets" ? "target_modules" : name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    fields[name] ?? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   const isTaken = (mos: object): boolean =>
     jobRequestSchema.safeParse({ model: "base", training_file: "file-1", mos }).success;
   const withheld = [
@@ -68,7 +69,7 @@ describe("settings under mos", () => {
 
   test("are those of the run and of the adapter", () => {
     const mos = {
-      method: "prolora",
+      adapter: "prolora",
       unshared_rank: 1,
       target_modules: ["q_proj"],
       beta1: 0.8,

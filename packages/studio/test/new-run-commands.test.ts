@@ -20,7 +20,7 @@ const body: JobBody = {
   training_file: "file-1",
   suffix: "it's",
   mos: {
-    method: "mos",
+    adapter: "mos",
     system: 'Say "it\'s"; $(rm -rf ~) `x` \\ \n <script>',
     target_modules: ["q_proj"],
     packing: false,

@@ -29,8 +29,8 @@ const field = (name: string): SettingField => {
 test("all settings of the server are fields with a kind and a help", () => {
   expect(fields.length).toBeGreaterThan(30);
   for (const { name, help } of fields) expect(help, name).not.toBe("");
-  expect(field("method")).toMatchObject({ kind: "choice", standard: "mos" });
-  expect(field("method").choices).toContain("prolora");
+  expect(field("adapter")).toMatchObject({ kind: "choice", standard: "mos" });
+  expect(field("adapter").choices).toContain("prolora");
   expect(field("target_modules")).toMatchObject({ kind: "list", standard: "all" });
   expect(field("target_modules").choices).toContain("q_proj");
 });

@@ -40,11 +40,11 @@ test("from the example data to a run that has begun", async () => {
     studio.click("Start run"),
   ]);
   expect(asked.headers()["idempotency-key"]).toMatch(/^[0-9a-f]{32}$/);
-  expect(asked.postDataJSON().mos).toEqual({ method: "mos", steps: 2, max_length: 64 });
+  expect(asked.postDataJSON().mos).toEqual({ adapter: "mos", steps: 2, max_length: 64 });
   await studio.page.waitForURL(/#\/run\/ftjob-/);
   const [job] = (await studio.api("/v1/fine_tuning/jobs")).data;
   expect(studio.page.url()).toContain(job.id);
-  expect(job.mos).toMatchObject({ method: "mos", steps: 2, max_length: 64 });
+  expect(job.mos).toMatchObject({ adapter: "mos", steps: 2, max_length: 64 });
 
   // the same again
   await studio.open(`/new-run?from=${job.id}`);

@@ -119,7 +119,7 @@ const mosFields = z
       .describe(
         "a grader of answers to held-out prompts, whose mean reward decides which adapter is the best",
       ),
-    method: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
+    adapter: adapterOptions.method.check.optional().describe(describeField(adapterOptions.method)),
     priority: z
       .int()
       .min(-10)
@@ -196,7 +196,7 @@ interface PlanOptions {
 
 /** Fields that do not go with each other. Throws `bad_option`. */
 function checkTogether({ mos, validation_file }: JobRequest, { isContinued = false }: PlanOptions): void {
-  const given = ["method", ...adapterFields].find((name) => Object(mos)[name] !== undefined);
+  const given = ["adapter", ...adapterFields].find((name) => Object(mos)[name] !== undefined);
   if (isContinued && given !== undefined)
     throw new MosError(
       "bad_option",
@@ -252,7 +252,7 @@ export function toTrainingPlan(request: JobRequest, options: PlanOptions): Train
   const { epochs: asked, ...method } = methodSettings(request, { own: run, learningRate });
   const { epochs = asked, steps, ...chosen } = run;
   const plan: TrainingPlan = {
-    adapter: { method: mos.method ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,
+    adapter: { method: mos.adapter ?? adapterOptions.method.default, ...adapter } as AdapterConfigInput,
     settings: omitUndefined({
       ...method,
       ...chosen,

@@ -49,7 +49,7 @@ console.log(job.id);
 const ONLY_JOBS: ReadonlySet<string> = new Set(["priority", "expires_after", "checkpoints_expire_after"]);
 
 /** Options that have other names than their fields. */
-const OPTION_NAMES: Readonly<Record<string, string>> = { target_modules: "targets" };
+const OPTION_NAMES: Readonly<Record<string, string>> = { adapter: "method", target_modules: "targets" };
 
 const optionName = (name: string): string => (OPTION_NAMES[name] ?? name).replaceAll("_", "-");
 

@@ -48,7 +48,7 @@ interface DraftContext {
 }
 
 /** Settings that an adapter keeps from its start: those that only methods have, and what all methods share. */
-const ADAPTER_FIELDS: ReadonlySet<string> = new Set(["method", "rank", "dropout", "target_modules"]);
+const ADAPTER_FIELDS: ReadonlySet<string> = new Set(["adapter", "rank", "dropout", "target_modules"]);
 
 /** Whether a setting belongs to the adapter, which a fine-tuned model brings with it. */
 export const isAdapterField = ({ name, methods }: Pick<SettingField, "name" | "methods">): boolean =>
@@ -61,7 +61,7 @@ export function openFields(
 ): readonly SettingField[] {
   return fields.filter(
     (field) =>
-      field.name !== "method" && hasField(field, method) && (model === base || !isAdapterField(field)),
+      field.name !== "adapter" && hasField(field, method) && (model === base || !isAdapterField(field)),
   );
 }
 
@@ -69,7 +69,7 @@ export function openFields(
 export function toRequest(draft: Draft, context: DraftContext): Drafted {
   const { model, method, trainingFile, validationFile, suffix, values } = draft;
   const problems: Record<string, string> = {};
-  const mos: Record<string, unknown> = model === context.base ? { method } : {};
+  const mos: Record<string, unknown> = model === context.base ? { adapter: method } : {};
   const given: Draft["values"] = { ...values, objective: values["objective"] || (context.objective ?? "") };
   for (const field of openFields(draft, context)) {
     const text = given[field.name] ?? "";
@@ -107,7 +107,7 @@ interface KnownJob {
 export function fromJob(job: KnownJob, fields: readonly SettingField[]): Draft {
   const { mos } = job;
   const hasSteps = typeof mos["steps"] === "number";
-  const known = fields.filter(({ name }) => name !== "method" && !(name === "epochs" && hasSteps));
+  const known = fields.filter(({ name }) => name !== "adapter" && !(name === "epochs" && hasSteps));
   const values = known.flatMap(({ name }) => {
     const value = mos[name];
     return value === undefined || value === null ? [] : [[name, showValue(value)] as const];
@@ -116,7 +116,7 @@ export function fromJob(job: KnownJob, fields: readonly SettingField[]): Draft {
     model: job.model,
     trainingFile: job.training_file,
     validationFile: job.validation_file ?? "",
-    method: typeof mos["method"] === "string" ? mos["method"] : EMPTY_DRAFT.method,
+    method: typeof mos["adapter"] === "string" ? mos["adapter"] : EMPTY_DRAFT.method,
     suffix: job.user_provided_suffix ?? "",
     values: Object.fromEntries(values),
   };

@@ -112,7 +112,7 @@ function toField(name: string, schema: Json, methods: readonly string[]): Settin
 export function readFields(document: unknown): readonly SettingField[] {
   const settings = at(document, "components", "schemas", "MosSettings", "properties");
   if (!isObject(settings)) return [];
-  const methods = textsOf(at(settings, "method", "enum"));
+  const methods = textsOf(at(settings, "adapter", "enum"));
   return Object.entries(settings).flatMap(([name, schema]) => {
     const field = isObject(schema) ? toField(name, schema, methods) : undefined;
     return field === undefined ? [] : [field];

@@ -10,7 +10,7 @@ import { listMethods } from "./methods.ts";
 /** What the adapter starts from, and how it is made. */
 export function ModelStep({ form }: { readonly form: Form }) {
   const { model, method } = form.draft.value;
-  const methods = form.fields.value.find(({ name }) => name === "method")?.choices ?? [];
+  const methods = form.fields.value.find(({ name }) => name === "adapter")?.choices ?? [];
   const isNew = model === config.value?.model;
   return (
     <section class="card stack" aria-label="Model">
