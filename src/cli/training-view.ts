@@ -174,11 +174,6 @@ export async function watchTraining(
       case "earlyStop":
         line.print(earlyStopText(event));
         break;
-      case "download":
-      case "stopped":
-      case "limited":
-      case "saved":
-      case "finish":
     }
     const state = progress.parts(process.memoryUsage.rss());
     if (state.length > 0) line.update(state);
@@ -226,13 +221,7 @@ function updateOutcome(
         // the best adapter is better than the base
         ...(event.step < event.lastStep ? { isBetterThanBase: true } : {}),
       };
-    case "download":
-    case "memory":
-    case "progress":
-    case "reference":
-    case "evaluating":
-    case "limited":
-    case "earlyStop":
+    default:
       return {};
   }
 }

@@ -6,33 +6,15 @@ import { type ScoreModel, scoreByModel, type TokenUsage } from "./score-model.ts
 import { MEASURES } from "./similarity/measures.ts";
 import { fillIn, type GradeInput, MissingValue, parseTemplate } from "./template.ts";
 
-/** What went wrong, under OpenAI's names. A grader that fails gives the reward 0. */
-export interface GradeErrors {
-  readonly formula_parse_error: boolean;
-  /** The answer lacks what a template names, such as a field of its JSON. */
-  readonly sample_parse_error: boolean;
-  /** A text was too long: it was compared by its beginning, or there were too many characters to grade at all. */
-  readonly truncated_observation_error: boolean;
-  /** The time for grading was over. */
-  readonly unresponsive_reward_error: boolean;
-  /** The item lacks what a template names. */
-  readonly invalid_variable_error: boolean;
-  readonly other_error: boolean;
-  readonly python_grader_server_error: boolean;
-  readonly python_grader_server_error_type: string | null;
-  readonly python_grader_runtime_error: boolean;
-  readonly python_grader_runtime_error_details: string | null;
-  readonly model_grader_server_error: boolean;
-  readonly model_grader_server_error_details: string | null;
-  readonly model_grader_refusal_error: boolean;
-  readonly model_grader_parse_error: boolean;
-}
-
-const NO_ERRORS: GradeErrors = {
+const NO_ERRORS = {
   formula_parse_error: false,
+  /** The answer lacks what a template names, such as a field of its JSON. */
   sample_parse_error: false,
+  /** A text was too long: it was compared by its beginning, or there were too many characters to grade at all. */
   truncated_observation_error: false,
+  /** The time for grading was over. */
   unresponsive_reward_error: false,
+  /** The item lacks what a template names. */
   invalid_variable_error: false,
   other_error: false,
   python_grader_server_error: false,
@@ -43,6 +25,13 @@ const NO_ERRORS: GradeErrors = {
   model_grader_server_error_details: null,
   model_grader_refusal_error: false,
   model_grader_parse_error: false,
+};
+
+/** What went wrong, under OpenAI's names. A grader that fails gives the reward 0. */
+export type GradeErrors = {
+  readonly [Name in keyof typeof NO_ERRORS]: (typeof NO_ERRORS)[Name] extends boolean
+    ? boolean
+    : string | null;
 };
 
 /** The reward of an answer, and how it came about. */
@@ -218,7 +207,7 @@ async function combine(grader: Of<"multi">, input: GradeInput, options: GradeOpt
   );
   const scores = Object.fromEntries(parts.map(([name, { reward }]) => [name, reward]));
   const reward = formula(scores);
-  const errors = parts.reduce((sum, [, part]) => mergeErrors(sum, part.errors), NO_ERRORS);
+  const errors = parts.reduce((sum, [, part]) => mergeErrors(sum, part.errors), NO_ERRORS as GradeErrors);
   const usage = parts.reduce((sum, [, part]) => addUsage(sum, part.usage), {});
   // a division by zero, or a logarithm of nothing
   return Number.isFinite(reward)

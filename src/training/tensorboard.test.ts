@@ -38,9 +38,9 @@ async function failRecords(after: number): Promise<Disposable> {
 test("a run whose event file cannot be written says so, and which file it is", async () => {
   await using files = openRun();
   using _ = await failRecords(2);
-  const metrics = await files.begin();
-  await metrics.write(metric);
-  await expect(metrics.write({ ...metric, step: 2 })).rejects.toMatchObject({
+  await files.begin();
+  await files.write(metric);
+  await expect(files.write({ ...metric, step: 2 })).rejects.toMatchObject({
     code: "storage",
     message: expect.stringMatching(/events\.out\.tfevents\.\d+\.mos: /),
   });

@@ -20,14 +20,10 @@ import type { LoadedRun } from "./load.ts";
 /** Writes the files of an event, and passes it on. */
 export async function* persist(
   event: TrainEvent,
-  {
-    folder,
-    adapter,
-    named: base,
-    metrics,
-  }: Pick<LoadedRun, "folder" | "adapter" | "named"> & { readonly metrics: MetricsWriter },
+  { folder, adapter, named: base, files }: LoadedRun & { readonly files: RunFolder },
 ): AsyncGenerator<FinetuneEvent> {
-  if (event.type === "step" || event.type === "evaluation") await metrics.write(event);
+  await files.begin();
+  if (event.type === "step" || event.type === "evaluation") await files.write(event);
   if (event.type !== "checkpoint") yield event;
   if (event.type === "evaluation" && event.best) {
     const path = join(folder, RUN_FILES.best);
@@ -57,18 +53,17 @@ export async function* persist(
 /** Default number of versions to keep of a replaced adapter. */
 export const DEFAULT_KEPT_VERSIONS = 3;
 
-interface CompleteOptions {
-  /** Step of the adapter. */
-  readonly step: number;
-  /** The adapter is the best one so far, not that of the last step. */
-  readonly isBest: boolean;
-  readonly keepVersions: number | undefined;
-}
-
-/** Writes the adapter of a run that is over, and puts it in the place of the one that it replaces. */
+/**
+ * Writes the adapter of a run that is over, which is its best one or that of its last step, and puts it in the place of the one
+ * that it replaces.
+ */
 export async function* complete(
   { out, folder, adapter, named: base }: LoadedRun,
-  { step, isBest, keepVersions = DEFAULT_KEPT_VERSIONS }: CompleteOptions,
+  {
+    step,
+    isBest,
+    keepVersions = DEFAULT_KEPT_VERSIONS,
+  }: { readonly step: number; readonly isBest: boolean; readonly keepVersions: number | undefined },
 ): AsyncGenerator<FinetuneEvent> {
   const isWritten = await pathExists(join(folder, ADAPTER_CONFIG));
   // the config last, as without it the folder is no adapter
@@ -82,15 +77,11 @@ export async function* complete(
   yield { type: "saved", what: "adapter", path: out, step, ...(replaced === undefined ? {} : { replaced }) };
 }
 
-/** Writer of a run's metrics. */
-export interface MetricsWriter {
-  write(measurement: Measurement): Promise<void>;
-}
-
 /** The folder of a run, which begins with its metrics. */
 export interface RunFolder extends AsyncDisposable {
-  /** Begins the run's folder at the first call, and gives the metrics. */
-  begin(): Promise<MetricsWriter>;
+  /** Makes the files, at the first call. */
+  begin(): Promise<void>;
+  write(measurement: Measurement): Promise<void>;
   /** Ends the metrics: a browser cannot move a folder in which a file is open. */
   end(): Promise<void>;
 }
@@ -122,12 +113,10 @@ export function openRunFolder(
       await claimed?.begin();
       metrics ??= await openMetrics(folder, from);
       if (tensorboard) board ??= await openTensorboard(folder, { now: monotonicNow });
-      return {
-        write: async (metric) => {
-          await metrics?.write(metric);
-          await board?.write(metric);
-        },
-      };
+    },
+    write: async (measurement) => {
+      await metrics?.write(measurement);
+      await board?.write(measurement);
     },
     [Symbol.asyncDispose]: async () => {
       await end();

@@ -43,11 +43,6 @@ function readyEvent({ plan, base, adapter, folder, state, extended }: LoadedRun)
   };
 }
 
-type TrainingOptions = Pick<
-  FinetuneOptions,
-  "signal" | "session" | "keepVersions" | "maxTokens" | "saveSeconds" | "now" | "tensorboard"
->;
-
 /** Trains from where the run stands to its end. */
 export async function* trainRun(
   started: LoadedRun,
@@ -59,7 +54,7 @@ export async function* trainRun(
     saveSeconds,
     now = monotonicNow,
     tensorboard = false,
-  }: TrainingOptions,
+  }: FinetuneOptions,
 ): AsyncGenerator<FinetuneEvent, void> {
   const { plan, model, out, state } = started;
   const { run, train: examples, validation } = plan;
@@ -92,7 +87,7 @@ export async function* trainRun(
   const end = watchEnd({ steps, keepsBest, best });
   for await (const event of events) {
     if (event.type !== "checkpoint" && isWithoutResult(event)) yield event;
-    else yield* persist(event, { ...started, metrics: await files.begin() });
+    else yield* persist(event, { ...started, files });
     yield* toWarnings(event);
     if (event.type === "stopped" || event.type === "limited") return;
     end.follow(event);

@@ -11,6 +11,7 @@ export {
   WAIT_SECONDS,
 } from "./grader-calls.ts";
 export {
+  chosenSchema,
   type EventRow,
   hasEnded,
   type JobMeasurement,

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type FinetuneEvent, MosError } from "mixture-of-shards";
 import { ADAPTER_FILES, errorText } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
-import type { Arrival, JobRow, NewEvent, SliceEnd, Slices } from "#store";
+import { type Arrival, chosenSchema, type JobRow, type NewEvent, type SliceEnd, type Slices } from "#store";
 import type { Ask } from "./ask.ts";
 import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
@@ -175,7 +175,7 @@ async function beginRun(
   { slices, add, wait }: WatchContext & { readonly add: (note: NewEvent) => void },
 ): Promise<void> {
   const { steps } = event;
-  await retryTransient(() => slices.begin(job, { steps, chosen: chosenSettings(event) }), wait);
+  await retryTransient(() => slices.begin(job, { steps, chosen: chosenSchema.parse(event) }), wait);
   if (job.failures > 0) add(interruptionNote(job, event));
 }
 
@@ -185,22 +185,6 @@ function interruptionNote({ slice, lease }: JobRow, { step }: ReadyEvent): NewEv
   const message = `The job was interrupted, and goes on from ${from}`;
   return { name: `interrupted-${slice}-${lease}`, level: "warn", message };
 }
-
-const chosenSettings = ({
-  epochs,
-  batchSize,
-  maxLength,
-  learningRate,
-  evaluateEvery,
-  earlyStoppingPatience,
-}: ReadyEvent): NonNullable<JobRow["chosen"]> => ({
-  epochs,
-  batchSize,
-  maxLength,
-  learningRate,
-  evaluateEvery,
-  earlyStoppingPatience,
-});
 
 /** Ends a job that takes more than its key allows, as soon as its trainer says how much it takes. */
 function watchLimits({ max_steps, max_tokens }: JobRow, stop: () => void) {
