@@ -3,6 +3,7 @@ export {
   AsyncQueue,
   adjust,
   bytes,
+  type CallContext,
   canonicalJson,
   choice,
   closeWhenIdle,
@@ -65,7 +66,7 @@ export {
   parseGrader,
   readSample,
 } from "#graders";
-export { type CallContext, moduleBeside, serveParent, startChild } from "#process";
+export { moduleBeside, serveParent, startChild } from "#process";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
 export { answerFormat, formatSource, pythonStrip, templateSettings } from "#text";
 export {

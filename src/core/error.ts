@@ -65,19 +65,3 @@ export class MosError extends Error {
 
 /** Message of a thrown value of any type. */
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-/** An error on its way between processes or threads: an unexpected one has a stack and no code. */
-export type SentError = Pick<Error, "message" | "stack"> & { readonly code?: ErrorCode };
-
-/** What is sent of an error: a clone would lose its code. */
-export const encodeError = (error: unknown): SentError =>
-  error instanceof MosError
-    ? { code: error.code, message: error.message }
-    : { message: errorText(error), ...(error instanceof Error ? { stack: error.stack } : {}) };
-
-/** The error that was sent: a MosError, or an Error where it was unexpected. */
-export function decodeError({ code, message, stack }: SentError): Error {
-  if (code === undefined) return Object.assign(new Error(message), { stack });
-  const [line = "", hint] = message.split(/\n(.*)/s);
-  return new MosError(code, line, hint === undefined ? {} : { hint });
-}

@@ -3,13 +3,10 @@ export { checkCall, checkKind, locateKinds, type OptionKinds, settingKinds } fro
 export { monotonicNow } from "./clock.ts";
 export { closeWhenIdle, limitConcurrency, withProgress } from "./concurrency.ts";
 export {
-  decodeError,
   type ErrorCode,
-  encodeError,
   errorText,
   MosError,
   oneLine,
-  type SentError,
 } from "./error.ts";
 export { type FreeMemory, freeMemory, limitedMemory } from "./free-memory.ts";
 export {
@@ -32,6 +29,17 @@ export {
 } from "./memory-plan.ts";
 export { AsyncQueue } from "./queue.ts";
 export { type Random, randomStream } from "./random.ts";
+export {
+  type CallContext,
+  type CallEvent,
+  Caller,
+  type CallResult,
+  type Channel,
+  type Methods,
+  type Run,
+  resultOf,
+  serveCalls,
+} from "./rpc.ts";
 export {
   adjust,
   bytes,

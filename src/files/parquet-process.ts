@@ -1,5 +1,6 @@
 // The process that decodes one Parquet file for parquet.ts.
-import { type CallContext, serveParent } from "#process";
+import type { CallContext } from "#core";
+import { serveParent } from "#process";
 import {
   charactersIn,
   decodeParquetRows,

@@ -1,5 +1,6 @@
 // The entry of the engine's process, so that steps block only that process. worker-core.ts is the other side.
-import { type CallContext, serveParent } from "#process";
+import type { CallContext } from "#core";
+import { serveParent } from "#process";
 import type { CoreListener, EngineCore } from "./engine-core.ts";
 import type { CoreOptions, OpenProgress } from "./engine-options.ts";
 import { type OpenedCore, openCore } from "./open-core.ts";

@@ -5,8 +5,8 @@ import { existsSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { AsyncQueue, decodeError, MosError } from "#core";
-import { type CallContext, type ToChild, type ToParent, WATCH, type Watch } from "./serve-parent.ts";
+import { type CallEvent, Caller, type CallResult, type Methods, MosError, resultOf } from "#core";
+import { EXIT, WATCH, type Watch } from "./serve-parent.ts";
 
 const SCRIPT = /^(-e|-p|-pe|--eval|--print|--input-type)(=|$)/;
 
@@ -37,11 +37,6 @@ const preload = (entry: string): readonly string[] =>
   existsSync(SERVE_PARENT) && (isSource(entry) || !isSource(SERVE_PARENT))
     ? ["--import", pathToFileURL(SERVE_PARENT).href]
     : [];
-
-type Method = (...args: never[]) => unknown;
-type Argument<M extends Method> = Parameters<M>[0];
-type Event<M> = M extends (args: never, context: CallContext<infer E>) => unknown ? E : never;
-type Result<M extends Method> = Awaited<ReturnType<M>>;
 
 /** Options of a child process. */
 interface StartOptions extends Partial<Watch> {
@@ -77,7 +72,7 @@ const MAX_OUTPUT = 2000;
  * await using child = startChild<AddMethods>(moduleBeside(import.meta.url, "add-process"), { exitError });
  * const sum = await child.call("add", [1, 2]);
  */
-export function startChild<M extends Readonly<Record<string, Method>>>(
+export function startChild<M extends Methods>(
   entry: string,
   { exitError, heapMegabytes, isBackground = false, stderr = "inherit", ...watch }: StartOptions,
 ): Child<M> {
@@ -113,15 +108,16 @@ function removeWithChild(child: Pick<Child<never>, "exited" | "kill">, folder: s
 }
 
 /** A child process. Disposing it ends it: at once where a call is running. */
-export class Child<M extends Readonly<Record<string, Method>>> implements AsyncDisposable {
+export class Child<M extends Methods> implements AsyncDisposable {
   readonly pid: number | undefined;
   /** Resolves when the process has ended. */
   readonly exited: Promise<void>;
   /** Called with each beat: whether the process has computed since the last one. */
   onHeartbeat: (isComputing: boolean) => void = () => undefined;
   readonly #process: ChildProcess;
-  readonly #calls = new Map<number, AsyncQueue<ToParent>>();
-  #lastId = 0;
+  readonly #caller: Caller<M>;
+  /** Calls that run. */
+  #running = 0;
   #end: (error: Error) => void = () => undefined;
   #failure: unknown;
   #killReason: unknown;
@@ -130,11 +126,15 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
   constructor(child: ChildProcess, exitError: StartOptions["exitError"]) {
     this.#process = child;
     this.pid = child.pid;
+    this.#caller = new Caller({
+      send: (message) => this.#send(message),
+      receive: (listener) => void child.on("message", listener),
+    });
     this.exited = new Promise((resolve) => {
       this.#end = (error) => {
         clearTimeout(this.#detaching);
         this.#failure ??= this.#killReason ?? error;
-        for (const messages of this.#calls.values()) messages.close(this.#failure);
+        this.#caller.fail(this.#failure);
         resolve();
       };
     });
@@ -149,14 +149,13 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
       .unref();
     // read even where nobody listens, since a full pipe would stop the beats
     heartbeat?.on("data", (beats: Buffer) => this.onHeartbeat(beats.includes("+"))).unref();
-    child.on("message", (message: ToParent) => this.#calls.get(message.id)?.push(message));
     // after the last message
     child.once("close", (code, signal) => this.#end(exitError(signal ?? `exit code ${code}`, output.trim())));
     child.on("error", (cause) => {
       if (child.pid !== undefined) return this.kill(cause);
       this.#end(new MosError("device", `${child.spawnfile} cannot be started: ${cause.message}`, { cause }));
     });
-    this.#keepParent();
+    this.#count(0);
   }
 
   /** False once it was killed, and when it has ended. */
@@ -171,57 +170,39 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
    */
   async call<N extends keyof M & string>(
     method: N,
-    args: Argument<M[N]>,
+    args: Parameters<M[N]>[0],
     options?: CallOptions,
-  ): Promise<Result<M[N]>> {
-    const events = this.stream(method, args, options);
-    for (;;) {
-      const { done, value } = await events.next();
-      if (done === true) return value;
-    }
+  ): Promise<CallResult<M[N]>> {
+    return await resultOf(this.stream(method, args, options));
   }
 
   /** Calls a method: its events, then its result. Throws like `call`. A reader who leaves aborts the signal of the method. */
   async *stream<N extends keyof M & string>(
     method: N,
-    args: Argument<M[N]>,
+    args: Parameters<M[N]>[0],
     { signal, killAfter, timeout }: CallOptions = {},
-  ): AsyncGenerator<Event<M[N]>, Result<M[N]>> {
-    const id = ++this.#lastId;
-    const messages = new AsyncQueue<ToParent>();
-    if (this.#failure !== undefined) messages.close(this.#failure);
-    this.#calls.set(id, messages);
-    this.#keepParent();
+  ): AsyncGenerator<CallEvent<M[N]>, CallResult<M[N]>, unknown> {
     let timer = timeout === undefined ? undefined : setTimeout(() => this.kill(), timeout * 1000);
     const abort = (): void => {
-      this.#send({ type: "abort", id });
       if (killAfter === undefined) return;
       clearTimeout(timer);
       timer = setTimeout(() => this.kill(signal?.reason), killAfter * 1000);
     };
     signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted === true) abort();
+    this.#count(1);
     try {
-      this.#send({ type: "call", id, method, args });
-      if (signal?.aborted === true) abort();
-      for await (const message of messages) {
-        if (message.type === "result") return message.value as Result<M[N]>;
-        if (message.type === "failure") throw decodeError(message.error);
-        yield message.event as Event<M[N]>;
-        if (message.isDelivery) this.#send({ type: "handled", id });
-      }
-      throw this.#failure;
+      return yield* this.#caller.stream(method, args, signal);
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      this.#send({ type: "abort", id }); // where the reader has left
-      this.#calls.delete(id);
-      this.#keepParent();
+      this.#count(-1);
     }
   }
 
   /** Calls a method without waiting for its end: nothing comes back, and an error ends the process. */
-  notify<N extends keyof M & string>(method: N, args: Argument<M[N]>): void {
-    this.#send({ type: "call", method, args });
+  notify<N extends keyof M & string>(method: N, args: Parameters<M[N]>[0]): void {
+    this.#caller.notify(method, args);
   }
 
   /** Ends the process at once. Its calls throw the reason; without one, the error of `StartOptions.exitError`. */
@@ -237,20 +218,22 @@ export class Child<M extends Readonly<Record<string, Method>>> implements AsyncD
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#calls.size > 0) this.kill();
-    else this.#send({ type: "exit" });
+    if (this.#running > 0) this.kill();
+    else this.#send(EXIT);
     const kill = setTimeout(() => this.kill(), EXIT_TIME);
     await this.exited;
     clearTimeout(kill);
   }
 
-  #send(message: ToChild): void {
-    if (this.#process.connected) this.#process.send(message, () => undefined);
+  #send(message: unknown): void {
+    if (this.#process.connected) this.#process.send(message as string | object, () => undefined);
   }
 
-  #keepParent(): void {
-    const change = this.#calls.size > 0 ? "ref" : "unref";
-    this.#process[change]();
-    this.#process.channel?.[change]();
+  /** This process goes on while calls run. */
+  #count(change: number): void {
+    this.#running += change;
+    const hold = this.#running > 0 ? "ref" : "unref";
+    this.#process[hold]();
+    this.#process.channel?.[hold]();
   }
 }

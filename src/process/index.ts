@@ -1,2 +1,2 @@
 export { type Child, moduleBeside, startChild } from "./child.ts";
-export { type CallContext, serveParent } from "./serve-parent.ts";
+export { serveParent } from "./serve-parent.ts";

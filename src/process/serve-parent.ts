@@ -2,7 +2,7 @@
 // watched, while the entry is still loading.
 import { rmSync } from "node:fs";
 import { isMainThread, Worker } from "node:worker_threads";
-import { encodeError, type SentError } from "#core";
+import { type Channel, type Methods, serveCalls } from "#core";
 
 /** Begins the argument of a child's command line that has its `Watch`. */
 export const WATCH = "--child=";
@@ -17,30 +17,6 @@ export interface Watch {
   readonly limits: { readonly bytes: number; readonly seconds: number };
   /** Folder of its temporary files, which is removed when it has ended. */
   readonly temporaryFolder: string;
-}
-
-/** A message to the child. */
-export type ToChild =
-  | { readonly type: "call"; readonly id?: number; readonly method: string; readonly args: unknown }
-  | { readonly type: "abort"; readonly id: number }
-  /** The reader has handled the event that the method delivered. */
-  | { readonly type: "handled"; readonly id: number }
-  | { readonly type: "exit" };
-
-/** A message to the parent. */
-export type ToParent =
-  | { readonly type: "event"; readonly id: number; readonly event: unknown; readonly isDelivery: boolean }
-  | { readonly type: "result"; readonly id: number; readonly value: unknown }
-  | { readonly type: "failure"; readonly id: number; readonly error: SentError };
-
-/** The context of a method's call. */
-export interface CallContext<Event> {
-  /** Aborted with the signal of the call, and when the parent is gone. */
-  readonly signal: AbortSignal;
-  /** Sends an event. */
-  emit(event: Event): void;
-  /** Sends an event, and waits until the reader has handled it. */
-  deliver(event: Event): Promise<void>;
 }
 
 /**
@@ -91,11 +67,17 @@ const watch: Partial<Watch> | undefined =
 if (watch !== undefined)
   new Worker(THREAD, { eval: true, execArgv: [], workerData: { ...watch, sent } }).unref();
 
-function send(message: ToParent): void {
-  // where the parent has just gone, "disconnect" is on its way
-  if (process.connected) process.send?.(message, () => undefined);
-  Atomics.add(sent, 0, 1);
-}
+/** The message that ends a child, besides calls. */
+export const EXIT = "exit";
+
+const channel: Channel = {
+  send(message) {
+    // where the parent has just gone, "disconnect" is on its way
+    if (process.connected) process.send?.(message, () => undefined);
+    Atomics.add(sent, 0, 1);
+  },
+  receive: (listener) => void process.on("message", listener),
+};
 
 /**
  * Serves the methods that the parent calls. Signals to the group of processes are ignored, since the parent decides what they
@@ -106,42 +88,23 @@ function send(message: ToParent): void {
  * export type AddMethods = typeof methods;
  * serveParent(methods);
  */
-export function serveParent(methods: Readonly<Record<string, (...args: never[]) => unknown>>): void {
-  /** Running calls, and what goes on with one when its event was handled. */
-  const calls = new Map<number, { readonly stop: AbortController; goOn?: () => void }>();
-  const run = async (id: number, { method, args }: ToChild & { readonly type: "call" }): Promise<void> => {
-    const call: { readonly stop: AbortController; goOn?: () => void } = { stop: new AbortController() };
-    calls.set(id, call);
-    const context: CallContext<unknown> = {
-      signal: call.stop.signal,
-      emit: (event) => send({ type: "event", id, event, isDelivery: false }),
-      deliver: (event) =>
-        new Promise((resolve) => {
-          call.goOn = resolve;
-          send({ type: "event", id, event, isDelivery: true });
-        }),
-    };
-    try {
-      send({ type: "result", id, value: await methods[method]?.(args as never, context as never) });
-    } catch (error) {
-      send({ type: "failure", id, error: encodeError(error) });
-    }
-    calls.delete(id);
-    if (!process.connected && calls.size === 0) process.exit();
-  };
+export function serveParent(methods: Methods): void {
+  const calls = serveCalls(
+    channel,
+    (method, argument, context) => methods[method]?.(argument, context as never),
+    () => {
+      if (!process.connected && calls.size === 0) process.exit();
+    },
+  );
   const folder = watch?.temporaryFolder;
   if (folder !== undefined) process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   process.on("SIGINT", () => undefined);
   process.on("SIGTERM", () => undefined);
   process.on("disconnect", () => {
-    for (const { stop } of calls.values()) stop.abort();
+    calls.abort();
     if (calls.size === 0 || !watch?.orphanSeconds) process.exit();
   });
-  process.on("message", (message: ToChild) => {
-    if (message.type === "exit") process.exit();
-    else if (message.type === "abort") calls.get(message.id)?.stop.abort();
-    else if (message.type === "handled") calls.get(message.id)?.goOn?.();
-    else if (message.id === undefined) methods[message.method]?.(message.args as never);
-    else void run(message.id, message);
+  process.on("message", (message) => {
+    if (message === EXIT) process.exit();
   });
 }

@@ -1,5 +1,5 @@
 // What the worker of a page does, by method: the library's own functions, on the files of the browser.
-import { MosError, omitUndefined } from "#core";
+import { type CallContext, MosError, omitUndefined } from "#core";
 import type { Device } from "#graph";
 import { type Engine, type EngineEvent, openEngine, type Prompt } from "#inference";
 import { join, mkdir, open, randomUUID, rm } from "#platform";
@@ -13,7 +13,9 @@ import {
   listStored,
   removeAdapter,
 } from "./adapters.ts";
+import { emitAll } from "./channel.ts";
 import {
+  type LoadEvent,
   type LoadModelOptions,
   listModels,
   type ModelSource,
@@ -22,7 +24,6 @@ import {
   removeModel,
   storeModel,
 } from "./models.ts";
-import { type Answer, type Methods, result } from "./protocol.ts";
 
 /** Options of a worker. */
 export interface HostOptions extends RuntimeSource {
@@ -65,7 +66,7 @@ interface OpenedEngine {
 }
 
 /** The methods of a worker. */
-export function openHost({ device, ...runtime }: HostOptions): Methods {
+export function openHost({ device, ...runtime }: HostOptions) {
   chooseRuntime({ ...runtime, device });
   let opened: OpenedEngine | undefined;
   const close = async (): Promise<void> => {
@@ -88,30 +89,31 @@ export function openHost({ device, ...runtime }: HostOptions): Methods {
     opened = { key, engine };
     return engine;
   };
+  /** Memory is not for two: the engine is closed before a run, and before what it holds is replaced. */
+  const alone = async <Result>(work: () => Promise<Result>): Promise<Result> => {
+    await close();
+    return await work();
+  };
   return {
-    loadModel: ({ source, ...options }: { source: ModelSource } & LoadModelOptions, signal) =>
-      closing(close, () => storeModel(source, options, signal)),
-    finetune: (options: WebFinetune, signal) =>
-      closing(close, () => runFinetune(options, { device, signal })),
-    async *generate(options: WebGenerate, signal): AsyncGenerator<EngineEvent, void> {
+    loadModel: (
+      { source, ...options }: { source: ModelSource } & LoadModelOptions,
+      context: CallContext<LoadEvent>,
+    ) => alone(() => emitAll(storeModel(source, options, context.signal), context)),
+    finetune: (options: WebFinetune, context: CallContext<FinetuneEvent>) =>
+      alone(() => emitAll(runFinetune(options, { device, signal: context.signal }), context)),
+    async generate(options: WebGenerate, context: CallContext<EngineEvent>): Promise<void> {
       const engine = await engineFor(options);
       const { prompt, request } = options;
-      const how = { ...request, signal };
-      yield* typeof prompt === "string" ? engine.complete(prompt, how) : engine.chat(prompt, how);
+      const how = { ...request, signal: context.signal };
+      const events = typeof prompt === "string" ? engine.complete(prompt, how) : engine.chat(prompt, how);
+      await emitAll(events, context);
     },
-    exportAdapter: ({ name }: { name: string }) => result(() => exportAdapter(name)),
-    importAdapter: (given: ImportedAdapter) => closing(close, () => result(() => importAdapter(given))),
-    list: () => result(async () => ({ models: await listModels(), adapters: await listStored() })),
-    remove: ({ name }: { name: string }) => closing(close, () => result(() => removeAdapter(name))),
-    removeModel: ({ name }: { name: string }) => closing(close, () => result(() => removeModel(name))),
-    close: () => result(close),
-  } satisfies Methods;
-}
-
-/** Memory is not for two: the engine is closed before a run, and before what it holds is replaced. */
-async function* closing(close: () => Promise<void>, work: () => Answer): Answer {
-  await close();
-  return yield* work();
+    exportAdapter: ({ name }: { name: string }) => exportAdapter(name),
+    importAdapter: (given: ImportedAdapter) => alone(() => importAdapter(given)),
+    list: async () => ({ models: await listModels(), adapters: await listStored() }),
+    remove: ({ name }: { name: string }) => alone(() => removeAdapter(name)),
+    removeModel: ({ name }: { name: string }) => alone(() => removeModel(name)),
+  };
 }
 
 async function* runFinetune(

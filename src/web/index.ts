@@ -1,12 +1,13 @@
 // Fine-tuning and chat in a page: the names of the package, answered by a worker.
-import { MosError } from "#core";
+import { Caller, MosError } from "#core";
 import type { ChatRequest, EngineEvent, Prompt } from "#inference";
 import type { FinetuneEvent } from "#training";
-import type { ExportedAdapter, ImportedAdapter, StoredAdapter } from "./adapters.ts";
+import type { ImportedAdapter, StoredAdapter } from "./adapters.ts";
+import { type Port, portChannel } from "./channel.ts";
 import type { WebDevice } from "./device.ts";
 import type { WebData, WebFinetune, WebGenerate } from "./host.ts";
 import type { LoadEvent, LoadModelOptions, ModelSource, PageFile, StoredModel } from "./models.ts";
-import { type Channel, openCaller } from "./protocol.ts";
+import type { WorkerMethods } from "./worker.ts";
 
 export type { LoadEvent, PageFile, StoredAdapter, StoredModel, WebData, WebDevice };
 
@@ -26,7 +27,7 @@ export interface WebOptions {
 }
 
 /** A Worker of a page, as far as it is used. */
-export interface PageWorker extends Channel {
+export interface PageWorker extends Port {
   /** As of every Worker: its errors, among others. */
   addEventListener(type: string, listener: (event: never) => void): void;
   /** Ends it at once. */
@@ -179,18 +180,14 @@ const MAX_THREADS = 4;
  */
 export async function openWeb({ device = "auto", threads, runtime, worker }: WebOptions = {}): Promise<Web> {
   const started = worker ?? new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-  const caller = openCaller(started);
+  const caller = new Caller<WorkerMethods>(portChannel(started));
   started.addEventListener("error", ({ message }: { readonly message?: string }) => {
     caller.fail(new MosError("device", `the worker failed: ${message ?? "its script could not be loaded"}`));
   });
-  const ask = async <Result>(method: string, argument: unknown = {}): Promise<Result> => {
-    const { value } = await caller.stream<never, Result>(method, argument).next();
-    return value as Result;
-  };
   const cores = Math.min(MAX_THREADS, page.navigator?.hardwareConcurrency ?? 1);
   const isIsolated = page.crossOriginIsolated === true;
   const url = runtime === undefined ? undefined : toUrl(runtime);
-  const { isKept, ...opened } = await ask<{ readonly isKept: boolean; readonly device: WebDevice }>("open", {
+  const { isKept, ...opened } = await caller.call("open", {
     device,
     threads: isIsolated ? (threads ?? cores) : 1,
     url,
@@ -199,11 +196,7 @@ export async function openWeb({ device = "auto", threads, runtime, worker }: Web
     ...opened,
     async loadModel(source, { onProgress, signal, ...options } = {}) {
       await page.navigator?.storage?.persist();
-      const events = caller.stream<LoadEvent, StoredModel>(
-        "loadModel",
-        { ...options, source: toSource(source) },
-        signal,
-      );
+      const events = caller.stream("loadModel", { ...options, source: toSource(source) }, signal);
       for (;;) {
         const { done, value } = await events.next();
         if (done === true) return value;
@@ -211,16 +204,12 @@ export async function openWeb({ device = "auto", threads, runtime, worker }: Web
       }
     },
     finetune: ({ model, signal, ...options }) =>
-      caller.stream<FinetuneEvent, void>("finetune", { ...options, model: nameOf(model) }, signal),
+      caller.stream("finetune", { ...options, model: nameOf(model) }, signal),
     generate: (model, prompt, { adapter, maxLength, signal, ...request } = {}) =>
-      caller.stream<EngineEvent, void>(
-        "generate",
-        { model: nameOf(model), prompt, adapter, maxLength, request },
-        signal,
-      ),
-    exportAdapter: async (name) => (await ask<ExportedAdapter>("exportAdapter", { name })).archive,
+      caller.stream("generate", { model: nameOf(model), prompt, adapter, maxLength, request }, signal),
+    exportAdapter: async (name) => (await caller.call("exportAdapter", { name })).archive,
     async adapterForm(name) {
-      const { config, tensors } = await ask<ExportedAdapter>("exportAdapter", { name });
+      const { config, tensors } = await caller.call("exportAdapter", { name });
       const form = new FormData();
       form.set("name", name);
       form.set("adapter_config", config, "adapter_config.json");
@@ -228,10 +217,13 @@ export async function openWeb({ device = "auto", threads, runtime, worker }: Web
       return form;
     },
     importAdapter: (files, options = {}) =>
-      ask("importAdapter", { ...options, files: files instanceof Blob ? [files] : Array.from(files) }),
-    list: () => ask("list"),
-    remove: (name) => ask("remove", { name }),
-    removeModel: (name) => ask("removeModel", { name }),
+      caller.call("importAdapter", {
+        ...options,
+        files: files instanceof Blob ? [files] : Array.from(files),
+      }),
+    list: () => caller.call("list", undefined),
+    remove: (name) => caller.call("remove", { name }),
+    removeModel: (name) => caller.call("removeModel", { name }),
     async storage() {
       const { storage } = page.navigator ?? {};
       const { usage = 0, quota = 0 } = (await storage?.estimate()) ?? {};

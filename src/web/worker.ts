@@ -1,11 +1,10 @@
 // The worker of a page: its first call says what runs where, all others are the library's.
 import { z } from "zod";
-import { MosError } from "#core";
-import { nextTurn } from "#platform";
+import { type CallContext, type Methods, MosError, serveCalls } from "#core";
 import type { RuntimeSource } from "#session-web";
+import { type Port, portChannel } from "./channel.ts";
 import { chooseDevice, type WebDevice } from "./device.ts";
 import { openHost } from "./host.ts";
-import { type Answer, type CallRequest, type Channel, type Methods, result, serveCalls } from "./protocol.ts";
 import { explainFull, openStorage } from "./storage.ts";
 
 // the policy of a page may forbid functions made of text, and reports each attempt
@@ -16,24 +15,26 @@ interface OpenOptions extends Pick<RuntimeSource, "threads" | "url"> {
   readonly device: WebDevice | "auto";
 }
 
-let methods: Methods = {
-  open: ({ device: wanted, ...options }: OpenOptions) =>
-    result(async () => {
-      const isKept = await openStorage();
-      const chosen = await chooseDevice(wanted);
-      methods = openHost({ ...options, ...chosen });
-      return { isKept, device: chosen.device };
-    }),
-};
+let methods: Methods | undefined;
 
-async function* answer({ method, argument }: CallRequest, signal: AbortSignal): Answer {
-  const run = methods[method];
-  if (run === undefined) throw new MosError("bad_option", `the worker has no method ${method}`);
+async function open({ device: wanted, ...options }: OpenOptions) {
+  const isKept = await openStorage();
+  const chosen = await chooseDevice(wanted);
+  methods = openHost({ ...options, ...chosen });
+  return { isKept, device: chosen.device };
+}
+
+/** What a page calls: first of all `open`. */
+export type WorkerMethods = ReturnType<typeof openHost> & { readonly open: typeof open };
+
+async function run(name: string, argument: never, context: CallContext<unknown>): Promise<unknown> {
+  const method = name === "open" ? open : methods?.[name];
+  if (method === undefined) throw new MosError("bad_option", `the worker has no method ${name}`);
   try {
-    return yield* run(argument as never, signal);
+    return await method(argument, context as never);
   } catch (error) {
     throw await explainFull(error);
   }
 }
 
-serveCalls(globalThis as unknown as Channel, answer, nextTurn);
+serveCalls(portChannel(globalThis as unknown as Port), run);

@@ -10,11 +10,12 @@ import { openPage, type WebPage } from "./page.ts";
 
 /** A worker over the origin's files; `ask` calls one of its methods. */
 const WORKER = `
-  const { openCaller } = await import("/mos/protocol.js");
+  const { Caller } = await import("/mos/rpc.js");
+  const { portChannel } = await import("/mos/channel.js");
   const openFiles = async () => {
     const worker = new Worker("/mos/files-worker.js", { type: "module" });
-    const caller = openCaller(worker);
-    const ask = async (method, argument) => (await caller.stream(method, argument).next()).value;
+    const caller = new Caller(portChannel(worker));
+    const ask = (method, argument) => caller.call(method, argument);
     await ask("open", {});
     return { worker, caller, ask };
   };`;

@@ -20,10 +20,14 @@ const SOFTWARE_GPU = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshade
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "mos-web-"));
   await bundleWeb({ folder });
-  const [test, source] = [import.meta.dirname, join(import.meta.dirname, "../../src/web")];
+  const [test, source] = [import.meta.dirname, join(import.meta.dirname, "../../src")];
   await bundleWeb({
     folder,
-    entries: { "files-worker": join(test, "files-worker.ts"), protocol: join(source, "protocol.ts") },
+    entries: {
+      "files-worker": join(test, "files-worker.ts"),
+      rpc: join(source, "core/rpc.ts"),
+      channel: join(source, "web/channel.ts"),
+    },
   });
   project.provide("bundles", folder);
   const end = await startChromium(project, SOFTWARE_GPU);

@@ -1,0 +1,198 @@
+// Remote calls over a channel: a call has events, one result or error, and a signal. What carries the messages is the channel's.
+import { type ErrorCode, errorText, MosError } from "./error.ts";
+import { AsyncQueue } from "./queue.ts";
+
+/** One end of a connection: messages arrive in order. */
+export interface Channel {
+  send(message: unknown): void;
+  /** Called once. */
+  receive(listener: (message: unknown) => void): void;
+}
+
+/** An error on its way between processes or threads: an unexpected one has a stack and no code. */
+type SentError = Pick<Error, "message" | "stack"> & { readonly code?: ErrorCode };
+
+/** What is sent of an error: a clone would lose its code. */
+const encodeError = (error: unknown): SentError =>
+  error instanceof MosError
+    ? { code: error.code, message: error.message }
+    : { message: errorText(error), ...(error instanceof Error ? { stack: error.stack } : {}) };
+
+/** The error that was sent: a MosError, or an Error where it was unexpected. */
+function decodeError({ code, message, stack }: SentError): Error {
+  if (code === undefined) return Object.assign(new Error(message), { stack });
+  const [line = "", hint] = message.split(/\n(.*)/s);
+  return new MosError(code, line, hint === undefined ? {} : { hint });
+}
+
+/** A message of a caller. Nothing comes back of a call without an id. */
+type Request =
+  | { readonly type: "call"; readonly id?: number; readonly method: string; readonly argument: unknown }
+  /** The signal of the call is aborted, or its reader has left. */
+  | { readonly type: "abort"; readonly id: number }
+  /** The reader has handled the event that the method delivered. */
+  | { readonly type: "handled"; readonly id: number; readonly answer: unknown };
+
+type Reply =
+  | { readonly type: "event"; readonly id: number; readonly event: unknown; readonly isDelivery: boolean }
+  | { readonly type: "result"; readonly id: number; readonly value: unknown }
+  | { readonly type: "failure"; readonly id: number; readonly error: SentError };
+
+/** The context of a method's call. */
+export interface CallContext<Event> {
+  /** Aborted with the signal of the call, and when the caller is gone. */
+  readonly signal: AbortSignal;
+  /** Sends an event. */
+  emit(event: Event): void;
+  /** Sends an event, and waits until the reader has handled it: gives the argument of the reader's next `next`. */
+  deliver(event: Event): Promise<unknown>;
+}
+
+type Method = (...args: never[]) => unknown;
+/** Methods by name: each takes one argument and the context of its call. */
+export type Methods = Readonly<Record<string, Method>>;
+type Argument<M extends Method> = Parameters<M>[0];
+export type CallEvent<M> = M extends (args: never, context: CallContext<infer E>) => unknown ? E : never;
+export type CallResult<M extends Method> = Awaited<ReturnType<M>>;
+
+/** Runs a method of the given name. */
+export type Run = (method: string, argument: never, context: CallContext<unknown>) => unknown;
+
+interface RunningCall {
+  readonly stop: AbortController;
+  /** What goes on with it when each of its deliveries is handled, in order. */
+  readonly deliveries: ((answer: unknown) => void)[];
+}
+
+/** The calls that run at a server's end. */
+export interface Calls {
+  readonly size: number;
+  /** Aborts the signals of all. */
+  abort(): void;
+}
+
+/** Answers the calls of a channel; `onEnd` is told when one has ended. */
+export function serveCalls(channel: Channel, run: Run, onEnd: () => void = () => undefined): Calls {
+  const calls = new Map<number, RunningCall>();
+  const send = (reply: Reply): void => channel.send(reply);
+  const answer = async (id: number, method: string, argument: unknown): Promise<void> => {
+    const call: RunningCall = { stop: new AbortController(), deliveries: [] };
+    calls.set(id, call);
+    const context: CallContext<unknown> = {
+      signal: call.stop.signal,
+      emit: (event) => send({ type: "event", id, event, isDelivery: false }),
+      deliver: (event) =>
+        new Promise((resolve) => {
+          call.deliveries.push(resolve);
+          send({ type: "event", id, event, isDelivery: true });
+        }),
+    };
+    try {
+      send({ type: "result", id, value: await run(method, argument as never, context) });
+    } catch (error) {
+      send({ type: "failure", id, error: encodeError(error) });
+    }
+    calls.delete(id);
+    onEnd();
+  };
+  channel.receive((message) => {
+    const request = message as Request;
+    if (request.type === "abort") calls.get(request.id)?.stop.abort();
+    else if (request.type === "handled") calls.get(request.id)?.deliveries.shift()?.(request.answer);
+    else if (request.type === "call") {
+      const { id, method, argument } = request;
+      // its method takes no context
+      if (id === undefined) run(method, argument as never, undefined as never);
+      else void answer(id, method, argument);
+    }
+  });
+  return {
+    get size() {
+      return calls.size;
+    },
+    abort() {
+      for (const { stop } of calls.values()) stop.abort();
+    },
+  };
+}
+
+/** Calls the methods that are served at the other end of a channel. */
+export class Caller<M extends Methods> {
+  readonly #channel: Channel;
+  readonly #calls = new Map<number, AsyncQueue<Reply>>();
+  #lastId = 0;
+  #failure: unknown;
+
+  constructor(channel: Channel) {
+    this.#channel = channel;
+    channel.receive((message) => {
+      const reply = message as Reply;
+      this.#calls.get(reply.id)?.push(reply);
+    });
+  }
+
+  /**
+   * Calls a method that has a result and no events.
+   *
+   * @throws what the method throws: MosError, or Error for what is unexpected; what the calls have failed with.
+   */
+  async call<N extends keyof M & string>(
+    method: N,
+    argument: Argument<M[N]>,
+    signal?: AbortSignal,
+  ): Promise<CallResult<M[N]>> {
+    return await resultOf(this.stream(method, argument, signal));
+  }
+
+  /** Calls a method: its events, then its result. Throws like `call`. A reader who leaves aborts the signal of the method. */
+  async *stream<N extends keyof M & string>(
+    method: N,
+    argument: Argument<M[N]>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<CallEvent<M[N]>, CallResult<M[N]>, unknown> {
+    const id = ++this.#lastId;
+    const replies = new AsyncQueue<Reply>();
+    if (this.#failure !== undefined) replies.close(this.#failure);
+    this.#calls.set(id, replies);
+    const abort = (): void => this.#send({ type: "abort", id });
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      this.#send({ type: "call", id, method, argument });
+      if (signal?.aborted === true) abort();
+      for await (const reply of replies) {
+        if (reply.type === "result") return reply.value as CallResult<M[N]>;
+        if (reply.type === "failure") throw decodeError(reply.error);
+        const answer = yield reply.event as CallEvent<M[N]>;
+        if (reply.isDelivery) this.#send({ type: "handled", id, answer });
+      }
+      throw this.#failure;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      abort(); // where the reader has left
+      this.#calls.delete(id);
+    }
+  }
+
+  /** Calls a method without waiting for its end: nothing comes back, and an error ends the process. */
+  notify<N extends keyof M & string>(method: N, argument: Argument<M[N]>): void {
+    this.#send({ type: "call", method, argument });
+  }
+
+  /** Ends all calls, and those to come, with an error. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+    for (const replies of this.#calls.values()) replies.close(error);
+  }
+
+  #send(request: Request): void {
+    this.#channel.send(request);
+  }
+}
+
+/** The result of a call whose events nobody wants. */
+export async function resultOf<Result>(events: AsyncGenerator<unknown, Result, unknown>): Promise<Result> {
+  for (;;) {
+    const { done, value } = await events.next();
+    if (done === true) return value;
+  }
+}

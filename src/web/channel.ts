@@ -1,0 +1,28 @@
+// What carries calls between a page and its worker.
+import type { CallContext, Channel } from "#core";
+import { nextTurn } from "#platform";
+
+/** Where messages come from and go to: a worker, or the scope of one. */
+export interface Port {
+  postMessage(message: unknown): void;
+  addEventListener(type: "message", listener: (message: { readonly data: unknown }) => void): void;
+}
+
+export const portChannel = (port: Port): Channel => ({
+  send: (message) => port.postMessage(message),
+  receive: (listener) => port.addEventListener("message", ({ data }) => listener(data)),
+});
+
+/** Emits events, and gives their result. A step of WebAssembly lets no message in by itself, such as that a call is aborted. */
+export async function emitAll<Event, Result>(
+  events: AsyncIterable<Event, Result>,
+  { emit }: CallContext<Event>,
+): Promise<Result> {
+  const iterator = events[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value } = await iterator.next();
+    if (done === true) return value;
+    emit(value);
+    await nextTurn();
+  }
+}
