@@ -5,6 +5,7 @@ import { createInterface } from "node:readline/promises";
 import { flag, integer, MosError, number, type SettingValues, text } from "#core";
 import {
   askForQuestions,
+  type ChatClient,
   countWords,
   endpointUrl,
   findDocuments,
@@ -12,11 +13,10 @@ import {
   type GenerationCounts,
   type GenerationPlan,
   generateExamples,
+  openChatClient,
   planGeneration,
   readPassages,
-  remoteTeacher,
   type SourcedPassage,
-  type Teacher,
 } from "#data";
 import { openEngine } from "#inference";
 import { loadText } from "#models";
@@ -149,7 +149,7 @@ function checkTeacher({ teacher, teacherModel, model, keyVariable }: Values): st
 }
 
 interface OpenTeacher extends AsyncDisposable {
-  readonly ask: Teacher;
+  readonly ask: ChatClient;
 }
 
 interface OpenOptions {
@@ -159,7 +159,7 @@ interface OpenOptions {
 }
 
 async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTeacher> {
-  const { teacher: url, teacherModel: model = "", json, quiet } = values;
+  const { teacher: url, json, quiet } = values;
   if (url === undefined) return await openOwnTeacher(values, options);
   const { key, line } = options;
   const print = (reason: string): void => {
@@ -167,7 +167,7 @@ async function openTeacher(values: Values, options: OpenOptions): Promise<OpenTe
     warn(reason);
   };
   const onRetry = retryNotice({ json, quiet, print });
-  const ask = remoteTeacher({ url, model, key, onRetry });
+  const ask = openChatClient({ url, key, onRetry });
   return { ask, [Symbol.asyncDispose]: async () => undefined };
 }
 
@@ -184,14 +184,17 @@ async function openOwnTeacher(
     cacheFolder: (await userPlaces()).weights,
     onProgress: engineProgress(line),
   });
-  const ask: Teacher = async ({ messages, maxTokens, signal }) => {
+  const ask: ChatClient = async ({ messages, max_tokens: maxTokens }, signal) => {
     let text = "";
     for await (const event of engine.chat(messages, { maxTokens, signal })) {
       if (event.type === "token" || event.type === "finish") text += event.text;
       if (event.type !== "finish") continue;
       if (event.finishReason === "cancelled") break;
       const { promptTokens, completionTokens } = event.usage;
-      return { text, promptTokens, completionTokens };
+      return {
+        choices: [{ message: { content: text } }],
+        usage: { prompt_tokens: promptTokens, completion_tokens: completionTokens },
+      };
     }
     throw new MosError("cancelled", "stopped asking the model; the same command goes on from here");
   };

@@ -30,6 +30,7 @@ export {
   texts,
   withProgress,
 } from "#core";
+export { type ChatClient, openChatClient } from "#data";
 export {
   assertNoFolder,
   assertSpace,

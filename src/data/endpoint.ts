@@ -4,12 +4,13 @@ import { describeBytes, errorText, MosError } from "#core";
 import { type Failure, readBounded, retryAdvice } from "#hub";
 import { sleep as wait } from "#platform";
 
-/** Options of a teacher behind an endpoint. */
+/** Options of an endpoint. */
 export interface EndpointOptions {
   /** Base URL as OpenAI's clients have it, such as `http://127.0.0.1:8080/v1`. */
   readonly url: string;
-  readonly model: string;
   readonly key?: string | undefined;
+  /** Name of its model in messages ("the teacher"). */
+  readonly role?: string;
   /** Told why a request is made again, and after how many seconds. */
   readonly onRetry?: ((reason: string, seconds: number) => void) | undefined;
   readonly fetch?: typeof fetch;
@@ -29,14 +30,16 @@ interface EndpointKind<T> {
 
 /** A request to an endpoint. */
 export interface EndpointRequest {
-  /** The body without the model, as it is when a request is made. */
-  readonly fields: () => object;
+  /** The body, as it is when a request is made. */
+  readonly fields: () => { readonly model: string };
   /** True for a refusal after which `fields` are others, so that the request is made again at once. */
   readonly learnsFrom?: (refusal: string) => boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
 const MAX_ATTEMPTS = 8;
+/** Seconds of pauses that a server asks for, which count as no attempts: it is there, and busy. */
+const PATIENCE = 600;
 const [FIRST_WAIT, MAX_WAIT] = [1, 60];
 /** The longest wait that a server may ask for, in seconds. */
 const MAX_ASKED_WAIT = 600;
@@ -71,12 +74,16 @@ export function openEndpoint<T>(
   const { sleep = (seconds, signal) => wait(seconds * 1000, { signal }), onRetry } = options;
   const endpoint = new Endpoint(kind, options);
   return async (request) => {
-    for (let attempt = 1; ; attempt++) {
+    let [attempts, waited] = [0, 0];
+    for (;;) {
       const result = await endpoint.ask(request);
       if ("answer" in result) return result.answer;
-      if (!result.transient || attempt === MAX_ATTEMPTS) throw result.error;
-      const seconds = result.waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempt - 1), MAX_WAIT);
-      onRetry?.(result.error.message, seconds);
+      const { transient, error, waitSeconds } = result;
+      waited += waitSeconds ?? 0;
+      if (waitSeconds === undefined || waited > PATIENCE) attempts++;
+      if (!transient || attempts === MAX_ATTEMPTS) throw error;
+      const seconds = waitSeconds ?? Math.min(FIRST_WAIT * 2 ** (attempts - 1), MAX_WAIT);
+      onRetry?.(error.message, seconds);
       await sleep(seconds, request.signal).catch(() => undefined);
       assertNotStopped(request.signal);
     }
@@ -116,14 +123,15 @@ class Endpoint<T> {
     const timer = setTimeout(follow, TIMEOUT);
     signal?.addEventListener("abort", follow, { once: true });
     try {
-      const response = await this.#send(fields(), stop.signal);
+      const sent = fields();
+      const response = await this.#send(sent, stop.signal);
       this.#hasAnswered = true;
       const bytes = await readBounded(response, MAX_ANSWER_BYTES);
-      if (bytes === undefined) return this.#tooLong();
+      if (bytes === undefined) return this.#tooLong(sent.model);
       const body = new TextDecoder().decode(bytes);
       if (response.ok) return this.#readAnswer(body);
       if (response.status === 400 && learnsFrom?.(body) === true) return await this.ask(request);
-      return this.#refused(response, body);
+      return this.#refused(response, { body, model: sent.model });
     } catch (error) {
       assertNotStopped(signal);
       const reason = stop.signal.aborted ? `no answer in ${TIMEOUT / 1000} s` : rootCause(error);
@@ -138,14 +146,14 @@ class Endpoint<T> {
   }
 
   #send(fields: object, signal: AbortSignal): Promise<Response> {
-    const { model, key, fetch: send = fetch } = this.#options;
+    const { key, fetch: send = fetch } = this.#options;
     return send(this.#url, {
       method: "POST",
       headers: {
         "content-type": "application/json",
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
       },
-      body: JSON.stringify({ model, ...fields }),
+      body: JSON.stringify(fields),
       redirect: "error", // the key is for this server
       signal,
     });
@@ -159,9 +167,8 @@ class Endpoint<T> {
     return { error: this.#failed(what), transient: false };
   }
 
-  #refused(response: Response, body: string): Failure {
+  #refused(response: Response, { body, model }: { readonly body: string; readonly model: string }): Failure {
     const { status } = response;
-    const { model } = this.#options;
     const advice =
       status === 401 || status === 403
         ? "; name the environment variable of the key with --key-variable"
@@ -172,13 +179,14 @@ class Endpoint<T> {
     return { error, ...retryAdvice(response, MAX_ASKED_WAIT) };
   }
 
-  #tooLong(): Failure {
-    const what = `answered more than ${describeBytes(MAX_ANSWER_BYTES)}; check the URL, and that it serves ${this.#options.model}`;
+  #tooLong(model: string): Failure {
+    const what = `answered more than ${describeBytes(MAX_ANSWER_BYTES)}; check the URL, and that it serves ${model}`;
     return { error: this.#failed(what), transient: false };
   }
 
   #failed(what: string, cause?: unknown): MosError {
-    return new MosError("network", `${this.#url.origin}: the teacher ${what}`, { cause });
+    const { role = "the teacher" } = this.#options;
+    return new MosError("network", `${this.#url.origin}: ${role} ${what}`, { cause });
   }
 }
 

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MosError } from "#core";
+import type { ChatClient } from "./chat-client.ts";
 import { readDataset } from "./dataset.ts";
 import type { SourcedPassage } from "./documents.ts";
 import { type GenerateExamplesOptions, generateExamples, planGeneration } from "./generate.ts";
-import type { Teacher } from "./teacher.ts";
 
 let folder = "";
 let out = "";
@@ -29,17 +29,23 @@ const answerFor = (passage: string): string =>
 /** A teacher that answers after some turns of the event loop, and keeps what it was asked. */
 function makeTeacher(reply: (passage: string, count: number) => string = answerFor) {
   const asked: string[] = [];
-  const teacher: Teacher = async ({ messages, signal }) => {
+  const teacher: ChatClient = async ({ messages }, signal) => {
     const passage = passageIn(messages[0]?.content ?? "");
     asked.push(passage);
     const count = asked.length;
     await new Promise((resolve) => setTimeout(resolve, (count * 7) % 5));
     if (signal?.aborted) throw new MosError("cancelled", "stopped");
-    return { text: reply(passage, count), promptTokens: 10, completionTokens: 5 };
+    return {
+      choices: [{ message: { content: reply(passage, count) } }],
+      usage: { prompt_tokens: 10, completion_tokens: 5 },
+    };
   };
   return { teacher, asked };
 }
-const options = (teacher: Teacher, more: Partial<GenerateExamplesOptions> = {}): GenerateExamplesOptions => ({
+const options = (
+  teacher: ChatClient,
+  more: Partial<GenerateExamplesOptions> = {},
+): GenerateExamplesOptions => ({
   out,
   teacher,
   teacherName: "teacher",

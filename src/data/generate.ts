@@ -12,6 +12,7 @@ import {
   writeJsonLines,
 } from "#files";
 import { createHash, join, rm, setMaxListeners } from "#platform";
+import type { ChatClient } from "./chat-client.ts";
 import { checkOutput } from "./convert.ts";
 import type { SourcedPassage } from "./documents.ts";
 import { stoppedAsking } from "./endpoint.ts";
@@ -23,14 +24,13 @@ import {
   type QuestionOptions,
   readQuestionAnswers,
 } from "./question-answers.ts";
-import type { Teacher } from "./teacher.ts";
 
 /** Options of writing questions and answers. */
 export interface GenerateExamplesOptions extends QuestionOptions {
   /** File of JSON Lines. */
   readonly out: string;
   readonly overwrite?: boolean;
-  readonly teacher: Teacher;
+  readonly teacher: ChatClient;
   /** Name of the teacher, which a run keeps to when it is resumed. */
   readonly teacherName: string;
   /** Tokens of each answer of the teacher at most. */
@@ -191,8 +191,15 @@ async function* askAll(
   const waiting = missing.values();
   const ask = async (): Promise<void> => {
     for (const [passage, content] of waiting) {
-      const request = { messages: askForQuestions(content, asked), maxTokens, signal: stopped };
-      queue.push({ passage, ...(await teacher(request)) });
+      const messages = askForQuestions(content, asked);
+      const request = { model: asked.teacherName, messages, max_tokens: maxTokens };
+      const { choices, usage } = await teacher(request, stopped);
+      queue.push({
+        passage,
+        text: choices[0]?.message.content ?? "",
+        promptTokens: usage?.prompt_tokens ?? 0,
+        completionTokens: usage?.completion_tokens ?? 0,
+      });
       if (stopped.aborted) throw stoppedAsking();
     }
   };

@@ -9,6 +9,12 @@ export {
   plannedBatch,
 } from "./batch.ts";
 export { CallChecker, hasTools } from "./call-check.ts";
+export {
+  type ChatClient,
+  type ChatCompletion,
+  type ChatCompletionRequest,
+  openChatClient,
+} from "./chat-client.ts";
 export { checkOutput, convertDataset, WRITTEN_FORMATS } from "./convert.ts";
 export {
   checkDataset,
@@ -58,4 +64,3 @@ export { countWords } from "./passages.ts";
 export { encodePrompt, PROMPT_FORMATS } from "./prompt-formats.ts";
 export { askForQuestions } from "./question-answers.ts";
 export { joinSequences, sharedReach } from "./shared-prompt.ts";
-export { remoteTeacher, type Teacher } from "./teacher.ts";

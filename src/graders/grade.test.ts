@@ -7,7 +7,6 @@ import {
   PythonGraders,
   parseGrader,
   readSample,
-  type ScoreReply,
 } from "./index.ts";
 import { parseTemplate } from "./template.ts";
 
@@ -165,10 +164,9 @@ const judge = {
     { role: "user", content: [{ type: "input_text", text: "{{sample.output_text}}" }] },
   ],
 };
-const usage = { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 };
-const reply = (message: ScoreReply["choices"][0]["message"]) => ({
+const reply = (message: { content: string | null; refusal?: string }) => ({
   model: "judge-1",
-  usage,
+  usage: { prompt_tokens: 3, completion_tokens: 4 },
   choices: [{ message }],
 });
 
@@ -179,7 +177,10 @@ test("score_model asks for a number in a format, and keeps it within its range",
     return reply({ content: '{"result": 7, "steps": []}' });
   };
   const result = await grade(parseGrader(judge), { item: {}, sample: readSample("hi") }, { scoreModel });
-  expect(result).toMatchObject({ reward: 2, sampledModel: "judge-1", usage: { "judge-1": usage } });
+  expect(result).toMatchObject({ reward: 2, sampledModel: "judge-1" });
+  expect(result.usage).toEqual({
+    "judge-1": { prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 },
+  });
   expect(requests).toMatchObject([
     {
       ...{ model: "judge", seed: 1, max_completion_tokens: 9, response_format: { type: "json_schema" } },
@@ -252,7 +253,7 @@ test("grading ends when its time is over, unless it is cancelled before", async 
   const grader = parseGrader(judge);
   const input = { item: {}, sample: readSample("") };
   const scoreModel = (_: object, signal: AbortSignal | undefined) =>
-    new Promise((_, reject) => {
+    new Promise<never>((_, reject) => {
       signal?.throwIfAborted();
       signal?.addEventListener("abort", () => reject(signal.reason));
     });

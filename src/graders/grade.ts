@@ -1,8 +1,9 @@
 // Grading one answer by one grader.
 import { MosError, parseJson } from "#core";
+import type { ChatClient } from "#data";
 import { findExcess, type Grader, graderName, readFormula } from "./grader.ts";
 import type { PythonGraders } from "./python.ts";
-import { type ScoreModel, scoreByModel, type TokenUsage } from "./score-model.ts";
+import { scoreByModel, type TokenUsage } from "./score-model.ts";
 import { MEASURES } from "./similarity/measures.ts";
 import { fillIn, type GradeInput, MissingValue, parseTemplate } from "./template.ts";
 
@@ -52,7 +53,7 @@ export interface Grade {
 export interface GradeOptions {
   readonly signal?: AbortSignal | undefined;
   /** Answers the requests of score_model. */
-  readonly scoreModel?: ScoreModel | undefined;
+  readonly scoreModel?: ChatClient | undefined;
   /** Runs python. */
   readonly python?: Pick<PythonGraders, "run"> | undefined;
   /** Seconds that grading may take. */

@@ -9,4 +9,3 @@ export {
   parseGrader,
 } from "./grader.ts";
 export { PythonGraders } from "./python.ts";
-export type { ScoreModel, ScoreReply } from "./score-model.ts";

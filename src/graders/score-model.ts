@@ -1,38 +1,18 @@
 // A model as a grader: it is asked for a number and the steps that led there, by a chat request.
 import { z } from "zod";
-import { errorText, MosError, omitUndefined } from "#core";
+import { errorText, MosError } from "#core";
+import type { ChatClient, ChatCompletion, ChatCompletionRequest } from "#data";
 import { type Grader, messageText } from "./grader.ts";
 import { fillIn, type GradeInput, parseTemplate } from "./template.ts";
 
 type ScoreModelGrader = Extract<Grader, { type: "score_model" }>;
 
-/** A request of OpenAI's chat completions API, as a grader makes it. */
-export interface ScoreRequest {
-  readonly model: string;
-  readonly messages: readonly { readonly role: string; readonly content: string }[];
-  readonly response_format: unknown;
-  readonly temperature?: number;
-  readonly top_p?: number;
-  readonly seed?: number;
-  readonly max_completion_tokens?: number;
-  readonly reasoning_effort?: string;
-}
-
-/** What of the answer a grader reads. */
-const replySchema = z.object({
-  model: z.string().optional(),
-  choices: z
-    .array(z.object({ message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }) }))
-    .min(1),
-  usage: z.object({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() }).nullish(),
-});
-
-export type ScoreReply = z.output<typeof replySchema>;
-/** Answers chat requests of graders: an endpoint, or an engine at hand. */
-export type ScoreModel = (request: ScoreRequest, signal: AbortSignal | undefined) => Promise<unknown>;
-
 /** Tokens that a model spent on grading. */
-export type TokenUsage = NonNullable<ScoreReply["usage"]>;
+export interface TokenUsage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
 
 const STEP = {
   type: "object",
@@ -55,7 +35,10 @@ const RESPONSE_FORMAT = {
 };
 
 /** The grader's request for one answer. */
-function scoreRequest({ model, input, sampling_params }: ScoreModelGrader, known: GradeInput): ScoreRequest {
+function scoreRequest(
+  { model, input, sampling_params }: ScoreModelGrader,
+  known: GradeInput,
+): ChatCompletionRequest {
   const { max_completions_tokens, ...sampling } = sampling_params ?? {};
   const set = Object.entries({ ...sampling, max_completion_tokens: max_completions_tokens });
   return {
@@ -92,22 +75,30 @@ export interface Score {
 export async function scoreByModel(
   grader: ScoreModelGrader,
   known: GradeInput,
-  { ask, signal }: { readonly ask: ScoreModel; readonly signal: AbortSignal | undefined },
+  { ask, signal }: { readonly ask: ChatClient; readonly signal: AbortSignal | undefined },
 ): Promise<Score> {
   const request = scoreRequest(grader, known);
-  let reply: ScoreReply;
   try {
-    reply = replySchema.parse(await ask(request, signal));
+    return readScore(grader, await ask(request, signal));
   } catch (error) {
     if (signal?.aborted === true)
       throw new MosError("cancelled", "grading was interrupted", { cause: signal.reason });
     return { reward: 0, failure: "server", details: errorText(error) };
   }
-  const spent = omitUndefined({ model: reply.model ?? grader.model, usage: reply.usage ?? undefined });
-  const message = reply.choices[0]?.message;
+}
+
+function readScore(
+  grader: ScoreModelGrader,
+  { choices, usage, model = grader.model }: ChatCompletion,
+): Score {
+  const spent = { model, usage: toUsage(usage) };
+  const message = choices[0]?.message;
   if (typeof message?.refusal === "string") return { reward: 0, failure: "refusal", ...spent };
   const result = readResult(message?.content ?? "");
   if (result === undefined) return { reward: 0, failure: "parse", ...spent };
   const [least, most] = grader.range ?? [0, 1];
   return { reward: Math.min(most, Math.max(least, result)), ...spent };
 }
+
+const toUsage = (usage: ChatCompletion["usage"]): TokenUsage | undefined =>
+  usage ? { ...usage, total_tokens: usage.prompt_tokens + usage.completion_tokens } : undefined;

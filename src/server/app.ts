@@ -4,7 +4,7 @@ import type { MiddlewareHandler, Next } from "hono";
 import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { authenticate, checkHost, checkSite, tenantKey } from "./auth.ts";
+import { authenticate, checkHost, checkSite, jobKey } from "./auth.ts";
 import {
   createContext,
   type RequestContext,
@@ -70,10 +70,11 @@ export function createServer(options: ServerOptions): ApiServer {
   });
   if (server.cors !== undefined) app.use("*", crossOrigin(server.cors));
   app.use("/v1/*", async (context, next) => {
-    const { tenant, isNested = false } = context.env ?? {};
-    const found = await (tenant === undefined
-      ? authenticate(server, authorizationOf(context))
-      : tenantKey(server, tenant));
+    const { isNested = false } = context.env ?? {};
+    const authorization = authorizationOf(context);
+    const found =
+      (await jobKey(server, { authorization, path: context.req.path })) ??
+      (await authenticate(server, authorization));
     const key = server.extension?.extendKey(found) ?? found;
     context.var.record.keyName = key.name;
     if (!isNested)

@@ -254,6 +254,9 @@ export async function openKeyFile(path: string, { now, log, limits = [] }: KeyFi
   };
 }
 
+const tokenOf = (authorization: string | undefined): string | undefined =>
+  /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+
 /** Longer than any key that this package makes; nothing longer is hashed. */
 const MAX_KEY_LENGTH = 512;
 
@@ -267,7 +270,7 @@ export async function authenticate(
   authorization: string | undefined,
 ): Promise<ApiKey> {
   if (keys === undefined) return ANONYMOUS;
-  const token = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+  const token = tokenOf(authorization);
   const unauthorized = (message: string, code = "invalid_api_key"): ApiError =>
     new ApiError(message, { status: 401, code, headers: { "www-authenticate": "Bearer" } });
   if (token === undefined)
@@ -282,19 +285,32 @@ export async function authenticate(
   );
 }
 
+interface JobKeys {
+  readonly keys?: KeyRing | undefined;
+  readonly date: () => number;
+  readonly extension?: { jobTenant?(key: string): Promise<string | undefined> } | undefined;
+}
+
+/** What the key of a job's trainer is good for. */
+const JOB_PATH = "/v1/chat/completions";
+
 /**
- * A key of a tenant, for a request that the server makes in its name.
+ * The key of the tenant whose job a request comes from, without an administrator's rights; undefined for any other request.
  *
- * @throws ApiError 401 where the tenant has none that is valid now.
+ * @throws ApiError 401 where the tenant has no key that is valid now, 403 for anything but chat completions.
  */
-export async function tenantKey(
-  { keys, date }: { readonly keys?: KeyRing | undefined; readonly date: () => number },
-  name: string,
-): Promise<ApiKey> {
+export async function jobKey(
+  { keys, date, extension }: JobKeys,
+  { authorization, path }: { readonly authorization: string | undefined; readonly path: string },
+): Promise<ApiKey | undefined> {
+  const name = await extension?.jobTenant?.(tokenOf(authorization) ?? "");
+  if (name === undefined) return undefined;
+  if (path !== JOB_PATH)
+    throw new ApiError(`the key of a job is for ${JOB_PATH} only`, { status: 403, code: "wrong_key" });
   if (keys === undefined) return ANONYMOUS;
   const own = (await keys.ofTenant?.(name)) ?? [];
   const valid = own.find(({ expiresAt = Number.POSITIVE_INFINITY }) => date() < expiresAt);
-  if (valid !== undefined) return valid;
+  if (valid !== undefined) return { ...valid, isAdmin: false };
   throw new ApiError(`${name} has no valid API key; ask the server's operator for a new one`, {
     status: 401,
     code: "invalid_api_key",

@@ -38,6 +38,8 @@ export interface ServerExtension {
   addRoutes(app: ServerApp): void;
   /** A key that also may, or may not, use the models of the extension. */
   extendKey(key: ApiKey): ApiKey;
+  /** The tenant of a running job, by the key with which its trainer asks models. */
+  jobTenant?(key: string): Promise<string | undefined>;
   /** Whether a model of the extension is this key's own, which then may download it. */
   owns?(name: string, key: ApiKey): boolean;
   /** Brings a model of this name into the folder of adapters where it is not there yet. False for a name it does not know. */
@@ -173,8 +175,6 @@ export function createContext(options: ServerOptions) {
 /** Hono's environment of a request. */
 export interface ServerEnv {
   readonly Bindings: Partial<HttpBindings> & {
-    /** In whose name the server makes this request itself. No client can send it. */
-    readonly tenant?: string | undefined;
     /** A part of another request, with which it was counted. No client can send it. */
     readonly isNested?: boolean | undefined;
   };

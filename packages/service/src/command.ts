@@ -33,6 +33,13 @@ const options = {
   ...group("Service", {
     ...serviceOptions,
     storage: text({ placeholder: "place", required: true, help: storage.help }),
+    serverUrl: text({
+      pattern: /^https?:\/\/./,
+      what: "an http or https URL",
+      placeholder: "url",
+      defaultText: "none",
+      help: "URL of a mos serve on the same database, for jobs whose graders ask models",
+    }),
   }),
   ...group("Machine", {
     threads: integer({

@@ -95,6 +95,7 @@ export function createExtension({
         return (key.isAdmin || tenant === key.name) && !expired.isOver(name);
       },
     }),
+    jobTenant: service.jobKeys.tenant,
     owns: (name, key) => modelTenant(name) === key.name,
     responses: service.responses.within,
     runs: jobRuns(service.jobs, model.shapes),

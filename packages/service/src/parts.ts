@@ -173,6 +173,7 @@ interface WorkOptions
   > {
   readonly name: string;
   readonly modelName: string;
+  readonly serverUrl: string | undefined;
   readonly parts: ServiceParts;
   readonly signal: AbortSignal;
 }

@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCheck } from "mixture-of-shards";
 import { makePrivateFolder, type OpenServeAddOn, writeFolderAtomic } from "mixture-of-shards/cli";
-import type { ServerLog } from "mixture-of-shards/server";
+import type { ServerApp, ServerLog } from "mixture-of-shards/server";
 import type { ServiceEnv } from "#api";
 import { openUpkeep } from "#database";
 import { isBucket, type ObjectStore } from "#objects";
 import { openOutbox, openSlices, openStores, openWatch, type Stores } from "#store";
 import { deliverWebhooks } from "#webhooks";
 import { createFileChecker, createGrading, createPreviewer } from "#worker";
-import { answerGraderCalls } from "./answer-calls.ts";
 import { createExtension, type Expired, openExpired } from "./extension.ts";
+import { openLocalModels } from "./local-models.ts";
 import type { ServiceOptions } from "./options.ts";
 import { openParts, type ServiceParts, work, workerName } from "./parts.ts";
 import { openPeftFolder } from "./peft-folder.ts";
@@ -54,6 +54,9 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
   const tools = { checkFile: createFileChecker(), preview: choosePreviewer(options), grading };
   const stopping = new AbortController();
   let running: readonly Promise<void>[] = [];
+  let app: ServerApp | undefined;
+  const pass = (request: Request) => app?.fetch(request) ?? Response.error();
+  const localModels = options.workers > 0 ? await openLocalModels(pass) : undefined;
   const stopWorkers = async (): Promise<void> => {
     stopping.abort();
     await Promise.all(running);
@@ -71,7 +74,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
         for (const place of everywhere) await place.remove(name);
       };
       const context = { ...options, ...published, stores, parts, others, modelName: model.name, signal };
-      running = startBackground(context);
+      running = startBackground({ ...context, serverUrl: localModels?.url });
       const watch = openWatch(database);
       const extension = createExtension({
         ...published,
@@ -82,15 +85,11 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       });
       return {
         ...extension,
-        addRoutes: (app) => {
-          extension.addRoutes(app);
-          const calls = stores.graderCalls;
-          running = [...running, answerGraderCalls({ app, calls, base: model.name, log, signal })];
+        addRoutes: (served) => {
+          app = served;
+          extension.addRoutes(served);
         },
-        check: async () => {
-          await parts.check();
-          await publisher.check();
-        },
+        check: async () => void (await Promise.all([parts.check(), publisher.check()])),
         metrics: () => metrics.render({ read: watch.state, model: model.name }),
         training: watch.training,
       };
@@ -100,6 +99,7 @@ export async function openService(options: ServiceOptions): Promise<OpenServeAdd
       if (isOver) return;
       isOver = true;
       await stopWorkers();
+      await localModels?.[Symbol.asyncDispose]();
       await grading[Symbol.asyncDispose]();
       await stores.usage
         .write()
@@ -188,6 +188,7 @@ interface BackgroundOptions
   /** Other folders of models. */
   readonly others: Pick<Publisher, "sync"> | undefined;
   readonly modelName: string;
+  readonly serverUrl: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -206,7 +207,6 @@ function startBackground({ workers, others, ...options }: BackgroundOptions): re
   };
   const sweep = async (): Promise<void> => {
     await outbox.removeOld();
-    await stores.graderCalls.removeOld();
     const unused = await objects.sweep(stores.contents.used, SWEEP_AGE);
     await stores.contents.release(unused);
     if (unused.length > 0) log.info({ files: unused.length }, "removed unused files");

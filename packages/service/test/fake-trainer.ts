@@ -26,9 +26,9 @@ export function fakeTrainer(train: Trainer["train"]): Trainer {
     },
     stop: () => undefined,
     kill: () => undefined,
-    train(order, ask) {
+    train(order) {
       ({ model } = order);
-      return train(order, ask);
+      return train(order);
     },
     [Symbol.asyncDispose]: async () => undefined,
   };

@@ -109,6 +109,7 @@ test("the sandbox of a job's grader stays open from slice to slice, and leaves n
     },
     ...{
       validationData: undefined,
+      models: undefined,
       maxTokens: undefined,
       resume: false,
       adapter: { method: "lora", rank: 2 },
@@ -127,7 +128,7 @@ test("the sandbox of a job's grader stays open from slice to slice, and leaves n
   const sandboxes: (readonly number[])[] = [];
   try {
     for (const resume of [false, true]) {
-      for await (const report of trainer.train({ ...order, resume }, async () => ({ error: "no model" }))) {
+      for await (const report of trainer.train({ ...order, resume })) {
         if (report.type === "event" && report.event.type === "step") trainer.stop();
         expect(report).not.toHaveProperty("message");
       }

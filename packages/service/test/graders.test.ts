@@ -13,13 +13,8 @@ const python = {
 let isFull = false;
 /** In this process, in place of one of its own. */
 const grading: ServiceEnv["grading"] = {
-  async grade({ grader, item, text }, { ask }) {
+  async grade({ grader, item, text }, { ask: scoreModel }) {
     if (isFull) throw new MosError("busy", "acme already has 8 gradings in progress; retry later");
-    const scoreModel = async (request: object): Promise<unknown> => {
-      const answer = await ask(request);
-      if ("error" in answer) throw new Error(answer.error);
-      return answer.value;
-    };
     return grade(grader, { item, sample: readSample(text) }, { python, scoreModel });
   },
 };

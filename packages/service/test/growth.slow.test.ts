@@ -40,10 +40,6 @@ async function openTraffic(database: Database, folder: string) {
     const none = { prompt_tokens: 1, cached_tokens: 0, completion_tokens: 1, serving_seconds: 1 };
     for (const tenant of ["acme", "zeta"]) stores.usage.add({ tenant, model: "tiny", requests: 1, ...none });
     await stores.usage.write();
-    const call = await stores.graderCalls.ask({ tenant: "acme", model: "tiny" }, { text: dense(10_000) });
-    await stores.graderCalls.claim("tiny", 1);
-    await stores.graderCalls.answer(call, { value: dense(10_000) });
-    await stores.graderCalls.collect([call]);
   };
   const train = async (): Promise<void> => {
     const { id } = await queueJob({ stores, objects });

@@ -2,12 +2,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { finetune } from "mixture-of-shards";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type JobRow, openSlices, type Stores } from "#store";
 import { runWorker } from "#worker";
 import { showMeasurement } from "../src/api/measurements.ts";
+import { openLocalModels } from "../src/local-models.ts";
 import { databases, openTables, type TestTables } from "./databases.ts";
 import { queueJob } from "./queued-job.ts";
 
@@ -39,6 +39,7 @@ describe.each(databases)("%s", (_, open) => {
     isThere: (job: JobRow) => boolean = ({ status }) => ["succeeded", "failed"].includes(status),
     by = owner,
     leaseSeconds = 20,
+    serverUrl?: string,
   ): Promise<JobRow> {
     const stopped = new AbortController();
     const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -54,6 +55,7 @@ describe.each(databases)("%s", (_, open) => {
       stopSeconds: 60,
       stallSeconds: 60,
       threads: 1,
+      serverUrl,
       signal: stopped.signal,
     });
     for (;;) {
@@ -102,19 +104,16 @@ describe.each(databases)("%s", (_, open) => {
     return content(`{"result": ${(letters.reduce((sum, code) => sum + code, 0) % 100) / 100}}`);
   };
 
-  /** In place of a server. */
-  async function answerGraders(signal: AbortSignal): Promise<number> {
-    const calls = opened.stores.graderCalls;
+  /** In place of a server: says how often it was asked, each time with the key of a running job. */
+  async function answerGraders() {
     let count = 0;
-    while (!signal.aborted) {
-      for (const { id, tenant, request } of await calls.claim("tiny-english", 16)) {
-        expect(tenant).toBe("acme");
-        await calls.answer(id, { value: judged(JSON.parse(request)) });
-        count++;
-      }
-      await sleep(50);
-    }
-    return count;
+    const models = await openLocalModels(async (request) => {
+      const key = request.headers.get("authorization")?.replace("Bearer ", "") ?? "";
+      expect(await opened.stores.jobKeys.tenant(key)).toBe("acme");
+      count++;
+      return Response.json(judged((await request.json()) as object));
+    });
+    return { ...models, count: () => count };
   }
 
   const judge = {
@@ -149,11 +148,8 @@ describe.each(databases)("%s", (_, open) => {
       const { id, plan } = await queueJob(opened, {
         ...{ model: "tiny-english", mos: settings, seed: 5, data, validationData, method },
       });
-      const stopping = new AbortController();
-      const answering = answerGraders(stopping.signal);
-      const job = await workUntil(id, 0);
-      stopping.abort();
-      const answered = await answering;
+      await using models = await answerGraders();
+      const job = await workUntil(id, 0, undefined, undefined, undefined, models.url);
       expect(job).toMatchObject({ status: "succeeded", step: 3 });
       expect(job.slice).toBeGreaterThanOrEqual(2);
       const out = join(opened.folder, `${type}-alone`);
@@ -176,7 +172,7 @@ describe.each(databases)("%s", (_, open) => {
         one?.type === "step" ? [showMeasurement(one, job).data] : [],
       );
       expect(steps.map(({ step }) => step)).toEqual([3, 2, 1]);
-      expect(answered > 0).toBe(type === "reinforcement");
+      expect(models.count() > 0).toBe(type === "reinforcement");
       if (type === "dpo") return expect(steps[0]).toHaveProperty("rewards/margins");
       expect(steps[0]).toMatchObject({
         scores: { graders: [{ name: "judge", type: "score_model", train_reward_mean: expect.any(Number) }] },

@@ -1,6 +1,6 @@
 // Graders of sampled answers: what their tokens are worth to learn.
-import type { Place } from "#data";
-import type { PythonGraders, readSample, ScoreModel } from "#graders";
+import type { ChatClient, Place } from "#data";
+import type { PythonGraders, readSample } from "#graders";
 import type { Sample } from "#inference";
 import type { Metrics } from "../objectives/objective.ts";
 import type { TeacherAccess, TokenTexts } from "./teacher.ts";
@@ -50,7 +50,7 @@ export interface GraderInputs {
   /** Rewards of answers to prompts, in the place of the setting `grader`. */
   readonly reward?: RewardFunction | undefined;
   /** Answers the chat requests of graders of the type `score_model`, as OpenAI's API does. */
-  readonly scoreModel?: ScoreModel | undefined;
+  readonly scoreModel?: ChatClient | undefined;
   /** Runs graders of the type `python`, and stays open; without it, a run opens a sandbox of its own. */
   readonly pythonGraders?: Pick<PythonGraders, "run"> | undefined;
   /** How the setting `teacher` is asked. */

@@ -49,7 +49,7 @@ export function planTeacher(
   return {
     checkPrompt: () => undefined,
     open: ({ tokenizer, signal }) =>
-      gradeByTeacher(openTeacher({ url, model, ...access }, tokenizer), { advantageLimit, signal }),
+      gradeByTeacher(openTeacher(model, { url, ...access }, tokenizer), { advantageLimit, signal }),
   };
 }
 
@@ -57,7 +57,7 @@ export function planTeacher(
 type Score = (ids: readonly number[], signal: AbortSignal | undefined) => Promise<Float32Array>;
 
 /** Throws `bad_option` for an answer about other tokens than those that were sent. */
-function openTeacher(options: EndpointOptions, tokenizer: TokenTexts): Score {
+function openTeacher(model: string, options: EndpointOptions, tokenizer: TokenTexts): Score {
   const ask = openEndpoint(
     { path: "completions", answer: scoresSchema, answerName: "log-probabilities of a prompt" },
     options,
@@ -66,7 +66,7 @@ function openTeacher(options: EndpointOptions, tokenizer: TokenTexts): Score {
     new MosError("bad_option", `${new URL(options.url).origin}: the teacher ${problem}`);
   return async (ids, signal) => {
     // some servers make at least one token
-    const fields = { prompt: ids, echo: true, logprobs: 1, max_tokens: 1, temperature: 0 };
+    const fields = { model, prompt: ids, echo: true, logprobs: 1, max_tokens: 1, temperature: 0 };
     const { choices } = await ask({ fields: () => fields, signal });
     const { tokens = [], token_logprobs: logprobs = [] } = choices[0]?.logprobs ?? {};
     if (tokens.length < ids.length || logprobs.length !== tokens.length)

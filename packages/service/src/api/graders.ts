@@ -3,15 +3,13 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { MosError } from "mixture-of-shards";
 import {
   askedModels,
-  errorText,
+  type ChatClient,
   type Grade,
   type Grader,
   graderSchema,
-  limitConcurrency,
   parseGrader,
 } from "mixture-of-shards/cli";
 import { ApiError, failed, jsonBody, ok, type ServerApp, security } from "mixture-of-shards/server";
-import type { GraderAnswer } from "#store";
 import { type AddRoutes, addRoute, invalid } from "./routes.ts";
 
 const path = "/v1/fine_tuning/alpha/graders";
@@ -143,20 +141,15 @@ export async function checkedGrader(
 
 const failure = z.object({ error: z.object({ message: z.string() }) });
 
-/** Asks models one after the other: a grading is one request of its key. */
-function modelAsker(api: OwnApi): (request: object) => Promise<GraderAnswer> {
-  const inTurn = limitConcurrency(1);
-  return (request) =>
-    inTurn(async () => {
-      try {
-        const response = await api("/v1/chat/completions", request);
-        const value: unknown = await response.json();
-        return response.ok ? { value } : { error: failure.parse(value).error.message };
-      } catch (error) {
-        return { error: errorText(error) };
-      }
-    });
-}
+/** Asks this server's own models. */
+const chatClient =
+  (api: OwnApi): ChatClient =>
+  async (request) => {
+    const response = await api("/v1/chat/completions", request);
+    const value: unknown = await response.json();
+    if (!response.ok) throw new Error(failure.parse(value).error.message);
+    return value as Awaited<ReturnType<ChatClient>>;
+  };
 
 /** Where a tenant has too many gradings, clients may send this one again after some seconds. */
 const RETRY_SECONDS = 5;
@@ -191,7 +184,7 @@ export const graderRoutes: AddRoutes = (app, { grading }) => {
       const { running, key } = context.var;
       const api = ownApi(app, context);
       const checked = await checkedGrader(given, { api });
-      const client = { tenant: key.name, signal: running.signal, ask: modelAsker(api) };
+      const client = { tenant: key.name, signal: running.signal, ask: chatClient(api) };
       const made = await grading
         .grade({ grader: checked, item, text: model_sample }, client)
         .catch(retryLater);

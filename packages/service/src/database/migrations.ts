@@ -325,18 +325,9 @@ const STEPS: readonly string[] = [
   create index feedback_by_tenant on feedback (tenant, number desc);
   `,
   `
-  create table grader_calls (
-    id bigserial primary key,
-    tenant text not null,
-    -- whose servers are asked
-    base text not null,
-    request text not null,
-    due_at timestamptz not null default now(),
-    answer text,
-    created_at timestamptz not null default now()
-  );
-  `,
-  `
+  -- SHA-256 of the key by which the trainer of the running slice asks models
+  alter table jobs add column key_hash text;
+
   -- rows that change often do so in place: with room on their page, and no index of what changes, such as a lease
   alter table jobs set (fillfactor = 80);
   alter table feedback set (fillfactor = 80);

@@ -4,13 +4,6 @@ export { type Arrival, openContents } from "./contents.ts";
 export type { FeedbackRow } from "./feedback.ts";
 export type { FileRow } from "./files.ts";
 export {
-  ANSWER_SECONDS,
-  type GraderAnswer,
-  type GraderCall,
-  type GraderCalls,
-  WAIT_SECONDS,
-} from "./grader-calls.ts";
-export {
   chosenSchema,
   type EventRow,
   hasEnded,

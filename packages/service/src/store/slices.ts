@@ -4,7 +4,7 @@ import { MosError } from "mixture-of-shards";
 import { assertKnownTables, type Database, type Queryable, randomId, storable } from "#database";
 import type { Files, StoredObject } from "#objects";
 import { type Arrival, keepsContents, openContents } from "./contents.ts";
-import { openGraderCalls } from "./grader-calls.ts";
+import { openJobKeys } from "./job-keys.ts";
 import { addEvents, type JobRow, type NewEvent, parseJobs } from "./jobs.ts";
 import {
   forgetCheckpoints,
@@ -73,7 +73,6 @@ export function openSlices(database: Database, { leaseSeconds = 60, maxFailures 
       return job === undefined ? undefined : work(transaction, job);
     });
   return {
-    graderCalls: openGraderCalls(database),
     /** Keeps contents that a slice puts into the storage until rows name them. */
     arrive: ({ tenant }: JobRow): Arrival => openContents(database).arrive(tenant),
     /**
@@ -92,6 +91,7 @@ export function openSlices(database: Database, { leaseSeconds = 60, maxFailures 
       if (row === undefined) return "lost";
       return row["wanted"] === "pause" ? "pause" : "held";
     },
+    issueKey: openJobKeys(database).issue,
     /** Keeps what the run of a job is, now that its data are read. */
     begin: async (job: JobRow, { steps, chosen }: Pick<JobRow, "steps" | "chosen">): Promise<void> => {
       await held(job, (on) =>
@@ -213,7 +213,7 @@ async function claimSlice(
   await assertKnownTables(on);
   if (!(await mayRun(on, due))) return "held";
   const rows = await on.query(
-    `update jobs set status = 'running', worker = $2, lease = lease + 1,
+    `update jobs set status = 'running', worker = $2, lease = lease + 1, key_hash = null,
        lease_until = now() + make_interval(secs => $3::float8) where id = $1 returning *`,
     [due.id, worker, leaseSeconds],
   );

@@ -4,7 +4,7 @@ import { openAliases } from "./aliases.ts";
 import { openContents } from "./contents.ts";
 import { openFeedback } from "./feedback.ts";
 import { openFiles } from "./files.ts";
-import { openGraderCalls } from "./grader-calls.ts";
+import { openJobKeys } from "./job-keys.ts";
 import { openJobs } from "./jobs.ts";
 import { openModels } from "./models.ts";
 import { openResponses } from "./responses.ts";
@@ -20,7 +20,7 @@ export const openStores = (database: Database) => ({
   contents: openContents(database),
   feedback: openFeedback(database),
   files: openFiles(database),
-  graderCalls: openGraderCalls(database),
+  jobKeys: openJobKeys(database),
   jobs: openJobs(database),
   models: openModels(database),
   responses: openResponses(database),

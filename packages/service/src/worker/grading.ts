@@ -1,9 +1,14 @@
 // Gradings that requests ask for: in turns of tenants, and in a process of their own, since long texts take seconds to compare.
 import { MosError } from "mixture-of-shards";
-import { closeWhenIdle, type Grade, limitConcurrency, makeTemporaryFolder } from "mixture-of-shards/cli";
-import type { GraderAnswer } from "#store";
-import type { Question } from "./questions.ts";
-import type { GradeOrder } from "./task-process.ts";
+import {
+  type ChatClient,
+  closeWhenIdle,
+  errorText,
+  type Grade,
+  limitConcurrency,
+  makeTemporaryFolder,
+} from "mixture-of-shards/cli";
+import type { GradeOrder, ModelAnswer } from "./task-process.ts";
 import { startTasks, type TaskChild } from "./tasks.ts";
 import { createTurns, type TurnClient } from "./turns.ts";
 
@@ -22,9 +27,9 @@ const LIMITS = {
   idleSeconds: 60,
 };
 
-/** Whose grading it is, and what answers the requests of its `score_model`: it never throws. */
+/** Whose grading it is, and what answers the requests of its `score_model`. */
 interface GradingClient extends TurnClient {
-  readonly ask: (request: object) => Promise<GraderAnswer>;
+  readonly ask: ChatClient;
 }
 
 /** Grades answers in turns of tenants. Dispose it. */
@@ -60,13 +65,15 @@ export function createGrading({
     });
   const gradeApart = async (order: GradeOrder, { ask, signal }: GradingClient): Promise<Grade> => {
     const used = await take();
-    const answer = async ({ id, request }: Question): Promise<void> =>
-      used.notify("answer", { id, answer: await ask(request) });
     const events = used.stream("grade", order, { signal });
+    let answer: ModelAnswer | undefined;
     for (;;) {
-      const { done, value } = await events.next();
+      const { done, value } = await events.next(answer);
       if (done === true) return value;
-      void answer(value);
+      answer = await ask(value, signal).then(
+        (completion) => ({ completion }),
+        (error: unknown) => ({ error: errorText(error) }),
+      );
     }
   };
   return {

@@ -2,6 +2,7 @@
 import { exportAdapter, MosError, previewRun, type RunPreview } from "mixture-of-shards";
 import {
   type CallContext,
+  type ChatClient,
   findExcess,
   freeMemory,
   type Grade,
@@ -15,7 +16,6 @@ import {
 } from "mixture-of-shards/cli";
 import type { OtherData } from "#store";
 import { checkLines, findOtherKind, type LineProblem } from "./check-lines.ts";
-import { createQuestions, type Question } from "./questions.ts";
 import type { TrainRequest } from "./trainer.ts";
 import { createTurns } from "./turns.ts";
 
@@ -51,7 +51,11 @@ export interface GradeOrder {
   readonly seconds: number;
 }
 
-const questions = createQuestions();
+/** What the reader of a grading answers a request to a model. */
+export type ModelAnswer =
+  | { readonly completion: Awaited<ReturnType<ChatClient>> }
+  | { readonly error: string };
+
 const pythonGraders = new PythonGraders();
 /** Whose Python runs next: one program of a tenant at a time. The gradings that have programs are limited before. */
 const takePythonTurn = createTurns({
@@ -70,8 +74,7 @@ const methods = {
     const made = await previewRun({
       ...order,
       ...omitUndefined({ validationData }),
-      // nothing is graded
-      scoreModel: async () => undefined,
+      scoreModel: () => Promise.reject(new Error("a preview grades nothing")),
       session: { threads },
       // the base of a worker is in memory already, or on another machine: what is free here refuses nothing
       free: { bytes: Number.POSITIVE_INFINITY, resident: 0, limit: "machine" },
@@ -80,21 +83,24 @@ const methods = {
   },
   grade: async (
     { grader, item, text, tenant, seconds }: GradeOrder,
-    { signal, emit }: CallContext<Question>,
+    { signal, deliver }: CallContext<Parameters<ChatClient>[0]>,
   ): Promise<Grade> => {
     const input = { item, sample: readSample(text) };
     const excess = findExcess(grader, input);
     if (excess !== undefined) throw new MosError("bad_option", `${excess}; shorten its texts or the item`);
     return grade(grader, input, {
       ...{ signal, seconds },
-      scoreModel: (request) => questions.ask(request, { signal, emit }),
+      scoreModel: async (request) => {
+        const answer = (await deliver(request)) as ModelAnswer;
+        if ("error" in answer) throw new Error(answer.error);
+        return answer.completion;
+      },
       python: {
         run: (source, given, ending = signal) =>
           takePythonTurn(() => pythonGraders.run(source, given, ending), { tenant, signal: ending }),
       },
     });
   },
-  answer: questions.answer,
   convert: async (conversion: Conversion): Promise<void> => {
     // where another server has written it meanwhile, it is the same; and jobs of the base have been trained on it
     await exportAdapter({ ...conversion, format: "peft", overwrite: true, isBaseKnown: true });

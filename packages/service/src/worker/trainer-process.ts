@@ -4,12 +4,14 @@
 import { type BaseModel, type FinetuneEvent, finetune, loadModel, MosError } from "mixture-of-shards";
 import {
   type CallContext,
+  type ChatClient,
   freeMemory,
+  limitConcurrency,
   omitUndefined,
+  openChatClient,
   PythonGraders,
   serveParent,
 } from "mixture-of-shards/cli";
-import { createQuestions, type Question } from "./questions.ts";
 import type { TrainRequest } from "./trainer.ts";
 
 /** Free memory before a base was loaded: the loaded base is a part of a run's memory. */
@@ -32,16 +34,40 @@ async function loadBase({ model, settings }: TrainRequest, signal: AbortSignal):
   return base;
 }
 
-const questions = createQuestions();
+/** A grader waits for a model; this process computes nothing meanwhile. */
+interface Waiting {
+  readonly type: "waiting";
+}
+
+/** Requests of graders at a time, so that a tenant's job leaves room for its other clients. */
+const CONCURRENCY = 8;
+/** Milliseconds between reports that an answer is waited for. */
+const REPORT_EVERY = 1000;
+
+/** Asks the models of a server, and reports that it waits. */
+function openModels(access: NonNullable<TrainRequest["models"]>, emit: (event: Waiting) => void): ChatClient {
+  const ask = openChatClient({ ...access, role: "the server" });
+  const inTurn = limitConcurrency(CONCURRENCY);
+  return (request, signal) =>
+    inTurn(async () => {
+      const reports = setInterval(() => emit({ type: "waiting" }), REPORT_EVERY);
+      try {
+        return await ask(request, signal);
+      } finally {
+        clearInterval(reports);
+      }
+    }, signal);
+}
+
 /** The sandbox of graders in Python, which opens in seconds: one for many slices. */
 const pythonGraders = new PythonGraders();
 
 const methods = {
   train: async (
     order: TrainRequest,
-    { signal, emit, deliver }: CallContext<FinetuneEvent | Question>,
+    { signal, emit, deliver }: CallContext<FinetuneEvent | Waiting>,
   ): Promise<{ readonly isComplete: boolean }> => {
-    const { validationData, maxTokens, threads, model: _, ...run } = order;
+    const { validationData, maxTokens, threads, models, model: _, ...run } = order;
     let isComplete = false;
     try {
       const events = finetune({
@@ -51,7 +77,7 @@ const methods = {
         ...omitUndefined({ validationData, maxTokens }),
         session: { threads },
         signal,
-        scoreModel: (request) => questions.ask(request, { signal, emit }),
+        scoreModel: models && openModels(models, emit),
         pythonGraders,
       });
       for await (const event of events) {
@@ -66,7 +92,6 @@ const methods = {
       throw error;
     }
   },
-  answer: questions.answer,
 };
 
 export type TrainerMethods = typeof methods;

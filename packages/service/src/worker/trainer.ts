@@ -6,8 +6,6 @@ import {
   MosError,
 } from "mixture-of-shards";
 import { errorText, makeTemporaryFolder, moduleBeside, startChild } from "mixture-of-shards/cli";
-import type { GraderAnswer } from "#store";
-import type { Question } from "./questions.ts";
 import type { TrainerMethods } from "./trainer-process.ts";
 
 /** A slice to train: a run in a folder, from its last checkpoint where there is one. */
@@ -25,6 +23,8 @@ export interface TrainRequest {
   /** Seconds after which a checkpoint is made, wherever the run stands. */
   readonly saveSeconds: number;
   readonly threads: number;
+  /** The endpoint that graders ask models at, with a key for this slice. */
+  readonly models: { readonly url: string; readonly key: string } | undefined;
 }
 
 /** A report on the slice: the last one says how it ended. */
@@ -32,9 +32,6 @@ export type TrainReport =
   | { readonly type: "event"; readonly event: FinetuneEvent }
   | { readonly type: "ended"; readonly isComplete: boolean }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
-
-/** Answers a grader's request to a model. Never throws. */
-type AskModel = (request: object, signal: AbortSignal) => Promise<GraderAnswer>;
 
 /** Trains one slice at a time. */
 export interface Trainer extends AsyncDisposable {
@@ -44,7 +41,7 @@ export interface Trainer extends AsyncDisposable {
    * Reports until the slice has ended. After a checkpoint, training goes on when the next report is asked for. Throws if the
    * process dies before, and `TrainerStalled` if it was killed because it made no progress.
    */
-  train(order: TrainRequest, ask: AskModel): AsyncIterable<TrainReport>;
+  train(order: TrainRequest): AsyncIterable<TrainReport>;
   /** Ends the running slice at a checkpoint. */
   stop(): void;
   /** Ends the process at once, in the middle of whatever it does. */
@@ -79,22 +76,17 @@ export function createTrainer({ stallSeconds }: { readonly stallSeconds: number 
     get model() {
       return child?.isAlive === true ? model : undefined;
     },
-    async *train(order, ask) {
+    async *train(order) {
       stopping = new AbortController();
-      const leaving = new AbortController();
       const trainer = child?.isAlive === true ? child : await startTrainer();
       [child, model] = [trainer, order.model];
       try {
         const events = trainer.stream("train", order, { signal: stopping.signal });
-        const asked = (request: object): Promise<GraderAnswer> =>
-          ask(request, AbortSignal.any([stopping.signal, leaving.signal]));
-        yield { type: "ended", ...(yield* untilStalled(trainer, events, { stallSeconds, asked })) };
+        yield { type: "ended", ...(yield* untilStalled(trainer, events, stallSeconds)) };
       } catch (error) {
         if (!trainer.isAlive) throw error;
         const code = error instanceof MosError ? error.code : "unexpected";
         yield { type: "failed", code, message: errorText(error) };
-      } finally {
-        leaving.abort();
       }
     },
     stop: () => stopping.abort(),
@@ -106,40 +98,25 @@ export function createTrainer({ stallSeconds }: { readonly stallSeconds: number 
   };
 }
 
-/**
- * Events of a slice. A process that computes nothing while the next one is waited for is killed, unless it waits for an answer
- * itself.
- */
+/** Events of a slice. A process that neither computes nor reports while the next one is waited for is killed. */
 async function* untilStalled(
   child: TrainerChild,
   events: ReturnType<typeof child.stream<"train">>,
-  {
-    stallSeconds,
-    asked,
-  }: { readonly stallSeconds: number; readonly asked: (request: object) => Promise<GraderAnswer> },
+  stallSeconds: number,
 ): AsyncGenerator<TrainReport, { readonly isComplete: boolean }> {
   // counted, not timed: this process may have been stopped itself
   let quietSeconds = 0;
-  let unanswered = 0;
-  const answer = async ({ id, request }: Question): Promise<void> => {
-    unanswered++;
-    const given = await asked(request);
-    unanswered--;
-    quietSeconds = 0;
-    child.notify("answer", { id, answer: given });
-  };
   child.onHeartbeat = (isComputing) => {
     if (isComputing) quietSeconds = 0;
   };
   for (;;) {
     const second = setInterval(() => {
-      if (unanswered === 0) quietSeconds++;
+      quietSeconds++;
       if (quietSeconds >= stallSeconds) child.kill(new TrainerStalled(stallSeconds));
     }, 1000);
     const { done, value } = await events.next().finally(() => clearInterval(second));
     if (done === true) return value;
-    if (value.type === "question") void answer(value);
-    else yield { type: "event", event: value };
+    if (value.type !== "waiting") yield { type: "event", event: value };
     quietSeconds = 0;
   }
 }

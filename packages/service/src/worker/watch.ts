@@ -5,7 +5,6 @@ import { type FinetuneEvent, MosError } from "mixture-of-shards";
 import { ADAPTER_FILES, errorText } from "mixture-of-shards/cli";
 import type { ObjectStore } from "#objects";
 import { type Arrival, chosenSchema, type JobRow, type NewEvent, type SliceEnd, type Slices } from "#store";
-import type { Ask } from "./ask.ts";
 import { isAfterStep, metricsAt, toJobEvent } from "./notes.ts";
 import { type Trainer, TrainerStalled, type TrainReport, type TrainRequest } from "./trainer.ts";
 
@@ -14,8 +13,8 @@ export interface SliceContext {
   readonly slices: Slices;
   readonly objects: ObjectStore;
   readonly trainer: Trainer;
-  /** Asks models for graders. */
-  readonly ask: Ask;
+  /** Base URL of a server whose models graders ask. */
+  readonly serverUrl?: string | undefined;
   /** Paths of bases by the names of models. */
   readonly models: ReadonlyMap<string, string>;
   /** A folder of this machine for runs in the making. */
@@ -139,13 +138,13 @@ async function watchTrainer(
   order: TrainRequest,
   context: WatchContext & { readonly add: (note: NewEvent) => void },
 ): Promise<Watched> {
-  const { trainer, ask, add, wait, keep } = context;
+  const { trainer, add, wait, keep } = context;
   const turn = startTurn(context, () => trainer.stop());
   const limits = watchLimits(job, () => trainer.stop());
   let last: FinetuneEvent | undefined;
   let steps: number | undefined;
   let trained: Extract<FinetuneEvent, { readonly type: "step" }> | undefined;
-  for await (const report of trainer.train(order, (request, signal) => ask(job, request, signal))) {
+  for await (const report of trainer.train(order)) {
     if (report.type !== "event") {
       return limits.exceeded() ?? toEnd(report, { steps, last });
     }

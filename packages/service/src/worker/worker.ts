@@ -4,11 +4,18 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ErrorCode, MosError } from "mixture-of-shards";
-import { ADAPTER_FILES, errorText, makeFolder, pathExists, RUN_FILES } from "mixture-of-shards/cli";
+import {
+  ADAPTER_FILES,
+  askedModels,
+  errorText,
+  makeFolder,
+  parseGrader,
+  pathExists,
+  RUN_FILES,
+} from "mixture-of-shards/cli";
 import type { ServerLog } from "mixture-of-shards/server";
 import type { ObjectStore } from "#objects";
 import { type JobRow, type SliceEnd, toFailedEnd } from "#store";
-import { createAsker } from "./ask.ts";
 import { runFiles, runKeeper, SAVE_SECONDS } from "./keeper.ts";
 import { excessLines } from "./line-limits.ts";
 import { formatResults } from "./notes.ts";
@@ -23,8 +30,7 @@ import {
 } from "./watch.ts";
 
 /** Options of a worker: it takes the jobs of its `models` only, and gives a slice back on the `signal`. */
-interface WorkerOptions
-  extends Omit<SliceContext, "trainer" | "ask" | "renewSeconds" | "onWait" | "onStall"> {
+interface WorkerOptions extends Omit<SliceContext, "trainer" | "renewSeconds" | "onWait" | "onStall"> {
   /** Name of the worker in logs and metrics. */
   readonly name: string;
   readonly leaseSeconds: number;
@@ -55,7 +61,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const context: SliceContext = {
     ...options,
     trainer,
-    ask: createAsker(slices.graderCalls),
     renewSeconds: Math.min(5, leaseSeconds / 4),
     onWait: (error) => log.warn({ reason: String(error) }, "waiting for the database or the storage"),
     onStall: ({ id, tenant, model, slice, lease }, reason) => {
@@ -221,7 +226,8 @@ async function trainSlice(job: JobRow, folder: string, context: LeasedContext): 
     const fetched = await timed(times, "fetchSeconds", () =>
       retryTransient(() => fetchRun(job, { folder, out, objects }), context.wait),
     );
-    order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS };
+    const endpoint = await endpointFor(job, fetched.settings, context);
+    order = { ...fetched, model, threads, saveSeconds: SAVE_SECONDS, models: endpoint };
     const excess = order.resume ? undefined : await excessLines(job, order);
     if (excess !== undefined) return excess;
   } catch (error) {
@@ -264,7 +270,7 @@ interface RunPlace {
 async function fetchRun(
   job: JobRow,
   { folder, out, objects }: RunPlace,
-): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds">> {
+): Promise<Omit<TrainRequest, "model" | "threads" | "saveSeconds" | "models">> {
   await rm(folder, { recursive: true, force: true }); // of an attempt before
   await makeFolder(folder);
   const restoreData = async (file: string, digest: string): Promise<string> => {
@@ -285,6 +291,22 @@ async function fetchRun(
     ...(job.plan as unknown as Pick<TrainRequest, "adapter" | "settings">),
     ...(initial === null ? {} : { adapter: { from: join(folder, INITIAL) } }),
   };
+}
+
+/** Where the graders of a slice ask models, if they do. */
+async function endpointFor(
+  job: JobRow,
+  settings: TrainRequest["settings"],
+  { serverUrl: url, slices }: Pick<SliceContext, "serverUrl" | "slices">,
+): Promise<TrainRequest["models"]> {
+  const asks = (["grader", "evaluateBy"] as const).some(
+    (name) => settings[name] !== undefined && askedModels(parseGrader(settings[name], name)).length > 0,
+  );
+  if (!asks) return undefined;
+  if (url === undefined)
+    throw new Error("graders of this job ask models, for which mos worker requires --server-url");
+  const key = await slices.issueKey(job);
+  return key === undefined ? undefined : { url, key };
 }
 
 /** Renews the lease on a slice, and kills the trainer where another worker has it by now. */

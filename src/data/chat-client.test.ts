@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { openChatClient } from "./chat-client.ts";
 import { type EndpointOptions, endpointUrl } from "./endpoint.ts";
-import { remoteTeacher, type TeacherRequest } from "./teacher.ts";
 
 type Reply = (response: ServerResponse, request: IncomingMessage) => void;
 
@@ -20,7 +20,7 @@ const completion = (content: string | null) =>
     }),
   );
 
-/** A server that gives these replies one after the other, and a teacher that asks it without waiting. */
+/** A server that gives these replies one after the other, and a client that asks it without waiting. */
 async function serve(replies: readonly Reply[], options: Partial<EndpointOptions> = {}) {
   const seen: { path: string | undefined; key: string | undefined; body: Record<string, unknown> }[] = [];
   const left = [...replies];
@@ -37,14 +37,13 @@ async function serve(replies: readonly Reply[], options: Partial<EndpointOptions
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
   const waits: number[] = [];
-  const teacher = remoteTeacher({
+  const client = openChatClient({
     url,
-    model: "teacher",
     sleep: async (seconds) => void waits.push(seconds),
     ...options,
   });
-  const ask = (request: Partial<TeacherRequest> = {}) =>
-    teacher({ messages: [{ role: "user", content: "Hi" }], maxTokens: 64, ...request });
+  const ask = (signal?: AbortSignal) =>
+    client({ model: "teacher", messages: [{ role: "user", content: "Hi" }], max_tokens: 64 }, signal);
   const close = async () => {
     server.closeAllConnections();
     await once(server.close(), "close");
@@ -54,7 +53,10 @@ async function serve(replies: readonly Reply[], options: Partial<EndpointOptions
 
 test("asks by OpenAI's API, with the key", async () => {
   const { ask, seen } = await serve([completion("Hello")], { key: "secret" });
-  expect(await ask()).toEqual({ text: "Hello", promptTokens: 7, completionTokens: 3 });
+  expect(await ask()).toEqual({
+    choices: [{ message: { content: "Hello" } }],
+    usage: { prompt_tokens: 7, completion_tokens: 3 },
+  });
   const body = { model: "teacher", messages: [{ role: "user", content: "Hi" }], max_tokens: 64 };
   expect(seen).toEqual([{ path: "/v1/chat/completions", key: "Bearer secret", body }]);
 });
@@ -74,11 +76,17 @@ test("tries again after errors of the server and broken connections, and honours
     ],
     { onRetry: (reason) => reasons.push(reason) },
   );
-  expect(await ask()).toMatchObject({ text: "" });
-  expect(waits).toEqual([1, 7, 90, 600, 16]);
+  expect(await ask()).toMatchObject({ choices: [{ message: { content: null } }] });
+  expect(waits).toEqual([1, 7, 90, 600, 4]);
   expect(seen).toHaveLength(6);
   expect(reasons[1]).toMatch(/answered 429 "slow down"$/);
   expect(reasons[4]).toMatch(/does not answer/);
+});
+
+test("a server that says when it has time is asked again for ten minutes, and then eight times", async () => {
+  const { ask, seen } = await serve(Array(99).fill(status(429, "", { "retry-after": "20" })));
+  await expect(ask()).rejects.toThrow(/the teacher answered 429/);
+  expect(seen).toHaveLength(600 / 20 + 8);
 });
 
 test("gives up after eight attempts, and at once where another one would not help", async () => {
@@ -169,18 +177,18 @@ test("a signal ends an answer that goes on and on", async () => {
       setImmediate(() => stop.abort());
     },
   ]);
-  await expect(ask({ signal: stop.signal })).rejects.toThrow("stopped asking the teacher");
+  await expect(ask(stop.signal)).rejects.toThrow("stopped asking the teacher");
 });
 
 test("a signal ends a request, a pause, and what has not begun", async () => {
   const stop = new AbortController();
   const hanging = await serve([() => stop.abort()]);
-  await expect(hanging.ask({ signal: stop.signal })).rejects.toMatchObject({ code: "cancelled" });
-  await expect(hanging.ask({ signal: stop.signal })).rejects.toMatchObject({ code: "cancelled" });
+  await expect(hanging.ask(stop.signal)).rejects.toMatchObject({ code: "cancelled" });
+  await expect(hanging.ask(stop.signal)).rejects.toMatchObject({ code: "cancelled" });
   expect(hanging.seen).toHaveLength(1);
   const pause = new AbortController();
   const busy = await serve([status(429, "", { "retry-after": "500" })], { sleep: async () => pause.abort() });
-  await expect(busy.ask({ signal: pause.signal })).rejects.toMatchObject({ code: "cancelled" });
+  await expect(busy.ask(pause.signal)).rejects.toMatchObject({ code: "cancelled" });
 });
 
 test("the address of chat completions, from what people give", () => {

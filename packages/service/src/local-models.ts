@@ -1,0 +1,44 @@
+// The models of a server for the trainers of its own workers: on a port of this machine alone, whatever the server listens on.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { buffer } from "node:stream/consumers";
+
+/** Chat completions by HTTP. */
+export interface LocalModels extends AsyncDisposable {
+  /** Base URL. */
+  readonly url: string;
+}
+
+/** Passes chat completions on to the server's API, which checks their keys. */
+export async function openLocalModels(
+  fetch: (request: Request) => Response | Promise<Response>,
+): Promise<LocalModels> {
+  const server = createServer(async (incoming, outgoing) => {
+    const left = new AbortController();
+    outgoing.once("close", () => left.abort());
+    const { authorization = "", "content-type": type = "" } = incoming.headers;
+    try {
+      const request = new Request("http://localhost/v1/chat/completions", {
+        method: "POST",
+        headers: { authorization, "content-type": type },
+        body: await buffer(incoming),
+        signal: left.signal,
+      });
+      const answer = await fetch(request);
+      const body = Buffer.from(await answer.arrayBuffer());
+      outgoing.writeHead(answer.status, Object.fromEntries(answer.headers)).end(body);
+    } catch {
+      outgoing.destroy(); // the client has left
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    [Symbol.asyncDispose]: async () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

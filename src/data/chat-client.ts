@@ -1,0 +1,54 @@
+// Asks a model, by chat completions as OpenAI's API has them: an endpoint, or an engine at hand.
+import { z } from "zod";
+import type { ChatMessage } from "#text";
+import { type EndpointOptions, openEndpoint } from "./endpoint.ts";
+
+/** A request, of which any fields of OpenAI's may be set. */
+export interface ChatCompletionRequest {
+  readonly model: string;
+  readonly messages: readonly Pick<ChatMessage, "role" | "content">[];
+  readonly max_tokens?: number;
+  readonly [field: string]: unknown;
+}
+
+/** What is read of an answer. */
+export const chatCompletionSchema = z.object({
+  model: z.string().optional(),
+  choices: z
+    .array(z.object({ message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }) }))
+    .min(1),
+  usage: z.object({ prompt_tokens: z.int(), completion_tokens: z.int() }).nullish(),
+});
+
+export type ChatCompletion = z.output<typeof chatCompletionSchema>;
+
+/** Asks a model. */
+export type ChatClient = (
+  request: ChatCompletionRequest,
+  signal?: AbortSignal | undefined,
+) => Promise<ChatCompletion>;
+
+/** Asks the models of an endpoint. Throws what `openEndpoint` throws. */
+export function openChatClient(options: EndpointOptions): ChatClient {
+  const ask = openEndpoint(
+    { path: "chat/completions", answer: chatCompletionSchema, answerName: "a chat completion" },
+    options,
+  );
+  // some models of OpenAI refuse the older name, and some other servers do not know the newer one
+  let limitField = "max_tokens";
+  return ({ max_tokens, ...request }, signal) => {
+    let tried = limitField;
+    return ask({
+      fields() {
+        tried = limitField;
+        return { ...request, ...(max_tokens === undefined ? {} : { [tried]: max_tokens }) };
+      },
+      learnsFrom(refusal) {
+        if (tried !== "max_tokens" || !refusal.includes("max_completion_tokens")) return false;
+        limitField = "max_completion_tokens";
+        return max_tokens !== undefined;
+      },
+      signal,
+    });
+  };
+}
