@@ -66,6 +66,7 @@ const metricsRoute = createRoute({
     params,
     query: z.object({
       from_step: whole(0, 1e9).default(0).describe("The first step to return."),
+      to_step: whole(0, 1e9).default(1e9).describe("The last step to return."),
       points: whole(10, 20_000).default(2000).describe("Rows of training, and of validation, at most."),
     }),
   },
@@ -106,8 +107,8 @@ export function runRoutes(app: ServerApp): void {
   app.openapi(metricsRoute, async (context) => {
     const { server, key } = context.var;
     const { id } = context.req.valid("param");
-    const { from_step: fromStep, points } = context.req.valid("query");
-    const metrics = await server.runs.metrics(key, { id, fromStep, points });
+    const { from_step: fromStep, to_step: toStep, points } = context.req.valid("query");
+    const metrics = await server.runs.metrics(key, { id, fromStep, toStep, points });
     if (metrics === undefined) throw missing(id);
     return context.json(metrics, 200);
   });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { omitUndefined } from "#core";
 import { decimate } from "./decimate.ts";
 import { createSeries, createSummary, growingColumns, namedRows, shownColumns } from "./measurements.ts";
 
@@ -42,7 +43,7 @@ test("a run that begins again has only its new values", () => {
   expect(shownColumns(series.validation.view(), { fromStep: 0, points: 10 })).toEqual([[0], [6]]);
 });
 
-test("columns begin at a step, and what was not measured is null", () => {
+test("columns begin and end at a step, and what was not measured is null", () => {
   const series = createSeries();
   for (let step = 1; step <= 9; step++) series.add({ ...stepOf(step, step), gradientNorm: Number.NaN });
   const [steps, loss, , norm] = shownColumns(series.training.view(), { fromStep: 8, points: 10 });
@@ -51,7 +52,9 @@ test("columns begin at a step, and what was not measured is null", () => {
     [8, 9],
     [null, null],
   ]);
-  expect(shownColumns(series.training.view(), { fromStep: 10, points: 10 })[0]).toEqual([]);
+  const stepsOf = (fromStep: number, toStep?: number) =>
+    shownColumns(series.training.view(), { fromStep, ...omitUndefined({ toStep }), points: 10 })[0];
+  expect([stepsOf(10), stepsOf(3, 5), stepsOf(5, 3)]).toEqual([[], [3, 4, 5], []]);
 });
 
 test("metrics are columns by the names of the data, from where they are first measured", () => {

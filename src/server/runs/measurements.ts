@@ -151,7 +151,7 @@ export function createSeries() {
 /** Columns by their names, as `shownColumns` gives them. */
 export function namedRows(
   { view, names }: Series,
-  part: Parameters<typeof shownColumns>[1],
+  part: ShownPart,
 ): Readonly<Record<string, (number | null)[]>> {
   const columns = shownColumns(view(), part);
   return Object.fromEntries(names().map((name, i) => [name, [...(columns[i] ?? [])]]));
@@ -159,13 +159,21 @@ export function namedRows(
 
 type Series = ReturnType<typeof createSeries>["training"];
 
-/** The columns from a step on, in at most so many rows, as JSON has them. */
+/** Steps, and rows of them at most. */
+export interface ShownPart {
+  readonly fromStep: number;
+  readonly toStep?: number;
+  readonly points: number;
+}
+
+/** The columns of some steps, as JSON has them. */
 export function shownColumns(
   all: Columns,
-  { fromStep, points }: { readonly fromStep: number; readonly points: number },
+  { fromStep, toStep = Number.POSITIVE_INFINITY, points }: ShownPart,
 ): readonly (readonly (number | null)[])[] {
   const begin = firstAt(all, fromStep);
-  const part = { columns: all.columns.map((column) => column.subarray(begin)), length: all.length - begin };
+  const length = Math.max(0, firstAt(all, toStep + 1) - begin);
+  const part = { columns: all.columns.map((column) => column.subarray(begin)), length };
   const rows = decimate(part, points);
   return part.columns.map((column, i) =>
     rows.map((row) => {

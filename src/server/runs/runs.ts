@@ -1,7 +1,7 @@
 // All runs that a key may see, whoever ran them, as the API shows them.
 import type { ApiKey } from "../auth.ts";
 import { followRuns } from "./follow.ts";
-import { createSeries, createSummary, namedRows } from "./measurements.ts";
+import { createSeries, createSummary, namedRows, type ShownPart } from "./measurements.ts";
 import {
   comparePlaces,
   type metricsSchema,
@@ -53,10 +53,10 @@ export function createRuns(sources: readonly RunSource[]) {
       for (const entry of entries.slice(0, limit)) data.push(await show(entry));
       return { data, hasMore: entries.length > limit };
     },
-    /** The measurements of a run from a step on. */
+    /** The measurements of a run in some steps. */
     metrics: async (
       key: ApiKey,
-      { id, ...part }: { readonly id: string; readonly fromStep: number; readonly points: number },
+      { id, ...part }: ShownPart & { readonly id: string },
     ): Promise<(typeof metricsSchema)["_output"] | undefined> => {
       const entry = await find(key, id);
       if (entry === undefined) return undefined;

@@ -20,6 +20,8 @@ export interface ChartProps {
   /** Pixels, with axes and without legend. */
   readonly height?: number;
   readonly format?: (value: number) => string;
+  /** Told the part of x that is shown; undefined for all of it. */
+  readonly onZoom?: (shown: Range | undefined) => void;
 }
 
 const valueFormat = (value: number): string => tickText(Number(value.toPrecision(4)));
@@ -85,7 +87,7 @@ interface Drawn {
 }
 
 /** Draws on the element `host`: anew where the kind of the drawing changes, else with other points. */
-function usePlot({ series, log = false, sync }: ChartProps, height: number): Drawn {
+function usePlot({ series, log = false, sync, onZoom }: ChartProps, height: number): Drawn {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot>(undefined);
   const cursor = useSignal<CursorValues | undefined>(undefined);
@@ -106,8 +108,9 @@ function usePlot({ series, log = false, sync }: ChartProps, height: number): Dra
       onCursor: (values) => {
         cursor.value = values;
       },
-      onZoom: (zoomed) => {
-        isZoomed.value = zoomed;
+      onZoom: (shown) => {
+        isZoomed.value = shown !== undefined;
+        onZoom?.(shown);
       },
     });
     plot.current = made;

@@ -4,7 +4,6 @@ import { type Aligned, align, nearestRow, type Points, valuesNear } from "./alig
 import { attachGestures } from "./gestures.ts";
 import { isWhole, type Range } from "./range.ts";
 import { readTheme, type Theme, watchTheme } from "./theme.ts";
-import { type Levels, toLevels } from "./thin.ts";
 import { tickText } from "./ticks.ts";
 
 /** One line, or single points. */
@@ -28,7 +27,8 @@ export interface PlotSettings {
   /** Charts of one name share crosshair and zoom. */
   readonly group: string | undefined;
   readonly onCursor: (cursor: CursorValues | undefined) => void;
-  readonly onZoom: (isZoomed: boolean) => void;
+  /** Told the part of x that is shown; undefined for all of it. */
+  readonly onZoom: (shown: Range | undefined) => void;
 }
 
 /** Values at the crosshair, which has one x in all charts of a group: of each series the nearest one, where one is near. */
@@ -89,32 +89,29 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   let theme = readTheme(host);
   let range: Range | undefined;
   let frame = 0;
-  let rest: ReturnType<typeof setTimeout> | undefined;
   let at: number | undefined;
   let drawn = settings.series;
-  let levels = toLevels(align(drawn));
+  let data = align(drawn);
   const plot = new uPlot(
     { width: host.clientWidth, height, ...staticOptions(settings, () => theme) },
     undefined,
     host,
   );
-  const bounds = (): Range => wholeRange(levels.all[0]);
+  const bounds = (): Range => wholeRange(data[0]);
   const shown = (): Range => range ?? bounds();
-  const placeCursor = (): void => onCursor(placeCrosshair(plot, { x: at, data: levels.all }));
-  const draw = (every?: number): void => {
+  const placeCursor = (): void => onCursor(placeCrosshair(plot, { x: at, data }));
+  const draw = (): void => {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => {
-      drawData(plot, levels, { ...shown(), every });
+      drawData(plot, data, shown());
       if (at !== undefined) placeCursor();
     });
   };
   const { show, point, leave } = join(group, {
     show: (next) => {
       range = next === undefined || isWhole(next, bounds()) ? undefined : next;
-      onZoom(range !== undefined);
-      draw(MOVING);
-      clearTimeout(rest);
-      rest = setTimeout(() => draw(), AT_REST);
+      onZoom(range);
+      draw();
     },
     point: (x) => {
       at = x;
@@ -125,13 +122,11 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
   draw();
   const stops = [
     () => cancelAnimationFrame(frame),
-    () => clearTimeout(rest),
     leave,
     attachGestures(plot, { shown, bounds, show }),
-    watchPointer(plot, { steps: () => levels.all[0], point }),
+    watchPointer(plot, { steps: () => data[0], point }),
     watchWidth(host, (width) => {
       plot.setSize({ width, height });
-      draw(); // another width may need another resolution
     }),
     watchTheme(() => {
       theme = readTheme(host);
@@ -146,27 +141,19 @@ export function createPlot(host: HTMLElement, settings: PlotSettings): Plot {
     update: (series) => {
       if (series === drawn) return;
       drawn = series;
-      levels = toLevels(align(series));
+      data = align(series);
       draw();
     },
     toggle: (index, isShown) => plot.setSeries(index + 1, { show: isShown }),
-    step: (by) => point(stepFrom(levels.all[0], { ...shown(), at, by })),
+    step: (by) => point(stepFrom(data[0], { ...shown(), at, by })),
     destroy: () => {
       for (const stop of stops) stop();
     },
   };
 }
 
-/** Pixels that share their extremes while a curve is moved, and milliseconds after which it is drawn exactly. */
-const [MOVING, AT_REST] = [4, 150];
-
-interface Part extends Range {
-  readonly every: number | undefined;
-}
-
-/** Draws a part of the x axis from as many points as it has pixels for. */
-function drawData(plot: uPlot, levels: Levels, { min, max, every }: Part): void {
-  const data = levels.at({ min, max }, plot.over.clientWidth, every);
+/** Draws a part of the x axis. */
+function drawData(plot: uPlot, data: Aligned, { min, max }: Range): void {
   plot.batch(() => {
     if (data !== plot.data) plot.setData(data, false);
     plot.setScale("x", { min, max });
@@ -194,7 +181,6 @@ function watchPointer(plot: uPlot, { steps, point }: Pointed): () => void {
 
 interface Place {
   readonly x: number | undefined;
-  /** All points, of which fewer may be drawn. */
   readonly data: Aligned;
 }
 

@@ -3,6 +3,7 @@ import { useMemo } from "preact/hooks";
 import { Chart, type Series, smoothed } from "#chart";
 import { countOf, formatLoss, formatRate, stored, storedFlag } from "#core";
 import { Switch } from "#ui";
+import { useZoom } from "./feed.ts";
 import { type Metrics, ownCurves } from "./metrics.ts";
 
 const isNumber = (value: unknown): value is number => typeof value === "number";
@@ -43,7 +44,9 @@ function ownSeries(
 const rate = (value: number): string => value.toExponential(2);
 
 /** Loss, learning rate, gradient norm, speed and the objective's metrics, with crosshair and zoom in common. */
-export function RunCharts({ metrics, group }: { readonly metrics: Metrics; readonly group: string }) {
+export function RunCharts({ id, metrics: outline }: { readonly id: string; readonly metrics: Metrics }) {
+  const { metrics, zoom } = useZoom(id, outline);
+  const group = `run-${id}`;
   const { training, validation } = metrics;
   const loss = useMemo(() => lossSeries(metrics, smoothing.value), [metrics, smoothing.value]);
   const others = useMemo(
@@ -81,6 +84,7 @@ export function RunCharts({ metrics, group }: { readonly metrics: Metrics; reado
           series={loss}
           log={isLog.value}
           sync={group}
+          onZoom={zoom}
           height={300}
           format={formatLoss}
         />

@@ -1,7 +1,8 @@
 // A run and its measurements, read again while it goes on.
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { api, hasEnded, type Poll, type Run, usePoll } from "#api";
-import { type Metrics, merged, NO_METRICS } from "./metrics.ts";
+import type { Range } from "#chart";
+import { type Metrics, merged, NO_METRICS, withDetail } from "./metrics.ts";
 
 /** A run with what it measured so far. */
 export interface RunState {
@@ -13,9 +14,6 @@ export interface RunState {
 
 /** Milliseconds between requests, and between those for a run that is over. */
 const [LIVE, QUIET] = [1500, 15_000];
-
-/** Rows of measurements, as many as the server gives: what lies between two pixels is seen when a part is looked at closely. */
-const POINTS = 20_000;
 
 /** Reads a run as long as the page shows it. */
 export function useRun(id: string): Poll<RunState> {
@@ -33,7 +31,7 @@ function reader(id: string): (signal: AbortSignal) => Promise<RunState> {
     const params = { id };
     const run = await api.get("/v1/runs/{id}", { params, signal });
     const rest = (from: number) =>
-      api.get("/v1/runs/{id}/metrics", { params, query: { from_step: from, points: POINTS }, signal });
+      api.get("/v1/runs/{id}/metrics", { params, query: { from_step: from }, signal });
     const known = state?.metrics ?? NO_METRICS;
     const isNew = state === undefined || run.step !== state.run.step || run.status !== state.run.status;
     const metrics = isNew ? (merged(known, await rest(known.last_step)) ?? (await rest(0))) : known;
@@ -41,6 +39,37 @@ function reader(id: string): (signal: AbortSignal) => Promise<RunState> {
     state = { run, metrics, speed: speedOf(run, now) };
     return state;
   };
+}
+
+/** Milliseconds without another zoom after which its rows are asked for. */
+const AT_REST = 150;
+
+/** Measurements of which the part that is looked at has as many rows as the whole. */
+export function useZoom(id: string, metrics: Metrics) {
+  const [range, zoom] = useState<Range>();
+  const [detail, setDetail] = useState<{ readonly of: Range; readonly metrics: Metrics }>();
+  useEffect(() => {
+    setDetail(undefined);
+    if (range === undefined) return;
+    const left = new AbortController();
+    const of = { min: Math.max(0, Math.floor(range.min)), max: Math.ceil(range.max) };
+    const read = async (): Promise<void> => {
+      const query = { from_step: of.min, to_step: of.max };
+      const part = { params: { id }, query, signal: left.signal };
+      setDetail({ of, metrics: await api.get("/v1/runs/{id}/metrics", part) });
+    };
+    // without the detail the outline stays
+    const timer = setTimeout(() => void read().catch(() => undefined), AT_REST);
+    return () => {
+      clearTimeout(timer);
+      left.abort();
+    };
+  }, [id, range]);
+  const shown = useMemo(
+    () => (detail === undefined ? metrics : withDetail(metrics, detail.metrics, detail.of)),
+    [metrics, detail],
+  );
+  return { metrics: shown, zoom };
 }
 
 /** Steps of the past that speed is measured by. */

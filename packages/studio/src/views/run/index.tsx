@@ -38,7 +38,7 @@ function RunPage({ id }: { readonly id: string }) {
       </header>
       <Progress {...state} />
       {run.error !== null && <Problem error={run.error} />}
-      <RunCharts metrics={metrics} group={`run-${id}`} />
+      <RunCharts id={id} metrics={metrics} />
       <div class="run-below">
         <div class="stack">
           {run.kind === "job" ? <JobModels run={run} isLive={!hasEnded(run)} /> : <FolderModels run={run} />}

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { MAX_ROWS, type Metrics, merged, NO_METRICS, ownCurves } from "./metrics.ts";
+import { MAX_ROWS, type Metrics, merged, NO_METRICS, ownCurves, withDetail } from "./metrics.ts";
 
 /** Steps from one to another, with an evaluation after every tenth. */
 function measured(from: number, to: number): Metrics {
@@ -45,17 +45,24 @@ describe("merged", () => {
     expect(merged(all, measured(4, 5))?.training["rewards/margins"]).toEqual([null, null, 0.6, 0.7, null]);
   });
 
-  test("stays bounded for ever, from the first step to the last", () => {
-    let metrics = NO_METRICS;
-    for (let step = 1; step < 100_000; step += 4000) {
-      metrics = merged(metrics, measured(Math.max(1, step - 1), step + 3999))!;
-      expect(metrics.training.step.length).toBeLessThanOrEqual(MAX_ROWS);
-    }
-    const { step, loss } = metrics.training;
-    expect([step[0], step.at(-1), loss[0]]).toEqual([1, 100_000, 1]);
-    expect(loss).toHaveLength(step.length);
-    expect(metrics.validation.step.length).toBeGreaterThan(1000);
+  test("asks for everything again where it has become too much", () => {
+    const known = merged(NO_METRICS, measured(1, MAX_ROWS))!;
+    expect(merged(known, measured(MAX_ROWS, MAX_ROWS + 1))).toBeUndefined();
   });
+});
+
+test("a part that is looked at closely has its own rows, between those of the outline", () => {
+  const every = (columns: Metrics["training"]): Metrics["training"] =>
+    Object.fromEntries(
+      Object.entries(columns).map(([name, column]) => [name, column.filter((_, i) => i % 10 === 0)]),
+    ) as Metrics["training"];
+  const all = measured(1, 101);
+  const outline = { ...all, training: every(all.training) };
+  const { training, validation } = withDetail(outline, measured(20, 40), { min: 20, max: 40 });
+  const steps = [1, 11, ...measured(20, 40).training.step, 41, 51, 61, 71, 81, 91, 101];
+  expect(training.step).toEqual(steps);
+  expect(training.loss).toEqual(steps.map((step) => 1 / step));
+  expect(validation).toEqual(all.validation);
 });
 
 test("an objective's own columns are curves by their names, of training and held out", () => {

@@ -1,12 +1,12 @@
-// What a run measured, as far as this page keeps it: new rows are added, and of very many the outline stays.
+// What a run measured, as far as this page keeps it: new rows are added, and a part that is looked at closely has rows of its own.
 import type { JsonOf } from "#api";
-import { thinned } from "#chart";
+import type { Range } from "#chart";
 
 /** Columns of measurements. */
 export type Metrics = JsonOf<"/v1/runs/{id}/metrics">;
 
-/** Rows that the page keeps at most. An hour on a fast run would otherwise fill its memory. */
-export const MAX_ROWS = 24_000;
+/** Rows that the page keeps at most, twice as many as the server gives: an hour on a fast run would otherwise fill its memory. */
+export const MAX_ROWS = 4000;
 
 /** No measurements. */
 export const NO_METRICS: Metrics = {
@@ -30,20 +30,25 @@ function append<C extends Columns>(known: C, fresh: C): C {
     name,
     [...rows(known[name], known.step.length), ...rows(fresh[name]?.slice(from), fresh.step.length - from)],
   ]);
-  return limit(Object.fromEntries(entries) as C);
+  return Object.fromEntries(entries) as C;
 }
 
-/** At most MAX_ROWS: of more, half as many that have the extremes of every column. */
-function limit<C extends Columns>(columns: C): C {
-  if (columns.step.length <= MAX_ROWS) return columns;
-  const { step, ...others } = columns;
-  const values = Object.values(others);
-  const rows = thinned(step, values, Math.floor(MAX_ROWS / 2 / (2 * values.length + 1)));
-  const entries = Object.entries(columns).map(([name, column]) => [
-    name,
-    rows.map((row) => column[row] ?? null),
-  ]);
+/** Rows before a step. */
+function before<C extends Columns>(columns: C, step: number): C {
+  const end = columns.step.findIndex((at) => at >= step);
+  if (end < 0) return columns;
+  const entries = Object.entries(columns).map(([name, column]) => [name, column.slice(0, end)]);
   return Object.fromEntries(entries) as C;
+}
+
+/** The measurements with those of a part of the steps in place of fewer rows. */
+export function withDetail(known: Metrics, detail: Metrics, { min }: Range): Metrics {
+  const joined = <C extends Columns>(all: C, part: C): C => append(append(before(all, min), part), all);
+  return {
+    ...known,
+    training: joined(known.training, detail.training),
+    validation: joined(known.validation, detail.validation),
+  };
 }
 
 /** What held-out measurements have before the names of training's. */
@@ -65,12 +70,14 @@ export function ownCurves({ training, validation }: Metrics) {
 
 /**
  * Adds what was measured since. `fresh` begins with the last known step: that step's evaluation may have come after it. A run
- * that went back, as one resumed from an earlier checkpoint does, has other measurements: undefined asks for all of them.
+ * that went back, as one resumed from an earlier checkpoint does, has other measurements: undefined asks for all of them, as it
+ * does for too many rows.
  */
 export function merged(known: Metrics, fresh: Metrics): Metrics | undefined {
   if (fresh.last_step < known.last_step) return undefined;
   const training = append(known.training, fresh.training);
   const validation = append(known.validation, fresh.validation);
+  if (Math.max(training.step.length, validation.step.length) > MAX_ROWS) return undefined;
   // nothing new: what is drawn stays as it is
   if (training === known.training && validation === known.validation) return known;
   return { ...fresh, training, validation };
