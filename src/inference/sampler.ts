@@ -42,25 +42,6 @@ export function samplingBy({ sampling }: Pick<AnswerDefaults, "sampling">, given
   return { ...merged, temperature: merged.temperature ?? (narrows(merged) ? 1 : 0) };
 }
 
-/** Temperature of the softmax that a token is drawn from; undefined where it is the likeliest, or the logits are changed first. */
-export function softmaxTemperature({
-  temperature = 0,
-  allowed,
-  barred = [],
-  logitBias,
-  repetitionPenalty = 1,
-  presencePenalty = 0,
-  frequencyPenalty = 0,
-}: SamplingOptions & Pick<SamplingState, "allowed" | "barred">): number | undefined {
-  const isAdjusted =
-    barred.length > 0 ||
-    (logitBias?.size ?? 0) > 0 ||
-    repetitionPenalty !== 1 ||
-    presencePenalty !== 0 ||
-    frequencyPenalty !== 0;
-  return temperature === 0 || allowed !== undefined || isAdjusted ? undefined : temperature;
-}
-
 /** Refuses settings out of range. Throws `bad_option`. */
 export function checkSampling(options: SamplingOptions): void {
   const { logitBias = [], ...settings } = options;
@@ -104,38 +85,61 @@ export function argmax(logits: Float32Array): number {
 /** Finite, so that one token is chosen even where all are barred. */
 const LOWEST = -3e38;
 
-/**
- * Changes logits to those that are sampled from: biases, then penalties, then what is barred. Gives what changes them back; undefined
- * where nothing changes.
- */
-function adjust(
-  logits: Float32Array,
-  {
-    seen,
-    answer = [],
-    barred = [],
-    logitBias = new Map(),
-    repetitionPenalty = 1,
-    presencePenalty = 0,
-    frequencyPenalty = 0,
-  }: SamplingOptions & SamplingState,
-): (() => void) | undefined {
+/** A change of some logits before a token is chosen. */
+interface Adjustment {
+  readonly applies: boolean;
+  readonly ids: () => Iterable<number>;
+  readonly change: (z: number, id: number) => number;
+}
+
+/** The changes that these options ask for: biases, then penalties, then what is barred. */
+const adjustments = ({
+  seen = [],
+  answer = [],
+  barred = [],
+  logitBias = new Map(),
+  repetitionPenalty = 1,
+  presencePenalty = 0,
+  frequencyPenalty = 0,
+}: SamplingOptions & Partial<SamplingState>): readonly Adjustment[] =>
+  [
+    {
+      applies: logitBias.size > 0,
+      ids: () => logitBias.keys(),
+      change: (z: number, id: number) => z + (logitBias.get(id) ?? 0),
+    },
+    {
+      applies: repetitionPenalty !== 1,
+      ids: () => new Set(seen),
+      change: (z: number) => (z > 0 ? z / repetitionPenalty : z * repetitionPenalty),
+    },
+    { applies: frequencyPenalty !== 0, ids: () => answer, change: (z: number) => z - frequencyPenalty },
+    {
+      applies: presencePenalty !== 0,
+      ids: () => new Set(answer),
+      change: (z: number) => z - presencePenalty,
+    },
+    { applies: barred.length > 0, ids: () => barred, change: () => LOWEST },
+  ].filter(({ applies }) => applies);
+
+/** Temperature of the softmax that a token is drawn from; undefined where it is the likeliest, or the logits are changed first. */
+export function softmaxTemperature(options: SamplingOptions & Partial<SamplingState>): number | undefined {
+  const { temperature = 0, allowed } = options;
+  if (temperature === 0 || allowed !== undefined) return undefined;
+  return adjustments(options).length > 0 ? undefined : temperature;
+}
+
+/** Changes logits to those that are sampled from. Returns what changes them back; undefined where nothing changes. */
+function adjust(logits: Float32Array, options: SamplingOptions & SamplingState): (() => void) | undefined {
   const changed: number[] = [];
   const before: number[] = [];
-  const change = (ids: Iterable<number>, to: (z: number, id: number) => number): void => {
-    for (const id of ids) {
+  for (const { ids, change } of adjustments(options))
+    for (const id of ids()) {
       const z = logits[id] as number;
       changed.push(id);
       before.push(z);
-      logits[id] = to(z, id);
+      logits[id] = change(z, id);
     }
-  };
-  if (logitBias.size > 0) change(logitBias.keys(), (z, id) => z + (logitBias.get(id) ?? 0));
-  if (repetitionPenalty !== 1)
-    change(new Set(seen), (z) => (z > 0 ? z / repetitionPenalty : z * repetitionPenalty));
-  if (frequencyPenalty !== 0) change(answer, (z) => z - frequencyPenalty);
-  if (presencePenalty !== 0) change(new Set(answer), (z) => z - presencePenalty);
-  change(barred, () => LOWEST);
   if (changed.length === 0) return undefined;
   return () => {
     for (let i = changed.length - 1; i >= 0; i--) logits[changed[i] as number] = before[i] as number;
