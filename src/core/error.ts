@@ -19,7 +19,9 @@ export type ErrorCode =
 interface MosErrorOptions {
   readonly cause?: unknown;
   /** Lines of our own after the message. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
+  /** Seconds after which the same may succeed, where the code is `busy`. */
+  readonly retryAfter?: number | undefined;
 }
 
 /** The most characters of a file or a request that a message repeats, in quotation marks or not, and the most of a message. */
@@ -53,13 +55,16 @@ export function oneLine(message: string): string {
 export class MosError extends Error {
   override readonly name = "MosError";
   readonly code: ErrorCode;
+  /** Seconds after which the same may succeed, where they are known. */
+  readonly retryAfter?: number | undefined;
 
-  constructor(code: ErrorCode, message: string, { cause, hint }: MosErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, { cause, hint, retryAfter }: MosErrorOptions = {}) {
     super(
       `${oneLine(message)}${hint === undefined ? "" : `\n${hint}`}`,
       cause === undefined ? undefined : { cause },
     );
     this.code = code;
+    if (retryAfter !== undefined) this.retryAfter = retryAfter;
   }
 }
 

@@ -1,5 +1,5 @@
 // Remote calls over a channel: a call has events, one result or error, and a signal. What carries the messages is the channel's.
-import { type ErrorCode, errorText, MosError } from "./error.ts";
+import { errorText, MosError } from "./error.ts";
 import { AsyncQueue } from "./queue.ts";
 
 /** One end of a connection: messages arrive in order. */
@@ -10,19 +10,19 @@ export interface Channel {
 }
 
 /** An error on its way between processes or threads: an unexpected one has a stack and no code. */
-type SentError = Pick<Error, "message" | "stack"> & { readonly code?: ErrorCode };
+type SentError = Pick<Error, "message" | "stack"> & Partial<Pick<MosError, "code" | "retryAfter">>;
 
 /** What is sent of an error: a clone would lose its code. */
 const encodeError = (error: unknown): SentError =>
   error instanceof MosError
-    ? { code: error.code, message: error.message }
+    ? { code: error.code, message: error.message, retryAfter: error.retryAfter }
     : { message: errorText(error), ...(error instanceof Error ? { stack: error.stack } : {}) };
 
 /** The error that was sent: a MosError, or an Error where it was unexpected. */
-function decodeError({ code, message, stack }: SentError): Error {
+function decodeError({ code, message, stack, retryAfter }: SentError): Error {
   if (code === undefined) return Object.assign(new Error(message), { stack });
   const [line = "", hint] = message.split(/\n(.*)/s);
-  return new MosError(code, line, hint === undefined ? {} : { hint });
+  return new MosError(code, line, { hint, retryAfter });
 }
 
 /** A message of a caller. Nothing comes back of a call without an id. */

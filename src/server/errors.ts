@@ -86,10 +86,10 @@ function storageAnswer(error: MosError): ErrorAnswer | undefined {
 
 /** The codes that a client can act on. */
 function clientAnswer(error: MosError): ErrorAnswer | undefined {
-  const { code, message } = error;
+  const { code, message, retryAfter = 1 } = error;
   switch (code) {
     case "busy":
-      return answer(message, { status: 429, code: "busy", retryAfter: 1 });
+      return answer(message, { status: 429, code: "busy", retryAfter });
     case "not_found":
       return answer(message, { status: 404, code: "model_not_found", param: "model" });
     case "bad_option":

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createTurns } from "#worker";
 
-const limits = { running: 2, runningPerTenant: 1, perTenant: 8, waiting: 64, what: "tasks" };
+const limits = { running: 2, runningPerTenant: 1, perTenant: 8, waiting: 64, retryAfter: 1, what: "tasks" };
 
 /** Tasks that end when they are told to, and the order in which they began. */
 function tasks(change: Partial<typeof limits> = {}) {
@@ -47,12 +47,12 @@ test("one tenant's slow tasks leave a place to the others, who have their turns 
 });
 
 test("who has left has no turn, a task that fails leaves its place, and too many are refused", async () => {
-  const { ask, began, end } = tasks({ running: 1, perTenant: 2, waiting: 2 });
+  const { ask, began, end } = tasks({ running: 1, perTenant: 2, waiting: 2, retryAfter: 5 });
   void ask("a1");
   const leaving = new AbortController();
   const left = ask("b1", leaving.signal);
   void ask("a2");
-  await expect(ask("a3")).rejects.toMatchObject({ code: "busy" });
+  await expect(ask("a3")).rejects.toMatchObject({ code: "busy", retryAfter: 5 });
   await expect(ask("c1")).rejects.toMatchObject({ code: "busy" });
   leaving.abort();
   await expect(left).rejects.toMatchObject({ code: "cancelled" });

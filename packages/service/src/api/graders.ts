@@ -151,13 +151,6 @@ const chatClient =
     return value as Awaited<ReturnType<ChatClient>>;
   };
 
-/** Where a tenant has too many gradings, clients may send this one again after some seconds. */
-const RETRY_SECONDS = 5;
-const retryLater = (error: unknown): never => {
-  if (!(error instanceof MosError) || error.code !== "busy") throw error;
-  throw new ApiError(error.message, { status: 429, code: "busy", retryAfter: RETRY_SECONDS, cause: error });
-};
-
 const toRunObject = (made: Grade): z.output<typeof runResponse> => ({
   reward: made.reward,
   metadata: {
@@ -185,9 +178,7 @@ export const graderRoutes: AddRoutes = (app, { grading }) => {
       const api = ownApi(app, context);
       const checked = await checkedGrader(given, { api });
       const client = { tenant: key.name, signal: running.signal, ask: chatClient(api) };
-      const made = await grading
-        .grade({ grader: checked, item, text: model_sample }, client)
-        .catch(retryLater);
+      const made = await grading.grade({ grader: checked, item, text: model_sample }, client);
       return context.json(toRunObject(made), 200);
     },
   });

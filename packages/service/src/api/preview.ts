@@ -275,8 +275,6 @@ function answerable(error: unknown): unknown {
       return new ApiError(message, { status: 400, code: "invalid_value", cause: error });
     case "memory":
       return new ApiError(message, { status: 422, code: "preview_too_large", param: "training_file" });
-    case "busy":
-      return new ApiError(message, { status: 429, code: "busy", retryAfter: 10 });
     default:
       return error; // bad_option among them
   }

@@ -84,7 +84,7 @@ export async function withHttpErrors<T>(work: Promise<T>, param = "id"): Promise
     if (!(error instanceof MosError) || error instanceof ApiError) throw error;
     if (error.code === "not_found")
       throw new ApiError(error.message, { status: 404, code: "not_found", param, cause: error });
-    if (error.code === "busy")
+    if (error.code === "busy" && error.retryAfter === undefined)
       // the official clients would send it again at once, and a job takes its time
       throw new ApiError(error.message, {
         status: 429,

@@ -45,7 +45,7 @@ export function createGrading({
   idleSeconds,
   ...turns
 } = LIMITS): Grading {
-  const takeTurn = createTurns({ ...turns, what: "gradings" });
+  const takeTurn = createTurns({ ...turns, what: "gradings", retryAfter: 5 });
   const tooMuch = (): MosError =>
     new MosError("memory", `the gradings exceeded ${computingSeconds} s of a processor or ${megabytes} MB`);
   let child: TaskChild | undefined;

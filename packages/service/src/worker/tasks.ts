@@ -141,7 +141,7 @@ const PREVIEW_LIMITS = {
  * too many wait, and as `previewRun`, whose messages name no paths here.
  */
 export function createPreviewer({ seconds, megabytes, ...limits } = PREVIEW_LIMITS) {
-  const takeTurn = createTurns({ ...limits, what: "previews" });
+  const takeTurn = createTurns({ ...limits, what: "previews", retryAfter: 10 });
   const tooMuch = new MosError(
     "memory",
     `the preview exceeded ${seconds} s or ${megabytes} MB; preview a part of the file`,

@@ -13,6 +13,8 @@ export interface TurnLimits {
   readonly waiting: number;
   /** The tasks, for errors. */
   readonly what: string;
+  /** Seconds after which a refused client may ask again. */
+  readonly retryAfter?: number;
 }
 
 /** Whose task it is, and what ends its waiting. */
@@ -30,7 +32,14 @@ interface Waiting {
 }
 
 /** Semaphore that is fair to tenants: of those that wait, the one whose last task began longest ago comes next. */
-export function createTurns({ running, runningPerTenant, perTenant, waiting, what }: TurnLimits): TakeTurn {
+export function createTurns({
+  running,
+  runningPerTenant,
+  perTenant,
+  waiting,
+  what,
+  retryAfter,
+}: TurnLimits): TakeTurn {
   const queue: Waiting[] = [];
   const runs: string[] = [];
   /** Number of the last task of each tenant, in the order in which tasks began. */
@@ -67,10 +76,10 @@ export function createTurns({ running, runningPerTenant, perTenant, waiting, wha
   return async (task, client) => {
     const { tenant } = client;
     const own = countWaiting(tenant) + queue.filter((one) => one.tenant === tenant).length;
-    if (own >= perTenant)
-      throw new MosError("busy", `${tenant} already has ${own} ${what} in progress; retry later`);
-    if (queue.length >= waiting)
-      throw new MosError("busy", `${queue.length} ${what} are already queued; retry later`);
+    const busy = (problem: string): MosError =>
+      new MosError("busy", `${problem}; retry later`, { retryAfter });
+    if (own >= perTenant) throw busy(`${tenant} already has ${own} ${what} in progress`);
+    if (queue.length >= waiting) throw busy(`${queue.length} ${what} are already queued`);
     await wait(client);
     try {
       return await task();
