@@ -69,14 +69,15 @@ export {
 } from "#graders";
 export { moduleBeside, serveParent, startChild } from "#process";
 export { type CheckerOptions, type CheckReason, createProgramChecker, type ProgramChecker } from "#sandbox";
-export { answerFormat, formatSource, pythonStrip, templateSettings } from "#text";
 export {
-  expectedUpdate,
-  type Measurement,
-  OBJECTIVES,
+  answerFormat,
+  formatSource,
+  jsonSchemaFormat,
   parseResponseFormat,
-  readMeasurements,
-} from "#training";
+  pythonStrip,
+  templateSettings,
+} from "#text";
+export { expectedUpdate, type Measurement, OBJECTIVES, readMeasurements } from "#training";
 export { type AddOn, defineServeAddOn, type OpenServeAddOn } from "./add-ons.ts";
 export { defineCommand, group } from "./command.ts";
 export { adapterOptions, model, quiet } from "./common-options.ts";

@@ -17,6 +17,7 @@ export {
   isUtf16,
   parseJson,
   parseWith,
+  quoteNames,
   readIssues,
 } from "./json.ts";
 export {

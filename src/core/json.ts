@@ -53,7 +53,7 @@ const clip = (text: string, length: number): string =>
 const [MAX_NAMES, MAX_NAME] = [8, 100];
 
 /** Names of fields in quotation marks. They are the client's, and may be megabytes. */
-function quoteNames(keys: readonly string[]): string {
+export function quoteNames(keys: readonly string[]): string {
   const listed = keys.slice(0, MAX_NAMES).map((key) => `"${clip(key, MAX_NAME)}"`);
   return listed.join(", ") + (keys.length > MAX_NAMES ? ", …" : "");
 }

@@ -1,5 +1,6 @@
 // Turns of a conversation: calls get ids, results their calls, and what does not fit together is told.
-import type { Tool, ToolCall } from "#text";
+import { quoteNames } from "#core";
+import { findRepeatedTool, findUnpaired, type Tool, type ToolCall } from "#text";
 import type { Message, Role } from "./example.ts";
 import { isBlank } from "./line-form.ts";
 import type { LineCall } from "./tool-lines.ts";
@@ -54,37 +55,24 @@ interface Conversation {
 /** What is wrong with a conversation, if anything. */
 export function findTurnProblem(turns: readonly Message[], conversation: Conversation): string | undefined {
   const { tools, turn: name } = conversation;
-  const again = tools.find((tool, i) => tools.findIndex((other) => other.name === tool.name) < i);
+  const again = tools[findRepeatedTool(tools) ?? -1];
   if (again !== undefined) return `there are two tools named "${again.name}"`;
-  let waiting: readonly string[] = [];
+  const unpaired = findUnpaired(turns, { mayEndInCalls: true });
   for (const [i, turn] of turns.entries()) {
     const problem =
       findOrderProblem(turns, i) ??
-      findResultProblem(turn, waiting) ??
+      (unpaired?.index === i ? ` ${unpaired.problem}` : undefined) ??
       findCallProblem(turn, conversation) ??
       (turn.isTarget && isBlank(turn.content) && turn.toolCalls === undefined
         ? `.${conversation.content} is empty, so there is nothing to learn`
         : undefined);
     if (problem !== undefined) return name(i) + problem;
-    waiting = [
-      ...waiting.filter((id) => id !== turn.toolCallId),
-      ...(turn.toolCalls ?? []).map(({ id }) => id),
-    ];
   }
-  // a last message may call: that is what is learnt
-  if (waiting.length > 0 && turns.at(-1)?.role === "tool")
-    return `there are no results of ${quoted(waiting)} after ${name(turns.length - 1)}`;
   if (conversation.isPrompt === true || turns.some(({ isTarget }) => isTarget)) return undefined;
   return turns.some(({ role }) => role === "assistant")
     ? "every assistant message has weight 0, so there are no target tokens"
     : "there is no assistant message, so there is nothing to learn";
 }
-
-const quoted = (names: readonly string[]): string =>
-  names
-    .slice(0, 8)
-    .map((name) => JSON.stringify(name.slice(0, 64)))
-    .join(", ") + (names.length > 8 ? ", …" : "");
 
 function findOrderProblem(turns: readonly Message[], i: number): string | undefined {
   const before = turns[i - 1]?.role;
@@ -100,32 +88,14 @@ function findOrderProblem(turns: readonly Message[], i: number): string | undefi
   }
 }
 
-/** A result belongs to a call that waits for it, and nothing else may come before it. */
-function findResultProblem(
-  { role, toolCallId = "" }: Message,
-  waiting: readonly string[],
-): string | undefined {
-  if (role !== "tool")
-    return waiting.length === 0
-      ? undefined
-      : ` comes before the results of ${quoted(waiting)}; after a message with calls, give one tool message for each`;
-  if (waiting.includes(toolCallId)) return undefined;
-  const rest =
-    waiting.length === 0 ? "no call before it lacks one" : `the calls without one are ${quoted(waiting)}`;
-  return ` is the result of ${toolCallId === "" ? "an unknown call" : quoted([toolCallId])}; ${rest}`;
-}
-
 function findCallProblem({ toolCalls = [] }: Message, { tools, parallel }: Conversation): string | undefined {
   if (parallel === false && toolCalls.length > 1)
     return ` has ${toolCalls.length} calls, but parallel_tool_calls is false`;
-  const ids = toolCalls.map(({ id }) => id);
-  const again = ids.find((id, i) => ids.indexOf(id) < i);
-  if (again !== undefined) return ` has two calls with the id ${quoted([again])}`;
   const unknown = toolCalls.find(
     (call) => !tools.some(({ type, name }) => type === call.type && name === call.name),
   );
   if (unknown === undefined) return undefined;
   const known = tools.filter(({ type }) => type === unknown.type).map(({ name }) => name);
   const kind = unknown.type === "custom" ? "custom tools" : "functions";
-  return ` calls ${quoted([unknown.name])}; ${known.length === 0 ? `the line has no ${kind}: add them to "tools"` : `the ${kind} of the line are ${quoted(known)}`}`;
+  return ` calls ${quoteNames([unknown.name])}; ${known.length === 0 ? `the line has no ${kind}: add them to "tools"` : `the ${kind} of the line are ${quoteNames(known)}`}`;
 }

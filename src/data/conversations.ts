@@ -1,7 +1,7 @@
 // Formats of conversations: OpenAI's messages and ShareGPT's, both with tools, their calls and results.
 import { z } from "zod";
 import { omitUndefined } from "#core";
-import type { Tool } from "#text";
+import { openaiRole, type Tool, toRole } from "#text";
 import { findTurnProblem, type LineTurn, toMessages } from "./conversation-turns.ts";
 import { type ChatExample, type Place, type PromptExample, SPEAKERS, type Speaker } from "./example.ts";
 import { isBlank, isRecord, lineForm } from "./line-form.ts";
@@ -16,10 +16,7 @@ const weight = z.number(WEIGHTS).min(0, WEIGHTS).max(MAX_WEIGHT, WEIGHTS).option
 export const message = z
   .object(
     {
-      role: z.enum(
-        ["system", "developer", "user", "assistant", "tool", "function"],
-        '"system", "user", "assistant" or "tool"',
-      ),
+      role: openaiRole,
       content: text.nullish(),
       weight,
       tool_calls: callList.nullish(),
@@ -50,7 +47,7 @@ export const message = z
       name,
       ...rest
     }): LineTurn => ({
-      role: role === "function" ? "tool" : role === "developer" ? "system" : role,
+      role: toRole(role),
       content: content ?? "",
       weight: rest.weight,
       calls: [...(calls ?? []), ...(call == null ? [] : [call])],

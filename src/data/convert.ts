@@ -2,11 +2,10 @@
 import { MosError, omitUndefined } from "#core";
 import { pathExists, writeJsonLines } from "#files";
 import { resolve } from "#platform";
-import type { Tool, ToolCall } from "#text";
+import { type Tool, writeCall } from "#text";
 import { type ReadExamplesOptions, readExamples } from "./dataset.ts";
 import {
   type AnsweredExample,
-  type CallInput,
   conversationOf,
   type Example,
   type ExampleInput,
@@ -167,13 +166,10 @@ function toMessageInput(message: Message): MessageInput {
   return {
     role,
     content: content === "" && toolCalls !== undefined ? null : content,
-    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(toCallInput) }),
+    ...(toolCalls === undefined ? {} : { tool_calls: toolCalls.map(writeCall) }),
     ...(isTarget ? omitUndefined({ weight }) : { weight: 0 }),
   };
 }
-
-const toCallInput = ({ type, id, ...call }: ToolCall): CallInput =>
-  "input" in call ? { id, type: "custom", custom: call } : { id, type: "function", function: call };
 
 function toToolInput(tool: Tool): ToolInput {
   if (tool.type === "function") {

@@ -257,7 +257,7 @@ describe("prompts", () => {
       "data: example 1: messages[1] is an assistant message; a prompt ends before the answer.",
     );
     expect(await refusal("prompts", { messages: [hi, { role: "tool", content: "5" }] })).toMatch(
-      /^data: example 1: messages\[1\] is the result of an unknown call/,
+      /^data: example 1: messages\[1\] answers an unknown call/,
     );
   });
 });

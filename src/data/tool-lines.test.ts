@@ -178,27 +178,27 @@ describe("refused", () => {
     [
       "two calls of one id",
       { messages: [user, calling(call("a"), call("a"))], tools },
-      /messages\[1\] has two calls with the id "a"/,
+      /messages\[1\] repeats the call id "a"/,
     ],
     [
       "a result of another call",
       { messages: [user, calling(call("a")), result("b"), answer], tools },
-      /messages\[2\] is the result of "b"; the calls without one are "a"/,
+      /messages\[2\] answers the call "b"; the calls without a result are "a"/,
     ],
     [
       "a result without a call",
       { messages: [user, answer, { role: "tool", content: "x" }], tools },
-      /messages\[2\] is the result of an unknown call; no call before it lacks one/,
+      /messages\[2\] answers an unknown call; no call before it lacks a result/,
     ],
     [
       "a call without a result",
       { messages: [user, calling(call("a"), call("b")), result("a"), answer], tools },
-      /messages\[3\] comes before the results of "b"; after a message with calls, give one tool message for each/,
+      /messages\[1\] has calls without a result: "b"; each needs a message of the role tool behind it/,
     ],
     [
       "an end before all results",
       { messages: [user, calling(call("a"), call("b")), result("a")], tools },
-      /there are no results of "b" after messages\[2\]/,
+      /messages\[1\] has calls without a result: "b"/,
     ],
     [
       "calls of a user",
@@ -213,7 +213,7 @@ describe("refused", () => {
     [
       "a name with a dot",
       { messages: [user, answer], tools: [{ name: "math.add" }] },
-      /tools\[0\]\.name is "math\.add"; expected a name of at most 64 letters/,
+      /tools\[0\]\.name is "math\.add"; expected a name of 1 to 64 letters/,
     ],
     [
       "two tools of one name",
@@ -253,7 +253,7 @@ describe("refused", () => {
     [
       "a first message that is a result",
       { messages: [{ role: "tool", tool_call_id: "a", content: "x" }, answer], tools },
-      /messages\[0\] is the result of "a"; no call before it lacks one/,
+      /messages\[0\] answers the call "a"; no call before it lacks a result/,
     ],
   ];
   test.each(cases)("%s", async (_, line, message) => {

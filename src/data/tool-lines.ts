@@ -1,18 +1,21 @@
 // Tools and calls as lines of data have them: in OpenAI's shapes, or as functions alone, as ShareGPT's format and OpenAI's
 // former one write them.
 import { z } from "zod";
-import { errorText, omitUndefined } from "#core";
-import type { CustomTool, Tool } from "#text";
+import {
+  callArguments,
+  customFields,
+  customFormat,
+  functionFields,
+  MAX_TOOLS,
+  type Tool,
+  toCustomTool,
+  toFunctionTool,
+} from "#text";
 import { isRecord } from "./line-form.ts";
 
 const text = z.string("a string");
-/** OpenAI's limit, which servers keep, too. */
-const toolName = z
-  .string("a string")
-  .regex(/^[a-zA-Z0-9_-]{1,64}$/, "a name of at most 64 letters, digits, underscores and hyphens");
 
-/** More than any request may have. */
-const MAX_TOOLS = 1000;
+/** More than any message has. */
 const MAX_CALLS = 128;
 
 /** A list of limited length; its length comes first, as a schema of the items takes long for millions of them. */
@@ -40,62 +43,24 @@ const has = (value: unknown, field: string): boolean => isRecord(value) && isRec
 
 // Tools.
 
-const parameters = z
-  .custom<Readonly<Record<string, unknown>>>(isRecord, "a JSON Schema, which is an object")
-  .superRefine(({ type = "object" }, context) => {
-    if (type !== "object") context.addIssue({ code: "custom", path: ["type"], message: '"object"' });
-  });
-
-const functionFields = z
-  .object(
-    {
-      name: toolName,
-      description: text.nullish(),
-      parameters: parameters.nullish(),
-      strict: z.boolean("true or false").nullish(),
-    },
-    "a function, with name and parameters",
-  )
-  .transform(
-    ({ name, description, parameters: schema, strict }): Tool => ({
-      type: "function",
-      name,
-      ...omitUndefined({
-        description: description ?? undefined,
-        parameters: schema ?? undefined,
-        strict: strict ?? undefined,
-      }),
-    }),
-  );
-
-type Grammar = NonNullable<CustomTool["grammar"]>;
-const grammarFormat = z
-  .object({ grammar: z.object({ syntax: z.enum(["lark", "regex"], '"lark" or "regex"'), definition: text }) })
-  .transform(({ grammar }): Grammar => grammar);
-const textFormat = z
-  .object({ type: z.literal("text", '"text" or "grammar"') })
-  .transform((): undefined => undefined);
-
-const customFields = z
-  .object({
-    name: toolName,
-    description: text.nullish(),
-    format: byShape<Grammar | undefined>((value) =>
-      has(value, "grammar") ? grammarFormat : textFormat,
-    ).nullish(),
+const functionTool = z
+  .object(functionFields, "a function, with name and parameters")
+  .superRefine(({ parameters }, context) => {
+    if ((parameters?.["type"] ?? "object") !== "object")
+      context.addIssue({ code: "custom", path: ["parameters", "type"], message: '"object"' });
   })
-  .transform(
-    ({ name, description, format }): Tool => ({
-      type: "custom",
-      name,
-      ...omitUndefined({ description: description ?? undefined, grammar: format ?? undefined }),
-    }),
+  .transform(toFunctionTool);
+
+const customTool = z
+  .object({ ...customFields, format: customFormat.nullish() })
+  .transform(({ format, ...rest }) =>
+    toCustomTool(rest, format?.type === "grammar" ? format.grammar : undefined),
   );
 
 const tool = byShape<Tool>((value) => {
-  if (has(value, "custom")) return z.object({ custom: customFields }).transform((one) => one.custom);
-  if (has(value, "function")) return z.object({ function: functionFields }).transform((one) => one.function);
-  return functionFields;
+  if (has(value, "custom")) return z.object({ custom: customTool }).transform((one) => one.custom);
+  if (has(value, "function")) return z.object({ function: functionTool }).transform((one) => one.function);
+  return functionTool;
 });
 
 /** The tools of a line. */
@@ -134,25 +99,8 @@ export type LineCall =
       readonly input: string;
     };
 
-/** JSON of an object; the object itself is what some data sets have. */
-const argumentsText = z.unknown().transform((given, context): string => {
-  if (isRecord(given)) return JSON.stringify(given);
-  const reason = typeof given === "string" ? findProblem(given) : "";
-  if (typeof given === "string" && reason === undefined) return given;
-  context.issues.push({ code: "custom", message: `an object as JSON${reason}`, input: given });
-  return z.NEVER;
-});
-
-function findProblem(json: string): string | undefined {
-  try {
-    return isRecord(JSON.parse(json)) ? undefined : "";
-  } catch (error) {
-    return ` (${errorText(error)})`;
-  }
-}
-
 const functionCall = z
-  .object({ id: text.nullish(), name: text, arguments: argumentsText }, "a call, with name and arguments")
+  .object({ id: text.nullish(), name: text, arguments: callArguments }, "a call, with name and arguments")
   .transform(({ id, ...rest }): LineCall => ({ type: "function", id: id ?? undefined, ...rest }));
 
 const call = byShape<LineCall>((value) => {

@@ -1,7 +1,17 @@
 // What a chat asks of its answer, as programs write it: schemas of zod and of libraries like it become JSON Schema.
 import { z } from "zod";
-import { errorText, MosError, type OptionKinds } from "#core";
-import type { FunctionTool, ResponseFormat, Tool, ToolChoice } from "#text";
+import { errorText, MosError, type OptionKinds, parseWith } from "#core";
+import {
+  customFields,
+  findRepeatedTool,
+  functionFields,
+  grammarFields,
+  type ResponseFormat,
+  type Tool,
+  type ToolChoice,
+  toCustomTool,
+  toFunctionTool,
+} from "#text";
 import { requestKinds } from "./requests.ts";
 import type { ChatRequest, StandardJsonSchema } from "./types.ts";
 
@@ -26,40 +36,50 @@ type Given = Pick<ChatRequest, "tools" | "toolChoice" | "parallelToolCalls" | "r
 
 const invalid = (message: string): MosError => new MosError("bad_option", message);
 
+const toolList = z.array(
+  z.discriminatedUnion("type", [
+    z.object({ type: z.literal("function"), ...functionFields }),
+    z.object({ type: z.literal("custom"), ...customFields, grammar: z.object(grammarFields).optional() }),
+  ]),
+);
+
 /** Throws `bad_option` for options that contradict each other, and for schemas that cannot be read. */
 export function resolveChatOptions({
-  tools = [],
+  tools: given = [],
   toolChoice,
   parallelToolCalls: parallel,
   responseFormat,
   grammar,
 }: Given): ResolvedChatOptions {
-  if (grammar !== undefined && (tools.length > 0 || responseFormat !== undefined))
+  if (grammar !== undefined && (given.length > 0 || responseFormat !== undefined))
     throw invalid(
       "grammar conflicts with tools and responseFormat, which have grammars of their own; omit one of them",
     );
-  const names = tools.map(toolName);
-  const repeated = names.find((name, i) => names.indexOf(name) < i);
-  if (repeated !== undefined) throw invalid(`tools: two are named ${JSON.stringify(repeated)}; rename one`);
+  const tools = readTools(given);
   return {
-    tools: tools.map(plainTool),
-    toolChoice: checkedChoice(toolChoice, names),
+    tools,
+    toolChoice: checkedChoice(
+      toolChoice,
+      tools.map(({ name }) => name),
+    ),
     parallel,
     responseFormat: responseFormat === undefined ? undefined : plainFormat(responseFormat),
   };
 }
 
-function toolName(tool: Tool, index: number): string {
-  if (tool.type !== "function" && tool.type !== "custom")
-    throw invalid(`tools.${index}: type is ${JSON.stringify(tool["type"])}; give "function" or "custom"`);
-  if (typeof tool.name === "string" && tool.name !== "") return tool.name;
-  throw invalid(`tools.${index}: the name is missing`);
-}
-
-function plainTool(tool: Tool): Tool {
-  if (tool.type !== "function" || tool.parameters === undefined) return tool;
-  const parameters = toJsonSchema(tool.parameters, `tools: parameters of ${tool.name}`);
-  return { ...tool, parameters: parameters as NonNullable<FunctionTool["parameters"]> };
+function readTools(given: readonly Tool[]): readonly Tool[] {
+  const plain = given.map((tool, i) =>
+    "parameters" in tool
+      ? { ...tool, parameters: toJsonSchema(tool.parameters, `tools.${i}.parameters`) }
+      : tool,
+  );
+  const read = parseWith(toolList, plain, { code: "bad_option", where: "tools" });
+  const repeated = read[findRepeatedTool(read) ?? -1];
+  if (repeated !== undefined)
+    throw invalid(`tools: two are named ${JSON.stringify(repeated.name)}; rename one`);
+  return read.map((tool) =>
+    tool.type === "function" ? toFunctionTool(tool) : toCustomTool(tool, tool.grammar),
+  );
 }
 
 function checkedChoice(given: ChatRequest["toolChoice"], names: readonly string[]): ToolChoice | undefined {

@@ -1,9 +1,8 @@
 // Messages of a chat request: their fields, and the same as data, once it is certain that calls and their results pair up.
 import { z } from "@hono/zod-openapi";
-import { parseJson } from "#core";
-import type { ChatMessage, ToolCall } from "#text";
+import { type ChatMessage, callArguments, findUnpaired, openaiRole, type ToolCall, toRole } from "#text";
 import { type ApiError, invalidValue } from "./errors.ts";
-import { isObject, neutral, nullOnly, unused } from "./request.ts";
+import { neutral, nullOnly, unused } from "./request.ts";
 
 const textPart = z.strictObject({
   type: z.literal("text"),
@@ -41,7 +40,7 @@ const toolCall = z.discriminatedUnion("type", [
 
 const message = z
   .strictObject({
-    role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+    role: openaiRole,
     content: z
       .union([z.string(), z.array(textPart.nullable())])
       .optional()
@@ -87,8 +86,10 @@ const legacyId = (index: number): string => `call_${index}`;
  */
 export function toChatMessages(messages: readonly Message[]): readonly ChatMessage[] {
   const read = messages.map((one, index) => toChatMessage(one, { index, before: messages[index - 1] }));
-  checkPairs(read);
-  return read;
+  const unpaired = findUnpaired(read);
+  if (unpaired === undefined) return read;
+  const { index, problem } = unpaired;
+  throw invalidMessage(index, problem, read[index]?.toolCalls === undefined ? "" : ".tool_calls");
 }
 
 type Place = { readonly index: number; readonly before: Message | undefined };
@@ -96,12 +97,12 @@ type Place = { readonly index: number; readonly before: Message | undefined };
 function toChatMessage(given: Message, place: Place): ChatMessage {
   const { role, content = "" } = given;
   const text = typeof content === "string" ? content : content.map((part) => part?.text ?? "").join("");
-  if (role === "tool" || role === "function")
-    return { role: "tool", content: text, toolCallId: answeredCall(given, place) };
-  if (role === "assistant") return { role, content: text, ...readAnswer(given, place.index) };
+  const message = { role: toRole(role), content: text };
+  if (message.role === "tool") return { ...message, toolCallId: answeredCall(given, place) };
+  if (role === "assistant") return { ...message, ...readAnswer(given, place.index) };
   if ((given.tool_calls ?? []).length > 0 || given.function_call !== undefined)
     throw invalidMessage(place.index, `has calls, and the role ${role}; only assistant messages call tools`);
-  return { role: role === "developer" ? "system" : role, content: text };
+  return message;
 }
 
 /** The id of the call that a message answers. */
@@ -136,63 +137,15 @@ function readCalls({ tool_calls = [], function_call }: Message, index: number): 
   });
 }
 
-/** JSON text of an object. A call without arguments may have none at all. */
 function readArguments(
-  given: string | Readonly<Record<string, unknown>>,
+  given: unknown,
   { index, field }: { readonly index: number; readonly field: string },
 ): string {
-  if (typeof given !== "string") return JSON.stringify(given);
-  if (given.trim() === "") return "{}";
-  const invalid = (what: string): ApiError =>
-    invalidMessage(index, `${what}; if that answer was cut off, omit the message or ask for it again`, field);
-  if (isObject(parsed(given, invalid))) return given;
-  throw invalid("is not a JSON object");
+  const { success, data } = callArguments.safeParse(given);
+  if (success) return data;
+  throw invalidMessage(
+    index,
+    "is not a JSON object; if that answer was cut off, omit the message or ask for it again",
+    field,
+  );
 }
-
-function parsed(text: string, invalid: (what: string) => ApiError): unknown {
-  try {
-    return parseJson(text, { code: "bad_option", where: "it" });
-  } catch {
-    throw invalid("is not valid JSON");
-  }
-}
-
-/** Every call has its result before the next message of another role, and every result has a call. */
-function checkPairs(messages: readonly ChatMessage[]): void {
-  let open = new Map<string, number>();
-  for (const [index, { role, toolCalls = [], toolCallId }] of messages.entries()) {
-    if (role === "tool") {
-      const id = toolCallId ?? "";
-      if (!open.delete(id))
-        throw invalidMessage(
-          index,
-          `answers the call ${quoted([id])}, which is none of the assistant message before it, or is answered already`,
-        );
-      continue;
-    }
-    assertAnswered(open);
-    open = new Map(toolCalls.map(({ id }) => [id, index]));
-    if (open.size < toolCalls.length)
-      throw invalidMessage(
-        index,
-        "has two calls with the same id; give each an id of its own",
-        ".tool_calls",
-      );
-  }
-  assertAnswered(open);
-}
-
-function assertAnswered(open: ReadonlyMap<string, number>): void {
-  for (const [, index] of open)
-    throw invalidMessage(
-      index,
-      `has calls without a result: ${quoted([...open.keys()])}; send a message of the role tool for each of them after it`,
-      ".tool_calls",
-    );
-}
-
-const quoted = (ids: readonly string[]): string =>
-  ids
-    .slice(0, 8)
-    .map((id) => JSON.stringify(id))
-    .join(", ");

@@ -3,33 +3,9 @@
 import { z } from "@hono/zod-openapi";
 import type { GrammarSource } from "mixture-of-shards-grammar";
 import { errorText, parseJson } from "#core";
-import type { ResponseFormat } from "#text";
+import { jsonSchema, type ResponseFormat, responseFormat, toResponseFormat } from "#text";
 import { invalidValue } from "./errors.ts";
 import { neutral, renamed, unused } from "./request.ts";
-import { nameSchema } from "./tools.ts";
-
-const jsonSchema = z
-  .union([z.record(z.string(), z.unknown()), z.boolean()])
-  .describe("JSON Schema (2020-12). A keyword that cannot be enforced is refused.");
-
-const jsonSchemaFormat = z.strictObject({
-  name: nameSchema,
-  description: z.string().optional(),
-  schema: jsonSchema.optional(),
-  strict: z
-    .boolean()
-    .optional()
-    .describe("The schema must be in OpenAI's strict subset. It is enforced in any case. Default: false."),
-});
-
-const responseFormat = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("text") }),
-  z.strictObject({
-    type: z.literal("json_object"),
-    schema: jsonSchema.optional().describe("llama.cpp extension."),
-  }),
-  z.strictObject({ type: z.literal("json_schema"), json_schema: jsonSchemaFormat }),
-]);
 
 const structuredOutputs = z.strictObject({
   json: z
@@ -102,21 +78,10 @@ export function readConstraint(fields: StructuredFields): OutputConstraint | und
   return first;
 }
 
-function readResponseFormat({ response_format: format }: StructuredFields): readonly OutputConstraint[] {
-  if (format === undefined || format.type === "text") return [];
-  const field = "response_format";
-  if (format.type === "json_schema") {
-    const { schema = {}, ...described } = format.json_schema;
-    return [{ field, responseFormat: { type: "json_schema", ...described, schema } }];
-  }
-  const { schema } = format;
-  return [
-    {
-      field,
-      responseFormat: schema === undefined ? { type: "json_object" } : { type: "json_schema", schema },
-    },
-  ];
-}
+const readResponseFormat = ({ response_format: format }: StructuredFields): readonly OutputConstraint[] =>
+  format === undefined || format.type === "text"
+    ? []
+    : [{ field: "response_format", responseFormat: toResponseFormat(format) }];
 
 function readStructuredOutputs({
   structured_outputs: outputs,

@@ -1,49 +1,21 @@
 // Tools of a request: OpenAI's forms of tools and of the choice between them, and the same as data.
 import { z } from "@hono/zod-openapi";
-import type { CustomTool, FunctionTool, Tool, ToolChoice } from "#text";
+import {
+  customFields,
+  customFormat,
+  findRepeatedTool,
+  functionFields,
+  MAX_TOOLS,
+  type Tool,
+  type ToolChoice,
+  toCustomTool,
+  toFunctionTool,
+} from "#text";
 import { ApiError, invalidValue } from "./errors.ts";
 import { unused } from "./request.ts";
 
-/** Tools of a request. OpenAI takes 128. */
-export const MAX_TOOLS = 1000;
-
-/** OpenAI's pattern of the names of functions, custom tools and schemas. */
-export const nameSchema = z
-  .string()
-  .regex(/^[a-zA-Z0-9_-]{1,64}$/, "a name of 1 to 64 letters, digits, underscores and hyphens");
-
-const description = z.string().optional();
-
-/** Fields of a function that may be called. */
-export const functionFields = {
-  name: nameSchema,
-  description,
-  parameters: z
-    .record(z.string(), z.unknown())
-    .optional()
-    .describe("JSON Schema of the arguments, an object. Default: no arguments."),
-  strict: z
-    .boolean()
-    .optional()
-    .describe("Always enforce the schema, which must be in OpenAI's strict subset. Default: false."),
-};
-
 const functionSchema = z.strictObject(functionFields);
-
-/** Fields of a grammar for what a custom tool takes. */
-export const grammarFields = { syntax: z.enum(["lark", "regex"]), definition: z.string().min(1) };
-
-/** Fields of a tool that takes a text, where the format's grammar is an object of its own, as chat has it. */
-const customSchema = z.strictObject({
-  name: nameSchema,
-  description,
-  format: z
-    .discriminatedUnion("type", [
-      z.strictObject({ type: z.literal("text") }),
-      z.strictObject({ type: z.literal("grammar"), grammar: z.strictObject(grammarFields) }),
-    ])
-    .optional(),
-});
+const customSchema = z.strictObject({ ...customFields, format: customFormat.optional() });
 
 const toolSchema = z.discriminatedUnion("type", [
   z.strictObject({
@@ -126,7 +98,6 @@ export function readTools(fields: ToolFields): RequestedTools {
   const isLegacy = (fields.functions ?? []).length > 0;
   const placeOf = chatPlaces(isLegacy);
   const tools = toTools(fields, placeOf);
-  checkNames(tools, placeOf);
   const wanted = isLegacy ? toNewForm(fields.function_call) : fields.tool_choice;
   const choice = toToolChoice(wanted, { tools, field: isLegacy ? "function_call" : "tool_choice" });
   const isNamed = typeof wanted === "object" && wanted.type !== "allowed_tools";
@@ -134,12 +105,16 @@ export function readTools(fields: ToolFields): RequestedTools {
 }
 
 function toTools({ tools = [], functions = [] }: ToolFields, placeOf: PlaceOfTool): readonly Tool[] {
-  const toTool = (fields: z.output<typeof functionSchema>, index: number): FunctionTool =>
-    toFunctionTool(fields, placeOf({ type: "function" }, index).parameters);
-  if (functions.length > 0) return functions.map(toTool);
-  return tools.map((one, index) =>
-    one.type === "function" ? toTool(one.function, index) : toCustomTool(one.custom),
-  );
+  const read =
+    functions.length > 0
+      ? functions.map(toFunctionTool)
+      : tools.map((one) => {
+          if (one.type === "function") return toFunctionTool(one.function);
+          const { format } = one.custom;
+          return toCustomTool(one.custom, format?.type === "grammar" ? format.grammar : undefined);
+        });
+  checkTools(read, placeOf);
+  return read;
 }
 
 /** The older fields with their neutral values say nothing beside the newer ones. */
@@ -158,31 +133,6 @@ function checkForm({ tools = [], functions = [], tool_choice, function_call }: T
 const toNewForm = (choice: ToolFields["function_call"]): ToolFields["tool_choice"] =>
   typeof choice === "object" ? { type: "function", function: choice } : choice;
 
-/**
- * A function as data. Arguments are an object, so parameters that do not say it get that type.
- *
- * @param param The place of the parameters, for an error.
- * @throws ApiError 400 for parameters of another type.
- */
-export function toFunctionTool(
-  { name, description, parameters, strict }: z.output<typeof functionSchema>,
-  param: string,
-): FunctionTool {
-  const { type = "object" } = parameters ?? {};
-  if (type !== "object") {
-    const found = JSON.stringify(type).slice(0, 100);
-    throw invalidParameters(name, { reason: `the schema's type must be "object", not ${found}`, param });
-  }
-  const isTyped = parameters === undefined || "type" in parameters;
-  return {
-    type: "function",
-    name,
-    description,
-    parameters: isTyped ? parameters : { type: "object", ...parameters },
-    strict,
-  };
-}
-
 interface InvalidSchema {
   readonly reason: string;
   readonly param: string;
@@ -198,28 +148,24 @@ export const invalidParameters = (name: string, { reason, param, cause }: Invali
     cause,
   });
 
-function toCustomTool({ name, description, format }: z.output<typeof customSchema>): CustomTool {
-  return {
-    type: "custom",
-    name,
-    description,
-    ...(format?.type === "grammar" ? { grammar: format.grammar } : {}),
-  };
-}
-
-/** @throws ApiError 400 for the second tool of a name. */
-export function checkNames(tools: readonly Tool[], placeOf: PlaceOfTool): void {
-  const seen = new Map<string, number>();
+/** @throws ApiError 400 for parameters that are no object, and for the second tool of a name. */
+export function checkTools(tools: readonly Tool[], placeOf: PlaceOfTool): void {
   for (const [index, tool] of tools.entries()) {
-    const first = seen.get(tool.name);
-    const { name } = placeOf(tool, index);
-    if (first !== undefined)
-      throw invalidValue(
-        `${name} is ${JSON.stringify(tool.name)}, which tool ${first} has already; give each a name of its own`,
-        name,
-      );
-    seen.set(tool.name, index);
+    if (tool.type !== "function") continue;
+    const { type = "object" } = tool.parameters ?? {};
+    if (type === "object") continue;
+    const reason = `the schema's type must be "object", not ${JSON.stringify(type).slice(0, 100)}`;
+    throw invalidParameters(tool.name, { reason, param: placeOf(tool, index).parameters });
   }
+  const repeated = findRepeatedTool(tools);
+  const tool = tools[repeated ?? -1];
+  if (repeated === undefined || tool === undefined) return;
+  const { name } = placeOf(tool, repeated);
+  const first = tools.findIndex((other) => other.name === tool.name);
+  throw invalidValue(
+    `${name} is ${JSON.stringify(tool.name)}, which tool ${first} has already; give each a name of its own`,
+    name,
+  );
 }
 
 type NamedTool = { readonly type: Tool["type"]; readonly name: string };

@@ -17,6 +17,33 @@ export type {
   ToolCall,
   ToolChoice,
 } from "./messages.ts";
+export {
+  callArguments,
+  openaiRole,
+  toRole,
+  type WrittenCall,
+  writeCall,
+} from "./openai/messages.ts";
+export {
+  jsonSchema,
+  jsonSchemaFields,
+  jsonSchemaFormat,
+  parseResponseFormat,
+  responseFormat,
+  toResponseFormat,
+  toSchemaFormat,
+} from "./openai/response-format.ts";
+export {
+  customFields,
+  customFormat,
+  findRepeatedTool,
+  functionFields,
+  grammarFields,
+  MAX_TOOLS,
+  openaiName,
+  toCustomTool,
+  toFunctionTool,
+} from "./openai/tools.ts";
 export type { Pooling } from "./pooling.ts";
 export { pythonStrip } from "./python-strip.ts";
 export type { RenderedPiece } from "./render-turns.ts";
@@ -27,3 +54,4 @@ export { incompleteTail } from "./token-bytes.ts";
 export { tokenDigest } from "./token-digest.ts";
 export { TOKENIZER_BYTES, type Tokenizer } from "./tokenizer.ts";
 export { INPUT_KEY } from "./tool-schemas.ts";
+export { findUnpaired } from "./unpaired-calls.ts";

@@ -21,7 +21,6 @@ export {
   type RunPreview,
 } from "./preview.ts";
 export { expectedUpdate } from "./resolve-settings.ts";
-export { parseResponseFormat } from "./rollouts/response-format.ts";
 export type { FinetuneEvent } from "./run/events.ts";
 export { finetune } from "./run/finetune.ts";
 export type { FinetuneOptions } from "./run/options.ts";

@@ -2,14 +2,13 @@
 import { randomUUID } from "node:crypto";
 import { errorText } from "#core";
 import { type EngineEvent, samplingBy } from "#inference";
-import type { AnswerDelta } from "#text";
+import { type AnswerDelta, toSchemaFormat } from "#text";
 import { sendJson, streamTypedEvents } from "../answer.ts";
 import { AnswerReader } from "../answer-reader.ts";
 import type { RequestContext } from "../context.ts";
 import { type ConversationFields, startConversation } from "../conversation.ts";
 import { writeLogprob } from "../logprobs.ts";
-import { checkCalls } from "./call-pairs.ts";
-import { toMessages } from "./items.ts";
+import { checkCalls, toMessages } from "./items.ts";
 import { type OutputEvent, OutputWriter } from "./output.ts";
 import { type RequestInput, type ResponseRequest, readInput } from "./request.ts";
 import { type ResponseState, type ResponseUsage, toResource } from "./resource.ts";
@@ -60,18 +59,11 @@ function toConstraint(
   const field = "text.format";
   if (format === undefined || format.type === "text") return undefined;
   if (format.type === "json_object") return { field, responseFormat: { type: "json_object" } };
-  const { name, schema, description, strict } = format;
   return {
     field,
     param: `${field}.schema`,
     code: "invalid_json_schema",
-    responseFormat: {
-      type: "json_schema",
-      name,
-      schema,
-      description: description ?? undefined,
-      strict: strict ?? undefined,
-    },
+    responseFormat: toSchemaFormat(format),
   };
 }
 

@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { type ConversationItem, checkItemTypes, inputItem, isReference, toMessages } from "./items.ts";
+import {
+  type ConversationItem,
+  checkCalls,
+  checkItemTypes,
+  inputItem,
+  isReference,
+  toMessages,
+} from "./items.ts";
 
 const read = (items: readonly unknown[]): readonly ConversationItem[] =>
   items.map((item) => inputItem.parse(item) as ConversationItem);
@@ -99,4 +106,49 @@ test("an image is named with its place, in a message and in a tool's output", ()
   expect(refused({ type: "function_call_output", call_id: "a", output: [image] })).toThrow(
     /^input\[1\]\.output\[0\]/,
   );
+});
+
+const question = { role: "user", content: "Weather?" };
+const call = (id: string, text = '{"city":"Bern"}') =>
+  ({ type: "function_call", call_id: id, name: "weather", arguments: text }) as const;
+const output = (id: string) => ({ type: "function_call_output", call_id: id, output: "rain" }) as const;
+const custom = { type: "custom_tool_call", call_id: "c", name: "note", input: "x" };
+const check = (items: readonly unknown[], earlier = 0) =>
+  checkCalls(
+    items.map((item) => inputItem.parse(item) as ConversationItem),
+    earlier,
+  );
+
+test("calls that are answered, in any order and later on, are right, also without arguments", () => {
+  const customOutput = { type: "custom_tool_call_output", call_id: "c", output: "done" };
+  check([question, call("a"), call("b", ""), custom, output("b"), customOutput, question, output("a")]);
+  check([question, call("a"), output("a"), call("a"), output("a")]);
+});
+
+test.each([
+  ["input[1]", /^input\[1\] answers the call "a"; no call before it/, [question, output("a")]],
+  ["input[2]", /no call before it lacks a result$/, [call("a"), output("a"), output("a")]],
+  ["input[1]", /^input\[1\] has calls without a result: "a"; .* function_call_output/, [question, call("a")]],
+  ["input[0]", /"c"; .* custom_tool_call_output/, [custom]],
+  ["input[1]", /repeats the call id "a"/, [call("a"), call("a"), output("a")]],
+  ["input[0]", /not JSON of an object; if that answer was cut off/, [call("a", '{"city":"B'), output("a")]],
+  ["input[0]", /not JSON of an object/, [call("a", "[]"), output("a")]],
+])("%s is named: %s", (param, message, items) => {
+  expect(() => check(items)).toThrow(
+    expect.objectContaining({
+      details: expect.objectContaining({ status: 400, param }),
+      message: expect.stringMatching(message),
+    }),
+  );
+});
+
+test("items of earlier responses are counted apart", () => {
+  check([question, call("a"), output("a")], 2);
+  expect(() => check([question, call("a"), question], 2)).toThrow(
+    expect.objectContaining({
+      details: expect.objectContaining({ param: "input" }),
+      message: expect.stringContaining("previous_response_id"),
+    }),
+  );
+  expect(() => check([question, output("a")], 1)).toThrow(/^input\[0\] answers/);
 });

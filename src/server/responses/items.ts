@@ -1,6 +1,6 @@
 // Items of the Responses API: what a request brings, and what it means as messages of a conversation.
 import { z } from "@hono/zod-openapi";
-import { type ChatMessage, mediaPart, type ToolCall } from "#text";
+import { type ChatMessage, callArguments, findUnpaired, mediaPart, type ToolCall, toRole } from "#text";
 import { ApiError, invalidValue } from "../errors.ts";
 import { isObject } from "../request.ts";
 import { type FlatNames, toFlatName } from "./tools.ts";
@@ -177,12 +177,42 @@ const isCall = (item: ConversationItem): item is Call =>
 function toToolCall(item: Call, names: FlatNames): ToolCall {
   const call = { id: item.call_id, name: toFlatName(item, names) };
   return item.type === "function_call"
-    ? { type: "function", ...call, arguments: item.arguments.trim() === "" ? "{}" : item.arguments }
+    ? { type: "function", ...call, arguments: callArguments.parse(item.arguments) }
     : { type: "custom", ...call, input: item.input };
 }
 
 /** A message of the user, the system or a tool. */
 function toMessage(item: Extract<ConversationItem, { output: unknown } | { role: string }>): ChatMessage {
   if ("output" in item) return { role: "tool", content: plainText(item.output), toolCallId: item.call_id };
-  return { role: item.role === "developer" ? "system" : item.role, content: plainText(item.content) };
+  return { role: toRole(item.role), content: plainText(item.content) };
+}
+
+/**
+ * Checks that every output answers a call before it, that every call is answered once, and that arguments are JSON of an object.
+ *
+ * @param earlier How many of the items are those of previous responses.
+ * @throws ApiError 400 that names the item.
+ */
+export function checkCalls(items: readonly ConversationItem[], earlier: number): void {
+  const invalid = (index: number, problem: string): ApiError => {
+    if (index < earlier)
+      return invalidValue(`the conversation that previous_response_id continues ${problem}`, "input");
+    const place = `input[${index - earlier}]`;
+    return invalidValue(`${place} ${problem}`, place);
+  };
+  const cut = items.findIndex(
+    (item) => item.type === "function_call" && !callArguments.safeParse(item.arguments).success,
+  );
+  if (cut >= 0)
+    throw invalid(
+      cut,
+      "has arguments that are not JSON of an object; if that answer was cut off, leave the item out or ask for it again",
+    );
+  const paired = items.map((item) => {
+    if (isCall(item)) return { role: "assistant", toolCalls: [toToolCall(item, new Map())] };
+    return "output" in item ? { role: "tool", toolCallId: item.call_id } : { role: "user" };
+  });
+  const result = "an item of type function_call_output or custom_tool_call_output";
+  const unpaired = findUnpaired(paired, { isAnywhere: true, result });
+  if (unpaired !== undefined) throw invalid(unpaired.index, unpaired.problem);
 }

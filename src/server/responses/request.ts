@@ -1,9 +1,9 @@
 // A request of the Responses API: its fields, and the conversation that it continues.
 import { z } from "@hono/zod-openapi";
+import { jsonSchemaFields } from "#text";
 import { ApiError, invalidValue } from "../errors.ts";
 import { neutral, nullOnly, unused } from "../request.ts";
 import { clientFields, metadata, samplingFields } from "../request-fields.ts";
-import { nameSchema } from "../tools.ts";
 import { type ConversationItem, inputItem, isReference } from "./items.ts";
 import type { ResponseStore, StoredResponse } from "./store.ts";
 import { toolFields } from "./tools.ts";
@@ -13,13 +13,7 @@ const { model, temperature, top_p, seed, stream, top_k, min_p, repetition_penalt
 const textFormat = z.discriminatedUnion("type", [
   z.looseObject({ type: z.literal("text") }),
   z.looseObject({ type: z.literal("json_object") }),
-  z.strictObject({
-    type: z.literal("json_schema"),
-    name: nameSchema,
-    description: z.string().nullish(),
-    schema: z.record(z.string(), z.unknown()),
-    strict: z.boolean().nullish(),
-  }),
+  z.strictObject({ type: z.literal("json_schema"), ...jsonSchemaFields }),
 ]);
 
 export const responseRequest = z

@@ -1,5 +1,5 @@
 // A stored response as messages of a conversation, as training data have them.
-import type { ChatMessage, ToolCall } from "#text";
+import { type ChatMessage, writeCall } from "#text";
 import { toMessages } from "./items.ts";
 import { readChain } from "./request.ts";
 import type { ResponseStore } from "./store.ts";
@@ -40,16 +40,6 @@ export async function storedConversation(
 const toTrainingMessage = ({ role, content, toolCalls = [], toolCallId }: ChatMessage): TrainingMessage => ({
   role,
   content,
-  ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(toTrainingCall) }),
+  ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(writeCall) }),
   ...(toolCallId === undefined ? {} : { tool_call_id: toolCallId }),
-});
-
-const toTrainingCall = (call: ToolCall): object => ({
-  id: call.id,
-  type: "function",
-  function: {
-    name: call.name,
-    // training data know functions alone
-    arguments: call.type === "function" ? call.arguments : JSON.stringify({ input: call.input }),
-  },
 });

@@ -1,32 +1,25 @@
 // Tools of the Responses API, which are flat and may be grouped in namespaces; and those that OpenAI runs itself, which no other
 // server has.
 import { z } from "@hono/zod-openapi";
-import type { Tool, ToolChoice } from "#text";
-import { ApiError } from "../errors.ts";
 import {
-  checkNames,
+  customFields,
+  functionFields,
   grammarFields,
   MAX_TOOLS,
-  namedChoice,
-  nameSchema,
-  type PlaceOfTool,
-  plainChoice,
-  type RequestedTools,
+  openaiName,
+  type Tool,
+  type ToolChoice,
+  toCustomTool,
   toFunctionTool,
-} from "../tools.ts";
+} from "#text";
+import { ApiError } from "../errors.ts";
+import { checkTools, namedChoice, type PlaceOfTool, plainChoice, type RequestedTools } from "../tools.ts";
 
-const functionTool = z.object({
-  type: z.literal("function"),
-  name: nameSchema,
-  description: z.string().nullish(),
-  parameters: z.record(z.string(), z.unknown()).nullish(),
-  strict: z.boolean().nullish(),
-});
+const functionTool = z.object({ type: z.literal("function"), ...functionFields });
 
 const customTool = z.object({
   type: z.literal("custom"),
-  name: nameSchema,
-  description: z.string().nullish(),
+  ...customFields,
   format: z
     .discriminatedUnion("type", [
       z.object({ type: z.literal("text") }),
@@ -37,7 +30,7 @@ const customTool = z.object({
 
 const namespaceTool = z.object({
   type: z.literal("namespace"),
-  name: nameSchema,
+  name: openaiName,
   description: z.string().nullish(),
   tools: z.array(z.union([functionTool, customTool])),
 });
@@ -107,16 +100,11 @@ export interface ResponseTools extends Pick<RequestedTools, "tools" | "choice" |
 const isOwn = (tool: GivenTool): tool is OwnTool => tool.type === "function" || tool.type === "custom";
 const isNamespace = (tool: GivenTool): tool is z.output<typeof namespaceTool> => tool.type === "namespace";
 
-function toTool(tool: OwnTool, { name, param }: { readonly name: string; readonly param: string }): Tool {
-  const description = tool.description ?? undefined;
-  if (tool.type === "function") {
-    const [parameters, strict] = [tool.parameters ?? undefined, tool.strict ?? undefined];
-    return toFunctionTool({ name, description, parameters, strict }, param);
-  }
+function toTool(tool: OwnTool): Tool {
+  if (tool.type === "function") return toFunctionTool(tool);
   const { format } = tool;
-  if (format?.type !== "grammar") return { type: "custom", name, description };
-  const { syntax, definition } = format;
-  return { type: "custom", name, description, grammar: { syntax, definition } };
+  if (format?.type !== "grammar") return toCustomTool(tool, undefined);
+  return toCustomTool(tool, { syntax: format.syntax, definition: format.definition });
 }
 
 /**
@@ -132,7 +120,7 @@ export function readTools(fields: ToolFields): ResponseTools {
   const add = (tool: OwnTool, place: string, namespace?: string): void => {
     const name = namespace === undefined ? tool.name : flatName(namespace, tool.name);
     if (namespace !== undefined) names.set(name, { name: tool.name, namespace });
-    tools.push(toTool(tool, { name, param: `${place}.parameters` }));
+    tools.push({ ...toTool(tool), name });
     places.push(place);
   };
   for (const [i, tool] of given.entries()) {
@@ -148,7 +136,7 @@ export function readTools(fields: ToolFields): ResponseTools {
     const place = places[index] ?? "tools";
     return { name: `${place}.name`, parameters: `${place}.parameters`, format: `${place}.format` };
   };
-  checkNames(tools, placeOf);
+  checkTools(tools, placeOf);
   const choice = readChoice(tool_choice, tools);
   return { tools, choice, parallel, placeOf, names, shown: given.filter(isShown), skipped };
 }

@@ -3,14 +3,13 @@ import { MosError } from "#core";
 import { type EncodedExample, type Example, placeText } from "#data";
 import type { SessionOptions } from "#graph";
 import { openLiveEngine } from "#inference";
-import { formatSource } from "#text";
+import { formatSource, parseResponseFormat } from "#text";
 import { sampling } from "../objectives/settings.ts";
 import { encodingOptions } from "../run/data.ts";
 import type { LoadedRun } from "../run/load.ts";
 import type { BatchMaker, HeldOutAnswers, TrainOptions } from "../trainer.ts";
 import type { Prompt } from "./grader.ts";
 import { evaluateAnswers, heldOutPrompts, heldOutSampling, samplerSize } from "./held-out.ts";
-import { parseResponseFormat } from "./response-format.ts";
 import { rollouts } from "./stream.ts";
 
 /** The prompts of examples that were encoded. */

@@ -14,11 +14,10 @@ import {
   splitValidation,
 } from "#data";
 import type { LocateOptions, PlannedBase } from "#models";
-import { type LoadedText, withVariables } from "#text";
+import { type LoadedText, parseResponseFormat, withVariables } from "#text";
 import { OBJECTIVES } from "../objectives/index.ts";
 import { OBJECTIVE_NAMES } from "../objectives/settings.ts";
 import { chooseValidationSplit } from "../resolve-settings.ts";
-import { parseResponseFormat } from "../rollouts/response-format.ts";
 import type { FinetuneSettings, ResolvedSettings } from "../settings.ts";
 
 /**

@@ -1,7 +1,7 @@
 // The methods of OpenAI's jobs: their hyperparameters, and what these are among the settings of a run.
 import { z } from "@hono/zod-openapi";
 import type { FinetuneSettingsInput } from "mixture-of-shards";
-import { OBJECTIVES, omitUndefined } from "mixture-of-shards/cli";
+import { jsonSchemaFormat, OBJECTIVES, omitUndefined } from "mixture-of-shards/cli";
 
 const autoOr = <T extends z.ZodType>(type: T) => z.union([z.literal("auto"), type]).optional();
 
@@ -40,16 +40,7 @@ export const graderField = z
   .describe("What gives answers their rewards: string_check, text_similarity, score_model, python or multi.");
 
 /** The form of sampled answers. That its schema can be enforced is checked with the job. */
-export const responseFormatField = z
-  .strictObject({
-    type: z.literal("json_schema", { error: "json_schema" }),
-    json_schema: z.strictObject({
-      name: z.string().regex(/^[\w-]{1,64}$/, "1 to 64 letters, digits, _ and -"),
-      description: z.string().optional(),
-      schema: z.record(z.string(), z.unknown()),
-      strict: z.boolean().nullish(),
-    }),
-  })
+export const responseFormatField = jsonSchemaFormat
   .refine((format) => JSON.stringify(format).length <= MAX_FORMAT, "at most 300,000 characters")
   .describe("Form of the answers, which the prompts ask for and graders read as `sample.output_json`.");
 
